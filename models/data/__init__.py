@@ -1,0 +1,1 @@
+"""The sticker world: openly licensed pictures, their captions, scenes, motions and splits."""

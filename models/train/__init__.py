@@ -1,0 +1,1 @@
+"""One training loop and a table of recipes."""

@@ -1,0 +1,1 @@
+"""Requests, the worker, the doors: everything a person touches. Imports no torch; `studio.backends` alone does."""
