@@ -1,0 +1,203 @@
+"""Colour by name: what colours a picture has, and the same picture in another colour.
+
+All distances and shifts are made in OKLab (B. Ottosson, "A perceptual color space for image processing", 2020), where
+equal steps look equal and a change of hue leaves lightness alone. Pictures are premultiplied uint8 HWC.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_SHARE = 0.12  # a colour on less of the picture than this is a detail nobody would name
+MAX_COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Colour:
+    """A colour that people name.
+
+    Attributes:
+        en, zh: its word; the Chinese one is the whole word ("红色"), without 的.
+        shades: sRGB hex values that carry the name. Several, because a name covers a region that no ball around
+            one point fits: a pixel takes the name of its nearest shade.
+        paint: sRGB hex value that objects are recoloured with, None for names that lie too close to another one.
+    """
+
+    en: str
+    zh: str
+    shades: tuple[str, ...]
+    paint: str | None = None
+
+
+def _shades(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+COLOURS: dict[str, Colour] = {
+    c.en: c
+    for c in (
+        Colour("red", "红色", _shades("DD2E44 E53935 C62828 FF3B30 F8312F B71C1C A0041E 8B0A14"), "DF2F36"),
+        Colour("orange", "橙色", _shades("FF9800 F57C00 FF822D F4900C E8590C FF6D00 FFA733"), "F6861F"),
+        Colour("yellow", "黄色", _shades("FFCC4D FFC83D FCC21B FFEB3B FDD835 FFE066 F9C23C FFF176 EBD21C"), "FFD23B"),
+        Colour(
+            "green", "绿色", _shades("4CAF50 2E7D32 77B255 8BC34A 00D26A 1B5E20 5C913B A6D388 9ACD32 3E721D"), "47AC4C"
+        ),
+        Colour("teal", "青色", _shades("009688 00BCD4 26A69A 00838F 4DB6AC 00796B 22C7C0"), "12A79B"),
+        Colour("light blue", "浅蓝色", _shades("88C9F9 BBDDF5 81D4FA 5DADEC 4FC3F7 B3E5FC A9D8FA 8AD4FF")),
+        Colour(
+            "blue", "蓝色", _shades("1E88E5 3B88C3 226699 1565C0 0D47A1 2A56C6 0074BA 3F51B5 1A237E 3B6EFF"), "2C6BD8"
+        ),
+        Colour("purple", "紫色", _shades("9266CC 7E57C2 8E24AA 6A1B9A AA8DD8 744EAA B39DDB 5B2C83 A56BFF"), "8A4BC4"),
+        Colour("pink", "粉色", _shades("F48FB1 EC407A FF6FA8 F4ABBA E91E63 F8BBD0 FF8DBF D53C8C"), "F678AA"),
+        Colour(
+            "brown", "棕色", _shades("795548 8D6E63 5D4037 6D4534 C1694F A0522D 662113 BF6952 A86F4B 8A5A35"), "85553A"
+        ),
+        Colour("beige", "米色", _shades("FADCBC F3D2A2 FFDBB4 E0BB95 F7DECE FFE8B6 D9B48F")),
+        Colour("black", "黑色", _shades("000000 1B1B1F 292F33 212121 31373D"), "25252A"),
+        Colour("grey", "灰色", _shades("9E9E9E 99AAB5 757575 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63"), "8E9398"),
+        Colour("white", "白色", _shades("FFFFFF F5F8FA E6E7E8 ECEFF1 E1E8ED F4F4F4"), "F5F6F8"),
+    )
+}
+NAMES = tuple(COLOURS)
+PAINTS = tuple(name for name, colour in COLOURS.items() if colour.paint)
+
+_TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ],
+    np.float32,
+)
+_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ],
+    np.float32,
+)
+_FROM_LMS, _FROM_LAB = np.linalg.inv(_TO_LMS).astype(np.float32), np.linalg.inv(_TO_LAB).astype(np.float32)
+
+
+def _decode(encoded: np.ndarray) -> np.ndarray:
+    """sRGB in [0, 1] -> linear light (IEC 61966-2-1)."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+# Powers are the dear part of the conversion: both ways go through tables. 4,096 linear steps leave dark values an error
+# of one level in 255 at most.
+_LINEAR = _decode(np.arange(256) / 255).astype(np.float32)
+_STEPS = np.arange(4096) / 4095
+_ENCODED = np.round(255 * np.where(_STEPS <= 0.0031308, 12.92 * _STEPS, 1.055 * _STEPS ** (1 / 2.4) - 0.055)).astype(
+    np.uint8
+)
+
+
+def oklab(rgb: np.ndarray) -> np.ndarray:
+    """Straight sRGB uint8 (..., 3) -> OKLab float32 (..., 3): L in [0, 1], a and b about [-0.4, 0.4]."""
+    return np.cbrt(_LINEAR[rgb] @ _TO_LMS.T) @ _TO_LAB.T
+
+
+def srgb(lab: np.ndarray) -> np.ndarray:
+    """OKLab (..., 3) -> sRGB uint8 (..., 3); what lies outside sRGB is clipped by channel."""
+    linear = (lab @ _FROM_LAB.T) ** 3 @ _FROM_LMS.T
+    return _ENCODED[(np.clip(linear, 0, 1) * 4095 + 0.5).astype(np.int32)]
+
+
+def _hex_lab(code: str) -> np.ndarray:
+    return oklab(np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)], np.uint8))
+
+
+@functools.cache
+def _name_table() -> np.ndarray:
+    """(32, 32, 32) uint8: index into NAMES of each sRGB value kept to 5 bits a channel."""
+    levels = np.arange(32, dtype=np.uint8) * 8 + 4
+    grid = oklab(np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1)).reshape(-1, 3)
+    nearest = np.full(len(grid), np.inf, np.float32)
+    table = np.zeros(len(grid), np.uint8)
+    for i, name in enumerate(NAMES):
+        for shade in COLOURS[name].shades:
+            distance = ((grid - _hex_lab(shade)) ** 2).sum(-1)
+            table[distance < nearest] = i
+            nearest = np.minimum(nearest, distance)
+    return table.reshape(32, 32, 32)
+
+
+def colour_shares(pixels: np.ndarray) -> dict[str, float]:
+    """Share of the picture's opacity that each named colour holds; sums to 1, empty for a transparent picture."""
+    step = 2 if pixels.shape[0] >= 96 else 1  # every fourth pixel gives the same shares within a percent
+    sample = pixels[::step, ::step].reshape(-1, 4)
+    sample = sample[sample[:, 3] > 0]
+    alpha = sample[:, 3].astype(np.uint16)
+    rgb = np.minimum(sample[:, :3].astype(np.uint16) * 255 // np.maximum(alpha, 1)[:, None], 255) >> 3
+    names = _name_table()[rgb[:, 0], rgb[:, 1], rgb[:, 2]]
+    mass = np.bincount(names, weights=alpha, minlength=len(NAMES))
+    total = mass.sum()
+    return {name: float(m / total) for name, m in zip(NAMES, mass, strict=True) if m} if total else {}
+
+
+def main_colours(pixels: np.ndarray) -> tuple[str, ...]:
+    """Names of the picture's colours, largest share first: at most 3, each on at least 12 % of it.
+
+    Args:
+        pixels: premultiplied uint8 (H, W, 4).
+    Returns:
+        Names of COLOURS; empty only for a picture with nothing in it.
+    """
+    ranked = sorted(colour_shares(pixels).items(), key=lambda item: -item[1])
+    return tuple(name for i, (name, share) in enumerate(ranked[:MAX_COLOURS]) if i == 0 or share >= MIN_SHARE)
+
+
+@functools.cache
+def paint_lab(colour: str) -> tuple[float, float, float]:
+    """OKLab of the paint; ValueError for a colour that nothing is painted with."""
+    if colour not in PAINTS:
+        raise ValueError(f"no paint {colour!r}; there are {', '.join(PAINTS)}")
+    lightness, a, b = _hex_lab(str(COLOURS[colour].paint)).tolist()
+    return lightness, a, b
+
+
+def hue_shift(pixels: np.ndarray, colour: str) -> np.ndarray:
+    """The same picture painted in `colour`, light and shade kept.
+
+    Where most of the picture is coloured, its neutral parts (eyes, outlines, highlights) stay as they are; a mostly
+    black, grey or white picture is tinted whole, or nobody could call it `colour`.
+
+    Args:
+        pixels: premultiplied uint8 (H, W, 4).
+        colour: one of PAINTS.
+    Returns:
+        premultiplied uint8 (H, W, 4), same alpha.
+    """
+    target = paint_lab(colour)
+    out = pixels.copy()
+    seen = pixels[..., 3] > 0
+    solid = pixels[seen]
+    if not len(solid):
+        return out
+    alpha = solid[:, 3].astype(np.uint16)
+    straight = np.minimum((solid[:, :3].astype(np.uint16) * 255 + (alpha // 2)[:, None]) // alpha[:, None], 255)
+    rgb = srgb(_painted(oklab(straight), alpha.astype(np.float32), target))
+    solid[:, :3] = (rgb * alpha[:, None] + 127) // 255
+    out[seen] = solid
+    return out
+
+
+def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, float]) -> np.ndarray:
+    """OKLab (N, 3) with the target's hue and chroma, and lightness spread around the target's."""
+    lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
+    body = np.clip((chroma - 0.03) / 0.04, 0, 1)  # 0 for greys, 1 from the palest colour that one would name
+    if (alpha * body).sum() < 0.45 * alpha.sum():
+        body = np.ones_like(chroma)
+    weight = alpha * body / (alpha * body).sum()
+    mean = (weight * lightness).sum()
+    spread = np.sqrt((weight * (lightness - mean) ** 2).sum())
+    # A light paint takes the body's light parts as its own and shades downwards; a dark one the other way round.
+    pivot = mean + 2 * (target[0] - 0.6) * spread
+    painted = np.empty_like(lab)
+    painted[:, 0] = np.clip(target[0] + 0.6 * (lightness - pivot), 0.02, 1)
+    scale = np.clip(chroma / max((weight * chroma).sum(), 0.02), 0.7, 1.2)
+    painted[:, 1], painted[:, 2] = scale * target[1], scale * target[2]
+    return lab + body[:, None] * (painted - lab)
