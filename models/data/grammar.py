@@ -1,0 +1,108 @@
+"""The little English and Chinese grammar that captions need (articles, plurals, lists, case), and random streams."""
+
+import random
+import re
+import zlib
+from collections.abc import Sequence
+
+LANGUAGES = ("en", "zh")
+CHINESE_SHARE = 0.35  # of captions whose language is left open
+
+_VOWEL = re.compile(
+    r"(?!uni|use|ut|uk|eur|ew|one\b|once\b|ufo)(?:[aeiou]|hour|mri|x-ray|sos\b|sim\b|ng\b)", re.IGNORECASE
+)
+_NO_ARTICLE = re.compile(r"flag of|keycap|santa|mrs|mx|mount |map of|statue of|globe|family\b|kiss\b|[A-Z]{2}")
+# What comes after the noun that takes the plural: "bowl with spoon" -> "bowls with spoon".
+_TAIL = re.compile(r" (?:with|without|of|on|in|at|behind|and|showing|facing|held|tilted|pointing|not|done|to) ")
+_IRREGULAR = {
+    "mouse": "mice", "goose": "geese", "ox": "oxen", "wolf": "wolves", "leaf": "leaves", "knife": "knives",
+    "foot": "feet", "tooth": "teeth", "man": "men", "woman": "women", "person": "people", "child": "children",
+    "fish": "fish", "sheep": "sheep", "deer": "deer", "moose": "moose", "bison": "bison", "squid": "squid",
+    "shrimp": "shrimp", "aircraft": "aircraft", "sushi": "sushi", "bread": "loaves of bread", "bacon": "slices of bacon",
+    "loaf": "loaves", "scarf": "scarves", "elf": "elves", "die": "dice", "cactus": "cacti", "dice": "dice",
+}  # fmt: skip
+_SINGULAR_S = re.compile(r"(?:ss|us|is|gas|lens|canvas|atlas)$")
+NUMBERS = {
+    "en": ("zero", "one", "two", "three", "four", "five", "six"),
+    "zh": ("零", "一", "两", "三", "四", "五", "六"),
+}
+
+
+def stream(*keys: object) -> random.Random:
+    """A random stream that depends on `keys` alone, on every machine (unlike `hash`)."""
+    return random.Random(zlib.crc32("|".join(map(str, keys)).encode()))
+
+
+def is_plural(noun: str) -> bool:
+    """Whether an English noun phrase is plural as it stands ("cherries", "french fries", "glasses")."""
+    head = _TAIL.split(noun, 1)[0].split(" ")[-1].lower()
+    return head.endswith("s") and not _SINGULAR_S.search(head)
+
+
+def article(noun: str) -> str:
+    """The phrase with "a" or "an", or as it is where it takes none (plurals, proper names)."""
+    if is_plural(noun) or _NO_ARTICLE.match(noun):
+        return noun
+    return f"{'an' if _VOWEL.match(noun) else 'a'} {noun}"
+
+
+def plural(noun: str) -> str:
+    """Plural of an English noun phrase, by its head noun."""
+    if is_plural(noun):
+        return noun
+    match = _TAIL.search(noun)
+    head, tail = (noun[: match.start()], noun[match.start() :]) if match else (noun, "")
+    before, _, word = head.rpartition(" ")
+    return f"{before} {_plural_word(word)}{tail}".strip()
+
+
+def _plural_word(word: str) -> str:
+    low = word.lower()
+    if low in _IRREGULAR:
+        return _IRREGULAR[low]
+    if low.endswith(("s", "x", "z", "ch", "sh")) or low in ("tomato", "potato", "mango", "volcano", "mosquito"):
+        return word + "es"
+    if low.endswith("y") and low[-2:-1] not in "aeiou":
+        return word[:-1] + "ies"
+    return word + "s"
+
+
+def english_list(items: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def chinese_list(items: Sequence[str]) -> str:
+    """ "一", "一和二", "一、二和三"."""
+    return items[0] if len(items) == 1 else f"{'、'.join(items[:-1])}和{items[-1]}"
+
+
+def spread_case(text: str, rng: random.Random, shout: bool) -> str:
+    """People's own ways with capital letters; `shout` allows ALL CAPITALS."""
+    draw = rng.random()
+    if draw < 0.62:
+        return text
+    if draw < 0.74:
+        return text.lower()
+    if draw < 0.97 or not shout:
+        return text[:1].upper() + text[1:] + ("." if draw > 0.88 else "")
+    return text.upper()
+
+
+_ASCII_WORD = re.compile(r"[A-Za-z0-9'’\-]+")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+BUDGET = 22  # see size(): about 30 byte-pair tokens, which leaves room for <bos> and <eos> in a text of 32
+
+
+def size(text: str) -> float:
+    """Length of a text in English words; a Chinese character counts 22/28 of one, a comma nothing."""
+    return len(_ASCII_WORD.findall(text)) + len(_HAN.findall(text)) * 22 / 28
+
+
+def fit(head: str, clauses: Sequence[str], joint: str, budget: float = BUDGET) -> str:
+    """`head` and as many of the clauses, in order, as fit into `budget`; empty ones are left out."""
+    text, room = head, budget - size(head)
+    for clause in clauses:
+        if clause and (cost := size(clause)) <= room:
+            text, room = f"{text}{joint}{clause}", room - cost
+    return text

@@ -1,0 +1,33 @@
+"""Which pictures a training step draws: balanced by concept and style."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.data.world import Picture
+
+POWER = 0.75  # 0 draws every picture alike, 1 every (style, concept) alike
+
+
+class Sampler:
+    """Draws pictures with weight count(style, concept) ** -0.75.
+
+    The concept is the base one, so the six skin tones and three genders of one gesture share a cell: a cell of n
+    pictures gets n ** 0.25 of a single picture's weight instead of n, and variants, a third of the pictures, do not eat
+    the budget.
+    """
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        if not pictures:
+            raise ValueError("no pictures to draw from; is the split empty?")
+        self.pictures = tuple(pictures)
+        cells = Counter((picture.style, picture.concept) for picture in pictures)
+        weights = np.array([cells[picture.style, picture.concept] ** -POWER for picture in pictures])
+        self.weights = weights / weights.sum()
+        self._ends = np.cumsum(self.weights)
+
+    def draw(self, rng: np.random.Generator, n: int) -> list[Picture]:
+        """`n` pictures, with replacement."""
+        rows = np.searchsorted(self._ends, rng.random(n) * self._ends[-1], side="right")
+        return [self.pictures[row] for row in rows]

@@ -1,0 +1,37 @@
+"""The styles of the sticker world, as the words that people use for them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Style:
+    """How captions name a style: adjectives that stand before "style" or "sticker", and what its pictures are called.
+
+    `en[0]` and `zh[0]` are the plain names; the others say what the style looks like. Chinese ones end without 风格.
+    """
+
+    en: tuple[str, ...]
+    zh: tuple[str, ...]
+    noun_en: str = "emoji"
+    noun_zh: str = "表情"
+
+
+STYLES: dict[str, Style] = {
+    "noto": Style(("noto", "noto emoji", "Android"), ("noto", "安卓")),
+    "blob": Style(("blob", "blob emoji", "soft blob"), ("blob", "果冻")),
+    "twemoji": Style(("twemoji", "Twitter", "twemoji flat"), ("twemoji", "推特")),
+    "fluent": Style(("fluent", "fluent gradient"), ("fluent", "流畅渐变")),
+    "fluent flat": Style(("fluent flat", "flat fluent", "flat vector"), ("fluent flat", "扁平")),
+    "black glyph": Style(
+        ("black glyph", "high contrast", "black silhouette"), ("black glyph", "黑色图标"), "icon", "图标"
+    ),
+    "emojione": Style(("emojione", "emojione glossy"), ("emojione", "光泽")),
+    "fxemoji": Style(("fxemoji", "Firefox"), ("fxemoji", "火狐")),
+    "outline": Style(("outline", "outlined", "line art"), ("outline", "线条"), "icon", "图标"),
+    "fluent 3d": Style(("fluent 3d", "3d", "3d rendered"), ("fluent 3d", "3D", "立体")),
+}
+
+
+def style_of(word: str) -> Style:
+    """The style's words; a style that the table lacks is called by its own word."""
+    return STYLES.get(word) or Style((word,), (word,))
