@@ -54,8 +54,8 @@ COLOURS: dict[str, Colour] = {
             "brown", "棕色", _shades("795548 8D6E63 5D4037 6D4534 C1694F A0522D 662113 BF6952 A86F4B 8A5A35"), "85553A"
         ),
         Colour("beige", "米色", _shades("FADCBC F3D2A2 FFDBB4 E0BB95 F7DECE FFE8B6 D9B48F")),
-        Colour("black", "黑色", _shades("000000 1B1B1F 292F33 212121 31373D"), "25252A"),
-        Colour("grey", "灰色", _shades("9E9E9E 99AAB5 757575 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63"), "8E9398"),
+        Colour("black", "黑色", _shades("000000 1B1B1F 292F33 212121 31373D 424242 3A3535"), "25252A"),
+        Colour("grey", "灰色", _shades("9E9E9E 99AAB5 757575 6B6560 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63"), "8E9398"),
         Colour("white", "白色", _shades("FFFFFF F5F8FA E6E7E8 ECEFF1 E1E8ED F4F4F4"), "F5F6F8"),
     )
 }

@@ -143,7 +143,7 @@ def fixture_world() -> World:
     """48 pictures in memory, split by the same hash as the real ones; no split is empty. The same bits every time."""
     splits = assign((concept, family) for concept in DRAWINGS for family in FAMILIES.values())
     pixels = np.stack([_render(drawing, style) for drawing in DRAWINGS.values() for style in FAMILIES])
-    pictures = []
+    pictures: list[Picture] = []
     for (concept, drawing), style in ((item, style) for item in DRAWINGS.items() for style in FAMILIES):
         index, family = len(pictures), FAMILIES[style]
         pictures.append(

@@ -18,7 +18,8 @@ _IRREGULAR = {
     "mouse": "mice", "goose": "geese", "ox": "oxen", "wolf": "wolves", "leaf": "leaves", "knife": "knives",
     "foot": "feet", "tooth": "teeth", "man": "men", "woman": "women", "person": "people", "child": "children",
     "fish": "fish", "sheep": "sheep", "deer": "deer", "moose": "moose", "bison": "bison", "squid": "squid",
-    "shrimp": "shrimp", "aircraft": "aircraft", "sushi": "sushi", "bread": "loaves of bread", "bacon": "slices of bacon",
+    "shrimp": "shrimp", "aircraft": "aircraft", "sushi": "sushi", "bread": "loaves of bread",
+    "bacon": "slices of bacon",
     "loaf": "loaves", "scarf": "scarves", "elf": "elves", "die": "dice", "cactus": "cacti", "dice": "dice",
 }  # fmt: skip
 _SINGULAR_S = re.compile(r"(?:ss|us|is|gas|lens|canvas|atlas)$")
