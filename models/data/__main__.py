@@ -1,0 +1,84 @@
+"""`python -m models.data build | show | licences`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models.data import packages
+from models.data.world import World, data_folder
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The sticker world: its pictures and licences.")
+console = Console(stderr=True)
+Folder = Annotated[Path | None, typer.Option("--folder", help="where the world lies; $STUDIO128_DATA otherwise")]
+
+
+@app.command()
+def build(
+    folder: Folder = None,
+    workers: Annotated[int | None, typer.Option(help="processes; all cores otherwise")] = None,
+    only: Annotated[list[str] | None, typer.Option("--style", help="only these styles, for a quick look")] = None,
+    update_lock: Annotated[bool, typer.Option(help="take the newest packages and pin them")] = False,
+) -> None:
+    """Fetch the packages, check them, render every picture and assign the splits."""
+    from models.data.build import build as run
+
+    folder = folder or data_folder()
+    if update_lock:
+        packages.update_lock(folder / "downloads")
+    columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, int] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        manifest = run(folder, workers, report, tuple(only or ()))
+    console.print(f"{manifest['pictures']:,} pictures in {folder}, digest {manifest['digest'][:12]}")
+
+
+@app.command()
+def show(
+    out: Annotated[Path, typer.Argument(help="PNG to write")] = Path("sheet.png"),
+    folder: Folder = None,
+    split: Annotated[str, typer.Option(help="train, val, cell or concept")] = "train",
+    scenes: Annotated[bool, typer.Option(help="composed scenes instead of single pictures")] = False,
+    count: int = 48,
+    seed: int = 0,
+) -> None:
+    """Write a contact sheet with captions."""
+    from models.data.sheet import picture_sheet, scene_sheet
+
+    world = World.load(folder)
+    sheet = scene_sheet(world, count, seed, split) if scenes else picture_sheet(world, count, seed, split)
+    sheet.save(out)
+    console.print(f"wrote {out}")
+
+
+@app.command()
+def licences(
+    out: Annotated[Path, typer.Argument(help="file to write")] = Path("ATTRIBUTION.md"), folder: Folder = None
+) -> None:
+    """Write ATTRIBUTION.md from the manifest."""
+    from models.data.attribution import attribution
+
+    out.write_text(attribution(folder or data_folder()), encoding="utf-8")
+    console.print(f"wrote {out}")
+
+
+def main() -> None:
+    """Errors that a person can mend become one sentence and exit code 2."""
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

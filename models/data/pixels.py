@@ -1,0 +1,119 @@
+"""The one place where pictures enter and leave: premultiplied RGBA inside, straight RGBA in files.
+
+Storage is uint8 HWC with `rgb <= alpha`; networks see float NCHW in [0, 1]. Resizing happens premultiplied, or the
+colour of invisible pixels bleeds into the edges. Imports no torch until a tensor is asked for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIZE = 128  # pixels a side
+FORMATS = ("PNG", "WEBP", "JPEG", "GIF")
+MAX_BYTES = 32 * 2**20
+MAX_PIXELS = 4096 * 4096
+
+
+def premultiply(straight: np.ndarray) -> np.ndarray:
+    """Straight RGBA (..., 4) uint8 -> premultiplied, rounded."""
+    alpha = straight[..., 3:].astype(np.uint16)
+    rgb = (straight[..., :3] * alpha + 127) // 255
+    return np.concatenate([rgb.astype(np.uint8), straight[..., 3:]], -1)
+
+
+def unpremultiply(pixels: np.ndarray) -> np.ndarray:
+    """Premultiplied RGBA (..., 4) uint8 -> straight; transparent pixels become black, colours are clamped to alpha."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    rgb = np.minimum(pixels[..., :3], alpha).astype(np.uint16)
+    straight = (rgb * 255 + alpha // 2) // np.maximum(alpha, 1)
+    return np.concatenate([straight.astype(np.uint8), pixels[..., 3:]], -1)
+
+
+def png(pixels: np.ndarray) -> Image.Image:
+    """Premultiplied uint8 (H, W, 4) -> straight RGBA picture, ready to be saved."""
+    return Image.fromarray(unpremultiply(pixels), "RGBA")
+
+
+def fit(picture: Image.Image, size: int = SIZE) -> np.ndarray:
+    """Any picture -> premultiplied uint8 (size, size, 4), whole picture kept, centred on transparent ground."""
+    rgba = picture.convert("RGBA").convert("RGBa")  # RGBa is Pillow's premultiplied mode
+    scale = size / max(rgba.size)
+    inner = (max(1, round(rgba.width * scale)), max(1, round(rgba.height * scale)))
+    if rgba.size != inner:
+        rgba = rgba.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    canvas = np.zeros((size, size, 4), np.uint8)
+    top, left = (size - inner[1]) // 2, (size - inner[0]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = np.asarray(rgba)
+    canvas[..., :3] = np.minimum(canvas[..., :3], canvas[..., 3:])  # Lanczos rings past alpha
+    return canvas
+
+
+def load_picture(path: str | Path, size: int = SIZE) -> np.ndarray:
+    """Read one picture file -> premultiplied uint8 (size, size, 4). First frame of an animation.
+
+    Untrusted input: format allow-list, limits on bytes and pixels checked before decoding.
+    Raises ValueError with one sentence that names the file and what is wrong.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a picture file ({', '.join(FORMATS)})")
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; give a picture file ({', '.join(FORMATS)})")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MB; give a smaller picture")
+    return fit(_decode(path), size)
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns between one and two times its own limit; ours is checked below, before any decoding.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise ValueError(
+                        f"{path} has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are read, make it smaller"
+                    )
+                picture.load()
+                return ImageOps.exif_transpose(picture).copy()
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} has too many pixels (at most {MAX_PIXELS}); make it smaller") from error
+    except Image.UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not a picture that can be read ({', '.join(FORMATS)})") from error
+    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"{path} is damaged or cut short: {error}") from error
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """uint8 (H, W, 4) or (N, H, W, 4) -> float32 (N, 4, H, W) in [0, 1]."""
+    import torch
+
+    batch = pixels[None] if pixels.ndim == 3 else pixels
+    return torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """float (N, 4, H, W), any range -> premultiplied uint8 (N, H, W, 4) with `rgb <= alpha`."""
+    array = pictures.detach().float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    array[..., :3] = np.minimum(array[..., :3], array[..., 3:])
+    return array
+
+
+def composite(pictures: Tensor, background: Tensor | tuple[float, float, float]) -> Tensor:
+    """Premultiplied (N, 4, H, W) over a colour (3,), (N, 3) or picture (N, 3, H, W) in [0, 1] -> (N, 3, H, W)."""
+    import torch
+
+    ground = torch.as_tensor(background, dtype=pictures.dtype, device=pictures.device)
+    if ground.ndim == 1:
+        ground = ground[None]
+    if ground.ndim == 2:
+        ground = ground[:, :, None, None]
+    return pictures[:, :3] + (1 - pictures[:, 3:]) * ground

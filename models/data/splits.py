@@ -1,0 +1,81 @@
+"""Who is held out: by hash, never by chance, so that a picture added later moves no other.
+
+A *cell* is concept x art family. Held-out cells test "the concept was seen, the family was seen, not together";
+held-out concepts test what was never drawn. `kin` joins concepts that one family draws alike (the flags of Norway and
+of Bouvet Island), or the test would leak.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+SPLITS = ("train", "val", "cell", "concept")
+CONCEPT_SHARE = 0.03
+CELL_SHARE = 0.17
+VAL_SHARE = 0.04
+
+
+def fraction(*key: str) -> float:
+    """A number in [0, 1) that depends on the key alone."""
+    digest = hashlib.sha256("|".join(key).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def assign(cells: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Split of each (concept, family). At least one family of a concept stays in train unless the concept is held out."""
+    families: dict[str, set[str]] = defaultdict(set)
+    for concept, family in cells:
+        families[concept].add(family)
+    return {
+        (concept, family): split
+        for concept in families
+        for family, split in _one_concept(concept, families[concept]).items()
+    }
+
+
+def _one_concept(concept: str, families: set[str]) -> dict[str, str]:
+    if fraction("concept", concept) < CONCEPT_SHARE:
+        return dict.fromkeys(families, "concept")
+    draws = {family: fraction("cell", concept, family) for family in families}
+    splits = {f: "val" if u < VAL_SHARE else "cell" if u < VAL_SHARE + CELL_SHARE else "train" for f, u in draws.items()}
+    if "train" not in splits.values():
+        splits[max(draws, key=lambda family: draws[family])] = "train"
+    return splits
+
+
+def kin(concepts: list[str], families: list[str], thumbs: np.ndarray, limit: float = 3.0) -> Mapping[str, str]:
+    """Root concept of each concept, after joining those that one family draws almost alike.
+
+    Args:
+        concepts, families: of N pictures.
+        thumbs: (N, K) float32, small premultiplied thumbnails in 0..255.
+        limit: largest mean absolute difference, in levels of 255, of two pictures taken for the same drawing. Redrawn
+            details (a face's mouth) move a 16-px thumbnail by more than 3 levels; a recompressed copy by less.
+    """
+    parent = {concept: concept for concept in concepts}
+
+    def root(concept: str) -> str:
+        while parent[concept] != concept:
+            parent[concept] = concept = parent[parent[concept]]
+        return concept
+
+    for family in sorted(set(families)):
+        rows = np.array([i for i, name in enumerate(families) if name == family])
+        for a, b in _near_pairs(thumbs[rows], limit):
+            first, second = sorted((root(concepts[rows[a]]), root(concepts[rows[b]])))
+            parent[second] = first
+    return {concept: root(concept) for concept in parent}
+
+
+def _near_pairs(thumbs: np.ndarray, limit: float) -> Iterable[tuple[int, int]]:
+    """Pairs closer than `limit` in mean absolute difference; candidates come from the mean square, its upper bound."""
+    norms = (thumbs**2).sum(1)
+    for start in range(0, len(thumbs), 512):
+        block = thumbs[start : start + 512]
+        square = (norms[start : start + 512, None] + norms - 2 * block @ thumbs.T) / thumbs.shape[1]
+        # E|d| <= limit with |d| <= 255 gives E[d^2] <= 255 limit: no pair is missed.
+        for i, j in np.argwhere(square <= 255 * limit):
+            if start + i < j and np.abs(block[i] - thumbs[j]).mean() <= limit:
+                yield int(start + i), int(j)

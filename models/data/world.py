@@ -1,0 +1,92 @@
+"""The sticker world as the rest of the project sees it: pictures with what is known of them, and their pixels."""
+
+import json
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from models.data.splits import SPLITS
+
+_TEST_SPLITS = frozenset({"cell", "concept"})
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture and its facts.
+
+    Attributes:
+        index: row of its pixels.
+        id: "style/icon name", unique.
+        source: npm package it came from.
+        style, family: the style word, and the drawing that it shares with other styles.
+        concept: base concept, a slug without skin tone and gender.
+        names, keywords: by language, "en" always, "zh" where CLDR has it.
+        group: CLDR group ("animals-nature", ...), "" where unknown.
+        skin, gender: what is drawn, None where it is not.
+        colours: measured main colours, largest share first.
+        split: one of `models.data.splits.SPLITS`.
+    """
+
+    index: int
+    id: str
+    source: str
+    style: str
+    family: str
+    concept: str
+    names: dict[str, str]
+    keywords: dict[str, tuple[str, ...]]
+    group: str
+    skin: str | None
+    gender: str | None
+    colours: tuple[str, ...]
+    split: str
+
+
+class World:
+    """All pictures, their pixels (N, 128, 128, 4) uint8 premultiplied, and the digest that names this very set."""
+
+    def __init__(self, pictures: tuple[Picture, ...], pixels: np.ndarray, digest: str) -> None:
+        self.pictures, self.pixels, self.digest = pictures, pixels, digest
+
+    def split(self, name: str, allow_test: bool = False) -> list[Picture]:
+        """Pictures of one split. A test split must be asked for by `allow_test=True`: training code never does."""
+        if name not in SPLITS:
+            raise ValueError(f"unknown split {name!r}; there are {', '.join(SPLITS)}")
+        if name in _TEST_SPLITS and not allow_test:
+            raise PermissionError(f"split {name!r} is a test split; only an evaluation may read it (allow_test=True)")
+        return self._by_split[name]
+
+    @cached_property
+    def _by_split(self) -> dict[str, list[Picture]]:
+        rows: dict[str, list[Picture]] = defaultdict(list)
+        for picture in self.pictures:
+            rows[picture.split].append(picture)
+        return rows
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> "World":
+        """The built world; FileNotFoundError says the command that builds it."""
+        folder = folder or data_folder()
+        manifest, rows, pixels = (folder / name for name in ("manifest.json", "pictures.jsonl", "pixels.npy"))
+        if not (manifest.exists() and rows.exists() and pixels.exists()):
+            raise FileNotFoundError(f"no pictures in {folder}; build them with: python -m models.data build")
+        digest = json.loads(manifest.read_text())["digest"]
+        with rows.open(encoding="utf-8") as file:
+            pictures = tuple(picture_from_json(json.loads(line)) for line in file)
+        return cls(pictures, np.load(pixels, mmap_mode="r"), digest)
+
+
+def picture_from_json(row: dict) -> Picture:
+    """A row of pictures.jsonl -> Picture (lists become tuples)."""
+    keywords = {language: tuple(words) for language, words in row["keywords"].items()}
+    return Picture(**{**row, "keywords": keywords, "colours": tuple(row["colours"])})
+
+
+def data_folder() -> Path:
+    """Where the built world lies: $STUDIO128_DATA, or the user's cache folder."""
+    return Path(os.environ.get("STUDIO128_DATA") or Path(platformdirs.user_cache_dir("studio128")) / "world")

@@ -1,0 +1,87 @@
+"""`python -m models.train RECIPE [--preset --minutes | --steps --resume --init --out --parts --world --seed]`.
+
+Many processes: `torchrun --nproc-per-node N -m models.train RECIPE ...`; the batch stays the whole step's.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from models.data.world import World
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.recipes import RECIPES
+
+console = Console(stderr=True)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help=", ".join(sorted(RECIPES)))],
+    preset: Annotated[str, typer.Option(help="row of models.presets: tiny, sticker, full")] = "sticker",
+    minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
+    steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
+    resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
+    init: Annotated[Path | None, typer.Option(help="state folder of another run to take the weights from")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
+    parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped ones otherwise")] = None,
+    world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
+    seed: int = 0,
+    every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
+    threads: Annotated[int, typer.Option(help="0: torch's own choice")] = 0,
+) -> None:
+    """Train one part."""
+    if threads:
+        torch.set_num_threads(threads)
+    run(RECIPES, recipe, preset, Length(steps, minutes), out, seed, every, resume, init, parts, world)
+
+
+def run(
+    recipes: dict[str, Recipe],
+    name: str,
+    preset: str,
+    length: Length,
+    out: Path | None,
+    seed: int,
+    every: float,
+    resume: bool,
+    init: Path | None = None,
+    parts: Path | None = None,
+    world: Path | None = None,
+) -> None:
+    """Train `recipes[name]`; the evaluation trains its judge through the same door."""
+    if name not in recipes:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(sorted(recipes))}")
+    recipe = recipes[name]
+    if length.steps is None:
+        length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
+    out = out or Path("runs") / f"{name}-{preset}"
+    options = TaskOptions(preset, seed, World.load(world), recipe.batch_size, parts, Path("runs") / "cache")
+    trainer = Trainer(recipe, options, out, length, every)
+    if init is not None:
+        from safetensors.torch import load_file
+
+        from models.train.checkpoint import load_tensors
+
+        load_tensors(trainer.plain, load_file(init / "model.safetensors"), str(init))
+        trainer.restart_average()
+    if resume:
+        trainer.resume()
+    trainer.run()
+    console.print(f"{trainer.state.step:,} steps, {trainer.state.samples:,} samples, in {out}")
+
+
+def main() -> None:
+    """Errors that a person can mend become one sentence and exit code 2."""
+    try:
+        typer.run(train)
+    except (ValueError, OSError, FloatingPointError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Training the autoencoder: reconstruct a picture over a random background, with its alpha.
+
+No perceptual and no adversarial loss: L1, squared error and the gradients' L1 at three scales, on four channels (the
+composite over a random colour, and alpha), after noise on the latent. Crops first, whole pictures later: a crop of 64
+px costs a quarter and teaches the same edges.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from models.autoencoder import Autoencoder
+from models.data.pixels import composite, to_tensor
+from models.data.sampling import Sampler
+try:
+    from models.data.scenes import make_scene
+except ImportError:
+    make_scene = None
+from models.presets import preset
+from models.train.loop import TaskOptions
+from models.train.sheet import grid
+from models.weights import save_part
+
+CROP = 64
+CROPS_UNTIL = 0.6  # share of the training
+SCENES = 0.2
+LATENT_NOISE = 0.05  # of a latent channel's standard deviation: what a generator's small errors look like
+EQUIVARIANCE = 0.2  # share of steps that decode a shrunken or turned latent (EQ-VAE, arXiv 2502.09509)
+STD_MOMENTUM = 0.01
+
+
+class Reconstruction(nn.Module):
+    """The autoencoder as it is trained: encode, disturb, decode. Keeps a running deviation of the raw latent."""
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.register_buffer("latent_std", torch.ones(autoencoder.config.latent_channels, 1, 1))
+
+    def forward(self, pictures: Tensor, noise: Tensor, turns: int, shrink: bool) -> tuple[Tensor, Tensor]:
+        """-> (target, reconstruction), both (B, 4, H, W): the picture, turned and shrunken as its latent was."""
+        raw = self.autoencoder.raw_latent(pictures)
+        if self.training:
+            deviation = raw.detach().float().std((0, 2, 3)).view_as(self.latent_std)
+            self.latent_std.lerp_(deviation, STD_MOMENTUM)
+        raw = raw + LATENT_NOISE * self.latent_std * noise
+        if shrink:
+            raw, pictures = F.avg_pool2d(raw, 2), F.avg_pool2d(pictures, 2)
+        if turns:
+            raw, pictures = torch.rot90(raw, turns, (2, 3)), torch.rot90(pictures, turns, (2, 3))
+        return pictures, self.autoencoder.from_raw(raw)
+
+
+def gradient_loss(difference: Tensor, scales: int = 3) -> Tensor:
+    """Mean absolute spatial gradient of a difference image (B, C, H, W), summed over `scales` halvings."""
+    total = difference.new_zeros(())
+    for _ in range(scales):
+        total = total + difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
+        difference = F.avg_pool2d(difference, 2)
+    return total
+
+
+def reconstruction_loss(target: Tensor, output: Tensor, background: Tensor) -> Tensor:
+    """L1 + 2 MSE + gradients of (composite over `background` (B, 3), alpha).
+
+    The difference of two composites needs no compositing: it is d_rgb - d_alpha * background for premultiplied colour.
+    """
+    difference = output.float() - target.float()
+    rgb = difference[:, :3] - difference[:, 3:] * background[:, :, None, None]
+    difference = torch.cat([rgb, difference[:, 3:]], 1)
+    return difference.abs().mean() + 2 * difference.square().mean() + gradient_loss(difference)
+
+
+class AutoencoderTask:
+    """Recipe "autoencoder"."""
+
+    def __init__(self, options: TaskOptions) -> None:
+        self.options, self.world = options, options.world
+        self.model = Reconstruction(Autoencoder(**preset("autoencoder", options.preset)))
+        self.sampler = Sampler(self.world.split("train"))
+
+    def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
+        """Pictures and a few scenes; crops early. Everything random of the step is drawn here."""
+        rng = np.random.default_rng((self.options.seed, step))
+        size = self.options.batch_size(progress)
+        pictures = self.sampler.draw(rng, size)
+        scenes = rng.random(size) < (SCENES if make_scene else 0)
+        seeds = rng.integers(2**31, size=size)
+        side = CROP if progress < CROPS_UNTIL else self.world.pixels.shape[1]
+        corners = rng.integers(0, (self.world.pixels.shape[1] - side) // 8 + 1, (size, 2)) * 8
+        flips, draws = rng.random(size) < 0.5, rng.random(3)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(size, self.model.autoencoder.config.latent_channels, side // 8, side // 8, generator=generator)
+        background = torch.rand(size, 3, generator=generator)
+        mine = range(rank, size, ranks)
+        pixels = []
+        for i in mine:
+            whole = make_scene(self.world, int(seeds[i])).render(self.world) if scenes[i] else self.world.pixels[pictures[i].index]
+            top, left = corners[i]
+            crop = whole[top : top + side, left : left + side]
+            pixels.append(crop[:, ::-1] if flips[i] else crop)
+        return {
+            "pictures": to_tensor(np.stack(pixels)).contiguous(memory_format=torch.channels_last),
+            "noise": noise[list(mine)],
+            "background": background[list(mine)],
+            "turns": int(draws[1] * 4) if draws[0] < EQUIVARIANCE else 0,
+            "shrink": bool(draws[0] < EQUIVARIANCE and draws[2] < 0.5),
+        }
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
+        """The reconstruction loss."""
+        target, output = model(batch["pictures"], batch["noise"], batch["turns"], batch["shrink"])
+        return {"loss": reconstruction_loss(target, output, batch["background"])}
+
+    def after_step(self, model: nn.Module) -> None:
+        """Nothing."""
+
+    def _validation(self) -> Tensor:
+        pictures = self.world.split("val")[:: max(1, len(self.world.split("val")) // 128)][:128]
+        return to_tensor(self.world.pixels[[picture.index for picture in pictures]])
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """PSNR on white and alpha IoU of 128 validation pictures, straight through without latent noise."""
+        pictures = self._validation()
+        output = self._through(model, pictures)
+        error = (composite(pictures, (1.0, 1.0, 1.0)) - composite(output, (1.0, 1.0, 1.0))).square().mean((1, 2, 3))
+        solid, drawn = pictures[:, 3] > 0.5, output[:, 3] > 0.5
+        overlap = (solid & drawn).sum((1, 2)) / (solid | drawn).sum((1, 2)).clamp(min=1)
+        return {"psnr_white": float(-10 * error.clamp(min=1e-10).log10().mean()), "alpha_iou": float(overlap.mean())}
+
+    @staticmethod
+    def _through(model: nn.Module, pictures: Tensor) -> Tensor:
+        network: Any = model.autoencoder
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        outputs = [network.from_raw(network.raw_latent(part)).float().clamp(0, 1) for part in pictures.split(16)]
+        return torch.cat(outputs)
+
+    def sheet(self, model: nn.Module) -> Image.Image:
+        """Pairs of picture and reconstruction, on white."""
+        pictures = self._validation()[:32]
+        pairs = torch.stack([pictures, self._through(model, pictures)], 1).flatten(0, 1)
+        return grid(pairs, columns=16)
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """The autoencoder with its latent's mean and deviation measured over training pictures."""
+        network: Any = model.autoencoder
+        rng = np.random.default_rng(0)
+        pictures = self.sampler.draw(rng, min(2048, 8 * len(self.world.split("train"))))
+        raw, colours = [], []
+        for start in range(0, len(pictures), 32):
+            batch = to_tensor(self.world.pixels[[p.index for p in pictures[start : start + 32]]])
+            raw.append(network.raw_latent(batch.contiguous(memory_format=torch.channels_last)).float())
+            colours.append(F.avg_pool2d(batch, 8))
+        latents = torch.cat(raw)
+        mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+        normal = ((latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).permute(0, 2, 3, 1).flatten(0, 2)
+        design = torch.cat([normal, torch.ones(len(normal), 1)], 1)
+        preview = torch.linalg.lstsq(design, torch.cat(colours).permute(0, 2, 3, 1).flatten(0, 2)).solution
+        network.register_to_config(preview=[[round(v, 5) for v in row] for row in preview.tolist()])
+        network.set_latent_statistics(mean, std)
+        save_part(network, "autoencoder", folder)

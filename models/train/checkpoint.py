@@ -1,0 +1,74 @@
+"""Checkpoints that resume exactly: safetensors and JSON, nothing that unpickles; a new one replaces the old whole."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; a tied weight once, which `state_dict` would list twice."""
+    persistent = model.state_dict().keys()
+    buffers = {name: b for name, b in model.named_buffers() if name in persistent}
+    return {**dict(model.named_parameters()), **buffers}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+
+
+def save(folder: Path, model: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer, counters: dict[str, Any]) -> None:
+    """Write `folder` anew beside the old one and swap them: a kill leaves one of the two."""
+    fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    averages = {str(i): tensor for i, tensor in enumerate(ema.shadow_params)}
+    files = {"model": tensors_of(model), "ema": averages, "optimizer": _optimizer_tensors(optimizer)}
+    for name, tensors in files.items():
+        save_file({key: t.detach().contiguous() for key, t in tensors.items()}, fresh / f"{name}.safetensors")
+    (fresh / "state.json").write_text(json.dumps({**counters, "ema_steps": ema.optimization_step}))
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path, model: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Fill model, averages and optimiser from `folder`, in place, and return the counters."""
+    if not folder.exists() and folder.with_name(f"{folder.name}.old").exists():
+        folder = folder.with_name(f"{folder.name}.old")  # killed between the two renames of `save`
+    if not folder.exists():
+        raise FileNotFoundError(f"nothing to resume in {folder}; start without --resume")
+    load_tensors(model, load_file(folder / "model.safetensors"), str(folder))
+    averages = load_file(folder / "ema.safetensors")
+    with torch.no_grad():
+        for i, shadow in enumerate(ema.shadow_params):
+            shadow.copy_(averages[str(i)])
+    whole = optimizer.state_dict()
+    whole["state"] = {}
+    for key, tensor in load_file(folder / "optimizer.safetensors").items():
+        index, name = key.split(".", 1)
+        whole["state"].setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict(whole)
+    counters = json.loads((folder / "state.json").read_text())
+    ema.optimization_step = counters.pop("ema_steps")
+    return counters
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Copy `tensors` into the model; ValueError names what is missing, left over or of another shape."""
+    targets = tensors_of(model)
+    wrong = sorted(targets.keys() ^ tensors.keys())
+    wrong += [name for name in targets.keys() & tensors.keys() if targets[name].shape != tensors[name].shape]
+    if wrong:
+        raise ValueError(f"{source} does not fit the model: {', '.join(wrong[:5])}{' ...' if len(wrong) > 5 else ''}")
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(tensors[name])

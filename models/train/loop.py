@@ -1,0 +1,294 @@
+"""The one training loop: accelerate, bf16 autocast over fp32 weights, EMA, checkpoints that resume exactly.
+
+What is trained is a `Task`; with what settings, a `Recipe` (a row of `models.train.recipes.RECIPES`). The loop knows
+neither pictures nor losses.
+"""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from diffusers.training_utils import EMAModel
+from PIL import Image
+from torch import Tensor, nn
+
+from models.data.world import World
+from models.train import checkpoint
+
+Schedule = Callable[[float], float]  # of progress in [0, 1]
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What a task is built from.
+
+    Attributes:
+        preset: row of `models.presets.PRESETS`.
+        seed: every batch is a pure function of it, of the step and of the rank.
+        world: the pictures.
+        batch_size: of the whole step over all ranks, as a schedule.
+        parts: folder of frozen parts that the task stands on, None for the shipped ones.
+        cache: folder for what is worth computing once.
+    """
+
+    preset: str
+    seed: int
+    world: World
+    batch_size: Callable[[float], int]
+    parts: Path | None = None
+    cache: Path | None = None
+
+
+class Task(Protocol):
+    """What one recipe trains. `model` is all that is optimised and averaged; it may be one network or several."""
+
+    model: nn.Module
+
+    def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
+        """Inputs of one step on one rank: a pure function of (seed, step, rank, progress)."""
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
+        """Scalars; "loss" is minimised, the others are logged. `model` may be wrapped: call it, or its `forward`."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """What happens once an optimiser step is done, outside the gradient."""
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Figures on the validation split, in seconds; called with the averaged weights."""
+
+    def sheet(self, model: nn.Module) -> Image.Image | None:
+        """A contact sheet to look at; called with the averaged weights."""
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """Save the part or parts as they ship; called with the averaged weights."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a task is trained. Schedules are functions of progress, so they work with --minutes and with --steps.
+
+    Attributes:
+        task: builds the task.
+        batch_size: over all ranks.
+        lr: peak learning rate of AdamW.
+        decay_from: progress at which the rate begins its half cosine to a hundredth of the peak.
+        warmup: optimiser steps of linear warm-up.
+        ema: decay of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages young.
+        clip: gradient norm.
+        minutes: default length.
+    """
+
+    task: Callable[[TaskOptions], Task]
+    batch_size: Callable[[float], int] = lambda _: 64
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.01
+    decay_from: float = 0.5
+    warmup: int = 200
+    ema: float = 0.999
+    clip: float = 1.0
+    minutes: float = 60.0
+    channels_last: bool = False
+
+
+@dataclass
+class Length:
+    """How long to train: so many steps, or so many minutes of training time (evaluation is not counted)."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """0 at the start, 1 when done."""
+        done = step / self.steps if self.steps is not None else seconds / (60 * (self.minutes or 1))
+        return min(done, 1.0)
+
+
+@dataclass
+class State:
+    """What a checkpoint counts besides tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    samples: int = 0
+
+
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+    """Linear warm-up in steps, constant, half a cosine from `decay_from` to the end."""
+    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+    late = max(0.0, (progress - recipe.decay_from) / max(1e-9, 1 - recipe.decay_from))
+    return recipe.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * late)))
+
+
+def optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; vectors (norms, biases, scalars) are not decayed."""
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups[parameter.ndim < 2].append(parameter)
+    settings = [{"params": groups[0], "weight_decay": recipe.weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
+    return torch.optim.AdamW([g for g in settings if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
+
+
+@dataclass
+class Trainer:
+    """Runs one recipe in one folder: `stats.jsonl`, `state/` (to resume), `sheet-*.png`, `export/` (what ships)."""
+
+    recipe: Recipe
+    options: TaskOptions
+    out: Path
+    length: Length
+    every_minutes: float = 5.0
+    precision: str = "bf16"
+    state: State = field(default_factory=State)
+
+    def __post_init__(self) -> None:
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=self.precision, kwargs_handlers=[unused])
+        torch.manual_seed(self.options.seed)  # initial weights
+        self.task = self.recipe.task(self.options)
+        if self.recipe.channels_last:
+            self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = optimiser(self.task.model, self.recipe)
+        self.model, self.optimizer = self.accelerator.prepare(self.task.model, self.optimizer)
+        self.restart_average()
+        self._stopped = False
+
+    @property
+    def plain(self) -> nn.Module:
+        """The model without its distributed wrapper."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def restart_average(self) -> None:
+        """Begin the averaged weights anew, from the weights as they are."""
+        self.ema = EMAModel(self.plain.parameters(), decay=self.recipe.ema, foreach=True)
+
+    def resume(self) -> None:
+        """Go on from `out/state`; FileNotFoundError where there is none."""
+        counters = checkpoint.load(self.out / "state", self.plain, self.ema, self.optimizer)
+        self.state = State(**counters)
+
+    def run(self) -> None:
+        """Train to the end of `length`, or to the first SIGINT or SIGTERM, and leave a checkpoint either way."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process)
+        last = time.monotonic()
+        with self._signals():
+            while not self._stopped and (progress := self._progress()) < 1:
+                started = time.monotonic()
+                log.add(self.state, progress, self.step(progress))
+                self.state.seconds += time.monotonic() - started
+                if time.monotonic() - last > 60 * self.every_minutes:
+                    self.checkpoint(log)
+                    last = time.monotonic()
+        self.checkpoint(log)
+
+    def _progress(self) -> float:
+        progress = [self.length.progress(self.state.step, self.state.seconds)]
+        if self.length.steps is None and self.accelerator.num_processes > 1:
+            broadcast_object_list(progress)  # clocks differ between ranks, schedules must not
+        return progress[0]
+
+    def step(self, progress: float) -> dict[str, Tensor]:
+        """One optimiser step; returns what the task logs."""
+        accelerator, state = self.accelerator, self.state
+        batch = self.task.batch(state.step, accelerator.process_index, accelerator.num_processes, progress)
+        # Noise drawn inside the loss depends on the step alone, or a resumed run would differ from a straight one.
+        torch.manual_seed(hash((self.options.seed, state.step, accelerator.process_index)) % 2**63)
+        rate = learning_rate(self.recipe, state.step, progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with accelerator.autocast():
+            values = self.task.loss(self.model, batch, progress)
+        accelerator.backward(values["loss"])
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        if not math.isfinite(float(norm)):
+            raise FloatingPointError(f"gradient norm {norm} at step {state.step}; lower the learning rate and resume")
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.task.after_step(self.plain)
+        self.ema.step(self.plain.parameters())
+        state.step += 1
+        state.samples += int(self.options.batch_size(progress))
+        return {**values, "norm": norm, "lr": torch.tensor(rate)}
+
+    def checkpoint(self, log: "Log") -> None:
+        """Write what resuming needs, then, with the averaged weights, evaluate, draw the sheet and export."""
+        if not self.accelerator.is_main_process:
+            self.accelerator.wait_for_everyone()
+            return
+        checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizer, vars(self.state))
+        with self.averaged() as model:
+            log.note(self.state, self.task.evaluate(model))
+            if sheet := self.task.sheet(model):
+                sheet.save(self.out / f"sheet-{self.state.step:07d}.png")
+            self.task.export(model, self.out / "export")
+        self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The model with its averaged weights, in eval mode, without gradients; as it was afterwards."""
+        model = self.plain
+        self.ema.store(model.parameters())
+        self.ema.copy_to(model.parameters())
+        model.eval()
+        try:
+            with torch.no_grad(), self.accelerator.autocast():
+                yield model
+        finally:
+            self.ema.restore(model.parameters())
+            model.train()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def stop(*_: object) -> None:
+            self._stopped = True
+
+        before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+
+class Log:
+    """`stats.jsonl`: the mean of what steps report, one line every ten seconds, and a line for each evaluation."""
+
+    def __init__(self, path: Path, enabled: bool) -> None:
+        self.path, self.enabled = path, enabled
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+        self._since, self._samples = time.monotonic(), 0
+
+    def add(self, state: State, progress: float, values: dict[str, Tensor]) -> None:
+        """Count one step in, and write a line when it is time."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
+            self._counts[name] = self._counts.get(name, 0) + 1
+        elapsed = time.monotonic() - self._since
+        if elapsed >= 10:
+            means = {name: self._sums[name] / self._counts[name] for name in self._sums}
+            rate = (state.samples - self._samples) / elapsed
+            self._write({**vars(state), "progress": progress, "samples_per_second": rate, **means})
+            self._sums, self._counts = {}, {}
+            self._since, self._samples = time.monotonic(), state.samples
+
+    def note(self, state: State, values: dict[str, float]) -> None:
+        """Write an evaluation's figures."""
+        self._write({**vars(state), "evaluation": values})
+        self._since, self._samples = time.monotonic(), state.samples
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.enabled:
+            with self.path.open("a") as file:
+                file.write(json.dumps(row, default=float) + "\n")

@@ -1,0 +1,108 @@
+"""Parts as they ship: one folder each under `assets/weights`, listed with sha256 in `manifest.json`.
+
+A part is loaded only if its files are the ones that were measured: a hash that differs, a file cut short or one that is
+missing gives a sentence that names it.
+"""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.assets import assets
+
+MANIFEST = "manifest.json"
+
+
+class WeightsError(ValueError):
+    """Weights are missing, altered or do not fit; the message says which file and what to do."""
+
+
+def weights_root(root: Path | None = None) -> Path:
+    """The folder that holds the parts: `root`, or the shipped one."""
+    return root or assets() / "weights"
+
+
+def save_part(model: Any, name: str, root: Path) -> Path:
+    """Save a network as bf16 safetensors into `root/name`, and enter it in the manifest. Returns its folder.
+
+    bf16 is for storage only: training goes on in fp32 from its own checkpoint.
+    """
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = type(model).from_config(model.config) if hasattr(type(model), "from_config") else type(model)(model.config)
+    copy.load_state_dict(model.state_dict())
+    torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
+    copy.save_pretrained(folder)
+    record_part(name, root)
+    return folder
+
+
+def record_part(name: str, root: Path) -> None:
+    """Enter the sha256 of a part's files in the manifest; model cards may change without changing the part."""
+    manifest = _read(root) if (root / MANIFEST).exists() else {}
+    files = sorted(path for path in (root / name).rglob("*") if path.is_file() and path.suffix in (".json", ".safetensors"))
+    manifest[name] = {path.relative_to(root / name).as_posix(): _sha256(path) for path in files}
+    text = json.dumps(dict(sorted(manifest.items())), indent=2) + "\n"
+    part = root / f"{MANIFEST}.part"
+    part.write_text(text)
+    part.replace(root / MANIFEST)
+
+
+def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Path:
+    """Folder of a part whose files are there and unaltered; WeightsError otherwise."""
+    root = weights_root(root)
+    if not (root / MANIFEST).exists():
+        raise WeightsError(f"no weights in {root}: {MANIFEST} is missing; install the package again or train them")
+    listed = _read(root).get(name)
+    if listed is None:
+        raise WeightsError(f"{root / MANIFEST} lists no part {name!r}; install the package again or train it")
+    for relative, expected in listed.items() if verify else ():
+        path = root / name / relative
+        if not path.is_file():
+            raise WeightsError(f"{path} is missing; install the package again")
+        if (found := _sha256(path)) != expected:
+            raise WeightsError(
+                f"{path} is altered or cut short (sha256 {found[:12]}, expected {expected[:12]}); install the package again"
+            )
+    return root / name
+
+
+def load_part(cls: Any, name: str, root: Path | None = None, dtype: torch.dtype | None = None) -> Any:
+    """Verify and load one part by its class's `from_pretrained`, in eval mode, without gradients."""
+    folder = part_folder(name, root)
+    try:
+        model = cls.from_pretrained(folder, local_files_only=True, dtype=dtype or torch.float32)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise WeightsError(f"{folder} does not load as {cls.__name__}: {str(error).splitlines()[0]}") from error
+    return model.eval().requires_grad_(False)
+
+
+def weights_digest(names: tuple[str, ...], root: Path | None = None) -> str:
+    """One sha256 for several parts, from the manifest: names the model that made a picture."""
+    listed = _read(weights_root(root))
+    missing = [name for name in names if name not in listed]
+    if missing:
+        raise WeightsError(f"{weights_root(root) / MANIFEST} lists no part {', '.join(missing)}")
+    return hashlib.sha256(json.dumps({name: listed[name] for name in names}, sort_keys=True).encode()).hexdigest()
+
+
+def _read(root: Path) -> dict[str, dict[str, str]]:
+    try:
+        return json.loads((root / MANIFEST).read_text())
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{root / MANIFEST} is damaged: {error}; install the package again") from error
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256_cached(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _sha256_cached(path: Path, size: int, mtime: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
