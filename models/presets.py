@@ -10,6 +10,47 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "tiny": {"widths": (8, 16, 16), "encoder_blocks": (1, 1, 1), "decoder_blocks": (1, 1, 1)},
         "sticker": {"widths": (48, 96, 192), "encoder_blocks": (1, 2, 3), "decoder_blocks": (2, 3, 4)},
     },
+    "dit": {
+        "tiny": {"width": 32, "depth": 4, "heads": 2},
+        "sticker": {"width": 256, "depth": 12, "heads": 4},
+        "full": {"width": 1152, "depth": 28, "heads": 16},  # DiT-XL/2
+    },
+    "language": {
+        "tiny": {
+            "vocab_size": 512,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "head_dim": 8,
+            "moe_intermediate_size": 16,
+            "num_experts": 8,
+            "num_experts_per_tok": 2,
+            "sliding_window": 8,
+        },
+        "sticker": {
+            "vocab_size": 12288,
+            "hidden_size": 256,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "moe_intermediate_size": 128,
+            "num_experts": 16,
+            "num_experts_per_tok": 4,
+            "sliding_window": 64,
+        },
+        "full": {
+            "vocab_size": 65536,
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 4,
+            "head_dim": 64,
+            "moe_intermediate_size": 512,
+            "sliding_window": 2048,
+            "rope_theta": 500_000.0,
+        },
+    },
 }
 
 

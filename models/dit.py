@@ -1,0 +1,191 @@
+"""The image generator: a Diffusion Transformer that predicts the clean latent and returns a flow velocity.
+
+Sources: DiT (arXiv 2212.09748: patches, adaLN-zero), PixArt-alpha (2310.00426: one shared modulation with a table per
+block, cross-attention to text), JiT (2511.13720: x-prediction with a loss on the velocity), U-ViT (2209.12152: long
+skips). The noise level sigma is the time t: x_t = (1 - t) x0 + t noise, velocity = noise - x0.
+
+Shapes: B batch, C latent channels, S latent size, P patch, N = (S / P)^2 tokens, D width, L text tokens,
+T width of the text's token states, V size of the semantic vector.
+"""
+
+import math
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from models.layers import Attention, SwiGLU, layer_norm, modulate, padding_bias, timestep_embedding
+
+# Below this noise level x - x0 is mostly rounding, and 1 / t would blow it up (JiT, section 4.3).
+MIN_TIME = 0.05
+PREDICTIONS = ("x", "v")
+
+
+def flow_target(x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+    """The velocity that the loss asks for: (x_t - x0) / max(t, MIN_TIME), equal to noise - x0 above MIN_TIME.
+
+    `x` and `x0` are (B, C, S, S), `t` is (B,).
+    """
+    return (x - x0) / t.clamp_min(MIN_TIME)[:, None, None, None]
+
+
+def patchify(x: Tensor, patch: int) -> Tensor:
+    """(B, C, S, S) -> (B, N, C * P * P), rows of patches from the top left."""
+    batch, channels, size, _ = x.shape
+    side = size // patch
+    x = x.reshape(batch, channels, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(batch, side * side, channels * patch * patch)
+
+
+def unpatchify(tokens: Tensor, patch: int) -> Tensor:
+    """The inverse of `patchify`: (B, N, C * P * P) -> (B, C, S, S)."""
+    batch, count, values = tokens.shape
+    side, channels = math.isqrt(count), values // (patch * patch)
+    x = tokens.reshape(batch, side, side, channels, patch, patch).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(batch, channels, side * patch, side * patch)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and feed-forward; the first and the last are modulated by time and vector.
+
+    `long_skip` adds a projection of an earlier block's output, starting from zero.
+    """
+
+    def __init__(self, width: int, heads: int, context: int, long_skip: bool = False) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.cross = Attention(width, heads, context=context)
+        self.mlp = SwiGLU(width)
+        self.table = nn.Parameter(torch.zeros(6, width))
+        self.skip = nn.Linear(width, width, bias=False) if long_skip else None
+
+    def forward(
+        self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, skip: Tensor | None = None
+    ) -> Tensor:
+        """`x` (B, N, D), `condition` (B, 6, D), `context` (B, L, T), `bias` (B, 1, 1, L) -> (B, N, D)."""
+        if self.skip is not None and skip is not None:
+            x = x + self.skip(skip)
+        modulation = (condition + self.table).to(x.dtype)
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(1)  # (B, D) each
+        x = torch.addcmul(x, gate1[:, None], self.attention(modulate(layer_norm(x), shift1, scale1)))
+        x = x + self.cross(layer_norm(x), context, bias)
+        return torch.addcmul(x, gate2[:, None], self.mlp(modulate(layer_norm(x), shift2, scale2)))
+
+
+class DiT(ModelMixin, ConfigMixin):
+    """Text- and vector-conditioned Diffusion Transformer on latents.
+
+    Args:
+        width: D; `depth`: blocks; `heads`: must divide D.
+        channels, size, patch: C, S and P of the latent.
+        context: T, width of the text's token states.
+        vector: V, size of the semantic vector.
+        prediction: what the last layer means: "x" the clean latent, "v" the velocity itself.
+        long_skips: block i also feeds block depth - 1 - i.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["Block"]  # noqa: RUF012 - diffusers' own declaration
+    _repeated_blocks = ["Block"]  # noqa: RUF012
+
+    @register_to_config
+    def __init__(
+        self,
+        width: int = 256,
+        depth: int = 12,
+        heads: int = 4,
+        channels: int = 8,
+        size: int = 16,
+        patch: int = 2,
+        context: int = 256,
+        vector: int = 128,
+        prediction: str = "x",
+        long_skips: bool = True,
+    ) -> None:
+        super().__init__()
+        if prediction not in PREDICTIONS:
+            raise ValueError(f"DiT has no prediction {prediction!r}; choose from {', '.join(PREDICTIONS)}")
+        if size % patch:
+            raise ValueError(f"a patch of {patch} does not divide a latent of {size}")
+        values = channels * patch * patch
+        self.gradient_checkpointing = False
+        self.patch_in = nn.Linear(values, width)
+        self.positions = nn.Parameter(torch.empty((size // patch) ** 2, width))
+        self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.vector_in = nn.Linear(vector, width)
+        self.null_vector = nn.Parameter(torch.zeros(vector))
+        self.words_in = nn.Linear(context, context)
+        self.sense_in = nn.Linear(vector, context)
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, context, long_skip=long_skips and 2 * i >= depth) for i in range(depth)
+        )
+        self.table = nn.Parameter(torch.zeros(2, width))
+        self.out = nn.Linear(width, values)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Xavier everywhere; zero where a branch enters the stream, so that every block starts as the identity."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.positions, std=0.02)
+        nn.init.normal_(self.null_vector, std=0.02)
+        for zero in [self.out, self.modulation[1]]:
+            nn.init.zeros_(zero.weight)
+        for block in self.blocks:
+            nn.init.zeros_(block.cross.out.weight)
+            if block.skip is not None:
+                nn.init.zeros_(block.skip.weight)
+
+    def _vector(self, vector: Tensor) -> Tensor:
+        """A row of zeros becomes the learned null; the others go to unit variance per number instead of unit length."""
+        absent = (vector == 0).all(-1, keepdim=True)
+        return torch.where(absent, self.null_vector.to(vector.dtype), vector) * math.sqrt(vector.shape[-1])
+
+    def _context(self, states: Tensor, mask: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-attention's keys (B, 1 + L, T) and bias: one token from the vector, always there, then the words.
+
+        With every word masked, only the first is left: that is the null of the text.
+        """
+        words = self.words_in(layer_norm(states))
+        context = torch.cat([self.sense_in(vector)[:, None].to(words.dtype), words], 1)
+        return context, padding_bias(torch.cat([mask.new_ones(len(mask), 1), mask], 1))
+
+    def _run_blocks(self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+        for i, block in enumerate(self.blocks):
+            late = 2 * i >= len(self.blocks)
+            inputs = (x, condition, context, bias, kept.pop() if late and kept else None)
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, *inputs)
+            else:
+                x = block(*inputs)
+            if not late:
+                kept.append(x)
+        return x
+
+    def forward(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor, vector: Tensor) -> Tensor:
+        """Velocity (B, C, S, S), in fp32, at the noisy latent.
+
+        Args:
+            x: noisy latent (B, C, S, S), per-channel unit variance when clean.
+            t: noise level sigma in [0, 1], (B,).
+            states: token states of the text (B, L, T).
+            mask: true at real tokens (B, L); all false drops the text.
+            vector: unit semantic vectors (B, V); zeros drop it.
+        """
+        dtype = self.out.weight.dtype
+        sense = self._vector(vector.to(dtype))  # (B, V)
+        time = self.time_in(timestep_embedding(t, self.config.width).to(dtype)) + self.vector_in(sense)  # (B, D)
+        condition = self.modulation(time).unflatten(-1, (6, -1))  # (B, 6, D)
+        context, bias = self._context(states.to(dtype), mask.bool(), sense)
+        tokens = self.patch_in(patchify(x.to(dtype), self.config.patch))  # (B, N, D)
+        tokens = self._run_blocks(tokens + self.positions.to(tokens.dtype), condition, context, bias)
+        shift, scale = (time[:, None] + self.table).unbind(1)
+        output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
+        output = unpatchify(output, self.config.patch)
+        return output if self.config.prediction == "v" else flow_target(x.float(), output, t.float())

@@ -1,0 +1,137 @@
+"""How pictures are drawn: the settings, what a drawing reports on its way, and the one loop from noise to latent.
+
+The loop is a generator: the pipeline, the worker and the evaluation iterate it, and stop it by closing it. It knows no
+text and no pixels, and takes latents of any rank (B, C, ...).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.guidance import Condition, Guidance, Network, guided
+from models.schedulers import first_step, set_steps
+
+MAX_STEPS = 1000
+MAX_BATCH = 64
+
+OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn, the same for all of one call.
+
+    Attributes:
+        steps: calls of the network a picture (guidance runs two passes in one call), 1 to MAX_STEPS.
+        guidance: 1 is none; more follows the prompt more closely.
+        interval: noise levels (low, high) between which guidance works, within [0, 1].
+        scheduler: a name in `models.schedulers.SCHEDULERS`, None for the pipeline's own.
+        strength: of a start from a picture, in (0, 1]: 1 forgets it.
+        batch: pictures drawn together, None for the pipeline's choice.
+    """
+
+    steps: int = 16
+    guidance: float = 3.0
+    interval: tuple[float, float] = (0.0, 1.0)
+    scheduler: str | None = None
+    strength: float = 1.0
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.interval
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise ValueError(f"steps {self.steps}; give 1 to {MAX_STEPS}")
+        if not math.isfinite(self.guidance) or not 0 <= self.guidance <= 100:
+            raise ValueError(f"guidance {self.guidance}; give 0 to 100 (1 is none)")
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"guidance interval {self.interval}; give two noise levels, 0 <= low <= high <= 1")
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"strength {self.strength}; give more than 0 and at most 1")
+        if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
+            raise ValueError(f"batch {self.batch}; give 1 to {MAX_BATCH}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Call number `step` of `total` of the whole work is done.
+
+    `preview` is premultiplied uint8 (n, h, w, 4) of the pictures `first` to `first + n`, None unless asked for.
+    """
+
+    step: int
+    total: int
+    first: int
+    preview: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures `first` to `first + n` are done: premultiplied uint8 `pixels` (n, 128, 128, 4) and `latents`.
+
+    `batch` is the shape that they were drawn in: with seeds and settings it makes them again, bit for bit.
+    """
+
+    first: int
+    pixels: np.ndarray
+    latents: Tensor
+    seeds: tuple[int, ...]
+    batch: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Call `index` of `count` of one batch is done: the `latents` now, and the `clean` ones they promise."""
+
+    index: int
+    count: int
+    latents: Tensor
+    clean: Tensor
+
+
+def denoise(
+    network: Network,
+    noise: Tensor,
+    wanted: Condition,
+    unwanted: Condition,
+    sampling: Sampling,
+    scheduler: Any,
+    start: Tensor | None = None,
+    on_step: OnStep | None = None,
+) -> Iterator[Step]:
+    """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
+
+    Args:
+        scheduler: a diffusers flow scheduler without history; it is used up.
+        start: clean latents that `sampling.strength` < 1 begins from.
+        on_step: sees the latents after each step and may replace them.
+
+    Raises FloatingPointError, naming the step, where a latent stops being finite.
+    """
+    sigmas = set_steps(scheduler, sampling.steps)
+    begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
+    velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval))
+    x = noise if start is None else (1 - sigmas[begin]) * start + sigmas[begin] * noise
+    count = len(sigmas) - begin
+    for i, sigma in enumerate(sigmas[begin:]):
+        velocity = velocity_at(x, sigma)
+        clean = x - sigma * velocity
+        x = scheduler.step(velocity, scheduler.timesteps[begin + i], x, return_dict=False)[0]
+        if on_step is not None:
+            x = _replaced(x, on_step(i, sigma, x))
+        if not torch.isfinite(x).all():
+            raise FloatingPointError(
+                f"the latent is not finite after step {i + 1} of {count} ({type(scheduler).__name__}, guidance "
+                f"{sampling.guidance}); lower the guidance or take another scheduler"
+            )
+        yield Step(i, count, x, clean)
+
+
+def _replaced(latents: Tensor, answer: Tensor | None) -> Tensor:
+    if answer is not None and answer.shape != latents.shape:
+        raise ValueError(f"the callback returned latents of shape {tuple(answer.shape)}, not {tuple(latents.shape)}")
+    return latents if answer is None else answer

@@ -1,0 +1,67 @@
+"""The samplers as a table: diffusers' flow schedulers by name. Imports neither torch nor diffusers until one is built.
+
+A scheduler steps a latent along sigma from 1 (noise) to 0 (picture), given the velocity = noise - x0.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
+_FLOW: dict[str, Any] = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+
+# name -> (class in diffusers, its configuration). A new row is a new sampler everywhere.
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "euler": ("FlowMatchEulerDiscreteScheduler", {}),
+    "heun": ("FlowMatchHeunDiscreteScheduler", {}),
+    "dpm++": ("DPMSolverMultistepScheduler", _FLOW),
+    "unipc": ("UniPCMultistepScheduler", _FLOW),
+    "deis": ("DEISMultistepScheduler", _FLOW),
+}
+DEFAULT_SCHEDULER = "dpm++"
+
+
+def build_scheduler(name: str) -> SchedulerMixin:
+    """A fresh scheduler; ValueError says which names there are and which was probably meant."""
+    if name not in SCHEDULERS:
+        close = difflib.get_close_matches(name, SCHEDULERS, 1, 0.4)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(SCHEDULERS))}"
+        raise ValueError(f"unknown scheduler {name!r}; {hint}")
+    import diffusers
+
+    class_name, config = SCHEDULERS[name]
+    return getattr(diffusers, class_name)(**config)
+
+
+def fresh(scheduler: SchedulerMixin) -> SchedulerMixin:
+    """A copy without history: schedulers keep state between steps, so each run takes its own."""
+    return type(scheduler).from_config(scheduler.config)
+
+
+def set_steps(scheduler: SchedulerMixin, evaluations: int) -> list[float]:
+    """Plan `evaluations` calls of the network (a second-order method takes the odd number below an even one).
+
+    Returns the sigma of each call: diffusers rounds some of its timesteps to integers, its sigmas never.
+    """
+    if type(scheduler).__name__ == "FlowMatchEulerDiscreteScheduler":
+        # Its own plan ends with a step from 0.001 to 0, an evaluation for nothing.
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / evaluations, evaluations))
+    elif scheduler.order == 2:
+        scheduler.set_timesteps((evaluations + 1) // 2)
+    else:
+        scheduler.set_timesteps(evaluations)
+    return scheduler.sigmas[: len(scheduler.timesteps)].tolist()
+
+
+def first_step(scheduler: SchedulerMixin, strength: float) -> int:
+    """Where a run that starts from a picture enters the plan, and tell the scheduler; strength 1 is the whole plan."""
+    count = len(scheduler.timesteps)
+    begin = min(count - 1, round(count * (1 - strength)))
+    begin -= begin % scheduler.order  # never between the two halves of a second-order step
+    scheduler.set_begin_index(begin)
+    return begin

@@ -1,0 +1,171 @@
+"""Laws of the generator's network: what it predicts, what its conditions do, and that nothing is left untrained."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.dit import MIN_TIME, DiT, flow_target, patchify, unpatchify
+from models.presets import preset
+
+TINY = preset("dit", "tiny")
+
+
+def inputs(batch: int = 3, words: int = 5) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "x": torch.randn(batch, 8, 16, 16, generator=generator),
+        "t": torch.linspace(0.2, 0.9, batch),
+        "states": torch.randn(batch, words, 256, generator=generator),
+        "mask": torch.ones(batch, words, dtype=torch.bool),
+        "vector": F.normalize(torch.randn(batch, 128, generator=generator), dim=-1),
+    }
+
+
+def awake(**options: object) -> DiT:
+    """A tiny network whose zero-initialised branches are random, as after training."""
+    torch.manual_seed(1)
+    net = DiT(**{**TINY, **options}).eval()
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return net
+
+
+def test_patches_come_back() -> None:
+    x = torch.randn(2, 8, 16, 16)
+    tokens = patchify(x, 2)
+    assert tokens.shape == (2, 64, 32)
+    assert torch.equal(unpatchify(tokens, 2), x)
+    assert torch.equal(tokens[0, 9].view(8, 2, 2), x[0, :, 2:4, 2:4])  # row 1, column 1
+
+
+def test_a_fresh_network_predicts_zeros() -> None:
+    batch = inputs()
+    velocity = DiT(**TINY)(**batch)
+    assert velocity.shape == batch["x"].shape
+    assert torch.allclose(velocity, batch["x"] / batch["t"].view(-1, 1, 1, 1))
+
+
+def test_velocity_is_the_way_from_the_predicted_picture() -> None:
+    batch = inputs()
+    net, twin = awake(), awake(prediction="v")
+    clean = twin(**batch)  # the same weights, read as the last layer's own output
+    t = batch["t"].view(-1, 1, 1, 1)
+    assert torch.allclose(net(**batch), (batch["x"] - clean) / t, atol=1e-5)
+
+
+def test_target_is_noise_minus_picture() -> None:
+    x0, noise, t = torch.randn(4, 8, 16, 16), torch.randn(4, 8, 16, 16), torch.tensor([MIN_TIME, 0.3, 0.7, 1.0])
+    s = t.view(-1, 1, 1, 1)
+    assert torch.allclose(flow_target((1 - s) * x0 + s * noise, x0, t), noise - x0, atol=1e-4)
+    assert flow_target(x0 + 1e-3, x0, torch.zeros(4)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["t", "states", "vector"])
+def test_every_condition_matters(name: str) -> None:
+    net, batch = awake(), inputs()
+    other = {**batch, name: batch[name].flip(0) if name != "t" else batch["t"] * 0.5}
+    assert (net(**batch) - net(**other)).abs().max() > 1e-3
+
+
+def test_masked_words_are_not_read() -> None:
+    net, batch = awake(), inputs()
+    batch["mask"][:, 3:] = False
+    changed = batch["states"].clone()
+    changed[:, 3:] = 7 * torch.randn(3, 2, 256)
+    assert torch.equal(net(**batch), net(**{**batch, "states": changed}))
+    shorter = {**batch, "states": batch["states"][:, :3], "mask": batch["mask"][:, :3]}
+    assert torch.allclose(net(**batch), net(**shorter), atol=1e-5)
+
+
+def test_dropped_conditions_are_the_learned_nulls() -> None:
+    net, batch = awake(), inputs()
+    no_words = {**batch, "mask": torch.zeros_like(batch["mask"])}
+    assert torch.equal(net(**no_words), net(**{**no_words, "states": torch.randn_like(batch["states"])}))
+    assert not torch.allclose(net(**no_words), net(**batch))
+    dropped = net(**{**batch, "vector": torch.zeros(3, 128)})
+    assert torch.equal(dropped, net(**{**batch, "vector": net.null_vector.expand(3, -1)}))
+    assert not torch.allclose(dropped, net(**batch))
+
+
+def test_conditions_drop_row_by_row() -> None:
+    net, batch = awake(), inputs()
+    mixed = {**batch, "mask": batch["mask"].clone(), "vector": batch["vector"].clone()}
+    mixed["mask"][0], mixed["vector"][1] = False, 0
+    whole, partly = net(**batch), net(**mixed)
+    assert torch.allclose(whole[2], partly[2], atol=1e-5)
+    assert all((whole[i] - partly[i]).abs().max() > 1e-3 for i in (0, 1))
+
+
+@pytest.mark.parametrize("options", [{}, {"long_skips": False}, {"prediction": "v"}, {"depth": 3}])
+def test_gradient_reaches_every_parameter(options: dict[str, object]) -> None:
+    net, batch = awake(**options).train(), inputs()
+    batch["vector"][0] = 0
+    net(**batch).square().mean().backward()
+    silent = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not silent
+
+
+def test_checkpointed_gradients_are_the_same() -> None:
+    net, batch = awake().train(), inputs()
+    gradients = []
+    for checkpointing in (False, True):
+        net.zero_grad()
+        if checkpointing:
+            net.enable_gradient_checkpointing()
+        net(**batch).square().mean().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    assert net.is_gradient_checkpointing
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
+
+
+def test_bf16_is_close_and_velocity_stays_fp32() -> None:
+    net, batch = awake(), inputs()
+    exact = net(**batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        autocast = net(**batch)
+    stored = net.to(torch.bfloat16)(**batch)
+    for velocity in (autocast, stored):
+        assert velocity.dtype == torch.float32
+        assert (velocity - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    net, batch = awake(), inputs()
+    net.save_pretrained(tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir() if path.suffix != ".json"] == [".safetensors"]
+    assert torch.equal(DiT.from_pretrained(tmp_path)(**batch), net(**batch))
+
+
+def test_it_learns_one_picture() -> None:
+    torch.manual_seed(0)
+    net, batch = DiT(**TINY), inputs(4)
+    x0 = torch.randn(1, 8, 16, 16).expand(4, -1, -1, -1)
+    optimiser = torch.optim.AdamW(net.parameters(), 3e-3)
+    losses = []
+    for step in range(60):
+        generator = torch.Generator().manual_seed(step)
+        t, noise = torch.rand(4, generator=generator) * 0.8 + 0.2, torch.randn(x0.shape, generator=generator)
+        x = (1 - t.view(-1, 1, 1, 1)) * x0 + t.view(-1, 1, 1, 1) * noise
+        loss = (net(**{**batch, "x": x, "t": t}) - flow_target(x, x0, t)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.3 * sum(losses[:5])
+
+
+@pytest.mark.parametrize(
+    ("options", "word"), [({"prediction": "eps"}, "eps"), ({"patch": 3}, "3"), ({"heads": 5}, "5")]
+)
+def test_wrong_options_are_named(options: dict[str, object], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        DiT(**{**TINY, **options})
+
+
+def test_full_preset_is_dit_xl() -> None:
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in DiT(**preset("dit", "full")).parameters())
+    assert 5e8 < parameters < 8e8
