@@ -1,0 +1,124 @@
+"""A backend without a model: a round face whose colours and mood come from prompt and seed. For tests and page work."""
+
+import colorsys
+import hashlib
+import io
+import math
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFilter
+
+from studio.capabilities import Capabilities, Range, Style
+from studio.events import Progress, Result, Unknown, Vector
+from studio.requests import EmbedRequest, ImageRequest, Request
+
+SIZE = 128
+FINE = 4  # drawn this much larger, then made smaller: smooth edges
+SPACE = 128
+STYLES = {"noto": "安卓", "black glyph": "黑色图标", "outline": "线条"}
+UNKNOWN = {"axolotl": ("lizard", "fish"), "美西螈": ("蜥蜴", "鱼")}
+
+
+class Fake:
+    """Draws the same picture for the same prompt and seed. `seconds` is how long a step takes."""
+
+    def __init__(self, seconds: str = "0") -> None:
+        self.seconds = float(seconds)
+
+    def capabilities(self) -> Capabilities:
+        """A few styles and the usual ranges."""
+        return Capabilities(
+            title="Fake",
+            styles=(
+                Style(name="noto", zh="安卓"),
+                Style(name="black glyph", zh="黑色图标"),
+                Style(name="outline", zh="线条"),
+            ),
+            schedulers=("euler", "heun"),
+            steps=Range(least=1, most=100, usual=16),
+            guidance=Range(least=1, most=20, usual=3),
+            count=Range(least=1, most=64, usual=1),
+        )
+
+    def digest(self) -> str:
+        """Of the drawing code: change it where the pictures change."""
+        return hashlib.sha256(b"fake 1").hexdigest()
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
+        """All pictures at once, step by step, or the vectors."""
+        if isinstance(request, EmbedRequest):
+            yield from _vectors(request)
+            return
+        pictures = [_draw(request, seed) for seed in request.seeds()]
+        steps = request.steps or 1
+        yield Progress(0, steps, unknown=_unknown(request.prompt))
+        for step in range(1, steps + 1):
+            time.sleep(self.seconds)
+            yield Progress(step, steps, {i: _preview(picture, step / steps) for i, picture in enumerate(pictures)})
+        for index, (picture, seed) in enumerate(zip(pictures, request.seeds(), strict=True)):
+            yield Result(index, seed, picture, score=0.5)
+
+
+def _unknown(prompt: str) -> tuple[Unknown, ...]:
+    return tuple(Unknown(word, nearest) for word, nearest in UNKNOWN.items() if word in prompt.casefold())
+
+
+def _random(*parts: object) -> random.Random:
+    return random.Random(hashlib.sha256("\0".join(map(str, parts)).encode()).digest())
+
+
+def _draw(request: ImageRequest, seed: int) -> Image.Image:
+    chance = _random(request.prompt, request.negative, request.style, request.like, request.mix, seed)
+    hue, side = chance.random(), SIZE * FINE
+    skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
+    picture = Image.new("RGBA", (side, side))
+    draw = ImageDraw.Draw(picture)
+    if request.style == "black glyph":
+        skin, dark = (0, 0, 0, 255), (255, 255, 255, 255)
+    outline: dict[str, Any] = {"fill": None if request.style == "outline" else skin, "outline": dark, "width": 4 * FINE}
+    for x in (0.22, 0.78) if chance.random() < 0.6 else ():  # ears
+        draw.ellipse(_box(x, 0.24, chance.uniform(0.09, 0.15), 0.15), **outline)
+    draw.ellipse(_box(0.5, 0.54, 0.38, 0.36), **outline)
+    for x in (0.36, 0.64):
+        draw.ellipse(_box(x, 0.48, 0.045, chance.uniform(0.04, 0.08)), fill=dark)
+    bend, wide = chance.choice((1, 1, -1)), chance.uniform(0.1, 0.18)
+    start, stop = (20, 160) if bend > 0 else (200, 340)
+    draw.arc(_box(0.5, 0.62 if bend > 0 else 0.74, wide, 0.1), start, stop, fill=dark, width=5 * FINE)
+    return picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
+def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return (round(255 * red), round(255 * green), round(255 * blue), 255)
+
+
+def _box(x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+    side = SIZE * FINE
+    return ((x - width) * side, (y - height) * side, (x + width) * side, (y + height) * side)
+
+
+def _preview(picture: Image.Image, done: float) -> bytes:
+    """The picture out of focus, sharper as `done` goes to 1."""
+    file = io.BytesIO()
+    picture.filter(ImageFilter.GaussianBlur(12 * (1 - done))).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _vectors(request: EmbedRequest) -> Iterator[Vector]:
+    for text in request.texts:
+        yield Vector("text", text, _unit(text))
+    for picture in request.pictures:
+        yield Vector("image", picture.path, _unit(picture.sha256))
+
+
+def _unit(key: str) -> tuple[float, ...]:
+    chance = _random(key)
+    values = [chance.gauss(0, 1) for _ in range(SPACE)]
+    norm = math.hypot(*values)
+    return tuple(value / norm for value in values)

@@ -1,0 +1,40 @@
+"""The backends by name. A new one is a row here and a file beside this one.
+
+A model is called `kind` or `kind:argument`, so that `diffusers:<folder>` fits in when it comes.
+"""
+
+import importlib
+from dataclasses import dataclass
+
+from studio.backends.base import Backend
+from studio.capabilities import Refused, did_you_mean
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where a backend's class is, what it is for, and what may follow the colon in its name."""
+
+    module: str
+    cls: str
+    about: str
+    argument: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    "embedded": Kind("studio.backends.embedded", "Embedded", "the studio's own models, in assets/weights"),
+    "fake": Kind(
+        "studio.backends.fake", "Fake", "draws faces from prompt and seed; for trying things out", "seconds a step"
+    ),
+}
+
+
+def open_backend(model: str) -> Backend:
+    """The backend that `model` names, not loaded yet; Refused names what there is."""
+    name, _, argument = model.partition(":")
+    kind = KINDS.get(name)
+    if kind is None:
+        raise Refused(f"unknown model {model!r}{did_you_mean(name, KINDS)}; there are {', '.join(KINDS)}.")
+    if argument and not kind.argument:
+        raise Refused(f"the model {name!r} takes no argument; write {name}, not {model}.")
+    cls = getattr(importlib.import_module(kind.module), kind.cls)
+    return cls(argument) if argument else cls()

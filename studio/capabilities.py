@@ -1,0 +1,76 @@
+"""What a model can do, as data: the doors read it to offer choices and to check requests, without loading the model."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Refused(ValueError):
+    """A request that can't be done. Its text is one sentence that says what is wrong and what to do."""
+
+
+class Range(BaseModel):
+    """Numbers from `least` to `most`, both allowed; `usual` is taken where nothing is said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    least: float
+    most: float
+    usual: float
+
+
+class Style(BaseModel):
+    """A style: its name, its name in Chinese, and other words that mean it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    zh: str = ""
+    words: tuple[str, ...] = ()
+
+
+class Capabilities(BaseModel):
+    """Styles, schedulers and ranges of one model. The first scheduler is the usual one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    title: str
+    size: int = 128  # pixels a side
+    styles: tuple[Style, ...] = ()
+    schedulers: tuple[str, ...]
+    steps: Range
+    guidance: Range
+    count: Range
+    pictures: bool = True  # takes --like and --mix
+
+    @classmethod
+    def read(cls, path: Path) -> "Capabilities":
+        """From a JSON file; Refused where it is missing or damaged."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise Refused(f"{path} can't be read; install the model again ({type(error).__name__}).") from error
+
+    def style(self, word: str) -> str:
+        """The style that `word` means: any of its words, in any case, with spaces or hyphens."""
+        known = {_plain(name): style.name for style in self.styles for name in (style.zh, *style.words, style.name)}
+        if _plain(word) not in known:
+            raise Refused(f"unknown style {word!r}{did_you_mean(_plain(word), known)}; `studio styles` lists them.")
+        return known[_plain(word)]
+
+    def scheduler(self, word: str) -> str:
+        """The scheduler that `word` means, in any case."""
+        known = {_plain(name): name for name in self.schedulers}
+        if _plain(word) not in known:
+            hint = did_you_mean(_plain(word), known)
+            raise Refused(f"unknown scheduler {word!r}{hint}; there are {', '.join(self.schedulers)}.")
+        return known[_plain(word)]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` where something known is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _plain(word: str) -> str:
+    return " ".join(word.casefold().replace("-", " ").replace("_", " ").split())

@@ -1,0 +1,78 @@
+"""What happens to a job, in the order it happens: the backend yields the first three, the studio adds the rest."""
+
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Words of the prompt that the model never learned, and the nearest ones that it did."""
+
+    words: str
+    nearest: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`step` of `total` steps are done; total 0 says that the model is still being loaded.
+
+    `previews` holds PNG bytes by index of the picture, for those that changed. `unknown` is said once, at the start.
+    """
+
+    step: int
+    total: int
+    previews: dict[int, bytes] = field(default_factory=dict)
+    unknown: tuple[Unknown, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished picture, straight RGBA; `score` is its cosine to what was asked for, where the model can tell."""
+
+    index: int
+    seed: int
+    picture: Image.Image
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A place in the semantic space, a unit vector. `kind` is "text" or "image", `input` the words or the file."""
+
+    kind: str
+    input: str
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A picture that is whole on disk. `seconds` since the job began; `found` where it was there before."""
+
+    path: str
+    index: int
+    seed: int
+    score: float | None
+    seconds: float
+    found: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """Everything asked for is saved."""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Stopped on request; what was saved before stays."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It can't be done; one sentence why."""
+
+    sentence: str
+
+
+Event = Progress | Saved | Done | Cancelled | Failed
+End = Done | Cancelled | Failed

@@ -1,0 +1,83 @@
+"""Files that are whole or not there."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+from studio.capabilities import Refused
+
+PICTURE_BYTES = 256 * 1024  # more than a 128-pixel PNG with its metadata takes
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds all of it or does not change, whatever fails and whenever the power goes.
+
+    Raises Refused with a sentence where the disk is full or the folder can't be written.
+    """
+    part = path.with_name(f".part-{uuid.uuid4().hex}")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise Refused(why(error, path.parent)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def ready_folder(folder: Path, pictures: int) -> list[Path]:
+    """Make `folder` and try it out before any work is done -> the folders that were made, deepest first.
+
+    Refused, and nothing left behind, where it can't be written or has no room for so many `pictures`.
+    """
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < pictures * PICTURE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        remove_empty(made)
+        raise Refused(why(error, folder)) from error
+    return made
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of `folders` (deepest first) that are there and empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def why(error: OSError, folder: Path) -> str:
+    """An OSError as a sentence."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"the disk that holds {folder} is full; make room or give another --out."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"{folder} can't be written to; give another --out."
+        case errno.EEXIST | errno.ENOTDIR:
+            return f"{folder} is not a folder; give another --out."
+        case errno.ENAMETOOLONG:
+            return "the name of the folder is too long; give another --out."
+    return f"{folder} can't be written to ({error.strerror or error}); give another --out."
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no fsync of a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,218 @@
+"""What can be asked for: one frozen model a task, the same behind every door, and its identity.
+
+A request goes three ways: `image_request(...)` checks what is wrong in itself, `resolve` checks it against a model's
+capabilities and fixes all that was left open (seed, steps, what the pictures given hold), `job_id` names the work.
+"""
+
+import hashlib
+import json
+import math
+import secrets
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from models.data.pixels import load_picture
+from studio.capabilities import Capabilities, Range, Refused, did_you_mean
+
+PROMPT_LIMIT = 2_000  # characters; the model reads the first 32 tokens
+SEEDS = 2**32
+MIX_LIMIT = 8
+# They turn text round on screen, so that a file name or a log line reads as something else.
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _text(value: object, info: Any) -> object:
+    """Whitespace folded to single spaces; refuses what can't be seen, stored or read."""
+    if not isinstance(value, str):
+        return value
+    name = info.field_name
+    if len(value) > PROMPT_LIMIT:
+        raise ValueError(f"the {name} has {len(value):,} characters; make it {PROMPT_LIMIT:,} at most.")
+    folded = " ".join(value.split())
+    for character in folded:
+        if unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS:
+            raise ValueError(f"the {name} has a control character (U+{ord(character):04X}); take it out.")
+    return folded
+
+
+def _finite(value: object, info: Any) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{info.field_name} must be a number, not {value}.")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, BeforeValidator(_finite), Field(strict=True)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Picture(_Frozen):
+    """A picture file. `resolve` fills the sha256 in: the content counts, not where it lies."""
+
+    path: str
+    sha256: str = ""
+
+
+class Ingredient(_Frozen):
+    """One part of a mix: words or a picture, with its weight (negative: away from it)."""
+
+    weight: Number = 1.0
+    text: Text = ""
+    picture: Picture | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.text) == (self.picture is not None):
+            raise ValueError("each part of a mix is either words or a picture file.")
+        if not 0 < abs(self.weight) <= 10:
+            raise ValueError(f"the weight of a mix is between -10 and 10 and not 0, not {self.weight:g}.")
+        return self
+
+
+class ImageRequest(_Frozen):
+    """Pictures from words, from a picture's sense (`like`), or from a weighted mix of both.
+
+    None stands for "as the model likes it" until `resolve` has been at it. Picture i of `count` has the seed
+    `seed + i`, so each of them can be made again alone.
+    """
+
+    task: Literal["image"] = "image"
+    prompt: Text = ""
+    negative: Text = ""
+    style: Text = ""
+    count: Whole = 1
+    seed: Whole | None = None
+    steps: Whole | None = None
+    guidance: Number | None = None
+    scheduler: Text = ""
+    like: Picture | None = None
+    mix: tuple[Ingredient, ...] = ()
+    model: Text = "embedded"
+
+    @model_validator(mode="after")
+    def _something_to_make(self) -> Self:
+        if not any(c.isprintable() and not c.isspace() for c in self.prompt) and not (self.like or self.mix):
+            raise ValueError("the prompt is empty; say what to make, for example: a smiling cat.")
+        if self.seed is not None and not 0 <= self.seed < SEEDS:
+            raise ValueError(f"the seed must be between 0 and {SEEDS - 1}, not {self.seed}.")
+        if len(self.mix) > MIX_LIMIT:
+            raise ValueError(f"a mix has at most {MIX_LIMIT} parts, not {len(self.mix)}.")
+        return self
+
+    def seeds(self) -> list[int]:
+        """The seed of each picture, of a resolved request."""
+        if self.seed is None:
+            raise ValueError("an unresolved request has no seeds; call resolve first")
+        return [(self.seed + i) % SEEDS for i in range(self.count)]
+
+
+class EmbedRequest(_Frozen):
+    """Places in the semantic space: of words first, then of pictures, in the order given."""
+
+    task: Literal["embed"] = "embed"
+    texts: tuple[Text, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    model: Text = "embedded"
+
+    @model_validator(mode="after")
+    def _something_to_place(self) -> Self:
+        if not self.texts and not self.pictures:
+            raise ValueError("nothing to embed; give --text or --image.")
+        if "" in self.texts:
+            raise ValueError("the text is empty; give some words.")
+        return self
+
+
+Request = ImageRequest | EmbedRequest
+
+
+def image_request(**fields: Any) -> ImageRequest:
+    """An ImageRequest from what a door was given; Refused says the first thing that is wrong with it."""
+    try:
+        return ImageRequest(**fields)
+    except ValidationError as error:
+        raise Refused(_sentence(error, ImageRequest)) from error
+
+
+def embed_request(**fields: Any) -> EmbedRequest:
+    """An EmbedRequest from what a door was given; Refused says the first thing that is wrong with it."""
+    try:
+        return EmbedRequest(**fields)
+    except ValidationError as error:
+        raise Refused(_sentence(error, EmbedRequest)) from error
+
+
+def resolve(request: ImageRequest, can: Capabilities) -> ImageRequest:
+    """The request with everything fixed, so that it makes the same pictures wherever it runs.
+
+    Raises Refused where the model can't do it or a picture given can't be read.
+    """
+    if (request.like or request.mix) and not can.pictures:
+        raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
+    return request.model_copy(
+        update={
+            "style": can.style(request.style) if request.style else "",
+            "scheduler": can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0],
+            "count": int(_within("count", request.count, can.count)),
+            "steps": int(_within("steps", request.steps, can.steps)),
+            "guidance": _within("guidance", request.guidance, can.guidance),
+            "seed": secrets.randbelow(SEEDS) if request.seed is None else request.seed,
+            "like": _known(request.like),
+            "mix": tuple(part.model_copy(update={"picture": _known(part.picture)}) for part in request.mix),
+        }
+    )
+
+
+def resolve_embed(request: EmbedRequest) -> EmbedRequest:
+    """The request with its pictures read once and named by content; Refused where one can't be read."""
+    return request.model_copy(update={"pictures": tuple(_known(picture) for picture in request.pictures)})
+
+
+def job_id(request: ImageRequest, digest: str) -> str:
+    """The name of the work: sha256 (64 hex digits) of the resolved request and the model's digest.
+
+    Where a picture lies does not count, what it holds does; the model is what its weights are, not what it is called.
+    """
+    content = request.model_dump(exclude={"model": True, "like": {"path"}, "mix": {"__all__": {"picture": {"path"}}}})
+    canonical = json.dumps({**content, "digest": digest}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _within(name: str, value: float | None, allowed: Range) -> float:
+    if value is None:
+        return allowed.usual
+    if not allowed.least <= value <= allowed.most:
+        raise Refused(f"{name} must be between {allowed.least:g} and {allowed.most:g}, not {value}.")
+    return value
+
+
+def _known(picture: Picture | None) -> Picture | None:
+    """The picture with its sha256, once it has been read through: a bad file is refused before any work is done."""
+    if picture is None:
+        return None
+    try:
+        load_picture(picture.path)
+        return Picture(path=picture.path, sha256=hashlib.sha256(Path(picture.path).read_bytes()).hexdigest())
+    except (ValueError, OSError) as error:
+        raise Refused(f"{error}.") from error
+
+
+def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:
+    """pydantic's first complaint as one sentence."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}{did_you_mean(name, kind.model_fields)}."
+    wanted = {"int": "a whole number", "float": "a number", "string": "text"}.get(first["type"].split("_")[0])
+    if wanted:
+        return f"{name} must be {wanted}, not {first['input']!r}."
+    return f"{name}: {first['msg'].lower()}."

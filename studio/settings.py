@@ -1,0 +1,25 @@
+"""Where the studio keeps its things. The only reader of the environment."""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+def home(folder: str | Path | None = None) -> Path:
+    """The studio's folder: the one given (`--home`), else STUDIO_HOME, else the system's place for user data."""
+    chosen = folder or os.environ.get("STUDIO_HOME") or user_data_path("studio128")
+    return Path(chosen).expanduser().resolve()
+
+
+def pictures(root: Path) -> Path:
+    """Where finished pictures go when nobody says otherwise."""
+    return root / "pictures"
+
+
+def stay_offline() -> None:
+    """No look-up of versions, no telemetry, no hub, no remote code. Call it before gradio or diffusers is imported."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
