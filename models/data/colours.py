@@ -55,7 +55,9 @@ COLOURS: dict[str, Colour] = {
         ),
         Colour("beige", "米色", _shades("FADCBC F3D2A2 FFDBB4 E0BB95 F7DECE FFE8B6 D9B48F")),
         Colour("black", "黑色", _shades("000000 1B1B1F 292F33 212121 31373D 424242 3A3535"), "25252A"),
-        Colour("grey", "灰色", _shades("9E9E9E 99AAB5 757575 6B6560 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63"), "8E9398"),
+        Colour(
+            "grey", "灰色", _shades("9E9E9E 99AAB5 757575 6B6560 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63"), "8E9398"
+        ),
         Colour("white", "白色", _shades("FFFFFF F5F8FA E6E7E8 ECEFF1 E1E8ED F4F4F4"), "F5F6F8"),
     )
 }
@@ -189,7 +191,8 @@ def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, flo
     """OKLab (N, 3) with the target's hue and chroma, and lightness spread around the target's."""
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
     body = np.clip((chroma - 0.03) / 0.04, 0, 1)  # 0 for greys, 1 from the palest colour that one would name
-    if (alpha * body).sum() < 0.45 * alpha.sum():
+    tinted_whole = (alpha * body).sum() < 0.45 * alpha.sum()
+    if tinted_whole:
         body = np.ones_like(chroma)
     weight = alpha * body / (alpha * body).sum()
     mean = (weight * lightness).sum()
@@ -198,6 +201,7 @@ def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, flo
     pivot = mean + 2 * (target[0] - 0.6) * spread
     painted = np.empty_like(lab)
     painted[:, 0] = np.clip(target[0] + 0.6 * (lightness - pivot), 0.02, 1)
-    scale = np.clip(chroma / max((weight * chroma).sum(), 0.02), 0.7, 1.2)
+    # Pale parts stay paler; greys have no chroma to follow.
+    scale = np.ones_like(chroma) if tinted_whole else np.clip(chroma / (weight * chroma).sum(), 0.7, 1.2)
     painted[:, 1], painted[:, 2] = scale * target[1], scale * target[2]
     return lab + body[:, None] * (painted - lab)

@@ -86,7 +86,8 @@ def spread_case(text: str, rng: random.Random, shout: bool) -> str:
     if draw < 0.74:
         return text.lower()
     if draw < 0.97 or not shout:
-        return text[:1].upper() + text[1:] + ("." if draw > 0.88 else "")
+        stop = "" if draw < 0.88 else "." if text.isascii() else "。"
+        return text[:1].upper() + text[1:] + stop
     return text.upper()
 
 

@@ -1,0 +1,382 @@
+"""Scenes: one to four stickers put together by code, so that colour, count and place are known exactly.
+
+`make_scene` draws the truth from a seed, `Scene.render` makes its pixels, `Scene.caption` says it in words, and
+`Scene.contrast` gives the scene that differs in a single attribute, for forced-choice tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from models.data import compose, scene_words
+from models.data.colours import PAINTS
+from models.data.combinations import (
+    AXIS,
+    OPPOSITE,
+    SCENE_SPLITS,
+    Material,
+    counts_of,
+    material,
+    paints_of,
+    relation_split,
+)
+from models.data.grammar import stream
+from models.data.pixels import SIZE
+from models.data.world import Picture, World
+
+Kind = Literal["colour", "count", "relation", "pair"]
+Attribute = Literal["colour", "binding", "count", "relation"]
+Ground = Literal["transparent", "plain", "gradient"]
+Size = Literal["small", "large"]
+Box = tuple[int, int, int, int]
+
+KINDS: tuple[Kind, ...] = ("colour", "count", "relation", "pair")
+KIND_WEIGHTS = (0.25, 0.2, 0.3, 0.25)
+SAME_STYLE = 0.85  # of two-object scenes: people expect one hand to have drawn both
+PAINTED = 0.25  # of objects whose colour is not what the scene is about
+GROUNDS = (
+    "white",
+    "black",
+    "grey",
+    "beige",
+    "light blue",
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "teal",
+    "blue",
+    "purple",
+    "pink",
+)
+_GROUND_KINDS: tuple[Ground, ...] = ("transparent", "plain", "gradient")
+_SIDES: dict[Size | None, tuple[int, int]] = {None: (72, 94), "small": (40, 54), "large": (108, 126)}
+_TRIES = 200  # draws until a combination of the wanted split turns up; a held-out one is one in ten
+
+
+@dataclass(frozen=True)
+class Background:
+    """Transparent (no colours), plain (one) or a gradient from top to bottom (two); colours by name."""
+
+    colours: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Ground:
+        return _GROUND_KINDS[len(self.colours)]
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One sticker in a scene.
+
+    Attributes:
+        picture: row in the world.
+        concept, style, group, names: the picture's.
+        box: left, top, width, height in pixels of the 128 x 128 scene.
+        z: stacking order, higher is nearer.
+        colour: what it was painted with, None where it keeps its own colours.
+        size: "small" or "large" where the scene says so.
+    """
+
+    picture: int
+    concept: str
+    style: str
+    group: str
+    names: dict[str, str] = field(hash=False)
+    box: Box
+    z: int = 0
+    colour: str | None = None
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The exact truth of a scene. `relation` is that of the first object to the second, None unless kind is
+    "relation"; `split` tells whether its combination of attributes may be trained on."""
+
+    kind: Kind
+    split: str
+    seed: int
+    objects: tuple[SceneObject, ...]
+    relation: str | None = None
+    background: Background = Background()
+
+    @property
+    def count(self) -> int:
+        return len(self.objects)
+
+    @property
+    def style(self) -> str | None:
+        """The style of all objects, None where they differ."""
+        styles = {item.style for item in self.objects}
+        return styles.pop() if len(styles) == 1 else None
+
+    def render(self, world: World) -> np.ndarray:
+        """Premultiplied uint8 (128, 128, 4). `world` must be the one that the scene was made from."""
+        return compose.render(self.objects, self.background, world.pixels)
+
+    def caption(
+        self, seed: int, language: scene_words.Language | None = None, length: scene_words.Length | None = None
+    ) -> str:
+        """The scene in words: always its objects with their given colours, their count or relation; a long one may add
+        style and background. A scene and its contrast get the same wording for the same seed."""
+        return scene_words.scene_caption(self, seed, language, length)
+
+    def contrast(self, attribute: Attribute) -> Scene:
+        """This scene with one attribute changed.
+
+        "colour" paints one object in another colour, "binding" lets two objects change colours, "count" adds or takes
+        one, "relation" lets the two objects change places. The contrast of a training scene is made of training
+        combinations again. ValueError where the scene has no such attribute.
+        """
+        changed = _CONTRASTS[attribute](self, stream("contrast", attribute, self.seed))
+        if changed is None:
+            raise ValueError(f"a scene of kind {self.kind!r} has no {attribute} to change; make one that has")
+        return changed
+
+
+def make_scene(
+    world: World, seed: int, split: str = "train", kind: Kind | None = None, pictures: str = "train"
+) -> Scene:
+    """Draw a scene.
+
+    Args:
+        world: where the pictures come from.
+        seed: another seed, another scene; the same world and arguments give the same scene.
+        split: "train", "val" or "test": whose combinations (concept and colour, concept and count, relation and
+            concepts) the scene is made of. Those of val and test are in no training scene.
+        kind: what the scene is about; None draws it.
+        pictures: split of the world that gives the pictures. Anything but "train" is for evaluation.
+    """
+    if split not in SCENE_SPLITS:
+        raise ValueError(f"unknown scene split {split!r}; there are {', '.join(SCENE_SPLITS)}")
+    if split == "train" and pictures != "train":
+        raise ValueError(f"training scenes are made of training pictures, not of {pictures!r}; give split='test'")
+    rng = stream("scene", split, seed)
+    kind = kind or rng.choices(KINDS, KIND_WEIGHTS)[0]
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of scene {kind!r}; there are {', '.join(KINDS)}")
+    stock = material(world, pictures)
+    for _ in range(_TRIES):
+        drawn = _MAKERS[kind](stock, rng, split)
+        if drawn is not None:
+            objects, relation = drawn
+            return Scene(kind, split, seed, objects, relation, _background(world, objects, rng))
+    raise ValueError(f"no {kind} scene of split {split!r} among {len(stock.concepts)} concepts; use a larger world")
+
+
+# --- the four kinds --------------------------------------------------------------------------------------------------
+# Each returns objects and relation, or None where the draw fell on a combination of another split.
+
+Drawn = tuple[tuple[SceneObject, ...], str | None] | None
+
+
+def _colour_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
+    picture = _any(stock, rng)
+    paints = paints_of(picture.concept, split)
+    if not paints:
+        return None
+    size = rng.choices(tuple(_SIDES), (3, 1, 1))[0]
+    box = _box(rng.gauss(64, 14), rng.gauss(64, 14), rng.randint(*_SIDES[size]))
+    return (_object(picture, box, colour=rng.choice(paints), size=size),), None
+
+
+def _count_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
+    concept = rng.choice(stock.countable)
+    counts = counts_of(concept, split)
+    if not counts:
+        return None
+    picture = rng.choice(stock.by_concept[concept])
+    colour = _extra_colour(concept, rng)
+    boxes = _places(rng.choice(counts), rng)
+    return tuple(_object(picture, box, colour=colour) for box in boxes), None
+
+
+def _relation_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
+    first, second = _two(stock, rng)
+    relation = rng.choice(tuple(OPPOSITE))
+    if relation_split(relation, first.concept, second.concept) != split:
+        return None
+    boxes = _LAYOUTS[AXIS[relation]](rng)  # of the left, upper or front object, and of the other one
+    near_first = relation in ("left of", "above", "in front of")
+    one, two = boxes if near_first else boxes[::-1]
+    objects = (
+        _object(first, one, int(near_first), _extra_colour(first.concept, rng)),
+        _object(second, two, int(not near_first), _extra_colour(second.concept, rng)),
+    )
+    return objects, relation
+
+
+def _pair_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
+    pictures = _two(stock, rng)
+    choices = [paints_of(picture.concept, split) for picture in pictures]
+    axis, relation = rng.choice((("beside", "left of"), ("beside", "left of"), ("stacked", "above")))
+    if not all(choices):
+        return None
+    colours = [rng.choice(paints) for paints in choices]
+    # Unnamed as it is, the arrangement must not show training a held-out relation.
+    if colours[0] == colours[1] or (
+        split == "train" and relation_split(relation, *(p.concept for p in pictures)) != "train"
+    ):
+        return None
+    boxes = list(_LAYOUTS[axis](rng))
+    rng.shuffle(boxes)
+    return tuple(_object(p, box, 0, c) for p, box, c in zip(pictures, boxes, colours, strict=True)), None
+
+
+_MAKERS: dict[str, Callable[[Material, random.Random, str], Drawn]] = {
+    "colour": _colour_scene, "count": _count_scene, "relation": _relation_scene, "pair": _pair_scene,
+}  # fmt: skip
+
+
+def _any(stock: Material, rng: random.Random) -> Picture:
+    return rng.choice(stock.by_concept[rng.choice(stock.concepts)])
+
+
+def _two(stock: Material, rng: random.Random) -> tuple[Picture, Picture]:
+    """Pictures of two concepts, mostly of one style."""
+    first = _any(stock, rng)
+    for _ in range(8):
+        second = _any(stock, rng)
+        if rng.random() < SAME_STYLE and len(stock.styled_concepts[first.style]) > 1:
+            second = rng.choice(stock.by_style[first.style][rng.choice(stock.styled_concepts[first.style])])
+        if second.concept != first.concept:
+            return first, second
+    other = next(concept for concept in stock.concepts if concept != first.concept)
+    return first, stock.by_concept[other][0]
+
+
+def _extra_colour(concept: str, rng: random.Random) -> str | None:
+    """At times a colour that the scene is not about; a combination seen in training, whatever the scene's split."""
+    paints = paints_of(concept, "train")
+    return rng.choice(paints) if paints and rng.random() < PAINTED else None
+
+
+def _object(picture: Picture, box: Box, z: int = 0, colour: str | None = None, size: Size | None = None) -> SceneObject:
+    return SceneObject(
+        picture.index, picture.concept, picture.style, picture.group, picture.names, box, z, colour, size
+    )
+
+
+def _background(world: World, objects: tuple[SceneObject, ...], rng: random.Random) -> Background:
+    """No background hides an object: colours that the objects have are left out."""
+    kind = rng.choices((0, 1, 2), (0.55, 0.27, 0.18))[0]
+    worn = {item.colour for item in objects}
+    for item in objects:
+        worn.update(() if item.colour else world.pictures[item.picture].colours)
+    free = [name for name in GROUNDS if name not in worn]
+    return Background(tuple(rng.sample(free, kind)) if len(free) >= kind else ())
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+def _box(x: float, y: float, side: int) -> Box:
+    """A square box around a centre, moved inside the picture."""
+    low, high = side / 2, SIZE - side / 2
+    return round(min(max(x, low), high) - side / 2), round(min(max(y, low), high) - side / 2), side, side
+
+
+def _beside(rng: random.Random) -> tuple[Box, Box]:
+    middle = 64 + rng.randint(-8, 8)
+    return (
+        _box(32 + rng.randint(-3, 3), middle + rng.randint(-8, 8), rng.randint(46, 60)),
+        _box(96 + rng.randint(-3, 3), middle + rng.randint(-8, 8), rng.randint(46, 60)),
+    )
+
+
+def _stacked(rng: random.Random) -> tuple[Box, Box]:
+    upper, lower = _beside(rng)
+    return (upper[1], upper[0], *upper[2:]), (lower[1], lower[0], *lower[2:])
+
+
+def _overlapping(rng: random.Random) -> tuple[Box, Box]:
+    """The front one is smaller and lower, so that both can be recognised."""
+    side = rng.choice((-1, 1))
+    back = _box(64 - side * rng.randint(10, 18), 56 + rng.randint(-6, 4), rng.randint(80, 92))
+    front = _box(64 + side * rng.randint(18, 26), 86 + rng.randint(-4, 6), rng.randint(56, 66))
+    return front, back
+
+
+_LAYOUTS: dict[str, Callable[[random.Random], tuple[Box, Box]]] = {
+    "beside": _beside, "stacked": _stacked, "overlapping": _overlapping,
+}  # fmt: skip
+
+# Centres in 0..1 and the largest side that keeps neighbours apart.
+_ARRANGEMENTS: dict[int, tuple[tuple[int, tuple[tuple[float, float], ...]], ...]] = {
+    1: ((100, ((0.5, 0.5),)),),
+    2: ((58, ((0.26, 0.5), (0.74, 0.5))), (58, ((0.5, 0.26), (0.5, 0.74))), (60, ((0.27, 0.29), (0.73, 0.71)))),
+    3: ((40, ((0.18, 0.5), (0.5, 0.5), (0.82, 0.5))), (54, ((0.5, 0.25), (0.26, 0.74), (0.74, 0.74)))),
+    4: ((54, ((0.26, 0.26), (0.74, 0.26), (0.26, 0.74), (0.74, 0.74))),
+        (48, ((0.5, 0.2), (0.2, 0.5), (0.8, 0.5), (0.5, 0.8)))),
+}  # fmt: skip
+
+
+def _places(count: int, rng: random.Random) -> list[Box]:
+    """Boxes for `count` equal objects that do not touch; shaken a little."""
+    side, centres = rng.choice(_ARRANGEMENTS[count])
+    side -= rng.randint(0, side // 6)
+    return [_box(SIZE * x + rng.randint(-2, 2), SIZE * y + rng.randint(-2, 2), side) for x, y in centres]
+
+
+# --- contrasts -------------------------------------------------------------------------------------------------------
+
+
+def _other_colour(scene: Scene, rng: random.Random) -> Scene | None:
+    painted = [i for i, item in enumerate(scene.objects) if item.colour]
+    if not painted:
+        return None
+    old = scene.objects[rng.choice(painted)]
+    taken = {item.colour for item in scene.objects}
+    # Held-out colours of a concept may be one or none; only training must stay among its own.
+    pool = paints_of(old.concept, "train") if scene.split == "train" else PAINTS
+    colour = rng.choice([paint for paint in pool if paint not in taken])
+    same = scene.kind == "count"  # all of them are one thing in one colour
+    return _with_objects(
+        scene, (dataclasses.replace(o, colour=colour) if o is old or same else o for o in scene.objects)
+    )
+
+
+def _swapped_colours(scene: Scene, rng: random.Random) -> Scene | None:
+    if scene.kind != "pair":
+        return None
+    first, second = scene.objects
+    return _with_objects(
+        scene, (dataclasses.replace(first, colour=second.colour), dataclasses.replace(second, colour=first.colour))
+    )
+
+
+def _other_count(scene: Scene, rng: random.Random) -> Scene | None:
+    if scene.kind != "count":
+        return None
+    concept = scene.objects[0].concept
+    pool = counts_of(concept, "train")  # every held-out number has a neighbour there
+    nearest = min(abs(n - scene.count) for n in pool if n != scene.count)
+    count = rng.choice([n for n in pool if abs(n - scene.count) == nearest])
+    return _with_objects(scene, (dataclasses.replace(scene.objects[0], box=box) for box in _places(count, rng)))
+
+
+def _swapped_places(scene: Scene, rng: random.Random) -> Scene | None:
+    if scene.relation is None:
+        return None
+    first, second = scene.objects
+    moved = (
+        dataclasses.replace(first, box=second.box, z=second.z),
+        dataclasses.replace(second, box=first.box, z=first.z),
+    )
+    return dataclasses.replace(_with_objects(scene, moved), relation=OPPOSITE[scene.relation])
+
+
+def _with_objects(scene: Scene, objects: Iterable[SceneObject]) -> Scene:
+    return dataclasses.replace(scene, objects=tuple(objects))
+
+
+_CONTRASTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {
+    "colour": _other_colour, "binding": _swapped_colours, "count": _other_count, "relation": _swapped_places,
+}  # fmt: skip
