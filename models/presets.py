@@ -13,7 +13,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dit": {
         "tiny": {"width": 32, "depth": 4, "heads": 2},
         "sticker": {"width": 256, "depth": 12, "heads": 4},
-        "full": {"width": 1152, "depth": 28, "heads": 16},  # DiT-XL/2
+        "full": {"width": 1152, "depth": 28, "heads": 16, "context": 1024},  # DiT-XL/2
     },
     "language": {
         "tiny": {
@@ -50,6 +50,16 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "sliding_window": 2048,
             "rope_theta": 500_000.0,
         },
+    },
+    "vision": {
+        "tiny": {"width": 32, "layers": 2, "heads": 2, "channels": (8, 16)},
+        "sticker": {"width": 256, "layers": 6, "heads": 4, "channels": (32, 96)},
+        "full": {"width": 1024, "layers": 24, "heads": 16, "channels": (64, 192)},  # ViT-L
+    },
+    "space": {
+        "tiny": {"width": 32, "heads": 2, "hidden": 32},
+        "sticker": {"width": 256, "heads": 4, "hidden": 256},
+        "full": {"width": 1024, "heads": 16, "hidden": 1024},
     },
 }
 

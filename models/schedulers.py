@@ -21,7 +21,6 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "heun": ("FlowMatchHeunDiscreteScheduler", {}),
     "dpm++": ("DPMSolverMultistepScheduler", _FLOW),
     "unipc": ("UniPCMultistepScheduler", _FLOW),
-    "deis": ("DEISMultistepScheduler", _FLOW),
 }
 DEFAULT_SCHEDULER = "dpm++"
 

@@ -1,0 +1,385 @@
+"""Pictures from words, from a vector, or from both: the sticker pipeline.
+
+`StickerPipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some
+are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual way in.
+
+**Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
+its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
+batch padded): a picture is a function of its prompt, its seed and that shape, whatever else was asked for.
+
+Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16), vectors (N, 128).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from models.autoencoder import Autoencoder
+from models.data.pixels import fit, png, to_tensor, to_uint8, unpremultiply
+from models.dit import DiT
+from models.drawing import OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.guidance import Condition
+from models.language import LanguageModel
+from models.preview import preview
+from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
+from models.space import DIM, Embedder, SemanticSpace
+from models.tokenizer import TEXT_LENGTH, load_tokenizer
+from models.vision import VisionEncoder
+from models.weights import load_part, part_folder
+
+BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
+MAX_SEED = 2**63 - 1
+OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
+
+Callback = Callable[["StickerPipeline", int, float, dict[str, Any]], dict[str, Any] | None]
+
+
+@dataclass
+class StickerOutput(BaseOutput):
+    """What a call returns: `images` as `output_type` says, and the `seeds` that make each again."""
+
+    images: Any
+    seeds: list[int]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A call's pictures, resolved: what each is told, its noise, the latent it starts from (strength below 1)."""
+
+    wanted: Condition
+    unwanted: Condition
+    noise: Tensor
+    start: Tensor | None
+    seeds: tuple[int, ...]
+
+
+class StickerPipeline(DiffusionPipeline):
+    """Text, picture or mix -> stickers of 128 x 128 with alpha.
+
+    `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together, each of
+    which is stored once.
+    """
+
+    model_cpu_offload_seq = "language->vision->space->dit->autoencoder"
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        language: LanguageModel,
+        vision: VisionEncoder,
+        space: SemanticSpace,
+        autoencoder: Autoencoder,
+        dit: DiT,
+        scheduler: Any,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            tokenizer=tokenizer,
+            language=language,
+            vision=vision,
+            space=space,
+            autoencoder=autoencoder,
+            dit=dit,
+            scheduler=scheduler,
+        )
+        self._interrupt = False
+
+    @classmethod
+    def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None) -> "StickerPipeline":
+        """The parts under `root` (None: the shipped ones), verified by their sha256.
+
+        `dtype` None takes the one this CPU is fast in; text and space are always read in fp32, so that vectors are
+        comparable between machines.
+        """
+        dtype = dtype or native_dtype()
+        return cls(
+            load_tokenizer(part_folder("language", root)),
+            load_part(LanguageModel, "language", root),
+            load_part(VisionEncoder, "vision", root),
+            load_part(SemanticSpace, "space", root),
+            load_part(Autoencoder, "autoencoder", root, dtype).to(memory_format=torch.channels_last),
+            load_part(DiT, "dit", root, dtype),
+            build_scheduler(DEFAULT_SCHEDULER),
+        )
+
+    @property
+    def embedder(self) -> Embedder:
+        """The door into the semantic space, on this pipeline's parts."""
+        return Embedder(self.tokenizer, self.language, self.vision, self.space)
+
+    @property
+    def interrupt(self) -> bool:
+        """Set it true from a callback, or from another thread, and the call ends after the step."""
+        return self._interrupt
+
+    @interrupt.setter
+    def interrupt(self, value: bool) -> None:
+        self._interrupt = value
+
+    # --- What a picture is told -------------------------------------------------------------------------------------
+
+    def mix(self, parts: Sequence[tuple[float, str | np.ndarray | Image.Image | Tensor]]) -> Tensor:
+        """Weighted mix of texts, pictures (premultiplied uint8 or PIL) and vectors (128,) -> unit vector (1, 128).
+
+        A negative weight takes away. ValueError where the parts cancel out.
+        """
+        if not parts:
+            raise ValueError("nothing to mix; give (weight, text or picture) pairs")
+        if not all(math.isfinite(weight) for weight, _ in parts):
+            raise ValueError(f"weights of a mix must be finite; they are {[weight for weight, _ in parts]}")
+        total = sum(weight * self._vector_of(part) for weight, part in parts)
+        if total.norm() < 1e-3:
+            raise ValueError("the parts of the mix cancel each other out; change their weights")
+        return torch.nn.functional.normalize(total, dim=-1)
+
+    def _vector_of(self, part: str | np.ndarray | Image.Image | Tensor) -> Tensor:
+        if isinstance(part, str):
+            return self.embedder.text([part])
+        if isinstance(part, Tensor):
+            return part.reshape(1, -1).float()
+        return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
+
+    def condition(
+        self, prompts: Sequence[str], vector: Tensor | None = None, words: bool = True, sense: bool = True
+    ) -> Condition:
+        """What N prompts tell the generator; an empty prompt says nothing.
+
+        Args:
+            prompts: N texts.
+            vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it.
+            words: False drops the token states.
+            sense: False drops the semantic vector, unless `vector` is given.
+        """
+        embedder, width = self.embedder, self.dit.config.context
+        read = {text: embedder.states([text]) for text in dict.fromkeys(prompts) if text}
+        shape = (1, TEXT_LENGTH)
+        none = torch.zeros(*shape, width), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
+        states, masks, vectors = (
+            torch.cat(column) for column in zip(*(read.get(p, none) for p in prompts), strict=True)
+        )
+        if vector is not None:
+            if vector.ndim != 2 or vector.shape[1] != vectors.shape[1] or len(vector) not in (1, len(prompts)):
+                raise ValueError(
+                    f"vector of shape {tuple(vector.shape)}; give (1 or {len(prompts)}, {vectors.shape[1]})"
+                )
+            vectors = vector.float().expand(len(prompts), -1)
+        elif not sense:
+            vectors = torch.zeros_like(vectors)
+        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors)
+
+    # --- Drawing ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def steps(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampling: Sampling | None = None,
+        *,
+        negative: Sequence[str] | str = "",
+        vector: Tensor | None = None,
+        words: bool = True,
+        sense: bool = True,
+        start: np.ndarray | Tensor | None = None,
+        noise: Tensor | None = None,
+        previews: bool = False,
+        on_step: OnStep | None = None,
+    ) -> Iterator[Progress | Pictures]:
+        """Draw N pictures; yields `Progress` after every call of the network and `Pictures` after every batch.
+
+        Args:
+            prompts: one for all pictures, or one each.
+            seeds: one each, 0 to 2^63 - 1; their number is the number of pictures.
+            sampling: how to draw.
+            negative: what to keep away from: one text for all, or one each; only guidance reads it.
+            vector, words, sense: as in `condition`.
+            start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
+            noise: (N, 8, 16, 16) instead of the seeds' own.
+            previews: whether `Progress` carries previews.
+            on_step: called with (index, sigma, latents (B, 8, 16, 16)); what it returns takes the latents' place.
+
+        Raises ValueError where the arguments do not fit each other, FloatingPointError where a latent stops being
+        finite.
+        """
+        sampling = sampling or Sampling()
+        work = self._resolve(prompts, seeds, negative, vector, words, sense, start, noise)
+        count = len(work.seeds)
+        batch = sampling.batch or (1 if count == 1 else BATCH)
+        batches = -(-count // batch)
+        for k in range(batches):
+            rows = list(range(k * batch, min((k + 1) * batch, count)))
+            latents = torch.zeros(0)
+            for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
+                latents = step.latents
+                image = self._preview(step.clean[: len(rows)]) if previews else None
+                yield Progress(k * step.count + step.index + 1, batches * step.count, rows[0], image)
+            pixels = to_uint8(self.autoencoder.decode(latents))[: len(rows)]
+            yield Pictures(rows[0], pixels, latents[: len(rows)], tuple(work.seeds[i] for i in rows), batch)
+
+    def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
+        scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else fresh(self.scheduler)
+        start = None if work.start is None else work.start[rows]
+        wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
+        return denoise(self.dit, work.noise[rows], wanted, unwanted, sampling, scheduler, start, on_step)
+
+    def _resolve(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        negative: Sequence[str] | str,
+        vector: Tensor | None,
+        words: bool,
+        sense: bool,
+        start: np.ndarray | Tensor | None,
+        noise: Tensor | None,
+    ) -> _Work:
+        count = len(seeds)
+        if not count:
+            raise ValueError("no seeds; give one a picture")
+        prompts = _each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
+        negatives = _each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
+        wanted = self.condition(prompts, vector, words, sense)
+        unwanted = self.condition(negatives, None, words, sense)
+        if noise is None:
+            noise = torch.stack([self._noise(seed) for seed in seeds])
+        if start is not None:
+            start = self._encode(start).expand(count, -1, -1, -1)
+        return _Work(wanted, unwanted, noise, start, tuple(seeds))
+
+    def _noise(self, seed: int) -> Tensor:
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"seed {seed}; give 0 to {MAX_SEED}")
+        size, config = self.dit.config.size, self.dit.config
+        return torch.randn(config.channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+    def _encode(self, start: np.ndarray | Tensor) -> Tensor:
+        if isinstance(start, Tensor):
+            return start.float()
+        pictures = to_tensor(start).to(self.autoencoder.dtype)
+        return torch.cat([self.autoencoder.encode(picture[None]) for picture in pictures]).float()
+
+    def _preview(self, latents: Tensor) -> np.ndarray | None:
+        """Premultiplied uint8 (n, 64, 64, 4); None where the autoencoder carries no map."""
+        coefficients = self.autoencoder.config.preview
+        return to_uint8(preview(latents, coefficients)) if coefficients else None
+
+    # --- diffusers' way in ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str],
+        negative_prompt: str | list[str] | None = None,
+        num_inference_steps: int = Sampling.steps,
+        guidance_scale: float = Sampling.guidance,
+        guidance_interval: tuple[float, float] = Sampling.interval,
+        num_images_per_prompt: int = 1,
+        seeds: Sequence[int] | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        vector: Tensor | None = None,
+        words: bool = True,
+        sense: bool = True,
+        image: np.ndarray | Tensor | None = None,
+        strength: float = Sampling.strength,
+        scheduler: str | None = None,
+        batch: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> StickerOutput | tuple[Any]:
+        """Draw `num_images_per_prompt` pictures a prompt.
+
+        Args: as in `steps` and `Sampling` where not diffusers' own. `seeds` are the way to the same picture again;
+            `generator` (one, or one a picture) draws them where they are not given. `output_type`: "pil" and "np"
+            are straight RGBA (np: float NHWC in [0, 1]), "uint8" premultiplied NHWC, "latent" (N, 8, 16, 16).
+
+        A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
+        """
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"unknown output_type {output_type!r}; choose from {', '.join(OUTPUT_TYPES)}")
+        prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
+        seeds = list(seeds) if seeds is not None else _draw_seeds(generator, len(prompts))
+        sampling = Sampling(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch)
+        self._interrupt = False
+        events = self.steps(
+            prompts if len(prompts) > 1 else prompts * len(seeds),
+            seeds,
+            sampling,
+            negative=negative_prompt or "",
+            vector=vector,
+            words=words,
+            sense=sense,
+            start=image,
+            on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
+        )
+        whole = self._collect(events)
+        images = _as_output(whole, output_type)
+        if not return_dict:
+            return (images,)
+        return StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
+
+    def _callback(self, callback: Callback) -> OnStep:
+        def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:
+            answer = callback(self, index, 1000 * sigma, {"latents": latents}) or {}
+            return answer.get("latents")
+
+        return on_step
+
+    def _collect(self, events: Iterator[Progress | Pictures]) -> list[Pictures]:
+        whole = []
+        with self.progress_bar(total=None) as bar:
+            for event in events:
+                if isinstance(event, Pictures):
+                    whole.append(event)
+                    continue
+                bar.total = event.total
+                bar.update()
+                if self._interrupt:
+                    break
+        return whole
+
+
+def native_dtype() -> torch.dtype:
+    """bf16 where this CPU computes in it, fp32 where it would be emulated."""
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    # The second asks oneDNN, which ONEDNN_MAX_CPU_ISA may hold to less than the CPU can.
+    return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def _each(what: str, given: Sequence[str], count: int) -> list[str]:
+    if len(given) not in (1, count):
+        raise ValueError(f"{len(given)} {what} for {count} pictures; give 1 or {count}")
+    return list(given) * (count if len(given) == 1 else 1)
+
+
+def _draw_seeds(generator: torch.Generator | list[torch.Generator] | None, count: int) -> list[int]:
+    def draw(source: torch.Generator | None) -> int:
+        return int(torch.randint(2**31, (1,), generator=source))
+
+    if isinstance(generator, list):
+        if len(generator) != count:
+            raise ValueError(f"{len(generator)} generators for {count} pictures; give one, or one each")
+        return [draw(source) for source in generator]
+    return [draw(generator) for _ in range(count)]
+
+
+def _as_output(whole: list[Pictures], output_type: str) -> Any:
+    if output_type == "latent":
+        return torch.cat([pictures.latents for pictures in whole]) if whole else torch.zeros(0)
+    pixels = [picture for pictures in whole for picture in pictures.pixels]
+    if output_type == "pil":
+        return [png(picture) for picture in pixels]
+    stacked = np.stack(pixels) if pixels else np.zeros((0, 128, 128, 4), np.uint8)
+    return stacked if output_type == "uint8" else unpremultiply(stacked).astype(np.float32) / 255
