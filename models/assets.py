@@ -9,4 +9,6 @@ def assets() -> Path:
     for folder in (here / "_assets", here.parent / "assets"):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"no assets beside {here}; install the package again: pip install --force-reinstall studio128")
+    raise FileNotFoundError(
+        f"no assets beside {here}; install the package again: pip install --force-reinstall studio128"
+    )

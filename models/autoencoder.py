@@ -124,7 +124,9 @@ class Autoencoder(ModelMixin, ConfigMixin):
     def encode(self, pictures: Tensor) -> Tensor:
         """(B, 4, H, W) premultiplied in [0, 1] -> normalised latent (B, C, H / 8, W / 8)."""
         if pictures.shape[-1] % 8 or pictures.shape[-2] % 8:
-            raise ValueError(f"pictures of {pictures.shape[-2]} x {pictures.shape[-1]}: both sides must be multiples of 8")
+            raise ValueError(
+                f"pictures of {pictures.shape[-2]} x {pictures.shape[-1]}: both sides must be multiples of 8"
+            )
         return (self.raw_latent(pictures).float() - self.shift) / self.scale
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def save_part(model: Any, name: str, root: Path) -> Path:
     """
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    copy = type(model).from_config(model.config) if hasattr(type(model), "from_config") else type(model)(model.config)
+    copy = _rebuild(model)
     copy.load_state_dict(model.state_dict())
     torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
     copy.save_pretrained(folder)
@@ -41,10 +41,20 @@ def save_part(model: Any, name: str, root: Path) -> Path:
     return folder
 
 
+def _rebuild(model: Any) -> Any:
+    """A fresh network of the same configuration."""
+    if hasattr(model, "register_to_config"):
+        # Not `from_config`: it takes back to its default what was set after construction (a latent's statistics).
+        return type(model)(**{key: value for key, value in model.config.items() if not key.startswith("_")})
+    return type(model)(model.config)
+
+
 def record_part(name: str, root: Path) -> None:
     """Enter the sha256 of a part's files in the manifest; model cards may change without changing the part."""
     manifest = _read(root) if (root / MANIFEST).exists() else {}
-    files = sorted(path for path in (root / name).rglob("*") if path.is_file() and path.suffix in (".json", ".safetensors"))
+    files = sorted(
+        path for path in (root / name).rglob("*") if path.is_file() and path.suffix in (".json", ".safetensors")
+    )
     manifest[name] = {path.relative_to(root / name).as_posix(): _sha256(path) for path in files}
     text = json.dumps(dict(sorted(manifest.items())), indent=2) + "\n"
     part = root / f"{MANIFEST}.part"
@@ -66,7 +76,7 @@ def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Pat
             raise WeightsError(f"{path} is missing; install the package again")
         if (found := _sha256(path)) != expected:
             raise WeightsError(
-                f"{path} is altered or cut short (sha256 {found[:12]}, expected {expected[:12]}); install the package again"
+                f"{path} is altered or cut short (sha256 {found[:12]}, not {expected[:12]}); install the package again"
             )
     return root / name
 

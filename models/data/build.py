@@ -39,7 +39,9 @@ class Icon:
     meaning: Meaning
 
 
-def build(folder: Path, workers: int | None = None, report: Report = lambda *_: None, only: tuple[str, ...] = ()) -> dict:
+def build(
+    folder: Path, workers: int | None = None, report: Report = lambda *_: None, only: tuple[str, ...] = ()
+) -> dict:
     """Make or finish the world in `folder` and return its manifest. `only` restricts it to styles, for a quick look."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = packages.read_lock()
@@ -76,7 +78,7 @@ def list_icons(archives: dict[str, Path], only: tuple[str, ...] = ()) -> list[Ic
     sets = [package for package in PACKAGES if package.kind != "text" and (not only or package.style in only)]
     tables = {p.name: _iconify(archives[p.name]) for p in sets if p.kind == "iconify"}
     for table in tables.values():
-        names.learn(table.characters)
+        names.learn(table.characters.items())
     icons: list[Icon] = []
     for package in sets:
         if package.kind == "iconify":
@@ -196,12 +198,17 @@ def renderer_version() -> str:
 
 
 def assemble(icons: list[Icon], folder: Path, lock: dict, report: Report) -> dict:
-    """Chunks -> pixels.npy, pictures.jsonl and, last, manifest.json, whose presence says that all is whole."""
-    (folder / "manifest.json").unlink(missing_ok=True)
-    images = _join_chunks(icons, folder)
+    """Chunks -> pixels.npy, pictures.jsonl and, last, manifest.json, whose presence says that all is whole.
+
+    Each is written beside the old one and put in its place: a world that somebody is reading stays as it was.
+    """
+    images = _join_chunks(icons, folder / "pixels.npy.part")
     pictures = describe(icons, images, report)
-    with (folder / "pictures.jsonl").open("w", encoding="utf-8") as file:
+    with (folder / "pictures.jsonl.part").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in pictures)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    for name in ("pixels.npy", "pictures.jsonl"):
+        (folder / f"{name}.part").replace(folder / name)
     manifest = _manifest(pictures, folder, lock)
     part = folder / "manifest.json.part"
     part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -210,12 +217,12 @@ def assemble(icons: list[Icon], folder: Path, lock: dict, report: Report) -> dic
     return manifest
 
 
-def _join_chunks(icons: list[Icon], folder: Path) -> np.ndarray:
+def _join_chunks(icons: list[Icon], target: Path) -> np.ndarray:
     shape = (len(icons), pixels.SIZE, pixels.SIZE, 4)
-    images = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
+    images = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
     row, renderer = 0, renderer_version()
     for group in _chunks(icons):
-        images[row : row + len(group)] = np.load(folder / "chunks" / chunk_name(group, renderer))
+        images[row : row + len(group)] = np.load(target.parent / "chunks" / chunk_name(group, renderer))
         row += len(group)
     images.flush()
     return images

@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,7 @@ class Emojibase:
         for key, entry in self._english.items():
             self._add_names(key, entry)
         for table in shortcodes:
-            for points, codes in table.items():
-                self.learn({points: code for code in ([codes] if isinstance(codes, str) else codes)})
+            self.learn((points, code) for points, codes in table.items() for code in _listed(codes))
 
     @classmethod
     def read(cls, archive: Path) -> "Emojibase":
@@ -94,9 +94,9 @@ class Emojibase:
                 self._by_slug.setdefault(slug(name), key)
                 self._by_slug.setdefault(squeeze(name), key)
 
-    def learn(self, names: dict[str, str]) -> None:
-        """Take an icon set's own table {code points: icon name} as further spellings."""
-        for points, name in names.items():
+    def learn(self, names: Iterable[tuple[str, str]]) -> None:
+        """Take an icon set's own table, (code points, icon name), as further spellings."""
+        for points, name in names:
             key, tone = hexcode(points)
             if tone is None and key in self._english:
                 self._by_slug.setdefault(slug(name), key)
@@ -151,7 +151,14 @@ class Emojibase:
     @functools.cached_property
     def _vocabulary(self) -> frozenset[str]:
         words = " ".join(" ".join((e["label"], *e.get("tags", ()))) for e in self._english.values())
-        return frozenset(w for w in re.findall(r"[a-z]+", words.lower()) if len(w) > 2) | {"of", "up", "on", "in", "no", "ok"}
+        return frozenset(w for w in re.findall(r"[a-z]+", words.lower()) if len(w) > 2) | {
+            "of",
+            "up",
+            "on",
+            "in",
+            "no",
+            "ok",
+        }
 
     def _cut(self, text: str) -> str:
         """A name that is written together, cut into the fewest words emojibase uses; as it is where it can't be."""
@@ -168,6 +175,10 @@ class Emojibase:
         return words.strip() if cost < 10 else text
 
 
+def _listed(codes: str | list[str]) -> list[str]:
+    return [codes] if isinstance(codes, str) else codes
+
+
 def _gender(label: str) -> str | None:
     words = set(re.findall(r"[a-z]+", label.lower()))
     if words & {"woman", "women", "girl", "female"}:
@@ -176,7 +187,7 @@ def _gender(label: str) -> str | None:
 
 
 def plain_english(label: str) -> str:
-    """CLDR's structured label as people say it: "man: red hair" -> "man with red hair", "flag: Japan" -> "flag of Japan"."""
+    """CLDR's structured label as people say it: "man: red hair" -> "man with red hair"."""
     head, _, tail = label.replace("’", "'").partition(": ")
     if not tail:
         return label

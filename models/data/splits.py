@@ -24,7 +24,7 @@ def fraction(*key: str) -> float:
 
 
 def assign(cells: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Split of each (concept, family). At least one family of a concept stays in train unless the concept is held out."""
+    """Split of each (concept, family). Some family of a concept stays in train unless the whole concept is held out."""
     families: dict[str, set[str]] = defaultdict(set)
     for concept, family in cells:
         families[concept].add(family)
@@ -39,7 +39,9 @@ def _one_concept(concept: str, families: set[str]) -> dict[str, str]:
     if fraction("concept", concept) < CONCEPT_SHARE:
         return dict.fromkeys(families, "concept")
     draws = {family: fraction("cell", concept, family) for family in families}
-    splits = {f: "val" if u < VAL_SHARE else "cell" if u < VAL_SHARE + CELL_SHARE else "train" for f, u in draws.items()}
+    splits = {
+        f: "val" if u < VAL_SHARE else "cell" if u < VAL_SHARE + CELL_SHARE else "train" for f, u in draws.items()
+    }
     if "train" not in splits.values():
         splits[max(draws, key=lambda family: draws[family])] = "train"
     return splits

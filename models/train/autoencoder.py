@@ -17,10 +17,7 @@ from torch import Tensor, nn
 from models.autoencoder import Autoencoder
 from models.data.pixels import composite, to_tensor
 from models.data.sampling import Sampler
-try:
-    from models.data.scenes import make_scene
-except ImportError:
-    make_scene = None
+from models.data.scenes import make_scene
 from models.presets import preset
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
@@ -45,15 +42,15 @@ class Reconstruction(nn.Module):
     def forward(self, pictures: Tensor, noise: Tensor, turns: int, shrink: bool) -> tuple[Tensor, Tensor]:
         """-> (target, reconstruction), both (B, 4, H, W): the picture, turned and shrunken as its latent was."""
         raw = self.autoencoder.raw_latent(pictures)
+        noisy = raw + LATENT_NOISE * self.latent_std * noise
         if self.training:
             deviation = raw.detach().float().std((0, 2, 3)).view_as(self.latent_std)
-            self.latent_std.lerp_(deviation, STD_MOMENTUM)
-        raw = raw + LATENT_NOISE * self.latent_std * noise
+            self.latent_std = self.latent_std.lerp(deviation, STD_MOMENTUM)
         if shrink:
-            raw, pictures = F.avg_pool2d(raw, 2), F.avg_pool2d(pictures, 2)
+            noisy, pictures = F.avg_pool2d(noisy, 2), F.avg_pool2d(pictures, 2)
         if turns:
-            raw, pictures = torch.rot90(raw, turns, (2, 3)), torch.rot90(pictures, turns, (2, 3))
-        return pictures, self.autoencoder.from_raw(raw)
+            noisy, pictures = torch.rot90(noisy, turns, (2, 3)), torch.rot90(pictures, turns, (2, 3))
+        return pictures, self.autoencoder.from_raw(noisy)
 
 
 def gradient_loss(difference: Tensor, scales: int = 3) -> Tensor:
@@ -89,18 +86,24 @@ class AutoencoderTask:
         rng = np.random.default_rng((self.options.seed, step))
         size = self.options.batch_size(progress)
         pictures = self.sampler.draw(rng, size)
-        scenes = rng.random(size) < (SCENES if make_scene else 0)
+        scenes = rng.random(size) < SCENES
         seeds = rng.integers(2**31, size=size)
         side = CROP if progress < CROPS_UNTIL else self.world.pixels.shape[1]
         corners = rng.integers(0, (self.world.pixels.shape[1] - side) // 8 + 1, (size, 2)) * 8
         flips, draws = rng.random(size) < 0.5, rng.random(3)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        noise = torch.randn(size, self.model.autoencoder.config.latent_channels, side // 8, side // 8, generator=generator)
+        noise = torch.randn(
+            size, self.model.autoencoder.config.latent_channels, side // 8, side // 8, generator=generator
+        )
         background = torch.rand(size, 3, generator=generator)
         mine = range(rank, size, ranks)
         pixels = []
         for i in mine:
-            whole = make_scene(self.world, int(seeds[i])).render(self.world) if scenes[i] else self.world.pixels[pictures[i].index]
+            whole = (
+                make_scene(self.world, int(seeds[i])).render(self.world)
+                if scenes[i]
+                else self.world.pixels[pictures[i].index]
+            )
             top, left = corners[i]
             crop = whole[top : top + side, left : left + side]
             pixels.append(crop[:, ::-1] if flips[i] else crop)

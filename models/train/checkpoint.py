@@ -23,7 +23,9 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
 
 
-def save(folder: Path, model: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer, counters: dict[str, Any]) -> None:
+def save(
+    folder: Path, model: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer, counters: dict[str, Any]
+) -> None:
     """Write `folder` anew beside the old one and swap them: a kill leaves one of the two."""
     fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
     shutil.rmtree(fresh, ignore_errors=True)

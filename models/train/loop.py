@@ -153,7 +153,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=self.precision, kwargs_handlers=[unused])
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(), mixed_precision=self.precision, kwargs_handlers=[unused]
+        )
         torch.manual_seed(self.options.seed)  # initial weights
         self.task = self.recipe.task(self.options)
         if self.recipe.channels_last:

@@ -1,0 +1,64 @@
+"""`ATTRIBUTION.md`, generated from the manifest, so that it names what is really in the world."""
+
+import json
+from pathlib import Path
+
+HEADER = """# Attribution
+
+The models in `assets/weights` were trained on the pictures and texts below, and on nothing else. The pictures are not
+part of this repository; `python -m models.data build` fetches them from the npm registry in the versions named here.
+Whether a model is an adaptation of what it was trained on is unsettled; everybody is named all the same.
+
+This file is generated: `python -m models.data licences`.
+
+## Pictures
+
+| package | version | made by | licence | pictures | changed how |
+|---|---|---|---|---|---|
+"""
+
+TEXTS = """
+## Texts
+
+| package | version | made by | licence |
+|---|---|---|---|
+"""
+
+HASHES = """
+## Archives
+
+| package | sha256 |
+|---|---|
+"""
+
+LICENCE_LINKS = {
+    "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
+    "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "MIT": "https://spdx.org/licenses/MIT.html",
+    "LicenseRef-WordNet": "https://wordnet.princeton.edu/license-and-commercial-use",
+}
+
+
+def attribution(folder: Path) -> str:
+    """The text, from `folder/manifest.json`; FileNotFoundError says the command that builds it."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        raise FileNotFoundError(f"no manifest in {folder}; build the pictures with: python -m models.data build")
+    rows = json.loads(manifest.read_text(encoding="utf-8"))["packages"]
+    pictures = "".join(
+        f"| `{r['name']}` | {r['version']} | {r['author']} | {_link(r['licence'])} "
+        f"| {r['pictures']:,} | {r['modification']} |\n"
+        for r in rows
+        if r["pictures"]
+    )
+    texts = "".join(
+        f"| `{r['name']}` | {r['version']} | {r['author']} | {_link(r['licence'])} |\n"
+        for r in rows
+        if r["kind"] == "text"
+    )
+    hashes = "".join(f"| `{r['name']}` | `{r['sha256']}` |\n" for r in rows)
+    return HEADER + pictures + TEXTS + texts + HASHES + hashes
+
+
+def _link(licence: str) -> str:
+    return f"[{licence}]({LICENCE_LINKS[licence]})" if licence in LICENCE_LINKS else licence

@@ -1,0 +1,76 @@
+"""Contact sheets of the world: what `python -m models.data show` draws."""
+
+import contextlib
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from models.data.captions import caption
+from models.data.pixels import png
+from models.data.sampling import Sampler
+from models.data.scenes import make_scene
+from models.data.world import World
+
+COLUMNS = 8
+LINES = 3  # of caption under each picture
+# Pillow's own font has no Chinese; the first of these that the system has is used, else boxes are drawn.
+FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "PingFang.ttc", "msyh.ttc")
+CHECKER = ((255, 255, 255), (230, 230, 230))  # shows what is transparent
+
+
+def picture_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
+    """`count` pictures of a split as training would draw them, each with one of its captions."""
+    rng = np.random.default_rng(seed)
+    pictures = Sampler(world.split(split, allow_test=True)).draw(rng, count)
+    return captioned([world.pixels[p.index] for p in pictures], [caption(p, seed + i) for i, p in enumerate(pictures)])
+
+
+def scene_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
+    """`count` composed scenes with their captions."""
+    scenes = [make_scene(world, seed + i, split=split) for i in range(count)]
+    return captioned([s.render(world) for s in scenes], [s.caption(seed + i) for i, s in enumerate(scenes)])
+
+
+def checkerboard(size: tuple[int, int], cell: int = 8) -> Image.Image:
+    """A grey and white board (width, height)."""
+    y, x = np.indices((size[1], size[0])) // cell
+    return Image.fromarray(np.array(CHECKER, np.uint8)[(x + y) % 2])
+
+
+def captioned(pictures: list[np.ndarray], captions: list[str], columns: int = COLUMNS) -> Image.Image:
+    """Premultiplied uint8 pictures (N of H x W x 4), each on a checkerboard over its caption."""
+    side = pictures[0].shape[0]
+    font = _font(10)
+    line = 12
+    cell = (side, side + LINES * line + 4)
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, (picture, text) in enumerate(zip(pictures, captions, strict=True)):
+        x, y = i % columns * cell[0], i // columns * cell[1]
+        drawn = png(picture)
+        board = checkerboard(drawn.size)
+        board.paste(drawn, mask=drawn)
+        sheet.paste(board, (x, y))
+        for k, part in enumerate(wrap(text, font, side - 4)[:LINES]):
+            draw.text((x + 2, y + side + 2 + k * line), part, "black", font)
+    return sheet
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    for name in FONTS:
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(name, size)
+    return ImageFont.load_default(size)
+
+
+def wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
+    """Lines no wider than `width` pixels; breaks between words, and anywhere in a text without spaces."""
+    lines = [""]
+    for word in text.replace(" ", " \0").split("\0"):
+        pieces = list(word) if not word.isascii() else [word]
+        for piece in pieces:
+            if lines[-1] and font.getlength(lines[-1] + piece.rstrip()) > width:
+                lines.append("")
+            lines[-1] += piece
+    return lines

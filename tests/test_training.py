@@ -1,0 +1,108 @@
+"""The loop's laws, on the autoencoder at `tiny` over the drawn fixture."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.data.fixture import fixture_world
+from models.train.autoencoder import AutoencoderTask
+from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
+
+RECIPE = Recipe(AutoencoderTask, batch_size=lambda _: 4, lr=1e-3, warmup=2)
+
+
+def trainer(out: Path, steps: int, recipe: Recipe = RECIPE) -> Trainer:
+    options = TaskOptions("tiny", seed=3, world=fixture_world(), batch_size=recipe.batch_size)
+    return Trainer(recipe, options, out, Length(steps=steps), precision="no")
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    averages = load_file(out / "state/ema.safetensors")
+    return {
+        **load_file(out / "state/model.safetensors"),
+        **{f"ema.{name}": tensor for name, tensor in averages.items()},
+    }
+
+
+def test_resumed_equals_straight(tmp_path):
+    trainer(tmp_path / "straight", 6).run()
+    halted = trainer(tmp_path / "halted", 6)
+    halted.length.steps = 6
+    for _ in range(3):
+        halted.step(halted._progress())
+    from models.train import checkpoint
+
+    halted.out.mkdir()
+    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizer, vars(halted.state))
+    again = trainer(tmp_path / "halted", 6)
+    again.resume()
+    assert again.state.step == 3
+    again.run()
+    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "halted")
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_a_run_leaves_statistics_a_sheet_and_a_part_that_loads(tmp_path):
+    from models.autoencoder import Autoencoder
+    from models.weights import load_part
+
+    trainer(tmp_path, 2).run()
+    rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert rows[-1]["evaluation"].keys() == {"psnr_white", "alpha_iou"}
+    assert list(tmp_path.glob("sheet-*.png"))
+    part = load_part(Autoencoder, "autoencoder", tmp_path / "export")
+    assert part.config.latent_std is not None
+
+
+def test_the_learning_rate_warms_up_stays_and_falls():
+    rates = [learning_rate(RECIPE, 100, progress) for progress in (0.1, 0.5, 0.75, 1.0)]
+    assert learning_rate(RECIPE, 0, 0.0) == pytest.approx(RECIPE.lr / 2)
+    assert rates == pytest.approx([1e-3, 1e-3, 0.505e-3, 1e-5])
+
+
+def test_resuming_nothing_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="without --resume"):
+        trainer(tmp_path, 2).resume()
+
+
+def test_an_unknown_recipe_names_those_there_are(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "models.train", "autoencode"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "autoencoder" in done.stderr
+
+
+TWO = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_training import trainer
+run = trainer(Path(sys.argv[1]), 3)
+for group in run.optimizer.param_groups:
+    group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps
+for _ in range(3):
+    # The running deviation is a rank's own; it must not decide in this comparison.
+    run.plain.latent_std.fill_(1)
+    run.step(0.0)
+from safetensors.torch import save_file
+if run.accelerator.is_main_process:
+    save_file({k: v.detach().clone() for k, v in run.plain.named_parameters()}, sys.argv[1] + ".safetensors")
+"""
+
+
+def test_two_processes_equal_one(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    for ranks in (1, 2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
+        command += [str(tmp_path / "two.py"), str(tmp_path / str(ranks))]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (load_file(tmp_path / f"{ranks}.safetensors") for ranks in (1, 2))
+    assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in one)
