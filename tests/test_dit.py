@@ -145,7 +145,7 @@ def test_it_learns_one_picture() -> None:
     x0 = torch.randn(1, 8, 16, 16).expand(4, -1, -1, -1)
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3)
     losses = []
-    for step in range(60):
+    for step in range(40):
         generator = torch.Generator().manual_seed(step)
         t, noise = torch.rand(4, generator=generator) * 0.8 + 0.2, torch.randn(x0.shape, generator=generator)
         x = (1 - t.view(-1, 1, 1, 1)) * x0 + t.view(-1, 1, 1, 1) * noise

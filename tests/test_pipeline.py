@@ -1,0 +1,314 @@
+"""Laws of drawing: the same seed is the same picture, every scheduler solves the flow, guidance is what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tiny_parts import save_tiny_parts
+
+from models.drawing import Pictures, Progress, Sampling, denoise
+from models.guidance import Condition, Guidance, guided
+from models.pipeline import BATCH, StickerPipeline
+from models.preview import PREVIEW_SIZE, fit_preview, preview
+from models.schedulers import SCHEDULERS, build_scheduler, set_steps
+
+PROMPT, OTHER = "red apple", "a cat"
+QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "uint8"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def pipe(folder: Path) -> StickerPipeline:
+    made = StickerPipeline.assemble(folder, torch.float32)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def nothing(count: int) -> Condition:
+    return Condition(torch.zeros(count, 1, 4), torch.zeros(count, 1, dtype=torch.bool), torch.zeros(count, 128))
+
+
+# --- The loop, on flows with a known end ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_finds_the_end_of_a_straight_flow(name: str) -> None:
+    noise, x0 = torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4)
+    calls = []
+
+    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        calls.append(float(t[0]))
+        return (x - x0) / t.view(-1, 1, 1, 1)
+
+    done = list(denoise(network, noise, nothing(2), nothing(2), Sampling(8, 1.0), build_scheduler(name)))
+    assert torch.allclose(done[-1].latents, x0, atol=2e-2)
+    assert len(done) == len(calls) == done[0].count in (7, 8)
+    assert calls == sorted(calls, reverse=True) and calls[0] > 0.99
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_converges_on_a_curved_flow(name: str) -> None:
+    """Data N(0, 1/4) has the exact velocity x (s - (1 - s) / 4) / (s^2 + (1 - s)^2 / 4); noise e ends at e / 2."""
+
+    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        s = t.view(-1, 1, 1, 1)
+        return x * (s - (1 - s) / 4) / (s**2 + (1 - s) ** 2 / 4)
+
+    noise = torch.linspace(-2, 2, 8).view(1, 8, 1, 1)
+    errors = []
+    for steps in (8, 32):
+        *_, last = denoise(network, noise, nothing(1), nothing(1), Sampling(steps, 1.0), build_scheduler(name))
+        errors.append(float((last.latents - noise / 2).abs().max()))
+    assert errors[1] < 0.06 and errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_strength_starts_near_the_picture(name: str) -> None:
+    x0, start, first = torch.randn(1, 8, 4, 4), torch.zeros(1, 8, 4, 4), []
+
+    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        first.append((float(t[0]), x.clone()))
+        return (x - x0) / t.view(-1, 1, 1, 1)
+
+    noise = torch.ones(1, 8, 4, 4)
+    sampling = Sampling(8, 1.0, strength=0.5)
+    done = list(denoise(network, noise, nothing(1), nothing(1), sampling, build_scheduler(name), start))
+    sigma, x = first[0]
+    assert 0.3 < sigma < 0.7 and torch.allclose(x, torch.full_like(x, sigma))
+    assert len(done) == done[0].count < 7
+    assert torch.allclose(done[-1].latents, x0, atol=2e-2)
+
+
+def test_scheduler_names_are_checked() -> None:
+    with pytest.raises(ValueError, match="did you mean 'euler'"):
+        build_scheduler("eular")
+    assert set_steps(build_scheduler("euler"), 4) == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_guidance_is_the_formula_within_its_interval_and_one_pass_outside() -> None:
+    rows = []
+
+    def network(x: torch.Tensor, t: torch.Tensor, s: torch.Tensor, m: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        rows.append(len(x))
+        return v[:, :1, None, None].expand_as(x)
+
+    wanted = Condition(*nothing(2).__dict__.values())
+    wanted.vector[:] = 2.0
+    unwanted = nothing(2)
+    unwanted.vector[:] = 0.5
+    velocity = guided(network, wanted, unwanted, Guidance(3.0, (0.2, 0.8)))
+    x = torch.zeros(2, 8, 4, 4)
+    assert velocity(x, 0.5).unique().tolist() == [0.5 + 3 * 1.5]
+    assert velocity(x, 0.9).unique().tolist() == velocity(x, 0.1).unique().tolist() == [2.0]
+    assert guided(network, wanted, unwanted, Guidance(1.0))(x, 0.5).unique().tolist() == [2.0]
+    assert rows == [4, 2, 2, 2]
+
+
+def test_a_latent_that_stops_being_finite_names_the_step() -> None:
+    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x, float("nan") if t[0] < 0.6 else 0.0)
+
+    with pytest.raises(FloatingPointError, match="step 3 of 4"):
+        list(
+            denoise(network, torch.ones(1, 8, 4, 4), nothing(1), nothing(1), Sampling(4, 1.0), build_scheduler("euler"))
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0}, {"steps": 10**9}, {"guidance": float("nan")}, {"guidance": -1}, {"interval": (0.9, 0.1)},
+        {"strength": 0}, {"batch": 0},
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values()))).replace("(", "\\(").split(",")[0]):
+        Sampling(**wrong)
+
+
+# --- The pipeline -----------------------------------------------------------------------------------------------------
+
+
+def draw(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **options: Any) -> np.ndarray:
+    return pipe(prompts, seeds=seeds, **{**QUICK, **options}).images
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_same_seed_same_picture_in_any_company(folder: Path, dtype: torch.dtype) -> None:
+    pipe = StickerPipeline.assemble(folder, dtype)
+    pipe.set_progress_bar_config(disable=True)
+    alone = draw(pipe, [PROMPT], [7], batch=BATCH)[0]
+    prompts = [OTHER, "x", "", OTHER, PROMPT, "house", OTHER, "y", OTHER, PROMPT]
+    together = draw(pipe, prompts, [1, 2, 3, 4, 7, 5, 6, 8, 9, 7])
+    assert np.array_equal(alone, together[4])  # another slot, other neighbours
+    assert np.array_equal(alone, together[9])  # the padded second batch
+    assert not np.array_equal(alone, draw(pipe, [PROMPT], [8], batch=BATCH)[0])
+
+
+def test_one_picture_is_drawn_alone_and_again(pipe: StickerPipeline) -> None:
+    first = draw(pipe, [PROMPT], [7])
+    assert np.array_equal(first, draw(pipe, [PROMPT], [7]))
+    close = np.abs(first[0].astype(int) - draw(pipe, [PROMPT], [7], batch=BATCH)[0].astype(int))
+    assert close.mean() < 1  # another shape: other bits, the same picture
+
+
+def test_pictures_are_premultiplied_inside_and_straight_outside(pipe: StickerPipeline) -> None:
+    inside = draw(pipe, [PROMPT], [1])
+    assert inside.shape == (1, 128, 128, 4) and (inside[..., :3] <= inside[..., 3:]).all()
+    outside = pipe(PROMPT, seeds=[1], num_inference_steps=2).images[0]
+    assert outside.mode == "RGBA" and outside.size == (128, 128)
+    again = np.asarray(outside.convert("RGBa"))
+    assert np.abs(again.astype(int) - inside[0].astype(int)).max() <= 1
+    straight = draw(pipe, [PROMPT], [1], output_type="np")
+    assert straight.dtype == np.float32 and np.allclose(straight[0] * 255, np.asarray(outside))
+    assert draw(pipe, [PROMPT], [1], output_type="latent").shape == (1, 8, 16, 16)
+
+
+def test_words_and_sense_are_told_apart(pipe: StickerPipeline) -> None:
+    both, words, sense, none = (
+        draw(pipe, [PROMPT], [3], words=w, sense=s)
+        for w, s in ((True, True), (True, False), (False, True), (False, False))
+    )
+    assert len({picture.tobytes() for picture in (both, words, sense, none)}) == 4
+    assert np.array_equal(none, draw(pipe, [""], [3]))
+    own = pipe.embedder.text([PROMPT])
+    assert np.array_equal(both, draw(pipe, [PROMPT], [3], vector=own))
+    assert np.array_equal(words, draw(pipe, [PROMPT], [3], vector=torch.zeros(1, 128)))
+
+
+def test_guidance_one_is_plain_and_negative_prompts_count_only_above(pipe: StickerPipeline) -> None:
+    plain = draw(pipe, [PROMPT], [3], guidance_scale=1.0)
+    assert np.array_equal(plain, draw(pipe, [PROMPT], [3], guidance_scale=1.0, negative_prompt=OTHER))
+    outside = draw(pipe, [PROMPT], [3], guidance_scale=4.0, guidance_interval=(0.0, 0.01))
+    assert np.array_equal(plain, outside)
+    guided_picture = draw(pipe, [PROMPT], [3], guidance_scale=4.0)
+    assert not np.array_equal(plain, guided_picture)
+    assert not np.array_equal(guided_picture, draw(pipe, [PROMPT], [3], guidance_scale=4.0, negative_prompt=OTHER))
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_draws(pipe: StickerPipeline, name: str) -> None:
+    latents = draw(pipe, [PROMPT], [3], scheduler=name, num_inference_steps=4, output_type="latent")
+    assert latents.isfinite().all()
+    assert torch.equal(latents, draw(pipe, [PROMPT], [3], scheduler=name, num_inference_steps=4, output_type="latent"))
+
+
+def test_steps_tell_their_progress_with_previews(pipe: StickerPipeline) -> None:
+    events = list(pipe.steps(PROMPT, range(10), Sampling(2), previews=True))
+    steps = [event for event in events if isinstance(event, Progress)]
+    assert [(event.step, event.total) for event in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [event.preview.shape for event in steps if event.preview is not None] == [
+        (n, PREVIEW_SIZE, PREVIEW_SIZE, 4) for n in (8, 8, 2, 2)
+    ]
+    pictures = [event for event in events if isinstance(event, Pictures)]
+    assert [(p.first, len(p.pixels), p.batch) for p in pictures] == [(0, 8, BATCH), (8, 2, BATCH)]
+    assert [seed for p in pictures for seed in p.seeds] == list(range(10))
+
+
+def test_an_interrupted_call_returns_whole_pictures_only(pipe: StickerPipeline) -> None:
+    seen = []
+
+    def stop(running: StickerPipeline, index: int, timestep: float, tensors: dict[str, Any]) -> dict[str, Any]:
+        seen.append((index, timestep, tensors["latents"].shape))
+        running.interrupt = len(seen) == 3
+        return {}
+
+    output = pipe(PROMPT, seeds=list(range(10)), callback_on_step_end=stop, **QUICK)
+    assert len(output.images) == len(output.seeds) == 8
+    assert [index for index, *_ in seen] == [0, 1, 0] and seen[0][2] == (BATCH, 8, 16, 16)
+    assert len(draw(pipe, [PROMPT], [1])) == 1  # and the next call is not interrupted
+
+
+def test_a_callback_may_raise_or_change_the_latents(pipe: StickerPipeline) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipe(PROMPT, seeds=[1], callback_on_step_end=stop, **QUICK)
+    zeros = pipe(
+        PROMPT,
+        seeds=[1],
+        num_inference_steps=2,
+        output_type="latent",
+        callback_on_step_end=lambda _pipe, _i, _t, tensors: {"latents": torch.zeros_like(tensors["latents"])},
+    ).images
+    assert not zeros.any()
+
+
+def test_a_picture_may_be_the_start(pipe: StickerPipeline) -> None:
+    start = draw(pipe, [OTHER], [1])
+    weak, strong = (
+        draw(pipe, [PROMPT], [2], image=start, strength=s, num_inference_steps=8, output_type="latent")
+        for s in (0.1, 0.9)
+    )
+    latent = pipe.autoencoder.encode(torch.from_numpy(start).permute(0, 3, 1, 2) / 255)
+    assert (weak - latent).abs().mean() < (strong - latent).abs().mean()
+
+
+def test_mix_is_a_weighted_unit_sum(pipe: StickerPipeline) -> None:
+    picture = draw(pipe, [PROMPT], [1])[0]
+    text, image = pipe.embedder.text([OTHER]), pipe.embedder.image(picture[None])
+    mixed = pipe.mix([(2.0, OTHER), (-0.5, picture)])
+    assert torch.allclose(mixed, F.normalize(2 * text - 0.5 * image, dim=-1), atol=1e-6)
+    assert torch.allclose(pipe.mix([(1, Image.fromarray(np.zeros((90, 40, 4), np.uint8)))]).norm(), torch.tensor(1.0))
+    with pytest.raises(ValueError, match="cancel"):
+        pipe.mix([(1.0, OTHER), (-1.0, OTHER)])
+    with pytest.raises(ValueError, match="nothing to mix"):
+        pipe.mix([])
+
+
+def test_saved_and_loaded_draws_the_same(pipe: StickerPipeline, folder: Path, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path)
+    again = StickerPipeline.from_pretrained(tmp_path)
+    again.set_progress_bar_config(disable=True)
+    assert not list(tmp_path.rglob("*.bin"))
+    assert np.array_equal(draw(pipe, [PROMPT], [5]), draw(again, [PROMPT], [5]))
+    assembled = StickerPipeline.assemble(folder, torch.float32)
+    assert np.array_equal(draw(pipe, [PROMPT], [5]), draw(assembled, [PROMPT], [5]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": ["a", "b"], "seeds": [1, 2, 3]}, "2 prompts for 3 pictures"),
+        ({"prompt": "a", "seeds": []}, "no seeds"),
+        ({"prompt": "a", "seeds": [-1]}, "seed -1"),
+        ({"prompt": "a", "seeds": [1], "vector": torch.zeros(1, 3)}, "vector of shape"),
+        ({"prompt": "a", "seeds": [1], "output_type": "jpg"}, "output_type 'jpg'"),
+        ({"prompt": "a", "seeds": [1], "scheduler": "dpm"}, "did you mean 'dpm\\+\\+'"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(pipe: StickerPipeline, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pipe(**{"num_inference_steps": 1, **options})
+
+
+def test_seeds_come_from_a_generator_where_none_are_given(pipe: StickerPipeline) -> None:
+    outputs = [
+        pipe(PROMPT, num_images_per_prompt=2, generator=torch.Generator().manual_seed(4), **QUICK) for _ in range(2)
+    ]
+    assert outputs[0].seeds == outputs[1].seeds and len(set(outputs[0].seeds)) == 2
+    assert np.array_equal(outputs[0].images, draw(pipe, [PROMPT, PROMPT], outputs[0].seeds))
+
+
+# --- The preview ------------------------------------------------------------------------------------------------------
+
+
+def test_a_linear_picture_is_previewed_exactly() -> None:
+    latents, rows = torch.randn(6, 8, 16, 16), torch.rand(9, 4) * 0.02
+    rows[8] = torch.tensor([0.3, 0.4, 0.5, 0.8])
+    colours = torch.einsum("nchw,cr->nrhw", latents, rows[:-1]) + rows[-1].view(1, 4, 1, 1)
+    fitted = torch.tensor(fit_preview(latents, F.interpolate(colours, scale_factor=8)))
+    assert torch.allclose(fitted, rows, atol=1e-4)
+    plain = latents[:2, :, :1, :1].expand(-1, -1, 16, 16)
+    shown = preview(plain, fitted.tolist())
+    assert shown.shape == (2, 4, PREVIEW_SIZE, PREVIEW_SIZE)
+    assert torch.allclose(shown, colours[:2, :, :1, :1].expand_as(shown), atol=1e-3)

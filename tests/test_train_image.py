@@ -1,0 +1,143 @@
+"""Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_parts import save_tiny_parts
+
+from models.data.fixture import fixture_world
+from models.dit import DiT
+from models.train import checkpoint
+from models.train.image import DROP_TEXT, DROP_VECTOR, SCENES, ImageTask, noise_levels
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.weights import load_part
+
+RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+def options(parts: Path, seed: int = 3) -> TaskOptions:
+    return TaskOptions("tiny", seed, fixture_world(), RECIPE.batch_size, parts, parts / "cache")
+
+
+@pytest.fixture(scope="module")
+def task(parts: Path) -> ImageTask:
+    return ImageTask(options(parts))
+
+
+def trainer(parts: Path, out: Path) -> Trainer:
+    return Trainer(RECIPE, options(parts), out, Length(steps=4), precision="no")
+
+
+def test_a_batch_is_a_function_of_seed_and_step(task: ImageTask, parts: Path) -> None:
+    first, again, later = (
+        task.batch(5, 0, 1, 0.1),
+        ImageTask(options(parts)).batch(5, 0, 1, 0.1),
+        task.batch(6, 0, 1, 0.1),
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["x"], later["x"])
+    assert not torch.equal(first["x"], ImageTask(options(parts, seed=4)).batch(5, 0, 1, 0.1)["x"])
+
+
+def test_ranks_share_one_batch(task: ImageTask) -> None:
+    whole = task.batch(5, 0, 1, 0.1)
+    halves = [task.batch(5, rank, 2, 0.1) for rank in range(2)]
+    for name in ("x", "t", "target", "mask"):
+        assert torch.equal(whole[name][0::2], halves[0][name]) and torch.equal(whole[name][1::2], halves[1][name])
+    assert torch.allclose(whole["states"][1::2].float(), halves[1]["states"].float(), atol=0.1)
+
+
+def test_targets_lead_back_to_the_stored_latents(task: ImageTask) -> None:
+    batch, draws = task.batch(5, 0, 1, 0.1), task.draws(np.random.default_rng((3, 5)), 4)
+    latents = torch.stack([task._stored(draw)[0] for draw in draws])
+    t = batch["t"].clamp_min(0.05).view(-1, 1, 1, 1)
+    assert torch.allclose(batch["x"] - t * batch["target"], latents, atol=1e-4)
+    assert latents.std() > 0.1
+
+
+def test_conditions_are_dropped_apart_and_scenes_have_their_share(task: ImageTask) -> None:
+    draws = task.draws(np.random.default_rng(0), 4000)
+    share = {
+        "scene": np.mean([d.scene is not None for d in draws]),
+        "text": np.mean([d.text for d in draws]),
+        "none": np.mean([d.vector == "none" for d in draws]),
+        "image": np.mean([d.vector == "image" for d in draws]),
+        "nothing": np.mean([not d.text and d.vector == "none" for d in draws]),
+    }
+    expected = {"scene": SCENES, "text": 1 - DROP_TEXT, "none": DROP_VECTOR, "image": (1 - DROP_VECTOR) / 2}
+    expected["nothing"] = DROP_TEXT * DROP_VECTOR
+    assert share == pytest.approx(expected, abs=0.03)
+
+
+def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
+    seen = set()
+    for step in range(12):
+        batch, draws = task.batch(step, 0, 1, 0.0), task.draws(np.random.default_rng((3, step)), 4)
+        texts = task.embedder.states([task._caption(draw) for draw in draws])[2]
+        for i, draw in enumerate(draws):
+            told = {"none": torch.zeros(128), "text": texts[i], "image": task._stored(draw)[1]}
+            assert torch.allclose(batch["vector"][i], told[draw.vector], atol=0.1)  # texts are read in bf16
+            assert batch["mask"][i].any() == draw.text
+            seen.add((draw.text, draw.vector))
+    assert len(seen) >= 5
+
+
+def test_noise_levels_are_spread_evenly() -> None:
+    levels = noise_levels(np.random.default_rng(0), 1000)
+    assert ((levels > 0) & (levels < 1)).all()
+    assert torch.logit(levels).mean().item() == pytest.approx(0.4, abs=0.02)
+    assert torch.logit(levels).std().item() == pytest.approx(1.0, abs=0.03)
+
+
+def test_only_training_pictures_are_drawn(task: ImageTask) -> None:
+    draws = task.draws(np.random.default_rng(0), 500)
+    assert {draw.picture.split for draw in draws} == {"train"}
+
+
+def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted(file.name.split("-")[0] for file in (parts / "cache").iterdir())
+    assert files == ["pictures", "pictures", "scenes", "scenes"]
+    monkeypatch.setattr("models.train.encoded._chunks", lambda *_: pytest.fail("encoded twice"))
+    assert np.array_equal(ImageTask(options(parts)).encoded.latents, task.encoded.latents)
+
+
+def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTask) -> None:
+    figures = task.evaluate(task.model)
+    assert figures.keys() == {"val", "val_scenes", "val_words", "val_vector", "val_nothing"}
+    assert figures == task.evaluate(task.model)
+    assert all(np.isfinite(list(figures.values())))
+
+
+def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
+    straight = trainer(parts, tmp_path / "straight")
+    for step in range(4):
+        straight.step(step / 4)
+    halted = trainer(parts, tmp_path)
+    for step in range(2):
+        halted.step(step / 4)
+    checkpoint.save(tmp_path / "state", halted.plain, halted.ema, halted.optimizer, vars(halted.state))
+    again = trainer(parts, tmp_path)
+    again.resume()
+    for step in range(2, 4):
+        again.step(step / 4)
+    pairs = zip(straight.plain.state_dict().items(), again.plain.state_dict().items(), strict=True)
+    assert all(torch.equal(a, b) for (_, a), (_, b) in pairs)
+    assert any(parameter.any() for parameter in again.plain.out.parameters())
+
+
+def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: Path) -> None:
+    run = Trainer(RECIPE, options(parts), tmp_path, Length(steps=1), precision="no")
+    run.run()
+    assert list(tmp_path.glob("sheet-*.png"))
+    loaded = load_part(DiT, "dit", tmp_path / "export")
+    assert loaded.config.context == run.plain.config.context
+    trained = load_file(tmp_path / "state/model.safetensors")
+    assert loaded.state_dict().keys() == trained.keys()

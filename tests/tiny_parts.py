@@ -1,0 +1,40 @@
+"""Tiny untrained parts, saved as training exports them; a fresh generator is woken, for its zeros would hide faults."""
+
+from pathlib import Path
+
+import torch
+
+from models.autoencoder import Autoencoder
+from models.data.fixture import fixture_world
+from models.dit import DiT
+from models.language import LanguageConfig, LanguageModel
+from models.presets import preset
+from models.space import SemanticSpace
+from models.tokenizer import train_tokenizer
+from models.vision import VisionEncoder
+from models.weights import record_part, save_part
+
+
+def awaken(network: torch.nn.Module) -> None:
+    """Random numbers where training starts from zeros."""
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+
+
+def save_tiny_parts(root: Path) -> Path:
+    """All parts of the sticker pipeline, in `root`."""
+    torch.manual_seed(0)
+    size = preset("language", "tiny")
+    names = [name for picture in fixture_world().pictures for name in picture.names.values()]
+    save_part(LanguageModel(LanguageConfig(**size)), "language", root)
+    train_tokenizer(names, size["vocab_size"], root / "language")
+    record_part("language", root)
+    save_part(VisionEncoder(**preset("vision", "tiny")), "vision", root)
+    save_part(SemanticSpace(**preset("space", "tiny")), "space", root)
+    autoencoder = Autoencoder(**preset("autoencoder", "tiny"), preview=[[0.1] * 4] * 8 + [[0.5] * 4])
+    save_part(autoencoder, "autoencoder", root)
+    dit = DiT(**{**preset("dit", "tiny"), "context": size["hidden_size"]})
+    awaken(dit)
+    save_part(dit, "dit", root)
+    return root
