@@ -24,7 +24,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             h, y = hidden[start : start + _ROWS], target[start : start + _ROWS, None]
             z = gradient[start : start + _ROWS] if needs_gradient else gradient[: len(h)]
             torch.mm(h, weight.t(), out=z)
-            p = z.float()
+            p = z.to(torch.float32, copy=True)
             top = p.amax(-1, keepdim=True)
             total = p.sub_(top).exp_().sum(-1, keepdim=True)
             loss += (total.log() + top - z.gather(1, y)).sum()

@@ -1,0 +1,211 @@
+"""Experts compute what a plain loop computes, in the type they should, and their load evens out."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from models.experts import Experts, Mixture, Router
+from models.language import LanguageConfig, LanguageModel
+from models.presets import preset
+from models.train.balance import (
+    dead_experts,
+    expert_choices,
+    expert_load,
+    max_violation,
+    specialisation,
+    update_router_bias,
+)
+
+
+def make_config() -> LanguageConfig:
+    return LanguageConfig(**preset("language", "tiny"))
+
+
+def make_model() -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel(make_config()).eval()
+
+
+def make_experts() -> Experts:
+    torch.manual_seed(0)
+    experts = Experts(make_config())
+    for parameter in experts.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return experts
+
+
+def routed(tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(1)
+    chosen = torch.rand(tokens, 7).topk(2).indices  # expert 7 stays without work
+    return torch.randn(tokens, 32), chosen, torch.rand(tokens, 2)
+
+
+def dense_loop(experts: Experts, rows: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+    y = torch.zeros_like(rows)
+    for k in range(chosen.shape[1]):
+        for n in range(len(rows)):
+            gate, up = (experts.gate_up_proj[chosen[n, k]] @ rows[n]).chunk(2)
+            y[n] = y[n] + weights[n, k] * (experts.down_proj[chosen[n, k]] @ (F.silu(gate) * up))
+    return y
+
+
+@pytest.mark.parametrize("implementation", ["eager", "grouped_mm", "batched_mm"])
+def test_experts_equal_a_dense_loop(implementation: str) -> None:
+    experts = make_experts()
+    experts.config._experts_implementation = implementation
+    rows, chosen, weights = routed(33)
+    results = []
+    for function in (experts, lambda *args: dense_loop(experts, *args)):
+        inputs = [rows.clone().requires_grad_(), chosen, weights.clone().requires_grad_()]
+        y = function(*inputs)
+        wanted = [inputs[0], inputs[2], *experts.parameters()]
+        results.append([y, *torch.autograd.grad(y.square().sum() + y.sum(), wanted)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_an_expert_of_another_process_adds_nothing() -> None:
+    experts = make_experts()
+    rows, chosen, weights = routed(9)
+    away = chosen >= 4
+    expected = experts(rows, chosen, weights.masked_fill(away, 0))
+    away_marked = experts(rows, chosen.masked_fill(away, 8), weights.masked_fill(away, 0))
+    torch.testing.assert_close(away_marked, expected)
+
+
+class Products(TorchDispatchMode):
+    """Notes the types that grouped products run in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._grouped_mm.default:
+            self.types.append(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("autocast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_autocast_reaches_the_experts(autocast: bool, dtype: torch.dtype) -> None:
+    model = make_model()
+    ids = torch.randint(3, 512, (2, 8))
+    with Products() as products:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = model(ids, labels=ids).loss
+        loss.backward()
+    assert len(products.types) == 2 * 6  # two layers; two products, each with two of the backward pass
+    assert set(products.types) == {dtype}
+    assert model.model.layers[0].mixture.experts.gate_up_proj.grad.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_experts_in_another_order_are_the_same_mixture() -> None:
+    model = make_model()
+    mixture = model.model.layers[0].mixture
+    mixture.router.bias.normal_(std=0.1)
+    other: Mixture = copy.deepcopy(mixture)
+    order = torch.randperm(8)
+    for tensor in (other.router.weight, other.router.bias, other.experts.gate_up_proj, other.experts.down_proj):
+        tensor.copy_(tensor[order].clone())
+    x = torch.randn(2, 9, 32)
+    torch.testing.assert_close(other(x, None), mixture(x, None))
+
+
+def test_the_bias_moves_the_choice_and_not_the_weight() -> None:
+    router = make_model().model.layers[0].mixture.router
+    rows = torch.randn(50, 32)
+    router.bias[3] = 10
+    chosen, weights = router(rows)
+    assert (chosen == 3).any(1).all()
+    scores = (rows @ router.weight.T).sigmoid().gather(1, chosen)
+    torch.testing.assert_close(weights, 2 * scores / scores.sum(1, keepdim=True))
+    assert weights.requires_grad
+
+
+@torch.no_grad()
+def test_the_update_evens_a_skewed_stream() -> None:
+    torch.manual_seed(0)
+    router = Router(make_config())
+    torch.nn.init.normal_(router.weight, std=0.2)
+    mean = torch.randn(32)
+
+    def violation(tokens: int = 4000) -> float:
+        router.load.zero_()
+        router(mean + torch.randn(tokens, 32))
+        return float(max_violation(router.latest))
+
+    before = violation()
+    for _ in range(200):
+        router(mean + torch.randn(500, 32))
+        router.count()
+        update_router_bias(router, 1e-3)
+    assert before > 1.2
+    assert violation() < 0.3
+    assert abs(router.bias.mean()) < 1e-6
+    assert router.load.sum() == 0
+
+
+@torch.no_grad()
+def test_the_update_follows_the_sign_and_returns_what_it_saw() -> None:
+    model = make_model()
+    first, second = (layer.mixture.router for layer in model.model.layers)
+    first.load.copy_(torch.tensor([9, 1, 5, 5, 5, 5, 5, 5]))
+    assert update_router_bias(model, 0.01)[0].tolist() == [9, 1, 5, 5, 5, 5, 5, 5]
+    torch.testing.assert_close(first.bias, torch.tensor([-0.01, 0.01, 0, 0, 0, 0, 0, 0]))
+    assert (second.bias == 0).all()  # it saw nothing
+    assert (first.load == 0).all()
+
+
+def test_only_training_counts_and_padding_never() -> None:
+    model = make_model()
+    ids, mask = torch.randint(3, 512, (2, 8)), torch.ones(2, 8, dtype=torch.bool)
+    mask[1, 3:] = False
+    router = model.model.layers[0].mixture.router
+    model(ids, attention_mask=mask)
+    assert router.load.sum() == 0
+    model.train()
+    model(ids, attention_mask=mask)
+    model.encode(ids, mask)
+    assert router.load.sum() == 2 * (11 * 2)
+
+
+def test_measuring_the_load_leaves_the_model_alone() -> None:
+    model = make_model().train()
+    ids, mask = torch.randint(3, 512, (2, 8)), torch.ones(2, 8, dtype=torch.bool)
+    mask[0, 6:] = False
+    batch = {"input_ids": ids, "attention_mask": mask}
+    chosen = expert_choices(model, batch)
+    assert chosen.shape == (2, 14, 2)
+    load = expert_load(model, [batch, batch])
+    torch.testing.assert_close(load[1], chosen[1].flatten().bincount(minlength=8).double() / 28)
+    assert model.training
+    assert model.model.layers[0].mixture.router.load.sum() == 0
+    with pytest.raises(ValueError, match="no batches"):
+        expert_load(model, [])
+
+
+def test_figures_of_known_loads() -> None:
+    assert max_violation(torch.tensor([[1, 1, 1, 1], [4, 0, 0, 0]])).tolist() == [0, 3]
+    assert dead_experts(torch.tensor([100, 100, 4, 6])).tolist() == [False, False, True, False]
+
+
+def test_specialisation_is_mutual_information() -> None:
+    labels = torch.arange(4).repeat(100)
+    told = torch.stack([labels, labels], 1)
+    assert specialisation(told, labels) == pytest.approx(2.0)  # four labels, two bits
+    assert specialisation(torch.zeros_like(told), labels) == pytest.approx(0.0)
+    half = torch.stack([labels, torch.full_like(labels, 9)], 1)
+    assert specialisation(half, labels) == pytest.approx(1.0)  # one of the two choices tells it
+    with pytest.raises(ValueError, match="3 labels for 400 tokens"):
+        specialisation(told, labels[:3])
+
+
+def test_a_model_without_experts_cannot_be_balanced() -> None:
+    with pytest.raises(ValueError, match="Linear has no experts"):
+        update_router_bias(torch.nn.Linear(2, 2))

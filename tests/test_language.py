@@ -1,0 +1,305 @@
+"""The backbone's laws: caches, windows and masks change nothing but what they should."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from models.attention import attend_grouped, visible
+from models.cross_entropy import linear_cross_entropy
+from models.language import LanguageConfig, LanguageModel
+from models.presets import preset
+
+WINDOW = preset("language", "tiny")["sliding_window"]
+MIXED = ["sliding_attention", "full_attention"]
+
+
+def make(seed: int = 0, **changes: Any) -> LanguageModel:
+    torch.manual_seed(seed)
+    return LanguageModel(LanguageConfig(**{**preset("language", "tiny"), **changes})).eval()
+
+
+def random_ids(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randint(3, 512, shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return make()
+
+
+@pytest.mark.parametrize("changes", [{}, {"layer_types": MIXED}, {"num_key_value_heads": 4}])
+@pytest.mark.parametrize("steps", [(1,) * 24, (5, 1, 1, 10, 7), (20, 4)])
+@torch.no_grad()
+def test_cached_equals_uncached(changes: dict[str, Any], steps: tuple[int, ...]) -> None:
+    model, ids = make(**changes), random_ids(2, 24)  # three windows
+    whole = model(ids).logits
+    cache, start = DynamicCache(config=model.config), 0
+    for step in steps:
+        part = model(ids[:, start : start + step], cache=cache, use_cache=True).logits
+        torch.testing.assert_close(part, whole[:, start : start + step], atol=2e-5, rtol=0)
+        start += step
+
+
+@torch.no_grad()
+def test_the_cache_stops_growing_at_the_window(model: LanguageModel) -> None:
+    sizes = []
+    cache = DynamicCache(config=model.config)
+    for token in random_ids(1, 4 * WINDOW).T[:, None]:
+        model(token, cache=cache, use_cache=True)
+        tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+        sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in tensors))
+    config = model.config
+    token_bytes = 2 * 4 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+    assert max(sizes) <= WINDOW * token_bytes
+    assert sizes[0] == token_bytes
+
+
+def slow_visible(
+    i: int, j: int, window: int | None, documents: list[int], real: list[bool], prefix: list[bool]
+) -> bool:
+    if documents[i] != documents[j] or not real[j] or (window is not None and abs(i - j) >= window):
+        return False
+    return j <= i or (prefix[i] and prefix[j])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data(), st.integers(1, 12), st.one_of(st.none(), st.integers(1, 6)))
+def test_visible_is_the_rule_in_words(data: st.DataObject, length: int, window: int | None) -> None:
+    past = data.draw(st.integers(0, length - 1))
+    documents = data.draw(st.lists(st.integers(0, 2), min_size=length, max_size=length))
+    real, prefix = (data.draw(st.lists(st.booleans(), min_size=length, max_size=length)) for _ in range(2))
+    seen = visible(
+        range(past, length),
+        range(length),
+        window,
+        attention_mask=torch.tensor([real]),
+        document_ids=torch.tensor([documents]),
+        prefix_mask=torch.tensor([prefix]),
+    )
+    expected = [
+        [slow_visible(i, j, window, documents, real, prefix) for j in range(length)] for i in range(past, length)
+    ]
+    assert seen[0].tolist() == expected
+
+
+@torch.no_grad()
+def test_a_token_moves_exactly_those_that_see_it() -> None:
+    model, ids = make(num_hidden_layers=1), random_ids(1, 3 * WINDOW)
+    length = ids.shape[1]
+    documents = (torch.arange(length) >= 11).long()[None]
+    prefix = torch.zeros(1, length, dtype=torch.bool)
+    prefix[:, 11:17] = True
+    masks = {"document_ids": documents, "prefix_mask": prefix}
+    seen = visible(range(length), range(length), WINDOW, **masks)[0]
+    before = model(ids, **masks).logits
+    for j in range(length):
+        other = ids.clone()
+        other[0, j] = 3 + (other[0, j] - 2) % 509
+        moved = (model(other, **masks).logits - before)[0].abs().amax(-1) > 1e-5
+        assert moved.tolist() == seen[:, j].tolist(), j
+
+
+@torch.no_grad()
+def test_packed_equals_separate(model: LanguageModel) -> None:
+    first, second = random_ids(1, 9, seed=2), random_ids(1, 13, seed=3)
+    documents = torch.tensor([[0] * 9 + [1] * 13])
+    prefix = torch.zeros(1, 22, dtype=torch.bool)
+    prefix[:, 9:13] = True
+    packed = model(torch.cat([first, second], 1), document_ids=documents, prefix_mask=prefix).logits
+    apart = torch.cat([model(first).logits, model(second, prefix_mask=prefix[:, 9:]).logits], 1)
+    torch.testing.assert_close(packed, apart, atol=2e-5, rtol=0)
+    assert not torch.allclose(model(torch.cat([first, second], 1)).logits, apart, atol=1e-3)
+
+
+@pytest.mark.parametrize("left", [False, True])
+@torch.no_grad()
+def test_padding_changes_nothing(model: LanguageModel, left: bool) -> None:
+    ids, mask = random_ids(3, 12), torch.ones(3, 12, dtype=torch.bool)
+    mask[1, :5] = False
+    mask[2] = False  # a row of nothing must not spoil the rest
+    if not left:
+        mask = mask.flip(1)
+    padded = model(ids, attention_mask=mask).logits
+    assert padded.isfinite().all()
+    torch.testing.assert_close(padded[1][mask[1]], model(ids[1:2, mask[1]]).logits[0], atol=2e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_prompt_is_one_block(model: LanguageModel) -> None:
+    ids, mask = random_ids(2, WINDOW), torch.ones(2, WINDOW, dtype=torch.bool)
+    mask[1, 5:] = False
+    states = model.encode(ids, mask)
+    assert states.shape == (2, WINDOW, 32)
+    assert (states[1, 5:] == 0).all()
+    other = ids.clone()
+    other[:, 4] = 3
+    moved = (model.encode(other, mask) - states).abs().amax(-1) > 1e-5
+    assert moved[mask].all()
+    torch.testing.assert_close(model.encode(ids[1:, :5], mask[1:, :5])[0], states[1, :5], atol=2e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_what_continues_a_prompt_does_not_move_it(model: LanguageModel) -> None:
+    ids = random_ids(1, 12)
+    prompt = torch.ones(1, 5, dtype=torch.bool)
+    long = model(ids, prefix_mask=prompt, output_hidden_states=True).hidden_states[-1]
+    torch.testing.assert_close(long[:, :5], model.encode(ids[:, :5], prompt), atol=2e-5, rtol=0)
+    output = model(ids[:, :5], prefix_mask=prompt, use_cache=True)
+    rest = model(ids[:, 5:], prefix_mask=prompt, cache=output.cache, output_hidden_states=True)
+    torch.testing.assert_close(rest.hidden_states[-1], long[:, 5:], atol=2e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_an_empty_prompt_is_zeros(model: LanguageModel) -> None:
+    states = model.encode(random_ids(2, 6), torch.zeros(2, 6, dtype=torch.bool))
+    assert (states == 0).all()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_generate_with_cache_equals_without(model: LanguageModel, beams: int) -> None:
+    ids, mask = random_ids(2, 6), torch.ones(2, 6, dtype=torch.long)
+    mask[1, :3] = 0
+    settings = {"max_new_tokens": 2 * WINDOW, "do_sample": False, "num_beams": beams, "attention_mask": mask}
+    settings["prefix_mask"] = mask.bool()
+    cached = model.generate(ids, **settings)
+    assert cached.equal(model.generate(ids, use_cache=False, **settings))
+    if beams == 1:  # the shorter prompt, without its padding
+        alone = {**settings, "attention_mask": None, "prefix_mask": torch.ones(1, 3, dtype=torch.bool)}
+        assert model.generate(ids[1:, 3:], **alone)[0].equal(cached[1, 3:])
+
+
+@pytest.mark.parametrize("keys", [7, 1500])
+def test_grouped_attention_equals_repeated_heads(keys: int) -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 5, 8, 4), torch.randn(2, 2, keys, 4), torch.randn(2, 2, keys, 4)
+    bias = torch.randn(2, 5, keys)
+    expected = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k.repeat_interleave(4, 1), v.repeat_interleave(4, 1), bias[:, None]
+    )
+    torch.testing.assert_close(attend_grouped(q, k, v, bias), expected.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 300])
+def test_linear_cross_entropy_equals_its_two_steps(rows: int) -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(rows, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    target = torch.randint(50, (rows,))
+    loss = linear_cross_entropy(hidden, weight, target)
+    gradients = torch.autograd.grad(3 * loss, (hidden, weight))
+    expected = F.cross_entropy(hidden @ weight.T, target, reduction="sum") / max(rows, 1)
+    torch.testing.assert_close(loss, expected)
+    for ours, theirs in zip(gradients, torch.autograd.grad(3 * expected, (hidden, weight)), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    with torch.no_grad():
+        torch.testing.assert_close(linear_cross_entropy(hidden, weight, target), expected)
+
+
+def test_the_loss_counts_what_was_not_seen(model: LanguageModel) -> None:
+    ids = random_ids(1, 10)
+    labels = ids.clone()
+    labels[0, 8] = -100
+    documents = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1, 1]])
+    prefix = torch.tensor([[False] * 4 + [True] * 2 + [False] * 4])
+    real = torch.tensor([[True] * 9 + [False]])
+    masks = {"document_ids": documents, "prefix_mask": prefix, "attention_mask": real}
+    logits = model(ids, **masks).logits[0]
+    # 4 starts a document, 5 was seen by 4, 8 is left out, 9 is padding.
+    predicted = [1, 2, 3, 6, 7]
+    expected = F.cross_entropy(logits[[i - 1 for i in predicted]], ids[0, predicted])
+    torch.testing.assert_close(model(ids, labels=labels, **masks).loss, expected)
+
+
+def test_gradient_checkpointing_changes_neither_gradients_nor_load() -> None:
+    ids = random_ids(4, 16)
+    results = []
+    for checkpointed in (False, True):
+        model = make().train()
+        if checkpointed:
+            model.gradient_checkpointing_enable()
+            assert model.model.layers[0].gradient_checkpointing
+        model(ids, labels=ids).loss.backward()
+        loads = torch.stack([layer.mixture.router.load for layer in model.model.layers])
+        results.append((loads, [parameter.grad for parameter in model.parameters()]))
+    (load, gradients), (load_again, gradients_again) = results
+    assert load.sum(1).tolist() == [4 * 16 * 2] * 2
+    assert load.equal(load_again)
+    for one, other in zip(gradients, gradients_again, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@torch.no_grad()
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    model = make()
+    model.model.layers[0].mixture.router.bias.copy_(torch.linspace(-0.01, 0.01, 8))
+    model.save_pretrained(tmp_path)
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".json", ".json", ".safetensors"]
+    again, ids = LanguageModel.from_pretrained(tmp_path), random_ids(2, 9)
+    saved = model.state_dict()
+    assert all(tensor.equal(saved[name]) for name, tensor in again.state_dict().items())
+    # Not to the bit: weights mapped from a file lie at other addresses, and products then add in another order.
+    torch.testing.assert_close(again(ids).logits, model(ids).logits, atol=1e-6, rtol=0)
+    assert again(ids).logits.equal(LanguageModel.from_pretrained(tmp_path)(ids).logits)
+    half = LanguageModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    router = half.model.layers[0].mixture.router
+    assert half.lm_head.weight.dtype == torch.bfloat16
+    assert router.bias.dtype == torch.float32
+    assert router.bias.equal(model.model.layers[0].mixture.router.bias)
+    assert half.encode(ids, torch.ones(2, 9, dtype=torch.bool)).dtype == torch.bfloat16
+
+
+def test_it_learns_under_autocast() -> None:
+    model = make().train()
+    ids = random_ids(8, 12)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(40):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert 5.5 < losses[0] < 7.5  # ln 512 = 6.2
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_sizes_of_the_presets() -> None:
+    with torch.device("meta"):
+        sticker = LanguageModel(LanguageConfig(**preset("language", "sticker")))
+        full = LanguageModel(LanguageConfig(**preset("language", "full")))
+    assert 13e6 < sticker.num_parameters() < 16e6
+    assert sticker.config.sliding_window == 64
+    assert full.config.sliding_window == 2048
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: make(num_attention_heads=3), "3 query heads cannot share 2 key heads"),
+        (lambda m: make(num_experts_per_tok=9), "9 experts a token cannot be chosen among 8"),
+        (lambda m: make(head_dim=7), "head_dim 7 is odd"),
+        (lambda m: m(), "give input_ids"),
+        (lambda m: m(random_ids(1, 4), document_ids=torch.zeros(1, 3)), "document_ids covers 3 tokens of 4"),
+        (lambda m: m(random_ids(1, 4), attention_mask=torch.ones(1, 2)), "attention_mask covers 2 tokens of 4"),
+        (
+            lambda m: m(
+                random_ids(1, 2),
+                cache=m(random_ids(1, 4), use_cache=True).cache,
+                prefix_mask=torch.ones(1, 5, dtype=torch.bool),
+            ),
+            "behind the 4 cached tokens",
+        ),
+    ],
+)
+def test_errors_say_what_is_wrong(model: LanguageModel, call: Callable[[LanguageModel], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(model)
