@@ -1,0 +1,144 @@
+"""Documents that the backbone learns to continue: glosses, captions, translations, motions, instructions and edits.
+
+A document is a prompt and what follows it. The prompt is one block that sees itself both ways; what follows is
+predicted token by token. Without a prompt all of it is.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from models.data.captions import Language, caption, colour_words, display_name
+from models.data.colours import COLOURS
+from models.data.motion import motion_caption
+from models.data.sampling import Sampler
+from models.data.scenes import Scene, make_scene
+from models.data.styles import style_of
+from models.data.world import World
+from models.train.lexicon import Lexicon
+
+
+class Document(NamedTuple):
+    """A text in two parts; either may be empty."""
+
+    prompt: str
+    rest: str
+
+
+class Writer:
+    """Writes documents of a kind from a random stream. `SOURCES` are its kinds."""
+
+    def __init__(self, world: World, sampler: Sampler, lexicon: Lexicon) -> None:
+        self.world, self.sampler, self.lexicon = world, sampler, lexicon
+
+    def write(self, source: str, rng: np.random.Generator) -> Document:
+        """One document of a kind; ValueError names the kinds there are."""
+        if source not in SOURCES:
+            raise ValueError(f"unknown source {source!r}; there are {', '.join(SOURCES)}")
+        return SOURCES[source](self, rng)
+
+    def gloss(self, rng: np.random.Generator) -> Document:
+        """A dictionary entry, read either way: word to meaning, or meaning to word."""
+        entry = self.lexicon.entries[int(rng.integers(len(self.lexicon.entries)))]
+        if rng.random() < 0.2:
+            return Document(f"{entry.gloss}:", entry.word)
+        return Document("", f"{entry.word} ({entry.pos}): {entry.gloss}")
+
+    def caption(self, rng: np.random.Generator) -> Document:
+        """A caption of a picture or of a scene."""
+        seed = _seed(rng)
+        if rng.random() < 0.3:
+            return Document("", make_scene(self.world, seed).caption(seed))
+        return Document("", caption(self.sampler.draw(rng, 1)[0], seed))
+
+    def translation(self, rng: np.random.Generator) -> Document:
+        """The same thing in the other language."""
+        seed = _seed(rng)
+        if rng.random() < 0.4:
+            scene = make_scene(self.world, seed)
+            english, chinese = scene.caption(seed, "en"), scene.caption(seed, "zh")
+        else:
+            picture, styled = self.sampler.draw(rng, 1)[0], rng.random() < 0.5
+            english, chinese = caption(picture, seed, "en", style=styled), caption(picture, seed, "zh", style=styled)
+        if rng.random() < 0.5:
+            return Document(f"{english} 中文：", chinese)
+        return Document(f"{chinese} English:", english)
+
+    def motion(self, rng: np.random.Generator) -> Document:
+        """A caption of something that moves."""
+        seed = _seed(rng)
+        thing = make_scene(self.world, seed) if rng.random() < 0.2 else self.sampler.draw(rng, 1)[0]
+        return Document("", motion_caption(thing, seed))
+
+    def instruction(self, rng: np.random.Generator) -> Document:
+        """What people type into a chat, answered by the prompt they mean."""
+        seed, chinese = _seed(rng), rng.random() < 0.35
+        asks = ASKS_ZH if chinese else ASKS_EN
+        picture = self.sampler.draw(rng, 1)[0]
+        text = caption(picture, seed, "zh" if chinese else "en", "short", style=False)
+        return Document(f"{asks[seed % len(asks)].format(text)} =>", text)
+
+    def edit(self, rng: np.random.Generator) -> Document:
+        """A prompt, a wish, and the prompt with the wish granted: colour, number or style."""
+        seed, chinese = _seed(rng), rng.random() < 0.35
+        if rng.random() < 0.35:
+            return self._restyled(seed, chinese, rng)
+        kind: Literal["colour", "count"] = "colour" if rng.random() < 0.5 else "count"
+        scene = make_scene(self.world, seed, kind=kind)
+        other = scene.contrast(kind)
+        language: Language = "zh" if chinese else "en"
+        wish = _wish(other, kind, chinese, seed)
+        return Document(f"{scene.caption(seed, language, 'short')} {wish} =>", other.caption(seed, language, "short"))
+
+    def _restyled(self, seed: int, chinese: bool, rng: np.random.Generator) -> Document:
+        picture = self.sampler.draw(rng, 1)[0]
+        style = style_of(self.sampler.draw(rng, 1)[0].style)
+        name = display_name(picture, "zh" if chinese else "en")
+        if chinese:
+            return Document(
+                f"{name} {RESTYLES_ZH[seed % len(RESTYLES_ZH)].format(style.zh[0])} =>", f"{name}，{style.zh[0]}风格"
+            )
+        return Document(
+            f"{name} {RESTYLES_EN[seed % len(RESTYLES_EN)].format(style.en[0])} =>", f"{name}, {style.en[0]} style"
+        )
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31 - 1))
+
+
+def _wish(after: Scene, kind: str, chinese: bool, seed: int) -> str:
+    if kind == "count":
+        templates: Sequence[str] = COUNTS_ZH if chinese else COUNTS_EN
+        return templates[seed // 2 % len(templates)].format(after.count)
+    colour = str(after.objects[0].colour)
+    templates = COLOURINGS_ZH if chinese else COLOURINGS_EN
+    return templates[seed // 2 % len(templates)].format(
+        colour_words((colour,), "zh") if chinese else COLOURS[colour].en
+    )
+
+
+ASKS_EN = (
+    "draw {}",
+    "make a sticker of {}",
+    "I want {}",
+    "please give me {}",
+    "can you draw {}?",
+    "create an emoji: {}",
+)
+ASKS_ZH = ("画{}", "给我一个{}", "我想要{}", "请画一张{}", "做一个贴纸：{}")
+COLOURINGS_EN = ("make it {}", "change the colour to {}", "now in {}", "paint it {}")
+COLOURINGS_ZH = ("把它变成{}", "颜色换成{}", "改成{}")
+COUNTS_EN = ("make it {}", "change the number to {}", "I want {} of them")
+COUNTS_ZH = ("改成{}个", "数量变成{}", "我要{}个")
+RESTYLES_EN = ("in the {} style", "make it {} style", "change the style to {}")
+RESTYLES_ZH = ("用{}风格", "换成{}风格", "改为{}风格")
+SOURCES: dict[str, Callable[[Writer, np.random.Generator], Document]] = {
+    "gloss": Writer.gloss,
+    "caption": Writer.caption,
+    "translation": Writer.translation,
+    "motion": Writer.motion,
+    "instruction": Writer.instruction,
+    "edit": Writer.edit,
+}

@@ -1,0 +1,158 @@
+"""Words and their meanings: WordNet's entries, each with where a sentence encoder puts its meaning.
+
+A bare word says little to a sentence encoder: of words below our concepts in WordNet it finds a right concept among
+its nearest ten for 0.35, by the word's gloss for 0.61, by word, gloss and what it is a kind of, each encoded and
+summed, for 0.77. So the sum is the target, of the word as of its gloss.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.data.splits import fraction
+from models.data.targets import text_targets
+from models.data.text import (
+    HYPERNYMS,
+    HYPONYMS,
+    PARTS_OF_SPEECH,
+    Nouns,
+    Synset,
+    concept_sense,
+    read_synsets,
+    wordnet_folder,
+)
+from models.data.world import Picture, World, data_folder
+
+HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses at most
+RELATED_SHARE = 0.7  # of draws: words below our concepts; the others are common words of all parts of speech
+DEPTH = 4  # steps below a concept
+KINDS = 3  # steps upwards that are said of a word
+
+
+def is_held_out(word: str) -> bool:
+    """Whether training never sees this word on its own."""
+    return fraction("word", word.lower()) < HELD_OUT
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word in one sense: `kinds` are the words of the senses above it, nearest first."""
+
+    word: str
+    pos: str
+    gloss: str
+    kinds: tuple[str, ...] = ()
+
+
+class Lexicon:
+    """Entries, the meaning of each, and the meanings of the concepts.
+
+    Attributes:
+        entries: words that may be trained on.
+        vectors: (N, K) float32 unit vectors, the teacher's.
+        concepts: (C, K) float32 unit vectors of the training concepts, in the order of their names.
+    """
+
+    def __init__(self, entries: Sequence[Entry], vectors: np.ndarray, concepts: np.ndarray, related: int) -> None:
+        """The first `related` entries are words below our concepts."""
+        self.entries = tuple(entries)
+        self.vectors, self.concepts = torch.from_numpy(_unit(vectors)), torch.from_numpy(_unit(concepts))
+        self.related = related
+
+    @classmethod
+    def build(cls, world: World, cache: Path, folder: Path | None = None, encode: Callable | None = None) -> "Lexicon":
+        """From WordNet as `python -m models.data build` fetched it; a minute the first time, then from `cache`."""
+        folder = folder or wordnet_folder(data_folder())
+        nouns = Nouns(folder)
+        pictures = {picture.concept: picture for picture in world.split("train")}
+        related = list(dict.fromkeys(_related_entries(nouns, pictures.values())))
+        known = {entry.word for entry in related}
+        others = [entry for entry in _common_entries(nouns, folder) if entry.word not in known]
+        entries = [entry for entry in [*related, *others] if not is_held_out(entry.word)]
+        count = sum(not is_held_out(entry.word) for entry in related)
+
+        def targets(texts: Sequence[str]) -> np.ndarray:
+            """Each distinct text is encoded once; an empty one counts nothing."""
+            distinct = sorted(set(texts) - {""})
+            rows = {text: row for row, text in enumerate(distinct)}
+            found = text_targets(distinct, cache, encode).astype(np.float32)
+            found = np.concatenate([found, np.zeros_like(found[:1])])
+            return found[[rows.get(text, -1) for text in texts]]
+
+        vectors = targets([e.word for e in entries]) + targets([e.gloss for e in entries])
+        vectors += targets([", ".join(entry.kinds) for entry in entries])
+        ordered = [pictures[name] for name in sorted(pictures)]
+        concepts = targets([_plain(p) for p in ordered]) + targets([_described(nouns, p) for p in ordered])
+        return cls(entries, vectors, concepts, count)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Number of an entry: one of the related ones for RELATED_SHARE of the draws."""
+        rest = len(self.entries) - self.related
+        if self.related and (not rest or rng.random() < RELATED_SHARE):
+            return int(rng.integers(self.related))
+        return self.related + int(rng.integers(rest))
+
+    def reduced(self, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The teacher's geometry in `dim` numbers, to start from: the concepts (C, dim), and the map back, as weight
+        (K, dim) and bias (K,). Principal components of concepts and entries; fewer than `dim` leave zeros."""
+        everything = torch.cat([self.concepts, self.vectors])
+        mean = everything.mean(0)
+        basis = torch.linalg.svd(everything - mean, full_matrices=False).Vh[:dim]  # (<= dim, K)
+        basis = torch.cat([basis, basis.new_zeros(dim - len(basis), basis.shape[1])])
+        return (self.concepts - mean) @ basis.T, basis.T.contiguous(), mean
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors.astype(np.float32)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+
+
+def _plain(picture: Picture) -> str:
+    return picture.names["en"].removesuffix(" face")
+
+
+def _described(nouns: Nouns, picture: Picture) -> str:
+    """A concept in a sentence: its WordNet gloss, or its keywords where WordNet does not know it."""
+    synset = concept_sense(nouns, picture)
+    return f"{_plain(picture)}: {synset.gloss if synset else ', '.join(picture.keywords.get('en', ())[:8])}"
+
+
+def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:
+    """Every lower-case word of the concepts' senses and of those up to DEPTH steps below, in the sense found."""
+    for picture in pictures:
+        synset = concept_sense(nouns, picture)
+        level = [synset] if synset else []
+        for _ in range(DEPTH + 1):
+            for one in level:
+                yield from (_entry(nouns, one, word) for word in one.words if word.islower())
+            level = [lower for one in level for lower in nouns.pointed(one, HYPONYMS)]
+
+
+def _entry(nouns: Nouns, synset: Synset, word: str) -> Entry:
+    kinds, one = [], synset
+    for _ in range(KINDS):
+        above = nouns.pointed(one, HYPERNYMS)
+        if not above:
+            break
+        one = above[0]
+        kinds.append(one.words[0])
+    return Entry(word, synset.pos, synset.gloss, tuple(kinds))
+
+
+def _common_entries(nouns: Nouns, folder: Path) -> Iterator[Entry]:
+    """Single lower-case words that WordNet's tagged texts contain, each in its commonest sense."""
+    for pos in PARTS_OF_SPEECH:
+        synsets = nouns.synsets if pos == "noun" else {synset.offset: synset for synset in read_synsets(folder, pos)}
+        with (folder / f"index.{pos}").open(encoding="utf-8") as file:
+            for line in file:
+                fields = line.split()
+                if line.startswith(" ") or not (fields[0].isalpha() and fields[0].islower()):
+                    continue
+                senses = int(fields[2])
+                if int(fields[-senses - 1]) > 0:  # senses that occur in tagged text
+                    synset = synsets[int(fields[-senses])]
+                    yield _entry(nouns, synset, fields[0]) if pos == "noun" else Entry(fields[0], pos, synset.gloss)

@@ -1,0 +1,179 @@
+"""What one training step of backbone and space sees: pictures with their captions, words, documents.
+
+Everything is drawn in *units* (two pictures that have something to do with each other, one word, one document), each
+from its own stream (seed, step, kind, number): a process draws its own share and no other.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.data.captions import caption
+from models.data.colours import COLOURS
+from models.data.pixels import to_tensor
+from models.data.sampling import Sampler
+from models.data.scenes import Attribute, Scene, make_scene
+from models.data.world import Picture, World
+from models.train.contrastive import Facts
+
+MAX_OBJECTS = 4
+PARTNER_SHARE = 0.5  # of single pictures that come with another drawing of their concept
+STYLED_SHARE = 0.6  # of captions that name the style
+GROUND_SHARE = 0.15  # of single pictures laid on a plain colour, as photographs and screenshots are
+CONTRASTS: dict[str, tuple[Attribute, ...]] = {
+    "colour": ("colour",),
+    "count": ("count",),
+    "relation": ("relation",),
+    "pair": ("binding", "colour"),
+}
+_KINDS = ("unit", "word", "document")
+_SIDES = re.compile(r"left|right|clockwise|左|右|顺时针|逆时针", re.IGNORECASE)
+_GROUND = re.compile(r"background|isolated|cutout|背景", re.IGNORECASE)
+_UNTURNED = frozenset({"symbols", "flags"})  # letters, arrows and flags mirrored are something else
+
+
+def stream(seed: int, step: int, kind: str, number: int) -> np.random.Generator:
+    """The random numbers of one unit of one step."""
+    return np.random.default_rng((seed, step, _KINDS.index(kind), number))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a batch with an English and a Chinese caption."""
+
+    source: Picture | Scene
+    captions: tuple[str, str]
+    styled: tuple[bool, bool]
+    scene: int = -1
+
+
+class Numbers:
+    """Words as integers, for `Facts`; -1 for what training does not know."""
+
+    def __init__(self, world: World) -> None:
+        train = world.split("train")
+        self.concepts = {name: i for i, name in enumerate(sorted({p.concept for p in train}))}
+        self.styles = {name: i for i, name in enumerate(sorted({p.style for p in train}))}
+        self.skins = {name: i for i, name in enumerate(sorted({p.skin for p in train if p.skin}))}
+        self.genders = {"man": 0, "woman": 1}
+        self.colours = {name: 1 << i for i, name in enumerate(COLOURS)}
+        self._colour_words = {c.en: self.colours[c.en] for c in COLOURS.values()}
+        self._colour_words |= {c.zh.removesuffix("色"): self.colours[c.en] for c in COLOURS.values()}
+
+    def picture_facts(self, items: list[Item]) -> Facts:
+        """What is seen in each picture."""
+        return self._facts(items, [self._seen(item.source) for item in items])
+
+    def caption_facts(self, items: list[Item], language: int) -> Facts:
+        """What each caption says; an attribute that it does not name is -1 and fits anything."""
+        return self._facts(items, [self._said(item, language) for item in items])
+
+    def _facts(self, items: list[Item], attributes: list[tuple[int, int, int, int]]) -> Facts:
+        concepts = torch.full((len(items), MAX_OBJECTS), -1)
+        for row, item in enumerate(items):
+            names = (
+                {item.source.concept} if isinstance(item.source, Picture) else {o.concept for o in item.source.objects}
+            )
+            found = sorted(self.concepts.get(name, -1) for name in names)[:MAX_OBJECTS]
+            concepts[row, : len(found)] = torch.tensor(found)
+        table = torch.tensor(attributes).view(-1, 4)
+        return Facts(concepts, table[:, :3], table[:, 3], torch.tensor([item.scene for item in items]))
+
+    def _seen(self, source: Picture | Scene) -> tuple[int, int, int, int]:
+        if isinstance(source, Scene):
+            return -1, -1, -1, 0
+        colours = sum(self.colours[name] for name in source.colours)
+        skin, gender = self.skins.get(source.skin or "", -1), self.genders.get(source.gender or "", -1)
+        return self.styles.get(source.style, -1), skin, gender, colours
+
+    def _said(self, item: Item, language: int) -> tuple[int, int, int, int]:
+        style, skin, gender, _ = self._seen(item.source)
+        text = item.captions[language].lower()
+        named = sum(bit for word, bit in self._colour_words.items() if word in text)
+        own = 0 if isinstance(item.source, Scene) else sum(self.colours[c] for c in item.source.colours)
+        # A colour word in a concept's name ("red heart") is not always among the measured ones: only those count.
+        skin = skin if "skin" in text or "肤色" in text else -1
+        return style if item.styled[language] else -1, skin, gender, named & own
+
+
+def draw_items(
+    world: World, sampler: Sampler, kin: dict[str, list[Picture]], rng: np.random.Generator, scenes: float
+) -> tuple[Item, Item]:
+    """Two pictures: a scene and its contrast, or two drawings of one concept, or two that have nothing in common."""
+    number = int(rng.integers(2**31 - 1))
+    if rng.random() < scenes:
+        scene = make_scene(world, number)
+        choices = CONTRASTS[scene.kind]
+        other = scene.contrast(choices[int(rng.integers(len(choices)))])
+        return _scene_item(scene, number, 2 * number), _scene_item(other, number, 2 * number + 1)
+    first, second = sampler.draw(rng, 2)
+    drawings = kin[first.concept]
+    if rng.random() < PARTNER_SHARE and len(drawings) > 1:
+        second = drawings[int(rng.integers(len(drawings)))]
+    return _picture_item(first, rng), _picture_item(second, rng)
+
+
+def _scene_item(scene: Scene, seed: int, number: int) -> Item:
+    return Item(scene, (scene.caption(seed, "en"), scene.caption(seed + 1, "zh")), (False, False), number)
+
+
+def _picture_item(picture: Picture, rng: np.random.Generator) -> Item:
+    seed, (one, two) = int(rng.integers(2**31)), rng.random(2) < STYLED_SHARE
+    captions = caption(picture, seed, "en", style=bool(one)), caption(picture, seed + 1, "zh", style=bool(two))
+    return Item(picture, captions, (bool(one), bool(two)))
+
+
+def render(world: World, items: list[Item], rngs: list[np.random.Generator]) -> Tensor:
+    """Pixels (N, 4, 128, 128) in [0, 1], single pictures moved, scaled, turned, mirrored; scenes as they are.
+
+    A scene's places and counts are what it teaches. No jitter of colours: captions name them.
+    """
+    pixels = to_tensor(
+        np.stack(
+            [world.pixels[i.source.index] if isinstance(i.source, Picture) else i.source.render(world) for i in items]
+        )
+    )
+    singles = [row for row, item in enumerate(items) if isinstance(item.source, Picture)]
+    if singles:
+        moved = [_motion(items[row], rngs[row]) for row in singles]
+        grid = F.affine_grid(torch.tensor(np.stack(moved)), [len(singles), 4, 128, 128], align_corners=False)
+        pixels[singles] = F.grid_sample(pixels[singles], grid, align_corners=False)
+        for row in singles:
+            _lay_on_ground(pixels[row], items[row], rngs[row])
+    return pixels
+
+
+def _motion(item: Item, rng: np.random.Generator) -> np.ndarray:
+    """(2, 3) affine map from output to input coordinates, both in [-1, 1]."""
+    angle, zoom = rng.normal(0, 0.1), np.exp(rng.uniform(-0.15, 0.35))  # 0.86 to 1.4 input widths: mostly smaller
+    shift = rng.uniform(-0.12, 0.12, 2)
+    mirrored = rng.random() < 0.5 and not _is_handed(item)
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    flip = -1.0 if mirrored else 1.0
+    return np.array([[flip * cos, -flip * sin, shift[0]], [sin, cos, shift[1]]], np.float32)
+
+
+def _is_handed(item: Item) -> bool:
+    return item.source.group in _UNTURNED or any(_SIDES.search(text) for text in item.captions)  # type: ignore[union-attr]
+
+
+def _lay_on_ground(pixels: Tensor, item: Item, rng: np.random.Generator) -> None:
+    """In place: an opaque plain colour below the picture, unless a caption says what is there."""
+    if rng.random() < GROUND_SHARE and not any(_GROUND.search(text) for text in item.captions):
+        white = rng.random() < 0.5
+        colour = torch.tensor(np.ones(3) if white else rng.random(3), dtype=pixels.dtype)
+        pixels[:3] += (1 - pixels[3:]) * colour[:, None, None]
+        pixels[3] = 1
+
+
+def visible_tokens(pixels: Tensor, keep: int, rngs: list[np.random.Generator]) -> Tensor | None:
+    """(N, keep) numbers of the tokens to train on, ascending: those that show something first, at random among them."""
+    if keep >= 64:
+        return None
+    seen = F.max_pool2d(pixels[:, 3:], 16).flatten(1) > 0
+    noise = torch.tensor(np.stack([rng.random(64) for rng in rngs]))
+    return (seen + noise).topk(keep, dim=1).indices.sort(dim=1).values
