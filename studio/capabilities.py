@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,14 +40,6 @@ class Capabilities(BaseModel):
     guidance: Range
     count: Range
     pictures: bool = True  # takes --like and --mix
-
-    @classmethod
-    def read(cls, path: Path) -> "Capabilities":
-        """From a JSON file; Refused where it is missing or damaged."""
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise Refused(f"{path} can't be read; install the model again ({type(error).__name__}).") from error
 
     def style(self, word: str) -> str:
         """The style that `word` means: any of its words, in any case, with spaces or hyphens."""

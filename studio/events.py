@@ -28,12 +28,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished picture, straight RGBA; `score` is its cosine to what was asked for, where the model can tell."""
+    """A finished picture, straight RGBA.
+
+    `score` is its cosine to what was asked for, where the model can tell. `how` holds what else it takes to make it
+    again bit for bit, such as the shape it was computed in.
+    """
 
     index: int
     seed: int
     picture: Image.Image
     score: float | None = None
+    how: dict[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _own(job: Job, result: Result) -> dict[str, Any]:
     for picture in [fields["like"], *(part["picture"] for part in fields["mix"])]:
         if picture:  # the file travels; where its maker keeps his pictures is nobody's business
             picture["path"] = Path(picture["path"]).name
-    made = {"index": result.index, "seed": result.seed, "score": result.score}
+    made = {"index": result.index, "seed": result.seed, "score": result.score, "how": result.how}
     return {"version": version(), "job_id": job.id, "digest": job.digest, **made, "request": fields}
 
 

@@ -17,6 +17,11 @@ def pictures(root: Path) -> Path:
     return root / "pictures"
 
 
+def keep_uploads(root: Path) -> None:
+    """Gradio's copies of pictures go under the studio's folder. To be called before gradio is imported."""
+    os.environ["GRADIO_TEMP_DIR"] = str(root / "cache" / "page")
+
+
 def stay_offline() -> None:
     """No look-up of versions, no telemetry, no hub, no remote code. Call it before gradio or diffusers is imported."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

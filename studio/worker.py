@@ -110,6 +110,11 @@ class Worker:
             if job in self._jobs:
                 self._send("cancel", self._jobs[job].ticket)
 
+    def request(self, job: str) -> ImageRequest:
+        """What a job asks for. Raises KeyError for a job that nobody knows."""
+        with self._changed:
+            return self._jobs[job].request
+
     def waiting(self, job: str) -> int:
         """How many jobs are in line before this one."""
         with self._changed:

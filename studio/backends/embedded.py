@@ -1,0 +1,168 @@
+"""The studio's own models: the sticker pipeline on the weights that ship. torch is imported by `load`, not before."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.assets import assets
+from models.data.pixels import load_picture, png
+from models.data.styles import STYLES
+from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from studio.capabilities import Capabilities, Range, Refused, Style
+from studio.events import Progress, Result, Vector
+from studio.requests import EmbedRequest, ImageRequest, Picture, Request
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.pipeline import StickerPipeline
+    from models.space import Embedder
+
+PARTS = ("language", "vision", "space", "autoencoder", "dit")
+CHINESE = re.compile(r"[\u3400-\u9fff]")
+
+
+class Embedded:
+    """StickerPipeline as a backend. `root` holds the parts; None is the shipped ones."""
+
+    def __init__(self, root: str | None = None) -> None:
+        self.root = Path(root) if root else assets() / "weights"
+        self._pipeline: StickerPipeline | None = None
+
+    def capabilities(self) -> Capabilities:
+        """The styles that it was trained on, and ranges in which it was tried."""
+        styles = (Style(name=name, zh=style.zh[-1], words=style.en + style.zh) for name, style in STYLES.items())
+        return Capabilities(
+            title="Studio 128 stickers",
+            styles=tuple(styles),
+            schedulers=tuple(sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER)),
+            steps=Range(least=1, most=100, usual=16),
+            guidance=Range(least=1, most=20, usual=3),
+            count=Range(least=1, most=64, usual=1),
+        )
+
+    def digest(self) -> str:
+        """Of all parts together: what `models.weights.weights_digest` says, without torch. Refused without weights."""
+        path = self.root / "manifest.json"
+        try:
+            listed = json.loads(path.read_bytes())
+            parts = {name: listed[name] for name in PARTS}
+        except FileNotFoundError:
+            raise Refused(f"no weights in {self.root}: manifest.json is missing; install the package again.") from None
+        except KeyError as error:
+            raise Refused(f"{path} lists no part {error}; install the package again.") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise Refused(f"{path} is damaged ({type(error).__name__}); install the package again.") from error
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def load(self) -> None:
+        """Read and verify the parts, once."""
+        if self._pipeline is None:
+            self.digest()  # says what is missing before seconds go into importing torch
+            self._pipeline = _assemble(self.root)
+
+    def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
+        """Pictures in the pipeline's fixed shapes, or vectors."""
+        self.load()
+        assert self._pipeline is not None
+        if isinstance(request, EmbedRequest):
+            yield from _vectors(self._pipeline.embedder, request)
+        else:
+            yield from _pictures(self._pipeline, request)
+
+
+def phrase(prompt: str, style: str) -> str:
+    """The prompt with its style as the captions of the training write it, in the prompt's language."""
+    if not style:
+        return prompt
+    if CHINESE.search(prompt):
+        return f"{prompt}，{STYLES[style].zh[0]}风格"
+    return f"{prompt}, {style} style" if prompt else f"{style} style"
+
+
+def _assemble(root: Path) -> "StickerPipeline":
+    import diffusers
+    import transformers
+
+    from models.pipeline import StickerPipeline
+    from models.weights import WeightsError
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+    try:
+        return StickerPipeline.assemble(root)
+    except WeightsError as error:
+        raise Refused(f"{error}.") from error
+
+
+def _pictures(pipeline: "StickerPipeline", request: ImageRequest) -> Iterator[Progress | Result]:
+    from models.drawing import Pictures, Sampling
+
+    text, vector = phrase(request.prompt, request.style), _sense(pipeline, request)
+    wanted = pipeline.embedder.text([text]) if vector is None else vector
+    sampling = Sampling(request.steps or 1, request.guidance or 1.0, scheduler=request.scheduler)
+    drawing = pipeline.steps(
+        [text] * request.count, request.seeds(), sampling, negative=request.negative, vector=vector, previews=True
+    )
+    try:
+        for event in drawing:
+            if isinstance(event, Pictures):
+                yield from _results(pipeline, event, wanted)
+            else:
+                images: Any = [] if event.preview is None else event.preview
+                yield Progress(
+                    event.step, event.total, {event.first + i: _bytes(image) for i, image in enumerate(images)}
+                )
+    except FloatingPointError as error:
+        raise Refused(f"{error}.") from error
+
+
+def _sense(pipeline: "StickerPipeline", request: ImageRequest) -> "Tensor | None":
+    """The vector that stands in for the words' own: that of the picture to be like, or of the mix, or of both."""
+    parts: list[tuple[float, Any]] = [(1.0, _pixels(request.like))] if request.like else []
+    for part in request.mix:
+        parts.append((part.weight, _pixels(part.picture) if part.picture else part.text))
+    try:
+        return pipeline.mix(parts) if parts else None
+    except ValueError as error:
+        raise Refused(f"{error}.") from error
+
+
+def _pixels(picture: Picture) -> np.ndarray:
+    """The picture as it was when the request was resolved; Refused where it is another one by now."""
+    try:
+        pixels, data = load_picture(picture.path), Path(picture.path).read_bytes()
+    except (ValueError, OSError) as error:
+        raise Refused(f"{error}.") from error
+    if hashlib.sha256(data).hexdigest() != picture.sha256:
+        raise Refused(f"{picture.path} was changed after the job was put in line; ask again.")
+    return pixels
+
+
+def _results(pipeline: Any, event: Any, wanted: "Tensor") -> Iterator[Result]:
+    scores = (pipeline.embedder.image(event.pixels) @ wanted.T)[:, 0].tolist()
+    how = {"batch": event.batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
+    for i, (pixels, seed, score) in enumerate(zip(event.pixels, event.seeds, scores, strict=True)):
+        yield Result(event.first + i, seed, png(pixels), round(score, 4), how)
+
+
+def _vectors(embedder: "Embedder", request: EmbedRequest) -> Iterator[Vector]:
+    if request.texts:
+        for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
+            yield Vector("text", text, tuple(vector))
+    if request.pictures:
+        pixels = np.stack([_pixels(picture) for picture in request.pictures])
+        for picture, vector in zip(request.pictures, embedder.image(pixels).tolist(), strict=True):
+            yield Vector("image", picture.path, tuple(vector))
+
+
+def _bytes(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    png(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
