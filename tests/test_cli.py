@@ -1,0 +1,198 @@
+"""The `studio` command as people use it, on the backend that draws faces."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from PIL import Image
+
+from studio import cli, make
+from studio.capabilities import Refused
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Callable[..., Said]:
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["studio", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Said(int(end.value.code or 0), *capsys.readouterr())
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def faces(studio: Callable[..., Said], *arguments: object) -> Said:
+    return studio("generate", *arguments, "--model", "fake", "--json")
+
+
+def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[..., Said], tmp_path: Path) -> None:
+    said = faces(studio, "a smiling cat", "戴帽子的小狗", "--count", 2, "--seed", 7, "--out", tmp_path / "out")
+    assert said.code == 0
+    assert [(row["prompt"], row["seed"]) for row in said.rows] == [
+        ("a smiling cat", 7),
+        ("a smiling cat", 8),
+        ("戴帽子的小狗", 7),
+        ("戴帽子的小狗", 8),
+    ]
+    for row in said.rows:
+        assert set(row) == {"path", "seed", "prompt", "job_id", "score", "seconds", "unknown"}
+        with Image.open(row["path"]) as picture:
+            assert (picture.mode, picture.size) == ("RGBA", (128, 128))
+            assert picture.getpixel((0, 0))[3] == 0
+    assert len(list((tmp_path / "out").iterdir())) == 4, "nothing but the pictures"
+
+
+def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Said], tmp_path: Path) -> None:
+    ask = ("a cat", "--seed", 1, "--out")
+    one, two = faces(studio, *ask, tmp_path / "1").rows[0], faces(studio, *ask, tmp_path / "2").rows[0]
+    assert Path(one["path"]).read_bytes() == Path(two["path"]).read_bytes()
+    again = faces(studio, *ask, tmp_path / "1").rows[0]
+    assert (again["path"], again["seconds"]) == (one["path"], 0)
+    assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").rows[0]["path"] != one["path"]
+
+
+def test_without_out_pictures_go_into_the_home(studio: Callable[..., Said], tmp_path: Path) -> None:
+    said = studio("generate", "a cat", "--model", "fake")
+    assert Path(said.out.strip()).parent == tmp_path / "home" / "pictures"
+    said = studio("generate", "a cat", "--model", "fake", "--home", tmp_path / "other")
+    assert Path(said.out.strip()).parent == tmp_path / "other" / "pictures"
+
+
+def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    out = ("--out", tmp_path / "out", "--seed", 1)
+    likes = [
+        faces(studio, "--like", tmp_path / "red.png", *out),
+        faces(studio, "--mix", "1:panda", "--mix", ".5:pineapple", *out),
+        faces(studio, "--mix", "1:panda", "--mix", f"-.5:{tmp_path / 'red.png'}", *out),
+        faces(studio, "--mix", "panda", "--mix", "0.5:pineapple", "--style", "Noto", *out),
+    ]
+    assert [said.code for said in likes] == [0, 0, 0, 0]
+    assert len({said.rows[0]["job_id"] for said in likes}) == 4
+
+
+def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Path) -> None:
+    said = faces(studio, "an axolotl", "--out", tmp_path)
+    assert "I don't know axolotl; nearest: lizard, fish." in said.err
+    assert said.rows[0]["unknown"] == [{"words": "axolotl", "nearest": ["lizard", "fish"]}]
+
+
+def test_a_disk_that_fills_up_leaves_what_is_done(
+    studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = make.write_whole, []
+
+    def full_after_two(path: Path, data: bytes) -> None:
+        if len(written) == 2:
+            raise Refused("the disk is full.")
+        written.append(path)
+        write(path, data)
+
+    monkeypatch.setattr(make, "write_whole", full_after_two)
+    said = faces(studio, "a", "b", "c", "--out", tmp_path / "out")
+    assert said.code == 1 and len(said.rows) == 2 and said.err.strip().endswith("studio: the disk is full.")
+
+
+def test_a_model_that_fails_is_explained(
+    studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.backends.fake._draw", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    said = faces(studio, "a cat", "--out", tmp_path / "out")
+    assert said.code == 2 and "ask for fewer pictures at once" in said.err and not (tmp_path / "out").exists()
+
+
+def test_embed_gives_unit_vectors(studio: Callable[..., Said], tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    said = studio(
+        "embed", "--text", "a cat", "--text", "猫", "--image", tmp_path / "red.png", "--model", "fake", "--json"
+    )
+    assert [(row["kind"], row["input"]) for row in said.rows] == [
+        ("text", "a cat"),
+        ("text", "猫"),
+        ("image", str(tmp_path / "red.png")),
+    ]
+    assert all(len(row["vector"]) == 128 and math.isclose(math.hypot(*row["vector"]), 1) for row in said.rows)
+
+
+def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> None:
+    assert {"name": "noto", "zh": "安卓", "words": []} in studio("styles", "--model", "fake", "--json").rows
+    assert "noto\t安卓" in studio("styles", "--model", "fake").out
+    assert [row["model"] for row in studio("models", "--json").rows] == ["embedded", "fake"]
+    row = faces(studio, "a cat", "--seed", 3, "--out", tmp_path).rows[0]
+    found = studio("info", row["path"], "--json")
+    assert (found.rows["job_id"], found.rows["request"]["prompt"]) == (row["job_id"], "a cat")
+    assert "prompt: a cat" in studio("info", row["path"]).out and "seed: 3" in studio("info", row["path"]).out
+
+
+@pytest.mark.parametrize("program", ["import studio", "from studio import cli", "from studio.page import serve"])
+def test_importing_loads_no_torch(program: str) -> None:
+    heavy = "{'torch', 'diffusers', 'transformers', 'gradio'}"
+    code = f"import sys; {program}; print(sorted({heavy} & set(sys.modules)))"
+    assert _python("-c", code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["generate", "a", "--model", "fake", "--out", "o"]]
+)
+def test_running_loads_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys, atexit; from studio import cli; sys.argv = ['studio', *sys.argv[1:]];"
+        "atexit.register(lambda: sys.stderr.write(str('torch' in sys.modules))); cli.main()"
+    )
+    done = _python("-c", code, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr.strip().endswith("False")) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_leaves_whole_pictures_only(tmp_path: Path, stop: signal.Signals) -> None:
+    prompts = [f"face {i}" for i in range(50)]
+    arguments = ["generate", *prompts, "--model", "fake:0.02", "--out", str(tmp_path / "out"), "--json"]
+    code = "from studio import cli; cli.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(stop)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    left = sorted((tmp_path / "out").iterdir())
+    told = {Path(row["path"]) for row in json.loads(out)}
+    assert 0 < len(left) < 50 and len(set(left) - told) <= 1 and told <= set(left), "one may be whole and not yet told"
+    for path in left:
+        with Image.open(path) as picture:
+            picture.load()
+
+
+def _python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
