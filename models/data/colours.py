@@ -200,7 +200,9 @@ def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, flo
     # A light paint takes the body's light parts as its own and shades downwards; a dark one the other way round.
     pivot = mean + 2 * (target[0] - 0.6) * spread
     painted = np.empty_like(lab)
-    painted[:, 0] = np.clip(target[0] + 0.6 * (lightness - pivot), 0.02, 1)
+    # Black lines on white would spread over three names; contrasts are pressed into the range of one.
+    contrast = min(0.6, 0.09 / max(spread, 0.01))
+    painted[:, 0] = np.clip(target[0] + contrast * (lightness - pivot), 0.02, 1)
     # Pale parts stay paler; greys have no chroma to follow.
     scale = np.ones_like(chroma) if tinted_whole else np.clip(chroma / (weight * chroma).sum(), 0.7, 1.2)
     painted[:, 1], painted[:, 2] = scale * target[1], scale * target[2]

