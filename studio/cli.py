@@ -177,3 +177,7 @@ def _finish(batch: Batch, as_json: bool) -> None:
 
 def _print(rows: list[dict[str, Any]], as_json: bool, line: Callable[[dict[str, Any]], str]) -> None:
     typer.echo(json.dumps(rows, ensure_ascii=False, indent=1) if as_json else "\n".join(line(row) for row in rows))
+
+
+if __name__ == "__main__":
+    main()

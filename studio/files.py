@@ -38,8 +38,9 @@ def ready_folder(folder: Path, pictures: int) -> list[Path]:
 
     Refused, and nothing left behind, where it can't be written or has no room for so many `pictures`.
     """
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    made: list[Path] = []
     try:
+        made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < pictures * PICTURE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

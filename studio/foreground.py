@@ -98,7 +98,8 @@ def _do(backend: Backend, request: ImageRequest, folder: Path, batch: Batch) -> 
 
 def _bar() -> Bar:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Bar(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _title(request: ImageRequest) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio import settings
+from studio.backends.registry import open_backend
 from studio.capabilities import Refused
 from studio.page.guard import Guard, is_loopback
 
@@ -39,6 +40,7 @@ def open_page(options: argparse.Namespace) -> int:
     """Serve the page until it is stopped -> exit code. Refusals are one sentence on stderr and 2."""
     settings.stay_offline()
     try:
+        open_backend(options.model)
         with _listen(options.host, options.port, options.allow_network) as listener:
             _serve(listener, options)
     except Refused as refusal:

@@ -1,0 +1,230 @@
+"""Bad input at the doors: one clear sentence, exit code 2, nothing written."""
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from studio import cli, files
+from studio.files import write_whole
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def refuse(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> Iterator[Callable[..., str]]:
+    """Runs `studio` on bad input, checks that it refuses and writes nothing, and returns its sentence."""
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object, command: str = "generate") -> str:
+        before = sorted(tmp_path.rglob("*"))
+        model = [] if "--model" in arguments else ["--model", "fake"]
+        monkeypatch.setattr(sys, "argv", ["studio", command, *map(str, arguments), *model, "--json"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert (end.value.code, out) == (2, "")
+        assert err.count("\n") == 1 and err.startswith("studio: ") and err.strip()[-1] in ".;)", err
+        assert sorted(tmp_path.rglob("*")) == before, "something was written"
+        return err
+
+    handler = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "say what to make"),
+        ([""], "the prompt is empty"),
+        (["  "], "the prompt is empty"),
+        (["x" * 100_000], "100,000 characters"),
+        (["a\x1b[31mcat"], "control character (U+001B)"),
+        (["a cat", "--negative", "\x00"], "control character"),
+        (["a cat", "--style", "notto"], "did you mean 'noto'?"),
+        (["a cat", "--scheduler", "eular"], "did you mean 'euler'?"),
+        (["a cat", "--model", "fakee"], "did you mean 'fake'?"),
+        (["a cat", "--steps", "0"], "steps must be between 1 and 100, not 0"),
+        (["a cat", "--steps", "1000000000"], "steps must be between"),
+        (["a cat", "--steps", "many"], "Invalid value for '--steps'"),
+        (["a cat", "--guidance", "nan"], "guidance must be a number, not nan"),
+        (["a cat", "--guidance", "1e400"], "guidance must be a number, not inf"),
+        (["a cat", "--seed", "-1"], "the seed must be between"),
+        (["a cat", "--seed", "4294967296"], "the seed must be between"),
+        (["a cat", "--seed", "9" * 5000], "--seed"),
+        (["a cat", "--count", "0"], "count must be between 1 and 64, not 0"),
+        (["a cat", "--mix", "1:"], "either words or a picture"),
+        (["a cat", "--mix", "99:dog"], "between -10 and 10"),
+        (["a cat", "--mix", "1:missing.png"], "missing.png does not exist"),
+        (["a cat", "--stlye", "noto"], "No such option: --stlye"),
+    ],
+)
+def test_requests(refuse: Callable[..., str], arguments: list[str], says: str) -> None:
+    assert says in refuse(*arguments)
+
+
+def test_the_first_bad_prompt_refuses_all(refuse: Callable[..., str]) -> None:
+    assert "empty" in refuse("a cat", "", "--count", 1)
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few kilobytes that says it is `side` x `side` and decodes to gigabytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
+    rows = zlib.compress(bytes(2**20), 9) * 4
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def bad_pictures(tmp_path: Path) -> dict[str, Path]:
+    whole = tmp_path / "whole.png"
+    Image.effect_noise((64, 64), 80).convert("RGBA").save(whole)
+    made = {name: tmp_path / f"{name}.png" for name in ("text", "cut", "empty", "bomb", "svg", "missing")}
+    made["text"].write_text("just words")
+    made["cut"].write_bytes(whole.read_bytes()[:1000])
+    made["empty"].write_bytes(b"")
+    made["bomb"].write_bytes(bomb(30_000))
+    made["svg"].write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    made["folder"] = tmp_path / "folder"
+    made["folder"].mkdir()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("text", "is not a picture"),
+        ("cut", "cut short"),
+        ("empty", "is not a picture"),
+        ("bomb", "pixels"),
+        ("svg", "is not a picture"),
+        ("missing", "does not exist"),
+        ("folder", "is a folder"),
+    ],
+)
+def test_pictures(refuse: Callable[..., str], bad_pictures: dict[str, Path], kind: str, says: str) -> None:
+    path = bad_pictures[kind]
+    assert says in refuse("a cat", "--like", path)
+    assert says in refuse("--image", path, command="embed")
+    if path.suffix:
+        assert says in refuse("a cat", "--mix", f"0.5:{path}")
+
+
+def test_info_of_what_says_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
+    for path in (tmp_path / "plain.png", tmp_path, tmp_path / "missing.png"):
+        with pytest.raises(cli.Refused):
+            cli.info(path, False)
+
+
+# --- Where pictures go ------------------------------------------------------------------------------------------------
+
+
+def test_out_is_a_file(refuse: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert "is not a folder" in refuse("a cat", "--out", tmp_path / "file")
+    assert "is not a folder" in refuse("a cat", "--out", tmp_path / "file" / "deeper")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and /sys are Linux's")
+@pytest.mark.parametrize("out", ["/proc/studio", "/sys/studio/deeper", "/dev/null/x"])
+def test_out_can_not_be_written(refuse: Callable[..., str], out: str) -> None:
+    assert "--out" in refuse("a cat", "--out", out)
+
+
+def test_out_has_a_name_that_is_too_long(refuse: Callable[..., str], tmp_path: Path) -> None:
+    assert "too long" in refuse("a cat", "--out", tmp_path / ("n" * 300))
+
+
+def test_out_is_full(refuse: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert "is full" in refuse("a cat", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_write_that_fails_leaves_nothing(
+    refuse: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    owner = files.os if call == "fsync" else files.Path
+    monkeypatch.setattr(owner, call, fail)
+    assert "--out" in refuse("a cat", "--out", tmp_path / "out")
+
+
+def test_a_real_disk_that_is_full(refuse: Callable[..., str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small disk can't be mounted here")
+    try:
+        assert "is full" in refuse("a cat", "--out", disk)
+        with pytest.raises(cli.Refused, match="is full"):
+            write_whole(disk / "a.png", bytes(200_000))
+        assert not list(disk.iterdir()), "nothing half-written"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_write_never_changes_the_old_file_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_whole(tmp_path / "a", b"old")
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+    with pytest.raises(cli.Refused, match="I/O error"):
+        write_whole(tmp_path / "a", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
+
+
+# --- The page's command line ------------------------------------------------------------------------------------------
+
+
+def app(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "app.py", "--no-browser", "--model", "fake", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_a_second_studio_on_the_port() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = app("--port", str(taken.getsockname()[1]))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and "is taken, perhaps by another studio" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "--allow-network"),
+        (["--host", "::"], "--allow-network"),
+        (["--host", "example.com"], "--allow-network"),
+        (["--port", "70000"], "--port must be between"),
+        (["--model", "fakee"], "did you mean 'fake'?"),
+    ],
+)
+def test_addresses_and_models(arguments: list[str], says: str) -> None:
+    done = app(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and says in done.stderr

@@ -1,0 +1,193 @@
+"""The studio's own models behind the backend's door, on tiny untrained parts: same laws, seconds instead of hours."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_parts import save_tiny_parts
+
+from models.data.styles import STYLES
+from models.pipeline import StickerPipeline
+from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from models.weights import save_part, weights_digest
+from studio.backends.embedded import PARTS, Embedded, phrase
+from studio.capabilities import Refused
+from studio.events import Progress, Result, Saved, Vector
+from studio.make import make
+from studio.metadata import read
+from studio.requests import ImageRequest, embed_request, image_request, resolve, resolve_embed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def backend(folder: Path) -> Embedded:
+    return Embedded(str(folder))
+
+
+@pytest.fixture
+def broken(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "broken"))
+
+
+def ask(backend: Embedded, **fields: object) -> ImageRequest:
+    return resolve(image_request(**{"prompt": "a cat", "seed": 1, "steps": 2, **fields}), backend.capabilities())
+
+
+def pictures(backend: Embedded, **fields: object) -> list[np.ndarray]:
+    events = backend.run(ask(backend, **fields))
+    return [np.asarray(event.picture) for event in events if isinstance(event, Result)]
+
+
+def test_it_offers_what_the_models_know() -> None:
+    can = Embedded().capabilities()
+    assert [style.name for style in can.styles] == list(STYLES)
+    assert set(can.schedulers) == set(SCHEDULERS) and can.schedulers[0] == DEFAULT_SCHEDULER
+    assert can.style("立体") == can.style("3D Rendered") == "fluent 3d"
+
+
+def test_the_digest_is_that_of_the_parts(backend: Embedded, folder: Path) -> None:
+    assert backend.digest() == weights_digest(PARTS, folder)
+
+
+def test_a_job_goes_step_by_step_to_transparent_pictures(backend: Embedded) -> None:
+    events = list(backend.run(ask(backend, count=2, steps=3)))
+    progress = [event for event in events if isinstance(event, Progress)]
+    results = [event for event in events if isinstance(event, Result)]
+    assert [event.step for event in progress] == [1, 2, 3] and {event.total for event in progress} == {3}
+    assert progress[0].previews[1].startswith(b"\x89PNG")
+    assert [(event.index, event.seed) for event in results] == [(0, 1), (1, 2)]
+    for event in results:
+        assert (event.picture.mode, event.picture.size) == ("RGBA", (128, 128))
+        assert event.score is not None and -1 <= event.score <= 1 and event.how["batch"] >= 2
+
+
+def test_it_draws_what_the_pipeline_draws(backend: Embedded, folder: Path) -> None:
+    pipe = StickerPipeline.assemble(folder)
+    pipe.set_progress_bar_config(disable=True)
+    (made,) = pictures(backend, style="noto")
+    drawn = pipe("a cat, noto style", seeds=[1], num_inference_steps=2, scheduler=DEFAULT_SCHEDULER)
+    assert np.array_equal(made, np.asarray(drawn.images[0]))
+
+
+def test_the_same_request_is_the_same_picture_and_each_part_of_it_counts(backend: Embedded, tmp_path: Path) -> None:
+    Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
+    like = {"path": str(tmp_path / "red.png")}
+    asked = [
+        {},
+        {"seed": 2},
+        {"negative": "dog"},
+        {"style": "noto"},
+        {"guidance": 7.0},
+        {"steps": 3},
+        {"scheduler": "euler"},
+        {"like": like},
+        {"like": like, "prompt": ""},
+        {"mix": [{"text": "dog", "weight": 0.5}, {"picture": like}]},
+        {"mix": [{"text": "dog", "weight": -0.5}, {"picture": like}]},
+    ]
+    made = [pictures(backend, **fields)[0] for fields in asked]
+    assert np.array_equal(made[0], pictures(backend)[0])
+    assert len({picture.tobytes() for picture in made}) == len(asked)
+
+
+def test_closing_stops_between_steps(backend: Embedded) -> None:
+    events = backend.run(ask(backend, steps=50))
+    assert isinstance(next(events), Progress)
+    events.close()
+    assert list(events) == []
+
+
+def test_files_carry_the_shape_they_were_made_in(backend: Embedded, tmp_path: Path) -> None:
+    saved = [event for event in make(backend, ask(backend), tmp_path) if isinstance(event, Saved)]
+    found = read(Path(saved[0].path))
+    assert found["how"]["batch"] == 1 and "float" in found["how"]["dtype"] and found["digest"] == backend.digest()
+
+
+def test_words_and_pictures_get_places(backend: Embedded, tmp_path: Path) -> None:
+    Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
+    request = resolve_embed(embed_request(texts=("a cat", "猫"), pictures=({"path": str(tmp_path / "red.png")},)))
+    places = [event for event in backend.run(request) if isinstance(event, Vector)]
+    assert [place.kind for place in places] == ["text", "text", "image"]
+    assert all(len(place.vector) == 128 and abs(np.linalg.norm(place.vector) - 1) < 1e-3 for place in places)
+
+
+def test_styles_are_said_in_the_language_of_the_prompt() -> None:
+    assert phrase("a cat", "") == "a cat"
+    assert phrase("a cat", "fluent 3d") == "a cat, fluent 3d style"
+    assert phrase("猫", "fluent 3d") == "猫，fluent 3d风格"
+    assert phrase("", "noto") == "noto style"
+
+
+def test_a_picture_that_changed_meanwhile_is_refused(backend: Embedded, tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    Image.new("RGBA", (64, 64), "red").save(path)
+    request = ask(backend, like={"path": str(path)})
+    Image.new("RGBA", (64, 64), "blue").save(path)
+    with pytest.raises(Refused, match="was changed"):
+        list(backend.run(request))
+
+
+def test_a_mix_that_cancels_out_is_refused(backend: Embedded) -> None:
+    with pytest.raises(Refused, match="cancel"):
+        pictures(backend, mix=[{"text": "cat", "weight": 1.0}, {"text": "cat", "weight": -1.0}])
+
+
+# --- Weights that are not as they should be ---------------------------------------------------------------------------
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(Refused) as caught:
+        Embedded(str(folder)).load()
+    sentence = str(caught.value)
+    assert "\n" not in sentence and sentence.endswith(".")
+    return sentence
+
+
+def weights(folder: Path) -> Path:
+    return next((folder / "dit").glob("*.safetensors"))
+
+
+def test_missing_weights_are_named(broken: Path, tmp_path: Path) -> None:
+    assert "manifest.json is missing" in refusal(tmp_path / "nowhere")
+    weights(broken).unlink()
+    assert "dit" in refusal(broken) and "is missing" in refusal(broken)
+    (broken / "manifest.json").write_text("{")
+    assert "manifest.json is damaged" in refusal(broken)
+    (broken / "manifest.json").write_text("{}")
+    assert "lists no part 'language'" in refusal(broken)
+
+
+def test_weights_cut_short_are_named(broken: Path) -> None:
+    path = weights(broken)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert str(path) in refusal(broken) and "altered or cut short" in refusal(broken)
+
+
+def test_altered_weights_are_named(broken: Path) -> None:
+    data = bytearray(weights(broken).read_bytes())
+    data[-1] ^= 1
+    weights(broken).write_bytes(data)
+    assert "altered or cut short" in refusal(broken)
+
+
+def test_weights_of_another_shape_are_named(broken: Path) -> None:
+    manifest = json.loads((broken / "manifest.json").read_text())
+    shutil.copy(next((broken / "vision").glob("*.safetensors")), weights(broken))
+    manifest["dit"][weights(broken).name] = next(v for k, v in manifest["vision"].items() if k.endswith("safetensors"))
+    (broken / "manifest.json").write_text(json.dumps(manifest))
+    assert "does not load as DiT" in refusal(broken)
+
+
+def test_other_weights_are_another_job(broken: Path, backend: Embedded) -> None:
+    from models.presets import preset
+    from models.vision import VisionEncoder
+
+    save_part(VisionEncoder(**preset("vision", "tiny")), "vision", broken)
+    assert Embedded(str(broken)).digest() != backend.digest()
