@@ -18,7 +18,6 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
-from transformers.utils.generic import can_return_tuple
 
 from models.attention import GroupedQueryAttention, columns, visible
 from models.cross_entropy import linear_cross_entropy
@@ -202,6 +201,7 @@ class Decoder(LanguagePreTrainedModel):
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
     ) -> BaseModelOutputWithPast:
         """Token states (B, L, D) after the final norm; arguments as in `LanguageModel.forward`."""
         x = self._embed(input_ids, inputs_embeds)
@@ -243,7 +243,6 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -257,6 +256,7 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
     ) -> CausalLMOutputWithPast:
         """Next-token logits (B, L, V), or the loss where `labels` are given.
 
@@ -274,6 +274,8 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
                 token before predicts: none that starts a document, is padding, or was seen by its predictor as part
                 of one prefix. Logits are then computed where they count and not returned.
             logits_to_keep: only the last so many positions' logits; 0 for all.
+            output_hidden_states: also the states (B, L, D) before every layer and after the final norm.
+            return_dict: `generate` gives it; the answer is an object with names either way.
         """
         masks = {"attention_mask": attention_mask, "document_ids": document_ids, "prefix_mask": prefix_mask}
         output = self.model(
