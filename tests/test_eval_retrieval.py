@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.intervals import bootstrap, wilson
-from eval.retrieval import cosine, expected_recall, hubness, places, same
+from eval.ranks import cosine, expected_recall, hubness, places, same
 
 
 def shuffled_recall(scores: np.ndarray, right: np.ndarray, k: int, repeats: int = 4000) -> float:

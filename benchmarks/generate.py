@@ -1,0 +1,120 @@
+"""Seconds for a picture: `python benchmarks/generate.py`.
+
+One picture and 64 pictures of 128 px, 16 steps, guidance, everything loaded, the reading of the prompt and the decoding
+included; on this processor, and in a second process that may use no more than AVX2, in fp32, as on an older laptop.
+Speed does not depend on what the weights are: without shipped ones, untrained ones of the same size are timed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.autoencoder import Autoencoder
+from models.dit import DiT
+from models.drawing import Sampling
+from models.language import LanguageConfig, LanguageModel
+from models.pipeline import StickerPipeline, native_dtype
+from models.presets import preset
+from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
+from models.space import SemanticSpace
+from models.tokenizer import train_tokenizer
+from models.vision import VisionEncoder
+from models.weights import WeightsError
+
+PROMPT = "a red cat to the left of a small house, fluent 3d style"
+GOALS = {1: 0.6, 64: 15.0}  # seconds on two cores
+# oneDNN's convolutions and products, ATen's own kernels and MKL's products each read their own name.
+OLD_LAPTOP = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+
+
+def untrained(folder: Path, size: str) -> StickerPipeline:
+    """A pipeline of one preset with random weights."""
+    dtype = native_dtype()
+    tokenizer = train_tokenizer([PROMPT], 512, folder)
+    dit = DiT(**preset("dit", size))
+    for parameter in dit.parameters():  # the zeros that training starts from would leave the attention nothing to do
+        torch.nn.init.normal_(parameter, std=0.02)
+    return StickerPipeline(
+        tokenizer,
+        LanguageModel(LanguageConfig(**preset("language", size))).eval(),
+        VisionEncoder(**preset("vision", size)).eval(),
+        SemanticSpace(**preset("space", size)).eval(),
+        Autoencoder(**preset("autoencoder", size)).to(dtype).eval(),
+        dit.to(dtype).eval(),
+        build_scheduler(DEFAULT_SCHEDULER),
+    )
+
+
+def seconds(pipeline: StickerPipeline, count: int, repeats: int) -> float:
+    """Median over `repeats` calls that draw `count` pictures, after one that is not counted."""
+    taken = []
+    for turn in range(repeats + 1):
+        start = time.perf_counter()
+        for _ in pipeline.steps(PROMPT, range(turn * count, (turn + 1) * count), Sampling()):
+            pass
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[1:])
+
+
+def measured(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The row of this process."""
+    torch.set_num_threads(arguments.threads)
+    try:
+        pipeline, weights = StickerPipeline.assemble(arguments.weights), "shipped"
+    except WeightsError:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline, weights = untrained(Path(folder), arguments.preset), f"untrained, preset {arguments.preset}"
+    return {
+        "isa": torch.backends.cpu.get_cpu_capability(),
+        "onednn": os.environ.get("ONEDNN_MAX_CPU_ISA", "all"),
+        "dtype": str(native_dtype()),
+        "threads": torch.get_num_threads(),
+        "weights": weights,
+        "seconds": {count: seconds(pipeline, count, repeats) for count, repeats in ((1, 5), (64, arguments.repeats))},
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("--weights", type=Path, metavar="DIR")
+    made.add_argument("--preset", default="sticker", help="size of untrained weights (default: %(default)s)")
+    made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--repeats", type=int, default=1, help="calls of 64 pictures that are counted")
+    made.add_argument("--json", action="store_true")
+    made.add_argument("--one", action="store_true", help="this processor only, no second process")
+    return made
+
+
+def main() -> None:
+    """Print a row for this processor, and one for an older one."""
+    arguments = parser().parse_args()
+    rows = [measured(arguments)]
+    if not arguments.one:
+        command = [sys.executable, __file__, *sys.argv[1:], "--one", "--json"]
+        answer = subprocess.run(command, env={**os.environ, **OLD_LAPTOP}, check=True, capture_output=True, text=True)
+        rows += json.loads(answer.stdout)
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        facts = (
+            f"{row['isa']}, oneDNN {row['onednn']}, {row['dtype']}, {row['threads']} threads, {row['weights']} weights"
+        )
+        times = ", ".join(f"{count}: {taken:.2f} s" for count, taken in row["seconds"].items())
+        print(f"{facts}\n  pictures {times}")
+    print("goals on two cores: " + ", ".join(f"{count}: {goal} s" for count, goal in GOALS.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""`python -m eval`: measure, print the table, write the JSON."""
+
+import argparse
+import difflib
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from eval.bench import SIZES, Bench
+from eval.frechet import Stats
+from eval.parts import Parts
+from eval.reference import Projection, projection_path
+from eval.table import METRICS, measure, print_table, report, write_json
+from models.data.text import wordnet_folder
+from models.data.world import World, data_folder
+
+REFERENCE = "reference"
+WIDE = 200  # columns where standard output is no terminal
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m eval", description="Measure the models on held-out pictures.")
+    made.add_argument(
+        "measures",
+        nargs="*",
+        default=["all"],
+        metavar="MEASURE",
+        help=f"{', '.join(METRICS)}; all (default); or {REFERENCE}, which fits the projection of the Frechet distance",
+    )
+    size = made.add_mutually_exclusive_group()
+    for name in SIZES:
+        size.add_argument(f"--{name}", dest="size", action="store_const", const=name, default="quick")
+    made.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the figures here, or to stdout")
+    made.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights instead of the shipped ones")
+    made.add_argument("--world", type=Path, metavar="DIR", help="folder of the built pictures")
+    made.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
+    return made
+
+
+def names_of(asked: list[str]) -> list[str]:
+    """Measures asked for, in the table's order; ValueError names the one that was probably meant."""
+    for name in asked:
+        if name not in (*METRICS, "all"):
+            close = difflib.get_close_matches(name, METRICS, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(METRICS)}, all"
+            raise ValueError(f"unknown measure {name!r}; {hint}")
+    return [name for name in METRICS if name in asked or "all" in asked]
+
+
+def write_reference(bench: Bench, path: Path) -> Projection:
+    """Fit the projection on all training pictures and save it at `path`."""
+    projection = Projection.fit(Stats.of(bench.train_features), bench.world.digest)
+    projection.save(path)
+    return projection
+
+
+def prepare(arguments: argparse.Namespace) -> tuple[list[str], Bench]:
+    """What is asked for: names of measures (none for the reference), and the bench they run on."""
+    names = [] if arguments.measures == [REFERENCE] else names_of(arguments.measures)
+    folder = arguments.world or data_folder()
+    world, parts, cache = World.load(folder), Parts(arguments.weights), arguments.cache or folder / "eval"
+    return names, Bench(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
+
+
+def run(names: list[str], bench: Bench, size: str, json_file: str | None) -> int:
+    """Measure, print and write; 0 done, 1 where something was missing."""
+    groups = measure(bench, names)
+    document = report(bench, groups, size)
+    out = sys.stderr if json_file == "-" else sys.stdout
+    print_table(groups, Console(file=out, width=None if out.isatty() else WIDE))
+    if json_file == "-":
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    elif json_file:
+        write_json(document, Path(json_file))
+    return 1 if document["missing"] else 0
+
+
+def main(words: list[str] | None = None) -> int:
+    """Entry point: a refusal is one sentence on standard error and exit code 2; Ctrl-C is 130."""
+    arguments = parser().parse_args(words)
+    try:
+        names, bench = prepare(arguments)
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        if not names:
+            made = write_reference(bench, projection_path())
+            print(f"{projection_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
+            return 0
+        return run(names, bench, arguments.size, arguments.json)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""How far a set of pictures is from real ones as a distribution: FD over its floor, and KID.
+
+Both sides have the same number of pictures and the same mix of styles. The floor is the real held-out pictures
+themselves, measured against the same training pictures: a distance means nothing without it at these sizes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.bench import SEED, Bench
+from eval.frechet import Stats, expected_floor, frechet_distance, kernel_distance
+from eval.reference import NAME
+from eval.rows import Row
+from eval.sets import partners
+from models.data.world import Picture
+
+KERNEL_NAME = "KID-EffLite0 x 1000"
+DRAWS = 4  # sets of training pictures that a distance is averaged over
+
+
+@dataclass(frozen=True)
+class Distances:
+    """FD of made and of real pictures from the same training pictures, one of each a draw, and KID (mean, std)."""
+
+    n: int
+    made: np.ndarray
+    real: np.ndarray
+    expected: float
+    kernel: tuple[float, float]
+    kernel_real: tuple[float, float]
+
+    @property
+    def ratio(self) -> float:
+        """FD over its floor."""
+        return float(self.made.mean() / self.real.mean())
+
+
+def distances(bench: Bench, pictures: list[Picture], made: np.ndarray, real: np.ndarray) -> Distances:
+    """Features of `made` and `real` (N, 1280), both of the same held-out `pictures` -> their distances from train."""
+    project = bench.projection
+    a, b = Stats.of(project(made)), Stats.of(project(real))
+    others = [bench.features_of_train(partners(bench.world, pictures, str(draw))) for draw in range(DRAWS)]
+    stats = [Stats.of(project(features)) for features in others]
+    return Distances(
+        len(made),
+        np.array([frechet_distance(a, other) for other in stats]),
+        np.array([frechet_distance(b, other) for other in stats]),
+        expected_floor(b, len(made), len(made)),
+        kernel_distance(made, others[0], seed=SEED),
+        kernel_distance(real, others[0], seed=SEED),
+    )
+
+
+def distribution_rows(
+    found: Distances, group: str, prefix: str, parts: tuple[str, ...] = (), goal: float | None = None
+) -> Iterator[Row]:
+    """FD, FD over its floor (with its goal), KID."""
+    note = f"mean and range over {DRAWS} sets of training pictures"
+    yield Row(
+        group, prefix + NAME, float(found.made.mean()), found.n,
+        interval=(float(found.made.min()), float(found.made.max())),
+        against=(("real floor", float(found.real.mean())), ("one Gaussian twice", found.expected)),
+        note=note, parts=parts,
+    )  # fmt: skip
+    yield Row(
+        group, f"{prefix}{NAME} over its floor", found.ratio, found.n, goal=goal, lower_is_better=True,
+        note="goal: twice the autoencoder's own ratio" if goal else "", parts=parts,
+    )  # fmt: skip
+    mean, spread = (1000 * value for value in found.kernel)
+    yield Row(
+        group, prefix + KERNEL_NAME, mean, found.n, interval=(mean - spread, mean + spread),
+        against=(("real floor", 1000 * found.kernel_real[0]),),
+        note="mean and deviation over 50 subsets, raw features", seeds=f"subsets {SEED}", parts=parts,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""Generated pictures of held-out cells, and the controls that the same measures must tell apart.
+
+Every measure is a function of pixels: it is applied alike to generated pictures, to the real held-out ones, to the
+nearest training pictures (a memoriser) and to noise.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval import sets
+from eval.bench import GUIDANCE, SEED, STEPS, Bench
+from eval.distribution import distances, distribution_rows
+from eval.intervals import wilson
+from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, thumbs
+from eval.parts import IMAGE
+from eval.rows import Row
+from models.data.world import Picture
+
+NEIGHBOURS = 10
+DRAWN = f"noise {SEED}, {SEED + 1}, ...; {STEPS} steps, guidance {GUIDANCE}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is seen in made pictures, each asked for by one held-out picture: four answers (N,) bool.
+
+    `concept`: one of the 10 nearest drawings shows the concept. `other`: one of them shows another cell's concept, the
+    control. `style`: the nearest has the style. `copied`: some training picture is the same drawing.
+    """
+
+    concept: np.ndarray
+    other: np.ndarray
+    style: np.ndarray
+    copied: np.ndarray
+
+
+def judge(bench: Bench, asked: list[Picture], made: np.ndarray) -> Judged:
+    """Pictures `made` (N, 128, 128, 4) for the N held-out pictures `asked`."""
+    rows = nearest(bench.features(made), bench.drawing_features, NEIGHBOURS)
+    half = len(asked) // 2
+    return Judged(
+        concept_found(asked, bench.drawings, rows),
+        concept_found(asked[half:] + asked[:half], bench.drawings, rows),
+        style_right(asked, bench.drawings, rows),
+        drawing_distance(thumbs(made), bench.train_thumbs)[0] <= SAME_DRAWING,
+    )
+
+
+def image_rows(bench: Bench) -> Iterator[Row]:
+    """Generated held-out cells one by one, then as a distribution, beside the real ones."""
+    asked = _asked(bench)
+    made = bench.generate([sets.prompt(picture) for picture in asked])
+    n = bench.sizes.cells
+    real = judge(bench, asked[:n], sets.pixels(bench.world, asked[:n]))
+    yield from judged_rows("image", "", judge(bench, asked[:n], made[:n]), real, IMAGE)
+    n = bench.sizes.distribution
+    real_pixels = sets.pixels(bench.world, asked[:n])
+    real_features = bench.features(real_pixels)
+    through = distances(bench, asked[:n], bench.features(bench.reconstruct(real_pixels)), real_features)
+    found = distances(bench, asked[:n], bench.features(made[:n]), real_features)
+    yield from distribution_rows(found, "image", "", IMAGE, goal=2 * through.ratio)
+
+
+def _asked(bench: Bench) -> list[Picture]:
+    return sets.held_out(bench.world, max(bench.sizes.cells, bench.sizes.distribution))
+
+
+def judged_rows(group: str, prefix: str, made: Judged, real: Judged, parts: tuple[str, ...] = ()) -> Iterator[Row]:
+    """Concept, style and copies, each beside that of real held-out pictures; goals only where `parts` made them."""
+
+    def share(name: str, answers: np.ndarray, control: np.ndarray, goal: float | None, note: str) -> Row:
+        return Row(
+            group, prefix + name, float(answers.mean()), len(answers),
+            interval=wilson(answers.sum(), len(answers)), against=(("real held-out", float(control.mean())),),
+            goal=goal if parts else None, note=note, seeds=DRAWN if parts else "", parts=parts,
+        )  # fmt: skip
+
+    shuffled = f"{made.other.mean():.3f} with the concepts of other cells"
+    half = float(real.concept.mean()) / 2
+    yield share("concept among the 10 nearest drawings", made.concept, real.concept, half, shuffled)
+    yield share("style of the nearest drawing", made.style, real.style, 0.7, "")
+    rule = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels"
+    yield share("copies of training pictures", made.copied, real.copied, None, rule)
+
+
+def control_rows(bench: Bench) -> Iterator[Row]:
+    """The measures of generated pictures on what they must tell apart. Needs no model."""
+    asked = _asked(bench)
+    real_pixels = sets.pixels(bench.world, asked)
+    n, m = bench.sizes.cells, bench.sizes.distribution
+    real, real_features = judge(bench, asked[:n], real_pixels[:n]), bench.features(real_pixels[:m])
+    for name, control in CONTROLS.items():
+        made = control(bench, asked, real_pixels)
+        yield from judged_rows("controls", f"{name}: ", judge(bench, asked[:n], made[:n]), real)
+        found = distances(bench, asked[:m], bench.features(made[:m]), real_features)
+        yield from distribution_rows(found, "controls", f"{name}: ")
+
+
+def _memoriser(bench: Bench, asked: list[Picture], real: np.ndarray) -> np.ndarray:
+    """The nearest training picture of each: superb distances, and nothing of its own."""
+    rows = nearest(bench.features(real), bench.train_features, 1)[:, 0]
+    return sets.pixels(bench.world, [bench.train[row] for row in rows])
+
+
+def _noise(bench: Bench, asked: list[Picture], real: np.ndarray) -> np.ndarray:
+    """Opaque noise, each pixel on its own."""
+    made = np.random.default_rng(SEED).integers(0, 256, real.shape, np.uint8)
+    made[..., 3] = 255
+    return made
+
+
+def _elsewhere(bench: Bench, asked: list[Picture], real: np.ndarray) -> np.ndarray:
+    """Real held-out pictures, each in another's place: a generator that ignores its prompt."""
+    return np.roll(real, 1, axis=0)
+
+
+# name -> (bench, held-out pictures, their pixels) -> pixels
+CONTROLS: dict[str, Callable[[Bench, list[Picture], np.ndarray], np.ndarray]] = {
+    "real held-out": lambda bench, asked, real: real,
+    "memoriser": _memoriser,
+    "deaf": _elsewhere,
+    "noise": _noise,
+}

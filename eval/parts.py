@@ -1,0 +1,66 @@
+"""The models under test, loaded when a measure first asks for them."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from eval.rows import MissingError
+from models.weights import WeightsError, load_part, weights_digest
+
+if TYPE_CHECKING:
+    from eval.judge import Judge
+    from models.autoencoder import Autoencoder
+    from models.pipeline import StickerPipeline
+    from models.space import Embedder
+
+T = TypeVar("T")
+
+SPACE = ("language", "vision", "space")
+IMAGE = (*SPACE, "autoencoder", "dit")
+
+
+class Parts:
+    """Weights under `root` (None: the shipped ones). What is missing raises `MissingError` with a sentence."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root
+
+    @cached_property
+    def autoencoder(self) -> "Autoencoder":
+        """In fp32, so that a figure does not depend on the processor's dtypes."""
+        from models.autoencoder import Autoencoder
+
+        return self._load(lambda: load_part(Autoencoder, "autoencoder", self.root))
+
+    @cached_property
+    def embedder(self) -> "Embedder":
+        """The door into the semantic space."""
+        from models.space import Embedder
+
+        return self._load(lambda: Embedder.load(self.root))
+
+    @cached_property
+    def pipeline(self) -> "StickerPipeline":
+        """The generator, in the dtype it ships for this processor."""
+        from models.pipeline import StickerPipeline
+
+        return self._load(lambda: StickerPipeline.assemble(self.root))
+
+    @cached_property
+    def judge(self) -> "Judge":
+        """The network that judges scenes; it has no part in making them."""
+        from eval.judge import Judge
+
+        return self._load(lambda: load_part(Judge, "judge", self.root))
+
+    def digests(self, names: tuple[str, ...]) -> dict[str, str]:
+        """sha256 of each part, from the manifest."""
+        return {name: self._load(partial(weights_digest, (name,), self.root)) for name in names}
+
+    @staticmethod
+    def _load(load: Callable[[], T]) -> T:
+        try:
+            return load()
+        except (WeightsError, FileNotFoundError) as error:
+            raise MissingError(str(error)) from error

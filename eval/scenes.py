@@ -1,0 +1,89 @@
+"""Does a picture hold what its prompt says of colours, numbers and places? Forced choice, by a judge trained apart.
+
+The judge sees the picture and two captions, the prompt and its contrast: the same scene with one attribute changed and
+the same wording. Chance is one half. A row is void unless the judge gets 0.95 of real held-out scenes right, and of
+their reconstructions by the autoencoder, which is the best that a generator on its latents could draw.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eval.bench import SEED, Bench
+from eval.image import DRAWN
+from eval.intervals import wilson
+from eval.parts import IMAGE
+from eval.rows import MissingError, Row
+from models.data.scenes import Attribute, Kind, Scene, make_scene
+
+if TYPE_CHECKING:
+    from eval.judge import Judge
+
+TRUSTED = 0.95
+# What is asked about, and the kind of scene that has it.
+ATTRIBUTES: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
+MEANINGS = {
+    "colour": "which colour",
+    "binding": "which of two things has which colour",
+    "count": "how many",
+    "relation": "which of two things is where",
+}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Held-out scenes of one attribute: the scenes, what each was asked for by, and the caption of its contrast."""
+
+    scenes: list[Scene]
+    prompts: list[str]
+    contrasts: list[str]
+
+
+def held_out_choices(bench: Bench, attribute: Attribute) -> Choices:
+    """Scenes of combinations and of pictures that no training scene has; MissingError where the world is too small."""
+    try:
+        seeds = range(SEED, SEED + bench.sizes.scenes)
+        kind = ATTRIBUTES[attribute]
+        scenes = [make_scene(bench.world, seed, split="test", kind=kind, pictures="cell") for seed in seeds]
+    except ValueError as error:
+        raise MissingError(str(error)) from error
+    captions = [(s.caption(SEED, "en", "short"), s.contrast(attribute).caption(SEED, "en", "short")) for s in scenes]
+    return Choices(scenes, [own for own, _ in captions], [other for _, other in captions])
+
+
+def right_choices(judge: "Judge", pixels: np.ndarray, prompts: list[str], contrasts: list[str]) -> np.ndarray:
+    """(N,): 1 where the judge prefers the prompt to the contrast, 0 where not, one half where it can't tell."""
+    own, other = judge.scores(pixels, prompts), judge.scores(pixels, contrasts)
+    return (own > other) + 0.5 * (own == other)
+
+
+def scene_rows(bench: Bench) -> Iterator[Row]:
+    """Each attribute in generated scenes, beside real ones, their reconstructions and chance."""
+    for attribute in ATTRIBUTES:
+        choices = held_out_choices(bench, attribute)
+        real_pixels = np.stack([scene.render(bench.world) for scene in choices.scenes])
+        pictures = {
+            "real": real_pixels,
+            "reconstructed": bench.reconstruct(real_pixels),
+            "generated": bench.generate(choices.prompts),
+        }
+        found = {
+            name: right_choices(bench.parts.judge, pixels, choices.prompts, choices.contrasts)
+            for name, pixels in pictures.items()
+        }
+        yield scene_row(attribute, found)
+
+
+def scene_row(attribute: str, found: dict[str, np.ndarray]) -> Row:
+    """The generated scenes' row, from right choices (N,) among real, reconstructed and generated ones."""
+    share = {name: float(values.mean()) for name, values in found.items()}
+    doubtful = [f"{share[name]:.3f} of {name} scenes" for name in ("real", "reconstructed") if share[name] < TRUSTED]
+    void = f"; VOID: the judge gets {' and '.join(doubtful)} right, {TRUSTED} are needed" if doubtful else ""
+    values = found["generated"]
+    return Row(
+        "scenes", attribute, share["generated"], len(values), interval=wilson(values.sum(), len(values)),
+        against=(("chance", 0.5), ("real", share["real"]), ("reconstructed", share["reconstructed"])),
+        note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {DRAWN}", parts=(*IMAGE, "judge"),
+    )  # fmt: skip

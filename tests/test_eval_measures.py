@@ -1,0 +1,248 @@
+"""The measures on the drawn world and on tiny untrained models: closed cases, controls, resuming, what is missing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_parts import save_tiny_parts
+
+from eval import sets
+from eval.bench import Bench, Sizes
+from eval.conditions import condition_rows
+from eval.distribution import distances
+from eval.frechet import Stats
+from eval.image import control_rows, image_rows, judge
+from eval.neighbours import drawing_distance, nearest, thumbs
+from eval.parts import Parts
+from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
+from eval.reference import Projection
+from eval.retrieval import retrieval_rows
+from eval.rows import MissingError, Row
+from models.data.fixture import fixture_world
+from models.data.world import World
+
+SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return fixture_world()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
+    """A folder of tiny parts, untrained, as training exports them."""
+    return save_tiny_parts(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, world: World, weights: Path) -> Bench:
+    made = Bench(world, SIZES, Parts(weights), tmp_path_factory.mktemp("cache"), quiet=True)
+    made.projection = Projection.fit(Stats.of(made.train_features), world.digest, 8)
+    return made
+
+
+def row_of(rows: list[Row], name: str) -> Row:
+    return next(row for row in rows if row.name == name)
+
+
+# --- which pictures ---------------------------------------------------------------------------------------------------
+
+
+def test_cells_are_held_out_distinct_and_stable(world: World) -> None:
+    chosen = sets.cells(world, 100)
+    assert {picture.split for picture in chosen} == {"cell"}
+    assert len({(picture.concept, picture.family) for picture in chosen}) == len(chosen) > 3
+    assert sets.cells(world, 3) == chosen[:3] == sets.held_out(world, 100)[:3]
+    trained = {picture.concept for picture in world.split("train")}
+    assert all(picture.concept in trained for picture in chosen)
+
+
+def test_partners_are_training_pictures_of_the_same_style_and_not_twice(world: World) -> None:
+    asked = sets.held_out(world, 100)
+    found = sets.partners(world, asked)
+    assert [picture.style for picture in found] == [picture.style for picture in asked]
+    assert {picture.split for picture in found} == {"train"} and len({p.id for p in found}) == len(found)
+    assert found != sets.partners(world, asked, "other")
+
+
+def test_a_prompt_names_the_picture_and_its_style(world: World) -> None:
+    picture = next(p for p in world.pictures if p.id == "black glyph/apple")
+    assert sets.prompt(picture) == "apple, black glyph style" and sets.prompt(picture, "zh") == "苹果，black glyph风格"
+
+
+# --- the projection ---------------------------------------------------------------------------------------------------
+
+
+def test_projection_keeps_most_variance_and_survives_its_file(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 10)) * np.arange(1, 11)
+    projection = Projection.fit(Stats.of(x), "w", 3)
+    assert np.allclose(projection(x).var(0, ddof=1), np.linalg.eigvalsh(np.cov(x.T))[::-1][:3], rtol=1e-4)
+    projection.save(tmp_path / "p.safetensors")
+    again = Projection.load(tmp_path / "p.safetensors")
+    assert np.array_equal(again(x), projection(x)) and again.digest() == projection.digest() and again.pictures == 200
+
+
+def test_an_altered_or_missing_projection_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.safetensors"
+    with pytest.raises(FileNotFoundError, match="python -m eval reference"):
+        Projection.load(path)
+    Projection.fit(Stats.of(np.random.default_rng(0).normal(size=(20, 6))), "w", 3).save(path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="sha256"):
+        Projection.load(path)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_psnr_and_overlap_in_closed_cases() -> None:
+    black = np.zeros((1, 8, 8, 4), np.uint8)
+    black[..., 3] = 255
+    grey = black.copy()
+    grey[..., :3] = 51  # a fifth of the range: 10 log10(25) dB
+    assert psnr_on_white(black, grey) == pytest.approx([13.979], abs=1e-3)
+    assert psnr_on_white(black, black) == pytest.approx([60])
+    half = black.copy()
+    half[:, :4] = 0
+    assert alpha_iou(black, half) == pytest.approx([0.5]) and alpha_iou(0 * black, 0 * black) == pytest.approx([1])
+    assert psnr_on_white(0 * black, np.full_like(black, 255)) == pytest.approx([60])  # transparent is white
+
+
+def test_nearest_is_sorted_by_cosine() -> None:
+    gallery = np.array([[1.0, 0], [0, 1], [0.9, 0.1], [-1, 0]])
+    assert nearest(np.array([[5.0, 0.1]]), gallery, 3).tolist() == [[0, 2, 1]]
+    assert nearest(np.array([[0.0, 2.0]]), gallery, 9).tolist()[0][0] == 1
+
+
+def test_a_copy_is_seen_through_small_changes_and_another_drawing_is_not(world: World) -> None:
+    train = thumbs(sets.pixels(world, world.split("train")))
+    copy = sets.pixels(world, world.split("train")[:3]).copy()
+    copy[..., 3] = np.where(copy[..., 3] > 0, 253, 0)
+    distance, index = drawing_distance(thumbs(copy), train)
+    assert (distance < 1).all() and index.tolist() == [0, 1, 2]
+    assert (drawing_distance(thumbs(255 - copy), train)[0] > 3).all()
+
+
+def test_reconstruction_rows(bench: Bench) -> None:
+    rows = list(reconstruction_rows(bench))
+    assert [row.name for row in rows][:2] == ["PSNR on white", "alpha IoU"]
+    assert 0 < rows[0].value < 40 and rows[0].met is False and rows[0].n == 6
+    perfect = Bench(bench.world, SIZES, bench.parts, bench.cache, bench.projection, quiet=True)
+    perfect.reconstruct = lambda pixels: pixels  # type: ignore[method-assign]
+    rows = list(reconstruction_rows(perfect))
+    assert (
+        rows[0].value == 60
+        and rows[1].value == 1
+        and rows[0].met
+        and row_of(rows, "FD-EffLite0-PCA128 over its floor").value == 1
+    )
+
+
+def test_real_pictures_are_at_their_own_floor_and_noise_is_far(bench: Bench) -> None:
+    rows = list(control_rows(bench))
+    ratio = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("over its floor")}
+    assert ratio["real held-out"] == pytest.approx(1) and ratio["noise"] > 1.5
+    copies = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("copies of training pictures")}
+    assert copies["memoriser"] == 1 and copies["noise"] == 0 and copies["real held-out"] < 1
+    assert all(row.parts == () and row.goal is None for row in rows)
+
+
+def test_the_right_drawing_is_found_and_a_stranger_is_not(bench: Bench) -> None:
+    asked = sets.cells(bench.world, 4)
+    same = [next(p for p in bench.train if p.concept == asked_one.concept) for asked_one in asked]
+    assert judge(bench, asked, sets.pixels(bench.world, same)).concept.all()
+    assert judge(bench, same, sets.pixels(bench.world, same)).style.all()
+
+
+def test_generated_pictures_are_measured_beside_real_ones(bench: Bench) -> None:
+    rows = list(image_rows(bench))
+    concept = row_of(rows, "concept among the 10 nearest drawings")
+    real = judge(bench, sets.cells(bench.world, 4), sets.pixels(bench.world, sets.cells(bench.world, 4)))
+    assert concept.goal == real.concept.mean() / 2 and concept.n == 4 and "dit" in concept.parts
+    ratio = row_of(rows, "FD-EffLite0-PCA128 over its floor")
+    pixels = sets.pixels(bench.world, sets.held_out(bench.world, 6))
+    through = bench.features(bench.reconstruct(pixels))
+    own = distances(bench, sets.held_out(bench.world, 6), through, bench.features(pixels)).ratio
+    assert ratio.goal == pytest.approx(2 * own) and ratio.lower_is_better
+
+
+def test_generated_pictures_are_kept_and_do_not_depend_on_their_company(bench: Bench, monkeypatch) -> None:
+    prompts = ["a cat", "a dog", "a pig"]
+    first = bench.generate(prompts)
+    assert np.array_equal(Bench(bench.world, SIZES, bench.parts).generate(prompts), first)
+    assert np.array_equal(bench.generate(prompts[:1])[0], first[0])
+    monkeypatch.setattr(type(bench.parts.pipeline), "steps", lambda *_, **__: pytest.fail("drawn again"))
+    assert np.array_equal(bench.generate(prompts), first)
+
+
+def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypatch) -> None:
+    told: list[tuple[bool, bool]] = []
+    fresh = Bench.generate
+
+    def generate(self: Bench, prompts: list[str], words: bool = True, sense: bool = True) -> np.ndarray:
+        told.append((words, sense))
+        return fresh(self, prompts, words, sense)
+
+    monkeypatch.setattr(Bench, "generate", generate)
+    rows = list(condition_rows(bench))
+    assert told == [(True, True), (True, False), (False, True), (False, False)] and len(rows) == 8
+
+
+# --- retrieval --------------------------------------------------------------------------------------------------------
+
+
+class Oracle:
+    """An embedder that knows the answer: pictures by their pixels, captions by a table."""
+
+    def __init__(self, world: World, captions: dict[str, int]) -> None:
+        self.concepts = sorted({picture.concept for picture in world.pictures})
+        self.by_pixels = {sets.pixels(world, [p]).tobytes(): self.concepts.index(p.concept) for p in world.pictures}
+        self.captions = captions
+
+    def image(self, pixels: np.ndarray) -> torch.Tensor:
+        return torch.eye(128)[[self.by_pixels[picture.tobytes()] for picture in pixels]]
+
+    def text(self, texts: list[str]) -> torch.Tensor:
+        return torch.eye(128)[[self.captions.get(text, 100) for text in texts]]
+
+
+def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "eval.retrieval.caption", lambda picture, seed, language, style: f"{picture.concept} {language}"
+    )
+    concepts = sorted({picture.concept for picture in bench.world.pictures})
+    english = {f"{concept} en": i for i, concept in enumerate(concepts)}
+    parts = Parts()
+    parts.embedder = Oracle(bench.world, english)  # type: ignore[misc, assignment]
+    rows = list(retrieval_rows(Bench(bench.world, Sizes(100, 4, 6, 6, 3, 2), parts)))
+    assert rows[0].name == "text to image R@10, English" and len(rows) == 4
+    assert rows[0].value == rows[1].value == 1 and rows[0].met
+    # Chinese captions all get one vector: exactly chance for pictures looked up by text.
+    assert rows[2].value == pytest.approx(dict(rows[2].against)["chance"]) and rows[2].goal == pytest.approx(0.9)
+
+
+def test_retrieval_on_tiny_models(bench: Bench) -> None:
+    rows = list(retrieval_rows(bench))
+    assert all(0 <= row.value <= 1 and row.n == len(sets.cells(bench.world, 8)) for row in rows)
+    assert all(row.parts == ("language", "vision", "space") for row in rows)
+
+
+def test_missing_weights_are_a_sentence(world: World, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no weights"):
+        Bench(world, SIZES, Parts(tmp_path), quiet=True).reconstruct(world.pixels[:1])
+
+
+def test_altered_weights_are_a_sentence(world: World, weights: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = shutil.copytree(weights, tmp_path / "altered")
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["autoencoder"] = dict.fromkeys(manifest["autoencoder"], "0" * 64)
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(MissingError, match="altered"):
+        Bench(world, SIZES, Parts(root), quiet=True).reconstruct(world.pixels[:1])

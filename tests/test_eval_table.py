@@ -1,0 +1,113 @@
+"""The command and its table: one JSON, one sentence for what is missing, one for what is refused."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from eval import __main__ as command
+from eval import table
+from eval.bench import SIZES, Bench
+from eval.parts import Parts
+from eval.rows import MissingError, Row
+from eval.table import METRICS, measure, print_table, report
+from models.data.fixture import fixture_world
+from models.data.world import World
+
+
+def good(bench: Bench) -> Iterator[Row]:
+    yield Row("good", "share", 0.75, 8, interval=(0.4, 0.9), against=(("chance", 0.5),), goal=0.7, note="in words")
+    yield Row("good", "distance", 12.5, 8, "dB", goal=10, lower_is_better=True)
+
+
+def half(bench: Bench) -> Iterator[Row]:
+    yield Row("half", "first", 1.0, 1)
+    raise MissingError("no weights in nowhere; train them")
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of two measures over the drawn world."""
+    for metrics in (table.METRICS, command.METRICS):
+        monkeypatch.setattr(table, "METRICS", {"good": good, "half": half})
+        monkeypatch.setattr(command, "METRICS", {"good": good, "half": half})
+        assert metrics is METRICS
+    monkeypatch.setattr(World, "load", classmethod(lambda cls, folder=None: fixture_world()))
+
+
+def test_a_row_knows_whether_its_goal_is_met() -> None:
+    assert Row("g", "n", 1.0, 1).met is None
+    assert Row("g", "n", 0.9, 1, goal=0.85).met and not Row("g", "n", 0.8, 1, goal=0.85).met
+    assert Row("g", "n", 0.8, 1, goal=0.85, lower_is_better=True).met
+
+
+def test_every_measure_runs_alone_and_says_what_it_lacks(tmp_path: Path) -> None:
+    bench = Bench(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
+    bench.wordnet = tmp_path
+    for name in METRICS:
+        if name != "controls":  # it needs no weights
+            group = measure(bench, [name])[name]
+            assert group["missing"] and "\n" not in group["missing"] and not group["rows"], name
+
+
+@pytest.mark.usefixtures("two")
+def test_json_holds_rows_stamps_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "table.json"
+    assert command.main(["--quick", "--json", str(path), "--cache", str(tmp_path)]) == 1
+    document = json.loads(path.read_text())
+    assert [row["name"] for row in document["rows"]] == ["share", "distance", "first"]
+    assert [row["met"] for row in document["rows"]] == [True, False, None]
+    assert document["missing"] == {"half": "no weights in nowhere; train them"}
+    stamps = document["stamps"]
+    assert stamps["size"]["name"] == "quick" and stamps["world"] == fixture_world().digest
+    assert stamps["versions"]["torch"] and stamps["processor"] and set(stamps["seconds"]) == {"good", "half"}
+    printed = capsys.readouterr().out
+    assert "0.750 (0.400 to 0.900)" in printed and "chance 0.500" in printed and "at most 10.0" in printed
+    assert "half: no weights in nowhere; train them" in printed
+
+
+@pytest.mark.usefixtures("two")
+def test_json_without_a_file_is_the_only_thing_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["good", "--cache", str(tmp_path), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["rows"]) == 2 and "share" in captured.err
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("words", "sentence"), [(["goood"], "did you mean 'good'"), (["xyz"], "there are good, half, all")]
+)
+def test_an_unknown_measure_is_refused(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(words) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err and not captured.out and len(captured.err.splitlines()) == 1
+
+
+def test_without_pictures_the_build_command_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["controls", "--world", str(tmp_path)]) == 2
+    assert "python -m models.data build" in capsys.readouterr().err
+
+
+def test_an_error_of_ours_is_not_taken_for_something_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(bench: Bench) -> Iterator[Row]:
+        raise ValueError("a mistake")
+        yield
+
+    monkeypatch.setitem(table.METRICS, "broken", broken)
+    with pytest.raises(ValueError, match="a mistake"):
+        measure(Bench(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True), ["broken"])
+
+
+def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    row = Row("g", "name [red]", 1.0, 1, note="[/bold]")
+    print_table({"g": {"rows": [row], "missing": None, "seconds": 0.0}}, Console(width=200))
+    assert "name [red]" in capsys.readouterr().out
+
+
+def test_the_report_names_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
+    monkeypatch.setattr(bench.parts, "digests", lambda names: dict.fromkeys(names, "abc"))
+    group = {"rows": [Row("g", "n", 1.0, 1, parts=("dit", "space"))], "missing": None, "seconds": 0.0}
+    assert report(bench, {"g": group}, "quick")["weights"] == {"dit": "abc", "space": "abc"}

@@ -1,0 +1,123 @@
+"""Words and their nearest concepts, with an embedder that knows some of them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from eval import words as module
+from eval.bench import Bench, Sizes
+from eval.parts import Parts
+from eval.rows import MissingError
+from eval.words import chinese_words, concept_shares, english_words, word_rows
+from models.assets import assets
+from models.data.fixture import fixture_world
+from models.data.text import caption_words
+from models.data.world import World
+from models.train.lexicon import is_held_out
+
+CATS = [
+    "tabby",
+    "moggy",
+    "tigress",
+    "ocelot",
+    "margay",
+    "civet",
+    "serval",
+    "caracal",
+    "tomcat",
+    "mouser",
+    "wildcat",
+    "lynx",
+]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return fixture_world()
+
+
+@pytest.fixture
+def bench(world: World, tmp_path: Path) -> Bench:
+    """Over a dictionary in which every cat is below "cat"."""
+    below = "".join(
+        f"0000{i + 1000} 05 n 01 {cat} 0 001 @ 00000200 n 0000 | a kind of cat\n" for i, cat in enumerate(CATS)
+    )
+    pointers = " ".join(f"~ 0000{i + 1000} n 0000" for i in range(len(CATS)))
+    cat = f"00000200 05 n 01 cat 0 {len(CATS):03d} {pointers} | feline mammal\n"
+    (tmp_path / "data.noun").write_text(cat + below)
+    (tmp_path / "index.noun").write_text("cat n 1 1 ~ 1 1 00000200\n")
+    return Bench(world, Sizes(8, 4, 6, 6, 3, 2, words=2), Parts(), wordnet=tmp_path, quiet=True)
+
+
+class Knowing:
+    """Concept names get a direction each, `known` words that of "cat", all others the opposite of everything."""
+
+    def __init__(self, world: World, known: Sequence[str]) -> None:
+        names = sorted({picture.names["en"] for picture in world.pictures})
+        self.rows = {name: torch.eye(128)[i] for i, name in enumerate(names)}
+        self.rows |= dict.fromkeys(known, self.rows["cat"])
+
+    def text(self, texts: Sequence[str]) -> torch.Tensor:
+        far = torch.eye(128)[100] - self.rows["cat"]  # the cat is the very last of the concepts
+        return torch.stack([self.rows.get(text, far) for text in texts])
+
+
+def test_drawn_words_are_in_no_caption_and_mean_their_concept(bench: Bench) -> None:
+    words = english_words(bench, 8)
+    assert set(words) <= set(CATS) and set(words.values()) == {frozenset({"cat"})}
+    assert not set(words) & caption_words(bench.world)
+
+
+def test_a_known_word_is_right_and_a_strange_one_wrong(bench: Bench) -> None:
+    bench.parts.embedder = Knowing(bench.world, ["tabby"])  # type: ignore[misc, assignment]
+    cat = frozenset({"cat"})
+    assert concept_shares(bench, {"tabby": cat, "moggy": cat}) == {"tabby": 1, "moggy": 0}
+
+
+def test_equal_scores_give_chance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.parts.embedder = Knowing(bench.world, [])  # type: ignore[misc, assignment]
+    monkeypatch.setattr(bench.parts.embedder, "text", lambda texts: torch.ones(len(texts), 128))
+    concepts = len({picture.concept for picture in bench.world.split("train")})
+    assert concept_shares(bench, {"tabby": frozenset({"cat"})})["tabby"] == pytest.approx(10 / concepts)
+
+
+def test_rows_tell_words_apart_by_what_training_saw(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_held_out", lambda word: word in CATS[::2])
+    bench.parts.embedder = Knowing(bench.world, CATS[::2])  # type: ignore[misc, assignment]
+    rows = {row.name: row for row in word_rows(bench)}
+    assert rows["of 10, seen inside glosses at most"].value == 1 and rows["of 10, taught by the dictionary"].value == 0
+    assert rows["2 WordNet words in no caption"].goal == 0.7
+
+
+def test_without_a_dictionary_or_with_too_small_a_one_a_sentence(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="100 were asked for"):
+        english_words(bench, 100)
+    bench.wordnet = tmp_path / "nowhere"
+    with pytest.raises(MissingError, match="no WordNet"):
+        english_words(bench, 2)
+
+
+def test_the_chinese_list_is_fifty_words(world: World) -> None:
+    listed = json.loads((assets() / "prompts" / "words_zh.json").read_text(encoding="utf-8"))
+    assert len(listed) == 50 and all(listed.values())
+    assert set(chinese_words(world).values()) <= {frozenset({p.concept}) for p in world.split("train")}
+
+
+@pytest.mark.world
+def test_the_real_words_are_in_no_caption() -> None:
+    """English words by construction, the Chinese list as a whole: no name and no keyword holds one of its words."""
+    try:
+        world = World.load()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    english = english_words(Bench(world, Sizes(8, 4, 6, 6, 3, 2), Parts(), quiet=True), 200)
+    assert len(english) == 200 and not set(english) & caption_words(world)
+    assert any(is_held_out(word) for word in english)
+    listed = json.loads((assets() / "prompts" / "words_zh.json").read_text(encoding="utf-8"))
+    concepts = {picture.concept for picture in world.split("train")}
+    assert all(set(right) <= concepts for right in listed.values())
+    said = {t for p in world.split("train") for t in (p.names.get("zh", ""), *p.keywords.get("zh", ()))}
+    assert not [word for word in listed if any(word in text for text in said)]
