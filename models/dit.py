@@ -9,6 +9,7 @@ T width of the text's token states, V size of the semantic vector.
 """
 
 import math
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -85,6 +86,7 @@ class DiT(ModelMixin, ConfigMixin):
         long_skips: block i also feeds block depth - 1 - i.
     """
 
+    config: Any
     _supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012 - diffusers' own declaration
     _repeated_blocks = ["Block"]  # noqa: RUF012
@@ -134,12 +136,12 @@ class DiT(ModelMixin, ConfigMixin):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
-        for zero in [self.out, self.modulation[1]]:
+        into_stream: list[Any] = [self.out, self.modulation[1], *(block.cross.out for block in self._blocks())]
+        for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
             nn.init.zeros_(zero.weight)
-        for block in self.blocks:
-            nn.init.zeros_(block.cross.out.weight)
-            if block.skip is not None:
-                nn.init.zeros_(block.skip.weight)
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def _vector(self, vector: Tensor) -> Tensor:
         """A row of zeros becomes the learned null; the others go to unit variance per number instead of unit length."""

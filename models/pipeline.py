@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.utils import BaseOutput
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils.outputs import BaseOutput
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -70,7 +70,14 @@ class StickerPipeline(DiffusionPipeline):
     which is stored once.
     """
 
-    model_cpu_offload_seq = "language->vision->space->dit->autoencoder"
+    tokenizer: PreTrainedTokenizerFast
+    language: LanguageModel
+    vision: VisionEncoder
+    space: SemanticSpace
+    autoencoder: Any
+    dit: Any
+    scheduler: Any
+    model_cpu_offload_seq = "language->vision->space->dit->autoencoder"  # type: ignore[assignment]
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
 
     def __init__(
@@ -84,9 +91,6 @@ class StickerPipeline(DiffusionPipeline):
         scheduler: Any,
     ) -> None:
         super().__init__()
-        autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
-        for module in (language, vision, space, autoencoder, dit):
-            _align(module)
         self.register_modules(
             tokenizer=tokenizer,
             language=language,
@@ -96,6 +100,9 @@ class StickerPipeline(DiffusionPipeline):
             dit=dit,
             scheduler=scheduler,
         )
+        self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
+        for network in (self.language, self.vision, self.space, self.autoencoder, self.dit):
+            _align(network)
         self._interrupt = False
 
     @classmethod
@@ -141,7 +148,7 @@ class StickerPipeline(DiffusionPipeline):
             raise ValueError("nothing to mix; give (weight, text or picture) pairs")
         if not all(math.isfinite(weight) for weight, _ in parts):
             raise ValueError(f"weights of a mix must be finite; they are {[weight for weight, _ in parts]}")
-        total = sum(weight * self._vector_of(part) for weight, part in parts)
+        total = torch.stack([weight * self._vector_of(part) for weight, part in parts]).sum(0)
         if total.norm() < 1e-3:
             raise ValueError("the parts of the mix cancel each other out; change their weights")
         return torch.nn.functional.normalize(total, dim=-1)
@@ -354,7 +361,7 @@ class StickerPipeline(DiffusionPipeline):
         return whole
 
 
-def _align(module: torch.nn.Module) -> None:
+def _align(module: Any) -> None:
     """Move weights to addresses that torch itself would give them.
 
     Those mapped from a file lie where its header ends, and a kernel that starts in mid-line sums in another order: the

@@ -3,15 +3,12 @@
 A scheduler steps a latent along sigma from 1 (noise) to 0 (picture), given the velocity = noise - x0.
 """
 
-from __future__ import annotations
-
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from diffusers.schedulers.scheduling_utils import SchedulerMixin
+Scheduler = Any  # diffusers' SchedulerMixin declares none of the methods that its schedulers share
 
 _FLOW: dict[str, Any] = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
 
@@ -25,7 +22,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 DEFAULT_SCHEDULER = "dpm++"
 
 
-def build_scheduler(name: str) -> SchedulerMixin:
+def build_scheduler(name: str) -> Scheduler:
     """A fresh scheduler; ValueError says which names there are and which was probably meant."""
     if name not in SCHEDULERS:
         close = difflib.get_close_matches(name, SCHEDULERS, 1, 0.4)
@@ -37,12 +34,12 @@ def build_scheduler(name: str) -> SchedulerMixin:
     return getattr(diffusers, class_name)(**config)
 
 
-def fresh(scheduler: SchedulerMixin) -> SchedulerMixin:
+def fresh(scheduler: Scheduler) -> Scheduler:
     """A copy without history: schedulers keep state between steps, so each run takes its own."""
     return type(scheduler).from_config(scheduler.config)
 
 
-def set_steps(scheduler: SchedulerMixin, evaluations: int) -> list[float]:
+def set_steps(scheduler: Scheduler, evaluations: int) -> list[float]:
     """Plan `evaluations` calls of the network (a second-order method takes the odd number below an even one).
 
     Returns the sigma of each call: diffusers rounds some of its timesteps to integers, its sigmas never.
@@ -57,7 +54,7 @@ def set_steps(scheduler: SchedulerMixin, evaluations: int) -> list[float]:
     return scheduler.sigmas[: len(scheduler.timesteps)].tolist()
 
 
-def first_step(scheduler: SchedulerMixin, strength: float) -> int:
+def first_step(scheduler: Scheduler, strength: float) -> int:
     """Where a run that starts from a picture enters the plan, and tell the scheduler; strength 1 is the whole plan."""
     count = len(scheduler.timesteps)
     begin = min(count - 1, round(count * (1 - strength)))

@@ -156,6 +156,7 @@ class ImageTask:
         encoded = encode_all(len(pixels), pixels.__getitem__, self.autoencoder, self.embedder)
         return encoded.take(list(range(len(pixels))))[0], Condition(*self.embedder.states(captions))
 
+    @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The loss at fixed noise: of held-out pictures and scenes, and of the pictures under each condition alone."""
         figures = {name: self._held_out_loss(model, *told) for name, told in self._validation.items()}
