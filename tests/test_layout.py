@@ -1,0 +1,75 @@
+"""The layout is a law: layers import downwards, files stay small, what is promised in the papers exists."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("models", "eval", "studio")
+FORBIDDEN = {"models": {"studio", "eval"}, "eval": {"studio"}, "studio": {"eval"}}
+HEAVY = {"torch", "diffusers", "transformers", "accelerate", "open_clip"}
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path, top_level: bool = False) -> set[str]:
+    """Names of the modules that a file imports; only those that run on import where `top_level`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)} if top_level else set()
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in lazy:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_layers_import_downwards(path):
+    package = path.relative_to(ROOT).parts[0]
+    tops = {name.split(".")[0] for name in imports(path)}
+    assert not tops & FORBIDDEN[package]
+    if package == "studio" and path.parent.name != "backends":
+        assert not tops & HEAVY
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_files_and_functions_stay_small(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is {node.end_lineno - node.lineno + 1} lines"
+
+
+@pytest.mark.parametrize("command", ["import studio, studio.cli, studio.page", "import studio.worker, studio.requests"])
+def test_the_studio_does_not_bring_torch_in(command):
+    code = f"import sys; {command}; print([m for m in {sorted(HEAVY)} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_help_does_not_bring_torch_in():
+    code = (
+        "import sys; sys.argv = ['studio', '--help']\n"
+        "from studio.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules, 'torch'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "generate" in done.stdout
+
+
+def test_the_readme_names_what_exists():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:models|studio|eval|assets|benchmarks|tests)/[\w./*-]*)`", text):
+        assert list(ROOT.glob(name.rstrip("/"))), f"README.md names {name}, which does not exist"
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), f"README.md links to {target}, which does not exist"

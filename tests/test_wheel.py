@@ -1,0 +1,59 @@
+"""The wheel carries what it needs: built here, installed elsewhere, used from there."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("studio128-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(wheel, tmp_path_factory) -> Path:
+    """A folder with the wheel's files and nothing else of ours; the libraries stay those of the running Python."""
+    target = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target / "site"), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    return target
+
+
+def run(elsewhere: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(elsewhere / "site"), "STUDIO_HOME": str(elsewhere / "home")}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=elsewhere, env=environment)
+
+
+def test_every_shipped_part_is_in_the_wheel(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert any(name.startswith("models/_assets/prompts/") for name in names)
+    manifest = ROOT / "assets/weights/manifest.json"
+    if manifest.exists():
+        parts = json.loads(manifest.read_text())
+        assert {f"models/_assets/weights/{part}/{file}" for part, files in parts.items() for file in files} <= names
+    assert not any(name.startswith(("tests/", "runs/", "benchmarks/")) for name in names)
+
+
+def test_the_installed_package_is_the_one_that_runs(elsewhere):
+    done = run(elsewhere, "-c", "import models.assets as a; print(a.__file__); print(a.assets())")
+    assert all(line.startswith(str(elsewhere)) for line in done.stdout.split()), done.stdout + done.stderr
+
+
+def test_it_generates_where_it_is_installed(elsewhere):
+    command = ["-m", "studio.cli", "generate", "a red cat", "--steps", "2", "--seed", "1", "--out", "out", "--json"]
+    shipped = (ROOT / "assets/weights/manifest.json").exists()
+    done = run(elsewhere, *command, *([] if shipped else ["--model", "fake"]))
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert (elsewhere / row["path"]).read_bytes()[:4] == b"\x89PNG"
