@@ -52,7 +52,7 @@ class Parts:
         """The network that judges scenes; it has no part in making them."""
         from eval.judge import Judge
 
-        return self._load(lambda: load_part(Judge, "judge", self.root))
+        return self._load(lambda: Judge.load(self.root))
 
     def digests(self, names: tuple[str, ...]) -> dict[str, str]:
         """sha256 of each part, from the manifest."""

@@ -1,0 +1,72 @@
+"""Forced choice about scenes: ties, void rows, and that the three kinds of pictures are judged by the same captions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_parts import save_tiny_parts
+
+from eval.bench import Bench, Sizes
+from eval.judge import Judge
+from eval.parts import Parts
+from eval.rows import MissingError
+from eval.scenes import ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
+from models.data.fixture import fixture_world
+from models.weights import save_part
+
+
+class Fixed:
+    """A judge whose score is the number that a caption's last word is."""
+
+    def scores(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+        return np.array([float(text.split()[-1]) for text in captions])
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    save_part(Judge(channels=(8, 8, 16), blocks=(1, 1), width=16, heads=2, rounds=1, buckets=64), "judge", root)
+    return Bench(fixture_world(), Sizes(8, 4, 6, 6, 3, scenes=3), Parts(root), quiet=True)
+
+
+def test_a_choice_is_right_wrong_or_a_tie() -> None:
+    found = right_choices(Fixed(), np.zeros((3, 1)), ["a 2", "b 1", "c 1"], ["a 1", "b 2", "c 1"])  # type: ignore[arg-type]
+    assert found.tolist() == [1, 0, 0.5]
+
+
+@pytest.mark.parametrize("attribute", ["colour", "binding", "relation"])
+def test_a_prompt_and_its_contrast_differ_in_one_thing(bench: Bench, attribute: str) -> None:
+    choices = held_out_choices(bench, attribute)  # type: ignore[arg-type]
+    assert len(choices.scenes) == 3 and {scene.split for scene in choices.scenes} == {"test"}
+    for own, other in zip(choices.prompts, choices.contrasts, strict=True):
+        assert own != other and not own.isspace()
+    trained = {picture.index for picture in bench.world.split("train")}
+    assert not any(item.picture in trained for scene in choices.scenes for item in scene.objects)
+
+
+def test_a_row_is_void_unless_the_judge_knows_real_scenes_and_their_reconstructions() -> None:
+    good, bad = np.ones(100), np.r_[np.ones(94), np.zeros(6)]
+    row = scene_row("colour", {"real": good, "reconstructed": good, "generated": bad})
+    assert row.value == 0.94 and "VOID" not in row.note and dict(row.against)["chance"] == 0.5
+    for name in ("real", "reconstructed"):
+        row = scene_row("colour", {"real": good, "reconstructed": good, "generated": good, name: bad})
+        assert f"VOID: the judge gets 0.940 of {name}" in row.note
+
+
+def test_a_world_without_such_scenes_is_a_sentence(bench: Bench) -> None:
+    with pytest.raises(MissingError, match="larger world"):
+        held_out_choices(bench, "count")  # the drawn world's held-out cells have no held-out number
+
+
+def test_all_attributes_are_measured_with_tiny_models(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(ATTRIBUTES, "count")
+    rows = list(scene_rows(bench))
+    assert [row.name for row in rows] == list(ATTRIBUTES)
+    assert all(row.n == 3 and 0 <= row.value <= 1 and "judge" in row.parts for row in rows)
+
+
+def test_without_a_judge_a_sentence(bench: Bench, tmp_path: Path) -> None:
+    bare = Bench(bench.world, bench.sizes, Parts(save_tiny_parts(tmp_path)), quiet=True)
+    with pytest.raises(MissingError, match="judge"):
+        next(iter(scene_rows(bare)))
