@@ -1,6 +1,5 @@
 """The studio's own models behind the backend's door, on tiny untrained parts: same laws, seconds instead of hours."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,9 +9,12 @@ from PIL import Image
 from tiny_parts import save_tiny_parts
 
 from models.data.styles import STYLES
+from models.dit import DiT
 from models.pipeline import StickerPipeline
+from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
-from models.weights import save_part, weights_digest
+from models.vision import VisionEncoder
+from models.weights import record_part, save_part, weights_digest
 from studio.backends.embedded import PARTS, Embedded, phrase
 from studio.capabilities import Refused
 from studio.events import Progress, Result, Saved, Vector
@@ -178,16 +180,13 @@ def test_altered_weights_are_named(broken: Path) -> None:
 
 
 def test_weights_of_another_shape_are_named(broken: Path) -> None:
-    manifest = json.loads((broken / "manifest.json").read_text())
-    shutil.copy(next((broken / "vision").glob("*.safetensors")), weights(broken))
-    manifest["dit"][weights(broken).name] = next(v for k, v in manifest["vision"].items() if k.endswith("safetensors"))
-    (broken / "manifest.json").write_text(json.dumps(manifest))
+    config = (broken / "dit" / "config.json").read_bytes()
+    save_part(DiT(**{**preset("dit", "tiny"), "context": 64}), "dit", broken)
+    (broken / "dit" / "config.json").write_bytes(config)
+    record_part("dit", broken)
     assert "does not load as DiT" in refusal(broken)
 
 
 def test_other_weights_are_another_job(broken: Path, backend: Embedded) -> None:
-    from models.presets import preset
-    from models.vision import VisionEncoder
-
     save_part(VisionEncoder(**preset("vision", "tiny")), "vision", broken)
     assert Embedded(str(broken)).digest() != backend.digest()

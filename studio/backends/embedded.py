@@ -95,6 +95,7 @@ def _assemble(root: Path) -> "StickerPipeline":
 
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
     try:
         return StickerPipeline.assemble(root)
     except WeightsError as error:
