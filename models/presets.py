@@ -61,6 +61,17 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "sticker": {"width": 256, "heads": 4, "hidden": 256},
         "full": {"width": 1024, "heads": 16, "hidden": 1024},
     },
+    "judge": {
+        "tiny": {"channels": (8, 16, 32), "blocks": (1, 1), "width": 32, "heads": 2, "rounds": 1, "buckets": 512},
+        "sticker": {
+            "channels": (64, 128, 256),
+            "blocks": (2, 6),
+            "width": 192,
+            "heads": 4,
+            "rounds": 2,
+            "buckets": 8192,
+        },
+    },
 }
 
 

@@ -94,7 +94,8 @@ class SemanticSpace(ModelMixin, ConfigMixin):
         self.image_pool = Pool(width, heads, DIM)
         self.motion = Motion(DIM, hidden)
         self.match_log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.match_bias = nn.Parameter(torch.tensor(bias))
+        # In tens: Adam moves every parameter at one rate, and the bias has further to go than a weight.
+        self.match_bias = nn.Parameter(torch.tensor(bias / 10))
 
     def text(self, states: Tensor, mask: Tensor) -> Tensor:
         """Token states (B, L, D), mask (B, L) true at real tokens -> (B, 128) unit vectors."""
@@ -108,9 +109,9 @@ class SemanticSpace(ModelMixin, ConfigMixin):
         """Vectors of a clip's frames (B, T, 128) -> (B, 128) unit vectors; a still clip gives its picture's."""
         return F.normalize(frames.mean(1) + self.motion(frames), dim=-1)
 
-    def match(self, left: Tensor, right: Tensor) -> Tensor:
-        """Logit of "these two mean the same" for all pairs, (N, 128) and (M, 128) -> (N, M)."""
-        return self.match_log_scale.exp() * left @ right.T + self.match_bias
+    def calibration(self) -> tuple[Tensor, Tensor]:
+        """(scale, bias): `scale * cosine + bias` is the logit of "these two mean the same"."""
+        return self.match_log_scale.exp(), 10 * self.match_bias
 
 
 class Embedder:

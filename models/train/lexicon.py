@@ -58,14 +58,14 @@ class Lexicon:
     """
 
     def __init__(self, entries: Sequence[Entry], vectors: np.ndarray, concepts: np.ndarray, related: int) -> None:
-        """The first `related` entries are words below our concepts."""
+        """The first `related` entries are the concepts' own names, in both languages, and words below them."""
         self.entries = tuple(entries)
         self.vectors, self.concepts = torch.from_numpy(_unit(vectors)), torch.from_numpy(_unit(concepts))
         self.related = related
 
     @classmethod
     def build(cls, world: World, cache: Path, folder: Path | None = None, encode: Callable | None = None) -> "Lexicon":
-        """From WordNet as `python -m models.data build` fetched it; a minute the first time, then from `cache`."""
+        """From WordNet as `python -m models.data build` fetched it; minutes the first time, then from `cache`."""
         folder = folder or wordnet_folder(data_folder())
         nouns = Nouns(folder)
         pictures = {picture.concept: picture for picture in world.split("train")}
@@ -86,8 +86,14 @@ class Lexicon:
         vectors = targets([e.word for e in entries]) + targets([e.gloss for e in entries])
         vectors += targets([", ".join(entry.kinds) for entry in entries])
         ordered = [pictures[name] for name in sorted(pictures)]
-        concepts = targets([_plain(p) for p in ordered]) + targets([_described(nouns, p) for p in ordered])
-        return cls(entries, vectors, concepts, count)
+        glosses = [_gloss(nouns, picture) for picture in ordered]
+        plain = [_plain(picture) for picture in ordered]
+        concepts = targets(plain) + targets([f"{name}: {gloss}" for name, gloss in zip(plain, glosses, strict=True)])
+        names = [Entry(name, "noun", gloss) for name, gloss in zip(plain, glosses, strict=True)]
+        chinese = [(i, Entry(p.names["zh"], "noun", plain[i])) for i, p in enumerate(ordered) if "zh" in p.names]
+        entries = [*names, *(entry for _, entry in chinese), *entries]
+        vectors = np.concatenate([_unit(concepts), _unit(concepts)[[i for i, _ in chinese]], _unit(vectors)])
+        return cls(entries, vectors, concepts, count + len(names) + len(chinese))
 
     def draw(self, rng: np.random.Generator) -> int:
         """Number of an entry: one of the related ones for RELATED_SHARE of the draws."""
@@ -115,10 +121,10 @@ def _plain(picture: Picture) -> str:
     return picture.names["en"].removesuffix(" face")
 
 
-def _described(nouns: Nouns, picture: Picture) -> str:
-    """A concept in a sentence: its WordNet gloss, or its keywords where WordNet does not know it."""
+def _gloss(nouns: Nouns, picture: Picture) -> str:
+    """What a concept is: its WordNet gloss, or its keywords where WordNet does not know it."""
     synset = concept_sense(nouns, picture)
-    return f"{_plain(picture)}: {synset.gloss if synset else ', '.join(picture.keywords.get('en', ())[:8])}"
+    return synset.gloss if synset else ", ".join(picture.keywords.get("en", ())[:8])
 
 
 def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:

@@ -33,7 +33,7 @@ from models.vision import VisionEncoder
 
 TOKEN_CHUNK = 4096  # picture tokens that go through together: activations stay in the cache, 1.5 times as fast
 # The sigmoid losses are sums over captions per picture, the others means.
-WEIGHTS = {"pair": 1.0, "picture_pair": 0.2, "choice": 1.0, "centre": 0.5, "meaning": 0.5, "language": 0.3}
+WEIGHTS = {"pair": 1.0, "picture_pair": 0.2, "choice": 1.0, "centre": 1.0, "meaning": 0.5, "language": 0.3}
 NESTED_WEIGHTS = (0.25, 0.25, 0.5)
 TEACHER_TEMPERATURE = 0.05  # at which the teacher's cosines among concepts become a distribution
 
@@ -104,7 +104,7 @@ class LanguageSpace(nn.Module):
         seen, said = batch["picture_facts"].gather(), [facts.gather() for facts in batch["caption_facts"]]
         count = len(pictures)
         pictures, english, chinese = gather(pictures), gather(captions[:count]), gather(captions[count:])
-        scale, bias = self.space.match_log_scale.exp(), self.space.match_bias
+        scale, bias = self.space.calibration()
         losses, dropped = [], []
         for texts, facts in ((english, said[0]), (chinese, said[1])):
             labels, weights = pair_labels(seen, facts)
@@ -128,7 +128,7 @@ class LanguageSpace(nn.Module):
         own, crossed = cosines[..., [0, 1], [0, 1]], cosines[..., [0, 1], [1, 0]]
         margins = torch.stack([own - crossed, own - crossed.flip(-1)])  # against the other caption, the other picture
         is_scene = (facts.scene[::2] >= 0).float()[None, None, :, None].expand_as(margins)
-        scale = self.space.match_log_scale.exp()
+        scale, _ = self.space.calibration()
         loss = global_mean(F.softplus(-scale * margins), is_scene)
         return {"choice": loss, "chosen": global_mean((margins > 0).float(), is_scene)}
 

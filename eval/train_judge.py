@@ -1,0 +1,200 @@
+"""`python -m eval.train_judge [--minutes --resume --out --world --seed]`: trains the judge, apart from all it judges.
+
+Its pictures are scenes, each with its contrast, and some single stickers. Losses: softmax InfoNCE between mean vectors,
+and forced choice: of three captions (its own, its contrast's, another scene's) a picture prefers its own, and of two
+pictures a caption prefers its own.
+"""
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from PIL import Image
+from rich.console import Console
+from torch import Tensor, nn
+
+from eval.judge import Judge, read
+from models.data.captions import caption
+from models.data.pixels import to_tensor
+from models.data.sampling import Sampler
+from models.data.scenes import Attribute, Kind, make_scene
+from models.data.world import World
+from models.presets import preset
+from models.train.contrastive import gather, global_mean
+from models.train.loop import Length, Recipe, Task, TaskOptions, Trainer
+from models.weights import save_part
+
+SEED = 4321  # another one than any part that it judges
+SINGLES = 0.2  # of units: two stickers instead of a scene and its contrast
+BLURRED, NOISE = 0.3, 0.03  # share of pictures that look like a generator's, and how noisy those are
+VALIDATION = 100  # scenes of each attribute
+KINDS: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
+
+
+class Choice(nn.Module):
+    """The judge and its losses."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self.judge = judge
+
+    def forward(self, pixels: Tensor, table: Tensor) -> dict[str, Tensor]:
+        """pixels (N, 4, 128, 128) and captions' table (N, W, P); rows 2u and 2u + 1 are one unit."""
+        places = self.judge.picture(pixels)
+        words, mask = self.judge.words(table)
+        contrastive = self._contrastive(*self.judge.vectors(places, words, mask))
+        count = len(pixels)
+        partner, stranger = torch.arange(count) ^ 1, (torch.arange(count) + 2) % count
+        rows = torch.cat([torch.arange(count), partner, stranger])
+        fits = self.judge.fit(places.repeat(3, 1, 1), words[rows], mask[rows]).view(3, count)
+        own, others = fits[0], fits[1:]
+        everyone = torch.ones(count)
+        of_captions = global_mean(fits.logsumexp(0) - own, everyone)
+        of_pictures = global_mean(F.softplus(others[0, partner] - own), everyone)
+        right = global_mean((own > others[0]).float(), everyone)
+        loss = of_captions + of_pictures + 0.3 * contrastive
+        return {
+            "loss": loss,
+            "captions": of_captions,
+            "pictures": of_pictures,
+            "contrastive": contrastive,
+            "right": right,
+        }
+
+    def _contrastive(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """Symmetric InfoNCE over all processes' rows."""
+        logits = self.judge.log_scale.exp() * gather(pictures) @ gather(captions).T
+        target = torch.arange(len(logits))
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+class JudgeTask:
+    """What `python -m eval.train_judge` trains."""
+
+    def __init__(self, options: TaskOptions) -> None:
+        self.options, self.world = options, options.world
+        judge = Judge(**preset("judge", options.preset))
+        self.buckets = judge.config["buckets"]
+        self.model: nn.Module = Choice(judge)
+        self.sampler = Sampler(self.world.split("train"))
+
+    def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
+        """Units of two pictures with an English caption each."""
+        share = max(1, self.options.batch_size(progress) // 2 // ranks)
+        pixels, texts = [], []
+        for number in range(rank * share, (rank + 1) * share):
+            rng = np.random.default_rng((self.options.seed, step, number))
+            for picture, text in self._unit(rng):
+                pixels.append(picture)
+                texts.append(text)
+        rng = np.random.default_rng((self.options.seed, step, rank, 0x10D6E))
+        return {"pixels": _worn(to_tensor(np.stack(pixels)), rng), "table": read(texts, self.buckets)}
+
+    def _unit(self, rng: np.random.Generator) -> list[tuple[np.ndarray, str]]:
+        seed = int(rng.integers(2**31 - 1))
+        if rng.random() < SINGLES:
+            pair = self.sampler.draw(rng, 2)
+            return [(self.world.pixels[p.index], caption(p, seed, "en")) for p in pair]
+        attribute: Attribute = get_args(Attribute)[int(rng.integers(4))]
+        scene = make_scene(self.world, seed, kind=KINDS[attribute])
+        return [(one.render(self.world), one.caption(seed, "en")) for one in (scene, scene.contrast(attribute))]
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
+        """See `Choice`."""
+        return model(batch["pixels"], batch["table"])
+
+    def after_step(self, model: nn.Module) -> None:
+        """Nothing."""
+
+    @cached_property
+    def _validation(self) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
+        """Scenes of held-out combinations, made of pictures that training has not seen: pixels, captions, contrasts."""
+        found: dict[str, tuple[np.ndarray, list[str], list[str]]] = {}
+        for attribute, kind in KINDS.items():
+            try:
+                scenes = [make_scene(self.world, seed, "val", kind, pictures="val") for seed in range(VALIDATION)]
+            except ValueError:  # a small world holds out too little
+                continue
+            pixels = np.stack([scene.render(self.world) for scene in scenes])
+            own = [scene.caption(0, "en", "short") for scene in scenes]
+            found[attribute] = pixels, own, [scene.contrast(attribute).caption(0, "en", "short") for scene in scenes]
+        return found
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Share of right choices, by attribute."""
+        judge: Any = model.judge
+        return {
+            attribute: float((judge.scores(pixels, own) > judge.scores(pixels, other)).mean())
+            for attribute, (pixels, own, other) in self._validation.items()
+        }
+
+    def sheet(self, model: nn.Module) -> Image.Image | None:
+        """None: its figures say it all."""
+        return None
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """The judge as it ships."""
+        save_part(model.judge, "judge", folder)
+
+
+def _worn(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Some pictures blurred and noisy: the judge must read a generator's drawings as it reads an artist's."""
+    worn = torch.from_numpy(rng.random(len(pixels)) < BLURRED)
+    if worn.any():
+        small = F.avg_pool2d(pixels[worn], 2)
+        noise = torch.from_numpy(rng.normal(0, NOISE, tuple(small.shape)).astype(np.float32))
+        small = (small + noise * (small[:, 3:] > 0)).clamp(0, 1)
+        pixels[worn] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+    return pixels
+
+
+def build(options: TaskOptions) -> Task:
+    """The task of `RECIPE`."""
+    return JudgeTask(options)
+
+
+RECIPE = Recipe(
+    build,
+    batch_size=lambda _: 96,
+    lr=1e-3,
+    weight_decay=0.05,
+    decay_from=0.4,
+    ema=0.998,
+    minutes=25,
+    channels_last=True,
+)
+
+
+def train(
+    size: Annotated[str, typer.Option("--preset", help="row of models.presets: tiny, sticker")] = "sticker",
+    minutes: Annotated[float | None, typer.Option(help="training time")] = None,
+    steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
+    resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
+    out: Annotated[Path, typer.Option(help="folder for state, statistics and export")] = Path("runs/judge"),
+    world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
+    seed: Annotated[int, typer.Option(help="of weights and batches")] = SEED,
+) -> None:
+    """Train the judge."""
+    length = Length(steps, None if steps else minutes or RECIPE.minutes)
+    trainer = Trainer(RECIPE, TaskOptions(size, seed, World.load(world), RECIPE.batch_size), out, length)
+    if resume:
+        trainer.resume()
+    trainer.run()
+
+
+def main() -> None:
+    """Errors that a person can mend become one sentence and exit code 2."""
+    try:
+        typer.run(train)
+    except (ValueError, OSError, FloatingPointError) as error:
+        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
