@@ -29,9 +29,9 @@ def test_a_caption_is_a_function_of_picture_and_seed() -> None:
         texts = [caption(p, seed) for seed in SEEDS]
         assert texts == [caption(p, seed) for seed in SEEDS]
         assert len(set(texts)) > 35
-    assert caption(picture("cat"), 3) != caption(picture("cat", "noto"), 3) or caption(picture("cat"), 4) != caption(
-        picture("cat", "noto"), 4
-    )
+    p = picture("cat")
+    other = dataclasses.replace(p, id="another cat")  # or all pictures of a batch would be worded alike
+    assert sum(caption(p, seed) == caption(other, seed) for seed in SEEDS) < 20
 
 
 def test_captions_fit_into_the_text_length() -> None:

@@ -37,6 +37,12 @@ def test_colours_come_by_share_and_details_are_dropped() -> None:
     assert sum(colour_shares(picture).values()) == pytest.approx(1)
 
 
+def test_pixels_count_by_their_opacity() -> None:
+    picture = patch("DD2E44", "4CAF50")
+    picture[60:] //= 4  # a quarter as opaque, still green
+    assert colour_shares(picture)["red"] == pytest.approx(0.8, abs=0.01)
+
+
 def test_transparent_pixels_count_nothing() -> None:
     picture = patch("DD2E44", "4CAF50")
     picture[64:] = 0

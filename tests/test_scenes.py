@@ -237,6 +237,18 @@ def test_a_contrast_differs_in_one_attribute_only(kind: str, attribute: str, spl
             assert other.caption(seed, "zh") != scene.caption(seed, "zh")
 
 
+def test_contrasts_of_relations_and_colours_change_places() -> None:
+    for scene in of_kind("relation"):
+        other = scene.contrast("relation")
+        assert [item.box for item in other.objects] == [item.box for item in reversed(scene.objects)]
+        assert [item.z for item in other.objects] == [item.z for item in reversed(scene.objects)]
+        assert other.relation == OPPOSITE[str(scene.relation)]
+    for scene in of_kind("pair"):
+        other = scene.contrast("binding")
+        assert [item.colour for item in other.objects] == [item.colour for item in reversed(scene.objects)]
+        assert [item.box for item in other.objects] == [item.box for item in scene.objects]
+
+
 def test_a_contrast_is_worded_alike() -> None:
     for scene in of_kind("colour"):
         other = scene.contrast("colour")

@@ -32,7 +32,7 @@ def sentence_encoder(threads: int | None = None) -> Callable[[Sequence[str]], np
         torch.set_num_threads(threads)
 
     # Half the time, and the vectors keep a cosine of 0.9999 with those of fp32.
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
     half = torch.autocast("cpu", torch.bfloat16, enabled=bool(able.get("avx512_bf16") or able.get("amx_bf16")))
 
     @half
