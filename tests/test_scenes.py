@@ -10,7 +10,7 @@ from models.data.combinations import AXIS, MAX_COUNT, OPPOSITE, counts_of, is_ma
 from models.data.compose import ground, put, resized
 from models.data.fixture import fixture_world
 from models.data.grammar import size
-from models.data.scenes import KINDS, Scene, make_scene
+from models.data.scenes import KINDS, Background, Scene, make_scene
 
 WORLD = fixture_world()
 SCENES = [make_scene(WORLD, seed) for seed in range(300)]
@@ -45,6 +45,14 @@ def test_objects_lie_inside_and_pixels_are_premultiplied() -> None:
             assert left >= 0 and top >= 0 and left + width <= 128 and top + height <= 128
 
 
+def test_the_front_object_covers_the_other() -> None:
+    for scene in (s for s in of_kind("relation") if AXIS[str(s.relation)] == "overlapping"):
+        front = max(scene.objects, key=lambda item: item.z)
+        alone = dataclasses.replace(scene, objects=(front,)).render(WORLD)
+        opaque = dataclasses.replace(scene, objects=(front,), background=Background()).render(WORLD)[..., 3] == 255
+        assert np.array_equal(scene.render(WORLD)[opaque], alone[opaque])
+
+
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_relations_are_true_in_the_picture(split: str) -> None:
     seen = set()
@@ -74,7 +82,7 @@ def test_counted_objects_are_alike_and_do_not_touch() -> None:
 def test_a_painted_object_has_its_colour() -> None:
     hits = []
     for scene in of_kind("colour", count=60):
-        alone = dataclasses.replace(scene, background=type(scene.background)())
+        alone = dataclasses.replace(scene, background=Background())
         hits.append(main_colours(alone.render(WORLD))[0] == scene.objects[0].colour)
     assert np.mean(hits) > 0.9
 
