@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from studio import cli, make
+from studio import cli, make, sheet
 from studio.capabilities import Refused
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,6 +147,15 @@ def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> 
     found = studio("info", row["path"], "--json")
     assert (found.rows["job_id"], found.rows["request"]["prompt"]) == (row["job_id"], "a cat")
     assert "prompt: a cat" in studio("info", row["path"]).out and "seed: 3" in studio("info", row["path"]).out
+
+
+def test_the_contact_sheet_draws_every_fixed_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["sheet", "--model", "fake", "--out", str(tmp_path / "deep" / "sheet.png")])
+    assert sheet.main() == 0
+    with Image.open(tmp_path / "deep" / "sheet.png") as drawn:
+        assert drawn.width == 8 * 128 and drawn.height > 8 * 128
+    monkeypatch.setattr(sys, "argv", ["sheet", "--model", "none"])
+    assert sheet.main() == 2
 
 
 @pytest.mark.parametrize("program", ["import studio", "from studio import cli", "from studio.page import serve"])
