@@ -14,35 +14,40 @@ if TYPE_CHECKING:
     from models.language import LanguageConfig
 
 
+# Rows of an expert are padded to a multiple of this, once there are that many for each: oneDNN compiles a kernel for
+# every row count that it meets, which took a fifth of a training step.
+GRANULE = 64
+
+
 class _Spread(torch.autograd.Function):
-    """Rows to (row, choice) pairs in expert order; the gradient of a row is the sum over its K pairs.
+    """Rows to slots in expert order; the gradient of a row is the sum over the slots of its K pairs.
 
     `index_select` and `embedding_bag` copy whole rows: indexing and its scatter-add take fifteen times as long here.
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, row_of_pair: Tensor, pairs_of_row: Tensor) -> Tensor:
-        ctx.save_for_backward(pairs_of_row)
-        return rows.index_select(0, row_of_pair)  # (N * K, D)
+    def forward(ctx: Any, rows: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(slots_of_row)
+        return rows.index_select(0, row_of_slot)  # (S, D)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (pairs_of_row,) = ctx.saved_tensors
-        return F.embedding_bag(pairs_of_row, gradients[0].contiguous(), mode="sum"), None, None
+        (slots_of_row,) = ctx.saved_tensors
+        return F.embedding_bag(slots_of_row, gradients[0].contiguous(), mode="sum"), None, None
 
 
 class _Gather(torch.autograd.Function):
-    """The transpose of `_Spread`: every row the sum of its K pairs."""
+    """The transpose of `_Spread`: every row the sum of its K slots."""
 
     @staticmethod
-    def forward(ctx: Any, pairs: Tensor, row_of_pair: Tensor, pairs_of_row: Tensor) -> Tensor:
-        ctx.save_for_backward(row_of_pair)
-        return F.embedding_bag(pairs_of_row, pairs, mode="sum")  # (N, D)
+    def forward(ctx: Any, pairs: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(row_of_slot)
+        return F.embedding_bag(slots_of_row, pairs, mode="sum")  # (N, D)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (row_of_pair,) = ctx.saved_tensors
-        return gradients[0].index_select(0, row_of_pair), None, None
+        (row_of_slot,) = ctx.saved_tensors
+        return gradients[0].index_select(0, row_of_slot), None, None
 
 
 @use_experts_implementation
@@ -70,17 +75,35 @@ class Experts(nn.Module):
         dtype = self.gate_up_proj.dtype  # grouped_mm does not follow autocast by itself
         if torch.is_autocast_enabled(rows.device.type):
             dtype = torch.get_autocast_dtype(rows.device.type)
-        expert, pairs = chosen.clamp(max=self.num_experts - 1).flatten().sort(stable=True)
-        ends = expert.bincount(minlength=self.num_experts).cumsum(0, dtype=torch.int32)
-        row_of_pair = pairs // chosen.shape[1]
-        pairs_of_row = torch.empty_like(pairs).scatter_(0, pairs, torch.arange(len(pairs), device=pairs.device))
-        pairs_of_row = pairs_of_row.view_as(chosen)
-        x = _Spread.apply(rows.to(dtype), row_of_pair, pairs_of_row)
+        row_of_slot, slots_of_row, ends = _slots(chosen.clamp(max=self.num_experts - 1), self.num_experts)
+        x = _Spread.apply(rows.to(dtype), row_of_slot, slots_of_row)
         gate, up = F.grouped_mm(x, self.gate_up_proj.to(dtype).transpose(1, 2), offs=ends).chunk(2, -1)
-        # The routing weight goes on the hidden numbers: they are half as many as the output's.
-        x = self.act_fn(gate) * up * weights.flatten().index_select(0, pairs)[:, None].to(dtype)
+        # The routing weight goes on the hidden numbers: they are half as many as the output's. An empty slot's is zero,
+        # so it adds nothing, forward or backward.
+        share = weights.new_zeros(len(row_of_slot)).index_copy(0, slots_of_row.flatten(), weights.flatten())
+        x = self.act_fn(gate) * up * share[:, None].to(dtype)
         x = F.grouped_mm(x, self.down_proj.to(dtype).transpose(1, 2), offs=ends)
-        return _Gather.apply(x, row_of_pair, pairs_of_row).to(rows.dtype)
+        return _Gather.apply(x, row_of_slot, slots_of_row).to(rows.dtype)
+
+
+def _slots(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each (row, choice) pair stands once pairs are sorted by expert.
+
+    Args:
+        chosen: (N, K) expert numbers below `experts`.
+    Returns:
+        row_of_slot (S,), 0 in empty slots; slots_of_row (N, K); ends (experts,) int32, S last.
+    """
+    expert, pairs = chosen.flatten().sort(stable=True)
+    counts = expert.bincount(minlength=experts)
+    granule = GRANULE if len(pairs) >= GRANULE * experts else 1
+    ends = (-(-counts // granule) * granule).cumsum(0)
+    # A pair's place among the real ones, moved by the empty slots of the experts before its own.
+    moved = ends.roll(1).index_fill(0, ends.new_zeros(1), 0) - (counts.cumsum(0) - counts)
+    slots = torch.arange(len(pairs), device=pairs.device) + moved.index_select(0, expert)
+    row_of_slot = pairs.new_zeros(int(ends[-1])).index_copy(0, slots, pairs // chosen.shape[1])
+    slots_of_row = torch.empty_like(pairs).index_copy(0, pairs, slots).view_as(chosen)
+    return row_of_slot, slots_of_row, ends.int()
 
 
 class Router(nn.Module):

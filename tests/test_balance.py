@@ -55,7 +55,9 @@ def dense_loop(experts: Experts, rows: Tensor, chosen: Tensor, weights: Tensor) 
 
 
 @pytest.mark.parametrize("implementation", ["eager", "grouped_mm", "batched_mm"])
-def test_experts_equal_a_dense_loop(implementation: str) -> None:
+@pytest.mark.parametrize("granule", [1, 4])  # 4: experts' rows padded, as in training
+def test_experts_equal_a_dense_loop(implementation: str, granule: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.experts.GRANULE", granule)
     experts = make_experts()
     experts.config._experts_implementation = implementation
     rows, chosen, weights = routed(33)
