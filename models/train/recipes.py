@@ -19,18 +19,38 @@ def _task(path: str) -> Callable[[TaskOptions], Task]:
     return build
 
 
-def _falling(early: int, late: int, at: float) -> Callable[[float], int]:
-    """Batch size `early` until progress `at`, `late` afterwards."""
-    return lambda progress: early if progress < at else late
+def _steps(*values: tuple[float, int]) -> Callable[[float], int]:
+    """A batch size that changes at given points of progress: (from, size) in rising order."""
+    return lambda progress: [size for start, size in values if start <= progress][-1]
 
 
 RECIPES: dict[str, Recipe] = {
     # 16 crops of 64 px, then 8 whole pictures: small batches win at equal time on this budget (LOG.md).
     "autoencoder": Recipe(
         _task("models.train.autoencoder:AutoencoderTask"),
-        batch_size=_falling(16, 8, at=0.6),
+        batch_size=_steps((0.0, 16), (0.6, 8)),
         lr=1e-3,
         minutes=90,
         channels_last=True,
+    ),
+    # Few samples a step while every one of them is news; more when gradients are small and noisy.
+    "language_space": Recipe(
+        _task("models.train.language_space:LanguageSpaceTask"),
+        batch_size=_steps((0.0, 96), (0.3, 160), (0.7, 256)),
+        lr=1e-3,
+        weight_decay=0.05,
+        decay_from=0.4,
+        warmup=300,
+        ema=0.998,
+        minutes=120,
+    ),
+    "image": Recipe(
+        _task("models.train.image:ImageTask"),
+        batch_size=_steps((0.0, 64)),
+        lr=1e-3,
+        decay_from=0.5,
+        warmup=300,
+        ema=0.999,
+        minutes=300,
     ),
 }
