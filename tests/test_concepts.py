@@ -34,6 +34,8 @@ def names() -> Emojibase:
         ("kiss-person-person-dark-skin-tone-light-skin-tone", "kiss", "dark", None),
         ("telephonereceiver", "telephone-receiver", None, None),
         ("telephone-receiver-2", "telephone-receiver", None, None),
+        ("flag-for-japan", "flag-japan", None, None),
+        ("japan", "flag-japan", None, None),
         ("slightly-smiling", "slightly-smiling-face", None, None),
     ],
 )
@@ -62,6 +64,7 @@ def test_hexcode_drops_selectors_and_tones_but_never_everything():
 
 def test_structured_labels_are_said_as_people_say_them():
     assert plain_english("man: red hair") == "man with red hair"
+    assert plain_english("man walking: facing right") == "man walking facing right"
     assert plain_english("flag: Japan") == "flag of Japan"
     assert plain_chinese("旗: 日本") == "日本旗"
     assert slug("Côte d’Ivoire") == "cote-divoire"

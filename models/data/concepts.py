@@ -121,7 +121,14 @@ class Emojibase:
     def _find(self, base: str) -> str | None:
         """Key of a name in any of its spellings."""
         couple = next((name for name in _COUPLES if base.startswith(f"{name}-")), "")
-        spellings = (base, squeeze(base), base.removesuffix("-face"), f"{base}-face", f"flag-{base}", couple)
+        spellings = (
+            base,
+            squeeze(base),
+            base.removesuffix("-face"),
+            f"{base}-face",
+            f"flag-{base.removeprefix('flag-for-')}",
+            couple,
+        )
         return next((self._by_slug[spelling] for spelling in spellings if spelling in self._by_slug), None)
 
     def _meaning(self, key: str, tone: str | None) -> Meaning:
@@ -195,7 +202,9 @@ def plain_english(label: str) -> str:
         return f"flag of {tail}"
     if head in ("keycap", "family", "kiss", "couple with heart"):
         return f"{head} {tail.replace(',', '')}".strip()
-    return f"{head} with {tail}" if tail != "bald" else f"bald {head}"
+    if tail == "bald":
+        return f"bald {head}"
+    return f"{head} {tail}" if tail.startswith("facing") else f"{head} with {tail}"
 
 
 def plain_chinese(label: str) -> str:
