@@ -23,7 +23,7 @@ from models.train.stages import Stage, source_weights, stage_at
 from models.train.text_rows import build_tokenizer, document_rows, text_rows
 from models.weights import record_part, save_part
 
-GLOSSES = 0.3  # of a dictionary's rows: the gloss in place of the word
+GLOSSES = 0.2  # of a dictionary's rows: the gloss in place of the word
 WARM = 0.25  # progress from which a pair that disagrees is left out
 
 

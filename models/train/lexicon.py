@@ -5,6 +5,7 @@ its nearest ten for 0.35, by the word's gloss for 0.61, by word, gloss and what 
 summed, for 0.77. So the sum is the target, of the word as of its gloss.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ from models.data.text import (
 from models.data.world import Picture, World, data_folder
 
 HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses at most
-RELATED_SHARE = 0.7  # of draws: words below our concepts; the others are common words of all parts of speech
+# Of draws: concepts and words below them, common words of all parts of speech, all other things one can touch.
+SHARES = (0.6, 0.2, 0.2)
+THINGS = "physical entity"
 DEPTH = 4  # steps below a concept
 KINDS = 3  # steps upwards that are said of a word
 
@@ -57,50 +60,36 @@ class Lexicon:
         concepts: (C, K) float32 unit vectors of the training concepts, in the order of their names.
     """
 
-    def __init__(self, entries: Sequence[Entry], vectors: np.ndarray, concepts: np.ndarray, related: int) -> None:
-        """The first `related` entries are the concepts' own names, in both languages, and words below them."""
+    def __init__(
+        self, entries: Sequence[Entry], vectors: np.ndarray, concepts: np.ndarray, groups: Sequence[int] = ()
+    ) -> None:
+        """`groups` are the sizes of the entries' groups, drawn from as SHARES says; one group by default."""
         self.entries = tuple(entries)
         self.vectors, self.concepts = torch.from_numpy(_unit(vectors)), torch.from_numpy(_unit(concepts))
-        self.related = related
+        self.groups = tuple(groups) or (len(self.entries),)
 
     @classmethod
     def build(cls, world: World, cache: Path, folder: Path | None = None, encode: Callable | None = None) -> "Lexicon":
         """From WordNet as `python -m models.data build` fetched it; minutes the first time, then from `cache`."""
-        folder = folder or wordnet_folder(data_folder())
-        nouns = Nouns(folder)
+        nouns = Nouns(folder or wordnet_folder(data_folder()))
+        teacher = _Teacher(cache, encode)
         pictures = {picture.concept: picture for picture in world.split("train")}
-        related = list(dict.fromkeys(_related_entries(nouns, pictures.values())))
-        known = {entry.word for entry in related}
-        others = [entry for entry in _common_entries(nouns, folder) if entry.word not in known]
-        entries = [entry for entry in [*related, *others] if not is_held_out(entry.word)]
-        count = sum(not is_held_out(entry.word) for entry in related)
+        groups = _word_groups(nouns, pictures.values(), folder or wordnet_folder(data_folder()))
+        vectors = [teacher.meanings(groups[0] + groups[1]), teacher.meanings(groups[2])]
 
-        def targets(texts: Sequence[str]) -> np.ndarray:
-            """Each distinct text is encoded once; an empty one counts nothing."""
-            distinct = sorted(set(texts) - {""})
-            rows = {text: row for row, text in enumerate(distinct)}
-            found = text_targets(distinct, cache, encode).astype(np.float32)
-            found = np.concatenate([found, np.zeros_like(found[:1])])
-            return found[[rows.get(text, -1) for text in texts]]
-
-        vectors = targets([e.word for e in entries]) + targets([e.gloss for e in entries])
-        vectors += targets([", ".join(entry.kinds) for entry in entries])
         ordered = [pictures[name] for name in sorted(pictures)]
-        glosses = [_gloss(nouns, picture) for picture in ordered]
-        plain = [_plain(picture) for picture in ordered]
-        concepts = targets(plain) + targets([f"{name}: {gloss}" for name, gloss in zip(plain, glosses, strict=True)])
-        names = [Entry(name, "noun", gloss) for name, gloss in zip(plain, glosses, strict=True)]
-        chinese = [(i, Entry(p.names["zh"], "noun", plain[i])) for i, p in enumerate(ordered) if "zh" in p.names]
-        entries = [*names, *(entry for _, entry in chinese), *entries]
-        vectors = np.concatenate([_unit(concepts), _unit(concepts)[[i for i, _ in chinese]], _unit(vectors)])
-        return cls(entries, vectors, concepts, count + len(names) + len(chinese))
+        own = [Entry(_plain(picture), "noun", _gloss(nouns, picture)) for picture in ordered]
+        concepts = _unit(teacher.meanings(own, sentence=True))
+        chinese = [(i, Entry(p.names["zh"], "noun", own[i].word)) for i, p in enumerate(ordered) if "zh" in p.names]
+        entries = [*own, *(entry for _, entry in chinese), *itertools.chain(*groups)]
+        sizes = (len(own) + len(chinese) + len(groups[0]), len(groups[1]), len(groups[2]))
+        return cls(entries, np.concatenate([concepts, concepts[[i for i, _ in chinese]], *vectors]), concepts, sizes)
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Number of an entry: one of the related ones for RELATED_SHARE of the draws."""
-        rest = len(self.entries) - self.related
-        if self.related and (not rest or rng.random() < RELATED_SHARE):
-            return int(rng.integers(self.related))
-        return self.related + int(rng.integers(rest))
+        """Number of an entry: of a group drawn by SHARES, any."""
+        shares = np.array(SHARES[: len(self.groups)]) * (np.array(self.groups) > 0)
+        group = int(rng.choice(len(self.groups), p=shares / shares.sum()))
+        return sum(self.groups[:group]) + int(rng.integers(self.groups[group]))
 
     def reduced(self, dim: int) -> tuple[Tensor, Tensor, Tensor]:
         """The teacher's geometry in `dim` numbers, to start from: the concepts (C, dim), and the map back, as weight
@@ -125,6 +114,42 @@ def _gloss(nouns: Nouns, picture: Picture) -> str:
     """What a concept is: its WordNet gloss, or its keywords where WordNet does not know it."""
     synset = concept_sense(nouns, picture)
     return synset.gloss if synset else ", ".join(picture.keywords.get("en", ())[:8])
+
+
+class _Teacher:
+    """The sentence encoder, with its cache."""
+
+    def __init__(self, cache: Path, encode: Callable | None) -> None:
+        self.cache, self.encode = cache, encode
+
+    def meanings(self, entries: Sequence[Entry], sentence: bool = False) -> np.ndarray:
+        """(N, K): the sum of what word, gloss and kinds give; with `sentence`, of word and "word: gloss"."""
+        words, glosses = [entry.word for entry in entries], [entry.gloss for entry in entries]
+        if sentence:
+            return self._vectors(words) + self._vectors([f"{w}: {g}" for w, g in zip(words, glosses, strict=True)])
+        kinds = self._vectors([", ".join(entry.kinds) for entry in entries])
+        return _unit(self._vectors(words) + self._vectors(glosses) + kinds)
+
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Each distinct text is encoded once; an empty one counts nothing."""
+        distinct = sorted(set(texts) - {""})
+        rows = {text: row for row, text in enumerate(distinct)}
+        found = text_targets(distinct, self.cache, self.encode).astype(np.float32)
+        found = np.concatenate([found, np.zeros_like(found[:1])])
+        return found[[rows.get(text, -1) for text in texts]]
+
+
+def _word_groups(
+    nouns: Nouns, pictures: Iterable[Picture], folder: Path
+) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """Words below the concepts, common words, other things; the words held out are in none of them."""
+    groups: list[list[Entry]] = []
+    known: set[str] = set()
+    for found in (_related_entries(nouns, pictures), _common_entries(nouns, folder), _things(nouns)):
+        group = [e for e in dict.fromkeys(found) if e.word not in known and not is_held_out(e.word)]
+        known |= {entry.word for entry in group}
+        groups.append(group)
+    return groups[0], groups[1], groups[2]
 
 
 def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:
@@ -162,3 +187,15 @@ def _common_entries(nouns: Nouns, folder: Path) -> Iterator[Entry]:
                 if int(fields[-senses - 1]) > 0:  # senses that occur in tagged text
                     synset = synsets[int(fields[-senses])]
                     yield _entry(nouns, synset, fields[0]) if pos == "noun" else Entry(fields[0], pos, synset.gloss)
+
+
+def _things(nouns: Nouns) -> Iterator[Entry]:
+    """Single lower-case nouns that name something one can touch: any sense below THINGS, whatever its depth."""
+    seen: set[int] = set()
+    level = list(nouns.senses(THINGS))
+    while level:
+        seen |= {one.offset for one in level}
+        for one in level:
+            yield from (_entry(nouns, one, word) for word in one.words if word.isalpha() and word.islower())
+        below = (lower for one in level for lower in nouns.pointed(one, HYPONYMS))
+        level = [lower for lower in {lower.offset: lower for lower in below}.values() if lower.offset not in seen]

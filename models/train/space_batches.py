@@ -33,7 +33,7 @@ CONTRASTS: dict[str, tuple[Attribute, ...]] = {
 _KINDS = ("unit", "word", "document")
 _SIDES = re.compile(r"left|right|clockwise|左|右|顺时针|逆时针", re.IGNORECASE)
 _GROUND = re.compile(r"background|isolated|cutout|背景", re.IGNORECASE)
-_UNTURNED = frozenset({"symbols", "flags"})  # letters, arrows and flags mirrored are something else
+_UNTURNED = frozenset({"symbols", "flags", ""})  # letters, arrows and flags mirrored are something else
 
 
 def stream(seed: int, step: int, kind: str, number: int) -> np.random.Generator:
