@@ -29,6 +29,7 @@ from studio.make import explain, make
 from studio.requests import ImageRequest, job_id
 from studio.settings import stay_offline
 
+KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
 KEPT = 32  # ended jobs whose outcome can still be asked for
 
 Opener = Callable[[str], Backend]
@@ -198,7 +199,7 @@ def _obituary(code: int | None, ready: bool) -> str:
     if not ready:
         return f"the worker process could not be started (exit code {code}); its messages are in the terminal."
     how = f"was ended by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
-    hint = "; perhaps the memory ran out, ask for fewer pictures at once" if code == -signal.SIGKILL else ""
+    hint = "; perhaps the memory ran out, ask for fewer pictures at once" if code == -KILLED else ""
     return f"the worker process {how} in the middle of this job{hint}. It starts again with the next one."
 
 

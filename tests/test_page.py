@@ -174,7 +174,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(home: Path) -> Iterator[str]:
     """The address of `python app.py`, on a port of its own and the backend that draws faces."""
     command = [sys.executable, "app.py", "--no-browser", "--port", "0", "--home", str(home), "--model", "fake:0.1"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watchdog = threading.Timer(300, process.kill)
     watchdog.start()
     assert process.stdout
@@ -183,7 +183,8 @@ def url(home: Path) -> Iterator[str]:
     assert match, "app.py did not start"
     yield match[0]
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) in (0, 130, -signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in errors, errors
 
 
 def get(url: str, **headers: str) -> tuple[int, bytes]:
@@ -259,7 +260,7 @@ def visit(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
 
 
 def make(page: Any, prompt: str) -> None:
-    page.fill("#prompt textarea", prompt)
+    page.fill("#prompt textarea, #prompt input", prompt)
     page.click("#make")
 
 
@@ -291,14 +292,15 @@ def test_a_refusal_is_shown_and_the_page_goes_on(visit: Callable[..., Any]) -> N
     make(page, "")
     page.wait_for_selector("#stage .problem:has-text('the prompt is empty')")
     page.click("#examples button >> nth=0")
-    page.wait_for_function("document.querySelector('#prompt textarea').value.length > 5")
+    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value.length > 5")
     page.click("#make")
     page.wait_for_selector("#stage .done")
 
 
 def test_stop_stops_and_a_closed_tab_does_not(visit: Callable[..., Any]) -> None:
     page = visit()
-    make(page, "a slow face to stop")
+    page.fill("#prompt textarea, #prompt input", "a slow face to stop")
+    page.press("#prompt textarea, #prompt input", "Enter")
     page.wait_for_selector("#stage .bar:not(.busy)")
     page.click("#stop")
     page.wait_for_selector("#stage .status:has-text('Stopped')")
@@ -316,7 +318,7 @@ def test_more_like_this_takes_the_picture(visit: Callable[..., Any]) -> None:
     page.wait_for_selector("#stage .status:has-text('made in')")
     page.click("#stage [data-like] >> nth=0")
     page.wait_for_selector("#like img")
-    page.fill("#prompt textarea", "")
+    page.fill("#prompt textarea, #prompt input", "")
     page.click("#make")
     page.wait_for_selector("#stage .status:has-text('made in')")
     page.wait_for_selector("#stage .done")

@@ -11,6 +11,7 @@ from studio.page.view import header, nothing_yet
 from studio.page.words import LABELS, translations
 from studio.prompts import prompt_list
 
+QUEUE = 100  # events that wait; more are turned away
 SHOWN = 12  # pictures at once that the slider offers; the command takes more
 
 # The stage's own buttons: "more like this" sends the name of a picture's file.
@@ -94,12 +95,13 @@ def build(desk: Desk) -> gr.Blocks:
                 stage = gr.HTML(nothing_yet("en"), js_on_load=ON_LOAD, elem_id="stage")
         strip = gr.HTML(js_on_load=ON_LOAD, elem_id="strip")
         _wire(desk, page, controls, Shown(masthead, stage, strip, make, stop, more))
+    page.queue(max_size=QUEUE)
     return page
 
 
 def _controls(can: Capabilities, text: dict[str, Any]) -> tuple[Controls, gr.Button, gr.Button, gr.Accordion]:
     prompt = gr.Textbox(
-        label=text["prompt"], placeholder=text["prompt_hint"], lines=2, max_lines=5, autofocus=True, elem_id="prompt"
+        label=text["prompt"], placeholder=text["prompt_hint"], lines=1, max_lines=5, autofocus=True, elem_id="prompt"
     )
     with gr.Row():
         style = gr.Dropdown(_style_choices(can), value="", label=text["style"], min_width=120, elem_id="style")
@@ -144,8 +146,9 @@ def _wire(desk: Desk, page: gr.Blocks, controls: Controls, shown: Shown) -> None
     watched = [shown.stage, shown.strip, shown.make, shown.stop, job]
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     asked = [shown.make.click, controls.prompt.submit]
-    page.load(desk.greet, None, [shown.masthead, *watched], **hidden)
-    gr.on(asked, desk.start, controls.all(), watched, trigger_mode="once", **hidden)
+    greeting = page.load(desk.greet, None, [shown.masthead, *watched], **hidden)
+    # A job asked for while the greeting still watches another takes its place on the stage.
+    gr.on(asked, desk.start, controls.all(), watched, trigger_mode="once", cancels=[greeting], **hidden)
     shown.stop.click(desk.stop, [job], None, **hidden)
     for pictures in (shown.stage, shown.strip):
         pictures.click(desk.like, None, [controls.like, shown.more], **hidden)

@@ -10,6 +10,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from studio import settings
 from studio.backends.registry import open_backend
@@ -43,6 +44,8 @@ def open_page(options: argparse.Namespace) -> int:
         open_backend(options.model)
         with _listen(options.host, options.port, options.allow_network) as listener:
             _serve(listener, options)
+    except KeyboardInterrupt:
+        return 0  # Ctrl-C is how it is closed
     except Refused as refusal:
         print(f"studio: {refusal}", file=sys.stderr)
         return 2
@@ -106,7 +109,7 @@ def build_app(desk: "Desk", ready: Callable[[], None] = lambda: None) -> "FastAP
     from fastapi import FastAPI, HTTPException
     from fastapi.responses import FileResponse
 
-    from studio.page import layout
+    from studio.page import layout, view
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -133,4 +136,5 @@ def build_app(desk: "Desk", ready: Callable[[], None] = lambda: None) -> "FastAP
         i18n=layout.i18n(),
         theme=layout.theme(),
         css_paths=Path(__file__).with_name("style.css"),
+        head=f'<link rel="icon" href="data:image/svg+xml,{quote(view.ICON)}">',
     )

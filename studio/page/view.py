@@ -12,13 +12,17 @@ from pathlib import Path
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
 from studio.page.words import say
 
-MARK = (
-    '<svg viewBox="0 0 48 48" aria-hidden="true"><path d="M24 3a21 21 0 1 0 21 21l-9 .5A11.5 11.5 0 0 1 24 12z" '
-    'fill="var(--primary-500)"/><path d="M24 3v9a11.5 11.5 0 0 0 12 12.5l9-.5A21 21 0 0 0 24 3z" '
-    'fill="var(--primary-200)"/><circle cx="16.5" cy="22" r="2.6" fill="#fff"/><circle cx="26" cy="27" r="2.6" '
-    'fill="#fff"/><path d="M13 31c3 5 9 6.500 13 4" fill="none" stroke="#fff" stroke-width="3" '
-    'stroke-linecap="round"/></svg>'
+# A round sticker whose corner comes off.
+_FACE = (
+    '<path d="M24 3a21 21 0 1 0 21 21l-9 .5A11.5 11.5 0 0 1 24 12z" fill="{body}"/>'
+    '<path d="M24 3v9a11.5 11.5 0 0 0 12 12.5l9-.5A21 21 0 0 0 24 3z" fill="{corner}"/>'
+    '<circle cx="16.5" cy="22" r="2.6" fill="#fff"/><circle cx="26" cy="27" r="2.6" fill="#fff"/>'
+    '<path d="M13 31c3 5 9 6.500 13 4" fill="none" stroke="#fff" stroke-width="3" stroke-linecap="round"/></svg>'
 )
+MARK = '<svg viewBox="0 0 48 48" aria-hidden="true">' + _FACE.format(
+    body="var(--primary-500)", corner="var(--primary-200)"
+)
+ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48">' + _FACE.format(body="#8b5cf6", corner="#ddd6fe")
 
 
 @dataclass
