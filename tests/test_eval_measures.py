@@ -1,6 +1,7 @@
 """The measures on the drawn world and on tiny untrained models: closed cases, controls, resuming, what is missing."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
 from models.data.fixture import fixture_world
 from models.data.world import World
+from models.drawing import Sampling
+from models.pipeline import BATCH, StickerPipeline
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -171,16 +174,25 @@ def test_generated_pictures_are_measured_beside_real_ones(bench: Bench) -> None:
     assert ratio.goal == pytest.approx(2 * own) and ratio.lower_is_better
 
 
-def test_generated_pictures_are_kept_and_do_not_depend_on_their_company(bench: Bench, monkeypatch) -> None:
+def test_generated_pictures_are_kept_and_drawn_in_one_shape(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = ["a cat", "a dog", "a pig"]
+    shapes: list[int | None] = []
+    draw = StickerPipeline.steps
+
+    def steps(self: StickerPipeline, texts: list[str], seeds: range, sampling: Sampling, **more: bool) -> Iterator:
+        shapes.append(sampling.batch)
+        return draw(self, texts, seeds, sampling, **more)
+
+    monkeypatch.setattr(StickerPipeline, "steps", steps)
     first = bench.generate(prompts)
-    assert np.array_equal(Bench(bench.world, SIZES, bench.parts).generate(prompts), first)
+    assert np.array_equal(Bench(bench.world, SIZES, bench.parts, quiet=True).generate(prompts), first)
     assert np.array_equal(bench.generate(prompts[:1])[0], first[0])
-    monkeypatch.setattr(type(bench.parts.pipeline), "steps", lambda *_, **__: pytest.fail("drawn again"))
-    assert np.array_equal(bench.generate(prompts), first)
+    # Without it a lone last picture would be drawn in another shape than in a longer run, and be another picture.
+    assert shapes == [BATCH] * 3
+    assert np.array_equal(bench.generate(prompts), first) and len(shapes) == 3  # the cache answered
 
 
-def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypatch) -> None:
+def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[bool, bool]] = []
     fresh = Bench.generate
 
@@ -211,7 +223,9 @@ class Oracle:
         return torch.eye(128)[[self.captions.get(text, 100) for text in texts]]
 
 
-def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(bench: Bench, monkeypatch) -> None:
+def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "eval.retrieval.caption", lambda picture, seed, language, style: f"{picture.concept} {language}"
     )
