@@ -151,7 +151,7 @@ class Embedder:
     def states(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """What a generator reads: token states (N, 32, D), mask (N, 32), vectors (N, 128)."""
         ids, mask = encode_texts(self.tokenizer, list(texts))
-        rows = [self.language.encode(*row) for row in zip(ids.split(1), mask.split(1), strict=True)]
+        rows = [self.language.encode(ids[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
         states = torch.cat(rows) if rows else torch.zeros(0, ids.shape[1], self.language.config.hidden_size)
         return states, mask, _in_fixed_shapes(self.space.text, states.to(self.space.dtype), mask)
 
@@ -195,7 +195,7 @@ class Embedder:
 
 
 def _in_fixed_shapes(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """`function` over N items in batches of 1 (N = 1) or of 32, the last one padded by repeating its last item."""
+    """Vectors of N items in batches of 1 (N = 1) or of 32, the last one padded by repeating its last item."""
     count = len(inputs[0])
     size = Embedder.SHAPES[count > 1]
     outputs = []
@@ -204,4 +204,4 @@ def _in_fixed_shapes(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor
         fill = size - len(parts[0])
         padded = [torch.cat([x, x[-1:].expand(fill, *x.shape[1:])]) for x in parts]
         outputs.append(function(*padded)[: size - fill])
-    return torch.cat(outputs) if outputs else function(*inputs)
+    return torch.cat(outputs) if outputs else torch.zeros(0, DIM)

@@ -1,0 +1,209 @@
+"""Laws of the semantic space, of its losses, and of the one door into it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_parts import save_tiny_parts
+
+from models.data.fixture import fixture_world
+from models.space import DIM, Embedder, SemanticSpace, frame_basis
+from models.train.contrastive import (
+    CONTRAST,
+    OTHER_ATTRIBUTE,
+    OTHER_COLOUR,
+    PICTURE_STYLE,
+    Facts,
+    agreeing,
+    distill_similarities,
+    pair_labels,
+    picture_labels,
+    sigmoid_loss,
+)
+
+
+@pytest.fixture(scope="module")
+def space() -> SemanticSpace:
+    torch.manual_seed(0)
+    return SemanticSpace(width=32, heads=2, hidden=16).eval()
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory) -> Embedder:
+    return Embedder.load(save_tiny_parts(tmp_path_factory.mktemp("parts")))
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def facts(concepts, style=None, colours=None, scene=None) -> Facts:
+    n = len(concepts)
+    table = torch.full((n, 4), -1)
+    table[:, 0] = torch.tensor(concepts)
+    attributes = torch.full((n, 3), -1)
+    attributes[:, 0] = torch.tensor(style or [-1] * n)
+    return Facts(table, attributes, torch.tensor(colours or [0] * n), torch.tensor(scene or [-1] * n))
+
+
+# --- the heads -------------------------------------------------------------------------------------------------------
+
+
+def test_vectors_are_unit_and_128(space):
+    states, mask = torch.randn(3, 7, 32), torch.ones(3, 7, dtype=torch.bool)
+    for vectors in (space.text(states, mask), space.image(torch.randn(3, 64, 32)), space.clip(unit(3, 5, DIM))):
+        assert vectors.shape == (3, DIM)
+        assert torch.allclose(vectors.norm(dim=-1), torch.ones(3), atol=1e-5)
+
+
+def test_padding_is_not_read(space):
+    states, mask = torch.randn(2, 7, 32), torch.ones(2, 7, dtype=torch.bool)
+    mask[:, 4:] = False
+    changed = states.clone()
+    changed[:, 4:] = 100
+    assert torch.allclose(space.text(states, mask), space.text(changed, mask), atol=1e-6)
+    assert torch.allclose(space.text(states, mask), space.text(states[:, :4], mask[:, :4]), atol=1e-5)
+
+
+def test_a_still_clip_is_its_picture_even_after_training():
+    space = SemanticSpace(width=32, heads=2, hidden=16)
+    torch.nn.init.normal_(space.motion.down.weight)
+    picture = unit(2, DIM)
+    still = picture[:, None].expand(-1, 6, -1)
+    assert torch.allclose(space.clip(still), picture, atol=1e-5)
+    assert not torch.allclose(space.clip(unit(2, 6, DIM)), F.normalize(unit(2, 6, DIM).mean(1), dim=-1), atol=1e-3)
+
+
+def test_an_untrained_clip_is_the_mean_of_its_frames(space):
+    frames = unit(2, 6, DIM)
+    assert torch.allclose(space.clip(frames), F.normalize(frames.mean(1), dim=-1), atol=1e-6)
+
+
+def test_order_of_frames_is_seen_once_trained():
+    space = SemanticSpace(width=32, heads=2, hidden=16)
+    torch.nn.init.normal_(space.motion.down.weight)
+    frames = unit(1, 6, DIM)
+    assert not torch.allclose(space.clip(frames), space.clip(frames.flip(1)), atol=1e-3)
+
+
+def test_the_temporal_basis_does_not_see_a_constant():
+    basis = frame_basis(8)
+    assert torch.allclose(basis.sum(-1), torch.zeros(len(basis)), atol=1e-6)
+
+
+def test_calibration_starts_at_the_share_of_matches():
+    """At the start every pair is as likely a match as it is in truth: 1 in B for a batch of B."""
+    scale, bias = SemanticSpace(bias=math.log(1 / 255)).calibration()
+    assert scale.item() == pytest.approx(10)
+    assert torch.sigmoid(bias).item() == pytest.approx(1 / 256, rel=1e-3)
+
+
+# --- the losses ------------------------------------------------------------------------------------------------------
+
+
+def test_sigmoid_loss_is_the_papers():
+    """arXiv 2303.15343, algorithm 1: -sum log sigmoid(z * (t x y + b)) / n with z = 1 on the diagonal, -1 elsewhere."""
+    left, right = unit(5, 16, seed=1), unit(5, 16, seed=2)
+    z = 2 * torch.eye(5) - 1
+    expected = -F.logsigmoid(z * (10 * left @ right.T - 3)).sum() / 5
+    found = sigmoid_loss(left, right, torch.eye(5), torch.ones(5, 5), torch.tensor(10.0), torch.tensor(-3.0))
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_weight_of_zero_takes_a_pair_out():
+    left, right, labels = unit(3, 8, seed=1), unit(3, 8, seed=2), torch.eye(3)
+    weights = torch.ones(3, 3)
+    weights[0, 1] = 0
+    losses = [
+        sigmoid_loss(left, right, changed, weights, torch.tensor(10.0), torch.tensor(0.0))
+        for changed in (labels, labels.index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(1.0)))
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_labels_grade_what_a_caption_names():
+    pictures = facts([0, 0, 1], style=[0, 1, 0], colours=[0b01, 0b10, 0b01])
+    captions = facts([0, 0, 0], style=[-1, 0, -1], colours=[0, 0, 0b01])
+    labels, weights = pair_labels(pictures, captions)
+    expected = [[1, 1, 1], [1, OTHER_ATTRIBUTE[0], OTHER_COLOUR], [0, 0, 0]]
+    assert torch.allclose(labels, torch.tensor(expected, dtype=torch.float))
+    assert weights.min() == 1
+
+
+def test_a_scene_fits_its_own_caption_and_ignores_single_pictures_of_its_things():
+    pictures = facts([0, 0, 0], scene=[-1, 6, 7])
+    labels, weights = pair_labels(pictures, facts([0, 0, 5], scene=[-1, 6, 9]))
+    assert labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, pytest.approx(CONTRAST), 0]]
+    assert weights.tolist() == [[1, 0, 1], [0, 1, 1], [0, 1, 1]]
+
+
+def test_pictures_of_one_concept_are_near_across_styles():
+    labels, weights = picture_labels(facts([0, 0, 1], style=[0, 1, 0]))
+    assert labels[0].tolist() == pytest.approx([1, PICTURE_STYLE, 0])
+    assert weights.diagonal().tolist() == [0, 0, 0]
+
+
+def test_the_filter_drops_what_disagrees_and_little_else():
+    cosines = 0.6 + 0.05 * torch.randn(500, generator=torch.Generator().manual_seed(0))
+    cosines[:10] = 0.0
+    kept = agreeing(cosines)
+    assert not kept[:10].any()
+    assert kept[10:].float().mean() > 0.98
+    assert agreeing(torch.full((8,), 0.3)).all()  # nothing stands out
+
+
+def test_distillation_is_least_where_student_equals_teacher():
+    teacher = unit(6, 8) @ unit(9, 8, seed=3).T
+    same = distill_similarities(teacher, teacher, 0.1, torch.tensor(10.0))
+    other = distill_similarities(teacher.roll(1, 1), teacher, 0.1, torch.tensor(10.0))
+    entropy = -((teacher / 0.1).softmax(-1) * (teacher / 0.1).log_softmax(-1)).sum(-1)
+    assert torch.allclose(same, entropy, atol=1e-5)
+    assert (other > same).all()
+
+
+# --- the door --------------------------------------------------------------------------------------------------------
+
+
+def test_a_vector_does_not_depend_on_its_company(embedder):
+    """To the last bit: the same prompt must give the same picture whatever else was asked."""
+    words = ["a red cat", "猫", "two stars"]
+    assert torch.equal(embedder.text(words)[1], embedder.text(["x", "猫", *["y"] * 40])[1])
+    assert torch.equal(embedder.states(words)[0][2], embedder.states(words[2:])[0][0])
+    pixels = fixture_world().pixels
+    assert torch.equal(embedder.image(pixels[:3])[1], embedder.image(pixels[[7, 1, *range(20, 40)]])[1])
+
+
+def test_states_and_text_agree(embedder):
+    states, mask, vectors = embedder.states(["a cat", "a much longer text about a cat"])
+    assert states.shape[:2] == mask.shape == (2, 32)
+    assert torch.equal(vectors, embedder.text(["a cat", "a much longer text about a cat"]))
+    assert not states[~mask].any()
+
+
+def test_a_clip_of_one_frame_is_the_picture(embedder):
+    pixels = fixture_world().pixels[:2]
+    clips = [pixels[:1], np.repeat(pixels[1:], 5, 0)]
+    assert torch.allclose(embedder.clip(clips), embedder.image(pixels), atol=1e-3)
+
+
+def test_embed_takes_one_thing(embedder):
+    assert torch.equal(embedder.embed(text=["cat"]), embedder.text(["cat"]))
+    with pytest.raises(ValueError, match="exactly one"):
+        embedder.embed(text=["cat"], image=fixture_world().pixels[:1])
+    with pytest.raises(ValueError, match="exactly one"):
+        embedder.embed()
+
+
+def test_nothing_gives_nothing(embedder):
+    assert embedder.text([]).shape == (0, DIM)
+    assert embedder.clip([]).shape == (0, DIM)
+    assert embedder.image(np.zeros((0, 128, 128, 4), np.uint8)).shape == (0, DIM)
+
+
+def test_wrong_pictures_are_named(embedder):
+    with pytest.raises(ValueError, match=r"float32.*load_picture"):
+        embedder.image(np.zeros((1, 128, 128, 4), np.float32))
+    with pytest.raises(ValueError, match=r"\(2, 64, 64, 4\)"):
+        embedder.image(np.zeros((2, 64, 64, 4), np.uint8))
