@@ -16,6 +16,7 @@ from PIL import Image
 
 from studio import cli, make, sheet
 from studio.capabilities import Refused
+from studio.prompts import prompt_list
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -149,11 +150,12 @@ def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> 
     assert "prompt: a cat" in studio("info", row["path"]).out and "seed: 3" in studio("info", row["path"]).out
 
 
-def test_the_contact_sheet_draws_every_fixed_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_contact_sheet_draws_its_prompts_in_rows_of_eight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheet, "prompt_list", lambda name: prompt_list(name)[-9:])
     monkeypatch.setattr(sys, "argv", ["sheet", "--model", "fake", "--out", str(tmp_path / "deep" / "sheet.png")])
     assert sheet.main() == 0
     with Image.open(tmp_path / "deep" / "sheet.png") as drawn:
-        assert drawn.width == 8 * 128 and drawn.height > 8 * 128
+        assert drawn.width == 8 * 128 and 2 * 128 < drawn.height < 3 * 128 + 100
     monkeypatch.setattr(sys, "argv", ["sheet", "--model", "none"])
     assert sheet.main() == 2
 
