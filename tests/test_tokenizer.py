@@ -40,6 +40,12 @@ def test_a_word_is_the_same_token_wherever_it_stands(tokenizer: PreTrainedTokeni
     assert any(inside[i : i + len(alone)] == alone for i in range(len(inside)))
 
 
+def test_chinese_keeps_clear_of_the_space_before_it(tokenizer: PreTrainedTokenizerFast) -> None:
+    first, *rest = tokenizer.convert_ids_to_tokens(tokenizer("红色的猫在左边")["input_ids"])
+    assert first == "Ġ"  # the space, alone
+    assert rest == tokenizer.convert_ids_to_tokens(tokenizer("2红色的猫在左边")["input_ids"])[-len(rest) :]
+
+
 def test_words_of_the_corpus_are_single_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     assert len(tokenizer("red cat")["input_ids"]) == 2
     assert len(tokenizer("Red cat")["input_ids"]) > 2  # nothing is lower-cased
