@@ -18,16 +18,15 @@ from models.layers import Attention, SwiGLU, layer_norm
 class Stem(nn.Module):
     """Four convolutions down to patch 16 ("Early convolutions help transformers see better", arXiv 2106.14881).
 
-    The first one takes 4 pixels at a stride: a convolution at 64 x 64 alone would cost as much as three blocks. Even
-    kernels where there is a stride, so that a token's centre is its patch's.
+    The first one takes 4 pixels at a stride: a convolution at 64 x 64 alone would cost as much as three blocks.
     """
 
     def __init__(self, width: int, channels: tuple[int, int]) -> None:
         super().__init__()
-        self.edges = nn.Conv2d(4, channels[0], 8, stride=4, padding=2)
-        self.parts = nn.Conv2d(channels[0], channels[1], 4, stride=2, padding=1)
+        self.edges = nn.Conv2d(4, channels[0], 7, stride=4, padding=3)
+        self.parts = nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1)
         self.refine = nn.Conv2d(channels[1], channels[1], 3, padding=1)
-        self.project = nn.Conv2d(channels[1], width, 2, stride=2)
+        self.project = nn.Conv2d(channels[1], width, 3, stride=2, padding=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 4, 128, 128) in [0, 1] -> (B, 64, D)."""
