@@ -7,9 +7,9 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Unknown:
-    """Words of the prompt that the model never learned, and the nearest ones that it did."""
+    """A word of the prompt that the model never learned, and the nearest ones that it did."""
 
-    words: str
+    word: str
     nearest: tuple[str, ...]
 
 
@@ -17,7 +17,8 @@ class Unknown:
 class Progress:
     """`step` of `total` steps are done; total 0 says that the model is still being loaded.
 
-    `previews` holds PNG bytes by index of the picture, for those that changed. `unknown` is said once, at the start.
+    `previews` holds PNG bytes by index of the picture, for those that changed. `unknown` is said with
+    the first step or with all.
     """
 
     step: int

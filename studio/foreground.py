@@ -92,8 +92,9 @@ def _do(backend: Backend, request: ImageRequest, folder: Path, batch: Batch) -> 
         else:
             unknown = event.unknown or unknown
             yield event.step / event.total if event.total else 0
-    for word in unknown:
-        sys.stderr.write(f"I don't know {word.words}; nearest: {', '.join(word.nearest)}.\n")
+    for one in unknown:
+        nearest = f"; nearest: {', '.join(one.nearest)}" if one.nearest else ""
+        sys.stderr.write(f"I don't know {one.word}{nearest}.\n")
 
 
 def _bar() -> Bar:

@@ -100,7 +100,7 @@ def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_pa
 def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Path) -> None:
     said = faces(studio, "an axolotl", "--out", tmp_path)
     assert "I don't know axolotl; nearest: lizard, fish." in said.err
-    assert said.rows[0]["unknown"] == [{"words": "axolotl", "nearest": ["lizard", "fish"]}]
+    assert said.rows[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
 
 
 def test_a_disk_that_fills_up_leaves_what_is_done(

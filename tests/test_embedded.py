@@ -14,6 +14,7 @@ from models.pipeline import StickerPipeline
 from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
+from models.vocabulary import Vocabulary, Words
 from models.weights import record_part, save_part, weights_digest
 from studio.backends.embedded import PARTS, Embedded, phrase
 from studio.capabilities import Refused
@@ -97,6 +98,22 @@ def test_the_same_request_is_the_same_picture_and_each_part_of_it_counts(backend
     made = [pictures(backend, **fields)[0] for fields in asked]
     assert np.array_equal(made[0], pictures(backend)[0])
     assert len({picture.tobytes() for picture in made}) == len(asked)
+
+
+def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path) -> None:
+    said = [event.unknown for event in backend.run(ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
+    assert said[0] == (), "these weights came without a vocabulary"
+    backend.load()
+    embedder = backend._pipeline.embedder
+    concepts = {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
+    words = Words(frozenset({"cat"}), frozenset({"an"}), frozenset({"猫"}))
+    Vocabulary(embedder, words, concepts, embedder.text(["cat", "dog"]), 2.0).save(broken)
+    taught = Embedded(str(broken))
+    (one,) = next(taught.run(ask(taught, prompt="a cat", mix=[{"text": "an axolotl"}]))).unknown
+    assert (one.word, set(one.nearest)) == ("axolotl", {"cat", "dog"})
+    assert taught.digest() == backend.digest(), "words to speak of are no part of what draws"
+    (broken / "vocabulary" / "vocabulary.json").write_text("{}")
+    assert "altered or cut short" in refusal(broken)
 
 
 def test_closing_stops_between_steps(backend: Embedded) -> None:

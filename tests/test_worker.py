@@ -53,7 +53,7 @@ def test_a_job_is_seen_step_by_step_and_ends_saved(worker: Worker) -> None:
     saved = [event for event in events if isinstance(event, Saved)]
     assert steps == sorted(steps) and steps[-1] == 4 and len(steps) >= 4
     assert set(last.previews) == {0, 1} and last.previews[0].startswith(b"\x89PNG")
-    assert last.unknown[0].words == "axolotl", "what is not known stays said until the end"
+    assert last.unknown[0].word == "axolotl", "what is not known stays said until the end"
     assert [event.seed for event in saved] == [1, 2] and isinstance(events[-1], Done)
     assert Image.open(saved[0].path).mode == "RGBA"
 

@@ -15,7 +15,7 @@ from models.data.pixels import load_picture, png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from studio.capabilities import Capabilities, Range, Refused, Style
-from studio.events import Progress, Result, Vector
+from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Picture, Request
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from models.pipeline import StickerPipeline
     from models.space import Embedder
+    from models.vocabulary import Vocabulary
 
+MANIFEST = "manifest.json"
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 
@@ -34,6 +36,7 @@ class Embedded:
     def __init__(self, root: str | None = None) -> None:
         self.root = Path(root) if root else assets() / "weights"
         self._pipeline: StickerPipeline | None = None
+        self._vocabulary: Vocabulary | None = None
 
     def capabilities(self) -> Capabilities:
         """The styles that it was trained on, and ranges in which it was tried."""
@@ -49,23 +52,19 @@ class Embedded:
 
     def digest(self) -> str:
         """Of all parts together: what `models.weights.weights_digest` says, without torch. Refused without weights."""
-        path = self.root / "manifest.json"
-        try:
-            listed = json.loads(path.read_bytes())
-            parts = {name: listed[name] for name in PARTS}
-        except FileNotFoundError:
-            raise Refused(f"no weights in {self.root}: manifest.json is missing; install the package again.") from None
-        except KeyError as error:
-            raise Refused(f"{path} lists no part {error}; install the package again.") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise Refused(f"{path} is damaged ({type(error).__name__}); install the package again.") from error
+        listed = _listed(self.root)
+        if missing := [name for name in PARTS if name not in listed]:
+            raise Refused(f"{self.root / MANIFEST} lists no part {missing[0]!r}; install the package again.")
+        parts = {name: listed[name] for name in PARTS}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def load(self) -> None:
         """Read and verify the parts, once."""
         if self._pipeline is None:
             self.digest()  # says what is missing before seconds go into importing torch
-            self._pipeline = _assemble(self.root)
+            pipeline = _assemble(self.root)
+            self._vocabulary = _words(pipeline, self.root)
+            self._pipeline = pipeline
 
     def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
         """Pictures in the pipeline's fixed shapes, or vectors."""
@@ -74,7 +73,27 @@ class Embedded:
         if isinstance(request, EmbedRequest):
             yield from _vectors(self._pipeline.embedder, request)
         else:
-            yield from _pictures(self._pipeline, request)
+            yield from _pictures(self._pipeline, request, self._unknown(request))
+
+    def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
+        """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
+        if self._vocabulary is None:
+            return ()
+        text = " ".join([request.prompt, *(part.text for part in request.mix)])
+        return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(text))
+
+
+def _listed(root: Path) -> dict[str, Any]:
+    """The manifest of the parts; Refused where it is missing or damaged."""
+    try:
+        listed = json.loads((root / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise Refused(f"no weights in {root}: {MANIFEST} is missing; install the package again.") from None
+    except (OSError, ValueError) as error:
+        raise Refused(f"{root / MANIFEST} is damaged ({error}); install the package again.") from error
+    if not isinstance(listed, dict):
+        raise Refused(f"{root / MANIFEST} is damaged; install the package again.")
+    return listed
 
 
 def phrase(prompt: str, style: str) -> str:
@@ -102,7 +121,21 @@ def _assemble(root: Path) -> "StickerPipeline":
         raise Refused(f"{error}.") from error
 
 
-def _pictures(pipeline: "StickerPipeline", request: ImageRequest) -> Iterator[Progress | Result]:
+def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
+    from models.vocabulary import PART, Vocabulary
+    from models.weights import WeightsError
+
+    if PART not in _listed(root):
+        return None
+    try:
+        return Vocabulary.load(pipeline.embedder, root)
+    except WeightsError as error:
+        raise Refused(f"{error}.") from error
+
+
+def _pictures(
+    pipeline: "StickerPipeline", request: ImageRequest, unknown: tuple[Unknown, ...]
+) -> Iterator[Progress | Result]:
     from models.drawing import Pictures, Sampling
 
     text, vector = phrase(request.prompt, request.style), _sense(pipeline, request)
@@ -117,9 +150,8 @@ def _pictures(pipeline: "StickerPipeline", request: ImageRequest) -> Iterator[Pr
                 yield from _results(pipeline, event, wanted)
             else:
                 images: Any = [] if event.preview is None else event.preview
-                yield Progress(
-                    event.step, event.total, {event.first + i: _bytes(image) for i, image in enumerate(images)}
-                )
+                previews = {event.first + i: _bytes(image) for i, image in enumerate(images)}
+                yield Progress(event.step, event.total, previews, unknown)
     except FloatingPointError as error:
         raise Refused(f"{error}.") from error
 

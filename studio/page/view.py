@@ -159,4 +159,4 @@ def _note(kind: str, sentence: str) -> str:
 def _unknown(word: Unknown, spoken: str) -> str:
     separator = "、" if spoken == "zh" else ", "
     key = "unknown" if word.nearest else "unknown_near"
-    return say(key, spoken, words=word.words, nearest=separator.join(word.nearest))
+    return say(key, spoken, word=word.word, nearest=separator.join(word.nearest))
