@@ -1,0 +1,287 @@
+"""What the models know the words of: "I don't know *axolotl*; nearest: lizard, fish".
+
+A word that training captions hold is known. Any other one is looked up in the semantic space: a synonym lies near a
+concept, a word from outside the sticker world lies near none. Words that name no thing (adjectives, verbs) are not
+asked about. Everything lies in two small files beside the weights; the pictures are needed only to build them.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.data.splits import fraction
+from models.data.text import (
+    HYPERNYMS,
+    HYPONYMS,
+    Nouns,
+    Synset,
+    caption_words,
+    concept_sense,
+    names,
+    read_synsets,
+    training_captions,
+)
+from models.data.world import World
+from models.space import Embedder
+from models.weights import part_folder, record_part
+
+PART = "vocabulary"
+NEAREST = 3
+CALIBRATION = 400  # words of each kind that the threshold is chosen on
+CHINESE_CAPTIONS = 40_000  # read for the pairs of characters that captions hold
+LONGEST_PROMPT = 64  # words looked at: a prompt of thousands would take minutes
+_ENGLISH = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
+_CHINESE = re.compile(r"[\u3400-\u9fff]+")
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A word that the models were not taught, and the nearest concepts that they were."""
+
+    word: str
+    nearest: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What needs no vector to be known.
+
+    Attributes:
+        known: English words of training captions.
+        unasked: English words that name no thing.
+        pairs: pairs of Chinese characters that captions hold side by side, and single ones that are names.
+    """
+
+    known: frozenset[str]
+    unasked: frozenset[str]
+    pairs: frozenset[str]
+
+    def candidates(self, prompt: str) -> list[str]:
+        """Words of a prompt that may be unknown, in order, each once."""
+        text = prompt.lower()
+        english = [word for word in _ENGLISH.findall(text) if not self._is_plain(word)]
+        chinese = [part for run in _CHINESE.findall(text) for part in self._uncovered(run)]
+        return list(dict.fromkeys([*english[:LONGEST_PROMPT], *chinese[:LONGEST_PROMPT]]))
+
+    def _is_plain(self, word: str) -> bool:
+        parts = re.split(r"['’-]", word)
+        if len(parts) > 1:
+            return all(len(part) < 2 or self._is_plain(part) for part in parts)
+        return len(word) < 3 or any(form in self.known or form in self.unasked for form in _forms(word))
+
+    def _uncovered(self, run: str) -> list[str]:
+        """Parts of a run of Chinese characters that no known pair covers. Chinese has no spaces: 一只蝾螈 holds the
+        known pair 一只, and 蝾螈 is left."""
+        covered = [character in self.pairs for character in run]
+        for i in range(len(run) - 1):
+            if run[i : i + 2] in self.pairs:
+                covered[i] = covered[i + 1] = True
+        marked = "".join(" " if known else character for character, known in zip(run, covered, strict=True))
+        return marked.split()
+
+
+def _forms(word: str) -> list[str]:
+    """A word and what it may be a form of."""
+    forms = [word]
+    for ending, plain in (
+        ("s", ""),
+        ("es", ""),
+        ("ies", "y"),
+        ("ing", ""),
+        ("ing", "e"),
+        ("ed", ""),
+        ("ed", "e"),
+        ("ly", ""),
+    ):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            forms.append(word.removesuffix(ending) + plain)
+    return forms
+
+
+class Vocabulary:
+    """The words of one trained space.
+
+    Args:
+        embedder: the space that the vectors were made in.
+        words: what is known without asking it.
+        concepts: names of the concepts by language, row by row; "" where a language has none.
+        vectors: (C, 128) of the English names.
+        threshold: a word whose cosine to every concept is lower is unknown.
+    """
+
+    def __init__(
+        self, embedder: Embedder, words: Words, concepts: dict[str, list[str]], vectors: Tensor, threshold: float
+    ) -> None:
+        self.embedder, self.words, self.concepts = embedder, words, concepts
+        self.vectors, self.threshold = vectors.float(), threshold
+
+    def unknown(self, prompt: str) -> list[Unknown]:
+        """Words of a prompt that the models were not taught, with what comes nearest in the prompt's language."""
+        candidates = self.words.candidates(prompt)
+        if not candidates:
+            return []
+        cosines = self.cosines(candidates)
+        return [
+            Unknown(word, self._nearest(row, "zh" if _CHINESE.match(word) else "en"))
+            for word, row in zip(candidates, cosines, strict=True)
+            if float(row.max()) < self.threshold or _CHINESE.match(word)  # the teacher of distances was English
+        ]
+
+    def cosines(self, words: Sequence[str]) -> Tensor:
+        """(N, C) of words to the concepts."""
+        return self.embedder.text(words) @ self.vectors.T
+
+    def _nearest(self, cosines: Tensor, language: str) -> tuple[str, ...]:
+        order = cosines.argsort(descending=True).tolist()
+        ranked = dict.fromkeys(self.concepts[language][i] for i in order)
+        return tuple(islice((name for name in ranked if name), NEAREST))
+
+    @classmethod
+    def build(cls, embedder: Embedder, world: World, nouns: Nouns, wordnet: Path) -> "Vocabulary":
+        """From the training pictures' names, and WordNet's words in `wordnet` for the threshold."""
+        pictures = {picture.concept: picture for picture in world.split("train")}
+        ordered = [pictures[name] for name in sorted(pictures)]
+        english = [picture.names["en"].removesuffix(" face") for picture in ordered]
+        concepts = {"en": english, "zh": [picture.names.get("zh", "") for picture in ordered]}
+        words = Words(caption_words(world), _unasked(nouns, wordnet), _pairs(world))
+        vocabulary = cls(embedder, words, concepts, embedder.text([p.names["en"] for p in ordered]), 0.0)
+        kinds = (inside_words(nouns, world), outside_words(nouns, world))
+        inside, outside = (
+            _scores(vocabulary, [w for w in kind if is_for_calibration(w)][:CALIBRATION]) for kind in kinds
+        )
+        vocabulary.threshold = best_threshold(inside, outside)
+        return vocabulary
+
+    def save(self, root: Path) -> Path:
+        """Write `root/vocabulary` and enter it in the manifest."""
+        folder = root / PART
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"vectors": self.vectors.to(torch.float16)}, folder / "vocabulary.safetensors")
+        listed = {
+            "threshold": round(self.threshold, 4),
+            "concepts": self.concepts,
+            "known": sorted(self.words.known),
+            "unasked": sorted(self.words.unasked),
+            "pairs": sorted(self.words.pairs),
+        }
+        (folder / "vocabulary.json").write_text(json.dumps(listed, ensure_ascii=False), encoding="utf-8")
+        record_part(PART, root)
+        return folder
+
+    @classmethod
+    def load(cls, embedder: Embedder, root: Path | None = None) -> "Vocabulary":
+        """The shipped vocabulary, or the one under `root`; WeightsError where it is missing or altered."""
+        folder = part_folder(PART, root)
+        listed = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        words = Words(*(frozenset(listed[name]) for name in ("known", "unasked", "pairs")))
+        vectors = load_file(folder / "vocabulary.safetensors")["vectors"]
+        return cls(embedder, words, listed["concepts"], vectors, listed["threshold"])
+
+
+# --- the threshold ---------------------------------------------------------------------------------------------------
+
+
+def is_for_calibration(word: str) -> bool:
+    """Half of all words choose the threshold; the rates are measured on the others."""
+    return fraction("calibration", word) < 0.5
+
+
+def inside_words(nouns: Nouns, world: World) -> list[str]:
+    """Single words below a concept in WordNet that no training caption holds, in an order without sense."""
+    below = _below(nouns, _concept_senses(nouns, world))
+    return _shuffled(word for one in below for word in one.words if _is_new(word, world))
+
+
+def outside_words(nouns: Nouns, world: World) -> list[str]:
+    """Single words for things that are neither below nor above any concept in any of their senses."""
+    senses = _concept_senses(nouns, world)
+    near = {one.offset for one in [*_below(nouns, senses), *_walk(nouns, senses, HYPERNYMS)]}
+    things = _below(nouns, nouns.senses("physical entity"))
+    candidates = {word for one in things if one.offset not in near for word in one.words if _is_new(word, world)}
+    return _shuffled(word for word in candidates if not any(sense.offset in near for sense in nouns.senses(word)))
+
+
+def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Where hit rate less false alarms is greatest (Youden's J): scores below it are called unknown."""
+    cuts = np.unique(np.concatenate([inside, outside]))
+    gains = [float((outside < cut).mean() - (inside < cut).mean()) for cut in cuts]
+    return float(cuts[int(np.argmax(gains))])
+
+
+def rates(vocabulary: Vocabulary, inside: Sequence[str], outside: Sequence[str]) -> tuple[float, float]:
+    """(hit rate, false alarms): shares of outside and of inside words that are called unknown."""
+    called = [float((_scores(vocabulary, words) < vocabulary.threshold).mean()) for words in (outside, inside)]
+    return called[0], called[1]
+
+
+def _scores(vocabulary: Vocabulary, words: Sequence[str]) -> np.ndarray:
+    return vocabulary.cosines(words).max(1).values.numpy()
+
+
+def _concept_senses(nouns: Nouns, world: World) -> list[Synset]:
+    pictures = {picture.concept: picture for picture in world.split("train")}
+    return [sense for picture in pictures.values() if (sense := concept_sense(nouns, picture))]
+
+
+def _below(nouns: Nouns, senses: Iterable[Synset]) -> list[Synset]:
+    return _walk(nouns, senses, HYPONYMS)
+
+
+def _walk(nouns: Nouns, senses: Iterable[Synset], symbols: tuple[str, ...]) -> list[Synset]:
+    """Senses and all that they point to, directly or not."""
+    found = {one.offset: one for one in senses}
+    level = list(found.values())
+    while level:
+        level = [other for one in level for other in nouns.pointed(one, symbols) if other.offset not in found]
+        found |= {one.offset: one for one in level}
+    return list(found.values())
+
+
+def _is_new(word: str, world: World) -> bool:
+    return word.isalpha() and word.islower() and len(word) > 2 and not set(_forms(word)) & caption_words(world)
+
+
+def _shuffled(words: Iterable[str]) -> list[str]:
+    return sorted(set(words), key=lambda word: fraction("order", word))
+
+
+def _unasked(nouns: Nouns, wordnet: Path) -> frozenset[str]:
+    """Words that WordNet has as adjective, adverb or verb and not as something one can touch, and function words."""
+    things = {word for one in _below(nouns, nouns.senses("physical entity")) for word in one.words}
+    others = {
+        word
+        for pos in ("adj", "adv", "verb")
+        for one in read_synsets(wordnet, pos)
+        for word in one.words
+        if word.isalpha() and word.islower()
+    }
+    return frozenset(others - things) | frozenset(FUNCTION_WORDS.split())
+
+
+def _pairs(world: World) -> frozenset[str]:
+    """Pairs of neighbouring Chinese characters in names, keywords and training captions; one-character names."""
+    texts = [*names(world.split("train"), ("zh",)), *islice(training_captions(world, seed=1), CHINESE_CAPTIONS)]
+    runs = {run for text in texts for run in _CHINESE.findall(text)}
+    singles = {name for name in names(world.split("train"), ("zh",)) if len(name) == 1}
+    return frozenset(run[i : i + 2] for run in runs for i in range(len(run) - 1)) | singles
+
+
+FUNCTION_WORDS = """
+about above across after against all along also although among and another any are around because been before behind
+being below beneath beside between both but can could did does doing down during each either every everything few for
+from had has have having her here hers him his how however into its itself just let like many may might mine more most
+much must myself near neither nor not nothing off once one only onto other our ours out over own please same she should
+since some something such than that the their theirs them then there these they this those though through till too
+toward towards under until upon very was were what when where which while who whom whose why will with within without
+would yes yet you your yours
+draw make create generate design give show want need picture image photo drawing illustration cute beautiful pretty
+nice style version thing stuff kind type
+"""

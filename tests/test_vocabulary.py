@@ -1,0 +1,137 @@
+"""Laws of "I don't know this word": what is asked about, how the threshold is chosen, what is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_parts import save_tiny_parts
+
+from models.data.fixture import fixture_world
+from models.data.text import Nouns
+from models.space import Embedder
+from models.vocabulary import Vocabulary, Words, best_threshold, inside_words, outside_words, rates
+from models.weights import WeightsError
+
+# physical entity > feline > cat > tabby, and physical entity > rock > granite, basalt: the drawn world has a cat.
+NOUNS = """\
+00000001 03 n 01 physical_entity 0 002 ~ 00000100 n 0000 ~ 00000400 n 0000 | something one can touch
+00000100 05 n 01 feline 0 002 @ 00000001 n 0000 ~ 00000200 n 0000 | any of various mammals
+00000200 05 n 01 cat 0 002 @ 00000100 n 0000 ~ 00000300 n 0000 | feline mammal
+00000300 05 n 02 tabby 0 moggie 0 001 @ 00000200 n 0000 | a cat with a grey coat
+00000400 27 n 01 rock 0 003 @ 00000001 n 0000 ~ 00000500 n 0000 ~ 00000600 n 0000 | a hard mineral
+00000500 27 n 01 granite 0 001 @ 00000400 n 0000 | a plutonic igneous rock
+00000600 27 n 01 basalt 0 001 @ 00000400 n 0000 | a dark rock
+"""
+INDEX = """\
+physical_entity n 1 1 ~ 1 1 00000001
+feline n 1 2 @ ~ 1 1 00000100
+cat n 1 2 @ ~ 1 1 00000200
+tabby n 1 1 @ 1 1 00000300
+moggie n 1 1 @ 1 1 00000300
+rock n 1 2 @ ~ 1 1 00000400
+granite n 1 1 @ 1 1 00000500
+basalt n 1 1 @ 1 1 00000600
+"""
+OTHERS = {
+    "adj": "00000900 00 s 01 gigantic 0 000 | so exceedingly large\n",
+    "adv": "00000901 02 r 01 gently 0 000 | in a gentle manner\n",
+    "verb": "00000902 30 v 01 ponder 0 000 00 | reflect deeply\n",
+}
+
+
+@pytest.fixture(scope="module")
+def wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wordnet")
+    (folder / "data.noun").write_text(NOUNS)
+    (folder / "index.noun").write_text(INDEX)
+    for pos, text in OTHERS.items():
+        (folder / f"data.{pos}").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def vocabulary(root: Path, wordnet: Path) -> Vocabulary:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.vocabulary.CHINESE_CAPTIONS", 300)
+        patch.setattr("models.vocabulary.is_for_calibration", lambda word: True)
+        return Vocabulary.build(Embedder.load(root), fixture_world(), Nouns(wordnet), wordnet)
+
+
+def test_words_below_a_concept_are_inside_and_others_outside(wordnet):
+    nouns, world = Nouns(wordnet), fixture_world()
+    assert set(inside_words(nouns, world)) == {"tabby", "moggie"}
+    assert set(outside_words(nouns, world)) == {"rock", "granite", "basalt"}  # "feline" is above a concept
+
+
+def test_the_threshold_parts_what_can_be_parted():
+    inside, outside = np.array([0.7, 0.8, 0.9]), np.array([0.1, 0.2, 0.85])
+    cut = best_threshold(inside, outside)
+    assert 0.2 < cut <= 0.7
+    assert (inside < cut).sum() == 0
+
+
+def test_words_of_captions_and_of_no_thing_are_not_asked_about(vocabulary):
+    words = vocabulary.words
+    assert words.candidates("Two red cats, a star and the house!") == []
+    assert words.candidates("gently ponder a gigantic cat") == []
+    assert words.candidates("a gigantic axolotl and two axolotl") == ["axolotl"]
+
+
+def test_forms_of_a_known_word_are_known():
+    words = Words(frozenset({"cherry", "dance", "box"}), frozenset(), frozenset())
+    assert words.candidates("cherries dancing boxes danced box's cherry-boxes") == []
+    assert words.candidates("quokkas") == ["quokkas"]
+
+
+def test_chinese_is_covered_by_pairs_of_characters():
+    words = Words(frozenset(), frozenset(), frozenset({"一只", "红色", "色的", "猫"}))
+    assert words.candidates("一只红色的蝾螈") == ["蝾螈"]
+    assert words.candidates("一只猫") == []
+
+
+def test_far_words_are_unknown_and_near_ones_are_not(vocabulary):
+    concept = vocabulary.concepts["en"].index("cat")
+
+    def text(words):
+        far, near = torch.zeros(1, 128), vocabulary.vectors[concept : concept + 1]
+        return torch.cat([near if word == "moggie" else far for word in words])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary.embedder, "text", text)
+        patch.setattr(vocabulary, "threshold", 0.5)
+        found = vocabulary.unknown("a moggie beside an axolotl")
+        assert [item.word for item in found] == ["axolotl"]
+        assert len(found[0].nearest) == 3
+        assert rates(vocabulary, ["moggie"], ["axolotl", "granite"]) == (1.0, 0.0)
+        patch.setattr(vocabulary, "threshold", 1.1)
+        assert vocabulary.unknown("a moggie")[0].nearest[0] == "cat"
+
+
+def test_a_prompt_of_known_words_costs_no_vector(vocabulary, monkeypatch):
+    monkeypatch.setattr(vocabulary.embedder, "text", None)
+    assert vocabulary.unknown("a red cat") == []
+
+
+def test_saved_and_loaded_equal(vocabulary, root):
+    vocabulary.save(root)
+    again = Vocabulary.load(vocabulary.embedder, root)
+    assert again.words == vocabulary.words
+    assert again.concepts == vocabulary.concepts
+    assert again.threshold == pytest.approx(vocabulary.threshold, abs=1e-4)
+    assert torch.allclose(again.vectors, vocabulary.vectors, atol=1e-3)
+    (root / "vocabulary/vocabulary.json").write_text("{}")
+    with pytest.raises(WeightsError, match="altered"):
+        Vocabulary.load(vocabulary.embedder, root)
+
+
+def test_a_prompt_of_thousands_of_words_is_not_looked_at_whole(vocabulary):
+    assert (
+        len(vocabulary.words.candidates(" ".join(f"quok{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(600))))
+        == 64
+    )
