@@ -35,7 +35,7 @@ from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH, load_tokenizer
 from models.vision import VisionEncoder
-from models.weights import load_part, part_folder
+from models.weights import align, load_part, part_folder
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 MAX_SEED = 2**63 - 1
@@ -102,7 +102,7 @@ class StickerPipeline(DiffusionPipeline):
         )
         self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
         for network in (self.language, self.vision, self.space, self.autoencoder, self.dit):
-            _align(network)
+            align(network)
         self._interrupt = False
 
     @classmethod
@@ -359,17 +359,6 @@ class StickerPipeline(DiffusionPipeline):
                 if self._interrupt:
                     break
         return whole
-
-
-def _align(module: Any) -> None:
-    """Move weights to addresses that torch itself would give them.
-
-    Those mapped from a file lie where its header ends, and a kernel that starts in mid-line sums in another order: the
-    same weights from two folders would draw pictures that differ in a bit.
-    """
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.data_ptr() % 64:
-            tensor.data = tensor.data.clone()
 
 
 def native_dtype() -> torch.dtype:

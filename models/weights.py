@@ -8,11 +8,12 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from models.assets import assets
+
+if TYPE_CHECKING:  # the page's process reads digests and must not wait for torch
+    import torch
 
 MANIFEST = "manifest.json"
 
@@ -31,6 +32,8 @@ def save_part(model: Any, name: str, root: Path) -> Path:
 
     bf16 is for storage only: training goes on in fp32 from its own checkpoint.
     """
+    import torch
+
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
     copy = _rebuild(model)
@@ -51,7 +54,7 @@ def _rebuild(model: Any) -> Any:
 
 def record_part(name: str, root: Path) -> None:
     """Enter the sha256 of a part's files in the manifest; model cards may change without changing the part."""
-    manifest = _read(root) if (root / MANIFEST).exists() else {}
+    manifest = listed_parts(root) if (root / MANIFEST).exists() else {}
     files = sorted(
         path for path in (root / name).rglob("*") if path.is_file() and path.suffix in (".json", ".safetensors")
     )
@@ -65,9 +68,7 @@ def record_part(name: str, root: Path) -> None:
 def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Path:
     """Folder of a part whose files are there and unaltered; WeightsError otherwise."""
     root = weights_root(root)
-    if not (root / MANIFEST).exists():
-        raise WeightsError(f"no weights in {root}: {MANIFEST} is missing; install the package again or train them")
-    listed = _read(root).get(name)
+    listed = listed_parts(root).get(name)
     if listed is None:
         raise WeightsError(f"{root / MANIFEST} lists no part {name!r}; install the package again or train it")
     for relative, expected in listed.items() if verify else ():
@@ -81,30 +82,54 @@ def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Pat
     return root / name
 
 
-def load_part(cls: Any, name: str, root: Path | None = None, dtype: torch.dtype | None = None) -> Any:
+def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype | None" = None) -> Any:
     """Verify and load one part by its class's `from_pretrained`, in eval mode, without gradients."""
+    import torch
+
     folder = part_folder(name, root)
+    settings = {"local_files_only": True, "output_loading_info": True, "dtype": dtype or torch.float32}
     try:
-        model = cls.from_pretrained(folder, local_files_only=True, dtype=dtype or torch.float32)
+        model, info = cls.from_pretrained(folder, **settings)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise WeightsError(f"{folder} does not load as {cls.__name__}: {str(error).splitlines()[0]}") from error
+    # A tensor under another name would leave that weight at random.
+    if wrong := sorted({str(key) for kind in ("missing_keys", "unexpected_keys") for key in info[kind]}):
+        raise WeightsError(f"{folder} is not a {cls.__name__}: {', '.join(wrong[:3])}; install the package again")
+    align(model)
     return model.eval().requires_grad_(False)
+
+
+def align(module: Any) -> None:
+    """Move weights to addresses that torch itself would give them.
+
+    Those mapped from a file lie where its header ends, and a kernel that starts in mid-line sums in another order: the
+    same weights from two folders would draw pictures that differ in a bit.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.data_ptr() % 64:
+            tensor.data = tensor.data.clone()
 
 
 def weights_digest(names: tuple[str, ...], root: Path | None = None) -> str:
     """One sha256 for several parts, from the manifest: names the model that made a picture."""
-    listed = _read(weights_root(root))
-    missing = [name for name in names if name not in listed]
-    if missing:
-        raise WeightsError(f"{weights_root(root) / MANIFEST} lists no part {', '.join(missing)}")
+    listed = listed_parts(root)
+    if missing := [name for name in names if name not in listed]:
+        raise WeightsError(f"{weights_root(root) / MANIFEST} lists no part {missing[0]!r}; install the package again")
     return hashlib.sha256(json.dumps({name: listed[name] for name in names}, sort_keys=True).encode()).hexdigest()
 
 
-def _read(root: Path) -> dict[str, dict[str, str]]:
+def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:
+    """The manifest: {part: {file: sha256}}; WeightsError where it is missing or damaged."""
+    root = weights_root(root)
     try:
-        return json.loads((root / MANIFEST).read_text())
-    except json.JSONDecodeError as error:
+        listed = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(f"no weights in {root}: {MANIFEST} is missing; install the package again") from error
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{root / MANIFEST} is damaged: {error}; install the package again") from error
+    if not isinstance(listed, dict):
+        raise WeightsError(f"{root / MANIFEST} is damaged: it holds no table of parts; install the package again")
+    return listed
 
 
 def _sha256(path: Path) -> str:

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
 from models.data.fixture import fixture_world
 from models.data.pixels import to_tensor
 from models.presets import preset
 from models.train.autoencoder import gradient_loss, reconstruction_loss
-from models.weights import WeightsError, load_part, part_folder, save_part, weights_digest
+from models.weights import WeightsError, load_part, part_folder, record_part, save_part, weights_digest
 
 
 @pytest.fixture
@@ -71,7 +72,9 @@ def test_the_loss_of_two_composites_needs_no_compositing(pictures):
     assert reconstruction_loss(pictures, pictures, background) == 0
 
 
-@pytest.mark.parametrize("fault", ["missing", "altered", "cut", "unlisted", "no manifest", "other shape"])
+@pytest.mark.parametrize(
+    "fault", ["missing", "altered", "cut", "unlisted", "no manifest", "other shape", "other names"]
+)
 def test_weights_that_are_not_the_ones_that_were_measured_are_refused(tiny, tmp_path, fault):
     folder = save_part(tiny, "autoencoder", tmp_path)
     file = next(folder.glob("*.safetensors"))
@@ -84,6 +87,13 @@ def test_weights_that_are_not_the_ones_that_were_measured_are_refused(tiny, tmp_
         file.write_bytes(data[: len(data) // 2])
     elif fault == "no manifest":
         (tmp_path / "manifest.json").unlink()
+    elif fault == "other names":
+        file.unlink()
+        save_file({f"x.{key}": tensor for key, tensor in tiny.state_dict().items()}, file)
+        record_part("autoencoder", tmp_path)
+        with pytest.raises(WeightsError, match="not a Autoencoder"):
+            load_part(Autoencoder, "autoencoder", tmp_path)
+        return
     elif fault == "other shape":
         other = Autoencoder(widths=(8, 8, 8), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1))
         other.save_pretrained(tmp_path / "other")

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from models.assets import assets
 from models.data.pixels import load_picture, png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from models.weights import WeightsError, listed_parts, weights_digest
 from studio.capabilities import Capabilities, Range, Refused, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Picture, Request
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from models.space import Embedder
     from models.vocabulary import Vocabulary
 
-MANIFEST = "manifest.json"
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 
@@ -51,12 +50,11 @@ class Embedded:
         )
 
     def digest(self) -> str:
-        """Of all parts together: what `models.weights.weights_digest` says, without torch. Refused without weights."""
-        listed = _listed(self.root)
-        if missing := [name for name in PARTS if name not in listed]:
-            raise Refused(f"{self.root / MANIFEST} lists no part {missing[0]!r}; install the package again.")
-        parts = {name: listed[name] for name in PARTS}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        """Of all parts together, without torch. Refused where weights are missing."""
+        try:
+            return weights_digest(PARTS, self.root)
+        except WeightsError as error:
+            raise Refused(f"{error}.") from error
 
     def load(self) -> None:
         """Read and verify the parts, once."""
@@ -83,19 +81,6 @@ class Embedded:
         return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(text))
 
 
-def _listed(root: Path) -> dict[str, Any]:
-    """The manifest of the parts; Refused where it is missing or damaged."""
-    try:
-        listed = json.loads((root / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        raise Refused(f"no weights in {root}: {MANIFEST} is missing; install the package again.") from None
-    except (OSError, ValueError) as error:
-        raise Refused(f"{root / MANIFEST} is damaged ({error}); install the package again.") from error
-    if not isinstance(listed, dict):
-        raise Refused(f"{root / MANIFEST} is damaged; install the package again.")
-    return listed
-
-
 def phrase(prompt: str, style: str) -> str:
     """The prompt with its style as the captions of the training write it, in the prompt's language."""
     if not style:
@@ -110,7 +95,6 @@ def _assemble(root: Path) -> "StickerPipeline":
     import transformers
 
     from models.pipeline import StickerPipeline
-    from models.weights import WeightsError
 
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
@@ -123,9 +107,8 @@ def _assemble(root: Path) -> "StickerPipeline":
 
 def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
     from models.vocabulary import PART, Vocabulary
-    from models.weights import WeightsError
 
-    if PART not in _listed(root):
+    if PART not in listed_parts(root):
         return None
     try:
         return Vocabulary.load(pipeline.embedder, root)
