@@ -37,8 +37,8 @@ class ResBlock(nn.Module):
         self.norm = ChannelNorm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same."""
@@ -59,7 +59,7 @@ class Up(nn.Sequential):
         super().__init__(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
 
 
-class Autoencoder(ModelMixin, ConfigMixin):
+class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library types config_name twice
     """Encoder and decoder with the latent's scale inside, so that no caller multiplies.
 
     Args:

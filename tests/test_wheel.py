@@ -25,7 +25,7 @@ def wheel(tmp_path_factory) -> Path:
 def elsewhere(wheel, tmp_path_factory) -> Path:
     """A folder with the wheel's files and nothing else of ours; the libraries stay those of the running Python."""
     target = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target / "site"), str(wheel)]
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(target / "site"), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)
     return target
 

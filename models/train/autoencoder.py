@@ -34,10 +34,13 @@ STD_MOMENTUM = 0.01
 class Reconstruction(nn.Module):
     """The autoencoder as it is trained: encode, disturb, decode. Keeps a running deviation of the raw latent."""
 
+    latent_std: Tensor
+
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
         self.autoencoder = autoencoder
-        self.register_buffer("latent_std", torch.ones(autoencoder.config.latent_channels, 1, 1))
+        self.channels = autoencoder.config["latent_channels"]
+        self.register_buffer("latent_std", torch.ones(self.channels, 1, 1))
 
     def forward(self, pictures: Tensor, noise: Tensor, turns: int, shrink: bool) -> tuple[Tensor, Tensor]:
         """-> (target, reconstruction), both (B, 4, H, W): the picture, turned and shrunken as its latent was."""
@@ -92,9 +95,7 @@ class AutoencoderTask:
         corners = rng.integers(0, (self.world.pixels.shape[1] - side) // 8 + 1, (size, 2)) * 8
         flips, draws = rng.random(size) < 0.5, rng.random(3)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        noise = torch.randn(
-            size, self.model.autoencoder.config.latent_channels, side // 8, side // 8, generator=generator
-        )
+        noise = torch.randn(size, self.model.channels, side // 8, side // 8, generator=generator)
         background = torch.rand(size, 3, generator=generator)
         mine = range(rank, size, ranks)
         pixels = []
