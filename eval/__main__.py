@@ -52,7 +52,7 @@ def names_of(asked: list[str]) -> list[str]:
 
 def write_reference(bench: Bench, path: Path) -> Projection:
     """Fit the projection on all training pictures and save it at `path`."""
-    projection = Projection.fit(Stats.of(bench.train_features), bench.world.digest)
+    projection = Projection.fit(Stats.of(bench.features_of(bench.train)), bench.world.digest)
     projection.save(path)
     return projection
 

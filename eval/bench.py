@@ -99,17 +99,17 @@ class Bench:
         return self.world.split("train")
 
     @cached_property
-    def train_features(self) -> np.ndarray:
-        """Features (N, 1280) float32 of all training pictures; the first time takes minutes, then they are kept."""
-        starts = range(0, len(self.train), BLOCK)
-        blocks = self.track(starts, "features of training pictures")
-        rows = [self.features(sets.pixels(self.world, self.train[i : i + BLOCK])).astype(np.float32) for i in blocks]
-        return np.concatenate(rows)
+    def world_features(self) -> np.ndarray:
+        """Features (N, 1280) float32 of all pictures of the world; the first time takes minutes, then they are kept.
 
-    def features_of_train(self, pictures: Sequence[Picture]) -> np.ndarray:
-        """Rows of `train_features` (N, 1280) for training pictures."""
-        rows = {picture.id: i for i, picture in enumerate(self.train)}
-        return self.train_features[[rows[picture.id] for picture in pictures]]
+        Of all and in their order: another split or other names leave them as they are.
+        """
+        starts = self.track(range(0, len(self.world.pixels), BLOCK), "features of real pictures")
+        return np.concatenate([self.features(self.world.pixels[i : i + BLOCK]).astype(np.float32) for i in starts])
+
+    def features_of(self, pictures: Sequence[Picture]) -> np.ndarray:
+        """Features (N, 1280) of pictures of the world."""
+        return self.world_features[[picture.index for picture in pictures]]
 
     @cached_property
     def drawings(self) -> list[Picture]:
@@ -119,7 +119,7 @@ class Bench:
     @cached_property
     def drawing_features(self) -> np.ndarray:
         """(G, 1280) of `drawings`."""
-        return self.features_of_train(self.drawings)
+        return self.features_of(self.drawings)
 
     @cached_property
     def train_thumbs(self) -> np.ndarray:

@@ -37,11 +37,11 @@ class Distances:
         return float(self.made.mean() / self.real.mean())
 
 
-def distances(bench: Bench, pictures: list[Picture], made: np.ndarray, real: np.ndarray) -> Distances:
-    """Features of `made` and `real` (N, 1280), both of the same held-out `pictures` -> their distances from train."""
-    project = bench.projection
+def distances(bench: Bench, pictures: list[Picture], made: np.ndarray) -> Distances:
+    """Features `made` (N, 1280) of what was made for held-out `pictures` -> its distances from train, and theirs."""
+    project, real = bench.projection, bench.features_of(pictures)
     a, b = Stats.of(project(made)), Stats.of(project(real))
-    others = [bench.features_of_train(partners(bench.world, pictures, str(draw))) for draw in range(DRAWS)]
+    others = [bench.features_of(partners(bench.world, pictures, str(draw))) for draw in range(DRAWS)]
     stats = [Stats.of(project(features)) for features in others]
     return Distances(
         len(made),

@@ -116,7 +116,7 @@ def stored_features(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
     A file holds one block of pictures under the hash of its bytes, the extractor and the preprocessing: a stopped
     run goes on where it was, and another picture in a block can never be served the old features.
     """
-    blocks = [_block(np.ascontiguousarray(pixels[i : i + BLOCK]), folder) for i in range(0, len(pixels), BLOCK)]
+    blocks = [_block(np.array(pixels[i : i + BLOCK]), folder) for i in range(0, len(pixels), BLOCK)]
     return np.concatenate(blocks) if blocks else np.zeros((0, EffLite0.num_features))
 
 

@@ -36,9 +36,10 @@ class Judged:
     copied: np.ndarray
 
 
-def judge(bench: Bench, asked: list[Picture], made: np.ndarray) -> Judged:
-    """Pictures `made` (N, 128, 128, 4) for the N held-out pictures `asked`."""
-    rows = nearest(bench.features(made), bench.drawing_features, NEIGHBOURS)
+def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None) -> Judged:
+    """Pictures `made` (N, 128, 128, 4), and their features where they are known, for the held-out pictures `asked`."""
+    features = bench.features(made) if features is None else features
+    rows = nearest(features, bench.drawing_features, NEIGHBOURS)
     half = len(asked) // 2
     return Judged(
         concept_found(asked, bench.drawings, rows),
@@ -53,14 +54,17 @@ def image_rows(bench: Bench) -> Iterator[Row]:
     asked = _asked(bench)
     made = bench.generate([sets.prompt(picture) for picture in asked])
     n = bench.sizes.cells
-    real = judge(bench, asked[:n], sets.pixels(bench.world, asked[:n]))
-    yield from judged_rows("image", "", judge(bench, asked[:n], made[:n]), real, IMAGE)
+    yield from judged_rows("image", "", judge(bench, asked[:n], made[:n]), judge_real(bench, asked[:n]), IMAGE)
     n = bench.sizes.distribution
-    real_pixels = sets.pixels(bench.world, asked[:n])
-    real_features = bench.features(real_pixels)
-    through = distances(bench, asked[:n], bench.features(bench.reconstruct(real_pixels)), real_features)
-    found = distances(bench, asked[:n], bench.features(made[:n]), real_features)
-    yield from distribution_rows(found, "image", "", IMAGE, goal=2 * through.ratio)
+    through = bench.reconstruct(sets.pixels(bench.world, asked[:n]))
+    own = distances(bench, asked[:n], bench.features(through)).ratio
+    found = distances(bench, asked[:n], bench.features(made[:n]))
+    yield from distribution_rows(found, "image", "", IMAGE, goal=2 * own)
+
+
+def judge_real(bench: Bench, asked: list[Picture]) -> Judged:
+    """The held-out pictures themselves."""
+    return judge(bench, asked, sets.pixels(bench.world, asked), bench.features_of(asked))
 
 
 def _asked(bench: Bench) -> list[Picture]:
@@ -88,19 +92,17 @@ def judged_rows(group: str, prefix: str, made: Judged, real: Judged, parts: tupl
 def control_rows(bench: Bench) -> Iterator[Row]:
     """The measures of generated pictures on what they must tell apart. Needs no model."""
     asked = _asked(bench)
-    real_pixels = sets.pixels(bench.world, asked)
     n, m = bench.sizes.cells, bench.sizes.distribution
-    real, real_features = judge(bench, asked[:n], real_pixels[:n]), bench.features(real_pixels[:m])
+    pixels, real = sets.pixels(bench.world, asked), judge_real(bench, asked[:n])
     for name, control in CONTROLS.items():
-        made = control(bench, asked, real_pixels)
+        made = control(bench, asked, pixels)
         yield from judged_rows("controls", f"{name}: ", judge(bench, asked[:n], made[:n]), real)
-        found = distances(bench, asked[:m], bench.features(made[:m]), real_features)
-        yield from distribution_rows(found, "controls", f"{name}: ")
+        yield from distribution_rows(distances(bench, asked[:m], bench.features(made[:m])), "controls", f"{name}: ")
 
 
 def _memoriser(bench: Bench, asked: list[Picture], real: np.ndarray) -> np.ndarray:
     """The nearest training picture of each: superb distances, and nothing of its own."""
-    rows = nearest(bench.features(real), bench.train_features, 1)[:, 0]
+    rows = nearest(bench.features_of(asked), bench.features_of(bench.train), 1)[:, 0]
     return sets.pixels(bench.world, [bench.train[row] for row in rows])
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from models.autoencoder import Autoencoder
     from models.pipeline import StickerPipeline
     from models.space import Embedder
+    from models.vocabulary import Vocabulary
 
 T = TypeVar("T")
 
@@ -46,6 +47,13 @@ class Parts:
         from models.pipeline import StickerPipeline
 
         return self._load(lambda: StickerPipeline.assemble(self.root))
+
+    @cached_property
+    def vocabulary(self) -> "Vocabulary":
+        """What the models know the words of."""
+        from models.vocabulary import Vocabulary
+
+        return self._load(lambda: Vocabulary.load(self.embedder, self.root))
 
     @cached_property
     def judge(self) -> "Judge":

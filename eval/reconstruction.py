@@ -49,5 +49,5 @@ def reconstruction_rows(bench: Bench) -> Iterator[Row]:
             "reconstruction", name, float(values.mean()), len(values), unit, bootstrap(values), goal=goal, note=note,
             parts=PARTS,
         )  # fmt: skip
-    found = distances(bench, pictures, bench.features(made), bench.features(real))
+    found = distances(bench, pictures, bench.features(made))
     yield from distribution_rows(found, "reconstruction", "", PARTS)

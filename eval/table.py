@@ -23,6 +23,7 @@ from eval.reconstruction import reconstruction_rows
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
 from eval.scenes import scene_rows
+from eval.unknown import unknown_rows
 from eval.words import word_rows
 
 # A new measure is a new row here: name -> rows of the bench.
@@ -30,6 +31,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "reconstruction": reconstruction_rows,
     "retrieval": retrieval_rows,
     "words": word_rows,
+    "unknown": unknown_rows,
     "image": image_rows,
     "conditions": condition_rows,
     "scenes": scene_rows,

@@ -1,4 +1,4 @@
-"""Words that no caption taught: do they land near their meaning, and is a word from outside the world known as such?
+"""Words that no caption taught: do they land near their meaning?
 
 English words are drawn by seed among WordNet's synonyms and hyponyms of the trained concepts; Chinese ones are a list,
 written down before anything was measured. A word is right where one of its concepts is among the 10 nearest.
@@ -56,13 +56,14 @@ def word_row(name: str, found: Mapping[str, float], goal: float | None = None) -
 def english_words(bench: Bench, count: int) -> Words:
     """`count` words drawn by seed; MissingError where WordNet is not there or has not that many."""
     try:
-        return unseen_words(_nouns(bench.wordnet), bench.world, SEED, count)
+        return unseen_words(read_nouns(bench.wordnet), bench.world, SEED, count)
     except (FileNotFoundError, ValueError) as error:
         raise MissingError(str(error)) from error
 
 
 @cache
-def _nouns(folder: Path) -> Nouns:
+def read_nouns(folder: Path) -> Nouns:
+    """WordNet's nouns, read once."""
     return Nouns(folder)
 
 

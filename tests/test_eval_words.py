@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from eval import unknown
 from eval import words as module
 from eval.bench import Bench, Sizes
 from eval.parts import Parts
@@ -90,6 +91,34 @@ def test_rows_tell_words_apart_by_what_training_saw(bench: Bench, monkeypatch: p
     rows = {row.name: row for row in word_rows(bench)}
     assert rows["of 10, seen inside glosses at most"].value == 1 and rows["of 10, taught by the dictionary"].value == 0
     assert rows["2 WordNet words in no caption"].goal == 0.7
+
+
+class Says:
+    """A vocabulary that calls the given prompts unknown."""
+
+    def __init__(self, *unknown: str) -> None:
+        self.prompts = unknown
+
+    def unknown(self, prompt: str) -> list[str]:
+        return [prompt] if prompt in self.prompts else []
+
+
+def test_hits_and_false_alarms(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unknown, "is_for_calibration", lambda word: False)
+    monkeypatch.setattr(unknown, "outside_words", lambda nouns, world: ["granite", "basalt"])
+    inside = unknown.asked(bench)["false alarms: inside words called unknown"]
+    assert len(inside) == 2 and set(inside) <= set(CATS)
+    bench.parts.vocabulary = Says("granite", inside[0])  # type: ignore[misc, assignment]
+    rows = {row.name: row for row in unknown.unknown_rows(bench)}
+    assert rows[unknown.OUTSIDE].value == 0.5 and rows[unknown.OUTSIDE].note == "wrong: basalt"
+    assert rows["false alarms: inside words called unknown"].note == f"wrong: {inside[0]}"
+    assert rows["false alarms: Chinese captions"].value == 0
+
+
+def test_the_words_that_chose_the_threshold_are_left_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unknown, "is_for_calibration", lambda word: word in CATS[:6])
+    bench.sizes = Sizes(8, 4, 6, 6, 3, 2, words=100)
+    assert set(unknown.asked(bench)["false alarms: inside words called unknown"]) == set(CATS[6:])
 
 
 def test_without_a_dictionary_or_with_too_small_a_one_a_sentence(bench: Bench, tmp_path: Path) -> None:
