@@ -65,13 +65,13 @@ def kin(concepts: list[str], families: list[str], thumbs: np.ndarray, limit: flo
 
     for family in sorted(set(families)):
         rows = np.array([i for i, name in enumerate(families) if name == family])
-        for a, b in _near_pairs(thumbs[rows], limit):
+        for a, b in near_pairs(thumbs[rows], limit):
             first, second = sorted((root(concepts[rows[a]]), root(concepts[rows[b]])))
             parent[second] = first
     return {concept: root(concept) for concept in parent}
 
 
-def _near_pairs(thumbs: np.ndarray, limit: float) -> Iterable[tuple[int, int]]:
+def near_pairs(thumbs: np.ndarray, limit: float) -> Iterable[tuple[int, int]]:
     """Pairs closer than `limit` in mean absolute difference; candidates come from the mean square, its upper bound."""
     norms = (thumbs**2).sum(1)
     for start in range(0, len(thumbs), 512):
