@@ -55,11 +55,20 @@ def image_rows(bench: Bench) -> Iterator[Row]:
     made = bench.generate([sets.prompt(picture) for picture in asked])
     n = bench.sizes.cells
     yield from judged_rows("image", "", judge(bench, asked[:n], made[:n]), judge_real(bench, asked[:n]), IMAGE)
+    yield _recognised(bench, asked[:n])
     n = bench.sizes.distribution
     through = bench.reconstruct(sets.pixels(bench.world, asked[:n]))
     own = distances(bench, asked[:n], bench.features(through)).ratio
     found = distances(bench, asked[:n], bench.features(made[:n]))
     yield from distribution_rows(found, "image", "", IMAGE, goal=2 * own)
+
+
+def _recognised(bench: Bench, asked: list[Picture]) -> Row:
+    """The copies that the rule would see, had the generator drawn training pictures: it draws through the decoder."""
+    train = sets.pixels(bench.world, sets.partners(bench.world, asked))
+    found = drawing_distance(thumbs(bench.reconstruct(train)), bench.train_thumbs)[0] <= SAME_DRAWING
+    name, interval = "copies recognised, training pictures through the autoencoder", wilson(found.sum(), len(found))
+    return Row("image", name, float(found.mean()), len(found), interval=interval, parts=("autoencoder",))
 
 
 def judge_real(bench: Bench, asked: list[Picture]) -> Judged:
