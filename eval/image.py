@@ -16,6 +16,7 @@ from eval.intervals import wilson
 from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, thumbs
 from eval.parts import IMAGE
 from eval.rows import Row
+from models.data.pixels import SIZE
 from models.data.world import Picture
 
 NEIGHBOURS = 10
@@ -102,35 +103,41 @@ def control_rows(bench: Bench) -> Iterator[Row]:
     """The measures of generated pictures on what they must tell apart. Needs no model."""
     asked = _asked(bench)
     n, m = bench.sizes.cells, bench.sizes.distribution
-    pixels, real = sets.pixels(bench.world, asked), judge_real(bench, asked[:n])
+    real = judge_real(bench, asked[:n])
     for name, control in CONTROLS.items():
-        made = control(bench, asked, pixels)
-        yield from judged_rows("controls", f"{name}: ", judge(bench, asked[:n], made[:n]), real)
-        yield from distribution_rows(distances(bench, asked[:m], bench.features(made[:m])), "controls", f"{name}: ")
+        made, features = control(bench, asked)
+        yield from judged_rows("controls", f"{name}: ", judge(bench, asked[:n], made[:n], features[:n]), real)
+        yield from distribution_rows(distances(bench, asked[:m], features[:m]), "controls", f"{name}: ")
 
 
-def _memoriser(bench: Bench, asked: list[Picture], real: np.ndarray) -> np.ndarray:
+Control = tuple[np.ndarray, np.ndarray]  # pixels (N, 128, 128, 4) and features (N, 1280)
+
+
+def _themselves(bench: Bench, pictures: list[Picture]) -> Control:
+    return sets.pixels(bench.world, pictures), bench.features_of(pictures)
+
+
+def _memoriser(bench: Bench, asked: list[Picture]) -> Control:
     """The nearest training picture of each: superb distances, and nothing of its own."""
     rows = nearest(bench.features_of(asked), bench.features_of(bench.train), 1)[:, 0]
-    return sets.pixels(bench.world, [bench.train[row] for row in rows])
+    return _themselves(bench, [bench.train[row] for row in rows])
 
 
-def _noise(bench: Bench, asked: list[Picture], real: np.ndarray) -> np.ndarray:
-    """Opaque noise, each pixel on its own."""
-    made = np.random.default_rng(SEED).integers(0, 256, real.shape, np.uint8)
-    made[..., 3] = 255
-    return made
-
-
-def _elsewhere(bench: Bench, asked: list[Picture], real: np.ndarray) -> np.ndarray:
+def _deaf(bench: Bench, asked: list[Picture]) -> Control:
     """Real held-out pictures, each in another's place: a generator that ignores its prompt."""
-    return np.roll(real, 1, axis=0)
+    return _themselves(bench, asked[1:] + asked[:1])
 
 
-# name -> (bench, held-out pictures, their pixels) -> pixels
-CONTROLS: dict[str, Callable[[Bench, list[Picture], np.ndarray], np.ndarray]] = {
-    "real held-out": lambda bench, asked, real: real,
+def _noise(bench: Bench, asked: list[Picture]) -> Control:
+    """Opaque noise, each pixel on its own."""
+    made = np.random.default_rng(SEED).integers(0, 256, (len(asked), SIZE, SIZE, 4), np.uint8)
+    made[..., 3] = 255
+    return made, bench.features(made)
+
+
+CONTROLS: dict[str, Callable[[Bench, list[Picture]], Control]] = {
+    "real held-out": _themselves,
     "memoriser": _memoriser,
-    "deaf": _elsewhere,
+    "deaf": _deaf,
     "noise": _noise,
 }
