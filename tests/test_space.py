@@ -1,7 +1,5 @@
 """Laws of the semantic space, of its losses, and of the one door into it."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -93,11 +91,12 @@ def test_the_temporal_basis_does_not_see_a_constant():
     assert torch.allclose(basis.sum(-1), torch.zeros(len(basis)), atol=1e-6)
 
 
-def test_calibration_starts_at_the_share_of_matches():
-    """At the start every pair is as likely a match as it is in truth: 1 in B for a batch of B."""
-    scale, bias = SemanticSpace(bias=math.log(1 / 255)).calibration()
-    assert scale.item() == pytest.approx(10)
-    assert torch.sigmoid(bias).item() == pytest.approx(1 / 256, rel=1e-3)
+def test_calibration_starts_where_the_config_says():
+    """From there a cosine of 0.8 is a match and one of 0.2 is none."""
+    scale, bias = SemanticSpace(scale=16, bias=-8).calibration()
+    assert (scale.item(), bias.item()) == pytest.approx((16, -8), rel=1e-4)
+    assert torch.sigmoid(scale * 0.8 + bias) > 0.98
+    assert torch.sigmoid(scale * 0.2 + bias) < 0.02
 
 
 # --- the losses ------------------------------------------------------------------------------------------------------

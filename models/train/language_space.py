@@ -16,13 +16,14 @@ from models.train import space_batches as batches
 from models.train.balance import update_router_bias
 from models.train.documents import Writer
 from models.train.lexicon import Lexicon
-from models.train.loop import Recipe, TaskOptions
+from models.train.loop import TaskOptions
 from models.train.space_model import LanguageSpace
 from models.train.space_scores import Scores
 from models.train.stages import Stage, source_weights, stage_at
 from models.train.text_rows import build_tokenizer, document_rows, text_rows
 from models.weights import record_part, save_part
 
+EVEN = 4  # rows of each kind come in multiples of this, so that 2 or 4 processes share exactly what one would see
 GLOSSES = 0.2  # of a dictionary's rows: the gloss in place of the word
 WARM = 0.25  # progress from which a pair that disagrees is left out
 
@@ -35,7 +36,7 @@ class LanguageSpaceTask:
         cache = options.cache or Path("runs") / "cache"
         self.lexicon = lexicon or Lexicon.build(self.world, cache)
         self.tokenizer = build_tokenizer(self.world, self.lexicon, options.preset, cache)
-        self.model: nn.Module = LanguageSpace(options.preset, self.lexicon, options.batch_size(1.0))
+        self.model: nn.Module = LanguageSpace(options.preset, self.lexicon)
         train = self.world.split("train")
         self.sampler, self.numbers = Sampler(train), batches.Numbers(self.world)
         self.kin: dict[str, list[Picture]] = {}
@@ -49,7 +50,7 @@ class LanguageSpaceTask:
         stage, size = stage_at(progress), self.options.batch_size(progress)
 
         def mine(kind: str, total: float) -> list[np.random.Generator]:
-            share = max(1, round(total / ranks))
+            share = EVEN * max(1, round(total / EVEN)) // ranks
             return [batches.stream(self.options.seed, step, kind, n) for n in range(rank * share, (rank + 1) * share)]
 
         batch: dict[str, Any] = {"warm": progress >= WARM}
@@ -81,6 +82,7 @@ class LanguageSpaceTask:
             "pixels": pixels,
             "keep": batches.visible_tokens(pixels, stage.keep, streams),
             "picture_facts": self.numbers.picture_facts(items),
+            "roles": self.numbers.roles(items),
             "caption_facts": [self.numbers.caption_facts(items, language) for language in (0, 1)],
         }
 
@@ -111,20 +113,3 @@ class LanguageSpaceTask:
 def _plain(model: nn.Module) -> LanguageSpace:
     assert isinstance(model, LanguageSpace)
     return model
-
-
-def _growing(progress: float) -> int:
-    """Few samples a step while every one of them is news; more when gradients are small and noisy."""
-    return 96 if progress < 0.3 else 160 if progress < 0.7 else 256
-
-
-RECIPE = Recipe(
-    LanguageSpaceTask,
-    batch_size=_growing,
-    lr=1e-3,
-    weight_decay=0.05,
-    decay_from=0.4,
-    warmup=300,
-    ema=0.998,
-    minutes=90,
-)

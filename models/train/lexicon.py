@@ -30,7 +30,7 @@ from models.data.world import Picture, World, data_folder
 
 HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses at most
 # Of draws: concepts and words below them, common words of all parts of speech, all other things one can touch.
-SHARES = (0.6, 0.2, 0.2)
+SHARES = (0.7, 0.15, 0.15)
 THINGS = "physical entity"
 DEPTH = 4  # steps below a concept
 KINDS = 3  # steps upwards that are said of a word

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.data.captions import caption
-from models.data.colours import COLOURS
+from models.data.colours import COLOURS, PAINTS
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler
-from models.data.scenes import Attribute, Scene, make_scene
+from models.data.scenes import Attribute, Kind, Scene, make_scene
 from models.data.world import Picture, World
 from models.train.contrastive import Facts
 
@@ -30,6 +30,15 @@ CONTRASTS: dict[str, tuple[Attribute, ...]] = {
     "relation": ("relation",),
     "pair": ("binding", "colour"),
 }
+# Half of the scenes are about which thing is where or has which colour: what a vector learns last.
+SCENE_KINDS: dict[Kind, float] = {"colour": 0.15, "count": 0.2, "relation": 0.35, "pair": 0.3}
+# What a thing can be to a scene: the first and the second of a relation, one in a colour, one of a number.
+PLACES = {
+    "left of": ("left", "right"), "right of": ("right", "left"), "above": ("top", "bottom"), "below": ("bottom", "top"),
+    "in front of": ("front", "back"), "behind": ("back", "front"),
+}  # fmt: skip
+NUMBERS = ("one", "two", "three", "four")
+ROLES = ("left", "right", "top", "bottom", "front", "back", *PAINTS, *NUMBERS)
 _KINDS = ("unit", "word", "document")
 _SIDES = re.compile(r"left|right|clockwise|左|右|顺时针|逆时针", re.IGNORECASE)
 _GROUND = re.compile(r"background|isolated|cutout|背景", re.IGNORECASE)
@@ -72,6 +81,16 @@ class Numbers:
         """What each caption says; an attribute that it does not name is -1 and fits anything."""
         return self._facts(items, [self._said(item, language) for item in items])
 
+    def roles(self, items: list[Item]) -> Tensor:
+        """(F, 3): row, number in ROLES and concept of what every scene's captions say of its things."""
+        found = [
+            (row, ROLES.index(role), self.concepts[concept])
+            for row, item in enumerate(items)
+            if isinstance(item.source, Scene)
+            for role, concept in scene_roles(item.source)
+        ]
+        return torch.tensor(found, dtype=torch.int64).view(-1, 3)
+
     def _facts(self, items: list[Item], attributes: list[tuple[int, int, int, int]]) -> Facts:
         concepts = torch.full((len(items), MAX_OBJECTS), -1)
         for row, item in enumerate(items):
@@ -100,14 +119,25 @@ class Numbers:
         return style if item.styled[language] else -1, skin, gender, named & own
 
 
+def scene_roles(scene: Scene) -> list[tuple[str, str]]:
+    """(role, concept) of the things in a scene: only what its captions say."""
+    first = scene.objects[0]
+    roles = [(item.colour, item.concept) for item in scene.objects if item.colour]
+    if scene.kind == "count":
+        return [*roles[:1], (NUMBERS[scene.count - 1], first.concept)]
+    if scene.relation:
+        roles += zip(PLACES[scene.relation], (item.concept for item in scene.objects), strict=True)
+    return roles
+
+
 def draw_items(
     world: World, sampler: Sampler, kin: dict[str, list[Picture]], rng: np.random.Generator, scenes: float
 ) -> tuple[Item, Item]:
     """Two pictures: a scene and its contrast, or two drawings of one concept, or two that have nothing in common."""
     number = int(rng.integers(2**31 - 1))
     if rng.random() < scenes:
-        scene = make_scene(world, number)
-        choices = CONTRASTS[scene.kind]
+        kind = tuple(SCENE_KINDS)[int(rng.choice(len(SCENE_KINDS), p=tuple(SCENE_KINDS.values())))]
+        scene, choices = make_scene(world, number, kind=kind), CONTRASTS[kind]
         other = scene.contrast(choices[int(rng.integers(len(choices)))])
         return _scene_item(scene, number, 2 * number), _scene_item(other, number, 2 * number + 1)
     first, second = sampler.draw(rng, 2)

@@ -2,13 +2,13 @@
 
 Sigmoid over all picture-caption pairs at three Matryoshka widths; the same over pictures alone; forced choice between
 a scene and its contrast; classification among learned concept centres, which gives every picture and every caption
-all concepts as negatives at once; words placed among those centres, and among each other, as a sentence encoder places
+all concepts as negatives at once; the same in each role, so that a vector holds what is where and in which colour and
+not only that it is there; words placed among those centres, and among each other, as a sentence encoder places
 their meanings; next token.
 """
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,12 +28,13 @@ from models.train.contrastive import (
     sigmoid_loss,
 )
 from models.train.lexicon import Lexicon
+from models.train.space_batches import ROLES
 from models.train.text_rows import Rows
 from models.vision import VisionEncoder
 
 TOKEN_CHUNK = 4096  # picture tokens that go through together: activations stay in the cache, 1.5 times as fast
 # The sigmoid losses are sums over captions per picture, the others means.
-WEIGHTS = {"pair": 1.0, "picture_pair": 0.2, "choice": 1.0, "centre": 1.0, "meaning": 0.5, "language": 0.3}
+WEIGHTS = {"pair": 1.0, "picture_pair": 0.2, "choice": 1.0, "centre": 1.0, "role": 1.0, "meaning": 0.5, "language": 0.3}
 NESTED_WEIGHTS = (0.25, 0.25, 0.5)
 TEACHER_TEMPERATURE = 0.05  # at which the teacher's cosines among concepts become a distribution
 
@@ -41,18 +42,21 @@ TEACHER_TEMPERATURE = 0.05  # at which the teacher's cosines among concepts beco
 class LanguageSpace(nn.Module):
     """All that is trained. Centres, teacher map and their scale stay behind when the parts ship."""
 
-    def __init__(self, size: str, lexicon: Lexicon, batch: int) -> None:
+    def __init__(self, size: str, lexicon: Lexicon) -> None:
         super().__init__()
         concepts, back, mean = lexicon.reduced(DIM)
         self.language = LanguageModel(LanguageConfig(**preset("language", size)))
         self.vision = VisionEncoder(**preset("vision", size))
-        self.space = SemanticSpace(**preset("space", size), bias=-float(np.log(max(batch - 1, 1))))
+        self.space = SemanticSpace(**preset("space", size))
         self.space.motion.requires_grad_(False)  # gives nothing until there are clips to train it on
         # Both start from the teacher's own geometry, so that near meanings are near from the first step on.
         self.centres = nn.Parameter(concepts)
         self.centre_log_scale = nn.Parameter(torch.tensor(16.0).log())
         self.teacher_map = nn.Linear(*back.T.shape)
         self.teacher_map.load_state_dict({"weight": back, "bias": mean})
+        # One map a role, a rotation at the start: turned by its role, a thing's centre can be added to others and be
+        # found again ("Holographic reduced representations", T. Plate, 1995).
+        self.roles = nn.Parameter(torch.linalg.qr(torch.randn(len(ROLES), DIM, DIM)).Q.contiguous())
         self.concept_vectors = nn.Buffer(lexicon.concepts, persistent=False)
 
     def pictures(self, pixels: Tensor, keep: Tensor | None) -> Tensor:
@@ -96,6 +100,7 @@ class LanguageSpace(nn.Module):
             losses |= self._pairs(pictures, vectors[: 2 * count], batch)
             losses |= self._choice(pictures, vectors[: 2 * count], batch["picture_facts"])
             losses |= self._centres(pictures, vectors[: 2 * count], batch["picture_facts"])
+            losses |= self._roles(pictures, vectors[: 2 * count], batch["roles"])
         total = torch.stack([weight * losses[name] for name, weight in WEIGHTS.items() if name in losses]).sum()
         return losses | {"loss": total}
 
@@ -142,6 +147,16 @@ class LanguageSpace(nn.Module):
             global_mean(self._among_centres(vectors, target), weight) for vectors in (pictures, *captions.chunk(2))
         ]
         return {"centre": torch.stack(losses).mean()}
+
+    def _roles(self, pictures: Tensor, captions: Tensor, table: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of the concept that has a role, (F, 3) rows of (picture, role, concept)."""
+        rows, roles, concepts = table.T
+        target = F.one_hot(concepts, len(self.centres)).float()
+        losses = []
+        for vectors in (pictures, *captions.chunk(2)):
+            turned = torch.bmm(vectors[rows, None], self.roles[roles])[:, 0].float()
+            losses.append(global_mean(self._among_centres(F.normalize(turned, dim=-1), target), torch.ones(len(rows))))
+        return {"role": torch.stack(losses).mean()}
 
     def _among_centres(self, vectors: Tensor, target: Tensor) -> Tensor:
         logits = self.centre_log_scale.exp() * vectors @ F.normalize(self.centres, dim=-1).T

@@ -28,12 +28,12 @@ class Stage:
 
 
 STAGES = (
-    Stage("text", 0.0, 0.0, 0.0, 64, 2.0, 1.0, {"gloss": 0.5, "caption": 0.4, "motion": 0.1}),
+    Stage("text", 0.0, 0.0, 0.0, 64, 3.0, 1.0, {"gloss": 0.5, "caption": 0.4, "motion": 0.1}),
     # Half of the tokens: twice the pictures in the same time, and dropped tokens are the best augmentation there is.
-    Stage("aligned", 0.04, 1.0, 0.35, 32, 1.0, 0.25, {"gloss": 0.3, "caption": 0.4, "translation": 0.2, "motion": 0.1}),
+    Stage("aligned", 0.04, 1.0, 0.4, 32, 2.0, 0.25, {"gloss": 0.3, "caption": 0.4, "translation": 0.2, "motion": 0.1}),
     # All tokens, as at run time, and smaller rates (the recipe's): counts and places need every patch.
     Stage(
-        "instructions", 0.7, 1.0, 0.4, 64, 0.75, 0.35,
+        "instructions", 0.7, 1.0, 0.4, 64, 1.5, 0.35,
         {"gloss": 0.2, "caption": 0.2, "translation": 0.2, "motion": 0.1, "instruction": 0.15, "edit": 0.15},
     ),
 )  # fmt: skip

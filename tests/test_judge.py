@@ -1,0 +1,126 @@
+"""Laws of the judge: what it reads, that it shares nothing with the space, and that it can learn what it is asked."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eval.judge import Judge, pieces, read
+from eval.train_judge import KINDS, RECIPE, JudgeTask
+from models.data.fixture import fixture_world
+from models.presets import PRESETS, preset
+from models.train.loop import Length, TaskOptions, Trainer
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    torch.manual_seed(0)
+    return Judge(**preset("judge", "tiny")).eval()
+
+
+@pytest.fixture(scope="module")
+def task() -> JudgeTask:
+    torch.manual_seed(0)
+    return JudgeTask(TaskOptions("tiny", 3, fixture_world(), lambda _: 16))
+
+
+def test_near_spellings_share_letter_groups():
+    cat, cats, star = (set(pieces(word, 4096)) for word in ("cat", "cats", "star"))
+    assert len(cat & cats) >= 2 > len(cat & star)
+    assert all(0 < bucket < 64 for bucket in pieces("internationalisation", 64))
+
+
+def test_reading_knows_words_order_and_chinese():
+    table = read(["a red cat", "a cat red", "红猫", ""], 4096)
+    assert (table[:, :, 0] > 0).sum(1).tolist() == [3, 3, 2, 0]
+    assert torch.equal(table[0, 1], table[1, 2])
+    assert not torch.equal(table[0], table[1])
+
+
+def test_order_of_words_matters(judge):
+    """ "cat left of dog" and "dog left of cat" hold the same words."""
+    places = judge.picture(torch.rand(1, 4, 128, 128))
+    scores = [judge.fit(places, *judge.words(read([text], 512))) for text in ("cat left of dog", "dog left of cat")]
+    assert abs(float((scores[0] - scores[1]).detach())) > 1e-5
+
+
+def test_places_of_the_picture_matter(judge):
+    pixels = np.zeros((2, 128, 128, 4), np.uint8)
+    pixels[0, 10:50, 10:50] = pixels[1, 10:50, 78:118] = 255
+    left, right = judge.scores(pixels, ["a cat left of a dog"] * 2)
+    assert abs(left - right) > 1e-5
+
+
+def test_scores_do_not_depend_on_company(judge):
+    pixels = fixture_world().pixels
+    texts = ["a cat", "a much longer caption that fills some room", "two red stars"]
+    together = judge.scores(pixels[:3], texts)
+    alone = [judge.scores(pixels[i : i + 1], texts[i : i + 1])[0] for i in range(3)]
+    assert np.allclose(together, alone, atol=1e-4)
+    assert len(judge.scores(pixels[:40], ["a cat"] * 40)) == 40
+
+
+def test_choose_takes_the_highest_score(judge):
+    picture, texts = fixture_world().pixels[0], ["a cat", "a star", "two houses"]
+    scores = judge.scores(np.repeat(picture[None], 3, 0), texts)
+    assert judge.choose(picture, texts) == int(scores.argmax())
+    with pytest.raises(ValueError, match="no captions"):
+        judge.choose(picture, [])
+
+
+def test_wrong_input_is_named(judge):
+    with pytest.raises(ValueError, match="2 pictures and 1 captions"):
+        judge.scores(fixture_world().pixels[:2], ["a cat"])
+    with pytest.raises(ValueError, match="float64"):
+        judge.scores(np.zeros((1, 128, 128, 4)), ["a cat"])
+
+
+def test_it_shares_no_part_with_what_it_judges():
+    tree = ast.parse((ROOT / "eval/judge.py").read_text())
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not modules & {"models.space", "models.vision", "models.language", "models.tokenizer", "models.autoencoder"}
+
+
+def test_the_shipped_size_is_as_planned():
+    with torch.device("meta"):
+        judge = Judge(**PRESETS["judge"]["sticker"])
+    assert 4e6 < sum(p.numel() for p in judge.parameters()) < 7e6
+
+
+def test_a_batch_is_a_function_of_seed_and_step_and_ranks_share_it(task):
+    first, again, later = (task.batch(step, 0, 1, 0.5) for step in (5, 5, 6))
+    assert torch.equal(first["pixels"], again["pixels"])
+    assert not torch.equal(first["table"], later["table"])
+    tables = [task.batch(5, rank, 2, 0.5)["table"] for rank in (0, 1)]
+    assert torch.equal(torch.cat(tables), first["table"])
+
+
+def test_it_can_learn(task):
+    """From chance to nearly always right on the pictures of four steps."""
+    torch.manual_seed(0)
+    task = JudgeTask(TaskOptions("tiny", 3, fixture_world(), lambda _: 16))
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
+    steps = [task.batch(step, 0, 1, 0.5) for step in range(4)]
+    for repeat in range(200):
+        values = task.loss(task.model, steps[repeat % 4], 0.5)
+        values["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert values["right"] > 0.8
+
+
+def test_a_run_leaves_a_judge_that_loads(tmp_path):
+    options = TaskOptions("tiny", 3, fixture_world(), lambda _: 8)
+    Trainer(RECIPE, options, tmp_path, Length(steps=2), precision="no").run()
+    judge = Judge.load(tmp_path / "export")
+    assert judge.scores(fixture_world().pixels[:2], ["a cat", "a star"]).shape == (2,)
+
+
+def test_validation_asks_about_every_attribute_it_can(task):
+    figures = task.evaluate(task.model.eval())
+    assert set(figures) <= set(KINDS)
+    assert all(0 <= value <= 1 for value in figures.values())
