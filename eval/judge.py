@@ -128,7 +128,7 @@ class Judge(ModelMixin, ConfigMixin):
         return layer_norm(self.to_places(layer_norm(x.flatten(2).transpose(1, 2))))
 
     def words(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Bucket numbers as `read` gives them -> words (C, W, D), mask (C, W) true at words; W is the longest caption."""
+        """Bucket numbers as `read` gives them -> words (C, W, D), mask (C, W) true at words; W: the longest caption."""
         mask = table[:, :, 0] > 0
         longest = max(1, int(mask.sum(1).max()))
         table, mask = table[:, :longest], mask[:, :longest]
