@@ -36,7 +36,7 @@ RECIPES: dict[str, Recipe] = {
     # Few samples a step while every one of them is news; more when gradients are small and noisy.
     "language_space": Recipe(
         _task("models.train.language_space:LanguageSpaceTask"),
-        batch_size=_steps((0.0, 96), (0.3, 160), (0.7, 256)),
+        batch_size=_steps((0.0, 64), (0.3, 96), (0.7, 128)),
         lr=1e-3,
         weight_decay=0.05,
         decay_from=0.4,
