@@ -70,6 +70,7 @@ def test_drawn_words_are_in_no_caption_and_mean_their_concept(bench: Bench) -> N
     words = english_words(bench, 8)
     assert set(words) <= set(CATS) and set(words.values()) == {frozenset({"cat"})}
     assert not set(words) & caption_words(bench.world)
+    assert list(english_words(bench, 3)) == list(words)[:3]  # a longer draw goes on from a shorter one
 
 
 def test_a_known_word_is_right_and_a_strange_one_wrong(bench: Bench) -> None:
