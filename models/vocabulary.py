@@ -1,14 +1,16 @@
 """What the models know the words of: "I don't know *axolotl*; nearest: lizard, fish".
 
-A word that training captions hold is known. Any other one is looked up in the semantic space: a synonym lies near a
-concept, a word from outside the sticker world lies near none. Words that name no thing (adjectives, verbs) are not
-asked about. Everything lies in two small files beside the weights; the pictures are needed only to build them.
+Known are the words of training captions, and those below a concept in WordNet that the semantic space puts where they
+belong: among the ten concepts nearest to "hound" is a dog. Any other word is looked up: a typing error or a diminutive
+lies so near to a concept that few words from outside do; what does not is unknown. Words that name no thing
+(adjectives, verbs) are not asked about. All of it lies in two small files beside the weights; the pictures are needed
+only to build them.
 """
 
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -29,13 +31,15 @@ from models.data.text import (
     read_synsets,
     training_captions,
 )
-from models.data.world import World
+from models.data.world import Picture, World
 from models.space import Embedder
 from models.weights import part_folder, record_part
 
 PART = "vocabulary"
-NEAREST = 3
-CALIBRATION = 400  # words of each kind that the threshold is chosen on
+NEAREST = 3  # concepts that are named
+AMONG = 10  # nearest concepts that must hold a right one
+CALIBRATION = 400  # outside words that the threshold is chosen on
+HITS = 0.9  # share of them that lies below it
 CHINESE_CAPTIONS = 40_000  # read for the pairs of characters that captions hold
 LONGEST_PROMPT = 64  # words looked at: a prompt of thousands would take minutes
 _ENGLISH = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
@@ -55,7 +59,7 @@ class Words:
     """What needs no vector to be known.
 
     Attributes:
-        known: English words of training captions.
+        known: English words that captions or the space taught.
         unasked: English words that name no thing.
         pairs: pairs of Chinese characters that captions hold side by side, and single ones that are names.
     """
@@ -149,16 +153,22 @@ class Vocabulary:
         """From the training pictures' names, and WordNet's words in `wordnet` for the threshold."""
         pictures = {picture.concept: picture for picture in world.split("train")}
         ordered = [pictures[name] for name in sorted(pictures)]
-        english = [picture.names["en"].removesuffix(" face") for picture in ordered]
+        # Icons outside Unicode's groups have names that nobody says ("envelopedownarrowabove"): they are never named.
+        english = [picture.names["en"].removesuffix(" face") if picture.group else "" for picture in ordered]
         concepts = {"en": english, "zh": [picture.names.get("zh", "") for picture in ordered]}
         words = Words(caption_words(world), _unasked(nouns, wordnet), _pairs(world))
         vocabulary = cls(embedder, words, concepts, embedder.text([p.names["en"] for p in ordered]), 0.0)
-        kinds = (inside_words(nouns, world), outside_words(nouns, world))
-        inside, outside = (
-            _scores(vocabulary, [w for w in kind if is_for_calibration(w)][:CALIBRATION]) for kind in kinds
-        )
-        vocabulary.threshold = best_threshold(inside, outside)
+        learned = vocabulary.well_placed(_meanings(nouns, ordered, world))
+        vocabulary.words = replace(words, known=words.known | learned)
+        outside = [word for word in outside_words(nouns, world) if is_for_calibration(word)][:CALIBRATION]
+        vocabulary.threshold = float(np.quantile(_scores(vocabulary, outside), HITS)) if outside else 1.0
         return vocabulary
+
+    def well_placed(self, meanings: dict[str, set[int]]) -> frozenset[str]:
+        """Words with one of the concepts that they mean (by row) among their AMONG nearest."""
+        words = list(meanings)
+        nearest = self.cosines(words).topk(min(AMONG, len(self.vectors))).indices.tolist() if words else []
+        return frozenset(word for word, row in zip(words, nearest, strict=True) if meanings[word] & set(row))
 
     def save(self, root: Path) -> Path:
         """Write `root/vocabulary` and enter it in the manifest."""
@@ -190,7 +200,7 @@ class Vocabulary:
 
 
 def is_for_calibration(word: str) -> bool:
-    """Half of all words choose the threshold; the rates are measured on the others."""
+    """Half of all words may choose the threshold; the rates are measured on the others."""
     return fraction("calibration", word) < 0.5
 
 
@@ -198,6 +208,17 @@ def inside_words(nouns: Nouns, world: World) -> list[str]:
     """Single words below a concept in WordNet that no training caption holds, in an order without sense."""
     below = _below(nouns, _concept_senses(nouns, world))
     return _shuffled(word for one in below for word in one.words if _is_new(word, world))
+
+
+def _meanings(nouns: Nouns, pictures: Sequence[Picture], world: World) -> dict[str, set[int]]:
+    """The inside words, each with the rows of the concepts that it is below."""
+    found: dict[str, set[int]] = {}
+    for row, picture in enumerate(pictures):
+        sense = concept_sense(nouns, picture)
+        for one in _below(nouns, [sense]) if sense else ():
+            for word in filter(lambda word: _is_new(word, world), one.words):
+                found.setdefault(word, set()).add(row)
+    return found
 
 
 def outside_words(nouns: Nouns, world: World) -> list[str]:
@@ -209,16 +230,9 @@ def outside_words(nouns: Nouns, world: World) -> list[str]:
     return _shuffled(word for word in candidates if not any(sense.offset in near for sense in nouns.senses(word)))
 
 
-def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Where hit rate less false alarms is greatest (Youden's J): scores below it are called unknown."""
-    cuts = np.unique(np.concatenate([inside, outside]))
-    gains = [float((outside < cut).mean() - (inside < cut).mean()) for cut in cuts]
-    return float(cuts[int(np.argmax(gains))])
-
-
 def rates(vocabulary: Vocabulary, inside: Sequence[str], outside: Sequence[str]) -> tuple[float, float]:
     """(hit rate, false alarms): shares of outside and of inside words that are called unknown."""
-    called = [float((_scores(vocabulary, words) < vocabulary.threshold).mean()) for words in (outside, inside)]
+    called = [float(np.mean([bool(vocabulary.unknown(word)) for word in words])) for words in (outside, inside)]
     return called[0], called[1]
 
 

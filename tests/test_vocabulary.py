@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny_parts import save_tiny_parts
@@ -10,7 +9,7 @@ from tiny_parts import save_tiny_parts
 from models.data.fixture import fixture_world
 from models.data.text import Nouns
 from models.space import Embedder
-from models.vocabulary import Vocabulary, Words, best_threshold, inside_words, outside_words, rates
+from models.vocabulary import Vocabulary, Words, inside_words, outside_words, rates
 from models.weights import WeightsError
 
 # physical entity > feline > cat > tabby, and physical entity > rock > granite, basalt: the drawn world has a cat.
@@ -69,11 +68,25 @@ def test_words_below_a_concept_are_inside_and_others_outside(wordnet):
     assert set(outside_words(nouns, world)) == {"rock", "granite", "basalt"}  # "feline" is above a concept
 
 
-def test_the_threshold_parts_what_can_be_parted():
-    inside, outside = np.array([0.7, 0.8, 0.9]), np.array([0.1, 0.2, 0.85])
-    cut = best_threshold(inside, outside)
-    assert 0.2 < cut <= 0.7
-    assert (inside < cut).sum() == 0
+def test_a_word_is_learned_where_the_space_puts_it(vocabulary):
+    cat, star = (vocabulary.concepts["en"].index(name) for name in ("cat", "star"))
+
+    def text(words):
+        return vocabulary.vectors[[cat for _ in words]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary.embedder, "text", text)
+        patch.setattr("models.vocabulary.AMONG", 1)
+        assert vocabulary.well_placed({"moggie": {cat}, "nova": {star}, "catstar": {cat, star}}) == {
+            "moggie",
+            "catstar",
+        }
+    assert vocabulary.well_placed({}) == frozenset()
+
+
+def test_the_threshold_lets_few_outside_words_through(vocabulary):
+    scores = vocabulary.cosines(["rock", "granite", "basalt"]).max(1).values
+    assert vocabulary.threshold == pytest.approx(float(scores.quantile(0.9)), abs=1e-5)
 
 
 def test_words_of_captions_and_of_no_thing_are_not_asked_about(vocabulary):
@@ -100,17 +113,17 @@ def test_far_words_are_unknown_and_near_ones_are_not(vocabulary):
 
     def text(words):
         far, near = torch.zeros(1, 128), vocabulary.vectors[concept : concept + 1]
-        return torch.cat([near if word == "moggie" else far for word in words])
+        return torch.cat([near if word == "grimalkin" else far for word in words])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vocabulary.embedder, "text", text)
         patch.setattr(vocabulary, "threshold", 0.5)
-        found = vocabulary.unknown("a moggie beside an axolotl")
+        found = vocabulary.unknown("a grimalkin beside an axolotl")
         assert [item.word for item in found] == ["axolotl"]
         assert len(found[0].nearest) == 3
-        assert rates(vocabulary, ["moggie"], ["axolotl", "granite"]) == (1.0, 0.0)
+        assert rates(vocabulary, ["grimalkin"], ["axolotl", "granite"]) == (1.0, 0.0)
         patch.setattr(vocabulary, "threshold", 1.1)
-        assert vocabulary.unknown("a moggie")[0].nearest[0] == "cat"
+        assert vocabulary.unknown("a grimalkin")[0].nearest[0] == "cat"
 
 
 def test_a_prompt_of_known_words_costs_no_vector(vocabulary, monkeypatch):
