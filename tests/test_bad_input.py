@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from studio import cli, files
+from studio.capabilities import Refused
+from studio.commands.files import info
 from studio.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,8 +134,8 @@ def test_pictures(refuse: Callable[..., str], bad_pictures: dict[str, Path], kin
 def test_info_of_what_says_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
     for path in (tmp_path / "plain.png", tmp_path, tmp_path / "missing.png"):
-        with pytest.raises(cli.Refused):
-            cli.info(path, False)
+        with pytest.raises(Refused):
+            info(path, False)
 
 
 # --- Where pictures go ------------------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ def test_a_real_disk_that_is_full(refuse: Callable[..., str], tmp_path: Path) ->
         pytest.skip("a small disk can't be mounted here")
     try:
         assert "is full" in refuse("a cat", "--out", disk)
-        with pytest.raises(cli.Refused, match="is full"):
+        with pytest.raises(Refused, match="is full"):
             write_whole(disk / "a.png", bytes(200_000))
         assert not list(disk.iterdir()), "nothing half-written"
     finally:
@@ -192,7 +194,7 @@ def test_a_real_disk_that_is_full(refuse: Callable[..., str], tmp_path: Path) ->
 def test_a_write_never_changes_the_old_file_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_whole(tmp_path / "a", b"old")
     monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
-    with pytest.raises(cli.Refused, match="I/O error"):
+    with pytest.raises(Refused, match="I/O error"):
         write_whole(tmp_path / "a", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
 

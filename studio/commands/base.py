@@ -1,0 +1,24 @@
+"""What all commands share: the program they belong to, common options, and the printing of rows."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Studio 128: pictures from words, from pictures and from mixes of both, on your own machine.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Model = Annotated[str, typer.Option(help="The model that does the work; `studio models` lists them.")]
+Home = Annotated[Path | None, typer.Option(help="The studio's folder (else STUDIO_HOME, else the system's place).")]
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool, line: Callable[[dict[str, Any]], str]) -> None:
+    """One JSON document, or a line a row."""
+    typer.echo(json.dumps(rows, ensure_ascii=False, indent=1) if as_json else "\n".join(line(row) for row in rows))
