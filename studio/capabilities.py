@@ -39,7 +39,12 @@ class Capabilities(BaseModel):
     steps: Range
     guidance: Range
     count: Range
+    shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     pictures: bool = True  # takes --like and --mix
+
+    def shape(self, count: int) -> int:
+        """The usual shape for so many pictures: the smallest that holds them, else the largest."""
+        return min((shape for shape in self.shapes if shape >= count), default=max(self.shapes))
 
     def style(self, word: str) -> str:
         """The style that `word` means: any of its words, in any case, with spaces or hyphens."""

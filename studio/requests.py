@@ -80,7 +80,8 @@ class ImageRequest(_Frozen):
     """Pictures from words, from a picture's sense (`like`), or from a weighted mix of both.
 
     None stands for "as the model likes it" until `resolve` has been at it. Picture i of `count` has the seed
-    `seed + i`, so each of them can be made again alone.
+    `seed + i`, so each of them can be made again alone, in the same `shape`: so many pictures go through the model
+    together, missing ones filled in, and the last bits of a picture depend on it.
     """
 
     task: Literal["image"] = "image"
@@ -92,6 +93,7 @@ class ImageRequest(_Frozen):
     steps: Whole | None = None
     guidance: Number | None = None
     scheduler: Text = ""
+    shape: Whole | None = None
     like: Picture | None = None
     mix: tuple[Ingredient, ...] = ()
     model: Text = "embedded"
@@ -156,11 +158,15 @@ def resolve(request: ImageRequest, can: Capabilities) -> ImageRequest:
     """
     if (request.like or request.mix) and not can.pictures:
         raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
+    count = int(_within("count", request.count, can.count))
+    if request.shape is not None and request.shape not in can.shapes:
+        raise Refused(f"shape must be one of {', '.join(map(str, can.shapes))}, not {request.shape}.")
     return request.model_copy(
         update={
             "style": can.style(request.style) if request.style else "",
             "scheduler": can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0],
-            "count": int(_within("count", request.count, can.count)),
+            "count": count,
+            "shape": request.shape or can.shape(count),
             "steps": int(_within("steps", request.steps, can.steps)),
             "guidance": _within("guidance", request.guidance, can.guidance),
             "seed": secrets.randbelow(SEEDS) if request.seed is None else request.seed,

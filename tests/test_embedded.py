@@ -10,13 +10,13 @@ from tiny_parts import save_tiny_parts
 
 from models.data.styles import STYLES
 from models.dit import DiT
-from models.pipeline import StickerPipeline
+from models.pipeline import BATCH, StickerPipeline
 from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.vocabulary import Vocabulary, Words
 from models.weights import record_part, save_part, weights_digest
-from studio.backends.embedded import PARTS, Embedded, phrase
+from studio.backends.embedded import PARTS, SHAPES, Embedded, phrase
 from studio.capabilities import Refused
 from studio.events import Progress, Result, Saved, Vector
 from studio.make import make
@@ -37,6 +37,10 @@ def backend(folder: Path) -> Embedded:
 @pytest.fixture
 def broken(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "broken"))
+
+
+def test_the_shapes_offered_are_the_pipelines() -> None:
+    assert SHAPES == (1, BATCH)
 
 
 def ask(backend: Embedded, **fields: object) -> ImageRequest:

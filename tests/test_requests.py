@@ -77,6 +77,15 @@ def test_resolve_fixes_everything_and_changes_nothing_twice() -> None:
     assert resolve(image_request(prompt="猫", style="安卓"), CAN).style == "noto"
 
 
+def test_the_shape_fits_the_count_and_is_fixed() -> None:
+    shapes = [resolve(image_request(prompt="a cat", count=count), CAN).shape for count in (1, 2, 8, 9)]
+    assert shapes == [1, 8, 8, 8]
+    alone = resolve(image_request(prompt="a cat", shape=8), CAN)
+    assert alone.shape == 8
+    assert job_id(alone, "x") != job_id(resolve(image_request(prompt="a cat", seed=alone.seed), CAN), "x")
+    assert "shape must be one of 1, 8, not 3" in refusal(shape=3)
+
+
 def test_random_seeds_differ_and_count_up() -> None:
     seeds = {resolve(image_request(prompt="a cat"), CAN).seed for _ in range(20)}
     assert len(seeds) == 20

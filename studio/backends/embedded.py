@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from models.space import Embedder
     from models.vocabulary import Vocabulary
 
+SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 
@@ -47,6 +48,7 @@ class Embedded:
             steps=Range(least=1, most=100, usual=16),
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),
+            shapes=SHAPES,
         )
 
     def digest(self) -> str:
@@ -123,7 +125,7 @@ def _pictures(
 
     text, vector = phrase(request.prompt, request.style), _sense(pipeline, request)
     wanted = pipeline.embedder.text([text]) if vector is None else vector
-    sampling = Sampling(request.steps or 1, request.guidance or 1.0, scheduler=request.scheduler)
+    sampling = Sampling(request.steps or 1, request.guidance or 1.0, scheduler=request.scheduler, batch=request.shape)
     drawing = pipeline.steps(
         [text] * request.count, request.seeds(), sampling, negative=request.negative, vector=vector, previews=True
     )

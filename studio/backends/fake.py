@@ -41,6 +41,7 @@ class Fake:
             steps=Range(least=1, most=100, usual=16),
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),
+            shapes=(1, 8),
         )
 
     def digest(self) -> str:
