@@ -32,7 +32,8 @@ class Result:
     """A finished picture, straight RGBA.
 
     `score` is its cosine to what was asked for, where the model can tell. `how` holds what else it takes to make it
-    again bit for bit, such as the shape it was computed in.
+    again bit for bit, such as the shape it was computed in. `vector` is its place (128,) in the semantic space that is
+    named `space`, where the model has one.
     """
 
     index: int
@@ -40,6 +41,8 @@ class Result:
     picture: Image.Image
     score: float | None = None
     how: dict[str, int | str] = field(default_factory=dict)
+    vector: tuple[float, ...] = ()
+    space: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studio.capabilities import Refused
 
+PART = ".part-"  # how the names of unfinished files begin
 PICTURE_BYTES = 256 * 1024  # more than a 128-pixel PNG with its metadata takes
 
 
@@ -18,7 +19,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
     Raises Refused with a sentence where the disk is full or the folder can't be written.
     """
-    part = path.with_name(f".part-{uuid.uuid4().hex}")
+    part = path.with_name(f"{PART}{uuid.uuid4().hex}")
     try:
         with part.open("xb") as file:
             file.write(data)
@@ -49,6 +50,13 @@ def ready_folder(folder: Path, pictures: int) -> list[Path]:
         remove_empty(made)
         raise Refused(why(error, folder)) from error
     return made
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove unfinished files below `folder`, left by a process that was killed; only where none can be writing."""
+    for part in folder.rglob(f"{PART}*"):
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def remove_empty(folders: list[Path]) -> None:

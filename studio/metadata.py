@@ -8,6 +8,7 @@ import importlib.metadata
 import io
 import json
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from models.data.pixels import FORMATS, MAX_BYTES
 from studio.capabilities import Refused
 from studio.events import Result
 from studio.requests import ImageRequest
+from studio.vectors import as_bytes
 
 OWN = "studio"  # keyword of our chunk
 TEXT_LIMIT = 2**20  # characters of a chunk that are looked at
@@ -108,7 +110,9 @@ def _own(job: Job, result: Result) -> dict[str, Any]:
     for picture in [fields["like"], *(part["picture"] for part in fields["mix"])]:
         if picture:  # the file travels; where its maker keeps his pictures is nobody's business
             picture["path"] = Path(picture["path"]).name
-    made = {"index": result.index, "seed": result.seed, "score": result.score, "how": result.how}
+    made: dict[str, Any] = {"index": result.index, "seed": result.seed, "score": result.score, "how": result.how}
+    if result.vector:  # float16 is finer than any two pictures that a person can tell apart
+        made |= {"space": result.space, "vector": b64encode(as_bytes(result.vector)).decode()}
     return {"version": version(), "job_id": job.id, "digest": job.digest, **made, "request": fields}
 
 

@@ -1,265 +1,203 @@
-"""A process that does the jobs, one after another, with the model kept warm; and the handle the doors hold.
+"""The worker process: takes jobs from the queue, does them with a model that stays loaded, and reports to the store.
 
-The handle is three calls, `submit`, `events` and `cancel`. Jobs live in memory and travel through a pipe: a store on
-disk can take the pipe's place without the doors noticing.
+There is one worker a home at a time, whoever started it: a lock that the system drops with the process says so. A second
+one waits for it. The worker ends with the studio that started it.
 """
 
 import contextlib
-import itertools
-import multiprocessing
 import os
-import queue
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+
+import psutil
+from filelock import FileLock
 
 from studio.backends.base import Backend
-from studio.backends.registry import open_backend
+from studio.backends.registry import Opener
 from studio.capabilities import Refused
-from studio.events import Cancelled, Done, End, Event, Failed, Progress, Saved
-from studio.make import explain, make
-from studio.requests import ImageRequest, job_id
+from studio.events import Cancelled, Done, End, Failed, Progress, Saved
+from studio.files import remove_parts
+from studio.gallery import Gallery
+from studio.house import House
+from studio.live import Live
+from studio.make import explain, make_together
+from studio.queue import Queue, QueuedJob, Wish
 from studio.settings import stay_offline
+from studio.shelves import GalleryShelf
 
-KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
-KEPT = 32  # ended jobs whose outcome can still be asked for
+POLL = 0.2  # seconds between looks at the queue, for jobs that other processes put in
+GROWN = 75  # exit code of a worker that wants to be started anew
+WARM_JOBS = 3  # after which a model's memory should have stopped growing
+GROWTH = 1 << 30  # bytes beyond what it had then, and half as much again
 
-Opener = Callable[[str], Backend]
+
+def serve(orders: Connection, reports: Connection, root: Path, opener: Opener, owner: str) -> None:
+    """Do what is in the queue of the home `root` until the other side of `orders` is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the page's to answer
+    stay_offline()
+    house = House(root)
+    bell = _Bell(orders, house.queue, owner)
+    reports.send("started")
+    with FileLock(root / "worker.lock"):
+        house.queue.recover(owner)
+        house.live.keep_only(job.id for job in house.queue.jobs())
+        remove_parts(house.gallery.folder)
+        _work(house, _Bench(opener), bell, owner)
+
+
+def _work(house: House, bench: "_Bench", bell: "_Bell", owner: str) -> None:
+    shift = _Shift(house.queue, house.live, house.gallery, owner)
+    while True:
+        jobs = house.queue.claim(owner)
+        if jobs:
+            shift.do(jobs, bench)
+            if sentence := bench.has_grown():
+                sys.stderr.write(f"studio: {sentence}\n")
+                house.queue.notice(sentence)
+                sys.stderr.flush()
+                os._exit(GROWN)  # what it holds would go on holding it through an orderly exit
+        else:
+            bench.warm(bell.wait())
+
+
+class _Bell:
+    """Listens to the studio that started this worker; when it is gone, puts the work back and ends the process."""
+
+    def __init__(self, orders: Connection, queue: Queue, owner: str) -> None:
+        self._rung, self._model = threading.Event(), ""
+        threading.Thread(target=self._listen, args=(orders, queue, owner), daemon=True).start()
+
+    def wait(self) -> str:
+        """Until it rings, or a moment -> the model to have ready, if one was named."""
+        self._rung.wait(POLL)
+        self._rung.clear()
+        model, self._model = self._model, ""
+        return model
+
+    def _listen(self, orders: Connection, queue: Queue, owner: str) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._model = orders.recv() or self._model
+                self._rung.set()
+        with contextlib.suppress(Refused):  # no orphan goes on computing, store or no store
+            queue.release(owner)
+        os._exit(0)
+
+
+class _Bench:
+    """The one model in memory, and whether it grows."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener, self._name = opener, ""
+        self._backend: Backend | None = None
+        self._jobs, self._usual = 0, 0
+
+    def backend(self, model: str) -> Backend:
+        """The backend of that name, in the place of the last one."""
+        if self._backend is None or self._name != model:
+            self._backend = None
+            self._backend, self._name, self._jobs = self._opener(model), model, 0
+        return self._backend
+
+    def warm(self, model: str) -> None:
+        """Load a model before it is needed."""
+        if model:
+            with contextlib.suppress(Exception):  # the first job will say what is wrong
+                self.backend(model).load()
+
+    def has_grown(self) -> str:
+        """A sentence if the process holds far more memory than it did after the model's first jobs."""
+        self._jobs += 1
+        held = psutil.Process().memory_info().rss
+        if self._jobs <= WARM_JOBS:
+            self._usual = held
+        if held < self._usual * 1.5 + GROWTH:
+            return ""
+        return f"the worker's memory grew from {self._usual >> 20} to {held >> 20} MB; it was started anew."
 
 
 @dataclass
-class _Job:
-    """What is known of a job: the latest progress with all previews so far, what is saved, and how it ended."""
+class _Errand:
+    """A job that is being done."""
 
-    request: ImageRequest
-    ticket: int  # of this submission: a late cancel can't hit the same job put in line again
-    progress: Progress | None = None
-    saved: list[Saved] = field(default_factory=list)
-    end: End | None = None
+    job: QueuedJob
+    began: float
+    pictures: int = 0
+    last: int | None = None  # pictures it had when somebody wished that it ends with the next ones
 
-    def note(self, event: Event) -> None:
-        if isinstance(event, Progress):
-            before = self.progress or event
-            previews, unknown = {**before.previews, **event.previews}, event.unknown or before.unknown
-            self.progress = replace(event, previews=previews, unknown=unknown)
-        elif isinstance(event, Saved):
-            self.saved.append(event)
-        else:
-            self.end = event
+    def stops(self, wish: Wish, event: Progress | Saved | Done | Failed) -> bool:
+        """Whether this is where it ends early, by the wish."""
+        if wish == "finish" and self.last is None:
+            self.last = self.pictures
+        over = self.last is not None and self.pictures > self.last and isinstance(event, Progress)
+        return wish == "cancel" or over
 
 
-class Worker:
-    """A worker process that is started when there is something to do, and again when it dies.
+class _Shift:
+    """What one worker does with the jobs it takes."""
 
-    `folder` takes the pictures; `opener` turns a model's name into a backend, here and in the worker.
-    """
+    def __init__(self, queue: Queue, live: Live, gallery: Gallery, owner: str) -> None:
+        self._queue, self._live, self._gallery, self._owner = queue, live, gallery, owner
 
-    def __init__(self, folder: Path, opener: Opener = open_backend) -> None:
-        self.folder = folder
-        self._opener = opener
-        self._jobs: dict[str, _Job] = {}
-        self._tickets = itertools.count()
-        self._changed = threading.Condition()
-        self._process: BaseProcess | None = None
-        self._orders: Connection | None = None
-        self._closing = False
+    def do(self, jobs: list[QueuedJob], bench: _Bench) -> None:
+        """Do jobs of one company, until each has ended."""
+        errands = [_Errand(job, time.monotonic()) for job in jobs]
+        for errand in errands:
+            self._live.begin(errand.job.id)
+        while errands:
+            try:
+                errands = self._together(errands, bench.backend(errands[0].job.request.model))
+            except Refused as refusal:
+                errands = self._fail(errands, str(refusal))
+            except Exception as error:
+                traceback.print_exc(file=sys.stderr)
+                errands = self._fail(errands, explain(error))
 
-    def submit(self, request: ImageRequest) -> str:
-        """Put a resolved request in line and say its id. A job that is in line already is not put there twice."""
-        job = job_id(request, self._opener(request.model).digest())
-        with self._changed:
-            if job not in self._jobs or self._jobs[job].end:
-                self._jobs.pop(job, None)
-                self._jobs[job] = state = _Job(request, next(self._tickets))
-                self._forget_old()
-                self._start()
-                self._send("do", job, state.ticket, request)
-        return job
-
-    def events(self, job: str) -> Iterator[Progress | Saved | End]:
-        """What happens to a job until it ends. Progress that nobody waited for is left out, the latest holds it all.
-
-        Whoever comes late, or twice, gets the state so far first. Raises KeyError for a job that nobody knows.
-        """
-        with self._changed:
-            state = self._jobs[job]
-        seen, told = None, 0
-        while True:
-            with self._changed:
-                while not (state.end or state.progress is not seen or len(state.saved) > told):
-                    self._changed.wait()
-                progress, saved, end = state.progress, state.saved[told:], state.end
-            if progress is not None and progress is not seen:
-                yield progress
-            yield from saved
-            seen, told = progress, told + len(saved)
-            if end:
-                yield end
-                return
-
-    def cancel(self, job: str) -> None:
-        """Stop a job at its next step, or before it begins. Nothing happens where it has ended."""
-        with self._changed:
-            if job in self._jobs:
-                self._send("cancel", self._jobs[job].ticket)
-
-    def request(self, job: str) -> ImageRequest:
-        """What a job asks for. Raises KeyError for a job that nobody knows."""
-        with self._changed:
-            return self._jobs[job].request
-
-    def waiting(self, job: str) -> int:
-        """How many jobs are in line before this one."""
-        with self._changed:
-            open_jobs = [name for name, state in self._jobs.items() if not state.end]
-        return open_jobs.index(job) if job in open_jobs else 0
-
-    def latest(self) -> str | None:
-        """The job that is being done, else None: where a page that was closed picks the thread up again."""
-        with self._changed:
-            return next((name for name, state in self._jobs.items() if not state.end), None)
-
-    def warm(self, model: str) -> None:
-        """Start the process and load the model, so that the first job need not wait for it."""
-        with self._changed:
-            self._start()
-            self._send("load", model)
-
-    def close(self) -> None:
-        """End the process; what is whole on disk stays."""
-        with self._changed:
-            self._closing, process = True, self._process
-            for state in self._jobs.values():
-                state.end = state.end or Failed("the studio was closed.")
-            self._changed.notify_all()
-        if process:
-            process.terminate()
-            process.join(5)
-            process.kill()
-
-    def _start(self) -> None:
-        if self._process and self._process.is_alive():
-            return
-        context = multiprocessing.get_context("spawn")  # fork would copy the page's threads and locks
-        theirs, self._orders = context.Pipe(duplex=False)
-        ours, reports = context.Pipe(duplex=False)
-        arguments = (theirs, reports, self.folder, self._opener)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True, name="studio-worker")
-        self._process.start()
-        theirs.close()  # only the worker holds these ends now: their closing tells of its death
-        reports.close()
-        threading.Thread(target=self._listen, args=(self._process, ours), daemon=True).start()
-
-    def _send(self, *order: object) -> None:
-        if self._orders:
-            with contextlib.suppress(OSError):  # it died just now: _bury puts waiting jobs in line again
-                self._orders.send(order)
-
-    def _listen(self, process: BaseProcess, reports: Connection) -> None:
-        ready = False
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                job, event = reports.recv()
-                ready = True
-                with self._changed:
-                    if event and job in self._jobs:
-                        self._jobs[job].note(event)
-                        self._changed.notify_all()
-        process.join()
-        with self._changed:
-            if not self._closing:
-                self._bury(process.exitcode, ready)
-
-    def _bury(self, code: int | None, ready: bool) -> None:
-        """The worker died: the job it was doing has failed, those in line go to a new one, if this one had worked."""
-        for state in self._jobs.values():
-            if not state.end and (state.progress or not ready):
-                state.end = Failed(_obituary(code, ready))
-        self._changed.notify_all()
-        waiting = {job: state for job, state in self._jobs.items() if not state.end}
-        if waiting:
-            self._start()
-        for job, state in waiting.items():
-            self._send("do", job, state.ticket, state.request)
-
-    def _forget_old(self) -> None:
-        for job in [job for job, state in self._jobs.items() if state.end][:-KEPT]:
-            del self._jobs[job]
-
-
-def _obituary(code: int | None, ready: bool) -> str:
-    if not ready:
-        return f"the worker process could not be started (exit code {code}); its messages are in the terminal."
-    how = f"was ended by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
-    hint = "; perhaps the memory ran out, ask for fewer pictures at once" if code == -KILLED else ""
-    return f"the worker process {how} in the middle of this job{hint}. It starts again with the next one."
-
-
-def _serve(orders: Connection, reports: Connection, folder: Path, opener: Opener) -> None:
-    """The worker process: take orders until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the page's to answer
-    stay_offline()
-    todo: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-    cancelled: set[int] = set()
-    threading.Thread(target=_take, args=(orders, todo, cancelled), daemon=True).start()
-    reports.send(("", None))
-    backends: dict[str, Backend] = {}
-    while True:
-        kind, *order = todo.get()
-        if kind == "load":
-            _warm(backends, opener, order[0])
-            continue
-        job, ticket, request = order
-        for event in _do(backends, opener, request, folder, partial(cancelled.__contains__, ticket)):
-            reports.send((job, event))
-
-
-def _take(orders: Connection, todo: queue.SimpleQueue, cancelled: set[int]) -> None:
-    try:
-        while True:
-            order = orders.recv()
-            if order[0] == "cancel":
-                cancelled.add(order[1])
-            else:
-                todo.put(order)
-    except (EOFError, OSError):
-        os._exit(0)  # the studio is gone; no orphan goes on computing
-
-
-def _do(
-    backends: dict[str, Backend], opener: Opener, request: ImageRequest, folder: Path, cancelled: Callable[[], bool]
-) -> Iterator[Event]:
-    try:
-        events = make(_backend(backends, opener, request.model), request, folder)
+    def _together(self, errands: list[_Errand], backend: Backend) -> list[_Errand]:
+        """Do them until one is stopped -> those that are to go on without it."""
+        shelf = GalleryShelf(self._gallery)
+        events = make_together(backend, [errand.job.request for errand in errands], shelf)
+        ended: set[int] = set()
         with contextlib.closing(events):
-            for event in events:
-                if cancelled():
-                    yield Cancelled()
-                    return
-                yield event
-        yield Done()
-    except Refused as error:
-        yield Failed(str(error))
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        yield Failed(explain(error))
+            for number, event in events:
+                if number in ended:
+                    continue
+                errand = errands[number]
+                wishes = self._queue.wishes(self._owner)
+                stopped = {n for n, e in enumerate(errands) if n not in ended and self._stops(e, wishes, event, errand)}
+                for n in stopped:
+                    self._queue.end(self._owner, errands[n].job.id, Cancelled())
+                if stopped:
+                    return [errand for n, errand in enumerate(errands) if n not in stopped | ended]
+                if end := self._report(errand, event):
+                    self._queue.end(self._owner, errand.job.id, end)
+                    ended.add(number)
+        return []
 
+    def _stops(
+        self, errand: _Errand, wishes: dict[str, Wish], event: Progress | Saved | Done | Failed, whose: _Errand
+    ) -> bool:
+        wish = wishes.get(errand.job.id, "cancel")  # one that is no longer ours is not to be done
+        return errand.stops(wish, event) if errand is whose else wish == "cancel"
 
-def _backend(backends: dict[str, Backend], opener: Opener, model: str) -> Backend:
-    if model not in backends:
-        backends.clear()  # one model in memory at a time
-        backends[model] = opener(model)
-    return backends[model]
+    def _report(self, errand: _Errand, event: Progress | Saved | Done | Failed) -> End | None:
+        if isinstance(event, Progress):
+            self._live.note(errand.job.id, event)
+        elif isinstance(event, Saved):
+            errand.pictures += 1
+            if errand.job.deaths and errand.pictures == 1:
+                self._queue.alive(self._owner, errand.job.id)
+        else:
+            return event
+        return None
 
-
-def _warm(backends: dict[str, Backend], opener: Opener, model: str) -> None:
-    with contextlib.suppress(Exception):  # the first job will say what is wrong
-        _backend(backends, opener, model).load()
+    def _fail(self, errands: list[_Errand], sentence: str) -> list[_Errand]:
+        for errand in errands:
+            self._queue.end(self._owner, errand.job.id, Failed(sentence))
+        return []

@@ -4,10 +4,13 @@ A model is called `kind` or `kind:argument`, so that `diffusers:<folder>` fits i
 """
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from studio.backends.base import Backend
 from studio.capabilities import Refused, did_you_mean
+
+Opener = Callable[[str], Backend]  # what `open_backend` is; tests bring their own
 
 
 @dataclass(frozen=True)

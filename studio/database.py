@@ -1,0 +1,173 @@
+"""SQLite, opened the same way by every process: what a commit survives is decided here.
+
+A durable database is in WAL mode with `synchronous=FULL`: each commit is on disk before it returns. A fleeting one
+(progress, previews) does not wait for the disk, and is thrown away where it is damaged.
+"""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from studio.capabilities import Refused
+
+BUSY_SECONDS = 30.0  # so long a writer waits for another process's transaction
+
+
+class Database:
+    """One file, a connection a thread.
+
+    `migrations` are scripts, the n-th brings a database of version n - 1 to version n. Raises Refused with a sentence
+    where the file can't be opened, is damaged, or was written by a newer studio.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[str], durable: bool = True) -> None:
+        self.path, self._migrations, self._durable = path, migrations, durable
+        self._local = threading.local()
+        with self.explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._migrate()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, in autocommit; use `writing` for a transaction."""
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = self._connect()
+        return found
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the only writer's place from its start: what it reads stays true until it ends."""
+        with self.explained():
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                _roll_back(connection)
+                raise
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.Error:
+                _roll_back(connection)
+                raise
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """What a query finds."""
+        with self.explained():
+            return self.connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """The first row that a query finds."""
+        with self.explained():
+            found: sqlite3.Row | None = self.connection.execute(sql, values).fetchone()
+            return found
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """SQLite's and the system's complaints become sentences."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise Refused(explain(error, self.path)) from error
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if connection := getattr(self._local, "connection", None):
+            connection.close()
+            self._local.connection = None
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'OFF'}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        _use_wal(connection)
+        return connection
+
+    def _migrate(self) -> None:
+        if not self._durable:
+            self._throw_away_what_is_damaged()
+        connection, newest = self.connection, len(self._migrations)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > newest and self._durable:
+            raise Refused(
+                f"{self.path} was written by a newer studio (version {version}, this one knows {newest}); "
+                "update the studio or give another --home."
+            )
+        if version < newest:
+            with self.writing():  # another process may have been faster: look again
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                for number, script in enumerate(self._migrations[version:], version + 1):
+                    for statement in statements(script):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version={number}")
+
+    def _throw_away_what_is_damaged(self) -> None:
+        try:
+            connection = self.connection
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            healthy = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            if healthy and version <= len(self._migrations):
+                return
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
+                raise
+        self.close()
+        remove(self.path)
+
+
+def statements(script: str) -> Iterator[str]:
+    """The single statements of a script; `executescript` would commit in the middle of a transaction."""
+    part = ""
+    for line in script.splitlines():
+        part += line + "\n"
+        if sqlite3.complete_statement(part):
+            yield part
+            part = ""
+    if part.strip():
+        yield part
+
+
+def remove(path: Path) -> None:
+    """Remove a database with what lies beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def explain(error: Exception, path: Path) -> str:
+    """What went wrong with the database, as a sentence that says what to do."""
+    text = str(error).lower()
+    if isinstance(error, OSError):
+        return f"{path.parent} can't be used ({error.strerror or error}); give another --home."
+    if "full" in text:
+        return f"the disk that holds {path} is full; make room and try again, nothing that was saved is lost."
+    if "readonly" in text or "read-only" in text:
+        return f"{path} can't be written to; give another --home."
+    if "unable to open" in text:
+        return f"{path} can't be opened; give another --home."
+    if "locked" in text or "busy" in text:
+        return f"{path} is in use by another program for too long; close it and try again."
+    if "malformed" in text or "not a database" in text or "no such table" in text or "no such column" in text:
+        return f"{path} is damaged; run: studio rebuild."
+    return f"{path} can't be used ({error}); run: studio doctor."
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):  # the disk that failed the commit may fail this one too
+        connection.execute("ROLLBACK")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switching wants the file for itself and does not wait for it: others that open it now do the same."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,368 @@
+"""Finished pictures: files named by what they hold, and rows that find them.
+
+The files lead. A picture is written whole before its row; what a person adds to it (star, tags, note...) is written to
+a small file beside it before the row changes. So the database can be made again from the files alone.
+"""
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from sqlite3 import Connection, Row
+from typing import Any
+
+from PIL import Image
+
+from studio.capabilities import Refused
+from studio.database import Database
+from studio.events import Saved
+from studio.files import write_whole
+from studio.queue import QueuedJob
+
+THUMBNAIL = 96  # pixels a side
+PAGE = 60  # pictures that are asked for at a time
+RATINGS = range(6)  # 0 is none
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A picture of the gallery. `path` is the file; `made` and `deleted` are seconds since the epoch."""
+
+    number: int
+    sha256: str
+    path: Path
+    width: int
+    height: int
+    made: float
+    job: str
+    position: int
+    seed: int
+    score: float | None
+    prompt: str
+    style: str
+    model: str
+    star: bool
+    rating: int
+    note: str
+    deleted: float | None
+    tags: tuple[str, ...] = ()
+    boards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which pictures: all that is given must hold. `deleted` shows the bin instead of the gallery."""
+
+    style: str = ""
+    model: str = ""
+    tag: str = ""
+    board: str = ""
+    starred: bool = False
+    rating: int = 0  # at least
+    since: float | None = None
+    until: float | None = None
+    deleted: bool = False
+
+    def where(self) -> tuple[str, list[object]]:
+        """SQL that follows WHERE, and its values."""
+        parts: list[str] = [f"deleted IS {'NOT ' * self.deleted}NULL"]
+        values: list[object] = []
+        for sql, value in (
+            ("style = ?", self.style),
+            ("model = ?", self.model),
+            ("rating >= ?", self.rating),
+            ("made >= ?", self.since),
+            ("made < ?", self.until),
+        ):
+            if value not in ("", 0, None):
+                parts.append(sql)
+                values.append(value)
+        if self.starred:
+            parts.append("star")
+        for kind, name in (("tag", self.tag), ("board", self.board)):
+            if name:
+                parts.append("number IN (SELECT picture FROM labels WHERE kind = ? AND name = ?)")
+                values += [kind, name]
+        return " AND ".join(parts), values
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a person says about a picture."""
+
+    star: bool = False
+    rating: int = 0
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    boards: tuple[str, ...] = ()
+    deleted: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a row says besides the file: where the picture comes from, and its vector in `space`."""
+
+    job: str
+    position: int
+    seed: int
+    prompt: str
+    style: str = ""
+    model: str = ""
+    digest: str = ""
+    score: float | None = None
+    made: float = field(default_factory=time.time)
+    space: str = ""
+    vector: bytes = b""  # 128 float16
+
+
+class Gallery:
+    """The pictures under `root`. All methods may be called from any thread and any process."""
+
+    def __init__(self, root: Path, database: Database) -> None:
+        self.root, self.folder, self.database = root, root / "pictures", database
+
+    # --- Keeping ------------------------------------------------------------------------------------------------------
+
+    def add(self, data: bytes, entry: Entry, suffix: str = ".png") -> Path:
+        """Keep a picture file. The same bytes are kept once; a job's picture made anew takes its old row's place."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.file(digest, suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _size(path) != len(data):
+            write_whole(path, data)
+        self.enter(path, digest, data, entry, self._inherited(path, entry))
+        return path
+
+    def _inherited(self, path: Path, entry: Entry) -> Marks:
+        """What was said of the same picture of the same job when it held other bytes."""
+        sql = "SELECT * FROM pictures WHERE job = ? AND position = ? AND file != ?"
+        earlier = self.database.rows(sql, entry.job, entry.position, path.relative_to(self.root).as_posix())
+        marks = Marks(**_marks_of(self._kept(earlier)[0])) if earlier else read_marks(path)
+        _write_beside(path, marks)
+        return marks
+
+    def enter(self, path: Path, digest: str, data: bytes, entry: Entry, marks: Marks) -> None:
+        """Write the row of a file that is there."""
+        width, height, thumbnail = _look(data)
+        with self.database.writing() as connection:
+            if connection.execute("SELECT 1 FROM pictures WHERE sha256 = ?", (digest,)).fetchone():
+                return
+            _forget(connection, "job = ? AND position = ?", entry.job, entry.position)
+            number = connection.execute(
+                "INSERT INTO pictures (sha256, file, bytes, width, height, made, job, position, seed, score, prompt,"
+                " style, model, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (digest, path.relative_to(self.root).as_posix(), len(data), width, height, entry.made, entry.job)
+                + (entry.position, entry.seed, entry.score, entry.prompt, entry.style, entry.model, entry.digest),
+            ).lastrowid
+            connection.execute("INSERT INTO thumbnails VALUES (?, ?)", (number, thumbnail))
+            if entry.vector:
+                connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (number, entry.space, entry.vector))
+            _write_marks(connection, int(number or 0), entry.prompt, marks)
+
+    def file(self, digest: str, suffix: str = ".png") -> Path:
+        """Where a picture lies; 256 folders, so that none grows too large to list."""
+        return self.folder / digest[:2] / f"{digest}{suffix}"
+
+    def found(self, job: str) -> dict[int, Saved]:
+        """The pictures of a job that are here, by position; one whose file is gone or cut short is not."""
+        rows = self.database.rows("SELECT * FROM pictures WHERE job = ? ORDER BY position", job)
+        return {
+            row["position"]: _saved(self.root, row) for row in rows if _size(self.root / row["file"]) == row["bytes"]
+        }
+
+    def made_by(self, job: QueuedJob) -> dict[int, Saved]:
+        """As `found`, with the seconds since the job was begun; pictures older than its submission were found."""
+        rows = self.database.rows("SELECT * FROM pictures WHERE job = ? ORDER BY position", job.id)
+        return {row["position"]: _saved(self.root, row, job) for row in rows}
+
+    # --- Looking ------------------------------------------------------------------------------------------------------
+
+    def get(self, digest: str) -> Kept:
+        """One picture by the sha256 of its file; KeyError where it is not there."""
+        rows = self.database.rows("SELECT * FROM pictures WHERE sha256 = ?", digest)
+        if not rows:
+            raise KeyError(digest)
+        return self._kept(rows)[0]
+
+    def page(self, wanted: Filter | None = None, before: int | None = None, limit: int = PAGE) -> list[Kept]:
+        """Pictures, newest first, that came before number `before`."""
+        where, values = (wanted or Filter()).where()
+        if before is not None:
+            where, values = f"{where} AND number < ?", [*values, before]
+        sql = f"SELECT * FROM pictures WHERE {where} ORDER BY number DESC LIMIT ?"
+        return self._kept(self.database.rows(sql, *values, limit))
+
+    def count(self, wanted: Filter | None = None) -> int:
+        """How many there are."""
+        where, values = (wanted or Filter()).where()
+        row = self.database.row(f"SELECT count(*) AS count FROM pictures WHERE {where}", *values)
+        return row["count"] if row else 0
+
+    def numbered(self, numbers: Sequence[int]) -> list[Kept]:
+        """Pictures in the order of their numbers as given; those that are gone are left out."""
+        sql = "SELECT * FROM pictures WHERE number IN (SELECT value FROM json_each(?))"
+        kept = {row.number: row for row in self._kept(self.database.rows(sql, json.dumps(list(numbers))))}
+        return [kept[number] for number in numbers if number in kept]
+
+    def thumbnail(self, digest: str) -> bytes:
+        """A small WebP of a picture; KeyError where it is not there."""
+        row = self.database.row(
+            "SELECT webp FROM thumbnails JOIN pictures ON picture = number WHERE sha256 = ?", digest
+        )
+        if row is None:
+            raise KeyError(digest)
+        return bytes(row["webp"])
+
+    def labels(self, kind: str) -> dict[str, int]:
+        """The tags or boards ("tag", "board") in use, each with its number of pictures."""
+        sql = "SELECT name, count(*) AS count FROM labels WHERE kind = ? GROUP BY name ORDER BY name"
+        return {row["name"]: row["count"] for row in self.database.rows(sql, kind)}
+
+    # --- Marking ------------------------------------------------------------------------------------------------------
+
+    def mark(self, digests: Iterable[str], **changes: Any) -> None:
+        """Change star, rating (0 to 5), note, tags, boards of pictures; KeyError where one is not there.
+
+        Refused where a value won't do.
+        """
+        _check(changes)
+        for digest in digests:
+            with self.database.writing() as connection:  # alone from reading to writing: nobody's change is lost
+                kept = self.get(digest)
+                marks = Marks(**{**_marks_of(kept), **changes})
+                _write_beside(kept.path, marks)
+                _write_marks(connection, kept.number, kept.prompt, marks)
+
+    def delete(self, digests: Iterable[str]) -> None:
+        """Put pictures in the bin; `restore` takes them out, `empty_bin` ends them."""
+        self.mark(digests, deleted=time.time())
+
+    def restore(self, digests: Iterable[str]) -> None:
+        """Take pictures out of the bin."""
+        self.mark(digests, deleted=None)
+
+    def empty_bin(self) -> int:
+        """Remove the files of deleted pictures -> how many."""
+        rows = self.database.rows("SELECT number, file FROM pictures WHERE deleted IS NOT NULL")
+        for row in rows:
+            with self.database.writing() as connection:  # the row first: a row without a file would be a lie
+                _forget(connection, "number = ?", row["number"])
+            for path in (self.root / row["file"], beside(self.root / row["file"])):
+                with self.database.explained():
+                    path.unlink(missing_ok=True)
+        return len(rows)
+
+    def _kept(self, rows: list[Row]) -> list[Kept]:
+        numbers = json.dumps([row["number"] for row in rows])
+        labels: dict[tuple[int, str], list[str]] = {}
+        sql = "SELECT * FROM labels WHERE picture IN (SELECT value FROM json_each(?)) ORDER BY name"
+        for label in self.database.rows(sql, numbers):
+            labels.setdefault((label["picture"], label["kind"]), []).append(label["name"])
+        same = ("number", "sha256", "width", "height", "made", "job", "position", "seed", "score", "prompt", "style")
+        same += ("model", "rating", "note", "deleted")
+        return [
+            Kept(
+                path=self.root / row["file"],
+                star=bool(row["star"]),
+                tags=tuple(labels.get((row["number"], "tag"), ())),
+                boards=tuple(labels.get((row["number"], "board"), ())),
+                **{name: row[name] for name in same},
+            )
+            for row in rows
+        ]
+
+
+def beside(path: Path) -> Path:
+    """The file that holds a picture's marks."""
+    return path.with_suffix(path.suffix + ".json")
+
+
+def read_marks(path: Path) -> Marks:
+    """The marks beside a picture file; none where there are none, or where they can't be read."""
+    try:
+        found = json.loads(beside(path).read_text(encoding="utf-8"))
+        known = {name: found[name] for name in Marks.__dataclass_fields__ if name in found}
+        for name in ("tags", "boards"):
+            known[name] = tuple(known.get(name, ()))
+        _check(known)
+        return Marks(**known)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return Marks()
+
+
+def _check(changes: dict[str, Any]) -> None:
+    unknown = set(changes) - set(Marks.__dataclass_fields__)
+    if unknown:
+        raise TypeError(f"a picture has no {', '.join(sorted(unknown))}")
+    if changes.get("rating", 0) not in RATINGS:
+        raise Refused(f"a rating is 0 to {RATINGS[-1]}, not {changes['rating']}.")
+    for name in (*changes.get("tags", ()), *changes.get("boards", ())):
+        if not isinstance(name, str) or not name.strip() or len(name) > 100:
+            raise Refused("a tag or a board has a name of 1 to 100 characters.")
+    if len(changes.get("note", "")) > 10_000:
+        raise Refused("a note has 10,000 characters at most.")
+
+
+def _marks_of(kept: Kept) -> dict[str, Any]:
+    return {name: getattr(kept, name) for name in Marks.__dataclass_fields__}
+
+
+def _write_beside(path: Path, marks: Marks) -> None:
+    """Nothing said, no file."""
+    if marks == Marks():
+        beside(path).unlink(missing_ok=True)
+    else:
+        write_whole(beside(path), json.dumps(vars(marks), ensure_ascii=False).encode())
+
+
+def _write_marks(connection: Connection, number: int, prompt: str, marks: Marks) -> None:
+    connection.execute(
+        "UPDATE pictures SET star = ?, rating = ?, note = ?, deleted = ? WHERE number = ?",
+        (marks.star, marks.rating, marks.note, marks.deleted, number),
+    )
+    connection.execute("DELETE FROM labels WHERE picture = ?", (number,))
+    for kind, names in (("tag", marks.tags), ("board", marks.boards)):
+        rows = [(number, kind, name.strip()) for name in dict.fromkeys(names)]
+        connection.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?, ?)", rows)
+    connection.execute("DELETE FROM words WHERE rowid = ?", (number,))
+    connection.execute(
+        "INSERT INTO words (rowid, prompt, note, tags) VALUES (?, ?, ?, ?)",
+        (number, spaced(prompt), spaced(marks.note), spaced(" ".join(marks.tags))),
+    )
+
+
+def spaced(text: str) -> str:
+    """Chinese characters as words of their own: FTS5 takes a run of them for one word."""
+    return "".join(f" {c} " if "\u3400" <= c <= "\u9fff" else c for c in text)
+
+
+def _forget(connection: Connection, where: str, *values: object) -> None:
+    for row in connection.execute(f"SELECT number FROM pictures WHERE {where}", values).fetchall():
+        connection.execute("DELETE FROM words WHERE rowid = ?", (row["number"],))
+        connection.execute("DELETE FROM pictures WHERE number = ?", (row["number"],))
+
+
+def _look(data: bytes) -> tuple[int, int, bytes]:
+    """(width, height, thumbnail) of a picture file."""
+    with Image.open(io.BytesIO(data)) as picture:
+        size, small = picture.size, picture.convert("RGBA")
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=80, method=2)
+    return *size, file.getvalue()
+
+
+def _saved(root: Path, row: Row, job: QueuedJob | None = None) -> Saved:
+    found = job is None or row["made"] < job.submitted
+    seconds = 0.0 if found or job is None else max(0.0, row["made"] - (job.started or job.submitted))
+    return Saved(str(root / row["file"]), row["position"], row["seed"], row["score"], seconds, found)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

@@ -1,0 +1,23 @@
+"""What is in a home: queue, gallery, progress and search, on one database. Any number of processes may open it."""
+
+from pathlib import Path
+
+from studio.database import Database
+from studio.gallery import Gallery
+from studio.live import Live
+from studio.queue import Queue
+from studio.schema import MIGRATIONS
+from studio.search import Search
+
+DATABASE = "studio.db"
+
+
+class House:
+    """The home `root`, made where it is not there. Refused with a sentence where it can't be used."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = Database(root / DATABASE, MIGRATIONS)
+        self.queue, self.gallery = Queue(self.database), Gallery(root, self.database)
+        self.search = Search(self.gallery)
+        self.live = Live(root / "cache" / "live.db")

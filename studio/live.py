@@ -1,0 +1,58 @@
+"""How far running jobs are, for every process to see: the latest step and preview of each, gone once nobody asks."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from studio.database import Database
+from studio.events import Progress, Unknown
+from studio.schema import LIVE
+
+
+class Live:
+    """Progress in a database that does not wait for the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, LIVE, durable=False)
+
+    def note(self, job: str, progress: Progress) -> None:
+        """The latest of a job. Previews that it does not bring, and words said before, stay as they are."""
+        unknown = json.dumps([[word.word, *word.nearest] for word in progress.unknown], ensure_ascii=False)
+        with self._database.writing() as connection:
+            revision = connection.execute(
+                "INSERT INTO progress VALUES (?, ?, ?, ?, 1) ON CONFLICT (job) DO UPDATE SET step = excluded.step,"
+                " total = excluded.total, revision = revision + 1,"
+                " unknown = iif(excluded.unknown = '[]', unknown, excluded.unknown) RETURNING revision",
+                (job, progress.step, progress.total, unknown),
+            ).fetchone()[0]
+            connection.executemany(
+                "REPLACE INTO previews VALUES (?, ?, ?, ?)",
+                [(job, position, png, revision) for position, png in progress.previews.items()],
+            )
+
+    def read(self, job: str, since: int = 0) -> tuple[int, Progress | None]:
+        """What is newer than revision `since`: (revision, progress with the previews that changed), or None."""
+        row = self._database.row("SELECT * FROM progress WHERE job = ? AND revision > ?", job, since)
+        if row is None:
+            return since, None
+        previews = self._database.rows("SELECT * FROM previews WHERE job = ? AND revision > ?", job, since)
+        unknown = tuple(Unknown(word, tuple(nearest)) for word, *nearest in json.loads(row["unknown"]))
+        shown = {preview["position"]: preview["png"] for preview in previews}
+        return row["revision"], Progress(row["step"], row["total"], shown, unknown)
+
+    def begin(self, job: str) -> None:
+        """A try begins: what was shown of an earlier one is no longer true. Revisions go on counting."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM previews WHERE job = ?", (job,))
+            connection.execute(
+                "INSERT INTO progress VALUES (?, 0, 0, '[]', 1) ON CONFLICT (job) DO UPDATE SET step = 0, total = 0,"
+                " unknown = '[]', revision = revision + 1",
+                (job,),
+            )
+
+    def keep_only(self, jobs: Iterable[str]) -> None:
+        """Forget all but these."""
+        wanted = json.dumps(list(jobs))
+        with self._database.writing() as connection:
+            for table in ("progress", "previews"):
+                connection.execute(f"DELETE FROM {table} WHERE job NOT IN (SELECT value FROM json_each(?))", (wanted,))

@@ -1,0 +1,101 @@
+"""Search among the gallery's pictures: by words, by a place in the semantic space, or by both, through any filter.
+
+Words choose (all of them must be in prompt, note or tags; the last letters may be missing), the vector orders. Without
+a vector the newest come first.
+"""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from studio.gallery import Filter, Gallery, Kept, spaced
+from studio.vectors import DIM, from_bytes
+
+WORDS_LIMIT = 32  # words of a query that are looked at
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that was found; `score` is its cosine to the vector, None where there was none."""
+
+    picture: Kept
+    score: float | None
+
+
+class Search:
+    """Search in one gallery. The vectors are read once and kept; what was added since is read at the next search."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery, self._indexes = gallery, dict[str, _Index]()
+        self._lock = threading.Lock()
+
+    def __call__(
+        self,
+        words: str = "",
+        vector: np.ndarray | None = None,
+        space: str = "",
+        wanted: Filter | None = None,
+        k: int = 20,
+    ) -> list[Hit]:
+        """At most `k` pictures, best first. `vector` (128,) lies in `space`; pictures of other spaces are not found."""
+        if vector is None:
+            numbers = self._chosen(words, wanted or Filter(), "ORDER BY number DESC LIMIT ?", k)
+            return [Hit(picture, None) for picture in self._gallery.numbered(numbers.tolist())]
+        chosen = self._chosen(words, wanted or Filter())
+        with self._lock:
+            index = self._indexes.setdefault(space, _Index(space))
+            index.grow(self._gallery)
+            scores, numbers = index.nearest(np.asarray(vector, np.float32), chosen, k)
+        found = {picture.number: picture for picture in self._gallery.numbered(numbers.tolist())}
+        pairs = zip(numbers.tolist(), scores.tolist(), strict=True)
+        return [Hit(found[number], score) for number, score in pairs if number in found]
+
+    def _chosen(self, words: str, wanted: Filter, tail: str = "", *values: object) -> np.ndarray:
+        """Numbers of the pictures that the filter and the words let through."""
+        where, inside = wanted.where()
+        query = match(words)
+        if words.strip() and not query:
+            return np.zeros(0, np.int64)
+        if query:
+            where, inside = f"number IN (SELECT rowid FROM words WHERE words MATCH ?) AND {where}", [query, *inside]
+        rows = self._gallery.database.rows(f"SELECT number FROM pictures WHERE {where} {tail}", *inside, *values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+
+class _Index:
+    """All vectors of one space in memory, each under its picture's number."""
+
+    def __init__(self, space: str) -> None:
+        import faiss  # a tenth of a second that only searching needs
+
+        self._faiss: Any = faiss
+        self._space, self._last = space, 0
+        self._index: Any = faiss.IndexIDMap(faiss.IndexFlatIP(DIM))
+
+    def grow(self, gallery: Gallery) -> None:
+        """Read what was added since. Numbers are never given twice, so those of removed pictures do no harm."""
+        sql = "SELECT picture, vector FROM vectors WHERE space = ? AND picture > ? ORDER BY picture"
+        rows = gallery.database.rows(sql, self._space, self._last)
+        rows = [row for row in rows if len(row["vector"]) == 2 * DIM]
+        if rows:
+            vectors = from_bytes(b"".join(row["vector"] for row in rows))
+            numbers = np.array([row["picture"] for row in rows], np.int64)
+            self._index.add_with_ids(vectors, numbers)
+            self._last = int(numbers[-1])
+
+    def nearest(self, vector: np.ndarray, chosen: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """(scores, numbers) of the nearest among the chosen, best first."""
+        if not len(chosen) or not self._index.ntotal:
+            return np.zeros(0, np.float32), np.zeros(0, np.int64)
+        among = self._faiss.SearchParameters(sel=self._faiss.IDSelectorBatch(chosen))
+        scores, numbers = self._index.search(vector.reshape(1, DIM), min(k, self._index.ntotal), params=among)
+        known = numbers[0] >= 0
+        return scores[0][known], numbers[0][known]
+
+
+def match(words: str) -> str:
+    """An FTS5 query in which every word counts and nothing is an operator; "" where there is no word."""
+    phrases = [" ".join(spaced(word).split()) for word in words.split()[:WORDS_LIMIT]]
+    return " ".join('"' + phrase.replace('"', '""') + '"*' for phrase in phrases if any(map(str.isalnum, phrase)))

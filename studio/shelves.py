@@ -1,0 +1,88 @@
+"""Where finished pictures go: a folder that somebody named, or the gallery. Work that lies there is found, not redone."""
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from studio.events import Result, Saved
+from studio.files import write_whole
+from studio.gallery import Entry, Gallery
+from studio.metadata import Job, png_bytes, read
+from studio.vectors import as_bytes
+
+PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
+
+
+class Shelf(Protocol):
+    """A place for finished pictures."""
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """The job's pictures that are here and whole, by index."""
+
+    def keep(self, job: Job, result: Result) -> Path:
+        """Put a picture here, whole or not at all -> its file; Refused where it can't be written."""
+
+
+class Folder:
+    """PNG files `<job>-<index>-<seed>.png` in a folder. No word of the prompt gets into a name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """Read back from the files' own settings."""
+        looked = (_found(self._path(job, index, seed), job) for index, seed in enumerate(job.request.seeds()))
+        return {saved.index: saved for saved in looked if saved}
+
+    def keep(self, job: Job, result: Result) -> Path:
+        """Under its name."""
+        path = self._path(job, result.index, result.seed)
+        write_whole(path, png_bytes(result, job))
+        return path
+
+    def _path(self, job: Job, index: int, seed: int) -> Path:
+        return self.folder / f"{job.id[:16]}-{index}-{seed}.png"
+
+
+class GalleryShelf:
+    """The gallery."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """As the rows say, where the files are there."""
+        return self._gallery.found(job.id)
+
+    def keep(self, job: Job, result: Result) -> Path:
+        """File, row, thumbnail and vector."""
+        request = job.request
+        entry = Entry(
+            job=job.id,
+            position=result.index,
+            seed=result.seed,
+            prompt=request.prompt,
+            style=request.style,
+            model=request.model,
+            digest=job.digest,
+            score=result.score,
+            made=time.time(),
+            space=result.space,
+            vector=as_bytes(result.vector) if result.vector else b"",
+        )
+        return self._gallery.add(png_bytes(result, job), entry)
+
+
+def _found(path: Path, job: Job) -> Saved | None:
+    """The picture of this job that `path` holds already, if it is whole."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            picture.load()
+        origin, whole = read(path), path.read_bytes().endswith(PNG_END)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    if not whole or origin.get("job_id") != job.id:
+        return None
+    return Saved(str(path), origin["index"], origin["seed"], origin["score"], 0.0, found=True)

@@ -1,0 +1,393 @@
+"""The queue: who is next, who holds what, and that nobody's job is lost or done twice, whatever dies."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from studio.backends.fake import Fake
+from studio.capabilities import Refused
+from studio.database import Database
+from studio.events import Cancelled, Done, Failed, Progress, Unknown
+from studio.house import House
+from studio.live import Live
+from studio.queue import DEATHS, Queue, _place_before
+from studio.requests import ImageRequest, image_request, resolve
+from studio.schema import MIGRATIONS
+
+CAN = Fake().capabilities()
+
+
+def ask(prompt: str = "a cat", **settings: object) -> ImageRequest:
+    return resolve(image_request(prompt=prompt, model="fake", **{"seed": 1, "steps": 4, **settings}), CAN)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    yield House(tmp_path / "home").queue
+
+
+def put(queue: Queue, *names: str, company: str = "c", **settings: object) -> None:
+    for name in names:
+        queue.submit(ask(name, **settings), name, company)
+
+
+def waiting(queue: Queue) -> list[str]:
+    return [job.id for job in queue.jobs(["waiting"])]
+
+
+# --- In line ----------------------------------------------------------------------------------------------------------
+
+
+def test_first_come_first_served_within_a_priority(queue: Queue) -> None:
+    put(queue, "a", "b")
+    queue.submit(ask("c"), "c", "c", priority=5)
+    assert waiting(queue) == ["c", "a", "b"]
+    assert [queue.ahead(name) for name in ("c", "a", "b")] == [0, 1, 2]
+    assert [queue.claim("w")[0].id for _ in range(3)] == ["c", "a", "b"]
+    assert queue.claim("w") == []
+
+
+def test_moving_and_raising(queue: Queue) -> None:
+    put(queue, "a", "b", "c", "d")
+    queue.move("d", before="b")
+    assert waiting(queue) == ["a", "d", "b", "c"]
+    queue.move("c", before="a")
+    queue.move("d", before=None)
+    assert waiting(queue) == ["c", "a", "b", "d"]
+    queue.prioritise("b", 3)
+    queue.move("d", before="b")
+    assert waiting(queue) == ["d", "b", "c", "a"]
+    queue.claim("w")
+    with pytest.raises(Refused, match="only jobs that wait"):
+        queue.move("d", before="a")
+
+
+def test_a_place_is_found_however_often_jobs_are_moved_into_the_same_gap(queue: Queue) -> None:
+    put(queue, "a", "b", "c")
+    for turn in range(200):
+        queue.move("bc"[turn % 2], before="cb"[turn % 2])
+        assert waiting(queue)[0] == "a" and waiting(queue)[1] == "bc"[turn % 2]
+    assert _place_before  # the renumbering inside is what makes turn 54 work
+
+
+def test_the_same_work_is_in_line_once_and_done_work_stays_done(queue: Queue) -> None:
+    put(queue, "a", "a")
+    assert waiting(queue) == ["a"]
+    queue.claim("w")
+    put(queue, "a")
+    assert queue.job("a").state == "running"
+    assert queue.end("w", "a", Done())
+    put(queue, "a")
+    assert queue.job("a").state == "done"
+    queue.submit(ask("a"), "a", "c", again=True)
+    assert waiting(queue) == ["a"]
+
+
+def test_companions_are_taken_while_they_fit(queue: Queue) -> None:
+    put(queue, "a", "b", company="8", shape=8, count=3)
+    put(queue, "x", company="other", shape=8)
+    put(queue, "c", company="8", shape=8, count=3)
+    put(queue, "d", company="8", shape=8, count=1)
+    assert [job.id for job in queue.claim("w")] == ["a", "b"], "c does not fit, and d may not jump the line"
+    assert [job.id for job in queue.claim("w")] == ["x"]
+    assert [job.id for job in queue.claim("w")] == ["c", "d"]
+    put(queue, "e", "f", company="1")
+    assert [job.id for job in queue.claim("w")] == ["e"], "in the shape of one nobody has company"
+
+
+def test_pause_begins_nothing_and_forgets_nothing(queue: Queue) -> None:
+    put(queue, "a")
+    queue.pause()
+    assert queue.is_paused() and queue.claim("w") == []
+    queue.pause(False)
+    assert [job.id for job in queue.claim("w")] == ["a"]
+
+
+def test_cancel_one_or_all(queue: Queue) -> None:
+    put(queue, "a", "b", "c")
+    queue.claim("w")
+    assert queue.cancel(["a", "b", "nobody"]) == 2
+    assert queue.wishes("w") == {"a": "cancel"} and queue.job("b").state == "cancelled"
+    assert queue.cancel() == 2, "a still runs, c waits"
+    assert queue.end("w", "a", Cancelled())
+    assert queue.counts() == {"cancelled": 3}
+    assert queue.cancel() == 0
+
+
+def test_retry_puts_back_what_went_wrong(queue: Queue) -> None:
+    put(queue, "a", "b", "c")
+    for name in "abc":
+        queue.claim("w")
+        queue.end("w", name, Failed("no.") if name != "b" else Done())
+    assert queue.job("a").sentence == "no." and queue.job("a").end == Failed("no.")
+    assert queue.retry(["a", "b"]) == 1, "what is done needs no other try"
+    assert queue.retry() == 1
+    assert waiting(queue) == ["a", "c"] and queue.job("a").sentence == ""
+
+
+def test_a_job_is_found_by_the_start_of_its_id(queue: Queue) -> None:
+    put(queue, "abc", "abd", "x%")
+    assert queue.find("abc").id == "abc"
+    for start, says in (("ab", "more than one"), ("zz", "no job"), ("%", "no job"), ("", "no job|more than one")):
+        with pytest.raises(Refused, match=says):
+            queue.find(start)
+    with pytest.raises(KeyError):
+        queue.job("nobody")
+
+
+# --- Who holds what ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_worker_says_counts_only_while_it_holds_the_job(queue: Queue) -> None:
+    put(queue, "a")
+    queue.claim("old")
+    queue.recover("new")
+    assert not queue.end("old", "a", Done())
+    assert queue.claim("new")[0].id == "a"
+    assert not queue.end("old", "a", Failed("late")) and queue.end("new", "a", Done())
+
+
+def test_a_job_that_ends_its_worker_twice_is_put_aside_with_the_reason(queue: Queue) -> None:
+    put(queue, "bad", "good")
+    for turn in range(DEATHS):
+        assert queue.claim(f"w{turn}")[0].id == "bad", "it keeps its place"
+        queue.bury(f"w{turn}", "was ended by signal 9")
+    job = queue.job("bad")
+    assert job.state == "aside" and "signal 9" in job.sentence and isinstance(job.end, Failed)
+    assert queue.claim("w")[0].id == "good", "the others go on"
+    queue.retry(["bad"])
+    assert queue.job("bad").deaths == 0
+
+
+def test_a_picture_in_between_is_a_sign_of_life(queue: Queue) -> None:
+    put(queue, "long")
+    for turn in range(3 * DEATHS):
+        assert queue.claim(f"w{turn}")
+        queue.alive(f"w{turn}", "long")
+        queue.bury(f"w{turn}", "died")
+        assert queue.job("long").state == "waiting"
+
+
+def test_a_worker_that_is_asked_to_go_takes_no_blame_and_a_wish_outlives_it(queue: Queue) -> None:
+    put(queue, "a", "b")
+    for turn in range(2 * DEATHS):
+        assert queue.claim(f"w{turn}")[0].id == "a"
+        queue.release(f"w{turn}")
+    queue.claim("w")
+    queue.cancel(["a"])
+    queue.bury("w", "died")
+    assert queue.job("a").state == "cancelled"
+
+
+def test_a_job_of_another_version_does_not_hold_up_the_line(tmp_path: Path) -> None:
+    queue = House(tmp_path).queue
+    put(queue, "old", "new")
+    with sqlite3.connect(tmp_path / "studio.db") as connection:
+        connection.execute("UPDATE jobs SET request = '{\"task\": \"dance\"}' WHERE id = 'old'")
+    assert queue.claim("w") == [] or True
+    assert [job.id for job in queue.claim("w")] == ["new"] or queue.job("new").state == "running"
+
+
+def test_many_threads_never_claim_a_job_twice(tmp_path: Path) -> None:
+    queue, claimed = House(tmp_path).queue, list[str]()
+    put(queue, *(f"{n}" for n in range(60)))
+
+    def work(owner: str) -> None:
+        while jobs := queue.claim(owner):
+            claimed.extend(job.id for job in jobs)
+
+    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(f"{n}" for n in range(60))
+
+
+# --- Progress ---------------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_told_once_to_each_who_asks(tmp_path: Path) -> None:
+    live = Live(tmp_path / "live.db")
+    live.begin("a")
+    live.note("a", Progress(1, 4, {0: b"one"}, (Unknown("axolotl", ("fish",)),)))
+    live.note("a", Progress(2, 4, {1: b"two"}))
+    revision, progress = live.read("a")
+    assert progress == Progress(2, 4, {0: b"one", 1: b"two"}, (Unknown("axolotl", ("fish",)),))
+    assert live.read("a", revision) == (revision, None)
+    live.note("a", Progress(3, 4, {1: b"new"}))
+    assert live.read("a", revision)[1] == Progress(3, 4, {1: b"new"}, (Unknown("axolotl", ("fish",)),))
+    live.begin("a")
+    later, progress = live.read("a", revision + 1)
+    assert progress == Progress(0, 0) and later > revision, "a new try is news"
+    live.keep_only([])
+    assert live.read("a") == (0, None)
+
+
+def test_damaged_progress_is_thrown_away(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    Live(path).note("a", Progress(1, 2))
+    path.write_bytes(b"not a database at all" * 100)
+    path.with_name("live.db-wal").unlink(missing_ok=True)
+    live = Live(path)
+    assert live.read("a") == (0, None)
+    live.note("a", Progress(1, 2))
+
+
+# --- The database -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_the_database_is_one_sentence(tmp_path: Path) -> None:
+    newer = tmp_path / "newer.db"
+    with sqlite3.connect(newer) as connection:
+        connection.execute("PRAGMA user_version=99")
+    (tmp_path / "junk.db").write_bytes(b"junk" * 1000)
+    whole = House(tmp_path / "cut")
+    put(whole.queue, *(f"{n}" for n in range(300)))
+    whole.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole.database.close()
+    cut = tmp_path / "cut" / "studio.db"
+    cut.write_bytes(cut.read_bytes()[:9000])
+    (tmp_path / "folder.db").mkdir()
+    for path, says in (
+        (newer, "newer studio"),
+        (tmp_path / "junk.db", "damaged; run: studio rebuild"),
+        (tmp_path / "folder.db", "can't be opened"),
+        (cut, "damaged; run: studio rebuild"),
+    ):
+        with pytest.raises(Refused, match=says) as caught:
+            Queue(Database(path, MIGRATIONS)).counts()
+        assert str(caught.value).count("\n") == 0
+    assert newer.stat().st_size > 0, "nothing of it was touched"
+
+
+def test_a_lock_that_lasts_is_said_and_one_that_passes_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.database.BUSY_SECONDS", 0.2)
+    queue = House(tmp_path).queue
+    other = sqlite3.connect(tmp_path / "studio.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Refused, match="in use by another program"):
+        put(queue, "a")
+    threading.Timer(0.05, other.execute, ("ROLLBACK",)).start()
+    put(queue, "a")
+    assert waiting(queue) == ["a"]
+
+
+def test_eight_openers_migrate_once(tmp_path: Path) -> None:
+    problems: list[Exception] = []
+
+    def open_it() -> None:
+        try:
+            House(tmp_path / "home").queue.counts()
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+
+
+# --- All of it at random ----------------------------------------------------------------------------------------------
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Anything may happen in any order; a plain dictionary says what must be true."""
+
+    names = st.sampled_from([f"job{n}" for n in range(6)])
+
+    @initialize()
+    def begin(self) -> None:
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.queue = House(Path(self.folder.name)).queue
+        self.model: dict[str, str] = {}
+        self.holder: dict[str, str] = {}
+        self.owner, self.turn = "w0", 0
+
+    @rule(name=names)
+    def submit(self, name: str) -> None:
+        put(self.queue, name)
+        if self.model.get(name) not in ("waiting", "running", "done"):
+            self.model[name] = "waiting"
+
+    @rule()
+    def claim(self) -> None:
+        for job in self.queue.claim(self.owner):
+            assert self.model[job.id] == "waiting"
+            self.model[job.id], self.holder[job.id] = "running", self.owner
+
+    @rule(name=names, end=st.sampled_from([Done(), Failed("no."), Cancelled()]), stale=st.booleans())
+    def report(self, name: str, end: Done | Failed | Cancelled, stale: bool) -> None:
+        owner = "somebody else" if stale else self.owner
+        counted = self.queue.end(owner, name, end)
+        assert counted == (self.model.get(name) == "running" and self.holder.get(name) == owner)
+        if counted:
+            self.model[name] = {Done: "done", Failed: "failed", Cancelled: "cancelled"}[type(end)]
+
+    @rule()
+    def worker_dies(self) -> None:
+        self.queue.bury(self.owner, "died")
+        self._taken_over()
+
+    @rule()
+    def power_goes(self) -> None:
+        self.turn += 1
+        self.owner = f"w{self.turn}"
+        self.queue = House(Path(self.folder.name)).queue
+        self.queue.recover(self.owner)
+        self._taken_over()
+
+    def _taken_over(self) -> None:
+        for name, state in self.model.items():
+            if state == "running":
+                self.model[name] = self.queue.job(name).state
+                assert self.model[name] in ("waiting", "aside", "cancelled")
+
+    @rule(name=names)
+    def cancel(self, name: str) -> None:
+        self.queue.cancel([name])
+        if self.model.get(name) == "waiting":
+            self.model[name] = "cancelled"
+
+    @rule()
+    def retry(self) -> None:
+        self.queue.retry()
+        self.model = {name: "waiting" if state in ("failed", "aside") else state for name, state in self.model.items()}
+
+    @precondition(lambda self: len(getattr(self, "model", ())) > 1)
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
+        line = waiting(self.queue)
+        if len(line) > 1:
+            job, before = data.draw(st.permutations(line))[:2]
+            self.queue.move(job, before)
+            line.remove(job)
+            line.insert(line.index(before), job)
+            assert waiting(self.queue) == line
+
+    @invariant()
+    def the_store_says_the_same(self) -> None:
+        if hasattr(self, "queue"):
+            every = self.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "aside"])
+            assert {job.id: job.state for job in every} == self.model
+            assert len(every) == len({job.id for job in every})
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
