@@ -9,6 +9,7 @@ import json
 import math
 import secrets
 import unicodedata
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -189,6 +190,11 @@ def job_id(request: ImageRequest, digest: str) -> str:
     content = request.model_dump(exclude={"model": True, "like": {"path"}, "mix": {"__all__": {"picture": {"path"}}}})
     canonical = json.dumps({**content, "digest": digest}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def company(request: ImageRequest) -> Hashable:
+    """What pictures must have in common to be drawn in one batch: resolved requests of equal keys can share theirs."""
+    return (request.model, request.shape, request.steps, request.guidance, request.scheduler)
 
 
 def _within(name: str, value: float | None, allowed: Range) -> float:

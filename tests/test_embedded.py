@@ -16,7 +16,8 @@ from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.vocabulary import Vocabulary, Words
 from models.weights import record_part, save_part, weights_digest
-from studio.backends.embedded import PARTS, SHAPES, Embedded, phrase
+from studio.backends.embedded import PARTS, SHAPES, Embedded
+from studio.backends.told import phrase
 from studio.capabilities import Refused
 from studio.events import Progress, Result, Saved, Vector
 from studio.make import make

@@ -1,17 +1,17 @@
 """The one interface between the studio and whatever makes pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from studio.capabilities import Capabilities
 from studio.events import Progress, Result, Vector
-from studio.requests import Request
+from studio.requests import ImageRequest, Request
 
 
 class Backend(Protocol):
     """A model that the studio can use.
 
-    All but `load` and `run` are cheap and import no torch: the page asks them before it is up.
+    All but `load`, `run` and `run_together` are cheap and import no torch: the page asks them before it is up.
     """
 
     def capabilities(self) -> Capabilities:
@@ -25,3 +25,11 @@ class Backend(Protocol):
 
     def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
         """Do a resolved request. Between two events the caller may stop: dropping the iterator cancels the work."""
+
+    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+        """Do resolved requests of equal `company`, in shared batches of their shape: each event with the number of its
+        request. A request's progress counts the batches that hold pictures of it.
+
+        A picture is the same, bit for bit, in whatever company and order it is drawn. Refused, for all of them, where
+        one can't be done; dropping the iterator cancels.
+        """

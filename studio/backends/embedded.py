@@ -1,33 +1,35 @@
 """The studio's own models: the sticker pipeline on the weights that ship. torch is imported by `load`, not before."""
 
-import hashlib
+import functools
 import io
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.assets import assets
-from models.data.pixels import load_picture, png
+from models.data.pixels import png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.weights import WeightsError, listed_parts, weights_digest
+from studio.backends.together import Together
+from studio.backends.told import Told, given_pixels, tell
 from studio.capabilities import Capabilities, Range, Refused, Style
 from studio.events import Progress, Result, Unknown, Vector
-from studio.requests import EmbedRequest, ImageRequest, Picture, Request
+from studio.requests import EmbedRequest, ImageRequest, Request
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models import drawing
     from models.pipeline import StickerPipeline
     from models.space import Embedder
     from models.vocabulary import Vocabulary
 
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
-CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 class Embedded:
@@ -73,7 +75,28 @@ class Embedded:
         if isinstance(request, EmbedRequest):
             yield from _vectors(self._pipeline.embedder, request)
         else:
-            yield from _pictures(self._pipeline, request, self._unknown(request))
+            yield from (event for _, event in self.run_together([request]))
+
+    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+        """A batch after the other; what a request says is read when its first batch comes."""
+        self.load()
+        assert self._pipeline is not None
+        pipeline, together = self._pipeline, Together(requests)
+        told = functools.cache(lambda number: tell(pipeline, requests[number]))
+        unknown = functools.cache(lambda number: self._unknown(requests[number]))
+        try:
+            for k, batch in enumerate(together.batches):
+                rows = [told(slot.number) for slot in batch]
+                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0]):
+                    if isinstance(event, list):
+                        yield from (
+                            (s.number, replace(one, index=s.index)) for s, one in zip(batch, event, strict=True)
+                        )
+                        continue
+                    for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
+                        yield number, replace(progress, unknown=unknown(number))
+        except FloatingPointError as error:
+            raise Refused(f"{error}.") from error
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
@@ -81,15 +104,6 @@ class Embedded:
             return ()
         text = " ".join([request.prompt, *(part.text for part in request.mix)])
         return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(text))
-
-
-def phrase(prompt: str, style: str) -> str:
-    """The prompt with its style as the captions of the training write it, in the prompt's language."""
-    if not style:
-        return prompt
-    if CHINESE.search(prompt):
-        return f"{prompt}，{STYLES[style].zh[0]}风格"
-    return f"{prompt}, {style} style" if prompt else f"{style} style"
 
 
 def _assemble(root: Path) -> "StickerPipeline":
@@ -118,56 +132,35 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
         raise Refused(f"{error}.") from error
 
 
-def _pictures(
-    pipeline: "StickerPipeline", request: ImageRequest, unknown: tuple[Unknown, ...]
-) -> Iterator[Progress | Result]:
+def _draw(
+    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest
+) -> "Iterator[drawing.Progress | list[Result]]":
+    """One batch, drawn as `request` says: its steps, then its pictures."""
+    import torch
+
     from models.drawing import Pictures, Sampling
 
-    text, vector = phrase(request.prompt, request.style), _sense(pipeline, request)
-    wanted = pipeline.embedder.text([text]) if vector is None else vector
     sampling = Sampling(request.steps or 1, request.guidance or 1.0, scheduler=request.scheduler, batch=request.shape)
-    drawing = pipeline.steps(
-        [text] * request.count, request.seeds(), sampling, negative=request.negative, vector=vector, previews=True
-    )
-    try:
-        for event in drawing:
-            if isinstance(event, Pictures):
-                yield from _results(pipeline, event, wanted)
-            else:
-                images: Any = [] if event.preview is None else event.preview
-                previews = {event.first + i: _bytes(image) for i, image in enumerate(images)}
-                yield Progress(event.step, event.total, previews, unknown)
-    except FloatingPointError as error:
-        raise Refused(f"{error}.") from error
+    vector, negative = torch.cat([row.vector for row in rows]), [row.negative for row in rows]
+    texts = [row.text for row in rows]
+    for event in pipeline.steps(texts, seeds, sampling, negative=negative, vector=vector, previews=True):
+        if isinstance(event, Pictures):
+            yield _results(pipeline, event, vector)
+        else:
+            yield event
 
 
-def _sense(pipeline: "StickerPipeline", request: ImageRequest) -> "Tensor | None":
-    """The vector that stands in for the words' own: that of the picture to be like, or of the mix, or of both."""
-    parts: list[tuple[float, Any]] = [(1.0, _pixels(request.like))] if request.like else []
-    for part in request.mix:
-        parts.append((part.weight, _pixels(part.picture) if part.picture else part.text))
-    try:
-        return pipeline.mix(parts) if parts else None
-    except ValueError as error:
-        raise Refused(f"{error}.") from error
+def _results(pipeline: Any, event: "drawing.Pictures", wanted: "Tensor") -> list[Result]:
+    how: dict[str, int | str] = {"batch": event.batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
+    made = []
+    for pixels, seed, vector in zip(event.pixels, event.seeds, wanted, strict=True):
+        score = float(pipeline.embedder.image(pixels[None])[0] @ vector)  # alone: bits depend on the company
+        made.append(Result(0, seed, png(pixels), round(score, 4), how))
+    return made
 
 
-def _pixels(picture: Picture) -> np.ndarray:
-    """The picture as it was when the request was resolved; Refused where it is another one by now."""
-    try:
-        pixels, data = load_picture(picture.path), Path(picture.path).read_bytes()
-    except (ValueError, OSError) as error:
-        raise Refused(f"{error}.") from error
-    if hashlib.sha256(data).hexdigest() != picture.sha256:
-        raise Refused(f"{picture.path} was changed after the job was put in line; ask again.")
-    return pixels
-
-
-def _results(pipeline: Any, event: Any, wanted: "Tensor") -> Iterator[Result]:
-    scores = (pipeline.embedder.image(event.pixels) @ wanted.T)[:, 0].tolist()
-    how = {"batch": event.batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
-    for i, (pixels, seed, score) in enumerate(zip(event.pixels, event.seeds, scores, strict=True)):
-        yield Result(event.first + i, seed, png(pixels), round(score, 4), how)
+def _previews(images: np.ndarray | None) -> list[bytes]:
+    return [] if images is None else [_bytes(image) for image in images]
 
 
 def _vectors(embedder: "Embedder", request: EmbedRequest) -> Iterator[Vector]:
@@ -175,7 +168,7 @@ def _vectors(embedder: "Embedder", request: EmbedRequest) -> Iterator[Vector]:
         for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
             yield Vector("text", text, tuple(vector))
     if request.pictures:
-        pixels = np.stack([_pixels(picture) for picture in request.pictures])
+        pixels = np.stack([given_pixels(picture) for picture in request.pictures])
         for picture, vector in zip(request.pictures, embedder.image(pixels).tolist(), strict=True):
             yield Vector("image", picture.path, tuple(vector))
 

@@ -6,11 +6,13 @@ import io
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from studio.backends.together import Together
 from studio.capabilities import Capabilities, Range, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
@@ -52,18 +54,25 @@ class Fake:
         """Nothing to load."""
 
     def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
-        """All pictures at once, step by step, or the vectors."""
+        """The pictures, step by step, or the vectors."""
         if isinstance(request, EmbedRequest):
             yield from _vectors(request)
-            return
-        pictures = [_draw(request, seed) for seed in request.seeds()]
-        steps = request.steps or 1
-        yield Progress(0, steps, unknown=_unknown(request.prompt))
-        for step in range(1, steps + 1):
-            time.sleep(self.seconds)
-            yield Progress(step, steps, {i: _preview(picture, step / steps) for i, picture in enumerate(pictures)})
-        for index, (picture, seed) in enumerate(zip(pictures, request.seeds(), strict=True)):
-            yield Result(index, seed, picture, score=0.5)
+        else:
+            yield from (event for _, event in self.run_together([request]))
+
+    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+        """A batch after the other, each step by step."""
+        together = Together(requests)
+        for k, batch in enumerate(together.batches):
+            pictures = [_draw(requests[slot.number], slot.seed) for slot in batch]
+            steps = requests[0].steps or 1
+            for number, event in together.progress(k, 0, steps):
+                yield number, replace(event, unknown=_unknown(requests[number].prompt))
+            for step in range(1, steps + 1):
+                time.sleep(self.seconds)
+                yield from together.progress(k, step, steps, [_preview(one, step / steps) for one in pictures])
+            for slot, picture in zip(batch, pictures, strict=True):
+                yield slot.number, Result(slot.index, slot.seed, picture, score=0.5)
 
 
 def _unknown(prompt: str) -> tuple[Unknown, ...]:

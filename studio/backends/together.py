@@ -1,0 +1,42 @@
+"""Pictures of several requests in shared batches: who is drawn when, and what progress means to each of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from studio.events import Progress
+from studio.requests import ImageRequest, company
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A picture to draw: the number of its request, its index in it, its seed."""
+
+    number: int
+    index: int
+    seed: int
+
+
+class Together:
+    """The batches of resolved requests of one company, in their order, each of the shape that they share.
+
+    Raises ValueError where the requests are not of one company.
+    """
+
+    def __init__(self, requests: Sequence[ImageRequest]) -> None:
+        if len({company(request) for request in requests}) > 1:
+            raise ValueError("these requests can't share a batch; their company differs")
+        slots = [Slot(n, i, seed) for n, request in enumerate(requests) for i, seed in enumerate(request.seeds())]
+        shape = (requests[0].shape or 1) if requests else 1
+        self.batches = [slots[i : i + shape] for i in range(0, len(slots), shape)]
+        self._turns: dict[int, list[int]] = {}  # the batches in which a request has pictures
+        for k, batch in enumerate(self.batches):
+            for number in dict.fromkeys(slot.number for slot in batch):
+                self._turns.setdefault(number, []).append(k)
+
+    def progress(self, k: int, step: int, steps: int, previews: Sequence[bytes] = ()) -> Iterator[tuple[int, Progress]]:
+        """`step` of `steps` of batch `k` as progress of each request in it. `previews` are one a slot, or none."""
+        batch, shown = self.batches[k], list(previews) or [b""] * len(self.batches[k])
+        for number in dict.fromkeys(slot.number for slot in batch):
+            turns = self._turns[number]
+            mine = {s.index: image for s, image in zip(batch, shown, strict=True) if image and s.number == number}
+            yield number, Progress(turns.index(k) * steps + step, len(turns) * steps, mine)

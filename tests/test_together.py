@@ -1,0 +1,162 @@
+"""Requests drawn together: the same pictures as apart, each with its own progress, and nothing drawn twice."""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_parts import save_tiny_parts
+
+from studio.backends.base import Backend
+from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
+from studio.capabilities import Refused
+from studio.events import Done, Failed, Progress, Result, Saved
+from studio.make import make, make_together
+from studio.requests import ImageRequest, company, image_request, resolve
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
+    return Embedded(str(save_tiny_parts(tmp_path_factory.mktemp("parts"))))
+
+
+@pytest.fixture(params=["embedded", "fake"])
+def backend(request: pytest.FixtureRequest, tiny: Embedded) -> Backend:
+    return tiny if request.param == "embedded" else Fake()
+
+
+def ask(backend: Backend, prompt: str = "a cat", **fields: object) -> ImageRequest:
+    fields = {"seed": 1, "steps": 2, "shape": 8, **fields}
+    return resolve(image_request(prompt=prompt, **fields), backend.capabilities())
+
+
+def results(events: Iterator[tuple[int, Progress | Result]]) -> dict[tuple[int, int], Result]:
+    return {(number, event.index): event for number, event in events if isinstance(event, Result)}
+
+
+def same(one: Result, two: Result) -> bool:
+    pixels = np.array_equal(np.asarray(one.picture), np.asarray(two.picture))
+    return pixels and (one.seed, one.score, one.how) == (two.seed, two.score, two.how)
+
+
+def test_together_is_apart_in_any_company_and_order(backend: Backend, tmp_path: Path) -> None:
+    Image.effect_noise((40, 90), 80).convert("RGBA").save(tmp_path / "a.png")
+    given = {"path": str(tmp_path / "a.png")}
+    asked = [
+        ask(backend),
+        ask(backend, "red apple", count=3, seed=7, negative="dog"),
+        ask(backend, "猫", count=9, seed=100, style="noto"),
+        ask(backend, "", like=given),
+        ask(backend, "a dog", mix=[{"text": "cat", "weight": 0.5}, {"picture": given, "weight": -0.5}]),
+    ]
+    apart = {}
+    for number, request in enumerate(asked):
+        alone = [event for event in backend.run(request) if isinstance(event, Result)]
+        apart |= {(number, event.index): event for event in alone}
+    assert len(apart) == 15
+    for order in (range(5), random.Random(1).sample(range(5), 5), [3, 2]):
+        drawn = results(backend.run_together([asked[number] for number in order]))
+        assert len(drawn) == sum(asked[number].count for number in order)
+        assert all(same(result, apart[order[number], index]) for (number, index), result in drawn.items())
+
+
+def test_only_what_is_of_one_company_is_drawn_together(backend: Backend) -> None:
+    same_batch = [ask(backend), ask(backend, "a dog", seed=5, count=8, negative="x", style="noto")]
+    assert len({company(request) for request in same_batch}) == 1
+    others = [{"steps": 3}, {"guidance": 2.0}, {"scheduler": "heun"}, {"shape": 1}, {"model": "other"}]
+    assert len({company(ask(backend, **fields)) for fields in [{}, *others]}) == 6
+    with pytest.raises(ValueError, match="company"):
+        list(backend.run_together([ask(backend), ask(backend, steps=3)]))
+    assert list(backend.run_together([])) == []
+
+
+def test_progress_goes_to_the_requests_whose_pictures_are_in_the_batch(backend: Backend) -> None:
+    asked = [ask(backend, count=3), ask(backend, "red apple", count=7), ask(backend, "dog")]  # batches of 8 and of 3
+    steps: dict[int, list[tuple[int, int]]] = {0: [], 1: [], 2: []}
+    shown: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
+    for number, event in backend.run_together(asked):
+        if isinstance(event, Progress) and event.step:
+            steps[number].append((event.step, event.total))
+            shown[number] |= set(event.previews)
+    once, twice = [(1, 2), (2, 2)], [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [list(dict.fromkeys(steps[number])) for number in range(3)] == [once, twice, once]
+    assert [shown[number] for number in range(3)] == [set(range(3)), set(range(7)), {0}]
+
+
+def test_dropping_the_iterator_stops_between_steps(backend: Backend) -> None:
+    events = backend.run_together([ask(backend, steps=50), ask(backend, "a dog", steps=50)])
+    assert isinstance(next(events)[1], Progress)
+    events.close()
+    assert list(events) == []
+
+
+# --- Into files -------------------------------------------------------------------------------------------------------
+
+
+def saved(events: Iterator[tuple[int, object]]) -> list[tuple[int, Saved]]:
+    return [(number, event) for number, event in events if isinstance(event, Saved)]
+
+
+def test_several_requests_become_the_files_of_each(backend: Backend, tmp_path: Path) -> None:
+    asked = [ask(backend, count=2), ask(backend, "a dog", steps=3), ask(backend, "red apple", count=2, seed=9)]
+    (tmp_path / "together").mkdir()
+    events = list(make_together(backend, asked, tmp_path / "together"))
+    assert sorted(number for number, event in events if isinstance(event, Done)) == [0, 1, 2]
+    assert [event for number, event in events if number == 1][-1] == Done()
+    (tmp_path / "apart").mkdir()
+    for request in asked:
+        list(make(backend, request, tmp_path / "apart"))
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("together", "apart"))
+    assert one == two and len(one) == 5
+
+
+def test_only_missing_pictures_are_drawn_and_are_as_they_were(backend: Backend, tmp_path: Path) -> None:
+    asked = [ask(backend, count=8), ask(backend, "a dog", count=2)]
+    first = saved(make_together(backend, asked, tmp_path))
+    before = {event.path: Path(event.path).read_bytes() for _, event in first}
+    lost = [event.path for number, event in first if number == 0 and event.index in (2, 6)]
+    Path(lost[0]).unlink()
+    Path(lost[1]).write_bytes(before[lost[1]][:-20])
+    drawn: list[ImageRequest] = []
+
+    class Counted:
+        def __getattr__(self, name: str) -> object:
+            return getattr(backend, name)
+
+        def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+            drawn.extend(requests)
+            return backend.run_together(requests)
+
+    events = list(make_together(Counted(), asked, tmp_path))
+    assert [(request.seed, request.count, request.shape) for request in drawn] == [(3, 1, 8), (7, 1, 8)]
+    assert [(event.index, event.found) for number, event in saved(iter(events)) if number == 0] == [
+        *((index, True) for index in (0, 1, 3, 4, 5, 7)),
+        (2, False),
+        (6, False),
+    ]
+    assert {path: Path(path).read_bytes() for path in before} == before
+    steps = [(event.step, event.total) for _, event in events if isinstance(event, Progress) and event.step]
+    assert [step for step, _ in steps] == sorted(step for step, _ in steps) and steps[-1] == (4, 4)
+    previews = {index for _, event in events if isinstance(event, Progress) for index in event.previews}
+    assert previews == {2, 6}
+
+
+def test_one_that_can_not_be_done_does_not_spoil_the_others(tiny: Embedded, tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    Image.new("RGBA", (64, 64), "red").save(path)
+    asked = [ask(tiny, count=8), ask(tiny, "", like={"path": str(path)}), ask(tiny, "a dog", count=2)]
+    Image.new("RGBA", (64, 64), "blue").save(path)
+    (tmp_path / "out").mkdir()
+    events = list(make_together(tiny, asked, tmp_path / "out"))
+    ends = {number: event for number, event in events if isinstance(event, Done | Failed)}
+    assert ends[0] == ends[2] == Done() and "was changed" in ends[1].sentence
+    assert [(number, event.index) for number, event in saved(iter(events))] == [
+        *((0, i) for i in range(8)),
+        (2, 0),
+        (2, 1),
+    ]
+    with pytest.raises(Refused, match="was changed"):
+        list(make(tiny, asked[1], tmp_path / "out"))
