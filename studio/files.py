@@ -34,6 +34,14 @@ def write_whole(path: Path, data: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; Refused where that can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(why(error, folder)) from error
+
+
 def ready_folder(folder: Path, pictures: int) -> list[Path]:
     """Make `folder` and try it out before any work is done -> the folders that were made, deepest first.
 

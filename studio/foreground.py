@@ -18,6 +18,7 @@ from studio.events import Saved, Unknown
 from studio.files import ready_folder, remove_empty
 from studio.make import explain, make
 from studio.requests import ImageRequest, job_id
+from studio.shelves import Folder, Shelf
 
 STOPPED = 130
 
@@ -55,8 +56,9 @@ class Batch:
         return (1 if self.rows else 2) if self.problem else 0
 
 
-def run(backend: Backend, requests: list[ImageRequest], folder: Path) -> Batch:
-    """Do resolved requests into `folder`. Stopped with Ctrl-C, it leaves whole pictures only.
+def run(backend: Backend, requests: list[ImageRequest], folder: Path, shelf: Shelf | None = None) -> Batch:
+    """Do resolved requests onto `shelf` in `folder` (None: a plain folder). Stopped with Ctrl-C, it leaves whole
+    pictures only.
 
     Raises Refused where `folder` won't do, before any work.
     """
@@ -67,7 +69,7 @@ def run(backend: Backend, requests: list[ImageRequest], folder: Path) -> Batch:
             task = bar.add_task("", total=len(requests))
             for number, request in enumerate(requests):
                 bar.update(task, completed=number, description=_title(request))
-                for part in _do(backend, request, folder, batch):
+                for part in _do(backend, request, shelf or Folder(folder), batch):
                     bar.update(task, completed=number + part)
     except KeyboardInterrupt:
         batch.stopped = True
@@ -81,11 +83,11 @@ def run(backend: Backend, requests: list[ImageRequest], folder: Path) -> Batch:
     return batch
 
 
-def _do(backend: Backend, request: ImageRequest, folder: Path, batch: Batch) -> Iterator[float]:
+def _do(backend: Backend, request: ImageRequest, shelf: Shelf, batch: Batch) -> Iterator[float]:
     """One request, as the share of it that is done; its pictures join the batch as they are finished."""
     job = job_id(request, backend.digest())
     unknown: tuple[Unknown, ...] = ()
-    for event in make(backend, request, folder):
+    for event in make(backend, request, shelf):
         if isinstance(event, Saved):
             row = Row(event.path, event.seed, request.prompt, job, event.score, event.seconds, unknown)
             batch.rows.append(row)

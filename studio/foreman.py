@@ -1,4 +1,4 @@
-"""Keeps a worker process going: starts it, wakes it, starts it again when it dies, and tells the queue what killed it."""
+"""Keeps a worker going: starts the process, wakes it, starts it again when it dies, tells the queue what ended it."""
 
 import contextlib
 import multiprocessing

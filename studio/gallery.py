@@ -19,7 +19,7 @@ from PIL import Image
 from studio.capabilities import Refused
 from studio.database import Database
 from studio.events import Saved
-from studio.files import write_whole
+from studio.files import make_folder, write_whole
 from studio.queue import QueuedJob
 
 THUMBNAIL = 96  # pixels a side
@@ -130,8 +130,8 @@ class Gallery:
         """Keep a picture file. The same bytes are kept once; a job's picture made anew takes its old row's place."""
         digest = hashlib.sha256(data).hexdigest()
         path = self.file(digest, suffix)
-        path.parent.mkdir(parents=True, exist_ok=True)
         if _size(path) != len(data):
+            make_folder(path.parent)
             write_whole(path, data)
         self.enter(path, digest, data, entry, self._inherited(path, entry))
         return path
@@ -148,14 +148,17 @@ class Gallery:
         """Write the row of a file that is there."""
         width, height, thumbnail = _look(data)
         with self.database.writing() as connection:
-            if connection.execute("SELECT 1 FROM pictures WHERE sha256 = ?", (digest,)).fetchone():
+            known = "UPDATE pictures SET made = ? WHERE sha256 = ?"
+            if connection.execute(known, (entry.made, digest)).rowcount:
                 return
             _forget(connection, "job = ? AND position = ?", entry.job, entry.position)
             number = connection.execute(
                 "INSERT INTO pictures (sha256, file, bytes, width, height, made, job, position, seed, score, prompt,"
                 " style, model, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (digest, path.relative_to(self.root).as_posix(), len(data), width, height, entry.made, entry.job)
-                + (entry.position, entry.seed, entry.score, entry.prompt, entry.style, entry.model, entry.digest),
+                (
+                    *(digest, path.relative_to(self.root).as_posix(), len(data), width, height, entry.made, entry.job),
+                    *(entry.position, entry.seed, entry.score, entry.prompt, entry.style, entry.model, entry.digest),
+                ),
             ).lastrowid
             connection.execute("INSERT INTO thumbnails VALUES (?, ?)", (number, thumbnail))
             if entry.vector:
@@ -168,15 +171,15 @@ class Gallery:
 
     def found(self, job: str) -> dict[int, Saved]:
         """The pictures of a job that are here, by position; one whose file is gone or cut short is not."""
-        rows = self.database.rows("SELECT * FROM pictures WHERE job = ? ORDER BY position", job)
-        return {
-            row["position"]: _saved(self.root, row) for row in rows if _size(self.root / row["file"]) == row["bytes"]
-        }
+        return {row["position"]: _saved(self.root, row) for row in self._whole(job)}
 
     def made_by(self, job: QueuedJob) -> dict[int, Saved]:
         """As `found`, with the seconds since the job was begun; pictures older than its submission were found."""
-        rows = self.database.rows("SELECT * FROM pictures WHERE job = ? ORDER BY position", job.id)
-        return {row["position"]: _saved(self.root, row, job) for row in rows}
+        return {row["position"]: _saved(self.root, row, job) for row in self._whole(job.id)}
+
+    def _whole(self, job: str) -> list[Row]:
+        rows = self.database.rows("SELECT * FROM pictures WHERE job = ? ORDER BY position", job)
+        return [row for row in rows if _size(self.root / row["file"]) == row["bytes"]]
 
     # --- Looking ------------------------------------------------------------------------------------------------------
 

@@ -3,32 +3,22 @@
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-from PIL import Image
 
 from studio.backends.base import Backend
 from studio.capabilities import Refused
 from studio.events import Done, Failed, Progress, Result, Saved
-from studio.files import write_whole
-from studio.metadata import Job, png_bytes, read
+from studio.metadata import Job
 from studio.requests import ImageRequest, company, job_id
-
-PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
-
-
-def names(request: ImageRequest, job: str) -> list[str]:
-    """The file name of each picture: `<job>-<index>-<seed>.png`. No word of the prompt gets into a name."""
-    return [f"{job[:16]}-{index}-{seed}.png" for index, seed in enumerate(request.seeds())]
+from studio.shelves import Shelf
 
 
-def make(backend: Backend, request: ImageRequest, folder: Path) -> Generator[Progress | Saved, None, None]:
-    """Do a resolved request into `folder`, each picture whole as soon as it is finished.
+def make(backend: Backend, request: ImageRequest, shelf: Shelf) -> Generator[Progress | Saved, None, None]:
+    """Do a resolved request onto `shelf`, each picture whole as soon as it is finished.
 
     Pictures that are there are found, not drawn again. Refused where it can't be done or a picture can't be written;
     dropping the iterator cancels and leaves what is whole.
     """
-    for _, event in make_together(backend, [request], folder):
+    for _, event in make_together(backend, [request], shelf):
         if isinstance(event, Failed):
             raise Refused(event.sentence)
         if not isinstance(event, Done):
@@ -36,11 +26,11 @@ def make(backend: Backend, request: ImageRequest, folder: Path) -> Generator[Pro
 
 
 def make_together(
-    backend: Backend, requests: Sequence[ImageRequest], folder: Path
+    backend: Backend, requests: Sequence[ImageRequest], shelf: Shelf
 ) -> Generator[tuple[int, Progress | Saved | Done | Failed], None, None]:
-    """Do resolved requests for one model into `folder`; each event comes with the number of its request.
+    """Do resolved requests for one model onto `shelf`; each event comes with the number of its request.
 
-    Those of equal `company` share batches; only pictures that `folder` lacks are drawn. Every request ends with Done or
+    Those of equal `company` share batches; only pictures that it lacks are drawn. Every request ends with Done or
     Failed, and one that fails does not spoil the others. Refused, with the rest undone, where a picture can't be
     written or the model can't be loaded. Dropping the iterator cancels; to cancel one request, drop it and go on with
     the others: what they have is found.
@@ -49,13 +39,13 @@ def make_together(
     orders = [_Order(number, Job(request, job_id(request, digest), digest)) for number, request in enumerate(requests)]
     for order in orders:
         yield order.number, Progress(0, 0)
-        yield from ((order.number, event) for event in order.find(folder))
+        yield from ((order.number, event) for event in order.find(shelf))
     pieces = [piece for order in orders for piece in order.pieces()]
     if pieces:
         backend.load()
     for group in _companies(pieces):
         for piece, event in _drawn(backend, group):
-            for said in piece.order.take(piece, event, folder, time.monotonic() - began):
+            for said in piece.order.take(piece, event, shelf, time.monotonic() - began):
                 yield piece.order.number, said
 
 
@@ -68,14 +58,11 @@ class _Order:
     left: set[int] = field(default_factory=set)
     steps: dict[int, int] = field(default_factory=dict)
 
-    def find(self, folder: Path) -> Iterator[Saved | Done]:
+    def find(self, shelf: Shelf) -> Iterator[Saved | Done]:
         """The pictures that are there; the others are left."""
-        for index, name in enumerate(names(self.job.request, self.job.id)):
-            saved = _found(folder / name, self.job)
-            if saved:
-                yield saved
-            else:
-                self.left.add(index)
+        found = shelf.found(self.job)
+        yield from found.values()
+        self.left = set(range(self.job.request.count)) - set(found)
         if not self.left:
             yield Done()
 
@@ -88,7 +75,7 @@ class _Order:
         return made
 
     def take(
-        self, piece: "_Piece", event: Progress | Result | Failed, folder: Path, seconds: float
+        self, piece: "_Piece", event: Progress | Result | Failed, shelf: Shelf, seconds: float
     ) -> Iterator[Progress | Saved | Done | Failed]:
         """What an event of a piece is to the whole request; a finished picture is written."""
         if isinstance(event, Progress):
@@ -100,13 +87,12 @@ class _Order:
             self.left.clear()
             yield event
         elif piece.first + event.index in self.left:
-            yield self._save(replace(event, index=piece.first + event.index), folder, seconds)
+            yield self._save(replace(event, index=piece.first + event.index), shelf, seconds)
             if not self.left:
                 yield Done()
 
-    def _save(self, result: Result, folder: Path, seconds: float) -> Saved:
-        path = folder / names(self.job.request, self.job.id)[result.index]
-        write_whole(path, png_bytes(result, self.job))
+    def _save(self, result: Result, shelf: Shelf, seconds: float) -> Saved:
+        path = shelf.keep(self.job, result)
         self.left.remove(result.index)
         return Saved(str(path), result.index, result.seed, result.score, seconds)
 
@@ -147,19 +133,6 @@ def _drawn(backend: Backend, pieces: list[_Piece]) -> Iterator[tuple[_Piece, Pro
         for piece in pieces:
             if piece.open:
                 yield from _drawn(backend, [piece])
-
-
-def _found(path: Path, job: Job) -> Saved | None:
-    """The picture of this job that `path` holds already, if it is whole."""
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            picture.load()
-        origin, whole = read(path), path.read_bytes().endswith(PNG_END)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
-    if not whole or origin.get("job_id") != job.id:
-        return None
-    return Saved(str(path), origin["index"], origin["seed"], origin["score"], 0.0, found=True)
 
 
 def explain(error: Exception) -> str:

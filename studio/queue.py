@@ -1,9 +1,9 @@
 """The jobs of a home, on disk: put in line by any process, done by one worker, seen by all.
 
 A job is `waiting`, then `running`, then `done`, `failed` or `cancelled`; or it is put `aside`, where it ended its
-worker twice without a picture in between. A worker holds its jobs by its name (`owner`): what it reports counts only while it
-holds them, so that one that was given up for dead can't finish what another has taken over. Clocks are for show: no
-decision reads one.
+worker twice without a picture in between. A worker holds its jobs by its name (`owner`): what it reports counts only
+while it holds them, so that one that was given up for dead can't finish what another has taken over. Clocks are for
+show: no decision reads one.
 """
 
 import time

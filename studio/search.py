@@ -97,5 +97,6 @@ class _Index:
 
 def match(words: str) -> str:
     """An FTS5 query in which every word counts and nothing is an operator; "" where there is no word."""
-    phrases = [" ".join(spaced(word).split()) for word in words.split()[:WORDS_LIMIT]]
+    seen = "".join(character if character.isprintable() else " " for character in words)  # NUL ends a C string
+    phrases = [" ".join(spaced(word).split()) for word in seen.split()[:WORDS_LIMIT]]
     return " ".join('"' + phrase.replace('"', '""') + '"*' for phrase in phrases if any(map(str.isalnum, phrase)))

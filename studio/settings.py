@@ -12,11 +12,6 @@ def home(folder: str | Path | None = None) -> Path:
     return Path(chosen).expanduser().resolve()
 
 
-def pictures(root: Path) -> Path:
-    """Where finished pictures go when nobody says otherwise."""
-    return root / "pictures"
-
-
 def keep_uploads(root: Path) -> None:
     """Gradio's copies of pictures go under the studio's folder. To be called before gradio is imported."""
     os.environ["GRADIO_TEMP_DIR"] = str(root / "cache" / "page")

@@ -1,4 +1,4 @@
-"""Where finished pictures go: a folder that somebody named, or the gallery. Work that lies there is found, not redone."""
+"""Where finished pictures go: a folder that somebody named, or the gallery. Work that lies there is not done again."""
 
 import time
 from pathlib import Path

@@ -22,6 +22,7 @@ class Studio:
         self.house = House(home)
         self.queue, self.gallery, self.search = self.house.queue, self.house.gallery, self.house.search
         self._opener, self._foreman = opener, Foreman(home, self.queue, opener)
+        self._closed = False
 
     def submit(self, request: ImageRequest, priority: int = 0) -> str:
         """Put a resolved request in line -> its id. What is in line, or made and still there, is not done twice."""
@@ -33,13 +34,14 @@ class Studio:
 
     def events(self, job: str) -> Iterator[Progress | Saved | End]:
         """What happens to a job until it ends, from the store. Progress between two looks is left out, the latest holds
-        it all; whoever comes late, or twice, gets the state so far first. KeyError for a job that nobody knows.
+        it all; whoever comes late, or twice, gets the state so far first. When the studio is closed it stops without an
+        end: the job goes on another day. KeyError for a job that nobody knows.
         """
         revision, told = 0, set[int]()
-        while True:
+        while not self._closed:
             state = self.queue.job(job)  # before the pictures: those of an ended job are all there
             revision, progress = self.house.live.read(job, revision)
-            if progress is not None and state.end is None:
+            if progress is not None:
                 yield progress
             for index, saved in self.gallery.made_by(state).items():
                 if index not in told:
@@ -64,4 +66,5 @@ class Studio:
 
     def close(self) -> None:
         """End the worker; what it was doing goes back in line, what is whole on disk stays."""
+        self._closed = True
         self._foreman.close()

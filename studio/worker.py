@@ -1,7 +1,7 @@
 """The worker process: takes jobs from the queue, does them with a model that stays loaded, and reports to the store.
 
-There is one worker a home at a time, whoever started it: a lock that the system drops with the process says so. A second
-one waits for it. The worker ends with the studio that started it.
+There is one worker a home at a time, whoever started it: a lock that the system drops with the process says so. A
+second one waits for it. The worker ends with the studio that started it.
 """
 
 import contextlib

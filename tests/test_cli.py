@@ -14,8 +14,9 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from studio import cli, make, sheet
+from studio import cli, sheet, shelves
 from studio.capabilities import Refused
+from studio.house import House
 from studio.prompts import prompt_list
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,9 +80,10 @@ def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Sa
 
 def test_without_out_pictures_go_into_the_home(studio: Callable[..., Said], tmp_path: Path) -> None:
     said = studio("generate", "a cat", "--model", "fake")
-    assert Path(said.out.strip()).parent == tmp_path / "home" / "pictures"
+    assert Path(said.out.strip()).parent.parent == tmp_path / "home" / "pictures"
+    assert [kept.prompt for kept in House(tmp_path / "home").gallery.page()] == ["a cat"]
     said = studio("generate", "a cat", "--model", "fake", "--home", tmp_path / "other")
-    assert Path(said.out.strip()).parent == tmp_path / "other" / "pictures"
+    assert Path(said.out.strip()).parent.parent == tmp_path / "other" / "pictures"
 
 
 def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Pa
 def test_a_disk_that_fills_up_leaves_what_is_done(
     studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = make.write_whole, []
+    write, written = shelves.write_whole, []
 
     def full_after_two(path: Path, data: bytes) -> None:
         if len(written) == 2:
@@ -114,7 +116,7 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(make, "write_whole", full_after_two)
+    monkeypatch.setattr(shelves, "write_whole", full_after_two)
     said = faces(studio, "a", "b", "c", "--out", tmp_path / "out")
     assert said.code == 1 and len(said.rows) == 2 and said.err.strip().endswith("studio: the disk is full.")
 

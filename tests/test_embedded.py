@@ -23,6 +23,7 @@ from studio.events import Progress, Result, Saved, Vector
 from studio.make import make
 from studio.metadata import read
 from studio.requests import ImageRequest, embed_request, image_request, resolve, resolve_embed
+from studio.shelves import Folder
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_closing_stops_between_steps(backend: Embedded) -> None:
 
 
 def test_files_carry_the_shape_they_were_made_in(backend: Embedded, tmp_path: Path) -> None:
-    saved = [event for event in make(backend, ask(backend), tmp_path) if isinstance(event, Saved)]
+    saved = [event for event in make(backend, ask(backend), Folder(tmp_path)) if isinstance(event, Saved)]
     found = read(Path(saved[0].path))
     assert found["how"]["batch"] == 1 and "float" in found["how"]["dtype"] and found["digest"] == backend.digest()
 

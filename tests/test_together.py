@@ -16,6 +16,7 @@ from studio.capabilities import Refused
 from studio.events import Done, Failed, Progress, Result, Saved
 from studio.make import make, make_together
 from studio.requests import ImageRequest, company, image_request, resolve
+from studio.shelves import Folder
 
 
 @pytest.fixture(scope="module")
@@ -103,19 +104,19 @@ def saved(events: Iterator[tuple[int, object]]) -> list[tuple[int, Saved]]:
 def test_several_requests_become_the_files_of_each(backend: Backend, tmp_path: Path) -> None:
     asked = [ask(backend, count=2), ask(backend, "a dog", steps=3), ask(backend, "red apple", count=2, seed=9)]
     (tmp_path / "together").mkdir()
-    events = list(make_together(backend, asked, tmp_path / "together"))
+    events = list(make_together(backend, asked, Folder(tmp_path / "together")))
     assert sorted(number for number, event in events if isinstance(event, Done)) == [0, 1, 2]
     assert [event for number, event in events if number == 1][-1] == Done()
     (tmp_path / "apart").mkdir()
     for request in asked:
-        list(make(backend, request, tmp_path / "apart"))
+        list(make(backend, request, Folder(tmp_path / "apart")))
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("together", "apart"))
     assert one == two and len(one) == 5
 
 
 def test_only_missing_pictures_are_drawn_and_are_as_they_were(backend: Backend, tmp_path: Path) -> None:
     asked = [ask(backend, count=8), ask(backend, "a dog", count=2)]
-    first = saved(make_together(backend, asked, tmp_path))
+    first = saved(make_together(backend, asked, Folder(tmp_path)))
     before = {event.path: Path(event.path).read_bytes() for _, event in first}
     lost = [event.path for number, event in first if number == 0 and event.index in (2, 6)]
     Path(lost[0]).unlink()
@@ -130,7 +131,7 @@ def test_only_missing_pictures_are_drawn_and_are_as_they_were(backend: Backend, 
             drawn.extend(requests)
             return backend.run_together(requests)
 
-    events = list(make_together(Counted(), asked, tmp_path))
+    events = list(make_together(Counted(), asked, Folder(tmp_path)))
     assert [(request.seed, request.count, request.shape) for request in drawn] == [(3, 1, 8), (7, 1, 8)]
     assert [(event.index, event.found) for number, event in saved(iter(events)) if number == 0] == [
         *((index, True) for index in (0, 1, 3, 4, 5, 7)),
@@ -150,7 +151,7 @@ def test_one_that_can_not_be_done_does_not_spoil_the_others(tiny: Embedded, tmp_
     asked = [ask(tiny, count=8), ask(tiny, "", like={"path": str(path)}), ask(tiny, "a dog", count=2)]
     Image.new("RGBA", (64, 64), "blue").save(path)
     (tmp_path / "out").mkdir()
-    events = list(make_together(tiny, asked, tmp_path / "out"))
+    events = list(make_together(tiny, asked, Folder(tmp_path / "out")))
     ends = {number: event for number, event in events if isinstance(event, Done | Failed)}
     assert ends[0] == ends[2] == Done() and "was changed" in ends[1].sentence
     assert [(number, event.index) for number, event in saved(iter(events))] == [
@@ -159,4 +160,4 @@ def test_one_that_can_not_be_done_does_not_spoil_the_others(tiny: Embedded, tmp_
         (2, 1),
     ]
     with pytest.raises(Refused, match="was changed"):
-        list(make(tiny, asked[1], tmp_path / "out"))
+        list(make(tiny, asked[1], Folder(tmp_path / "out")))

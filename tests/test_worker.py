@@ -1,7 +1,8 @@
-"""Jobs in a process of their own: seen step by step, stopped, found again, and lost to nobody when the worker dies."""
+"""Jobs in a process of their own: seen step by step, stopped, found again, and lost to nobody, whatever dies."""
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -16,8 +17,9 @@ from studio.backends.base import Backend
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved
+from studio.gallery import Filter
 from studio.requests import ImageRequest, image_request, resolve
-from studio.worker import Worker
+from studio.studio import Studio
 
 
 def ask(prompt: str, seconds: float = 0, **settings: object) -> ImageRequest:
@@ -27,28 +29,29 @@ def ask(prompt: str, seconds: float = 0, **settings: object) -> ImageRequest:
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
-    worker = Worker(tmp_path)
-    yield worker
-    worker.close()
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio(tmp_path / "home")
+    yield studio
+    studio.close()
 
 
-def finish(worker: Worker, request: ImageRequest) -> tuple[list[Saved], End]:
-    *events, end = worker.events(worker.submit(request))
+def finish(studio: Studio, request: ImageRequest) -> tuple[list[Saved], End]:
+    *events, end = studio.events(studio.submit(request))
     return [event for event in events if isinstance(event, Saved)], end
 
 
-def first_step(worker: Worker, job: str) -> Progress:
-    return next(event for event in worker.events(job) if isinstance(event, Progress) and event.step)
+def first_step(studio: Studio, job: str) -> Progress:
+    return next(event for event in studio.events(job) if isinstance(event, Progress) and event.step)
 
 
-def kill(worker: Worker) -> None:
-    assert worker._process and worker._process.pid
-    os.kill(worker._process.pid, signal.SIGKILL)
+def kill(studio: Studio) -> None:
+    process = studio._foreman.process
+    assert process and process.pid
+    os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_job_is_seen_step_by_step_and_ends_saved(worker: Worker) -> None:
-    events = list(worker.events(worker.submit(ask("an axolotl", 0.05, count=2))))
+def test_a_job_is_seen_step_by_step_and_ends_saved(studio: Studio) -> None:
+    events = list(studio.events(studio.submit(ask("an axolotl", 0.05, count=2))))
     steps = [event.step for event in events if isinstance(event, Progress)]
     last = [event for event in events if isinstance(event, Progress)][-1]
     saved = [event for event in events if isinstance(event, Saved)]
@@ -59,82 +62,142 @@ def test_a_job_is_seen_step_by_step_and_ends_saved(worker: Worker) -> None:
     assert Image.open(saved[0].path).mode == "RGBA"
 
 
-def test_the_same_job_is_found_not_made_again(worker: Worker) -> None:
-    first, _ = finish(worker, ask("a cat"))
-    second, end = finish(worker, ask("a cat"))
+def test_the_same_job_is_found_not_made_again(studio: Studio) -> None:
+    first, _ = finish(studio, ask("a cat"))
+    second, end = finish(studio, ask("a cat"))
     assert not first[0].found and second[0].found and isinstance(end, Done)
     Path(first[0].path).write_bytes(Path(first[0].path).read_bytes()[:-20])
-    third, _ = finish(worker, ask("a cat"))
+    third, _ = finish(studio, ask("a cat"))
     assert not third[0].found, "a picture that was cut short is made again"
 
 
-def test_cancel_stops_a_running_job_and_one_in_line(worker: Worker) -> None:
-    running, waiting = worker.submit(ask("slow", 0.1, steps=100)), worker.submit(ask("next", 0.1))
-    first_step(worker, running)
-    assert (worker.waiting(running), worker.waiting(waiting)) == (0, 1)
-    worker.cancel(waiting)
-    worker.cancel(running)
-    assert isinstance(list(worker.events(running))[-1], Cancelled)
-    assert isinstance(list(worker.events(waiting))[-1], Cancelled)
-    assert not list(worker.folder.iterdir()), "nothing half-made is left"
-    assert isinstance(finish(worker, ask("next", 0.1))[1], Done), "a cancelled job can be asked for again"
+def test_cancel_stops_a_running_job_and_one_in_line(studio: Studio) -> None:
+    running, waiting = studio.submit(ask("slow", 0.1, steps=100)), studio.submit(ask("next", 0.1))
+    first_step(studio, running)
+    assert (studio.queue.ahead(running), studio.queue.ahead(waiting)) == (0, 1)
+    studio.cancel(waiting)
+    studio.cancel(running)
+    assert isinstance(list(studio.events(running))[-1], Cancelled)
+    assert isinstance(list(studio.events(waiting))[-1], Cancelled)
+    assert not list(studio.gallery.folder.rglob("*.*")), "nothing half-made is left"
+    assert isinstance(finish(studio, ask("next", 0.1))[1], Done), "a cancelled job can be asked for again"
 
 
-def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(worker: Worker) -> None:
-    job = worker.submit(ask("a dog", 0.05, steps=10))
-    worker.events(job).close()
+def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(studio: Studio) -> None:
+    job = studio.submit(ask("a dog", 0.05, steps=10))
+    studio.events(job).close()
     ends: list[object] = []
-    watch = [threading.Thread(target=lambda: ends.append(list(worker.events(job))[-1])) for _ in range(2)]
+    watch = [threading.Thread(target=lambda: ends.append(list(studio.events(job))[-1])) for _ in range(2)]
     for thread in watch:
         thread.start()
-    assert worker.submit(ask("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
+    assert studio.submit(ask("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
     for thread in watch:
         thread.join(20)
     assert ends == [Done(), Done()]
-    assert isinstance(list(worker.events(job))[-1], Done), "who comes late sees how it ended"
+    assert isinstance(list(studio.events(job))[-1], Done), "who comes late sees how it ended"
 
 
-def test_a_dead_worker_fails_its_job_and_the_next_one_is_done(worker: Worker) -> None:
-    running, waiting = worker.submit(ask("slow", 0.1, steps=100)), worker.submit(ask("next", 0.01))
-    first_step(worker, running)
-    kill(worker)
-    end = list(worker.events(running))[-1]
+def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Studio) -> None:
+    running, waiting = studio.submit(ask("slow", 0.1, steps=100)), studio.submit(ask("next", 0.01))
+    first_step(studio, running)
+    kill(studio)
+    while (job := studio.queue.job(running)).deaths == 0 or job.state != "running":
+        time.sleep(0.05)
+    kill(studio)
+    end = list(studio.events(running))[-1]
     assert isinstance(end, Failed) and "signal 9" in end.sentence and "memory" in end.sentence
-    assert isinstance(list(worker.events(waiting))[-1], Done)
-    kill(worker)
-    assert isinstance(finish(worker, ask("after"))[1], Done)
+    assert studio.queue.job(running).state == "aside"
+    assert isinstance(list(studio.events(waiting))[-1], Done)
+    kill(studio)
+    assert isinstance(finish(studio, ask("after"))[1], Done)
 
 
-def test_a_refusal_in_the_worker_comes_back_as_a_sentence(worker: Worker) -> None:
-    first, _ = finish(worker, ask("warm up"))
-    Path(first[0].path).unlink()
-    worker.folder.rmdir()
-    worker.folder.write_text("in the way")
-    _, end = finish(worker, ask("a cat"))
+def test_what_waits_goes_on_another_day_with_the_same_pixels(studio: Studio) -> None:
+    one, two = ask("slow", 0.05, steps=20, count=12), ask("next")
+    jobs = [studio.submit(one), studio.submit(two)]
+    while not studio.gallery.found(jobs[0]):
+        time.sleep(0.02)
+    studio.close()
+    states = [studio.queue.job(job).state for job in jobs]
+    assert states == ["waiting", "waiting"]
+    kept = set(studio.gallery.found(jobs[0]))
+    assert 0 < len(kept) < 12, "some are done"
+    another = Studio(studio.home)
+    another.open()
+    events = [list(another.events(job)) for job in jobs]
+    another.close()
+    assert all(each[-1] == Done() for each in events)
+    straight = Studio(studio.home.parent / "straight")
+    for request, job in ((one, jobs[0]), (two, jobs[1])):
+        list(straight.events(straight.submit(request)))
+        pixels = [[p.path.read_bytes() for p in s.gallery.page(Filter()) if p.job == job] for s in (another, straight)]
+        assert pixels[0] and sorted(pixels[0]) == sorted(pixels[1])
+    straight.close()
+
+
+def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
+    other = Studio(studio.home)
+    job = studio.submit(ask("slow", 0.05, steps=40))
+    first_step(studio, job)
+    other.open()
+    late = other.submit(ask("late"))
+    assert other.queue.counts() == {"running": 1, "waiting": 1}, "one worker at a time"
+    studio.close()
+    assert list(other.events(job))[-1] == Done() and list(other.events(late))[-1] == Done()
+    other.close()
+
+
+def test_stop_after_this_picture_keeps_what_is_being_drawn(studio: Studio) -> None:
+    job = studio.submit(ask("many", 0.02, count=24, steps=10))
+    first_step(studio, job)
+    studio.queue.finish_picture(job)
+    assert list(studio.events(job))[-1] == Cancelled()
+    assert len(studio.gallery.found(job)) == 8, "the batch in hand, and no more"
+
+
+def test_jobs_drawn_together_end_each_on_its_own(studio: Studio) -> None:
+    studio.queue.pause()
+    jobs = [studio.submit(ask(f"face {n}", 0.05, shape=8, steps=20)) for n in range(3)]
+    studio.queue.pause(False)
+    first_step(studio, jobs[0])
+    assert studio.queue.counts() == {"running": 3}
+    studio.cancel(jobs[1])
+    assert [type(list(studio.events(job))[-1]) for job in jobs] == [Done, Cancelled, Done]
+
+
+def test_a_refusal_in_the_worker_comes_back_as_a_sentence(studio: Studio) -> None:
+    finish(studio, ask("warm up"))
+    shutil.rmtree(studio.gallery.folder)
+    studio.gallery.folder.write_text("in the way")
+    _, end = finish(studio, ask("a cat"))
     assert isinstance(end, Failed) and "not a folder" in end.sentence
 
 
-def test_the_worker_does_not_outlive_the_studio(worker: Worker) -> None:
-    finish(worker, ask("warm up"))
-    assert worker._process and worker._orders
-    worker._orders.close()
+def test_the_worker_does_not_outlive_the_studio(studio: Studio) -> None:
+    finish(studio, ask("warm up"))
+    process = studio._foreman.process
+    assert process
+    studio._foreman._shift.orders.close()
     # The sentinel, not `is_alive`: the listening thread waits for the same process, and only one of the two is told.
-    assert wait([worker._process.sentinel], 10)
+    assert wait([process.sentinel], 10)
 
 
-def test_closing_ends_the_watchers(worker: Worker) -> None:
-    job = worker.submit(ask("slow", 0.1, steps=100))
-    first_step(worker, job)
-    threading.Timer(0.2, worker.close).start()
+def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
+    job = studio.submit(ask("slow", 0.1, steps=100))
+    first_step(studio, job)
+    closing = threading.Timer(0.2, studio.close)
+    closing.start()
     began = time.monotonic()
-    assert isinstance(list(worker.events(job))[-1], Failed)
+    assert isinstance(list(studio.events(job))[-1], Progress)
     assert time.monotonic() - began < 5
+    closing.join()
+    assert studio.queue.job(job).state == "waiting" and studio.queue.job(job).deaths == 0
 
 
 def test_a_job_that_ends_every_worker_is_not_tried_for_ever(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, opener=_opener_that_ends_the_worker)
-    *_, end = worker.events(worker.submit(ask("a cat")))
-    worker.close()
+    studio = Studio(tmp_path, opener=_opener_that_ends_the_worker)
+    *_, end = studio.events(studio.submit(ask("a cat")))
+    studio.close()
     assert isinstance(end, Failed) and "exit code 3" in end.sentence
 
 

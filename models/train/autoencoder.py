@@ -25,6 +25,7 @@ from models.weights import save_part
 
 CROP = 64
 CROPS_UNTIL = 0.6  # share of the training
+EXACT_FROM = 0.75  # share of the training
 SCENES = 0.2
 LATENT_NOISE = 0.05  # of a latent channel's standard deviation: what a generator's small errors look like
 EQUIVARIANCE = 0.2  # share of steps that decode a shrunken or turned latent (EQ-VAE, arXiv 2502.09509)
@@ -65,15 +66,19 @@ def gradient_loss(difference: Tensor, scales: int = 3) -> Tensor:
     return total
 
 
-def reconstruction_loss(target: Tensor, output: Tensor, background: Tensor) -> Tensor:
-    """L1 + 2 MSE + gradients of (composite over `background` (B, 3), alpha).
+def reconstruction_loss(target: Tensor, output: Tensor, background: Tensor, late: bool = False) -> Tensor:
+    """L1 + 2 MSE + gradients of (composite over `background` (B, 3), alpha); late, also each picture's 2 RMSE.
+
+    The gradients teach edges, and PSNR is a picture's log RMSE: it is what the last hour is spent on.
 
     The difference of two composites needs no compositing: it is d_rgb - d_alpha * background for premultiplied colour.
     """
     difference = output.float() - target.float()
     rgb = difference[:, :3] - difference[:, 3:] * background[:, :, None, None]
     difference = torch.cat([rgb, difference[:, 3:]], 1)
-    return difference.abs().mean() + 2 * difference.square().mean() + gradient_loss(difference)
+    squares = difference.square().mean((1, 2, 3))
+    exact = 2 * (squares + 1e-6).sqrt().mean() if late else squares.new_zeros(())
+    return difference.abs().mean() + 2 * squares.mean() + gradient_loss(difference) + exact
 
 
 class AutoencoderTask:
@@ -119,7 +124,7 @@ class AutoencoderTask:
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """The reconstruction loss."""
         target, output = model(batch["pictures"], batch["noise"], batch["turns"], batch["shrink"])
-        return {"loss": reconstruction_loss(target, output, batch["background"])}
+        return {"loss": reconstruction_loss(target, output, batch["background"], progress >= EXACT_FROM)}
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing."""

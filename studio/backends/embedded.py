@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from models.vocabulary import Vocabulary
 
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
+SPACE = ("language", "vision", "space")  # what places words and pictures: vectors of another one don't compare
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
 
 
@@ -81,13 +82,13 @@ class Embedded:
         """A batch after the other; what a request says is read when its first batch comes."""
         self.load()
         assert self._pipeline is not None
-        pipeline, together = self._pipeline, Together(requests)
+        pipeline, together, space = self._pipeline, Together(requests), weights_digest(SPACE, self.root)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
         try:
             for k, batch in enumerate(together.batches):
                 rows = [told(slot.number) for slot in batch]
-                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0]):
+                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], space):
                     if isinstance(event, list):
                         yield from (
                             (s.number, replace(one, index=s.index)) for s, one in zip(batch, event, strict=True)
@@ -133,7 +134,7 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
 
 
 def _draw(
-    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest
+    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, space: str
 ) -> "Iterator[drawing.Progress | list[Result]]":
     """One batch, drawn as `request` says: its steps, then its pictures."""
     import torch
@@ -145,17 +146,18 @@ def _draw(
     texts = [row.text for row in rows]
     for event in pipeline.steps(texts, seeds, sampling, negative=negative, vector=vector, previews=True):
         if isinstance(event, Pictures):
-            yield _results(pipeline, event, vector)
+            yield _results(pipeline, event, vector, space)
         else:
             yield event
 
 
-def _results(pipeline: Any, event: "drawing.Pictures", wanted: "Tensor") -> list[Result]:
+def _results(pipeline: Any, event: "drawing.Pictures", wanted: "Tensor", space: str) -> list[Result]:
     how: dict[str, int | str] = {"batch": event.batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
     made = []
     for pixels, seed, vector in zip(event.pixels, event.seeds, wanted, strict=True):
-        score = float(pipeline.embedder.image(pixels[None])[0] @ vector)  # alone: bits depend on the company
-        made.append(Result(0, seed, png(pixels), round(score, 4), how))
+        place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
+        score = round(float(place @ vector), 4)
+        made.append(Result(0, seed, png(pixels), score, how, tuple(place.tolist()), space))
     return made
 
 

@@ -72,7 +72,12 @@ class Fake:
                 time.sleep(self.seconds)
                 yield from together.progress(k, step, steps, [_preview(one, step / steps) for one in pictures])
             for slot, picture in zip(batch, pictures, strict=True):
-                yield slot.number, Result(slot.index, slot.seed, picture, score=0.5)
+                yield (
+                    slot.number,
+                    Result(
+                        slot.index, slot.seed, picture, 0.5, vector=_unit(requests[slot.number].prompt), space="fake"
+                    ),
+                )
 
 
 def _unknown(prompt: str) -> tuple[Unknown, ...]:

@@ -12,7 +12,9 @@ from studio.capabilities import Refused
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.events import Vector
 from studio.foreground import Batch, run
+from studio.house import House
 from studio.requests import embed_request, image_request, resolve, resolve_embed
+from studio.shelves import GalleryShelf
 
 
 @app.command()
@@ -29,7 +31,7 @@ def generate(
     mix: Annotated[
         list[str] | None, typer.Option(metavar="W:PROMPT|FILE", help="A part of a blend. Repeat it.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to put them (else the studio's own folder).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to put them (else into the studio's gallery).")] = None,
     model: Model = "embedded",
     as_json: Json = False,
     home: Home = None,
@@ -41,8 +43,11 @@ def generate(
     backend = open_backend(model)
     can = backend.capabilities()
     requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in _prompts(prompts, like, mix)]
-    folder = out or settings.pictures(settings.home(home))
-    batch = run(backend, requests, folder)
+    if out is None:
+        gallery = House(settings.home(home)).gallery
+        batch = run(backend, requests, gallery.folder, GalleryShelf(gallery))
+    else:
+        batch = run(backend, requests, out)
     _finish(batch, as_json)
 
 

@@ -1,4 +1,4 @@
-"""What happens when something on the page is pressed: requests go to the worker, and what comes back is watched.
+"""What happens when something on the page is pressed: requests go to the queue, and what comes back is watched.
 
 No event computes a picture. A watcher that is dropped with its tab leaves the job running; the page that is opened next
 picks it up.
@@ -14,32 +14,31 @@ import gradio as gr
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities, Refused
 from studio.files import ready_folder
-from studio.metadata import read
 from studio.page.view import Stage, header, nothing_yet, refused, strip
 from studio.page.words import language
 from studio.requests import image_request, resolve
-from studio.worker import Worker
+from studio.studio import Studio
 
 REMEMBERED = 36  # pictures shown below the stage
-NAME = re.compile(r"[0-9a-f]{16}-\d{1,3}-\d{1,10}\.png")
+NAME = re.compile(r"([0-9a-f]{64})\.png")
 
 # What an event shows: stage, strip, make, stop, job.
 Shown = tuple[Any, Any, Any, Any, Any]
 
 
 class Desk:
-    """Stands between one page and the worker. `model` is the backend's name."""
+    """Stands between one page and the studio. `model` is the backend's name."""
 
-    def __init__(self, worker: Worker, model: str) -> None:
-        self.worker, self.model = worker, model
+    def __init__(self, studio: Studio, model: str) -> None:
+        self.studio, self.model = studio, model
         self.can: Capabilities = open_backend(model).capabilities()
 
     def greet(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A page was opened: say hello in its language and show the job that is being done, if there is one."""
-        spoken, job = language(request.headers.get("accept-language")), self.worker.latest()
+        spoken, job = language(request.headers.get("accept-language")), self.studio.current()
         yield header(spoken), nothing_yet(spoken, self._problem()), self._remembered(spoken), *_buttons(False), ""
         if job:
-            yield from ((gr.skip(), *shown) for shown in self._watch(job, spoken))
+            yield from ((gr.skip(), *shown) for shown in self._watch(job.id, spoken))
 
     def start(
         self,
@@ -60,8 +59,8 @@ class Desk:
         fields |= {"steps": int(steps), "guidance": float(guidance), "scheduler": scheduler, "model": self.model}
         try:
             asked = resolve(image_request(**fields, like={"path": like} if like else None), self.can)
-            ready_folder(self.worker.folder, asked.count)
-            job = self.worker.submit(asked)
+            ready_folder(self.studio.gallery.folder, asked.count)
+            job = self.studio.submit(asked)
         except Refused as refusal:
             yield refused(str(refusal)), gr.skip(), *_buttons(False), ""
             return
@@ -69,7 +68,7 @@ class Desk:
 
     def stop(self, job: str) -> None:
         """Stop the job on show."""
-        self.worker.cancel(job)
+        self.studio.cancel(job)
 
     def like(self, event: gr.EventData) -> tuple[Any, Any]:
         """ "More like this": the picture becomes the one to be like, and the settings open to show it."""
@@ -79,24 +78,23 @@ class Desk:
 
     def picture(self, name: str) -> Path | None:
         """The file of a finished picture by its name; only pictures of ours have such names."""
-        path = self.worker.folder / name
-        return path if NAME.fullmatch(name) and path.is_file() and not path.is_symlink() else None
+        match = NAME.fullmatch(name)
+        path = self.studio.gallery.file(match[1]) if match else None
+        return path if path and path.is_file() and not path.is_symlink() else None
 
     def _watch(self, job: str, spoken: str) -> Iterator[Shown]:
-        request = self.worker.request(job)
-        stage = Stage(spoken, request.prompt, request.count, ahead=self.worker.waiting(job))
+        request = self.studio.queue.job(job).request
+        stage = Stage(spoken, request.prompt, request.count, ahead=self.studio.queue.ahead(job))
         yield stage.html(), gr.skip(), *_buttons(True), job
-        for event in self.worker.events(job):
+        for event in self.studio.events(job):
             stage.note(event)
             if not stage.end:
                 yield stage.html(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         yield stage.html(), self._remembered(spoken), *_buttons(False), ""
 
     def _remembered(self, spoken: str) -> str:
-        """The newest pictures of the folder, each with its prompt."""
-        paths = [path for path in self.worker.folder.glob("*.png") if NAME.fullmatch(path.name)]
-        newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[:REMEMBERED]
-        return strip([(path.name, _prompt_of(path)) for path in newest], spoken)
+        """The newest pictures of the gallery, each with its prompt."""
+        return strip([(kept.path.name, kept.prompt) for kept in self.studio.gallery.page(limit=REMEMBERED)], spoken)
 
     def _problem(self) -> str:
         """Why the model can't work, or nothing."""
@@ -104,13 +102,6 @@ class Desk:
             open_backend(self.model).digest()
         except Refused as refusal:
             return str(refusal)
-        return ""
-
-
-def _prompt_of(path: Path) -> str:
-    try:
-        return str(read(path).get("request", {}).get("prompt", ""))
-    except Refused:
         return ""
 
 

@@ -79,18 +79,18 @@ def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
     import uvicorn
 
     from studio.page.desk import Desk
-    from studio.worker import Worker
+    from studio.studio import Studio
 
     home = settings.home(options.home)
     settings.keep_uploads(home)
-    worker = Worker(settings.pictures(home))
-    desk = Desk(worker, options.model)
+    studio = Studio(home)
+    desk = Desk(studio, options.model)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def ready() -> None:
         print(f"Studio 128 is open at {url} (Ctrl-C closes it)", flush=True)
-        worker.warm(options.model)
+        studio.open(options.model)
         if not options.no_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
@@ -100,7 +100,7 @@ def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
     try:
         uvicorn.Server(config).run(sockets=[listener])
     finally:
-        worker.close()
+        studio.close()
 
 
 def build_app(desk: "Desk", ready: Callable[[], None] = lambda: None) -> "FastAPI":
@@ -129,7 +129,7 @@ def build_app(desk: "Desk", ready: Callable[[], None] = lambda: None) -> "FastAP
         app,
         layout.build(desk),
         path="/",
-        allowed_paths=[str(desk.worker.folder)],
+        allowed_paths=[str(desk.studio.gallery.folder)],
         max_file_size=UPLOAD_LIMIT,
         footer_links=["settings"],
         run_history=False,

@@ -1,0 +1,297 @@
+"""The gallery: kept once, found by words, by vector and by filter, and never ahead of its files."""
+
+import errno
+import io
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from studio import care
+from studio.backends.fake import Fake
+from studio.capabilities import Refused
+from studio.gallery import Entry, Filter, Gallery, Marks, beside, read_marks
+from studio.house import House
+from studio.make import make
+from studio.requests import image_request, resolve
+from studio.search import match
+from studio.shelves import GalleryShelf
+from studio.vectors import as_bytes, from_bytes
+
+
+def png(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGBA", (8, 8), (*colour, 255)).save(file, "PNG")
+    return file.getvalue()
+
+
+def unit(*values: float) -> np.ndarray:
+    vector = np.zeros(128, np.float32)
+    vector[: len(values)] = values
+    return vector / np.linalg.norm(vector)
+
+
+def add(gallery: Gallery, number: int, prompt: str, vector: np.ndarray | None = None, **fields: object) -> str:
+    """Keep a picture of a colour of its own -> its sha256."""
+    place = {"space": "s", "vector": as_bytes(vector)} if vector is not None else {}
+    entry = Entry(**{"job": f"job{number}", "position": 0, "seed": number, "prompt": prompt, **place, **fields})
+    return gallery.add(png((number % 256, number // 256, 7)), entry).stem
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "home")
+
+
+@pytest.fixture
+def gallery(house: House) -> Gallery:
+    return house.gallery
+
+
+def ids(gallery: Gallery, **wanted: object) -> list[str]:
+    return [kept.prompt for kept in gallery.page(Filter(**wanted))]
+
+
+# --- Keeping ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
+    first = add(gallery, 1, "a cat")
+    assert add(gallery, 1, "a cat") == first and gallery.count() == 1
+    assert gallery.file(first).read_bytes() == png((1, 0, 7))
+    with Image.open(io.BytesIO(gallery.thumbnail(first))) as small:
+        assert small.format == "WEBP"
+
+
+def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of_it(gallery: Gallery) -> None:
+    old = add(gallery, 1, "a cat")
+    gallery.mark([old], star=True, tags=("pets",))
+    new = gallery.add(png((9, 9, 9)), Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
+    assert gallery.count() == 1 and gallery.get(new).star and gallery.get(new).tags == ("pets",)
+    with pytest.raises(KeyError):
+        gallery.get(old)
+    assert read_marks(gallery.file(new)) == Marks(star=True, tags=("pets",))
+
+
+def test_a_file_that_is_gone_or_cut_short_is_not_found(gallery: Gallery) -> None:
+    path = gallery.file(add(gallery, 1, "a cat"))
+    assert gallery.found("job1")[0].path == str(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert gallery.found("job1") == {}
+    path.unlink()
+    assert gallery.found("job1") == {}
+
+
+# --- Looking ----------------------------------------------------------------------------------------------------------
+
+
+def test_filters_hold_together(gallery: Gallery) -> None:
+    made = [add(gallery, n, f"p{n}", style="noto" if n % 2 else "outline", model="m", made=float(n)) for n in range(6)]
+    gallery.mark(made[:3], star=True, rating=4, tags=("red", "round"))
+    gallery.mark(made[2:4], boards=("Mine",))
+    assert ids(gallery) == ["p5", "p4", "p3", "p2", "p1", "p0"]
+    assert ids(gallery, style="noto", starred=True) == ["p1"]
+    assert ids(gallery, tag="red", board="Mine") == ["p2"]
+    assert ids(gallery, rating=4) == ["p2", "p1", "p0"] and ids(gallery, rating=5) == []
+    assert ids(gallery, since=2.0, until=4.0) == ["p3", "p2"]
+    assert ids(gallery, model="other") == [] and gallery.count(Filter(style="noto")) == 3
+    assert gallery.labels("tag") == {"red": 3, "round": 3} and gallery.labels("board") == {"Mine": 2}
+    first = gallery.page(limit=4)
+    assert [kept.prompt for kept in gallery.page(before=first[-1].number)] == ["p1", "p0"]
+
+
+def test_deleted_pictures_come_back_until_the_bin_is_emptied(gallery: Gallery) -> None:
+    made = [add(gallery, n, f"p{n}") for n in range(3)]
+    gallery.mark(made[:1], note="dear to me")
+    gallery.delete(made[:2])
+    assert ids(gallery) == ["p2"] and ids(gallery, deleted=True) == ["p1", "p0"]
+    assert gallery.file(made[0]).exists(), "nothing is gone yet"
+    gallery.restore(made[:1])
+    assert ids(gallery) == ["p2", "p0"] and gallery.get(made[0]).note == "dear to me"
+    assert (
+        gallery.empty_bin() == 1 and not gallery.file(made[1]).exists() and not beside(gallery.file(made[1])).exists()
+    )
+    assert ids(gallery) == ["p2", "p0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"rating": 6}, "0 to 5"), ({"tags": ("",)}, "1 to 100"), ({"boards": ("x" * 101,)}, "1 to 100")],
+)
+def test_marks_that_will_not_do(gallery: Gallery, changes: dict, says: str) -> None:
+    picture = add(gallery, 1, "a cat")
+    with pytest.raises(Refused, match=says):
+        gallery.mark([picture], **changes)
+    assert not beside(gallery.file(picture)).exists()
+
+
+# --- Searching --------------------------------------------------------------------------------------------------------
+
+
+def prompts(house: House, *args: object, **kwargs: object) -> list[str]:
+    return [hit.picture.prompt for hit in house.search(*args, **kwargs)]
+
+
+def test_words_choose_and_vectors_order(house: House) -> None:
+    gallery = house.gallery
+    cat = add(gallery, 1, "a red cat", unit(1, 0))
+    add(gallery, 2, "a red dog", unit(0.6, 0.8))
+    add(gallery, 3, "一只红色的猫", unit(0.8, 0.6))
+    other = gallery.add(png((5, 5, 5)), Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0))))
+    assert prompts(house, vector=unit(1, 0), space="s") == ["a red cat", "一只红色的猫", "a red dog"]
+    assert [round(hit.score or 0, 2) for hit in house.search(vector=unit(1, 0), space="s", k=2)] == [1.0, 0.8]
+    assert prompts(house, "red") == ["a red fish", "a red dog", "a red cat"]
+    assert prompts(house, "red", unit(0, 1), "s") == ["a red dog", "a red cat"], "fish lies in another space"
+    assert prompts(house, "红色") == prompts(house, "猫") == ["一只红色的猫"] and prompts(house, "色红") == []
+    assert prompts(house, "re ca") == ["a red cat"], "the last letters may be missing"
+    gallery.mark([cat], note="mine alone", star=True)
+    assert prompts(house, "alone") == ["a red cat"]
+    assert prompts(house, vector=unit(0, 1), space="s", wanted=Filter(starred=True)) == ["a red cat"]
+    gallery.delete([cat, other.stem])
+    assert prompts(house, "red") == ["a red dog"]
+    assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
+    gallery.empty_bin()
+    assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
+    add(gallery, 9, "a new cat", unit(1, 0))
+    assert prompts(house, vector=unit(1, 0), space="s", k=1) == ["a new cat"], "what was added since is found"
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_any_text_can_be_searched_for(text: str) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE VIRTUAL TABLE words USING fts5 (prompt)")
+    if query := match(text):
+        connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
+
+
+def test_vectors_survive_as_bytes() -> None:
+    vector = np.random.default_rng(1).normal(size=128).astype(np.float16)
+    assert np.array_equal(from_bytes(as_bytes(vector))[0], vector.astype(np.float32))
+
+
+# --- Care -------------------------------------------------------------------------------------------------------------
+
+
+def fill(house: House) -> list[Path]:
+    """A few real pictures, made as the worker makes them."""
+    can = Fake().capabilities()
+    paths = []
+    for prompt in ("a cat", "一只猫", 'quotes " and, commas\u2028'):
+        request = resolve(image_request(prompt=prompt, model="fake", seed=1, steps=1, count=2), can)
+        paths += [
+            Path(event.path) for event in make(Fake(), request, GalleryShelf(house.gallery)) if hasattr(event, "path")
+        ]
+    return paths
+
+
+def table(house: House) -> list[tuple]:
+    names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star, rating"
+    rows = house.database.rows(
+        f"SELECT {names}, note, deleted, space, hex(vector) FROM pictures JOIN vectors ON picture = number ORDER BY file"
+    )
+    return [tuple(row) for row in rows] + [tuple(row) for row in house.database.rows("SELECT name FROM labels")]
+
+
+@pytest.mark.parametrize("damage", ["none", "gone", "junk", "truncated"])
+def test_the_database_is_made_again_from_the_files_alone(house: House, damage: str) -> None:
+    paths = fill(house)
+    house.gallery.mark([paths[0].stem], star=True, rating=5, note="不错", tags=("a", "b"), boards=("B",))
+    house.gallery.delete([paths[1].stem])
+    house.queue.submit(resolve(image_request(prompt="later"), Fake().capabilities()), "waiting", "c")
+    house.queue.submit(resolve(image_request(prompt="now"), Fake().capabilities()), "running", "c")
+    before = table(house)
+    house.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    house.database.close()
+    path = house.database.path
+    if damage == "gone":
+        path.unlink()
+    elif damage == "junk":
+        path.write_bytes(os.urandom(5000))
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    stray = house.gallery.folder / "aa" / "holiday.png"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(png())
+    result = care.rebuild(house.root)
+    again = House(house.root)
+    assert table(again) == before and result.pictures == 6 and result.skipped == 1 and stray.exists()
+    assert [hit.picture.prompt for hit in again.search("不错")] == ["a cat"]
+    if damage == "none":
+        assert {job.id for job in again.queue.jobs()} == {"waiting", "running"} and result.jobs == 2
+    if damage != "gone":
+        assert Path(result.old).exists(), "the old one is kept"
+
+
+def test_the_doctor_finds_what_does_not_fit(house: House) -> None:
+    paths = fill(house)
+    assert list(care.inspect(house)) == []
+    paths[0].unlink()
+    paths[1].write_bytes(paths[1].read_bytes()[:-5])
+    rotten = bytearray(paths[2].read_bytes())
+    rotten[len(rotten) // 2] ^= 1
+    paths[2].write_bytes(rotten)
+    (paths[3].parent / ".part-123").write_bytes(b"half")
+    (paths[3].parent / "other.png").write_bytes(png())
+    found = {finding.kind: finding.path for finding in care.inspect(house)}
+    assert found == {
+        "missing file": str(paths[0]),
+        "cut short": str(paths[1]),
+        "altered or rotten": str(paths[2]),
+        "unfinished file": str(paths[3].parent / ".part-123"),
+        "not in the gallery": str(paths[3].parent / "other.png"),
+    }
+
+
+# --- When the disk fails ----------------------------------------------------------------------------------------------
+
+
+def broken_at(turn: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Make the turn-th of all writes, fsyncs, renames and commits fail; says how many there were."""
+    calls = [0]
+
+    def failing(real: Callable) -> Callable:
+        def call(*args: object, **kwargs: object) -> object:
+            calls[0] += 1
+            if calls[0] == turn:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return real(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", failing(os.fsync))
+    monkeypatch.setattr(Path, "replace", failing(Path.replace))
+    monkeypatch.setattr(Path, "open", failing(Path.open))
+    monkeypatch.setattr(Path, "mkdir", failing(Path.mkdir))
+    return lambda: calls[0]
+
+
+def test_each_write_may_fail_and_the_gallery_stays_true(tmp_path: Path) -> None:
+    turn, count = 0, 1
+    while turn < count:
+        turn += 1
+        house = House(tmp_path / str(turn))
+        kept = add(house.gallery, 1, "kept")
+        with pytest.MonkeyPatch.context() as patch:
+            count = 99
+            calls = broken_at(turn, patch)
+            try:
+                new = add(house.gallery, 2, "new")
+                house.gallery.mark([new], star=True)
+                count = calls()  # the turn is past the last call: nothing failed
+            except Refused as refusal:
+                assert "\n" not in str(refusal)
+        findings = [finding.kind for finding in care.inspect(house)]
+        assert set(findings) <= {"not in the gallery"}, (turn, findings)
+        assert house.gallery.get(kept).prompt == "kept"
+        assert not list(house.root.rglob(".part-*"))
+        again = add(house.gallery, 2, "new")
+        house.gallery.mark([again], star=True)
+        assert list(care.inspect(house)) == [] and house.gallery.count() == 2
+    assert turn > 5
