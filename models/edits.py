@@ -55,7 +55,7 @@ def blend(drawn: np.ndarray, kept: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _feathered(mask: np.ndarray) -> np.ndarray:
     """The mean of the mask and of itself made smaller pixel by pixel; never smaller than nothing, so lines survive."""
-    image, smaller = Image.fromarray(mask), []
+    image, smaller = Image.fromarray(mask), list[np.ndarray]()
     while len(smaller) <= FEATHER and image.getbbox():
         smaller.append(np.asarray(image, np.float32))
         image = image.filter(ImageFilter.MinFilter(3))
