@@ -199,8 +199,8 @@ def resolve(request: ImageRequest, can: Capabilities) -> ImageRequest:
             "steps": int(_within("steps", request.steps, can.steps)),
             "guidance": _within("guidance", request.guidance, can.guidance),
             "seed": secrets.randbelow(SEEDS) if request.seed is None else request.seed,
-            "like": _known(request.like),
-            "mix": tuple(part.model_copy(update={"picture": _known(part.picture)}) for part in request.mix),
+            "like": request.like and _known(request.like),
+            "mix": tuple(_known_part(part) for part in request.mix),
         }
     )
 
@@ -240,7 +240,9 @@ def _mask(mask: Picture | None, image: Picture) -> Picture | None:
 
 def resolve_embed(request: EmbedRequest) -> EmbedRequest:
     """The request with its pictures read once and named by content; Refused where one can't be read."""
-    return request.model_copy(update={"pictures": tuple(_known(picture) for picture in request.pictures)})
+    known = [(picture, _known(picture)) for picture in request.pictures]
+    pictures = tuple(Picture(path=given.path, sha256=read.sha256) for given, read in known)
+    return request.model_copy(update={"pictures": pictures})
 
 
 def job_id(request: ImageRequest, digest: str) -> str:
@@ -270,15 +272,22 @@ def _within(name: str, value: float | None, allowed: Range) -> float:
     return value
 
 
-def _known(picture: Picture | None) -> Picture | None:
-    """The picture with its sha256, once it has been read through: a bad file is refused before any work is done."""
-    if picture is None:
-        return None
+def _known(picture: Picture) -> Picture:
+    """The picture with its sha256, once it has been read through: a bad file is refused before any work is done.
+
+    Its path is the whole one, for who does the work may stand in another folder.
+    """
     try:
         load_picture(picture.path)
-        return Picture(path=picture.path, sha256=hashlib.sha256(Path(picture.path).read_bytes()).hexdigest())
+        return Picture(
+            path=str(Path(picture.path).absolute()), sha256=hashlib.sha256(Path(picture.path).read_bytes()).hexdigest()
+        )
     except (ValueError, OSError) as error:
         raise Refused(f"{error}.") from error
+
+
+def _known_part(part: Ingredient) -> Ingredient:
+    return part.model_copy(update={"picture": _known(part.picture)}) if part.picture else part
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:
