@@ -101,6 +101,7 @@ def denoise(
     sampling: Sampling,
     scheduler: Any,
     start: Tensor | None = None,
+    redraw: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[Step]:
     """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
@@ -108,6 +109,10 @@ def denoise(
     Args:
         scheduler: a diffusers flow scheduler without history; it is used up.
         start: clean latents that `sampling.strength` < 1 begins from.
+        redraw: bool (B, 1, ...), false where the start is kept: after each step those latents are the start's own at
+            that noise level (as in RePaint, arXiv 2201.09865, and Blended Latent Diffusion, arXiv 2206.02779), under
+            the noise that the picture began with, so that what is kept follows one straight path and the rest is
+            drawn to match it.
         on_step: sees the latents after each step and may replace them.
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
@@ -115,12 +120,15 @@ def denoise(
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
     velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval))
-    x = noise if start is None else (1 - sigmas[begin]) * start + sigmas[begin] * noise
+    x = noise if start is None else _noised(start, noise, sigmas[begin])
     count = len(sigmas) - begin
     for i, sigma in enumerate(sigmas[begin:]):
         velocity = velocity_at(x, sigma)
         clean = x - sigma * velocity
         x = scheduler.step(velocity, scheduler.timesteps[begin + i], x, return_dict=False)[0]
+        if start is not None and redraw is not None:
+            x = torch.where(redraw, x, _noised(start, noise, float(scheduler.sigmas[begin + i + 1])))
+            clean = torch.where(redraw, clean, start)
         if on_step is not None:
             x = _replaced(x, on_step(i, sigma, x))
         if not torch.isfinite(x).all():
@@ -129,6 +137,10 @@ def denoise(
                 f"{sampling.guidance}); lower the guidance or take another scheduler"
             )
         yield Step(i, count, x, clean)
+
+
+def _noised(start: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    return (1 - sigma) * start + sigma * noise
 
 
 def _replaced(latents: Tensor, answer: Tensor | None) -> Tensor:

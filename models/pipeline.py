@@ -33,6 +33,7 @@ from models.language import LanguageModel
 from models.preview import preview
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import DIM, Embedder, SemanticSpace
+from models.start import Start
 from models.tokenizer import TEXT_LENGTH, load_tokenizer
 from models.vision import VisionEncoder
 from models.weights import align, load_part, part_folder
@@ -54,12 +55,12 @@ class StickerOutput(BaseOutput):
 
 @dataclass(frozen=True)
 class _Work:
-    """A call's pictures, resolved: what each is told, its noise, the latent it starts from (strength below 1)."""
+    """A call's pictures, resolved: what each is told, its noise, and what it starts from."""
 
     wanted: Condition
     unwanted: Condition
     noise: Tensor
-    start: Tensor | None
+    start: Start | None
     seeds: tuple[int, ...]
 
 
@@ -202,6 +203,7 @@ class StickerPipeline(DiffusionPipeline):
         words: bool = True,
         sense: bool = True,
         start: np.ndarray | Tensor | None = None,
+        redraw: np.ndarray | None = None,
         noise: Tensor | None = None,
         previews: bool = False,
         on_step: OnStep | None = None,
@@ -215,6 +217,7 @@ class StickerPipeline(DiffusionPipeline):
             negative: what to keep away from: one text for all, or one each; only guidance reads it.
             vector, words, sense: as in `condition`.
             start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
+            redraw: masks for start pictures in pixels, uint8 (N or 1, 128, 128): 0 keeps them exactly, 255 draws anew.
             noise: (N, 8, 16, 16) instead of the seeds' own.
             previews: whether `Progress` carries previews.
             on_step: called with (index, sigma, latents (B, 8, 16, 16)); what it returns takes the latents' place.
@@ -223,7 +226,8 @@ class StickerPipeline(DiffusionPipeline):
         finite.
         """
         sampling = sampling or Sampling()
-        work = self._resolve(prompts, seeds, negative, vector, words, sense, start, noise)
+        given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
+        work = self._resolve(prompts, seeds, negative, vector, words, sense, given, noise)
         count = len(work.seeds)
         batch = sampling.batch or (1 if count == 1 else BATCH)
         batches = -(-count // batch)
@@ -235,13 +239,16 @@ class StickerPipeline(DiffusionPipeline):
                 image = self._preview(step.clean[: len(rows)]) if previews else None
                 yield Progress(k * step.count + step.index + 1, batches * step.count, rows[0], image)
             pixels = to_uint8(self.autoencoder.decode(latents))[: len(rows)]
+            if work.start is not None:
+                pixels = work.start.rows(rows).finish(pixels)
             yield Pictures(rows[0], pixels, latents[: len(rows)], tuple(work.seeds[i] for i in rows), batch)
 
     def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
         scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else fresh(self.scheduler)
-        start = None if work.start is None else work.start[rows]
+        start = None if work.start is None else work.start.rows(rows)
+        latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
-        return denoise(self.dit, work.noise[rows], wanted, unwanted, sampling, scheduler, start, on_step)
+        return denoise(self.dit, work.noise[rows], wanted, unwanted, sampling, scheduler, latents, redraw, on_step)
 
     def _resolve(
         self,
@@ -251,7 +258,7 @@ class StickerPipeline(DiffusionPipeline):
         vector: Tensor | None,
         words: bool,
         sense: bool,
-        start: np.ndarray | Tensor | None,
+        start: Start | None,
         noise: Tensor | None,
     ) -> _Work:
         count = len(seeds)
@@ -263,8 +270,6 @@ class StickerPipeline(DiffusionPipeline):
         unwanted = self.condition(negatives, None, words, sense)
         if noise is None:
             noise = torch.stack([self._noise(seed) for seed in seeds])
-        if start is not None:
-            start = self._encode(start).expand(count, -1, -1, -1)
         return _Work(wanted, unwanted, noise, start, tuple(seeds))
 
     def _noise(self, seed: int) -> Tensor:
@@ -273,11 +278,8 @@ class StickerPipeline(DiffusionPipeline):
         size, config = self.dit.config.size, self.dit.config
         return torch.randn(config.channels, size, size, generator=torch.Generator().manual_seed(seed))
 
-    def _encode(self, start: np.ndarray | Tensor) -> Tensor:
-        if isinstance(start, Tensor):
-            return start.float()
-        pictures = to_tensor(start).to(self.autoencoder.dtype)
-        return torch.cat([self.autoencoder.encode(picture[None]) for picture in pictures]).float()
+    def _encode(self, picture: np.ndarray) -> Tensor:
+        return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()
 
     def _preview(self, latents: Tensor) -> np.ndarray | None:
         """Premultiplied uint8 (n, 64, 64, 4); None where the autoencoder carries no map."""
@@ -302,6 +304,7 @@ class StickerPipeline(DiffusionPipeline):
         sense: bool = True,
         image: np.ndarray | Tensor | None = None,
         strength: float = Sampling.strength,
+        mask_image: np.ndarray | None = None,
         scheduler: str | None = None,
         batch: int | None = None,
         output_type: str = "pil",
@@ -311,9 +314,10 @@ class StickerPipeline(DiffusionPipeline):
     ) -> StickerOutput | tuple[Any]:
         """Draw `num_images_per_prompt` pictures a prompt.
 
-        Args: as in `steps` and `Sampling` where not diffusers' own. `seeds` are the way to the same picture again;
-            `generator` (one, or one a picture) draws them where they are not given. `output_type`: "pil" and "np"
-            are straight RGBA (np: float NHWC in [0, 1]), "uint8" premultiplied NHWC, "latent" (N, 8, 16, 16).
+        Args: as in `steps` (`image` is its start, `mask_image` its redraw) and `Sampling` where not diffusers' own.
+            `seeds` are the way to the same picture again; `generator` (one, or one a picture) draws them where they
+            are not given. `output_type`: "pil" and "np" are straight RGBA (np: float NHWC in [0, 1]), "uint8"
+            premultiplied NHWC, "latent" (N, 8, 16, 16), where nothing is kept of a start.
 
         A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
         """
@@ -332,6 +336,7 @@ class StickerPipeline(DiffusionPipeline):
             words=words,
             sense=sense,
             start=image,
+            redraw=mask_image,
             on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
         )
         whole = self._collect(events)

@@ -41,6 +41,10 @@ class Capabilities(BaseModel):
     count: Range
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     pictures: bool = True  # takes --like and --mix
+    edits: bool = False  # takes --image, with --mask, --expand or --variations
+    strength: Range = Range(least=0.05, most=1, usual=0.6)  # of an edit: how much of a picture is forgotten
+    variation: float = 0.8  # the strength of --variations
+    expand: Range = Range(least=0.05, most=1, usual=0.25)  # of the longer side, on each side
 
     def shape(self, count: int) -> int:
         """The usual shape for so many pictures: the smallest that holds them, else the largest."""

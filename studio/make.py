@@ -35,10 +35,10 @@ def make_together(
     written or the model can't be loaded. Dropping the iterator cancels; to cancel one request, drop it and go on with
     the others: what they have is found.
     """
+    yield from ((number, Progress(0, 0)) for number in range(len(requests)))  # begun, before anything can go wrong
     began, digest = time.monotonic(), backend.digest() if requests else ""
     orders = [_Order(number, Job(request, job_id(request, digest), digest)) for number, request in enumerate(requests)]
     for order in orders:
-        yield order.number, Progress(0, 0)
         yield from ((order.number, event) for event in order.find(shelf))
     pieces = [piece for order in orders for piece in order.pieces()]
     if pieces:

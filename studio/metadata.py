@@ -75,6 +75,7 @@ def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
         "Model hash": job.digest[:10],
         "Model": request.model,
         "Style": request.style,
+        "Denoising strength": request.strength,
         "Version": f"Studio 128 {version()}",
     }
     line = ", ".join(f"{key}: {_quoted(value)}" for key, value in settings.items() if value not in ("", None))
@@ -107,7 +108,7 @@ def parse_parameters(text: str) -> dict[str, Any]:
 
 def _own(job: Job, result: Result) -> dict[str, Any]:
     fields = job.request.model_dump(mode="json")
-    for picture in [fields["like"], *(part["picture"] for part in fields["mix"])]:
+    for picture in [fields["like"], fields["image"], fields["mask"], *(part["picture"] for part in fields["mix"])]:
         if picture:  # the file travels; where its maker keeps his pictures is nobody's business
             picture["path"] = Path(picture["path"]).name
     made: dict[str, Any] = {"index": result.index, "seed": result.seed, "score": result.score, "how": result.how}

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from models.data.pixels import load_picture
+from models.data.pixels import load_picture, read_picture
+from models.edits import fit_mask, levels
 from studio.capabilities import Capabilities, Range, Refused, did_you_mean
 
 PROMPT_LIMIT = 2_000  # characters; the model reads the first 32 tokens
@@ -78,7 +79,13 @@ class Ingredient(_Frozen):
 
 
 class ImageRequest(_Frozen):
-    """Pictures from words, from a picture's sense (`like`), or from a weighted mix of both.
+    """Pictures from words, from a picture's sense (`like`), from a weighted mix of both, or from a picture's pixels.
+
+    `image` is a picture to start from; `strength` says how much of it is forgotten, 1 all of it. Where nothing else
+    says what to make, it is of the picture's own sense. With `mask` only what is white there is drawn anew; with
+    `expand` the picture is made smaller and a border of that share of its longer side is drawn round it on each side.
+    `variations` is so many near relatives: its own sense and, under that much strength, its own pixels, with as many
+    seeds; `resolve` turns it into `count`, `like` and `strength`.
 
     None stands for "as the model likes it" until `resolve` has been at it. Picture i of `count` has the seed
     `seed + i`, so each of them can be made again alone, in the same `shape`: so many pictures go through the model
@@ -96,17 +103,37 @@ class ImageRequest(_Frozen):
     scheduler: Text = ""
     shape: Whole | None = None
     like: Picture | None = None
+    image: Picture | None = None
+    strength: Number | None = None
+    mask: Picture | None = None
+    expand: Number | None = None
+    variations: Whole | None = None
     mix: tuple[Ingredient, ...] = ()
     model: Text = "embedded"
 
     @model_validator(mode="after")
     def _something_to_make(self) -> Self:
-        if not any(c.isprintable() and not c.isspace() for c in self.prompt) and not (self.like or self.mix):
+        said = any(c.isprintable() and not c.isspace() for c in self.prompt)
+        if not said and not (self.like or self.mix or self.image):
             raise ValueError("the prompt is empty; say what to make, for example: a smiling cat.")
         if self.seed is not None and not 0 <= self.seed < SEEDS:
             raise ValueError(f"the seed must be between 0 and {SEEDS - 1}, not {self.seed}.")
         if len(self.mix) > MIX_LIMIT:
             raise ValueError(f"a mix has at most {MIX_LIMIT} parts, not {len(self.mix)}.")
+        if self.mix and not (said or self.like or self.image) and all(part.weight < 0 for part in self.mix):
+            raise ValueError("the mix only takes away; say what from, in words or with a picture.")
+        return self
+
+    @model_validator(mode="after")
+    def _one_edit(self) -> Self:
+        edits = {"mask": self.mask, "expand": self.expand, "variations": self.variations}
+        given = [name for name, value in edits.items() if value is not None]
+        if (given or self.strength is not None) and self.image is None:
+            raise ValueError(f"{(given or ['strength'])[0]} is about a picture to start from; give it as image.")
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} exclude each other; give one of them.")
+        if self.variations is not None and self.count != 1:
+            raise ValueError("variations says how many pictures to make; leave count out.")
         return self
 
     def seeds(self) -> list[int]:
@@ -159,6 +186,7 @@ def resolve(request: ImageRequest, can: Capabilities) -> ImageRequest:
     """
     if (request.like or request.mix) and not can.pictures:
         raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
+    request = request.model_copy(update=_edit(request, can))
     count = int(_within("count", request.count, can.count))
     if request.shape is not None and request.shape not in can.shapes:
         raise Refused(f"shape must be one of {', '.join(map(str, can.shapes))}, not {request.shape}.")
@@ -171,30 +199,69 @@ def resolve(request: ImageRequest, can: Capabilities) -> ImageRequest:
             "steps": int(_within("steps", request.steps, can.steps)),
             "guidance": _within("guidance", request.guidance, can.guidance),
             "seed": secrets.randbelow(SEEDS) if request.seed is None else request.seed,
-            "like": _known(request.like),
-            "mix": tuple(part.model_copy(update={"picture": _known(part.picture)}) for part in request.mix),
+            "like": request.like and _known(request.like),
+            "mix": tuple(_known_part(part) for part in request.mix),
         }
     )
 
 
+def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """What is fixed in a request that starts from a picture. Variations become what they are made of."""
+    if request.image is None:
+        return {}
+    if not can.edits:
+        raise Refused(f"{can.title} can't start from a picture; leave --image out.")
+    image, mask = _known(request.image), _mask(request.mask, request.image)
+    partly = mask is not None or request.expand is not None
+    fixed: dict[str, Any] = {"image": image, "mask": mask, "variations": None}
+    if request.expand is not None:
+        fixed["expand"] = _within("expand", request.expand, can.expand)
+    usual = can.strength.most if partly else can.strength.usual
+    if request.variations is not None:
+        fixed["count"], usual = int(_within("variations", request.variations, can.count)), can.variation
+        fixed["like"] = request.like or (None if request.mix else image)
+    fixed["strength"] = _within("strength", request.strength, can.strength.model_copy(update={"usual": usual}))
+    return fixed
+
+
+def _mask(mask: Picture | None, image: Picture) -> Picture | None:
+    """The mask, read; None where it is white all over, for then nothing is kept."""
+    if mask is None:
+        return None
+    known = _known(mask)
+    grey, size = levels(read_picture(mask.path)), read_picture(image.path).size
+    if grey.size != size:
+        theirs, ours = (f"{width} x {height}" for width, height in (grey.size, size))
+        raise Refused(f"the mask {mask.path} has {theirs} pixels and the picture {ours}; make them the same size.")
+    if not fit_mask(grey).any():
+        raise Refused(f"the mask {mask.path} is black all over; paint white what is to be drawn anew.")
+    return None if grey.getextrema() == (255, 255) else known
+
+
 def resolve_embed(request: EmbedRequest) -> EmbedRequest:
     """The request with its pictures read once and named by content; Refused where one can't be read."""
-    return request.model_copy(update={"pictures": tuple(_known(picture) for picture in request.pictures)})
+    known = [(picture, _known(picture)) for picture in request.pictures]
+    pictures = tuple(Picture(path=given.path, sha256=read.sha256) for given, read in known)
+    return request.model_copy(update={"pictures": pictures})
 
 
 def job_id(request: ImageRequest, digest: str) -> str:
     """The name of the work: sha256 (64 hex digits) of the resolved request and the model's digest.
 
     Where a picture lies does not count, what it holds does; the model is what its weights are, not what it is called.
+    What is None does not count, so that a new setting leaves the names of old work alone.
     """
-    content = request.model_dump(exclude={"model": True, "like": {"path"}, "mix": {"__all__": {"picture": {"path"}}}})
+    paths: dict[str, Any] = {name: {"path"} for name in ("like", "image", "mask")}
+    paths["mix"] = {"__all__": {"picture": {"path"}}}
+    content = request.model_dump(exclude={"model": True, **paths}, exclude_none=True)
     canonical = json.dumps({**content, "digest": digest}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def company(request: ImageRequest) -> Hashable:
     """What pictures must have in common to be drawn in one batch: resolved requests of equal keys can share theirs."""
-    return (request.model, request.shape, request.steps, request.guidance, request.scheduler)
+    edit = (request.image is not None, request.strength, request.mask is not None or request.expand is not None)
+    return (request.model, request.shape, request.steps, request.guidance, request.scheduler, *edit)
 
 
 def _within(name: str, value: float | None, allowed: Range) -> float:
@@ -205,15 +272,22 @@ def _within(name: str, value: float | None, allowed: Range) -> float:
     return value
 
 
-def _known(picture: Picture | None) -> Picture | None:
-    """The picture with its sha256, once it has been read through: a bad file is refused before any work is done."""
-    if picture is None:
-        return None
+def _known(picture: Picture) -> Picture:
+    """The picture with its sha256, once it has been read through: a bad file is refused before any work is done.
+
+    Its path is the whole one, for who does the work may stand in another folder.
+    """
     try:
         load_picture(picture.path)
-        return Picture(path=picture.path, sha256=hashlib.sha256(Path(picture.path).read_bytes()).hexdigest())
+        return Picture(
+            path=str(Path(picture.path).absolute()), sha256=hashlib.sha256(Path(picture.path).read_bytes()).hexdigest()
+        )
     except (ValueError, OSError) as error:
         raise Refused(f"{error}.") from error
+
+
+def _known_part(part: Ingredient) -> Ingredient:
+    return part.model_copy(update={"picture": _known(part.picture)}) if part.picture else part
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from studio import inputs
 from studio.backends.registry import Opener, open_backend
 from studio.events import End, Progress, Saved
 from studio.foreman import Foreman
@@ -28,6 +29,7 @@ class Studio:
         """Put a resolved request in line -> its id. What is in line, or made and still there, is not done twice."""
         job = job_id(request, self._opener(request.model).digest())
         again = len(self.gallery.found(job)) < request.count
+        request = inputs.keep(request, self.home / "inputs")
         self.queue.submit(request, job, repr(company(request)), priority, again)
         self._foreman.wake()
         return job

@@ -192,9 +192,10 @@ def fill(house: House) -> list[Path]:
 
 
 def table(house: House) -> list[tuple]:
-    names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star, rating"
+    names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star"
     rows = house.database.rows(
-        f"SELECT {names}, note, deleted, space, hex(vector) FROM pictures JOIN vectors ON picture = number ORDER BY file"
+        f"SELECT {names}, rating, note, deleted, space, hex(vector) FROM pictures JOIN vectors ON picture = number"
+        " ORDER BY file"
     )
     return [tuple(row) for row in rows] + [tuple(row) for row in house.database.rows("SELECT name FROM labels")]
 

@@ -50,6 +50,12 @@ def test_composite_is_the_over_operator():
     assert torch.allclose(pixels.composite(picture, grounds).flatten(), torch.tensor([0.2, 0.1, 0.0]))
 
 
+def test_grey_of_16_bits_is_not_turned_white(tmp_path):
+    grey = (np.arange(128 * 128) * 4).astype(np.uint16).reshape(128, 128)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert np.array_equal(pixels.load_picture(tmp_path / "grey.png")[..., 0], grey // 257)
+
+
 @pytest.mark.parametrize("case", ["missing", "folder", "text", "cut", "empty", "bomb", "pdf"])
 def test_a_file_that_is_no_picture_gets_a_sentence_that_names_it(tmp_path, case):
     path = tmp_path / f"{case}.png"

@@ -10,7 +10,16 @@ from PIL import Image
 
 from studio.backends.fake import Fake
 from studio.capabilities import Refused
-from studio.requests import PROMPT_LIMIT, SEEDS, ImageRequest, embed_request, image_request, job_id, resolve
+from studio.requests import (
+    PROMPT_LIMIT,
+    SEEDS,
+    ImageRequest,
+    embed_request,
+    image_request,
+    job_id,
+    resolve,
+    resolve_embed,
+)
 
 CAN = Fake().capabilities()
 
@@ -99,6 +108,14 @@ def test_the_job_is_what_is_asked_of_which_weights() -> None:
     others = [request.model_copy(update=change) for change in ({"seed": 2}, {"guidance": 3.5}, {"negative": "dog"})]
     ids = {job_id(other, "a") for other in (request, *others)} | {job_id(request, "b")}
     assert len(ids) == 5
+
+
+def test_pictures_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGBA", (9, 9)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    resolved = resolve(image_request(like={"path": "a.png"}, mix=[{"picture": {"path": "a.png"}}], seed=1), CAN)
+    assert resolved.like.path == resolved.mix[0].picture.path == str(tmp_path / "a.png")
+    assert resolve_embed(embed_request(pictures=({"path": "a.png"},))).pictures[0].path == "a.png", "as it was given"
 
 
 def test_a_picture_counts_by_what_it_holds(tmp_path: Path) -> None:

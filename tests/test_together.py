@@ -154,6 +154,7 @@ def test_one_that_can_not_be_done_does_not_spoil_the_others(tiny: Embedded, tmp_
     events = list(make_together(tiny, asked, Folder(tmp_path / "out")))
     ends = {number: event for number, event in events if isinstance(event, Done | Failed)}
     assert ends[0] == ends[2] == Done() and "was changed" in ends[1].sentence
+    assert [event for number, event in events if number == 0][-1] == Done(), "what is done is not begun again"
     assert [(number, event.index) for number, event in saved(iter(events))] == [
         *((0, i) for i in range(8)),
         (2, 0),

@@ -71,6 +71,20 @@ def test_the_same_job_is_found_not_made_again(studio: Studio) -> None:
     assert not third[0].found, "a picture that was cut short is made again"
 
 
+def test_a_job_keeps_the_pictures_it_was_given(studio: Studio, tmp_path: Path) -> None:
+    for name in ("like", "part"):
+        Image.new("RGBA", (9, 9), "red" if name == "like" else "blue").save(tmp_path / f"{name}.png")
+    given = {"like": {"path": str(tmp_path / "like.png")}}
+    given["mix"] = ({"picture": {"path": str(tmp_path / "part.png")}}, {"text": "cat"})
+    studio.queue.pause()
+    job = studio.submit(ask("", **given))
+    for name in ("like", "part"):
+        (tmp_path / f"{name}.png").unlink()
+    studio.queue.pause(False)
+    assert list(studio.events(job))[-1] == Done()
+    assert studio.queue.job(job).request.like.path.startswith(str(studio.home / "inputs"))
+
+
 def test_cancel_stops_a_running_job_and_one_in_line(studio: Studio) -> None:
     running, waiting = studio.submit(ask("slow", 0.1, steps=100)), studio.submit(ask("next", 0.1))
     first_step(studio, running)

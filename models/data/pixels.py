@@ -45,19 +45,29 @@ def png(pixels: np.ndarray) -> Image.Image:
 def fit(picture: Image.Image, size: int = SIZE) -> np.ndarray:
     """Any picture -> premultiplied uint8 (size, size, 4), whole picture kept, centred on transparent ground."""
     rgba = picture.convert("RGBA").convert("RGBa")  # RGBa is Pillow's premultiplied mode
-    scale = size / max(rgba.size)
-    inner = (max(1, round(rgba.width * scale)), max(1, round(rgba.height * scale)))
+    inner, left, top = place(rgba.size, size)
     if rgba.size != inner:
         rgba = rgba.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0)
     canvas = np.zeros((size, size, 4), np.uint8)
-    top, left = (size - inner[1]) // 2, (size - inner[0]) // 2
     canvas[top : top + inner[1], left : left + inner[0]] = np.asarray(rgba)
     canvas[..., :3] = np.minimum(canvas[..., :3], canvas[..., 3:])  # Lanczos rings past alpha
     return canvas
 
 
+def place(shape: tuple[int, int], size: int = SIZE) -> tuple[tuple[int, int], int, int]:
+    """Where `fit` puts a picture of (width, height): its new (width, height), left and top in a square of `size`."""
+    scale = size / max(shape)
+    width, height = (max(1, round(side * scale)) for side in shape)
+    return (width, height), (size - width) // 2, (size - height) // 2
+
+
 def load_picture(path: str | Path, size: int = SIZE) -> np.ndarray:
-    """Read one picture file -> premultiplied uint8 (size, size, 4). First frame of an animation.
+    """Read one picture file -> premultiplied uint8 (size, size, 4), by `fit`; raises as `read_picture` does."""
+    return fit(read_picture(path), size)
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """One picture file as it is, turned upright. First frame of an animation.
 
     Untrusted input: format allow-list, limits on bytes and pixels checked before decoding.
     Raises ValueError with one sentence that names the file and what is wrong.
@@ -69,7 +79,7 @@ def load_picture(path: str | Path, size: int = SIZE) -> np.ndarray:
         raise ValueError(f"{path} does not exist; give a picture file ({', '.join(FORMATS)})")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MB; give a smaller picture")
-    return fit(_decode(path), size)
+    return _decode(path)
 
 
 def _decode(path: Path) -> Image.Image:
@@ -82,13 +92,19 @@ def _decode(path: Path) -> Image.Image:
                     size = f"{picture.width} x {picture.height}"
                     raise ValueError(f"{path} has {size} pixels; at most {MAX_PIXELS} are read, make it smaller")
                 picture.load()
-                return ImageOps.exif_transpose(picture).copy()
+                upright = ImageOps.exif_transpose(picture).copy()
+                return _eight_bits(upright) if upright.mode.startswith("I;16") else upright
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} has too many pixels (at most {MAX_PIXELS}); make it smaller") from error
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{path} is not a picture that can be read ({', '.join(FORMATS)})") from error
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{path} is damaged or cut short: {error}") from error
+
+
+def _eight_bits(grey: Image.Image) -> Image.Image:
+    """Grey of 16 bits, which Pillow would turn white where it is above 255."""
+    return Image.fromarray((np.asarray(grey) // 257).astype(np.uint8))
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

@@ -14,8 +14,9 @@ from models.data.pixels import png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.weights import WeightsError, listed_parts, weights_digest
+from studio.backends.given import given_pixels
 from studio.backends.together import Together
-from studio.backends.told import Told, given_pixels, tell
+from studio.backends.told import Told, tell
 from studio.capabilities import Capabilities, Range, Refused, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
@@ -52,6 +53,7 @@ class Embedded:
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),
             shapes=SHAPES,
+            edits=True,
         )
 
     def digest(self) -> str:
@@ -139,12 +141,19 @@ def _draw(
     """One batch, drawn as `request` says: its steps, then its pictures."""
     import torch
 
-    from models.drawing import Pictures, Sampling
+    from models.drawing import Pictures
 
-    sampling = Sampling(request.steps or 1, request.guidance or 1.0, scheduler=request.scheduler, batch=request.shape)
-    vector, negative = torch.cat([row.vector for row in rows]), [row.negative for row in rows]
-    texts = [row.text for row in rows]
-    for event in pipeline.steps(texts, seeds, sampling, negative=negative, vector=vector, previews=True):
+    vector = torch.cat([row.vector for row in rows])
+    for event in pipeline.steps(
+        [row.text for row in rows],
+        seeds,
+        _sampling(request),
+        negative=[row.negative for row in rows],
+        vector=vector,
+        start=_stacked([row.start for row in rows]),
+        redraw=_stacked([row.mask for row in rows]),
+        previews=True,
+    ):
         if isinstance(event, Pictures):
             yield _results(pipeline, event, vector, space)
         else:
@@ -159,6 +168,24 @@ def _results(pipeline: Any, event: "drawing.Pictures", wanted: "Tensor", space: 
         score = round(float(place @ vector), 4)
         made.append(Result(0, seed, png(pixels), score, how, tuple(place.tolist()), space))
     return made
+
+
+def _sampling(request: ImageRequest) -> "drawing.Sampling":
+    from models.drawing import Sampling
+
+    return Sampling(
+        request.steps or 1,
+        request.guidance or 1.0,
+        scheduler=request.scheduler,
+        strength=1.0 if request.strength is None else request.strength,
+        batch=request.shape,
+    )
+
+
+def _stacked(arrays: list[np.ndarray | None]) -> np.ndarray | None:
+    """All or none of a company have one."""
+    there = [array for array in arrays if array is not None]
+    return np.stack(there) if there else None
 
 
 def _previews(images: np.ndarray | None) -> list[bytes]:

@@ -10,8 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from models.data.pixels import fit, png
+from models.edits import blend
+from studio.backends.given import start
 from studio.backends.together import Together
 from studio.capabilities import Capabilities, Range, Style
 from studio.events import Progress, Result, Unknown, Vector
@@ -44,11 +48,12 @@ class Fake:
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),
             shapes=(1, 8),
+            edits=True,
         )
 
     def digest(self) -> str:
         """Of the drawing code: change it where the pictures change."""
-        return hashlib.sha256(b"fake 1").hexdigest()
+        return hashlib.sha256(b"fake 2").hexdigest()
 
     def load(self) -> None:
         """Nothing to load."""
@@ -64,7 +69,7 @@ class Fake:
         """A batch after the other, each step by step."""
         together = Together(requests)
         for k, batch in enumerate(together.batches):
-            pictures = [_draw(requests[slot.number], slot.seed) for slot in batch]
+            pictures = [_edited(requests[slot.number], _draw(requests[slot.number], slot.seed)) for slot in batch]
             steps = requests[0].steps or 1
             for number, event in together.progress(k, 0, steps):
                 yield number, replace(event, unknown=_unknown(requests[number].prompt))
@@ -88,8 +93,18 @@ def _random(*parts: object) -> random.Random:
     return random.Random(hashlib.sha256("\0".join(map(str, parts)).encode()).digest())
 
 
+def _edited(request: ImageRequest, face: Image.Image) -> Image.Image:
+    """The face laid over the picture that is given, as strongly as asked for and where its mask is white."""
+    given, mask = start(request)
+    if given is None:
+        return face
+    share = request.strength or 0.0
+    drawn = np.rint(share * fit(face) + (1 - share) * given).astype(np.uint8)
+    return png(drawn if mask is None else blend(drawn, given, mask))
+
+
 def _draw(request: ImageRequest, seed: int) -> Image.Image:
-    chance = _random(request.prompt, request.negative, request.style, request.like, request.mix, seed)
+    chance = _random(request.prompt, request.negative, request.style, *_pictures(request), seed)
     hue, side = chance.random(), SIZE * FINE
     skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
     picture = Image.new("RGBA", (side, side))
@@ -106,6 +121,12 @@ def _draw(request: ImageRequest, seed: int) -> Image.Image:
     start, stop = (20, 160) if bend > 0 else (200, 340)
     draw.arc(_box(0.5, 0.62 if bend > 0 else 0.74, wide, 0.1), start, stop, fill=dark, width=5 * FINE)
     return picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
+def _pictures(request: ImageRequest) -> tuple[object, ...]:
+    """What the pictures of its sense hold; where they lie does not count."""
+    mix = [(part.weight, part.text, part.picture and part.picture.sha256) for part in request.mix]
+    return request.like and request.like.sha256, mix
 
 
 def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int, int]:

@@ -1,17 +1,15 @@
-"""What a request tells the sticker pipeline: words, sense, and the pictures that it names, read once."""
+"""What a request tells the sticker pipeline: words, sense, and the picture to start from, read once."""
 
-import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.data.pixels import load_picture
 from models.data.styles import STYLES
+from studio.backends.given import given_pixels, start
 from studio.capabilities import Refused
-from studio.requests import ImageRequest, Picture
+from studio.requests import ImageRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,18 +21,28 @@ CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 @dataclass(frozen=True)
 class Told:
-    """The same for all pictures of a request. `vector` (1, 128) is their sense, which the score measures too."""
+    """The same for all pictures of a request.
+
+    `vector` (1, 128) is their sense, which the score measures too; `start` (128, 128, 4) and `mask` (128, 128) are
+    uint8, None where there is none.
+    """
 
     text: str
     negative: str
     vector: "Tensor"
+    start: np.ndarray | None
+    mask: np.ndarray | None
 
 
 def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
     """Read a resolved request. Refused where a picture changed since, or the parts of a mix cancel out."""
     text = phrase(request.prompt, request.style)
-    vector = _sense(pipeline, request)
-    return Told(text, request.negative, pipeline.embedder.text([text]) if vector is None else vector)
+    parts = _parts(request, text)
+    try:
+        vector = pipeline.mix(parts) if parts else pipeline.embedder.text([text])
+    except ValueError as error:
+        raise Refused(f"{error}.") from error
+    return Told(text, request.negative, vector, *start(request))
 
 
 def phrase(prompt: str, style: str) -> str:
@@ -46,23 +54,17 @@ def phrase(prompt: str, style: str) -> str:
     return f"{prompt}, {style} style" if prompt else f"{style} style"
 
 
-def given_pixels(picture: Picture) -> np.ndarray:
-    """The picture as it was when the request was resolved; Refused where it is another one by now."""
-    try:
-        pixels, data = load_picture(picture.path), Path(picture.path).read_bytes()
-    except (ValueError, OSError) as error:
-        raise Refused(f"{error}.") from error
-    if hashlib.sha256(data).hexdigest() != picture.sha256:
-        raise Refused(f"{picture.path} was changed after the job was put in line; ask again.")
-    return pixels
+def _parts(request: ImageRequest, text: str) -> list[tuple[float, Any]]:
+    """What the sense is mixed of, as (weight, text or pixels): the picture to be like and the mix; nothing where it is
+    that of the words alone.
 
-
-def _sense(pipeline: "StickerPipeline", request: ImageRequest) -> "Tensor | None":
-    """The vector that stands in for the words' own: that of the picture to be like, or of the mix, or of both."""
+    What only takes away takes it from the words, or from the picture to start from; so does a start without words.
+    """
     parts: list[tuple[float, Any]] = [(1.0, given_pixels(request.like))] if request.like else []
     for part in request.mix:
         parts.append((part.weight, given_pixels(part.picture) if part.picture else part.text))
-    try:
-        return pipeline.mix(parts) if parts else None
-    except ValueError as error:
-        raise Refused(f"{error}.") from error
+    if any(weight > 0 for weight, _ in parts) or (request.prompt and not parts):
+        return parts
+    if request.prompt:
+        return [(1.0, text), *parts]
+    return [(1.0, given_pixels(request.image)), *parts] if request.image else parts

@@ -1,0 +1,37 @@
+"""The pictures that a request names, read as they were when it was resolved. Imports no torch."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from models.data.pixels import fit, read_picture
+from models.edits import expanded, fit_mask, levels
+from studio.capabilities import Refused
+from studio.requests import ImageRequest, Picture
+
+
+def given_pixels(picture: Picture) -> np.ndarray:
+    """Premultiplied uint8 (128, 128, 4); Refused where the picture is another one by now."""
+    return fit(_unchanged(picture))
+
+
+def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What a resolved request starts from: pixels (128, 128, 4) and mask (128, 128), uint8; None where it has none."""
+    if request.image is None:
+        return None, None
+    picture = _unchanged(request.image)
+    if request.expand is not None:
+        return expanded(picture, request.expand)
+    return fit(picture), None if request.mask is None else fit_mask(levels(_unchanged(request.mask)))
+
+
+def _unchanged(picture: Picture) -> Image.Image:
+    try:
+        read, data = read_picture(picture.path), Path(picture.path).read_bytes()
+    except (ValueError, OSError) as error:
+        raise Refused(f"{error}.") from error
+    if hashlib.sha256(data).hexdigest() != picture.sha256:
+        raise Refused(f"{picture.path} was changed after the job was put in line; ask again.")
+    return read

@@ -1,0 +1,298 @@
+"""Pictures from a picture: what is refused, what is fixed, and what comes out of the backends and the command."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_parts import save_tiny_parts
+
+from models.data.pixels import fit, load_picture, png
+from models.edits import expanded
+from studio import cli
+from studio.backends.base import Backend
+from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
+from studio.capabilities import Refused
+from studio.events import Result
+from studio.metadata import read
+from studio.requests import ImageRequest, company, image_request, job_id, resolve
+
+CAN = Fake().capabilities()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
+    return Embedded(str(save_tiny_parts(tmp_path_factory.mktemp("parts"))))
+
+
+@pytest.fixture(params=["embedded", "fake"])
+def backend(request: pytest.FixtureRequest, tiny: Embedded) -> Backend:
+    return tiny if request.param == "embedded" else Fake()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """A picture of 200 x 200, masks for it, and masks that won't do."""
+    made = {}
+    grey = np.zeros((200, 200), np.uint8)
+    for name, value in (("black", grey), ("white", grey + 255), ("right", grey.copy()), ("small", grey[:100] + 255)):
+        if name == "right":
+            value[:, 100:] = 255
+        Image.fromarray(value).save(tmp_path / f"{name}.png")
+        made[name] = str(tmp_path / f"{name}.png")
+    ellipse = Image.radial_gradient("L").resize((200, 200))
+    picture = Image.merge("RGBA", (ellipse, ellipse.rotate(90), ellipse, ellipse.point(lambda v: 255 - v)))
+    picture.save(tmp_path / "picture.png")
+    frames = [Image.new("RGB", (200, 200), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    return made | {name: str(tmp_path / name) for name in ("picture.png", "moving.gif")}
+
+
+def ask(**fields: object) -> ImageRequest:
+    for name in ("image", "mask", "like"):
+        if isinstance(fields.get(name), str):
+            fields[name] = {"path": fields[name]}
+    return resolve(image_request(**{"seed": 1, "steps": 2, **fields}), CAN)
+
+
+# --- What is asked ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_open_is_fixed(files: dict[str, str]) -> None:
+    image = files["picture.png"]
+    assert ask(image=image).strength == CAN.strength.usual and ask(prompt="a cat").strength is None
+    masked = ask(image=image, mask=files["right"])
+    assert masked.strength == 1 and len(masked.mask.sha256) == len(masked.image.sha256) == 64
+    assert ask(image=image, expand=0.25).strength == 1
+    white = ask(image=image, mask=files["white"])
+    assert white == ask(image=image), "a mask that is white all over keeps nothing: plain image to image"
+    for request in (masked, ask(image=image, expand=0.5), ask(image=image, variations=3)):
+        assert resolve(request, CAN) == request
+        assert ImageRequest.model_validate_json(request.model_dump_json()) == request
+
+
+def test_variations_are_so_many_likenesses_near_the_picture(files: dict[str, str]) -> None:
+    image = files["picture.png"]
+    asked = ask(image=image, variations=4)
+    assert asked == ask(image=image, like=image, count=4, strength=CAN.variation)
+    assert ask(image=image, variations=4, strength=0.3, prompt="a cat").strength == 0.3
+    mixed = ask(image=image, variations=2, mix=[{"text": "dog"}])
+    assert mixed.like is None, "a mix says of what sense they are to be"
+
+
+def test_pictures_count_by_what_they_hold(files: dict[str, str], tmp_path: Path) -> None:
+    for name in ("picture.png", "right"):
+        source = Path(files[name])
+        (tmp_path / "copy").mkdir(exist_ok=True)
+        (tmp_path / "copy" / source.name).write_bytes(source.read_bytes())
+    one = ask(image=files["picture.png"], mask=files["right"])
+    two = ask(image=str(tmp_path / "copy" / "picture.png"), mask=str(tmp_path / "copy" / "right.png"))
+    assert one != two and job_id(one, "x") == job_id(two, "x")
+    others = [ask(image=files["picture.png"]), ask(image=files["picture.png"], strength=0.5)]
+    others += [ask(image=files["white"]), ask(image=files["picture.png"], expand=0.2)]
+    assert len({job_id(request, "x") for request in [one, *others]}) == 5
+
+
+def test_edits_keep_to_their_own_company(files: dict[str, str]) -> None:
+    image = files["picture.png"]
+    kinds = [{}, {"image": image}, {"image": image, "strength": 0.4}, {"image": image, "mask": files["right"]}]
+    assert len({company(ask(prompt="a cat", **fields)) for fields in kinds}) == 4
+    assert company(ask(image=image, expand=0.3)) == company(ask(image=files["white"], mask=files["right"]))
+
+
+def test_a_model_that_can_not_edit_says_so(files: dict[str, str]) -> None:
+    with pytest.raises(Refused, match="can't start from a picture; leave --image out"):
+        resolve(image_request(image={"path": files["picture.png"]}), CAN.model_copy(update={"edits": False}))
+
+
+# --- What comes out ---------------------------------------------------------------------------------------------------
+
+
+def drawn(backend: Backend, request: ImageRequest) -> list[np.ndarray]:
+    return [np.asarray(event.picture) for event in backend.run(request) if isinstance(event, Result)]
+
+
+def original(path: str) -> np.ndarray:
+    return np.asarray(png(load_picture(path)))
+
+
+def test_less_strength_stays_nearer(backend: Backend, files: dict[str, str]) -> None:
+    image, far = files["picture.png"], []
+    for strength in (0.25, 1.0):
+        (made,) = drawn(backend, ask(prompt="a cat", image=image, strength=strength, steps=4))
+        far.append(made.astype(int))
+    plain = drawn(backend, ask(prompt="a cat", steps=4))[0].astype(int)
+    assert np.abs(far[0] - plain).mean() > np.abs(far[1] - plain).mean(), "strength 1 forgets the picture"
+
+
+def test_what_is_black_in_the_mask_is_the_pictures_own(backend: Backend, files: dict[str, str]) -> None:
+    one, two = drawn(backend, ask(prompt="a cat", image=files["picture.png"], mask=files["right"], count=2, shape=8))
+    kept = original(files["picture.png"])
+    assert np.array_equal(one[:, :64], kept[:, :64]) and np.array_equal(two[:, :64], kept[:, :64])
+    assert not np.array_equal(one[:, 70:], two[:, 70:]) and not np.array_equal(one[:, 70:], kept[:, 70:])
+
+
+def test_a_larger_canvas_keeps_the_picture_and_draws_round_it(backend: Backend, files: dict[str, str]) -> None:
+    (made,) = drawn(backend, ask(prompt="a cat", image=files["picture.png"], expand=0.25))
+    pixels, mask = expanded(Image.open(files["picture.png"]), 0.25)
+    assert np.array_equal(made[mask == 0], np.asarray(png(pixels))[mask == 0])
+    assert made[mask == 255].any(), "there is something in the border"
+
+
+def test_variations_need_no_words_and_differ(backend: Backend, files: dict[str, str]) -> None:
+    made = drawn(backend, ask(image=files["picture.png"], variations=3))
+    assert len({picture.tobytes() for picture in made}) == 3
+
+
+def test_of_a_moving_picture_the_first_frame_is_taken(backend: Backend, files: dict[str, str], tmp_path: Path) -> None:
+    Image.new("RGB", (200, 200), "red").save(tmp_path / "red.png")
+    still, moving = (drawn(backend, ask(image=path)) for path in (str(tmp_path / "red.png"), files["moving.gif"]))
+    assert np.array_equal(still[0], moving[0])
+
+
+def test_together_is_apart_with_pictures_too(backend: Backend, files: dict[str, str]) -> None:
+    masked = [
+        ask(prompt="a cat", image=files["picture.png"], mask=files["right"], shape=8, count=3),
+        ask(image=files["white"], mask=files["right"], shape=8, seed=9),
+        ask(prompt="a dog", image=files["picture.png"], expand=0.25, shape=8, count=6),
+    ]
+    apart = [picture for request in masked for picture in drawn(backend, request)]
+    events = list(backend.run_together(masked))
+    together = [np.asarray(event.picture) for _, event in events if isinstance(event, Result)]
+    assert len(apart) == len(together) == 10
+    assert all(np.array_equal(one, two) for one, two in zip(apart, together, strict=True))
+
+
+def test_without_words_it_is_of_the_pictures_own_sense(tiny: Embedded, files: dict[str, str]) -> None:
+    image = files["picture.png"]
+    (own,) = drawn(tiny, ask(image=image))
+    assert np.array_equal(own, drawn(tiny, ask(image=image, like=image))[0])
+    assert not np.array_equal(own, drawn(tiny, ask(image=image, prompt="a cat"))[0])
+
+
+def test_what_only_takes_away_takes_it_from_the_words_or_the_picture(tiny: Embedded, files: dict[str, str]) -> None:
+    away = {"text": "hat", "weight": -0.5}
+    (words,) = drawn(tiny, ask(prompt="a cat", mix=[away]))
+    assert np.array_equal(words, drawn(tiny, ask(prompt="a cat", mix=[{"text": "a cat"}, away]))[0])
+    image = files["picture.png"]
+    (picture,) = drawn(tiny, ask(image=image, mix=[away]))
+    assert np.array_equal(picture, drawn(tiny, ask(image=image, mix=[{"picture": {"path": image}}, away]))[0])
+
+
+@pytest.mark.parametrize("name", ["picture.png", "right"])
+def test_a_picture_that_changed_meanwhile_is_refused(tiny: Embedded, files: dict[str, str], name: str) -> None:
+    request = ask(image=files["picture.png"], mask=files["right"])
+    Image.new("L", (200, 200), 255).save(files[name])
+    with pytest.raises(Refused, match="was changed"):
+        drawn(tiny, request)
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Iterator[Callable]:
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        command = ["generate", *map(str, arguments), "--model", "fake", "--json", "--out", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", ["studio", *command])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (int(end.value.code or 0), *capsys.readouterr())
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_command_edits(studio: Callable, files: dict[str, str]) -> None:
+    image = ("--image", files["picture.png"], "--seed", 1)
+    asked = [
+        (*image, "--strength", 0.6),
+        ("a cat", *image, "--mask", files["right"]),
+        ("a cat", *image, "--expand", 0.25),
+        (*image, "--variations", 3),
+        ("--like", files["picture.png"], "--without", "hat", "--without", "red", "--seed", 1),
+    ]
+    rows = []
+    for arguments in asked:
+        code, out, err = studio(*arguments)
+        assert code == 0, err
+        rows.append(json.loads(out))
+    assert [len(row) for row in rows] == [1, 1, 1, 3, 1]
+    found = [read(Path(row[0]["path"]))["request"] for row in rows]
+    assert (found[0]["strength"], found[0]["image"]["path"]) == (0.6, "picture.png")
+    assert (found[1]["strength"], found[1]["mask"]["path"]) == (1, "right.png")
+    assert [part["weight"] for part in found[4]["mix"]] == [-0.5, -0.5]
+    folder = str(Path(files["picture.png"]).parent).encode()
+    for row in rows:
+        assert folder not in Path(row[0]["path"]).read_bytes(), "where pictures lie is not told"
+    kept = np.asarray(Image.open(rows[1][0]["path"]))[:, :64]
+    assert np.array_equal(kept, original(files["picture.png"])[:, :64])
+    with Image.open(rows[0][0]["path"]) as picture:
+        assert "Denoising strength: 0.6" in picture.text["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--image", "picture.png", "--strength", "0"], "strength must be between 0.05 and 1, not 0.0"),
+        (["--image", "picture.png", "--strength", "2"], "strength must be between 0.05 and 1, not 2.0"),
+        (["--image", "picture.png", "--strength", "nan"], "strength must be a number, not nan"),
+        (["--image", "picture.png", "--expand", "0"], "expand must be between 0.05 and 1, not 0.0"),
+        (["--image", "picture.png", "--expand", "inf"], "expand must be a number, not inf"),
+        (["--image", "picture.png", "--variations", "0"], "variations must be between 1 and 64, not 0"),
+        (["--image", "picture.png", "--variations", "1000000000"], "variations must be between 1 and 64"),
+        (["--image", "picture.png", "--variations", "2", "--count", "3"], "leave count out"),
+        (
+            ["--image", "picture.png", "--variations", "2", "--expand", "0.2"],
+            "expand and variations exclude each other",
+        ),
+        (["--image", "picture.png", "--mask", "right", "--expand", "0.2"], "mask and expand exclude each other"),
+        (["--image", "picture.png", "--mask", "small"], "200 x 100 pixels and the picture 200 x 200"),
+        (["--image", "picture.png", "--mask", "black"], "is black all over"),
+        (["--image", "picture.png", "--mask", "missing.png"], "missing.png does not exist"),
+        (["a cat", "--mask", "right"], "mask is about a picture to start from"),
+        (["a cat", "--strength", "0.5"], "strength is about a picture to start from"),
+        (["a cat", "--variations", "2"], "variations is about a picture to start from"),
+        (["--image", "missing.png"], "missing.png does not exist"),
+        (["--image", "."], "is a folder"),
+        (["--image", "cut.png"], "cut short"),
+        (["--image", "bomb.png"], "pixels"),
+        (["--image", ""], "is a folder"),  # as for every command that takes a path
+        (["--without", "hat"], "only takes away"),
+        (["", "--without", "hat"], "only takes away"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    studio: Callable, files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    data = Path(files["picture.png"]).read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    Image.new("1", (5000, 5000)).save(tmp_path / "bomb.png")
+    known = {**files, **{name: str(tmp_path / name) for name in ("cut.png", "bomb.png", "missing.png")}}
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = studio(*[known.get(argument, argument) for argument in arguments])
+    assert (code, out) == (2, "") and says in err, err
+    assert err.count("\n") == 1 and err.startswith("studio: ") and err.strip()[-1] in ".;)", err
+    assert sorted(tmp_path.rglob("*")) == before, "something was written"
+
+
+def test_fit_and_masks_agree_on_a_wide_picture(backend: Backend, tmp_path: Path) -> None:
+    wide = Image.effect_noise((300, 120), 90).convert("RGB")
+    wide.save(tmp_path / "wide.jpg", quality=95)
+    mask = Image.new("RGBA", (300, 120))
+    mask.paste((255, 255, 255, 255), (0, 0, 60, 120))
+    mask.save(tmp_path / "mask.png")
+    (made,) = drawn(backend, ask(prompt="x", image=str(tmp_path / "wide.jpg"), mask=str(tmp_path / "mask.png")))
+    kept = np.asarray(png(fit(Image.open(tmp_path / "wide.jpg"))))
+    assert np.array_equal(made[:, 26:], kept[:, 26:]), "60 of 300 pixels are 25.6 of 128"
+    assert not np.array_equal(made[:, :20], kept[:, :20])
+    assert not made[:30].any(), "above a wide picture there is nothing, and nothing is drawn"
