@@ -12,6 +12,7 @@ from studio.capabilities import Refused
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.events import Vector
 from studio.foreground import Batch, run
+from studio.plain import run_plain
 from studio.requests import embed_request, image_request, resolve, resolve_embed
 
 
@@ -30,6 +31,9 @@ def generate(
         list[str] | None, typer.Option(metavar="W:PROMPT|FILE", help="A part of a blend. Repeat it.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to put them (else the studio's own folder).")] = None,
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Files that say nothing: no prompt, no settings, no mark.")
+    ] = False,
     model: Model = "embedded",
     as_json: Json = False,
     home: Home = None,
@@ -42,7 +46,7 @@ def generate(
     can = backend.capabilities()
     requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in _prompts(prompts, like, mix)]
     folder = out or settings.pictures(settings.home(home))
-    batch = run(backend, requests, folder)
+    batch = (run_plain if no_metadata else run)(backend, requests, folder)
     _finish(batch, as_json)
 
 
