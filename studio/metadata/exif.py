@@ -4,8 +4,6 @@ the same megabyte fills the memory of a reader that takes everything.
 
 import struct
 
-from PIL import Image
-
 from studio.metadata.raw import LIMIT, decoded
 
 HEADER = b"Exif\0\0"
@@ -16,10 +14,15 @@ UNICODE = b"UNICODE\0"
 
 
 def with_comment(text: str) -> bytes:
-    """An EXIF block with `text` as UserComment, in the encoding that A1111 writes and reads."""
-    block = Image.Exif()
-    block.get_ifd(DETAILS)[COMMENT] = UNICODE + text.encode("utf-16-be", "replace")
-    return block.tobytes()
+    """A TIFF block with `text` as UserComment, in the encoding that A1111 writes and reads.
+
+    By hand, for Pillow marks it as bytes instead of undefined, and then A1111's reader falls over it.
+    """
+    comment = UNICODE + text.encode("utf-16-be", "replace")
+    head = struct.pack(">2sHI", b"MM", 42, 8)
+    first = struct.pack(">HHHIII", 1, DETAILS, 4, 1, 26, 0)
+    details = struct.pack(">HHHIII", 1, COMMENT, 7, len(comment), 44, 0)
+    return head + first + details + comment
 
 
 def only_orientation(turned: int) -> bytes:
@@ -87,6 +90,7 @@ def _comment(value: bytes) -> str:
 
 
 def _utf16(text: bytes) -> str:
-    """The byte order is not said, and programs differ. Settings hold some ASCII; in the wrong order there is none."""
+    """The byte order is not said. A1111 writes the big end first; others are known by what settings look like."""
     big, little = (text.decode(f"utf-16-{order}", "replace") for order in ("be", "le"))
-    return max(big, little, key=lambda decoded: sum(character < "\x80" for character in decoded))
+    looks = [said for said in (big, little) if "Steps: " in said or said.lstrip().startswith("{")]
+    return looks[0] if looks else big

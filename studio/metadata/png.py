@@ -31,7 +31,7 @@ def look(data: bytes, wanted: frozenset[str]) -> Raw:
             keyword = body.partition(b"\0")[0].decode("latin-1") if kind in TEXTS else ""
             if keyword in wanted and keyword not in seen:
                 seen.add(keyword)  # also where it can't be unpacked: a thousand bombs cost no more than one
-                raw.texts[keyword] = _text(kind, body)
+                _add(raw, keyword, kind, body)
     except Broken as broken:
         raw.problem = str(broken)
     return raw
@@ -64,6 +64,14 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         at = end
     raise Broken(BROKEN)
+
+
+def _add(raw: Raw, keyword: str, kind: bytes, body: bytes) -> None:
+    """A text that can't be read is a problem of its own; the next may be whole."""
+    try:
+        raw.texts[keyword] = _text(kind, body)
+    except Broken as broken:
+        raw.problem = str(broken)
 
 
 def _text(kind: bytes, body: bytes) -> str:

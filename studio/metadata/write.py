@@ -106,7 +106,8 @@ def _options(kind: str, frames: int) -> dict[str, Any]:
 
 def _origin(says: Said, kind: Kind) -> dict[str, Any]:
     if kind.format != "PNG":
-        return {"exif": exif.with_comment(says.text), "xmp": xmp.packet(says.record).encode()}
+        block = (exif.HEADER if kind.format == "JPEG" else b"") + exif.with_comment(says.text)
+        return {"exif": block, "xmp": xmp.packet(says.record).encode()}
     info = PngInfo()
     for keyword, text in (("parameters", says.text), (OWN, says.record), (PNG_XMP, xmp.packet())):
         info.add_itxt(keyword, text)
