@@ -13,7 +13,7 @@ import typer
 from studio import settings
 from studio.capabilities import Refused
 from studio.commands import care, files, jobs, make, models  # noqa: F401  importing puts the commands into the program
-from studio.commands.base import app
+from studio.commands.base import app, printable
 
 
 def main() -> NoReturn:
@@ -30,8 +30,10 @@ def _exit_code() -> int:
     try:
         return typer.main.get_command(app).main(prog_name="studio", standalone_mode=False) or 0
     except Refused as refusal:
-        typer.echo(f"studio: {refusal}", err=True)
+        typer.echo(printable(f"studio: {refusal}"), err=True)
         return 2
+    except typer.Abort:  # Ctrl-C
+        return 130
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own complaints about options have it
             raise

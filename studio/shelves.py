@@ -1,5 +1,6 @@
 """Where finished pictures go: a folder that somebody named, or the gallery. Work that lies there is not done again."""
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +10,7 @@ from PIL import Image
 from studio.events import Result, Saved
 from studio.files import write_whole
 from studio.gallery import Entry, Gallery
-from studio.metadata import Job, png_bytes, read
+from studio.metadata import Job, encoded, png_bytes, read
 from studio.vectors import as_bytes
 
 PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
@@ -44,6 +45,24 @@ class Folder:
 
     def _path(self, job: Job, index: int, seed: int) -> Path:
         return self.folder / f"{job.id[:16]}-{index}-{seed}.png"
+
+
+class PlainFolder:
+    """Files that say nothing: neither inside, nor by their name. They can't be found again, only made again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """Nothing."""
+        return {}
+
+    def keep(self, job: Job, result: Result) -> Path:
+        """Named by what it holds."""
+        data = encoded([result.picture], None, "png")
+        path = self.folder / f"{hashlib.sha256(data).hexdigest()[:16]}.png"
+        write_whole(path, data)
+        return path
 
 
 class GalleryShelf:

@@ -135,7 +135,7 @@ def test_info_of_what_says_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
     for path in (tmp_path / "plain.png", tmp_path, tmp_path / "missing.png"):
         with pytest.raises(Refused):
-            info(path, False)
+            info([path])
 
 
 # --- Where pictures go ------------------------------------------------------------------------------------------------

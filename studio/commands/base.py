@@ -22,3 +22,9 @@ Home = Annotated[Path | None, typer.Option(help="The studio's folder (else STUDI
 def print_rows(rows: list[dict[str, Any]], as_json: bool, line: Callable[[dict[str, Any]], str]) -> None:
     """One JSON document, or a line a row."""
     typer.echo(json.dumps(rows, ensure_ascii=False, indent=1) if as_json else "\n".join(line(row) for row in rows))
+
+
+def printable(text: str) -> str:
+    """Text from outside for a terminal: what would move the cursor, colour it or turn the line round is written out."""
+    shown = "\n\t\u200c\u200d"  # the last two join letters and emoji
+    return "".join(c if c.isprintable() or c in shown else c.encode("unicode_escape").decode() for c in text)

@@ -9,54 +9,35 @@ import typer
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.capabilities import Refused
+from studio.commands import options
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.events import Vector
 from studio.foreground import Batch, run
 from studio.house import House
 from studio.requests import embed_request, image_request, resolve, resolve_embed
-from studio.shelves import GalleryShelf
-
-WITHOUT = -0.5  # the weight of what --without takes away
+from studio.shelves import Folder, GalleryShelf, PlainFolder, Shelf
 
 
 @app.command()
 def generate(
-    prompts: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="English or Chinese.")] = None,
-    negative: Annotated[str, typer.Option(help="What should not be in the picture.")] = "",
-    style: Annotated[str, typer.Option(help="`studio styles` lists them.")] = "",
-    count: Annotated[int, typer.Option(help="Pictures a prompt.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="The first picture's seed; the next ones count up.")] = None,
-    steps: Annotated[int | None, typer.Option(help="More takes longer and is finer.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="How closely to keep to the prompt.")] = None,
-    scheduler: Annotated[str, typer.Option(help="The sampler.")] = "",
-    like: Annotated[str | None, typer.Option(metavar="FILE", help="Another picture of this one's sense.")] = None,
-    mix: Annotated[
-        list[str] | None,
-        typer.Option(metavar="W:PROMPT|FILE", help="A part of a blend; a negative weight takes away. Repeat it."),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PROMPT|FILE", help=f"Take this sense away: --mix {WITHOUT}:PROMPT. Repeat it."),
-    ] = None,
-    image: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A picture to start from; of a moving one, the first frame.")
-    ] = None,
-    strength: Annotated[
-        float | None,
-        typer.Option(help="How much of --image is forgotten, 1 is all; usually 0.6, where a part is kept 1."),
-    ] = None,
-    mask: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Draw --image anew where this is white; black and transparent is kept."),
-    ] = None,
-    expand: Annotated[
-        float | None,
-        typer.Option(help="Draw a border round --image: 0.25 makes it wider by a quarter on each side."),
-    ] = None,
-    variations: Annotated[
-        int | None, typer.Option(help="So many near relatives of --image; words may be left out.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to put them (else into the studio's gallery).")] = None,
+    prompts: options.Prompts = None,
+    negative: options.Negative = "",
+    style: options.Style = "",
+    count: options.Count = 1,
+    seed: options.Seed = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    scheduler: options.Scheduler = "",
+    like: options.Like = None,
+    mix: options.Mix = None,
+    without: options.Without = None,
+    image: options.Start = None,
+    strength: options.Strength = None,
+    mask: options.Mask = None,
+    expand: options.Expand = None,
+    variations: options.Variations = None,
+    out: options.Out = None,
+    no_metadata: options.NoMetadata = False,
     model: Model = "embedded",
     as_json: Json = False,
     home: Home = None,
@@ -67,22 +48,16 @@ def generate(
     "Like this but not that" is --like FILE --without THAT. With --image words may be left out: then it stays of its
     own sense.
     """
-    mix = [*(mix or ()), *(f"{WITHOUT}:{part}" for part in without or ())]
+    parts = [*(mix or ()), *(f"{options.WITHOUT}:{part}" for part in without or ())]
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
-    common |= {"scheduler": scheduler, "model": model, "mix": tuple(_ingredient(part) for part in mix or ())}
-    common |= {"like": {"path": like} if like is not None else None}
-    common |= {"image": _file(image), "strength": strength, "mask": _file(mask), "expand": expand}
-    common |= {"variations": variations}
+    common |= {"scheduler": scheduler, "model": model, "mix": tuple(_ingredient(part) for part in parts)}
+    common |= {"like": _file(like), "image": _file(image), "mask": _file(mask), "strength": strength}
+    common |= {"expand": expand, "variations": variations}
     backend = open_backend(model)
     can = backend.capabilities()
-    given = bool(mix) or like is not None or image is not None
+    given = bool(parts) or like is not None or image is not None
     requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in _prompts(prompts, given)]
-    if out is None:
-        gallery = House(settings.home(home)).gallery
-        batch = run(backend, requests, gallery.folder, GalleryShelf(gallery))
-    else:
-        batch = run(backend, requests, out)
-    _finish(batch, as_json)
+    _finish(run(backend, requests, *_place(out, no_metadata, home)), as_json)
 
 
 @app.command()
@@ -105,6 +80,16 @@ def embed(
         if isinstance(event, Vector)
     ]
     print_rows(rows, as_json, lambda row: f"{row['input']}\t{' '.join(f'{value:.4f}' for value in row['vector'])}")
+
+
+def _place(out: Path | None, plain: bool, home: Path | None) -> tuple[Path, Shelf]:
+    """The folder that pictures go to, and how they lie in it."""
+    if out is not None:
+        return out, PlainFolder(out) if plain else Folder(out)
+    if plain:
+        raise Refused("the gallery holds no pictures without metadata; say where they are to go with --out.")
+    gallery = House(settings.home(home)).gallery
+    return gallery.folder, GalleryShelf(gallery)
 
 
 def _prompts(prompts: list[str] | None, given: bool) -> list[str]:

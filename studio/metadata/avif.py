@@ -1,0 +1,174 @@
+"""AVIF, still and moving: boxes within boxes, and items that say where in the file they lie.
+
+All places are counted from the file's beginning, so nothing can be cut out: what is taken off is overwritten with zeros
+and its length is set to zero. The file keeps its size and the picture its bytes.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from studio.metadata import exif
+from studio.metadata.raw import BROKEN, LIMIT, TOO_MUCH, Broken, Raw
+
+BRANDS = (b"avif", b"avis")
+# Boxes whose body is boxes, with the bytes that stand before them.
+FOLDERS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0}
+CLOCKS = (b"mvhd", b"tkhd", b"mdhd")  # they say when the file was made
+EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no picture
+META = (b"Exif", b"mime", b"uri ")  # kinds of items that are no picture
+XMP = b"application/rdf+xml"
+MOST = 4096  # boxes and pieces of items that are looked at: a tiny file can name billions of pieces without bytes
+
+
+@dataclass(frozen=True)
+class _Box:
+    kind: bytes
+    start: int
+    body: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Part of an item: where the field is that holds its length, and where it lies in the file."""
+
+    field: int
+    width: int
+    start: int
+    end: int
+
+
+def is_avif(data: bytes) -> bool:
+    """Whether its first box says so."""
+    size = int.from_bytes(data[:4])
+    return data[4:8] == b"ftyp" and any(data[at : at + 4] in BRANDS for at in range(8, min(size, 256), 4))
+
+
+def look(data: bytes, wanted: frozenset[str]) -> Raw:
+    """EXIF and XMP, the first of each."""
+    raw = Raw()
+    try:
+        for kind, pieces in _extras(data, _walk(data)):
+            if sum(piece.end - piece.start for piece in pieces) > LIMIT:
+                raise Broken(TOO_MUCH)
+            body = b"".join(data[piece.start : piece.end] for piece in pieces)
+            if kind == b"Exif":
+                raw.exif = raw.exif or _tiff(body)
+            elif kind == XMP:
+                raw.xmp = raw.xmp or body
+    except Broken as broken:
+        raw.problem = str(broken)
+    return raw
+
+
+def strip(data: bytes) -> bytes:
+    """With zeros in place of EXIF, XMP, boxes that show nothing, and the time when it was made."""
+    plain, boxes = bytearray(data), _walk(data)
+    for _, pieces in _extras(data, boxes):
+        for piece in pieces:
+            plain[piece.start : piece.end] = bytes(piece.end - piece.start)
+            plain[piece.field : piece.field + piece.width] = bytes(piece.width)
+    for box in boxes:
+        if box.kind in EXTRAS:
+            plain[box.start + 4 : box.start + 8] = b"free"
+            plain[box.body : box.end] = bytes(box.end - box.body)
+        elif box.kind in CLOCKS:
+            times = (box.body + 4, box.body + (20 if data[box.body] else 12))
+            plain[slice(*times)] = bytes(times[1] - times[0])
+    return bytes(plain)
+
+
+def _tiff(body: bytes) -> bytes:
+    """An Exif item begins with the place of its TIFF block, counted from behind these four bytes."""
+    return body[4 + int.from_bytes(body[:4]) :].removeprefix(exif.HEADER)
+
+
+def _walk(data: bytes) -> list[_Box]:
+    """All boxes, those in FOLDERS followed by what is in them."""
+    found, todo = [], [(0, len(data))]
+    while todo:
+        at, end = todo.pop()
+        for box in _boxes(data, at, end):
+            found.append(box)
+            if box.kind in FOLDERS:
+                todo.append((box.body + FOLDERS[box.kind], box.end))
+            if len(found) > MOST:
+                raise Broken(BROKEN)
+    return found
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
+    while at + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, at)
+        body = at + 8
+        if size == 1 and at + 16 <= end:
+            size, body = struct.unpack_from(">Q", data, at + 8)[0], at + 16
+        stop = at + size if size else end
+        if not body <= stop <= end:
+            raise Broken(BROKEN)
+        yield _Box(kind, at, body, stop)
+        at = stop
+
+
+def _extras(data: bytes, boxes: list[_Box]) -> Iterator[tuple[bytes, list[_Piece]]]:
+    """Kind and pieces of the items that are no pictures, of every `meta` box."""
+    try:
+        for meta in (box for box in boxes if box.kind == b"meta"):
+            inside = {box.kind: box for box in boxes if meta.body < box.start < meta.end}
+            if b"iinf" in inside and b"iloc" in inside:
+                kinds = _kinds(data, inside[b"iinf"])
+                for item, pieces in _places(data, inside[b"iloc"], inside.get(b"idat")):
+                    if item in kinds:
+                        yield kinds[item], pieces
+    except (struct.error, IndexError) as error:
+        raise Broken(BROKEN) from error
+
+
+def _kinds(data: bytes, iinf: _Box) -> dict[int, bytes]:
+    """The items that are no pictures by number: Exif, or the media type of what they hold."""
+    kinds = {}
+    for box in _boxes(data, iinf.body + (8 if data[iinf.body] else 6), iinf.end):
+        wide = data[box.body] >= 3
+        item, _, kind = struct.unpack_from(">IH4s" if wide else ">HH4s", data, box.body + 4)
+        if kind in META:
+            _, _, rest = data[box.body + (14 if wide else 12) : box.end].partition(b"\0")  # behind the item's name
+            kinds[item] = rest.partition(b"\0")[0] if kind == b"mime" else kind
+    return kinds
+
+
+def _places(data: bytes, iloc: _Box, idat: _Box | None) -> Iterator[tuple[int, list[_Piece]]]:
+    """The number of each item with its pieces."""
+    version, sizes, more = data[iloc.body], data[iloc.body + 4], data[iloc.body + 5]
+    offset_size, length_size, base_size = sizes >> 4, sizes & 15, more >> 4
+    index_size = more & 15 if version else 0
+    reader, left = _Reader(data, iloc.body + 6), MOST
+    for _ in range(reader.number(2 if version < 2 else 4)):
+        item = reader.number(2 if version < 2 else 4)
+        method = reader.number(2) & 15 if version else 0
+        reader.number(2)  # of the file that holds it: this one
+        base, pieces = reader.number(base_size), []
+        for _ in range(reader.number(2)):
+            left -= 1
+            if left < 0 or reader.at > iloc.end:
+                raise Broken(BROKEN)
+            reader.number(index_size)
+            start = base + reader.number(offset_size) + (idat.body if idat and method == 1 else 0)
+            field, length = reader.at, reader.number(length_size)
+            if start + length > len(data):
+                raise Broken(BROKEN)
+            pieces.append(_Piece(field, length_size, start, start + length))
+        yield item, pieces
+
+
+@dataclass
+class _Reader:
+    data: bytes
+    at: int
+
+    def number(self, width: int) -> int:
+        """The next `width` bytes as a number."""
+        if self.at + width > len(self.data):
+            raise Broken(BROKEN)
+        self.at += width
+        return int.from_bytes(self.data[self.at - width : self.at])

@@ -1,0 +1,113 @@
+"""From what a file says back to a request: drop a picture, and its settings are there again."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.backends.registry import KINDS
+from studio.capabilities import Capabilities, Refused
+from studio.metadata.files import content
+from studio.metadata.origin import is_picture
+from studio.requests import ImageRequest, image_request, resolve
+
+# Samplers that are one of ours under another name. Euler a, DPM++ SDE and the like are others.
+SAMPLERS = {
+    "dpm++ 2m": "dpm++",
+    "dpm++ 2m karras": "dpm++",
+    "dpmpp_2m": "dpm++",
+    "dpmpp_2m_k": "dpm++",
+    "uni_pc": "unipc",
+}
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Fields for `image_request`, all of which the model takes, and a sentence for each thing that it does not."""
+
+    fields: dict[str, Any]
+    dropped: tuple[str, ...]
+
+
+def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None) -> Restored:
+    """The request that makes the picture whose file says `found` (from `read`), as far as the model can.
+
+    Of ours it is this one picture alone: its own seed, a count of one, and the shape in which it was drawn. Pictures
+    that it was made from are looked for in `folder`, by file name and content: a file must not make us read others.
+    """
+    if "request" not in found:
+        return _theirs(found, can)
+    task = found["request"].get("task", "image")
+    if task != "image":
+        return Restored({}, (f"it is no picture but {task!r}, which can't be made from here.",))
+    shape = found["how"].get("batch", found["request"].get("shape"))
+    fields, lost = {}, []
+    for name, value in {**found["request"], "seed": found["seed"], "count": 1, "shape": shape}.items():
+        try:
+            fields[name] = _here(value, folder)
+        except Refused as refusal:
+            lost.append(str(refusal))
+    return _accepted(fields, can, lost)
+
+
+def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
+    fields = {name: value for name, value in found.items() if name not in ("program", "size", "other")}
+    lost = []
+    if found.get("size", f"{can.size}x{can.size}") != f"{can.size}x{can.size}":
+        lost.append(f"the size {found['size']}: pictures are {can.size}x{can.size} here.")
+    if "scheduler" in fields:
+        fields["scheduler"] = SAMPLERS.get(fields["scheduler"].lower(), fields["scheduler"])
+    if found.get("other"):
+        lost.append(f"settings that there are not here: {', '.join(found['other'])}.")
+    return _accepted(fields, can, lost)
+
+
+def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[str]) -> Restored:
+    """All of the fields where they fit together, else one after the other as many as do."""
+    said = {name: value for name, value in fields.items() if value not in ("", None, (), [])}
+    if _model_is_here(said.get("model", "embedded")):
+        if not _problem(said, can):
+            return Restored(said, tuple(lost))
+    else:
+        lost.append(f"the model {said.pop('model')!r}, which is not here.")
+    kept: dict[str, Any] = {}
+    order = list(ImageRequest.model_fields)
+    for name in sorted(said, key=lambda name: order.index(name) if name in order else len(order)):
+        problem = _problem({**kept, name: said[name]}, can)
+        if problem:
+            lost.append(problem)
+        else:
+            kept[name] = said[name]
+    return Restored(kept, tuple(lost))
+
+
+def _problem(fields: dict[str, Any], can: Capabilities) -> str:
+    """Why a request of these fields is refused, or nothing. A prompt that is missing is not the point."""
+    try:
+        resolve(image_request(**{"prompt": "a", **fields}), can)
+    except Refused as refusal:
+        return str(refusal)
+    return ""
+
+
+def _model_is_here(model: object) -> bool:
+    return isinstance(model, str) and model in KINDS
+
+
+def _here(value: Any, folder: Path | None) -> Any:
+    """Plain values with each picture's path in `folder`; Refused where it is not there."""
+    if is_picture(value):
+        name = str(value["path"]).replace("\\", "/").rpartition("/")[2]
+        if folder is None or not name or not _is(folder / name, value["sha256"]):
+            raise Refused(f"the picture {name!r} that it was made from is not beside it, or is another one by now.")
+        return {"path": str(folder / name), "sha256": value["sha256"]}
+    if isinstance(value, dict):
+        return {key: _here(part, folder) for key, part in value.items()}
+    return [_here(part, folder) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _is(path: Path, sha256: object) -> bool:
+    try:
+        return hashlib.sha256(content(path)).hexdigest() == sha256
+    except Refused:
+        return False

@@ -1,0 +1,126 @@
+"""Make a picture again from what its file says, and compare: is this what the studio makes of these settings?"""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from models.data.pixels import MAX_PIXELS, premultiply
+from studio.backends.base import Backend
+from studio.backends.registry import KINDS, open_backend
+from studio.capabilities import Capabilities, Refused
+from studio.events import Result
+from studio.metadata import Origin, content, encoded, read, restore, version
+from studio.metadata.write import KINDS as FILES
+from studio.requests import ImageRequest, image_request, job_id, resolve
+
+CLOSE = 40.0  # dB; what another processor or number type does is well above
+CLOSE_STEP = 16  # levels of 255: rounding moves all pixels a little, a brush moves some of them a lot
+FORMATS = tuple(kind.format for kind in FILES.values())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`result` is identical, close or different. `psnr` is in dB, of premultiplied RGBA; None where all that shows is
+    equal and where sizes differ. `why` says what differs, nothing where nothing does.
+    """
+
+    result: str
+    psnr: float | None
+    why: str
+
+
+def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend] = open_backend) -> Verdict:
+    """Make the still picture in `path` again, alone, from its seed in the shape that it was drawn in, and compare.
+
+    `model` is the backend to do it, else the one that the file names. Refused where the file holds no record of ours,
+    or where it can't be made here any more.
+    """
+    data = content(path)
+    found = read(path)
+    if "request" not in found:
+        raise Refused(f"{path} holds no record of the studio's own, so it can't be made again.")
+    record, format, before = Origin.model_validate(found), *_still(path, data)
+    backend = opener(model or _named(path, record))
+    result = _again(backend, _request(path, found, backend.capabilities()))
+    kind = next(name for name, kind in FILES.items() if kind.format == format)
+    _, after = _still(path, encoded([result.picture], None, kind))
+    return _verdict(before, after, _differences(record, backend.digest(), result), record)
+
+
+def _named(path: Path, record: Origin) -> str:
+    """The model that the file names. One with an argument may be any folder or address: only the user says that."""
+    model = str(record.request.get("model"))
+    if model not in KINDS:
+        raise Refused(f"{path} was made with {model!r}; say which model is to make it again with --model.")
+    return model
+
+
+def _request(path: Path, found: dict[str, Any], can: Capabilities) -> ImageRequest:
+    known = {**found, "request": {**found["request"], "model": "embedded"}}  # another model is a matter of its digest
+    again = restore(known, can, path.parent)
+    if again.dropped:
+        raise Refused(f"{path} can't be made again: {again.dropped[0]}")
+    return resolve(image_request(**again.fields), can)
+
+
+def _again(backend: Backend, request: ImageRequest) -> Result:
+    backend.load()
+    return next(event for event in backend.run(request) if isinstance(event, Result))
+
+
+def _still(path: Path, data: bytes) -> tuple[str, np.ndarray]:
+    """Format and straight RGBA (H, W, 4) of a still picture."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                raise Refused(f"{path} moves; only still pictures can be made again to compare.")
+            if picture.width * picture.height > MAX_PIXELS:
+                raise Refused(f"{path} has more than {MAX_PIXELS} pixels; the studio makes none of that size.")
+            return str(picture.format), np.asarray(picture.convert("RGBA"))
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise Refused(f"{path} is damaged or cut short.") from error
+
+
+def _differences(record: Origin, digest: str, result: Result) -> list[str]:
+    """What is not as it was when the picture was made."""
+    said = []
+    if record.digest != digest:
+        said.append(f"made with another model ({record.digest[:10]}, here {digest[:10]})")
+    if record.version != version():
+        said.append(f"made by version {record.version}, this is {version()}")
+    for name in sorted(set(record.how) | set(result.how)):
+        if record.how.get(name) != result.how.get(name):
+            said.append(f"made with {name} {record.how.get(name, 'unknown')}, here {result.how.get(name, 'unknown')}")
+    return said
+
+
+def _verdict(before: np.ndarray, after: np.ndarray, differences: list[str], record: Origin) -> Verdict:
+    if before.shape != after.shape:
+        sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in (before, after)]
+        return Verdict("different", None, "; ".join([f"it is {sizes[0]} and was made as {sizes[1]}", *differences]))
+    if np.array_equal(before, after):
+        return Verdict("identical", None, "")
+    step = np.abs(premultiply(before).astype(float) - premultiply(after))
+    mean = float(np.square(step).mean())
+    if not mean:
+        return Verdict("close", None, "only the colours of invisible pixels differ")
+    psnr = round(10 * math.log10(255**2 / mean), 2)
+    if psnr >= CLOSE and step.max() <= CLOSE_STEP:
+        why = "; ".join(differences) or "the last bits differ, as they do on another processor"
+        return Verdict("close", psnr, why)
+    return Verdict("different", psnr, "; ".join(differences) or _tampered(record))
+
+
+def _tampered(record: Origin) -> str:
+    """Same model, same version, other pixels: the file was edited, and the job's id tells whether its settings were."""
+    try:
+        same = job_id(image_request(**record.request), record.digest) == record.job_id
+    except Refused:
+        same = False
+    return "the pixels were changed after it was made" if same else "the settings were changed after it was made"

@@ -1,0 +1,278 @@
+"""Files that mean harm or are broken: settings, or one sentence, and nothing else happens."""
+
+import io
+import json
+import os
+import resource
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from tiny_files import MOVING, SUFFIXES, result_of, write, write_moving
+
+from studio.capabilities import Refused
+from studio.metadata import encoded, read, stripped, xmp
+from studio.metadata.raw import LIMIT
+from studio.metadata.write import Said
+
+KINDS = (*SUFFIXES, "gif")
+
+
+def refusal(path: Path, do: Callable[[Path], object] = read) -> str:
+    with pytest.raises(Refused) as refused:
+        do(path)
+    sentence = str(refused.value)
+    assert "\n" not in sentence and sentence.endswith(".") and str(path) in sentence
+    return sentence
+
+
+def png(path: Path, *chunks: bytes) -> Path:
+    """A picture of one pixel with chunks of our own in it."""
+    file = io.BytesIO()
+    Image.new("RGBA", (1, 1)).save(file, "PNG")
+    whole = file.getvalue()
+    path.write_bytes(whole[:33] + b"".join(chunks) + whole[33:])
+    return path
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def sample(path: Path, kind: str) -> bytes:
+    """A file with settings, of any kind."""
+    if kind == "gif":
+        Image.new("P", (8, 8)).save(path, "GIF", comment="a\nSteps: 1, Seed: 2, Size: 3x3")
+    elif kind.startswith("moving "):
+        write_moving(path, kind.removeprefix("moving "))
+    else:
+        path.write_bytes(encoded([result_of(8).picture], Said("a\nSteps: 1, Seed: 2, Size: 3x3", "{}"), kind))
+    return path.read_bytes()
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "svg.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    for name in ("text.png", "empty.png", "svg.png"):
+        for do in (read, stripped):
+            assert "is not a picture that can be read (PNG, WEBP, JPEG, GIF, AVIF)" in refusal(tmp_path / name, do)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a folder" in refusal(tmp_path)
+    assert "is not there" in refusal(tmp_path / "missing.png")
+    assert "is not there" in refusal(tmp_path / "gone")
+    assert "no ordinary file" in refusal(tmp_path / "pipe")
+    assert "no ordinary file" in refusal(tmp_path / "zeros")
+    for name in ("loop", "n" * 300, "a\0b"):
+        refusal(tmp_path / name)
+
+
+def test_a_link_to_a_picture_is_the_picture(tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("a.png")
+    assert read(tmp_path / "b.png") == read(tmp_path / "a.png") != {}
+
+
+def test_fifty_megabytes_of_metadata(tmp_path: Path) -> None:
+    text = b"parameters\0" + bytes(50 * 2**20)
+    assert "larger than 32 MB" in refusal(png(tmp_path / "a.png", chunk(b"tEXt", text)))
+
+
+def test_texts_that_are_too_long(tmp_path: Path) -> None:
+    long = b"a\nSteps: 1, Seed: 2, Size: " + b"3" * LIMIT
+    packed = zlib.compress(long)
+    for body in (
+        chunk(b"tEXt", b"parameters\0" + long),
+        chunk(b"zTXt", b"parameters\0\0" + packed),
+        chunk(b"iTXt", b"parameters\0\1\0\0\0" + packed),
+    ):
+        assert "more than 4 MB of settings" in refusal(png(tmp_path / "a.png", body))
+
+
+def test_a_file_of_decompression_bombs(tmp_path: Path) -> None:
+    """31 MB that unpack to 30 GB: bounded in memory and time."""
+    bomb = chunk(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(64 * 2**20)))
+    path = png(tmp_path / "a.png", *[bomb] * (31 * 2**20 // len(bomb)))
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    assert "more than 4 MB" in refusal(path)
+    assert time.monotonic() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_what_is_whole_is_read_beside_what_is_not(tmp_path: Path) -> None:
+    path = png(
+        tmp_path / "a.png",
+        chunk(b"zTXt", b"studio\0\0" + zlib.compress(bytes(2 * LIMIT))),
+        chunk(b"tEXt", b"parameters\0a\nSteps: 1, Seed: 2, Size: 3x3"),
+    )
+    assert read(path)["seed"] == 2
+
+
+def test_an_exif_directory_that_multiplies(tmp_path: Path) -> None:
+    """65,535 tags that all mean the same two megabytes are 130 GB to a reader that takes them all."""
+    tags = b"".join(struct.pack(">HHII", tag, 7, 2**21, 8) for tag in range(65_535))
+    block = struct.pack(">2sHI", b"MM", 42, 2**21) + bytes(2**21 - 8) + struct.pack(">H", 65_535) + tags
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "WEBP", exif=block)
+    (tmp_path / "a.webp").write_bytes(file.getvalue())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read(tmp_path / "a.webp")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_an_avif_that_names_billions_of_pieces(tmp_path: Path) -> None:
+    data = bytearray(sample(tmp_path / "a.avif", "avif"))
+    iloc = data.index(b"iloc")
+    items = struct.pack(">HHHHH", 0, 0xFFFF, 0, 0, 0xFFFF)  # fields of no width: 65,535 pieces in no bytes
+    data[iloc + 8 : iloc + 10 + len(items)] = items + b"\xff\xff"
+    (tmp_path / "a.avif").write_bytes(data)
+    began = time.monotonic()
+    for do in (read, stripped):
+        refusal(tmp_path / "a.avif", do)
+    assert time.monotonic() - began < 2
+
+
+LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
+DOCTYPES = [
+    f'<!DOCTYPE x [<!ENTITY l0 "ha">{LAUGHS}]>',
+    '<!DOCTYPE x [<!ENTITY l9 SYSTEM "file:///etc/passwd">]>',
+    '<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd">',
+]
+
+
+@pytest.mark.parametrize("doctype", DOCTYPES)
+@pytest.mark.parametrize("kind", ["webp", "jpeg", "avif"])
+def test_xmp_with_entities(tmp_path: Path, doctype: str, kind: str) -> None:
+    packet = doctype + xmp.packet("{}").replace("{}", "&l9;").replace("\ufeff", "").partition("?>")[2]
+    path = tmp_path / "a"
+    Image.new("RGB", (8, 8)).save(path, kind, xmp=packet.encode())
+    assert "document type" in refusal(path)
+
+
+def test_xmp_that_is_none(tmp_path: Path) -> None:
+    for packet in (xmp.OURS, f"<x xmlns='{xmp.OURS}'>", "<a>" * 100_000 + xmp.OURS, xmp.packet("{}").encode("utf-16")):
+        data = packet if isinstance(packet, bytes) else packet.encode()
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", xmp=data)
+        assert read(tmp_path / "a.webp") == {}
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "\x1b[31m", "\u202e", "\ufeff"])
+def test_characters_that_do_harm_are_only_text(tmp_path: Path, text: str) -> None:
+    own = {"version": "1", "job_id": "x", "digest": "y", "index": 0, "seed": 1, "request": {"prompt": text}}
+    body = b"studio\0\0\0\0\0" + json.dumps(own).encode()
+    assert read(png(tmp_path / "a.png", chunk(b"iTXt", body)))["request"]["prompt"] == text
+    said = subprocess.run(
+        [sys.executable, "-m", "studio.cli", "info", str(tmp_path / "a.png")],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    shown = said.stdout.decode()
+    assert said.returncode == 0 and said.stderr == b""
+    assert not any(c in shown for c in "\0\x1b\u202e") and "prompt: " in shown
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *(f"moving {kind}" for kind in MOVING)])
+def test_files_that_are_cut_short(tmp_path: Path, kind: str) -> None:
+    """At every byte: what was whole before the cut, or a sentence; and nothing is ever written of a part."""
+    whole = sample(tmp_path / "a", kind)
+    full = read(tmp_path / "a")
+    step = max(1, len(whole) // 400)
+    for length in range(0, len(whole), step):
+        (tmp_path / "cut").write_bytes(whole[:length])
+        try:
+            found = read(tmp_path / "cut")
+            assert found in (full, {}) or (found["program"], found["prompt"]) == ("A1111", "a cat")
+        except Refused as refused:
+            assert str(tmp_path / "cut") in str(refused)
+        if kind not in ("avif", "moving avif"):  # its pixels come last, and no box but theirs says how long they are
+            refusal(tmp_path / "cut", stripped)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = tmp_path_factory.mktemp("samples")
+    return [sample(folder / "a", kind) for kind in (*KINDS, *(f"moving {kind}" for kind in MOVING))]
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=st.data())
+def test_any_bytes_give_settings_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, samples: list[bytes], data: st.DataObject
+) -> None:
+    """Whole files in which a few bytes are others, are missing or are too many."""
+    changed = bytearray(data.draw(st.sampled_from(samples)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        new = data.draw(st.binary(max_size=8) | st.sampled_from([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"]))
+        changed[at : at + data.draw(st.sampled_from([0, len(new), len(new), len(new), 9]))] = new
+        if not changed:
+            return
+    _tried(tmp_path_factory.getbasetemp() / "fuzz", bytes(changed))
+
+
+BEGINNINGS = st.sampled_from(
+    [
+        b"",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"\xff\xd8\xff\xe1",
+        b"GIF89a",
+        b"\0\0\0\x14ftypavif\0\0\0\0avif\0\0\0\x20meta",
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(beginning=BEGINNINGS, rest=st.binary(max_size=200))
+def test_any_beginning_gives_settings_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes
+) -> None:
+    riff = b"RIFF" + struct.pack("<I", len(rest) + 4) + b"WEBP" + rest
+    for whole in (beginning + rest, riff):
+        _tried(tmp_path_factory.getbasetemp() / "fuzz", whole)
+
+
+def _tried(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    for do in (read, stripped):
+        try:
+            found = do(path)
+        except Refused as refused:
+            assert "\n" not in str(refused)
+        else:
+            assert isinstance(found, dict | bytes)
+    assert path.read_bytes() == data
+
+
+def test_reading_never_writes(tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    (tmp_path / "a.png").chmod(0o444)
+    before = (tmp_path / "a.png").stat()
+    read(tmp_path / "a.png")
+    stripped(tmp_path / "a.png")
+    after = (tmp_path / "a.png").stat()
+    assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_png_texts_without_a_keyword_are_passed_over(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("Comment", "x" * 1000)
+    Image.new("RGBA", (2, 2)).save(tmp_path / "a.png", pnginfo=info)
+    path = png(tmp_path / "b.png", chunk(b"tEXt", b""), chunk(b"iTXt", b"parameters"), chunk(b"zTXt", b"parameters\0"))
+    assert read(tmp_path / "a.png") == {}
+    assert read(path) == {}

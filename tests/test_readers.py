@@ -1,0 +1,325 @@
+"""What other programs write into their pictures, read from files as those programs make them."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from studio.metadata import parse_parameters, read
+from studio.metadata.readers import parsed, read_texts
+
+A1111 = """a castle (fog:1.2), <lora:old:0.8>
+on a hill, "at night"
+Negative prompt: blurry,
+Negative prompt: ugly
+Steps: 20, Sampler: "DPM++ 2M, Karras", CFG scale: 7.5, Seed: 42, Size: 512x768, Model hash: abc, Model: dreamer_8, \
+Denoising strength: 0.4, Lora hashes: "old: 12, new: 34", Version: f2.0.1v1.10.1"""
+SWARM = {
+    "sui_image_params": {
+        "prompt": "a photo of a cat",
+        "negativeprompt": "dog",
+        "model": "OfficialStableDiffusion/sd_xl_base_1.0",
+        "seed": 1,
+        "steps": "20",
+        "cfgscale": "7.0",
+        "width": 1024,
+        "height": 1024,
+        "comfyuisampler": "euler",
+        "automaticvae": True,
+        "swarm_version": "0.9.3.1",
+    },
+    "sui_extra_data": {"date": "2025-01-25"},
+}
+INVOKE = {
+    "generation_mode": "sdxl_txt2img",
+    "positive_prompt": "a fox, 狐狸",
+    "negative_prompt": "",
+    "width": 768,
+    "height": 512,
+    "seed": 0,
+    "cfg_scale": 5,
+    "steps": 30,
+    "scheduler": "euler",
+    "model": {"key": "k", "hash": "h", "name": "Juggernaut XL", "base": "sdxl", "type": "main"},
+    "app_version": "5.4.2",
+}
+FOOOCUS = {
+    "adm_guidance": "(1.5, 0.8, 0.3)",
+    "base_model": "juggernautXL_v8Rundiffusion",
+    "full_negative_prompt": ["blurry"],
+    "full_prompt": ["cinematic still a cat"],
+    "guidance_scale": 4,
+    "negative_prompt": "dog",
+    "prompt": "a cat",
+    "resolution": "(512, 640)",
+    "sampler": "dpmpp_2m_sde_gpu",
+    "seed": "127589946317439009",
+    "steps": 30,
+    "version": "Fooocus v2.5.5",
+}
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+COMFY = {
+    "1": node("CheckpointLoaderSimple", ckpt_name="model.safetensors"),
+    "2": node("CLIPTextEncode", text="a hedgehog", clip=["1", 1]),
+    "3": node("CLIPTextEncode", text="spikes", clip=["1", 1]),
+    "4": node("EmptyLatentImage", width=512, height=640, batch_size=1),
+    "6": node(
+        "KSampler",
+        seed=8566257,
+        steps=25,
+        cfg=6.5,
+        sampler_name="dpmpp_2m",
+        scheduler="karras",
+        denoise=1.0,
+        model=["1", 0],
+        positive=["2", 0],
+        negative=["3", 0],
+        latent_image=["4", 0],
+    ),
+    "7": node("VAEDecode", samples=["6", 0], vae=["1", 2]),
+    "8": node("SaveImage", filename_prefix="x", images=["7", 0]),
+}
+
+
+def png(path: Path, **texts: str) -> Path:
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_text(key, text)  # as Pillow users do: Latin-1 where it fits, else iTXt
+    Image.new("RGBA", (2, 2)).save(path, pnginfo=info)
+    return path
+
+
+def test_a1111(tmp_path: Path) -> None:
+    found = read(png(tmp_path / "a.png", parameters=A1111))
+    assert found.pop("other") == {
+        "Model hash": "abc",
+        "Denoising strength": "0.4",
+        "Lora hashes": "old: 12, new: 34",
+        "Version": "f2.0.1v1.10.1",
+    }
+    assert found == {
+        "program": "A1111",
+        "prompt": 'a castle (fog:1.2), <lora:old:0.8>\non a hill, "at night"',
+        "negative": "blurry,\nugly",
+        "steps": 20,
+        "guidance": 7.5,
+        "seed": 42,
+        "scheduler": "DPM++ 2M, Karras",
+        "size": "512x768",
+        "model": "dreamer_8",
+    }
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.avif"])
+@pytest.mark.parametrize("little", [False, True])
+def test_a1111_in_exif(tmp_path: Path, name: str, little: bool) -> None:
+    """As piexif has it (the big end first), and as others do who take UNICODE for the small end first."""
+    comment = b"UNICODE\0" + A1111.encode("utf-16-le" if little else "utf-16-be")
+    block = struct.pack(">2sHIHHHIIIHHHIII", b"MM", 42, 8, 1, 0x8769, 4, 1, 26, 0, 1, 0x9286, 7, len(comment), 44, 0)
+    Image.new("RGB", (8, 8)).save(tmp_path / name, exif=b"Exif\0\0" + block + comment)
+    found = read(tmp_path / name)
+    assert (found["seed"], found["negative"]) == (42, "blurry,\nugly")
+
+
+def test_a1111_in_a_gif(tmp_path: Path) -> None:
+    Image.new("P", (8, 8)).save(tmp_path / "a.gif", comment=A1111)
+    assert read(tmp_path / "a.gif")["seed"] == 42
+
+
+@pytest.mark.parametrize("text", ["", "a cat", "a\nSteps: 1, Seed: 2", "A photo from my camera: nice, really"])
+def test_text_that_is_not_a1111s(text: str) -> None:
+    assert parse_parameters(text) == {}
+
+
+def test_values_that_are_no_numbers_are_not_made_into_any() -> None:
+    found = parse_parameters("a\nSteps: many, Seed: 9, CFG scale: nan, Size: 1x2")
+    assert found == {
+        "prompt": "a",
+        "negative": "",
+        "seed": 9,
+        "size": "1x2",
+        "other": {"steps": "many", "guidance": "nan"},
+    }
+
+
+def test_invokeai(tmp_path: Path) -> None:
+    found = read(png(tmp_path / "a.png", invokeai_metadata=json.dumps(INVOKE), invokeai_graph="{}"))
+    assert found == {
+        "program": "InvokeAI",
+        "prompt": "a fox, 狐狸",
+        "negative": "",
+        "steps": 30,
+        "guidance": 5.0,
+        "seed": 0,
+        "scheduler": "euler",
+        "size": "768x512",
+        "model": "Juggernaut XL",
+        "other": {"generation_mode": "sdxl_txt2img", "app_version": "5.4.2"},
+    }
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_swarmui(tmp_path: Path, name: str) -> None:
+    text = json.dumps(SWARM, indent=2)
+    if name == "a.png":
+        png(tmp_path / name, parameters=text)
+    else:
+        comment = Image.Exif()
+        comment.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-le")
+        Image.new("RGB", (8, 8)).save(tmp_path / name, exif=comment)
+    found = read(tmp_path / name)
+    assert (found["program"], found["prompt"], found["negative"]) == ("SwarmUI", "a photo of a cat", "dog")
+    assert (found["seed"], found["steps"], found["guidance"], found["scheduler"]) == (1, 20, 7.0, "euler")
+    assert (found["size"], found["model"]) == ("1024x1024", "OfficialStableDiffusion/sd_xl_base_1.0")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_fooocus(tmp_path: Path, name: str) -> None:
+    text = json.dumps(FOOOCUS)
+    if name == "a.png":
+        png(tmp_path / name, parameters=text, fooocus_scheme="fooocus")
+    else:
+        block = Image.Exif()
+        block[0x9286], block[0x0131], block[0x927C] = text, "Fooocus v2.5.5", "fooocus"  # not where EXIF wants them
+        Image.new("RGB", (8, 8)).save(tmp_path / name, exif=block)
+    found = read(tmp_path / name)
+    assert (found["program"], found["prompt"], found["negative"]) == ("Fooocus", "a cat", "dog")
+    assert (found["seed"], found["steps"], found["guidance"]) == (127589946317439009, 30, 4.0)
+    assert (found["size"], found["scheduler"]) == ("512x640", "dpmpp_2m_sde_gpu")
+
+
+def comfy(found: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("program", "prompt", "negative", "steps", "guidance", "seed", "scheduler", "size", "model")
+    return tuple(found.get(name) for name in names)
+
+
+PLAIN = ("ComfyUI", "a hedgehog", "spikes", 25, 6.5, 8566257, "dpmpp_2m", "512x640", "model.safetensors")
+
+
+def test_comfyui(tmp_path: Path) -> None:
+    graph = json.dumps({**COMFY, "9": {"class_type": "Note", "is_changed": [float("nan")]}})
+    assert comfy(read(png(tmp_path / "a.png", prompt=graph, workflow='{"nodes": []}'))) == PLAIN
+
+
+def test_comfyui_animations(tmp_path: Path) -> None:
+    block, info = Image.Exif(), PngInfo()
+    block[0x0110], block[0x010F] = "prompt:" + json.dumps(COMFY), "workflow:{}"
+    frames = [Image.new("RGB", (8, 8), (i * 90, 0, 0)) for i in range(2)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], exif=block)
+    info.add(b"comf", b"prompt\0" + json.dumps(COMFY).encode(), after_idat=True)
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], pnginfo=info)
+    assert comfy(read(tmp_path / "a.webp")) == comfy(read(tmp_path / "a.png")) == PLAIN
+
+
+def test_comfyui_through_what_stands_between() -> None:
+    """Two passes, a ControlNet that both prompts go through, a text and a seed from nodes of their own."""
+    graph = {
+        **COMFY,
+        "0": node("KSampler", seed=1, steps=9, denoise=0.4, positive=["20", 0], negative=["20", 1]),
+        "2": node("CLIPTextEncode", text=["21", 0], clip=["1", 1]),
+        "20": node("ControlNetApplyAdvanced", positive=["2", 0], negative=["3", 0], image=["30", 0]),
+        "21": node("PrimitiveString", value="a hedgehog"),
+        "22": node("Seed", seed=77),
+        "23": node("LoraLoader", lora_name="l", model=["1", 0]),
+    }
+    inputs = {**COMFY["6"]["inputs"], "positive": ["20", 0], "negative": ["20", 1], "model": ["23", 0]}
+    graph["6"] = node("KSamplerAdvanced", **{**inputs, "noise_seed": ["22", 0]})
+    found = read_texts({"prompt": json.dumps(graph)})
+    assert comfy(found) == (*PLAIN[:5], 77, *PLAIN[6:])
+
+
+def test_a_graph_in_circles_ends() -> None:
+    graph = {"1": node("KSampler", positive=["2", 0], steps=3), "2": node("A", x=["3", 0]), "3": node("B", x=["2", 0])}
+    assert read_texts({"prompt": json.dumps(graph)}) == {"program": "ComfyUI", "steps": 3}
+
+
+def test_the_last_program_to_work_on_a_picture_is_believed(tmp_path: Path) -> None:
+    """A1111 keeps the graph of a ComfyUI picture that it worked on."""
+    assert read(png(tmp_path / "a.png", prompt=json.dumps(COMFY), parameters=A1111))["program"] == "A1111"
+
+
+@pytest.mark.parametrize("own", ["", "{", "[1]", "[" * 100_000, '{"request": 3}', '"x"', "NaN", '{"request": {}}'])
+def test_a_record_that_is_not_ours_is_passed_over(tmp_path: Path, own: str) -> None:
+    assert read(png(tmp_path / "a.png", studio=own, parameters="a\nSteps: 1, Seed: 2, Size: 3x3"))["prompt"] == "a"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+KNOWN = st.sampled_from(
+    [
+        "prompt",
+        "seed",
+        "steps",
+        "sui_image_params",
+        "positive_prompt",
+        "model",
+        "width",
+        "height",
+        "resolution",
+        "base_model",
+        "full_prompt",
+        "class_type",
+        "inputs",
+        "positive",
+        "negative",
+        "KSampler",
+        "request",
+        "how",
+    ]
+)
+GRAPH = st.dictionaries(
+    st.sampled_from("12"),
+    st.fixed_dictionaries(
+        {"class_type": st.just("KSampler") | JSON},
+        optional={"inputs": JSON | st.dictionaries(KNOWN, JSON | st.tuples(st.sampled_from("12"), JSON), max_size=5)},
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(KNOWN, JSON | st.dictionaries(KNOWN, JSON, max_size=5), max_size=6) | GRAPH | JSON)
+def test_any_json_gives_settings_or_nothing(value: Any) -> None:
+    text = json.dumps(value)
+    for keyword in ("studio", "parameters", "prompt", "invokeai_metadata"):
+        found = read_texts({keyword: text})
+        assert found == {} or {"program", "request"} & set(found)
+        json.dumps(found, allow_nan=False)
+        for name, kind in (("prompt", str), ("seed", int), ("steps", int), ("guidance", float), ("size", str)):
+            assert "request" in found or isinstance(found.get(name, kind()), kind)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=300) | st.from_regex(r'(.*\n)?(\w\w: ("|\\"|,|x|:){0,9},? ?){0,9}'))
+def test_any_text_gives_settings_or_nothing(text: str) -> None:
+    found = parse_parameters(text)
+    assert found == {} or {"prompt", "negative"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    "line", ["a" * 200_000, " " * 200_000, 'ab:"' * 50_000, 'ab: "\\' * 40_000, "a:" * 100_000, "a-" * 100_000 + ":"]
+)
+def test_hostile_lines_take_linear_time(line: str) -> None:
+    """One that takes quadratic time takes minutes here."""
+    parse_parameters(f"a\n{line}")
+
+
+def test_json_that_goes_deep_is_none() -> None:
+    assert parsed("[" * 60 + "]" * 60) is not None
+    for depth in (100, 900, 10_000, 1_000_000):
+        assert parsed("[" * depth + "]" * depth) is None
+    assert parsed("[NaN, Infinity, 1e999, 1.5]") == [None, None, None, 1.5]
+    assert parsed("9" * 5000) is None

@@ -1,0 +1,77 @@
+"""Small picture files with an origin inside, and readers of them that share nothing with the studio's own."""
+
+import io
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from studio.backends.fake import Fake
+from studio.events import Result
+from studio.metadata import Job, encoded, file_bytes, said
+from studio.requests import image_request, job_id, resolve
+
+CAN = Fake().capabilities()
+DIGEST = "d" * 64
+SUFFIXES = {"png": ".png", "webp": ".webp", "avif": ".avif", "jpeg": ".jpg"}
+MOVING = ("png", "webp", "avif")
+
+
+def job_of(**fields: object) -> Job:
+    request = resolve(image_request(**{"prompt": "a cat", "seed": 5, "count": 2, **fields}), CAN)
+    return Job(request, job_id(request, DIGEST), DIGEST)
+
+
+def result_of(size: int = 128) -> Result:
+    """The second picture of a job, half transparent and with an edge in it."""
+    picture = Image.new("RGBA", (size, size), (200, 30, 30, 90))
+    picture.paste((0, 90, 200, 255), (size // 4, size // 4, size // 2, size // 2))
+    return Result(1, 6, picture, 0.25, {"batch": 8})
+
+
+def write(path: Path, kind: str = "png", **fields: object) -> Job:
+    job = job_of(**fields)
+    path.write_bytes(file_bytes(result_of(), job, kind))
+    return job
+
+
+def write_moving(path: Path, kind: str, **fields: object) -> Job:
+    job = job_of(**fields)
+    frames = [Image.new("RGBA", (32, 32), (60 * i, 200 - 60 * i, 30, 255)) for i in range(4)]
+    path.write_bytes(encoded(frames, said(job, result_of(32)), kind, 100))
+    return job
+
+
+def frames_of(data: bytes) -> list[tuple[bytes, object]]:
+    """Every frame as RGBA with the time that it is shown."""
+    with Image.open(io.BytesIO(data)) as picture:
+        shown = []
+        for number in range(getattr(picture, "n_frames", 1)):
+            picture.seek(number)
+            pixels = picture.convert("RGBA").tobytes()
+            shown.append((pixels, picture.info.get("duration")))
+        return shown
+
+
+def text_of(data: bytes) -> str:
+    """A1111's text as A1111 gets it: from Pillow's `info`, else from EXIF, where the first eight bytes of UserComment
+    name the encoding and UNICODE has the big end first.
+    """
+    with Image.open(io.BytesIO(data)) as picture:
+        if "parameters" in picture.info:
+            return picture.info["parameters"]
+        comment = picture.getexif().get_ifd(0x8769)[0x9286]
+    assert isinstance(comment, bytes) and comment[:8] == b"UNICODE\0"
+    return comment[8:].decode("utf-16-be")
+
+
+def a1111(text: str) -> tuple[str, str, dict[str, str]]:
+    """How A1111 takes its text apart: the last line is settings if it holds three, "Negative prompt:" begins a line."""
+    *lines, last = text.strip().split("\n")
+    settings = re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', last)
+    assert len(settings) >= 3, "would be taken for a part of the prompt"
+    prompt, negative, behind = [], [], False
+    for line in map(str.strip, lines):
+        behind = behind or line.startswith("Negative prompt:")
+        (negative if behind else prompt).append(line.removeprefix("Negative prompt:").strip())
+    return "\n".join(prompt), "\n".join(negative), dict(settings)
