@@ -73,7 +73,8 @@ class Progress:
 class Pictures:
     """Pictures `first` to `first + n` are done: premultiplied uint8 `pixels` (n, 128, 128, 4) and `latents`.
 
-    `batch` is the shape that they were drawn in: with seeds and settings it makes them again, bit for bit.
+    `batch` is the shape that they were drawn in: with seeds and settings it makes them again, bit for bit. `wanted`
+    (n, 128) are the semantic vectors that they were told.
     """
 
     first: int
@@ -81,6 +82,7 @@ class Pictures:
     latents: Tensor
     seeds: tuple[int, ...]
     batch: int
+    wanted: Tensor
 
 
 @dataclass(frozen=True)

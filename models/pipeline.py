@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.utils.outputs import BaseOutput
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from models.autoencoder import Autoencoder
-from models.data.pixels import fit, png, to_tensor, to_uint8, unpremultiply
+from models.data.pixels import fit, to_tensor, to_uint8
 from models.dit import DiT
 from models.drawing import OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.guidance import Condition
 from models.language import LanguageModel
+from models.outputs import OUTPUT_TYPES, StickerOutput, as_output, draw_seeds
 from models.preview import preview
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import DIM, Embedder, SemanticSpace
@@ -40,17 +40,9 @@ from models.weights import align, load_part, part_folder
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 MAX_SEED = 2**63 - 1
-OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
 
+Vectors = Tensor | Sequence[Tensor | None]
 Callback = Callable[["StickerPipeline", int, float, dict[str, Any]], dict[str, Any] | None]
-
-
-@dataclass
-class StickerOutput(BaseOutput):
-    """What a call returns: `images` as `output_type` says, and the `seeds` that make each again."""
-
-    images: Any
-    seeds: list[int]
 
 
 @dataclass(frozen=True)
@@ -162,13 +154,14 @@ class StickerPipeline(DiffusionPipeline):
         return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
 
     def condition(
-        self, prompts: Sequence[str], vector: Tensor | None = None, words: bool = True, sense: bool = True
+        self, prompts: Sequence[str], vector: Vectors | None = None, words: bool = True, sense: bool = True
     ) -> Condition:
         """What N prompts tell the generator; an empty prompt says nothing.
 
         Args:
             prompts: N texts.
-            vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it.
+            vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it. Or N of them, each
+                (1, 128) or None for the text's own.
             words: False drops the token states.
             sense: False drops the semantic vector, unless `vector` is given.
         """
@@ -180,11 +173,7 @@ class StickerPipeline(DiffusionPipeline):
             torch.cat(column) for column in zip(*(read.get(p, none) for p in prompts), strict=True)
         )
         if vector is not None:
-            if vector.ndim != 2 or vector.shape[1] != vectors.shape[1] or len(vector) not in (1, len(prompts)):
-                raise ValueError(
-                    f"vector of shape {tuple(vector.shape)}; give (1 or {len(prompts)}, {vectors.shape[1]})"
-                )
-            vectors = vector.float().expand(len(prompts), -1)
+            vectors = _senses(vector, vectors)
         elif not sense:
             vectors = torch.zeros_like(vectors)
         return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors)
@@ -199,7 +188,7 @@ class StickerPipeline(DiffusionPipeline):
         sampling: Sampling | None = None,
         *,
         negative: Sequence[str] | str = "",
-        vector: Tensor | None = None,
+        vector: Vectors | None = None,
         words: bool = True,
         sense: bool = True,
         start: np.ndarray | Tensor | None = None,
@@ -241,7 +230,8 @@ class StickerPipeline(DiffusionPipeline):
             pixels = to_uint8(self.autoencoder.decode(latents))[: len(rows)]
             if work.start is not None:
                 pixels = work.start.rows(rows).finish(pixels)
-            yield Pictures(rows[0], pixels, latents[: len(rows)], tuple(work.seeds[i] for i in rows), batch)
+            seeds, wanted = tuple(work.seeds[i] for i in rows), work.wanted.vector[rows]
+            yield Pictures(rows[0], pixels, latents[: len(rows)], seeds, batch, wanted)
 
     def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
         scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else fresh(self.scheduler)
@@ -255,7 +245,7 @@ class StickerPipeline(DiffusionPipeline):
         prompts: Sequence[str],
         seeds: Sequence[int],
         negative: Sequence[str] | str,
-        vector: Tensor | None,
+        vector: Vectors | None,
         words: bool,
         sense: bool,
         start: Start | None,
@@ -324,7 +314,7 @@ class StickerPipeline(DiffusionPipeline):
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"unknown output_type {output_type!r}; choose from {', '.join(OUTPUT_TYPES)}")
         prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
-        seeds = list(seeds) if seeds is not None else _draw_seeds(generator, len(prompts))
+        seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
         sampling = Sampling(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch)
         self._interrupt = False
         events = self.steps(
@@ -340,7 +330,7 @@ class StickerPipeline(DiffusionPipeline):
             on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
         )
         whole = self._collect(events)
-        images = _as_output(whole, output_type)
+        images = as_output(whole, output_type)
         if not return_dict:
             return (images,)
         return StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
@@ -379,22 +369,10 @@ def _each(what: str, given: Sequence[str], count: int) -> list[str]:
     return list(given) * (count if len(given) == 1 else 1)
 
 
-def _draw_seeds(generator: torch.Generator | list[torch.Generator] | None, count: int) -> list[int]:
-    def draw(source: torch.Generator | None) -> int:
-        return int(torch.randint(2**31, (1,), generator=source))
-
-    if isinstance(generator, list):
-        if len(generator) != count:
-            raise ValueError(f"{len(generator)} generators for {count} pictures; give one, or one each")
-        return [draw(source) for source in generator]
-    return [draw(generator) for _ in range(count)]
-
-
-def _as_output(whole: list[Pictures], output_type: str) -> Any:
-    if output_type == "latent":
-        return torch.cat([pictures.latents for pictures in whole]) if whole else torch.zeros(0)
-    pixels = [picture for pictures in whole for picture in pictures.pixels]
-    if output_type == "pil":
-        return [png(picture) for picture in pixels]
-    stacked = np.stack(pixels) if pixels else np.zeros((0, 128, 128, 4), np.uint8)
-    return stacked if output_type == "uint8" else unpremultiply(stacked).astype(np.float32) / 255
+def _senses(given: Vectors, own: Tensor) -> Tensor:
+    """The semantic vectors (N, 128) where some are given; `own` are the texts'."""
+    if not isinstance(given, Tensor):
+        given = torch.cat([own[i : i + 1] if row is None else row for i, row in enumerate(given)])
+    if given.ndim != 2 or given.shape[1] != own.shape[1] or len(given) not in (1, len(own)):
+        raise ValueError(f"vector of shape {tuple(given.shape)}; give (1 or {len(own)}, {own.shape[1]})")
+    return given.float().expand(len(own), -1)

@@ -182,6 +182,8 @@ def test_words_and_sense_are_told_apart(pipe: StickerPipeline) -> None:
     own = pipe.embedder.text([PROMPT])
     assert np.array_equal(both, draw(pipe, [PROMPT], [3], vector=own))
     assert np.array_equal(words, draw(pipe, [PROMPT], [3], vector=torch.zeros(1, 128)))
+    some = draw(pipe, [PROMPT, PROMPT], [3, 3], vector=[None, torch.zeros(1, 128)], batch=1)
+    assert np.array_equal(some, np.concatenate([both, words]))
 
 
 def test_guidance_one_is_plain_and_negative_prompts_count_only_above(pipe: StickerPipeline) -> None:

@@ -22,8 +22,6 @@ from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from models import drawing
     from models.pipeline import StickerPipeline
     from models.space import Embedder
@@ -139,34 +137,30 @@ def _draw(
     pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, space: str
 ) -> "Iterator[drawing.Progress | list[Result]]":
     """One batch, drawn as `request` says: its steps, then its pictures."""
-    import torch
-
     from models.drawing import Pictures
 
-    vector = torch.cat([row.vector for row in rows])
     for event in pipeline.steps(
         [row.text for row in rows],
         seeds,
         _sampling(request),
         negative=[row.negative for row in rows],
-        vector=vector,
+        vector=[row.vector for row in rows],
         start=_stacked([row.start for row in rows]),
         redraw=_stacked([row.mask for row in rows]),
         previews=True,
     ):
         if isinstance(event, Pictures):
-            yield _results(pipeline, event, vector, space)
+            yield _results(pipeline, event, space)
         else:
             yield event
 
 
-def _results(pipeline: Any, event: "drawing.Pictures", wanted: "Tensor", space: str) -> list[Result]:
+def _results(pipeline: Any, event: "drawing.Pictures", space: str) -> list[Result]:
     how: dict[str, int | str] = {"batch": event.batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
     made = []
-    for pixels, seed, vector in zip(event.pixels, event.seeds, wanted, strict=True):
+    for pixels, seed, wanted in zip(event.pixels, event.seeds, event.wanted, strict=True):
         place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
-        score = round(float(place @ vector), 4)
-        made.append(Result(0, seed, png(pixels), score, how, tuple(place.tolist()), space))
+        made.append(Result(0, seed, png(pixels), round(float(place @ wanted), 4), how, tuple(place.tolist()), space))
     return made
 
 

@@ -23,13 +23,13 @@ CHINESE = re.compile(r"[\u3400-\u9fff]")
 class Told:
     """The same for all pictures of a request.
 
-    `vector` (1, 128) is their sense, which the score measures too; `start` (128, 128, 4) and `mask` (128, 128) are
-    uint8, None where there is none.
+    `vector` (1, 128) is their sense, None where it is that of the words. `start` (128, 128, 4) and `mask` (128, 128)
+    are uint8, None where there is none.
     """
 
     text: str
     negative: str
-    vector: "Tensor"
+    vector: "Tensor | None"
     start: np.ndarray | None
     mask: np.ndarray | None
 
@@ -39,7 +39,7 @@ def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
     text = phrase(request.prompt, request.style)
     parts = _parts(request, text)
     try:
-        vector = pipeline.mix(parts) if parts else pipeline.embedder.text([text])
+        vector = pipeline.mix(parts) if parts else None
     except ValueError as error:
         raise Refused(f"{error}.") from error
     return Told(text, request.negative, vector, *start(request))
