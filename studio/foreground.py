@@ -1,4 +1,4 @@
-"""Several requests done one after another in this process, with a bar and the time left on stderr."""
+"""Several requests done in this process, with a bar and the time left on stderr."""
 
 import sys
 import traceback
@@ -14,9 +14,9 @@ from rich.progress import Progress as Bar
 
 from studio.backends.base import Backend
 from studio.capabilities import Refused
-from studio.events import Saved, Unknown
+from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.files import ready_folder, remove_empty
-from studio.make import explain, make
+from studio.make import explain, make_together
 from studio.requests import ImageRequest, job_id
 from studio.shelves import Folder, Shelf
 
@@ -57,20 +57,18 @@ class Batch:
 
 
 def run(backend: Backend, requests: list[ImageRequest], folder: Path, shelf: Shelf | None = None) -> Batch:
-    """Do resolved requests onto `shelf` in `folder` (None: a plain folder). Stopped with Ctrl-C, it leaves whole
-    pictures only.
+    """Do resolved requests onto `shelf` in `folder` (None: a plain folder), those that can be drawn together together.
 
-    Raises Refused where `folder` won't do, before any work.
+    One that fails does not spoil the others; the first problem is the batch's. Stopped with Ctrl-C, it leaves whole
+    pictures only. Raises Refused where `folder` won't do, before any work.
     """
     made = ready_folder(folder, sum(request.count for request in requests))
-    batch = Batch()
+    batch, rows = Batch(), dict[tuple[int, int], Row]()
     try:
         with _bar() as bar:
-            task = bar.add_task("", total=len(requests))
-            for number, request in enumerate(requests):
-                bar.update(task, completed=number, description=_title(request))
-                for part in _do(backend, request, shelf or Folder(folder), batch):
-                    bar.update(task, completed=number + part)
+            _follow(
+                make_together(backend, requests, shelf or Folder(folder)), requests, backend.digest(), rows, batch, bar
+            )
     except KeyboardInterrupt:
         batch.stopped = True
     except Refused as refusal:
@@ -78,22 +76,39 @@ def run(backend: Backend, requests: list[ImageRequest], folder: Path, shelf: She
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         batch.problem = explain(error)
+    batch.rows = [rows[place] for place in sorted(rows)]
     if not batch.rows:
         remove_empty(made)
     return batch
 
 
-def _do(backend: Backend, request: ImageRequest, shelf: Shelf, batch: Batch) -> Iterator[float]:
-    """One request, as the share of it that is done; its pictures join the batch as they are finished."""
-    job = job_id(request, backend.digest())
-    unknown: tuple[Unknown, ...] = ()
-    for event in make(backend, request, shelf):
+def _follow(
+    events: Iterator[tuple[int, Progress | Saved | Done | Failed]],
+    requests: list[ImageRequest],
+    digest: str,
+    rows: dict[tuple[int, int], Row],
+    batch: Batch,
+    bar: Bar,
+) -> None:
+    """Take in what happens; a picture that is saved is a row at once, so that it counts when the next one fails."""
+    task, parts = bar.add_task("", total=len(requests)), [0.0] * len(requests)
+    unknown: dict[int, tuple[Unknown, ...]] = {}
+    for number, event in events:
+        request = requests[number]
         if isinstance(event, Saved):
-            row = Row(event.path, event.seed, request.prompt, job, event.score, event.seconds, unknown)
-            batch.rows.append(row)
-        else:
-            unknown = event.unknown or unknown
-            yield event.step / event.total if event.total else 0
+            said = (request.prompt, job_id(request, digest), event.score, event.seconds, unknown.get(number, ()))
+            rows[number, event.index] = Row(event.path, event.seed, *said)
+        elif isinstance(event, Failed):
+            batch.problem = batch.problem or event.sentence
+        elif isinstance(event, Progress):
+            parts[number] = event.step / event.total if event.total else 0.0
+            if event.unknown and number not in unknown:
+                unknown[number] = event.unknown
+                _say(event.unknown)
+        bar.update(task, completed=sum(parts), description=_title(request))
+
+
+def _say(unknown: tuple[Unknown, ...]) -> None:
     for one in unknown:
         nearest = f"; nearest: {', '.join(one.nearest)}" if one.nearest else ""
         sys.stderr.write(f"I don't know {one.word}{nearest}.\n")

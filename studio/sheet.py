@@ -21,9 +21,11 @@ from studio.settings import stay_offline
 def draw(model: str, out: Path) -> None:
     """Make every picture with the model's usual settings, its line's number as seed, and save the sheet."""
     backend, lines = open_backend(model), prompt_list("sheet")
-    asked = [image_request(**fields_of(line), seed=number, model=model) for number, line in enumerate(lines, 1)]
+    can = backend.capabilities()
+    same = {"model": model, "shape": can.shape(len(lines))}
+    asked = [image_request(**fields_of(line), seed=number, **same) for number, line in enumerate(lines, 1)]
     with tempfile.TemporaryDirectory() as folder:
-        batch = run(backend, [resolve(request, backend.capabilities()) for request in asked], Path(folder))
+        batch = run(backend, [resolve(request, can) for request in asked], Path(folder))
         if batch.code:
             raise Refused(batch.problem or "stopped.")
         pictures = [load_picture(row.path) for row in batch.rows]

@@ -56,7 +56,9 @@ def generate(
     backend = open_backend(model)
     can = backend.capabilities()
     given = bool(parts) or like is not None or image is not None
-    requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in _prompts(prompts, given)]
+    asked = _prompts(prompts, given)
+    common["shape"] = can.shape(len(asked) * (variations or count)) if len(asked) > 1 else None
+    requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in asked]
     _finish(run(backend, requests, *_place(out, no_metadata, home)), as_json)
 
 

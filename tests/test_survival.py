@@ -1,0 +1,185 @@
+"""Nothing is lost, nothing is done twice, nothing is half-written, whatever is killed and whenever."""
+
+import hashlib
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from studio import care
+from studio.backends.fake import Fake
+from studio.backends.registry import open_backend
+from studio.capabilities import Refused
+from studio.house import House
+from studio.make import make
+from studio.requests import ImageRequest, company, image_request, job_id, resolve
+from studio.shelves import GalleryShelf
+
+ROOT = Path(__file__).resolve().parent.parent
+CAN = Fake().capabilities()
+MODEL = "fake:0.004"
+SERVER = (
+    "import sys, time; from pathlib import Path; from studio.studio import Studio\n"
+    "if __name__ == '__main__':\n    studio = Studio(Path(sys.argv[1])); studio.open()\n    while True: time.sleep(1)"
+)
+
+
+def jobs(count: int) -> list[ImageRequest]:
+    """Jobs of several sizes: of one picture, of more than a batch, and some that may be drawn together."""
+    shapes = [{"count": 1}, {"count": 3}, {"count": 10}, {"count": 1, "shape": 8}, {"count": 2, "shape": 8}]
+    asked = (image_request(prompt=f"face {n}", model=MODEL, seed=n, steps=2, **shapes[n % 5]) for n in range(count))
+    return [resolve(request, CAN) for request in asked]
+
+
+def submit(house: House, request: ImageRequest) -> str:
+    job = job_id(request, open_backend(request.model).digest())
+    house.queue.submit(request, job, repr(company(request)))
+    return job
+
+
+class Server:
+    """A studio in a process of its own, on the home `root`; started again when it was killed."""
+
+    def __init__(self, root: Path, script: Path) -> None:
+        self.root, self.script = root, script
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, str(self.script), str(self.root)], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+        )
+
+    def worker(self) -> psutil.Process | None:
+        try:
+            children = psutil.Process(self.process.pid).children()
+        except psutil.Error:
+            return None
+        # The resource tracker is a child as well.
+        return next((c for c in children if "spawn_main" in " ".join(_command(c))), None)
+
+    def kill_something(self, chance: random.Random) -> None:
+        """SIGKILL to the worker or to the server, which is then started again."""
+        if chance.random() < 0.5:
+            if worker := self.worker():
+                worker.kill()
+        else:
+            self.process.kill()
+            self.process.wait()
+            self.process = self.start()
+
+    def close(self) -> None:
+        worker = self.worker()
+        self.process.kill()
+        self.process.wait()
+        if worker:
+            psutil.wait_procs([worker], timeout=10)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    script = tmp_path / "server.py"
+    script.write_text(SERVER)
+    (tmp_path / "home").mkdir()
+    server = Server(tmp_path / "home", script)
+    yield server
+    server.close()
+
+
+def straight(folder: Path, asked: list[ImageRequest]) -> dict[tuple[str, int], str]:
+    """The same jobs done in one go: sha256 of the pictures' files by (job, position)."""
+    house = House(folder)
+    for request in asked:
+        list(make(open_backend(request.model), request, GalleryShelf(house.gallery)))
+    return pictures(house)
+
+
+def pictures(house: House) -> dict[tuple[str, int], str]:
+    rows = house.database.rows("SELECT job, position, sha256 FROM pictures")
+    return {(row["job"], row["position"]): row["sha256"] for row in rows}
+
+
+def finish(house: House, patience: float) -> None:
+    """Wait until nothing is open; what was put aside for having been under two kills is put back, as a person would."""
+    deadline = time.monotonic() + patience
+    while house.queue.jobs() or house.queue.retry():
+        assert time.monotonic() < deadline, house.queue.counts()
+        time.sleep(0.1)
+
+
+def check(house: House, asked: list[ImageRequest], expected: dict[tuple[str, int], str]) -> None:
+    assert house.queue.counts() == {"done": len(asked)}, "none lost, none there twice"
+    assert pictures(house) == expected, "the same pixels and the same words as in one go"
+    files = [path for path in house.gallery.folder.rglob("*") if path.is_file()]
+    assert len(files) == len(expected), "no file too many, none half-written"
+    assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in files)
+    assert list(care.inspect(house)) == []
+
+
+@pytest.mark.parametrize(
+    ("kills", "count"), [(6, 30), pytest.param(100, 200, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, count: int) -> None:
+    asked, chance, house = jobs(count), random.Random(1), House(server.root)
+    for request in asked:
+        submit(house, request)
+    done = 0
+    while done < kills:
+        time.sleep(chance.uniform(0.2, 1.2))
+        server.kill_something(chance)
+        done += 1
+        if not house.queue.jobs():  # all done before the last kill: the same work once more, from nothing
+            break
+    finish(house, 60 + count)
+    check(house, asked, straight(tmp_path / "straight", asked))
+
+
+@pytest.mark.parametrize(
+    ("clients", "count", "pause"),
+    [(4, 40, 1.5), pytest.param(8, 1000, 10, marks=pytest.mark.slow)],
+    ids=["short", "long"],
+)
+def test_many_clients_put_jobs_while_the_worker_dies(
+    server: Server, tmp_path: Path, clients: int, count: int, pause: float
+) -> None:
+    asked, house, over = jobs(count), House(server.root), threading.Event()
+    problems: list[Exception] = []
+
+    def put(part: list[ImageRequest]) -> None:
+        own = House(server.root)  # a connection of its own, as a process has
+        for request in part:
+            try:
+                submit(own, request)
+            except Refused as refusal:
+                problems.append(refusal)
+
+    def kill() -> None:
+        while not over.wait(pause):
+            if worker := server.worker():
+                worker.kill()
+
+    threads = [threading.Thread(target=put, args=(asked[n::clients] + asked[: count // 4],)) for n in range(clients)]
+    killer = threading.Thread(target=kill)
+    for thread in (*threads, killer):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    finish(house, 60 + count)
+    over.set()
+    killer.join()
+    assert not problems
+    assert house.queue.counts() == {"done": count}
+    wanted = {(job_id(r, open_backend(r.model).digest()), n) for r in asked for n in range(r.count)}
+    assert set(pictures(house)) == wanted and list(care.inspect(house)) == []
