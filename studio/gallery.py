@@ -22,7 +22,7 @@ from studio.events import Saved
 from studio.files import make_folder, write_whole
 from studio.queue import QueuedJob
 
-THUMBNAIL = 96  # pixels a side
+THUMBNAIL = 128  # pixels a side; a picture that is no larger is its own
 PAGE = 60  # pictures that are asked for at a time
 RATINGS = range(6)  # 0 is none
 
@@ -160,7 +160,8 @@ class Gallery:
                     *(entry.position, entry.seed, entry.score, entry.prompt, entry.style, entry.model, entry.digest),
                 ),
             ).lastrowid
-            connection.execute("INSERT INTO thumbnails VALUES (?, ?)", (number, thumbnail))
+            if thumbnail:
+                connection.execute("INSERT INTO thumbnails VALUES (?, ?)", (number, thumbnail))
             if entry.vector:
                 connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (number, entry.space, entry.vector))
             _write_marks(connection, int(number or 0), entry.prompt, marks)
@@ -211,13 +212,15 @@ class Gallery:
         return [kept[number] for number in numbers if number in kept]
 
     def thumbnail(self, digest: str) -> bytes:
-        """A small WebP of a picture; KeyError where it is not there."""
-        row = self.database.row(
-            "SELECT webp FROM thumbnails JOIN pictures ON picture = number WHERE sha256 = ?", digest
-        )
+        """A small WebP of a picture, the file itself where that is small; KeyError where it is not there."""
+        sql = "SELECT file, webp FROM pictures LEFT JOIN thumbnails ON picture = number WHERE sha256 = ?"
+        row = self.database.row(sql, digest)
         if row is None:
             raise KeyError(digest)
-        return bytes(row["webp"])
+        try:
+            return bytes(row["webp"]) if row["webp"] else (self.root / row["file"]).read_bytes()
+        except OSError as error:
+            raise KeyError(digest) from error
 
     def labels(self, kind: str) -> dict[str, int]:
         """The tags or boards ("tag", "board") in use, each with its number of pictures."""
@@ -349,8 +352,10 @@ def _forget(connection: Connection, where: str, *values: object) -> None:
 
 
 def _look(data: bytes) -> tuple[int, int, bytes]:
-    """(width, height, thumbnail) of a picture file."""
+    """(width, height, thumbnail) of a picture file; b"" where it needs none."""
     with Image.open(io.BytesIO(data)) as picture:
+        if max(picture.size) <= THUMBNAIL:
+            return *picture.size, b""
         size, small = picture.size, picture.convert("RGBA")
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     file = io.BytesIO()

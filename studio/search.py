@@ -14,6 +14,7 @@ from studio.gallery import Filter, Gallery, Kept, spaced
 from studio.vectors import DIM, from_bytes
 
 WORDS_LIMIT = 32  # words of a query that are looked at
+SPARE = 32  # pictures asked for beyond those wanted, since some may be deleted
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,25 @@ class Search:
         if vector is None:
             numbers = self._chosen(words, wanted or Filter(), "ORDER BY number DESC LIMIT ?", k)
             return [Hit(picture, None) for picture in self._gallery.numbered(numbers.tolist())]
-        chosen = self._chosen(words, wanted or Filter())
+        chosen = self._chosen(words, wanted or Filter()) if words.strip() or wanted not in (None, Filter()) else None
         with self._lock:
             index = self._indexes.setdefault(space, _Index(space))
             index.grow(self._gallery)
-            scores, numbers = index.nearest(np.asarray(vector, np.float32), chosen, k)
-        found = {picture.number: picture for picture in self._gallery.numbered(numbers.tolist())}
-        pairs = zip(numbers.tolist(), scores.tolist(), strict=True)
-        return [Hit(found[number], score) for number, score in pairs if number in found]
+            return self._nearest(index, np.asarray(vector, np.float32), chosen, k)
+
+    def _nearest(self, index: "_Index", vector: np.ndarray, chosen: np.ndarray | None, k: int) -> list[Hit]:
+        """Without a choice all are asked, and more than k: those deleted since still are in the index."""
+        asked = k if chosen is not None else k + SPARE
+        while True:
+            scores, numbers = index.nearest(vector, chosen, asked)
+            found = {
+                p.number: p for p in self._gallery.numbered(numbers.tolist()) if chosen is not None or not p.deleted
+            }
+            pairs = zip(numbers.tolist(), scores.tolist(), strict=True)
+            hits = [Hit(found[number], score) for number, score in pairs if number in found][:k]
+            if len(hits) == k or len(numbers) < asked:
+                return hits
+            asked *= 4
 
     def _chosen(self, words: str, wanted: Filter, tail: str = "", *values: object) -> np.ndarray:
         """Numbers of the pictures that the filter and the words let through."""
@@ -85,11 +97,12 @@ class _Index:
             self._index.add_with_ids(vectors, numbers)
             self._last = int(numbers[-1])
 
-    def nearest(self, vector: np.ndarray, chosen: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(scores, numbers) of the nearest among the chosen, best first."""
-        if not len(chosen) or not self._index.ntotal:
+    def nearest(self, vector: np.ndarray, chosen: np.ndarray | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """(scores, numbers) of the nearest among the chosen (None: all), best first."""
+        if not self._index.ntotal or (chosen is not None and not len(chosen)):
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        among = self._faiss.SearchParameters(sel=self._faiss.IDSelectorBatch(chosen))
+        select = None if chosen is None else self._faiss.IDSelectorBatch(chosen)
+        among = None if select is None else self._faiss.SearchParameters(sel=select)
         scores, numbers = self._index.search(vector.reshape(1, DIM), min(k, self._index.ntotal), params=among)
         known = numbers[0] >= 0
         return scores[0][known], numbers[0][known]

@@ -65,8 +65,12 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
     first = add(gallery, 1, "a cat")
     assert add(gallery, 1, "a cat") == first and gallery.count() == 1
     assert gallery.file(first).read_bytes() == png((1, 0, 7))
-    with Image.open(io.BytesIO(gallery.thumbnail(first))) as small:
-        assert small.format == "WEBP"
+    assert gallery.thumbnail(first) == png((1, 0, 7)), "small enough to be its own"
+    file = io.BytesIO()
+    Image.new("RGBA", (600, 300), "red").save(file, "PNG")
+    large = gallery.add(file.getvalue(), Entry("large", 0, 1, "large")).stem
+    with Image.open(io.BytesIO(gallery.thumbnail(large))) as small:
+        assert small.format == "WEBP" and small.size == (128, 64)
 
 
 def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of_it(gallery: Gallery) -> None:
@@ -158,6 +162,10 @@ def test_words_choose_and_vectors_order(house: House) -> None:
     assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
     gallery.empty_bin()
     assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
+    for n in range(20, 90):
+        add(gallery, n, "gone", unit(1, 0))
+    gallery.delete([kept.sha256 for kept in gallery.page(limit=100) if kept.prompt == "gone"])
+    assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"], "behind seventy in the bin"
     add(gallery, 9, "a new cat", unit(1, 0))
     assert prompts(house, vector=unit(1, 0), space="s", k=1) == ["a new cat"], "what was added since is found"
 

@@ -1,0 +1,180 @@
+"""How fast a large gallery and the queue are: `python benchmarks/gallery.py`.
+
+The gallery: opening a page, filtering, searching by words and a vector together, and adding, in galleries of 1,000 and
+100,000 rows. The queue: a job of the fake backend from being put in line to its end, in the process itself, over
+drawing it, encoding it, and what the machine takes for as many fsyncs as the job makes. Medians, in milliseconds.
+"""
+
+import argparse
+import io
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from studio.backends.fake import Fake
+from studio.events import Done, Result
+from studio.gallery import THUMBNAIL, Filter, spaced
+from studio.house import House
+from studio.make import make
+from studio.requests import company, image_request, job_id, resolve
+from studio.shelves import GalleryShelf
+from studio.vectors import as_bytes
+
+WORDS = (
+    "cat",
+    "dog",
+    "apple",
+    "rocket",
+    "smiling",
+    "red",
+    "blue",
+    "small",
+    "猫",
+    "红色",
+    "house",
+    "tree",
+    "sad",
+    "fish",
+)
+STYLES = ("noto", "fluent", "outline", "blob", "twemoji")
+GOALS = {"page": 20.0, "filter": 50.0, "search": 60.0, "queue": 5.0}
+
+
+def fill(house: House, count: int) -> None:
+    """`count` rows as `Gallery.enter` writes them, without their files."""
+    chance, places = random.Random(0), np.random.default_rng(0)
+    with house.database.writing() as connection:
+        for n in range(count):
+            prompt = " ".join(chance.sample(WORDS, 4))
+            vector = places.normal(size=128)
+            place = as_bytes(vector / np.linalg.norm(vector))
+            row = (f"{n:064x}", f"pictures/{n:064x}.png", 9000, THUMBNAIL, THUMBNAIL, float(n), f"j{n}", 0, n, 0.5)
+            connection.execute(
+                "INSERT INTO pictures (sha256, file, bytes, width, height, made, job, position, seed, score, prompt,"
+                " style, model, digest, star, rating) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'fake', 'd', ?, ?)",
+                (*row, prompt, chance.choice(STYLES), chance.random() < 0.05, chance.randrange(6)),
+            )
+            connection.execute("INSERT INTO vectors VALUES (?, 's', ?)", (n + 1, place))
+            connection.execute(
+                "INSERT INTO words (rowid, prompt, note, tags) VALUES (?, ?, '', '')", (n + 1, spaced(prompt))
+            )
+
+
+def milliseconds(work: Callable[[], object], repeats: int) -> float:
+    """Median of `repeats` calls, after one that is not counted."""
+    taken = []
+    for turn in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        if turn:
+            taken.append(1000 * (time.perf_counter() - start))
+    return statistics.median(taken)
+
+
+def gallery(count: int, repeats: int, root: Path) -> dict[str, float]:
+    """The rows of the table for a gallery of `count` pictures."""
+    house = House(root)
+    fill(house, count)
+    place = np.random.default_rng(1).normal(size=128).astype(np.float32)
+    shelf, can, number = GalleryShelf(house.gallery), Fake().capabilities(), iter(range(10**9))
+
+    def add() -> None:
+        request = resolve(image_request(prompt="new", model="fake", steps=1, seed=next(number)), can)
+        list(make(Fake(), request, shelf))
+
+    wanted = Filter(style="noto", rating=4, starred=True)
+    return {
+        "page": milliseconds(lambda: house.gallery.page(before=count // 2), repeats),
+        "filter": milliseconds(lambda: (house.gallery.page(wanted), house.gallery.count(wanted)), repeats),
+        "search": milliseconds(lambda: house.search("red cat", place, "s", Filter(style="noto")), repeats),
+        "search all": milliseconds(lambda: house.search("", place, "s"), repeats),
+        "add": milliseconds(add, repeats),
+    }
+
+
+def queue(repeats: int, root: Path) -> dict[str, float]:
+    """A job from line to end, and the machine's own time for as many fsyncs, and the drawing alone."""
+    house, can, number = House(root), Fake().capabilities(), iter(range(10**9))
+    shelf = GalleryShelf(house.gallery)
+
+    def asked():
+        return resolve(image_request(prompt="a face", model="fake", steps=1, seed=next(number)), can)
+
+    def job() -> None:
+        request = asked()
+        name = job_id(request, Fake().digest())
+        house.queue.submit(request, name, repr(company(request)))
+        for taken in house.queue.claim("bench"):
+            house.live.begin(taken.id)
+            for event in make(Fake(), taken.request, shelf):
+                house.queue.wishes("bench")
+                if hasattr(event, "step"):
+                    house.live.note(taken.id, event)
+            house.queue.end("bench", taken.id, Done())
+
+    def drawing() -> None:
+        for event in Fake().run(asked()):
+            if isinstance(event, Result):
+                event.picture.save(io.BytesIO(), "PNG")
+
+    counted = _fsyncs(job)
+    with (root / "probe").open("wb") as file:
+
+        def sync() -> None:
+            for _ in range(counted):
+                file.write(b"x" * 4096)
+                file.flush()
+                os.fsync(file.fileno())
+
+        took = {"job": milliseconds(job, repeats), "fsyncs": milliseconds(sync, repeats)}
+    took["drawing"] = milliseconds(drawing, repeats)
+    return {**took, "fsyncs a job": counted, "queue": took["job"] - took["fsyncs"] - took["drawing"]}
+
+
+def _fsyncs(work: Callable[[], object]) -> int:
+    """How often a call waits for the disk: files and folders as Python counts them, and one for each of the commits."""
+    real, calls = os.fsync, [0]
+
+    def counting(handle: int) -> None:
+        calls[0] += 1
+        real(handle)
+
+    os.fsync = counting
+    try:
+        work()
+    finally:
+        os.fsync = real
+    return calls[0] + 4  # submit, claim, the picture's row, end
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    table = {}
+    for count in (1000, options.rows):
+        with tempfile.TemporaryDirectory() as folder:
+            table[f"gallery of {count:,}"] = gallery(count, options.repeats, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        table["queue"] = queue(4 * options.repeats, Path(folder))
+    if options.json:
+        print(json.dumps(table, indent=1))
+        return
+    for name, row in table.items():
+        for what, value in row.items():
+            goal = f"   at most {GOALS[what]:g}" if what in GOALS else ""
+            print(f"{name:<20} {what:<14} {value:8.2f}{goal}")
+
+
+if __name__ == "__main__":
+    main()
