@@ -35,6 +35,7 @@ from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH, load_tokenizer
 from models.vision import VisionEncoder
+from models.weighting import plain, weighted_states
 from models.weights import align, load_part, part_folder
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
@@ -155,7 +156,7 @@ class StickerPipeline(DiffusionPipeline):
 
     def _vector_of(self, part: str | np.ndarray | Image.Image | Tensor) -> Tensor:
         if isinstance(part, str):
-            return self.embedder.text([part])
+            return self.embedder.text([plain(part)])
         if isinstance(part, Tensor):
             return part.reshape(1, -1).float()
         return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
@@ -166,13 +167,13 @@ class StickerPipeline(DiffusionPipeline):
         """What N prompts tell the generator; an empty prompt says nothing.
 
         Args:
-            prompts: N texts.
+            prompts: N texts; `(word:1.3)` and its kin weigh words (`models.weighting`).
             vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it.
             words: False drops the token states.
             sense: False drops the semantic vector, unless `vector` is given.
         """
         embedder, width = self.embedder, self.dit.config.context
-        read = {text: embedder.states([text]) for text in dict.fromkeys(prompts) if text}
+        read = {prompt: weighted_states(embedder, prompt) for prompt in dict.fromkeys(prompts) if plain(prompt)}
         shape = (1, TEXT_LENGTH)
         none = torch.zeros(*shape, width), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
         states, masks, vectors = (

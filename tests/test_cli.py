@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
+from models.assets import prompt_list
 from studio import cli, make, sheet
 from studio.capabilities import Refused
-from studio.prompts import prompt_list
 
 ROOT = Path(__file__).resolve().parent.parent
 

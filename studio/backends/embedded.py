@@ -13,6 +13,7 @@ from models.assets import assets
 from models.data.pixels import load_picture, png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from models.weighting import plain
 from models.weights import WeightsError, listed_parts, weights_digest
 from studio.capabilities import Capabilities, Range, Refused, Style
 from studio.events import Progress, Result, Unknown, Vector
@@ -80,7 +81,7 @@ class Embedded:
         if self._vocabulary is None:
             return ()
         text = " ".join([request.prompt, *(part.text for part in request.mix)])
-        return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(text))
+        return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(plain(text)))
 
 
 def phrase(prompt: str, style: str) -> str:
@@ -124,7 +125,7 @@ def _pictures(
     from models.drawing import Pictures, Sampling
 
     text, vector = phrase(request.prompt, request.style), _sense(pipeline, request)
-    wanted = pipeline.embedder.text([text]) if vector is None else vector
+    wanted = pipeline.embedder.text([plain(text)]) if vector is None else vector
     sampling = Sampling(request.steps or 1, request.guidance or 1.0, scheduler=request.scheduler, batch=request.shape)
     drawing = pipeline.steps(
         [text] * request.count, request.seeds(), sampling, negative=request.negative, vector=vector, previews=True

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from models.weighting import plain, segments
 from studio.capabilities import Capabilities, Range, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
@@ -58,7 +59,7 @@ class Fake:
             return
         pictures = [_draw(request, seed) for seed in request.seeds()]
         steps = request.steps or 1
-        yield Progress(0, steps, unknown=_unknown(request.prompt))
+        yield Progress(0, steps, unknown=_unknown(plain(request.prompt)))
         for step in range(1, steps + 1):
             time.sleep(self.seconds)
             yield Progress(step, steps, {i: _preview(picture, step / steps) for i, picture in enumerate(pictures)})
@@ -70,12 +71,17 @@ def _unknown(prompt: str) -> tuple[Unknown, ...]:
     return tuple(Unknown(word, nearest) for word, nearest in UNKNOWN.items() if word in prompt.casefold())
 
 
+def _told(prompt: str) -> str:
+    """The words, and their weights where they have any."""
+    return plain(prompt) if all(run.weight == 1 for run in segments(prompt)) else str(segments(prompt))
+
+
 def _random(*parts: object) -> random.Random:
     return random.Random(hashlib.sha256("\0".join(map(str, parts)).encode()).digest())
 
 
 def _draw(request: ImageRequest, seed: int) -> Image.Image:
-    chance = _random(request.prompt, request.negative, request.style, request.like, request.mix, seed)
+    chance = _random(_told(request.prompt), _told(request.negative), request.style, request.like, request.mix, seed)
     hue, side = chance.random(), SIZE * FINE
     skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
     picture = Image.new("RGBA", (side, side))

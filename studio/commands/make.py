@@ -1,8 +1,7 @@
 """`studio generate` and `studio embed`: work that a model does."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,7 +11,9 @@ from studio.capabilities import Refused
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.events import Vector
 from studio.foreground import Batch, run
-from studio.requests import embed_request, image_request, resolve, resolve_embed
+from studio.prompts import ingredient
+from studio.requests import apart, embed_request, image_request, resolve, resolve_embed
+from studio.wildcards import Wildcards
 
 
 @app.command()
@@ -29,6 +30,9 @@ def generate(
     mix: Annotated[
         list[str] | None, typer.Option(metavar="W:PROMPT|FILE", help="A part of a blend. Repeat it.")
     ] = None,
+    wildcards: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The lists of __wildcards__ (else wildcards/ in the home).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to put them (else the studio's own folder).")] = None,
     model: Model = "embedded",
     as_json: Json = False,
@@ -36,11 +40,13 @@ def generate(
 ) -> None:
     """Make pictures from words, from another picture (--like) or from a blend (--mix)."""
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
-    common |= {"scheduler": scheduler, "model": model, "mix": tuple(_ingredient(part) for part in mix or ())}
+    common |= {"scheduler": scheduler, "model": model, "mix": tuple(ingredient(part) for part in mix or ())}
     common |= {"like": {"path": like} if like is not None else None}
     backend = open_backend(model)
     can = backend.capabilities()
-    requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in _prompts(prompts, like, mix)]
+    lists = Wildcards(wildcards or settings.wildcards(settings.home(home)))
+    asked = [image_request(prompt=prompt, **common) for prompt in _prompts(prompts, like, mix)]
+    requests = [resolve(one, can, lists) for request in asked for one in apart(request)]
     folder = out or settings.pictures(settings.home(home))
     batch = run(backend, requests, folder)
     _finish(batch, as_json)
@@ -73,14 +79,6 @@ def _prompts(prompts: list[str] | None, like: str | None, mix: list[str] | None)
     if not prompts and not (like or mix):
         raise Refused('say what to make, for example: studio generate "a smiling cat".')
     return prompts or [""]
-
-
-def _ingredient(part: str) -> dict[str, Any]:
-    """`W:PROMPT` or `W:FILE`; without a weight it is 1. What looks like a picture file is one."""
-    match = re.fullmatch(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", part, re.DOTALL)
-    weight, what = (float(match[1]), match[2].strip()) if match else (1.0, part.strip())
-    is_file = Path(what).suffix.lower() in (".png", ".webp", ".jpg", ".jpeg", ".gif")
-    return {"weight": weight, "picture": {"path": what}} if is_file else {"weight": weight, "text": what}
 
 
 def _finish(batch: Batch, as_json: bool) -> None:
