@@ -1,7 +1,7 @@
 """Weighted words: A1111's marks read off a prompt, and what they do to the states of its tokens.
 
-`(word:1.3)` weighs 1.3, `(word)` 1.1, `((word))` 1.21, `[word]` 1 / 1.1; `\\(` is a bracket that is meant. A mark that is
-never closed is a character like any other (A1111 lets it weigh all that follows), so that `:(` stays a sad face.
+`(word:1.3)` weighs 1.3, `(word)` 1.1, `((word))` 1.21, `[word]` 1 / 1.1; `\\(` is a bracket that is meant. A mark that
+is never closed is a character like any other (A1111 lets it weigh all that follows), so that `:(` stays a sad face.
 
 The words are read once and without marks, then the state s of a weighted token becomes m + w (s - m), where m is the
 mean state of the text's own tokens, <bos> and <eos> among them. A1111 scales s itself and restores the mean of all of

@@ -12,7 +12,7 @@ import typer
 
 from studio import settings
 from studio.capabilities import Refused
-from studio.commands import files, make, models  # noqa: F401  their import puts the commands into the program
+from studio.commands import batch, files, make, models  # noqa: F401  their import puts the commands into the program
 from studio.commands.base import app
 
 

@@ -30,9 +30,9 @@ def make(backend: Backend, request: ImageRequest, folder: Path) -> Generator[Pro
     began = time.monotonic()
     job = Job(request, job_id(request, backend.digest()), backend.digest())
     paths = [folder / name for name in names(request, job.id)]
-    found = [_found(path, job) for path in paths]
-    if all(found):
-        yield from (saved for saved in found if saved)
+    there = [found(path, job) for path in paths]
+    if all(there):
+        yield from (saved for saved in there if saved)
         return
     backend.load()
     for event in backend.run(request):
@@ -44,7 +44,7 @@ def make(backend: Backend, request: ImageRequest, folder: Path) -> Generator[Pro
             yield event
 
 
-def _found(path: Path, job: Job) -> Saved | None:
+def found(path: Path, job: Job) -> Saved | None:
     """The picture of this job that `path` holds already, if it is whole."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:

@@ -107,7 +107,7 @@ class _Draw:
 
     def _pool(self, choice: _Choice) -> "Sequence[_Option | Entry]":
         """What is chosen among: a wildcard that stands alone is all of its lines."""
-        only = choice.options[0].parts
+        only = [part for part in choice.options[0].parts if not isinstance(part, str) or part.strip()]
         if len(choice.options) == 1 and len(only) == 1 and isinstance(only[0], _Wildcard):
             return self.wildcards.entries(only[0].name)
         return choice.options
@@ -220,5 +220,3 @@ class _Parser:
 
     def _refused(self, what: str) -> Refused:
         return Refused(f"{self.where}: {what}; write \\{{ or \\}} for a brace that is meant.")
-
-

@@ -27,7 +27,7 @@ class Tree:
 
     @property
     def kind(self) -> str:
-        """"mapping", "sequence" or "scalar"."""
+        """One of "mapping", "sequence" and "scalar"."""
         return self._node.id
 
     def value(self) -> Any:

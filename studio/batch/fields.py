@@ -36,10 +36,9 @@ ALIASES = {
     "file_name": "name",
 }
 # What other programs need to be told and this one does not; a batch says how often it met them.
-IGNORED = frozenset(
-    "w h width height sd_model outpath_samples outpath_grids prompt_for_display do_not_save_samples do_not_save_grid "
-    "restore_faces".split()
-)
+SIZES = {"w", "h", "width", "height"}
+IGNORED = SIZES | {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display", "restore_faces"}
+IGNORED |= {"do_not_save_samples", "do_not_save_grid"}
 OWN = frozenset(ImageRequest.model_fields) - {"task"} | {"name"}
 SEEDS_A_LINE = 1_000
 
@@ -96,7 +95,7 @@ def _put(found: Settings, own: str, name: str, value: Any) -> None:
 
 
 def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
-    kinds = _kinds(ImageRequest.model_fields[own].annotation) if own in ImageRequest.model_fields else set()
+    kinds = _kinds(ImageRequest.model_fields[own].annotation) if own in ImageRequest.model_fields else []
     if own == "mix":
         parts = value if isinstance(value, list) else [value]
         return tuple(_ingredient(part, source) for part in parts)
@@ -116,9 +115,9 @@ def _number(own: str, value: str, kind: type, wanted: str) -> Any:
         raise Wrong(f"{own} must be {wanted}, not {value[:40]!r}.") from error
 
 
-def _kinds(annotation: Any) -> set[Any]:
-    """All types that an annotation is made of."""
-    return {annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))} if annotation else set()
+def _kinds(annotation: Any) -> list[Any]:
+    """All that an annotation is made of."""
+    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
 
 
 def _seeds(value: Any, typed: bool) -> list[Any]:
@@ -127,8 +126,9 @@ def _seeds(value: Any, typed: bool) -> list[Any]:
     several = several if isinstance(several, list) else [several]
     if len(several) > SEEDS_A_LINE:
         raise Wrong(f"{len(several):,} seeds in one line; give {SEEDS_A_LINE:,} at most.")
-    seeds = [_number("seed", one.strip(), int, "a whole number") if isinstance(one, str) else one for one in several]
-    return [None if seed == -1 else seed for seed in seeds]
+    if not typed:
+        several = [_number("seed", one.strip(), int, "a whole number") if one else one for one in several]
+    return [None if seed == -1 else seed for seed in several]
 
 
 def _picture(value: Any, source: Source) -> Any:

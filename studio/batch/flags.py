@@ -1,7 +1,7 @@
 """Lines of a text file: a prompt with short flags (sd-scripts), or long flags alone (A1111's "Prompts from file").
 
-    a smiling cat --n blurry --d 1,2 --s 20 --l 4 --f cat
-    --prompt "a smiling cat" --negative_prompt blurry --steps 20
+a smiling cat --n blurry --d 1,2 --s 20 --l 4 --f cat
+--prompt "a smiling cat" --negative_prompt blurry --steps 20
 """
 
 import re

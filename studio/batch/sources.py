@@ -7,6 +7,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,7 +39,7 @@ def digest(sources: Sequence[Source]) -> str:
 
 
 @contextlib.contextmanager
-def reading(source: Source) -> Iterator[BinaryIO]:
+def reading(source: Source) -> Iterator[BufferedReader]:
     """The file; Refused with a sentence where it can't be read."""
     try:
         with source.path.open("rb") as file:
@@ -64,7 +65,7 @@ def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
 
 
 def _matching(name: str) -> list[Source]:
-    found = sorted(path for path in glob.glob(name) if Path(path).is_file()) if glob.has_magic(name) else []
+    found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
     if not found:
         raise Refused(f"{name} does not exist; give a prompt file, a pattern, or - for standard input.")
     if len(found) > FILES:
