@@ -113,7 +113,9 @@ def test_a_prompt_longer_than_the_model_reads_keeps_its_weights_in_place(pipe: S
     prompt = "(red:2) " + "cat " * 60
     states, mask, _ = weighted_states(pipe.embedder, prompt)
     before = pipe.embedder.states([plain(prompt)])[0]
-    assert bool(mask.all()) and not torch.equal(states[0, 1], before[0, 1]) and torch.equal(states[0, -1], before[0, -1])
+    assert (
+        bool(mask.all()) and not torch.equal(states[0, 1], before[0, 1]) and torch.equal(states[0, -1], before[0, -1])
+    )
 
 
 def test_weights_change_the_picture_and_weight_one_does_not(pipe: StickerPipeline) -> None:

@@ -38,9 +38,13 @@ def read_jsonl(source: Source) -> Iterator[Row | Fault]:
 
 def read_json(source: Source) -> Iterator[Row | Fault]:
     """A row an item of the list. What follows broken JSON can't be made sense of."""
-    line = 1
     try:
-        text, at = whole(source, LIST_BYTES), 0
+        text = whole(source, LIST_BYTES)
+    except Wrong as wrong:
+        yield Fault(1, str(wrong))
+        return
+    line, at = 1, 0
+    try:
         for value, start in _items(text):
             line, at = line + text.count("\n", at, start), start
             try:
@@ -48,27 +52,32 @@ def read_json(source: Source) -> Iterator[Row | Fault]:
             except Wrong as wrong:
                 yield wrong.at(line)
     except Wrong as wrong:
-        yield wrong.at(line if wrong.column is None else text.count("\n", 0, wrong.column - 1) + 1)
+        yield wrong.at(line) if wrong.column is None else _placed(str(wrong), text, wrong.column - 1)
+
+
+def _placed(message: str, text: str, at: int) -> Fault:
+    return Fault(text.count("\n", 0, at) + 1, message, at - text.rfind("\n", 0, at))
 
 
 def _items(text: str) -> Iterator[tuple[Any, int]]:
     """The items of a JSON list, each with the place where it begins; one object is a list of one."""
     at = _past_space(text, 0)
-    if text[at : at + 1] != "[":
+    if text[at : at + 1] == "[":
+        at = _past_space(text, at + 1)
+        while text[at : at + 1] != "]":
+            value, end = _parsed(text, at)
+            yield value, at
+            at = _past_space(text, end)
+            if text[at : at + 1] not in ("]", ","):
+                raise Wrong("a comma or the end of the list is missing.", at + 1)
+            if text[at] == ",":
+                at = _past_space(text, at + 1)
+        end = at + 1
+    else:
         value, end = _parsed(text, at)
         yield value, at
-        if _past_space(text, end) < len(text):
-            raise Wrong("the file goes on after its end; a list stands in [brackets].", end + 1)
-        return
-    at = _past_space(text, at + 1)
-    while text[at : at + 1] != "]":
-        value, end = _parsed(text, at)
-        yield value, at
-        at = _past_space(text, end)
-        if text[at : at + 1] not in (",", "]"):
-            raise Wrong("a comma or the end of the list is missing.", at + 1)
-        if text[at] == ",":
-            at = _past_space(text, at + 1)
+    if (at := _past_space(text, end)) < len(text):
+        raise Wrong("the file goes on after its end; several jobs stand in [brackets].", at + 1)
 
 
 def _past_space(text: str, at: int) -> int:

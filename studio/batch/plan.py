@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,6 +20,7 @@ from studio.wildcards import Wildcards
 JOBS = 100_000
 PROBLEMS = 1_000  # told one by one; more are counted
 NAME_BYTES = 100
+MESSAGE = 400  # characters
 DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
 
 
@@ -73,7 +74,9 @@ class Plan:
     ignored: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, problem: Problem) -> None:
-        """Take note of it."""
+        """Take note of it, in words that a terminal can be shown."""
+        said = "".join(c if c.isprintable() else "\ufffd" for c in problem.message[:MESSAGE])
+        problem = replace(problem, message=said)
         if len(self.problems) < PROBLEMS:
             self.problems.append(problem)
         else:

@@ -100,8 +100,8 @@ def _own_folder(root: Path, read: Sequence[Source], run: dict[str, Any]) -> Path
 
 def _refuse_nothing(asked: Plan) -> None:
     if not asked.jobs and asked.problems:
-        others = f" ({len(asked.problems) + asked.more - 1} other lines can't be done either)"
-        raise Refused(asked.problems[0].sentence().rstrip(".") + (others if len(asked.problems) > 1 else "") + ".")
+        more = len(asked.problems) + asked.more - 1
+        raise Refused(asked.problems[0].sentence().rstrip(".") + (f", and {more} more." if more else "."))
     if not asked.jobs:
         raise Refused("there is nothing to do; write a prompt a line, for example: a smiling cat --d 1.")
 
