@@ -129,7 +129,7 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
     assert [job.line for job in made.jobs] == [2, 3]
 
 
-# --- What is wrong is one line's ----------------------------------------------------------------------------------------
+# --- What is wrong is one line's --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -260,10 +260,10 @@ def test_any_name_is_one_file_in_one_folder(name: str) -> None:
     assert kept == kept.strip() and not kept.startswith(".")
 
 
-# --- Any bytes, any size ------------------------------------------------------------------------------------------------
+# --- Any bytes, any size ----------------------------------------------------------------------------------------------
 
-PIECES = ["a cat", "--n ", "--d 1", '"', "{", "}", "|", "__", "prompt", ",", ";", "\t", "\n", "[", "]", ":", "- ", "&a ",
-          "*a", "jobs", "seed", "1", "-1", "\0", "\ufeff", "'", "!!int ", "\\", "{\"prompt\": \"a\"}", "$$", "::"]  # fmt: skip
+PIECES = ["a cat", "--n ", "--d 1", "prompt", "jobs", "seed", "1", "-1", "- ", "&a ", "*a", "!!int ", "$$", "::", "__"]
+PIECES += [*"\"{}|,;\t\n[]:\0\ufeff'\\", '{"prompt": "a"}']
 
 
 @pytest.mark.parametrize("kind", ["", *READERS])
@@ -301,7 +301,7 @@ def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: p
         planned(tmp_path / "a.txt", "a\n" * 10)
 
 
-# --- Where files come from ----------------------------------------------------------------------------------------------
+# --- Where files come from --------------------------------------------------------------------------------------------
 
 
 def named(*names: str) -> list[str]:

@@ -203,7 +203,7 @@ def test_only_what_is_missing_or_changed_is_made(
     assert len(rows(out / "images/metadata.jsonl")) == 6
 
 
-# --- Faults on the way --------------------------------------------------------------------------------------------------
+# --- Faults on the way ------------------------------------------------------------------------------------------------
 
 
 def test_a_job_that_fails_does_not_spoil_the_others(
@@ -263,7 +263,7 @@ def test_groups_hold_what_may_be_drawn_together() -> None:
     assert [sum(one.request.count for one in group) for group in made] == [64, 64, 32, 64, 64, 32]
 
 
-# --- Stopped ------------------------------------------------------------------------------------------------------------
+# --- Stopped ----------------------------------------------------------------------------------------------------------
 
 START = "import sys; from studio import cli; cli.main()"
 
@@ -304,7 +304,7 @@ def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:
         if number % 4 == 0:
             time.sleep(chance.random())
         else:
-            until(lambda before=before: len(list(out.glob("images/*.png"))) > before or process.poll() is not None)
+            until(lambda a=before, p=process: len(list(out.glob("images/*.png"))) > a or p.poll() is not None)
             time.sleep(chance.random() * 0.03)
         alive += process.poll() is None
         process.kill()

@@ -1,5 +1,6 @@
 """Weighted words: what the marks mean, and what they do to the states that the generator reads."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_any_marks_are_read_or_refused(prompt: str) -> None:
     except ValueError:
         return
     assert all(0 <= run.weight <= MOST and run.text for run in runs)
-    assert all(one.weight != other.weight for one, other in zip(runs, runs[1:], strict=False))
+    assert all(one.weight != other.weight for one, other in pairwise(runs))
 
 
 @given(st.text(alphabet="ab {}|:,.", max_size=60))
