@@ -1,4 +1,4 @@
-"""Where the files that ship with the project lie: the top of a checkout, or inside the wheel."""
+"""Where the files that ship with the project lie (the top of a checkout, or inside the wheel), and its prompt lists."""
 
 from pathlib import Path
 
@@ -12,3 +12,9 @@ def assets() -> Path:
     raise FileNotFoundError(
         f"no assets beside {here}; install the package again: pip install --force-reinstall studio128"
     )
+
+
+def prompt_list(name: str) -> list[str]:
+    """The prompts of `assets/prompts/<name>.txt` in order: one a line, `#` begins a comment."""
+    lines = (assets() / "prompts" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

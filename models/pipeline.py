@@ -36,6 +36,7 @@ from models.space import DIM, Embedder, SemanticSpace
 from models.start import Start
 from models.tokenizer import TEXT_LENGTH, load_tokenizer
 from models.vision import VisionEncoder
+from models.weighting import plain, weighted_states
 from models.weights import align, load_part, part_folder
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
@@ -148,7 +149,7 @@ class StickerPipeline(DiffusionPipeline):
 
     def _vector_of(self, part: str | np.ndarray | Image.Image | Tensor) -> Tensor:
         if isinstance(part, str):
-            return self.embedder.text([part])
+            return self.embedder.text([plain(part)])
         if isinstance(part, Tensor):
             return part.reshape(1, -1).float()
         return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
@@ -159,14 +160,14 @@ class StickerPipeline(DiffusionPipeline):
         """What N prompts tell the generator; an empty prompt says nothing.
 
         Args:
-            prompts: N texts.
+            prompts: N texts; `(word:1.3)` and its kin weigh words (`models.weighting`).
             vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it. Or N of them, each
                 (1, 128) or None for the text's own.
             words: False drops the token states.
             sense: False drops the semantic vector, unless `vector` is given.
         """
         embedder, width = self.embedder, self.dit.config.context
-        read = {text: embedder.states([text]) for text in dict.fromkeys(prompts) if text}
+        read = {prompt: weighted_states(embedder, prompt) for prompt in dict.fromkeys(prompts) if plain(prompt)}
         shape = (1, TEXT_LENGTH)
         none = torch.zeros(*shape, width), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
         states, masks, vectors = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from studio.backends.base import Backend
@@ -65,7 +65,7 @@ def run(backend: Backend, requests: list[ImageRequest], folder: Path, shelf: She
     made = ready_folder(folder, sum(request.count for request in requests))
     batch, rows = Batch(), dict[tuple[int, int], Row]()
     try:
-        with _bar() as bar:
+        with bar_on_stderr() as bar:
             _follow(
                 make_together(backend, requests, shelf or Folder(folder)), requests, backend.digest(), rows, batch, bar
             )
@@ -114,8 +114,9 @@ def _say(unknown: tuple[Unknown, ...]) -> None:
         sys.stderr.write(f"I don't know {one.word}{nearest}.\n")
 
 
-def _bar() -> Bar:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+def bar_on_stderr(*more: ProgressColumn) -> Bar:
+    """A bar with the share that is done, `more`, and the time left; nothing where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *more, TimeRemainingColumn())
     console = Console(stderr=True)
     return Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
 

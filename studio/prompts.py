@@ -1,17 +1,21 @@
-"""Prompt files that ship: one prompt a line, `#` begins a comment, `A + B` is a blend of two meanings."""
+"""Prompts as people write them on one line: `A + B` is a blend of two meanings, `W:WORDS` a part of a mix."""
 
+import re
+from pathlib import Path
 from typing import Any
 
-from models.assets import assets
-
-
-def prompt_list(name: str) -> list[str]:
-    """The prompts of `assets/prompts/<name>.txt`, in order."""
-    lines = (assets() / "prompts" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
 
 
 def fields_of(line: str) -> dict[str, Any]:
     """A line as fields of an image request."""
     parts = [part.strip() for part in line.split(" + ")]
     return {"prompt": line} if len(parts) == 1 else {"mix": tuple({"text": part} for part in parts)}
+
+
+def ingredient(part: str) -> dict[str, Any]:
+    """`W:PROMPT` or `W:FILE` as a part of a mix; without a weight it is 1. What looks like a picture file is one."""
+    match = re.fullmatch(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", part, re.DOTALL)
+    weight, what = (float(match[1]), match[2].strip()) if match else (1.0, part.strip())
+    is_file = Path(what).suffix.lower() in PICTURES
+    return {"weight": weight, "picture": {"path": what}} if is_file else {"weight": weight, "text": what}

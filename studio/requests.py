@@ -17,7 +17,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from models.data.pixels import load_picture, read_picture
 from models.edits import fit_mask, levels
+from models.weighting import plain
+from studio import settings
 from studio.capabilities import Capabilities, Range, Refused, did_you_mean
+from studio.syntax import draw, is_dynamic
+from studio.wildcards import Wildcards
 
 PROMPT_LIMIT = 2_000  # characters; the model reads the first 32 tokens
 SEEDS = 2**32
@@ -179,11 +183,22 @@ def embed_request(**fields: Any) -> EmbedRequest:
         raise Refused(_sentence(error, EmbedRequest)) from error
 
 
-def resolve(request: ImageRequest, can: Capabilities) -> ImageRequest:
+def apart(request: ImageRequest) -> list[ImageRequest]:
+    """One request a picture where the seed draws the words, so that each has words of its own; else the request."""
+    if request.count <= 1 or request.count > SEEDS or not any(map(is_dynamic, _texts(request).values())):
+        return [request]
+    seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
+    return [request.model_copy(update={"count": 1, "seed": (seed + i) % SEEDS}) for i in range(request.count)]
+
+
+def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | None = None) -> ImageRequest:
     """The request with everything fixed, so that it makes the same pictures wherever it runs.
 
-    Raises Refused where the model can't do it or a picture given can't be read.
+    `wildcards` None takes the lists in the studio's own folder. Raises Refused where the model can't do it, a picture
+    given can't be read, or the words can't be drawn or weighted.
     """
+    seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
+    request = _drawn(request, seed, wildcards or Wildcards(settings.wildcards()))
     if (request.like or request.mix) and not can.pictures:
         raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
     request = request.model_copy(update=_edit(request, can))
@@ -198,7 +213,7 @@ def resolve(request: ImageRequest, can: Capabilities) -> ImageRequest:
             "shape": request.shape or can.shape(count),
             "steps": int(_within("steps", request.steps, can.steps)),
             "guidance": _within("guidance", request.guidance, can.guidance),
-            "seed": secrets.randbelow(SEEDS) if request.seed is None else request.seed,
+            "seed": seed,
             "like": request.like and _known(request.like),
             "mix": tuple(_known_part(part) for part in request.mix),
         }
@@ -262,6 +277,27 @@ def company(request: ImageRequest) -> Hashable:
     """What pictures must have in common to be drawn in one batch: resolved requests of equal keys can share theirs."""
     edit = (request.image is not None, request.strength, request.mask is not None or request.expand is not None)
     return (request.model, request.shape, request.steps, request.guidance, request.scheduler, *edit)
+
+
+def _texts(request: ImageRequest) -> dict[str, str]:
+    mixed = {f"mix {number}": part.text for number, part in enumerate(request.mix, 1)}
+    return {"prompt": request.prompt, "negative": request.negative, **mixed}
+
+
+def _drawn(request: ImageRequest, seed: int, wildcards: Wildcards) -> ImageRequest:
+    """The request with its words drawn (`studio.syntax`), each text by itself, and their weights looked through."""
+    said = {name: draw(text, f"{seed} {name}", wildcards, f"the {name}") for name, text in _texts(request).items()}
+    if said != _texts(request):
+        fields = {name: getattr(request, name) for name in ImageRequest.model_fields}
+        mix = [part.model_copy(update={"text": said[f"mix {n}"]}) for n, part in enumerate(request.mix, 1)]
+        request = image_request(**{**fields, "prompt": said["prompt"], "negative": said["negative"], "mix": tuple(mix)})
+    try:
+        words = {name: plain(text) for name, text in said.items()}
+    except ValueError as error:
+        raise Refused(f"{error}.") from error
+    if not words["prompt"].strip() and request.prompt and not (request.like or request.mix or request.image):
+        raise Refused("the prompt has marks and no words; say what to make, for example: a (smiling:1.3) cat.")
+    return request
 
 
 def _within(name: str, value: float | None, allowed: Range) -> float:

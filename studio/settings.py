@@ -12,6 +12,11 @@ def home(folder: str | Path | None = None) -> Path:
     return Path(chosen).expanduser().resolve()
 
 
+def wildcards(root: Path | None = None) -> Path:
+    """Where the lists of `__wildcards__` are."""
+    return (root or home()) / "wildcards"
+
+
 def keep_uploads(root: Path) -> None:
     """Gradio's copies of pictures go under the studio's folder. To be called before gradio is imported."""
     os.environ["GRADIO_TEMP_DIR"] = str(root / "cache" / "page")

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from models.assets import prompt_list
 from models.data.pixels import load_picture
 from models.data.sheet import captioned
 from studio.backends.registry import open_backend
 from studio.capabilities import Refused
 from studio.foreground import run
-from studio.prompts import fields_of, prompt_list
+from studio.prompts import fields_of
 from studio.requests import image_request, resolve
 from studio.settings import stay_offline
 

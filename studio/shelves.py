@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from studio.events import Result, Saved
 from studio.files import write_whole
 from studio.gallery import Entry, Gallery
 from studio.metadata import Job, encoded, png_bytes, read
+from studio.requests import ImageRequest
 from studio.vectors import as_bytes
 
 PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
@@ -26,25 +28,28 @@ class Shelf(Protocol):
         """Put a picture here, whole or not at all -> its file; Refused where it can't be written."""
 
 
-class Folder:
-    """PNG files `<job>-<index>-<seed>.png` in a folder. No word of the prompt gets into a name."""
+def names(request: ImageRequest, job: str) -> list[str]:
+    """The usual file name of each picture: `<job>-<index>-<seed>.png`. No word of the prompt gets into a name."""
+    return [f"{job[:16]}-{index}-{seed}.png" for index, seed in enumerate(request.seeds())]
 
-    def __init__(self, folder: Path) -> None:
+
+class Folder:
+    """PNG files in a folder, under their usual names or, a job's, under those that `named` gives."""
+
+    def __init__(self, folder: Path, named: Callable[[Job], Sequence[str]] | None = None) -> None:
         self.folder = folder
+        self._named = named or (lambda job: names(job.request, job.id))
 
     def found(self, job: Job) -> dict[int, Saved]:
         """Read back from the files' own settings."""
-        looked = (_found(self._path(job, index, seed), job) for index, seed in enumerate(job.request.seeds()))
+        looked = (_found(self.folder / name, job) for name in self._named(job))
         return {saved.index: saved for saved in looked if saved}
 
     def keep(self, job: Job, result: Result) -> Path:
         """Under its name."""
-        path = self._path(job, result.index, result.seed)
+        path = self.folder / self._named(job)[result.index]
         write_whole(path, png_bytes(result, job))
         return path
-
-    def _path(self, job: Job, index: int, seed: int) -> Path:
-        return self.folder / f"{job.id[:16]}-{index}-{seed}.png"
 
 
 class PlainFolder:

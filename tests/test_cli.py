@@ -14,10 +14,10 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
+from models.assets import prompt_list
 from studio import cli, sheet, shelves
 from studio.capabilities import Refused
 from studio.house import House
-from studio.prompts import prompt_list
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from tiny_parts import save_tiny_parts
 
+from models.data.pixels import fit
 from models.data.styles import STYLES
 from models.dit import DiT
 from models.pipeline import BATCH, StickerPipeline
@@ -106,6 +107,16 @@ def test_the_same_request_is_the_same_picture_and_each_part_of_it_counts(backend
     assert len({picture.tobytes() for picture in made}) == len(asked)
 
 
+def test_weights_move_the_picture_and_not_what_it_is_measured_by(backend: Embedded) -> None:
+    plain, weighted, one = (pictures(backend, prompt=prompt)[0] for prompt in ("a cat", "a (cat:1.6)", "a (cat:1)"))
+    assert np.array_equal(plain, one) and not np.array_equal(plain, weighted)
+    (result,) = (event for event in backend.run(ask(backend, prompt="a (cat:1.6)")) if isinstance(event, Result))
+    backend.load()
+    embedder = backend._pipeline.embedder
+    seen = embedder.image(fit(result.picture)[None])[0]
+    assert result.score == pytest.approx(float(seen @ embedder.text(["a cat"])[0]), abs=0.02)
+
+
 def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path) -> None:
     said = [event.unknown for event in backend.run(ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
     assert said[0] == (), "these weights came without a vocabulary"
@@ -118,6 +129,8 @@ def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path) -> None
     (one,) = next(taught.run(ask(taught, prompt="a cat", mix=[{"text": "an axolotl"}]))).unknown
     assert (one.word, set(one.nearest)) == ("axolotl", {"cat", "dog"})
     assert taught.digest() == backend.digest(), "words to speak of are no part of what draws"
+    (same,) = next(taught.run(ask(taught, prompt="an (axo(lotl:1.2)) [cat]"))).unknown
+    assert same == one, "marks are no part of a word"
     (broken / "vocabulary" / "vocabulary.json").write_text("{}")
     assert "altered or cut short" in refusal(broken)
 

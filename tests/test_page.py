@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from models.assets import prompt_list
 from studio.events import Cancelled, Done, Failed, Progress, Saved, Unknown
 from studio.page import view
 from studio.page.desk import Desk
 from studio.page.guard import Guard, is_loopback
 from studio.page.words import LABELS, SAID, language
-from studio.prompts import fields_of, prompt_list
+from studio.prompts import fields_of
 from studio.requests import image_request
 from studio.studio import Studio
 

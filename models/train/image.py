@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.assets import assets
+from models.assets import prompt_list
 from models.autoencoder import Autoencoder
 from models.data.captions import caption
 from models.data.pixels import to_tensor
@@ -186,8 +186,7 @@ class ImageTask:
 
     def sheet(self, model: nn.Module) -> Image.Image:
         """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""
-        lines = (assets() / "prompts" / "sheet.txt").read_text(encoding="utf-8").splitlines()
-        prompts = [line for line in lines if line and not line.startswith("#") and " + " not in line]
+        prompts = [line for line in prompt_list("sheet") if " + " not in line]
         events = self.pipeline(model).steps(prompts, range(len(prompts)), Sampling())
         pixels = [picture for event in events if isinstance(event, Pictures) for picture in event.pixels]
         return grid(to_tensor(np.stack(pixels)), columns=8)

@@ -13,6 +13,7 @@ from models.assets import assets
 from models.data.pixels import png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from models.weighting import plain
 from models.weights import WeightsError, listed_parts, weights_digest
 from studio.backends.given import given_pixels
 from studio.backends.together import Together
@@ -104,7 +105,7 @@ class Embedded:
         if self._vocabulary is None:
             return ()
         text = " ".join([request.prompt, *(part.text for part in request.mix)])
-        return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(text))
+        return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(plain(text)))
 
 
 def _assemble(root: Path) -> "StickerPipeline":

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from models.data.pixels import fit, png
 from models.edits import blend
+from models.weighting import plain, segments
 from studio.backends.given import start
 from studio.backends.together import Together
 from studio.capabilities import Capabilities, Range, Style
@@ -72,21 +73,22 @@ class Fake:
             pictures = [_edited(requests[slot.number], _draw(requests[slot.number], slot.seed)) for slot in batch]
             steps = requests[0].steps or 1
             for number, event in together.progress(k, 0, steps):
-                yield number, replace(event, unknown=_unknown(requests[number].prompt))
+                yield number, replace(event, unknown=_unknown(plain(requests[number].prompt)))
             for step in range(1, steps + 1):
                 time.sleep(self.seconds)
                 yield from together.progress(k, step, steps, [_preview(one, step / steps) for one in pictures])
             for slot, picture in zip(batch, pictures, strict=True):
-                yield (
-                    slot.number,
-                    Result(
-                        slot.index, slot.seed, picture, 0.5, vector=_unit(requests[slot.number].prompt), space="fake"
-                    ),
-                )
+                place = _unit(plain(requests[slot.number].prompt))
+                yield slot.number, Result(slot.index, slot.seed, picture, 0.5, vector=place, space="fake")
 
 
 def _unknown(prompt: str) -> tuple[Unknown, ...]:
     return tuple(Unknown(word, nearest) for word, nearest in UNKNOWN.items() if word in prompt.casefold())
+
+
+def _told(prompt: str) -> str:
+    """The words, and their weights where they have any."""
+    return plain(prompt) if all(run.weight == 1 for run in segments(prompt)) else str(segments(prompt))
 
 
 def _random(*parts: object) -> random.Random:
@@ -104,7 +106,7 @@ def _edited(request: ImageRequest, face: Image.Image) -> Image.Image:
 
 
 def _draw(request: ImageRequest, seed: int) -> Image.Image:
-    chance = _random(request.prompt, request.negative, request.style, *_pictures(request), seed)
+    chance = _random(_told(request.prompt), _told(request.negative), request.style, *_pictures(request), seed)
     hue, side = chance.random(), SIZE * FINE
     skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
     picture = Image.new("RGBA", (side, side))

@@ -1,8 +1,7 @@
 """`studio generate` and `studio embed`: work that a model does."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,8 +13,10 @@ from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.events import Vector
 from studio.foreground import Batch, run
 from studio.house import House
-from studio.requests import embed_request, image_request, resolve, resolve_embed
+from studio.prompts import ingredient
+from studio.requests import apart, embed_request, image_request, resolve, resolve_embed
 from studio.shelves import Folder, GalleryShelf, PlainFolder, Shelf
+from studio.wildcards import Wildcards
 
 
 @app.command()
@@ -36,6 +37,7 @@ def generate(
     mask: options.Mask = None,
     expand: options.Expand = None,
     variations: options.Variations = None,
+    wildcards: options.Lists = None,
     out: options.Out = None,
     no_metadata: options.NoMetadata = False,
     model: Model = "embedded",
@@ -50,15 +52,16 @@ def generate(
     """
     parts = [*(mix or ()), *(f"{options.WITHOUT}:{part}" for part in without or ())]
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
-    common |= {"scheduler": scheduler, "model": model, "mix": tuple(_ingredient(part) for part in parts)}
+    common |= {"scheduler": scheduler, "model": model, "mix": tuple(ingredient(part) for part in parts)}
     common |= {"like": _file(like), "image": _file(image), "mask": _file(mask), "strength": strength}
     common |= {"expand": expand, "variations": variations}
     backend = open_backend(model)
-    can = backend.capabilities()
+    can, lists = backend.capabilities(), Wildcards(wildcards or settings.wildcards(settings.home(home)))
     given = bool(parts) or like is not None or image is not None
-    asked = _prompts(prompts, given)
-    common["shape"] = can.shape(len(asked) * (variations or count)) if len(asked) > 1 else None
-    requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in asked]
+    asked = [image_request(prompt=prompt, **common) for prompt in _prompts(prompts, given)]
+    single = [one for request in asked for one in apart(request)]
+    shape = can.shape(sum(one.variations or one.count for one in single)) if len(single) > 1 else None
+    requests = [resolve(one.model_copy(update={"shape": shape}), can, lists) for one in single]
     _finish(run(backend, requests, *_place(out, no_metadata, home)), as_json)
 
 
@@ -103,14 +106,6 @@ def _prompts(prompts: list[str] | None, given: bool) -> list[str]:
 
 def _file(path: str | None) -> dict[str, str] | None:
     return None if path is None else {"path": path}
-
-
-def _ingredient(part: str) -> dict[str, Any]:
-    """`W:PROMPT` or `W:FILE`; without a weight it is 1. What looks like a picture file is one."""
-    match = re.fullmatch(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", part, re.DOTALL)
-    weight, what = (float(match[1]), match[2].strip()) if match else (1.0, part.strip())
-    is_file = Path(what).suffix.lower() in (".png", ".webp", ".jpg", ".jpeg", ".gif")
-    return {"weight": weight, "picture": {"path": what}} if is_file else {"weight": weight, "text": what}
 
 
 def _finish(batch: Batch, as_json: bool) -> None:

@@ -38,6 +38,10 @@ Expand = Annotated[
     float | None, typer.Option(help="Draw a border round --image: 0.25 makes it wider by a quarter on each side.")
 ]
 Variations = Annotated[int | None, typer.Option(help="So many near relatives of --image; words may be left out.")]
+Lists = Annotated[
+    Path | None,
+    typer.Option("--wildcards", metavar="DIR", help="The lists of __wildcards__ (else wildcards/ in the home)."),
+]
 Out = Annotated[Path | None, typer.Option(help="Where to put them (else into the studio's gallery).")]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Files that say nothing: no prompt, no settings, no mark. Needs --out.")

@@ -5,11 +5,11 @@ from typing import Any
 
 import gradio as gr
 
+from models.assets import prompt_list
 from studio.capabilities import Capabilities
 from studio.page.desk import Desk
 from studio.page.view import header, nothing_yet
 from studio.page.words import LABELS, translations
-from studio.prompts import prompt_list
 
 QUEUE = 100  # events that wait; more are turned away
 SHOWN = 12  # pictures at once that the slider offers; the command takes more

@@ -1,0 +1,158 @@
+"""The settings of a row: names that other programs use, text into numbers, and paths that begin beside the file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from studio.batch.rows import Row, Source, Wrong
+from studio.capabilities import did_you_mean
+from studio.prompts import ingredient
+from studio.requests import ImageRequest, Picture
+from studio.syntax import literal
+
+# A1111's long flags and API, sd-scripts' short flags, diffusers' arguments -> ours.
+ALIASES = {
+    "text": "prompt",
+    "n": "negative",
+    "negative_prompt": "negative",
+    "d": "seed",
+    "s": "steps",
+    "num_inference_steps": "steps",
+    "l": "guidance",
+    "g": "guidance",
+    "scale": "guidance",
+    "cfg_scale": "guidance",
+    "guidance_scale": "guidance",
+    "ss": "scheduler",
+    "sampler": "scheduler",
+    "sampler_name": "scheduler",
+    "t": "strength",
+    "denoising_strength": "strength",
+    "n_iter": "count",
+    "batch_size": "count",
+    "num_images": "count",
+    "num_images_per_prompt": "count",
+    "f": "name",
+    "file_name": "name",
+}
+# What other programs need to be told and this one does not; a batch says how often it met them.
+SIZES = {"w", "h", "width", "height"}
+IGNORED = SIZES | {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display", "restore_faces"}
+IGNORED |= {"do_not_save_samples", "do_not_save_grid"}
+OWN = frozenset(ImageRequest.model_fields) - {"task"} | {"name"}
+SEEDS_A_LINE = 1_000
+
+
+@dataclass
+class Settings:
+    """What a row says, in our words: fields of an image request, its seeds, its name, and what was left out."""
+
+    fields: dict[str, Any]
+    seeds: list[Any] = field(default_factory=list)
+    name: str = ""
+    ignored: list[str] = field(default_factory=list)
+
+
+def is_known(name: str) -> bool:
+    """Whether a row may use `name`."""
+    return name in OWN or name in IGNORED or (name in ALIASES and ALIASES[name] in OWN)
+
+
+def check_name(name: str) -> None:
+    """Wrong names the nearest setting where there is none of that name."""
+    if not is_known(name):
+        known = [*OWN, *ALIASES]
+        raise Wrong(f"there is no setting {name[:40]!r}{did_you_mean(name[:40], known)}.")
+
+
+def settings(row: Row, source: Source) -> Settings:
+    """The settings of a row; Wrong where a name means nothing, comes twice, or its value can't be one."""
+    found = Settings({})
+    for name, value in row.fields.items():
+        check_name(name)
+        if name in IGNORED:
+            found.ignored.append(name)
+        elif value is not None and value != "":
+            _put(found, ALIASES.get(name, name), name, _value(ALIASES.get(name, name), value, row.typed, source))
+    found.seeds = _seeds(found.fields.pop("seed", None), row.typed)
+    name = found.fields.pop("name", "")
+    if not isinstance(name, str):
+        raise Wrong(f"name must be text, not {name!r}.")
+    found.name = name
+    if not row.expand:
+        _spell_out(found.fields)
+    return found
+
+
+def _put(found: Settings, own: str, name: str, value: Any) -> None:
+    """A1111 makes `n_iter` times `batch_size` pictures; else a setting has one value."""
+    if own not in found.fields:
+        found.fields[own] = value
+    elif own == "count" and isinstance(value, int) and isinstance(found.fields[own], int):
+        found.fields[own] *= value
+    else:
+        raise Wrong(f"{own} is given twice, the second time as {name}.")
+
+
+def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
+    kinds = _kinds(ImageRequest.model_fields[own].annotation) if own in ImageRequest.model_fields else []
+    if own == "mix":
+        parts = value if isinstance(value, list) else [value]
+        return tuple(_ingredient(part, source) for part in parts)
+    if Picture in kinds:
+        return _picture(value, source)
+    if typed or own == "seed":
+        return float(value) if float in kinds and type(value) is int and abs(value) < 2**53 else value
+    if int in kinds:
+        return _number(own, value, int, "a whole number")
+    return _number(own, value, float, "a number") if float in kinds else value
+
+
+def _number(own: str, value: str, kind: type, wanted: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise Wrong(f"{own} must be {wanted}, not {value[:40]!r}.") from error
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """All that an annotation is made of."""
+    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
+
+
+def _seeds(value: Any, typed: bool) -> list[Any]:
+    """A seed, several of them (each a job of its own), or none; -1 is A1111's word for any."""
+    several = value.split(",") if isinstance(value, str) and not typed else value
+    several = several if isinstance(several, list) else [several]
+    if len(several) > SEEDS_A_LINE:
+        raise Wrong(f"{len(several):,} seeds in one line; give {SEEDS_A_LINE:,} at most.")
+    if not typed:
+        several = [_number("seed", one.strip(), int, "a whole number") if one else one for one in several]
+    return [None if seed == -1 else seed for seed in several]
+
+
+def _picture(value: Any, source: Source) -> Any:
+    """A path as a picture; a relative one begins where the prompt file lies."""
+    path = value.get("path") if isinstance(value, dict) else value
+    return {"path": str(source.folder / Path(path))} if isinstance(path, str) else value
+
+
+def _ingredient(part: Any, source: Source) -> Any:
+    part = ingredient(part) if isinstance(part, str) else part
+    if isinstance(part, dict) and part.get("picture") is not None:
+        return {**part, "picture": _picture(part["picture"], source)}
+    return part
+
+
+def _spell_out(fields: dict[str, Any]) -> None:
+    """Braces and wildcards stand for themselves."""
+    for name in ("prompt", "negative"):
+        if isinstance(fields.get(name), str):
+            fields[name] = literal(fields[name])
+    if "mix" in fields:
+        fields["mix"] = tuple(_spelled(part) for part in fields["mix"])
+
+
+def _spelled(part: Any) -> Any:
+    whole = isinstance(part, dict) and isinstance(part.get("text"), str)
+    return {**part, "text": literal(part["text"])} if whole else part

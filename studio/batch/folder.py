@@ -1,0 +1,211 @@
+"""A batch's folder: the jobs as they were fixed before the first picture, what became of them, and the pictures.
+
+    run.json               what the run is: the sources' sha256, the model and its digest, versions, beginning and end
+    errors.jsonl           lines and jobs that can't be done
+    jobs.jsonl             the resolved jobs; the last file written before work begins
+    journal.jsonl          a line a picture, once it is whole on disk
+    images/<name>.png      and images/metadata.jsonl, as `load_dataset("imagefolder")` reads them
+
+All but the journal are written whole. The journal grows; a line that was cut off in the middle is left out when it is
+read. jobs.jsonl's status and metadata.jsonl follow from the other files and are written anew at every end of a run.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from models.weighting import plain
+from studio.batch.plan import Job, Plan, Problem
+from studio.capabilities import Refused
+from studio.files import ready_folder, remove_empty, why, write_whole
+
+IDENTITY = ("source", "digest")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A picture that is whole on disk."""
+
+    file: str
+    id: str
+    index: int
+    seed: int
+    score: float | None
+    sha256: str
+
+
+class Folder:
+    """An opened folder; use `opened`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.images = path, path / "images"
+        self._journal: IO[bytes] | None = None
+
+    # --- the plan ---------------------------------------------------------------------------------------------------
+
+    def has_plan(self, run: dict[str, Any]) -> bool:
+        """Whether this very run was begun here before; Refused where it was another."""
+        if not (self.path / "jobs.jsonl").exists():
+            return False
+        before = next(_rows(self.path / "run.json"), {})
+        if any(before.get(key) != run[key] for key in IDENTITY):
+            what = "other prompts" if before.get("source") != run["source"] else "another model"
+            raise Refused(f"{self.path} holds a batch of {what}; give another --out.")
+        return True
+
+    def load_plan(self) -> Plan:
+        """The jobs as they were fixed, and the lines that could not be; Refused where the file is damaged."""
+        path = self.path / "jobs.jsonl"
+        rows = list(_rows(path))
+        try:
+            jobs = [Job.of(row) for row in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused(f"{path} is damaged; give another --out.") from error
+        if len(rows) != len(path.read_bytes().splitlines()):
+            raise Refused(f"{path} is damaged; give another --out.")
+        problems = [Problem(**row) for row in _rows(self.path / "errors.jsonl") if row.get("id") is None]
+        return Plan(jobs, problems, int(next(_rows(self.path / "run.json"), {}).get("more_errors", 0)))
+
+    def save_plan(self, plan: Plan, run: dict[str, Any]) -> None:
+        """Fix the jobs; the batch has begun when this returns."""
+        self.save_run({**run, "more_errors": plan.more})
+        self.save_problems(plan.problems)
+        self.save_jobs(plan.jobs, {})
+
+    def save_run(self, run: dict[str, Any]) -> None:
+        """run.json."""
+        write_whole(self.path / "run.json", json.dumps(run, ensure_ascii=False).encode(errors="backslashreplace"))
+
+    def save_problems(self, problems: Iterable[Problem]) -> None:
+        """errors.jsonl."""
+        _write(self.path / "errors.jsonl", map(asdict, problems))
+
+    def save_jobs(self, jobs: Iterable[Job], status: dict[str, str]) -> None:
+        """jobs.jsonl; `status` by the job's first file."""
+        rows = ({**job.as_dict(), "status": status.get(job.files[0], "pending")} for job in jobs)
+        _write(self.path / "jobs.jsonl", rows)
+
+    # --- the pictures -----------------------------------------------------------------------------------------------
+
+    def records(self) -> dict[str, Record]:
+        """By file, those of the journal whose picture is unchanged; a changed one is removed, to be made again."""
+        found = {}
+        for row in _rows(self.path / "journal.jsonl"):
+            with contextlib.suppress(TypeError):
+                record = Record(**row)
+                found[record.file] = record
+        kept = {name: record for name, record in found.items() if self._unchanged(record)}
+        _write(self.path / "journal.jsonl", map(asdict, kept.values()))
+        for part in self.images.glob(".part-*"):
+            part.unlink(missing_ok=True)
+        return kept
+
+    def _unchanged(self, record: Record) -> bool:
+        path = self.images / Path(record.file).name
+        if not path.is_file():
+            return False
+        if sha256(path) == record.sha256:
+            return True
+        path.unlink()
+        return False
+
+    def add(self, record: Record) -> None:
+        """Enter a picture into the journal."""
+        line = json.dumps(asdict(record)).encode() + b"\n"
+        try:
+            if self._journal is None:
+                self._journal = (self.path / "journal.jsonl").open("ab", buffering=0)
+            self._journal.write(line)
+            os.fsync(self._journal.fileno())
+        except OSError as error:
+            raise Refused(why(error, self.path)) from error
+
+    def save_metadata(self, jobs: Iterable[Job], records: dict[str, Record]) -> None:
+        """images/metadata.jsonl, a row a picture that is there, all of one schema, the caption second."""
+        rows: dict[str, dict[str, Any]] = {}
+        for job in jobs:
+            for index, name in enumerate(job.files):
+                if name in records and name not in rows:
+                    rows[name] = _described(job, index, records[name])
+        _write(self.images / "metadata.jsonl", rows.values())
+
+    def close(self) -> None:
+        """Done with the journal."""
+        if self._journal:
+            self._journal.close()
+
+
+@contextlib.contextmanager
+def opened(path: Path, pictures: int) -> Iterator[Folder]:
+    """The folder at `path`, made where it is missing, and nobody else's meanwhile.
+
+    Refused where another batch is at work in it, or it can't be written.
+    """
+    made = ready_folder(path / "images", pictures)
+    lock = FileLock(path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Refused(f"another batch is at work in {path}; wait for its end or give another --out.") from error
+    except OSError as error:
+        remove_empty(made)
+        raise Refused(why(error, path)) from error
+    folder = Folder(path)
+    try:
+        yield folder
+    finally:
+        folder.close()
+        lock.release()
+
+
+def sha256(path: Path) -> str:
+    """Of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _described(job: Job, index: int, record: Record) -> dict[str, Any]:
+    asked = job.request
+    return {
+        "file_name": record.file,
+        "text": plain(asked.prompt),
+        "prompt": asked.prompt,
+        "negative": asked.negative,
+        "style": asked.style,
+        "seed": record.seed,
+        "steps": asked.steps,
+        "guidance": asked.guidance,
+        "scheduler": asked.scheduler,
+        "model": asked.model,
+        "score": record.score,
+        "job_id": job.id,
+        "index": index,
+        "line": job.line,
+        "sha256": record.sha256,
+    }
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines; what is no whole object is left out."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Refused(f"{path} can't be read ({error.strerror or error}).") from error
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(row := json.loads(line), dict):
+                yield row
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_whole(path, text.encode(errors="backslashreplace"))

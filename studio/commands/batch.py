@@ -1,0 +1,151 @@
+"""`studio batch`: prompt files."""
+
+import datetime
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import ProgressColumn, Task
+from rich.text import Text
+
+from studio import settings
+from studio.backends.base import Backend
+from studio.backends.registry import open_backend
+from studio.batch import sources
+from studio.batch.folder import opened
+from studio.batch.plan import Desk, Plan, Problem, plan, safe_name
+from studio.batch.rows import Source
+from studio.batch.runner import Outcome, Runner
+from studio.capabilities import Refused
+from studio.commands.base import Home, Json, Model, app
+from studio.foreground import bar_on_stderr
+from studio.metadata import version
+from studio.wildcards import Wildcards
+
+TOLD = 20  # problems and words on the terminal
+
+
+@app.command()
+def batch(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".txt, .jsonl, .json, .csv, .yaml, or -.")],
+    out: Annotated[Path | None, typer.Option(help="The batch's folder (else one in the studio's own).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and do nothing.")] = False,
+    wildcards: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The lists of __wildcards__ (else wildcards/ in the home).")
+    ] = None,
+    model: Model = "embedded",
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Make the pictures of prompt files; stopped in any way, the same command goes on where it was."""
+    backend, root = open_backend(model), settings.home(home)
+    lists = Wildcards(wildcards or settings.wildcards(root))
+    desk = Desk(model, backend.capabilities(), backend.digest(), lists)
+    with sources.opened(files) as read:
+        if dry_run:
+            _show(plan(read, desk), as_json)
+            return
+        outcome, path = _run(backend, read, desk, out, root)
+    _tell(outcome, path, as_json)
+    if outcome.code:
+        raise typer.Exit(outcome.code)
+
+
+def _run(backend: Backend, read: Sequence[Source], desk: Desk, out: Path | None, root: Path) -> tuple[Outcome, Path]:
+    """The batch, begun or gone on with; Refused, and nothing written, where there is nothing to do."""
+    run: dict[str, Any] = {"source": sources.digest(read), "model": desk.model, "digest": desk.digest}
+    path = out or _own_folder(root, read, run)
+    begun = (path / "jobs.jsonl").exists()
+    asked = Plan() if begun else plan(read, desk)
+    if not begun:
+        _refuse_nothing(asked)
+    run |= {"version": version(), "files": [source.name for source in read], "argv": sys.argv[1:], "begun": _now()}
+    with opened(path, sum(job.request.count for job in asked.jobs)) as folder:
+        if folder.has_plan(run):
+            asked = folder.load_plan()
+        else:
+            folder.save_plan(asked, run)
+        runner = Runner(backend, folder, asked)
+        _watch(runner)
+        ended = {"ended": _now(), "result": runner.outcome.as_dict() | {"errors": len(runner.outcome.problems)}}
+        folder.save_run({**run, "more_errors": asked.more, **ended})
+    return runner.outcome, path
+
+
+def _watch(runner: Runner) -> None:
+    with bar_on_stderr(PicturesASecond()) as bar:
+        task = bar.add_task("pictures", total=runner.total, completed=runner.pictures)
+        for done in runner.run():
+            bar.update(task, completed=done)
+
+
+class PicturesASecond(ProgressColumn):
+    """How fast it goes, once it goes."""
+
+    def render(self, task: Task) -> Text:
+        """As in 12.3/s."""
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
+def _own_folder(root: Path, read: Sequence[Source], run: dict[str, Any]) -> Path:
+    """The same for the same prompts and model, so that the same command goes on with the same batch."""
+    stem = safe_name(Path(read[0].name).stem) or "batch"
+    return root / "batches" / f"{stem}-{hashlib.sha256((run['source'] + run['digest']).encode()).hexdigest()[:12]}"
+
+
+def _refuse_nothing(asked: Plan) -> None:
+    if not asked.jobs and asked.problems:
+        more = len(asked.problems) + asked.more - 1
+        raise Refused(asked.problems[0].sentence().rstrip(".") + (f", and {more} more." if more else "."))
+    if not asked.jobs:
+        raise Refused("there is nothing to do; write a prompt a line, for example: a smiling cat --d 1.")
+
+
+def _show(asked: Plan, as_json: bool) -> None:
+    """The jobs that would be done. Exit code 1 where there are lines that can't be."""
+    _refuse_nothing(asked)
+    jobs, errors = [job.as_dict() for job in asked.jobs], [asdict(problem) for problem in asked.problems]
+    if as_json:
+        total = len(jobs) + len(errors) + asked.more
+        typer.echo(json.dumps({"total": total, "jobs": jobs, "errors": errors}, ensure_ascii=False, indent=1))
+    else:
+        for job in asked.jobs:
+            one = job.request
+            cells = [job.line, one.seed, one.count, one.steps, f"{one.guidance:g}", one.scheduler, one.style or "-"]
+            typer.echo("\t".join(map(str, [*cells, one.prompt or "from pictures"])))
+    _tell_problems(asked, asked.problems)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _tell(outcome: Outcome, path: Path, as_json: bool) -> None:
+    told = {**outcome.as_dict(), "out": str(path)}
+    if as_json:
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
+    else:
+        typer.echo(f"{told['done']} done, {told['found']} found, {told['failed']} failed: {path}")
+    for word in list(outcome.unknown.values())[:TOLD]:
+        nearest = f"; nearest: {', '.join(word.nearest)}" if word.nearest else ""
+        typer.echo(f"I don't know {word.word}{nearest}.", err=True)
+    _tell_problems(outcome.plan, outcome.problems)
+    if outcome.problem:
+        typer.echo(f"studio: {outcome.problem}", err=True)
+
+
+def _tell_problems(asked: Plan, problems: Sequence[Problem]) -> None:
+    for problem in problems[:TOLD]:
+        typer.echo(f"studio: {problem.sentence()}", err=True)
+    if len(problems) + asked.more > TOLD:
+        typer.echo(f"studio: and {len(problems) + asked.more - TOLD} more; errors.jsonl lists them.", err=True)
+    if asked.ignored:
+        met = ", ".join(f"{name} ({count})" for name, count in asked.ignored.most_common())
+        typer.echo(f"studio: left out, for it means nothing here: {met}.", err=True)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,222 @@
+"""Dynamic prompts: `a {red|blue} {2$$cat|dog|fox}, __colours__`, drawn by a seed into plain words.
+
+    {a|b|3::c}         one of them, c three times as often
+    {2$$a|b|c}         two different ones, joined by ", "; {1-2$$ and $$a|b} one or two, joined by " and "
+    __colours__        a line of the list `colours` (studio.wildcards); __colours*__ of all that match
+    {2$$__colours__}   two different lines of it
+    \\{ \\} \\_           a brace, an underscore that is meant
+
+The package `dynamicprompts` speaks the same language and was tried first (0.31): it takes "# ..." out of a prompt and
+reads "\\{a|b\\}" as an alternative, stops at a lone "$", leaves an unknown wildcard standing with a warning on the
+terminal, runs into Python's recursion limit at a list that names itself, follows links out of the folder, and bounds
+nothing. Hence this parser, which does less and says where it stops.
+
+Escapes stay in what is drawn, and `models.weighting` takes them off when the words are read: drawing twice changes
+nothing.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from studio.capabilities import Refused
+from studio.wildcards import WEIGHT, Entry, Wildcards
+
+CHOICES = 10_000  # in one prompt, those in the lines of wildcards included
+LENGTH = 100_000  # characters on the way; what comes out has the prompt's own limit
+DEPTH = 10  # of braces in one text, and of lists in lists
+SEPARATOR = ", "
+
+_ESCAPE = r"\\."
+_NAME = r"__(?![_\s])[^\s{}|$()\[\],:]+?__"
+_TOKEN = re.compile(rf"{_ESCAPE}|{_NAME}|[{{}}|]|[^\\{{}}|_]+|.", re.DOTALL)
+_AMOUNT = re.compile(r"\s*(\d{0,4})(-?)(\d{0,4})\$\$")
+
+
+@dataclass(frozen=True)
+class _Wildcard:
+    name: str
+
+
+@dataclass
+class _Option:
+    weight: float = 1.0
+    parts: "list[str | _Wildcard | _Choice]" = field(default_factory=list)
+
+
+@dataclass
+class _Choice:
+    options: list[_Option]
+    least: int = 1
+    most: int = 1
+    separator: str = SEPARATOR
+
+
+def is_dynamic(text: str) -> bool:
+    """Whether the seed has a say in the words."""
+    return any(token == "{" or _is_wildcard(token) for token in _TOKEN.findall(text))
+
+
+def literal(text: str) -> str:
+    """The text with everything that would be drawn escaped."""
+    return "".join("\\" + token if token in "{}" or _is_wildcard(token) else token for token in _TOKEN.findall(text))
+
+
+def draw(text: str, seed: str, wildcards: Wildcards, where: str = "the prompt") -> str:
+    """Plain words; the same for the same text, seed and lists.
+
+    Raises Refused with a sentence that says where in `where` a brace is open or a weight is wrong, which wildcard is
+    missing or names itself, or which limit was met.
+    """
+    if not any(mark in text for mark in ("{", "}", "__")):
+        return text
+    return _Draw(random.Random(seed), wildcards).text(text, where, ())
+
+
+def _is_wildcard(token: str) -> bool:
+    return len(token) > 4 and token.startswith("__")
+
+
+class _Draw:
+    """One drawing: the chances it takes, and how many are left to it."""
+
+    def __init__(self, chance: random.Random, wildcards: Wildcards) -> None:
+        self.chance, self.wildcards = chance, wildcards
+        self.choices, self.length = CHOICES, LENGTH
+
+    def text(self, text: str, where: str, inside: tuple[str, ...]) -> str:
+        """`inside` names the lists that led here."""
+        return self._say(_Parser(text, where).parse(), inside)
+
+    def _say(self, option: _Option, inside: tuple[str, ...]) -> str:
+        said = "".join(self._part(part, inside) for part in option.parts)
+        self.length -= len(said)
+        if self.length < 0:
+            raise Refused(f"the prompt grows beyond {LENGTH:,} characters; use shorter lists.")
+        return said
+
+    def _part(self, part: "str | _Wildcard | _Choice", inside: tuple[str, ...]) -> str:
+        if isinstance(part, str):
+            return part
+        if isinstance(part, _Wildcard):
+            return self._chosen(self.wildcards.entries(part.name), 1, inside)[0]
+        pool = self._pool(part)
+        amount = part.least + int(self.chance.random() * (part.most - part.least + 1))
+        return part.separator.join(self._chosen(pool, amount, inside))
+
+    def _pool(self, choice: _Choice) -> "Sequence[_Option | Entry]":
+        """What is chosen among: a wildcard that stands alone is all of its lines."""
+        only = [part for part in choice.options[0].parts if not isinstance(part, str) or part.strip()]
+        if len(choice.options) == 1 and len(only) == 1 and isinstance(only[0], _Wildcard):
+            return self.wildcards.entries(only[0].name)
+        return choice.options
+
+    def _chosen(self, pool: "Sequence[_Option | Entry]", amount: int, inside: tuple[str, ...]) -> list[str]:
+        """`amount` different ones of `pool`, all of it where there are fewer, each as likely as it weighs."""
+        left, said = list(pool), []
+        for _ in range(min(amount, len(left))):
+            self.choices -= 1
+            if self.choices < 0:
+                raise Refused(f"the prompt makes more than {CHOICES:,} choices; make it simpler.")
+            one = left.pop(_index(self.chance.random(), [each.weight for each in left]))
+            said.append(self._say(one, inside) if isinstance(one, _Option) else self._line(one, inside))
+        return said
+
+    def _line(self, entry: Entry, inside: tuple[str, ...]) -> str:
+        if entry.source in inside:
+            raise Refused(f"the wildcard {' -> '.join((*inside, entry.source))} names itself; break the circle.")
+        if len(inside) >= DEPTH:
+            raise Refused(f"wildcards name each other more than {DEPTH} deep; make them simpler.")
+        return self.text(entry.text, f"a line of the wildcard {entry.source}", (*inside, entry.source))
+
+
+def _index(chance: float, weights: Sequence[float]) -> int:
+    """The place in the row of weights that a chance in [0, 1) falls on; where all are 0, they are equal."""
+    total = sum(weights)
+    if not total:
+        return int(chance * len(weights))
+    mark = chance * total
+    for index, weight in enumerate(weights):
+        mark -= weight
+        if mark < 0:
+            return index
+    return max(index for index, weight in enumerate(weights) if weight)  # rounding ate the last crumb
+
+
+class _Parser:
+    """A text as a tree. Columns count from 1."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self.where = where
+        self.tokens = [(match[0], match.start() + 1) for match in _TOKEN.finditer(text)]
+        self.at = 0
+
+    def parse(self) -> _Option:
+        """All of it."""
+        whole = self._option(0)
+        while self.at < len(self.tokens):
+            token, column = self.tokens[self.at]
+            if token == "}":
+                raise self._refused(f"the brace at column {column} closes nothing")
+            whole.parts.append(token)  # a bar outside braces is a bar
+            self.at += 1
+            whole.parts += self._option(0).parts
+        return whole
+
+    def _option(self, depth: int) -> _Option:
+        """Up to the next bar or closing brace of its own."""
+        option = _Option()
+        while self.at < len(self.tokens) and self.tokens[self.at][0] not in ("|", "}"):
+            token, column = self.tokens[self.at]
+            self.at += 1
+            if token == "{":
+                option.parts.append(self._choice(depth + 1, column))
+            else:
+                option.parts.append(_Wildcard(token[2:-2]) if _is_wildcard(token) else token)
+        return option
+
+    def _choice(self, depth: int, column: int) -> _Choice:
+        if depth > DEPTH:
+            raise self._refused(f"braces are nested more than {DEPTH} deep at column {column}")
+        choice = _Choice([])
+        self._amount(choice, column)
+        while True:
+            weight = self._weight()
+            option = self._option(depth)
+            choice.options.append(_Option(weight, option.parts))
+            if self.at == len(self.tokens):
+                raise self._refused(f"the brace at column {column} is never closed")
+            self.at += 1
+            if self.tokens[self.at - 1][0] == "}":
+                return choice
+
+    def _amount(self, choice: _Choice, column: int) -> None:
+        """`2$$`, `1-3$$`, `-3$$` or `2-$$` at the head, perhaps with a separator and another `$$`."""
+        match = self._take(_AMOUNT)
+        if not match or not (match[1] or match[3]):
+            return
+        choice.least = int(match[1] or 1)
+        choice.most = int(match[3] or 10_000) if match[2] else choice.least
+        if choice.least > choice.most:
+            raise self._refused(f"the brace at column {column} asks for {match[0].strip('$ ')}; put the smaller first")
+        separator = self._take(re.compile(r"([^$]*)\$\$"))
+        if separator:
+            choice.separator = separator[1]
+
+    def _weight(self) -> float:
+        match = self._take(WEIGHT)
+        return float(match[1]) if match else 1.0
+
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """What the plain text at hand begins with, taken off it."""
+        if self.at == len(self.tokens):
+            return None
+        token, column = self.tokens[self.at]
+        match = pattern.match(token)
+        if match:
+            self.tokens[self.at] = (token[match.end() :], column + match.end())
+        return match
+
+    def _refused(self, what: str) -> Refused:
+        return Refused(f"{self.where}: {what}; write \\{{ or \\}} for a brace that is meant.")

@@ -1,0 +1,134 @@
+"""Wildcards: `__colours__` stands for a line of `colours.txt` in a folder of lists.
+
+A list is a text file, one entry a line (`#` begins a comment, `3::red` comes up three times as often), or a list in a
+YAML file, named by its keys: `{clothes: {hats: [...]}}` is `__clothes/hats__`. Names are looked up among the files that
+are there and never joined to a path, so that no prompt reads a file from elsewhere.
+"""
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from studio.capabilities import Refused, did_you_mean
+from studio.yaml_file import load_yaml
+
+FILES = 10_000
+FILE_BYTES = 4 * 2**20
+COMMENT = re.compile(r"(?:^|\s)#.*")
+WEIGHT = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})::")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a list: its text, the name of the list that it is from, and how often it comes up."""
+
+    text: str
+    source: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    keys: tuple[str, ...] = ()
+
+
+class Wildcards:
+    """The lists under `folder`, each read when it is first asked for; what is there is looked at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[str, tuple[Entry, ...]] = {}
+
+    def entries(self, name: str) -> tuple[Entry, ...]:
+        """The entries of the list `name`, or of all whose names match (`colours*`, `clothes/**`); at least one.
+
+        Raises Refused where there is none or it can't be read.
+        """
+        if name.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", name) or ":" in name:
+            raise Refused(f"the wildcard __{name}__ leads out of {self.folder}; give the name of a list in it.")
+        names = [known for known in sorted(self._known) if fnmatch.fnmatchcase(known, name)]
+        if not names:
+            raise Refused(self._missing(name))
+        found = tuple(entry for known in names for entry in self._list(known))
+        if not found:
+            raise Refused(f"the wildcard __{name}__ has no entries; put some into {self._known[names[0]].path}.")
+        return found
+
+    def _missing(self, name: str) -> str:
+        hint = did_you_mean(name, self._known)
+        where = f"no list of that name is in {self.folder}" if self.folder.is_dir() else f"{self.folder} is not there"
+        return f"there is no wildcard __{name}__{hint}: {where}; \\__ writes two plain underscores."
+
+    def _list(self, name: str) -> tuple[Entry, ...]:
+        if name not in self._read:
+            found = self._known[name]
+            self._inside(found.path)
+            lines = _yaml_lines(found) if found.keys else _text(found.path).splitlines()
+            self._read[name] = tuple(_entry(text, name) for line in lines if (text := COMMENT.sub("", line).strip()))
+        return self._read[name]
+
+    @cached_property
+    def _known(self) -> dict[str, _Found]:
+        known: dict[str, _Found] = {}
+        for path in self._files():
+            name = path.relative_to(self.folder).with_suffix("").as_posix()
+            if path.suffix.lower() == ".txt":
+                known[name] = _Found(path)
+            elif path.suffix.lower() in (".yaml", ".yml"):
+                self._inside(path)
+                known |= {"/".join(keys): _Found(path, keys) for keys in _lists(load_yaml(_text(path), str(path)))}
+        return known
+
+    def _files(self) -> Iterator[Path]:
+        """Files in the folder and in those below it; links to folders are not followed."""
+        count = 0
+        for place, folders, files in os.walk(self.folder):
+            folders.sort()
+            for file in sorted(files):
+                count += 1
+                if count > FILES:
+                    raise Refused(f"{self.folder} holds more than {FILES:,} files; give a folder of wildcards.")
+                yield Path(place) / file
+
+    def _inside(self, path: Path) -> None:
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise Refused(f"{path} is a link out of {self.folder}; put the list itself there.")
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES + 1)
+        if len(data) > FILE_BYTES:
+            raise Refused(f"{path} is larger than {FILE_BYTES >> 20} MB; split the list.")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from error
+    except OSError as error:
+        raise Refused(f"{path} can't be read ({error.strerror or error}).") from error
+
+
+def _entry(text: str, source: str) -> Entry:
+    match = WEIGHT.match(text)
+    return Entry(text[match.end() :].strip(), source, float(match[1])) if match else Entry(text, source)
+
+
+def _lists(tree: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The keys that lead to a list."""
+    if isinstance(tree, list) and keys:
+        yield keys
+    elif isinstance(tree, dict):
+        for key, below in tree.items():
+            yield from _lists(below, (*keys, str(key)))
+
+
+def _yaml_lines(found: _Found) -> list[str]:
+    tree = load_yaml(_text(found.path), str(found.path))
+    for key in found.keys:
+        tree = next(below for name, below in tree.items() if str(name) == key)
+    return [str(item) for item in tree if isinstance(item, str | int | float)]

@@ -1,0 +1,333 @@
+"""Prompt files of every kind: each line is a job or a fault of its own, whatever the bytes."""
+
+import io
+import json
+import os
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from PIL import Image
+
+from models.assets import assets
+from studio.backends.fake import Fake
+from studio.batch import plan as planning
+from studio.batch import sources
+from studio.batch.plan import Desk, Plan, plan, safe_name
+from studio.batch.readers import READERS, read
+from studio.batch.rows import Fault, Source
+from studio.capabilities import Refused
+from studio.wildcards import Wildcards
+
+FAKE = Fake()
+DESK = Desk("fake", FAKE.capabilities(), FAKE.digest(), Wildcards(assets() / "prompts" / "wildcards"))
+
+
+def planned(path: Path, data: str | bytes) -> Plan:
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return plan([Source(path.name, path, path.parent)], DESK)
+
+
+def faults(path: Path, data: str | bytes) -> list[tuple[int, str]]:
+    found = planned(path, data).problems
+    assert all("\n" not in problem.sentence() and problem.message.endswith((".", ")")) for problem in found)
+    return [(problem.line, problem.message) for problem in found]
+
+
+def asked(path: Path, data: str | bytes, *names: str) -> list[tuple]:
+    made = planned(path, data)
+    assert not made.problems, made.problems
+    return [tuple(getattr(job.request, name) for name in names) for job in made.jobs]
+
+
+# --- The same jobs in every dialect -----------------------------------------------------------------------------------
+
+DIALECTS = {
+    "a.txt": "# two\n\na cat --n dog --s 5 --l 4.5 --d 1 --ss HEUN\n"
+    '--prompt "a fox" --negative_prompt dog --steps 5 --cfg_scale 4.5 --seed 2 --sampler_name heun\n',
+    "a.jsonl": '{"prompt": "a cat", "negative": "dog", "steps": 5, "guidance": 4.5, "seed": 1, "scheduler": "heun"}\n\n'
+    '{"text": "a fox", "n": "dog", "num_inference_steps": 5, "guidance_scale": 4.5, "d": 2, "ss": "heun"}',
+    "a.json": '[{"prompt": "a cat", "n": "dog", "s": 5, "l": 4.5, "seed": 1, "sampler": "heun"},\n'
+    '{"prompt": "a fox", "n": "dog", "s": 5, "l": 4.5, "seed": 2, "sampler": "heun"}]',
+    "a.csv": "prompt,negative,s,l,seed,sampler\r\na cat,dog,5,4.5,1,heun\r\n\r\na fox,dog,5,4.5,2,heun\r\n",
+    "b.csv": "\ufeffprompt;negative;s;l;seed;sampler\na cat;dog;5;4.5;1;heun\na fox;dog;5;4.5;2;heun\n",
+    "a.tsv": "prompt\tnegative\ts\tl\tseed\tsampler\na cat\tdog\t5\t4.5\t1\theun\na fox\tdog\t5\t4.5\t2\theun",
+    "a.yaml": "defaults: &d {negative: dog, steps: 5, guidance: 4.5, scheduler: heun}\n"
+    "jobs:\n  - {prompt: a cat, seed: 1}\n  - {<<: *d, prompt: a fox, seed: 2}\n",
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("named", [True, False])
+def test_every_dialect_asks_for_the_same(tmp_path: Path, name: str, named: bool) -> None:
+    path = tmp_path / (name if named else "stream")
+    names = ("prompt", "negative", "steps", "guidance", "seed", "scheduler", "shape")
+    assert asked(path, DIALECTS[name], *names) == [
+        ("a cat", "dog", 5, 4.5, 1, "heun", 8),
+        ("a fox", "dog", 5, 4.5, 2, "heun", 8),
+    ]
+
+
+@pytest.mark.parametrize("path", sorted((assets() / "prompts").glob("batch.*")), ids=lambda path: path.name)
+def test_the_examples_that_ship_are_good(path: Path) -> None:
+    made = plan([Source(path.name, path, path.parent)], DESK)
+    assert not made.problems and len(made.jobs) >= 4
+    assert not any(set("{}") & set(job.request.prompt.replace("\\{", "").replace("\\}", "")) for job in made.jobs)
+    assert {f".{kind}" for kind in ("txt", "jsonl", "csv", "yaml")} <= set(READERS)
+
+
+def test_seeds_counts_and_names(tmp_path: Path) -> None:
+    made = planned(tmp_path / "a.txt", "a cat --d 1,2 --n_iter 2 --batch_size 3 --f pics/cat.png\na dog --d -1\n")
+    assert [(job.request.seed, job.request.count) for job in made.jobs[:2]] == [(1, 6), (2, 6)]
+    assert made.jobs[0].files[0] == "cat-0.png" and made.jobs[1].files[-1] == "cat-11.png"
+    assert made.jobs[2].files == (f"{made.jobs[2].id[:16]}-0-{made.jobs[2].request.seed}.png",)
+
+
+def test_dynamic_prompts_draw_one_prompt_a_picture(tmp_path: Path) -> None:
+    text = "a {red|blue} cat --d 1 --n_iter 8"
+    prompts = {prompt for (prompt,) in asked(tmp_path / "a.txt", text, "prompt")}
+    assert prompts == {"a red cat", "a blue cat"} and len(planned(tmp_path / "a.txt", text).jobs) == 8
+    line = {"prompt": "a {red|blue} cat, __animals__", "seed": 1}
+    assert asked(tmp_path / "a.jsonl", json.dumps(line), "prompt") == [(r"a \{red|blue\} cat, \__animals__",)]
+    ((said,),) = asked(tmp_path / "a.jsonl", json.dumps({**line, "expand": True}), "prompt")
+    assert "{" not in said and "__" not in said
+    assert asked(tmp_path / "a.yaml", "jobs: [{prompt: 'a {b|c}', expand: false}]", "prompt") == [(r"a \{b|c\}",)]
+
+
+def test_a_matrix_is_every_combination(tmp_path: Path) -> None:
+    text = "matrix: {style: [noto, outline], seed: [1, 2]}\njobs: [a cat, {prompt: a dog, seed: 9}]"
+    rows = asked(tmp_path / "a.yaml", text, "prompt", "style", "seed")
+    assert len(rows) == 8 and rows[:2] == [("a cat", "noto", 1), ("a cat", "noto", 2)] and rows[4][2] == 9
+    assert asked(tmp_path / "a.yaml", "matrix: {prompt: [a, b], seed: [1]}", "prompt") == [("a",), ("b",)]
+    assert asked(tmp_path / "a.yaml", "- a cat\n- a dog", "prompt") == [("a cat",), ("a dog",)]
+
+
+def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    mix = [{"picture": "red.png", "weight": 0.5}, "2:panda"]
+    line = json.dumps({"like": "red.png", "mix": mix, "seed": 1})
+    (job,) = planned(tmp_path / "a.jsonl", line).jobs
+    assert job.request.like and Path(job.request.like.path) == tmp_path / "red.png"
+    assert [(part.weight, bool(part.picture)) for part in job.request.mix] == [(0.5, True), (2.0, False)]
+    (job,) = planned(tmp_path / "a.txt", "--like red.png --mix 0.5:panda").jobs
+    assert job.request.like and job.request.mix[0].weight == 0.5
+
+
+def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
+    text = "prompt,width,notes\n"
+    assert "no setting 'notes'" in faults(tmp_path / "a.csv", text + "a,1,2\n")[0][1]
+    made = planned(tmp_path / "a.csv", 'prompt,width\n"=cmd|\' /C calc\'!A0",512\n"a, ""b""\nc",\n')
+    assert [job.request.prompt for job in made.jobs] == ["=cmd|' /C calc'!A0", 'a, "b" c'] and made.ignored[
+        "width"
+    ] == 1
+    assert [job.line for job in made.jobs] == [2, 3]
+
+
+# --- What is wrong is one line's --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "says"),
+    [
+        ("a.txt", "a cat --stpes 5", "there is no setting 'stpes' (did you mean 'steps'?)"),
+        ("a.txt", "a cat --s many", "steps must be a whole number, not 'many'"),
+        ("a.txt", "a cat --s", "--s has no value"),
+        ("a.txt", "a cat --s 5 --steps 6", "steps is given twice, the second time as steps"),
+        ("a.txt", "a cat --s 5 --s 6", "s is given twice"),
+        ("a.txt", "--prompt a cat", "cat is no flag"),
+        ("a.txt", '--prompt "a cat', "a quotation mark is open"),
+        ("a.txt", "--prompt", "--prompt has no value"),
+        ("a.txt", "a cat --d 1,x", "seed must be a whole number, not 'x'"),
+        ("a.txt", "a cat --s 1000000", "steps must be between 1 and 100"),
+        ("a.txt", "a {cat", "the brace at column 3 is never closed"),
+        ("a.txt", "a __cta__", "there is no wildcard __cta__"),
+        ("a.txt", "a (cat:99)", "the weight of 'cat' is 99"),
+        ("a.txt", "a cat --model embedded", "asks for the model 'embedded'"),
+        ("a.txt", "x" * 3000, "3,000 characters"),
+        ("a.txt", "x" * 70_000, "longer than 64 KB"),
+        ("a.txt", "a\x1b[31mcat", "control character"),
+        ("a.txt", "a \0cat", "byte 3 is zero"),
+        ("a.jsonl", "{", "this is no JSON"),
+        ("a.jsonl", "[1]", "a job is an object"),
+        ("a.jsonl", '{"prompt": "a", "prompt": "b"}', "prompt is given twice"),
+        ("a.jsonl", '{"prompt": 5}', "prompt must be text"),
+        ("a.jsonl", '{"prompt": "a", "steps": "5"}', "steps must be a whole number"),
+        ("a.jsonl", '{"prompt": "a", "steps": true}', "steps must be a whole number"),
+        ("a.jsonl", '{"prompt": "a", "seed": 1e999}', "seed must be a whole number"),
+        ("a.jsonl", '{"prompt": "a", "guidance": NaN}', "guidance must be a number"),
+        ("a.jsonl", '{"prompt": "a", "seed": ' + "9" * 5000 + "}", "no JSON"),
+        ("a.jsonl", "[" * 30_000, "nested too deep"),
+        ("a.jsonl", '{"prompt": "a", "expand": 1}', "expand must be true or false"),
+        ("a.jsonl", '{"prompt": "a", "name": 1}', "name must be text"),
+        ("a.jsonl", '{"prompt": "a", "like": "missing.png"}', "missing.png does not exist"),
+        ("a.jsonl", '{"prompt": "a", "like": "a\\u0000.png"}', "does not exist"),
+        ("a.jsonl", '{"prompt": "a", "mix": [{"text": "b", "weight": 99}]}', "the weight of a mix"),
+        ("a.jsonl", '{"prompt": "a", "\\ud800": 1}', "there is no setting"),
+        ("a.jsonl", '{"prompt": "a", "task": "embed"}', "there is no setting 'task'"),
+    ],
+)
+def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says: str) -> None:
+    good = "a cat --d 1" if name == "a.txt" else '{"prompt": "a cat", "seed": 1}'
+    made = planned(tmp_path / name, f"{good}\n{line}\n{good}\n")
+    assert [job.line for job in made.jobs] == [1, 3]
+    (problem,) = made.problems
+    assert problem.line == 2 and says in problem.message and len(problem.message) < 250, problem
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "line", "says"),
+    [
+        ("a.txt", b"a cat\n\xff\xfe cat\n", 2, "byte 1 is not UTF-8"),
+        ("a.txt", "a cat".encode("utf-16"), 1, "UTF-16"),
+        ("a.json", "[{}", 1, "a comma or the end of the list is missing"),
+        ("a.json", '[{"prompt": "a"}\n,\n{"prompt": }]', 3, "no JSON"),
+        ("a.json", '[{"prompt": "a"}]\nx', 2, "goes on after its end"),
+        ("a.json", "[" * 100_000, 1, "nested too deep"),
+        ("a.csv", "prompt,promt\na,b\n", 1, "no setting 'promt' (did you mean 'prompt'?)"),
+        ("a.csv", "prompt,prompt\na,b\n", 1, "prompt is given twice"),
+        ("a.csv", "prompt,seed\na,1,2\n", 2, "cell 3 ('2') is under no name"),
+        ("a.csv", 'prompt\n"a\nb\n', 2, "the table is broken here"),
+        ("a.csv", 'prompt\n"a"b\n', 2, "the table is broken here"),
+        ("a.csv", ",,\n", 1, "the header is empty"),
+        ("a.yaml", "jobs: [a\n", 2, "expected"),
+        ("a.yaml", "jbos: [a]", 1, "'jbos' means nothing there (did you mean 'jobs'?)"),
+        ("a.yaml", "jobs: a cat", 1, "jobs is a list"),
+        ("a.yaml", "jobs:\n- {prompt: a, prompt: b}", 2, "the key 'prompt' is there twice"),
+        ("a.yaml", "jobs:\n- !!python/object/apply:os.system [ls]", 2, "could not determine a constructor"),
+        ("a.yaml", "jobs:\n- {prompt: !!bool x}", 2, "x"),
+        ("a.yaml", "jobs: [a]\nmatrix: {seed: 1}", 1, "matrix: seed is a list of values"),
+        ("a.yaml", "jobs: &a [*a]", 1, "nested more than 50 deep"),
+        ("a.yaml", "[" * 3000, 1, "nested too deep"),
+        ("a.yaml", "jobs: [7]", 1, "a job is a prompt, or settings"),
+        ("a.yaml", "jobs: [{prompt: yes}]", 1, "prompt must be text"),
+        ("a.yaml", "x: " + "y" * 2**20, 1, "more than 1,048,576 characters"),
+        ("a.yaml", "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+            f"{n}: &{n} [{','.join(['*' + p] * 10)}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True)
+        ), 1, "more than 100,000 values"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_says_where(tmp_path: Path, name: str, data: str | bytes, line: int, says: str) -> None:
+    found = faults(tmp_path / name, data)
+    assert [one for one, _ in found][-1] == line and says in found[-1][1], found
+
+
+def test_the_rest_of_a_broken_table_is_read(tmp_path: Path) -> None:
+    made = planned(tmp_path / "a.csv", b'prompt,seed\n"a"b,1\na dog,2\n\xff,3\na fox,4\n')
+    assert [(job.line, job.request.prompt) for job in made.jobs] == [(3, "a dog"), (5, "a fox")]
+    assert [problem.line for problem in made.problems] == [2, 4]
+
+
+def test_files_belong_to_one_job(tmp_path: Path) -> None:
+    made = planned(tmp_path / "a.txt", "a --d 1 --f x\nb --d 1 --f X\na --d 1 --f x\na --d 1\na --d 1\n")
+    assert [problem.line for problem in made.problems] == [2] and "makes a file x.png already" in made.problems[
+        0
+    ].message
+    assert len(made.jobs) == 4 and made.jobs[0].files == made.jobs[1].files
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("cat", "cat"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\x\\y.PNG", "y"),
+        ("/abs/cat.png", "cat"),
+        ("CON", "_CON"),
+        ("nul.txt", "_nul.txt"),
+        ("..", ""),
+        (".hidden", "hidden"),
+        ("a:b|c?", "a_b_c_"),
+        ("猫" * 99, "猫" * 33),
+        ("  . ", ""),
+        ("-", ""),
+        ("\u202egnp", "_gnp"),
+    ],
+)
+def test_names_are_made_safe(given: str, kept: str) -> None:
+    assert safe_name(given) == kept
+
+
+@given(st.text(max_size=40))
+def test_any_name_is_one_file_in_one_folder(name: str) -> None:
+    kept = safe_name(name)
+    assert not set('/\\\0:*?"<>|\n') & set(kept) and len(kept.encode()) <= 101 and kept not in (".", "..")
+    assert kept == kept.strip() and not kept.startswith(".")
+
+
+# --- Any bytes, any size ----------------------------------------------------------------------------------------------
+
+PIECES = ["a cat", "--n ", "--d 1", "prompt", "jobs", "seed", "1", "-1", "- ", "&a ", "*a", "!!int ", "$$", "::", "__"]
+PIECES += [*"\"{}|,;\t\n[]:\0\ufeff'\\", '{"prompt": "a"}']
+
+
+@pytest.mark.parametrize("kind", ["", *READERS])
+@given(data=st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=30).map(lambda p: "".join(p).encode()))
+@limits(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_bytes_are_jobs_or_faults(tmp_path: Path, kind: str, data: bytes) -> None:
+    made = planned(tmp_path / f"any{kind}", data)
+    for problem in made.problems:
+        assert problem.line >= 1 and problem.message.strip() and problem.message.isprintable(), problem
+    assert json.dumps([job.as_dict() for job in made.jobs])
+
+
+@pytest.mark.parametrize("kind", [".txt", ".jsonl", ".csv"])
+def test_a_line_of_any_length_takes_little_memory(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"long{kind}"
+    with path.open("wb") as file:
+        file.truncate(0)
+        file.write(b"prompt\n" if kind == ".csv" else b"")
+        for _ in range(64):
+            file.write(b"x" * 2**20)
+        file.write(b"\n")
+    tracemalloc.start()
+    found = list(read(Source("long", path, tmp_path)))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 1 and isinstance(found[0], Fault) and "64 KB" in found[0].message and most < 4 * 2**20
+
+
+def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROBLEMS", 3)
+    made = planned(tmp_path / "a.txt", "a --x 1\n" * 10)
+    assert (len(made.problems), made.more) == (3, 7)
+    monkeypatch.setattr(planning, "JOBS", 3)
+    with pytest.raises(Refused, match="asks for more than 3 jobs"):
+        planned(tmp_path / "a.txt", "a\n" * 10)
+
+
+# --- Where files come from --------------------------------------------------------------------------------------------
+
+
+def named(*names: str) -> list[str]:
+    with sources.opened(names) as found:
+        return [source.name for source in found]
+
+
+def test_patterns_are_sorted_and_nothing_is_said(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt", "c.csv"):
+        (tmp_path / name).write_text("a cat")
+    assert named(f"{tmp_path}/*.txt") == [f"{tmp_path}/a.txt", f"{tmp_path}/b.txt"]
+    for bad in (f"{tmp_path}/*.yaml", f"{tmp_path}/missing.txt", str(tmp_path), "/dev/zero", "a\0b"):
+        with pytest.raises(Refused):
+            named(bad)
+
+
+def test_streams_are_kept_while_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": "a cat", "seed": 1}\n')))
+    os.mkfifo(tmp_path / "pipe.txt")
+    writer = threading.Thread(target=(tmp_path / "pipe.txt").write_text, args=("a dog --d 1\n",), daemon=True)
+    writer.start()
+    with sources.opened(["-", str(tmp_path / "pipe.txt")]) as found:
+        made: Any = plan(found, DESK)
+        assert len(sources.digest(found)) == 64
+    assert [(job.file, job.request.prompt) for job in made.jobs] == [
+        ("standard input", "a cat"),
+        (str(tmp_path / "pipe.txt"), "a dog"),
+    ]
+    assert not found[0].path.exists()

@@ -1,0 +1,355 @@
+"""`studio batch`: what it prints, what lies in its folder, and that it goes on where it was stopped, in any way."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from PIL import Image
+
+from models.assets import assets
+from studio import cli, shelves
+from studio.backends.fake import Fake
+from studio.batch import folder as folders
+from studio.batch import runner
+from studio.capabilities import Refused
+from studio.metadata import read
+from studio.requests import ImageRequest, image_request, job_id, resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> dict:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def batch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Iterator[Callable]:
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object, model: str = "fake") -> Said:
+        monkeypatch.setattr(sys, "argv", ["studio", "batch", *map(str, arguments), "--model", model])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Said(int(end.value.code or 0), *capsys.readouterr())
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def written(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def pictures(out: Path) -> dict[str, str]:
+    """sha256 of every whole picture's pixels, by name."""
+    found = {}
+    for path in sorted((out / "images").glob("*.png")):
+        with Image.open(path) as picture:
+            found[path.name] = hashlib.sha256(picture.tobytes()).hexdigest()
+    return found
+
+
+def left(out: Path) -> set[str]:
+    return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.suffix != ".png"}
+
+
+BOOKS = {".lock", "errors.jsonl", "jobs.jsonl", "journal.jsonl", "run.json", "images/metadata.jsonl"}
+
+
+# --- What it says and leaves ------------------------------------------------------------------------------------------
+
+
+def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Said], tmp_path: Path) -> None:
+    asked = written(
+        tmp_path / "a.txt", "a (red:1.3) cat --d 1 --s 2", "a dog --bogus 1", "a fox --d 2 --f ../fox --s 2"
+    )
+    said = batch(asked, "--out", tmp_path / "out", "--json")
+    told = said.told
+    assert (said.code, told["total"], told["done"], told["found"], told["failed"]) == (1, 3, 2, 0, 1)
+    assert [(one["line"], one["message"]) for one in told["errors"]] == [(2, "there is no setting 'bogus'.")]
+    assert f"studio: {asked}, line 2: there is no setting 'bogus'." in said.err
+    first, second = rows(tmp_path / "out/images/metadata.jsonl")
+    assert list(first)[:2] == ["file_name", "text"] and list(first) == list(second)
+    assert (first["text"], first["prompt"], first["seed"]) == ("a red cat", "a (red:1.3) cat", 1)
+    assert second["file_name"] == "fox.png" and (tmp_path / "out/images/fox.png").exists()
+    for row in (first, second):
+        path = tmp_path / "out/images" / row["file_name"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"] and read(path)["job_id"] == row["job_id"]
+    assert [row["status"] for row in rows(tmp_path / "out/jobs.jsonl")] == ["done", "done"]
+    assert [row["line"] for row in rows(tmp_path / "out/errors.jsonl")] == [2] and left(tmp_path / "out") == BOOKS
+    run = json.loads((tmp_path / "out/run.json").read_text())
+    assert run["files"] == [str(asked)] and run["begun"] <= run["ended"] and run["result"]["done"] == 2
+
+
+def test_a_job_is_the_one_that_every_door_makes(batch: Callable[..., Said], tmp_path: Path) -> None:
+    batch(written(tmp_path / "a.jsonl", '{"prompt": "a cat", "seed": 5}'), "--out", tmp_path / "out")
+    fake = Fake()
+    asked = resolve(image_request(prompt="a cat", seed=5, shape=8, model="fake"), fake.capabilities())
+    (row,) = rows(tmp_path / "out/jobs.jsonl")
+    assert row["id"] == job_id(asked, fake.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
+
+
+def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Said], tmp_path: Path) -> None:
+    asked = written(tmp_path / "a.txt", "a {red|blue} cat --d 1,2", "a dog --s x")
+    before = sorted(tmp_path.rglob("*"))
+    said = batch(asked, "--dry-run", "--json", "--out", tmp_path / "out")
+    assert said.code == 1 and [job["request"]["seed"] for job in said.told["jobs"]] == [1, 2]
+    assert said.told["total"] == 3 and [one["line"] for one in said.told["errors"]] == [2]
+    table = batch(asked, "--dry-run").out.splitlines()
+    assert [line.split("\t")[:2] for line in table] == [["1", "1"], ["1", "2"]] and "{" not in table[0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["batch.txt", "batch.jsonl", "batch.csv", "batch.yaml"])
+def test_the_examples_that_ship_run(batch: Callable[..., Said], tmp_path: Path, name: str) -> None:
+    prompts = assets() / "prompts"
+    wild = ("--wildcards", prompts / "wildcards")
+    assert batch(prompts / name, "--dry-run", *wild, model="embedded").code in (0, 2), "2 where no weights are there"
+    said = batch(prompts / name, "--out", tmp_path / "out", "--json", *wild)
+    assert said.code == 0 and said.told["done"] == said.told["total"] >= 4
+
+
+def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callable[..., Said], tmp_path: Path) -> None:
+    asked = written(tmp_path / "my cats.txt", "a cat", "a dog")
+    first, again = batch(asked, "--json").told, batch(asked, "--json").told
+    assert Path(first["out"]).parent == tmp_path / "home" / "batches" and first["out"] == again["out"]
+    assert (first["done"], again["done"], again["found"]) == (2, 0, 2), "seeds left open are fixed once"
+    assert batch(written(asked, "a cat"), "--json").told["out"] != first["out"]
+
+
+def test_lines_that_say_the_same_share_a_picture(batch: Callable[..., Said], tmp_path: Path) -> None:
+    asked = written(tmp_path / "a.txt", *["a cat --d 1"] * 3)
+    told = batch(asked, "--out", tmp_path / "out", "--json").told
+    assert (told["total"], told["done"], told["found"]) == (3, 1, 2) and len(pictures(tmp_path / "out")) == 1
+    assert len(rows(tmp_path / "out/images/metadata.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [(["a --bogus 1", "b --x 1"], "line 1: there is no setting 'bogus', and 1 more."), (["# no"], "nothing to do")],
+)
+def test_nothing_to_do_leaves_nothing(batch: Callable[..., Said], tmp_path: Path, lines: list[str], says: str) -> None:
+    said = batch(written(tmp_path / "a.txt", *lines), "--out", tmp_path / "out", "--json")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1) and says in said.err
+    assert not (tmp_path / "out").exists()
+
+
+# --- Whose folder it is -----------------------------------------------------------------------------------------------
+
+
+def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Said], tmp_path: Path) -> None:
+    asked, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
+    batch(asked, "--out", out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    said = batch(written(tmp_path / "b.txt", "a dog --d 1"), "--out", out)
+    assert said.code == 2 and "holds a batch of other prompts; give another --out." in said.err
+    with folders.opened(out, 1), pytest.raises(Refused, match="another batch is at work"), folders.opened(out, 1):
+        pass
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_a_damaged_plan_is_refused(batch: Callable[..., Said], tmp_path: Path) -> None:
+    asked, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
+    batch(asked, "--out", out)
+    whole = (out / "jobs.jsonl").read_text()
+    for broken in (whole[:-30], whole + "x\n", whole.replace('"files"', '"fils"'), whole.replace("-0-1.png", "/../x")):
+        (out / "jobs.jsonl").write_text(broken)
+        said = batch(asked, "--out", out)
+        assert said.code == 2 and "jobs.jsonl is damaged; give another --out." in said.err, broken
+
+
+def test_only_what_is_missing_or_changed_is_made(
+    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out = written(tmp_path / "a.txt", "a cat --d 1 --n_iter 4", "a dog --d 9", "a fox --d 10"), tmp_path / "out"
+    batch(asked, "--out", out)
+    before, journal = pictures(out), rows(out / "journal.jsonl")
+    names = {row["seed"]: row["file"] for row in journal}
+    (out / "images" / names[2]).unlink()
+    data = (out / "images" / names[9]).read_bytes()
+    (out / "images" / names[9]).write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
+    (out / "images" / ".part-1234").write_bytes(b"half")
+    lines = [json.dumps(row) for row in journal if row["seed"] != 10]  # whole on disk, and not entered yet
+    (out / "journal.jsonl").write_text("\n".join(lines) + '\n{"file": "cut off')
+    drawn = []
+    real = Fake.run_together
+
+    def run(self: Fake, requests: Sequence[ImageRequest]) -> Iterator:
+        drawn.extend(request.seeds() for request in requests)
+        yield from real(self, requests)
+
+    monkeypatch.setattr(Fake, "run_together", run)
+    told = batch(asked, "--out", out, "--json").told
+    assert (told["done"], told["found"]) == (2, 1) and drawn == [[2], [9]]
+    assert pictures(out) == before and left(out) == BOOKS
+    assert {row["file"] for row in rows(out / "journal.jsonl")} == set(before)
+    assert len(rows(out / "images/metadata.jsonl")) == 6
+
+
+# --- Faults on the way ------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_fails_does_not_spoil_the_others(
+    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
+    real = Fake.run_together
+
+    def run(self: Fake, requests: Sequence[ImageRequest]) -> Iterator:
+        prompts = [request.prompt for request in requests]
+        if "face 2" in prompts:
+            raise Refused("it can't be done.")
+        if "face 4" in prompts:
+            raise MemoryError
+        yield from real(self, requests)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Fake, "run_together", run)
+        said = batch(asked, "--out", out, "--json")
+    errors = {one["line"]: one["message"] for one in said.told["errors"]}
+    assert said.code == 1 and set(errors) == {3, 5} and errors[3] == "it can't be done." and "memory" in errors[5]
+    assert len(pictures(out)) == 4
+    assert [row["status"] for row in rows(out / "jobs.jsonl")] == ["done", "done", "failed", "done", "failed", "done"]
+    again = batch(asked, "--out", out, "--json")
+    assert (again.code, again.told["done"], again.told["found"]) == (0, 2, 4), "what failed is tried anew"
+    assert rows(out / "errors.jsonl") == []
+
+
+def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
+    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
+    write, count = shelves.write_whole, []
+
+    def full(path: Path, data: bytes) -> None:
+        count.append(path)
+        if len(count) > 3:
+            raise Refused("the disk is full.")
+        write(path, data)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(shelves, "write_whole", full)
+        said = batch(asked, "--out", out, "--json")
+    assert (said.code, said.told["done"], said.told["problem"]) == (1, 3, "the disk is full.")
+    assert len(pictures(out)) == len(rows(out / "images/metadata.jsonl")) == 3
+    assert batch(asked, "--out", out, "--json").told["found"] == 3
+
+
+def test_groups_hold_what_may_be_drawn_together() -> None:
+    def job(number: int, **fields: Any) -> Any:
+        request = resolve(image_request(prompt="a", seed=number, **fields), Fake().capabilities())
+        return runner.Job("f", number, str(number), (), request)
+
+    jobs = [job(i, steps=5 + i % 2, count=8) for i in range(40)]
+    made = list(runner.groups(jobs))
+    assert sorted(one.line for group in made for one in group) == list(range(40))
+    assert all(len({runner.company(one.request) for one in group}) == 1 for group in made)
+    assert [sum(one.request.count for one in group) for group in made] == [64, 64, 32, 64, 64, 32]
+
+
+# --- Stopped ----------------------------------------------------------------------------------------------------------
+
+START = "import sys; from studio import cli; cli.main()"
+
+
+def started(asked: Path, out: Path, model: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", START, "batch", str(asked), "--out", str(out), "--model", model, "--json"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path, stop: signal.Signals) -> None:
+    asked, out = written(tmp_path / "a.txt", *(f"face {i} --s 2" for i in range(60))), tmp_path / "out"
+    process = started(asked, out, "fake:0.01")
+    until(lambda: len(list(out.glob("images/*.png"))) > 1)
+    process.send_signal(stop)
+    told, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    made = pictures(out)
+    assert 0 < json.loads(told)["done"] <= len(made) < 60 and left(out) == BOOKS
+    assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} <= set(made)
+
+
+def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:
+    """Killed at random moments, a batch leaves in the end what an uninterrupted run of its jobs leaves. One kill in
+    four comes at any moment since the start, the others soon after a picture."""
+    lines = (f"face {i} {{a|b|c}} --s 1 --n_iter {1 + i % 3}" for i in range(jobs))
+    asked, out = written(tmp_path / "a.txt", *lines), tmp_path / "out"
+    chance, alive = random.Random(0), 0
+    for number in range(kills):
+        before = len(list(out.glob("images/*.png")))
+        process = started(asked, out, "fake:0.02")
+        if number % 4 == 0:
+            time.sleep(chance.random())
+        else:
+            until(lambda a=before, p=process: len(list(out.glob("images/*.png"))) > a or p.poll() is not None)
+            time.sleep(chance.random() * 0.03)
+        alive += process.poll() is None
+        process.kill()
+        process.communicate()
+        pictures(out)  # every one of them opens
+    assert alive > 0.9 * kills, "most were at work when they were killed"
+    plan = (out / "jobs.jsonl").read_text()
+    process = started(asked, out, "fake")
+    told = json.loads(process.communicate(timeout=120)[0])
+    assert process.returncode == 0 and told["failed"] == 0 and told["done"] + told["found"] == told["total"]
+    seeds = [row["request"]["seed"] for row in map(json.loads, plan.splitlines())]
+    assert [row["request"]["seed"] for row in rows(out / "jobs.jsonl")] == seeds, "fixed once"
+    straight = written(tmp_path / "b.jsonl", *(_as_line(row) for row in rows(out / "jobs.jsonl")))
+    process = started(straight, tmp_path / "straight", "fake")
+    assert process.communicate(timeout=120) and process.returncode == 0
+    assert pictures(out) == pictures(tmp_path / "straight"), "the same names, the same pixels, none twice"
+    assert left(out) == BOOKS
+    books = rows(out / "images/metadata.jsonl")
+    assert sorted(row["file_name"] for row in books) == sorted(pictures(out))
+    assert len({row["file_name"] for row in books}) == len(books)
+
+
+def _as_line(row: dict[str, Any]) -> str:
+    asked = row["request"]
+    return json.dumps({key: asked[key] for key in ("prompt", "seed", "steps", "count", "shape")})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
+def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(tmp_path: Path) -> None:
+    killed_again_and_again(tmp_path, jobs=40, kills=5)
+
+
+@pytest.mark.slow
+def test_killed_a_hundred_times(tmp_path: Path) -> None:
+    killed_again_and_again(tmp_path, jobs=200, kills=100)
+
+
+def test_datasets_loads_the_folder(batch: Callable[..., Said], tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    batch(written(tmp_path / "a.txt", "a cat --d 1", "a dog --d 2"), "--out", tmp_path / "out")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "out/images"), split="train")
+    assert sorted(loaded["text"]) == ["a cat", "a dog"] and loaded[0]["image"].size == (128, 128)

@@ -1,0 +1,171 @@
+"""Dynamic prompts: the seed draws, and whatever is wrong is one sentence."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.weighting import plain
+from studio.backends.fake import Fake
+from studio.capabilities import Refused
+from studio.requests import apart, image_request, job_id, resolve
+from studio.syntax import draw, is_dynamic, literal
+from studio.wildcards import Wildcards
+
+CAN = Fake().capabilities()
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Wildcards:
+    folder = tmp_path / "wildcards"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "colours.txt").write_text("# warm\nred\n\n3::orange # mostly\n", encoding="utf-8-sig")
+    (folder / "colours-cold.txt").write_text("blue\n{light|dark} green\n")
+    (folder / "deep" / "pets.txt").write_text("a __colours-cold__ cat\n")
+    (folder / "self.txt").write_text("so __self__\n")
+    (folder / "one.txt").write_text("__two__\n")
+    (folder / "two.txt").write_text("__one__\n")
+    (folder / "empty.txt").write_text("# nothing\n")
+    (folder / "open.txt").write_text("a {red\n")
+    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+    (folder / "clothes.yaml").write_text("clothes:\n  hats: [cap, crown]\n  feet: {shoes: [boots]}\n")
+    (tmp_path / "secret.txt").write_text("secret\n")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    return Wildcards(folder)
+
+
+def drawn(text: str, lists: Wildcards, times: int = 400) -> Counter[str]:
+    return Counter(draw(text, str(seed), lists) for seed in range(times))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a {red|blue} cat", {"a red cat", "a blue cat"}),
+        ("{a{b|c}|d}", {"ab", "ac", "d"}),
+        ("{2$$a|b}", {"a, b", "b, a"}),
+        ("{2$$ and $$a|b}", {"a and b", "b and a"}),
+        ("{1-2$$/$$a|b}", {"a", "b", "a/b", "b/a"}),
+        ("{-1$$a}", {"a"}),
+        ("{9$$a|b}", {"a, b", "b, a"}),
+        ("{0::a|b}", {"b"}),
+        ("{a|}", {"a", ""}),
+        ("__deep/pets__", {"a blue cat", "a light green cat", "a dark green cat"}),
+        ("__colours*__", {"red", "orange", "blue", "light green", "dark green"}),
+        ("{2$$__colours__}", {"red, orange", "orange, red"}),
+        ("__clothes/hats__ and __clothes/feet/shoes__", {"cap and boots", "crown and boots"}),
+        (r"\{a|b\} \__x__", {r"\{a|b\} \__x__"}),
+        ("a | b __ c 50$ snake_case", {"a | b __ c 50$ snake_case"}),
+        ("(word:1.3) [x] # 1 :)", {"(word:1.3) [x] # 1 :)"}),
+    ],
+)
+def test_what_can_be_drawn(lists: Wildcards, text: str, said: set[str]) -> None:
+    assert set(drawn(text, lists)) == said
+
+
+@pytest.mark.parametrize("text", ["{a|3::b}", "{a|{b|b}|b|b}", "__colours__"])
+def test_weights_are_kept_to(lists: Wildcards, text: str) -> None:
+    least, most = sorted(drawn(text, lists, 2000).values())
+    assert 2.5 < most / least < 3.6
+
+
+def test_the_seed_decides(lists: Wildcards) -> None:
+    text = "{a|b|c|d} {2$$e|f|g} __colours*__"
+    assert [draw(text, str(seed), lists) for seed in range(9)] == [draw(text, str(seed), lists) for seed in range(9)]
+    # A change of these makes other pictures of everybody's old seeds.
+    assert [draw("{a|b|c|d|e|f}", str(seed), lists) for seed in range(8)] == ["f", "a", "d", "d", "b", "e", "f", "f"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a {red|blue", "the brace at column 3 is never closed"),
+        ("a red} cat", "the brace at column 6 closes nothing"),
+        ("{" * 11 + "}" * 11, "nested more than 10 deep at column 11"),
+        ("{3-2$$a|b}", "asks for 3-2"),
+        ("__colurs__", "did you mean 'colours'?"),
+        ("__missing__", "there is no wildcard __missing__"),
+        ("__../secret__", "leads out of"),
+        ("__deep/../../secret__", "leads out of"),
+        (r"__..\secret__", "leads out of"),
+        ("__/etc/passwd__", "leads out of"),
+        ("__~/x__", "leads out of"),
+        ("__link__", "is a link out of"),
+        ("__self__", "self -> self names itself"),
+        ("__one__", "one -> two -> one names itself"),
+        ("__empty__", "has no entries"),
+        ("__open__", "a line of the wildcard open: the brace at column 3"),
+        ("__latin__", "is not UTF-8 text (byte 4)"),
+    ],
+)
+def test_each_fault_is_one_sentence(lists: Wildcards, text: str, says: str) -> None:
+    with pytest.raises(Refused) as caught:
+        draw(text, "1", lists)
+    sentence = str(caught.value)
+    assert says in sentence and "\n" not in sentence and sentence.endswith(".")
+
+
+def test_what_multiplies_is_stopped(tmp_path: Path) -> None:
+    for depth in range(8):
+        (tmp_path / f"l{depth}.txt").write_text(f"__l{depth + 1}__ " * 20)
+    (tmp_path / "l8.txt").write_text("x")
+    with pytest.raises(Refused, match="more than 10,000 choices"):
+        draw("__l0__", "1", Wildcards(tmp_path))
+    (tmp_path / "long.txt").write_text("y" * 60_000)
+    with pytest.raises(Refused, match="grows beyond"):
+        draw("__long__ __long__", "1", Wildcards(tmp_path))
+
+
+def test_no_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="nowhere is not there"):
+        draw("__x__", "1", Wildcards(tmp_path / "nowhere"))
+
+
+@given(st.text(alphabet="ab {}|$:2-\\_/.", max_size=50), st.integers(0, 99))
+def test_any_text_is_drawn_or_refused_and_once_is_enough(text: str, seed: int) -> None:
+    nowhere = Wildcards(Path("/nowhere"))
+    assert draw(literal(text), str(seed), nowhere) == literal(text) and not is_dynamic(literal(text))
+    try:
+        said = draw(text, str(seed), nowhere)
+    except Refused:
+        return
+    if "_" not in text:
+        assert draw(said, "another", nowhere) == said and not is_dynamic(said)
+
+
+def test_a_resolved_request_holds_plain_words(lists: Wildcards) -> None:
+    asked = image_request(prompt="a {red|blue} (cat:1.2)", negative="{x|y}", mix=[{"text": "{a|b}"}], seed=5)
+    once = resolve(asked, CAN, lists)
+    assert once == resolve(asked, CAN, lists) == resolve(once, CAN, lists)
+    assert once.prompt in ("a red (cat:1.2)", "a blue (cat:1.2)") and once.negative in ("x", "y")
+    assert once.mix[0].text in ("a", "b") and plain(once.prompt).endswith("cat")
+    typed = image_request(prompt=once.prompt, negative=once.negative, mix=[{"text": once.mix[0].text}], seed=5)
+    assert job_id(resolve(typed, CAN, lists), "x") == job_id(once, "x"), "how the words were found does not count"
+    assert {resolve(asked.model_copy(update={"seed": s}), CAN, lists).prompt for s in range(20)} > {once.prompt}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"prompt": "()"}, "the prompt has marks and no words"),
+        ({"prompt": "{|}"}, "the prompt is empty"),
+        ({"prompt": "(cat:50)"}, "the weight of 'cat' is 50"),
+        ({"negative": "(dog:50)"}, "the weight of 'dog' is 50"),
+        ({"negative": "{dog"}, "the negative: the brace at column 1"),
+        ({"mix": [{"text": "a"}, {"text": "b}"}]}, "the mix 2: the brace at column 2"),
+    ],
+)
+def test_requests_are_refused(lists: Wildcards, fields: dict, says: str) -> None:
+    with pytest.raises(Refused) as caught:
+        resolve(image_request(**{"prompt": "a cat", **fields}), CAN, lists)
+    assert says in str(caught.value)
+
+
+def test_every_picture_has_words_of_its_own(lists: Wildcards) -> None:
+    several = [resolve(one, CAN, lists) for one in apart(image_request(prompt="a {red|blue} cat", count=8, seed=1))]
+    assert [one.seeds() for one in several] == [[seed] for seed in range(1, 9)]
+    assert {one.prompt for one in several} == {"a red cat", "a blue cat"}
+    still = image_request(prompt="a cat", count=8)
+    assert apart(still) == [still]

@@ -1,0 +1,132 @@
+"""Weighted words: what the marks mean, and what they do to the states that the generator reads."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_parts import save_tiny_parts
+
+from models.pipeline import StickerPipeline
+from models.weighting import MOST, Segment, plain, segments, token_weights, weigh, weighted_states
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
+    return StickerPipeline.assemble(save_tiny_parts(Path(tmp_path_factory.mktemp("parts"))))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("a (red:1.3) cat", [("a ", 1.0), ("red", 1.3), (" cat", 1.0)]),
+        ("(word)", [("word", 1.1)]),
+        ("((word))", [("word", 1.21)]),
+        ("[word]", [("word", 0.909091)]),
+        ("[[word]]", [("word", 0.826446)]),
+        ("([word])", [("word", 1.0)]),
+        ("(a (b:2) c:0.5)", [("a ", 0.5), ("b", 1.0), (" c", 0.5)]),
+        ("( 猫 : .5 )", [(" 猫 ", 0.5)]),
+        (r"\(not\) \[a\] \\ mark", [(r"(not) [a] \ mark", 1.0)]),
+        (r"\{a\|b\} \__c__", [("{a|b} __c__", 1.0)]),
+        ("a sad face :(", [("a sad face :(", 1.0)]),
+        ("a face :) at 3:30", [("a face :) at 3:30", 1.0)]),
+        ("(open (closed)", [("(open ", 1.0), ("closed", 1.1)]),
+        (r"back\slash", [(r"back\slash", 1.0)]),
+        ("(gone:0)", [("gone", 0.0)]),
+        ("()", []),
+        ("", []),
+    ],
+)
+def test_marks(prompt: str, said: list[tuple[str, float]]) -> None:
+    assert segments(prompt) == [Segment(*one) for one in said]
+
+
+@pytest.mark.parametrize("prompt", ["(a:11)", "(a:-1)", "(" * 30 + "a" + ")" * 30, f"(a:{'9' * 400})"])
+def test_weights_have_bounds(prompt: str) -> None:
+    with pytest.raises(ValueError, match=r"the weight of 'a' is .*; weights go from 0 to 10"):
+        segments(prompt)
+
+
+@given(st.text(alphabet="ab ()[]:.123\\{}|_", max_size=60))
+def test_any_marks_are_read_or_refused(prompt: str) -> None:
+    try:
+        runs = segments(prompt)
+    except ValueError:
+        return
+    assert all(0 <= run.weight <= MOST and run.text for run in runs)
+    assert all(one.weight != other.weight for one, other in pairwise(runs))
+
+
+@given(st.text(alphabet="ab {}|:,.", max_size=60))
+def test_text_without_marks_stays_itself(prompt: str) -> None:
+    assert plain(prompt) == prompt
+
+
+def test_a_token_weighs_as_its_characters() -> None:
+    runs = segments("a (red:2) cat")
+    assert token_weights(runs, [(0, 1), (1, 5), (5, 9), (1, 2), (3, 7)]) == [1, 2, 1, 1.0, 5 / 3]
+
+
+def test_weight_one_is_the_same_and_others_move_along_the_line_from_the_mean() -> None:
+    states, mask = torch.randn(1, 5, 8), torch.tensor([[True, True, True, False, False]])
+    moved = weigh(states, mask, [1, 0, 2, 1, 1])
+    centre = states[:, :3].mean(1)
+    assert torch.equal(moved[:, [0, 3, 4]], states[:, [0, 3, 4]])
+    assert torch.allclose(moved[:, 1], centre, atol=1e-6)
+    assert torch.allclose(moved[:, 2], centre + 2 * (states[:, 2] - centre), atol=1e-6)
+
+
+def test_only_the_words_that_are_marked_move(pipe: StickerPipeline) -> None:
+    before, mask, vector = pipe.embedder.states(["a red cat"])
+    states, same_mask, same_vector = weighted_states(pipe.embedder, "a (red:1.5) cat")
+    assert torch.equal(mask, same_mask) and torch.equal(vector, same_vector)
+    offsets = pipe.tokenizer(["a red cat"], add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"][0]
+    red = {place for place, (start, end) in enumerate(offsets, 1) if 2 <= end - 1 <= 4}
+    changed = {place for place in range(mask.shape[1]) if not torch.equal(before[0, place], states[0, place])}
+    assert changed == red != set()
+
+
+@pytest.mark.parametrize("prompt", ["(a red cat:1)", "([a red cat])", "a (red:1.0) cat"])
+def test_marks_that_weigh_one_change_nothing(pipe: StickerPipeline, prompt: str) -> None:
+    told, same = pipe.condition([prompt]), pipe.condition(["a red cat"])
+    assert all(torch.equal(getattr(told, name), getattr(same, name)) for name in ("states", "mask", "vector"))
+
+
+def test_unweighted_prompts_are_read_as_they_always_were(pipe: StickerPipeline) -> None:
+    for prompt in ("a red cat", " a  cat :(", "猫，noto风格", "x"):
+        told, read = pipe.condition([prompt]), pipe.embedder.states([prompt])
+        assert torch.equal(told.states, read[0].float()) and torch.equal(told.vector, read[2])
+
+
+def test_nothing_but_marks_says_nothing(pipe: StickerPipeline) -> None:
+    told, silent = pipe.condition(["()"]), pipe.condition([""])
+    assert not told.mask.any() and torch.equal(told.vector, silent.vector)
+
+
+def test_the_sense_is_that_of_the_words(pipe: StickerPipeline) -> None:
+    assert torch.equal(pipe.mix([(1.0, "a (red:2) cat")]), pipe.mix([(1.0, "a red cat")]))
+
+
+def test_a_prompt_longer_than_the_model_reads_keeps_its_weights_in_place(pipe: StickerPipeline) -> None:
+    prompt = "(red:2) " + "cat " * 60
+    states, mask, _ = weighted_states(pipe.embedder, prompt)
+    before = pipe.embedder.states([plain(prompt)])[0]
+    assert (
+        bool(mask.all()) and not torch.equal(states[0, 1], before[0, 1]) and torch.equal(states[0, -1], before[0, -1])
+    )
+
+
+def test_weights_change_the_picture_and_weight_one_does_not(pipe: StickerPipeline) -> None:
+    pipe.set_progress_bar_config(disable=True)
+
+    def draw(prompt: str, negative: str = "") -> bytes:
+        call = pipe(prompt, negative, seeds=[1], num_inference_steps=2, output_type="uint8")
+        return call.images.tobytes()
+
+    assert draw("a (red:1) cat") == draw("a red cat")
+    pictures = [draw(prompt) for prompt in ("a red cat", "a (red:1.5) cat", "a (red:0) cat", "a red (cat:1.5)")]
+    pictures += [draw("a red cat", negative) for negative in ("a dog", "a (dog:2)")]
+    assert len(set(pictures)) == 6
