@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import SUFFIXES
+from tiny_parts import save_tiny_parts
 
+from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.capabilities import Refused
 from studio.events import Result
-from studio.make import make
 from studio.metadata import Job, encoded, file_bytes, said, version
 from studio.requests import ImageRequest, image_request, job_id, resolve
 from studio.verify import verify
@@ -47,11 +48,25 @@ def retold(path: Path, **changes: Any) -> Path:
 
 
 def test_every_picture_of_a_job_is_made_again_alone(tmp_path: Path) -> None:
-    request = resolve(image_request(prompt="戴帽子的小狗 🐶", seed=2**32 - 3, count=6, style="noto", model="fake"), CAN)
-    paths = [Path(event.path) for event in make(Fake(), request, tmp_path) if hasattr(event, "path")]
-    assert len(paths) == 6
-    for path in paths:
-        assert (verify(path).result, verify(path).psnr, verify(path).why) == ("identical", None, "")
+    job, results = drawn(prompt="戴帽子的小狗 🐶", seed=2**32 - 3, count=6, style="noto")
+    assert len({result.picture.tobytes() for result in results}) == 6
+    for result in results:
+        verdict = verify(save(tmp_path / "a.png", job, result))
+        assert (verdict.result, verdict.psnr, verdict.why) == ("identical", None, "")
+
+
+def test_a_real_model_makes_the_same_pixels_alone_as_in_company(tmp_path: Path) -> None:
+    backend = Embedded(str(save_tiny_parts(tmp_path / "parts")))
+    for count in (1, 3):
+        asked = image_request(prompt="a cat", seed=1, steps=2, count=count)
+        request = resolve(asked, backend.capabilities())
+        job = Job(request, job_id(request, backend.digest()), backend.digest())
+        results = [event for event in backend.run(request) if isinstance(event, Result)]
+        for result in results:
+            verdict = verify(save(tmp_path / "a.png", job, result), opener=lambda model: backend)
+            assert (verdict.result, verdict.why) == ("identical", "")
+        wrong = retold(save(tmp_path / "a.png", job, results[-1]), seed=99)
+        assert verify(wrong, opener=lambda model: backend).result == "different"
 
 
 @pytest.mark.parametrize("kind", SUFFIXES)
