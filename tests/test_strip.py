@@ -112,11 +112,23 @@ def test_a_progressive_jpeg_with_everything(tmp_path: Path) -> None:
     assert not traces(plain.replace(ONLY_TURNED, b"")) and frames_of(plain) == frames_of(data)
 
 
-def test_colours_of_a_cmyk_jpeg_stay(tmp_path: Path) -> None:
-    """Its Adobe segment says how the four inks are written; without it they are others."""
-    Image.effect_noise((40, 24), 90).convert("CMYK").save(tmp_path / "a", "JPEG", comment=SECRET)
-    data = (tmp_path / "a").read_bytes()
-    assert b"Adobe" in data and frames_of(stripped(tmp_path / "a")) == frames_of(data)
+def test_colours_of_an_adobe_jpeg_stay(tmp_path: Path) -> None:
+    """Its Adobe segment says that the three channels are red, green and blue; without it they are taken for others."""
+    noise = Image.merge("RGB", [Image.effect_noise((40, 24), 90) for _ in "RGB"])
+    file = io.BytesIO()
+    noise.save(file, "JPEG", comment=SECRET)
+    jfif, adobe = file.getvalue()[2:20], b"\xff\xee\0\x0eAdobe\0\x64" + bytes(5)
+    data = file.getvalue().replace(jfif, adobe, 1)
+    (tmp_path / "a").write_bytes(data)
+    assert frames_of(data) != frames_of(file.getvalue())
+    assert frames_of(stripped(tmp_path / "a")) == frames_of(data)
+
+
+def test_a_webp_does_not_promise_what_is_gone(tmp_path: Path) -> None:
+    for kind in ("webp", "moving webp"):
+        data, plain = make(tmp_path / "a", kind), stripped(tmp_path / "a")
+        flags = [file[file.index(b"VP8X") + 8] & 0x0C for file in (data, plain)]
+        assert flags == [0x0C, 0]
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
