@@ -245,3 +245,19 @@ def test_the_command(studio: Callable, tmp_path: Path) -> None:
     assert (said.code, said.out) == (2, "")
     assert [Path(path).read_bytes() for path in paths] == before, "nothing is written"
     assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_stopped_it_says_what_it_knows(studio: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, (result,) = drawn()
+    paths = [save(tmp_path / name, job, result) for name in ("a.png", "b.png", "c.png")]
+    run, calls = Fake.run, []
+
+    def stopped(fake: Fake, request: ImageRequest) -> Any:
+        calls.append(request)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(fake, request)
+
+    monkeypatch.setattr(Fake, "run", stopped)
+    said = studio("verify", *paths, "--json")
+    assert said.code == 130 and [row["result"] for row in said.rows] == ["identical"] and len(calls) == 2
