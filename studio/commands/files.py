@@ -108,7 +108,7 @@ def _print(rows: list[dict[str, Any]], as_json: bool, asked: int, lines: Callabl
 
 def _listed(row: dict[str, Any]) -> str:
     flat = {**row, **row.get("request", {}), "seed": row.get("seed"), **row.get("other", {})}
-    shown = {key: value for key, value in flat.items() if key not in ("request", "other")}
+    shown = {key: value for key, value in flat.items() if key not in ("request", "other", "vector")}
     return "\n".join(printable(f"{key}: {value}") for key, value in shown.items() if value not in ("", None, [], {}))
 
 

@@ -32,7 +32,7 @@ def generate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to put them (else the studio's own folder).")] = None,
     no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Files that say nothing: no prompt, no settings, no mark. With --out.")
+        bool, typer.Option("--no-metadata", help="Files that say nothing: no prompt, no settings, no mark.")
     ] = False,
     model: Model = "embedded",
     as_json: Json = False,
@@ -42,8 +42,6 @@ def generate(
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
     common |= {"scheduler": scheduler, "model": model, "mix": tuple(_ingredient(part) for part in mix or ())}
     common |= {"like": {"path": like} if like is not None else None}
-    if no_metadata and out is None:
-        raise Refused("--no-metadata needs --out: the studio's own folder keeps every picture with its settings.")
     backend = open_backend(model)
     can = backend.capabilities()
     requests = [resolve(image_request(prompt=prompt, **common), can) for prompt in _prompts(prompts, like, mix)]
