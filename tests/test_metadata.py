@@ -171,6 +171,12 @@ def test_what_a_format_can_not_hold_is_refused() -> None:
         encoded(frames[:1], Said("a", "🐶" * 20_000), "jpeg")
 
 
+def test_a_pillow_without_a_format_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(Image.SAVE, "AVIF")
+    with pytest.raises(Refused, match="can't write avif files on this machine"):
+        encoded([Image.new("RGBA", (8, 8))], None, "avif")
+
+
 def test_a_file_name_says_the_kind() -> None:
     assert [kind_of(Path(name)) for name in ("a.PNG", "b.jpeg", "c.jpg", "d.webp", "e.avif")] == [
         "png",

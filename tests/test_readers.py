@@ -259,27 +259,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-KNOWN = st.sampled_from(
-    [
-        "prompt",
-        "seed",
-        "steps",
-        "sui_image_params",
-        "positive_prompt",
-        "model",
-        "width",
-        "height",
-        "resolution",
-        "base_model",
-        "full_prompt",
-        "class_type",
-        "inputs",
-        "positive",
-        "negative",
-        "KSampler",
-        "request",
-        "how",
-    ]
+KNOWN = st.sampled_from(["prompt", "seed", "steps", "model", "width", "height", "request", "how"]) | st.sampled_from(
+    ["sui_image_params", "positive_prompt", "base_model", "full_prompt", "class_type", "inputs", "positive", "KSampler"]
 )
 GRAPH = st.dictionaries(
     st.sampled_from("12"),

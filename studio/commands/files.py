@@ -13,6 +13,7 @@ from studio.backends.registry import open_backend
 from studio.capabilities import Refused
 from studio.commands.base import Json, app, printable
 from studio.files import ready_folder, why, write_whole
+from studio.foreground import STOPPED
 from studio.metadata import read, stripped
 from studio.verify import verify as verified
 
@@ -80,14 +81,19 @@ def _is(target: Path, data: bytes) -> bool:
 
 
 def _each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """A row a file, and the exit code: 1 where some were refused, each with a sentence on stderr, 2 where all were."""
-    if len(files) == 1:
-        return [{"path": str(files[0]), **do(files[0])}], 0
-    rows = []
+    """A row a file, and the exit code: 1 where some were refused, each with a sentence on stderr, 2 where all were.
+
+    Stopped with Ctrl-C, the rows so far.
+    """
+    rows: list[dict[str, Any]] = []
     for file in files:
         try:
             rows.append({"path": str(file), **do(file)})
+        except KeyboardInterrupt:
+            return rows, STOPPED
         except Refused as refusal:
+            if len(files) == 1:
+                raise
             typer.echo(printable(f"studio: {refusal}"), err=True)
     return rows, 0 if len(rows) == len(files) else 1 if rows else 2
 
@@ -102,7 +108,7 @@ def _print(rows: list[dict[str, Any]], as_json: bool, asked: int, lines: Callabl
 
 def _listed(row: dict[str, Any]) -> str:
     flat = {**row, **row.get("request", {}), "seed": row.get("seed"), **row.get("other", {})}
-    shown = {key: value for key, value in flat.items() if key not in ("request", "other")}
+    shown = {key: value for key, value in flat.items() if key not in ("request", "other", "vector")}
     return "\n".join(printable(f"{key}: {value}") for key, value in shown.items() if value not in ("", None, [], {}))
 
 

@@ -84,6 +84,8 @@ def encoded(frames: Sequence[Image.Image], says: Said | None, kind: str, millise
         first.save(file, KINDS[kind].format, **how)
     except ValueError as error:  # Pillow's word for EXIF or XMP that does not fit
         raise Refused(f"the settings are too long for a {kind} file; choose png, webp or avif.") from error
+    except KeyError as error:  # a Pillow that was built without it
+        raise Refused(f"Pillow can't write {kind} files on this machine; choose another kind.") from error
     return file.getvalue()
 
 

@@ -1,0 +1,263 @@
+"""Pictures made again and compared."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from tiny_files import SUFFIXES
+from tiny_parts import save_tiny_parts
+
+from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
+from studio.capabilities import Refused
+from studio.events import Result
+from studio.metadata import Job, encoded, file_bytes, said, version
+from studio.requests import ImageRequest, image_request, job_id, resolve
+from studio.verify import verify
+
+CAN = Fake().capabilities()
+
+
+def drawn(**fields: Any) -> tuple[Job, list[Result]]:
+    request = resolve(image_request(**{"prompt": "a cat", "seed": 5, "model": "fake", **fields}), CAN)
+    digest = Fake().digest()
+    results = [event for event in Fake().run(request) if isinstance(event, Result)]
+    return Job(request, job_id(request, digest), digest), results
+
+
+def save(path: Path, job: Job, result: Result, kind: str = "png", picture: Image.Image | None = None) -> Path:
+    """The file of a result, with another picture in it where one is given."""
+    path.write_bytes(encoded([picture or result.picture], said(job, result), kind))
+    return path
+
+
+def retold(path: Path, **changes: Any) -> Path:
+    """The same picture with another record in its file."""
+    with Image.open(path) as picture:
+        record = {**json.loads(picture.text["studio"]), **changes}
+        info = PngInfo()
+        info.add_itxt("studio", json.dumps(record))
+        picture.save(path, pnginfo=info)
+    return path
+
+
+def test_every_picture_of_a_job_is_made_again_alone(tmp_path: Path) -> None:
+    job, results = drawn(prompt="戴帽子的小狗 🐶", seed=2**32 - 3, count=6, style="noto")
+    assert len({result.picture.tobytes() for result in results}) == 6
+    for result in results:
+        verdict = verify(save(tmp_path / "a.png", job, result))
+        assert (verdict.result, verdict.psnr, verdict.why) == ("identical", None, "")
+
+
+def test_a_real_model_makes_the_same_pixels_alone_as_in_company(tmp_path: Path) -> None:
+    backend = Embedded(str(save_tiny_parts(tmp_path / "parts")))
+    for count in (1, 3):
+        asked = image_request(prompt="a cat", seed=1, steps=2, count=count)
+        request = resolve(asked, backend.capabilities())
+        job = Job(request, job_id(request, backend.digest()), backend.digest())
+        results = [event for event in backend.run(request) if isinstance(event, Result)]
+        for result in results:
+            verdict = verify(save(tmp_path / "a.png", job, result), opener=lambda model: backend)
+            assert (verdict.result, verdict.why) == ("identical", "")
+        wrong = retold(save(tmp_path / "a.png", job, results[-1]), seed=99)
+        assert verify(wrong, opener=lambda model: backend).result == "different"
+
+
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_every_format_is_compared_as_it_was_written(tmp_path: Path, kind: str) -> None:
+    job, (result,) = drawn()
+    (tmp_path / "a").write_bytes(file_bytes(result, job, kind))
+    assert verify(tmp_path / "a").result == "identical"
+
+
+def test_pictures_made_from_pictures(tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    red = {"path": str(tmp_path / "red.png")}
+    # The fake draws from the path too; a model reads the pixels.
+    job, (result,) = drawn(mix=[{"text": "dog"}, {"text": "cat", "weight": -0.5}])
+    assert verify(save(tmp_path / "a.png", job, result)).result == "identical"
+    job, (result,) = drawn(like=red)
+    path = save(tmp_path / "b.png", job, result)
+    assert verify(path).result == "identical"
+    Image.new("RGBA", (9, 9), "blue").save(tmp_path / "red.png")
+    with pytest.raises(Refused, match=r"b.png can't be made again: the picture 'red.png' .* is another one by now"):
+        verify(path)
+    (tmp_path / "red.png").unlink()
+    with pytest.raises(Refused, match="is not beside it"):
+        verify(path)
+
+
+def test_a_picture_that_was_painted_on_is_different(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    for size in (1, 3, 20):
+        painted = result.picture.copy()
+        painted.paste((255, 255, 0, 255), (60, 60, 60 + size, 60 + size))
+        verdict = verify(save(tmp_path / "a.png", job, result, picture=painted))
+        assert verdict.result == "different" and verdict.why == "the pixels were changed after it was made"
+        assert verdict.psnr is not None and verdict.psnr < 60
+
+
+def test_a_picture_of_other_settings_is_different(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    path = save(tmp_path / "a.png", job, result)
+    fields = job.request.model_dump(mode="json")
+    verdict = verify(retold(path, request={**fields, "prompt": "a dog"}))
+    assert (verdict.result, verdict.why) == ("different", "the settings were changed after it was made")
+    assert verify(retold(path, request=fields)).result == "identical"
+
+
+def test_a_picture_that_was_resized_is_different(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    verdict = verify(save(tmp_path / "a.png", job, result, picture=result.picture.resize((64, 64))))
+    assert (verdict.result, verdict.psnr, verdict.why) == ("different", None, "it is 64x64 and was made as 128x128")
+
+
+def noisy(picture: Image.Image, levels: int) -> Image.Image:
+    pixels = np.asarray(picture).astype(int)
+    change = np.random.default_rng(0).integers(-levels, levels + 1, pixels.shape)
+    return Image.fromarray((pixels + change * (pixels[..., 3:] == 255)).clip(0, 255).astype(np.uint8), "RGBA")
+
+
+def test_a_picture_of_another_processor_is_close(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    verdict = verify(save(tmp_path / "a.png", job, result, picture=noisy(result.picture, 1)))
+    assert (verdict.result, verdict.why) == ("close", "the last bits differ, as they do on another processor")
+    assert verdict.psnr is not None and verdict.psnr > 45
+    assert verify(save(tmp_path / "a.png", job, result, picture=noisy(result.picture, 40))).result == "different"
+
+
+def test_a_lossy_copy_is_close(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    file = io.BytesIO(encoded([result.picture], None, "avif"))
+    verdict = verify(save(tmp_path / "a.png", job, result, picture=Image.open(file)))
+    assert verdict.result in ("close", "different") and verdict.psnr is not None and verdict.psnr > 30
+
+
+def test_colours_that_can_not_be_seen_do_not_count_as_different(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    hidden = result.picture.copy()
+    hidden.putpixel((0, 0), (9, 9, 9, 0))
+    verdict = verify(save(tmp_path / "a.png", job, result, picture=hidden))
+    assert (verdict.result, verdict.psnr, verdict.why) == ("close", None, "only the colours of invisible pixels differ")
+
+
+class Other(Fake):
+    """Another model of the same name, which counts in another number type."""
+
+    def digest(self) -> str:
+        return "e" * 64
+
+    def run(self, request: ImageRequest) -> Any:
+        for event in super().run(request):
+            if isinstance(event, Result):
+                event = Result(event.index, event.seed, noisy(event.picture, 2), event.score, {"dtype": "bfloat16"})
+            yield event
+
+
+def test_what_is_not_as_it_was_is_said(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    path = retold(save(tmp_path / "a.png", job, result), version="0.0.1", how={"dtype": "float32"})
+    verdict = verify(path, opener=lambda model: Other())
+    assert verdict.result == "close"
+    assert verdict.why.split("; ") == [
+        f"made with another model ({Fake().digest()[:10]}, here eeeeeeeeee)",
+        f"made by version 0.0.1, this is {version()}",
+        "made with dtype float32, here bfloat16",
+    ]
+    assert verify(path).result == "identical", "another version that draws the same is as good"
+
+
+def test_the_recorded_shape_is_used(tmp_path: Path) -> None:
+    shapes = []
+
+    class Shaped(Fake):
+        def run(self, request: ImageRequest) -> Any:
+            shapes.append((request.shape, request.count, request.seed))
+            return super().run(request)
+
+    job, results = drawn(count=5)
+    path = save(tmp_path / "a.png", job, results[3])
+    verify(path, opener=lambda model: Shaped())
+    verify(retold(path, how={"batch": 1}), opener=lambda model: Shaped())
+    assert shapes == [(8, 1, 8), (1, 1, 8)]
+
+
+def test_what_can_not_be_made_again_is_refused(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    Image.new("RGBA", (9, 9)).save(tmp_path / "plain.png")
+    a1111 = PngInfo()
+    a1111.add_text("parameters", "a\nSteps: 1, Seed: 2, Size: 3x3")
+    Image.new("RGBA", (9, 9)).save(tmp_path / "other.png", pnginfo=a1111)
+    for name in ("plain.png", "other.png"):
+        with pytest.raises(Refused, match="holds no record of the studio's own"):
+            verify(tmp_path / name)
+    path = tmp_path / "a.png"
+    fields = job.request.model_dump(mode="json")
+    for change, says in (
+        ({"model": "fake:9"}, "say which model is to make it again with --model"),
+        ({"model": "gone"}, "say which model"),
+        ({"style": "gone"}, "can't be made again: unknown style 'gone'"),
+        ({"steps": 10**9}, "can't be made again: steps must be"),
+        ({"task": "clip"}, "can't be made again: it is no picture but 'clip'"),
+    ):
+        with pytest.raises(Refused, match=says):
+            verify(retold(save(path, job, result), request={**fields, **change}))
+    assert verify(retold(save(path, job, result), request={**fields, "model": "fake:0"}), "fake").result == "identical"
+
+
+def test_what_is_no_still_picture_is_refused(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    path = tmp_path / "a"
+    path.write_bytes(encoded([result.picture, noisy(result.picture, 90)], said(job, result), "png"))
+    with pytest.raises(Refused, match="moves; only still pictures"):
+        verify(path)
+    whole = file_bytes(result, job)
+    path.write_bytes(whole[: len(whole) - 100])
+    with pytest.raises(Refused, match="damaged or cut short"):
+        verify(path)
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command(studio: Callable, tmp_path: Path) -> None:
+    rows = studio("generate", "a cat", "--count", 2, "--seed", 3, "--model", "fake", "--out", tmp_path, "--json").rows
+    paths = [row["path"] for row in rows]
+    one = studio("verify", paths[0], "--json")
+    assert (one.code, one.rows) == (0, {"path": paths[0], "result": "identical", "psnr": None, "why": ""})
+    both = studio("verify", *paths)
+    assert both.code == 0 and both.out.splitlines() == [f"{path}\tidentical" for path in paths]
+    before = [Path(path).read_bytes() for path in paths]
+    job, (result,) = drawn(prompt="a dog")
+    edited = save(tmp_path / "edited.png", job, result, picture=noisy(result.picture, 90))
+    said = studio("verify", *paths, edited, "--json")
+    assert said.code == 1 and [row["result"] for row in said.rows] == ["identical", "identical", "different"]
+    assert "edited.png\tdifferent (" in studio("verify", edited).out and studio("verify", edited).code == 1
+    said = studio("verify", paths[0], tmp_path / "none.png", "--json")
+    assert said.code == 1 and len(said.rows) == 1 and "none.png is not there" in said.err
+    said = studio("verify", tmp_path / "none.png", "--json")
+    assert (said.code, said.out) == (2, "")
+    assert [Path(path).read_bytes() for path in paths] == before, "nothing is written"
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_stopped_it_says_what_it_knows(studio: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, (result,) = drawn()
+    paths = [save(tmp_path / name, job, result) for name in ("a.png", "b.png", "c.png")]
+    run, calls = Fake.run, []
+
+    def stopped(fake: Fake, request: ImageRequest) -> Any:
+        calls.append(request)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(fake, request)
+
+    monkeypatch.setattr(Fake, "run", stopped)
+    said = studio("verify", *paths, "--json")
+    assert said.code == 130 and [row["result"] for row in said.rows] == ["identical"] and len(calls) == 2
