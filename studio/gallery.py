@@ -267,7 +267,23 @@ class Gallery:
         sql = "SELECT * FROM labels WHERE picture IN (SELECT value FROM json_each(?)) ORDER BY name"
         for label in self.database.rows(sql, numbers):
             labels.setdefault((label["picture"], label["kind"]), []).append(label["name"])
-        same = "number sha256 width height made job position seed score prompt style model rating note deleted".split()
+        same = [
+            "number",
+            "sha256",
+            "width",
+            "height",
+            "made",
+            "job",
+            "position",
+            "seed",
+            "score",
+            "prompt",
+            "style",
+            "model",
+            "rating",
+            "note",
+            "deleted",
+        ]
         return [
             Kept(
                 path=self.root / row["file"],

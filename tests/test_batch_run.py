@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,13 @@ from PIL import Image
 
 from models.assets import assets
 from studio import cli, shelves
+from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import folder as folders
 from studio.batch import runner
 from studio.capabilities import Refused
 from studio.metadata import read
-from studio.requests import ImageRequest, image_request, job_id, resolve
+from studio.requests import image_request, job_id, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -105,10 +106,10 @@ def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Said], tmp_p
 
 def test_a_job_is_the_one_that_every_door_makes(batch: Callable[..., Said], tmp_path: Path) -> None:
     batch(written(tmp_path / "a.jsonl", '{"prompt": "a cat", "seed": 5}'), "--out", tmp_path / "out")
-    fake = Fake()
-    asked = resolve(image_request(prompt="a cat", seed=5, shape=8, model="fake"), fake.capabilities())
+    backend = Fake()
+    asked = resolve(image_request(prompt="a cat", seed=5, shape=8, model="fake"), backend.capabilities())
     (row,) = rows(tmp_path / "out/jobs.jsonl")
-    assert row["id"] == job_id(asked, fake.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
+    assert row["id"] == job_id(asked, backend.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
 
 
 def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Said], tmp_path: Path) -> None:
@@ -194,15 +195,10 @@ def test_only_what_is_missing_or_changed_is_made(
     lines = [json.dumps(row) for row in journal if row["seed"] != 10]  # whole on disk, and not entered yet
     (out / "journal.jsonl").write_text("\n".join(lines) + '\n{"file": "cut off')
     drawn = []
-    real = Fake.run_together
-
-    def run(self: Fake, requests: Sequence[ImageRequest]) -> Iterator:
-        drawn.extend(request.seeds() for request in requests)
-        yield from real(self, requests)
-
-    monkeypatch.setattr(Fake, "run_together", run)
+    real = fake._draw
+    monkeypatch.setattr(fake, "_draw", lambda request, seed: drawn.append(seed) or real(request, seed))
     told = batch(asked, "--out", out, "--json").told
-    assert (told["done"], told["found"]) == (2, 1) and drawn == [[2], [9]]
+    assert (told["done"], told["found"]) == (2, 1) and sorted(drawn) == [2, 9]
     assert pictures(out) == before and left(out) == BOOKS
     assert {row["file"] for row in rows(out / "journal.jsonl")} == set(before)
     assert len(rows(out / "images/metadata.jsonl")) == 6
@@ -215,18 +211,17 @@ def test_a_job_that_fails_does_not_spoil_the_others(
     batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
-    real = Fake.run_together
+    real = fake._draw
 
-    def run(self: Fake, requests: Sequence[ImageRequest]) -> Iterator:
-        prompts = [request.prompt for request in requests]
-        if "face 2" in prompts:
+    def draw(request: Any, seed: int) -> Image.Image:
+        if request.prompt == "face 2":
             raise Refused("it can't be done.")
-        if "face 4" in prompts:
+        if request.prompt == "face 4":
             raise MemoryError
-        yield from real(self, requests)
+        return real(request, seed)
 
     with monkeypatch.context() as broken:
-        broken.setattr(Fake, "run_together", run)
+        broken.setattr(fake, "_draw", draw)
         said = batch(asked, "--out", out, "--json")
     errors = {one["line"]: one["message"] for one in said.told["errors"]}
     assert said.code == 1 and set(errors) == {3, 5} and errors[3] == "it can't be done." and "memory" in errors[5]
