@@ -16,7 +16,7 @@ from studio.queue import Queue
 from studio.worker import GROWN, serve
 
 KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
-STARTS = 3  # that fail in a row, after which nobody waits any longer
+STARTS = 3  # that fail in a row by themselves, after which nobody waits any longer
 PAUSE = 0.2  # seconds before a start that follows a death
 
 
@@ -98,7 +98,8 @@ class Foreman:
             self._closing.wait(PAUSE)
         with self._lock:
             self._shift = None
-            self._failed_starts = 0 if started else self._failed_starts + 1
+            # Ended by itself it is broken, and will be the next time; by a signal, somebody's doing or the memory's.
+            self._failed_starts = 0 if started or code is None or code < 0 else self._failed_starts + 1
             if self._closing.is_set():
                 return
             if self._failed_starts < STARTS:

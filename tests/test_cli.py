@@ -9,43 +9,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from conftest import Said
 from PIL import Image
 
 from models.assets import prompt_list
-from studio import cli, sheet, shelves
+from studio import sheet, shelves
 from studio.capabilities import Refused
 from studio.house import House
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[dict]:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def studio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Callable[..., Said]:
-    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["studio", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
-
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 def faces(studio: Callable[..., Said], *arguments: object) -> Said:

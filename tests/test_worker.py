@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from studio import worker
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
@@ -224,3 +226,24 @@ class Deadly(Fake):
 
     def digest(self) -> str:
         os._exit(3)
+
+
+def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = worker._Bench(open_backend)
+    memory = iter([100, 110, 120, 1200, 1300])
+
+    class Process:
+        def memory_info(self) -> SimpleNamespace:
+            return SimpleNamespace(rss=next(memory) << 20)
+
+    monkeypatch.setattr(worker.psutil, "Process", Process)
+    assert [bool(bench.has_grown()) for _ in range(5)] == [False, False, False, False, True]
+    finish(studio, ask("warm up"))
+    shift = studio._foreman._shift
+    assert shift
+    monkeypatch.setattr(studio.queue, "bury", lambda *_: pytest.fail("it asked to be started anew"))
+    studio._foreman._replace(shift, worker.GROWN, True)
+    assert studio._foreman.process is not shift.process
+    shift.process.kill()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from models.vocabulary import Vocabulary
 
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
-SPACE = ("language", "vision", "space")  # what places words and pictures: vectors of another one don't compare
+SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
 
 
@@ -62,6 +62,10 @@ class Embedded:
         except WeightsError as error:
             raise Refused(f"{error}.") from error
 
+    def space(self) -> str:
+        """Digest of what places words and pictures: vectors of two spaces don't compare."""
+        return weights_digest(SPACE, self.root)
+
     def load(self) -> None:
         """Read and verify the parts, once."""
         if self._pipeline is None:
@@ -83,7 +87,7 @@ class Embedded:
         """A batch after the other; what a request says is read when its first batch comes."""
         self.load()
         assert self._pipeline is not None
-        pipeline, together, space = self._pipeline, Together(requests), weights_digest(SPACE, self.root)
+        pipeline, together, space = self._pipeline, Together(requests), self.space()
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
         try:

@@ -1,0 +1,198 @@
+"""A home under anything that may happen to it, in any order: queue and gallery against plain dictionaries."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from studio import care, gallery, queue
+from studio.backends.fake import Fake
+from studio.events import Done, Failed, Saved
+from studio.gallery import Filter
+from studio.house import House
+from studio.make import make
+from studio.requests import ImageRequest, company, image_request, job_id, resolve
+from studio.shelves import GalleryShelf
+
+CAN = Fake().capabilities()
+COUNTS = (1, 2, 3)
+DEATHS = 2  # that a job may cause
+ASKED = [
+    resolve(image_request(prompt=f"face {n}", model="fake", seed=n, steps=1, count=n), CAN) for n in COUNTS
+]  # fmt: skip
+JOBS = {job_id(request, Fake().digest()): request for request in ASKED}
+
+
+class HomeMachine(RuleBasedStateMachine):
+    """`state` of each job, and for each picture of a job whether it is "here" or "bin", and starred."""
+
+    jobs = st.sampled_from(sorted(JOBS))
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.root, self.turn = Path(self.folder.name), 0
+        self.house = House(self.root)
+        self.state: dict[str, str] = {}
+        self.deaths: dict[str, int] = {}
+        self.pictures: dict[tuple[str, int], dict[str, bool]] = {}
+
+    @property
+    def owner(self) -> str:
+        return f"worker {self.turn}"
+
+    # --- The queue ----------------------------------------------------------------------------------------------------
+
+    @rule(job=jobs)
+    def submit(self, job: str) -> None:
+        request = JOBS[job]
+        again = len(self.house.gallery.found(job)) < request.count
+        self.house.queue.submit(request, job, repr(company(request)), again=again)
+        state = self.state.get(job)
+        if state not in ("waiting", "running") and (state != "done" or again):
+            self.state[job], self.deaths[job] = "waiting", 0
+
+    @rule(stop=st.integers(0, 6), how=st.sampled_from(["finishes", "dies", "is asked to go", "can't"]))
+    def work(self, stop: int, how: str) -> None:
+        """A worker takes the next job and comes as far as `stop` events."""
+        for taken in self.house.queue.claim(self.owner):
+            self.state[taken.id] = "running"
+            self._draw(taken.id, taken.request, None if how in ("finishes", "can't") else stop)
+            if how in ("finishes", "can't"):
+                end = Done() if how == "finishes" else Failed("no.")
+                assert self.house.queue.end(self.owner, taken.id, end)
+                self.state[taken.id] = "done" if how == "finishes" else "failed"
+            else:
+                self._left(taken.id, how)
+
+    def _draw(self, job: str, request: ImageRequest, stop: int | None) -> None:
+        events = make(Fake(), request, GalleryShelf(self.house.gallery))
+        for number, event in enumerate(events):
+            if stop is not None and number >= stop:
+                break
+            if isinstance(event, Saved):
+                self.house.queue.alive(self.owner, job)
+                self.deaths[job] = 0
+                self.pictures.setdefault((job, event.index), {"bin": False, "star": False})
+        events.close()
+
+    def _left(self, job: str, how: str) -> None:
+        if how == "dies":
+            self.house.queue.bury(self.owner, "died")
+            self.deaths[job] += 1
+        else:
+            self.house.queue.release(self.owner)
+        self.state[job] = "aside" if self.deaths[job] >= DEATHS else "waiting"
+
+    @rule(job=jobs)
+    def cancel(self, job: str) -> None:
+        self.house.queue.cancel([job])
+        if self.state.get(job) == "waiting":
+            self.state[job] = "cancelled"
+
+    @rule()
+    def retry(self) -> None:
+        self.house.queue.retry()
+        for job, state in self.state.items():
+            if state in ("failed", "aside"):
+                self.state[job], self.deaths[job] = "waiting", 0
+
+    # --- The gallery --------------------------------------------------------------------------------------------------
+
+    @rule(job=jobs, index=st.integers(0, 2), star=st.booleans())
+    def star(self, job: str, index: int, star: bool) -> None:
+        self._change(job, index, lambda digest: self.house.gallery.mark([digest], star=star), star=star)
+
+    @rule(job=jobs, index=st.integers(0, 2))
+    def delete(self, job: str, index: int) -> None:
+        self._change(job, index, lambda digest: self.house.gallery.delete([digest]), bin=True)
+
+    @rule(job=jobs, index=st.integers(0, 2))
+    def restore(self, job: str, index: int) -> None:
+        self._change(job, index, lambda digest: self.house.gallery.restore([digest]), bin=False)
+
+    def _change(self, job: str, index: int, change: Callable[[str], None], **marks: bool) -> None:
+        if (job, index) in self.pictures:
+            change(Path(self.house.gallery.found(job)[index].path).stem)
+            self.pictures[job, index] |= marks
+
+    @rule()
+    def empty_bin(self) -> None:
+        self.house.gallery.empty_bin()
+        self.pictures = {key: marks for key, marks in self.pictures.items() if not marks["bin"]}
+
+    # --- Catastrophes -------------------------------------------------------------------------------------------------
+
+    @rule()
+    def power_goes(self) -> None:
+        self.house = House(self.root)
+        self.turn += 1
+        self.house.queue.recover(self.owner)
+
+    @rule(damage=st.booleans())
+    def rebuild(self, damage: bool) -> None:
+        """The database is lost, or damaged past reading; jobs go with it, pictures and what was said of them do not."""
+        self.house.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.house.database.close()
+        if damage:
+            self.house.database.path.write_bytes(os.urandom(4096))
+            self.state, self.deaths = {}, {}
+        care.rebuild(self.root)
+        self.house = House(self.root)
+
+    # --- What must be true --------------------------------------------------------------------------------------------
+
+    @invariant()
+    def jobs_are_as_expected(self) -> None:
+        if hasattr(self, "house"):
+            every = self.house.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "aside"])
+            assert {job.id: job.state for job in every} == self.state
+
+    @invariant()
+    def pictures_are_as_expected(self) -> None:
+        if hasattr(self, "house"):
+            for binned in (False, True):
+                shown = {(p.job, p.position): p.star for p in self.house.gallery.page(Filter(deleted=binned))}
+                assert shown == {key: marks["star"] for key, marks in self.pictures.items() if marks["bin"] == binned}
+
+    @invariant()
+    def files_are_whole_and_none_is_astray(self) -> None:
+        if hasattr(self, "house"):
+            files = list(self.house.gallery.folder.rglob("*.png"))
+            assert len(files) == len(self.pictures)
+            assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in files)
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+
+SHORT = settings(max_examples=12, stateful_step_count=25, deadline=None)
+
+
+def test_a_home_stays_true() -> None:
+    run_state_machine_as_test(HomeMachine, settings=SHORT)
+
+
+@pytest.mark.slow
+def test_a_home_stays_true_for_two_thousand_steps() -> None:
+    run_state_machine_as_test(HomeMachine, settings=settings(SHORT, max_examples=50, stateful_step_count=50))
+
+
+@pytest.mark.parametrize("bug", ["marks stay in the row alone", "the dead are forgiven", "the bin forgets the file"])
+def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if bug == "marks stay in the row alone":
+        monkeypatch.setattr(gallery, "_write_beside", lambda *_: None)
+    elif bug == "the dead are forgiven":
+        monkeypatch.setattr(queue, "DEATHS", 3)
+    else:
+        monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    hunting = settings(max_examples=200, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(HomeMachine, settings=hunting)
