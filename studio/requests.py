@@ -1,7 +1,8 @@
 """What can be asked for: one frozen model a task, the same behind every door, and its identity.
 
 A request goes three ways: `image_request(...)` checks what is wrong in itself, `resolve` checks it against a model's
-capabilities and fixes all that was left open (seed, steps, what the pictures given hold), `job_id` names the work.
+capabilities and fixes all that was left open (seed, steps, words that the seed draws, what the pictures given hold),
+`job_id` names the work.
 """
 
 import hashlib

@@ -178,7 +178,7 @@ def test_a_damaged_plan_is_refused(batch: Callable[..., Said], tmp_path: Path) -
     for broken in (whole[:-30], whole + "x\n", whole.replace('"files"', '"fils"'), whole.replace("-0-1.png", "/../x")):
         (out / "jobs.jsonl").write_text(broken)
         said = batch(asked, "--out", out)
-        assert said.code == 2 and "jobs.jsonl is damaged; give another --out." in said.err, broken
+        assert said.code == 2 and "jobs.jsonl or errors.jsonl beside it is damaged;" in said.err, broken
 
 
 def test_only_what_is_missing_or_changed_is_made(
@@ -191,7 +191,8 @@ def test_only_what_is_missing_or_changed_is_made(
     (out / "images" / names[2]).unlink()
     data = (out / "images" / names[9]).read_bytes()
     (out / "images" / names[9]).write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
-    (out / "images" / ".part-1234").write_bytes(b"half")
+    for parts in (out, out / "images"):
+        (parts / ".part-1234").write_bytes(b"half")
     lines = [json.dumps(row) for row in journal if row["seed"] != 10]  # whole on disk, and not entered yet
     (out / "journal.jsonl").write_text("\n".join(lines) + '\n{"file": "cut off')
     drawn = []

@@ -66,8 +66,9 @@ def _run(backend: Backend, read: Sequence[Source], desk: Desk, out: Path | None,
         _refuse_nothing(asked)
     run |= {"version": version(), "files": [source.name for source in read], "argv": sys.argv[1:], "begun": _now()}
     with opened(path, sum(job.request.count for job in asked.jobs)) as folder:
-        if folder.has_plan(run):
-            asked = folder.load_plan()
+        before = folder.begun(run)
+        if before is not None:
+            run["begun"], asked = before.get("begun"), folder.load_plan()
         else:
             folder.save_plan(asked, run)
         runner = Runner(backend, folder, asked)
