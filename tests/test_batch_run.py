@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from PIL import Image
+from rich.progress import Progress as Bar
 
 from models.assets import assets
 from studio import cli
@@ -293,6 +294,37 @@ def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path, stop: sig
     made = pictures(out)
     assert 0 < json.loads(told)["done"] <= len(made) < 60 and left(out) == BOOKS
     assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} <= set(made)
+
+
+def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", f"print('up', flush=True); {START}", "batch", "-", "--model", "fake"]
+    command += ["--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout and process.stdout.readline() == "up\n"
+        time.sleep(2)  # it waits for its standard input
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_between_two_events_is_a_stop(
+    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out, real = written(tmp_path / "a.txt", "a --d 1", "b --d 2", "c --d 3"), tmp_path / "out", Bar.update
+
+    def update(self: Bar, task: Any, completed: float) -> None:
+        real(self, task, completed=completed)
+        if completed > 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Bar, "update", update)
+        said = batch(asked, "--out", out, "--json")
+    assert (said.code, said.told["done"]) == (130, 2) and len(rows(out / "images/metadata.jsonl")) == 2
+    assert batch(asked, "--out", out, "--json").told["found"] == 2
 
 
 def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:

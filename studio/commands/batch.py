@@ -1,5 +1,6 @@
 """`studio batch`: prompt files."""
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -79,10 +80,13 @@ def _run(backend: Backend, read: Sequence[Source], desk: Desk, out: Path | None,
 
 
 def _watch(runner: Runner) -> None:
-    with bar_on_stderr(PicturesASecond()) as bar:
+    with contextlib.closing(runner.run()) as running, bar_on_stderr(PicturesASecond()) as bar:
         task = bar.add_task("pictures", total=runner.total, completed=runner.pictures)
-        for done in runner.run():
-            bar.update(task, completed=done)
+        try:
+            for done in running:
+                bar.update(task, completed=done)
+        except KeyboardInterrupt:
+            runner.outcome.stopped = True
 
 
 class PicturesASecond(ProgressColumn):
