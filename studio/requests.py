@@ -223,8 +223,8 @@ def _drawn(request: ImageRequest, seed: int, wildcards: Wildcards) -> ImageReque
         words = {name: plain(text) for name, text in said.items()}
     except ValueError as error:
         raise Refused(f"{error}.") from error
-    if not words["prompt"].strip() and request.prompt and not (request.like or request.mix):
-        raise Refused("the prompt has marks and no words; say what to make, for example: a (smiling:1.3) cat.")
+    if request.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
+        image_request(**{**{name: getattr(request, name) for name in ImageRequest.model_fields}, "prompt": ""})
     return request
 
 

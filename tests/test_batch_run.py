@@ -297,17 +297,18 @@ def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path, stop: sig
 
 
 def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", f"print('up', flush=True); {START}", "batch", "-", "--model", "fake"]
+    command = [sys.executable, "-c", START, "batch", "-", "--model", "fake"]
     command += ["--out", str(tmp_path / "out")]
+    (tmp_path / "tmp").mkdir()
+    environment, pipe = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}, subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
     ) as process:
-        assert process.stdin and process.stdout and process.stdout.readline() == "up\n"
-        time.sleep(2)  # it waits for its standard input
+        until(lambda: any((tmp_path / "tmp").glob("studio-*/stream")))  # it waits for its standard input
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and "Traceback" not in err, err
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and not list((tmp_path / "tmp").glob("studio-*"))
 
 
 def test_an_interrupt_between_two_events_is_a_stop(
