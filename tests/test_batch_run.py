@@ -129,6 +129,7 @@ def test_the_examples_that_ship_run(batch: Callable[..., Said], tmp_path: Path, 
     prompts = assets() / "prompts"
     wild = ("--wildcards", prompts / "wildcards")
     assert batch(prompts / name, "--dry-run", *wild, model="embedded").code in (0, 2), "2 where no weights are there"
+    assert batch(prompts / name, "--dry-run", *wild).code == 0
     said = batch(prompts / name, "--out", tmp_path / "out", "--json", *wild)
     assert said.code == 0 and said.told["done"] == said.told["total"] >= 4
 
