@@ -29,6 +29,8 @@ def main() -> NoReturn:
 def _exit_code() -> int:
     try:
         return typer.main.get_command(app).main(prog_name="studio", standalone_mode=False) or 0
+    except typer.Abort:  # Ctrl-C where no command expects it
+        return 130
     except Refused as refusal:
         typer.echo(printable(f"studio: {refusal}"), err=True)
         return 2

@@ -1,7 +1,8 @@
 """What can be asked for: one frozen model a task, the same behind every door, and its identity.
 
 A request goes three ways: `image_request(...)` checks what is wrong in itself, `resolve` checks it against a model's
-capabilities and fixes all that was left open (seed, steps, what the pictures given hold), `job_id` names the work.
+capabilities and fixes all that was left open (seed, steps, words that the seed draws, what the pictures given hold),
+`job_id` names the work.
 """
 
 import hashlib
@@ -295,8 +296,8 @@ def _drawn(request: ImageRequest, seed: int, wildcards: Wildcards) -> ImageReque
         words = {name: plain(text) for name, text in said.items()}
     except ValueError as error:
         raise Refused(f"{error}.") from error
-    if not words["prompt"].strip() and request.prompt and not (request.like or request.mix or request.image):
-        raise Refused("the prompt has marks and no words; say what to make, for example: a (smiling:1.3) cat.")
+    if request.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
+        image_request(**{**{name: getattr(request, name) for name in ImageRequest.model_fields}, "prompt": ""})
     return request
 
 

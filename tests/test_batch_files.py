@@ -163,7 +163,7 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": "a", "guidance": NaN}', "guidance must be a number"),
         ("a.jsonl", '{"prompt": "a", "seed": ' + "9" * 5000 + "}", "no JSON"),
         ("a.jsonl", "[" * 30_000, "nested too deep"),
-        ("a.jsonl", '{"prompt": "a", "expand": 1}', "expand must be true or false"),
+        ("a.jsonl", '{"prompt": "a", "expand": "yes"}', "expand"),
         ("a.jsonl", '{"prompt": "a", "name": 1}', "name must be text"),
         ("a.jsonl", '{"prompt": "a", "like": "missing.png"}', "missing.png does not exist"),
         ("a.jsonl", '{"prompt": "a", "like": "a\\u0000.png"}', "does not exist"),

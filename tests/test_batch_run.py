@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from PIL import Image
+from rich.progress import Progress as Bar
 
 from models.assets import assets
 from studio import cli, shelves
@@ -128,6 +129,7 @@ def test_the_examples_that_ship_run(batch: Callable[..., Said], tmp_path: Path, 
     prompts = assets() / "prompts"
     wild = ("--wildcards", prompts / "wildcards")
     assert batch(prompts / name, "--dry-run", *wild, model="embedded").code in (0, 2), "2 where no weights are there"
+    assert batch(prompts / name, "--dry-run", *wild).code == 0
     said = batch(prompts / name, "--out", tmp_path / "out", "--json", *wild)
     assert said.code == 0 and said.told["done"] == said.told["total"] >= 4
 
@@ -178,7 +180,7 @@ def test_a_damaged_plan_is_refused(batch: Callable[..., Said], tmp_path: Path) -
     for broken in (whole[:-30], whole + "x\n", whole.replace('"files"', '"fils"'), whole.replace("-0-1.png", "/../x")):
         (out / "jobs.jsonl").write_text(broken)
         said = batch(asked, "--out", out)
-        assert said.code == 2 and "jobs.jsonl is damaged; give another --out." in said.err, broken
+        assert said.code == 2 and "jobs.jsonl or errors.jsonl beside it is damaged;" in said.err, broken
 
 
 def test_only_what_is_missing_or_changed_is_made(
@@ -191,7 +193,8 @@ def test_only_what_is_missing_or_changed_is_made(
     (out / "images" / names[2]).unlink()
     data = (out / "images" / names[9]).read_bytes()
     (out / "images" / names[9]).write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
-    (out / "images" / ".part-1234").write_bytes(b"half")
+    for parts in (out, out / "images"):
+        (parts / ".part-1234").write_bytes(b"half")
     lines = [json.dumps(row) for row in journal if row["seed"] != 10]  # whole on disk, and not entered yet
     (out / "journal.jsonl").write_text("\n".join(lines) + '\n{"file": "cut off')
     drawn = []
@@ -291,6 +294,38 @@ def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path, stop: sig
     made = pictures(out)
     assert 0 < json.loads(told)["done"] <= len(made) < 60 and left(out) == BOOKS
     assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} <= set(made)
+
+
+def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START, "batch", "-", "--model", "fake"]
+    command += ["--out", str(tmp_path / "out")]
+    (tmp_path / "tmp").mkdir()
+    environment, pipe = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}, subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        until(lambda: any((tmp_path / "tmp").glob("studio-*/stream")))  # it waits for its standard input
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert not (tmp_path / "out").exists() and not list((tmp_path / "tmp").glob("studio-*"))
+
+
+def test_an_interrupt_between_two_events_is_a_stop(
+    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out, real = written(tmp_path / "a.txt", "a --d 1", "b --d 2", "c --d 3"), tmp_path / "out", Bar.update
+
+    def update(self: Bar, task: Any, completed: float) -> None:
+        real(self, task, completed=completed)
+        if completed > 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Bar, "update", update)
+        said = batch(asked, "--out", out, "--json")
+    assert (said.code, said.told["done"]) == (130, 2) and len(rows(out / "images/metadata.jsonl")) == 2
+    assert batch(asked, "--out", out, "--json").told["found"] == 2
 
 
 def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:

@@ -149,7 +149,7 @@ def test_a_resolved_request_holds_plain_words(lists: Wildcards) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"prompt": "()"}, "the prompt has marks and no words"),
+        ({"prompt": "()"}, "the prompt is empty"),
         ({"prompt": "{|}"}, "the prompt is empty"),
         ({"prompt": "(cat:50)"}, "the weight of 'cat' is 50"),
         ({"negative": "(dog:50)"}, "the weight of 'dog' is 50"),

@@ -161,7 +161,10 @@ def _draw(
 
 
 def _results(pipeline: Any, event: "drawing.Pictures", space: str) -> list[Result]:
+    import torch
+
     how: dict[str, int | str] = {"batch": event.batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
+    how["cpu"] = torch.backends.cpu.get_cpu_capability()
     made = []
     for pixels, seed, wanted in zip(event.pixels, event.seeds, event.wanted, strict=True):
         place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company

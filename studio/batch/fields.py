@@ -36,9 +36,8 @@ ALIASES = {
     "file_name": "name",
 }
 # What other programs need to be told and this one does not; a batch says how often it met them.
-SIZES = {"w", "h", "width", "height"}
-IGNORED = SIZES | {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display", "restore_faces"}
-IGNORED |= {"do_not_save_samples", "do_not_save_grid"}
+IGNORED = {"w", "h", "width", "height", "sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
+IGNORED |= {"restore_faces", "do_not_save_samples", "do_not_save_grid"}
 OWN = frozenset(ImageRequest.model_fields) - {"task"} | {"name"}
 SEEDS_A_LINE = 1_000
 
@@ -102,7 +101,7 @@ def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
     if Picture in kinds:
         return _picture(value, source)
     if typed or own == "seed":
-        return float(value) if float in kinds and type(value) is int and abs(value) < 2**53 else value
+        return value
     if int in kinds:
         return _number(own, value, int, "a whole number")
     return _number(own, value, float, "a number") if float in kinds else value

@@ -50,15 +50,15 @@ class Folder:
 
     # --- the plan ---------------------------------------------------------------------------------------------------
 
-    def has_plan(self, run: dict[str, Any]) -> bool:
-        """Whether this very run was begun here before; Refused where it was another."""
+    def begun(self, run: dict[str, Any]) -> dict[str, Any] | None:
+        """What run.json says where this very run was begun here before, None where none was; Refused where another."""
         if not (self.path / "jobs.jsonl").exists():
-            return False
+            return None
         before = next(_rows(self.path / "run.json"), {})
         if any(before.get(key) != run[key] for key in IDENTITY):
             what = "other prompts" if before.get("source") != run["source"] else "another model"
             raise Refused(f"{self.path} holds a batch of {what}; give another --out.")
-        return True
+        return before
 
     def load_plan(self) -> Plan:
         """The jobs as they were fixed, and the lines that could not be; Refused where the file is damaged."""
@@ -66,11 +66,11 @@ class Folder:
         rows = list(_rows(path))
         try:
             jobs = [Job.of(row) for row in rows]
+            problems = [Problem(**row) for row in _rows(self.path / "errors.jsonl") if row.get("id") is None]
         except (KeyError, TypeError, ValueError) as error:
-            raise Refused(f"{path} is damaged; give another --out.") from error
+            raise Refused(f"{path} or errors.jsonl beside it is damaged; give another --out.") from error
         if len(rows) != len(path.read_bytes().splitlines()):
-            raise Refused(f"{path} is damaged; give another --out.")
-        problems = [Problem(**row) for row in _rows(self.path / "errors.jsonl") if row.get("id") is None]
+            raise Refused(f"{path} or errors.jsonl beside it is damaged; give another --out.")
         return Plan(jobs, problems, int(next(_rows(self.path / "run.json"), {}).get("more_errors", 0)))
 
     def save_plan(self, plan: Plan, run: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class Folder:
                 found[record.file] = record
         kept = {name: record for name, record in found.items() if self._unchanged(record)}
         _write(self.path / "journal.jsonl", map(asdict, kept.values()))
-        for part in self.images.glob(".part-*"):
+        for part in [*self.images.glob(".part-*"), *self.path.glob(".part-*")]:
             part.unlink(missing_ok=True)
         return kept
 

@@ -112,14 +112,15 @@ def _row(line: int, value: Any) -> Row:
         raise Wrong(value.problem)
     if not isinstance(value, dict):
         raise Wrong('a job is an object, for example: {"prompt": "a smiling cat", "seed": 1}.')
-    return Row(line, {key: part for key, part in value.items() if key != "expand"}, expand=_flag(value, False))
+    return _switched(line, value, False)
 
 
-def _flag(fields: dict[str, Any], usual: bool) -> bool:
-    value = fields.get("expand", usual)
-    if not isinstance(value, bool):
-        raise Wrong("expand must be true or false.")
-    return value
+def _switched(line: int, fields: dict[str, Any], usual: bool) -> Row:
+    """`expand: true` draws braces and wildcards, `false` lets them stand; a number would be a setting of that name."""
+    switch = fields.get("expand")
+    if not isinstance(switch, bool):
+        return Row(line, fields, expand=usual)
+    return Row(line, {name: value for name, value in fields.items() if name != "expand"}, expand=switch)
 
 
 def read_yaml(source: Source) -> Iterator[Row | Fault]:
@@ -143,9 +144,7 @@ def _jobs(tree: Tree) -> Iterator[Row | Fault]:
         try:
             said = _said(job)
             for cells in itertools.product(*columns.values()):
-                fields = {**defaults, **dict(zip(columns, cells, strict=True)), **said}
-                kept = {name: value for name, value in fields.items() if name != "expand"}
-                yield Row(line, kept, expand=_flag(fields, True))
+                yield _switched(line, {**defaults, **dict(zip(columns, cells, strict=True)), **said}, True)
         except Wrong as wrong:
             yield wrong.at(line)
         except Refused as refusal:

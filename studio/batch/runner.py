@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,17 +82,17 @@ class Runner:
         """Pictures that are there."""
         return len(self.records)
 
-    def run(self) -> Iterator[float]:
-        """Do what is missing; yields the pictures that are there, the one at work as a share. What comes of it is in
-        `outcome`, whether this ends by itself, by Ctrl-C or by a full disk; the files are in step with it then."""
+    def run(self) -> Generator[float, None, None]:
+        """Do what is missing; yields the pictures that are there, the one at work as a share.
+
+        What comes of it is in `outcome`, and the files are in step with it however this ends: by itself, by a full
+        disk, by Ctrl-C or by being closed.
+        """
         try:
-            try:
-                for group in groups([job for job in self.jobs if job.files[0] not in self.outcome.status]):
-                    yield from self._group(group)
-            except KeyboardInterrupt:
-                self.outcome.stopped = True
-            except Refused as refusal:
-                self.outcome.problem = str(refusal)
+            for group in groups([job for job in self.jobs if job.files[0] not in self.outcome.status]):
+                yield from self._group(group)
+        except Refused as refusal:
+            self.outcome.problem = str(refusal)
         finally:
             self._write()
 

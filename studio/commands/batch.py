@@ -1,5 +1,6 @@
 """`studio batch`: prompt files."""
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -66,8 +67,9 @@ def _run(backend: Backend, read: Sequence[Source], desk: Desk, out: Path | None,
         _refuse_nothing(asked)
     run |= {"version": version(), "files": [source.name for source in read], "argv": sys.argv[1:], "begun": _now()}
     with opened(path, sum(job.request.count for job in asked.jobs)) as folder:
-        if folder.has_plan(run):
-            asked = folder.load_plan()
+        before = folder.begun(run)
+        if before is not None:
+            run["begun"], asked = before.get("begun"), folder.load_plan()
         else:
             folder.save_plan(asked, run)
         runner = Runner(backend, folder, asked)
@@ -78,10 +80,13 @@ def _run(backend: Backend, read: Sequence[Source], desk: Desk, out: Path | None,
 
 
 def _watch(runner: Runner) -> None:
-    with bar_on_stderr(PicturesASecond()) as bar:
+    with contextlib.closing(runner.run()) as running, bar_on_stderr(PicturesASecond()) as bar:
         task = bar.add_task("pictures", total=runner.total, completed=runner.pictures)
-        for done in runner.run():
-            bar.update(task, completed=done)
+        try:
+            for done in running:
+                bar.update(task, completed=done)
+        except KeyboardInterrupt:
+            runner.outcome.stopped = True
 
 
 class PicturesASecond(ProgressColumn):

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio import settings
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities, Refused
 from studio.files import ready_folder
@@ -18,6 +19,7 @@ from studio.page.view import Stage, header, nothing_yet, refused, strip
 from studio.page.words import language
 from studio.requests import image_request, resolve
 from studio.studio import Studio
+from studio.wildcards import Wildcards
 
 REMEMBERED = 36  # pictures shown below the stage
 NAME = re.compile(r"([0-9a-f]{64})\.png")
@@ -32,6 +34,7 @@ class Desk:
     def __init__(self, studio: Studio, model: str) -> None:
         self.studio, self.model = studio, model
         self.can: Capabilities = open_backend(model).capabilities()
+        self._lists = Wildcards(settings.wildcards(studio.home))
 
     def greet(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """A page was opened: say hello in its language and show the job that is being done, if there is one."""
@@ -58,7 +61,7 @@ class Desk:
         fields |= {"count": int(count), "seed": _whole_number(seed)}
         fields |= {"steps": int(steps), "guidance": float(guidance), "scheduler": scheduler, "model": self.model}
         try:
-            asked = resolve(image_request(**fields, like={"path": like} if like else None), self.can)
+            asked = resolve(image_request(**fields, like={"path": like} if like else None), self.can, self._lists)
             ready_folder(self.studio.gallery.folder, asked.count)
             job = self.studio.submit(asked)
         except Refused as refusal:
