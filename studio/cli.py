@@ -34,8 +34,6 @@ def _exit_code() -> int:
     except Refused as refusal:
         typer.echo(printable(f"studio: {refusal}"), err=True)
         return 2
-    except typer.Abort:  # Ctrl-C
-        return 130
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own complaints about options have it
             raise
