@@ -324,8 +324,9 @@ def test_an_interrupt_between_two_events_is_a_stop(
     with monkeypatch.context() as broken:
         broken.setattr(Bar, "update", update)
         said = batch(asked, "--out", out, "--json")
-    assert (said.code, said.told["done"]) == (130, 2) and len(rows(out / "images/metadata.jsonl")) == 2
-    assert batch(asked, "--out", out, "--json").told["found"] == 2
+    whole = len(rows(out / "images/metadata.jsonl"))  # the last picture may be whole and its job not yet called done
+    assert said.code == 130 and said.told["done"] == 2 and whole == len(pictures(out)) in (2, 3)
+    assert batch(asked, "--out", out, "--json").told["found"] == whole
 
 
 def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:

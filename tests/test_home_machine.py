@@ -42,6 +42,8 @@ class HomeMachine(RuleBasedStateMachine):
         self.state: dict[str, str] = {}
         self.deaths: dict[str, int] = {}
         self.pictures: dict[tuple[str, int], dict[str, bool]] = {}
+        for job in JOBS:
+            self.submit(job)
 
     @property
     def owner(self) -> str:
@@ -58,37 +60,50 @@ class HomeMachine(RuleBasedStateMachine):
         if state not in ("waiting", "running") and (state != "done" or again):
             self.state[job], self.deaths[job] = "waiting", 0
 
-    @rule(stop=st.integers(0, 6), how=st.sampled_from(["finishes", "dies", "is asked to go", "can't"]))
-    def work(self, stop: int, how: str) -> None:
-        """A worker takes the next job and comes as far as `stop` events."""
-        for taken in self.house.queue.claim(self.owner):
-            self.state[taken.id] = "running"
-            self._draw(taken.id, taken.request, None if how in ("finishes", "can't") else stop)
-            if how in ("finishes", "can't"):
-                end = Done() if how == "finishes" else Failed("no.")
-                assert self.house.queue.end(self.owner, taken.id, end)
-                self.state[taken.id] = "done" if how == "finishes" else "failed"
-            else:
-                self._left(taken.id, how)
+    @rule()
+    def work(self) -> None:
+        for job, request in self._claimed():
+            self._draw(job, request, None)
+            assert self.house.queue.end(self.owner, job, Done())
+            self.state[job] = "done"
+
+    @rule()
+    def work_fails(self) -> None:
+        for job, _ in self._claimed():
+            assert self.house.queue.end(self.owner, job, Failed("no."))
+            self.state[job] = "failed"
+
+    @rule(stop=st.integers(0, 5))
+    def worker_dies(self, stop: int) -> None:
+        """After so many events of the next job."""
+        for job, request in self._claimed():
+            self._draw(job, request, stop)
+            self.house.queue.bury(self.owner, "died")
+            self.deaths[job] += 1
+            self.state[job] = "aside" if self.deaths[job] >= DEATHS else "waiting"
+
+    @rule(stop=st.integers(0, 5))
+    def worker_is_asked_to_go(self, stop: int) -> None:
+        for job, request in self._claimed():
+            self._draw(job, request, stop)
+            self.house.queue.release(self.owner)
+            self.state[job] = "waiting"
+
+    def _claimed(self) -> list[tuple[str, ImageRequest]]:
+        taken = [(job.id, job.request) for job in self.house.queue.claim(self.owner)]
+        self.state.update({job: "running" for job, _ in taken})
+        return taken
 
     def _draw(self, job: str, request: ImageRequest, stop: int | None) -> None:
         events = make(Fake(), request, GalleryShelf(self.house.gallery))
         for number, event in enumerate(events):
-            if stop is not None and number >= stop:
-                break
-            if isinstance(event, Saved):
+            if isinstance(event, Saved):  # it is there, whatever happens next
                 self.house.queue.alive(self.owner, job)
                 self.deaths[job] = 0
                 self.pictures.setdefault((job, event.index), {"bin": False, "star": False})
+            if stop is not None and number >= stop:
+                break
         events.close()
-
-    def _left(self, job: str, how: str) -> None:
-        if how == "dies":
-            self.house.queue.bury(self.owner, "died")
-            self.deaths[job] += 1
-        else:
-            self.house.queue.release(self.owner)
-        self.state[job] = "aside" if self.deaths[job] >= DEATHS else "waiting"
 
     @rule(job=jobs)
     def cancel(self, job: str) -> None:
@@ -173,7 +188,7 @@ class HomeMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-SHORT = settings(max_examples=12, stateful_step_count=25, deadline=None)
+SHORT = settings(max_examples=12, stateful_step_count=30, deadline=None)
 
 
 def test_a_home_stays_true() -> None:
@@ -193,6 +208,6 @@ def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(queue, "DEATHS", 3)
     else:
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-    hunting = settings(max_examples=200, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None)
+    hunting = settings(max_examples=300, stateful_step_count=40, deadline=None, phases=[Phase.generate], database=None)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(HomeMachine, settings=hunting)
