@@ -14,10 +14,10 @@ PART = ".part-"  # how the names of unfinished files begin
 PICTURE_BYTES = 256 * 1024  # more than a 128-pixel PNG with its metadata takes
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, option: str = "--out") -> None:
     """Write `data` so that `path` holds all of it or does not change, whatever fails and whenever the power goes.
 
-    Raises Refused with a sentence where the disk is full or the folder can't be written.
+    Raises Refused with a sentence where the disk is full or the folder can't be written; `option` is what chose it.
     """
     part = path.with_name(f"{PART}{uuid.uuid4().hex}")
     try:
@@ -28,18 +28,18 @@ def write_whole(path: Path, data: bytes) -> None:
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise Refused(why(error, path.parent)) from error
+        raise Refused(why(error, path.parent, option)) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it; Refused where that can't be."""
+def make_folder(folder: Path, option: str = "--home") -> None:
+    """Make a folder and those above it; Refused where that can't be; `option` is what chose it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(why(error, folder)) from error
+        raise Refused(why(error, folder, option)) from error
 
 
 def ready_folder(folder: Path, pictures: int) -> list[Path]:
@@ -76,18 +76,18 @@ def remove_empty(folders: list[Path]) -> None:
             return
 
 
-def why(error: OSError, folder: Path) -> str:
+def why(error: OSError, folder: Path, option: str = "--out") -> str:
     """An OSError as a sentence."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return f"the disk that holds {folder} is full; make room or give another --out."
+            return f"the disk that holds {folder} is full; make room or give another {option}."
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"{folder} can't be written to; give another --out."
+            return f"{folder} can't be written to; give another {option}."
         case errno.EEXIST | errno.ENOTDIR:
-            return f"{folder} is not a folder; give another --out."
+            return f"{folder} is not a folder; give another {option}."
         case errno.ENAMETOOLONG:
-            return "the name of the folder is too long; give another --out."
-    return f"{folder} can't be written to ({error.strerror or error}); give another --out."
+            return f"the name of the folder is too long; give another {option}."
+    return f"{folder} can't be written to ({error.strerror or error}); give another {option}."
 
 
 def _sync_folder(folder: Path) -> None:

@@ -132,7 +132,7 @@ class Gallery:
         path = self.file(digest, suffix)
         if _size(path) != len(data):
             make_folder(path.parent)
-            write_whole(path, data)
+            write_whole(path, data, "--home")
         self.enter(path, digest, data, entry, self._inherited(path, entry))
         return path
 
@@ -336,7 +336,7 @@ def _write_beside(path: Path, marks: Marks) -> None:
     if marks == Marks():
         beside(path).unlink(missing_ok=True)
     else:
-        write_whole(beside(path), json.dumps(vars(marks), ensure_ascii=False).encode())
+        write_whole(beside(path), json.dumps(vars(marks), ensure_ascii=False).encode(), "--home")
 
 
 def _write_marks(connection: Connection, number: int, prompt: str, marks: Marks) -> None:

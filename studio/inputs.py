@@ -33,5 +33,5 @@ def _copied(picture: Picture, folder: Path) -> Picture:
         if hashlib.sha256(data).hexdigest() != picture.sha256:
             raise Refused(f"{source} was changed just now; ask again.")
         make_folder(folder)
-        write_whole(target, data)
+        write_whole(target, data, "--home")
     return picture.model_copy(update={"path": str(target)})

@@ -82,16 +82,19 @@ class Queue:
             raise KeyError(job)
         return _job(row)
 
-    def find(self, start: str) -> QueuedJob:
-        """The job whose id begins with `start`; Refused where there is none, or more than one."""
-        rows = self._database.rows("SELECT * FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 2", len(start), start)
+    def find(self, start: str) -> str:
+        """The id that begins with `start`; Refused where there is none, or more than one."""
+        rows = self._database.rows("SELECT id FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 2", len(start), start)
         if len(rows) != 1 or not start:
             what = f"there is no job {start!r}" if not rows else f"more than one job begins with {start!r}"
             raise Refused(f"{what}; `studio queue` lists them.")
-        return _job(rows[0])
+        return str(rows[0]["id"])
 
     def jobs(self, states: Iterable[State] = OPEN, limit: int = 1000) -> list[QueuedJob]:
-        """Jobs in these states: running ones first, then in line, then those that ended, latest first."""
+        """Jobs in these states: running ones first, then in line, then those that ended, latest first.
+
+        Those that another version put in line, and this one can't read, are left out.
+        """
         wanted = list(states)
         rows = self._database.rows(
             f"SELECT * FROM jobs WHERE state IN ({', '.join('?' * len(wanted))})"
@@ -100,7 +103,7 @@ class Queue:
             *wanted,
             limit,
         )
-        return [_job(row) for row in rows]
+        return [job for job in map(_job_or_none, rows) if job]
 
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
@@ -251,6 +254,13 @@ def _job(row: Row) -> QueuedJob:
         raise Refused(f"job {row['id'][:16]} was put in line by another version of the studio; cancel it.") from error
     names = ("id", "number", "state", "priority", "sentence", "deaths", "submitted", "started", "ended")
     return QueuedJob(request=request, **{name: row[name] for name in names})
+
+
+def _job_or_none(row: Row) -> QueuedJob | None:
+    try:
+        return _job(row)
+    except Refused:
+        return None
 
 
 def _each(connection: Connection, sql: str, values: Sequence[tuple[object, ...]]) -> None:

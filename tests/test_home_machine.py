@@ -75,19 +75,22 @@ class HomeMachine(RuleBasedStateMachine):
 
     @rule(stop=st.integers(0, 5))
     def worker_dies(self, stop: int) -> None:
-        """After so many events of the next job."""
-        for job, request in self._claimed():
+        """After so many events of each job that it took."""
+        taken = self._claimed()
+        for job, request in taken:
             self._draw(job, request, stop)
-            self.house.queue.bury(self.owner, "died")
+        self.house.queue.bury(self.owner, "died")
+        for job, _ in taken:
             self.deaths[job] += 1
             self.state[job] = "aside" if self.deaths[job] >= DEATHS else "waiting"
 
     @rule(stop=st.integers(0, 5))
     def worker_is_asked_to_go(self, stop: int) -> None:
-        for job, request in self._claimed():
+        taken = self._claimed()
+        for job, request in taken:
             self._draw(job, request, stop)
-            self.house.queue.release(self.owner)
-            self.state[job] = "waiting"
+        self.house.queue.release(self.owner)
+        self.state.update({job: "waiting" for job, _ in taken})
 
     def _claimed(self) -> list[tuple[str, ImageRequest]]:
         taken = [(job.id, job.request) for job in self.house.queue.claim(self.owner)]

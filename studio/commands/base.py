@@ -21,7 +21,10 @@ Home = Annotated[Path | None, typer.Option(help="The studio's folder (else STUDI
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, line: Callable[[dict[str, Any]], str]) -> None:
     """One JSON document, or a line a row."""
-    typer.echo(json.dumps(rows, ensure_ascii=False, indent=1) if as_json else "\n".join(line(row) for row in rows))
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+    elif rows:
+        typer.echo(printable("\n".join(line(row) for row in rows)))
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from studio import care, settings
 from studio.capabilities import Refused
 from studio.commands.base import Home, Json, app, print_rows
+from studio.files import make_folder
 from studio.house import House
 
 
@@ -27,7 +28,7 @@ def doctor(as_json: Json = False, home: Home = None) -> None:
 def rebuild(as_json: Json = False, home: Home = None) -> None:
     """Make the database again from the picture files; the old one is kept beside it."""
     root = settings.home(home)
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     lock = FileLock(root / "worker.lock", timeout=0)
     try:
         with lock:  # a worker that writes into the old database would write into the void

@@ -77,9 +77,9 @@ def move(
     """Change a waiting job's place in line."""
     jobs = _queue(home)
     if priority is not None:
-        jobs.prioritise(jobs.find(job).id, priority)
+        jobs.prioritise(jobs.find(job), priority)
     if before is not None or priority is None:
-        jobs.move(jobs.find(job).id, jobs.find(before).id if before else None)
+        jobs.move(jobs.find(job), jobs.find(before) if before else None)
 
 
 @app.command()
@@ -102,7 +102,7 @@ def _wanted(jobs: Queue, ids: list[str] | None, every: bool, hint: str) -> list[
     """Full ids, None for all."""
     if bool(ids) == every:
         raise Refused(f"say which jobs, or all of them: {hint}.")
-    return [jobs.find(start).id for start in ids] if ids else None
+    return [jobs.find(start) for start in ids] if ids else None
 
 
 def _said(as_json: bool, sentence: str, jobs: list[str] | None) -> None:
