@@ -1,5 +1,6 @@
 """Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,18 @@ def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: 
     assert loaded.config.context == run.plain.config.context
     trained = load_file(tmp_path / "state/model.safetensors")
     assert loaded.state_dict().keys() == trained.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_equals_eager(parts: Path, tmp_path: Path) -> None:
+    eager = trainer(parts, tmp_path / "eager")
+    compiled = Trainer(RECIPE, options(parts), tmp_path / "c", Length(steps=4), precision="no", compiled=True)
+    for step in range(3):
+        losses = [run.step(step / 4)["loss"].item() for run in (eager, compiled)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    pairs = zip(eager.plain.parameters(), compiled.plain.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in pairs)
+    with compiled.averaged() as model:
+        compiled.task.evaluate(model)
+    assert {name for name, _ in compiled.plain.named_parameters()} == {n for n, _ in eager.plain.named_parameters()}

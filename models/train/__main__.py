@@ -32,11 +32,12 @@ def train(
     seed: int = 0,
     every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
     threads: Annotated[int, typer.Option(help="0: torch's own choice")] = 0,
+    compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
 ) -> None:
     """Train one part."""
     if threads:
         torch.set_num_threads(threads)
-    run(RECIPES, recipe, preset, Length(steps, minutes), out, seed, every, resume, init, parts, world)
+    run(RECIPES, recipe, preset, Length(steps, minutes), out, seed, every, resume, init, parts, world, compiled)
 
 
 def run(
@@ -51,6 +52,7 @@ def run(
     init: Path | None = None,
     parts: Path | None = None,
     world: Path | None = None,
+    compiled: bool = False,
 ) -> None:
     """Train `recipes[name]`; the evaluation trains its judge through the same door."""
     if name not in recipes:
@@ -60,7 +62,7 @@ def run(
         length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
     out = out or Path("runs") / f"{name}-{preset}"
     options = TaskOptions(preset, seed, World.load(world), recipe.batch_size, parts, Path("runs") / "cache")
-    trainer = Trainer(recipe, options, out, length, every)
+    trainer = Trainer(recipe, options, out, length, every, compiled=compiled)
     if init is not None:
         from safetensors.torch import load_file
 

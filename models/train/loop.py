@@ -149,6 +149,7 @@ class Trainer:
     length: Length
     every_minutes: float = 5.0
     precision: str = "bf16"
+    compiled: bool = False  # by torch.compile: needs a C++ compiler and a minute, and makes a DiT a quarter faster
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
@@ -162,6 +163,8 @@ class Trainer:
             self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = optimiser(self.task.model, self.recipe)
         self.model, self.optimizer = self.accelerator.prepare(self.task.model, self.optimizer)
+        if self.compiled:
+            self.plain.compile(dynamic=False)
         self.restart_average()
         self._stopped = False
 
@@ -244,7 +247,8 @@ class Trainer:
         self.ema.copy_to(model.parameters())
         model.eval()
         try:
-            with torch.no_grad(), self.accelerator.autocast():
+            # Evaluation has shapes of its own: compiling for each would take longer than it takes.
+            with torch.no_grad(), self.accelerator.autocast(), torch.compiler.set_stance("force_eager"):
                 yield model
         finally:
             self.ema.restore(model.parameters())
