@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tiny_parts import save_tiny_parts
 
 from studio import cli
+from studio.backends.base import Backend
+from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
 
 
 class Said(NamedTuple):
@@ -20,7 +24,8 @@ class Said(NamedTuple):
     err: str
 
     @property
-    def rows(self) -> Any:
+    def json(self) -> Any:
+        """The document that `--json` printed."""
         return json.loads(self.out)
 
 
@@ -41,3 +46,15 @@ def studio(
     before = signal.getsignal(signal.SIGTERM)
     yield run
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
+    """The studio's own models, tiny and untrained."""
+    return Embedded(str(save_tiny_parts(tmp_path_factory.mktemp("parts"))))
+
+
+@pytest.fixture(params=["embedded", "fake"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every backend that runs here."""
+    return request.getfixturevalue("tiny") if request.param == "embedded" else Fake()

@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from conftest import Said
 from PIL import Image
 from rich.progress import Progress as Bar
 
 from models.assets import assets
-from studio import cli, shelves
+from studio import shelves
 from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import folder as folders
@@ -29,30 +30,12 @@ from studio.requests import image_request, job_id, resolve
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> dict:
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def batch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Iterator[Callable]:
-    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-
+def batch(studio: Callable[..., Said]) -> Callable[..., Said]:
     def run(*arguments: object, model: str = "fake") -> Said:
-        monkeypatch.setattr(sys, "argv", ["studio", "batch", *map(str, arguments), "--model", model])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
+        return studio("batch", *arguments, "--model", model)
 
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 def written(path: Path, *lines: str) -> Path:
@@ -88,7 +71,7 @@ def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Said], tmp_p
         tmp_path / "a.txt", "a (red:1.3) cat --d 1 --s 2", "a dog --bogus 1", "a fox --d 2 --f ../fox --s 2"
     )
     said = batch(asked, "--out", tmp_path / "out", "--json")
-    told = said.told
+    told = said.json
     assert (said.code, told["total"], told["done"], told["found"], told["failed"]) == (1, 3, 2, 0, 1)
     assert [(one["line"], one["message"]) for one in told["errors"]] == [(2, "there is no setting 'bogus'.")]
     assert f"studio: {asked}, line 2: there is no setting 'bogus'." in said.err
@@ -117,8 +100,8 @@ def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Said],
     asked = written(tmp_path / "a.txt", "a {red|blue} cat --d 1,2", "a dog --s x")
     before = sorted(tmp_path.rglob("*"))
     said = batch(asked, "--dry-run", "--json", "--out", tmp_path / "out")
-    assert said.code == 1 and [job["request"]["seed"] for job in said.told["jobs"]] == [1, 2]
-    assert said.told["total"] == 3 and [one["line"] for one in said.told["errors"]] == [2]
+    assert said.code == 1 and [job["request"]["seed"] for job in said.json["jobs"]] == [1, 2]
+    assert said.json["total"] == 3 and [one["line"] for one in said.json["errors"]] == [2]
     table = batch(asked, "--dry-run").out.splitlines()
     assert [line.split("\t")[:2] for line in table] == [["1", "1"], ["1", "2"]] and "{" not in table[0]
     assert sorted(tmp_path.rglob("*")) == before
@@ -131,20 +114,20 @@ def test_the_examples_that_ship_run(batch: Callable[..., Said], tmp_path: Path, 
     assert batch(prompts / name, "--dry-run", *wild, model="embedded").code in (0, 2), "2 where no weights are there"
     assert batch(prompts / name, "--dry-run", *wild).code == 0
     said = batch(prompts / name, "--out", tmp_path / "out", "--json", *wild)
-    assert said.code == 0 and said.told["done"] == said.told["total"] >= 4
+    assert said.code == 0 and said.json["done"] == said.json["total"] >= 4
 
 
 def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callable[..., Said], tmp_path: Path) -> None:
     asked = written(tmp_path / "my cats.txt", "a cat", "a dog")
-    first, again = batch(asked, "--json").told, batch(asked, "--json").told
+    first, again = batch(asked, "--json").json, batch(asked, "--json").json
     assert Path(first["out"]).parent == tmp_path / "home" / "batches" and first["out"] == again["out"]
     assert (first["done"], again["done"], again["found"]) == (2, 0, 2), "seeds left open are fixed once"
-    assert batch(written(asked, "a cat"), "--json").told["out"] != first["out"]
+    assert batch(written(asked, "a cat"), "--json").json["out"] != first["out"]
 
 
 def test_lines_that_say_the_same_share_a_picture(batch: Callable[..., Said], tmp_path: Path) -> None:
     asked = written(tmp_path / "a.txt", *["a cat --d 1"] * 3)
-    told = batch(asked, "--out", tmp_path / "out", "--json").told
+    told = batch(asked, "--out", tmp_path / "out", "--json").json
     assert (told["total"], told["done"], told["found"]) == (3, 1, 2) and len(pictures(tmp_path / "out")) == 1
     assert len(rows(tmp_path / "out/images/metadata.jsonl")) == 1
 
@@ -200,7 +183,7 @@ def test_only_what_is_missing_or_changed_is_made(
     drawn = []
     real = fake._draw
     monkeypatch.setattr(fake, "_draw", lambda request, seed: drawn.append(seed) or real(request, seed))
-    told = batch(asked, "--out", out, "--json").told
+    told = batch(asked, "--out", out, "--json").json
     assert (told["done"], told["found"]) == (2, 1) and sorted(drawn) == [2, 9]
     assert pictures(out) == before and left(out) == BOOKS
     assert {row["file"] for row in rows(out / "journal.jsonl")} == set(before)
@@ -226,12 +209,12 @@ def test_a_job_that_fails_does_not_spoil_the_others(
     with monkeypatch.context() as broken:
         broken.setattr(fake, "_draw", draw)
         said = batch(asked, "--out", out, "--json")
-    errors = {one["line"]: one["message"] for one in said.told["errors"]}
+    errors = {one["line"]: one["message"] for one in said.json["errors"]}
     assert said.code == 1 and set(errors) == {3, 5} and errors[3] == "it can't be done." and "memory" in errors[5]
     assert len(pictures(out)) == 4
     assert [row["status"] for row in rows(out / "jobs.jsonl")] == ["done", "done", "failed", "done", "failed", "done"]
     again = batch(asked, "--out", out, "--json")
-    assert (again.code, again.told["done"], again.told["found"]) == (0, 2, 4), "what failed is tried anew"
+    assert (again.code, again.json["done"], again.json["found"]) == (0, 2, 4), "what failed is tried anew"
     assert rows(out / "errors.jsonl") == []
 
 
@@ -250,9 +233,9 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
     with monkeypatch.context() as broken:
         broken.setattr(shelves, "write_whole", full)
         said = batch(asked, "--out", out, "--json")
-    assert (said.code, said.told["done"], said.told["problem"]) == (1, 3, "the disk is full.")
+    assert (said.code, said.json["done"], said.json["problem"]) == (1, 3, "the disk is full.")
     assert len(pictures(out)) == len(rows(out / "images/metadata.jsonl")) == 3
-    assert batch(asked, "--out", out, "--json").told["found"] == 3
+    assert batch(asked, "--out", out, "--json").json["found"] == 3
 
 
 def test_groups_hold_what_may_be_drawn_together() -> None:
@@ -325,8 +308,8 @@ def test_an_interrupt_between_two_events_is_a_stop(
         broken.setattr(Bar, "update", update)
         said = batch(asked, "--out", out, "--json")
     whole = len(rows(out / "images/metadata.jsonl"))  # the last picture may be whole and its job not yet called done
-    assert said.code == 130 and said.told["done"] == 2 and whole == len(pictures(out)) in (2, 3)
-    assert batch(asked, "--out", out, "--json").told["found"] == whole
+    assert said.code == 130 and said.json["done"] == 2 and whole == len(pictures(out)) in (2, 3)
+    assert batch(asked, "--out", out, "--json").json["found"] == whole
 
 
 def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:

@@ -29,13 +29,13 @@ def faces(studio: Callable[..., Said], *arguments: object) -> Said:
 def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[..., Said], tmp_path: Path) -> None:
     said = faces(studio, "a smiling cat", "戴帽子的小狗", "--count", 2, "--seed", 7, "--out", tmp_path / "out")
     assert said.code == 0
-    assert [(row["prompt"], row["seed"]) for row in said.rows] == [
+    assert [(row["prompt"], row["seed"]) for row in said.json] == [
         ("a smiling cat", 7),
         ("a smiling cat", 8),
         ("戴帽子的小狗", 7),
         ("戴帽子的小狗", 8),
     ]
-    for row in said.rows:
+    for row in said.json:
         assert set(row) == {"path", "seed", "prompt", "job_id", "score", "seconds", "unknown"}
         with Image.open(row["path"]) as picture:
             assert (picture.mode, picture.size) == ("RGBA", (128, 128))
@@ -45,11 +45,11 @@ def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[...
 
 def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Said], tmp_path: Path) -> None:
     ask = ("a cat", "--seed", 1, "--out")
-    one, two = faces(studio, *ask, tmp_path / "1").rows[0], faces(studio, *ask, tmp_path / "2").rows[0]
+    one, two = faces(studio, *ask, tmp_path / "1").json[0], faces(studio, *ask, tmp_path / "2").json[0]
     assert Path(one["path"]).read_bytes() == Path(two["path"]).read_bytes()
-    again = faces(studio, *ask, tmp_path / "1").rows[0]
+    again = faces(studio, *ask, tmp_path / "1").json[0]
     assert (again["path"], again["seconds"]) == (one["path"], 0)
-    assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").rows[0]["path"] != one["path"]
+    assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").json[0]["path"] != one["path"]
 
 
 def test_without_out_pictures_go_into_the_home(studio: Callable[..., Said], tmp_path: Path) -> None:
@@ -70,13 +70,13 @@ def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_pa
         faces(studio, "--mix", "panda", "--mix", "0.5:pineapple", "--style", "Noto", *out),
     ]
     assert [said.code for said in likes] == [0, 0, 0, 0]
-    assert len({said.rows[0]["job_id"] for said in likes}) == 4
+    assert len({said.json[0]["job_id"] for said in likes}) == 4
 
 
 def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Path) -> None:
     said = faces(studio, "an axolotl", "--out", tmp_path)
     assert "I don't know axolotl; nearest: lizard, fish." in said.err
-    assert said.rows[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
+    assert said.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
 
 
 def test_a_disk_that_fills_up_leaves_what_is_done(
@@ -92,7 +92,7 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
 
     monkeypatch.setattr(shelves, "write_whole", full_after_two)
     said = faces(studio, "a", "b", "c", "--out", tmp_path / "out")
-    assert said.code == 1 and len(said.rows) == 2 and said.err.strip().endswith("studio: the disk is full.")
+    assert said.code == 1 and len(said.json) == 2 and said.err.strip().endswith("studio: the disk is full.")
 
 
 def test_a_model_that_fails_is_explained(
@@ -108,21 +108,21 @@ def test_embed_gives_unit_vectors(studio: Callable[..., Said], tmp_path: Path) -
     said = studio(
         "embed", "--text", "a cat", "--text", "猫", "--image", tmp_path / "red.png", "--model", "fake", "--json"
     )
-    assert [(row["kind"], row["input"]) for row in said.rows] == [
+    assert [(row["kind"], row["input"]) for row in said.json] == [
         ("text", "a cat"),
         ("text", "猫"),
         ("image", str(tmp_path / "red.png")),
     ]
-    assert all(len(row["vector"]) == 128 and math.isclose(math.hypot(*row["vector"]), 1) for row in said.rows)
+    assert all(len(row["vector"]) == 128 and math.isclose(math.hypot(*row["vector"]), 1) for row in said.json)
 
 
 def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> None:
-    assert {"name": "noto", "zh": "安卓", "words": []} in studio("styles", "--model", "fake", "--json").rows
+    assert {"name": "noto", "zh": "安卓", "words": []} in studio("styles", "--model", "fake", "--json").json
     assert "noto\t安卓" in studio("styles", "--model", "fake").out
-    assert [row["model"] for row in studio("models", "--json").rows] == ["embedded", "fake"]
-    row = faces(studio, "a cat", "--seed", 3, "--out", tmp_path).rows[0]
+    assert [row["model"] for row in studio("models", "--json").json] == ["embedded", "fake"]
+    row = faces(studio, "a cat", "--seed", 3, "--out", tmp_path).json[0]
     found = studio("info", row["path"], "--json")
-    assert (found.rows["job_id"], found.rows["request"]["prompt"]) == (row["job_id"], "a cat")
+    assert (found.json["job_id"], found.json["request"]["prompt"]) == (row["job_id"], "a cat")
     assert "prompt: a cat" in studio("info", row["path"]).out and "seed: 3" in studio("info", row["path"]).out
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_parts import save_tiny_parts
 
 from models.data.pixels import fit, load_picture, png
 from models.edits import expanded
@@ -23,16 +22,6 @@ from studio.metadata import read
 from studio.requests import ImageRequest, company, image_request, job_id, resolve
 
 CAN = Fake().capabilities()
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
-    return Embedded(str(save_tiny_parts(tmp_path_factory.mktemp("parts"))))
-
-
-@pytest.fixture(params=["embedded", "fake"])
-def backend(request: pytest.FixtureRequest, tiny: Embedded) -> Backend:
-    return tiny if request.param == "embedded" else Fake()
 
 
 @pytest.fixture

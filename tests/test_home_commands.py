@@ -37,7 +37,7 @@ def test_the_jobs_are_listed_and_can_be_read_by_programs(studio: Command, house:
         ["wrong-1", "failed", "it wrong"],
     ]
     assert lines[2].endswith("the disk is full.")
-    rows = studio("queue", "--json").rows
+    rows = studio("queue", "--json").json
     assert [(row["id"], row["state"]) for row in rows][1] == ("waits-1", "waiting") and rows[0]["request"]["seed"] == 1
 
 
@@ -83,13 +83,13 @@ def test_the_doctor_and_the_rebuild(studio: Command, tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:-1])
     said = studio("doctor", "--json")
-    assert said.code == 1 and [row["kind"] for row in said.rows] == ["cut short"]
+    assert said.code == 1 and [row["kind"] for row in said.json] == ["cut short"]
     path.write_bytes(data)
     for name in ("studio.db", "studio.db-wal"):  # the log alone would heal it
         (tmp_path / "home" / name).write_bytes(b"junk" * 999)
     said = studio("doctor")
     assert said.code == 2 and "damaged; run: studio rebuild" in said.err
-    assert studio("rebuild", "--json").rows["pictures"] == 2
+    assert studio("rebuild", "--json").json["pictures"] == 2
     assert studio("doctor").code == 0 and House(tmp_path / "home").gallery.count() == 2
 
 

@@ -191,7 +191,7 @@ def test_strip_writes_beside_or_into_a_folder(studio: Callable, tmp_path: Path) 
     write(tmp_path / "b.webp", "webp", prompt=SECRET)
     said = studio("strip", tmp_path / "a.png", tmp_path / "b.webp", "--json")
     assert said.code == 0
-    assert said.rows == [
+    assert said.json == [
         {"path": str(tmp_path / "a.png"), "out": str(tmp_path / "a-plain.png")},
         {"path": str(tmp_path / "b.webp"), "out": str(tmp_path / "b-plain.webp")},
     ]
@@ -218,7 +218,7 @@ def test_files_that_can_not_be_stripped_do_not_stop_the_others(studio: Callable,
     write(tmp_path / "a.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
     said = studio("strip", tmp_path / "cut.png", tmp_path / "a.png", "--json")
-    assert said.code == 1 and len(said.rows) == 1 and "cut.png is damaged or cut short." in said.err
+    assert said.code == 1 and len(said.json) == 1 and "cut.png is damaged or cut short." in said.err
     assert studio("strip", tmp_path / "cut.png", tmp_path / "none.png").code == 2
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["a-plain.png", "a.png", "cut.png"]
 
@@ -227,7 +227,7 @@ def test_info_of_several_files(studio: Callable, tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     write(tmp_path / "b.jpg", "jpeg", prompt=SECRET)
     said = studio("info", tmp_path / "a.png", tmp_path / "b.jpg", "--json")
-    assert said.code == 0 and [row["request"]["prompt"] for row in said.rows] == ["a cat", SECRET]
+    assert said.code == 0 and [row["request"]["prompt"] for row in said.json] == ["a cat", SECRET]
     said = studio("info", tmp_path / "a.png", tmp_path)
     assert said.code == 1 and "prompt: a cat" in said.out and "is a folder" in said.err
     said = studio("info", tmp_path / "b.jpg", "--json")
@@ -238,15 +238,15 @@ def test_no_metadata_makes_files_that_say_nothing(studio: Callable, tmp_path: Pa
     ask = ("generate", SECRET, "--seed", 1, "--count", 2, "--model", "fake", "--json", "--out", tmp_path / "out")
     told = studio(*ask)
     plain = studio(*ask, "--no-metadata")
-    assert told.code == plain.code == 0 and [row["seed"] for row in plain.rows] == [1, 2]
-    for one, other in zip(told.rows, plain.rows, strict=True):
+    assert told.code == plain.code == 0 and [row["seed"] for row in plain.json] == [1, 2]
+    for one, other in zip(told.json, plain.json, strict=True):
         data = Path(other["path"]).read_bytes()
         assert not traces(data) and frames_of(data) == frames_of(Path(one["path"]).read_bytes())
         assert one["job_id"][:16] not in other["path"]
-    assert [row["seconds"] for row in studio(*ask).rows] == [0, 0], "the files that tell are found as before"
+    assert [row["seconds"] for row in studio(*ask).json] == [0, 0], "the files that tell are found as before"
     again = studio(*ask, "--no-metadata")
-    assert [row["path"] for row in again.rows] == [row["path"] for row in plain.rows]
-    assert all(row["seconds"] for row in again.rows), "plain ones are not found but made again"
+    assert [row["path"] for row in again.json] == [row["path"] for row in plain.json]
+    assert all(row["seconds"] for row in again.json), "plain ones are not found but made again"
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 

@@ -7,26 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_parts import save_tiny_parts
 
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
-from studio.backends.fake import Fake
 from studio.capabilities import Refused
 from studio.events import Done, Failed, Progress, Result, Saved
 from studio.make import make, make_together
 from studio.requests import ImageRequest, company, image_request, resolve
 from studio.shelves import Folder
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
-    return Embedded(str(save_tiny_parts(tmp_path_factory.mktemp("parts"))))
-
-
-@pytest.fixture(params=["embedded", "fake"])
-def backend(request: pytest.FixtureRequest, tiny: Embedded) -> Backend:
-    return tiny if request.param == "embedded" else Fake()
 
 
 def ask(backend: Backend, prompt: str = "a cat", **fields: object) -> ImageRequest:

@@ -227,20 +227,20 @@ def test_what_is_no_still_picture_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command(studio: Callable, tmp_path: Path) -> None:
-    rows = studio("generate", "a cat", "--count", 2, "--seed", 3, "--model", "fake", "--out", tmp_path, "--json").rows
+    rows = studio("generate", "a cat", "--count", 2, "--seed", 3, "--model", "fake", "--out", tmp_path, "--json").json
     paths = [row["path"] for row in rows]
     one = studio("verify", paths[0], "--json")
-    assert (one.code, one.rows) == (0, {"path": paths[0], "result": "identical", "psnr": None, "why": ""})
+    assert (one.code, one.json) == (0, {"path": paths[0], "result": "identical", "psnr": None, "why": ""})
     both = studio("verify", *paths)
     assert both.code == 0 and both.out.splitlines() == [f"{path}\tidentical" for path in paths]
     before = [Path(path).read_bytes() for path in paths]
     job, (result,) = drawn(prompt="a dog")
     edited = save(tmp_path / "edited.png", job, result, picture=noisy(result.picture, 90))
     said = studio("verify", *paths, edited, "--json")
-    assert said.code == 1 and [row["result"] for row in said.rows] == ["identical", "identical", "different"]
+    assert said.code == 1 and [row["result"] for row in said.json] == ["identical", "identical", "different"]
     assert "edited.png\tdifferent (" in studio("verify", edited).out and studio("verify", edited).code == 1
     said = studio("verify", paths[0], tmp_path / "none.png", "--json")
-    assert said.code == 1 and len(said.rows) == 1 and "none.png is not there" in said.err
+    assert said.code == 1 and len(said.json) == 1 and "none.png is not there" in said.err
     said = studio("verify", tmp_path / "none.png", "--json")
     assert (said.code, said.out) == (2, "")
     assert [Path(path).read_bytes() for path in paths] == before, "nothing is written"
@@ -260,4 +260,4 @@ def test_stopped_it_says_what_it_knows(studio: Callable, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Fake, "run", stopped)
     said = studio("verify", *paths, "--json")
-    assert said.code == 130 and [row["result"] for row in said.rows] == ["identical"] and len(calls) == 2
+    assert said.code == 130 and [row["result"] for row in said.json] == ["identical"] and len(calls) == 2
