@@ -58,6 +58,10 @@ class Facts:
     colours: Tensor
     scene: Tensor
 
+    def followed_by(self, other: "Facts") -> "Facts":
+        """The rows of both."""
+        return Facts(*(torch.cat(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
+
     def gather(self) -> "Facts":
         """The rows of all processes."""
         return Facts(*(gather(x) for x in (self.concepts, self.attributes, self.colours, self.scene)))

@@ -57,6 +57,7 @@ class LanguageSpaceTask:
         texts: list[str] = []
         if stage.pictures:
             batch |= self._pictures(mine("unit", stage.pictures * size / 2), stage, texts)
+            batch |= self._quiet(mine("quiet", stage.quiet * size), stage)
         words = [(self.lexicon.draw(rng), rng.random()) for rng in mine("word", stage.words * size)]
         texts += [
             self.lexicon.entries[i].gloss if draw < GLOSSES else self.lexicon.entries[i].word for i, draw in words
@@ -85,6 +86,13 @@ class LanguageSpaceTask:
             "roles": self.numbers.roles(items),
             "caption_facts": [self.numbers.caption_facts(items, language) for language in (0, 1)],
         }
+
+    def _quiet(self, rngs: list[np.random.Generator], stage: Stage) -> dict[str, Any]:
+        """Pictures without captions."""
+        items = [batches.draw_quiet(self.sampler, rng) for rng in rngs]
+        pixels = batches.render(self.world, items, rngs)
+        keep = batches.visible_tokens(pixels, stage.keep, rngs)
+        return {"quiet_pixels": pixels, "quiet_keep": keep, "quiet_facts": self.numbers.picture_facts(items)}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """All losses; "loss" is their weighted sum."""

@@ -39,7 +39,7 @@ PLACES = {
 }  # fmt: skip
 NUMBERS = ("one", "two", "three", "four")
 ROLES = ("left", "right", "top", "bottom", "front", "back", *PAINTS, *NUMBERS)
-_KINDS = ("unit", "word", "document")
+_KINDS = ("unit", "word", "document", "quiet")
 _SIDES = re.compile(r"left|right|clockwise|左|右|顺时针|逆时针", re.IGNORECASE)
 _GROUND = re.compile(r"background|isolated|cutout|背景", re.IGNORECASE)
 _UNTURNED = frozenset({"symbols", "flags", ""})  # letters, arrows and flags mirrored are something else
@@ -145,6 +145,11 @@ def draw_items(
     if rng.random() < PARTNER_SHARE and len(drawings) > 1:
         second = drawings[int(rng.integers(len(drawings)))]
     return _picture_item(first, rng), _picture_item(second, rng)
+
+
+def draw_quiet(sampler: Sampler, rng: np.random.Generator) -> Item:
+    """One picture; its caption serves to know whether it may be mirrored."""
+    return _picture_item(sampler.draw(rng, 1)[0], rng)
 
 
 def _scene_item(scene: Scene, seed: int, number: int) -> Item:

@@ -97,18 +97,22 @@ class LanguageSpace(nn.Module):
         if "pixels" in batch:
             count = len(batch["pixels"])
             pictures = self.pictures(batch["pixels"], batch["keep"])
-            losses |= self._pairs(pictures, vectors[: 2 * count], batch)
+            quiet = self.pictures(batch["quiet_pixels"], batch["quiet_keep"])
+            losses |= self._pairs(pictures, quiet, vectors[: 2 * count], batch)
             losses |= self._choice(pictures, vectors[: 2 * count], batch["picture_facts"])
-            losses |= self._centres(pictures, vectors[: 2 * count], batch["picture_facts"])
+            losses |= self._centres(pictures, quiet, vectors[: 2 * count], batch)
             losses |= self._roles(pictures, vectors[: 2 * count], batch["roles"])
         total = torch.stack([weight * losses[name] for name, weight in WEIGHTS.items() if name in losses]).sum()
         return losses | {"loss": total}
 
-    def _pairs(self, pictures: Tensor, captions: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """The pairwise losses, over all ranks' rows. Captions come as all English ones, then all Chinese ones."""
-        seen, said = batch["picture_facts"].gather(), [facts.gather() for facts in batch["caption_facts"]]
+    def _pairs(self, pictures: Tensor, quiet: Tensor, captions: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The pairwise losses, over all ranks' rows. Captions come as all English ones, then all Chinese ones; quiet
+        pictures, which have none of their own, meet those of the others."""
+        said = [facts.gather() for facts in batch["caption_facts"]]
+        seen = batch["picture_facts"].gather().followed_by(batch["quiet_facts"].gather())
         count = len(pictures)
         pictures, english, chinese = gather(pictures), gather(captions[:count]), gather(captions[count:])
+        everyone = torch.cat([pictures, gather(quiet)])
         scale, bias = self.space.calibration()
         losses, dropped = [], []
         for texts, facts in ((english, said[0]), (chinese, said[1])):
@@ -116,13 +120,13 @@ class LanguageSpace(nn.Module):
             keep = (
                 agreeing((pictures * texts).sum(-1).detach())
                 if batch["warm"]
-                else torch.ones(len(seen.scene), dtype=torch.bool)
+                else torch.ones(len(texts), dtype=torch.bool)
             )
-            weights = weights * (keep[:, None] | ~torch.eye(len(keep), dtype=torch.bool))
-            losses.append(_nested_loss(pictures, texts, labels, weights, scale, bias))
+            weights = weights * (keep | ~torch.eye(*weights.shape, dtype=torch.bool))
+            losses.append(_nested_loss(everyone, texts, labels, weights, scale, bias))
             dropped.append(1 - keep.float().mean())
         labels, weights = picture_labels(seen)
-        among = sigmoid_loss(pictures, pictures, labels, weights, scale, bias)
+        among = sigmoid_loss(everyone, everyone, labels, weights, scale, bias)
         return {"pair": torch.stack(losses).mean(), "picture_pair": among, "dropped": torch.stack(dropped).mean()}
 
     def _choice(self, pictures: Tensor, captions: Tensor, facts: Facts) -> dict[str, Tensor]:
@@ -137,16 +141,19 @@ class LanguageSpace(nn.Module):
         loss = global_mean(F.softplus(-scale * margins), is_scene)
         return {"choice": loss, "chosen": global_mean((margins > 0).float(), is_scene)}
 
-    def _centres(self, pictures: Tensor, captions: Tensor, facts: Facts) -> dict[str, Tensor]:
+    def _centres(self, pictures: Tensor, quiet: Tensor, captions: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy among the concept centres; a scene's target is shared by what stands in it."""
-        target = torch.zeros(len(pictures), len(self.centres) + 1)
-        target.scatter_(1, facts.concepts % target.shape[1], 1.0)  # -1 falls into the last column
-        target = F.normalize(target[:, :-1], p=1, dim=-1)
-        weight = target.sum(-1)
-        losses = [
-            global_mean(self._among_centres(vectors, target), weight) for vectors in (pictures, *captions.chunk(2))
-        ]
+        everyone = torch.cat([pictures, quiet])
+        target = self._targets(batch["picture_facts"].followed_by(batch["quiet_facts"]))
+        own = target[: len(pictures)]
+        pairs = [(everyone, target), *((vectors, own) for vectors in captions.chunk(2))]
+        losses = [global_mean(self._among_centres(vectors, wanted), wanted.sum(-1)) for vectors, wanted in pairs]
         return {"centre": torch.stack(losses).mean()}
+
+    def _targets(self, facts: Facts) -> Tensor:
+        target = torch.zeros(len(facts.scene), len(self.centres) + 1)
+        target.scatter_(1, facts.concepts % target.shape[1], 1.0)  # -1 falls into the last column
+        return F.normalize(target[:, :-1], p=1, dim=-1)
 
     def _roles(self, pictures: Tensor, captions: Tensor, table: Tensor) -> dict[str, Tensor]:
         """Cross-entropy of the concept that has a role, (F, 3) rows of (picture, role, concept)."""

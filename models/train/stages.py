@@ -13,6 +13,7 @@ class Stage:
         pictures: share of the batch size that is drawn as pictures; 0 is a stage of text alone.
         scenes: share of the pictures that are scenes.
         keep: tokens of a picture that go through the encoder, 64 for all.
+        quiet: pictures that come without captions, as a share of the batch size: a caption costs more than a picture.
         words, documents: rows of each, as shares of the batch size.
         sources: weights of the kinds of documents.
     """
@@ -22,18 +23,22 @@ class Stage:
     pictures: float
     scenes: float
     keep: int
+    quiet: float
     words: float
     documents: float
     sources: dict[str, float]
 
 
 STAGES = (
-    Stage("text", 0.0, 0.0, 0.0, 64, 3.0, 1.0, {"gloss": 0.5, "caption": 0.4, "motion": 0.1}),
+    Stage("text", 0.0, 0.0, 0.0, 64, 0.0, 3.0, 1.0, {"gloss": 0.5, "caption": 0.4, "motion": 0.1}),
     # Half of the tokens: twice the pictures in the same time, and dropped tokens are the best augmentation there is.
-    Stage("aligned", 0.04, 1.0, 0.4, 32, 2.0, 0.25, {"gloss": 0.3, "caption": 0.4, "translation": 0.2, "motion": 0.1}),
+    Stage(
+        "aligned", 0.04, 1.0, 0.4, 32, 1.0, 2.0, 0.25,
+        {"gloss": 0.3, "caption": 0.4, "translation": 0.2, "motion": 0.1},
+    ),
     # All tokens, as at run time, and smaller rates (the recipe's): counts and places need every patch.
     Stage(
-        "instructions", 0.7, 1.0, 0.4, 64, 1.5, 0.35,
+        "instructions", 0.7, 1.0, 0.4, 64, 0.5, 1.5, 0.35,
         {"gloss": 0.2, "caption": 0.2, "translation": 0.2, "motion": 0.1, "instruction": 0.15, "edit": 0.15},
     ),
 )  # fmt: skip
