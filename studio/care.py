@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from studio.capabilities import Refused
+from studio.database import remove, remove_sidecars
 from studio.files import PART
 from studio.gallery import Entry, Gallery, read_marks
 from studio.house import DATABASE, House
@@ -47,11 +50,13 @@ def inspect(house: House) -> Iterator[Finding]:
 
 def _wrong_file(path: Path, size: int, digest: str) -> Finding | None:
     if path.is_symlink() or not path.is_file():
-        return Finding("missing file", str(path), "make it again from the gallery, or run: studio rebuild")
+        return Finding(
+            "missing file", str(path), "ask for it again; or, if it is meant to be gone, run: studio rebuild"
+        )
     if path.stat().st_size != size:
-        return Finding("cut short", str(path), "make it again: studio retry does")
+        return Finding("cut short", str(path), "ask for it again: it is made anew")
     if _sha256(path) != digest:
-        return Finding("altered or rotten", str(path), "restore it from a copy, or delete it and make it again")
+        return Finding("altered or rotten", str(path), "restore it from a copy, or delete it and ask for it again")
     return None
 
 
@@ -62,7 +67,9 @@ def _strays(gallery: Gallery, known: set[Path]) -> Iterator[Finding]:
         if path.name.startswith(PART):
             yield Finding("unfinished file", str(path), "the next start of the studio removes it")
         elif path.suffix.lower() in PICTURES and path not in known:
-            yield Finding("not in the gallery", str(path), "run: studio rebuild")
+            ours = not path.is_symlink() and path.stem == _sha256(path)
+            advice = "run: studio rebuild" if ours else "it is none of the studio's; move it away"
+            yield Finding("not in the gallery", str(path), advice)
 
 
 @dataclass
@@ -76,42 +83,56 @@ class Rebuilt:
 
 
 def rebuild(root: Path) -> Rebuilt:
-    """Make the database of the home `root` again from its files, and move the old one aside.
+    """Make the database of the home `root` again from its files; the old one takes another name when all is done.
 
-    Jobs that wait are in no file: they are saved from the old database as far as it can be read. Nothing is deleted.
+    Jobs are in no file: they are saved from the old database as far as it can be read. Nothing is deleted, and a
+    rebuild that is stopped changes nothing. Refused where the new one can't be written.
     """
-    path = root / DATABASE
-    jobs, result = _saved_jobs(path), Rebuilt()
-    if path.exists():
-        result.old = str(_aside(path))
-    house = House(root)
-    with house.database.writing() as connection:
-        for job in jobs:
-            columns = ", ".join(job)
-            marks = ", ".join("?" * len(job))
-            connection.execute(f"INSERT OR IGNORE INTO jobs ({columns}) VALUES ({marks})", tuple(job.values()))
-    result.jobs = len(jobs)
+    path, new = root / DATABASE, root / f"new-{DATABASE}"
+    remove(new)  # of a rebuild that was stopped
+    house, result = House(root, new.name), Rebuilt()
+    for table in ("settings", "jobs"):
+        rows = _saved(path, table)
+        with house.database.writing() as connection:
+            for row in rows:
+                columns, marks = ", ".join(row), ", ".join("?" * len(row))
+                connection.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", tuple(row.values()))
     for file in _by_age(house.gallery.folder):
         taken = _take_up(house.gallery, file)
         result.pictures += taken
         result.skipped += not taken
+    result.jobs = sum(house.queue.counts().values())
+    _swap(house, path, result)
     return result
 
 
-def _saved_jobs(path: Path) -> list[dict[str, Any]]:
-    """The rows of the old table of jobs, as many as can be read, with what this version has columns for."""
+def _swap(house: House, path: Path, result: Rebuilt) -> None:
+    """The new database in the old one's place."""
+    new = house.database
+    with new.explained():
+        new.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        new.close()
+        if path.exists():
+            result.old = str(_aside(path))
+        remove_sidecars(new.path)
+        new.path.replace(path)
+
+
+def _saved(path: Path, table: str) -> list[dict[str, Any]]:
+    """The rows of an old table, as many as can be read, with what this version has columns for."""
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = []
     with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript(MIGRATIONS[0])
-        columns = {row[1] for row in fresh.execute("PRAGMA table_info(jobs)")} - {"number", "owner"}
+        fresh.executescript("".join(MIGRATIONS))
+        columns = {row[1] for row in fresh.execute(f"PRAGMA table_info({table})")} - {"number", "owner"}
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=1)) as old:
         old.row_factory = sqlite3.Row
-        for row in old.execute("SELECT * FROM jobs ORDER BY number"):
+        for row in old.execute(f"SELECT * FROM {table} ORDER BY 1"):
             rows.append({name: row[name] for name in row.keys() if name in columns})  # noqa: SIM118 - a Row, not a dict
     for row in rows:
-        row["state"] = "waiting" if row.get("state") == "running" else row.get("state")
+        if row.get("state") == "running":
+            row |= {"state": "cancelled" if row.get("wish") else "waiting", "wish": ""}
     return rows
 
 
@@ -131,14 +152,18 @@ def _by_age(folder: Path) -> list[Path]:
 
 
 def _take_up(gallery: Gallery, path: Path) -> bool:
-    """Enter a file that is whole and ours."""
+    """Enter a file that is whole and ours. Refused where the database can't take it: that is no fault of the file."""
     try:
-        data = path.read_bytes()
-        digest, origin = hashlib.sha256(data).hexdigest(), read(path)
+        data, origin = path.read_bytes(), read(path)
+        digest = hashlib.sha256(data).hexdigest()
         if path.stem != digest or "job_id" not in origin:
             return False
-        gallery.enter(path, digest, data, _entry(origin, path.stat().st_mtime), read_marks(path))
+        entry = _entry(origin, path.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):
+        return False
+    try:
+        gallery.enter(path, digest, data, entry, read_marks(path))
+    except (SyntaxError, Image.DecompressionBombError):
         return False
     return True
 

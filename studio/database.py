@@ -72,7 +72,7 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise Refused(explain(error, self.path)) from error
+            raise Refused(sentence(error, self.path)) from error
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -134,11 +134,17 @@ def statements(script: str) -> Iterator[str]:
 
 def remove(path: Path) -> None:
     """Remove a database with what lies beside it."""
-    for suffix in ("", "-wal", "-shm"):
+    remove_sidecars(path)
+    path.unlink(missing_ok=True)
+
+
+def remove_sidecars(path: Path) -> None:
+    """Remove the log of a database that is closed: beside another one it would be taken for that one's."""
+    for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def explain(error: Exception, path: Path) -> str:
+def sentence(error: Exception, path: Path) -> str:
     """What went wrong with the database, as a sentence that says what to do."""
     text = str(error).lower()
     if isinstance(error, OSError):

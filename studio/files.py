@@ -5,12 +5,14 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
 from studio.capabilities import Refused
 
 PART = ".part-"  # how the names of unfinished files begin
+ABANDONED = 3600.0  # seconds
 PICTURE_BYTES = 256 * 1024  # more than a 128-pixel PNG with its metadata takes
 
 
@@ -37,7 +39,9 @@ def write_whole(path: Path, data: bytes, option: str = "--out") -> None:
 def make_folder(folder: Path, option: str = "--home") -> None:
     """Make a folder and those above it; Refused where that can't be; `option` is what chose it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(folder.parent)  # else its files could be there after a power cut and it not
     except OSError as error:
         raise Refused(why(error, folder, option)) from error
 
@@ -61,10 +65,11 @@ def ready_folder(folder: Path, pictures: int) -> list[Path]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove unfinished files below `folder`, left by a process that was killed; only where none can be writing."""
+    """Remove unfinished files below `folder` that no process can still be writing, for it would have to be so slow."""
     for part in folder.rglob(f"{PART}*"):
         with contextlib.suppress(OSError):
-            part.unlink()
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -11,17 +11,21 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from studio.backends.registry import Opener, open_backend
+from studio.capabilities import Refused
 from studio.queue import Queue
-from studio.worker import GROWN, serve
+from studio.worker import GROWN, LOCK, serve
 
 KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
 STARTS = 3  # that fail in a row by themselves, after which nobody waits any longer
+POLITE = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  # a computer that shuts down
 PAUSE = 0.2  # seconds before a start that follows a death
 
 
 @dataclass
-class _Shift:
+class _Running:
     """One worker process: what it is called in the queue, and the pipe that wakes it and whose end tells it to go."""
 
     owner: str
@@ -35,13 +39,13 @@ class Foreman:
     def __init__(self, root: Path, queue: Queue, opener: Opener = open_backend) -> None:
         self._root, self._queue, self._opener = root, queue, opener
         self._lock, self._closing = threading.Lock(), threading.Event()
-        self._shift: _Shift | None = None
+        self._running: _Running | None = None
         self._failed_starts = 0
 
     def start(self) -> None:
         """Start the worker, if it isn't there: it looks into the queue by itself."""
         with self._lock:
-            if self._shift is None and not self._closing.is_set():
+            if self._running is None and not self._closing.is_set():
                 self._failed_starts = 0
                 self._begin()
 
@@ -49,65 +53,78 @@ class Foreman:
         """Have the worker look into the queue now, and load `model` if there is nothing to do."""
         self.start()
         with self._lock:
-            if self._shift:
+            if self._running:
                 with contextlib.suppress(OSError):  # it died just now; the next one looks by itself
-                    self._shift.orders.send(model)
+                    self._running.orders.send(model)
 
     def close(self) -> None:
         """End the worker; what it was doing goes back in line."""
         self._closing.set()
         with self._lock:
-            shift, self._shift = self._shift, None
-        if shift:
-            shift.orders.close()
-            if not wait([shift.process.sentinel], 5):
-                shift.process.kill()
+            running, self._running = self._running, None
+        if running:
+            running.orders.close()
+            if not wait([running.process.sentinel], 5):
+                running.process.kill()
+                wait([running.process.sentinel], 5)
+            with contextlib.suppress(Refused):  # the next worker puts back what this one can't
+                self._queue.release(running.owner)
 
     @property
     def process(self) -> BaseProcess | None:
         """The worker's process, while there is one."""
-        return self._shift.process if self._shift else None
+        return self._running.process if self._running else None
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Start a process -> whether the system let us."""
         context = multiprocessing.get_context("spawn")  # fork would copy the page's threads and locks
         theirs, orders = context.Pipe(duplex=False)
         ours, reports = context.Pipe(duplex=False)
         owner = uuid.uuid4().hex
         arguments = (theirs, reports, self._root, self._opener, owner)
         process = context.Process(target=serve, args=arguments, daemon=True, name="studio-worker")
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            sys.stderr.write(f"studio: no process can be started ({error.strerror}).\n")
+            return False
         theirs.close()  # only the worker holds these ends now: their closing tells of its death
         reports.close()
-        self._shift = _Shift(owner, process, orders)
-        threading.Thread(target=self._watch, args=(self._shift, ours), daemon=True).start()
+        self._running = _Running(owner, process, orders)
+        threading.Thread(target=self._watch, args=(self._running, ours), daemon=True).start()
+        return True
 
-    def _watch(self, shift: _Shift, reports: Connection) -> None:
+    def _watch(self, running: _Running, reports: Connection) -> None:
         try:
             reports.recv()
             started = True
         except (EOFError, OSError):
             started = False
-        wait([shift.process.sentinel])
-        shift.process.join()
+        wait([running.process.sentinel])
+        running.process.join()
         if not self._closing.is_set():
-            self._replace(shift, shift.process.exitcode, started)
+            self._replace(running, running.process.exitcode, started)
 
-    def _replace(self, shift: _Shift, code: int | None, started: bool) -> None:
-        if code != GROWN:
-            self._queue.bury(shift.owner, obituary(code))
-            self._closing.wait(PAUSE)
+    def _replace(self, running: _Running, code: int | None, started: bool) -> None:
+        with contextlib.suppress(Refused):  # a full disk, for one: the next worker puts its jobs back
+            if code in POLITE:
+                self._queue.release(running.owner)
+            elif code != GROWN:
+                self._queue.bury(running.owner, obituary(code))
+        self._closing.wait(0.0 if code == GROWN else PAUSE)
         with self._lock:
-            self._shift = None
+            self._running = None
             # Ended by itself it is broken, and will be the next time; by a signal, somebody's doing or the memory's.
             self._failed_starts = 0 if started or code is None or code < 0 else self._failed_starts + 1
-            if self._closing.is_set():
+            if self._closing.is_set() or (self._failed_starts < STARTS and self._begin()):
                 return
-            if self._failed_starts < STARTS:
-                self._begin()
-                return
-        sentence = f"the worker process could not be started ({obituary(code)}); its messages are in the terminal."
+        self._give_up(f"the worker process could not be started ({obituary(code)}); its messages are in the terminal.")
+
+    def _give_up(self, sentence: str) -> None:
+        """Nobody is to wait in vain, unless another studio's worker is at it."""
         sys.stderr.write(f"studio: {sentence}\n")
-        self._queue.give_up(sentence)
+        with contextlib.suppress(Refused, Timeout), FileLock(self._root / LOCK, timeout=0):
+            self._queue.give_up(sentence)
 
 
 def obituary(code: int | None) -> str:

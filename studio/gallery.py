@@ -9,7 +9,7 @@ import io
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any
@@ -23,6 +23,7 @@ from studio.files import make_folder, write_whole
 from studio.queue import QueuedJob
 
 THUMBNAIL = 128  # pixels a side; a picture that is no larger is its own
+COURTESY = 0.005  # seconds between two transactions of one change
 PAGE = 60  # pictures that are asked for at a time
 RATINGS = range(6)  # 0 is none
 
@@ -133,16 +134,25 @@ class Gallery:
         if _size(path) != len(data):
             make_folder(path.parent)
             write_whole(path, data, "--home")
-        self.enter(path, digest, data, entry, self._inherited(path, entry))
+        earlier = self._earlier(path, entry)
+        marks = replace(Marks(**_marks_of(earlier)) if earlier else read_marks(path), deleted=None)
+        if earlier:
+            _write_beside(path, marks)
+        self.enter(path, digest, data, entry, marks)
+        if earlier:
+            _remove(earlier.path)
         return path
 
-    def _inherited(self, path: Path, entry: Entry) -> Marks:
-        """What was said of the same picture of the same job when it held other bytes."""
+    def _earlier(self, path: Path, entry: Entry) -> Kept | None:
+        """The same picture of the same job when it held other bytes."""
         sql = "SELECT * FROM pictures WHERE job = ? AND position = ? AND file != ?"
-        earlier = self.database.rows(sql, entry.job, entry.position, path.relative_to(self.root).as_posix())
-        marks = Marks(**_marks_of(self._kept(earlier)[0])) if earlier else read_marks(path)
-        _write_beside(path, marks)
-        return marks
+        rows = self.database.rows(sql, entry.job, entry.position, path.relative_to(self.root).as_posix())
+        return self._kept(rows)[0] if rows else None
+
+    def take_out(self, job: str) -> None:
+        """Take a job's pictures out of the bin: they are asked for again."""
+        rows = self.database.rows("SELECT sha256 FROM pictures WHERE job = ? AND deleted IS NOT NULL", job)
+        self.restore([row["sha256"] for row in rows])
 
     def enter(self, path: Path, digest: str, data: bytes, entry: Entry, marks: Marks) -> None:
         """Write the row of a file that is there."""
@@ -235,7 +245,9 @@ class Gallery:
         Refused where a value won't do.
         """
         _check(changes)
-        for digest in digests:
+        for number, digest in enumerate(digests):
+            if number:
+                time.sleep(COURTESY)  # SQLite's writers don't queue: whoever waits needs a gap to get in
             with self.database.writing() as connection:  # alone from reading to writing: nobody's change is lost
                 kept = self.get(digest)
                 marks = Marks(**{**_marks_of(kept), **changes})
@@ -253,13 +265,17 @@ class Gallery:
     def empty_bin(self) -> int:
         """Remove the files of deleted pictures -> how many."""
         rows = self.database.rows("SELECT number, file FROM pictures WHERE deleted IS NOT NULL")
+        count = 0
         for row in rows:
             with self.database.writing() as connection:  # the row first: a row without a file would be a lie
-                _forget(connection, "number = ?", row["number"])
-            for path in (self.root / row["file"], beside(self.root / row["file"])):
+                gone = _forget(
+                    connection, "number = ? AND deleted IS NOT NULL", row["number"]
+                )  # not taken out meanwhile
+            if gone:
                 with self.database.explained():
-                    path.unlink(missing_ok=True)
-        return len(rows)
+                    _remove(self.root / row["file"])
+                count += 1
+        return count
 
     def _kept(self, rows: list[Row]) -> list[Kept]:
         numbers = json.dumps([row["number"] for row in rows])
@@ -310,7 +326,7 @@ def read_marks(path: Path) -> Marks:
             known[name] = tuple(known.get(name, ()))
         _check(known)
         return Marks(**known)
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return Marks()
 
 
@@ -325,6 +341,9 @@ def _check(changes: dict[str, Any]) -> None:
             raise Refused("a tag or a board has a name of 1 to 100 characters.")
     if len(changes.get("note", "")) > 10_000:
         raise Refused("a note has 10,000 characters at most.")
+    for text in (changes.get("note", ""), *changes.get("tags", ()), *changes.get("boards", ())):
+        if not text.isascii() and text != text.encode(errors="replace").decode():
+            raise Refused("the text holds half a character (a surrogate); type it again.")
 
 
 def _marks_of(kept: Kept) -> dict[str, Any]:
@@ -360,10 +379,18 @@ def spaced(text: str) -> str:
     return "".join(f" {c} " if "\u3400" <= c <= "\u9fff" else c for c in text)
 
 
-def _forget(connection: Connection, where: str, *values: object) -> None:
-    for row in connection.execute(f"SELECT number FROM pictures WHERE {where}", values).fetchall():
+def _forget(connection: Connection, where: str, *values: object) -> int:
+    rows = connection.execute(f"SELECT number FROM pictures WHERE {where}", values).fetchall()
+    for row in rows:
         connection.execute("DELETE FROM words WHERE rowid = ?", (row["number"],))
         connection.execute("DELETE FROM pictures WHERE number = ?", (row["number"],))
+    return len(rows)
+
+
+def _remove(path: Path) -> None:
+    """What is said of a picture first: marks without a picture would fall on one made anew."""
+    for gone in (beside(path), path):
+        gone.unlink(missing_ok=True)
 
 
 def _look(data: bytes) -> tuple[int, int, bytes]:

@@ -15,9 +15,9 @@ DATABASE = "studio.db"
 class House:
     """The home `root`, made where it is not there. Refused with a sentence where it can't be used."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, database: str = DATABASE) -> None:
         self.root = root
-        self.database = Database(root / DATABASE, MIGRATIONS)
+        self.database = Database(root / database, MIGRATIONS)
         self.queue, self.gallery = Queue(self.database), Gallery(root, self.database)
         self.search = Search(self.gallery)
         self.live = Live(root / "cache" / "live.db")

@@ -72,6 +72,8 @@ class Queue:
                 )
             elif found["state"] not in OPEN and (found["state"] != "done" or again):
                 _put_in_line(connection, [job], priority)
+            elif found["state"] == "running":  # asked for anew while it is being stopped: `end` puts it back
+                connection.execute("UPDATE jobs SET wish = '' WHERE id = ? AND wish != ''", (job,))
             else:  # what is older than this was found
                 connection.execute("UPDATE jobs SET submitted = ? WHERE id = ? AND state = 'done'", (now, job))
 
@@ -135,11 +137,10 @@ class Queue:
 
     def finish_picture(self, job: str) -> None:
         """Stop a running job once the pictures being drawn are saved; one in line is taken out."""
+        one = "WHERE id = ? AND state"
         with self._database.writing() as connection:
-            connection.execute("UPDATE jobs SET wish = 'finish' WHERE id = ? AND state = 'running'", (job,))
-            connection.execute(
-                "UPDATE jobs SET state = 'cancelled', ended = ? WHERE id = ? AND state = 'waiting'", (time.time(), job)
-            )
+            connection.execute(f"UPDATE jobs SET wish = 'finish' {one} = 'running' AND wish = ''", (job,))
+            connection.execute(f"UPDATE jobs SET state = 'cancelled', ended = ? {one} = 'waiting'", (time.time(), job))
 
     def retry(self, jobs: Iterable[str] | None = None) -> int:
         """Put jobs that failed, were cancelled or set aside in line again (None: all that failed or are aside)."""
@@ -165,7 +166,9 @@ class Queue:
     def prioritise(self, job: str, priority: int) -> None:
         """Set a waiting job's priority; higher ones are done first."""
         with self._database.writing() as connection:
-            connection.execute("UPDATE jobs SET priority = ? WHERE id = ? AND state = 'waiting'", (priority, job))
+            if _state_of(connection, job) != "waiting":
+                raise Refused("only jobs that wait can be moved; this one has begun or ended.")
+            connection.execute("UPDATE jobs SET priority = ? WHERE id = ?", (priority, job))
 
     def pause(self, paused: bool = True) -> None:
         """Begin no more jobs (the running one goes on), or go on."""
@@ -177,11 +180,13 @@ class Queue:
         row = self._database.row("SELECT value FROM settings WHERE name = 'paused'")
         return row is not None and row["value"] == "1"
 
-    def notice(self, sentence: str = "") -> str:
-        """The latest that the worker had to say of itself; with a sentence, that one from now on."""
-        if sentence:
-            with self._database.writing() as connection:
-                connection.execute("REPLACE INTO settings VALUES ('notice', ?)", (sentence,))
+    def say(self, sentence: str) -> None:
+        """The worker has something to say of itself."""
+        with self._database.writing() as connection:
+            connection.execute("REPLACE INTO settings VALUES ('notice', ?)", (sentence,))
+
+    def notice(self) -> str:
+        """The latest that the worker had to say."""
         row = self._database.row("SELECT value FROM settings WHERE name = 'notice'")
         return row["value"] if row else ""
 
@@ -207,14 +212,16 @@ class Queue:
         return {row["id"]: row["wish"] for row in rows}
 
     def end(self, owner: str, job: str, end: End) -> bool:
-        """Note how a job ended -> whether it was this worker's to say."""
+        """Note how a job ended -> whether it was this worker's to say. One that was cancelled and asked for anew while
+        it was being stopped goes back in line.
+        """
         state = "done" if isinstance(end, Done) else "cancelled" if isinstance(end, Cancelled) else "failed"
         sentence = end.sentence if isinstance(end, Failed) else ""
         with self._database.writing() as connection:
             changed = connection.execute(
-                "UPDATE jobs SET state = ?, sentence = ?, ended = ?, owner = '', wish = ''"
-                " WHERE id = ? AND owner = ? AND state = 'running'",
-                (state, sentence, time.time(), job, owner),
+                "UPDATE jobs SET state = iif(? = 'cancelled' AND wish = '', 'waiting', ?), sentence = ?, ended = ?,"
+                " owner = '', wish = '' WHERE id = ? AND owner = ? AND state = 'running'",
+                (state, state, sentence, time.time(), job, owner),
             )
             return changed.rowcount == 1
 
@@ -234,10 +241,11 @@ class Queue:
             _put_back(connection, "owner = ?", owner, deaths=1, how=how)
 
     def give_up(self, sentence: str) -> None:
-        """No worker can be started: what waits has failed, so that nobody waits in vain. `retry` puts it back."""
+        """No worker can be started, and there is none: what is open has failed, so that nobody waits in vain."""
         with self._database.writing() as connection:
             connection.execute(
-                "UPDATE jobs SET state = 'failed', sentence = ?, ended = ? WHERE state = 'waiting'",
+                "UPDATE jobs SET state = 'failed', sentence = ?, ended = ?, owner = '', wish = ''"
+                " WHERE state IN ('waiting', 'running')",
                 (sentence, time.time()),
             )
 
@@ -311,11 +319,14 @@ def _readable(connection: Connection, rows: list[Row]) -> list[QueuedJob]:
 
 
 def _fitting(jobs: list[QueuedJob]) -> list[QueuedJob]:
-    """The first job, whatever its size, and those after it that fit beside it in one shape."""
+    """The first job, whatever its size, and those after it that fit beside it in one shape.
+
+    One that a worker died of is done alone: its companions would be blamed with it.
+    """
     taken = jobs[:1]
-    room = (taken[0].request.shape or 1) - taken[0].request.count if taken else 0
+    room = (taken[0].request.shape or 1) - taken[0].request.count if taken and not taken[0].deaths else 0
     for job in jobs[1:]:
-        if job.request.count > room:
+        if job.request.count > room or job.deaths:
             break  # a smaller one further back would jump the line
         taken.append(job)
         room -= job.request.count
@@ -344,7 +355,8 @@ def _renumber(connection: Connection) -> None:
 def _put_back(connection: Connection, whose: str, owner: str, deaths: int, how: str) -> None:
     """Running jobs go back to their place in line; cancelled where that was wished, aside after DEATHS."""
     held = f"state = 'running' AND {whose}"
-    connection.execute(f"UPDATE jobs SET state = 'cancelled', owner = '' WHERE {held} AND wish != ''", (owner,))
+    gone = "UPDATE jobs SET state = 'cancelled', owner = '', wish = '', ended = ?"
+    connection.execute(f"{gone} WHERE {held} AND wish != ''", (time.time(), owner))
     sentence = f"the worker {how} in the middle of this job, {DEATHS} times; retry it alone, or ask for less at once."
     connection.execute(
         f"UPDATE jobs SET deaths = deaths + ?, owner = '', state = iif(deaths + ? >= ?, 'aside', 'waiting'),"

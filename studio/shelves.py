@@ -74,11 +74,11 @@ class GalleryShelf:
     """The gallery."""
 
     def __init__(self, gallery: Gallery) -> None:
-        self._gallery = gallery
+        self.gallery = gallery
 
     def found(self, job: Job) -> dict[int, Saved]:
         """As the rows say, where the files are there."""
-        return self._gallery.found(job.id)
+        return self.gallery.found(job.id)
 
     def keep(self, job: Job, result: Result) -> Path:
         """File, row, thumbnail and vector."""
@@ -96,7 +96,7 @@ class GalleryShelf:
             space=result.space,
             vector=as_bytes(result.vector) if result.vector else b"",
         )
-        return self._gallery.add(png_bytes(result, job), entry)
+        return self.gallery.add(png_bytes(result, job), entry)
 
 
 def _found(path: Path, job: Job) -> Saved | None:

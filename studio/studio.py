@@ -28,27 +28,33 @@ class Studio:
     def submit(self, request: ImageRequest, priority: int = 0) -> str:
         """Put a resolved request in line -> its id. What is in line, or made and still there, is not done twice."""
         job = job_id(request, self._opener(request.model).digest())
+        self.gallery.take_out(job)
         again = len(self.gallery.found(job)) < request.count
-        request = inputs.keep(request, self.home / "inputs")
+        request = inputs.keep(request, self.home)
         self.queue.submit(request, job, repr(company(request)), priority, again)
         self._foreman.wake()
         return job
 
-    def events(self, job: str) -> Iterator[Progress | Saved | End]:
+    def events(self, job: str, heartbeat: float | None = None) -> Iterator[Progress | Saved | End | None]:
         """What happens to a job until it ends, from the store. Progress between two looks is left out, the latest holds
         it all; whoever comes late, or twice, gets the state so far first. When the studio is closed it stops without an
-        end: the job goes on another day. KeyError for a job that nobody knows.
+        end: the job goes on another day. KeyError for a job that nobody knows. None comes every `heartbeat` seconds in
+        which nothing else did, so that one who has left can be noticed.
         """
-        revision, told = 0, set[int]()
+        revision, told, last = 0, set[int](), time.monotonic()
         while not self._closed:
             state = self.queue.job(job)  # before the pictures: those of an ended job are all there
-            revision, progress = self.house.live.read(job, revision)
-            if progress is not None:
-                yield progress
-            for index, saved in self.gallery.made_by(state).items():
-                if index not in told:
-                    told.add(index)
-                    yield saved
+            news: list[Progress | Saved | End | None] = []
+            if state.state != "waiting":  # what an earlier try came to is no longer true
+                revision, progress = self.house.live.read(job, revision)
+                news += [progress] if progress else []
+            found = self.gallery.made_by(state)
+            news += [found[index] for index in found if index not in told]
+            told |= set(found)
+            if heartbeat is not None and not news and time.monotonic() - last > heartbeat:
+                news.append(None)
+            last = time.monotonic() if news else last
+            yield from news
             if state.end:
                 yield state.end
                 return

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,14 +24,16 @@ from studio.backends.registry import Opener
 from studio.capabilities import Refused
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved
 from studio.files import remove_parts
-from studio.gallery import Gallery
 from studio.house import House
-from studio.live import Live
+from studio.inputs import INPUTS
 from studio.make import explain, make_together
 from studio.queue import Queue, QueuedJob, Wish
+from studio.requests import job_id
 from studio.settings import stay_offline
 from studio.shelves import GalleryShelf
 
+LOCK = "worker.lock"  # in the home: the one worker holds it
+TROUBLE = 2.0  # seconds between attempts where the store refuses
 POLL = 0.2  # seconds between looks at the queue, for jobs that other processes put in
 GROWN = 75  # exit code of a worker that wants to be started anew
 WARM_JOBS = 3  # after which a model's memory should have stopped growing
@@ -43,27 +46,43 @@ def serve(orders: Connection, reports: Connection, root: Path, opener: Opener, o
     stay_offline()
     house = House(root)
     bell = _Bell(orders, house.queue, owner)
-    reports.send("started")
-    with FileLock(root / "worker.lock"):
-        house.queue.recover(owner)
-        house.live.keep_only(job.id for job in house.queue.jobs())
-        remove_parts(house.gallery.folder)
-        _work(house, _Bench(opener), bell, owner)
+    with FileLock(root / LOCK):
+        _work(house, _Bench(opener), bell, owner, lambda: reports.send("started"))
 
 
-def _work(house: House, bench: "_Bench", bell: "_Bell", owner: str) -> None:
-    shift = _Shift(house.queue, house.live, house.gallery, owner)
+def _work(house: House, bench: "_Bench", bell: "_Bell", owner: str, started: Callable[[], None]) -> None:
+    """Take jobs and do them. Where the store refuses (a full disk), wait and try again: nothing is lost meanwhile."""
+    shift, ready = _Shift(house, owner), False
     while True:
-        jobs = house.queue.claim(owner)
-        if jobs:
+        try:
+            if not ready:
+                _tidy(house, owner)
+            jobs = house.queue.claim(owner)
+            if not ready:
+                ready = True
+                started()
+            if not jobs:
+                bench.warm(bell.wait())
+                continue
             shift.do(jobs, bench)
             if sentence := bench.has_grown():
+                house.queue.say(sentence)
                 sys.stderr.write(f"studio: {sentence}\n")
-                house.queue.notice(sentence)
                 sys.stderr.flush()
                 os._exit(GROWN)  # what it holds would go on holding it through an orderly exit
-        else:
-            bench.warm(bell.wait())
+        except Refused as refusal:
+            sys.stderr.write(f"studio: {refusal}\n")
+            time.sleep(TROUBLE)
+            with contextlib.suppress(Refused):
+                house.queue.release(owner)
+
+
+def _tidy(house: House, owner: str) -> None:
+    """What the last worker left: its jobs, its progress, its unfinished files."""
+    house.queue.recover(owner)
+    house.live.keep_only(job.id for job in house.queue.jobs())
+    for folder in (house.gallery.folder, house.root / INPUTS):
+        remove_parts(folder)
 
 
 class _Bell:
@@ -81,28 +100,30 @@ class _Bell:
         return model
 
     def _listen(self, orders: Connection, queue: Queue, owner: str) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                self._model = orders.recv() or self._model
-                self._rung.set()
-        with contextlib.suppress(Refused):  # no orphan goes on computing, store or no store
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    self._model = orders.recv() or self._model
+                    self._rung.set()
             queue.release(owner)
-        os._exit(0)
+        finally:
+            os._exit(0)  # no orphan goes on computing, store or no store
 
 
 class _Bench:
     """The one model in memory, and whether it grows."""
 
     def __init__(self, opener: Opener) -> None:
-        self._opener, self._name = opener, ""
+        self._opener, self._name, self._digest = opener, "", ""
         self._backend: Backend | None = None
         self._jobs, self._usual = 0, 0
 
     def backend(self, model: str) -> Backend:
-        """The backend of that name, in the place of the last one."""
-        if self._backend is None or self._name != model:
+        """The backend of that name, in the place of the last one; opened anew where its files are others by now."""
+        if self._backend is None or self._name != model or self._backend.digest() != self._digest:
             self._backend = None
             self._backend, self._name, self._jobs = self._opener(model), model, 0
+            self._digest = self._backend.digest()
         return self._backend
 
     def warm(self, model: str) -> None:
@@ -127,7 +148,6 @@ class _Errand:
     """A job that is being done."""
 
     job: QueuedJob
-    began: float
     pictures: int = 0
     last: int | None = None  # pictures it had when somebody wished that it ends with the next ones
 
@@ -142,27 +162,42 @@ class _Errand:
 class _Shift:
     """What one worker does with the jobs it takes."""
 
-    def __init__(self, queue: Queue, live: Live, gallery: Gallery, owner: str) -> None:
-        self._queue, self._live, self._gallery, self._owner = queue, live, gallery, owner
+    def __init__(self, house: House, owner: str) -> None:
+        self._queue, self._live, self._gallery, self._owner = house.queue, house.live, house.gallery, owner
 
     def do(self, jobs: list[QueuedJob], bench: _Bench) -> None:
-        """Do jobs of one company, until each has ended."""
-        errands = [_Errand(job, time.monotonic()) for job in jobs]
-        for errand in errands:
-            self._live.begin(errand.job.id)
+        """Do jobs of one company, until each has ended. Refused where the store can't be told."""
+        for job in jobs:
+            self._live.begin(job.id)
+        errands = [_Errand(job) for job in jobs]
         while errands:
             try:
-                errands = self._together(errands, bench.backend(errands[0].job.request.model))
+                errands = self._together(self._ours(errands, bench), bench)
             except Refused as refusal:
                 errands = self._fail(errands, str(refusal))
             except Exception as error:
+                held = self._queue.wishes(self._owner)
+                if len(held) > 1:  # one of them may be too much: each alone
+                    for errand in errands:
+                        if errand.job.id in held:
+                            self.do([errand.job], bench)
+                    return
                 traceback.print_exc(file=sys.stderr)
                 errands = self._fail(errands, explain(error))
 
-    def _together(self, errands: list[_Errand], backend: Backend) -> list[_Errand]:
+    def _ours(self, errands: list[_Errand], bench: _Bench) -> list[_Errand]:
+        """Those that were asked of this very model; its files may have been replaced while they waited."""
+        digest = bench.backend(errands[0].job.request.model).digest()
+        others = [errand for errand in errands if job_id(errand.job.request, digest) != errand.job.id]
+        self._fail(others, "the model is another one since this was asked for; ask again.")
+        return [errand for errand in errands if errand not in others]
+
+    def _together(self, errands: list[_Errand], bench: _Bench) -> list[_Errand]:
         """Do them until one is stopped -> those that are to go on without it."""
-        shelf = GalleryShelf(self._gallery)
-        events = make_together(backend, [errand.job.request for errand in errands], shelf)
+        if not errands:
+            return []
+        requests = [errand.job.request for errand in errands]
+        events = make_together(bench.backend(requests[0].model), requests, GalleryShelf(self._gallery))
         ended: set[int] = set()
         with contextlib.closing(events):
             for number, event in events:
@@ -190,8 +225,8 @@ class _Shift:
         if isinstance(event, Progress):
             self._live.note(errand.job.id, event)
         elif isinstance(event, Saved):
-            errand.pictures += 1
-            if errand.job.deaths and errand.pictures == 1:
+            errand.pictures += not event.found  # one from an earlier try is no sign of life
+            if errand.job.deaths and errand.pictures == 1 and not event.found:
                 self._queue.alive(self._owner, errand.job.id)
         else:
             return event

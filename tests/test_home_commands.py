@@ -85,8 +85,9 @@ def test_the_doctor_and_the_rebuild(studio: Command, tmp_path: Path) -> None:
     said = studio("doctor", "--json")
     assert said.code == 1 and [row["kind"] for row in said.json] == ["cut short"]
     path.write_bytes(data)
-    for name in ("studio.db", "studio.db-wal"):  # the log alone would heal it
-        (tmp_path / "home" / name).write_bytes(b"junk" * 999)
+    (tmp_path / "junk").write_bytes(b"junk" * 999)
+    (tmp_path / "junk").replace(tmp_path / "home" / "studio.db")
+    (tmp_path / "home" / "studio.db-wal").unlink(missing_ok=True)  # the log alone would heal it
     said = studio("doctor")
     assert said.code == 2 and "damaged; run: studio rebuild" in said.err
     assert studio("rebuild", "--json").json["pictures"] == 2

@@ -54,6 +54,9 @@ class HomeMachine(RuleBasedStateMachine):
     @rule(job=jobs)
     def submit(self, job: str) -> None:
         request = JOBS[job]
+        self.house.gallery.take_out(job)
+        for (owner, _), marks in self.pictures.items():
+            marks["bin"] &= owner != job
         again = len(self.house.gallery.found(job)) < request.count
         self.house.queue.submit(request, job, repr(company(request)), again=again)
         state = self.state.get(job)
@@ -100,7 +103,7 @@ class HomeMachine(RuleBasedStateMachine):
     def _draw(self, job: str, request: ImageRequest, stop: int | None) -> None:
         events = make(Fake(), request, GalleryShelf(self.house.gallery))
         for number, event in enumerate(events):
-            if isinstance(event, Saved):  # it is there, whatever happens next
+            if isinstance(event, Saved) and not event.found:  # it is there, whatever happens next
                 self.house.queue.alive(self.owner, job)
                 self.deaths[job] = 0
                 self.pictures.setdefault((job, event.index), {"bin": False, "star": False})

@@ -334,11 +334,13 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue = House(Path(self.folder.name)).queue
         self.model: dict[str, str] = {}
         self.holder: dict[str, str] = {}
+        self.wished: set[str] = set()
         self.owner, self.turn = "w0", 0
 
     @rule(name=names)
     def submit(self, name: str) -> None:
         put(self.queue, name)
+        self.wished.discard(name)  # asked for anew while it is being stopped
         if self.model.get(name) not in ("waiting", "running", "done"):
             self.model[name] = "waiting"
 
@@ -347,6 +349,7 @@ class QueueMachine(RuleBasedStateMachine):
         for job in self.queue.claim(self.owner):
             assert self.model[job.id] == "waiting"
             self.model[job.id], self.holder[job.id] = "running", self.owner
+            self.wished.discard(job.id)
 
     @rule(name=names, end=st.sampled_from([Done(), Failed("no."), Cancelled()]), stale=st.booleans())
     def report(self, name: str, end: Done | Failed | Cancelled, stale: bool) -> None:
@@ -354,7 +357,8 @@ class QueueMachine(RuleBasedStateMachine):
         counted = self.queue.end(owner, name, end)
         assert counted == (self.model.get(name) == "running" and self.holder.get(name) == owner)
         if counted:
-            self.model[name] = {Done: "done", Failed: "failed", Cancelled: "cancelled"}[type(end)]
+            stopped = "cancelled" if name in self.wished else "waiting"
+            self.model[name] = {Done: "done", Failed: "failed", Cancelled: stopped}[type(end)]
 
     @rule()
     def worker_dies(self) -> None:
@@ -378,6 +382,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(name=names)
     def cancel(self, name: str) -> None:
         self.queue.cancel([name])
+        if self.model.get(name) == "running":
+            self.wished.add(name)
         if self.model.get(name) == "waiting":
             self.model[name] = "cancelled"
 

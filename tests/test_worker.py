@@ -193,7 +193,7 @@ def test_the_worker_does_not_outlive_the_studio(studio: Studio) -> None:
     finish(studio, ask("warm up"))
     process = studio._foreman.process
     assert process
-    studio._foreman._shift.orders.close()
+    studio._foreman._running.orders.close()
     # The sentinel, not `is_alive`: the listening thread waits for the same process, and only one of the two is told.
     assert wait([process.sentinel], 10)
 
@@ -241,9 +241,9 @@ def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
     monkeypatch.setattr(worker.psutil, "Process", Process)
     assert [bool(bench.has_grown()) for _ in range(5)] == [False, False, False, False, True]
     finish(studio, ask("warm up"))
-    shift = studio._foreman._shift
-    assert shift
+    running = studio._foreman._running
+    assert running
     monkeypatch.setattr(studio.queue, "bury", lambda *_: pytest.fail("it asked to be started anew"))
-    studio._foreman._replace(shift, worker.GROWN, True)
-    assert studio._foreman.process is not shift.process
-    shift.process.kill()
+    studio._foreman._replace(running, worker.GROWN, True)
+    assert studio._foreman.process is not running.process
+    running.process.kill()

@@ -47,7 +47,7 @@ def cancel(
     jobs = _queue(home)
     wanted = _wanted(jobs, ids, every, "studio cancel --all")
     if after_picture:
-        for job in wanted if wanted is not None else [job.id for job in jobs.jobs()]:
+        for job in wanted if wanted is not None else [job.id for job in jobs.jobs(limit=-1)]:
             jobs.finish_picture(job)
         _said(as_json, "they stop after the picture that is being drawn", wanted)
     else:
@@ -72,26 +72,31 @@ def move(
     job: Annotated[str, typer.Argument(help="The first characters of its id do.")],
     before: Annotated[str | None, typer.Option(metavar="ID", help="The job to go before; else to the end.")] = None,
     priority: Annotated[int | None, typer.Option(help="Higher ones are done first; the usual is 0.")] = None,
+    as_json: Json = False,
     home: Home = None,
 ) -> None:
     """Change a waiting job's place in line."""
     jobs = _queue(home)
+    identity = jobs.find(job)
     if priority is not None:
-        jobs.prioritise(jobs.find(job), priority)
+        jobs.prioritise(identity, priority)
     if before is not None or priority is None:
-        jobs.move(jobs.find(job), jobs.find(before) if before else None)
+        jobs.move(identity, jobs.find(before) if before else None)
+    _said(as_json, f"{jobs.ahead(identity)} before it", [identity])
 
 
 @app.command()
-def pause(home: Home = None) -> None:
+def pause(as_json: Json = False, home: Home = None) -> None:
     """Begin no more jobs; the one that runs goes on."""
     _queue(home).pause()
+    _said(as_json, "paused", None)
 
 
 @app.command()
-def resume(home: Home = None) -> None:
+def resume(as_json: Json = False, home: Home = None) -> None:
     """Go on after a pause."""
     _queue(home).pause(False)
+    _said(as_json, "going on", None)
 
 
 def _queue(home: Any) -> Queue:

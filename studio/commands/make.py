@@ -14,7 +14,7 @@ from studio.events import Vector
 from studio.foreground import Batch, run
 from studio.house import House
 from studio.prompts import ingredient
-from studio.requests import apart, embed_request, image_request, resolve, resolve_embed
+from studio.requests import apart, embed_request, image_request, job_id, resolve, resolve_embed
 from studio.shelves import Folder, GalleryShelf, PlainFolder, Shelf
 from studio.wildcards import Wildcards
 
@@ -62,7 +62,11 @@ def generate(
     single = [one for request in asked for one in apart(request)]
     shape = can.shape(sum(one.variations or one.count for one in single)) if len(single) > 1 else None
     requests = [resolve(one.model_copy(update={"shape": shape}), can, lists) for one in single]
-    _finish(run(backend, requests, *_place(out, no_metadata, home)), as_json)
+    folder, shelf = _place(out, no_metadata, home)
+    if isinstance(shelf, GalleryShelf):
+        for request in requests:
+            shelf.gallery.take_out(job_id(request, backend.digest()))
+    _finish(run(backend, requests, folder, shelf), as_json)
 
 
 @app.command()

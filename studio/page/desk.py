@@ -21,6 +21,7 @@ from studio.requests import image_request, resolve
 from studio.studio import Studio
 from studio.wildcards import Wildcards
 
+HEARTBEAT = 2.0  # seconds
 REMEMBERED = 36  # pictures shown below the stage
 NAME = re.compile(r"([0-9a-f]{64})\.png")
 
@@ -89,8 +90,11 @@ class Desk:
         request = self.studio.queue.job(job).request
         stage = Stage(spoken, request.prompt, request.count, ahead=self.studio.queue.ahead(job))
         yield stage.html(), gr.skip(), *_buttons(True), job
-        for event in self.studio.events(job):
-            stage.note(event)
+        for event in self.studio.events(job, HEARTBEAT):
+            if event is None:  # nothing new, but a tab that was closed is noticed only when something is said
+                stage.ahead = self.studio.queue.ahead(job)
+            else:
+                stage.note(event)
             if not stage.end:
                 yield stage.html(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         yield stage.html(), self._remembered(spoken), *_buttons(False), ""
