@@ -124,6 +124,45 @@ def test_deleted_pictures_come_back_until_the_bin_is_emptied(gallery: Gallery) -
     assert ids(gallery) == ["p2", "p0"]
 
 
+def test_emptying_the_bin_spares_what_is_taken_out_meanwhile(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, gone = add(gallery, 1, "kept"), add(gallery, 2, "gone")
+    gallery.delete([kept, gone])
+    real = gallery.database.rows
+
+    def rows(sql: str, *values: object) -> list[sqlite3.Row]:
+        found = real(sql, *values)
+        if "deleted IS NOT NULL" in sql and len(found) == 2:
+            gallery.restore([kept])  # another tab, between the list and the deed
+        return found
+
+    monkeypatch.setattr(gallery.database, "rows", rows)
+    assert gallery.empty_bin() == 1
+    assert gallery.file(kept).exists() and ids(gallery) == ["kept"]
+
+
+def test_asked_for_again_it_comes_out_of_the_bin(gallery: Gallery) -> None:
+    picture = add(gallery, 1, "a cat")
+    gallery.mark([picture], star=True)
+    gallery.delete([picture])
+    gallery.take_out("job1")
+    assert ids(gallery, starred=True) == ["a cat"]
+    gallery.delete([picture])
+    gallery.file(picture).unlink()  # as when the power goes in the middle of emptying
+    with gallery.database.writing() as connection:
+        connection.execute("DELETE FROM pictures")
+    assert add(gallery, 1, "a cat") == picture and ids(gallery) == ["a cat"], "made anew it is not in the bin"
+
+
+def test_only_old_unfinished_files_are_removed(gallery: Gallery) -> None:
+    gallery.folder.mkdir(parents=True)
+    old, new = gallery.folder / ".part-old", gallery.folder / ".part-new"
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    remove_parts(gallery.folder)
+    assert new.exists() and not old.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [({"rating": 6}, "0 to 5"), ({"tags": ("",)}, "1 to 100"), ({"boards": ("x" * 101,)}, "1 to 100")],

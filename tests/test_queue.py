@@ -212,6 +212,34 @@ def test_many_threads_never_claim_a_job_twice(tmp_path: Path) -> None:
     assert sorted(claimed) == sorted(f"{n}" for n in range(60))
 
 
+def test_one_that_a_worker_died_of_is_done_alone(queue: Queue) -> None:
+    put(queue, "a", "bad", "b", company="8", shape=8)
+    assert [job.id for job in queue.claim("w0")] == ["a", "bad", "b"]
+    queue.bury("w0", "died")
+    alone = [[job.id for job in queue.claim(f"w{n}")] for n in (1, 2, 3)]
+    assert alone == [["a"], ["bad"], ["b"]], "each may be the one"
+
+
+def test_asked_for_anew_while_it_is_being_stopped(queue: Queue) -> None:
+    put(queue, "a")
+    queue.claim("w")
+    queue.cancel(["a"])
+    queue.finish_picture("a")
+    assert queue.wishes("w") == {"a": "cancel"}, "a milder wish does not take it back"
+    put(queue, "a")
+    assert queue.wishes("w") == {"a": ""}
+    queue.end("w", "a", Cancelled())  # the worker had seen the wish before
+    assert waiting(queue) == ["a"]
+
+
+def test_when_no_worker_can_be_nobody_waits(queue: Queue) -> None:
+    put(queue, "runs", "waits")
+    queue.claim("gone")
+    queue.give_up("no worker.")
+    assert queue.counts() == {"failed": 2} and queue.job("runs").sentence == "no worker."
+    assert not queue.end("gone", "runs", Done())
+
+
 # --- Progress ---------------------------------------------------------------------------------------------------------
 
 

@@ -114,7 +114,7 @@ def pictures(house: House) -> dict[tuple[str, int], str]:
 def finish(house: House, patience: float) -> None:
     """Wait until nothing is open; what was put aside for having been under two kills is put back, as a person would."""
     deadline = time.monotonic() + patience
-    while house.queue.jobs() or house.queue.retry():
+    while house.queue.jobs() or house.queue.retry(job.id for job in house.queue.jobs(["aside"])):
         assert time.monotonic() < deadline, house.queue.counts()
         time.sleep(0.1)
 

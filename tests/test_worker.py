@@ -6,10 +6,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -18,9 +19,11 @@ from studio import worker
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
-from studio.events import Cancelled, Done, End, Failed, Progress, Saved
+from studio.capabilities import Refused
+from studio.events import Cancelled, Done, End, Failed, Progress, Result, Saved
 from studio.gallery import Filter
-from studio.requests import ImageRequest, image_request, resolve
+from studio.house import House
+from studio.requests import ImageRequest, image_request, job_id, resolve
 from studio.studio import Studio
 
 
@@ -215,6 +218,78 @@ def test_a_job_that_ends_every_worker_is_not_tried_for_ever(tmp_path: Path) -> N
     *_, end = studio.events(studio.submit(ask("a cat")))
     studio.close()
     assert isinstance(end, Failed) and "exit code 3" in end.sentence
+
+
+def test_a_job_that_dies_after_a_picture_is_not_tried_for_ever(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, opener=_opener_that_ends_the_second_batch)
+    job = studio.submit(ask("many", count=12))
+    *_, end = studio.events(job)
+    studio.close()
+    assert isinstance(end, Failed) and "2 times" in end.sentence
+    assert len(studio.gallery.found(job)) == 8, "what was drawn is kept"
+
+
+def test_a_model_that_was_replaced_is_said(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, opener=_opener_of_another_model)
+    *_, end = studio.events(studio.submit(ask("a cat")))
+    studio.close()
+    assert isinstance(end, Failed) and "the model is another one" in end.sentence
+
+
+def test_where_the_store_refuses_the_worker_waits_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house, tries = House(tmp_path), []
+    request = ask("a cat")
+    house.queue.submit(request, job_id(request, Fake().digest()), "c")
+    real = house.live.note
+
+    def full_at_first(*arguments: Any) -> None:
+        tries.append(arguments)
+        if len(tries) <= 2:
+            raise Refused("the disk is full.")
+        real(*arguments)
+
+    end = house.queue.end
+    monkeypatch.setattr(house.live, "note", full_at_first)
+    monkeypatch.setattr(
+        house.queue, "end", lambda *a: (_ for _ in ()).throw(Refused("full.")) if len(tries) <= 2 else end(*a)
+    )
+    monkeypatch.setattr(worker, "TROUBLE", 0.01)
+
+    class Bell:
+        def wait(self) -> str:
+            raise KeyboardInterrupt  # nothing is left to do
+
+    started = []
+    with pytest.raises(KeyboardInterrupt):
+        worker._work(house, worker._Bench(open_backend), Bell(), "w", lambda: started.append(1))
+    assert house.queue.counts() == {"done": 1} and house.gallery.count() == 1 and started == [1]
+
+
+def _opener_that_ends_the_second_batch(model: str) -> Backend:
+    return SecondBatch() if multiprocessing.parent_process() else open_backend(model)
+
+
+def _opener_of_another_model(model: str) -> Backend:
+    return Other() if multiprocessing.parent_process() else open_backend(model)
+
+
+class Other(Fake):
+    """The same with other weights."""
+
+    def digest(self) -> str:
+        return "0" * 64
+
+
+class SecondBatch(Fake):
+    """Ends its process with the second batch."""
+
+    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+        drawn = 0
+        for number, event in super().run_together(requests):
+            drawn += isinstance(event, Result)
+            if drawn > 8 or sum(request.count for request in requests) < 8:
+                os._exit(3)
+            yield number, event
 
 
 def _opener_that_ends_the_worker(model: str) -> Backend:
