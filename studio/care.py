@@ -15,8 +15,9 @@ from PIL import Image
 from studio.capabilities import Refused
 from studio.database import remove, remove_sidecars
 from studio.files import PART
-from studio.gallery import Entry, Gallery, read_marks
+from studio.gallery import Entry, Gallery
 from studio.house import DATABASE, House
+from studio.marks import read_marks
 from studio.metadata import read
 from studio.schema import MIGRATIONS
 from studio.vectors import DIM

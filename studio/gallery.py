@@ -16,16 +16,15 @@ from typing import Any
 
 from PIL import Image
 
-from studio.capabilities import Refused
 from studio.database import Database
 from studio.events import Saved
 from studio.files import make_folder, write_whole
+from studio.marks import Marks, check, read_marks, remove_picture, write_marks
 from studio.queue import QueuedJob
 
 THUMBNAIL = 128  # pixels a side; a picture that is no larger is its own
 COURTESY = 0.005  # seconds between two transactions of one change
 PAGE = 60  # pictures that are asked for at a time
-RATINGS = range(6)  # 0 is none
 
 
 @dataclass(frozen=True)
@@ -91,18 +90,6 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What a person says about a picture."""
-
-    star: bool = False
-    rating: int = 0
-    note: str = ""
-    tags: tuple[str, ...] = ()
-    boards: tuple[str, ...] = ()
-    deleted: float | None = None
-
-
-@dataclass(frozen=True)
 class Entry:
     """What a row says besides the file: where the picture comes from, and its vector in `space`."""
 
@@ -137,10 +124,10 @@ class Gallery:
         earlier = self._earlier(path, entry)
         marks = replace(Marks(**_marks_of(earlier)) if earlier else read_marks(path), deleted=None)
         if earlier:
-            _write_beside(path, marks)
+            write_marks(path, marks)
         self.enter(path, digest, data, entry, marks)
         if earlier:
-            _remove(earlier.path)
+            remove_picture(earlier.path)
         return path
 
     def _earlier(self, path: Path, entry: Entry) -> Kept | None:
@@ -244,14 +231,14 @@ class Gallery:
 
         Refused where a value won't do.
         """
-        _check(changes)
+        check(changes)
         for number, digest in enumerate(digests):
             if number:
                 time.sleep(COURTESY)  # SQLite's writers don't queue: whoever waits needs a gap to get in
             with self.database.writing() as connection:  # alone from reading to writing: nobody's change is lost
                 kept = self.get(digest)
                 marks = Marks(**{**_marks_of(kept), **changes})
-                _write_beside(kept.path, marks)
+                write_marks(kept.path, marks)
                 _write_marks(connection, kept.number, kept.prompt, marks)
 
     def delete(self, digests: Iterable[str]) -> None:
@@ -273,7 +260,7 @@ class Gallery:
                 )  # not taken out meanwhile
             if gone:
                 with self.database.explained():
-                    _remove(self.root / row["file"])
+                    remove_picture(self.root / row["file"])
                 count += 1
         return count
 
@@ -312,50 +299,8 @@ class Gallery:
         ]
 
 
-def beside(path: Path) -> Path:
-    """The file that holds a picture's marks."""
-    return path.with_suffix(path.suffix + ".json")
-
-
-def read_marks(path: Path) -> Marks:
-    """The marks beside a picture file; none where there are none, or where they can't be read."""
-    try:
-        found = json.loads(beside(path).read_text(encoding="utf-8"))
-        known = {name: found[name] for name in Marks.__dataclass_fields__ if name in found}
-        for name in ("tags", "boards"):
-            known[name] = tuple(known.get(name, ()))
-        _check(known)
-        return Marks(**known)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return Marks()
-
-
-def _check(changes: dict[str, Any]) -> None:
-    unknown = set(changes) - set(Marks.__dataclass_fields__)
-    if unknown:
-        raise TypeError(f"a picture has no {', '.join(sorted(unknown))}")
-    if changes.get("rating", 0) not in RATINGS:
-        raise Refused(f"a rating is 0 to {RATINGS[-1]}, not {changes['rating']}.")
-    for name in (*changes.get("tags", ()), *changes.get("boards", ())):
-        if not isinstance(name, str) or not name.strip() or len(name) > 100:
-            raise Refused("a tag or a board has a name of 1 to 100 characters.")
-    if len(changes.get("note", "")) > 10_000:
-        raise Refused("a note has 10,000 characters at most.")
-    for text in (changes.get("note", ""), *changes.get("tags", ()), *changes.get("boards", ())):
-        if not text.isascii() and text != text.encode(errors="replace").decode():
-            raise Refused("the text holds half a character (a surrogate); type it again.")
-
-
 def _marks_of(kept: Kept) -> dict[str, Any]:
     return {name: getattr(kept, name) for name in Marks.__dataclass_fields__}
-
-
-def _write_beside(path: Path, marks: Marks) -> None:
-    """Nothing said, no file."""
-    if marks == Marks():
-        beside(path).unlink(missing_ok=True)
-    else:
-        write_whole(beside(path), json.dumps(vars(marks), ensure_ascii=False).encode(), "--home")
 
 
 def _write_marks(connection: Connection, number: int, prompt: str, marks: Marks) -> None:
@@ -385,12 +330,6 @@ def _forget(connection: Connection, where: str, *values: object) -> int:
         connection.execute("DELETE FROM words WHERE rowid = ?", (row["number"],))
         connection.execute("DELETE FROM pictures WHERE number = ?", (row["number"],))
     return len(rows)
-
-
-def _remove(path: Path) -> None:
-    """What is said of a picture first: marks without a picture would fall on one made anew."""
-    for gone in (beside(path), path):
-        gone.unlink(missing_ok=True)
 
 
 def _look(data: bytes) -> tuple[int, int, bytes]:

@@ -16,9 +16,11 @@ from PIL import Image
 from studio import care
 from studio.backends.fake import Fake
 from studio.capabilities import Refused
-from studio.gallery import Entry, Filter, Gallery, Marks, beside, read_marks
+from studio.files import remove_parts
+from studio.gallery import Entry, Filter, Gallery
 from studio.house import House
 from studio.make import make
+from studio.marks import Marks, beside, read_marks
 from studio.requests import image_request, resolve
 from studio.search import match
 from studio.shelves import GalleryShelf

@@ -209,7 +209,7 @@ def test_a_home_stays_true_for_two_thousand_steps() -> None:
 @pytest.mark.parametrize("bug", ["marks stay in the row alone", "the dead are forgiven", "the bin forgets the file"])
 def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if bug == "marks stay in the row alone":
-        monkeypatch.setattr(gallery, "_write_beside", lambda *_: None)
+        monkeypatch.setattr(gallery, "write_marks", lambda *_: None)
     elif bug == "the dead are forgiven":
         monkeypatch.setattr(queue, "DEATHS", 3)
     else:
