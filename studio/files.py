@@ -9,6 +9,8 @@ import time
 import uuid
 from pathlib import Path
 
+import psutil
+
 from studio.capabilities import Refused
 
 PART = ".part-"  # how the names of unfinished files begin
@@ -21,7 +23,7 @@ def write_whole(path: Path, data: bytes, option: str = "--out") -> None:
 
     Raises Refused with a sentence where the disk is full or the folder can't be written; `option` is what chose it.
     """
-    part = path.with_name(f"{PART}{uuid.uuid4().hex}")
+    part = path.with_name(f"{PART}{os.getpid()}-{uuid.uuid4().hex}")
     try:
         with part.open("xb") as file:
             file.write(data)
@@ -65,10 +67,12 @@ def ready_folder(folder: Path, pictures: int) -> list[Path]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove unfinished files below `folder` that no process can still be writing, for it would have to be so slow."""
+    """Remove unfinished files below `folder` that nobody is writing: their process is gone, or they are too old."""
     for part in folder.rglob(f"{PART}*"):
         with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > ABANDONED:
+            writer = part.name.removeprefix(PART).partition("-")[0]
+            alive = writer.isdecimal() and psutil.pid_exists(int(writer))
+            if not alive or time.time() - part.stat().st_mtime > ABANDONED:
                 part.unlink()
 
 

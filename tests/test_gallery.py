@@ -155,14 +155,15 @@ def test_asked_for_again_it_comes_out_of_the_bin(gallery: Gallery) -> None:
     assert add(gallery, 1, "a cat") == picture and ids(gallery) == ["a cat"], "made anew it is not in the bin"
 
 
-def test_only_old_unfinished_files_are_removed(gallery: Gallery) -> None:
+def test_only_unfinished_files_that_nobody_writes_are_removed(gallery: Gallery) -> None:
     gallery.folder.mkdir(parents=True)
-    old, new = gallery.folder / ".part-old", gallery.folder / ".part-new"
-    for part in (old, new):
+    names = (f".part-{os.getpid()}-new", f".part-{os.getpid()}-old", ".part-99999999-dead", ".part-of-another-version")
+    parts = [gallery.folder / name for name in names]
+    for part in parts:
         part.write_bytes(b"half")
-    os.utime(old, (0, 0))
+    os.utime(parts[1], (0, 0))
     remove_parts(gallery.folder)
-    assert new.exists() and not old.exists()
+    assert [part.exists() for part in parts] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

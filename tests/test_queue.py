@@ -306,6 +306,8 @@ def test_a_lock_that_lasts_is_said_and_one_that_passes_is_waited_for(
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Refused, match="in use by another program"):
         put(queue, "a")
+    monkeypatch.setattr("studio.database.BUSY_SECONDS", 30)
+    queue = House(tmp_path).queue
     threading.Timer(0.05, other.execute, ("ROLLBACK",)).start()
     put(queue, "a")
     assert waiting(queue) == ["a"]

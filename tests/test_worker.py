@@ -156,7 +156,7 @@ def test_what_waits_goes_on_another_day_with_the_same_pixels(studio: Studio) -> 
 
 def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
     other = Studio(studio.home)
-    job = studio.submit(ask("slow", 0.05, steps=40))
+    job = studio.submit(ask("slow", 0.05, steps=100))
     first_step(studio, job)
     other.open()
     late = other.submit(ask("late"))
@@ -167,7 +167,7 @@ def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
 
 
 def test_stop_after_this_picture_keeps_what_is_being_drawn(studio: Studio) -> None:
-    job = studio.submit(ask("many", 0.02, count=24, steps=10))
+    job = studio.submit(ask("many", 0.2, count=24, steps=10))
     first_step(studio, job)
     studio.queue.finish_picture(job)
     assert list(studio.events(job))[-1] == Cancelled()
