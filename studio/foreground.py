@@ -67,7 +67,12 @@ def run(backend: Backend, requests: list[ImageRequest], folder: Path, shelf: She
     try:
         with bar_on_stderr() as bar:
             _follow(
-                make_together(backend, requests, shelf or Folder(folder)), requests, backend.digest(), rows, batch, bar
+                make_together(backend, requests, shelf or Folder(folder), previews=False),
+                requests,
+                backend.digest(),
+                rows,
+                batch,
+                bar,
             )
     except KeyboardInterrupt:
         batch.stopped = True

@@ -26,7 +26,7 @@ def make(backend: Backend, request: ImageRequest, shelf: Shelf) -> Generator[Pro
 
 
 def make_together(
-    backend: Backend, requests: Sequence[ImageRequest], shelf: Shelf
+    backend: Backend, requests: Sequence[ImageRequest], shelf: Shelf, previews: bool = True
 ) -> Generator[tuple[int, Progress | Saved | Done | Failed], None, None]:
     """Do resolved requests for one model onto `shelf`; each event comes with the number of its request.
 
@@ -44,7 +44,7 @@ def make_together(
     if pieces:
         backend.load()
     for group in _companies(pieces):
-        for piece, event in _drawn(backend, group):
+        for piece, event in _drawn(backend, group, previews):
             for said in piece.order.take(piece, event, shelf, time.monotonic() - began):
                 yield piece.order.number, said
 
@@ -121,10 +121,12 @@ def _companies(pieces: list[_Piece]) -> list[list[_Piece]]:
     return list(groups.values())
 
 
-def _drawn(backend: Backend, pieces: list[_Piece]) -> Iterator[tuple[_Piece, Progress | Result | Failed]]:
+def _drawn(
+    backend: Backend, pieces: list[_Piece], previews: bool
+) -> Iterator[tuple[_Piece, Progress | Result | Failed]]:
     """Pieces drawn together. Where one of them spoils it, those that are still open are drawn each on its own."""
     try:
-        for number, event in backend.run_together([piece.request for piece in pieces]):
+        for number, event in backend.run_together([piece.request for piece in pieces], previews):
             yield pieces[number], event
     except Refused as refusal:
         if len(pieces) == 1:
@@ -132,7 +134,7 @@ def _drawn(backend: Backend, pieces: list[_Piece]) -> Iterator[tuple[_Piece, Pro
             return
         for piece in pieces:
             if piece.open:
-                yield from _drawn(backend, [piece])
+                yield from _drawn(backend, [piece], previews)
 
 
 def explain(error: Exception) -> str:

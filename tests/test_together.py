@@ -82,6 +82,14 @@ def test_dropping_the_iterator_stops_between_steps(backend: Backend) -> None:
     assert list(events) == []
 
 
+def test_without_previews_the_pictures_are_the_same(backend: Backend) -> None:
+    asked = [ask(backend, count=3), ask(backend, "a dog", shape=8)]
+    events = list(backend.run_together(asked, previews=False))
+    assert not any(event.previews for _, event in events if isinstance(event, Progress))
+    plain, shown = (results(iter(each)) for each in (events, list(backend.run_together(asked))))
+    assert plain.keys() == shown.keys() and all(same(plain[key], shown[key]) for key in plain)
+
+
 # --- Into files -------------------------------------------------------------------------------------------------------
 
 
@@ -115,9 +123,11 @@ def test_only_missing_pictures_are_drawn_and_are_as_they_were(backend: Backend, 
         def __getattr__(self, name: str) -> object:
             return getattr(backend, name)
 
-        def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+        def run_together(
+            self, requests: Sequence[ImageRequest], previews: bool
+        ) -> Iterator[tuple[int, Progress | Result]]:
             drawn.extend(requests)
-            return backend.run_together(requests)
+            return backend.run_together(requests, previews)
 
     events = list(make_together(Counted(), asked, Folder(tmp_path)))
     assert [(request.seed, request.count, request.shape) for request in drawn] == [(3, 1, 8), (7, 1, 8)]

@@ -283,9 +283,11 @@ class Other(Fake):
 class SecondBatch(Fake):
     """Ends its process with the second batch."""
 
-    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+    def run_together(
+        self, requests: Sequence[ImageRequest], previews: bool = True
+    ) -> Iterator[tuple[int, Progress | Result]]:
         drawn = 0
-        for number, event in super().run_together(requests):
+        for number, event in super().run_together(requests, previews):
             drawn += isinstance(event, Result)
             if drawn > 8 or sum(request.count for request in requests) < 8:
                 os._exit(3)

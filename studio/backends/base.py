@@ -26,9 +26,12 @@ class Backend(Protocol):
     def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
         """Do a resolved request. Between two events the caller may stop: dropping the iterator cancels the work."""
 
-    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+    def run_together(
+        self, requests: Sequence[ImageRequest], previews: bool = True
+    ) -> Iterator[tuple[int, Progress | Result]]:
         """Do resolved requests of equal `company`, in shared batches of their shape: each event with the number of its
-        request. A request's progress counts the batches that hold pictures of it.
+        request. A request's progress counts the batches that hold pictures of it; `previews` False leaves them out,
+        where nobody looks: they cost a tenth of the drawing.
 
         A picture is the same, bit for bit, in whatever company and order it is drawn. Refused, for all of them, where
         one can't be done; dropping the iterator cancels.

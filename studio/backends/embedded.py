@@ -83,7 +83,9 @@ class Embedded:
         else:
             yield from (event for _, event in self.run_together([request]))
 
-    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+    def run_together(
+        self, requests: Sequence[ImageRequest], previews: bool = True
+    ) -> Iterator[tuple[int, Progress | Result]]:
         """A batch after the other; what a request says is read when its first batch comes."""
         self.load()
         assert self._pipeline is not None
@@ -93,7 +95,7 @@ class Embedded:
         try:
             for k, batch in enumerate(together.batches):
                 rows = [told(slot.number) for slot in batch]
-                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], space):
+                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], space, previews):
                     if isinstance(event, list):
                         yield from (
                             (s.number, replace(one, index=s.index)) for s, one in zip(batch, event, strict=True)
@@ -139,7 +141,7 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
 
 
 def _draw(
-    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, space: str
+    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, space: str, previews: bool
 ) -> "Iterator[drawing.Progress | list[Result]]":
     """One batch, drawn as `request` says: its steps, then its pictures."""
     from models.drawing import Pictures
@@ -152,7 +154,7 @@ def _draw(
         vector=[row.vector for row in rows],
         start=_stacked([row.start for row in rows]),
         redraw=_stacked([row.mask for row in rows]),
-        previews=True,
+        previews=previews,
     ):
         if isinstance(event, Pictures):
             yield _results(pipeline, event, space)

@@ -66,7 +66,9 @@ class Fake:
         else:
             yield from (event for _, event in self.run_together([request]))
 
-    def run_together(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+    def run_together(
+        self, requests: Sequence[ImageRequest], previews: bool = True
+    ) -> Iterator[tuple[int, Progress | Result]]:
         """A batch after the other, each step by step."""
         together = Together(requests)
         for k, batch in enumerate(together.batches):
@@ -76,7 +78,8 @@ class Fake:
                 yield number, replace(event, unknown=_unknown(plain(requests[number].prompt)))
             for step in range(1, steps + 1):
                 time.sleep(self.seconds)
-                yield from together.progress(k, step, steps, [_preview(one, step / steps) for one in pictures])
+                shown = [_preview(one, step / steps) for one in pictures] if previews else []
+                yield from together.progress(k, step, steps, shown)
             for slot, picture in zip(batch, pictures, strict=True):
                 place = _unit(plain(requests[slot.number].prompt))
                 yield slot.number, Result(slot.index, slot.seed, picture, 0.5, vector=place, space="fake")

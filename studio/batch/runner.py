@@ -115,7 +115,7 @@ class Runner:
         files = {job.id: job.files for job in jobs}
         shelf = Shelf(self.folder.images, lambda job: files[job.id])
         made = set[int]()
-        for number, event in make_together(self.backend, [job.request for job in jobs], shelf):
+        for number, event in make_together(self.backend, [job.request for job in jobs], shelf, previews=False):
             job = jobs[number]
             if isinstance(event, Progress):
                 self.outcome.unknown |= {one.word: one for one in event.unknown}
