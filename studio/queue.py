@@ -126,8 +126,7 @@ class Queue:
         """Take jobs (None: all open ones) out of line, or stop them at their next step -> how many were open."""
         with self._database.writing() as connection:
             wanted = _open(connection, jobs)
-            _each(
-                connection,
+            connection.executemany(
                 "UPDATE jobs SET wish = iif(state = 'running', 'cancel', ''),"
                 " ended = iif(state = 'waiting', ?, NULL), state = iif(state = 'waiting', 'cancelled', state)"
                 " WHERE id = ?",
@@ -198,8 +197,7 @@ class Queue:
             return []
         with self._database.writing() as connection:
             taken = _fitting(_readable(connection, _first_in_line(connection)))
-            _each(
-                connection,
+            connection.executemany(
                 "UPDATE jobs SET state = 'running', owner = ?, wish = '', started = ?, ended = NULL, sentence = ''"
                 " WHERE id = ?",
                 [(owner, time.time(), job.id) for job in taken],
@@ -269,10 +267,6 @@ def _job_or_none(row: Row) -> QueuedJob | None:
         return _job(row)
     except Refused:
         return None
-
-
-def _each(connection: Connection, sql: str, values: Sequence[tuple[object, ...]]) -> None:
-    connection.executemany(sql, values)
 
 
 def _state_of(connection: Connection, job: str) -> str:
@@ -349,7 +343,9 @@ def _place_before(connection: Connection, job: str, before: str) -> None:
 
 def _renumber(connection: Connection) -> None:
     rows = connection.execute("SELECT id FROM jobs WHERE state = 'waiting' ORDER BY place, number").fetchall()
-    _each(connection, "UPDATE jobs SET place = ? WHERE id = ?", [(float(n), row["id"]) for n, row in enumerate(rows)])
+    connection.executemany(
+        "UPDATE jobs SET place = ? WHERE id = ?", [(float(n), row["id"]) for n, row in enumerate(rows)]
+    )
 
 
 def _put_back(connection: Connection, whose: str, owner: str, deaths: int, how: str) -> None:

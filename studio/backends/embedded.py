@@ -60,7 +60,7 @@ class Embedded:
         try:
             return weights_digest(PARTS, self.root)
         except WeightsError as error:
-            raise Refused(f"{error}.") from error
+            raise Refused(f"{error}; --model fake shows the studio without them.") from error
 
     def space(self) -> str:
         """Digest of what places words and pictures: vectors of two spaces don't compare."""

@@ -30,6 +30,8 @@ def queue(
             typer.echo("The queue is paused; studio resume goes on.", err=True)
         if notice := jobs.notice():
             typer.echo(f"Last from the worker: {notice}", err=True)
+        if not listed:
+            typer.echo("Nothing runs, nothing waits, nothing went wrong.", err=True)
     print_rows([_row(job) for job in listed], as_json, _line)
 
 
