@@ -12,14 +12,27 @@ def home(folder: str | Path | None = None) -> Path:
     return Path(chosen).expanduser().resolve()
 
 
+def password(given: str | None = None) -> str:
+    """The word that opens the doors to others: the one given (`--password`), else STUDIO_PASSWORD, else none.
+
+    The environment keeps it out of the list of processes, which everybody on the computer can read.
+    """
+    return os.environ.get("STUDIO_PASSWORD", "") if given is None else given
+
+
 def wildcards(root: Path | None = None) -> Path:
     """Where the lists of `__wildcards__` are."""
     return (root or home()) / "wildcards"
 
 
+def uploads(root: Path) -> Path:
+    """Where the page keeps what a browser sent."""
+    return root / "cache" / "page"
+
+
 def keep_uploads(root: Path) -> None:
     """Gradio's copies of pictures go under the studio's folder. To be called before gradio is imported."""
-    os.environ["GRADIO_TEMP_DIR"] = str(root / "cache" / "page")
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads(root))
 
 
 def stay_offline() -> None:

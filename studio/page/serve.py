@@ -10,17 +10,16 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.capabilities import Refused
-from studio.page.guard import Guard, is_loopback
+from studio.http.guard import PASSWORD_LEAST, Guard, is_loopback
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from studio.page.desk import Desk
+    from studio.page.frame import Frame
 
 UPLOAD_LIMIT = "32mb"
 
@@ -33,7 +32,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--home", type=Path, help="the studio's folder (else STUDIO_HOME, else the system's place)")
     parser.add_argument("--model", default="embedded", help="`studio models` lists them")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser window")
-    parser.add_argument("--allow-network", action="store_true", help="let --host open the page to other computers")
+    parser.add_argument(
+        "--password",
+        metavar="WORD",
+        help="everything asks for it, and --host may then let other computers in; better as the environment's"
+        " STUDIO_PASSWORD: a command line can be read by everybody on this computer",
+    )
+    parser.add_argument(
+        "--allow-network",
+        action="store_true",
+        help="let --host open the studio without a password: whoever reaches it sees all pictures and may use it",
+    )
     return parser.parse_args(arguments)
 
 
@@ -42,8 +51,9 @@ def open_page(options: argparse.Namespace) -> int:
     settings.stay_offline()
     try:
         open_backend(options.model)
-        with _listen(options.host, options.port, options.allow_network) as listener:
-            _serve(listener, options)
+        password = _password(options.password)
+        with _listen(options.host, options.port, options.allow_network or bool(password)) as listener:
+            _serve(listener, options, password)
     except KeyboardInterrupt:
         return 0  # Ctrl-C is how it is closed
     except Refused as refusal:
@@ -52,10 +62,21 @@ def open_page(options: argparse.Namespace) -> int:
     return 0
 
 
-def _listen(host: str, port: int, anywhere: bool) -> socket.socket:
+def _password(given: str | None) -> str:
+    """The password that was given in one way or the other, "" for none; Refused where anybody could guess it."""
+    password = settings.password(given)
+    if (password or given is not None) and len(password) < PASSWORD_LEAST:
+        raise Refused(f"the password is too short; give one of {PASSWORD_LEAST} characters or more.")
+    return password
+
+
+def _listen(host: str, port: int, others: bool) -> socket.socket:
     """A listening socket, before anything slow is imported: a second studio on the port learns at once."""
-    if not is_loopback(host) and not anywhere:
-        raise Refused(f"--host {host} would let other computers in; add --allow-network if that is meant.")
+    if not is_loopback(host) and not others:
+        raise Refused(
+            f"--host {host} would let other computers in; add --password WORD, which they must then know, or"
+            " --allow-network if whoever reaches it may see all pictures and use the studio."
+        )
     if not 0 <= port <= 65535:
         raise Refused(f"--port must be between 0 and 65535, not {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -75,16 +96,16 @@ def _listen(host: str, port: int, anywhere: bool) -> socket.socket:
     return listener
 
 
-def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
+def _serve(listener: socket.socket, options: argparse.Namespace, password: str) -> None:
     import uvicorn
 
-    from studio.page.desk import Desk
+    from studio.page.frame import Frame
     from studio.studio import Studio
 
     home = settings.home(options.home)
     settings.keep_uploads(home)
     studio = Studio(home)
-    desk = Desk(studio, options.model)
+    frame = Frame(studio, options.model)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -94,7 +115,8 @@ def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
         if not options.no_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    guarded = Guard(build_app(desk, ready), anywhere=options.allow_network)
+    anywhere = options.allow_network or not is_loopback(options.host)
+    guarded = Guard(build_app(frame, ready), anywhere, password)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
     config = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=1)
     try:
@@ -103,13 +125,13 @@ def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
         studio.close()
 
 
-def build_app(desk: "Desk", ready: Callable[[], None] = lambda: None) -> "FastAPI":
+def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "FastAPI":
     """The page as an ASGI app; `ready` is called once it listens."""
     import gradio as gr
-    from fastapi import FastAPI, HTTPException
-    from fastapi.responses import FileResponse
+    from fastapi import FastAPI
 
-    from studio.page import layout, view
+    from studio.http import a1111, api
+    from studio.page import layout, routes
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -117,24 +139,25 @@ def build_app(desk: "Desk", ready: Callable[[], None] = lambda: None) -> "FastAP
         yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/pictures/{name}")
-    def picture(name: str) -> FileResponse:
-        path = desk.picture(name)
-        if path is None:
-            raise HTTPException(404, "no such picture")
-        return FileResponse(path, media_type="image/png")
-
+    app.include_router(routes.router(frame))
+    for door in (a1111, api):
+        app.include_router(door.router(frame.studio, frame.model))
+    _fetch_nothing()
+    page, pictures = layout.build(frame), [str(frame.studio.gallery.folder), str(frame.studio.home / "inputs")]
     return gr.mount_gradio_app(
-        app,
-        layout.build(desk),
-        path="/",
-        allowed_paths=[str(desk.studio.gallery.folder)],
-        max_file_size=UPLOAD_LIMIT,
-        footer_links=["settings"],
-        run_history=False,
-        i18n=layout.i18n(),
-        theme=layout.theme(),
-        css_paths=Path(__file__).with_name("style.css"),
-        head=f'<link rel="icon" href="data:image/svg+xml,{quote(view.ICON)}">',
+        app, page, path="/", allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.looks()
     )
+
+
+def _fetch_nothing() -> None:
+    """Gradio would fetch an address that a client gives in the place of an uploaded file: the studio does not reach out.
+
+    All its fetching goes through this one function.
+    """
+    import gradio as gr
+    from gradio import processing_utils
+
+    async def refuse(url: str) -> None:
+        raise gr.Error("the studio fetches nothing from the network; upload the file.", print_exception=False)
+
+    processing_utils.async_ssrf_protected_get = refuse

@@ -1,64 +1,55 @@
-"""All that the page says, in English and Chinese.
+"""How the page speaks English and Chinese.
 
-Labels are translated in the browser (gr.I18n); what changes while a job runs is written here, in the language that
-the browser asks for.
+Each part of the page keeps its own words beside it, in a file `words.py`: `Labels` are translated in the browser
+(gr.I18n), `Said` on the server, for what changes while one looks. Both follow the language that was picked on the page,
+else the browser's first choice.
 """
 
+from collections.abc import Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-LABELS: dict[str, tuple[str, str]] = {
-    "prompt": ("What should it be?", "想要什么？"),
-    "prompt_hint": ("a smiling cat with heart eyes · 戴帽子的小狗", "戴帽子的小狗 · a smiling cat with heart eyes"),
-    "style": ("Style", "风格"),
-    "count": ("How many", "数量"),
-    "make": ("Make stickers", "生成贴纸"),
-    "stop": ("Stop", "停止"),
-    "examples": ("Try one", "试一试"),
-    "more": ("More settings", "更多设置"),
-    "negative": ("Without", "不要出现"),
-    "negative_hint": ("what should not be in it", "不想看到的东西"),
-    "like": ("Like this picture", "参考图片"),
-    "like_info": ("Its meaning is taken, not its pixels. Words may be left out.", "取其含义而非像素，可以不写文字。"),
-    "seed": ("Seed", "随机种子"),
-    "seed_hint": ("a new one each time", "每次都不同"),
-    "seed_info": ("The same seed makes the same picture.", "相同的种子得到相同的图片。"),
-    "steps": ("Steps", "步数"),
-    "guidance": ("Guidance", "引导强度"),
-    "guidance_info": ("How closely to keep to the words", "贴合文字的程度"),
-    "scheduler": ("Sampler", "采样器"),
-}
+from gradio.i18n import I18nData
 
-SAID: dict[str, tuple[str, str]] = {
-    "tagline": ("Stickers from your words, made on this computer.", "用一句话，在自己的电脑上生成贴纸。"),
-    "empty": ("Your stickers appear here", "贴纸会出现在这里"),
-    "empty_hint": ("Type a few words and press Enter, or pick an example.", "输入几个词后按回车，或点选一个示例。"),
-    "before": ("Made before", "之前的作品"),
-    "waiting": ("Waiting: {ahead} before this one", "排队中：前面还有 {ahead} 个"),
-    "loading": ("Loading the model…", "正在加载模型…"),
-    "step": ("Step {step} of {total}", "第 {step} 步，共 {total} 步"),
-    "left": ("{seconds} s left", "还需 {seconds} 秒"),
-    "done": ("{count} made in {seconds} s", "{count} 张，用时 {seconds} 秒"),
-    "found": ("Made before: here it is again", "之前做过，直接取出"),
-    "cancelled": ("Stopped; finished stickers are kept.", "已停止，完成的贴纸已保存。"),
-    "unknown": ("I don't know {word}; nearest: {nearest}.", "我不认识{word}；最接近的是：{nearest}。"),
-    "unknown_near": ("I don't know {word}.", "我不认识{word}。"),
-    "download": ("Download", "下载"),
-    "again": ("More like this", "更多类似的"),
-    "seed": ("seed {seed}", "种子 {seed}"),
-}
+Both = tuple[str, str]  # English, Chinese
+LANGUAGES = ("en", "zh")
+COOKIE = "studio_language"
 
 
-def language(header: str | None) -> str:
-    """ "zh" or "en" from an Accept-Language header: the browser's first choice."""
-    return "zh" if (header or "").lower().startswith("zh") else "en"
+class Labels(dict[str, Both]):
+    """What stands beside inputs and on buttons. `part` keeps the keys of two parts of the page apart."""
+
+    def __init__(self, part: str, words: Mapping[str, Both]) -> None:
+        super().__init__(words)
+        self.part = part
+
+    def __call__(self, key: str) -> Any:
+        """A label as Gradio's components take it; KeyError where there is none."""
+        self[key]
+        return I18nData(f"{self.part}_{key}")
 
 
-def say(key: str, spoken: str, **values: Any) -> str:
-    """One of SAID in a language, filled in. Plain text: it still has to be escaped for HTML."""
-    return SAID[key][spoken == "zh"].format(**values)
+class Said(dict[str, Both]):
+    """Sentences with places for values."""
+
+    def __call__(self, key: str, spoken: str, **values: Any) -> str:
+        """One of them in a language, filled in. Plain text: it still has to be escaped for HTML."""
+        return self[key][spoken == "zh"].format(**values)
 
 
-def translations() -> dict[str, dict[str, str]]:
-    """LABELS as gr.I18n takes them."""
-    english, chinese = ({key: both[i] for key, both in LABELS.items()} for i in (0, 1))
+def language(headers: Mapping[str, str]) -> str:
+    """ "zh" or "en": as picked on the page, else the browser's first choice."""
+    try:
+        picked = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        picked = None
+    if picked is not None and picked.value in LANGUAGES:
+        return picked.value
+    return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
+
+
+def translations(parts: Iterable[Labels]) -> dict[str, dict[str, str]]:
+    """All labels as gr.I18n takes them."""
+    named = {f"{part.part}_{key}": both for part in parts for key, both in part.items()}
+    english, chinese = ({key: both[i] for key, both in named.items()} for i in (0, 1))
     return {"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese}

@@ -1,0 +1,150 @@
+"""What happens when something on the Create tab is pressed: requests go to the queue; page.js watches what comes of them.
+
+No event computes a picture, or waits for one. A tab that is closed leaves the job running, and the page that is opened
+next picks it up.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio import inputs
+from studio.capabilities import Refused
+from studio.files import ready_folder
+from studio.metadata import read, restore
+from studio.page.create import edits, samples
+from studio.page.create.view import nothing_yet, refused, strip, styles, told
+from studio.page.create.words import say
+from studio.page.frame import Frame, said
+from studio.page.pulse import Pulse
+from studio.requests import image_request, resolve
+
+REMEMBERED = 36  # pictures shown below the stage
+HISTORY = 50  # earlier prompts
+# The fields of a request that inputs of the same name hold, as they come.
+PLAIN = ("negative", "style", "scheduler")
+
+
+class Desk:
+    """Stands between one page's Create tab and the studio."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame, self.studio, self.pulse = frame, frame.studio, Pulse(frame.studio)
+
+    def greet(self, request: gr.Request) -> tuple[Any, ...]:
+        """A page was opened: show the job that is being done, if there is one -> stage, strip, styles, history."""
+        spoken, job = self.frame.spoken(request), self.studio.current()
+        stage = self.pulse.stage(job.id, spoken).html() if job else nothing_yet(spoken, self.frame.problem())
+        return stage, self.remembered(request), self.picked("", request)[1], self.history()
+
+    def start(self, given: dict[str, Any], request: gr.Request) -> tuple[str, Any]:
+        """Put a job in line -> stage, history. `given` holds the value of each input by its name."""
+        spoken = self.frame.spoken(request)
+        try:
+            asked = resolve(image_request(**self.fields(given)), self.frame.can, self.frame.lists)
+            ready_folder(self.studio.gallery.folder, asked.count)
+            job = self.studio.submit(asked)
+        except Refused as refusal:
+            return refused(str(refusal)), gr.skip()
+        return self.pulse.stage(job, spoken).html(own=True), self.history()
+
+    def fields(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What the inputs ask for, as fields of a request; what is left as it was is left out."""
+        can = self.frame.can
+        fields: dict[str, Any] = {name: given.get(name) or "" for name in PLAIN}
+        fields |= {"prompt": given["prompt"] or "", "count": int(given["count"]), "seed": whole_number(given["seed"])}
+        fields |= {"steps": int(given["steps"]), "guidance": float(given["guidance"]), "model": self.frame.model}
+        if given["like"]:
+            fields["like"] = {"path": given["like"]}
+        if given.get("size") and int(given["size"]) != can.size:
+            fields["size"] = int(given["size"])
+        fields |= edits.start(given, self.studio.home, can)
+        return fields | edits.blend(given)
+
+    def told(self, event: gr.EventData) -> None:
+        """A button on the stage: stop the job, or let it finish the picture that it is at."""
+        asked = said(event)
+        if asked.get("own") == "stop":
+            self.studio.cancel(asked.get("job", ""))
+        elif asked.get("own") == "finish":
+            self.studio.queue.finish_picture(asked.get("job", ""))
+
+    def adopt(self, event: gr.EventData, request: gr.Request) -> Any:
+        """The stage is free, and a job was begun elsewhere: show it."""
+        try:
+            return self.pulse.stage(said(event).get("job", ""), self.frame.spoken(request)).html()
+        except KeyError:
+            return gr.skip()
+
+    def remembered(self, request: gr.Request) -> str:
+        """The newest pictures of the gallery."""
+        return strip(self.studio.gallery.page(limit=REMEMBERED), self.frame.spoken(request))
+
+    def history(self) -> Any:
+        """Prompts that were asked for before, latest first."""
+        jobs = self.studio.queue.jobs(("waiting", "running", "done", "failed", "cancelled"), limit=4 * HISTORY)
+        latest = sorted(jobs, key=lambda job: -job.submitted)
+        prompts = list(dict.fromkeys(job.request.prompt for job in latest if job.request.prompt))[:HISTORY]
+        return gr.Dropdown(choices=prompts, value=None, visible=bool(prompts))
+
+    def picked(self, style: str, request: gr.Request) -> tuple[str, str]:
+        """A style was picked -> the input that holds it, the picker."""
+        known = self.frame.can.styles
+        name = style if style in [one.name for one in known] else ""
+        return name, styles(known, name, samples.samples(known), self.frame.spoken(request))
+
+    def pick(self, event: gr.EventData, request: gr.Request) -> tuple[str, str]:
+        """The picker's own event."""
+        return self.picked(said(event).get("value", ""), request)
+
+    def last_seed(self) -> str:
+        """The seed of the newest picture, to be kept."""
+        newest = self.studio.gallery.page(limit=1)
+        return str(newest[0].seed) if newest else ""
+
+    def dropped(self, path: str, request: gr.Request) -> tuple[dict[str, Any], str]:
+        """A picture was dropped on the page: its settings, else itself to start from -> values of inputs, what to say."""
+        spoken = self.frame.spoken(request)
+        try:
+            found = read(Path(path))
+        except Refused as refusal:
+            return {}, told("problem", str(refusal))
+        if not found:
+            return {"canvas": path}, told("unknown", say("no_settings", spoken))
+        restored = restore(found, self.frame.can, self.studio.home / inputs.INPUTS)
+        return self.values(restored.fields), told("good", say("restored", spoken)) + told("unknown", *restored.dropped)
+
+    def handed(self, what: dict[str, Any] | None, request: gr.Request) -> tuple[dict[str, Any], str]:
+        """Another part of the page handed a picture over -> values of inputs, what to say."""
+        use, digest = (what or {}).get("use"), (what or {}).get("picture", "")
+        path = self.frame.picture(f"{digest}.png")
+        if path is None or use == "watch":
+            return {}, ""
+        if use == "settings":
+            return self.dropped(str(path), request)
+        place = {"like": "like", "start": "canvas", "blend": "blend"}[str(use)]
+        return {place: str(path)}, told("good", say("given", self.frame.spoken(request)))
+
+    def watched(self, what: dict[str, Any] | None, request: gr.Request) -> Any:
+        """A job that another part put in line comes on the stage."""
+        job = (what or {}).get("job", "")
+        return self.pulse.stage(job, self.frame.spoken(request)).html(own=True) if job else gr.skip()
+
+    def values(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """A request's fields as values of the inputs."""
+        values = {name: fields[name] for name in ("prompt", *PLAIN, "count", "steps", "guidance") if name in fields}
+        values["seed"] = str(fields["seed"]) if fields.get("seed") is not None else ""
+        values["style"] = fields.get("style", "")
+        if fields.get("like"):
+            values["like"] = fields["like"]["path"]
+        if fields.get("size"):
+            values["size"] = fields["size"]
+        return values | edits.restored(fields)
+
+
+def whole_number(text: str | None) -> int | str | None:
+    """A seed as typed: nothing is None; what is no number stays text, and the request refuses it."""
+    stripped = (text or "").strip()
+    return int(stripped) if re.fullmatch(r"[+-]?\d{1,20}", stripped, re.ASCII) else stripped or None

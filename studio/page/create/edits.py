@@ -1,0 +1,72 @@
+"""From the inputs that hold pictures to fields of a request, and back: to start from, to paint on, to blend."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from models.data.pixels import read_picture
+from studio import settings
+from studio.capabilities import Capabilities, Refused
+from studio.files import make_folder, write_whole
+from studio.metadata import encoded
+
+PAINTED = 8  # levels of 255: less is a brush's softest rim
+
+
+def start(given: dict[str, Any], home: Path, can: Capabilities) -> dict[str, Any]:
+    """The picture to start from, with the mask that was painted over it or the border that is to be drawn."""
+    canvas = given.get("canvas") or {}
+    if not canvas.get("background"):
+        return {}
+    fields: dict[str, Any] = {"image": {"path": canvas["background"]}, "strength": float(given["strength"])}
+    mask = painted([Path(layer) for layer in canvas.get("layers") or [] if layer])
+    if mask is not None:
+        return fields | {"mask": {"path": str(_kept(mask, home))}, "strength": can.strength.most}
+    if given.get("expand"):
+        return fields | {"expand": can.expand.usual, "strength": can.strength.most}
+    return fields
+
+
+def painted(layers: list[Path]) -> Image.Image | None:
+    """White where any layer was painted on, black elsewhere; None where none was."""
+    masks = [np.asarray(read_picture(str(layer)).convert("RGBA"))[..., 3] > PAINTED for layer in layers]
+    masks = [mask for mask in masks if mask.any()]
+    if not masks:
+        return None
+    if len({mask.shape for mask in masks}) > 1:
+        raise Refused("the painted layers differ in size; clear the picture and paint again.")
+    return Image.fromarray(np.where(np.any(masks, axis=0), np.uint8(255), np.uint8(0)))
+
+
+def blend(given: dict[str, Any]) -> dict[str, Any]:
+    """A mix of two pictures; of one, where the other is missing or the slider is at its end."""
+    second = float(given.get("between") or 0)
+    weights = ((given.get("first"), 1 - second), (given.get("second"), second))
+    parts = [{"weight": weight, "picture": {"path": path}} for path, weight in weights if path and weight > 0]
+    return {"mix": tuple(parts)} if parts else {}
+
+
+def restored(fields: dict[str, Any]) -> dict[str, Any]:
+    """Values of the picture inputs for a request's fields."""
+    values: dict[str, Any] = {"expand": bool(fields.get("expand"))}
+    if fields.get("image"):
+        values |= {"canvas": fields["image"]["path"], "strength": fields.get("strength")}
+    pictures = [part for part in fields.get("mix", ()) if part.get("picture")]
+    for place, part in zip(("first", "second"), pictures, strict=False):
+        values[place] = part["picture"]["path"]
+    if len(pictures) > 1:
+        weights = [max(0.0, float(part["weight"])) for part in pictures[:2]]
+        values["between"] = weights[1] / sum(weights) if sum(weights) else 0.5
+    return values
+
+
+def _kept(mask: Image.Image, home: Path) -> Path:
+    """The mask as a file: the request is resolved from it, and the queue keeps a copy under its content."""
+    data = encoded([mask], None, "png")
+    path = settings.uploads(home) / f"mask-{hashlib.sha256(data).hexdigest()[:32]}.png"
+    make_folder(path.parent)
+    write_whole(path, data, "--home")
+    return path

@@ -1,0 +1,37 @@
+// The job on show. page.js asks the studio for news of it and says here what is new; only what changed is exchanged, so
+// that pictures don't flicker and the focus stays where it is.
+studio.listen(element, trigger);
+
+const stage = () => element.querySelector('.stage');
+const exchange = (holder, pieces) => {
+  pieces.forEach((html, index) => {
+    const old = holder.children[index];
+    if (old && old.dataset.was === html) return;
+    const made = document.createRange().createContextualFragment(html).firstElementChild;
+    made.dataset.was = html;
+    old ? old.replaceWith(made) : holder.append(made);
+  });
+  while (holder.children.length > pieces.length) holder.lastElementChild.remove();
+};
+
+studio.follow({
+  job: () => stage()?.dataset.job || '',
+  busy: () => Boolean(stage()?.dataset.job) && !stage().dataset.ended,
+  idle: () => !stage()?.dataset.job || Boolean(stage().dataset.ended && stage().dataset.mine === undefined),
+  adopt: (job) => trigger('input', { job }),
+  stage: (news) => {
+    const head = stage().querySelector('.head'), cells = stage().querySelector('.cells');
+    if (head.dataset.was !== news.head) {
+      const focused = head.contains(document.activeElement) && document.activeElement.dataset.own;
+      head.innerHTML = news.head;
+      head.dataset.was = news.head;
+      if (focused) head.querySelector(`[data-own="${focused}"]`)?.focus();
+    }
+    cells.className = `cells ${news.size}`;
+    exchange(cells, news.cells);
+    if (news.ended) stage().dataset.ended = 'true';
+  },
+  silent: (silent) => stage()?.classList.toggle('silent', silent),
+  gallery: () => trigger('change'),
+});
+watch('value', () => studio.hurry());

@@ -1,0 +1,116 @@
+// Runs before Gradio does. What a person picked on this page is kept in the browser: language, light or dark, and what
+// pictures are shown on.
+(() => {
+  const store = {
+    get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
+    set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* a private window */ } },
+  };
+  const root = document.documentElement;
+
+  // Gradio asks the navigator for the language; the server reads the cookie.
+  const picked = document.cookie.match(/(?:^|; )studio_language=(en|zh)/);
+  const spoken = picked ? picked[1] : navigator.language.startsWith('zh') ? 'zh' : 'en';
+  if (picked) {
+    const locale = picked[1] === 'zh' ? 'zh-CN' : 'en';
+    Object.defineProperty(navigator, 'language', { get: () => locale });
+    Object.defineProperty(navigator, 'languages', { get: () => [locale] });
+  }
+  // Gradio writes its own choice into <html lang>; screen readers need ours.
+  const tongue = spoken === 'zh' ? 'zh-CN' : 'en';
+  root.lang = tongue;
+  new MutationObserver(() => { if (root.lang !== tongue) root.lang = tongue; })
+    .observe(root, { attributes: true, attributeFilter: ['lang'] });
+
+  const board = (name) => {
+    root.dataset.board = name.startsWith('#') ? 'colour' : name;
+    if (name.startsWith('#')) root.style.setProperty('--board', name);
+    for (const button of document.querySelectorAll('[data-board-is]'))
+      button.setAttribute('aria-pressed', String(button.dataset.boardIs === root.dataset.board));
+  };
+  board(store.get('studio_board') || 'checks');
+
+  const dark = () => document.body.classList.contains('dark');
+  addEventListener('DOMContentLoaded', () => {
+    const theme = store.get('studio_theme');
+    if (!theme) return;
+    const apply = () => { if (dark() !== (theme === 'dark')) document.body.classList.toggle('dark', theme === 'dark'); };
+    apply();
+    // Gradio sets its own once, when it starts.
+    const watcher = new MutationObserver(apply);
+    watcher.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+    setTimeout(() => watcher.disconnect(), 8000);
+  });
+
+  addEventListener('click', (event) => {
+    const at = (name) => event.target.closest?.(`[${name}]`);
+    const language = at('data-language'), theme = at('data-theme'), ground = at('data-board-is');
+    if (language) {
+      document.cookie = `studio_language=${language.dataset.language}; path=/; max-age=31536000; SameSite=Strict`;
+      location.reload();
+    } else if (theme) {
+      document.body.classList.toggle('dark');
+      store.set('studio_theme', dark() ? 'dark' : 'light');
+    } else if (ground && ground.type !== 'color') {
+      board(ground.dataset.boardIs);
+      store.set('studio_board', ground.dataset.boardIs);
+    }
+  });
+  addEventListener('input', (event) => {
+    if (!event.target.matches?.('input[type=color][data-board-is]')) return;
+    board(event.target.value);
+    store.set('studio_board', event.target.value);
+  });
+  addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+      const make = [...document.querySelectorAll('.make')].find((button) => button.offsetParent && !button.disabled);
+      if (make) { event.preventDefault(); make.click(); }
+    }
+  });
+
+  // News from the studio. What follows is told: a job on show several times a second, the rest now and then.
+  const QUICK = 150, SLOW = 1500, ASLEEP = 5000; // ms
+  const followers = [];
+  let news = {}, timer = 0, beating = false;
+  const beat = async () => {
+    if (beating) return;
+    beating = true;
+    const job = followers.map((one) => one.job?.() || '').find(Boolean) || '';
+    try {
+      const answer = await fetch(`/pulse?job=${job}`, { cache: 'no-store' });
+      if (!answer.ok) throw new Error(answer.statusText);
+      const fresh = await answer.json();
+      for (const one of followers) {
+        one.silent?.(false);
+        if (job && fresh.stage && one.job?.() === job) one.stage?.(fresh.stage);
+        if (fresh.current && one.adopt && one.idle?.() && fresh.current !== news.current) one.adopt(fresh.current);
+        for (const topic of ['gallery', 'queue'])
+          if (one[topic] && news[topic] !== undefined && news[topic] !== fresh[topic]) one[topic]();
+      }
+      news = fresh;
+    } catch {
+      for (const one of followers) one.silent?.(true);
+    }
+    beating = false;
+    clearTimeout(timer);
+    const busy = followers.some((one) => one.busy?.());
+    timer = setTimeout(beat, document.hidden ? ASLEEP : busy ? QUICK : SLOW);
+  };
+  addEventListener('visibilitychange', () => { if (!document.hidden) beat(); });
+
+  // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
+  window.studio = {
+    follow: (one) => { followers.push(one); beat(); },
+    hurry: () => { clearTimeout(timer); beat(); },
+    listen: (element, trigger) => {
+      const told = (event) => {
+        const button = event.target.closest('[data-do], [data-own]');
+        if (!button || !element.contains(button) || (event.type === 'change') !== button.matches('input, select')) return;
+        const said = { ...button.dataset };
+        if (event.type === 'change') said.value = button.type === 'checkbox' ? button.checked : button.value;
+        trigger(button.dataset.do ? 'click' : 'select', said);
+      };
+      element.addEventListener('click', told);
+      element.addEventListener('change', told);
+    },
+  };
+})();

@@ -1,0 +1,83 @@
+"""What the buttons on the card do, and those on pictures anywhere on the page."""
+
+from typing import Any
+
+import gradio as gr
+
+from studio import inputs
+from studio.capabilities import Refused
+from studio.export.apps import APPS
+from studio.gallery import Kept
+from studio.metadata import read, restore
+from studio.page.frame import Frame, said
+from studio.page.picture.view import card, gone
+from studio.requests import ImageRequest, image_request, resolve
+
+LISTS = ("tags", "boards")
+VARIED = 4  # variations that one press makes
+
+Acted = tuple[Any, Any, Any]  # card, handed, tabs
+
+
+class PictureDesk:
+    """Does what a `data-do` button says to the picture it names."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame, self.gallery = frame, frame.studio.gallery
+
+    def act(self, event: gr.EventData, request: gr.Request) -> Acted:
+        """Whatever was pressed. What is not known here, or names no picture of ours, does nothing but say so."""
+        asked, spoken = said(event), self.frame.spoken(request)
+        do, digest, value = asked.get("do", ""), asked.get("picture", ""), asked.get("value", "")
+        try:
+            kept = self.gallery.get(digest)
+        except KeyError:
+            return gone(spoken), gr.skip(), gr.skip()
+        try:
+            if do in ("again", "vary"):
+                job = self.frame.studio.submit(self._anew(kept, do))
+                return "", {**self.frame.hand("watch", digest), "job": job}, gr.Tabs(selected="create")
+            if do in ("like", "start", "blend", "settings"):
+                return "", self.frame.hand(do, digest), gr.Tabs(selected="create")
+            self._mark(kept, do, value)
+        except Refused as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from refusal
+        return self.show(digest, spoken), gr.skip(), gr.skip()
+
+    def show(self, digest: str, spoken: str) -> str:
+        """The card of a picture."""
+        kept = self.gallery.get(digest)
+        try:
+            origin = read(kept.path)
+        except Refused:
+            return gone(spoken)
+        return card(kept, origin, [(app.name, app.title) for app in APPS.values()], spoken)
+
+    def _mark(self, kept: Kept, do: str, value: str) -> None:
+        if do == "star":
+            self.gallery.mark([kept.sha256], star=not kept.star)
+        elif do == "rate" and value.isdecimal():
+            self.gallery.mark([kept.sha256], rating=int(value))
+        elif do == "note":
+            self.gallery.mark([kept.sha256], note=value)
+        elif do in LISTS:
+            names = dict.fromkeys(name.strip() for name in value.replace("，", ",").split(","))
+            self.gallery.mark([kept.sha256], **{do: tuple(name for name in names if name)})
+        elif do == "delete":
+            self.gallery.delete([kept.sha256])
+        elif do == "restore":
+            self.gallery.restore([kept.sha256])
+
+    def _anew(self, kept: Kept, do: str) -> ImageRequest:
+        """The picture's request with a new seed, or that of its near relatives, resolved."""
+        fields = restore(read(kept.path), self.frame.can, self.frame.studio.home / inputs.INPUTS).fields
+        if do == "vary":
+            plain = {name: fields[name] for name in ("style", "steps", "guidance", "scheduler") if name in fields}
+            start = {"path": str(kept.path)}
+            return self._resolved({**plain, "prompt": kept.prompt, "image": start, "variations": VARIED})
+        return self._resolved({**fields, "seed": None})
+
+    def _resolved(self, fields: dict[str, Any]) -> ImageRequest:
+        asked = image_request(**{**fields, "shape": None, "model": self.frame.model})
+        return resolve(asked, self.frame.can, self.frame.lists)
+

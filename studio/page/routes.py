@@ -1,0 +1,73 @@
+"""What the page fetches beside Gradio's own: pictures, small ones, files made ready for other programs, and news."""
+
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse, Response
+from PIL import Image
+
+from studio.capabilities import Refused
+from studio.export.apps import APPS, fit
+from studio.export.outline import outlined
+from studio.export.svg import svg
+from studio.metadata import encoded
+from studio.page.frame import Frame
+from studio.page.pulse import Pulse
+from studio.page.words import language
+
+# A picture is named by what it holds: it never changes.
+FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
+TYPES = {".png": "image/png", ".webp": "image/webp", ".svg": "image/svg+xml", ".gif": "image/gif", ".zip": "application/zip"}
+
+
+def router(frame: Frame) -> APIRouter:
+    """The routes of one page."""
+    routes, pulse, gallery = APIRouter(include_in_schema=False), Pulse(frame.studio), frame.studio.gallery
+
+    @routes.get("/pictures/{name}")
+    def picture(name: str) -> FileResponse:
+        path = frame.picture(name)
+        if path is None:
+            raise HTTPException(404, "no such picture")
+        return FileResponse(path, media_type="image/png", headers=FOREVER)
+
+    @routes.get("/thumbnails/{name}")
+    def thumbnail(name: str) -> Response:
+        if frame.picture(name) is None:
+            raise HTTPException(404, "no such picture")
+        data = gallery.thumbnail(name.removesuffix(".png"))
+        kind = "image/png" if data.startswith(b"\x89PNG") else "image/webp"
+        return Response(data, media_type=kind, headers=FOREVER)
+
+    @routes.get("/downloads/{digest}/{use}")
+    def download(digest: str, use: str, outline: bool = False) -> Response:
+        path = frame.picture(f"{digest}.png")
+        if path is None or (use not in APPS and use not in ("png", "svg")):
+            raise HTTPException(404, "no such picture, or nothing that it can be made ready for")
+        try:
+            data, suffix = made(path, use, outline)
+        except Refused as refusal:
+            raise HTTPException(422, str(refusal)) from refusal
+        named = {"content-disposition": f'attachment; filename="{digest[:16]}-{use}{suffix}"'}
+        return Response(data, media_type=TYPES[suffix], headers={**FOREVER, **named})
+
+    @routes.get("/pulse")
+    def beat(request: Request, job: str = "") -> dict[str, Any]:
+        return pulse.beat(job, language(request.headers))
+
+    return routes
+
+
+def made(path: Any, use: str, outline: bool) -> tuple[bytes, str]:
+    """A picture of the gallery as a file for `use`: "png", "svg" or one of APPS, with a white outline or without."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGBA")
+    if outline:
+        picture = outlined(picture)
+    if use == "svg":
+        return svg(picture).encode(), ".svg"
+    return fit(picture, APPS[use]) if use in APPS else (_png(picture), ".png")
+
+
+def _png(picture: Image.Image) -> bytes:
+    return encoded([picture], None, "png")
