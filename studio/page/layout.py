@@ -55,17 +55,20 @@ def header(spoken: str) -> str:
     )
 
 
-def looks() -> dict[str, Any]:
-    """How Gradio is to show it: theme, style sheets, script, icon, words."""
-    sheets = [HERE / "style.css", *sorted(HERE.glob("*/*.css"))]
+def head() -> str:
+    """What the page needs before Gradio begins."""
     script = (HERE / "page.js").read_text(encoding="utf-8")
-    icon = f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}">'
+    return f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}"><script>{script}</script>'
+
+
+def looks() -> dict[str, Any]:
+    """How Gradio is to show it: theme, style sheets, words."""
+    sheets = [HERE / "style.css", *sorted(HERE.glob("*/*.css"))]
     labels = [part.labels for part in map(_words, TABS) if isinstance(getattr(part, "labels", None), Labels)]
     return {
         "i18n": gr.I18n(**translations(labels)),
         "theme": theme(),
         "css_paths": sheets,
-        "head": f"{icon}<script>{script}</script>",
         "footer_links": ["settings"],
         "run_history": False,
     }

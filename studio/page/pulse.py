@@ -33,7 +33,11 @@ class Pulse:
     def beat(self, job: str, spoken: str) -> dict[str, Any]:
         """The job that is being done, marks that change with gallery and queue, and the stage of `job`."""
         current = self.studio.current()
-        return {**self._marks(), "current": current.id if current else "", "stage": self._stage(job, spoken) if job else None}
+        return {
+            **self._marks(),
+            "current": current.id if current else "",
+            "stage": self._stage(job, spoken) if job else None,
+        }
 
     def stage(self, job: str, spoken: str) -> Stage:
         """How far a job is; KeyError where nobody knows it."""

@@ -17,7 +17,13 @@ from studio.page.words import language
 
 # A picture is named by what it holds: it never changes.
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
-TYPES = {".png": "image/png", ".webp": "image/webp", ".svg": "image/svg+xml", ".gif": "image/gif", ".zip": "application/zip"}
+TYPES = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".svg": "image/svg+xml",
+    ".gif": "image/gif",
+    ".zip": "application/zip",
+}
 
 
 def router(frame: Frame) -> APIRouter:

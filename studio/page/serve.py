@@ -132,6 +132,7 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
 
     from studio.http import a1111, api
     from studio.page import layout, routes
+    from studio.page.early import Early
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -139,6 +140,7 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
         yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Early, html=layout.head())
     app.include_router(routes.router(frame))
     for door in (a1111, api):
         app.include_router(door.router(frame.studio, frame.model))

@@ -24,4 +24,16 @@ def theme() -> gr.Theme:
         block_label_background_fill_dark="transparent",
         block_label_text_color="*neutral_600",
         block_label_text_color_dark="*neutral_300",
+        # Text of at least 4.5:1 on what it stands on (WCAG 2.2, 1.4.3); Soft's own are paler.
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
     )

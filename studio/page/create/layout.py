@@ -53,7 +53,9 @@ def tab(frame: Frame) -> None:
 
 def _words(frame: Frame, inputs: Inputs) -> tuple[gr.Dropdown, gr.HTML, gr.Button]:
     hint = labels("prompt_hint")
-    prompt = gr.Textbox(label=labels("prompt"), placeholder=hint, lines=1, max_lines=5, autofocus=True, elem_id="prompt")
+    prompt = gr.Textbox(
+        label=labels("prompt"), placeholder=hint, lines=1, max_lines=5, autofocus=True, elem_id="prompt"
+    )
     inputs.add("prompt", prompt)
     history = gr.Dropdown([], label=labels("earlier"), elem_id="history", visible=False, interactive=True)
     picker = gr.HTML(js_on_load=LISTEN, elem_id="style")
@@ -117,9 +119,7 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
         dice.click(None, None, seed, js="() => String(Math.floor(Math.random() * 2 ** 32))", api_visibility="private")
         keep.click(Desk(frame).last_seed, None, seed, **QUIET)
         steps, guidance = can.steps, can.guidance
-        inputs.add(
-            "steps", gr.Slider(steps.least, min(50, steps.most), steps.usual, step=1, label=labels("steps"))
-        )
+        inputs.add("steps", gr.Slider(steps.least, min(50, steps.most), steps.usual, step=1, label=labels("steps")))
         inputs.add(
             "guidance",
             gr.Slider(

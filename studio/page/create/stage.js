@@ -34,4 +34,10 @@ studio.follow({
   silent: (silent) => stage()?.classList.toggle('silent', silent),
   gallery: () => trigger('change'),
 });
-watch('value', () => studio.hurry());
+// On a phone the stage is below the settings.
+const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+watch('value', () => {
+  if (stage()?.dataset.mine !== undefined && stage().getBoundingClientRect().top > innerHeight * 0.6)
+    stage().scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
+  studio.hurry();
+});

@@ -17,7 +17,10 @@ labels = Labels(
         "negative": ("Without", "不要出现"),
         "negative_hint": ("what should not be in it", "不想看到的东西"),
         "like": ("Like this picture", "参考图片"),
-        "like_info": ("Its meaning is taken, not its pixels. Words may be left out.", "取其含义而非像素，可以不写文字。"),
+        "like_info": (
+            "Its meaning is taken, not its pixels. Words may be left out.",
+            "取其含义而非像素，可以不写文字。",
+        ),
         "seed": ("Seed", "随机种子"),
         "seed_hint": ("a new one each time", "每次都不同"),
         "seed_info": ("The same seed makes the same picture.", "相同的种子得到相同的图片。"),

@@ -80,4 +80,3 @@ class PictureDesk:
     def _resolved(self, fields: dict[str, Any]) -> ImageRequest:
         asked = image_request(**{**fields, "shape": None, "model": self.frame.model})
         return resolve(asked, self.frame.can, self.frame.lists)
-
