@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from page_kit import browser, home, url, visit  # noqa: F401 - fixtures
 from tiny_parts import save_tiny_parts
 
 from studio import cli

@@ -16,7 +16,8 @@ from studio.studio import Studio
 REMEMBERED = 64  # jobs whose speed is known
 NEWS = 1.0  # seconds
 GALLERY = (
-    "SELECT max(number), count(*), total(star), total(rating * number), count(deleted), total(length(note)) FROM pictures"
+    "SELECT max(number), count(*), total(star), total(rating * number), count(deleted), total(length(note))"
+    " FROM pictures"
     " UNION ALL SELECT count(*), total(picture), total(length(name)), 0, 0, 0 FROM labels"
 )
 LINE = "SELECT state, count(*), total(place * number), total(priority * number) FROM jobs GROUP BY state"

@@ -1,4 +1,4 @@
-"""What happens when something on the Create tab is pressed: requests go to the queue; page.js watches what comes of them.
+"""What happens when something on the Create tab is pressed: requests go to the queue, page.js watches them.
 
 No event computes a picture, or waits for one. A tab that is closed leaves the job running, and the page that is opened
 next picks it up.
@@ -105,7 +105,7 @@ class Desk:
         return str(newest[0].seed) if newest else ""
 
     def dropped(self, path: str, request: gr.Request) -> tuple[dict[str, Any], str]:
-        """A picture was dropped on the page: its settings, else itself to start from -> values of inputs, what to say."""
+        """A picture was dropped: its settings, else itself to start from -> values of inputs, what to say."""
         spoken = self.frame.spoken(request)
         try:
             found = read(Path(path))

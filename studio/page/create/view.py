@@ -30,9 +30,9 @@ class Stage:
 
         A job that was asked for on this very page (`own`) stays when others begin.
         """
-        cells = "".join(self.cells())
+        cells, mine = "".join(self.cells()), " data-mine" if own else ""
         return (
-            f'<div class="stage" data-job="{self.job.id}"{" data-mine" if own else ""}><div class="head">{self.head()}</div>'
+            f'<div class="stage" data-job="{self.job.id}"{mine}><div class="head">{self.head()}</div>'
             f'<div class="cells {self.size()}">{cells}</div>{boards(self.spoken)}</div>'
         )
 
@@ -132,8 +132,8 @@ def styles(known: tuple[Style, ...], chosen: str, samples: dict[str, str], spoke
     """
     names = [("", say("any", spoken)), *((style.name, style.zh if spoken == "zh" else style.name) for style in known)]
     cells = "".join(
-        f'<label class="style{" lit" if name == chosen else ""}"><input type="radio" name="style" value="{escape(name)}"'
-        f' data-own="style"{" checked" if name == chosen else ""}>'
+        f'<label class="style"><input type="radio" name="style" data-own="style" value="{escape(name)}"'
+        f"{' checked' if name == chosen else ''}>"
         + (f'<img alt="" src="{samples[name]}">' if name in samples else "")
         + f"<span>{escape(title or name)}</span></label>"
         for name, title in names

@@ -31,7 +31,8 @@ def card(kept: Kept, origin: dict[str, Any], apps: list[tuple[str, str]], spoken
 
 def gone(spoken: str) -> str:
     """The dialog for a picture that was removed meanwhile."""
-    return f'<dialog class="card"><div class="card-head">{note("problem", say("gone", spoken))}{_close(spoken)}</div></dialog>'
+    head = f'<div class="card-head">{note("problem", say("gone", spoken))}{_close(spoken)}</div>'
+    return f'<dialog class="card"><div class="card-text">{head}</div></dialog>'
 
 
 def boards(spoken: str) -> str:
@@ -46,7 +47,10 @@ def _boards(spoken: str) -> str:
         for name in BOARDS
     )
     colour = escape(say("colour", spoken))
-    picker = f'<input type="color" class="swatch" data-board-is="colour" value="{COLOUR}" aria-label="{colour}" title="{colour}">'
+    picker = (
+        f'<input type="color" class="swatch" data-board-is="colour" value="{COLOUR}" aria-label="{colour}"'
+        f' title="{colour}">'
+    )
     return f'<div class="boards" role="group" aria-label="{escape(say("on", spoken))}">{chosen}{picker}</div>'
 
 

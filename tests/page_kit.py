@@ -1,0 +1,145 @@
+"""What the tests of the page share: the studio's server as people start it, and a real browser that looks at it."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HOSTILE = ["<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "{{7*7}} ${7*7} [x](javascript:alert(1))"]
+CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+PATIENCE = 120_000  # ms: two cores may be busy with something else
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+PROMPT = "#prompt textarea, #prompt input"
+
+
+class Elements(HTMLParser):
+    """The elements of a piece of HTML, each with its attributes, and the text between them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def stays_text(html: str, words: str) -> bool:
+    """Whether words from outside are words in this HTML, and nothing that runs."""
+    page = Elements(html)
+    quiet = not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    said = words in page.text or any(words in attributes.values() for _, attributes in page.elements)
+    return said and quiet and "script" not in [tag for tag, _ in page.elements]
+
+
+class Server:
+    """`python app.py` at a home, on a port of its own (or the one given) and the backend that draws faces."""
+
+    def __init__(self, home: Path, model: str = "fake:0.1", port: int = 0) -> None:
+        command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--home", str(home), "--model", model]
+        self.home = home
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        watchdog = threading.Timer(300, self.process.kill)
+        watchdog.start()
+        assert self.process.stdout
+        match = re.search(r"http://\S+", self.process.stdout.readline())
+        watchdog.cancel()
+        assert match, f"app.py did not start: {self.process.stderr and self.process.stderr.read()}"
+        self.url = match[0]
+        self.port = int(self.url.rpartition(":")[2])
+
+    def kill(self) -> None:
+        """As when the power goes."""
+        self.process.kill()
+        self.process.communicate()
+
+    def close(self) -> None:
+        """As Ctrl-C; it must end well."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            _, errors = self.process.communicate(timeout=60)
+            assert self.process.returncode == 0 and "Traceback" not in errors, errors
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    server = Server(home)
+    yield server.url
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
+    if CHROMIUM is None:
+        pytest.skip("no /usr/bin/chromium (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Opens the page (of `url`, or the address given) in a context of its own, at the tab named.
+
+    Fails where the page asks anyone but the studio for anything, or a script of it fails.
+    """
+    contexts, foreign = [], []
+
+    def open_page(tab: str = "", address: str = "", **settings: Any) -> Any:
+        address = address or request.getfixturevalue("url")
+        usual = {"locale": "en-US", "viewport": {"width": 1280, "height": 900}}
+        contexts.append(browser.new_context(**{**usual, **settings}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        own = (address, "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(own) else foreign.append(r.url))
+        page.on("dialog", lambda dialog: foreign.append(f"dialog {dialog.message}"))
+        page.on("pageerror", lambda error: foreign.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("#stage .empty, #stage .cells")
+        if tab:
+            page.click(f'#tabs button[role=tab]:has-text("{tab}")')
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert foreign == []
+
+
+def make(page: Any, prompt: str) -> None:
+    """Ask for stickers on the Create tab."""
+    page.fill(PROMPT, prompt)
+    page.click("#make")
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes]:
+    """(status, body) of an address."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()

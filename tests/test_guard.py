@@ -1,0 +1,42 @@
+"""Who may use the studio's doors."""
+
+import pytest
+
+from studio.http.guard import Guard, is_loopback
+
+OURS = "127.0.0.1:7860"
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "allowed"),
+    [
+        ({"host": OURS}, "/", True),
+        ({"host": "localhost:7860"}, "/", True),
+        ({"host": "[::1]:7860"}, "/", True),
+        ({"host": OURS, "origin": f"http://{OURS}"}, "/gradio_api/queue/join", True),
+        ({"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, "/", True),
+        ({"host": "evil.example"}, "/", False),
+        ({"host": "127.0.0.1.evil.example"}, "/", False),
+        ({"host": "192.168.1.5:7860"}, "/", False),
+        ({"host": "[::1"}, "/", False),
+        ({}, "/", False),
+        ({"host": OURS, "origin": "https://evil.example"}, "/gradio_api/queue/join", False),
+        ({"host": OURS, "origin": "null"}, "/gradio_api/queue/join", False),
+        ({"host": OURS, "origin": "http://127.0.0.1:9999"}, "/gradio_api/queue/join", False),
+        ({"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}, "/pictures/x", False),
+        ({"host": OURS}, "/gradio_api/file=http://169.254.169.254/", False),
+    ],
+)
+def test_other_sites_are_kept_out(headers: dict[str, str], path: str, allowed: bool) -> None:
+    assert (Guard(_nothing).problem(headers, path) == "") is allowed
+
+
+def test_addresses_of_this_computer() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.com", "")))
+    assert Guard(_nothing, anywhere=True).problem({"host": "192.168.1.5:7860"}, "/") == ""
+    assert Guard(_nothing, anywhere=True).problem({"host": "evil.example"}, "/"), "no name but an address: rebinding"
+
+
+async def _nothing(*_: object) -> None:
+    raise AssertionError("not reached")
