@@ -6,9 +6,10 @@ colour of invisible pixels bleeds into the edges. Imports no torch until a tenso
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -79,27 +80,34 @@ def read_picture(path: str | Path) -> Image.Image:
         raise ValueError(f"{path} does not exist; give a picture file ({', '.join(FORMATS)})")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MB; give a smaller picture")
-    return _decode(path)
+    return _decode(path, path)
 
 
-def _decode(path: Path) -> Image.Image:
+def decode_picture(data: bytes, name: str) -> Image.Image:
+    """As `read_picture`, of the bytes of a file; the sentence calls it `name`."""
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{name} is larger than {MAX_BYTES >> 20} MB; give a smaller picture")
+    return _decode(io.BytesIO(data), name)
+
+
+def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             # Pillow only warns between one and two times its own limit; ours is checked below, before any decoding.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
+            with Image.open(file, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     size = f"{picture.width} x {picture.height}"
-                    raise ValueError(f"{path} has {size} pixels; at most {MAX_PIXELS} are read, make it smaller")
+                    raise ValueError(f"{name} has {size} pixels; at most {MAX_PIXELS} are read, make it smaller")
                 picture.load()
                 upright = ImageOps.exif_transpose(picture).copy()
                 return _eight_bits(upright) if upright.mode.startswith("I;16") else upright
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} has too many pixels (at most {MAX_PIXELS}); make it smaller") from error
+        raise ValueError(f"{name} has too many pixels (at most {MAX_PIXELS}); make it smaller") from error
     except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture that can be read ({', '.join(FORMATS)})") from error
+        raise ValueError(f"{name} is not a picture that can be read ({', '.join(FORMATS)})") from error
     except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path} is damaged or cut short: {error}") from error
+        raise ValueError(f"{name} is damaged or cut short: {error}") from error
 
 
 def _eight_bits(grey: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@
 programs wrote, and `restore` turns it into a request again.
 """
 
-from studio.metadata.files import content, read, stripped
+from studio.metadata.files import content, read, stripped, texts
 from studio.metadata.origin import Job, Origin, origin, parameters, version
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import Restored, restore
@@ -28,5 +28,6 @@ __all__ = [
     "restore",
     "said",
     "stripped",
+    "texts",
     "version",
 ]

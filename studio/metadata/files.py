@@ -39,17 +39,25 @@ def read(path: Path) -> dict[str, Any]:
     Of a file that is cut short, what comes before the cut. Refused where it is no picture, or where it may say
     something that can't be read.
     """
-    data = content(path)
-    raw = _container(path, data).look(data, KEYWORDS)
-    texts = {**raw.texts, **(exif.texts(raw.exif) if raw.exif else {})}
-    try:
-        texts.setdefault("studio", xmp.own(raw.xmp))
-    except Broken as broken:
-        raw.problem = raw.problem or str(broken)
-    found = read_texts(texts)
+    raw = texts(content(path), path)
+    found = read_texts(raw.texts)
     if not found and raw.problem:
         raise Refused(f"{path} {raw.problem}.")
     return found
+
+
+def texts(data: bytes, name: Path | str) -> Raw:
+    """The texts in a picture file's bytes by keyword, those of EXIF and XMP among them.
+
+    Refused where it is no picture; the sentence calls it `name`.
+    """
+    raw = _container(name, data).look(data, KEYWORDS)
+    raw.texts |= exif.texts(raw.exif) if raw.exif else {}
+    try:
+        raw.texts.setdefault("studio", xmp.own(raw.xmp))
+    except Broken as broken:
+        raw.problem = raw.problem or str(broken)
+    return raw
 
 
 def stripped(path: Path) -> bytes:
@@ -84,7 +92,7 @@ def _what(path: Path) -> str:
     return "no ordinary file" if path.exists() else "not there"
 
 
-def _container(path: Path, data: bytes) -> Container:
+def _container(path: Path | str, data: bytes) -> Container:
     for container in CONTAINERS:
         if container.begins(data):
             return container

@@ -1,6 +1,7 @@
 """GIF, block by block. A1111 keeps its text in the comment."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from studio.metadata.raw import BROKEN, LIMIT, Broken, Raw, decoded
 
@@ -31,6 +32,11 @@ def strip(data: bytes) -> bytes:
     blocks = list(_blocks(data))
     first = blocks[0][0] if blocks else len(data)
     return data[:first] + b"".join(data[start:end] for start, end in blocks if _is_kept(data, start))
+
+
+def frames(data: bytes, most: int) -> int:
+    """How many pictures it holds; it stops counting at one more than `most`. Broken where it is damaged before that."""
+    return sum(1 for _ in islice((start for start, _ in _blocks(data) if data[start] == IMAGE), most + 1))
 
 
 def _is_kept(data: bytes, start: int) -> bool:

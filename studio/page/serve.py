@@ -152,10 +152,7 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
 
 
 def _fetch_nothing() -> None:
-    """Gradio would fetch an address that a client gives in the place of an uploaded file: the studio does not reach out.
-
-    All its fetching goes through this one function.
-    """
+    """Gradio would fetch an address that stands for an uploaded file; all its fetching goes through this function."""
     import gradio as gr
     from gradio import processing_utils
 
