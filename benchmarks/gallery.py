@@ -20,7 +20,8 @@ import numpy as np
 
 from studio.backends.fake import Fake
 from studio.events import Done, Result
-from studio.gallery import THUMBNAIL, Filter, spaced
+from studio.fulltext import spaced
+from studio.gallery import THUMBNAIL, Filter
 from studio.house import House
 from studio.make import make
 from studio.requests import company, image_request, job_id, resolve

@@ -8,17 +8,18 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sqlite3 import Connection, Row
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
 from studio.database import Database
 from studio.events import Saved
 from studio.files import make_folder, write_whole
+from studio.fulltext import match, spaced
 from studio.marks import Marks, check, read_marks, remove_picture, write_marks
 from studio.queue import QueuedJob
 
@@ -54,7 +55,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which pictures: all that is given must hold. `deleted` shows the bin instead of the gallery."""
+    """Which pictures: all that is given must hold. `deleted` shows the bin instead of the gallery.
+
+    All `words` must be in prompt, note or tags; their last letters may be missing.
+    """
 
     style: str = ""
     model: str = ""
@@ -65,6 +69,7 @@ class Filter:
     since: float | None = None
     until: float | None = None
     deleted: bool = False
+    words: str = ""
 
     def where(self) -> tuple[str, list[object]]:
         """SQL that follows WHERE, and its values."""
@@ -82,6 +87,10 @@ class Filter:
                 values.append(value)
         if self.starred:
             parts.append("star")
+        if self.words.strip():
+            query = match(self.words)  # of signs alone nothing is left to look for, and nothing is found
+            parts.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)" if query else "FALSE")
+            values += [query] if query else []
         for kind, name in (("tag", self.tag), ("board", self.board)):
             if name:
                 parts.append("number IN (SELECT picture FROM labels WHERE kind = ? AND name = ?)")
@@ -188,6 +197,13 @@ class Gallery:
             raise KeyError(digest)
         return self._kept(rows)[0]
 
+    def known(self, digests: Iterable[str]) -> list[str]:
+        """Those of `digests` that pictures here have, each once, in the order given."""
+        sql = "SELECT sha256 FROM pictures WHERE sha256 IN (SELECT value FROM json_each(?))"
+        given = list(dict.fromkeys(digests))
+        here = {row["sha256"] for row in self.database.rows(sql, json.dumps(given))}
+        return [digest for digest in given if digest in here]
+
     def page(self, wanted: Filter | None = None, before: int | None = None, limit: int = PAGE) -> list[Kept]:
         """Pictures, newest first, that came before number `before`."""
         where, values = (wanted or Filter()).where()
@@ -232,12 +248,26 @@ class Gallery:
         Refused where a value won't do.
         """
         check(changes)
+        self._change(digests, lambda marks: replace(marks, **changes))
+
+    def label(self, digests: Iterable[str], kind: Literal["tags", "boards"], name: str, on: bool = True) -> None:
+        """Put a tag or board on pictures, or take it off; what else they have stays. Raises as `mark` does."""
+        name = name.strip()
+        check({kind: (name,)})
+
+        def changed(marks: Marks) -> Marks:
+            others = tuple(one for one in getattr(marks, kind) if one != name)
+            return replace(marks, **{kind: (*others, name) if on else others})
+
+        self._change(digests, changed)
+
+    def _change(self, digests: Iterable[str], change: Callable[[Marks], Marks]) -> None:
         for number, digest in enumerate(digests):
             if number:
                 time.sleep(COURTESY)  # SQLite's writers don't queue: whoever waits needs a gap to get in
             with self.database.writing() as connection:  # alone from reading to writing: nobody's change is lost
                 kept = self.get(digest)
-                marks = Marks(**{**_marks_of(kept), **changes})
+                marks = change(Marks(**_marks_of(kept)))
                 write_marks(kept.path, marks)
                 _write_marks(connection, kept.number, kept.prompt, marks)
 
@@ -317,11 +347,6 @@ def _write_marks(connection: Connection, number: int, prompt: str, marks: Marks)
         "INSERT INTO words (rowid, prompt, note, tags) VALUES (?, ?, ?, ?)",
         (number, spaced(prompt), spaced(marks.note), spaced(" ".join(marks.tags))),
     )
-
-
-def spaced(text: str) -> str:
-    """Chinese characters as words of their own: FTS5 takes a run of them for one word."""
-    return "".join(f" {c} " if "\u3400" <= c <= "\u9fff" else c for c in text)
 
 
 def _forget(connection: Connection, where: str, *values: object) -> int:

@@ -5,15 +5,14 @@ a vector the newest come first.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from studio.gallery import Filter, Gallery, Kept, spaced
+from studio.gallery import Filter, Gallery, Kept
 from studio.vectors import DIM, from_bytes
 
-WORDS_LIMIT = 32  # words of a query that are looked at
 SPARE = 32  # pictures asked for beyond those wanted, since some may be deleted
 
 
@@ -50,6 +49,19 @@ class Search:
             index.grow(self._gallery)
             return self._nearest(index, np.asarray(vector, np.float32), chosen, k)
 
+    def mixed(
+        self, words: str, vector: np.ndarray | None, space: str, wanted: Filter | None = None, k: int = 20
+    ) -> list[Hit]:
+        """Pictures that say the words, those nearest to `vector` first; then what is near it and does not say them."""
+        if vector is None or not words.strip():
+            return self(words, vector, space, wanted, k)
+        found: dict[int, Hit] = {}
+        # Those that say the words and lie in another space, or in none, come between.
+        for said, place in ((words, vector), (words, None), ("", vector)):
+            for hit in self(said, place, space, wanted, k) if len(found) < k else ():
+                found.setdefault(hit.picture.number, hit)
+        return list(found.values())[:k]
+
     def _nearest(self, index: "_Index", vector: np.ndarray, chosen: np.ndarray | None, k: int) -> list[Hit]:
         """Without a choice all are asked, and more than k: those deleted since still are in the index."""
         asked = k if chosen is not None else k + SPARE
@@ -66,12 +78,7 @@ class Search:
 
     def _chosen(self, words: str, wanted: Filter, tail: str = "", *values: object) -> np.ndarray:
         """Numbers of the pictures that the filter and the words let through."""
-        where, inside = wanted.where()
-        query = match(words)
-        if words.strip() and not query:
-            return np.zeros(0, np.int64)
-        if query:
-            where, inside = f"number IN (SELECT rowid FROM words WHERE words MATCH ?) AND {where}", [query, *inside]
+        where, inside = replace(wanted, words=f"{wanted.words} {words}").where()
         rows = self._gallery.database.rows(f"SELECT number FROM pictures WHERE {where} {tail}", *inside, *values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
@@ -106,10 +113,3 @@ class _Index:
         scores, numbers = self._index.search(vector.reshape(1, DIM), min(k, self._index.ntotal), params=among)
         known = numbers[0] >= 0
         return scores[0][known], numbers[0][known]
-
-
-def match(words: str) -> str:
-    """An FTS5 query in which every word counts and nothing is an operator; "" where there is no word."""
-    seen = "".join(character if character.isprintable() else " " for character in words)  # NUL ends a C string
-    phrases = [" ".join(spaced(word).split()) for word in seen.split()[:WORDS_LIMIT]]
-    return " ".join('"' + phrase.replace('"', '""') + '"*' for phrase in phrases if any(map(str.isalnum, phrase)))

@@ -17,12 +17,12 @@ from studio import care
 from studio.backends.fake import Fake
 from studio.capabilities import Refused
 from studio.files import remove_parts
+from studio.fulltext import match
 from studio.gallery import Entry, Filter, Gallery
 from studio.house import House
 from studio.make import make
 from studio.marks import Marks, beside, read_marks
 from studio.requests import image_request, resolve
-from studio.search import match
 from studio.shelves import GalleryShelf
 from studio.vectors import as_bytes, from_bytes
 
@@ -108,8 +108,28 @@ def test_filters_hold_together(gallery: Gallery) -> None:
     assert ids(gallery, since=2.0, until=4.0) == ["p3", "p2"]
     assert ids(gallery, model="other") == [] and gallery.count(Filter(style="noto")) == 3
     assert gallery.labels("tag") == {"red": 3, "round": 3} and gallery.labels("board") == {"Mine": 2}
+    gallery.mark(made[5:], note="说的是红色的猫")
+    assert ids(gallery, words="p2") == ["p2"] and ids(gallery, words="re", rating=4, starred=True) == ["p2", "p1", "p0"]
+    assert ids(gallery, words="红色") == ["p5"] and ids(gallery, words="!?") == []
+    assert ids(gallery, words=" ") == ids(gallery)
+    assert gallery.known([made[1], "f" * 64, made[0], made[1], "\ud800"]) == [made[1], made[0]]
     first = gallery.page(limit=4)
     assert [kept.prompt for kept in gallery.page(before=first[-1].number)] == ["p1", "p0"]
+
+
+def test_a_label_is_put_on_and_taken_off_beside_the_others(gallery: Gallery) -> None:
+    cat, dog = add(gallery, 1, "a cat"), add(gallery, 2, "a dog")
+    gallery.mark([cat], star=True, tags=("pets", "red"), boards=("Mine",))
+    before = [gallery.get(cat), gallery.get(dog)]
+    gallery.label([cat, dog], "tags", " round ")
+    gallery.label([cat, dog], "tags", "round")
+    assert gallery.get(cat).tags == ("pets", "red", "round") and gallery.get(dog).tags == ("round",)
+    assert read_marks(gallery.file(cat)).tags == ("pets", "red", "round") and gallery.get(cat).boards == ("Mine",)
+    gallery.label([cat, dog], "tags", "round", on=False)
+    gallery.label([dog], "boards", "nowhere", on=False)
+    assert [gallery.get(cat), gallery.get(dog)] == before
+    with pytest.raises(Refused, match="1 to 100"):
+        gallery.label([cat], "boards", "  ")
 
 
 def test_deleted_pictures_come_back_until_the_bin_is_emptied(gallery: Gallery) -> None:
