@@ -15,6 +15,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "sticker": {"width": 256, "depth": 12, "heads": 4},
         "full": {"width": 1152, "depth": 28, "heads": 16, "context": 1024},  # DiT-XL/2
     },
+    "upscaler": {
+        "tiny": {"width": 8, "blocks": 1},
+        "sticker": {"width": 64, "blocks": 6},
+        "full": {"width": 96, "blocks": 11},  # 2M parameters: what a second of two cores buys
+    },
     "language": {
         "tiny": {
             "vocab_size": 512,

@@ -11,6 +11,7 @@ from models.language import LanguageConfig, LanguageModel
 from models.presets import preset
 from models.space import SemanticSpace
 from models.tokenizer import train_tokenizer
+from models.upscaler import Upscaler
 from models.vision import VisionEncoder
 from models.weights import record_part, save_part
 
@@ -38,3 +39,11 @@ def save_tiny_parts(root: Path) -> Path:
     awaken(dit)
     save_part(dit, "dit", root)
     return root
+
+
+def save_tiny_upscaler(root: Path, seed: int = 0) -> Path:
+    """The part that enlarges, in `root`."""
+    torch.manual_seed(seed)
+    network = Upscaler(**preset("upscaler", "tiny"))
+    awaken(network)
+    return save_part(network, "upscaler", root)

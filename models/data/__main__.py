@@ -1,4 +1,4 @@
-"""`python -m models.data build | show | licences`."""
+"""`python -m models.data build | large | show | licences`."""
 
 import sys
 from pathlib import Path
@@ -40,6 +40,20 @@ def build(
 
         manifest = run(folder, workers, report, tuple(only or ()))
     console.print(f"{manifest['pictures']:,} pictures in {folder}, digest {manifest['digest'][:12]}")
+
+
+@app.command()
+def large(
+    folder: Folder = None, workers: Annotated[int | None, typer.Option(help="processes; all cores otherwise")] = None
+) -> None:
+    """Render the pictures of 512 px that the upscaler learns from, as far as they are not there."""
+    from models.data.large import COUNTS, choose
+    from models.data.large import large as run
+
+    world = World.load(folder)
+    pictures = [picture for split, count in COUNTS.items() for picture in choose(world, split, count)]
+    run(world, pictures, workers)
+    console.print(f"{len(pictures):,} pictures in {world.folder / 'large' if world.folder else 'memory'}")
 
 
 @app.command()

@@ -76,7 +76,7 @@ def list_icons(archives: dict[str, Path], only: tuple[str, ...] = ()) -> list[Ic
     """Every picture of every package, in a fixed order."""
     names = Emojibase.read(archives["emojibase-data"])
     sets = [package for package in PACKAGES if package.kind != "text" and (not only or package.style in only)]
-    tables = {p.name: _iconify(archives[p.name]) for p in sets if p.kind == "iconify"}
+    tables = {p.name: read_iconify(archives[p.name]) for p in sets if p.kind == "iconify"}
     for table in tables.values():
         names.learn(table.characters.items())
     icons: list[Icon] = []
@@ -89,12 +89,15 @@ def list_icons(archives: dict[str, Path], only: tuple[str, ...] = ()) -> list[Ic
 
 
 @dataclass(frozen=True)
-class _Iconify:
+class Iconify:
+    """What an archive of the kind "iconify" holds."""
+
     bodies: dict[str, str]  # icon name -> whole SVG
     characters: dict[str, str]  # code points -> icon name
 
 
-def _iconify(path: Path) -> _Iconify:
+def read_iconify(path: Path) -> Iconify:
+    """The icons of an archive, each a whole SVG of pixels.SIZE."""
     with tarfile.open(path) as archive:
         data = json.loads(packages.read_member(archive, "icons.json"))
         characters = json.loads(packages.read_member(archive, "chars.json"))
@@ -108,10 +111,10 @@ def _iconify(path: Path) -> _Iconify:
             f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
             f'width="{pixels.SIZE}" height="{pixels.SIZE}" viewBox="{view}">{icon["body"]}</svg>'
         )
-    return _Iconify(bodies, characters)
+    return Iconify(bodies, characters)
 
 
-def _iconify_icons(package: Package, table: _Iconify, names: Emojibase) -> Iterable[Icon]:
+def _iconify_icons(package: Package, table: Iconify, names: Emojibase) -> Iterable[Icon]:
     points = {name: code for code, name in table.characters.items()}
     for name in sorted(table.bodies):
         # Where a set says which characters it draws, icons outside that list are dark-mode twins and leftovers.
@@ -134,12 +137,15 @@ def _webp_icons(package: Package, path: Path, names: Emojibase) -> Iterable[Icon
 # --- rendering -------------------------------------------------------------------------------------------------------
 
 
-def render_svg(svg: str) -> np.ndarray:
-    """SVG text -> premultiplied uint8 (128, 128, 4); system fonts are left out, they differ between machines."""
+def render_svg(svg: str, scale: int = 1) -> np.ndarray:
+    """SVG text of S px -> premultiplied uint8 (scale S, scale S, 4).
+
+    System fonts are left out, they differ between machines.
+    """
     import resvg_py
 
-    data = bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True))
-    return pixels.fit(Image.open(io.BytesIO(data)))
+    data = bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True, zoom=float(scale)))
+    return pixels.fit(Image.open(io.BytesIO(data)), scale * pixels.SIZE)
 
 
 def _render_chunk(sources: list[str], archive: Path | None, target: Path) -> int:

@@ -156,9 +156,14 @@ def fixture_world() -> World:
     return World(tuple(pictures), pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
-def _render(drawing: Drawing, style: str) -> np.ndarray:
-    """Premultiplied uint8 (128, 128, 4) of one drawing in one style."""
-    side = SIZE * OVERSAMPLING
+def draw(picture: Picture, size: int) -> np.ndarray:
+    """One of the fixture's pictures in another size: premultiplied uint8 (size, size, 4)."""
+    return _render(DRAWINGS[picture.concept], picture.style, size)
+
+
+def _render(drawing: Drawing, style: str, size: int = SIZE) -> np.ndarray:
+    """Premultiplied uint8 (size, size, 4) of one drawing in one style."""
+    side = size * OVERSAMPLING
     canvas = Image.new("RGBa", (side, side))
     draw = ImageDraw.Draw(canvas)
     for kind, role, coordinates in drawing.shapes:
@@ -166,7 +171,7 @@ def _render(drawing: Drawing, style: str) -> np.ndarray:
         _draw_shape(draw, kind, coordinates, side / 100, fill, edge)
     if style == "noto":
         canvas = _shaded(canvas)
-    return np.asarray(canvas.resize((SIZE, SIZE), Image.Resampling.BOX)).copy()
+    return np.asarray(canvas.resize((size, size), Image.Resampling.BOX)).copy()
 
 
 def _paint(drawing: Drawing, style: str, role: str) -> tuple[Fill, str | None]:

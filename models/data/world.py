@@ -48,10 +48,15 @@ class Picture:
 
 
 class World:
-    """All pictures, their pixels (N, 128, 128, 4) uint8 premultiplied, and the digest that names this very set."""
+    """All pictures, their pixels (N, 128, 128, 4) uint8 premultiplied, and the digest that names this very set.
 
-    def __init__(self, pictures: tuple[Picture, ...], pixels: np.ndarray, digest: str) -> None:
-        self.pictures, self.pixels, self.digest = pictures, pixels, digest
+    `folder` is where it was built, None where it was drawn in memory.
+    """
+
+    def __init__(
+        self, pictures: tuple[Picture, ...], pixels: np.ndarray, digest: str, folder: Path | None = None
+    ) -> None:
+        self.pictures, self.pixels, self.digest, self.folder = pictures, pixels, digest, folder
 
     def split(self, name: str, allow_test: bool = False) -> list[Picture]:
         """Pictures of one split. A test split must be asked for by `allow_test=True`: training code never does."""
@@ -78,7 +83,7 @@ class World:
         digest = json.loads(manifest.read_text())["digest"]
         with rows.open(encoding="utf-8") as file:
             pictures = tuple(picture_from_json(json.loads(line)) for line in file)
-        return cls(pictures, np.load(pixels, mmap_mode="r"), digest)
+        return cls(pictures, np.load(pixels, mmap_mode="r"), digest, folder)
 
 
 def picture_from_json(row: dict) -> Picture:

@@ -51,7 +51,7 @@ def encode_all(
         if not names:
             return Encoded(*arrays)
         for name, array in zip(names, arrays, strict=True):
-            _save(name, array)
+            save_array(name, array)
     return Encoded(*(np.load(name, mmap_mode="r") for name in names))
 
 
@@ -68,8 +68,8 @@ def _chunks(
         yield latents.float().numpy().astype(np.float16), embedder.image(pixels).numpy().astype(np.float16)
 
 
-def _save(file: Path, array: np.ndarray) -> None:
-    """Whole or not at all: a kill leaves no half file under the name that is looked for."""
+def save_array(file: Path, array: np.ndarray) -> None:
+    """A .npy file, whole or not at all: a kill leaves no half file under the name that is looked for."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     with part.open("wb") as handle:

@@ -6,15 +6,16 @@ recipe's needs (a sentence encoder) are not another's.
 
 import importlib
 from collections.abc import Callable
+from typing import Any
 
 from models.train.loop import Recipe, Task, TaskOptions
 
 
-def _task(path: str) -> Callable[[TaskOptions], Task]:
+def _task(path: str, **settings: Any) -> Callable[[TaskOptions], Task]:
     module, name = path.split(":")
 
     def build(options: TaskOptions) -> Task:
-        return getattr(importlib.import_module(module), name)(options)
+        return getattr(importlib.import_module(module), name)(options, **settings)
 
     return build
 
@@ -52,5 +53,13 @@ RECIPES: dict[str, Recipe] = {
         warmup=300,
         ema=0.999,
         minutes=300,
+    ),
+    # Half of the crops are decoded pictures: nearly all that it is used on, and the other half is what it is judged by.
+    "upscaler": Recipe(
+        _task("models.train.upscaler:UpscalerTask", soft=0.5),
+        batch_size=_steps((0.0, 16)),
+        lr=1e-3,
+        minutes=60,
+        channels_last=True,
     ),
 }

@@ -1,0 +1,252 @@
+"""Laws of the upscaler and of its training, on `tiny` over the drawn fixture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_build import offline  # noqa: F401 - a fixture
+from tiny_parts import awaken, save_tiny_parts
+
+from models.autoencoder import Autoencoder
+from models.data import build as building
+from models.data import large as larger
+from models.data.fixture import fixture_world
+from models.data.large import LARGE, choose, large
+from models.data.pixels import composite, to_tensor
+from models.data.world import World
+from models.presets import PRESETS, preset
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.pairs import softened
+from models.train.recipes import RECIPES
+from models.train.upscaler import CROP, UpscalerTask, compare, psnr
+from models.upscaler import SCALE, Upscaler, lanczos
+from models.weights import load_part, save_part
+
+
+@pytest.fixture
+def network() -> Upscaler:
+    """Untrained, with weights of some strength everywhere."""
+    torch.manual_seed(0)
+    made = Upscaler(**preset("upscaler", "tiny")).eval()
+    awaken(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return fixture_world().pixels[::7].copy()
+
+
+# --- The network ------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_one_is_bicubic_interpolation(pixels: np.ndarray) -> None:
+    pictures = to_tensor(pixels)
+    expected = F.interpolate(pictures, scale_factor=SCALE, mode="bicubic")
+    assert torch.allclose(Upscaler(**preset("upscaler", "tiny"))(pictures, bounded=False), expected, atol=1e-5)
+
+
+def test_colours_stay_within_alpha(network: Upscaler, pixels: np.ndarray) -> None:
+    enlarged = network(to_tensor(pixels))
+    assert enlarged.shape == (len(pixels), 4, 512, 512)
+    assert enlarged.min() >= 0 and enlarged.max() <= 1 and (enlarged[:, :3] <= enlarged[:, 3:]).all()
+    loose = network(to_tensor(pixels), bounded=False)
+    assert loose.min() < 0 and (loose[:, :3] > loose[:, 3:]).any(), "these weights would not leave the bounds anyway"
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0, 0), (255, 255, 255, 255), (13, 120, 200, 201), (0, 0, 0, 255)])
+def test_what_is_uniform_stays_as_it_is(network: Upscaler, colour: tuple[int, ...]) -> None:
+    picture = np.broadcast_to(np.array(colour, np.uint8), (24, 40, 4))
+    enlarged = network.enlarge(picture)
+    assert enlarged.shape == (96, 160, 4) and (enlarged == picture[0, 0]).all()
+
+
+def test_what_is_transparent_or_flat_round_about_stays_so(network: Upscaler, pixels: np.ndarray) -> None:
+    for picture in pixels:
+        padded = np.pad(picture.astype(int), ((2, 2), (2, 2), (0, 0)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (0, 1))
+        flat = (windows == picture[:, :, :, None, None]).all((2, 3, 4))
+        assert 0.3 < flat.mean() < 1
+        enlarged, coarse = network.enlarge(picture), picture.repeat(4, 0).repeat(4, 1)
+        assert np.array_equal(enlarged[flat.repeat(4, 0).repeat(4, 1)], coarse[flat.repeat(4, 0).repeat(4, 1)])
+
+
+def test_alone_or_in_company_it_is_the_same(network: Upscaler, pixels: np.ndarray) -> None:
+    together = network(to_tensor(pixels))
+    alone = torch.cat([network(to_tensor(picture)) for picture in pixels])
+    assert torch.allclose(together, alone, atol=1e-4)
+    first = network.enlarge(pixels[0])
+    assert np.abs(first.astype(int) - (together[0].permute(1, 2, 0) * 255).round().detach().numpy()).max() <= 1
+
+
+def test_saved_and_loaded_it_is_the_same_in_bf16(network: Upscaler, pixels: np.ndarray, tmp_path: Path) -> None:
+    save_part(network, "upscaler", tmp_path)
+    loaded = load_part(Upscaler, "upscaler", tmp_path)
+    for parameter in network.parameters():
+        parameter.data = parameter.bfloat16().float()
+    assert np.array_equal(loaded.enlarge(pixels[0]), network.enlarge(pixels[0]))
+
+
+def test_half_precision_is_near_enough(network: Upscaler, pixels: np.ndarray, tmp_path: Path) -> None:
+    save_part(network, "upscaler", tmp_path)
+    full, half = (load_part(Upscaler, "upscaler", tmp_path, dtype) for dtype in (torch.float32, torch.bfloat16))
+    flat = np.full((16, 16, 4), 77, np.uint8)
+    assert np.array_equal(half.enlarge(flat), np.full((64, 64, 4), 77))
+    difference = full(to_tensor(pixels[:1])) - half(to_tensor(pixels[:1]))
+    assert difference.square().mean().sqrt() < 0.01
+
+
+def test_it_is_small_in_every_size() -> None:
+    for name, arguments in PRESETS["upscaler"].items():
+        assert sum(parameter.numel() for parameter in Upscaler(**arguments).parameters()) <= 2_000_000, name
+
+
+# --- What it learns from ----------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_chosen_within_the_split_and_the_same_every_time() -> None:
+    world = fixture_world()
+    train = choose(world, "train", 20)
+    assert len(train) == 20 and {picture.split for picture in train} == {"train"}
+    assert [picture.id for picture in choose(world, "train", 20)] == [picture.id for picture in train]
+    assert {p.id for p in choose(world, "train", 10)} < {p.id for p in train}, "fewer are some of them"
+    assert len(choose(world, "val", 1000)) == len(world.split("val"))
+    with pytest.raises(PermissionError):
+        choose(world, "concept", 5)
+
+
+def test_pixels_without_a_drawing_are_left_out() -> None:
+    world = fixture_world()
+    other = [type(p)(**{**vars(p), "source": "@lobehub/fluent-emoji-3d"}) for p in world.pictures[::2]]
+    mixed = World((*world.pictures[1::2], *other), world.pixels, world.digest)
+    assert {picture.source for picture in choose(mixed, "train", 100)} == {"fixture"}
+
+
+def test_the_large_picture_is_that_of_the_small_one() -> None:
+    world = fixture_world()
+    pictures = world.pictures[::9]
+    read = large(world, pictures)
+    for picture in pictures:
+        pixels = read(picture)
+        assert pixels.shape == (LARGE, LARGE, 4) and (pixels[..., :3] <= pixels[..., 3:]).all()
+        reduced = pixels.reshape(128, 4, 128, 4, 4).mean((1, 3))
+        # The fixture's shapes end at whole pixels, which are smaller in a larger picture.
+        assert np.abs(reduced - world.pixels[picture.index]).mean() < 2.5
+
+
+@pytest.mark.usefixtures("offline")
+def test_svgs_are_rendered_once_and_go_on_where_they_were_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "world"
+    building.build(folder, workers=1)
+    monkeypatch.setattr(larger, "PACKAGES", building.PACKAGES)
+    monkeypatch.setattr(larger, "read_lock", building.packages.read_lock)
+    world = World.load(folder)
+    read = large(world, world.pictures, workers=1)
+    for picture in world.pictures:
+        reduced = read(picture).reshape(128, 4, 128, 4, 4).mean((1, 3))
+        assert np.abs(reduced - world.pixels[picture.index]).mean() < 1
+    first, second = files = sorted((folder / "large").iterdir())
+    data, kept = first.read_bytes(), second.stat().st_mtime_ns
+    first.unlink()
+    large(world, world.pictures, workers=1)
+    assert sorted((folder / "large").iterdir()) == files
+    assert first.read_bytes() == data and second.stat().st_mtime_ns == kept
+
+
+def test_decoded_pictures_are_kept(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", tmp_path)
+    sharp = fixture_world().pixels[:3].copy()
+    soft = softened(sharp, tmp_path, tmp_path / "cache")
+    assert soft.shape == sharp.shape and not np.array_equal(soft, sharp)
+    (file,) = (tmp_path / "cache").iterdir()
+    before = file.stat().st_mtime_ns
+    assert np.array_equal(softened(sharp, tmp_path, tmp_path / "cache"), soft) and file.stat().st_mtime_ns == before
+    softened(sharp[:2].copy(), tmp_path, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2, "other pictures are another file"
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+def options(parts: Path | None = None) -> TaskOptions:
+    return TaskOptions("tiny", seed=3, world=fixture_world(), batch_size=lambda _: 8, parts=parts)
+
+
+@pytest.fixture(scope="module")
+def task() -> UpscalerTask:
+    return UpscalerTask(options(), soft=0)
+
+
+def test_crops_are_of_one_place_turned_alike(task: UpscalerTask) -> None:
+    seen = []
+    for step in range(4):
+        batch = task.batch(step, 0, 1, 0.0)
+        assert batch["small"].shape == (8, 4, CROP, CROP) and batch["large"].shape == (8, 4, 4 * CROP, 4 * CROP)
+        assert (F.avg_pool2d(batch["large"], SCALE) - batch["small"]).abs().mean() < 0.01
+        assert (batch["small"].flatten(2).std(2).amax(1) > 0).all(), "nothing is to be learned from a flat crop"
+        seen.append(batch["small"])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_ranks_share_what_one_would_have_done(task: UpscalerTask) -> None:
+    whole, parts = task.batch(5, 0, 1, 0.0), [task.batch(5, rank, 2, 0.0) for rank in range(2)]
+    for name in whole:
+        assert torch.equal(whole[name][0::2], parts[0][name]) and torch.equal(whole[name][1::2], parts[1][name])
+
+
+def test_a_few_steps_beat_where_it_started(task: UpscalerTask) -> None:
+    torch.manual_seed(0)
+    network, batch = Upscaler(**preset("upscaler", "tiny")), task.batch(0, 0, 1, 0.0)
+    optimiser, losses = torch.optim.AdamW(network.parameters(), lr=3e-3), []
+    for _ in range(25):
+        loss = task.loss(network, batch, 0.0)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.93 * losses[0]
+
+
+def test_a_run_leaves_figures_a_sheet_and_a_part_that_loads(tmp_path: Path) -> None:
+    save_tiny_parts(tmp_path / "parts")
+    built = RECIPES["upscaler"].task(options(tmp_path / "parts"))
+    assert built.soft == 0.5, "the recipe says how much of it is decoded"
+    Trainer(
+        Recipe(lambda _: built, batch_size=lambda _: 8, warmup=2, channels_last=True),
+        options(tmp_path / "parts"), tmp_path / "run", Length(steps=2), precision="no",
+    ).run()  # fmt: skip
+    (row,) = (json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines())
+    whats = ("white", "edges", "white_lanczos", "edges_lanczos")
+    assert row["evaluation"].keys() == {f"{kind}_{what}" for kind in ("sharp", "soft") for what in whats}
+    assert row["evaluation"]["sharp_white"] > row["evaluation"]["soft_white"]
+    assert list((tmp_path / "run").glob("sheet-*.png"))
+    assert load_part(Upscaler, "upscaler", tmp_path / "run" / "export").config.width == 8
+
+
+def test_psnr_is_of_what_shows_on_white_and_sees_edges(task: UpscalerTask) -> None:
+    truth = to_tensor(task.val.large(0))
+    assert psnr(truth, truth) == pytest.approx((100, 100))
+    hidden = truth.clone()
+    hidden[:, :3] += 1 - truth[:, 3:]
+    hidden[:, 3:] = 1
+    assert psnr(hidden, truth)[0] == pytest.approx(100, abs=1), "on white it looks the same"
+    blurred = F.avg_pool2d(truth, 5, 1, 2)
+    white, edges = psnr(blurred, truth)
+    assert edges < white - 3
+    whole = -10 * (composite(blurred, (1, 1, 1)) - composite(truth, (1, 1, 1))).square().mean().log10()
+    assert white == pytest.approx(float(whole), abs=1e-3)
+
+
+def test_the_measure_is_lanczos(task: UpscalerTask) -> None:
+    figures = compare(Upscaler(**preset("upscaler", "tiny")), task.val, range(2), soft=False)
+    assert figures["white_lanczos"] == pytest.approx(figures["white"], abs=2), "bicubic is near"
+    enlarged = lanczos(task.val.small(0, False))
+    assert (enlarged[..., :3] <= enlarged[..., 3:]).all() and enlarged.shape == (512, 512, 4)
+    by_hand = psnr(to_tensor(enlarged), to_tensor(task.val.large(0)))
+    assert compare(Upscaler(**preset("upscaler", "tiny")), task.val, range(1), False)["edges_lanczos"] == by_hand[1]
