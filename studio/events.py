@@ -83,5 +83,6 @@ class Failed:
     sentence: str
 
 
+Answer = Vector  # what questions are answered with: a union once there is a second kind
 Event = Progress | Saved | Done | Cancelled | Failed
 End = Done | Cancelled | Failed

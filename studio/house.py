@@ -1,10 +1,11 @@
-"""What is in a home: queue, gallery, progress and search, on one database. Any number of processes may open it."""
+"""What is in a home: queue, questions, gallery, progress and search. Any number of processes may open it."""
 
 from pathlib import Path
 
 from studio.database import Database
 from studio.gallery import Gallery
 from studio.live import Live
+from studio.questions import Questions
 from studio.queue import Queue
 from studio.schema import MIGRATIONS
 from studio.search import Search
@@ -19,5 +20,6 @@ class House:
         self.root = root
         self.database = Database(root / database, MIGRATIONS)
         self.queue, self.gallery = Queue(self.database), Gallery(root, self.database)
+        self.questions = Questions(self.database)
         self.search = Search(self.gallery)
         self.live = Live(root / "cache" / "live.db")

@@ -4,6 +4,8 @@ A job is `waiting`, then `running`, then `done`, `failed` or `cancelled`; or it 
 worker twice without a picture in between. A worker holds its jobs by its name (`owner`): what it reports counts only
 while it holds them, so that one that was given up for dead can't finish what another has taken over. Clocks are for
 show: no decision reads one.
+
+Questions (`studio.questions`) stand in the same table under the same laws; what is for everyone here does not see them.
 """
 
 import time
@@ -79,14 +81,15 @@ class Queue:
 
     def job(self, job: str) -> QueuedJob:
         """One job; KeyError where nobody knows it."""
-        row = self._database.row("SELECT * FROM jobs WHERE id = ?", job)
+        row = self._database.row("SELECT * FROM jobs WHERE id = ? AND NOT question", job)
         if row is None:
             raise KeyError(job)
         return _job(row)
 
     def find(self, start: str) -> str:
         """The id that begins with `start`; Refused where there is none, or more than one."""
-        rows = self._database.rows("SELECT id FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 2", len(start), start)
+        sql = "SELECT id FROM jobs WHERE substr(id, 1, ?) = ? AND NOT question LIMIT 2"
+        rows = self._database.rows(sql, len(start), start)
         if len(rows) != 1 or not start:
             what = f"there is no job {start!r}" if not rows else f"more than one job begins with {start!r}"
             raise Refused(f"{what}; `studio queue` lists them.")
@@ -99,7 +102,7 @@ class Queue:
         """
         wanted = list(states)
         rows = self._database.rows(
-            f"SELECT * FROM jobs WHERE state IN ({', '.join('?' * len(wanted))})"
+            f"SELECT * FROM jobs WHERE state IN ({', '.join('?' * len(wanted))}) AND NOT question"
             " ORDER BY state != 'running', state != 'waiting', iif(state = 'waiting', -priority, 0),"
             " iif(state = 'waiting', place, -number) LIMIT ?",
             *wanted,
@@ -109,14 +112,15 @@ class Queue:
 
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
-        rows = self._database.rows("SELECT state, count(*) AS count FROM jobs GROUP BY state")
+        rows = self._database.rows("SELECT state, count(*) AS count FROM jobs WHERE NOT question GROUP BY state")
         return {row["state"]: row["count"] for row in rows}
 
     def ahead(self, job: str) -> int:
         """How many open jobs come before this one."""
         row = self._database.row(
             "SELECT count(*) AS count FROM jobs AS other JOIN jobs AS this ON this.id = ? WHERE this.state = 'waiting'"
-            " AND (other.state = 'running' OR (other.state = 'waiting' AND (other.priority > this.priority"
+            " AND NOT other.question AND (other.state = 'running'"
+            " OR (other.state = 'waiting' AND (other.priority > this.priority"
             " OR (other.priority = this.priority AND other.place < this.place))))",
             job,
         )
@@ -145,7 +149,8 @@ class Queue:
         """Put jobs that failed, were cancelled or set aside in line again (None: all that failed or are aside)."""
         with self._database.writing() as connection:
             if jobs is None:
-                rows = connection.execute("SELECT id FROM jobs WHERE state IN ('failed', 'aside') ORDER BY number")
+                failed = "SELECT id FROM jobs WHERE state IN ('failed', 'aside') AND NOT question ORDER BY number"
+                rows = connection.execute(failed)
                 wanted = [row["id"] for row in rows]
             else:
                 wanted = [job for job in jobs if _state_of(connection, job) in ("failed", "cancelled", "aside")]
@@ -206,7 +211,8 @@ class Queue:
 
     def wishes(self, owner: str) -> dict[str, Wish]:
         """The running jobs of a worker, each with what somebody wishes of it."""
-        rows = self._database.rows("SELECT id, wish FROM jobs WHERE owner = ? AND state = 'running'", owner)
+        held = "SELECT id, wish FROM jobs WHERE owner = ? AND state = 'running' AND NOT question"
+        rows = self._database.rows(held, owner)
         return {row["id"]: row["wish"] for row in rows}
 
     def end(self, owner: str, job: str, end: End) -> bool:
@@ -276,7 +282,8 @@ def _state_of(connection: Connection, job: str) -> str:
 
 def _open(connection: Connection, jobs: Iterable[str] | None) -> list[str]:
     if jobs is None:
-        return [row["id"] for row in connection.execute("SELECT id FROM jobs WHERE state IN ('waiting', 'running')")]
+        every = connection.execute("SELECT id FROM jobs WHERE state IN ('waiting', 'running') AND NOT question")
+        return [row["id"] for row in every]
     return [job for job in jobs if _state_of(connection, job) in OPEN]
 
 
@@ -294,8 +301,10 @@ def _put_in_line(connection: Connection, jobs: Sequence[str], priority: int | No
 def _first_in_line(connection: Connection) -> list[Row]:
     """The first waiting job, then others of its company in their order."""
     return connection.execute(
-        "WITH first AS (SELECT number, company FROM jobs WHERE state = 'waiting' ORDER BY priority DESC, place LIMIT 1)"
+        "WITH first AS (SELECT number, company FROM jobs WHERE state = 'waiting' AND NOT question"
+        " ORDER BY priority DESC, place LIMIT 1)"
         " SELECT jobs.* FROM jobs JOIN first ON jobs.company = first.company WHERE jobs.state = 'waiting'"
+        " AND NOT jobs.question"
         " ORDER BY jobs.number != first.number, jobs.priority DESC, jobs.place LIMIT ?",
         (TOGETHER,),
     ).fetchall()

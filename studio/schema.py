@@ -68,6 +68,12 @@ CREATE TABLE vectors (
 );
 CREATE VIRTUAL TABLE words USING fts5 (prompt, note, tags, tokenize = 'unicode61 remove_diacritics 2');
 """,
+    """
+-- A question is asked for its answer (JSON), and is no job of anybody's list.
+ALTER TABLE jobs ADD COLUMN question INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN answer TEXT;
+CREATE INDEX jobs_questions ON jobs (place) WHERE question;
+""",
 )
 
 # Progress: worth nothing once the job is over.

@@ -1,4 +1,5 @@
 """The worker process: takes jobs from the queue, does them with a model that stays loaded, and reports to the store.
+Questions go before jobs, and are answered in the middle of them where the model is the same.
 
 There is one worker a home at a time, whoever started it: a lock that the system drops with the process says so. A
 second one waits for it. The worker ends with the studio that started it.
@@ -22,11 +23,12 @@ from filelock import FileLock
 from studio.backends.base import Backend
 from studio.backends.registry import Opener
 from studio.capabilities import Refused
-from studio.events import Cancelled, Done, End, Failed, Progress, Saved
+from studio.events import Answer, Cancelled, Done, End, Failed, Progress, Result, Saved
 from studio.files import remove_parts
 from studio.house import House
 from studio.inputs import INPUTS
 from studio.make import explain, make_together
+from studio.questions import Asked, question_id
 from studio.queue import Queue, QueuedJob, Wish
 from studio.requests import job_id
 from studio.settings import stay_offline
@@ -37,6 +39,7 @@ TROUBLE = 2.0  # seconds between attempts where the store refuses
 POLL = 0.2  # seconds between looks at the queue, for jobs that other processes put in
 GROWN = 75  # exit code of a worker that wants to be started anew
 WARM_JOBS = 3  # after which a model's memory should have stopped growing
+REPLACED = "the model is another one since this was asked for; ask again."
 GROWTH = 1 << 30  # bytes beyond what it had then, and half as much again
 
 
@@ -57,12 +60,16 @@ def _work(house: House, bench: "_Bench", bell: "_Bell", owner: str, started: Cal
         try:
             if not ready:
                 _tidy(house, owner)
-            jobs = house.queue.claim(owner)
+            asked = house.questions.claim(owner)
+            jobs = [] if asked else house.queue.claim(owner)
             if not ready:
                 ready = True
                 started()
-            if not jobs:
+            if asked:
+                shift.answer(asked, bench)
+            elif not jobs:
                 bench.warm(bell.wait())
+            if not jobs:
                 continue
             shift.do(jobs, bench)
             if sentence := bench.has_grown():
@@ -164,6 +171,27 @@ class _Shift:
 
     def __init__(self, house: House, owner: str) -> None:
         self._queue, self._live, self._gallery, self._owner = house.queue, house.live, house.gallery, owner
+        self._questions = house.questions
+
+    def answer(self, asked: Asked, bench: _Bench) -> None:
+        """Answer a question. Refused where the store can't be told: whoever claims next gets it again."""
+        found = self._found(asked, bench)
+        if isinstance(found, Failed):
+            self._queue.end(self._owner, asked.id, found)
+        else:
+            self._questions.answer(self._owner, asked.id, found)
+
+    def _found(self, asked: Asked, bench: _Bench) -> tuple[Answer, ...] | Failed:
+        try:
+            backend = bench.backend(asked.request.model)
+            if question_id(asked.request, backend.digest()) != asked.id:
+                return Failed(REPLACED)
+            return tuple(event for event in backend.run(asked.request) if not isinstance(event, Progress | Result))
+        except Refused as refusal:
+            return Failed(str(refusal))
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            return Failed(explain(error))
 
     def do(self, jobs: list[QueuedJob], bench: _Bench) -> None:
         """Do jobs of one company, until each has ended. Refused where the store can't be told."""
@@ -189,7 +217,7 @@ class _Shift:
         """Those that were asked of this very model; its files may have been replaced while they waited."""
         digest = bench.backend(errands[0].job.request.model).digest()
         others = [errand for errand in errands if job_id(errand.job.request, digest) != errand.job.id]
-        self._fail(others, "the model is another one since this was asked for; ask again.")
+        self._fail(others, REPLACED)
         return [errand for errand in errands if errand not in others]
 
     def _together(self, errands: list[_Errand], bench: _Bench) -> list[_Errand]:
@@ -201,6 +229,8 @@ class _Shift:
         ended: set[int] = set()
         with contextlib.closing(events):
             for number, event in events:
+                if asked := self._questions.claim(self._owner, between=requests[0].model):
+                    self.answer(asked, bench)
                 if number in ended:
                     continue
                 errand = errands[number]

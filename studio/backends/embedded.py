@@ -63,8 +63,11 @@ class Embedded:
             raise Refused(f"{error}; --model fake shows the studio without them.") from error
 
     def space(self) -> str:
-        """Digest of what places words and pictures: vectors of two spaces don't compare."""
-        return weights_digest(SPACE, self.root)
+        """Digest of what places words and pictures. Refused where weights are missing."""
+        try:
+            return weights_digest(SPACE, self.root)
+        except WeightsError as error:
+            raise Refused(f"{error}.") from error
 
     def load(self) -> None:
         """Read and verify the parts, once."""

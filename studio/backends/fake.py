@@ -59,6 +59,10 @@ class Fake:
     def load(self) -> None:
         """Nothing to load."""
 
+    def space(self) -> str:
+        """One of its own: equal words lie at one place, and others anywhere."""
+        return "fake"
+
     def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
         """The pictures, step by step, or the vectors."""
         if isinstance(request, EmbedRequest):
