@@ -1,1 +1,27 @@
-"""Requests, the worker, the doors: everything a person touches. Imports no torch; `studio.backends` alone does."""
+"""Requests, the worker, the doors: everything a person touches. Imports no torch; `studio.backends` alone does.
+
+    from studio import Studio
+
+    with Studio() as studio:
+        picture = studio.generate("a smiling cat")[0]
+
+What is named here is imported when it is asked for, so that a look at the version costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from studio.capabilities import Refused
+    from studio.gallery import Filter
+    from studio.studio import Studio
+
+__all__ = ["Filter", "Refused", "Studio"]
+
+_HOMES = {"Filter": "studio.gallery", "Refused": "studio.capabilities", "Studio": "studio.studio"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -2,14 +2,17 @@
 
 import contextlib
 import multiprocessing
+import pickle
 import signal
 import sys
 import threading
 import uuid
 from dataclasses import dataclass
+from multiprocessing import spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +25,7 @@ KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name
 STARTS = 3  # that fail in a row by themselves, after which nobody waits any longer
 POLITE = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  # a computer that shuts down
 PAUSE = 0.2  # seconds before a start that follows a death
+NAME = "studio-worker"  # a process of this name does not import the program that started it
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Foreman:
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._running: _Running | None = None
         self._failed_starts = 0
+        self._name = NAME if b"__main__" not in pickle.dumps(opener) else f"{NAME} with its starter's openers"
 
     def start(self) -> None:
         """Start the worker, if it isn't there: it looks into the queue by itself."""
@@ -82,7 +87,7 @@ class Foreman:
         ours, reports = context.Pipe(duplex=False)
         owner = uuid.uuid4().hex
         arguments = (theirs, reports, self._root, self._opener, owner)
-        process = context.Process(target=serve, args=arguments, daemon=True, name="studio-worker")
+        process = context.Process(target=serve, args=arguments, daemon=True, name=self._name)
         try:
             process.start()
         except OSError as error:
@@ -125,6 +130,17 @@ class Foreman:
         sys.stderr.write(f"studio: {sentence}\n")
         with contextlib.suppress(Refused, Timeout), FileLock(self._root / LOCK, timeout=0):
             self._queue.give_up(sentence)
+
+
+def _prepared(name: str, usual: Any = spawn.get_preparation_data) -> dict[str, Any]:
+    """What a new process is told of this one. `spawn` would have it import the program that runs: a script without the
+    `if __name__ == "__main__"` that this takes would run once more, in the worker, and start a worker from there.
+    """
+    told: dict[str, Any] = usual(name)
+    return {key: value for key, value in told.items() if name != NAME or not key.startswith("init_main")}
+
+
+spawn.get_preparation_data = _prepared
 
 
 def obituary(code: int | None) -> str:

@@ -8,8 +8,12 @@ def spaced(text: str) -> str:
     return "".join(f" {c} " if "\u3400" <= c <= "\u9fff" else c for c in text)
 
 
-def match(words: str) -> str:
-    """An FTS5 query in which every word counts and nothing is an operator; "" where there is no word."""
+def match(words: str, whole: bool = False) -> str:
+    """An FTS5 query in which every word counts and nothing is an operator; "" where there is no word.
+
+    Words may go on behind their last letter, unless they are meant `whole`.
+    """
     seen = "".join(character if character.isprintable() else " " for character in words)  # NUL ends a C string
     phrases = [" ".join(spaced(word).split()) for word in seen.split()[:WORDS_LIMIT]]
-    return " ".join('"' + phrase.replace('"', '""') + '"*' for phrase in phrases if any(map(str.isalnum, phrase)))
+    end = '"' if whole else '"*'
+    return " ".join('"' + phrase.replace('"', '""') + end for phrase in phrases if any(map(str.isalnum, phrase)))

@@ -57,7 +57,8 @@ class Kept:
 class Filter:
     """Which pictures: all that is given must hold. `deleted` shows the bin instead of the gallery.
 
-    All `words` must be in prompt, note or tags; their last letters may be missing.
+    All `words` must be in prompt, note or tags; their last letters may be missing. Those that say all of `without`,
+    to the letter, are left out.
     """
 
     style: str = ""
@@ -70,6 +71,7 @@ class Filter:
     until: float | None = None
     deleted: bool = False
     words: str = ""
+    without: str = ""
 
     def where(self) -> tuple[str, list[object]]:
         """SQL that follows WHERE, and its values."""
@@ -91,6 +93,9 @@ class Filter:
             query = match(self.words)  # of signs alone nothing is left to look for, and nothing is found
             parts.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)" if query else "FALSE")
             values += [query] if query else []
+        if query := match(self.without, whole=True):
+            parts.append("number NOT IN (SELECT rowid FROM words WHERE words MATCH ?)")
+            values.append(query)
         for kind, name in (("tag", self.tag), ("board", self.board)):
             if name:
                 parts.append("number IN (SELECT picture FROM labels WHERE kind = ? AND name = ?)")

@@ -19,3 +19,14 @@ def ingredient(part: str) -> dict[str, Any]:
     weight, what = (float(match[1]), match[2].strip()) if match else (1.0, part.strip())
     is_file = Path(what).suffix.lower() in PICTURES
     return {"weight": weight, "picture": {"path": what}} if is_file else {"weight": weight, "text": what}
+
+
+def given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an image request as a program writes them: pictures by path, the parts of a mix as on a line."""
+    read = dict(fields)
+    for name in ("like", "image", "mask"):
+        if isinstance(read.get(name), str | Path):
+            read[name] = {"path": str(read[name])}
+    if "mix" in read:
+        read["mix"] = tuple(ingredient(part) if isinstance(part, str) else part for part in read["mix"])
+    return read

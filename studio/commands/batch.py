@@ -1,31 +1,24 @@
 """`studio batch`: prompt files."""
 
 import contextlib
-import datetime
-import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from studio import settings
-from studio.backends.base import Backend
 from studio.backends.registry import open_backend
 from studio.batch import sources
-from studio.batch.folder import opened
-from studio.batch.plan import Desk, Plan, Problem, plan, safe_name
-from studio.batch.rows import Source
+from studio.batch.plan import Desk, Plan, Problem, plan
+from studio.batch.run import refuse_nothing, run
 from studio.batch.runner import Outcome, Runner
-from studio.capabilities import Refused
 from studio.commands.base import Home, Json, Model, app
 from studio.foreground import bar_on_stderr
-from studio.metadata import version
 from studio.wildcards import Wildcards
 
 TOLD = 20  # problems and words on the terminal
@@ -51,32 +44,10 @@ def batch(
         if dry_run:
             _show(plan(read, desk), as_json)
             return
-        outcome, path = _run(backend, read, desk, out, root)
+        outcome, path = run(backend, read, desk, out, root, _watch)
     _tell(outcome, path, as_json)
     if outcome.code:
         raise typer.Exit(outcome.code)
-
-
-def _run(backend: Backend, read: Sequence[Source], desk: Desk, out: Path | None, root: Path) -> tuple[Outcome, Path]:
-    """The batch, begun or gone on with; Refused, and nothing written, where there is nothing to do."""
-    run: dict[str, Any] = {"source": sources.digest(read), "model": desk.model, "digest": desk.digest}
-    path = out or _own_folder(root, read, run)
-    begun = (path / "jobs.jsonl").exists()
-    asked = Plan() if begun else plan(read, desk)
-    if not begun:
-        _refuse_nothing(asked)
-    run |= {"version": version(), "files": [source.name for source in read], "argv": sys.argv[1:], "begun": _now()}
-    with opened(path, sum(job.request.count for job in asked.jobs)) as folder:
-        before = folder.begun(run)
-        if before is not None:
-            run["begun"], asked = before.get("begun"), folder.load_plan()
-        else:
-            folder.save_plan(asked, run)
-        runner = Runner(backend, folder, asked)
-        _watch(runner)
-        ended = {"ended": _now(), "result": runner.outcome.as_dict() | {"errors": len(runner.outcome.problems)}}
-        folder.save_run({**run, "more_errors": asked.more, **ended})
-    return runner.outcome, path
 
 
 def _watch(runner: Runner) -> None:
@@ -97,23 +68,9 @@ class PicturesASecond(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
 
 
-def _own_folder(root: Path, read: Sequence[Source], run: dict[str, Any]) -> Path:
-    """The same for the same prompts and model, so that the same command goes on with the same batch."""
-    stem = safe_name(Path(read[0].name).stem) or "batch"
-    return root / "batches" / f"{stem}-{hashlib.sha256((run['source'] + run['digest']).encode()).hexdigest()[:12]}"
-
-
-def _refuse_nothing(asked: Plan) -> None:
-    if not asked.jobs and asked.problems:
-        more = len(asked.problems) + asked.more - 1
-        raise Refused(asked.problems[0].sentence().rstrip(".") + (f", and {more} more." if more else "."))
-    if not asked.jobs:
-        raise Refused("there is nothing to do; write a prompt a line, for example: a smiling cat --d 1.")
-
-
 def _show(asked: Plan, as_json: bool) -> None:
     """The jobs that would be done. Exit code 1 where there are lines that can't be."""
-    _refuse_nothing(asked)
+    refuse_nothing(asked)
     jobs, errors = [job.as_dict() for job in asked.jobs], [asdict(problem) for problem in asked.problems]
     if as_json:
         total = len(jobs) + len(errors) + asked.more
@@ -150,7 +107,3 @@ def _tell_problems(asked: Plan, problems: Sequence[Problem]) -> None:
     if asked.ignored:
         met = ", ".join(f"{name} ({count})" for name, count in asked.ignored.most_common())
         typer.echo(f"studio: left out, for it means nothing here: {met}.", err=True)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

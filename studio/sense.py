@@ -1,0 +1,88 @@
+"""What a search looks for: words that pictures say, and the place in the semantic space of words and pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from studio.capabilities import Refused
+from studio.events import Answer, Vector
+from studio.gallery import Filter
+from studio.questions import Question
+from studio.requests import EmbedRequest, Picture, embed_request, resolve_embed
+from studio.search import Hit, Search
+
+WITHOUT = -0.5  # the weight of what is taken away
+AT_ONCE = 32  # texts and pictures of one question: as many as the space reads in one go
+
+
+@dataclass(frozen=True)
+class Sense:
+    """What is looked for in the space named `space`, as a weighted sum of the vectors that `request` asks for.
+
+    `request` is None where words alone are looked for. Pictures that say `without` are left out.
+    """
+
+    words: str = ""
+    without: str = ""
+    space: str = ""
+    weights: tuple[float, ...] = ()
+    request: Question | None = None
+
+    def hits(self, search: Search, answers: Sequence[Answer], wanted: Filter | None, k: int) -> list[Hit]:
+        """At most `k` pictures, best first; `answers` are those to `request`."""
+        wanted = replace(wanted or Filter(), without=self.without)
+        return search.mixed(self.words, self.vector(answers) if self.request else None, self.space, wanted, k)
+
+    def vector(self, answers: Sequence[Answer]) -> np.ndarray:
+        """The place (128,) that is looked for; `answers` are those to `request`."""
+        places = np.array([answer.vector for answer in answers], np.float64)
+        place = np.array(self.weights) @ places
+        return (place / max(1e-6, float(np.linalg.norm(place)))).astype(np.float32)
+
+
+def sense(words: str, like: str | Path | None, without: str | Path, model: str, space: str) -> Sense:
+    """What a search looks for; words alone where `space` is "". Refused where a picture can't be read.
+
+    `without` is words, or a picture where it is a Path.
+    """
+    said, unsaid = _folded(words), "" if isinstance(without, Path) else _folded(without)
+    texts = [(weight, text) for weight, text in ((1.0, said), (WITHOUT, unsaid)) if text]
+    pictures = [(1.0, like)] if like else []
+    pictures += [(WITHOUT, without)] if isinstance(without, Path) else []
+    weights = tuple(weight for weight, _ in [*texts, *pictures])
+    if pictures and max(weights) < 0:
+        raise Refused("the search only takes away; say what from, in words or with a picture.")
+    if not space or max(weights, default=-1.0) < 0:
+        return Sense(said, unsaid)
+    fields = {"texts": tuple(text for _, text in texts), "pictures": tuple({"path": str(path)} for _, path in pictures)}
+    request = anywhere(resolve_embed(embed_request(**fields, model=model)))
+    return Sense(said, unsaid, space, weights, request)
+
+
+def anywhere(request: EmbedRequest) -> EmbedRequest:
+    """The resolved request with whole paths, for who answers may stand in another folder."""
+    pictures = (Picture(path=str(Path(one.path).absolute()), sha256=one.sha256) for one in request.pictures)
+    return request.model_copy(update={"pictures": tuple(pictures)})
+
+
+def questions_of(
+    texts: Sequence[str], pictures: Sequence[str | Path], model: str
+) -> tuple[list[str], list[EmbedRequest]]:
+    """What is to be placed, as it was said, and the questions for it; Refused where a picture can't be read."""
+    said = [*texts, *map(str, pictures)]
+    fields = {"texts": tuple(texts), "pictures": tuple({"path": str(path)} for path in pictures)}
+    whole = anywhere(resolve_embed(embed_request(**fields, model=model)))
+    parts = [{"texts": whole.texts[i : i + AT_ONCE], "pictures": ()} for i in range(0, len(texts), AT_ONCE)]
+    parts += [{"texts": (), "pictures": whole.pictures[i : i + AT_ONCE]} for i in range(0, len(pictures), AT_ONCE)]
+    return said, [whole] if len(said) <= AT_ONCE else [whole.model_copy(update=part) for part in parts]
+
+
+def as_said(said: Sequence[str], answers: Sequence[Answer]) -> list[Vector]:
+    """The places, each by what it is the place of, in the words of who asked."""
+    return [replace(answer, input=text) for text, answer in zip(said, answers, strict=True)]
+
+
+def _folded(words: str) -> str:
+    return " ".join(words.split())

@@ -1,0 +1,268 @@
+"""`from studio import Studio`: light to import, blocking and awaited, and honest about what can't be done."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Said
+from PIL import Image
+from test_answers import direct, open_tiny
+
+import studio as package
+from studio import Filter, Refused, Studio
+from studio.backends.base import Backend
+from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
+from studio.gallery import Entry
+from studio.requests import embed_request
+from studio.vectors import as_bytes
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "gradio", "fastapi", "mcp", "faiss", "diffusers", "transformers")
+
+
+@pytest.fixture
+def open_studio(tmp_path: Path) -> Iterator[Studio]:
+    with Studio(tmp_path / "home") as studio:
+        yield studio
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_the_import_is_light() -> None:
+    for taken, heavy in (("from studio import *", HEAVY), ("import studio", ("numpy", "pydantic", "PIL"))):
+        done = run("-c", f"import sys; {taken}; print([name for name in {heavy} if name in sys.modules])")
+        assert done.stdout.strip() == "[]", done.stderr
+    with pytest.raises(AttributeError, match="no attribute"):
+        _ = package.nothing
+
+
+def test_a_script_of_three_lines_works(tmp_path: Path) -> None:
+    """As people write it: without a guard against being imported by the worker's process."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom studio import Studio\n"
+        "with Studio(sys.argv[1]) as studio:\n    print(studio.generate('a cat', model='fake', seed=7)[0].path)\n"
+        "print([name for name in ('torch', 'gradio') if name in sys.modules])\n"
+    )
+    done = run(script, tmp_path / "home")
+    path, modules = done.stdout.splitlines()
+    assert done.returncode == 0 and Image.open(path).mode == "RGBA" and modules == "[]", done.stderr
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_generate_makes_pictures_in_order_and_finds_them_again(open_studio: Studio, tmp_path: Path) -> None:
+    made = open_studio.generate("a cat", model="fake", count=3, seed=7, steps=2)
+    assert [saved.seed for saved in made] == [7, 8, 9] and not any(saved.found for saved in made)
+    assert all(Path(saved.path).is_relative_to(open_studio.gallery.folder) for saved in made)
+    assert [saved.found for saved in open_studio.generate("a cat", model="fake", count=3, seed=7, steps=2)] == [
+        True
+    ] * 3
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    edited = open_studio.generate(
+        "a dog", model="fake", image=tmp_path / "red.png", strength=0.5, mix=["-.5:hat"], seed=1, steps=2
+    )
+    assert len(edited) == 1 and open_studio.queue.jobs(["done"], 1)[0].request.mix[0].weight == -0.5
+    drawn = open_studio.generate("a {red|blue} cat", model="fake", count=4, seed=1, steps=1)
+    assert [saved.seed for saved in drawn] == [1, 2, 3, 4], "each with words of its own, in order"
+
+
+def test_what_can_not_be_made_is_refused_in_a_sentence(open_studio: Studio) -> None:
+    for fields, says in (
+        ({"prompt": ""}, "prompt is empty"),
+        ({"prompt": "a", "cuont": 3}, "did you mean 'count'"),
+        ({"prompt": "a", "steps": 0}, "steps must be between"),
+        ({"prompt": "a", "image": "nowhere.png", "strength": 0.5}, "does not exist"),
+        ({"prompt": "a", "model": "fkae"}, "unknown model"),
+    ):
+        with pytest.raises(Refused, match=says):
+            open_studio.generate(**{"model": "fake", **fields})
+    with pytest.raises(KeyError):
+        open_studio.result("nobody")
+    assert open_studio.queue.counts() == {}, "nothing was put in line"
+
+
+def test_a_job_that_somebody_cancels_is_refused_to_who_waits(open_studio: Studio) -> None:
+    async def both() -> None:
+        making = asyncio.create_task(open_studio.agenerate("slow", model="fake:0.1", steps=100))
+        while not open_studio.queue.jobs(["running"]):
+            await asyncio.sleep(0.02)
+        open_studio.queue.cancel()
+        with pytest.raises(Refused, match="was cancelled"):
+            await making
+
+    asyncio.run(both())
+
+
+def test_a_task_that_is_cancelled_cancels_its_jobs(open_studio: Studio) -> None:
+    async def leave() -> None:
+        making = asyncio.create_task(open_studio.agenerate("slow {a|b}", model="fake:0.1", steps=100, count=2))
+        while not open_studio.queue.jobs(["running"]):
+            await asyncio.sleep(0.02)
+        making.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+        soon = asyncio.create_task(open_studio.agenerate("never", model="fake:0.1", steps=100))
+        await asyncio.sleep(0)
+        soon.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon
+
+    asyncio.run(leave())
+    deadline = time.monotonic() + 20
+    while open_studio.queue.jobs():
+        assert time.monotonic() < deadline, open_studio.queue.counts()
+        time.sleep(0.05)
+    assert set(open_studio.queue.counts()) == {"cancelled"}
+
+
+def test_events_can_be_awaited_while_others_go_on(open_studio: Studio) -> None:
+    async def watch() -> tuple[list[object], int]:
+        job = open_studio.submit(open_studio.prepare("a cat", model="fake:0.05", steps=8, seed=1)[0])
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        events = [event async for event in open_studio.aevents(job)]
+        ticking.cancel()
+        return events, ticks
+
+    events, ticks = asyncio.run(watch())
+    assert [type(event).__name__ for event in events[-2:]] == ["Saved", "Done"] and ticks > 10
+
+
+# --- The space --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["embedded", "fake"])
+def test_embed_is_the_models_own_answer(model: str, tiny: Embedded, tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    backend: Backend = tiny if model == "embedded" else Fake()
+    with Studio(tmp_path / "home", partial(open_tiny, str(tiny.root))) as studio:
+        found = studio.embed(["a  cat", "猫"], model=model)
+        assert [(one.kind, one.input) for one in found] == [("text", "a  cat"), ("text", "猫")]
+        expected = direct(backend, embed_request(texts=("a cat", "猫")))
+        assert [one.vector for one in found] == [one.vector for one in expected]
+        many = asyncio.run(studio.aembed([f"{n}" for n in range(40)], [tmp_path / "red.png"], model=model))
+        assert [one.input for one in many] == [*map(str, range(40)), str(tmp_path / "red.png")]
+        assert all(abs(np.linalg.norm(one.vector) - 1) < 1e-4 for one in many)
+        with pytest.raises(Refused, match="nothing to embed"):
+            studio.embed(model=model)
+
+
+def test_search_by_words_then_meaning(open_studio: Studio) -> None:
+    for prompt in ("a cat", "a cat in a hat", "a dog", "a catfish"):
+        open_studio.generate(prompt, model="fake", seed=1, steps=1)
+
+    def found(*words: str, **more: object) -> list[str]:
+        return [hit.picture.prompt for hit in open_studio.search(*words, model="fake", **more)]
+
+    assert found("a cat")[0] == "a cat", "the fake space knows equal words"
+    assert set(found("a cat")) == {"a cat", "a cat in a hat", "a dog", "a catfish"}
+    assert set(found("a cat")[:3]) == {"a cat", "a cat in a hat", "a catfish"}, "those that say it before the others"
+    assert set(found("cat", meaning=False)) == {"a cat", "a cat in a hat", "a catfish"}
+    assert set(found("cat", meaning=False, without="hat")) == {"a cat", "a catfish"}
+    assert "a cat" not in found("a", without="cat") and "a catfish" in found("a", without="cat"), "to the letter"
+    assert found("a dog", k=1) == ["a dog"] and found("nothing of it", meaning=False) == []
+    assert found("", k=2) == ["a catfish", "a dog"], "the newest where nothing is looked for"
+    open_studio.gallery.mark([open_studio.search("dog", meaning=False)[0].picture.sha256], star=True)
+    assert found("a cat", wanted=Filter(starred=True)) == ["a dog"]
+    hits = asyncio.run(open_studio.asearch("a dog", model="fake"))
+    assert hits[0].picture.prompt == "a dog" and hits[0].score == pytest.approx(1, abs=1e-3)
+
+
+def test_search_like_a_picture_and_without_another(tiny: Embedded, tmp_path: Path) -> None:
+    """The nearest to a picture of the gallery is itself, and taking one away turns the order round."""
+    with Studio(tmp_path / "home", partial(open_tiny, str(tiny.root))) as studio:
+        red, blue = (studio.generate(word, seed=n, steps=1)[0].path for n, word in enumerate(("red", "blue")))
+        assert str(studio.search(like=red)[0].picture.path) == red
+        places = {one.input: np.array(one.vector) for one in studio.embed(["red"], [red, blue])}
+        wish = places["red"] - 0.5 * places[blue]
+        score = {str(hit.picture.path): hit.score for hit in studio.search("red", without=Path(blue))}
+        for path in (red, blue):
+            assert score[path] == pytest.approx(float(wish @ places[path]) / np.linalg.norm(wish), abs=2e-3)
+        with pytest.raises(Refused, match="only takes away"):
+            studio.search(without=Path(blue))
+
+
+def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(open_studio: Studio, tmp_path: Path) -> None:
+    open_studio.generate("a cat", model="fake", seed=1, steps=1)
+    ours = open_studio.gallery.page()[0]
+    Image.new("RGBA", (8, 8), "blue").save(tmp_path / "other.png")
+    place = open_studio.embed(["a cat"], model="fake")[0].vector
+    entry = Entry("j" * 64, 0, 1, "a cat of another space", space="another", vector=as_bytes(place))
+    open_studio.gallery.add((tmp_path / "other.png").read_bytes(), entry)
+    scores = {hit.picture.prompt: hit.score for hit in open_studio.search("a cat", model="fake")}
+    assert scores["a cat"] == pytest.approx(1, abs=1e-3) and scores["a cat of another space"] is None
+    assert [hit.picture.prompt for hit in open_studio.search("dog", model="fake")] == ["a cat"]
+    with Studio(tmp_path / "home", partial(open_tiny, str(tmp_path / "nowhere"))) as bare:
+        assert {hit.score for hit in bare.search("cat")} == {None} and len(bare.search("cat")) == 2
+        with pytest.raises(Refused, match="nowhere"):
+            bare.search(like=ours.path)
+
+
+# --- Prompt files -----------------------------------------------------------------------------------------------------
+
+
+def test_batch_does_a_prompt_file_and_goes_on_where_it_was(open_studio: Studio, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a cat --d 1\na dog --d 2\na fox --steps nonsense\n")
+    told = open_studio.batch(file, tmp_path / "out", model="fake")
+    assert (told["total"], told["done"], told["found"], told["failed"]) == (3, 2, 0, 1)
+    assert told["errors"][0]["line"] == 3 and told["out"] == str(tmp_path / "out")
+    assert len(list((tmp_path / "out" / "images").glob("*.png"))) == 2
+    again = asyncio.run(open_studio.abatch([file], tmp_path / "out", model="fake"))
+    assert (again["done"], again["found"]) == (0, 2)
+
+
+def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(open_studio: Studio, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("".join(f"face {n} --d {n} --s 20\n" for n in range(20)))
+
+    async def leave() -> None:
+        going = asyncio.create_task(open_studio.abatch(file, tmp_path / "out", model="fake:0.02"))
+        while not list((tmp_path / "out").glob("images/*.png")):
+            await asyncio.sleep(0.02)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+
+    asyncio.run(leave())
+    made = len(list((tmp_path / "out" / "images").glob("*.png")))
+    assert 0 < made < 20
+    told = open_studio.batch(file, tmp_path / "out", model="fake:0.02")
+    assert told["found"] == made and told["done"] == 20 - made
+
+
+def test_the_command_searches(studio: Callable[..., Said], tmp_path: Path) -> None:
+    for prompt in ("a cat", "a dog"):
+        studio("generate", prompt, "--model", "fake", "--seed", 1)
+    said = studio("search", "a dog", "--model", "fake", "--json")
+    assert said.code == 0 and [row["prompt"] for row in said.json] == ["a dog", "a cat"]
+    assert set(said.json[0]) == {"path", "score", "prompt"} and Path(said.json[0]["path"]).is_file()
+    assert [
+        row["prompt"] for row in studio("search", "--image", said.json[0]["path"], "--model", "fake", "--json").json
+    ]
+    assert [r["prompt"] for r in studio("search", "a", "--without", "dog", "--model", "fake", "--json").json] == [
+        "a cat"
+    ]
+    assert studio("search", "--image", tmp_path / "none.png", "--model", "fake").code == 2
+    assert studio("search", "--model", "fake").code == 2, "say what to look for"
