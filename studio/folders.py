@@ -1,0 +1,137 @@
+"""Pictures in folders of the user's own, found like those of the gallery.
+
+Their vectors lie in the home's cache: what is thrown away there is looked at again.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Row
+
+from studio.capabilities import Refused
+from studio.database import Database
+from studio.metadata import read
+from studio.prompts import PICTURES
+from studio.sense import AT_ONCE
+from studio.studio import Studio
+from studio.vectors import as_bytes, from_bytes
+
+TABLES = (
+    """
+CREATE TABLE pictures (
+  path TEXT NOT NULL,
+  space TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  modified INTEGER NOT NULL,           -- nanoseconds; with the size it tells whether the file is still the same
+  prompt TEXT NOT NULL,
+  vector BLOB NOT NULL,                -- 128 float16
+  PRIMARY KEY (path, space)
+) WITHOUT ROWID;
+""",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture file that was found; `score` is its cosine to what was looked for, `prompt` what it says of itself."""
+
+    path: Path
+    score: float
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """`done` of `total` pictures have been looked at since the last time; `problem` is why one of them could not be."""
+
+    done: int
+    total: int
+    problem: str = ""
+
+
+class Folders:
+    """The folders that a studio was shown, in the space of `model`. Refused where that is not installed."""
+
+    def __init__(self, studio: Studio, model: str = "embedded") -> None:
+        self._studio, self._model = studio, model
+        self._space = studio.space(model)
+        self._database = Database(studio.home / "cache" / "folders.db", TABLES, durable=False)
+
+    def index(self, folder: Path) -> Iterator[Step]:
+        """Look at the pictures below `folder` that are new or changed, and forget those that are gone."""
+        there = _pictures(folder)
+        new = self._new(folder, there)
+        yield Step(0, len(new))
+        for start in range(0, len(new), AT_ONCE):
+            part = new[start : start + AT_ONCE]
+            try:
+                self._look(part, there)
+            except Refused:  # one that can't be read spoils the question for all
+                yield from (Step(start, len(new), problem) for path in part if (problem := self._alone(path, there)))
+            yield Step(start + len(part), len(new))
+
+    def search(
+        self, folder: Path, words: str = "", like: str | Path | None = None, without: str | Path = "", k: int = 20
+    ) -> list[Found]:
+        """At most `k` pictures below an indexed `folder`, best first: those whose name or prompt has all words, then
+        those that mean it. Arguments are those of `Studio.search`.
+        """
+        looked_for = self._studio.sense(words, like, without, model=self._model)
+        if looked_for.request is None:
+            raise Refused("say what to look for, in words or with a picture.")
+        place = looked_for.vector(self._studio.ask(looked_for.request))
+        rows = self._rows(folder)
+        scores = from_bytes(b"".join(row["vector"] for row in rows)) @ place
+        found = [Found(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)]
+        found.sort(key=lambda one: (not _says(one, looked_for.words), -one.score))
+        if unsaid := looked_for.without:
+            found = [one for one in found if not _says(one, unsaid)]
+        return [one for one in found if one.path.is_file()][:k]
+
+    def _new(self, folder: Path, there: dict[str, os.stat_result]) -> list[str]:
+        known = {row["path"]: (row["bytes"], row["modified"]) for row in self._rows(folder)}
+        with self._database.writing() as connection:
+            gone = [(path, self._space) for path in known if path not in there]
+            connection.executemany("DELETE FROM pictures WHERE path = ? AND space = ?", gone)
+        return [path for path, stat in there.items() if known.get(path) != (stat.st_size, stat.st_mtime_ns)]
+
+    def _rows(self, folder: Path) -> list[Row]:
+        start = f"{folder.resolve()}{os.sep}"
+        sql = "SELECT * FROM pictures WHERE space = ? AND substr(path, 1, ?) = ? ORDER BY path"
+        return self._database.rows(sql, self._space, len(start), start)
+
+    def _alone(self, path: str, there: dict[str, os.stat_result]) -> str:
+        try:
+            self._look([path], there)
+        except Refused as refusal:
+            return str(refusal)
+        return ""
+
+    def _look(self, paths: Sequence[str], there: dict[str, os.stat_result]) -> None:
+        places = self._studio.embed(pictures=paths, model=self._model)
+        with self._database.writing() as connection:
+            for path, place in zip(paths, places, strict=True):
+                size, modified = there[path].st_size, there[path].st_mtime_ns
+                values = (path, self._space, size, modified, _prompt(path), as_bytes(place.vector))
+                connection.execute("REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def _pictures(folder: Path) -> dict[str, os.stat_result]:
+    """The picture files below a folder, each with its size and age."""
+    if not folder.is_dir():
+        raise Refused(f"{folder} is not a folder; give one with pictures in it.")
+    files = (path for path in sorted(folder.resolve().rglob("*")) if path.suffix.lower() in PICTURES)
+    return {str(path): path.stat() for path in files if path.is_file()}
+
+
+def _says(found: Found, words: str) -> bool:
+    text = f"{found.path.stem} {found.prompt}".casefold()
+    return bool(words) and all(word in text for word in words.casefold().split())
+
+
+def _prompt(path: str) -> str:
+    try:
+        return str(read(Path(path)).get("request", {}).get("prompt", ""))
+    except Refused:
+        return ""
