@@ -131,19 +131,26 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
     from fastapi import FastAPI
 
     from studio.http import a1111, api
+    from studio.mcp import http
+    from studio.mcp.server import server
     from studio.page import layout, routes
     from studio.page.early import Early
 
+    tools = server(frame.studio, frame.model)
+    tool_routes = http.routes(tools)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        threading.Timer(0.1, ready).start()
-        yield
+        async with tools.session_manager.run():
+            threading.Timer(0.1, ready).start()
+            yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Early, html=layout.head())
     app.include_router(routes.router(frame))
     for door in (a1111, api):
         app.include_router(door.router(frame.studio, frame.model))
+    app.router.routes.extend(tool_routes)
     _fetch_nothing()
     page, pictures = layout.build(frame), [str(frame.studio.gallery.folder), str(frame.studio.home / "inputs")]
     return gr.mount_gradio_app(

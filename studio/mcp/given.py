@@ -1,0 +1,60 @@
+"""The pictures that a tool is given: by their id in the gallery, as base64, or, from this computer's user, by path."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from fastapi import HTTPException
+
+from studio.capabilities import Refused
+from studio.http.pictures import Uploads, uploads
+from studio.prompts import PICTURES
+from studio.studio import Studio
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A picture as `Uploads` takes it."""
+
+    data: str = ""
+    sha256: str = ""
+
+
+class Given:
+    """Reads what a call says of pictures. `local`: paths are opened too."""
+
+    def __init__(self, studio: Studio, local: bool, files: Uploads) -> None:
+        self._studio, self._local, self._files = studio, local, files
+
+    def picture(self, text: str, name: str) -> str:
+        """The file of a picture; `name` is the argument that brought it. Refused where it is none."""
+        text = text.strip()
+        if SHA256.fullmatch(text):
+            return self._files.taken(_Content(sha256=text), name, self._studio.gallery).path
+        if self._local and Path(text[-8:]).suffix.lower() in PICTURES:  # base64 has no dot
+            return _path(text)
+        try:
+            return self._files.given(text, name).path
+        except HTTPException as error:
+            raise Refused(str(error.detail)) from error
+
+    def pictures(self, **texts: str) -> dict[str, str]:
+        """The files of those arguments that bring one, by their names."""
+        return {name: self.picture(text, name) for name, text in texts.items() if text.strip()}
+
+
+@contextmanager
+def given(studio: Studio, local: bool) -> Iterator[Given]:
+    """While a call is read: its pictures are gone afterwards, unless something copied them."""
+    with uploads(studio.home) as files:
+        yield Given(studio, local, files)
+
+
+def _path(text: str) -> str:
+    place = urlsplit(text)
+    return str(Path(unquote(place.path) if place.scheme == "file" else text).expanduser())

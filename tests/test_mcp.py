@@ -1,0 +1,303 @@
+"""The tools as the protocol's own client uses them: over stdio and over HTTP, in its newest form and the older one."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import mcp
+import pytest
+import uvicorn
+from PIL import Image
+from starlette.applications import Starlette
+
+from studio import Studio
+from studio.http.guard import Guard
+from studio.mcp import http
+from studio.mcp.server import server
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = {"generate", "edit", "search", "status", "cancel", "styles", "models"}
+SLOW = {"prompt": "a slow face", "model": "fake:0.1", "steps": 100}
+Use = Callable[[Any], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mcp") / "home"
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    """A real server, with the guard before it, on the model that draws faces."""
+    with Studio(home) as studio:
+        tools = server(studio, "fake")
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            async with tools.session_manager.run():
+                yield
+
+        app = Starlette(routes=http.routes(tools), lifespan=lifespan)
+        listener = socket.create_server(("127.0.0.1", 0))
+        serving = uvicorn.Server(uvicorn.Config(Guard(app), log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=serving.run, args=([listener],))
+        thread.start()
+        while not serving.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        serving.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(params=["http", "http, the older protocol", "stdio"])
+def use(request: pytest.FixtureRequest, home: Path) -> Callable[[Use], None]:
+    """Runs something with a client that is connected."""
+    kind = request.param
+    address = request.getfixturevalue("url") if kind.startswith("http") else ""
+
+    def run(something: Use) -> None:
+        async def connected() -> None:
+            async with client(kind, address, home) as one:
+                await something(one)
+
+        asyncio.run(asyncio.wait_for(connected(), 120))
+
+    run.kind = kind
+    return run
+
+
+@asynccontextmanager
+async def client(kind: str, address: str, home: Path) -> AsyncIterator[Any]:
+    command = mcp.StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "studio.cli", "mcp", "--model", "fake", "--home", str(home)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+    )
+    mode = "legacy" if "older" in kind else "auto"
+    async with mcp.Client(command if kind == "stdio" else address, mode=mode) as connected:
+        yield connected
+
+
+def kinds(result: Any) -> list[str]:
+    return [block.type for block in result.content]
+
+
+def coded(picture: Image.Image, kind: str = "PNG") -> str:
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
+    async def look(client: Any) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == TOOLS
+        for tool in tools.values():
+            assert tool.description and tool.description[0].isupper() and tool.output_schema
+            assert all(one.get("description") for one in tool.input_schema["properties"].values()), tool.name
+        assert tools["search"].annotations.read_only_hint and not tools["generate"].annotations.read_only_hint
+        assert tools["edit"].input_schema["required"] == ["picture"]
+        assert client.server_info.name == "studio128" and "stickers" in client.instructions
+        styles = (await client.call_tool("styles")).structured_content["result"]
+        models = (await client.call_tool("models")).structured_content["result"]
+        assert {"name": "noto", "zh": "安卓", "words": []} in styles
+        assert models[0]["name"] == "fake" and models[0]["ready"] and len(models) == 2
+
+    use(look)
+
+
+def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], home: Path) -> None:
+    heard: list[tuple[float, float | None, str | None]] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        heard.append((done, total, message))
+
+    async def make(client: Any) -> None:
+        ask = {"prompt": f"an axolotl {use.kind}", "count": 2, "seed": 7, "steps": 5, "model": "fake:0.1"}
+        made = await client.call_tool("generate", ask, progress_callback=progress)
+        assert not made.is_error and kinds(made) == ["text", "image", "image", "resource_link", "resource_link"]
+        job = made.structured_content["jobs"][0]
+        assert job["state"] == "done" and [one["seed"] for one in job["pictures"]] == [7, 8]
+        assert job["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
+        assert "I don't know axolotl; nearest: lizard, fish." in made.content[0].text
+        one = job["pictures"][0]
+        file = Path(one["path"])
+        assert file.is_relative_to(home / "pictures") and one["path"] in made.content[0].text
+        assert base64.b64decode(made.content[1].data) == file.read_bytes()
+        link = next(block for block in made.content if block.type == "resource_link")
+        read = (await client.read_resource(link.uri)).contents[0]
+        assert base64.b64decode(read.blob) == file.read_bytes() and read.mime_type == "image/png"
+        steps = [done for done, _, _ in heard]
+        assert len(steps) > 2 and steps == sorted(set(steps)) and max(steps) <= 1 and heard[-1][2].startswith("step ")
+
+        again = await client.call_tool("generate", ask)
+        assert again.structured_content["jobs"][0]["pictures"] == job["pictures"], "found, not made again"
+        blue = coded(Image.new("RGBA", (20, 20), "blue"))
+        mask = coded(Image.new("L", (128, 128), 255).point(lambda _: 255))
+        for given in (one["id"], blue, f"data:image/png;base64,{blue}"):
+            edit = {"picture": given, "prompt": "a face", "strength": 0.5, "seed": 1, "steps": 1}
+            edited = await client.call_tool("edit", {**edit, "mask": mask if given == one["id"] else ""})
+            assert not edited.is_error and kinds(edited)[1] == "image", edited.content
+        found = await client.call_tool("search", {"query": f"axolotl {use.kind}", "k": 2})
+        assert {hit["id"] for hit in found.structured_content["pictures"]} >= {one["id"]}
+        assert kinds(found)[:2] == ["text", "image"]
+        like = await client.call_tool("search", {"like": one["id"], "k": 1})
+        assert len(like.structured_content["pictures"]) == 1 and not like.is_error
+
+    use(make)
+
+
+def test_a_job_can_be_left_in_line_asked_about_and_stopped(use: Callable[[Use], None]) -> None:
+    async def leave(client: Any) -> None:
+        begun = await client.call_tool("generate", {**SLOW, "seed": 1, "wait": False})
+        job = begun.structured_content["jobs"][0]
+        assert job["state"] in ("waiting", "running") and kinds(begun) == ["text"]
+        told = (await client.call_tool("status")).structured_content
+        assert job["id"] in [one["id"] for one in told["jobs"]] and not told["paused"]
+        one = (await client.call_tool("status", {"job": job["id"][:12]})).structured_content["jobs"]
+        assert [job["id"]] == [one["id"] for one in one]
+        await client.call_tool("cancel", {"job": job["id"]})
+        for _ in range(200):
+            one = (await client.call_tool("status", {"job": job["id"]})).structured_content["jobs"][0]
+            if one["state"] == "cancelled":
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail("it was not stopped")
+
+    use(leave)
+
+
+def test_a_call_that_is_cancelled_cancels_its_job(use: Callable[[Use], None], home: Path) -> None:
+    with Studio(home) as beside:
+        queue = beside.queue
+
+        async def leave(client: Any) -> None:
+            calling = asyncio.create_task(client.call_tool("generate", {**SLOW, "seed": 2}))
+            while not queue.jobs(["running"]):
+                await asyncio.sleep(0.02)
+            job = queue.jobs(["running"])[0].id
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            for _ in range(400):
+                if queue.job(job).state == "cancelled":
+                    return
+                await asyncio.sleep(0.05)
+            pytest.fail(f"it is {queue.job(job).state}")
+
+        use(leave)
+
+
+def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: Path) -> None:
+    local = use.kind == "stdio"
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    for_paths = "does not exist" if local else "is no base64 of a picture file; addresses and paths are never fetched."
+    asked: list[tuple[str, dict[str, Any], str]] = [
+        ("generate", {"prompt": ""}, "the prompt is empty; say what to make, for example: a smiling cat."),
+        ("generate", {"prompt": "a", "style": "nto"}, "unknown style 'nto' (did you mean 'noto'?); `studio styles`"),
+        ("generate", {"prompt": "a", "count": 1000}, "count must be between 1 and 64, not 1000."),
+        ("generate", {"prompt": "a", "model": "fkae"}, "unknown model 'fkae' (did you mean 'fake'?)"),
+        ("edit", {"picture": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),
+        ("edit", {"picture": "/nowhere/a.png", "prompt": "a"}, for_paths),
+        ("edit", {"picture": "http://169.254.169.254/a.png", "prompt": "a"}, for_paths),
+        ("edit", {"picture": "AAAA", "prompt": "a"}, "image is not a picture that can be read"),
+        ("search", {"query": "a", "like": "../../etc/passwd"}, "is no base64 of a picture file"),
+        ("status", {"job": "zzz"}, "there is no job 'zzz'"),
+        ("cancel", {"job": "zzz"}, "there is no job 'zzz'"),
+    ]
+
+    async def try_all(client: Any) -> None:
+        for tool, arguments, says in asked:
+            result = await client.call_tool(tool, arguments)
+            text = result.content[0].text
+            assert result.is_error and says in text and "\n" not in text, (tool, arguments, text)
+            assert str(tmp_path.parent) not in text
+        wrong = await client.call_tool("generate", {"prompt": "a", "count": "many"})
+        assert wrong.is_error and "count" in wrong.content[0].text
+        edit = {"picture": str(tmp_path / "red.png"), "prompt": "a", "steps": 1, "strength": 1.0}
+        by_path = await client.call_tool("edit", edit)
+        assert by_path.is_error != local, "this computer's user may give a path, nobody else"
+        with pytest.raises(mcp.MCPError, match="no picture"):
+            await client.read_resource(f"studio://pictures/{'0' * 64}")
+
+    use(try_all)
+
+
+def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
+    """Also of the worker, which is started in the midst of it; and it ends, with that one, when its input does."""
+    client = {"name": "test", "version": "1"}
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
+    said = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {
+            "jsonrpc": "2.0",
+            "id": 2,
+            "method": "tools/call",
+            "params": {"name": "generate", "arguments": {"prompt": "a"}},
+        },
+    ]
+    command = [sys.executable, "-m", "studio.cli", "mcp", "--model", "fake", "--home", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, **pipes)
+    assert process.stdin and process.stdout
+    for message in said:
+        process.stdin.write(json.dumps(message) + "\n")
+    process.stdin.flush()
+    lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert [line["id"] for line in lines] == [1, 2] and not lines[1]["result"]["isError"]
+    rest, noise = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (0, ""), noise
+
+
+def test_a_bad_model_is_refused_before_it_serves(studio: Callable[..., Any]) -> None:
+    said = studio("mcp", "--model", "fkae")
+    assert said.code == 2 and said.out == "" and "did you mean 'fake'" in said.err
+
+
+def test_other_sites_are_kept_out(url: str) -> None:
+    for header, value in (("Host", "evil.example"), ("Origin", "https://evil.example")):
+        asked = urllib.request.Request(url, b"{}", {"Content-Type": "application/json", header: value})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked)
+        assert refused.value.code == 403
+
+
+def test_the_page_serves_them(tmp_path: Path) -> None:
+    """At `/mcp` of the app that `python app.py` serves, beside the page."""
+    from studio.page.frame import Frame
+    from studio.page.serve import build_app
+
+    with Studio(tmp_path) as studio:
+        listener = socket.create_server(("127.0.0.1", 0))
+        app = Guard(build_app(Frame(studio, "fake")))
+        serving = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=serving.run, args=([listener],))
+        thread.start()
+
+        async def look() -> set[str]:
+            while not serving.started:
+                await asyncio.sleep(0.02)
+            async with mcp.Client(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp") as client:
+                return {tool.name for tool in (await client.list_tools()).tools}
+
+        try:
+            assert asyncio.run(asyncio.wait_for(look(), 120)) == TOOLS
+        finally:
+            serving.should_exit = True
+            thread.join()
