@@ -6,14 +6,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from studio.batch.fields import Settings, settings
 from studio.batch.readers import read
 from studio.batch.rows import Fault, Row, Source, Wrong
 from studio.capabilities import Capabilities, Refused
-from studio.requests import ImageRequest, apart, image_request, job_id, resolve
+from studio.requests import ImageRequest, Picture, apart, image_request, job_id, resolve
 from studio.shelves import names
 from studio.wildcards import Wildcards
 
@@ -85,16 +85,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Desk:
-    """What every job of a batch has in common."""
+    """What every job of a batch has in common. Pictures that a line names must lie in `within`, where it is given; the
+    sources may ask for `most` jobs.
+    """
 
     model: str
     can: Capabilities
     digest: str
     wildcards: Wildcards
+    within: Path | None = None
+    most: int = JOBS
 
 
 def plan(sources: Sequence[Source], desk: Desk) -> Plan:
-    """Every job that the sources ask for. Refused where a source can't be read, or asks for more than JOBS."""
+    """Every job that the sources ask for. Refused where a source can't be read, or they ask for too many."""
     made, taken = Plan(), dict[str, str]()
     for source in sources:
         for item in read(source):
@@ -118,8 +122,8 @@ def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, desk: Desk
     else:
         made.jobs += jobs
         made.ignored.update(said.ignored)
-        if len(made.jobs) > JOBS:
-            raise Refused(f"{source.name} asks for more than {JOBS:,} jobs; split it.")
+        if len(made.jobs) > desk.most:
+            raise Refused(f"{source.name} asks for more than {desk.most:,} jobs; split it.")
 
 
 def _requests(said: Settings, desk: Desk) -> list[ImageRequest]:
@@ -128,7 +132,18 @@ def _requests(said: Settings, desk: Desk) -> list[ImageRequest]:
     if fields["model"] != desk.model:
         raise Refused(f"the line asks for the model {fields['model']!r}; give --model, and one batch a model.")
     asked = [image_request(**fields, seed=seed) for seed in said.seeds]
+    if desk.within:
+        _check_places(asked[0], desk.within)
     return [resolve(one, desk.can, desk.wildcards) for request in asked for one in apart(request)]
+
+
+def _check_places(request: ImageRequest, folder: Path) -> None:
+    named = [value for _, value in request if isinstance(value, Picture)]
+    for picture in [*named, *(part.picture for part in request.mix if part.picture)]:
+        if not Path(picture.path).resolve().is_relative_to(folder.resolve()):
+            raise Refused(
+                f"the picture {picture.path[:80]} is not in the studio's folder; only pictures there may be named."
+            )
 
 
 def _named(requests: list[ImageRequest], said: Settings, source: Source, line: int, desk: Desk) -> list[Job]:

@@ -80,7 +80,7 @@ class Frame:
         """A file that this page has uploaded; Refused for any other, since a browser may say any path."""
         folder = settings.uploads(self.studio.home).resolve()
         if not path or not Path(path).resolve().is_relative_to(folder):
-            raise Refused("that picture was not uploaded here; drop it again.")
+            raise Refused("that file was not uploaded here; drop it again.")
         return path
 
     def problem(self) -> str:

@@ -11,6 +11,7 @@ from studio.export.apps import APPS, fit
 from studio.export.outline import outlined
 from studio.export.svg import svg
 from studio.metadata import encoded
+from studio.page import downloads
 from studio.page.frame import Frame
 from studio.page.pulse import Pulse
 from studio.page.words import language
@@ -61,6 +62,7 @@ def router(frame: Frame) -> APIRouter:
     def beat(request: Request, job: str = "") -> dict[str, Any]:
         return pulse.beat(job, language(request.headers))
 
+    routes.include_router(downloads.router(frame))
     return routes
 
 

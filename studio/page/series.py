@@ -146,8 +146,9 @@ class AllSeries:
 
     def failures(self, series: Series, limit: int) -> list[tuple[Member, str]]:
         """Jobs that failed or were put aside, each with the sentence that says why."""
-        sql = "SELECT id, sentence FROM jobs WHERE state IN ('failed', 'aside') AND id IN (SELECT value FROM json_each(?))"
-        why = {row["id"]: row["sentence"] for row in self._rows(sql, self._ids(series))}
+        wrong = "state IN ('failed', 'aside') AND id IN (SELECT value FROM json_each(?))"
+        rows = self._rows(f"SELECT id, sentence FROM jobs WHERE {wrong}", self._ids(series))
+        why = {row["id"]: row["sentence"] for row in rows}
         return [(one, why[one.id]) for one in self.members(series) if one.id in why][:limit]
 
     def pictures(self, series: Series, limit: int = -1) -> list[Kept]:
@@ -182,13 +183,13 @@ class AllSeries:
                 self._line_up(series)
 
     def retry(self, series: Series) -> None:
-        """Put in line again what failed, was set aside or never came there."""
-        failed = [one.id for one, _ in self.failures(series, series.jobs)]
-        outside = self.standing(series).outside
-        if failed:
-            self.studio.queue.retry(failed)
+        """Put in line again what failed or was set aside."""
+        self.studio.queue.retry([one.id for one, _ in self.failures(series, series.jobs)])
         self.studio.open()
-        if outside and self._lined(series.id) >= series.jobs:
+
+    def go_on(self, series: Series) -> None:
+        """Put in line all that is not done: what was stopped, what failed, what never came there."""
+        if not self.is_lining(series):
             self._take_note(series.id, 0)
             self._line_up(series)
 
@@ -196,7 +197,7 @@ class AllSeries:
         """Put no more of it in line, and take out what waits or runs."""
         with self._lock:
             self._take_note(series.id, series.jobs)
-            self.studio.cancel_all(self._ids(series)) if False else self.studio.queue.cancel(self._ids(series))
+            self.studio.queue.cancel(self._ids(series))
 
     def is_lining(self, series: Series) -> bool:
         """Whether jobs of it are being put in line just now, by this process."""

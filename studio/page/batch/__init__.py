@@ -1,0 +1,1 @@
+"""The tab where a file of prompts becomes many pictures."""

@@ -1,0 +1,21 @@
+"""What stands where on the Models tab, and what listens to what."""
+
+import gradio as gr
+
+from studio.page.frame import LISTEN, QUIET, Frame
+from studio.page.models.desk import ModelsDesk
+from studio.page.models.facts import attribution
+from studio.page.models.words import labels
+
+
+def tab(frame: Frame) -> None:
+    """The tab. It is filled when it is opened: weights are read through, which takes a moment."""
+    desk = ModelsDesk(frame)
+    with gr.Tab(labels("tab"), id="models") as tab:
+        models = gr.HTML(js_on_load=None, elem_id="models")
+        if text := attribution():
+            with gr.Accordion(labels("attribution"), open=False, elem_id="attribution"):
+                gr.Markdown(text)
+        trouble = gr.HTML(js_on_load=LISTEN, elem_id="trouble")
+    tab.select(desk.shown, None, [models, trouble], **QUIET)
+    trouble.select(desk.doctor, None, trouble, **QUIET)

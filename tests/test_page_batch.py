@@ -1,0 +1,360 @@
+"""The Batch tab: what becomes of each line is seen first, and what was put in line is never lost."""
+
+import io
+import json
+import re
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from page_kit import HOSTILE, PHONE, get, stays_text
+from PIL import Image
+
+from models.assets import assets
+from studio.gallery import Entry
+from studio.metadata import encoded
+from studio.page.batch import view
+from studio.page.batch.desk import KIND, BatchDesk
+from studio.page.batch.estimate import busy, pace
+from studio.page.batch.reading import ROWS, Read, read_file, read_text
+from studio.page.frame import Frame
+from studio.page.series import BY_AND_BY, PIECE, AllSeries, Member, Series
+from studio.page.zipped import zipped
+from studio.requests import image_request, job_id, resolve
+from studio.studio import Studio
+from studio.syntax import literal
+
+ENGLISH: Any = SimpleNamespace(headers={})
+
+
+@pytest.fixture
+def frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Frame]:
+    """A page's frame on a home whose worker never begins: what is put in line waits."""
+    studio = Studio(tmp_path / "home")
+    monkeypatch.setattr(studio._foreman, "wake", lambda model="": None)
+    yield Frame(studio, "fake")
+    studio.close()
+
+
+def told(**data: object) -> gr.EventData:
+    return gr.EventData(None, data)
+
+
+def table(read: Read) -> list[list[str]]:
+    """The cells of the rows, as they stand in the HTML."""
+    rows = view.plan(read, view.Part(), None, "en").split("<tr>")[2:]
+    return [re.findall(r">([^<>]*)</t[hd]>", row) for row in rows]
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "csv", "yaml"])
+def test_the_table_is_what_the_dry_run_says(
+    kind: str, frame: Frame, studio: Callable[..., Any], tmp_path: Path
+) -> None:
+    source = assets() / "prompts" / f"batch.{kind}"
+    home = frame.studio.home
+    shutil.copytree(assets() / "prompts" / "wildcards", home / "wildcards")
+    path = tmp_path / source.name
+    path.write_text(source.read_text().replace("a smiling cat\n", "a smiling cat --d 9\n"))  # else a new seed each time
+    read = read_file(frame, path, path.name)
+    dry = studio("batch", path, "--dry-run", "--model", "fake", "--home", home)
+    said = [row.split("\t") for row in dry.out.splitlines()]
+    ours = [
+        [line, seed, count, steps, guidance, sampler, style, unescape(prompt)]
+        for line, prompt, style, count, seed, steps, guidance, sampler in table(read)
+    ]
+    assert ours == said and dry.code == 0
+
+
+def test_a_bad_line_is_marked_with_its_place_and_the_others_are_jobs(frame: Frame) -> None:
+    lines = '{"prompt": "one", "seed": 1}\n{"prompt": "two", "seed": }\n{"prompt": "three", "stepz": 3}\n'
+    read = read_text(frame, lines, "pasted")
+    assert [(problem.line, problem.column) for problem in read.plan.problems] == [(2, 27), (3, None)]
+    assert [job.request.prompt for job in read.plan.jobs] == ["one"]
+    html = view.plan(read, view.Part(), None, "en")
+    assert html.count('<tr class="bad">') == 2 and "Column 27: " in html and "did you mean &#x27;steps&#x27;" in html
+    assert html.index(">one<") < html.index("Column 27") < html.index("stepz")
+    only = view.plan(read, view.Part(only_bad=True), None, "zh")
+    assert only.count("<tr") == 3 and "第 27 列" in only
+
+
+def test_words_of_a_file_stay_words(frame: Frame) -> None:
+    for words in HOSTILE:
+        line = json.dumps({"prompt": words, "seed": 1}) + "\n" + json.dumps({"prompt": "x", words: 1}) + "\n"
+        read = read_text(frame, line, words)
+        assert read.plan.jobs[0].request.prompt == literal(words) and len(read.plan.problems) == 1
+        assert stays_text(view.plan(read, view.Part(), 5.0, "en"), words)
+
+
+def test_lines_may_name_pictures_of_the_home_and_no_others(frame: Frame, tmp_path: Path) -> None:
+    home = frame.studio.home
+    for path in (home / "pictures" / "own.png", tmp_path / "secret.png"):
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGBA", (8, 8), "red").save(path)
+    (home / "link.png").symlink_to(tmp_path / "secret.png")
+    places = ["pictures/own.png", str(tmp_path / "secret.png"), "../secret.png", "link.png", "/etc/passwd"]
+    lines = [{"like": place} for place in places] + [{"mix": [{"weight": 1, "picture": {"path": places[1]}}]}]
+    read = read_text(frame, "\n".join(map(json.dumps, lines)), "x")
+    assert [job.line for job in read.plan.jobs] == [1]
+    assert all("is not in the studio's folder" in problem.message for problem in read.plan.problems)
+
+
+def test_only_what_was_uploaded_is_read(frame: Frame, tmp_path: Path) -> None:
+    desk = BatchDesk(frame)
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    for path in (str(tmp_path / "prompts.txt"), "/etc/passwd", "", "../../x"):
+        read, html, _ = desk.dropped(told(own="file", path=path, name="x.txt"), ENGLISH)
+        assert read.plan.jobs == [] and "was not uploaded here" in html
+
+
+def test_pages_of_the_table_hold_every_row_once(frame: Frame) -> None:
+    read = read_text(frame, "".join(f"face {i} --d {i}\n" for i in range(2 * ROWS + 7)), "x")
+    shown = []
+    for first in range(0, 3 * ROWS, ROWS):
+        html = BatchDesk(frame).told(read, read.text, "", told(own="part", first=str(first), only="no"), ENGLISH)[1]
+        shown += [f"face {i}" for i in range(2 * ROWS + 7) if f">face {i}<" in html]
+    assert shown == [f"face {i}" for i in range(2 * ROWS + 7)]
+    for first in ("-1", "9" * 30, "x", "", "²"):  # forged
+        html = BatchDesk(frame).told(read, read.text, "", told(own="part", first=first), ENGLISH)[1]
+        assert "<tbody><tr><th" in html
+
+
+def test_what_was_typed_meanwhile_is_looked_at_before_it_is_done(frame: Frame) -> None:
+    desk = BatchDesk(frame)
+    read = read_text(frame, "one --d 1\n", "pasted lines")
+    again, html, *_ = desk.told(read, "one --d 1\ntwo --d 2\n", "", told(own="go"), ENGLISH)
+    assert len(again.plan.jobs) == 2 and "were changed" in html and desk.series.latest(KIND, 9) == []
+    read, html, text, shown, listed = desk.told(again, again.text, "", told(own="go"), ENGLISH)
+    assert (read, text) == (None, "") and shown in listed and "in line" in html
+
+
+# --- Series -----------------------------------------------------------------------------------------------------------
+
+
+def members(frame: Frame, count: int) -> list[Member]:
+    backend_digest = read_text(frame, "x", "x").digest
+    made = []
+    for i in range(count):
+        request = resolve(image_request(prompt=f"face {i}", seed=i, model="fake"), frame.can, frame.lists)
+        identity = job_id(request, backend_digest)
+        made.append(Member(identity, str(i), (f"{i}.png",), request))
+    return made
+
+
+def lined(frame: Frame) -> list[str]:
+    return [job.request.prompt for job in frame.studio.queue.jobs(limit=-1)]
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def begun(frame: Frame, count: int, monkeypatch: pytest.MonkeyPatch) -> Series:
+    """A series of which nothing is in line yet: the power went."""
+    every = AllSeries(frame.studio)
+    monkeypatch.setattr(every, "_line_up", lambda series: None)
+    return every.begin(KIND, "faces", members(frame, count), BY_AND_BY)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2, 3])
+def test_however_it_was_cut_off_every_job_comes_in_line_once_and_in_order(
+    pieces: int, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 2 * PIECE + 3
+    series, before = begun(frame, count, monkeypatch), AllSeries(frame.studio)
+    for _ in range(pieces):
+        before._put_piece(series)
+    if pieces:  # killed after the jobs were put in line and before it was noted
+        before._take_note(series.id, max(0, before._lined(series.id) - 5))
+    after = AllSeries(frame.studio)
+    after.resume(KIND)
+    wait(lambda: not after.is_lining(series))
+    assert lined(frame) == [f"face {i}" for i in range(count)]
+    assert {job.priority for job in frame.studio.queue.jobs(limit=-1)} == {BY_AND_BY}
+    assert after.standing(series).open == after.standing(series).total == count
+
+
+def test_a_batch_waits_behind_what_somebody_asks_for_now(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, every = begun(frame, 3, monkeypatch), AllSeries(frame.studio)
+    every._put_piece(series)
+    request = resolve(image_request(prompt="now", model="fake"), frame.can, frame.lists)
+    frame.studio.submit(request)
+    assert lined(frame)[0] == "now"
+
+
+def test_stopped_is_stopped_and_goes_on_when_it_is_told_to(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, every = begun(frame, PIECE + 5, monkeypatch), AllSeries(frame.studio)
+    every._put_piece(series)
+    every.stop(series)
+    every.resume(KIND)
+    standing = every.standing(series)
+    assert (standing.cancelled, standing.outside, standing.open, lined(frame)) == (PIECE, 5, 0, [])
+    every.go_on(series)
+    wait(lambda: not every.is_lining(series))
+    assert every.standing(series).open == PIECE + 5
+
+
+def test_only_what_failed_is_tried_again(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, every = begun(frame, 3, monkeypatch), AllSeries(frame.studio)
+    every._put_piece(series)
+    queue, ids = frame.studio.queue, [one.id for one in every.members(series)]
+    queue.cancel(ids[:1])
+    queue.give_up("the worker broke down.")
+    assert [(one.label, why) for one, why in every.failures(series, 9)] == [
+        ("1", "the worker broke down."),
+        ("2", "the worker broke down."),
+    ]
+    every.retry(series)
+    standing = every.standing(series)
+    assert (standing.open, standing.cancelled, standing.failed) == (2, 1, 0)
+
+
+def test_a_job_that_is_refused_does_not_hold_up_the_others(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = frame.studio.home / "start.png"
+    Image.new("RGBA", (8, 8), "red").save(source)
+    lost = resolve(image_request(image={"path": str(source)}, model="fake", seed=1), frame.can, frame.lists)
+    source.unlink()
+    every = AllSeries(frame.studio)
+    monkeypatch.setattr(every, "_line_up", lambda series: None)
+    others = members(frame, 2)
+    series = every.begin(KIND, "x", [others[0], Member("f" * 64, "lost", ("x.png",), lost), others[1]], BY_AND_BY)
+    every._put_piece(series)
+    standing = every.standing(series)
+    assert (standing.open, standing.outside) == (2, 1) and "start.png" in standing.sentence
+
+
+def test_a_name_from_a_browser_finds_only_series(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, desk = begun(frame, 1, monkeypatch), BatchDesk(frame)
+    (frame.studio.home / "secret.jsonl").write_text("{}")
+    for name in ("../secret", "/etc/passwd", "", "0" * 24, series.id + "\n", series.id.upper() + "x", "../series/x"):
+        for own in ("remove", "stop", "retry", "show", "go_on"):
+            shown, html = desk.acted("", told(own=own, series=name), ENGLISH)
+            assert shown == "" and "That batch is not here any more." in html
+    assert (frame.studio.home / "secret.jsonl").exists() and desk.series.latest(KIND, 9) == [series]
+    assert "is not here" not in desk.acted("", told(own="delete_everything", series=series.id), ENGLISH)[1]
+
+
+def test_removing_a_batch_leaves_its_pictures(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, desk = begun(frame, 2, monkeypatch), BatchDesk(frame)
+    keep(frame, desk.series.members(series)[0])
+    assert desk.acted("", told(own="remove", series=series.id), ENGLISH) == ("", "")
+    assert frame.studio.gallery.count() == 1 and list((frame.studio.home / "series").iterdir()) == []
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
+def keep(frame: Frame, member: Member) -> Path:
+    data = encoded([Image.new("RGBA", (8, 8), (member.request.seed or 0, 0, 0, 255))], None, "png")
+    return frame.studio.gallery.add(data, Entry(member.id, 0, member.request.seed or 0, member.request.prompt))
+
+
+def test_the_zip_holds_the_very_files_under_the_names_of_the_batch(
+    frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series, every = begun(frame, 5, monkeypatch), AllSeries(frame.studio)
+    kept = {one.label: keep(frame, one) for one in every.members(series)[:4]}
+    frame.studio.gallery.delete([kept["1"].stem])
+    files = every.files(series)
+    kept["2"].unlink()  # while the ZIP is being sent
+    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(files)))) as archive:
+        assert archive.testzip() is None
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {f"{n}.png": kept[n].read_bytes() for n in ("0", "3")}
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9)), max_size=12))
+def test_time_that_was_shared_counts_once(spans: list[tuple[int, int]]) -> None:
+    told = sorted((begin, begin + long) for begin, long in spans)
+    assert busy(told) == len({second for begin, end in told for second in range(begin, end)})
+
+
+def test_no_time_is_told_before_anything_was_drawn(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, every = begun(frame, 2, monkeypatch), AllSeries(frame.studio)
+    assert pace(frame.studio, "d") is None
+    every._put_piece(series)
+    jobs = frame.studio.queue.claim("worker")
+    data = encoded([Image.new("RGBA", (8, 8))], None, "png")
+    frame.studio.gallery.add(data, Entry(jobs[0].id, 0, 1, "x", digest="d"))
+    database = frame.studio.house.database
+    with database.writing() as connection:
+        connection.execute("UPDATE jobs SET state = 'done', started = 100, ended = 108")
+        connection.execute("UPDATE pictures SET made = 104")
+    assert pace(frame.studio, "d") == 8 / (jobs[0].request.steps or 1) and pace(frame.studio, "other") is None
+
+
+@pytest.mark.slow
+def test_ten_thousand_lines(frame: Frame) -> None:
+    began = time.monotonic()
+    read = read_text(frame, "".join(f"face {i} --d {i}\n" for i in range(10_000)), "many")
+    desk = BatchDesk(frame)
+    looked = time.monotonic()
+    *_, shown, _ = desk.told(read, read.text, "", told(own="go"), ENGLISH)
+    pressed = time.monotonic()
+    series = desk.series.get(shown)
+    wait(lambda: not desk.series.is_lining(series) or time.monotonic() - pressed > 300)
+    asked = time.monotonic()
+    desk.batches(shown, "en")
+    redrawn = time.monotonic() - asked
+    print(
+        f"read {looked - began:.1f} s, kept {pressed - looked:.1f}, in line {asked - pressed:.1f}, shown {redrawn:.2f}"
+    )
+    assert desk.series.standing(series).open == 10_000 and redrawn < 2
+
+
+# --- With a browser ---------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_survives_the_tab_and_its_pictures_come_as_a_zip(
+    visit: Callable[..., Any], tmp_path: Path, url: str
+) -> None:
+    lines = [f"a face {i} {HOSTILE[i % 2]} --d {i} --s 3 --f face-{i}" for i in range(5)]
+    path = tmp_path / "faces.txt"
+    path.write_text("\n".join([*lines, "a face --strenght 3"]) + "\n")
+    page = visit("Batch")
+    page.set_input_files("#batch-drop input", path)
+    page.wait_for_selector("#batch-plan tr.bad")
+    assert page.inner_text("#batch-plan tr.bad th") == "6" and page.locator("#batch-plan tbody tr").count() == 6
+    assert page.locator("#batch-plan td.words >> nth=0").inner_text() == f"a face 0 {HOSTILE[0]}"
+    page.click("#batch-plan [data-own=go]")
+    page.wait_for_selector("#batch-list .batch")
+    page.close()
+    again = visit("Batch")
+    again.wait_for_selector("#batch-list .status:has-text('5 of 5 done')")
+    again.click("#batch-list [data-own=show]")
+    again.wait_for_selector("#batch-list .tiles .board >> nth=4")
+    assert again.inner_text("#batch-list tr.bad th") == "6"
+    with again.expect_download() as download:
+        again.click("#batch-list a[download]")
+    assert download.value.suggested_filename == "faces.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert sorted(archive.namelist()) == [f"face-{i}.png" for i in range(5)]
+    again.click("#batch-list .tiles .board >> nth=0")
+    again.wait_for_selector("dialog[open] #card-image")
+    assert get(f"{url}/series/..%2f..%2fstudio.db/pictures.zip")[0] == 404
+
+
+def test_pasted_lines_on_a_phone_in_chinese(visit: Callable[..., Any]) -> None:
+    page = visit("批量", locale="zh-CN", color_scheme="dark", **PHONE)
+    page.click("#batch-plan [data-own=example]")
+    page.wait_for_selector("#batch-plan tr.bad")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "the table scrolls, the page does not"
+    page.fill("#batch-lines textarea", "一只猫 --d 1 --s 2\n一只狗 --d 2 --s 2")
+    page.wait_for_selector("#batch-plan [data-own=go]:has-text('全部加入队列（2）')")
+    page.click("#batch-plan [data-own=go]")
+    page.wait_for_selector("#batch-list .batch h3:has-text('粘贴的文字')")
+    page.wait_for_selector("#batch-list .status:has-text('已完成 2 / 2')")

@@ -1,0 +1,141 @@
+"""The Models tab: what it says of the models is what lies on the disk, no more."""
+
+import json
+import shutil
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from page_kit import HOSTILE, PHONE, make, stays_text
+
+from models.weights import MANIFEST, listed_parts, weights_root
+from studio.backends.embedded import PARTS, Embedded
+from studio.care import Finding
+from studio.page.frame import Frame
+from studio.page.models import facts, view
+from studio.page.models.desk import ModelsDesk, model
+from studio.studio import Studio
+
+CARD = """---
+license: apache-2.0
+---
+
+# A part
+
+What it is,
+in `code`.
+
+- **Data**: the sticker
+  world.
+- **Score** on 128 pictures: PSNR 30 dB.
+
+| metric | ours |
+|---|---:|
+| FD | 12.3 |
+"""
+
+
+def test_a_card_is_read_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(CARD)
+    card = facts.read_card(tmp_path / "README.md")
+    assert (card.licence, card.about) == ("apache-2.0", "What it is, in code.")
+    assert card.facts == [("Data", "the sticker world."), ("Score", "on 128 pictures: PSNR 30 dB.")]
+    assert card.score == "on 128 pictures: PSNR 30 dB." and card.figures == [[["metric", "ours"], ["FD", "12.3"]]]
+    for text in ("", "---\n", "| a |", "- **x**", "---\nlicense:\n---\n- - -", *HOSTILE):
+        (tmp_path / "README.md").write_text(text)
+        facts.read_card(tmp_path / "README.md")
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe")
+    assert facts.read_card(tmp_path / "README.md") == facts.read_card(tmp_path / "none") == facts.Card()
+
+
+def test_every_shipped_part_is_as_listed_and_its_card_names_a_licence_and_a_score() -> None:
+    listed = listed_parts(weights_root())
+    shipped = [part for part in facts.parts(weights_root()) if part.installed]
+    assert [part.name for part in shipped] and set(listed) == {part.name for part in shipped}
+    for part in shipped:
+        assert part.problem == "" and part.card.licence and part.card.about and part.card.score, part.name
+        assert part.bytes == sum((weights_root() / part.name / file).stat().st_size for file in listed[part.name])
+
+
+def test_a_part_that_was_altered_is_cut_short_or_is_missing_says_so(tiny: Embedded, tmp_path: Path) -> None:
+    root = tmp_path / "weights"
+    shutil.copytree(tiny.root, root)
+    assert [part.problem for part in facts.parts(root)] == [""] * len(facts.parts(root))
+    weights = next((root / "dit").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    next((root / "space").glob("*.safetensors")).unlink()
+    manifest = listed_parts(root)
+    del manifest["vision"]
+    (root / MANIFEST).write_text(json.dumps(manifest))
+    found = {part.name: part for part in facts.parts(root)}
+    assert set(PARTS) <= set(found) and not found["vision"].installed
+    assert "altered or cut short" in found["dit"].problem and "missing" in found["space"].problem
+    assert found["language"].problem == ""
+    html = view.page(view.Model("embedded", parts=list(found.values())), [], {}, [], "en")
+    assert html.count('<tr class="bad">') == 3
+
+
+def test_what_is_not_there_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert facts.concepts(tmp_path) == {}
+    (tmp_path / "vocabulary").mkdir()
+    listed = {"concepts": {"en": ["cat", "", "dog"], "zh": ["猫", "", "狗"]}}
+    (tmp_path / "vocabulary" / "vocabulary.json").write_text(json.dumps(listed))
+    facts.concepts.cache_clear()
+    assert facts.concepts(tmp_path) == {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
+    can = Embedded(str(tmp_path)).capabilities()
+    told = view.page(view.Model("embedded", can, concepts=facts.concepts(tmp_path)), [], {}, [], "zh")
+    assert "2 种" in told and "猫、狗" in told and "最接近" in told
+    untold = view.page(view.Model("embedded", can), [], {}, [], "zh")
+    assert "有名字的" not in untold and "最接近" not in untold
+    damaged = model("embedded")
+    assert damaged.parts or damaged.parts_problem
+
+
+def test_words_of_cards_and_files_stay_words() -> None:
+    for words in HOSTILE:
+        card = facts.Card(words, words, [("Score", words)], [[[words], [words]]])
+        part = facts.Part(words, True, words, 1, ((words, words),), card)
+        made = view.Model("embedded", problem=words, parts=[part], concepts={"en": [words]})
+        assert stays_text(view.page(made, [made], {}, [words], "en"), words)
+        found = view.findings([Finding(words, words, words)], 1, "en")
+        assert stays_text(view.trouble(words, 1, 1.0, words, "en", found), words)
+
+
+def test_the_look_for_trouble_says_what_doctor_says(tmp_path: Path, studio: Callable[..., Any]) -> None:
+    frame, request = Frame(Studio(tmp_path / "home"), "fake"), SimpleNamespace(headers={})
+    stray = tmp_path / "home" / "pictures" / "ab" / "stray.png"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"x")
+    looking, found = ModelsDesk(frame).doctor(request)
+    assert "Looking" in looking
+    found = unescape(found)
+    for row in studio("doctor", "--json", "--home", tmp_path / "home").json:
+        assert row["path"] in found and row["advice"] in found and row["kind"] in found
+    stray.unlink()
+    assert "All is well" in list(ModelsDesk(frame).doctor(request))[-1]
+
+
+def test_a_person_looks_at_the_models_and_finds_a_lost_picture(visit: Callable[..., Any], home: Path) -> None:
+    page = visit()
+    make(page, "a face to lose")
+    page.wait_for_selector("#stage .done >> nth=3")
+    next((home / "pictures").rglob("*.png")).unlink()
+    page.click('#tabs button[role=tab]:has-text("Models")')
+    page.wait_for_selector("#models .badge.good")
+    assert page.locator("#models h2").first.inner_text() == "Fake Ready"
+    assert page.locator("#models .other tbody tr").count() >= len(PARTS)
+    page.click("#trouble [data-own=doctor]")
+    page.wait_for_selector("#trouble td:has-text('missing file')")
+    page.click("#attribution button")
+    page.wait_for_selector("#attribution td:has-text('noto-v1')")
+
+
+def test_the_models_on_a_phone_in_chinese(visit: Callable[..., Any]) -> None:
+    page = visit("模型", locale="zh-CN", **PHONE)
+    page.wait_for_selector("#models h2:has-text('它会什么')")
+    page.click("#attribution button")
+    page.wait_for_selector("#attribution td:has-text('noto-v1')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "tables scroll, the page does not"
