@@ -34,6 +34,9 @@ class Capabilities(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     title: str
     size: int = 128  # pixels a side
+    sizes: tuple[int, ...] = (128,)  # that can be asked for; those above `size` are enlarged from it
+    beyond: str = ""  # why there are no larger ones, where something is missing
+    upscaler: str = ""  # digest of the network that enlarges, where there is one
     styles: tuple[Style, ...] = ()
     schedulers: tuple[str, ...]
     steps: Range

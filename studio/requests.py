@@ -92,6 +92,10 @@ class ImageRequest(_Frozen):
     `variations` is so many near relatives: its own sense and, under that much strength, its own pixels, with as many
     seeds; `resolve` turns it into `count`, `like` and `strength`.
 
+    `size` is pixels a side, None the model's own; a larger picture is drawn in that one and enlarged. A `strength` of 0
+    forgets nothing: `image` is not drawn again but only enlarged to `size` (`enlarge` asks for that). `upscaler` is the
+    digest of the network that does it; `resolve` fills it in.
+
     None stands for "as the model likes it" until `resolve` has been at it. Picture i of `count` has the seed
     `seed + i`, so each of them can be made again alone, in the same `shape`: so many pictures go through the model
     together, missing ones filled in, and the last bits of a picture depend on it.
@@ -107,6 +111,8 @@ class ImageRequest(_Frozen):
     guidance: Number | None = None
     scheduler: Text = ""
     shape: Whole | None = None
+    size: Whole | None = None
+    upscaler: Text | None = None
     like: Picture | None = None
     image: Picture | None = None
     strength: Number | None = None
@@ -140,6 +146,11 @@ class ImageRequest(_Frozen):
         if self.variations is not None and self.count != 1:
             raise ValueError("variations says how many pictures to make; leave count out.")
         return self
+
+    @property
+    def drawn(self) -> bool:
+        """Whether anything is drawn: not where a picture is only enlarged."""
+        return self.strength != 0
 
     def seeds(self) -> list[int]:
         """The seed of each picture, of a resolved request."""
@@ -176,6 +187,14 @@ def image_request(**fields: Any) -> ImageRequest:
         raise Refused(_sentence(error, ImageRequest)) from error
 
 
+def enlarge(path: str, size: int, model: str = "embedded") -> ImageRequest:
+    """A request that makes a picture of any size larger and nothing else.
+
+    What is not square stands in the middle of a transparent square, as `models.data.pixels.place` says.
+    """
+    return image_request(image={"path": path}, strength=0.0, size=size, model=model)
+
+
 def embed_request(**fields: Any) -> EmbedRequest:
     """An EmbedRequest from what a door was given; Refused says the first thing that is wrong with it."""
     try:
@@ -202,6 +221,7 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
     request = _drawn(request, seed, wildcards or Wildcards(settings.wildcards()))
     if (request.like or request.mix) and not can.pictures:
         raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
+    request = request.model_copy(update=_size(request, can))
     request = request.model_copy(update=_edit(request, can))
     count = int(_within("count", request.count, can.count))
     if request.shape is not None and request.shape not in can.shapes:
@@ -214,17 +234,40 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
             "shape": request.shape or can.shape(count),
             "steps": int(_within("steps", request.steps, can.steps)),
             "guidance": _within("guidance", request.guidance, can.guidance),
-            "seed": seed,
+            "seed": seed if request.drawn else request.seed,
             "like": request.like and _known(request.like),
             "mix": tuple(_known_part(part) for part in request.mix),
         }
     )
 
 
+def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """Its size, None where it is the model's own: saying so makes no other work of it."""
+    if request.size is None or request.size == can.size:
+        return {"size": None, "upscaler": None}
+    if request.size not in can.sizes:
+        listed, why = " or ".join(map(str, can.sizes)), f"; {can.beyond}" if can.beyond else ""
+        raise Refused(f"size must be {listed}, not {request.size}{why}.")
+    return {"size": request.size, "upscaler": can.upscaler or None}
+
+
+def _only_enlarged(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """What is fixed in a request that draws nothing: all that does not count, so that the same work has one name."""
+    blank = ImageRequest(image=request.image)
+    said = ("count", "negative", "style", "like", "mix", "mask", "expand", "variations")
+    for name in said:
+        if getattr(request, name) != getattr(blank, name):
+            raise Refused(f"a strength of 0 only enlarges the picture; leave {name} out, or give more strength.")
+    plainest = {"steps": int(can.steps.least), "guidance": can.guidance.least, "scheduler": "", "seed": 0}
+    return {**plainest, "shape": can.shape(1), "image": request.image and _known(request.image)}
+
+
 def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """What is fixed in a request that starts from a picture. Variations become what they are made of."""
     if request.image is None:
         return {}
+    if request.size is not None and not request.drawn:
+        return _only_enlarged(request, can)
     if not can.edits:
         raise Refused(f"{can.title} can't start from a picture; leave --image out.")
     image, mask = _known(request.image), _mask(request.mask, request.image)

@@ -122,7 +122,7 @@ def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
 def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
     text = "prompt,width,notes\n"
     assert "no setting 'notes'" in faults(tmp_path / "a.csv", text + "a,1,2\n")[0][1]
-    made = planned(tmp_path / "a.csv", 'prompt,width\n"=cmd|\' /C calc\'!A0",512\n"a, ""b""\nc",\n')
+    made = planned(tmp_path / "a.csv", 'prompt,width\n"=cmd|\' /C calc\'!A0",640\n"a, ""b""\nc",\n')
     assert [job.request.prompt for job in made.jobs] == ["=cmd|' /C calc'!A0", 'a, "b" c'] and made.ignored[
         "width"
     ] == 1

@@ -54,7 +54,7 @@ def test_a_file_can_not_make_us_read_others(tmp_path: Path, path: str) -> None:
 def test_what_others_say_comes_back_as_far_as_it_can() -> None:
     text = (
         "a castle,\non a hill\nNegative prompt: fog\n"
-        "Steps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: 42, Size: 512x512, Model: dreamer, Clip skip: 2"
+        "Steps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: 42, Size: 768x512, Model: dreamer, Clip skip: 2"
     )
     can = CAN.model_copy(update={"schedulers": ("euler", "dpm++")})
     found = restore(parse_parameters(text), can)
@@ -67,7 +67,7 @@ def test_what_others_say_comes_back_as_far_as_it_can() -> None:
         "scheduler": "dpm++",
     }
     assert found.dropped == (
-        "the size 512x512: pictures are 128x128 here.",
+        "the size 768x512: pictures are 128x128 or 512x512 here.",
         "settings that there are not here: Clip skip.",
         "the model 'dreamer', which is not here.",
     )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.assets import assets
-from models.data.pixels import png
+from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, listed_parts, weights_digest
-from studio.backends.given import given_pixels
+from studio.backends.enlarger import Enlarger
+from studio.backends.given import as_given, given_pixels
 from studio.backends.together import Together
 from studio.backends.told import Told, tell
 from studio.capabilities import Capabilities, Range, Refused, Style
@@ -40,12 +41,17 @@ class Embedded:
         self.root = Path(root) if root else assets() / "weights"
         self._pipeline: StickerPipeline | None = None
         self._vocabulary: Vocabulary | None = None
+        self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
         """The styles that it was trained on, and ranges in which it was tried."""
         styles = (Style(name=name, zh=style.zh[-1], words=style.en + style.zh) for name, style in STYLES.items())
         return Capabilities(
             title="Studio 128 stickers",
+            size=SIZE,
+            sizes=self._enlarge.sizes(),
+            beyond=self._enlarge.beyond(),
+            upscaler=self._enlarge.digest(),
             styles=tuple(styles),
             schedulers=tuple(sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER)),
             steps=Range(least=1, most=100, usual=16),
@@ -56,7 +62,10 @@ class Embedded:
         )
 
     def digest(self) -> str:
-        """Of all parts together, without torch. Refused where weights are missing."""
+        """Of all parts together that draw, without torch; a request of a larger size has the upscaler's in it.
+
+        Refused where weights are missing.
+        """
         try:
             return weights_digest(PARTS, self.root)
         except WeightsError as error:
@@ -92,22 +101,45 @@ class Embedded:
         """A batch after the other; what a request says is read when its first batch comes."""
         self.load()
         assert self._pipeline is not None
-        pipeline, together, space = self._pipeline, Together(requests), self.space()
+        from models.drawing import Pictures
+
+        if requests and not requests[0].drawn:
+            yield from self._only_enlarged(requests)
+            return
+        pipeline, together = self._pipeline, Together(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
         try:
             for k, batch in enumerate(together.batches):
                 rows = [told(slot.number) for slot in batch]
-                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], space, previews):
-                    if isinstance(event, list):
-                        yield from (
-                            (s.number, replace(one, index=s.index)) for s, one in zip(batch, event, strict=True)
-                        )
+                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], previews):
+                    if isinstance(event, Pictures):
+                        made = self._results(event, [requests[slot.number] for slot in batch])
+                        yield from ((s.number, replace(one, index=s.index)) for s, one in zip(batch, made, strict=True))
                         continue
                     for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
                         yield number, replace(progress, unknown=unknown(number))
         except FloatingPointError as error:
             raise Refused(f"{error}.") from error
+
+    def _results(self, event: "drawing.Pictures", requests: list[ImageRequest]) -> Iterator[Result]:
+        """What was drawn for a request each, in the size that it asks for. Its place is that of what was drawn."""
+        assert self._pipeline is not None
+        embedder, space = self._pipeline.embedder, self.space()
+        for pixels, seed, wanted, request in zip(event.pixels, event.seeds, event.wanted, requests, strict=True):
+            place = embedder.image(pixels[None])[0]  # alone: bits depend on the company
+            picture, score = png(self._enlarge(pixels, request)), round(float(place @ wanted), 4)
+            how = _how(self._pipeline, event.batch, request)
+            yield Result(0, seed, picture, score, how, tuple(place.tolist()), space)
+
+    def _only_enlarged(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+        assert self._pipeline is not None
+        for number, request in enumerate(requests):
+            yield number, Progress(0, 1)
+            assert request.image is not None
+            place = self._pipeline.embedder.image(given_pixels(request.image)[None])[0]
+            picture, how = png(self._enlarge(as_given(request), request)), _how(self._pipeline, 1, request)
+            yield number, Result(0, 0, picture, None, how, tuple(place.tolist()), self.space())
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
@@ -144,12 +176,10 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
 
 
 def _draw(
-    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, space: str, previews: bool
-) -> "Iterator[drawing.Progress | list[Result]]":
+    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, previews: bool
+) -> "Iterator[drawing.Progress | drawing.Pictures]":
     """One batch, drawn as `request` says: its steps, then its pictures."""
-    from models.drawing import Pictures
-
-    for event in pipeline.steps(
+    return pipeline.steps(
         [row.text for row in rows],
         seeds,
         _sampling(request),
@@ -158,23 +188,16 @@ def _draw(
         start=_stacked([row.start for row in rows]),
         redraw=_stacked([row.mask for row in rows]),
         previews=previews,
-    ):
-        if isinstance(event, Pictures):
-            yield _results(pipeline, event, space)
-        else:
-            yield event
+    )
 
 
-def _results(pipeline: Any, event: "drawing.Pictures", space: str) -> list[Result]:
+def _how(pipeline: Any, batch: int, request: ImageRequest) -> dict[str, int | str]:
+    """What else the bits of a picture depend on."""
     import torch
 
-    how: dict[str, int | str] = {"batch": event.batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
+    how: dict[str, int | str] = {"batch": batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
     how["cpu"] = torch.backends.cpu.get_cpu_capability()
-    made = []
-    for pixels, seed, wanted in zip(event.pixels, event.seeds, event.wanted, strict=True):
-        place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
-        made.append(Result(0, seed, png(pixels), round(float(place @ wanted), 4), how, tuple(place.tolist()), space))
-    return made
+    return {**how, "upscaler": request.upscaler[:10]} if request.upscaler else how
 
 
 def _sampling(request: ImageRequest) -> "drawing.Sampling":

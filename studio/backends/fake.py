@@ -1,6 +1,7 @@
 """A backend without a model: a round face whose colours and mood come from prompt and seed. For tests and page work."""
 
 import colorsys
+import functools
 import hashlib
 import io
 import math
@@ -16,13 +17,13 @@ from PIL import Image, ImageDraw, ImageFilter
 from models.data.pixels import fit, png
 from models.edits import blend
 from models.weighting import plain, segments
-from studio.backends.given import start
+from studio.backends.given import as_given, start
 from studio.backends.together import Together
 from studio.capabilities import Capabilities, Range, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 
-SIZE = 128
+SIZE, LARGE = 128, 512
 FINE = 4  # drawn this much larger, then made smaller: smooth edges
 SPACE = 128
 STYLES = {"noto": "安卓", "black glyph": "黑色图标", "outline": "线条"}
@@ -49,6 +50,8 @@ class Fake:
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),
             shapes=(1, 8),
+            size=SIZE,
+            sizes=(SIZE, LARGE),
             edits=True,
         )
 
@@ -56,12 +59,12 @@ class Fake:
         """Of the drawing code: change it where the pictures change."""
         return hashlib.sha256(b"fake 2").hexdigest()
 
-    def load(self) -> None:
-        """Nothing to load."""
-
     def space(self) -> str:
         """One of its own: equal words lie at one place, and others anywhere."""
         return "fake"
+
+    def load(self) -> None:
+        """Nothing to load."""
 
     def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
         """The pictures, step by step, or the vectors."""
@@ -76,7 +79,7 @@ class Fake:
         """A batch after the other, each step by step."""
         together = Together(requests)
         for k, batch in enumerate(together.batches):
-            pictures = [_edited(requests[slot.number], _draw(requests[slot.number], slot.seed)) for slot in batch]
+            pictures = [_made(requests[slot.number], slot.seed) for slot in batch]
             steps = requests[0].steps or 1
             for number, event in together.progress(k, 0, steps):
                 yield number, replace(event, unknown=_unknown(plain(requests[number].prompt)))
@@ -86,7 +89,7 @@ class Fake:
                 yield from together.progress(k, step, steps, shown)
             for slot, picture in zip(batch, pictures, strict=True):
                 place = _unit(plain(requests[slot.number].prompt))
-                yield slot.number, Result(slot.index, slot.seed, picture, 0.5, vector=place, space="fake")
+                yield slot.number, Result(slot.index, slot.seed, picture, 0.5, vector=place, space=self.space())
 
 
 def _unknown(prompt: str) -> tuple[Unknown, ...]:
@@ -102,6 +105,13 @@ def _random(*parts: object) -> random.Random:
     return random.Random(hashlib.sha256("\0".join(map(str, parts)).encode()).digest())
 
 
+def _made(request: ImageRequest, seed: int) -> Image.Image:
+    """The picture in the size asked for."""
+    picture = _edited(request, _draw(request, seed)) if request.drawn else png(as_given(request))
+    size = request.size or SIZE
+    return picture if picture.width == size else picture.resize((size, size), Image.Resampling.LANCZOS)
+
+
 def _edited(request: ImageRequest, face: Image.Image) -> Image.Image:
     """The face laid over the picture that is given, as strongly as asked for and where its mask is white."""
     given, mask = start(request)
@@ -114,22 +124,24 @@ def _edited(request: ImageRequest, face: Image.Image) -> Image.Image:
 
 def _draw(request: ImageRequest, seed: int) -> Image.Image:
     chance = _random(_told(request.prompt), _told(request.negative), request.style, *_pictures(request), seed)
-    hue, side = chance.random(), SIZE * FINE
+    hue, size = chance.random(), request.size or SIZE
+    side, pen = size * FINE, size * FINE // SIZE
+    box = functools.partial(_box, side)
     skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
     picture = Image.new("RGBA", (side, side))
     draw = ImageDraw.Draw(picture)
     if request.style == "black glyph":
         skin, dark = (0, 0, 0, 255), (255, 255, 255, 255)
-    outline: dict[str, Any] = {"fill": None if request.style == "outline" else skin, "outline": dark, "width": 4 * FINE}
+    outline: dict[str, Any] = {"fill": None if request.style == "outline" else skin, "outline": dark, "width": 4 * pen}
     for x in (0.22, 0.78) if chance.random() < 0.6 else ():  # ears
-        draw.ellipse(_box(x, 0.24, chance.uniform(0.09, 0.15), 0.15), **outline)
-    draw.ellipse(_box(0.5, 0.54, 0.38, 0.36), **outline)
+        draw.ellipse(box(x, 0.24, chance.uniform(0.09, 0.15), 0.15), **outline)
+    draw.ellipse(box(0.5, 0.54, 0.38, 0.36), **outline)
     for x in (0.36, 0.64):
-        draw.ellipse(_box(x, 0.48, 0.045, chance.uniform(0.04, 0.08)), fill=dark)
+        draw.ellipse(box(x, 0.48, 0.045, chance.uniform(0.04, 0.08)), fill=dark)
     bend, wide = chance.choice((1, 1, -1)), chance.uniform(0.1, 0.18)
     start, stop = (20, 160) if bend > 0 else (200, 340)
-    draw.arc(_box(0.5, 0.62 if bend > 0 else 0.74, wide, 0.1), start, stop, fill=dark, width=5 * FINE)
-    return picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    draw.arc(box(0.5, 0.62 if bend > 0 else 0.74, wide, 0.1), start, stop, fill=dark, width=5 * pen)
+    return picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def _pictures(request: ImageRequest) -> tuple[object, ...]:
@@ -143,8 +155,7 @@ def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int,
     return (round(255 * red), round(255 * green), round(255 * blue), 255)
 
 
-def _box(x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
-    side = SIZE * FINE
+def _box(side: int, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
     return ((x - width) * side, (y - height) * side, (x + width) * side, (y + height) * side)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data.pixels import fit, read_picture
+from models.data.pixels import SIZE, fit, read_picture
 from models.edits import expanded, fit_mask, levels
 from studio.capabilities import Refused
 from studio.requests import ImageRequest, Picture
@@ -25,6 +25,18 @@ def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
     if request.expand is not None:
         return expanded(picture, request.expand)
     return fit(picture), None if request.mask is None else fit_mask(levels(_unchanged(request.mask)))
+
+
+def as_given(request: ImageRequest) -> np.ndarray:
+    """The picture that a resolved request only enlarges: premultiplied uint8 (S, S, 4), as it is where it is square.
+
+    S is 128 for what is smaller still, and at once the size asked for where it is not even half of it: a filter does
+    that as well, and the network would make four times as much only to have it made smaller.
+    """
+    assert request.image is not None and request.size is not None
+    picture = _unchanged(request.image)
+    longer = max(picture.size)
+    return fit(picture, max(SIZE, longer) if 2 * longer <= request.size else request.size)
 
 
 def _unchanged(picture: Picture) -> Image.Image:

@@ -1,5 +1,6 @@
 """The settings of a row: names that other programs use, text into numbers, and paths that begin beside the file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -35,10 +36,11 @@ ALIASES = {
     "f": "name",
     "file_name": "name",
 }
+SIDES = ("w", "h", "width", "height")  # other programs' two for our one: `size`
 # What other programs need to be told and this one does not; a batch says how often it met them.
-IGNORED = {"w", "h", "width", "height", "sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
+IGNORED = {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
 IGNORED |= {"restore_faces", "do_not_save_samples", "do_not_save_grid"}
-OWN = frozenset(ImageRequest.model_fields) - {"task"} | {"name"}
+OWN = frozenset(ImageRequest.model_fields) - {"task", "upscaler"} | {"name"}
 SEEDS_A_LINE = 1_000
 
 
@@ -54,7 +56,7 @@ class Settings:
 
 def is_known(name: str) -> bool:
     """Whether a row may use `name`."""
-    return name in OWN or name in IGNORED or (name in ALIASES and ALIASES[name] in OWN)
+    return name in OWN or name in IGNORED or name in SIDES or (name in ALIASES and ALIASES[name] in OWN)
 
 
 def check_name(name: str) -> None:
@@ -64,15 +66,21 @@ def check_name(name: str) -> None:
         raise Wrong(f"there is no setting {name[:40]!r}{did_you_mean(name[:40], known)}.")
 
 
-def settings(row: Row, source: Source) -> Settings:
-    """The settings of a row; Wrong where a name means nothing, comes twice, or its value can't be one."""
+def settings(row: Row, source: Source, sizes: Sequence[int] = ()) -> Settings:
+    """The settings of a row; Wrong where a name means nothing, comes twice, or its value can't be one.
+
+    Of `sizes` are the pictures that can be made: other programs' width and height are left out where they say another.
+    """
     found = Settings({})
     for name, value in row.fields.items():
         check_name(name)
         if name in IGNORED:
             found.ignored.append(name)
+        elif name in SIDES:
+            continue
         elif value is not None and value != "":
             _put(found, ALIASES.get(name, name), name, _value(ALIASES.get(name, name), value, row.typed, source))
+    _put_size(found, {name: value for name, value in row.fields.items() if name in SIDES}, sizes)
     found.seeds = _seeds(found.fields.pop("seed", None), row.typed)
     name = found.fields.pop("name", "")
     if not isinstance(name, str):
@@ -91,6 +99,15 @@ def _put(found: Settings, own: str, name: str, value: Any) -> None:
         found.fields[own] *= value
     else:
         raise Wrong(f"{own} is given twice, the second time as {name}.")
+
+
+def _put_size(found: Settings, sides: dict[str, Any], sizes: Sequence[int]) -> None:
+    """Width and height as the size that they mean; one of them is enough, and `size` itself goes first."""
+    said = {str(value).strip() for value in sides.values() if value not in (None, "")}
+    if "size" not in found.fields and len(said) == 1 and said <= set(map(str, sizes)):
+        found.fields["size"] = int(said.pop())
+    elif said:
+        found.ignored += [name for name, value in sides.items() if value not in (None, "")]
 
 
 def _value(own: str, value: Any, typed: bool, source: Source) -> Any:

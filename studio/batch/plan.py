@@ -112,7 +112,7 @@ def plan(sources: Sequence[Source], desk: Desk) -> Plan:
 def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, desk: Desk) -> None:
     """The jobs of one row, all or none."""
     try:
-        said = settings(row, source)
+        said = settings(row, source, desk.can.sizes)
         jobs = _named(_requests(said, desk), said, source, row.line, desk)
         _claim(jobs, taken)
     except Wrong as wrong:

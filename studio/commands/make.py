@@ -29,6 +29,7 @@ def generate(
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     scheduler: options.Scheduler = "",
+    size: options.Size = None,
     like: options.Like = None,
     mix: options.Mix = None,
     without: options.Without = None,
@@ -54,7 +55,7 @@ def generate(
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
     common |= {"scheduler": scheduler, "model": model, "mix": tuple(ingredient(part) for part in parts)}
     common |= {"like": _file(like), "image": _file(image), "mask": _file(mask), "strength": strength}
-    common |= {"expand": expand, "variations": variations}
+    common |= {"expand": expand, "variations": variations, "size": size}
     backend = open_backend(model)
     can, lists = backend.capabilities(), Wildcards(wildcards or settings.wildcards(settings.home(home)))
     given = bool(parts) or like is not None or image is not None

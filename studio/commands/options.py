@@ -15,6 +15,7 @@ Seed = Annotated[int | None, typer.Option(help="The first picture's seed; the ne
 Steps = Annotated[int | None, typer.Option(help="More takes longer and is finer.")]
 Guidance = Annotated[float | None, typer.Option(help="How closely to keep to the prompt.")]
 Scheduler = Annotated[str, typer.Option(help="The sampler.")]
+Size = Annotated[int | None, typer.Option(help="Pixels a side: usually 128; 512 is drawn and then enlarged.")]
 Like = Annotated[str | None, typer.Option(metavar="FILE", help="Another picture of this one's sense.")]
 Mix = Annotated[
     list[str] | None,
@@ -28,7 +29,10 @@ Start = Annotated[
     str | None, typer.Option(metavar="FILE", help="A picture to start from; of a moving one, the first frame.")
 ]
 Strength = Annotated[
-    float | None, typer.Option(help="How much of --image is forgotten, 1 is all; usually 0.6, where a part is kept 1.")
+    float | None,
+    typer.Option(
+        help="How much of --image is forgotten, 1 is all; usually 0.6, with --mask or --expand 1, and 0 to enlarge it."
+    ),
 ]
 Mask = Annotated[
     str | None,

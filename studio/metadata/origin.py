@@ -84,11 +84,9 @@ def nameless(value: Any) -> Any:
 def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
     """The text that A1111 and its kin write and read. They take the last line for settings, if it has three or more."""
     request = job.request
+    drawing = {"Steps": request.steps, "Sampler": request.scheduler, "CFG scale": f"{request.guidance:g}", "Seed": seed}
     settings = {
-        "Steps": request.steps,
-        "Sampler": request.scheduler,
-        "CFG scale": f"{request.guidance:g}",
-        "Seed": seed,
+        **(drawing if request.drawn else {}),
         "Size": f"{size[0]}x{size[1]}",
         "Model hash": job.digest[:10],
         "Model": request.model,

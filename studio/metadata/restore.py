@@ -42,7 +42,8 @@ def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None
         return Restored({}, (f"it is no picture but {task!r}, which can't be made from here.",))
     shape = found["how"].get("batch", found["request"].get("shape"))
     fields, lost = {}, []
-    for name, value in {**found["request"], "seed": found["seed"], "count": 1, "shape": shape}.items():
+    said = {name: value for name, value in found["request"].items() if name != "upscaler"}  # that of here does it
+    for name, value in {**said, "seed": found["seed"], "count": 1, "shape": shape}.items():
         try:
             fields[name] = _here(value, folder)
         except Refused as refusal:
@@ -53,8 +54,11 @@ def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None
 def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
     fields = {name: value for name, value in found.items() if name not in ("program", "size", "other")}
     lost = []
-    if found.get("size", f"{can.size}x{can.size}") != f"{can.size}x{can.size}":
-        lost.append(f"the size {found['size']}: pictures are {can.size}x{can.size} here.")
+    sizes = {f"{size}x{size}": size for size in can.sizes}
+    if found.get("size") in sizes:
+        fields["size"] = sizes[found["size"]]
+    elif "size" in found:
+        lost.append(f"the size {found['size']}: pictures are {' or '.join(sizes)} here.")
     if "scheduler" in fields:
         fields["scheduler"] = SAMPLERS.get(fields["scheduler"].lower(), fields["scheduler"])
     if found.get("other"):

@@ -1,0 +1,372 @@
+"""Larger pictures than the model draws: asked for, made, told of, made again; and pictures that are only enlarged."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_parts import save_tiny_parts, save_tiny_upscaler
+
+from models.assets import assets
+from models.data.pixels import fit, place, png
+from models.upscaler import Upscaler
+from models.weights import load_part
+from studio.backends.base import Backend
+from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
+from studio.batch.plan import Desk, Plan, plan
+from studio.batch.rows import Source
+from studio.capabilities import Refused
+from studio.events import Progress, Result, Saved
+from studio.make import make
+from studio.metadata import Job, file_bytes, parse_parameters, read, restore
+from studio.requests import ImageRequest, company, enlarge, image_request, job_id, resolve
+from studio.shelves import Folder
+from studio.verify import verify
+from studio.wildcards import Wildcards
+
+CAN = Fake().capabilities()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    save_tiny_upscaler(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def large(folder: Path) -> Embedded:
+    """The studio's own models with the part that enlarges."""
+    return Embedded(str(folder))
+
+
+@pytest.fixture(params=["embedded", "fake"])
+def either(request: pytest.FixtureRequest) -> Backend:
+    return request.getfixturevalue("large") if request.param == "embedded" else Fake()
+
+
+@pytest.fixture
+def changed(folder: Path, tmp_path: Path) -> Path:
+    """A folder of parts that a test may change."""
+    return Path(shutil.copytree(folder, tmp_path / "changed"))
+
+
+def ask(backend: Backend, **fields: Any) -> ImageRequest:
+    return resolve(image_request(**{"prompt": "a cat", "seed": 1, "steps": 2, **fields}), backend.capabilities())
+
+
+def results(backend: Backend, request: ImageRequest) -> list[Result]:
+    return [event for event in backend.run(request) if isinstance(event, Result)]
+
+
+def pixels(result: Result) -> np.ndarray:
+    return np.asarray(result.picture)
+
+
+def refusal(**fields: Any) -> str:
+    with pytest.raises(Refused) as caught:
+        resolve(image_request(**{"prompt": "a cat", **fields}), CAN)
+    sentence = str(caught.value)
+    assert "\n" not in sentence and sentence.endswith(".")
+    return sentence
+
+
+# --- What is asked ----------------------------------------------------------------------------------------------------
+
+
+def test_old_work_keeps_its_name() -> None:
+    old = resolve(image_request(prompt="a cat", seed=5), CAN)
+    assert job_id(old, "d" * 64) == "02529e908120b31cde13a6f098bef0b1ec6dbcccd7b48f4ef87d172e36f83dbf"
+    assert resolve(image_request(prompt="a cat", seed=5, size=128), CAN) == old, "its own size need not be said"
+    stored = {name: value for name, value in old.model_dump().items() if name not in ("size", "upscaler")}
+    assert ImageRequest.model_validate(stored) == old
+
+
+def test_pictures_are_drawn_as_before() -> None:
+    drawn = results(Fake(), resolve(image_request(prompt="a cat", seed=5, count=2), CAN))
+    digests = [hashlib.sha256(result.picture.tobytes()).hexdigest()[:16] for result in drawn]
+    assert digests == ["5e00a247491c83d1", "d8797f6d7773910d"]
+
+
+def test_a_size_is_one_of_the_models() -> None:
+    for size in (0, -1, 127, 256, 10**12):
+        assert refusal(size=size) == f"size must be 128 or 512, not {size}."
+    assert "size must be a whole number" in refusal(size="512")
+    assert "size must be a whole number" in refusal(size=512.0)
+    large = resolve(image_request(prompt="a cat", size=512), CAN)
+    assert large.size == 512 and resolve(large, CAN) == large
+
+
+def test_another_size_or_upscaler_is_other_work(changed: Path) -> None:
+    before = Embedded(str(changed))
+    small, large = ask(before), ask(before, size=512)
+    assert large.upscaler and small.upscaler is None
+    save_tiny_upscaler(changed, seed=1)
+    after = Embedded(str(changed))
+    assert after.digest() == before.digest(), "what draws is the same"
+    assert job_id(ask(after), after.digest()) == job_id(small, before.digest())
+    names = {job_id(request, before.digest()) for request in (small, large, ask(after, size=512))}
+    assert len(names) == 3
+    with pytest.raises(Refused, match="the upscaler is another one since this was asked for; ask again"):
+        list(after.run(large))
+
+
+def test_sizes_share_a_batch() -> None:
+    assert company(ask(Fake(), size=512)) == company(ask(Fake()))
+
+
+# --- What is made -----------------------------------------------------------------------------------------------------
+
+
+def test_a_larger_picture_is_the_same_one_enlarged(large: Embedded, folder: Path) -> None:
+    (small,), (result,) = results(large, ask(large)), results(large, ask(large, size=512))
+    assert result.picture.size == (512, 512) and result.picture.mode == "RGBA"
+    large.load()
+    drawn = next(e for e in large._pipeline.steps(["a cat"], [1], _sampling(large)) if hasattr(e, "pixels"))
+    network = load_part(Upscaler, "upscaler", folder, large._pipeline.dit.dtype)
+    assert np.abs(pixels(result).astype(int) - np.asarray(png(network.enlarge(drawn.pixels[0])))).max() <= 1
+    assert (result.score, result.vector, result.space) == (small.score, small.vector, small.space)
+    assert result.how["upscaler"] == large.capabilities().upscaler[:10] and "upscaler" not in small.how
+
+
+def _sampling(backend: Embedded) -> Any:
+    from studio.backends.embedded import _sampling
+
+    return _sampling(ask(backend))
+
+
+def test_in_whatever_company_it_is_the_same(large: Embedded) -> None:
+    requests = [ask(large, seed=seed, shape=8, size=size) for seed, size in ((1, 512), (2, None), (3, 512))]
+    together = {number: event for number, event in large.run_together(requests) if isinstance(event, Result)}
+    for number, request in enumerate(requests):
+        (alone,) = results(large, request)
+        assert np.array_equal(pixels(alone), pixels(together[number]))
+        assert alone.picture.width == (request.size or 128)
+
+
+def test_the_fake_draws_larger_too() -> None:
+    for fields in ({}, {"style": "outline"}):
+        (small,), (result,) = (results(Fake(), ask(Fake(), size=size, **fields)) for size in (None, 512))
+        assert result.picture.size == (512, 512)
+        assert np.abs(fit(result.picture).astype(int) - fit(small.picture)).mean() < 3
+        blown = np.asarray(small.picture.resize((512, 512), Image.Resampling.LANCZOS))
+        assert not np.array_equal(pixels(result), blown), "drawn, not blown up"
+
+
+def test_an_edit_may_be_enlarged(either: Backend, tmp_path: Path) -> None:
+    Image.radial_gradient("L").resize((128, 128)).convert("RGBA").save(tmp_path / "a.png")
+    edit = {"image": {"path": str(tmp_path / "a.png")}, "strength": 0.5}
+    (small,), (result,) = (results(either, ask(either, size=size, **edit)) for size in (None, 512))
+    assert result.picture.size == (512, 512)
+    assert np.abs(fit(result.picture).astype(int) - fit(small.picture)).mean() < 60
+
+
+def test_files_say_it_and_are_made_again(either: Backend, tmp_path: Path) -> None:
+    request = ask(either, size=512, count=2, model="fake" if isinstance(either, Fake) else "embedded")
+    saved = [event for event in make(either, request, Folder(tmp_path)) if isinstance(event, Saved)]
+    for one in saved:
+        with Image.open(one.path) as picture:
+            assert picture.size == (512, 512) and "Size: 512x512" in picture.text["parameters"]
+        assert read(Path(one.path))["request"]["size"] == 512
+        verdict = verify(Path(one.path), opener=lambda _: either)
+        assert (verdict.result, verdict.why) == ("identical", "")
+    again = [event for event in make(either, request, Folder(tmp_path)) if isinstance(event, Saved)]
+    assert all(event.found for event in again)
+
+
+def test_another_upscaler_is_told_of(changed: Path, tmp_path: Path) -> None:
+    backend = Embedded(str(changed))
+    (tmp_path / "out").mkdir()
+    (saved,) = (e for e in make(backend, ask(backend, size=512), Folder(tmp_path / "out")) if isinstance(e, Saved))
+    save_tiny_upscaler(changed, seed=1)
+    verdict = verify(Path(saved.path), opener=lambda _: Embedded(str(changed)))
+    assert verdict.result == "different" and verdict.why.startswith("made with upscaler ")
+
+
+# --- Where the part is missing or broken ------------------------------------------------------------------------------
+
+
+def test_weights_without_it_are_whole(tiny: Embedded, large: Embedded) -> None:
+    can = tiny.capabilities()
+    assert can.sizes == (128,) and can.upscaler == "" and large.capabilities().sizes == (128, 512)
+    with pytest.raises(Refused) as caught:
+        ask(tiny, size=512)
+    where = f"512 px need the part 'upscaler', which is not in {tiny.root}"
+    assert str(caught.value) == f"size must be 128, not 512; {where}."
+    (result,) = results(tiny, ask(tiny))
+    assert result.picture.size == (128, 128)
+    assert Embedded(str(tiny.root / "nowhere")).capabilities().sizes == (128,), "whoever draws will hear of it"
+
+
+def test_an_altered_part_is_named(changed: Path) -> None:
+    backend = Embedded(str(changed))
+    request = ask(backend, size=512)
+    weights = next((changed / "upscaler").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(Refused, match=r"upscaler.* is altered or cut short"):
+        list(backend.run(request))
+    (result,) = results(backend, ask(backend))
+    assert result.picture.size == (128, 128), "pictures of the model's own size don't need it"
+
+
+# --- A picture that is only enlarged ----------------------------------------------------------------------------------
+
+
+def file(path: Path, width: int, height: int) -> dict[str, str]:
+    shape = Image.new("RGBA", (width, height))
+    shape.paste((200, 40, 30, 255), (width // 4, height // 4, width // 2, 3 * height // 4))
+    shape.save(path)
+    return {"path": str(path)}
+
+
+def test_a_picture_is_enlarged_as_it_is(either: Backend, folder: Path, tmp_path: Path) -> None:
+    given = file(tmp_path / "a.png", 128, 128)
+    request = resolve(enlarge(given["path"], 512), either.capabilities())
+    events = list(either.run(request))
+    assert isinstance(events[0], Progress) and events[0].total == 1
+    (result,) = (event for event in events if isinstance(event, Result))
+    assert result.picture.size == (512, 512)
+    assert result.score is None or isinstance(either, Fake)
+    coarse = np.asarray(Image.open(given["path"])).repeat(4, 0).repeat(4, 1)
+    assert np.array_equal(pixels(result)[256, 200], coarse[256, 200])
+    assert (pixels(result)[..., 3] != coarse[..., 3]).mean() < 0.05
+    if isinstance(either, Embedded):
+        network = load_part(Upscaler, "upscaler", folder, either._pipeline.dit.dtype)
+        expected = np.asarray(png(network.enlarge(fit(Image.open(given["path"])))))
+        assert np.abs(pixels(result).astype(int) - expected).max() <= 1 and len(result.vector) == 128
+
+
+@pytest.mark.parametrize(("width", "height"), [(128, 64), (9, 30), (200, 256), (300, 400), (512, 512), (900, 300)])
+def test_any_size_comes_out_in_the_one_asked_for(either: Backend, tmp_path: Path, width: int, height: int) -> None:
+    given = file(tmp_path / "a.png", width, height)
+    (result,) = results(either, resolve(enlarge(given["path"], 512), either.capabilities()))
+    assert result.picture.size == (512, 512)
+    inner, left, top = place((width, height), 512)
+    x, y = left + 3 * inner[0] // 8, top + inner[1] // 2
+    middle = pixels(result)[y, x].astype(int) - (200, 40, 30, 255)
+    assert np.abs(middle).max() <= (0 if width > 9 else 50), "in the middle of what was painted; two pixels ring"
+    outside = pixels(result)[: max(0, top - 16)], pixels(result)[:, : max(0, left - 16)]
+    assert not any(part[..., 3].any() for part in outside)
+    if (width, height) == (512, 512):
+        assert np.array_equal(pixels(result), np.asarray(Image.open(given["path"])))
+
+
+def test_nothing_but_the_picture_counts(tmp_path: Path) -> None:
+    image = file(tmp_path / "a.png", 64, 64)
+    plain = resolve(enlarge(image["path"], 512, "fake"), CAN)
+    said = {"steps": 40, "guidance": 9.0, "seed": 7, "scheduler": "heun", "shape": 8}
+    other = resolve(image_request(image=image, strength=0.0, size=512, model="fake", **said), CAN)
+    assert job_id(other, "d") == job_id(plain, "d") and resolve(plain, CAN) == plain
+    assert company(plain) != company(ask(Fake(), size=512, image=image))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"count": 2}, "leave count out"),
+        ({"negative": "dog"}, "leave negative out"),
+        ({"style": "noto"}, "leave style out"),
+        ({"mix": [{"text": "dog"}]}, "leave mix out"),
+        ({"expand": 0.2}, "leave expand out"),
+        ({"variations": 2}, "leave variations out"),
+        ({"size": None}, "strength must be between 0.05 and 1, not 0.0"),
+        ({"size": 128}, "strength must be between 0.05 and 1, not 0.0"),
+        ({"size": 300}, "size must be 128 or 512, not 300"),
+        ({"image": None}, "strength is about a picture to start from"),
+        ({"image": {"path": "missing.png"}}, "missing.png does not exist"),
+    ],
+)
+def test_what_draws_nothing_takes_nothing(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
+    image = file(tmp_path / "a.png", 64, 64)
+    assert says in refusal(**{"image": image, "strength": 0.0, "size": 512, **fields})
+
+
+def test_its_file_does_not_say_that_it_was_drawn(either: Backend, tmp_path: Path) -> None:
+    image = file(tmp_path / "a.png", 64, 64)
+    model = "fake" if isinstance(either, Fake) else "embedded"
+    request = resolve(enlarge(image["path"], 512, model), either.capabilities())
+    (saved,) = (event for event in make(either, request, Folder(tmp_path)) if isinstance(event, Saved))
+    with Image.open(saved.path) as picture:
+        text = picture.text["parameters"]
+    assert "Steps" not in text and "Seed" not in text and "Size: 512x512" in text
+    assert parse_parameters(text)["size"] == "512x512", "others can read it"
+    assert verify(Path(saved.path), opener=lambda _: either).result == "identical"
+    file(tmp_path / "a.png", 65, 64)
+    with pytest.raises(Refused, match="another one by now"):
+        verify(Path(saved.path), opener=lambda _: either)
+
+
+# --- The doors --------------------------------------------------------------------------------------------------------
+
+
+def test_the_command(studio: Callable, tmp_path: Path) -> None:
+    out = ("--model", "fake", "--out", tmp_path / "out", "--json")
+    (row,) = studio("generate", "a cat", "--size", 512, "--seed", 3, *out).json
+    with Image.open(row["path"]) as picture:
+        assert picture.size == (512, 512)
+    assert studio("verify", row["path"], "--json").json["result"] == "identical"
+    (small,) = studio("generate", "a cat", "--size", 128, "--seed", 3, *out).json
+    (usual,) = studio("generate", "a cat", "--seed", 3, *out).json
+    assert small["path"] == usual["path"] != row["path"]
+    image = file(tmp_path / "a.png", 64, 64)["path"]
+    (row,) = studio("generate", "--image", image, "--strength", 0, "--size", 512, *out).json
+    with Image.open(row["path"]) as picture:
+        assert picture.size == (512, 512)
+    said = studio("generate", "a cat", "--size", 300, *out)
+    assert (said.code, said.out) == (2, "") and said.err == "studio: size must be 128 or 512, not 300.\n"
+
+
+def planned(path: Path, data: str, can: Any = CAN) -> Plan:
+    path.write_text(data)
+    desk = Desk("fake", can, Fake().digest(), Wildcards(assets() / "prompts" / "wildcards"))
+    return plan([Source(path.name, path, path.parent)], desk)
+
+
+def test_prompt_files_say_it_as_other_programs_do(tmp_path: Path) -> None:
+    flags = ("--w 512 --h 512", "--w 512", "--width 512 --height 512", "--size 512", "--w 64 --size 512")
+    for number, flag in enumerate(flags):
+        made = planned(tmp_path / f"{number}.txt", f"a cat {flag}\n")
+        assert [job.request.size for job in made.jobs] == [512], flag
+    rows = [{"prompt": "a", "width": 512, "height": 512}, {"prompt": "a", "size": 512}, {"prompt": "a", "w": "512"}]
+    made = planned(tmp_path / "a.json", json.dumps(rows))
+    assert [job.request.size for job in made.jobs] == [512] * 3 and not made.ignored
+    made = planned(tmp_path / "a.csv", "prompt,width,height\na,512,512\nb,128,128\nc,,\n")
+    assert [job.request.size for job in made.jobs] == [512, None, None] and not made.problems
+
+
+def test_sizes_that_there_are_not_are_left_out_where_other_programs_mean_them(tmp_path: Path) -> None:
+    for flags in ("--w 512 --h 768", "--w 1024 --h 1024", "--width huge", "--w 0512x"):
+        made = planned(tmp_path / "a.txt", f"a cat {flags}\n")
+        assert [job.request.size for job in made.jobs] == [None] and sum(made.ignored.values()) == flags.count("--")
+    bare = CAN.model_copy(update={"sizes": (128,)})
+    assert planned(tmp_path / "a.txt", "a cat --w 512 --h 512\n", bare).ignored == {"w": 1, "h": 1}
+    (problem,) = planned(tmp_path / "a.txt", "a cat --size 1024\n").problems
+    assert problem.message == "size must be 128 or 512, not 1024."
+    (problem,) = planned(tmp_path / "a.txt", "a cat --upscaler x\n").problems
+    assert "there is no setting 'upscaler'" in problem.message
+
+
+def test_sizes_of_other_programs_are_restored() -> None:
+    text = "a cat\nSteps: 20, Sampler: euler, CFG scale: 3, Seed: 1, Size: {}"
+    for said, size, lost in (("512x512", 512, False), ("128x128", 128, False), ("512x768", None, True)):
+        found = restore(parse_parameters(text.format(said)), CAN)
+        assert found.fields.get("size") == size and bool(found.dropped) == lost
+    assert found.dropped == ("the size 512x768: pictures are 128x128 or 512x512 here.",)
+
+
+def test_a_file_of_ours_is_restored_where_there_is_no_upscaler(tiny: Embedded, large: Embedded) -> None:
+    request = ask(large, size=512)
+    job = Job(request, job_id(request, large.digest()), large.digest())
+    data = io.BytesIO(file_bytes(results(large, request)[0], job))
+    with Image.open(data) as picture:
+        found = json.loads(picture.text["studio"])
+    again = restore(found, tiny.capabilities())
+    assert not {"size", "upscaler"} & set(again.fields) and again.fields["prompt"] == "a cat"
+    assert any("upscaler" in sentence for sentence in again.dropped)
