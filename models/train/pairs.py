@@ -7,6 +7,7 @@ pictures what the sharp one was.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,8 +78,8 @@ def softened(sharp: np.ndarray, parts: Path | None = None, cache: Path | None = 
 
 
 @torch.no_grad()
-def _decoded(sharp: np.ndarray, autoencoder: Autoencoder) -> np.ndarray:
-    autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _decoded(sharp: np.ndarray, autoencoder: Any) -> np.ndarray:
+    autoencoder.to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(0)
     made = []
     bar = Console(stderr=True, quiet=len(sharp) < 1000)
