@@ -13,6 +13,7 @@ from studio.page.batch.estimate import pace, work
 from studio.page.batch.reading import ROWS, Read, read_file, read_text
 from studio.page.batch.words import say
 from studio.page.frame import Frame, said
+from studio.page.refusals import in_language
 from studio.page.series import BY_AND_BY, AllSeries, Member, Series
 
 KIND = "batch"
@@ -55,7 +56,7 @@ class BatchDesk:
                 read = read_file(self.frame, uploaded, name or uploaded.name)
             return read, self._table(read, spoken)
         except Refused as refusal:
-            return Read(name, text, "", Plan()), view.refused(str(refusal))
+            return Read(name, text, "", Plan()), view.refused(in_language(str(refusal), spoken))
 
     def _table(self, read: Read, spoken: str, first: int = 0, only: bool = False, note: str = "") -> str:
         seconds = self._seconds(read)
@@ -92,7 +93,7 @@ class BatchDesk:
         try:
             series = self._begin(read)
         except Refused as refusal:
-            return read, self._table(read, spoken, note=str(refusal)), text, shown, gr.skip()
+            return read, self._table(read, spoken, note=in_language(str(refusal), spoken)), text, shown, gr.skip()
         table = view.noted("good", say("lined", spoken)) + view.nothing_yet(spoken)
         return None, table, "", series.id, self.batches(series.id, spoken)
 
@@ -125,7 +126,7 @@ class BatchDesk:
         except KeyError:
             return shown, view.noted("problem", say("gone", spoken)) + self.batches(shown, spoken)
         except Refused as refusal:
-            return shown, view.noted("problem", str(refusal)) + self.batches(shown, spoken)
+            return shown, view.noted("problem", in_language(str(refusal), spoken)) + self.batches(shown, spoken)
         return shown, self.batches(shown, spoken)
 
     def batches(self, shown: str, spoken: str) -> str:

@@ -10,6 +10,7 @@ from studio.page.batch.estimate import HOUR, MINUTE
 from studio.page.batch.reading import ROWS, Read, cells
 from studio.page.batch.words import say
 from studio.page.html import button, empty, note, picture
+from studio.page.refusals import in_language
 from studio.page.series import Member, Series, Standing
 
 COLUMNS = ("line", "prompt", "style", "count", "seed", "steps", "guidance", "scheduler")
@@ -121,7 +122,7 @@ def _row(row: Job | Problem, spoken: str) -> str:
 
 def _fault(message: str, column: int | None, spoken: str) -> str:
     place = say("at", spoken, column=column) if column else ""
-    words = f"<b>{escape(place)}</b>{escape(message)}"
+    words = f"<b>{escape(place)}</b>{escape(in_language(message, spoken))}"
     return f'<td colspan="{len(COLUMNS) - 1}"><span aria-hidden="true">✗</span> {words}</td>'
 
 
@@ -175,7 +176,7 @@ class Card:
         wide = pictures is not None
         more = self._failures(failures or []) + self._pictures(pictures or []) if wide else ""
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.series.made))
-        sentence = note("problem", self.standing.sentence) if self.standing.sentence else ""
+        sentence = note("problem", in_language(self.standing.sentence, self.spoken)) if self.standing.sentence else ""
         return (
             f'<article class="batch" data-batch="{self.series.id}"><header><h3>{escape(self.series.title)}</h3>'
             f'<time>{made}</time></header><p class="status">{escape(self._status())}</p>{self._bar()}{sentence}'
