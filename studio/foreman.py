@@ -45,7 +45,6 @@ class Foreman:
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._running: _Running | None = None
         self._failed_starts = 0
-        self._name = NAME if b"__main__" not in pickle.dumps(opener) else f"{NAME} with its starter's openers"
 
     def start(self) -> None:
         """Start the worker, if it isn't there: it looks into the queue by itself."""
@@ -87,7 +86,8 @@ class Foreman:
         ours, reports = context.Pipe(duplex=False)
         owner = uuid.uuid4().hex
         arguments = (theirs, reports, self._root, self._opener, owner)
-        process = context.Process(target=serve, args=arguments, daemon=True, name=self._name)
+        name = NAME if b"__main__" not in pickle.dumps(self._opener) else f"{NAME} with the starter's program"
+        process = context.Process(target=serve, args=arguments, daemon=True, name=name)
         try:
             process.start()
         except OSError as error:

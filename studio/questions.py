@@ -28,7 +28,7 @@ Question = EmbedRequest  # a union, told apart by `task`, once there is a second
 KEPT = 64  # questions that have ended; one of 32 places takes 80 kB
 QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
 ANSWERS: TypeAdapter[tuple[Answer, ...]] = TypeAdapter(tuple[Answer, ...])
-MARKS = "'waiting', 'running'"
+OPEN = "'waiting', 'running'"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Questions:
                 "INSERT INTO jobs (id, request, company, place, submitted, question)"
                 " VALUES (?, ?, ?, (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?, 1)"
                 " ON CONFLICT (id) DO UPDATE SET place = excluded.place"  # else it might be forgotten just now
-                f" WHERE state NOT IN ({MARKS})",
+                f" WHERE state NOT IN ({OPEN})",
                 (question, request.model_dump_json(), request.model, now),
             )
             connection.execute(
@@ -64,7 +64,7 @@ class Questions:
                 (request.model_dump_json(), now, question),
             )
             connection.execute(
-                f"DELETE FROM jobs WHERE question AND state NOT IN ({MARKS}) AND place <="
+                f"DELETE FROM jobs WHERE question AND state NOT IN ({OPEN}) AND place <="
                 " (SELECT place FROM jobs WHERE question ORDER BY place DESC LIMIT 1 OFFSET ?)",
                 (KEPT,),
             )
@@ -90,7 +90,7 @@ class Questions:
         In the middle of other work, with the model `between` in memory, only one for that model, and none that a
         worker died of: the other work would be blamed with it.
         """
-        mine = f"question AND state IN ({MARKS}) AND (state = 'waiting' OR owner = ?)"
+        mine = f"question AND state IN ({OPEN}) AND (state = 'waiting' OR owner = ?)"
         values: list[object] = [owner]
         if between:
             mine, values = f"{mine} AND company = ? AND deaths = 0", [*values, between]

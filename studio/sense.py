@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,9 @@ def questions_of(
     said = [*texts, *map(str, pictures)]
     fields = {"texts": tuple(texts), "pictures": tuple({"path": str(path)} for path in pictures)}
     whole = anywhere(resolve_embed(embed_request(**fields, model=model)))
-    parts = [{"texts": whole.texts[i : i + AT_ONCE], "pictures": ()} for i in range(0, len(texts), AT_ONCE)]
+    parts: list[dict[str, Any]] = [
+        {"texts": whole.texts[i : i + AT_ONCE], "pictures": ()} for i in range(0, len(texts), AT_ONCE)
+    ]
     parts += [{"texts": (), "pictures": whole.pictures[i : i + AT_ONCE]} for i in range(0, len(pictures), AT_ONCE)]
     return said, [whole] if len(said) <= AT_ONCE else [whole.model_copy(update=part) for part in parts]
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -88,7 +88,7 @@ class Studio:
                 events.setdefault(job, []).append(event)
         return [saved for heard in events.values() for saved in _result(heard)]
 
-    async def amake(self, requests: Sequence[ImageRequest]) -> AsyncIterator[tuple[str, Progress | Saved | End]]:
+    async def amake(self, requests: Sequence[ImageRequest]) -> AsyncGenerator[tuple[str, Progress | Saved | End], None]:
         """Submit resolved requests and say what happens, one job after the other, each event with the job's id.
 
         Whoever stops listening before the end cancels the jobs.

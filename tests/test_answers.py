@@ -60,6 +60,9 @@ def test_a_question_is_no_job(house: House) -> None:
     assert house.queue.cancel() == 1 and house.questions.read("q") is None, "cancelling all jobs cancels no question"
     assert house.queue.claim("w") == [] and house.questions.claim("w").id == "q"
     assert house.queue.wishes("w") == {}
+    put(house.queue, "b")
+    assert [one.id for one in house.queue.jobs(limit=1)] == ["b"], "not even where one is looked for"
+    house.queue.cancel()
     house.queue.end("w", "q", Failed("no."))
     assert house.queue.retry() == 0, "nobody asks for it any more"
 

@@ -40,6 +40,7 @@ def test_a_folder_is_looked_at_once_and_again_where_it_changed(folders: Folders,
     (pictures / "red fox.png").unlink()
     (pictures / "broken.png").write_bytes(b"no picture at all")
     steps = list(folders.index(pictures))
+    assert len(folders._rows(pictures)) == 2, "what is gone is forgotten"
     assert steps[-1].done == steps[-1].total == 2
     assert ["broken.png" in step.problem for step in steps if step.problem] == [True]
     assert {found.path.name for found in folders.search(pictures, "frog")} == {"green frog.png", "blue whale.png"}

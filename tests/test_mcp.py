@@ -110,7 +110,7 @@ def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
             assert tool.description and tool.description[0].isupper() and tool.output_schema
             assert all(one.get("description") for one in tool.input_schema["properties"].values()), tool.name
         assert tools["search"].annotations.read_only_hint and not tools["generate"].annotations.read_only_hint
-        assert tools["edit"].input_schema["required"] == ["picture"]
+        assert tools["edit"].input_schema["required"] == ["image"]
         assert client.server_info.name == "studio128" and "stickers" in client.instructions
         styles = (await client.call_tool("styles")).structured_content["result"]
         models = (await client.call_tool("models")).structured_content["result"]
@@ -149,7 +149,7 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
         blue = coded(Image.new("RGBA", (20, 20), "blue"))
         mask = coded(Image.new("L", (128, 128), 255).point(lambda _: 255))
         for given in (one["id"], blue, f"data:image/png;base64,{blue}"):
-            edit = {"picture": given, "prompt": "a face", "strength": 0.5, "seed": 1, "steps": 1}
+            edit = {"image": given, "prompt": "a face", "strength": 0.5, "seed": 1, "steps": 1}
             edited = await client.call_tool("edit", {**edit, "mask": mask if given == one["id"] else ""})
             assert not edited.is_error and kinds(edited)[1] == "image", edited.content
         found = await client.call_tool("search", {"query": f"axolotl {use.kind}", "k": 2})
@@ -211,10 +211,10 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
         ("generate", {"prompt": "a", "style": "nto"}, "unknown style 'nto' (did you mean 'noto'?); `studio styles`"),
         ("generate", {"prompt": "a", "count": 1000}, "count must be between 1 and 64, not 1000."),
         ("generate", {"prompt": "a", "model": "fkae"}, "unknown model 'fkae' (did you mean 'fake'?)"),
-        ("edit", {"picture": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),
-        ("edit", {"picture": "/nowhere/a.png", "prompt": "a"}, for_paths),
-        ("edit", {"picture": "http://169.254.169.254/a.png", "prompt": "a"}, for_paths),
-        ("edit", {"picture": "AAAA", "prompt": "a"}, "image is not a picture that can be read"),
+        ("edit", {"image": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),
+        ("edit", {"image": "/nowhere/a.png", "prompt": "a"}, for_paths),
+        ("edit", {"image": "http://169.254.169.254/a.png", "prompt": "a"}, for_paths),
+        ("edit", {"image": "AAAA", "prompt": "a"}, "image is not a picture that can be read"),
         ("search", {"query": "a", "like": "../../etc/passwd"}, "is no base64 of a picture file"),
         ("status", {"job": "zzz"}, "there is no job 'zzz'"),
         ("cancel", {"job": "zzz"}, "there is no job 'zzz'"),
@@ -228,7 +228,7 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
             assert str(tmp_path.parent) not in text
         wrong = await client.call_tool("generate", {"prompt": "a", "count": "many"})
         assert wrong.is_error and "count" in wrong.content[0].text
-        edit = {"picture": str(tmp_path / "red.png"), "prompt": "a", "steps": 1, "strength": 1.0}
+        edit = {"image": str(tmp_path / "red.png"), "prompt": "a", "steps": 1, "strength": 1.0}
         by_path = await client.call_tool("edit", edit)
         assert by_path.is_error != local, "this computer's user may give a path, nobody else"
         with pytest.raises(mcp.MCPError, match="no picture"):

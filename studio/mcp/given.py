@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,14 +16,6 @@ from studio.studio import Studio
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class _Content:
-    """A picture as `Uploads` takes it."""
-
-    data: str = ""
-    sha256: str = ""
-
-
 class Given:
     """Reads what a call says of pictures. `local`: paths are opened too."""
 
@@ -35,13 +26,21 @@ class Given:
         """The file of a picture; `name` is the argument that brought it. Refused where it is none."""
         text = text.strip()
         if SHA256.fullmatch(text):
-            return self._files.taken(_Content(sha256=text), name, self._studio.gallery).path
+            return self._kept(text, name)
         if self._local and Path(text[-8:]).suffix.lower() in PICTURES:  # base64 has no dot
             return _path(text)
         try:
             return self._files.given(text, name).path
         except HTTPException as error:
             raise Refused(str(error.detail)) from error
+
+    def _kept(self, digest: str, name: str) -> str:
+        try:
+            path = str(self._studio.gallery.get(digest).path)
+        except KeyError as error:
+            raise Refused(f"{name}: there is no picture {digest} in the gallery.") from error
+        self._files.named[path] = name
+        return path
 
     def pictures(self, **texts: str) -> dict[str, str]:
         """The files of those arguments that bring one, by their names."""

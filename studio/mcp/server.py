@@ -5,7 +5,6 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -120,7 +119,7 @@ class Tools:
     async def edit(
         self,
         ctx: Context,
-        picture: Given,
+        image: Given,
         prompt: Prompt = "",
         strength: Annotated[
             float | None, Field(description="How much of the picture is forgotten, up to 1: all of it.")
@@ -144,7 +143,7 @@ class Tools:
         fields: dict[str, Any] = {"prompt": prompt, "negative": negative, "style": style, "count": count, "seed": seed}
         fields |= {"steps": steps, "guidance": guidance, "size": size, "strength": strength, "expand": expand}
         fields |= {"variations": variations, "model": model or self._model}
-        return await self._make(ctx, fields, {"image": picture, "mask": mask}, wait)
+        return await self._make(ctx, fields, {"image": image, "mask": mask}, wait)
 
     @_plainly
     async def search(
@@ -228,8 +227,8 @@ class Tools:
 
     def _prepared(self, fields: dict[str, Any], brought: dict[str, str]) -> list[ImageRequest]:
         with given(self._studio, self._local) as files:
-            paths = {name: Path(path) for name, path in files.pictures(**brought).items()}
-            requests = self._studio.prepare(**fields, **paths)
+            said: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+            requests = self._studio.prepare(**said, **files.pictures(**brought))
             return [inputs.keep(request, self._studio.home) for request in requests]
 
 

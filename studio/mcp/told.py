@@ -105,7 +105,12 @@ def jobs_out(studio: Studio, jobs: Sequence[QueuedJob]) -> Jobs:
     """Jobs, and how the queue stands."""
     queue = studio.queue
     listed = [job_out(studio, job) for job in jobs]
-    return Jobs(jobs=listed, counts=dict(queue.counts()), paused=queue.is_paused(), notice=queue.notice())
+    return Jobs(
+        jobs=listed,
+        counts={str(state): count for state, count in queue.counts().items()},
+        paused=queue.is_paused(),
+        notice=queue.notice(),
+    )
 
 
 def told(studio: Studio, data: Jobs | Hits) -> CallToolResult:
