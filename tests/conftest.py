@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hostile_kit import doors, trap  # noqa: F401 - fixtures
 from page_kit import browser, home, url, visit  # noqa: F401 - fixtures
 from tiny_parts import save_tiny_parts
 

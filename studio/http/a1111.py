@@ -19,19 +19,18 @@ from studio.events import Failed
 from studio.files import ready_folder
 from studio.http import a1111_answers as answers
 from studio.http.a1111_calls import Asked, Call, Calls
-from studio.http.a1111_extras import Extras
+from studio.http.a1111_extras import CLOSING, Extras, ended
 from studio.http.a1111_facts import Facts
 from studio.http.a1111_models import ImageToImage, Made, Making, TextToImage
 from studio.http.a1111_names import sampler, schedule
 from studio.http.pictures import Uploads, decoded, looked_through, uploads
 from studio.http.routes import SdRoute, close
-from studio.http.watch import ended
 from studio.requests import ImageRequest, Picture, apart, image_request, resolve
 from studio.studio import Studio
 from studio.wildcards import Wildcards
 
 PREFIX = "/sdapi/v1"
-CLOSING = "the studio is closing; the job goes on when it is open again."
+
 THEIRS = {"guidance": "cfg_scale", "strength": "denoising_strength", "count": "batch_size x n_iter"}
 
 
@@ -45,7 +44,7 @@ def router(studio: Studio, model: str) -> APIRouter:
     routes.add_api_route("/progress", calls.progress, methods=["GET"])
     routes.add_api_route("/interrupt", _doing(calls.interrupt), methods=["POST"])
     routes.add_api_route("/skip", _doing(calls.skip), methods=["POST"])
-    Extras().add_to(routes)
+    Extras(studio, facts).add_to(routes)
     facts.add_to(routes)
     whole = APIRouter(route_class=SdRoute)
     whole.include_router(close(routes))
@@ -122,10 +121,8 @@ def _fields(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any]
     wanted = {"enable_hr": body.enable_hr, "restore_faces": body.restore_faces, "tiling": body.tiling}
     wanted["subseed_strength"] = bool(body.subseed_strength)
     notes += [f"there is no {name} here; it was left out." for name, value in wanted.items() if value]
-    asked = (body.width or can.size, body.height or can.size)
-    if asked != (can.size, can.size):
-        notes.append(f"pictures are {can.size} x {can.size} here, not {asked[0]} x {asked[1]}.")
     return {
+        "size": _size(body, can, notes),
         "prompt": body.prompt or "",
         "negative": body.negative_prompt or "",
         "style": _style(body.styles or []),
@@ -135,6 +132,15 @@ def _fields(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any]
         "guidance": body.cfg_scale,
         "scheduler": _scheduler(body, can, notes),
     }
+
+
+def _size(body: Making, can: Capabilities, notes: list[str]) -> int:
+    """The largest size that does not go beyond what is asked for. Clients ask for 512 where nobody said anything."""
+    width, height = body.width or can.size, body.height or can.size
+    size = max((size for size in can.sizes if size <= max(width, height)), default=can.size)
+    if (width, height) != (size, size):
+        notes.append(f"pictures are {size} x {size} here, not {width} x {height}.")
+    return size
 
 
 def _style(names: list[str]) -> str:

@@ -47,7 +47,7 @@ def made(body: Making, call: Call, rows: list[Row], facts: Facts) -> Made:
 def _info(body: Making, call: Call, rows: list[Row], facts: Facts) -> dict[str, Any]:
     """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
     first = call.asked[0].request
-    size, seeds = facts.capabilities(first.model).size, [row.seed for row in rows]
+    size, seeds = first.size or facts.capabilities(first.model).size, [row.seed for row in rows]
     digest = facts.digest(first.model)
     return {
         "prompt": first.prompt,

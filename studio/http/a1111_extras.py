@@ -1,27 +1,36 @@
 """A1111's tools for files: what a file says, larger pictures, and captions."""
 
 import base64
+import io
 import re
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from anyio import to_thread
 from fastapi import APIRouter, HTTPException
-from PIL import Image, ImageOps
+from PIL import Image
 
-from models.data.pixels import MAX_PIXELS
-from studio.capabilities import Refused
+from models.data.pixels import place
+from studio.events import Cancelled, Done, End, Failed
+from studio.http.a1111_facts import Facts
 from studio.http.a1111_models import Dropped, ManyEnlarged, ManyImages, OneEnlarged, OneImage, Told, Upscaling
-from studio.http.pictures import decoded, looked_through
+from studio.http.a1111_upscale import OURS, UPSCALERS, resized, target
+from studio.http.pictures import decoded, looked_through, uploads
 from studio.metadata import encoded, parse_parameters, texts
+from studio.requests import enlarge, resolve
+from studio.studio import Studio
 
-UPSCALERS = {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
 # A1111's names for what its text says, by ours.
 NAMES = {"prompt": "Prompt", "negative": "Negative prompt", "steps": "Steps", "guidance": "CFG scale", "seed": "Seed"}
 NAMES |= {"scheduler": "Sampler", "model": "Model", "style": "Style"}
+CLOSING = "the studio is closing; the job goes on when it is open again."
 
 
 class Extras:
-    """Routes that need no model."""
+    """What is done with files that clients send."""
+
+    def __init__(self, studio: Studio, facts: Facts) -> None:
+        self._studio, self._facts = studio, facts
 
     def add_to(self, routes: APIRouter) -> None:
         """All routes of this file."""
@@ -37,58 +46,79 @@ class Extras:
         items = {keyword: value for keyword, value in found.items() if value}
         return Told(info=text, items=items, parameters=_parameters(text))
 
-    def one(self, body: OneImage) -> OneEnlarged:
+    async def one(self, body: OneImage) -> OneEnlarged:
         """A larger picture."""
-        return OneEnlarged(image=_enlarged(body.image, "image", body))
+        return OneEnlarged(image=await self._enlarged(body.image, "image", body))
 
-    def many(self, body: ManyImages) -> ManyEnlarged:
+    async def many(self, body: ManyImages) -> ManyEnlarged:
         """Larger pictures."""
         numbered = enumerate(body.imageList)
-        return ManyEnlarged(images=[_enlarged(one.data, f"imageList[{n}]", body) for n, one in numbered])
+        return ManyEnlarged(images=[await self._enlarged(one.data, f"imageList[{n}]", body) for n, one in numbered])
 
     def caption(self, body: Dropped) -> None:
         """Nobody here can tell yet what is in a picture."""
         looked_through(decoded(body.image, "image"), "image")
         raise HTTPException(501, "the studio has no model yet that tells what is in a picture.")
 
+    async def _enlarged(self, text: str, name: str, how: Upscaling) -> str:
+        """The file, in base64, of a larger picture."""
+        data = await to_thread.run_sync(decoded, text, name)
+        picture = await to_thread.run_sync(looked_through, data, name)
+        size = target(picture.size, how)
+        if how.upscaler_1 == OURS:
+            data, picture = await self._by_network(data, name, picture.size)
+        elif how.upscaler_1 not in UPSCALERS:
+            raise HTTPException(404, f"Upscaler not found: {how.upscaler_1[:100]!r}; /sdapi/v1/upscalers lists them.")
+        return await to_thread.run_sync(_file, data, picture, size, how)
+
+    async def _by_network(self, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Image.Image]:
+        """(file, picture) that the studio's network makes of a picture file of `size`, in the largest size that there
+        is: a job like any other. HTTP 501 where there is no network.
+        """
+        can = self._facts.capabilities(self._facts.model)
+        if len(can.sizes) == 1:
+            raise HTTPException(501, f"{can.beyond or 'this model has no upscaler'}; choose another upscaler.")
+        job = await to_thread.run_sync(self._put_in_line, data, name, max(can.sizes))
+        end = await ended(self._studio, job)
+        if not isinstance(end, Done):
+            status, sentence = (500, end.sentence) if isinstance(end, Failed) else (503, CLOSING)
+            raise HTTPException(status, "the job was cancelled." if isinstance(end, Cancelled) else sentence)
+        made = Path(self._studio.gallery.found(job)[0].path).read_bytes()
+        (width, height), left, top = place(size, max(can.sizes))
+        square = looked_through(made, name)
+        return made, square.crop((left, top, left + width, top + height))
+
+    def _put_in_line(self, data: bytes, name: str, size: int) -> str:
+        model = self._facts.model
+        with uploads(self._studio.home) as files:
+            request = enlarge(files.keep(data, name).path, size, model)
+            return self._studio.submit(resolve(request, self._facts.capabilities(model)))
+
+
+async def ended(studio: Studio, job: str) -> End | None:
+    """How a job ends, once it has; None where the studio is closed before."""
+    last = None
+    async for event in studio.aevents(job):
+        last = event
+    return last if isinstance(last, Done | Cancelled | Failed) else None
+
+
+def _file(data: bytes, picture: Image.Image, size: tuple[int, int], how: Upscaling) -> str:
+    """The picture in `size` as base64 of a file: of `data`, as it is, where that holds it already."""
+    with Image.open(io.BytesIO(data)) as file:
+        whole = file.size == picture.size == size and how.upscaler_1 == OURS
+    made = data if whole else encoded([resized(picture, size, how)], None, "png")
+    return base64.b64encode(made).decode()
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
 
 def _parameters(text: str) -> dict[str, Any]:
     """The settings in A1111's text, as text, by its names; {} where it holds none."""
     said = parse_parameters(text)
-    known = {theirs: str(said[ours]) for ours, theirs in NAMES.items() if ours in said}
+    known = {theirs: _plain(said[ours]) for ours, theirs in NAMES.items() if ours in said}
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", said.get("size", ""))
     sides = {"Size-1": size[1], "Size-2": size[2]} if size else {}
     return {**known, **sides, **said.get("other", {})}
-
-
-def _enlarged(text: str, name: str, how: Upscaling) -> str:
-    """The file, in base64, of a larger picture. Colours of what is transparent do not bleed into edges."""
-    if how.upscaler_1 not in UPSCALERS:
-        raise HTTPException(404, f"Upscaler not found: {how.upscaler_1[:100]!r}; /sdapi/v1/upscalers lists them.")
-    picture = looked_through(decoded(text, name), name).convert("RGBA")
-    width, height = _size(picture.size, how)
-    if width * height > MAX_PIXELS:
-        raise Refused(f"{width} x {height} pixels are too many (at most {MAX_PIXELS}); ask for less.")
-    method, whole = UPSCALERS[how.upscaler_1], picture.convert("RGBa")
-    if how.resize_mode == 1 and how.upscaling_crop:
-        whole = ImageOps.fit(whole, (width, height), method)
-    larger = _clamped(whole.resize((width, height), method)).convert("RGBA")
-    return base64.b64encode(encoded([larger], None, "png")).decode()
-
-
-def _size(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
-    if how.resize_mode == 0:
-        width, height = (max(1, round(side * how.upscaling_resize)) for side in size)
-        return width, height
-    if how.upscaling_crop:
-        return how.upscaling_resize_w, how.upscaling_resize_h
-    share = min(how.upscaling_resize_w / size[0], how.upscaling_resize_h / size[1])
-    width, height = (max(1, round(side * share)) for side in size)
-    return width, height
-
-
-def _clamped(premultiplied: Image.Image) -> Image.Image:
-    """Lanczos rings past alpha."""
-    pixels = np.asarray(premultiplied).copy()
-    pixels[..., :3] = np.minimum(pixels[..., :3], pixels[..., 3:])
-    return Image.fromarray(pixels, "RGBa")

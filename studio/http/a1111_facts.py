@@ -7,14 +7,28 @@ from fastapi import APIRouter, HTTPException
 
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities, Refused
-from studio.http.a1111_extras import UPSCALERS
 from studio.http.a1111_names import AUTOMATIC, SAMPLERS
+from studio.http.a1111_upscale import OURS, UPSCALERS
 
 TRIAL = "fake"  # draws faces: listed only where the studio was started with it
-EMPTY = ("sd-vae", "loras", "hypernetworks", "face-restorers", "realesrgan-models", "extensions", "script-info")
+EMPTY: tuple[str, ...] = (
+    "sd-vae",
+    "loras",
+    "hypernetworks",
+    "face-restorers",
+    "realesrgan-models",
+    "extensions",
+    "script-info",
+)
 EMPTY += ("latent-upscale-modes", "sd-modules")
 # Nothing to look for again, to load or to unload: the worker sees to that.
-NOTHING = ("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings", "unload-checkpoint")
+NOTHING: tuple[str, ...] = (
+    "refresh-checkpoints",
+    "refresh-vae",
+    "refresh-loras",
+    "refresh-embeddings",
+    "unload-checkpoint",
+)
 NOTHING += ("reload-checkpoint",)
 
 Row = dict[str, Any]
@@ -124,7 +138,8 @@ class Facts:
     def upscalers(self) -> list[Row]:
         """What `extra-single-image` takes."""
         blank = {"model_name": None, "model_path": None, "model_url": None}
-        return [{"name": name, **blank, "scale": 4} for name in UPSCALERS]
+        ours = [OURS] if len(self.capabilities(self.model).sizes) > 1 else []
+        return [{"name": name, **blank, "scale": 4} for name in (*UPSCALERS, *ours)]
 
     def options(self) -> Row:
         """What is set: the model, and what clients look for that can't be set here."""

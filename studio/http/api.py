@@ -10,10 +10,22 @@ from fastapi.responses import HTMLResponse
 
 from studio import settings
 from studio.backends.registry import KINDS, open_backend
-from studio.capabilities import Refused
+from studio.capabilities import Refused, did_you_mean
 from studio.files import ready_folder
 from studio.http.api_gallery import Gallery
-from studio.http.api_models import PREFIX, SHA256, Health, ImageJob, JobOut, Jobs, ModelOut, Move, Problem, StyleOut
+from studio.http.api_models import (
+    PREFIX,
+    SHA256,
+    Given,
+    Health,
+    ImageJob,
+    JobOut,
+    Jobs,
+    ModelOut,
+    Move,
+    Problem,
+    StyleOut,
+)
 from studio.http.docs import page
 from studio.http.news import job_out, stream
 from studio.http.pictures import Uploads, uploads
@@ -35,7 +47,7 @@ def router(studio: Studio, model: str) -> APIRouter:
     """The routes of /api/v1. `model` is what a job is done with that names none."""
     routes = APIRouter(prefix=PREFIX, route_class=Route, responses=ERRORS)
     Line(studio, model).add_to(routes)
-    Gallery(studio).add_to(routes)
+    Gallery(studio, model).add_to(routes)
     House(studio, model).add_to(routes)
     schema = functools.cache(lambda: get_openapi(title="Studio 128", version=version(), routes=routes.routes))
     routes.add_api_route("/openapi.json", lambda: schema(), methods=["GET"], include_in_schema=False)
@@ -63,7 +75,9 @@ class Line:
         routes.add_api_route("/jobs/{job}/retry", self.retry, methods=["POST"], **tag)
         routes.add_api_route("/jobs/{job}/finish", self.finish, methods=["POST"], **tag)
         routes.add_api_route("/jobs/{job}/move", self.move, methods=["POST"], **tag)
-        events = {200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."}}
+        events: dict[int | str, dict[str, Any]] = {
+            200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."}
+        }
         routes.add_api_route(
             "/jobs/{job}/events",
             self.events,
@@ -78,20 +92,20 @@ class Line:
     def ask(self, body: ImageJob) -> JobOut:  # type: ignore[valid-type]
         """Put a job in line. The same work is the same job: what was made before is there at once."""
         with uploads(self._studio.home) as files:
-            fields = {name: self._given(name, value, files) for name, value in body if name in body.model_fields_set}
-            request = image_request(**{"model": self._model, **fields})
-            resolved = resolve(request, open_backend(request.model).capabilities(), self._lists)
+            request = image_request(**{"model": self._model, **self._fields("", body, files)})
+            can = open_backend(offered(request.model, self._model)).capabilities()
+            resolved = resolve(request, can, self._lists)
             ready_folder(self._studio.gallery.folder, resolved.count)
             return self.job(self._studio.submit(resolved))
 
-    def _given(self, name: str, value: Any, files: Uploads) -> Any:
-        """A field of the body as the request wants it: pictures as files."""
-        if isinstance(value, tuple):
-            return tuple(self._part(f"{name}[{n}]", part, files) for n, part in enumerate(value))
-        return files.taken(value, name, self._studio.gallery) if hasattr(value, "sha256") else value
+    def _fields(self, name: str, body: Any, files: Uploads) -> dict[str, Any]:
+        """What is said in a body, or in the part of it that is called `name`, with pictures as files."""
+        return {key: self._field(f"{name}{key}", getattr(body, key), files) for key in body.model_fields_set}
 
-    def _part(self, name: str, part: Any, files: Uploads) -> dict[str, Any]:
-        return {key: self._given(f"{name}.{key}", getattr(part, key), files) for key in part.model_fields_set}
+    def _field(self, name: str, value: Any, files: Uploads) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self._fields(f"{name}[{n}].", part, files) for n, part in enumerate(value))
+        return files.taken(value, name, self._studio.gallery) if isinstance(value, Given) else value
 
     def jobs(
         self,
@@ -188,8 +202,17 @@ class House:
         self, model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = ""
     ) -> list[StyleOut]:
         """The styles that a model knows."""
-        known = open_backend(model or self._model).capabilities().styles
+        known = open_backend(offered(model or self._model, self._model)).capabilities().styles
         return [StyleOut(name=style.name, zh=style.zh, words=style.words) for style in known]
+
+
+def offered(model: str, served: str) -> str:
+    """A model that a client may name: the one that is served, or one of the table. Others, such as those that take a
+    folder, are for whoever starts the studio to choose.
+    """
+    if model != served and model not in KINDS:
+        raise Refused(f"unknown model {model!r}{did_you_mean(model, KINDS)}; {PREFIX}/models lists them.")
+    return model
 
 
 def _state(model: str) -> ModelOut:

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from fastapi.responses import FileResponse, Response
 
+from studio.capabilities import Refused
 from studio.gallery import PAGE, Filter, Kept
 from studio.http.api_models import LARGEST, SHA256, HitOut, Hits, KeptOut, MarksIn, Page
 from studio.studio import Studio
@@ -37,8 +39,8 @@ def wanted(
 class Gallery:
     """Finished pictures."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio, self._gallery = studio, studio.gallery
+    def __init__(self, studio: Studio, model: str) -> None:
+        self._studio, self._gallery, self._model = studio, studio.gallery, model
 
     def add_to(self, routes: APIRouter) -> None:
         """All routes of this file."""
@@ -105,15 +107,29 @@ class Gallery:
         small = data[:4] == b"RIFF"
         return Response(data, media_type="image/webp" if small else TYPES.get(path.suffix), headers=FOREVER)
 
-    def search(
+    async def search(
         self,
         where: Annotated[Filter, Depends(wanted)],
-        words: Annotated[str, Query(max_length=2_000, description="All must be in prompt, note or tags.")] = "",
+        words: Annotated[str, Query(max_length=2_000)] = "",
         like: Maybe = None,
+        without: Annotated[str, Query(max_length=2_000, description="Words that are taken away.")] = "",
+        unlike: Maybe = None,
         k: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 20,
+        meaning: Annotated[bool, Query(description="Else only what says the words.")] = True,
     ) -> Hits:
-        """Pictures by words, by likeness to another picture, or by both."""
-        hits = self._studio.search(words, wanted=where, k=k)
+        """Pictures by words, by likeness to a picture of the gallery, or by both, and away from others."""
+        if without and unlike:
+            raise Refused("words or a picture can be taken away, not both; leave without or unlike out.")
+        pictures = [digest and (await to_thread.run_sync(self._kept, digest)).path for digest in (like, unlike)]
+        hits = await self._studio.asearch(
+            words,
+            like=pictures[0] or None,
+            without=pictures[1] or without,
+            k=k,
+            wanted=where,
+            meaning=meaning,
+            model=self._model,
+        )
         return Hits(hits=[HitOut(picture=KeptOut.of(hit.picture), score=hit.score) for hit in hits])
 
     def _kept(self, sha256: str) -> Kept:

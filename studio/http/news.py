@@ -1,5 +1,6 @@
 """What happens to a job, for programs: the job as it stands, and its events as a browser's EventSource reads them."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -9,15 +10,14 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from studio.events import Done, Failed, Progress, Saved
+from studio.events import Cancelled, Done, End, Failed, Progress, Saved
 from studio.http.api_models import PREFIX, JobOut, PictureOut, ProgressOut
-from studio.http.watch import watch
 from studio.metadata.origin import nameless
 from studio.queue import QueuedJob
 from studio.studio import Studio
 
 END = "end"  # id of the last event: who has heard it needs nothing more
-HEARTBEAT = 10  # slices of silence (seconds) after which a comment is sent, so that one who has left is noticed
+HEARTBEAT = 10.0  # seconds of silence after which a comment is sent, so that one who has left is noticed
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -57,16 +57,30 @@ def stream(studio: Studio, job: JobOut, heard: str) -> Response:
 
 async def _events(studio: Studio, job: JobOut) -> AsyncIterator[str]:
     yield _event("state", job.model_dump(mode="json"))
-    silence = 0
-    async for event in watch(studio, job.id):
-        silence = silence + 1 if event is None else 0
-        if event is not None:
-            yield _said(event)
-        elif silence % HEARTBEAT == 0:
-            yield ": still here\n\n"
+    async for event in _with_silence(studio.aevents(job.id)):
+        yield ": still here\n\n" if event is None else _said(event)
 
 
-def _said(event: Any) -> str:
+async def _with_silence(events: AsyncIterator[Progress | Saved | End]) -> AsyncIterator[Progress | Saved | End | None]:
+    """The events, and None after each HEARTBEAT without one."""
+    while True:
+        coming = asyncio.ensure_future(_next(events))
+        try:
+            while not (await asyncio.wait({coming}, timeout=HEARTBEAT))[0]:
+                yield None
+        finally:
+            coming.cancel()  # does nothing to one that has come
+        event = coming.result()
+        if event is None:
+            return
+        yield event
+
+
+async def _next(events: AsyncIterator[Progress | Saved | End]) -> Progress | Saved | End | None:
+    return await anext(events, None)
+
+
+def _said(event: Progress | Saved | End) -> str:
     if isinstance(event, Progress):
         unknown = [{"word": word.word, "nearest": word.nearest} for word in event.unknown]
         shown = {n: f"data:image/png;base64,{base64.b64encode(png).decode()}" for n, png in event.previews.items()}
@@ -74,8 +88,9 @@ def _said(event: Any) -> str:
         return _event("progress", said)
     if isinstance(event, Saved):
         return _event("picture", picture_out(event).model_dump(mode="json"))
-    state = "done" if isinstance(event, Done) else "failed" if isinstance(event, Failed) else "cancelled"
-    return _event("end", {"state": state, "sentence": event.sentence if isinstance(event, Failed) else ""}, END)
+    states = {Done: "done", Failed: "failed", Cancelled: "cancelled"}
+    sentence = event.sentence if isinstance(event, Failed) else ""
+    return _event("end", {"state": states[type(event)], "sentence": sentence}, END)
 
 
 def _event(name: str, data: dict[str, Any], number: str = "") -> str:

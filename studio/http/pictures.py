@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from fastapi import HTTPException
 from PIL import Image
@@ -22,6 +21,7 @@ from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
 from studio.capabilities import Refused
 from studio.files import make_folder, write_whole
 from studio.gallery import Gallery
+from studio.http.api_models import Given
 from studio.metadata import gif
 from studio.metadata.raw import Broken
 from studio.requests import Picture
@@ -59,13 +59,6 @@ def looked_through(data: bytes, name: str) -> Image.Image:
     if frames > MAX_FRAMES:
         raise Refused(f"{name} has more than {MAX_FRAMES} frames; give a shorter one, or one picture.")
     return picture
-
-
-class Given(Protocol):
-    """A picture as /api/v1 is given it."""
-
-    data: str
-    sha256: str
 
 
 class Uploads:

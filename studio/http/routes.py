@@ -1,13 +1,15 @@
 """What the doors for programs share: an error is one sentence in JSON, and so is what is not there."""
 
-import logging
+import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException  # FastAPI raises both its own and this, of which its own is one
 from starlette.routing import Match
 
 from studio.capabilities import Refused
@@ -35,7 +37,7 @@ class Route(APIRoute):
             except HTTPException as error:
                 return self.problem(error.status_code, str(error.detail))
             except Exception:
-                logging.getLogger("studio").exception("%s %s", request.method, request.url.path)
+                traceback.print_exc(file=sys.stderr)
                 return self.problem(500, BROKEN)
 
         return handled

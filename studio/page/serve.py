@@ -153,6 +153,7 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
     app.router.routes.extend(tool_routes)
     _fetch_nothing()
     page, pictures = layout.build(frame), [str(frame.studio.gallery.folder), str(frame.studio.home / "inputs")]
+    page.has_launched = True  # else Gradio takes any file that a browser names for one that it uploaded
     return gr.mount_gradio_app(
         app, page, path="/", allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.looks()
     )
@@ -166,4 +167,4 @@ def _fetch_nothing() -> None:
     async def refuse(url: str) -> None:
         raise gr.Error("the studio fetches nothing from the network; upload the file.", print_exception=False)
 
-    processing_utils.async_ssrf_protected_get = refuse
+    processing_utils.async_ssrf_protected_get = refuse  # type: ignore[assignment]

@@ -1,0 +1,314 @@
+"""The studio's own API: jobs and their news, the gallery, search, what there is, and its papers."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from page_kit import Elements, Server
+from PIL import Image
+
+from studio.events import Done, Progress
+from studio.http import news
+from studio.http.api_models import ImageJob
+from studio.requests import ImageRequest
+
+NOBODY = "0" * 64
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("home"), "fake:0.02")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=60) as client:
+        yield client
+
+
+def ask(api: httpx.Client, **fields: Any) -> dict[str, Any]:
+    answer = api.post("/jobs", json=fields)
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def until(what: Callable[[], Any], patience: float = 60) -> Any:
+    deadline = time.monotonic() + patience
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+    return found
+
+
+def done(api: httpx.Client, **fields: Any) -> dict[str, Any]:
+    """A job that was asked for, once it has ended."""
+    job = ask(api, **fields)["id"]
+    return until(lambda: (j := api.get(f"/jobs/{job}").json())["ended"] and j)
+
+
+def events(api: httpx.Client, job: str, **headers: str) -> list[tuple[str, Any]]:
+    """All of a job's events, as EventSource takes them apart: (name, data), comments left out."""
+    with api.stream("GET", f"/jobs/{job}/events", headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        blocks = answer.read().decode().split("\n\n")
+    said = (dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks if block.startswith("event"))
+    return [(one["event"], json.loads(one["data"])) for one in said]
+
+
+def coded(picture: Image.Image, kind: str = "PNG") -> str:
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+RED = Image.new("RGBA", (128, 128), (200, 30, 30, 255))
+
+
+# --- Jobs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_becomes_pictures(api: httpx.Client) -> None:
+    job = done(api, prompt="a smiling cat", style="outline", count=2, seed=3, steps=2)
+    assert job["state"] == "done" and [picture["seed"] for picture in job["pictures"]] == [3, 4]
+    assert job["request"]["style"] == "outline" and job["request"]["model"] == "fake:0.02"
+    for picture in job["pictures"]:
+        file = api.get(f"/gallery/{picture['sha256']}/file")
+        assert file.headers["content-type"] == "image/png"
+        assert hashlib.sha256(file.content).hexdigest() == picture["sha256"] and picture["url"] == file.url.path
+    assert api.get("/jobs", params={"state": "done"}).json()["jobs"][0]["id"] == job["id"]
+    assert api.get("/jobs").json()["jobs"] == []
+
+
+def test_the_same_work_is_the_same_job(api: httpx.Client) -> None:
+    first = done(api, prompt="twice", seed=1, steps=2)
+    again = ask(api, prompt="twice", seed=1, steps=2)
+    assert again["id"] == first["id"] and again["state"] == "done"
+    assert [picture["found"] for picture in again["pictures"]] == [True]
+
+
+def test_events_from_beginning_to_end_and_for_latecomers(api: httpx.Client) -> None:
+    job = ask(api, prompt="an axolotl in the news", count=2, seed=1, steps=20)
+    told = events(api, job["id"])
+    names = [name for name, _ in told]
+    assert names[0] == "state" and names[-1] == "end" and told[-1][1] == {"state": "done", "sentence": ""}
+    assert sorted(data["index"] for name, data in told if name == "picture") == [0, 1]
+    steps = [data for name, data in told if name == "progress"]
+    assert len(steps) > 2 and [one["step"] for one in steps] == sorted(one["step"] for one in steps)
+    assert any(one["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}] for one in steps)
+    shown = next(one["previews"]["0"] for one in steps if one["previews"])
+    with Image.open(io.BytesIO(base64.b64decode(shown.removeprefix("data:image/png;base64,")))) as preview:
+        assert preview.size == (128, 128)
+    late = events(api, job["id"])
+    assert late[0][0] == "state" and late[0][1]["state"] == "done" and late[-1] == told[-1]
+    assert [data for name, data in late if name == "picture"] == [data for name, data in told if name == "picture"]
+    assert api.get(f"/jobs/{job['id']}/events", headers={"last-event-id": "end"}).status_code == 204
+
+
+def test_one_who_comes_in_the_middle_gets_the_state_first(api: httpx.Client) -> None:
+    job = ask(api, prompt="in the middle", seed=1, steps=60)["id"]
+    running = until(lambda: (j := api.get(f"/jobs/{job}").json())["progress"] and j["progress"]["step"] > 5 and j)
+    told = events(api, job)
+    assert told[0][1]["progress"]["step"] >= running["progress"]["step"] and told[-1][1]["state"] == "done"
+
+
+def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(news, "HEARTBEAT", 0.01)
+
+    async def slow() -> AsyncIterator[Progress | Done]:
+        yield Progress(0, 1)
+        await asyncio.sleep(0.1)
+        yield Done()
+
+    async def heard() -> list[Any]:
+        return [event async for event in news._with_silence(slow())]
+
+    told = asyncio.run(heard())
+    assert told[0] == Progress(0, 1) and told[-1] == Done() and told.count(None) >= 2
+
+
+def test_cancel_retry_and_finish(api: httpx.Client) -> None:
+    job = ask(api, prompt="cancelled", seed=1, steps=100, count=16)["id"]
+    until(lambda: api.get(f"/jobs/{job}").json()["state"] == "running")
+    api.delete(f"/jobs/{job}").raise_for_status()
+    assert until(lambda: (j := api.get(f"/jobs/{job}").json())["ended"] and j)["state"] == "cancelled"
+    assert events(api, job)[-1][1] == {"state": "cancelled", "sentence": ""}
+    assert api.post(f"/jobs/{job}/retry").json()["state"] in ("waiting", "running")
+    until(lambda: api.get(f"/jobs/{job}").json()["state"] == "running")
+    api.post(f"/jobs/{job}/finish").raise_for_status()
+    ended = until(lambda: (j := api.get(f"/jobs/{job}").json())["ended"] and j)
+    assert ended["state"] == "cancelled" and len(ended["pictures"]) == 8, "those that were being drawn"
+    api.delete(f"/jobs/{done(api, prompt='whole', seed=1, steps=1)['id']}").raise_for_status()
+    refused = api.post(f"/jobs/{done(api, prompt='whole', seed=1, steps=1)['id']}/retry")
+    assert refused.status_code == 422 and "done" in refused.json()["error"]
+
+
+def test_the_line_can_be_held_and_changed(api: httpx.Client) -> None:
+    api.post("/queue/pause").raise_for_status()
+    first, second, third = (ask(api, prompt=f"line {n}", seed=1, steps=1)["id"] for n in range(3))
+
+    def line() -> list[str]:
+        return [job["id"] for job in api.get("/jobs").json()["jobs"]]
+
+    assert line() == [first, second, third] and api.get("/jobs").json()["paused"]
+    assert api.get(f"/jobs/{third}").json()["ahead"] == 2
+    api.post(f"/jobs/{third}/move", json={"before": first}).raise_for_status()
+    assert line() == [third, first, second]
+    api.post(f"/jobs/{second}/move", json={"priority": 5}).raise_for_status()
+    assert line() == [second, third, first]
+    api.delete(f"/jobs/{third}").raise_for_status()
+    api.post("/queue/resume").raise_for_status()
+    assert (
+        until(lambda: api.get("/jobs").json()["counts"].get("waiting", 0) == 0)
+        and not api.get("/jobs").json()["paused"]
+    )
+    assert api.get(f"/jobs/{third}").json()["state"] == "cancelled"
+    moved = api.post(f"/jobs/{first}/move", json={"before": None})
+    assert moved.status_code == 422 and "only jobs that wait" in moved.json()["error"]
+
+
+# --- Pictures given ---------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_given_as_content_or_by_name(api: httpx.Client, server: Server) -> None:
+    mine = done(api, prompt="to be liked", seed=1, steps=1)["pictures"][0]["sha256"]
+    liked = done(api, like={"sha256": mine}, seed=1, steps=1)
+    assert liked["request"]["like"] == {"path": f"{mine}.png", "sha256": mine}, "no folder of the server's is told"
+    red, white = coded(RED), coded(Image.new("L", (128, 128), 255))
+    edited = done(api, image={"data": red}, mask={"data": white}, strength=0.5, steps=1, seed=1)
+    assert edited["request"]["image"]["sha256"] == hashlib.sha256(base64.b64decode(red)).hexdigest()
+    parts = [{"text": "a cat"}, {"picture": {"sha256": mine}, "weight": -0.5}]
+    assert done(api, mix=parts, seed=1, steps=1)["state"] == "done"
+    assert not list((server.home / "cache").glob("upload-*")), "what was sent does not lie about"
+
+
+def test_all_fields_of_a_request_can_be_asked_for() -> None:
+    assert list(ImageJob.model_fields) == list(ImageRequest.model_fields)
+    assert ImageJob(prompt="a cat", count=2).model_dump(exclude_unset=True) == {"prompt": "a cat", "count": 2}
+
+
+# --- The gallery ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def three(server: Server) -> list[str]:
+    """Three pictures of words that nothing else here has, oldest first."""
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=60) as api:
+        job = done(api, prompt="a gallery zebra", style="noto", count=3, seed=1, steps=1)
+    return [picture["sha256"] for picture in job["pictures"]]
+
+
+def test_the_gallery_comes_in_pages(api: httpx.Client, three: list[str]) -> None:
+    found, before = [], None
+    while True:
+        where = {"limit": 2, "style": "noto", **({"before": before} if before else {})}
+        page = api.get("/gallery", params=where).json()
+        assert page["count"] >= 3 and len(page["pictures"]) <= 2
+        found += [picture["sha256"] for picture in page["pictures"]]
+        before = page["next"]
+        if before is None:
+            break
+    assert len(set(found)) == len(found) == page["count"] and sorted(three) == sorted(set(found) & set(three))
+
+
+def test_marks_and_the_bin(api: httpx.Client, three: list[str]) -> None:
+    marked = api.patch(f"/gallery/{three[0]}", json={"star": True, "rating": 4, "tags": ["striped"], "note": "nice"})
+    assert marked.json() == api.get(f"/gallery/{three[0]}").json()
+    assert marked.json()["star"] and marked.json()["tags"] == ["striped"]
+    api.patch(f"/gallery/{three[0]}", json={"rating": 5}).raise_for_status()
+    starred = api.get("/gallery", params={"starred": True, "tag": "striped", "rating": 5}).json()
+    assert [picture["sha256"] for picture in starred["pictures"]] == [three[0]] and starred["count"] == 1
+    assert api.delete(f"/gallery/{three[1]}").json()["deleted"]
+    shown = [picture["sha256"] for picture in api.get("/gallery", params={"limit": 500}).json()["pictures"]]
+    assert three[1] not in shown and three[0] in shown
+    binned = api.get("/gallery", params={"deleted": True}).json()["pictures"]
+    assert three[1] in [picture["sha256"] for picture in binned]
+    assert api.post(f"/gallery/{three[1]}/restore").json()["deleted"] is None
+    assert api.patch(f"/gallery/{three[0]}", json={"rating": 9}).status_code == 422
+    assert api.patch(f"/gallery/{three[0]}", json={"path": "/etc/passwd"}).status_code == 422
+
+
+def test_small_pictures_of_large_ones(api: httpx.Client) -> None:
+    sizes = {}
+    for size in (128, 512):
+        digest = done(api, prompt=f"small of {size}", seed=1, steps=1, size=size)["pictures"][0]["sha256"]
+        answer = api.get(f"/gallery/{digest}/thumbnail")
+        with Image.open(io.BytesIO(answer.content)) as picture:
+            assert picture.size == (128, 128) and answer.headers["content-type"] == f"image/{picture.format.lower()}"
+            sizes[size] = picture.format
+    assert sizes == {128: "PNG", 512: "WEBP"}
+
+
+def test_search_by_words_and_by_likeness(api: httpx.Client, three: list[str]) -> None:
+    hits = api.get("/search", params={"words": "gallery zebra", "meaning": False}).json()["hits"]
+    assert {hit["picture"]["sha256"] for hit in hits} == set(three)
+    alike = api.get("/search", params={"like": three[0], "k": 2}).json()["hits"]
+    assert len(alike) == 2 and alike[0]["score"] >= alike[1]["score"]
+    assert api.get("/search", params={"words": "zebra", "style": "outline", "meaning": False}).json()["hits"] == []
+    assert api.get("/search", params={"like": NOBODY}).status_code == 404
+
+
+# --- What there is ----------------------------------------------------------------------------------------------------
+
+
+def test_what_there_is(api: httpx.Client) -> None:
+    health = api.get("/health").json()
+    assert (health["status"], health["model"], health["problem"]) == ("ok", "fake:0.02", "")
+    models = {model["name"]: model for model in api.get("/models").json()}
+    assert models["fake:0.02"]["ready"] and models["fake:0.02"]["capabilities"]["schedulers"] == ["euler", "heun"]
+    assert "embedded" in models and bool(models["embedded"]["problem"]) is not models["embedded"]["ready"]
+    assert [style["name"] for style in api.get("/styles").json()] == ["noto", "black glyph", "outline"]
+    assert len(api.get("/styles", params={"model": "embedded"}).json()) > 3
+
+
+def test_the_papers_say_all_and_load_nothing(api: httpx.Client) -> None:
+    schema, page = api.get("/openapi.json").json(), api.get("/docs").text
+    assert schema["openapi"].startswith("3.") and len(schema["paths"]) >= 17
+    assert all(path.startswith("/api/v1/") for path in schema["paths"])
+    for path, methods in schema["paths"].items():
+        assert path in page
+        assert all(said["description"] for said in methods.values()), f"{path} says nothing of itself"
+    document = Elements(page)
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in document.elements}
+    links = [attributes.get("href") or "" for _, attributes in document.elements if "href" in attributes]
+    named = {attributes["id"] for _, attributes in document.elements if "id" in attributes}
+    assert all(link == "openapi.json" or link.removeprefix("#") in named for link in links)
+    assert not re.search(r"@import|url\(", page)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("POST", "/jobs", {"prompt": ""}, 422, "the prompt is empty"),
+        ("POST", "/jobs", {"prompt": "a", "stepz": 1}, 422, "there is no setting 'stepz' here"),
+        ("POST", "/jobs", {"prompt": "a", "steps": 10**9}, 422, "steps must be between 1 and 100"),
+        ("POST", "/jobs", {"prompt": "a", "like": {"sha256": NOBODY}}, 422, "like: there is no picture"),
+        ("POST", "/jobs", {"prompt": "a", "like": {}}, 422, "either as data"),
+        ("POST", "/jobs", {"prompt": "a", "model": "nothing"}, 422, "unknown model 'nothing'"),
+        ("GET", f"/jobs/{NOBODY}", None, 404, "there is no job"),
+        ("GET", f"/jobs/{NOBODY}/events", None, 404, "there is no job"),
+        ("POST", f"/jobs/{NOBODY}/retry", None, 404, "there is no job"),
+        ("GET", "/jobs/../../etc", None, 404, ""),
+        ("GET", "/jobs/abc", None, 422, "job: string should match"),
+        ("GET", "/jobs?limit=99999", None, 422, "limit"),
+        ("GET", f"/gallery?before={10**30}", None, 422, "before"),
+        ("GET", f"/gallery/{NOBODY}", None, 404, "there is no picture"),
+        ("GET", f"/gallery/{NOBODY}/file", None, 404, "there is no picture"),
+        ("GET", "/nothing", None, 404, "there is no /api/v1/nothing here; see /api/v1/docs"),
+        ("PUT", "/jobs", {}, 405, "does not take PUT"),
+    ],
+)
+def test_errors_are_one_sentence(api: httpx.Client, method: str, path: str, body: Any, status: int, words: str) -> None:
+    answer = api.request(method, path, json=body) if body is not None else api.request(method, path)
+    assert answer.status_code == status
+    if words:
+        assert list(answer.json()) == ["error"] and words in answer.json()["error"]

@@ -1,0 +1,127 @@
+"""Files that pose as pictures, and addresses and paths: refused at every door, and nothing is fetched or opened."""
+
+import base64
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from hostile_kit import NOBODY, file, nothing_happened, send
+from page_kit import Server
+from PIL import Image
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of `side` x `side` pixels that says so in its first bytes, and is small."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
+    data = zlib.compress(bytes(10_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def text_bomb() -> bytes:
+    whole = file(Image.new("RGBA", (8, 8)))
+    return whole[:33] + chunk(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(100 * 2**20), 9)) + whole[33:]
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+POSING = {
+    "svg": (SVG, "is not a picture"),
+    "html": (b"<!doctype html><script>alert(1)</script>", "is not a picture"),
+    "text": (b"hello", "is not a picture"),
+    "zeros": (bytes(1000), "is not a picture"),
+    "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "is not a picture"),
+    "tiff": (file(Image.new("RGB", (8, 8)), "TIFF"), "is not a picture"),
+    "bomb": (bomb(30_000), "pixels"),
+    "bomb that Pillow refuses": (bomb(2**31 - 1), ""),
+    "half": (file(Image.effect_noise((128, 128), 100))[:500], "damaged or cut short"),
+}
+MOVING = file(
+    Image.new("L", (4, 4)), "GIF", save_all=True, append_images=[Image.new("L", (4, 4), n) for n in (90, 200)] * 200
+)
+FRAMES = {"frames": (MOVING, "more than 300 frames"), "text bomb": (text_bomb(), "too large")}
+
+
+def bodies(coded: str) -> dict[str, dict[str, Any]]:
+    """The fields of all doors that take a picture."""
+    fine = base64.b64encode(file(Image.new("RGB", (16, 16)))).decode()
+    return {
+        "/sdapi/v1/img2img": {"prompt": "a", "init_images": [coded]},
+        "/sdapi/v1/img2img ": {"prompt": "a", "init_images": [fine], "mask": coded},
+        "/sdapi/v1/png-info": {"image": coded},
+        "/sdapi/v1/interrogate": {"image": coded},
+        "/sdapi/v1/extra-single-image": {"image": coded},
+        "/sdapi/v1/extra-single-image ": {"image": coded, "upscaler_1": "Studio 128"},
+        "/sdapi/v1/extra-batch-images": {"imageList": [{"data": coded, "name": "../../x.png"}]},
+        "/api/v1/jobs": {"prompt": "a", "like": {"data": coded}},
+        "/api/v1/jobs ": {"image": {"data": coded}},
+        "/api/v1/jobs  ": {"prompt": "a", "mix": [{"picture": {"data": coded}}]},
+    }
+
+
+PICTURED = list(bodies(""))
+
+
+@pytest.mark.parametrize("name", POSING)
+@pytest.mark.parametrize("path", [path for path in PICTURED if "png-info" not in path])
+def test_what_poses_as_a_picture(doors: Server, path: str, name: str) -> None:
+    data, words = POSING[name]
+    answer = send(doors, "POST", path.strip(), bodies(base64.b64encode(data).decode())[path])
+    assert answer.status == 422 and words in answer.sentence, answer.body[:500]
+    assert str(doors.home) not in answer.sentence and len(answer.sentence) < 300
+    nothing_happened(doors)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_pictures_that_are_too_much(doors: Server, name: str) -> None:
+    data, words = FRAMES[name]
+    answer = send(doors, "POST", "/api/v1/jobs", {"image": {"data": base64.b64encode(data).decode()}})
+    assert answer.status == 422 and words in answer.sentence
+    nothing_happened(doors)
+
+
+def test_a_picture_that_is_too_large(doors: Server) -> None:
+    coded = "A" * (46 * 2**20)
+    for path in ("/sdapi/v1/png-info", "/sdapi/v1/img2img", "/api/v1/jobs"):
+        answer = send(doors, "POST", path, bodies(coded)[path])
+        assert answer.status == 413 and "larger than 32 MB" in answer.sentence
+
+
+@pytest.mark.parametrize("path", PICTURED)
+def test_no_address_is_fetched_and_no_path_opened(doors: Server, path: str, trap: tuple[str, list[Any]]) -> None:
+    picture = doors.home / "secret.png"
+    picture.write_bytes(file(Image.new("RGB", (16, 16))))
+    places = [f"http://{trap[0]}/x.png", f"https://{trap[0]}/x.png", f"HTTP://{trap[0]}", f"//{trap[0]}/x.png"]
+    places += ["file:///etc/passwd", "/etc/passwd", "/etc/passwd1", str(picture), f"file://{picture}", "../secret.png"]
+    places += ["data:text/html,<script>", "data:image/png;base64,", "", "C:\\x.png", "\\\\host\\x.png", "clipboard:"]
+    for place in places:
+        if not place and "mask" in bodies(place)[path]:
+            continue  # as if there were none
+        answer = send(doors, "POST", path.strip(), bodies(place)[path])
+        assert answer.status in (404, 422), (place, answer.body[:300])
+        assert answer.sentence and b"root:" not in answer.body
+    assert trap[1] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"path": "/etc/passwd"},
+        {"path": "/etc/passwd", "sha256": NOBODY},
+        {"url": "http://127.0.0.1/"},
+        {"sha256": "../../etc/passwd"},
+        {"sha256": NOBODY + "/../x"},
+        {"sha256": NOBODY, "data": "AAAA"},
+        "http://127.0.0.1/x.png",
+        "/etc/passwd",
+        ["/etc/passwd"],
+    ],
+)
+@pytest.mark.parametrize("field", ["like", "image", "mask"])
+def test_a_picture_is_never_a_path(doors: Server, field: str, given: Any) -> None:
+    answer = send(doors, "POST", "/api/v1/jobs", {"prompt": "a", field: given})
+    assert answer.status == 422 and answer.sentence
+    nothing_happened(doors)

@@ -1,0 +1,343 @@
+"""Requests that mean harm, against every door: refused with the right status and a sentence, and nothing happens."""
+
+import base64
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hostile_kit import JSON, NOBODY, file, nothing_happened, send
+from page_kit import Server
+from PIL import Image
+
+from studio.http.guard import BODY_LIMIT, PASSWORD_LEAST
+from studio.page import serve
+
+PASSWORD = "correct horse: 正确"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIO_PASSWORD", PASSWORD)
+        server = Server(tmp_path_factory.mktemp("locked"), "fake")
+    yield server
+    server.close()
+
+
+# --- Who asks ---------------------------------------------------------------------------------------------------------
+
+CHANGES = [
+    ("POST", "/sdapi/v1/txt2img"),
+    ("POST", "/sdapi/v1/interrupt"),
+    ("POST", "/sdapi/v1/options"),
+    ("POST", "/api/v1/jobs"),
+    ("DELETE", f"/api/v1/jobs/{NOBODY}"),
+    ("PATCH", f"/api/v1/gallery/{NOBODY}"),
+    ("POST", "/api/v1/queue/pause"),
+    ("POST", "/gradio_api/queue/join"),
+    ("POST", "/gradio_api/upload"),
+    ("POST", "/mcp"),
+]
+READS = [("GET", "/"), ("GET", f"/pictures/{NOBODY}.png"), ("GET", "/api/v1/gallery"), ("GET", "/sdapi/v1/options")]
+STRANGERS = {
+    "foreign origin": {"Origin": "https://evil.example"},
+    "null origin": {"Origin": "null"},
+    "origin of another port": {"Origin": "http://127.0.0.1:9"},
+    "origin that is none": {"Origin": "http://[::1"},
+    "rebound name": {"Host": "evil.example"},
+    "name that begins like ours": {"Host": "127.0.0.1.evil.example"},
+    "address of a network": {"Host": "192.168.1.5"},
+    "another site's script": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize(("method", "path"), CHANGES + READS)
+def test_strangers_are_turned_away(doors: Server, method: str, path: str, stranger: str) -> None:
+    answer = send(doors, method, path, {"prompt": "theirs"} if method == "POST" else None, headers=STRANGERS[stranger])
+    assert answer.status == 403
+    words = answer.sentence if path.startswith(("/api", "/sdapi")) else answer.body.decode()
+    assert words.startswith(("another web site", "this address"))
+    assert "access-control-allow-origin" not in answer.headers
+    nothing_happened(doors)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/sdapi/v1/options", "/api/v1/jobs"])
+def test_what_a_form_could_send_is_not_read(doors: Server, path: str, kind: str) -> None:
+    answer = send(
+        doors, "POST", path, b'{"prompt": "theirs", "sd_model_checkpoint": "x"}', headers={"Content-Type": kind}
+    )
+    assert answer.status == 422 and "JSON" in answer.sentence
+    nothing_happened(doors)
+
+
+def test_no_socket_is_opened_for_a_script(doors: Server) -> None:
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "x" * 24,
+        "Sec-WebSocket-Version": "13",
+    }
+    assert send(doors, "GET", "/gradio_api/queue/join", headers=upgrade).status >= 400
+
+
+# --- The password -----------------------------------------------------------------------------------------------------
+
+
+def basic(password: str, user: str = "anyone") -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+WRONG = {
+    "none": None,
+    "wrong": basic("correct horse: wrong"),
+    "a part": basic(PASSWORD[:-1]),
+    "longer": basic(PASSWORD + "x"),
+    "as the name": basic("", PASSWORD),
+    "not base64": "Basic %%%",
+    "half": "Basic",
+    "another scheme": "Bearer " + base64.b64encode(f"x:{PASSWORD}".encode()).decode(),
+    "plain": PASSWORD.encode().decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("given", WRONG)
+@pytest.mark.parametrize(("method", "path"), CHANGES + READS)
+def test_without_the_password_nothing_is_there(locked: Server, method: str, path: str, given: str) -> None:
+    headers = {"Authorization": WRONG[given]} if WRONG[given] else {}
+    answer = send(locked, method, path, {"prompt": "theirs"} if method == "POST" else None, headers=headers)
+    assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Basic ")
+    assert b"password" in answer.body and PASSWORD.encode() not in answer.body
+
+
+def test_with_the_password_everything_is(locked: Server) -> None:
+    for path in ("/", "/sdapi/v1/options", "/api/v1/jobs"):
+        assert send(locked, "GET", path, headers={"Authorization": basic(PASSWORD)}).status == 200
+    stranger = {"Authorization": basic(PASSWORD), "Origin": "https://evil.example"}
+    assert send(locked, "POST", "/api/v1/queue/pause", headers=stranger).status == 403, "a browser sends it along"
+
+
+def test_a_client_library_brings_the_password(locked: Server) -> None:
+    webuiapi = pytest.importorskip("webuiapi")
+    api = webuiapi.WebUIApi(port=locked.port, username="me", password=PASSWORD.encode().decode("latin-1"))
+    assert api.txt2img(prompt="a locked face", steps=1).image.size == (512, 512)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 would let other computers in; add --password WORD"),
+        (["--host", "::"], "would let other computers in"),
+        (["--host", "192.168.1.5"], "--allow-network if whoever reaches it may see all pictures"),
+        (["--password", "short"], f"give one of {PASSWORD_LEAST} characters or more"),
+        (["--password", ""], "too short"),
+    ],
+)
+def test_what_opens_the_studio_is_meant(capsys: pytest.CaptureFixture, arguments: list[str], words: str) -> None:
+    assert serve.open_page(serve.parse([*arguments, "--port", "0", "--model", "fake"])) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1
+
+
+def test_a_password_or_a_flag_opens_it() -> None:
+    with serve._listen("0.0.0.0", 0, others=True) as listener:
+        assert listener.getsockname()[0] == "0.0.0.0"
+
+
+# --- How much is sent -------------------------------------------------------------------------------------------------
+
+UPLOAD = {"Content-Type": "multipart/form-data; boundary=x"}
+PART = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+LARGE = [("/sdapi/v1/img2img", JSON, b'{"init_images": ["'), ("/api/v1/jobs", JSON, b'{"prompt": "')]
+LARGE += [("/gradio_api/upload", UPLOAD, PART)]
+
+
+@pytest.mark.parametrize(("path", "kind", "_"), LARGE)
+def test_too_much_that_is_announced(doors: Server, path: str, kind: dict[str, str], _: bytes) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=60)
+    connection.putrequest("POST", path)
+    for name, value in {**kind, "Content-Length": str(BODY_LIMIT + 1)}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    with connection.getresponse() as answer:
+        assert answer.status == 413 and b"48 MB at most" in answer.read()
+    connection.close()
+
+
+@pytest.mark.parametrize(("path", "kind", "begin"), LARGE)
+def test_too_much_that_is_not_announced(doors: Server, path: str, kind: dict[str, str], begin: bytes) -> None:
+    body = iter([begin, *[b"A" * 2**20] * ((BODY_LIMIT >> 20) + 4)])
+    answer = send(doors, "POST", path, body, headers={**kind, "Transfer-Encoding": "chunked"}, chunked=True)
+    assert answer.status == 413 and answer.body
+    nothing_happened(doors)
+    assert send(doors, "GET", "/api/v1/health").status == 200
+
+
+@pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/api/v1/jobs"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"prompt": ' + b"[" * 100_000,
+        b'{"prompt": "a", "seed": ' + b"9" * 5_000 + b"}",
+        b'{"prompt": "a", "seed": 1e999}',
+        b'{"prompt": "a", "steps": NaN}',
+        b'{"prompt": "a", "count": true, "batch_size": [1]}',
+        b'{"prompt": {"$ne": 1}}',
+        b'{"prompt": "\\ud800"}',
+        b'{"prompt": "a\\u0000b"}',
+        b'{"prompt": "a\\u202eb"}',
+        b'{"prompt": "' + b"a" * 3_000 + b'"}',
+    ],
+)
+def test_what_is_no_request(doors: Server, path: str, body: bytes) -> None:
+    answer = send(doors, "POST", path, body, headers=JSON)
+    assert answer.status in (400, 422) and answer.sentence and "\n" not in answer.sentence
+    assert len(answer.sentence) < 500 and "Traceback" not in answer.sentence
+    nothing_happened(doors)
+
+
+# --- Forged choices ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/sdapi/v1/txt2img", {"styles": ["/etc/passwd"]}, 422),
+        ("/sdapi/v1/txt2img", {"sampler_name": "../../etc"}, 404),
+        ("/sdapi/v1/txt2img", {"scheduler": "<script>"}, 404),
+        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "/etc/passwd"}}, 404),
+        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "fake:600"}}, 404),
+        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": {"a": 1}}}, 404),
+        ("/sdapi/v1/txt2img", {"script_name": "../x.py"}, 422),
+        ("/sdapi/v1/txt2img", {"batch_size": 10**9, "n_iter": 10**9, "prompt": "{a|b}"}, 422),
+        ("/sdapi/v1/options", {"sd_model_checkpoint": "/etc/passwd"}, 404),
+        ("/sdapi/v1/extra-single-image", {"upscaler_1": "/etc/passwd", "image": "@"}, 404),
+        ("/sdapi/v1/extra-single-image", {"upscaling_resize": 1e9, "image": "@"}, 422),
+        ("/api/v1/jobs", {"style": "/etc/passwd"}, 422),
+        ("/api/v1/jobs", {"scheduler": "__import__('os')"}, 422),
+        ("/api/v1/jobs", {"model": "diffusers:/etc"}, 422),
+        ("/api/v1/jobs", {"model": "fake:x"}, 422),
+        ("/api/v1/jobs", {"count": 10**9, "prompt": "{a|b}"}, 422),
+        ("/api/v1/jobs", {"task": "shell"}, 422),
+        ("/api/v1/jobs", {"size": 100_000}, 422),
+        ("/api/v1/jobs", {"__class__": "x"}, 422),
+    ],
+)
+def test_choices_that_nobody_offered(doors: Server, path: str, body: dict[str, Any], status: int) -> None:
+    if body.get("image") == "@":
+        body = {**body, "image": base64.b64encode(file(Image.new("RGB", (16, 16)))).decode()}
+    answer = send(doors, "POST", path, {"prompt": "a", **body})
+    assert answer.status == status and answer.sentence, answer.body[:300]
+    nothing_happened(doors)
+
+
+# --- Where they look --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/pictures/../../../../etc/passwd",
+        "/pictures/..%2f..%2f..%2fetc%2fpasswd",
+        "/pictures/%2e%2e/%2e%2e/etc/passwd",
+        "/pictures/%00.png",
+        "/thumbnails/..%2f..%2fetc%2fpasswd",
+        "/downloads/..%2f..%2fetc%2fpasswd/png",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../../../../../../etc/passwd",
+        "/gradio_api/file=..%2f..%2f..%2fetc%2fpasswd",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/file={home}/studio.db",
+        "/gradio_api/file={home}/pictures/../studio.db",
+        "/gradio_api/file=http://{trap}/",
+        "/gradio_api/file=HTTPS://{trap}/",
+        "/gradio_api/proxy=http://{trap}/",
+        "/gradio_api/custom_component/..%2f..%2fetc/x/x/passwd",
+        "/static/..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "/assets/..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "/svelte/..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "/api/v1/gallery/..%2f..%2fetc%2fpasswd",
+        "/api/v1/gallery/..%2f..%2fetc%2fpasswd/file",
+        "/api/v1/gallery/%00/file",
+        "/api/v1/jobs/..%2f..%2fstudio.db",
+        "/api/v1/../../etc/passwd",
+        "/sdapi/v1/../../../etc/passwd",
+        "/docs",
+        "/redoc",
+    ],
+)
+def test_nothing_outside_the_gallery_is_handed_out(doors: Server, path: str, trap: tuple[str, list[Any]]) -> None:
+    answer = send(doors, "GET", path.format(home=doors.home, trap=trap[0]))
+    assert answer.status in (400, 403, 404, 422) and b"root:" not in answer.body and b"SQLite" not in answer.body
+    assert trap[1] == []
+
+
+def forged(path: str) -> dict[str, Any]:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}, "orig_name": "a.png"}
+
+
+FORGED: dict[str, Any] = {
+    "image": forged,
+    "file": forged,
+    "uploadbutton": forged,
+    "video": forged,
+    "imageeditor": lambda path: {"background": forged(path), "layers": [], "composite": None},
+    "gallery": lambda path: [{"image": forged(path), "caption": None}],
+}
+
+
+@pytest.fixture(scope="module")
+def takers(doors: Server) -> list[tuple[int, list[Any], list[str]]]:
+    """Every event of the page that takes a file: its number, what its inputs hold at first, and their kinds."""
+    config = json.loads(send(doors, "GET", "/config").body)
+    parts = {component["id"]: component for component in config["components"]}
+    events = [(event["id"], [parts[one] for one in event["inputs"]]) for event in config["dependencies"]]
+    named = [
+        (n, [one["props"].get("value") for one in inputs], [one["type"] for one in inputs]) for n, inputs in events
+    ]
+    return [event for event in named if set(event[2]) & set(FORGED)]
+
+
+def told(doors: Server, number: int, data: list[Any], session: str) -> dict[str, Any]:
+    """How an event of the page ends."""
+    body = {"data": data, "fn_index": number, "session_hash": session}
+    assert send(doors, "POST", "/gradio_api/queue/join", body).status == 200
+    lines = send(doors, "GET", f"/gradio_api/queue/data?session_hash={session}").body.decode().splitlines()
+    said = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    return next(one for one in said if one["msg"] == "process_completed")
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("http://{trap}/x.png", "fetches nothing from the network"),
+        ("http://example.com/x.png", "fetches nothing from the network"),
+        ("/etc/passwd", "was not uploaded by a user"),
+        ("{home}/studio.db", "was not uploaded by a user"),
+        ("{home}/cache/page/../../studio.db", "was not uploaded by a user"),
+    ],
+)
+def test_the_page_takes_only_what_was_uploaded(
+    doors: Server, takers: list[tuple[int, list[Any], list[str]]], trap: tuple[str, list[Any]], place: str, words: str
+) -> None:
+    assert takers, "the page takes no files any more: this test proves nothing"
+    path = place.format(trap=trap[0], home=doors.home)
+    for number, usual, kinds in takers:
+        for position, kind in enumerate(kinds):
+            if kind in FORGED:
+                data = [*usual[:position], FORGED[kind](path), *usual[position + 1 :]]
+                end = told(doors, number, data, f"{number}-{position}-{len(words)}-{len(place)}")
+                assert not end["success"] and words in str(end["output"]), (number, kinds, position)
+    assert trap[1] == []
+    kept = [one.name for one in (doors.home / "cache" / "page").rglob("*") if one.is_file()]
+    assert not {"passwd", "studio.db", "x.png"} & set(kept), "nothing was copied to where it could be had"
+    nothing_happened(doors)

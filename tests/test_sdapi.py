@@ -1,0 +1,352 @@
+"""A1111's API: a client library from PyPI that knows nothing of the studio works unchanged, and raw requests do."""
+
+import base64
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from page_kit import Server
+from PIL import Image
+
+from models.data.pixels import fit, png
+from studio.http.a1111_names import SAMPLERS, sampler, schedule
+
+webuiapi = pytest.importorskip("webuiapi", reason="webuiapi is not installed (extra `test`)")
+
+RED = Image.new("RGBA", (128, 128), (200, 30, 30, 255))
+LEFT = Image.new("L", (128, 128), 0)
+LEFT.paste(255, (0, 0, 64, 128))
+SMALL = {"width": 128, "height": 128, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("home"), "fake:0.02")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def api(server: Server) -> Any:
+    return webuiapi.WebUIApi(port=server.port)
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=60) as client:
+        yield client
+
+
+def files(result: Any) -> list[bytes]:
+    return [base64.b64decode(one) for one in result.json["images"]]
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return fit(picture)
+
+
+def until(what: Callable[[], Any], patience: float = 60) -> Any:
+    deadline = time.monotonic() + patience
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+    return found
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_words_become_pictures(api: Any, server: Server) -> None:
+    words = {"prompt": "a (red:1.3) cat, [hat]", "negative_prompt": "dog", "styles": ["black glyph"]}
+    result = api.txt2img(**words, seed=7, batch_size=2, n_iter=2, cfg_scale=5, steps=3, sampler_name="Heun")
+    assert [image.size for image in result.images] == [(512, 512)] * 4 and result.image.mode == "RGBA"
+    assert result.info["all_seeds"] == [7, 8, 9, 10] and result.info["seed"] == 7
+    assert result.info["all_prompts"] == ["a (red:1.3) cat, [hat]"] * 4, "weights stay A1111's"
+    assert (result.info["sampler_name"], result.info["cfg_scale"], result.info["steps"]) == ("Heun", 5, 3)
+    assert (result.info["width"], result.info["height"]) == (512, 512) and result.info["studio"]["notes"] == []
+    assert result.parameters["prompt"] == words["prompt"] and result.parameters["batch_size"] == 2
+    for data, seed, text in zip(files(result), result.info["all_seeds"], result.info["infotexts"], strict=True):
+        kept = server.home / "pictures" / (name := hashlib.sha256(data).hexdigest())[:2] / f"{name}.png"
+        assert kept.read_bytes() == data, "the very file of the gallery"
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.text["parameters"] == text and f"Seed: {seed}" in text and "Style: black glyph" in text
+    weighted = api.txt2img(prompt="a (red:1.3) cat", seed=1, **SMALL)
+    assert files(weighted) != files(api.txt2img(prompt="a red cat", seed=1, **SMALL))
+
+
+def test_the_same_request_is_the_same_picture_and_found(api: Any) -> None:
+    asked = {"prompt": "a face to find", "seed": 5, **SMALL}
+    first = api.txt2img(**asked)
+    began = time.monotonic()
+    assert files(api.txt2img(**asked)) == files(first)
+    assert time.monotonic() - began < 5
+    assert len({api.txt2img(prompt="chance", **SMALL).info["seed"] for _ in range(3)}) == 3, "-1 is any seed"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "made", "said"),
+    [
+        (128, 128, 128, False),
+        (512, 512, 512, False),
+        (512, 768, 512, True),
+        (64, 64, 128, True),
+        (2048, 100, 512, True),
+    ],
+)
+def test_any_size_is_taken_and_the_true_one_said(api: Any, width: int, height: int, made: int, said: bool) -> None:
+    result = api.txt2img(prompt=f"a size {width} {height}", width=width, height=height, steps=1)
+    assert result.image.size == (made, made) == (result.info["width"], result.info["height"])
+    notes = f"pictures are {made} x {made} here, not {width} x {height}."
+    assert (notes in result.info["studio"]["notes"]) is said
+
+
+def test_what_is_left_out_is_said(api: Any) -> None:
+    result = api.txt2img(prompt="notes", enable_hr=True, restore_faces=True, scheduler="karras", **SMALL)
+    notes = " ".join(result.info["studio"]["notes"])
+    assert all(word in notes for word in ("enable_hr", "restore_faces", "no Euler a here; Euler was taken", "Karras"))
+
+
+def test_each_picture_has_words_of_its_own(api: Any) -> None:
+    result = api.txt2img(prompt="a {red|blue|green|white|black} cat", batch_size=8, seed=3, **SMALL)
+    assert len(result.images) == 8 and result.info["all_seeds"] == list(range(3, 11))
+    assert len(set(result.info["all_prompts"])) > 1 and "{" not in "".join(result.info["all_prompts"])
+
+
+def test_a_picture_is_where_it_starts(api: Any) -> None:
+    asked = {"prompt": "a blue face", "seed": 4, **SMALL}
+    near, far = (
+        api.img2img(images=[RED], denoising_strength=strength, **asked, negative_prompt="").image
+        for strength in (0.1, 0.9)
+    )
+    ours = pixels(RED).astype(int)
+    assert abs(pixels(near) - ours).mean() < abs(pixels(far) - ours).mean()
+
+
+@pytest.mark.parametrize("invert", [0, 1])
+@pytest.mark.parametrize("kind", ["grey", "alpha", "twice as large"])
+def test_what_the_mask_keeps_is_kept_exactly(api: Any, invert: int, kind: str) -> None:
+    mask = LEFT
+    if kind == "alpha":  # opaque is drawn anew, whatever its colour
+        mask = Image.new("RGBA", (128, 128))
+        mask.putalpha(LEFT)
+    elif kind == "twice as large":
+        mask = LEFT.resize((256, 256), Image.Resampling.NEAREST)
+    asked = {"prompt": "a face in half", "seed": 9, "denoising_strength": 1, **SMALL}
+    made = pixels(api.img2img(images=[RED], mask_image=mask, inpainting_mask_invert=invert, **asked).image)
+    kept = np.s_[:, :64] if invert else np.s_[:, 64:]
+    assert (made[kept] == pixels(RED)[kept]).all(), "black is kept"
+    assert (made != pixels(RED)).any(), "white is drawn anew"
+
+
+def test_base64_with_a_prefix_and_without_and_in_lines(http: httpx.Client) -> None:
+    file = io.BytesIO()
+    RED.save(file, "WEBP", lossless=True)
+    raw = base64.b64encode(file.getvalue()).decode()
+    lines = base64.encodebytes(file.getvalue()).decode()
+    answers = [
+        http.post("/img2img", json={"init_images": [text], "seed": 2, "steps": 1, "prompt": "a face"}).json()["images"]
+        for text in (raw, f"data:image/webp;base64,{raw}", f"data:image/webp;charset=x;base64,{raw}", lines)
+    ]
+    assert len(answers[0]) == 1 and all(answer == answers[0] for answer in answers)
+
+
+def test_what_is_sent_back(http: httpx.Client) -> None:
+    coded = base64.b64encode(_bytes(RED)).decode()
+    asked = {"init_images": [coded], "mask": None, "prompt": "a face", "steps": 1, "seed": 1}
+    without = http.post("/img2img", json={**asked, "send_images": False}).json()
+    assert without["images"] == [] and "init_images" not in without["parameters"]
+    kept = http.post("/img2img", json={**asked, "include_init_images": True}).json()
+    assert kept["parameters"]["init_images"] == [coded]
+
+
+def test_null_is_the_same_as_nothing_said(http: httpx.Client) -> None:
+    names = (
+        "negative_prompt",
+        "styles",
+        "seed",
+        "sampler_name",
+        "scheduler",
+        "steps",
+        "cfg_scale",
+        "override_settings",
+    )
+    answer = http.post("/txt2img", json={"prompt": "null", "what_a_fork_adds": 1, **dict.fromkeys(names)})
+    assert answer.status_code == 200 and json.loads(answer.json()["info"])["steps"] == 16
+
+
+def _bytes(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+# --- What goes on -----------------------------------------------------------------------------------------------------
+
+
+class Waiting(threading.Thread):
+    """A client that waits for its pictures."""
+
+    def __init__(self, api: Any, **asked: Any) -> None:
+        super().__init__(daemon=True)
+        self._api, self._asked, self.result = api, asked, None
+        self.start()
+
+    def run(self) -> None:
+        self.result = self._api.txt2img(**self._asked)
+
+    def end(self) -> Any:
+        self.join(60)
+        assert self.result is not None, "no answer"
+        return self.result
+
+
+def test_progress_with_a_preview_then_interrupt(api: Any) -> None:
+    assert api.get_progress()["state"]["job_count"] == 0
+    waiting = Waiting(api, prompt="a slow face", steps=100, n_iter=20, width=128, height=128)
+    going = until(lambda: (p := api.get_progress())["current_image"] and p)
+    assert 0 < going["progress"] < 1 and going["eta_relative"] > 0
+    assert going["state"]["job_count"] == 1 and 0 < going["state"]["sampling_step"] <= going["state"]["sampling_steps"]
+    with Image.open(io.BytesIO(base64.b64decode(going["current_image"]))) as preview:
+        assert preview.size == (128, 128)
+    later = until(lambda: (p := api.get_progress())["progress"] > going["progress"] and p)
+    assert later["state"]["job"] == going["state"]["job"]
+    began = time.monotonic()
+    assert api.interrupt() == {}
+    assert len(waiting.end().images) < 20
+    assert time.monotonic() - began < 10, "it stops at its next step"
+    api.util_wait_for_ready(0.1)
+
+
+def test_skip_goes_on_with_the_rest(api: Any) -> None:
+    # Two jobs, for each picture has words of its own.
+    waiting = Waiting(api, prompt="{a|b} skipped", seed=1, steps=100, n_iter=2, width=128, height=128)
+    until(lambda: api.get_progress()["progress"] > 0)
+    assert api.skip() == {}
+    assert len(waiting.end().images) == 1
+
+
+def test_nobody_stops_what_came_in_elsewhere(api: Any, server: Server) -> None:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=60) as other:
+        job = other.post("/jobs", json={"prompt": "somebody else's", "steps": 60}).json()["id"]
+        until(lambda: other.get(f"/jobs/{job}").json()["state"] == "running")
+        assert api.get_progress()["progress"] == 0
+        api.interrupt()
+        assert until(lambda: (j := other.get(f"/jobs/{job}").json())["ended"] and j)["state"] == "done"
+
+
+def test_a_client_that_leaves_loses_nothing(server: Server) -> None:
+    with httpx.Client(base_url=server.url, timeout=0.5) as client, pytest.raises(httpx.TimeoutException):
+        client.post("/sdapi/v1/txt2img", json={"prompt": "left alone", "seed": 77, "steps": 50})
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        hits = until(
+            lambda: client.get("/api/v1/search", params={"words": "left alone", "meaning": False}).json()["hits"]
+        )
+    assert hits[0]["picture"]["seed"] == 77
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_png_info_reads_what_was_made(api: Any, http: httpx.Client) -> None:
+    made = api.txt2img(prompt="a face, with a comma", negative_prompt="no dogs", seed=12, cfg_scale=4, **SMALL)
+    told = http.post("/png-info", json={"image": made.json["images"][0]}).json()
+    assert told["info"] == made.info["infotexts"][0] == told["items"]["parameters"]
+    said = {"Prompt": "a face, with a comma", "Negative prompt": "no dogs", "Seed": "12", "CFG scale": "4"}
+    assert told["parameters"] | said == told["parameters"]
+    assert (told["parameters"]["Size-1"], told["parameters"]["Size-2"]) == ("128", "128")
+    assert json.loads(told["items"]["studio"])["seed"] == 12
+    assert api.png_info(made.image).info == told["info"]
+    nothing = http.post("/png-info", json={"image": base64.b64encode(_bytes(RED)).decode()}).json()
+    assert nothing == {"info": "", "items": {}, "parameters": {}}
+
+
+@pytest.mark.parametrize("upscaler", ["Lanczos", "Nearest", "None", "Studio 128"])
+def test_larger_pictures(api: Any, upscaler: str) -> None:
+    whole = png(fit(RED.resize((100, 50))))
+    assert upscaler in [one["name"] for one in api.get_upscalers()]
+    double = api.extra_single_image(RED, upscaler_1=upscaler, upscaling_resize=2).image
+    assert double.size == (256, 256) and double.getpixel((128, 128)) == (200, 30, 30, 255)
+    wide = api.extra_single_image(RED.resize((100, 50)), upscaler_1=upscaler, upscaling_resize=4).image
+    assert wide.size == (400, 200) and wide.getpixel((200, 100)) == (200, 30, 30, 255)
+    sized = {"resize_mode": 1, "upscaling_resize_w": 300, "upscaling_resize_h": 300, "upscaler_1": upscaler}
+    assert api.extra_single_image(whole, **sized).image.size == (300, 300)
+    many = api.extra_batch_images([RED, whole], upscaler_1=upscaler, upscaling_resize=4)
+    assert [image.size for image in many.images] == [(512, 512)] * 2
+
+
+def test_captions_are_not_there_yet(api: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"501.*no model yet"):
+        api.interrogate(RED)
+
+
+# --- Facts ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_clients_ask_at_the_start(api: Any, server: Server, http: httpx.Client) -> None:
+    assert api.util_get_sampler_names() == ["Euler", "Heun"] and api.util_get_scheduler_names() == ["automatic"]
+    assert [style["name"] for style in api.get_prompt_styles()] == ["noto", "black glyph", "outline"]
+    lists = (api.get_sd_vae, api.get_loras, api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
+    assert [get() for get in (*lists, api.get_latent_upscale_modes)] == [[]] * 6
+    assert api.get_embeddings() == {"loaded": {}, "skipped": {}} and api.get_scripts() == {"txt2img": [], "img2img": []}
+    assert api.get_memory()["ram"]["total"] > api.get_memory()["ram"]["free"] > 0
+    assert api.get_cmd_flags()["api"] is True and api.refresh_checkpoints() == {}
+    assert str(server.home) not in json.dumps([api.get_cmd_flags(), api.get_options(), api.get_sd_models()])
+    assert httpx.get(f"{server.url}/internal/ping").status_code == 200
+    for name in ("refresh-vae", "refresh-loras", "refresh-embeddings", "unload-checkpoint", "reload-checkpoint"):
+        assert http.post(f"/{name}").status_code == 200
+
+
+def test_the_model_is_an_option(api: Any, http: httpx.Client) -> None:
+    current = api.util_get_current_model()
+    assert current in api.util_get_model_names() and current.startswith("fake:0.02 [")
+    api.util_set_model("fake")
+    assert http.post("/options", json=api.get_options()).status_code == 200, "clients send all of them back"
+    assert http.post("/options", json={"sd_model_checkpoint": "v1-5-pruned"}).status_code == 404
+    assert api.util_get_current_model() == current
+    override = {"sd_model_checkpoint": current, "CLIP_stop_at_last_layers": 2}
+    assert api.txt2img(prompt="a model", override_settings=override, **SMALL).info["sd_model_name"] == "fake:0.02"
+
+
+def test_names_of_samplers() -> None:
+    ours = ("euler", "heun", "dpm++", "unipc")
+    assert {row.ours for row in SAMPLERS} == set(ours)
+    names = [name for row in SAMPLERS for name in (row.name, *row.same, *row.stands_for)]
+    assert len({name.casefold() for name in names}) == len(names), "each means one thing"
+    assert sampler("Euler a", ours) == ("euler", "there is no Euler a here; Euler was taken.")
+    assert sampler("dpm++", ours) == sampler("DPM++ 2M", ours) == ("dpm++", "")
+    found = sampler("DPM++ 2M Karras", ours)
+    assert found and found[0] == "dpm++" and "Karras" in found[1]
+    assert sampler("DPM++ 2M", ("euler",)) is None and sampler("My Sampler", ours) is None
+    assert schedule("Automatic") == schedule("automatic") == "" and "Karras" in (schedule("karras") or "")
+    assert schedule("mine") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "words"),
+    [
+        ({"sampler_name": "My Sampler"}, 404, "Sampler not found"),
+        ({"scheduler": "mine"}, 404, "Scheduler not found"),
+        ({"override_settings": {"sd_model_checkpoint": "v1-5"}}, 404, "Model not found"),
+        ({"script_name": "x/y/z plot"}, 422, "Script 'x/y/z plot' not found"),
+        ({"alwayson_scripts": {"controlnet": {"args": [{"image": "x"}]}}}, 422, "always on script 'controlnet'"),
+        ({"styles": ["nato"]}, 422, "did you mean 'noto'?"),
+        ({"styles": ["noto", "outline"]}, 422, "one style"),
+        ({"prompt": ""}, 422, "the prompt is empty"),
+        ({"cfg_scale": 99}, 422, "cfg_scale must be between 1 and 20"),
+        ({"steps": 0}, 422, "steps must be between 1 and 100"),
+        ({"batch_size": 100, "n_iter": 100}, 422, "batch_size x n_iter must be 64 at most"),
+        ({"seed": -5}, 422, "the seed must be between"),
+        ({"steps": "many"}, 422, "steps: input should be a valid integer"),
+    ],
+)
+def test_refusals_are_one_sentence(http: httpx.Client, said: dict[str, Any], status: int, words: str) -> None:
+    answer = http.post("/txt2img", json={"prompt": "a face", **said})
+    assert answer.status_code == status and words in answer.json()["detail"]
+    assert answer.json()["detail"] == answer.json()["error"] and "\n" not in answer.json()["error"]
