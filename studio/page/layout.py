@@ -15,7 +15,7 @@ from studio.page.theme import theme
 from studio.page.words import Labels, Said, translations
 
 HERE = Path(__file__).parent
-TABS = ("create", "batch", "models")  # folders beside this file, in the order in which they stand
+TABS = ("create", "gallery", "line", "batch", "models")  # folders beside this file, in the order in which they stand
 QUEUE = 100  # events that wait; more are turned away
 
 say = Said(

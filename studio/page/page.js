@@ -97,9 +97,21 @@
   };
   addEventListener('visibilitychange', () => { if (!document.hidden) beat(); });
 
+  // Makes one element like another and touches only what differs: focus, pictures and what is typed stay.
+  const morph = (old, made) => {
+    if (old.nodeName !== made.nodeName) { old.replaceWith(made); return; }
+    if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== made.data) old.data = made.data; return; }
+    for (const { name } of [...old.attributes]) if (!made.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of made.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    const fresh = [...made.childNodes];
+    fresh.forEach((node, index) => { old.childNodes[index] ? morph(old.childNodes[index], node) : old.append(node); });
+    while (old.childNodes.length > fresh.length) old.lastChild.remove();
+  };
+
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); beat(); },
+    morph,
     hurry: () => { clearTimeout(timer); beat(); },
     listen: (element, trigger) => {
       const told = (event) => {

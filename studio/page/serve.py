@@ -135,6 +135,8 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
     from studio.mcp.server import server
     from studio.page import layout, routes
     from studio.page.early import Early
+    from studio.page.gallery import routes as gallery
+    from studio.page.line import routes as line
 
     tools = server(frame.studio, frame.model)
     tool_routes = http.routes(tools)
@@ -147,7 +149,8 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Early, html=layout.head())
-    app.include_router(routes.router(frame))
+    for part in (routes, gallery, line):
+        app.include_router(part.router(frame))
     for door in (a1111, api):
         app.include_router(door.router(frame.studio, frame.model))
     app.router.routes.extend(tool_routes)

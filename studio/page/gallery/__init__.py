@@ -1,0 +1,1 @@
+"""The tab that holds all pictures: found, marked, put together, thrown away."""

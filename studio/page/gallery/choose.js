@@ -1,0 +1,180 @@
+
+// --- What is selected, and what is done with it ------------------------------------------------------------------------
+
+const SLICE = 50; // pictures of one request: none takes long, and one sees how far it is
+const chosen = new Set();
+let from = null;          // where a range begins
+let undone = null;        // what undoes the last change
+
+const cellOf = (node) => node?.closest?.('.pick');
+const cellWith = (digest) => grid().querySelector(`.pick[data-picture="${digest}"]`);
+
+const tick = (cell, on) => {
+  cell.querySelector('input').checked = on;
+  on ? chosen.add(cell.dataset.picture) : chosen.delete(cell.dataset.picture);
+};
+const range = (a, b, on) => {
+  const [first, last] = a.number > b.number ? [a, b] : [b, a];
+  for (let cell = first; cell; cell = cell === last ? null : cell.nextElementSibling) tick(cell, on);
+};
+const select = (cell, on, whole) => {
+  whole && from?.isConnected ? range(from, cell, on) : tick(cell, on);
+  from = cell;
+  update();
+};
+const selectAll = () => { for (const cell of grid().children) tick(cell, true); update(); };
+const selectNone = () => {
+  for (const cell of grid().querySelectorAll('.pick:has(:checked)')) tick(cell, false);
+  chosen.clear();
+  update();
+};
+const update = () => {
+  hide(find('.chosen'), !chosen.size);
+  write(find('.chosen b'), words('chosen', { count: chosen.size }));
+};
+
+const say = (sentence, kind = '', undo = null) => {
+  const told = find('.told');
+  undone = undo;
+  write(told.querySelector('span'), sentence);
+  told.className = `told ${kind}`;
+  hide(told, !sentence);
+  hide(find('[data-act=undo]'), !undo);
+};
+const unanswered = (silent) => {
+  const told = find('.told');
+  if (silent && told.hidden) say(words('silent'), 'problem silent');
+  else if (!silent && told.classList.contains('silent')) say('');
+};
+
+const send = async (path, body) => {
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`/gallery/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).problem || words('silent'));
+  return answer;
+};
+
+// Does one thing to pictures, slice by slice -> those to which it was done.
+const changeAll = async (act, value, pictures) => {
+  const done = [];
+  for (let start = 0; start < pictures.length; start += SLICE) {
+    if (pictures.length > SLICE) say(words('at_work', { count: start, total: pictures.length }));
+    const answer = await send('act', { do: act, value, pictures: pictures.slice(start, start + SLICE) });
+    const slice = await answer.json();
+    done.push(...slice.done);
+    if (slice.problem) say(slice.problem, 'problem');
+    if (slice.problem && !slice.done.length) break;
+  }
+  return done;
+};
+
+const SAID = {
+  star: 'was_starred', unstar: 'was_unstarred', rate: 'was_rated', tag: 'was_labelled', board: 'was_labelled',
+  untag: 'was_unlabelled', unboard: 'was_unlabelled', delete: 'deleted', restore: 'restored',
+};
+const OPPOSITE = { delete: 'restore', restore: 'delete' };
+
+const perform = async (act, value, pictures) => {
+  if (!pictures.length) return;
+  try {
+    say('');
+    const done = await changeAll(act, value, pictures);
+    const undo = OPPOSITE[act] && { act: OPPOSITE[act], pictures: done };
+    if (done.length && !find('.told').classList.contains('problem')) say(words(SAID[act], { count: done.length }), '', undo);
+    if (undo) for (const digest of done) away(digest);
+  } catch (problem) {
+    say(problem.message, 'problem');
+  }
+  news += 1;
+  studio.hurry();
+  await keepUp();
+};
+
+// A cell whose picture went elsewhere; the one after it takes the focus.
+const away = (digest) => {
+  const cell = cellWith(digest);
+  chosen.delete(digest);
+  if (!cell) return;
+  const focused = cell.contains(document.activeElement), tabbed = cell.querySelector('[tabindex="0"]');
+  const next = cell.nextElementSibling || cell.previousElementSibling;
+  cell.remove();
+  if (next && (focused || tabbed)) focus(next, focused);
+  update();
+};
+
+const undo = async () => {
+  if (!undone) return;
+  const { act, pictures } = undone;
+  undone = null;
+  await perform(act, '', pictures);
+};
+
+const zip = async (pictures) => {
+  const most = Number(find('.shelf').dataset.zipMost);
+  if (pictures.length > most) return say(words('too_many', { count: most }), 'problem');
+  try {
+    say(words('at_work', { count: 0, total: pictures.length }));
+    const answer = await send('zip', { pictures }), link = document.createElement('a');
+    link.download = /filename="([^"]+)"/.exec(answer.headers.get('content-disposition'))[1];
+    link.href = URL.createObjectURL(await answer.blob());
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    say(words('was_zipped', { count: pictures.length }));
+  } catch (problem) {
+    say(problem.message, 'problem');
+  }
+};
+
+const emptyBin = async () => {
+  find('.sure').close();
+  try {
+    const answer = await (await send('empty', {})).json();
+    say(answer.problem || words('was_emptied', { count: answer.done }), answer.problem ? 'problem' : '');
+  } catch (problem) {
+    say(problem.message, 'problem');
+  }
+  anew = true;
+  chosen.clear();
+  update();
+  studio.hurry();
+  await keepUp();
+};
+
+const label = (act) => {
+  const field = find(`.labels input[name=${act.replace('un', '')}]`);
+  if (!field.value.trim()) { say(words('no_label'), 'problem'); field.focus(); return; }
+  perform(act, field.value.trim(), [...chosen]);
+};
+
+const ACTS = {
+  newer: () => { scrollTo({ top: 0 }); keepUp(); },
+  all: selectAll,
+  none: selectNone,
+  clear,
+  bin: () => showBin(!binned()),
+  sure: () => find('.sure').showModal(),
+  keep: () => find('.sure').close(),
+  empty: emptyBin,
+  undo,
+  dismiss: () => say(''),
+  zip: () => zip([...chosen]),
+  tag: () => label('tag'), untag: () => label('untag'), board: () => label('board'), unboard: () => label('unboard'),
+};
+
+// Before `data-do` is heard: with Ctrl or Shift a click selects.
+element.addEventListener('click', (event) => {
+  const cell = cellOf(event.target), box = event.target.matches('.tick input');
+  if (cell && box) return select(cell, event.target.checked, event.shiftKey);
+  if (cell && event.target.closest('.board') && (event.shiftKey || event.ctrlKey || event.metaKey)) {
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    return select(cell, event.shiftKey || !chosen.has(cell.dataset.picture), event.shiftKey);
+  }
+  const act = event.target.closest('[data-act]')?.dataset.act;
+  if (act) (ACTS[act] || (() => perform(act, '', [...chosen])))();
+}, { capture: true });
+element.addEventListener('change', (event) => {
+  if (!event.target.matches('[data-rate]') || !event.target.value) return;
+  perform('rate', event.target.value, [...chosen]);
+  event.target.value = '';
+});

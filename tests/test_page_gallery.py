@@ -1,0 +1,246 @@
+"""The Gallery tab: what its routes answer, and what a person with a browser sees."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from page_kit import HOSTILE, PHONE, stays_text
+from PIL import Image
+
+from studio.gallery import PAGE, Entry, Filter, Gallery
+from studio.house import House
+from studio.page.frame import Frame
+from studio.page.gallery import desk, routes, view
+from studio.studio import Studio
+
+FILLED = 150
+FORGED = ["f" * 64, "../../etc/passwd", "", "' OR 1=1 --"]
+
+
+def fill(gallery: Gallery, count: int) -> list[str]:
+    """Pictures of colours of their own -> their digests, newest first. Some prompts are hostile."""
+    made = []
+    for n in range(count):
+        file = io.BytesIO()
+        Image.new("RGBA", (8, 8), (n % 256, n // 256, 7, 255)).save(file, "PNG")
+        prompt = HOSTILE[0] if n % 50 == 3 else f"a {('cat', '猫')[n % 2]} {n}"
+        entry = Entry(f"job{n}", 0, n, prompt, style=("noto", "outline")[n % 2], model="fake", made=1.7e9 + n)
+        made.append(gallery.add(file.getvalue(), entry).stem)
+    return made[::-1]
+
+
+# --- What the routes answer ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return House(tmp_path).gallery
+
+
+@pytest.fixture
+def client(gallery: Gallery, tmp_path: Path) -> TestClient:
+    app = FastAPI()
+    app.include_router(routes.router(Frame(Studio(tmp_path), "fake")))
+    return TestClient(app)
+
+
+def pages(client: TestClient, **wanted: Any) -> list[int]:
+    """The numbers of all cells, page by page."""
+    found, low = [], None
+    while True:
+        before = {} if low is None else {"before": low}
+        page = client.get("/gallery/page", params={**wanted, **before}).raise_for_status().json()
+        found += [number for number, _ in page["cells"]]
+        low = page["low"]
+        if low is None:
+            assert page["found"] == len(found)
+            return found
+
+
+def act(client: TestClient, do: str, pictures: list[str], value: str = "") -> dict[str, Any]:
+    return client.post("/gallery/act", json={"do": do, "value": value, "pictures": pictures}).raise_for_status().json()
+
+
+def test_pages_tile_the_gallery_under_any_filter(client: TestClient, gallery: Gallery) -> None:
+    made = fill(gallery, 2 * PAGE + 5)
+    gallery.mark(made[:70], star=True, rating=4, tags=("red",))
+    everything = [kept.number for kept in gallery.page(limit=1000)]
+    assert pages(client) == everything == sorted(everything, reverse=True)
+    assert pages(client, starred=True, tag="red", rating=3) == everything[:70]
+    assert pages(client, style="noto") == [kept.number for kept in gallery.page(Filter(style="noto"), limit=1000)]
+    assert pages(client, words="cat 12") == [n + 1 for n in (124, 122, 120, 12)]
+    assert len(pages(client, since="2023-11-01", until="2023-12-01")) == len(everything)
+    assert pages(client, since="2023-12-01") == pages(client, until="0001-01-01") == pages(client, bin=True) == []
+    exact = client.get("/gallery/page", params={"before": everything[PAGE - 1]}).json()
+    assert exact["newest"] == everything[0] and exact["low"] == everything[2 * PAGE - 1]
+
+
+def test_what_is_deleted_and_taken_back_is_as_before(client: TestClient, gallery: Gallery) -> None:
+    made = fill(gallery, 5)
+    act(client, "board", made[1:4], "Mine")
+    assert act(client, "rate", made[:2], "5") == {"done": made[:2], "problem": ""}
+    before = client.get("/gallery/page").json()
+    assert act(client, "delete", made[1:3])["done"] == made[1:3]
+    assert client.get("/gallery/page").json()["bin"] == len(pages(client, bin=True)) == 2
+    act(client, "restore", made[1:3])
+    assert client.get("/gallery/page").json() == before
+    act(client, "delete", made[:1])
+    assert client.post("/gallery/empty").json() == {"done": 1, "problem": ""}
+    assert act(client, "restore", made[:1]) == {"done": [], "problem": "Not here any more: 1"}
+
+
+def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, gallery: Gallery) -> None:
+    made = fill(gallery, 3)
+    before = gallery.page()
+    for do in ("star", "rate", "delete", "tag"):
+        assert act(client, do, FORGED, "1") == {"done": [], "problem": f"Not here any more: {len(FORGED)}"}
+    for do, value in (
+        ("drop", ""),
+        ("__init__", ""),
+        ("rate", "9"),
+        ("rate", "-1"),
+        ("tag", " "),
+        ("board", "x" * 101),
+    ):
+        answer = act(client, do, made, value)
+        assert answer["done"] == [] and answer["problem"].endswith(".")
+    assert gallery.page() == before
+    for forged in ({"before": -1}, {"before": 10**30}, {"rating": 6}, {"since": "now"}, {"words": "x" * 9999}):
+        assert client.get("/gallery/page", params=forged).status_code == 422
+    many = {"do": "star", "pictures": made * 1000}
+    assert client.post("/gallery/act", json=many).status_code == 422
+
+
+def test_a_zip_holds_the_very_files(
+    client: TestClient, gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = fill(gallery, 5)
+    gallery.file(made[4]).unlink()
+    answer = client.post("/gallery/zip", json={"pictures": [*made, *FORGED, made[0]]})
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == [f"{digest[:16]}.png" for digest in made[:4]]
+        assert [archive.read(name) for name in archive.namelist()] == [gallery.file(d).read_bytes() for d in made[:4]]
+    (tmp_path / "secret").write_bytes(b"x")
+    gallery.file(made[4]).symlink_to(tmp_path / "secret")
+    for forged in (FORGED, [made[4]]):
+        assert "Not here any more" in client.post("/gallery/zip", json={"pictures": forged}).json()["problem"]
+    assert "at most" in client.post("/gallery/zip", json={"pictures": made * 1000}).json()["problem"]
+    monkeypatch.setattr(desk, "ZIP_BYTES", 10)
+    refused = client.post("/gallery/zip", json={"pictures": made}, headers={"accept-language": "zh"})
+    assert refused.status_code == 422 and "请少选几张" in refused.json()["problem"]
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_words_from_outside_stay_words(gallery: Gallery, words: str) -> None:
+    digest = fill(gallery, 1)[0]
+    gallery.database.connection.execute("UPDATE pictures SET prompt = ?", (words,))
+    assert stays_text(view.cell(gallery.get(digest), "en"), words)
+    assert stays_text(view.options([(words, words)], "zh"), words)
+
+
+# --- With a browser ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its pictures are there before the page is opened."""
+    root = tmp_path_factory.mktemp("home")
+    gallery = House(root).gallery
+    made = fill(gallery, FILLED)
+    gallery.mark(made[10:20], tags=("round",))
+    return root
+
+
+def shown(page: Any) -> list[str]:
+    return page.eval_on_selector_all(".pick", "cells => cells.map(cell => cell.dataset.picture)")
+
+
+def chosen(page: Any) -> list[str]:
+    return page.eval_on_selector_all(".pick:has(:checked)", "cells => cells.map(cell => cell.dataset.picture)")
+
+
+def focused(page: Any) -> str:
+    return page.evaluate("document.activeElement.dataset.picture")
+
+
+def settle(page: Any, condition: str) -> None:
+    page.wait_for_function(f"() => {condition}")
+
+
+def test_pages_are_added_and_nothing_is_drawn_again(visit: Callable[..., Any], home: Path) -> None:
+    page = visit("Gallery")
+    page.wait_for_selector(".pick")
+    assert page.inner_text(".counted").startswith(f"Pictures: {FILLED}")
+    page.evaluate("document.querySelector('.pick').mine = true")
+    assert len(shown(page)) < FILLED
+    for _ in range(6):
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        page.wait_for_timeout(300)
+    settle(page, f"document.querySelectorAll('.pick').length === {FILLED}")
+    assert shown(page) == [kept.sha256 for kept in House(home).gallery.page(limit=1000)]
+    assert page.evaluate("document.querySelector('.pick').mine")
+
+
+def test_two_tabs_agree_and_the_selection_stays(visit: Callable[..., Any]) -> None:
+    one, other = visit("Gallery"), visit("Gallery")
+    for page in (one, other):
+        page.wait_for_selector(".pick")
+    before = shown(one)
+    one.focus(".pick .board")
+    one.keyboard.press("ArrowRight")
+    one.keyboard.press("Space")
+    one.keyboard.press("Shift+ArrowRight")
+    assert chosen(one) == before[1:3] and focused(one) == before[2]
+    other.focus(".pick .board")
+    other.keyboard.press("s")
+    settle(one, "document.querySelector('.pick').dataset.star === '1'")
+    assert chosen(one) == before[1:3] and focused(one) == before[2] and shown(one) == before
+    one.keyboard.press("Delete")
+    settle(other, f"!document.querySelector('[data-picture=\"{before[1]}\"]')")
+    assert shown(other)[:2] == [before[0], before[3]] and focused(one) == before[3] and chosen(one) == []
+    one.keyboard.press("Control+z")
+    for page in (one, other):
+        settle(page, f"document.querySelectorAll('.pick')[2].dataset.picture === '{before[2]}'")
+        assert shown(page)[: len(before)] == before
+
+
+def test_filters_search_and_the_bin(visit: Callable[..., Any], tmp_path: Path) -> None:
+    page = visit("Gallery")
+    page.wait_for_selector(".pick")
+    page.select_option("select[name=tag]", "round")
+    settle(page, "document.querySelectorAll('.pick').length === 10")
+    page.click("[data-act=all]")
+    assert page.inner_text(".chosen b") == "Selected: 10"
+    with page.expect_download() as download:
+        page.click("[data-act=zip]")
+    download.value.save_as(tmp_path / "got.zip")
+    with zipfile.ZipFile(tmp_path / "got.zip") as archive:
+        assert [name[:16] for name in archive.namelist()] == [digest[:16] for digest in shown(page)]
+    page.fill(".filters [name=words]", "zebra")
+    page.wait_for_selector(".nothing .empty:has-text('Nothing fits')")
+    assert page.locator(".pick").count() == 0 and page.is_hidden(".chosen")
+    page.click(".nothing [data-act=clear]")
+    page.fill(".filters [name=words]", "onerror")
+    settle(page, f"document.querySelectorAll('.pick').length === {len(range(3, FILLED, 50))}")
+    assert page.inner_text(".pick .said >> nth=0") == HOSTILE[0] and page.locator(".pick img[onerror]").count() == 0
+    page.click(".filters .bin")
+    page.wait_for_selector(".nothing .empty")
+    page.click(".filters .bin")
+    page.click(".pick .board >> nth=0")
+    page.wait_for_selector("dialog.card[open]")
+
+
+def test_on_a_phone_in_chinese(visit: Callable[..., Any]) -> None:
+    page = visit("图库", locale="zh-CN", color_scheme="dark", **PHONE)
+    page.wait_for_selector(".pick")
+    page.tap(".pick .tick >> nth=0")
+    assert page.inner_text(".chosen b") == "已选 1 张"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"
+    box = page.locator(".chosen").bounding_box()
+    assert box["y"] + box["height"] <= 844 and box["x"] >= 0 and box["x"] + box["width"] <= 390

@@ -1,0 +1,170 @@
+"""The Queue tab: what its routes answer, and what a person with a browser sees."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from page_kit import HOSTILE, PHONE, stays_text
+
+from studio.backends.registry import open_backend
+from studio.events import Failed, Saved
+from studio.house import House
+from studio.page.frame import Frame
+from studio.page.line import routes, view
+from studio.queue import Queue
+from studio.requests import company, image_request, job_id, resolve
+from studio.studio import Studio
+
+MODEL = "fake:0.1"
+FORGED = "f" * 64
+
+
+def put(queue: Queue, prompt: str, priority: int = 0, **fields: Any) -> str:
+    """A job in line -> its id."""
+    backend = open_backend(MODEL)
+    request = resolve(image_request(prompt=prompt, model=MODEL, steps=8, seed=1, **fields), backend.capabilities())
+    job = job_id(request, backend.digest())
+    queue.submit(request, job, repr(company(request)), priority)
+    return job
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return House(tmp_path).queue
+
+
+@pytest.fixture
+def client(queue: Queue, tmp_path: Path) -> TestClient:
+    app = FastAPI()
+    app.include_router(routes.router(Frame(Studio(tmp_path), MODEL)))
+    return TestClient(app)
+
+
+def act(client: TestClient, do: str, *jobs: str, before: str = "", **headers: str) -> dict[str, Any]:
+    answer = client.post("/line/act", json={"do": do, "jobs": jobs, "before": before}, headers=headers)
+    return answer.raise_for_status().json()
+
+
+def line(client: TestClient) -> list[str]:
+    return [job for job, _ in client.get("/line").json()["line"]]
+
+
+def test_moves_are_permutations(client: TestClient, queue: Queue) -> None:
+    a, b, c, late = [*(put(queue, name) for name in "abc"), put(queue, "late", priority=-1)]
+    assert line(client) == [a, b, c, late]
+    for do, job, before, there in (
+        ("up", c, "", [a, c, b, late]),
+        ("down", a, "", [c, a, b, late]),
+        ("first", b, "", [b, c, a, late]),
+        ("before", b, a, [c, b, a, late]),
+        ("down", a, "", [c, b, late, a]),
+        ("up", c, "", [c, b, late, a]),
+        ("down", a, "", [c, b, late, a]),
+        ("before", c, "", [b, late, a, c]),
+    ):
+        assert act(client, do, job, before=before)["problem"] == ""
+        assert line(client) == there, (do, there)
+
+
+def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, queue: Queue) -> None:
+    job = put(queue, "a face")
+    queue.claim("w")
+    other = put(queue, "another")
+    before = client.get("/line").json()
+    for do in ("up", "down", "first", "cancel", "finish", "retry", "before"):
+        assert act(client, do, FORGED)["problem"] == "This job is not here any more."
+    assert act(client, "before", other, before=FORGED)["problem"] == "This job is not here any more."
+    assert act(client, "up", job, **{"accept-language": "zh"})["problem"] == "只能移动等待中的任务；它已开始或结束。"
+    assert act(client, "before", other, before=job)["problem"].startswith("Only what waits")
+    assert act(client, "__class__", job)["problem"].endswith("reload it.")
+    assert client.post("/line/act", json={"do": "x" * 99}).status_code == 422
+    assert client.get("/line").json() == before
+
+
+def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
+    assert "Nothing waits" in client.get("/line").json()["nothing"]
+    running, failed = put(queue, "a face", count=3), put(queue, "a mask", count=3)
+    queue.claim("w")
+    assert queue.job(running).state == queue.job(failed).state == "running", "one company, one batch"
+    queue.end("w", failed, Failed("the memory does not suffice; ask for fewer pictures at once."))
+    waiting = put(queue, "later", style="noto", negative="blue")
+    queue.pause()
+    queue.finish_picture(running)
+    stand = client.get("/line").json()
+    assert stand["busy"] and "At work: 1 · waiting: 1" in stand["head"] and "Paused" in stand["head"]
+    rows = {job: html for name in ("line", "wrong", "past") for job, html in stand[name]}
+    assert "Stops after this picture" in rows[running] and "pictures: 3" in rows[running]
+    assert "The memory does not suffice" in rows[failed] and 'data-act="retry"' in rows[failed]
+    assert "noto · 8 steps · guidance 3 · seed 1 · without blue" in rows[waiting]
+    queue.cancel([waiting])
+    assert [job for job, _ in client.get("/line").json()["past"]] == [waiting]
+    chinese = client.get("/line", headers={"accept-language": "zh"}).json()
+    assert "内存不足" in dict(chinese["wrong"])[failed] and "the memory does not" in dict(chinese["wrong"])[failed]
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_words_from_outside_stay_words(queue: Queue, words: str) -> None:
+    queue.submit(image_request(prompt=words, negative=words), "j", "c")
+    job = queue.job("j")
+    saved = (Saved(f"/x/{'a' * 64}.png", 0, 1, None, 0.1),)
+    assert stays_text(view.row(view.Row(job, saved), "en"), words)
+    assert stays_text(view.head({}, False, words, "zh"), words)
+
+
+# --- With a browser ---------------------------------------------------------------------------------------------------
+
+
+def order(page: Any) -> list[str]:
+    return page.eval_on_selector_all(".job.waiting", "rows => rows.map(row => row.dataset.job)")
+
+
+def becomes(page: Any, jobs: list[str]) -> None:
+    rows = "[...document.querySelectorAll('.job.waiting')].map(row => row.dataset.job).join()"
+    page.wait_for_function(f"() => {rows} === '{','.join(jobs)}'")
+
+
+def test_two_tabs_agree_and_a_job_is_followed_to_its_end(visit: Callable[..., Any], home: Path) -> None:
+    queue = House(home).queue
+    queue.pause()
+    one, other = visit("Queue"), visit("Queue")
+    one.wait_for_selector(".jobs .empty")
+    a, b, c = (
+        put(queue, prompt, count=2, style=style) for prompt, style in ((HOSTILE[0], ""), ("b", ""), ("c", "noto"))
+    )
+    for page in (one, other):
+        becomes(page, [a, b, c])
+    one.evaluate("document.querySelector('.job').mine = true")
+    one.focus(f'[data-job="{c}"] [data-act=up]')
+    one.keyboard.press("Enter")
+    for page in (one, other):
+        becomes(page, [a, c, b])
+    assert one.evaluate("document.activeElement.closest('.job').dataset.job") == c, "the focus goes with it"
+    assert one.evaluate("document.querySelector('.job').mine"), "what did not change is not drawn again"
+    other.drag_and_drop(f'.job[data-job="{b}"]', f'.job[data-job="{a}"]', target_position={"x": 60, "y": 3})
+    for page in (one, other):
+        becomes(page, [b, a, c])
+    one.click(f'[data-job="{b}"] [data-act=cancel]')
+    becomes(other, [a, c])
+    one.click("[data-act=undo]")
+    becomes(other, [a, c, b])
+    assert one.locator("img[onerror]").count() == 0
+    one.click("[data-act=go]")
+    other.wait_for_selector(f'.job.running[data-job="{a}"] .bar:not(.busy)')
+    one.wait_for_selector(f'.job.done[data-job="{b}"] .made img')
+    becomes(other, [])
+    one.click(f'.job.done[data-job="{b}"] .made button >> nth=0')
+    one.wait_for_selector("dialog.card[open] h2:has-text('b')")
+
+
+def test_on_a_phone_in_chinese(visit: Callable[..., Any], home: Path) -> None:
+    queue = House(home).queue
+    queue.pause()
+    put(queue, "a very long prompt about a red rocket that flies over the sea while a sad fish looks up " * 3)
+    page = visit("队列", locale="zh-CN", color_scheme="dark", **PHONE)
+    page.wait_for_selector(".job.waiting")
+    assert "已暂停" in page.inner_text(".jobs-head")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"
+    queue.pause(False)
