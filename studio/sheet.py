@@ -1,44 +1,60 @@
 """The contact sheet: the fixed prompts of `assets/prompts/sheet.txt`, one picture each, none picked.
 
-`python -m studio.sheet [--model embedded] [--out assets/examples/sheet.png]`
+`python -m studio.sheet [--model embedded] [--out assets/examples]` also draws one subject in every style, for the
+page's style picker.
 """
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from models.assets import prompt_list
-from models.data.pixels import load_picture
+from models.data.pixels import load_picture, png
 from models.data.sheet import captioned
 from studio.backends.registry import open_backend
-from studio.capabilities import Refused
+from studio.capabilities import Capabilities, Refused
 from studio.foreground import run
 from studio.prompts import fields_of
 from studio.requests import image_request, resolve
 from studio.settings import stay_offline
 
+SUBJECT, SEED = "a smiling cat", 1  # of the styles' pictures
 
-def draw(model: str, out: Path) -> None:
-    """Make every picture with the model's usual settings, its line's number as seed, and save the sheet."""
-    backend, lines = open_backend(model), prompt_list("sheet")
-    can = backend.capabilities()
-    same = {"model": model, "shape": can.shape(len(lines))}
-    asked = [image_request(**fields_of(line), seed=number, **same) for number, line in enumerate(lines, 1)]
+
+def draw(model: str, folder: Path) -> None:
+    """Draw sheet and styles with the model's usual settings into `folder`; Refused where the model can't."""
+    can = open_backend(model).capabilities()
+    lines, names = prompt_list("sheet"), [style.name for style in can.styles]
+    sheet = [{**fields_of(line), "seed": number} for number, line in enumerate(lines, 1)]
+    pictures = _drawn(model, can, [*sheet, *({"prompt": SUBJECT, "style": name, "seed": SEED} for name in names)])
+    (folder / "styles").mkdir(parents=True, exist_ok=True)
+    captioned(pictures[: len(lines)], lines).save(folder / "sheet.png")
+    for name, picture in zip(names, pictures[len(lines) :], strict=True):
+        png(picture).save(folder / "styles" / f"{name.replace(' ', '-')}.webp", lossless=True)
+
+
+def _drawn(model: str, can: Capabilities, asked: list[dict[str, Any]]) -> list[np.ndarray]:
+    """Pictures of requests, one each, in one shape: premultiplied uint8 (128, 128, 4)."""
+    shape = can.shape(len(asked))
+    requests = [resolve(image_request(**fields, model=model, shape=shape), can) for fields in asked]
     with tempfile.TemporaryDirectory() as folder:
-        batch = run(backend, [resolve(request, can) for request in asked], Path(folder))
+        batch = run(open_backend(model), requests, Path(folder))
         if batch.code:
             raise Refused(batch.problem or "stopped.")
-        pictures = [load_picture(row.path) for row in batch.rows]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    captioned(pictures, lines).save(out)
+        return [load_picture(row.path) for row in batch.rows]
 
 
 def main() -> int:
     """Exit code 0, or 2 with a sentence."""
-    parser = argparse.ArgumentParser(prog="python -m studio.sheet", description="Draw the contact sheet.")
+    parser = argparse.ArgumentParser(
+        prog="python -m studio.sheet", description="Draw sheet and styles."
+    )
     parser.add_argument("--model", default="embedded")
-    parser.add_argument("--out", type=Path, default=Path("assets/examples/sheet.png"))
+    parser.add_argument("--out", type=Path, default=Path("assets/examples"), metavar="DIR")
     options = parser.parse_args()
     stay_offline()
     try:

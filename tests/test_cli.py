@@ -128,8 +128,9 @@ def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> 
 
 def test_the_contact_sheet_draws_its_prompts_in_rows_of_eight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheet, "prompt_list", lambda name: prompt_list(name)[-9:])
-    monkeypatch.setattr(sys, "argv", ["sheet", "--model", "fake", "--out", str(tmp_path / "deep" / "sheet.png")])
+    monkeypatch.setattr(sys, "argv", ["sheet", "--model", "fake", "--out", str(tmp_path / "deep")])
     assert sheet.main() == 0
+    assert {path.stem for path in (tmp_path / "deep" / "styles").iterdir()} == {"noto", "black-glyph", "outline"}
     with Image.open(tmp_path / "deep" / "sheet.png") as drawn:
         assert drawn.width == 8 * 128 and 2 * 128 < drawn.height < 3 * 128 + 100
     monkeypatch.setattr(sys, "argv", ["sheet", "--model", "none"])

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from studio.page import endpoints
 from studio.page.frame import QUIET, Frame
 from studio.page.html import ICON, MARK
 from studio.page.picture import layout as card
@@ -15,7 +16,7 @@ from studio.page.theme import theme
 from studio.page.words import Labels, Said, translations
 
 HERE = Path(__file__).parent
-TABS = ("create", "gallery", "line", "batch", "models")  # folders beside this file, in the order in which they stand
+TABS = ("create", "sets", "compare", "gallery", "line", "batch", "models")  # folders beside this file, in their order
 QUEUE = 100  # events that wait; more are turned away
 
 say = Said(
@@ -40,6 +41,7 @@ def build(frame: Frame) -> gr.Blocks:
         frame.on_load(frame.in_language(header), [masthead])
         for function, inputs, outputs in frame.loads:
             page.load(function, inputs, outputs, **QUIET)
+        endpoints.build(frame)
     page.queue(max_size=QUEUE)
     return page
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import logging
 import socket
 import sys
 import threading
@@ -119,8 +120,11 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
     guarded = Guard(build_app(frame, ready), anywhere, password)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
     config = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    # That open tabs are cut off when the studio closes is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         studio.close()
 

@@ -125,14 +125,15 @@ def strip(pictures: list[Kept], spoken: str) -> str:
     return f'<section class="strip"><h2>{escape(say("before", spoken))}</h2><div class="row">{cells}</div></section>'
 
 
-def styles(known: tuple[Style, ...], chosen: str, samples: dict[str, str], spoken: str) -> str:
+def styles(known: tuple[Style, ...], chosen: str, samples: dict[str, str], spoken: str, group: str = "style") -> str:
     """The styles as pictures to pick from: radio buttons, so that arrow keys move among them.
 
-    `samples` holds data URIs by style; a style without one shows its name alone.
+    `samples` holds data URIs by style; a style without one shows its name alone. Pickers on one page need each a
+    `group` of their own.
     """
     names = [("", say("any", spoken)), *((style.name, style.zh if spoken == "zh" else style.name) for style in known)]
     cells = "".join(
-        f'<label class="style"><input type="radio" name="style" data-own="style" value="{escape(name)}"'
+        f'<label class="style"><input type="radio" name="{group}" data-own="style" value="{escape(name)}"'
         f"{' checked' if name == chosen else ''}>"
         + (f'<img alt="" src="{samples[name]}">' if name in samples else "")
         + f"<span>{escape(title or name)}</span></label>"

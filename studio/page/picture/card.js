@@ -14,7 +14,10 @@ const show = () => {
   (back || card.querySelector('[data-close]')).focus();
   element.dataset.key = '';
   outline(element.dataset.outline === 'true');
-  card.addEventListener('close', () => { if (!element.dataset.key) opener?.focus?.(); });
+  card.addEventListener('close', () => {
+    props.value = ''; // else the same card would be no news the next time
+    opener?.focus?.();
+  });
 };
 const outline = (on) => {
   element.dataset.outline = String(on);

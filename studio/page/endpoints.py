@@ -1,0 +1,116 @@
+"""The page's named endpoints: what `gradio_client` and its kin call by name. The same queue stands behind them."""
+
+from typing import Any
+
+import gradio as gr
+
+from studio.capabilities import Refused
+from studio.events import Failed, Saved
+from studio.page.frame import Frame
+from studio.requests import image_request, resolve
+
+
+class Endpoints:
+    """Typed and documented; Gradio shows the docstrings in its description of the API."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame, self.studio = frame, frame.studio
+
+    def submit(
+        self,
+        prompt: str,
+        negative: str = "",
+        style: str = "",
+        count: int = 1,
+        seed: int = -1,
+        steps: int = 0,
+        guidance: float = 0,
+    ) -> str:
+        """Put pictures in line.
+
+        Args:
+            prompt: what to make, in English or Chinese.
+            negative: what should not be in it.
+            style: one of the styles; empty leaves it to the model.
+            count: pictures.
+            seed: of the first picture, the others follow; -1 is a new one.
+            steps: of the sampler; 0 is the usual number.
+            guidance: how closely to keep to the words; 0 is the usual.
+
+        Returns:
+            The job's id, for `status` and `cancel`.
+        """
+        fields: dict[str, Any] = {"prompt": prompt, "negative": negative, "style": style, "count": count}
+        fields |= {"seed": None if seed == -1 else seed, "steps": steps or None, "guidance": guidance or None}
+        try:
+            asked = resolve(image_request(**fields, model=self.frame.model), self.frame.can, self.frame.lists)
+            return self.studio.submit(asked)
+        except Refused as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from refusal
+
+    def status(self, job: str) -> dict[str, Any]:
+        """How far a job is.
+
+        Args:
+            job: the id that `submit` gave.
+
+        Returns:
+            state (waiting, running, done, failed, cancelled or aside), step, total, sentence (why it failed), and
+            pictures: for each its index, seed, and the url under which this server has it.
+        """
+        try:
+            state = self.studio.queue.job(job)
+        except KeyError as error:
+            raise gr.Error(f"there is no job {job[:80]!r}.", print_exception=False) from error
+        progress = None if state.state == "waiting" else self.studio.house.live.read(job)[1]
+        step, total = (progress.step, progress.total) if progress else (0, 0)
+        found = self.studio.gallery.made_by(state)
+        pictures = [_row(found[index]) for index in sorted(found)]
+        return {"state": state.state, "step": step, "total": total, "sentence": state.sentence, "pictures": pictures}
+
+    def cancel(self, job: str) -> str:
+        """Stop a job at its next step, or take it out of line; what is finished stays.
+
+        Args:
+            job: the id that `submit` gave.
+
+        Returns:
+            The job's id.
+        """
+        self.studio.cancel(job)
+        return job
+
+    def generate(
+        self, prompt: str, negative: str = "", style: str = "", count: int = 1, seed: int = -1
+    ) -> list[dict[str, Any]]:
+        """Make pictures and wait for them. A client that goes away loses nothing: they are made, and kept.
+
+        Args:
+            prompt: what to make, in English or Chinese.
+            negative: what should not be in it.
+            style: one of the styles; empty leaves it to the model.
+            count: pictures.
+            seed: of the first picture, the others follow; -1 is a new one.
+
+        Returns:
+            For each picture its index, seed, and the url under which this server has it.
+        """
+        made: dict[int, Saved] = {}
+        for event in self.studio.events(self.submit(prompt, negative, style, count, seed)):
+            if isinstance(event, Saved):
+                made[event.index] = event
+            elif isinstance(event, Failed):
+                raise gr.Error(event.sentence, print_exception=False)
+        return [_row(made[index]) for index in sorted(made)]
+
+
+def build(frame: Frame) -> None:
+    """Name them."""
+    named = Endpoints(frame)
+    for function in (named.submit, named.status, named.cancel, named.generate):
+        gr.api(function, api_name=function.__name__, concurrency_limit=None)
+
+
+def _row(saved: Saved) -> dict[str, Any]:
+    name = saved.path.replace("\\", "/").rpartition("/")[2]
+    return {"index": saved.index, "seed": saved.seed, "url": f"/pictures/{name}"}

@@ -1,0 +1,47 @@
+"""Every tab before axe-core (WCAG 2 A and AA), in light and in dark: nothing serious, nothing critical."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from page_kit import make
+
+from studio.page import layout
+
+GRAVE = ("serious", "critical")
+SHUT = ".tabitem:visible .label-wrap:not(.open)"  # accordions
+# What Gradio's own markup causes, by rule and a piece of the element: (rule, piece, its issue upstream).
+GRADIOS: tuple[tuple[str, str, str], ...] = ()
+
+
+def grave(page: Any) -> list[str]:
+    """What axe-core finds that is serious or critical, and ours."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra `test`)")
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in found
+        if violation["impact"] in GRAVE
+        for node in violation["nodes"]
+        if not any(violation["id"] == rule and piece in node["html"] for rule, piece, _ in GRADIOS)
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_tab_can_be_used_by_everyone(visit: Callable[..., Any], scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    make(page, "a face for everyone")
+    page.wait_for_selector("#stage .status:has-text('made in')")
+    found: dict[str, list[str]] = {}
+    for name in layout.TABS:
+        tab = layout._words(name).labels["tab"][0]
+        page.click(f'#tabs button[role=tab]:has-text("{tab}")')
+        while page.locator(SHUT).count():
+            page.locator(SHUT).first.click()
+        page.wait_for_timeout(500)
+        found[tab] = grave(page)
+    page.click(f'#tabs button[role=tab]:has-text("{layout._words("create").labels["tab"][0]}")')
+    page.click("#stage .done .board >> nth=0")
+    page.wait_for_selector("dialog[open]")
+    found["card"] = grave(page)
+    assert not any(found.values()), found
