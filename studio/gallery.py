@@ -134,6 +134,7 @@ class Gallery:
         path = self.file(digest, suffix)
         if _size(path) != len(data):
             make_folder(path.parent)
+            self._renew(digest, entry.made)
             write_whole(path, data, "--home")
         earlier = self._earlier(path, entry)
         marks = replace(Marks(**_marks_of(earlier)) if earlier else read_marks(path), deleted=None)
@@ -143,6 +144,12 @@ class Gallery:
         if earlier:
             remove_picture(earlier.path)
         return path
+
+    def _renew(self, digest: str, made: float) -> None:
+        """Of a picture that is made again the row is renewed first: who looks between the two would call it found."""
+        if self.database.row("SELECT 1 FROM pictures WHERE sha256 = ?", digest):
+            with self.database.writing() as connection:
+                connection.execute("UPDATE pictures SET made = ? WHERE sha256 = ?", (made, digest))
 
     def _earlier(self, path: Path, entry: Entry) -> Kept | None:
         """The same picture of the same job when it held other bytes."""
