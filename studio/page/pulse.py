@@ -20,7 +20,10 @@ GALLERY = (
     " FROM pictures"
     " UNION ALL SELECT count(*), total(picture), total(length(name)), 0, 0, 0 FROM labels"
 )
-LINE = "SELECT state, count(*), total(place * number), total(priority * number) FROM jobs GROUP BY state"
+LINE = (
+    "SELECT state, count(*), total(place * number), total(priority * number) FROM jobs WHERE NOT question"
+    " GROUP BY state"
+)
 
 
 class Pulse:
