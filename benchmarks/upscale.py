@@ -35,7 +35,8 @@ def network(root: Path | None, dtype: torch.dtype) -> Upscaler:
     if PART in listed_parts(root):
         made = load_part(Upscaler, PART, root, dtype)
     else:
-        made = Upscaler(**preset(PART, "sticker")).to(dtype).eval()
+        made = Upscaler(**preset(PART, "sticker")).eval()
+        torch.nn.Module.to(made, dtype)  # the library's own `to` warns of a list of fp32 modules that is empty
     made.to(memory_format=torch.channels_last)
     return made
 

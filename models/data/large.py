@@ -99,4 +99,4 @@ def _render_chunk(svgs: list[str], files: list[Path]) -> None:
 
 def _read(file: Path) -> np.ndarray:
     with Image.open(file, formats=("PNG",)) as picture:
-        return np.asarray(picture)
+        return np.array(picture)  # a copy that may be written to, or torch would warn
