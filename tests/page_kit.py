@@ -121,13 +121,23 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[...
         page.goto(address)
         page.wait_for_selector("#stage .empty, #stage .cells")
         if tab:
-            page.click(f'#tabs button[role=tab]:has-text("{tab}")')
+            turn_to(page, tab)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert foreign == []
+
+
+def turn_to(page: Any, tab: str) -> None:
+    """Open a tab, also one that a narrow page keeps in the menu at the end of the bar."""
+    here = page.locator(f'#tabs button[role=tab]:has-text("{tab}")')
+    if here.count():
+        here.click()
+    else:
+        page.click("#tabs .overflow-menu > button")
+        page.click(f'#tabs .overflow-dropdown button:has-text("{tab}")')
 
 
 def make(page: Any, prompt: str) -> None:

@@ -6,18 +6,17 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from page_kit import HOSTILE, PHONE, get, stays_text
 from PIL import Image
+from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from models.assets import assets
 from studio.gallery import Entry
@@ -30,23 +29,7 @@ from studio.page.frame import Frame
 from studio.page.series import BY_AND_BY, PIECE, AllSeries, Member, Series
 from studio.page.zipped import zipped
 from studio.requests import image_request, job_id, resolve
-from studio.studio import Studio
 from studio.syntax import literal
-
-ENGLISH: Any = SimpleNamespace(headers={})
-
-
-@pytest.fixture
-def frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Frame]:
-    """A page's frame on a home whose worker never begins: what is put in line waits."""
-    studio = Studio(tmp_path / "home")
-    monkeypatch.setattr(studio._foreman, "wake", lambda model="": None)
-    yield Frame(studio, "fake")
-    studio.close()
-
-
-def told(**data: object) -> gr.EventData:
-    return gr.EventData(None, data)
 
 
 def table(read: Read) -> list[list[str]]:
@@ -244,7 +227,7 @@ def test_a_name_from_a_browser_finds_only_series(frame: Frame, monkeypatch: pyte
     for name in ("../secret", "/etc/passwd", "", "0" * 24, series.id + "\n", series.id.upper() + "x", "../series/x"):
         for own in ("remove", "stop", "retry", "show", "go_on"):
             shown, html = desk.acted("", told(own=own, series=name), ENGLISH)
-            assert shown == "" and "That batch is not here any more." in html
+            assert shown == "" and "That is not here any more." in html
     assert (frame.studio.home / "secret.jsonl").exists() and desk.series.latest(KIND, 9) == [series]
     assert "is not here" not in desk.acted("", told(own="delete_everything", series=series.id), ENGLISH)[1]
 
@@ -257,11 +240,6 @@ def test_removing_a_batch_leaves_its_pictures(frame: Frame, monkeypatch: pytest.
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------------
-
-
-def keep(frame: Frame, member: Member) -> Path:
-    data = encoded([Image.new("RGBA", (8, 8), (member.request.seed or 0, 0, 0, 255))], None, "png")
-    return frame.studio.gallery.add(data, Entry(member.id, 0, member.request.seed or 0, member.request.prompt))
 
 
 def test_the_zip_holds_the_very_files_under_the_names_of_the_batch(

@@ -1,12 +1,20 @@
-"""What a series of jobs can be fetched as."""
+"""What a series of jobs can be fetched as: its pictures, a pack for a chat app, a contact sheet."""
 
 from pathlib import PurePath
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
+from PIL import Image
 
 from studio.batch.plan import safe_name
+from studio.capabilities import Refused
+from studio.export.apps import APPS
+from studio.export.outline import outlined
+from studio.export.pack import Sticker, pack, pack_name
+from studio.gallery import Kept
+from studio.metadata import said_in
+from studio.page.compare.grids import grid_of
 from studio.page.frame import Frame
 from studio.page.series import AllSeries, Series
 from studio.page.zipped import zipped
@@ -16,19 +24,75 @@ def router(frame: Frame) -> APIRouter:
     """The routes."""
     routes, every = APIRouter(include_in_schema=False), AllSeries(frame.studio)
 
-    @routes.get("/series/{name}/pictures.zip")
-    def pictures(name: str) -> StreamingResponse:
+    def found(name: str) -> Series:
         try:
-            series = every.get(name)
-            files = every.files(series)
+            return every.get(name)
         except KeyError as error:
             raise HTTPException(404, "no such series") from error
-        return StreamingResponse(zipped(files), media_type="application/zip", headers=attached(series, ".zip"))
+
+    @routes.get("/series/{name}/pictures.zip")
+    def pictures(name: str) -> StreamingResponse:
+        series = found(name)
+        title = PurePath(series.title).stem if series.kind == "batch" else flat(series.title)
+        stem = safe_name(title) or series.kind
+        pieces = zipped(every.files(series))
+        return StreamingResponse(pieces, media_type="application/zip", headers=attached(f"{stem}.zip"))
+
+    @routes.get("/series/{name}/pack/{app}.zip")
+    def packed(name: str, app: str) -> Response:
+        series = found(name)
+        if app not in APPS:
+            raise HTTPException(404, "no such app")
+        try:
+            data, title = packed_for(every, series, app), pack_name(flat(series.title))
+        except (Refused, OSError) as problem:
+            raise HTTPException(422, str(problem)) from problem
+        return Response(data, media_type="application/zip", headers=attached(title))
+
+    @routes.get("/series/{name}/sheet.png")
+    def sheet(name: str) -> Response:
+        series = found(name)
+        if series.kind != "compare":
+            raise HTTPException(404, "no such sheet")
+        grid, kept = grid_of(series), {one.job: one for one in every.pictures(series)}
+        places = [_opened(kept.get(one.id)) for one in every.members(series)]
+        return Response(grid.file(places), media_type="image/png", headers=attached(grid.name))
 
     return routes
 
 
-def attached(series: Series, suffix: str) -> dict[str, str]:
-    """Headers that have the browser save it under the series' title."""
-    stem = safe_name(PurePath(series.title).stem) or series.kind
-    return {"content-disposition": f"attachment; filename*=UTF-8''{quote(stem + suffix)}"}
+def packed_for(every: AllSeries, series: Series, app: str) -> bytes:
+    """A set as a pack for an app of APPS; Refused where the app takes no such pack, or the set is not all there."""
+    kept, rim = {one.job: one for one in every.pictures(series)}, bool(series.about.get("outline"))
+    members = every.members(series)
+    if any(one.id not in kept for one in members):
+        raise Refused("not all pictures of the set are there; wait for them, or go on with the rest.")
+    stickers = [_sticker(kept[one.id], one.label, rim) for one in members]
+    return pack(stickers, series.title, APPS[app], stickers[int(series.about.get("cover", 0))].picture)
+
+
+def _sticker(kept: Kept, label: str, rim: bool) -> Sticker:
+    picture = _opened(kept)
+    assert picture is not None
+    facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
+    return Sticker(outlined(picture) if rim else picture, label, says=said_in(kept.path), facts=facts)
+
+
+def _opened(kept: Kept | None) -> Image.Image | None:
+    if kept is None:
+        return None
+    try:
+        with Image.open(kept.path) as opened:
+            return opened.convert("RGBA")
+    except OSError:
+        return None
+
+
+def flat(title: str) -> str:
+    """A title whose slashes are no folders."""
+    return title.replace("/", " ").replace("\\", " ")
+
+
+def attached(name: str) -> dict[str, str]:
+    """Headers that have the browser save an answer under a name."""
+    return {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}"}

@@ -122,6 +122,16 @@ class AllSeries:
         """Its jobs, in order."""
         return self._members(series.id)
 
+    def change(self, series: Series, title: str | None = None, **about: Any) -> Series:
+        """Another title, or other words of its own tab's; its jobs stay."""
+        with self._lock:
+            head, _, rows = self._file(series.id).read_bytes().partition(b"\n")
+            said = json.loads(head)
+            said["title"] = said["title"] if title is None else title
+            said["about"] |= about
+            write_whole(self._file(series.id), json.dumps(said).encode() + b"\n" + rows, "--home")
+        return self.get(series.id)
+
     def remove(self, series: Series) -> None:
         """Forget it. Its pictures stay; jobs that wait are taken out of line."""
         self.stop(series)
@@ -150,6 +160,11 @@ class AllSeries:
         rows = self._rows(f"SELECT id, sentence FROM jobs WHERE {wrong}", self._ids(series))
         why = {row["id"]: row["sentence"] for row in rows}
         return [(one, why[one.id]) for one in self.members(series) if one.id in why][:limit]
+
+    def states(self, series: Series) -> dict[str, tuple[str, str]]:
+        """State and sentence of its jobs that are in line or were, by id."""
+        sql = "SELECT id, state, sentence FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+        return {row["id"]: (row["state"], row["sentence"]) for row in self._rows(sql, self._ids(series))}
 
     def pictures(self, series: Series, limit: int = -1) -> list[Kept]:
         """Its pictures that are in the gallery, newest first; -1 is all of them."""

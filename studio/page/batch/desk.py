@@ -9,12 +9,13 @@ from studio.batch.plan import Plan
 from studio.capabilities import Refused
 from studio.files import ready_folder
 from studio.page.batch import view
+from studio.page.batch.actions import SeriesDesk
 from studio.page.batch.estimate import pace, work
 from studio.page.batch.reading import ROWS, Read, read_file, read_text
 from studio.page.batch.words import say
 from studio.page.frame import Frame, said
 from studio.page.refusals import in_language
-from studio.page.series import BY_AND_BY, AllSeries, Member, Series
+from studio.page.series import BY_AND_BY, Member, Series
 
 KIND = "batch"
 LISTED = 12  # batches
@@ -25,11 +26,11 @@ TOLD = 20  # bad lines that a batch remembers
 Looked = tuple[Read | None, str]  # what was read, the table
 
 
-class BatchDesk:
+class BatchDesk(SeriesDesk):
     """Stands between one page's Batch tab and the studio."""
 
     def __init__(self, frame: Frame) -> None:
-        self.frame, self.series = frame, AllSeries(frame.studio)
+        super().__init__(frame, KIND)
 
     # --- Reading ------------------------------------------------------------------------------------------------------
 
@@ -115,39 +116,21 @@ class BatchDesk:
         """A button of a batch -> the batch on show, the batches."""
         asked, spoken = said(event), self.frame.spoken(request)
         own, name = asked.get("own", ""), asked.get("series", "")
-        try:
-            series = self.series.get(name)
-            if series.kind != KIND:
-                raise KeyError(name)
-            if own == "show":
-                shown = "" if shown == name else name
-            elif own in ("retry", "go_on", "stop", "remove"):
-                getattr(self.series, own)(series)
-        except KeyError:
-            return shown, view.noted("problem", say("gone", spoken)) + self.batches(shown, spoken)
-        except Refused as refusal:
-            return shown, view.noted("problem", in_language(str(refusal), spoken)) + self.batches(shown, spoken)
-        return shown, self.batches(shown, spoken)
+        told = self.act(own, name, spoken)
+        if own == "show" and not told:
+            shown = "" if shown == name else name
+        return shown, told + self.batches(shown, spoken)
 
     def batches(self, shown: str, spoken: str) -> str:
         """The latest batches; `shown` is the one with its failures and pictures."""
-        paused = self.frame.studio.queue.is_paused()
-        cards = [self._card(series, series.id == shown, paused, spoken) for series in self.series.latest(KIND, LISTED)]
+        cards = [self._card(series, series.id == shown, spoken) for series in self.series.latest(KIND, LISTED)]
         return view.batches(cards, spoken)
 
-    def _card(self, series: Series, wide: bool, paused: bool, spoken: str) -> str:
+    def _card(self, series: Series, wide: bool, spoken: str) -> str:
         try:
-            standing, lining = self.series.standing(series), self.series.is_lining(series)
-            card = view.Card(series, standing, lining, paused, self._left(series, standing.open), spoken)
+            card = view.Card(series, self.progress(series, spoken), spoken)
             if not wide:
                 return card.html()
-            failures = self.series.failures(series, FAILED)
-            return card.html(failures, self.series.pictures(series, PICTURES))
+            return card.html(self.series.failures(series, FAILED), self.series.pictures(series, PICTURES))
         except KeyError:  # removed meanwhile
             return ""
-
-    def _left(self, series: Series, jobs: int) -> float | None:
-        """Seconds until its jobs that are in line are done, if nothing comes between."""
-        speed = pace(self.frame.studio, str(series.about.get("digest", ""))) if jobs else None
-        members = self.series.members(series)
-        return None if speed is None else speed * work(one.request for one in members) * jobs / max(1, len(members))

@@ -6,7 +6,6 @@ from studio.requests import ImageRequest
 from studio.studio import Studio
 
 LATEST = 200  # jobs that are looked at
-MINUTE, HOUR = 60, 3600
 
 # Jobs of one batch are begun and ended together, and some were found and not drawn: only pictures that were made
 # between a job's beginning and its end count, and time in which several jobs were drawn counts once.

@@ -6,12 +6,12 @@ from html import escape
 
 from studio.batch.plan import Job, Problem
 from studio.gallery import Kept
-from studio.page.batch.estimate import HOUR, MINUTE
+from studio.page.batch.progress import Progress, duration
 from studio.page.batch.reading import ROWS, Read, cells
 from studio.page.batch.words import say
 from studio.page.html import button, empty, note, picture
 from studio.page.refusals import in_language
-from studio.page.series import Member, Series, Standing
+from studio.page.series import Member, Series
 
 COLUMNS = ("line", "prompt", "style", "count", "seed", "steps", "guidance", "scheduler")
 EXAMPLE = """\
@@ -142,15 +142,6 @@ def _more(more: int, spoken: str) -> str:
     return f'<p class="quiet">{escape(say("more_bad", spoken, count=f"{more:,}"))}</p>' if more else ""
 
 
-def duration(seconds: float, spoken: str) -> str:
-    """In the unit that a person would use."""
-    if seconds < 100:
-        return say("seconds", spoken, count=max(1, round(seconds)))
-    if seconds < 100 * MINUTE:
-        return say("minutes", spoken, count=round(seconds / MINUTE))
-    return say("hours", spoken, count=f"{seconds / HOUR:.1f}")
-
-
 # --- The batches ------------------------------------------------------------------------------------------------------
 
 
@@ -162,13 +153,10 @@ def batches(cards: list[str], spoken: str) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """One batch as it stands. `left` is in seconds, None where it is not known."""
+    """One batch as it stands."""
 
     series: Series
-    standing: Standing
-    lining: bool
-    paused: bool
-    left: float | None
+    progress: Progress
     spoken: str
 
     def html(self, failures: list[tuple[Member, str]] | None = None, pictures: list[Kept] | None = None) -> str:
@@ -176,59 +164,22 @@ class Card:
         wide = pictures is not None
         more = self._failures(failures or []) + self._pictures(pictures or []) if wide else ""
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.series.made))
-        sentence = note("problem", in_language(self.standing.sentence, self.spoken)) if self.standing.sentence else ""
         return (
             f'<article class="batch" data-batch="{self.series.id}"><header><h3>{escape(self.series.title)}</h3>'
-            f'<time>{made}</time></header><p class="status">{escape(self._status())}</p>{self._bar()}{sentence}'
-            f'<div class="links">{self._links(wide)}</div>{more}</article>'
+            f"<time>{made}</time></header>{self.progress.html(self._bad())}"
+            f'<div class="links">{self._fold(wide)}{self.progress.buttons()}</div>{more}</article>'
         )
 
-    def _bar(self) -> str:
-        share = 100 * self.standing.done / max(1, self.standing.total)
-        name = escape(self._say("progress_of"))
-        return (
-            f'<div class="bar" role="progressbar" aria-valuenow="{share:.0f}" aria-label="{name}">'
-            f'<i style="width:{share:.1f}%"></i></div>'
-        )
+    def _bad(self) -> str:
+        bad = self.series.about.get("bad")
+        return self._say("bad", count=f"{bad:,}") if bad else ""
 
-    @property
-    def _ahead(self) -> int:
-        """Jobs that will still be done."""
-        return self.standing.open + (self.standing.outside if self.lining else 0)
-
-    @property
-    def _stopped(self) -> int:
-        return self.standing.cancelled + (0 if self.lining else self.standing.outside)
-
-    def _status(self) -> str:
-        parts = [self._say("progress", done=f"{self.standing.done:,}", total=f"{self.standing.total:,}")]
-        for name, count in (("left", self._ahead), ("stopped", self._stopped), ("failed", self.standing.failed)):
-            if count:
-                parts.append(self._say(name, count=f"{count:,}"))
-        if self._ahead and self.paused:
-            parts.append(self._say("paused"))
-        elif self._ahead and self.left is not None:
-            parts.append(self._say("about", time=duration(self.left, self.spoken)))
-        if self.series.about.get("bad"):
-            parts.append(self._say("bad", count=f"{self.series.about['bad']:,}"))
-        return " · ".join(parts)
-
-    def _links(self, wide: bool) -> str:
-        name = self.series.id
+    def _fold(self, wide: bool) -> str:
         shown = self._say("hide" if wide else "show")
-        made = (
-            f'<button type="button" data-own="show" data-series="{name}" aria-expanded="{str(wide).lower()}"'
+        return (
+            f'<button type="button" data-own="show" data-series="{self.series.id}" aria-expanded="{str(wide).lower()}"'
             f' aria-label="{escape(f"{shown}: {self.series.title}")}">{escape(shown)}</button>'
         )
-        if self.standing.done:
-            made += f'<a href="/series/{name}/pictures.zip" download>{escape(self._say("zip"))}</a>'
-        if self.standing.failed:
-            made += self._button("retry")
-        made += self._button("stop") if self._ahead else self._button("go_on") if self._stopped else ""
-        return made + ("" if self._ahead else self._button("remove"))
-
-    def _button(self, name: str) -> str:
-        return button(self._say(name), own=name, series=self.series.id)
 
     def _failures(self, failures: list[tuple[Member, str]]) -> str:
         """Lines that could not be a job, then jobs that failed."""
@@ -241,7 +192,7 @@ class Card:
             for line, column, message in bad
         )
         told = len(bad)
-        more = self.standing.failed + int(self.series.about.get("bad", 0)) - told
+        more = self.progress.standing.failed + int(self.series.about.get("bad", 0)) - told
         rest = f'<p class="quiet">{escape(self._say("more_failed", count=f"{more:,}"))}</p>' if more > 0 else ""
         return f"<h4>{escape(self._say('why'))}</h4><div class='rows'><table><tbody>{rows}</tbody></table></div>{rest}"
 

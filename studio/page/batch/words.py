@@ -66,7 +66,7 @@ say = Said(
         "later": ("Next", "下一页"),
         "more_bad": ("and {count} more", "以及另外 {count} 行"),
         "yours": ("Your batches", "您的批次"),
-        "gone": ("That batch is not here any more.", "那个批次已不在了。"),
+        "gone": ("That is not here any more.", "它已不在了。"),
         "progress": ("{done} of {total} done", "已完成 {done} / {total}"),
         "progress_of": ("Done", "进度"),
         "failed": ("{count} failed", "失败 {count}"),

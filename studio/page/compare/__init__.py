@@ -1,0 +1,1 @@
+"""The tab where two settings are compared on one labelled sheet."""

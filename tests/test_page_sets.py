@@ -1,0 +1,280 @@
+"""The Sets and Compare tabs: what is asked for, shown place by place, and what can be fetched of it."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_kit import HOSTILE, PHONE, Elements, get, stays_text
+from PIL import Image
+from series_kit import CHINESE, ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
+
+from studio.capabilities import Refused
+from studio.export.apps import APPS
+from studio.export.pack import Sticker, pack
+from studio.grid import Axis, Grid
+from studio.page.batch.progress import Progress
+from studio.page.compare import view as compared
+from studio.page.compare.desk import CompareDesk
+from studio.page.compare.grids import grid_of, members
+from studio.page.downloads import packed_for
+from studio.page.frame import Frame
+from studio.page.series import LOOKED_AT, AllSeries, Series, Standing
+from studio.page.sets import view
+from studio.page.sets.desk import SetsDesk
+from studio.requests import image_request
+from studio.sets import EMOTIONS, make_set
+
+
+def made(desk: SetsDesk, kind: str = "emotions", first: str = "cat", words: str = "", **more: str) -> Series:
+    """A set, asked for as the page asks."""
+    given = {"style": "", "seed": "7", "shown": ""} | more
+    shown, *_ = desk.make(kind, first, words, given["style"], given["seed"], given["shown"], ENGLISH)
+    return desk.find(shown)
+
+
+def finish(frame: Frame, desk: SetsDesk | CompareDesk, series: Series) -> None:
+    """Every picture of it is there, each of another colour."""
+    for number, member in enumerate(desk.series.members(series)):
+        keep(frame, member, red=20 * number % 256)
+
+
+def wait_in_line(desk: SetsDesk | CompareDesk, series: Series) -> None:
+    while desk.series.is_lining(series):
+        pass
+
+
+# --- Sets -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "words", "listed", "style"),
+    [
+        ("emotions", "cat", "", [], "noto"),
+        ("emotions", "小狗", "happy，生气、sleepy", ["happy", "生气", "sleepy"], ""),
+        ("subjects", "happy", "cat, dog\nfrog", ["cat", "dog", "frog"], ""),
+        ("style", "", "cat; dog；pizza,", ["cat", "dog", "pizza"], "outline"),
+    ],
+)
+def test_a_set_is_what_the_command_makes_in_line_once_and_of_one_seed(
+    kind: str, first: str, words: str, listed: list[str], style: str, frame: Frame
+) -> None:
+    desk = SetsDesk(frame)
+    series = made(desk, kind, first, words, style=style)
+    asked = make_set(kind, style if kind == "style" else first, listed, style=style, seed=7)
+    found = desk.series.members(series)
+    assert [(one.label, one.request.prompt) for one in found] == [(one.label, one.request.prompt) for one in asked]
+    assert {(one.request.seed, one.request.style, one.request.shape) for one in found} == {(7, style, 8)}
+    wait_in_line(desk, series)
+    jobs = frame.studio.queue.jobs(limit=-1)
+    assert [job.id for job in jobs] == [one.id for one in found] and {job.priority for job in jobs} == {LOOKED_AT}
+
+
+def test_what_cannot_be_a_set_is_said_and_nothing_is_kept(frame: Frame) -> None:
+    desk = SetsDesk(frame)
+    for kind, first, words, style, seed in (
+        ("emotions", " ", "", "", ""),
+        ("style", "", "cat", "", ""),
+        ("style", "", ",,", "noto", ""),
+        ("emotions", "cat", ",".join(map(str, range(99))), "", ""),
+        ("emotions", "cat", "", "no such style", ""),
+        ("emotions", "cat", "", "", "x"),
+        ("__class__", "cat", "", "", ""),
+    ):
+        for asked in (ENGLISH, CHINESE):
+            shown, panel, _ = desk.make(kind, first, words, style, seed, "", asked)
+            assert shown == "" and 'class="note problem"' in panel
+    assert desk.series.latest("set", 9) == [] and frame.studio.queue.counts() == {}
+
+
+def test_name_cover_and_outline_are_kept_and_go_into_the_pack(frame: Frame) -> None:
+    desk = SetsDesk(frame)
+    series = made(desk)
+    finish(frame, desk, series)
+    for data in ({"own": "name", "value": " Six cats "}, {"own": "cover", "index": "2"}):
+        desk.acted(series.id, told(series=series.id, **data), ENGLISH)
+    for data in ({"own": "name", "value": " "}, {"own": "cover", "index": "99"}, {"own": "cover", "index": "-1"}):
+        desk.acted(series.id, told(series=series.id, **data), ENGLISH)  # what won't do changes nothing
+    later = AllSeries(frame.studio).get(series.id)
+    assert (later.title, later.about["cover"]) == ("Six cats", 2) and desk.series.members(later)[5].label == "sleepy"
+    kept = {one.job: one for one in desk.series.pictures(later)}
+    pictures = [Image.open(kept[one.id].path).convert("RGBA") for one in desk.series.members(later)]
+    facts = [{"prompt": one.request.prompt, "seed": 7, "model": "fake"} for one in desk.series.members(later)]
+    stickers = [Sticker(*rest[:2], facts=rest[2]) for rest in zip(pictures, EMOTIONS, facts, strict=True)]
+    plain = packed_for(desk.series, later, "telegram")
+    assert plain == pack(stickers, "Six cats", APPS["telegram"], pictures[2])
+    desk.acted(series.id, told(own="outline", series=series.id), ENGLISH)
+    rimmed = packed_for(desk.series, AllSeries(frame.studio).get(series.id), "telegram")
+    with zipfile.ZipFile(io.BytesIO(plain)) as a, zipfile.ZipFile(io.BytesIO(rimmed)) as b:
+        assert a.namelist() == b.namelist() and a.read("01.png") != b.read("01.png")
+
+
+def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(frame: Frame) -> None:
+    desk = SetsDesk(frame)
+    series = made(desk)
+    with pytest.raises(Refused, match="not all pictures"):
+        packed_for(desk.series, series, "slack")
+    assert "data-pack" not in desk.look(series.id, ENGLISH)[1]
+    finish(frame, desk, series)
+    panel = desk.look(series.id, ENGLISH)[1]
+    for app in APPS.values():
+        can = 6 in (app.counts or range(app.least, app.most + 1))
+        assert (f"/pack/{app.name}.zip" in panel) is can and (app.title in panel)
+
+
+def test_every_place_says_what_became_of_it(frame: Frame) -> None:
+    desk, queue = SetsDesk(frame), frame.studio.queue
+    series = made(desk)
+    wait_in_line(desk, series)
+    found = desk.series.members(series)
+    queue.cancel([found[0].id])
+    queue.claim("worker")
+    keep(frame, found[2], red=2)
+    keep(frame, found[3], red=3)
+    database = frame.studio.house.database
+    with database.writing() as connection:
+        done = "UPDATE jobs SET state = 'done' WHERE id IN (?, ?)"
+        connection.execute(done, (found[2].id, found[3].id))
+        connection.execute("UPDATE jobs SET state = 'failed', sentence = 'too <b>.' WHERE id = ?", (found[1].id,))
+    frame.studio.gallery.delete([desk.pictures(series)[found[3].id].sha256])
+    cells = {cell.label: view.board(cell, "en") for cell in desk.cells(series)}
+    said = ["stopped", "✗ too &lt;b&gt;.", "data-do", "deleted", "being drawn", "being drawn"]
+    assert [words in cells[one.label] for one, words in zip(found, said, strict=True)] == [True] * 6
+    small = desk.look(series.id, ENGLISH)[1]
+    assert small.count('width="32"') == small.count('width="16"') == 2, "on light and on dark"
+
+
+def test_words_of_sets_and_comparisons_stay_words(frame: Frame) -> None:
+    desk, comparing = SetsDesk(frame), CompareDesk(frame)
+    for words in HOSTILE[:2]:
+        series = made(desk, "emotions", words, "")
+        panel = "".join(desk.acted(series.id, told(own="name", series=series.id, value=words), ENGLISH)[1:])
+        assert stays_text(panel, words)
+        progress = Progress(series, Standing(open=1, sentence=words), False, False, None, "en")
+        cells = [view.Cell(words, None, "failed", words)]
+        assert stays_text(view.Panel(series, progress, cells, "zh").html(), words)
+        grid = Grid(image_request(prompt=words), Axis("prompt", (words, f"{words}x")))
+        both = [*cells, *cells]
+        assert stays_text(compared.panel(series, grid, both, progress, "en"), words)
+        assert "onerror" not in dict(
+            Elements(comparing.preview(words, "style", words, "", "", "", "", request=ENGLISH)).elements
+        )
+
+
+# --- Compare ----------------------------------------------------------------------------------------------------------
+
+
+def asked(desk: CompareDesk, *given: str) -> Series:
+    shown, *_ = desk.make(*given, "", request=ENGLISH)
+    return desk.find(shown)
+
+
+CAT = ("a smiling cat", "style", "noto, outline, black glyph", "steps", "2-6 (+2)", "", "5")
+
+
+def test_a_comparison_is_the_commands_grid_and_is_found_again(frame: Frame) -> None:
+    desk = CompareDesk(frame)
+    assert "3 × 3 = 9" in desk.preview(*CAT, request=ENGLISH) and desk.series.latest("compare", 9) == []
+    series = asked(desk, *CAT)
+    fields = image_request(prompt="a smiling cat", seed=5, model="fake")
+    grid = Grid(fields, Axis.parse("style=noto, outline, black glyph"), Axis.parse("steps=2-6 (+2)"))
+    found = desk.series.members(series)
+    assert [(one.request.style, one.request.steps) for one in found] == [
+        (request.style, request.steps) for request in grid.requests()
+    ]
+    assert [one.label for one in found[:4]] == ["noto · 2", "outline · 2", "black glyph · 2", "noto · 4"]
+    assert grid_of(AllSeries(frame.studio).get(series.id)).record() == grid.record()
+    wait_in_line(desk, series)
+    assert [job.id for job in frame.studio.queue.jobs(limit=-1)] == [one.id for one in found]
+
+
+def test_the_sheet_says_what_it_was_made_from(frame: Frame, tmp_path: Path) -> None:
+    desk = CompareDesk(frame)
+    series = asked(desk, *CAT)
+    grid = grid_of(series)
+    finish(frame, desk, series)
+    pictures = [Image.open(cell.kept.path).convert("RGBA") for cell in desk.cells(series) if cell.kept]
+    (tmp_path / "sheet.png").write_bytes(grid.file([*pictures[:8], None]))
+    again = Grid.from_file(tmp_path / "sheet.png")
+    assert again.record() == grid.record()
+    assert [one.id for one in members(again, frame.lists)] == [one.id for one in desk.series.members(series)]
+
+
+def test_what_cannot_be_compared_is_said_and_nothing_is_kept(frame: Frame) -> None:
+    desk = CompareDesk(frame)
+    for given in (
+        ("a cat", "style", "no such style", "", "", "", ""),
+        ("a cat", "seed", "1-999", "", "", "", ""),
+        ("a cat", "seed", "x", "", "", "", ""),
+        ("a cat", "seed", "1-20", "steps", "1-20", "", ""),
+        ("a cat", "seed", "1", "seed", "2", "", ""),
+        ("a cat", "prompt", "dog, fox", "", "", "", ""),
+        ("a cat", "__class__", "1", "", "", "", ""),
+        ("a cat", "model", "embedded:../../x", "", "", "", ""),
+        ("a cat", "steps", "0", "", "", "", ""),
+    ):
+        for request in (ENGLISH, CHINESE):
+            assert 'class="note problem"' in desk.preview(*given, request=request), given
+            shown, panel, _ = desk.make(*given, "", request=request)
+            assert shown == "" and 'class="note problem"' in panel
+    assert desk.series.latest("compare", 9) == [] and frame.studio.queue.counts() == {}
+
+
+def test_a_series_of_another_tab_or_of_nobody_is_not_touched(frame: Frame) -> None:
+    sets, grids = SetsDesk(frame), CompareDesk(frame)
+    series, grid = made(sets), asked(grids, *CAT)
+    for desk, name in ((sets, grid.id), (grids, series.id), (sets, "../x"), (grids, "0" * 24)):
+        for own in ("remove", "stop", "show", "name", "cover", "outline"):
+            _, panel, _ = desk.acted("", told(own=own, series=name, value="x", index="0"), ENGLISH)
+            assert "That is not here any more." in panel
+    assert sets.find(series.id) == series and grids.find(grid.id) == grid
+
+
+# --- With a browser ---------------------------------------------------------------------------------------------------
+
+
+def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: str) -> None:
+    page = visit("Sets")
+    page.fill("#set-subject textarea, #set-subject input", "red panda")
+    page.fill("#set-emotions-words textarea", "happy, sad, angry")
+    page.click("#set-make")
+    page.wait_for_selector("#set-show .set .cells")
+    page.close()  # while it is being made
+    page = visit("Sets")
+    page.wait_for_selector("#set-show [data-pack]")
+    assert page.locator("#set-show .cells figcaption span").all_inner_texts() == ["happy", "sad", "angry"]
+    assert page.locator("#set-show .strip-small img").count() == 12
+    sizes = page.eval_on_selector_all(".strip-small img", "all => all.map(one => [one.clientWidth, one.clientHeight])")
+    assert sorted(map(tuple, sizes)) == [(16, 16)] * 6 + [(32, 32)] * 6
+    page.click("#set-show [data-own=cover] >> nth=1")
+    page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]")
+    page.fill("#set-show [data-own=name]", "Three / pandas")
+    page.press("#set-show [data-own=name]", "Tab")
+    page.wait_for_selector('#set-show [data-own=name][value="Three / pandas"]')
+    with page.expect_download() as download:
+        page.click('#set-show [data-pack][href*="whatsapp"]')
+    assert download.value.suggested_filename == "Three pandas.zip" or "pandas" in download.value.suggested_filename
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert json.loads(archive.read("contents.json"))["sticker_packs"][0]["name"] == "Three / pandas"
+    name = page.get_attribute("#set-show .set", "data-series")
+    assert get(f"{url}/series/{name}/pack/line-sticker.zip")[0] == 422
+    assert get(f"{url}/series/{name}/pack/nobody.zip")[0] == get(f"{url}/series/{name}/sheet.png")[0] == 404
+
+
+def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[..., Any], tmp_path: Path) -> None:
+    page = visit("对比", locale="zh-CN", **PHONE)
+    page.fill("#compare-prompt textarea, #compare-prompt input", "一只猫")
+    page.fill("#compare-y-values textarea, #compare-y-values input", "1, 5")
+    page.wait_for_selector("#compare-count .sum:has-text('3 × 2 = 6')")
+    page.click("#compare-make")
+    page.wait_for_selector("#compare-show .grid .board >> nth=5")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_selector("#compare-show .grid [data-do=open] >> nth=5")
+    page.wait_for_selector("#compare-show .status:has-text('已完成 6 / 6')")
+    with page.expect_download() as download:
+        page.click("#compare-show a.primary")
+    again = Grid.from_file(Path(download.value.path()))
+    assert again.x.setting == "style" and again.y == Axis("guidance", (1.0, 5.0)) and again.request.prompt == "一只猫"
