@@ -280,6 +280,7 @@ def test_the_papers_say_all_and_load_nothing(api: httpx.Client) -> None:
     document = Elements(page)
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in document.elements}
     links = [attributes.get("href") or "" for _, attributes in document.elements if "href" in attributes]
+    assert "`" not in document.text
     named = {attributes["id"] for _, attributes in document.elements if "id" in attributes}
     assert all(link == "openapi.json" or link.removeprefix("#") in named for link in links)
     assert not re.search(r"@import|url\(", page)

@@ -83,6 +83,19 @@ def test_pictures_that_are_too_much(doors: Server, name: str) -> None:
     nothing_happened(doors)
 
 
+@pytest.mark.parametrize(
+    ("path", "side", "words"),
+    [("/api/v1/jobs", 8, "pixels"), ("/api/v1/jobs", 16, "black"), ("/sdapi/v1/img2img", 9, "black")],
+)
+def test_no_sentence_tells_where_files_lie(doors: Server, path: str, side: int, words: str) -> None:
+    image, mask = (base64.b64encode(file(Image.new("L", (n, n)))).decode() for n in (16, side))
+    fields = {"image": {"data": image}, "mask": {"data": mask}} if "api/v1/jobs" in path else {}
+    answer = send(doors, "POST", path, fields or {"prompt": "a", "init_images": [image], "mask": mask})
+    assert answer.status == 422 and answer.sentence.startswith("mask ") and words in answer.sentence
+    assert str(doors.home) not in answer.sentence
+    nothing_happened(doors)
+
+
 def test_a_picture_that_is_too_large(doors: Server) -> None:
     coded = "A" * (46 * 2**20)
     for path in ("/sdapi/v1/png-info", "/sdapi/v1/img2img", "/api/v1/jobs"):

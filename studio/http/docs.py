@@ -1,6 +1,7 @@
 """The API's papers as one HTML page without a script, made from its OpenAPI schema: nothing is loaded from anywhere."""
 
 import json
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -11,9 +12,12 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
 details { border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; padding: .5rem .8rem }
 summary { cursor: pointer; overflow-wrap: anywhere }
+summary p { display: inline }
 summary b { display: inline-block; min-width: 4.5rem; font-family: ui-monospace, monospace }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 }
-td, th { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line) }
+td p { margin: 0 }
+td, th { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0 }
+tr { border-bottom: 1px solid var(--line) }
 code, pre { font: .9em ui-monospace, monospace } pre { overflow-x: auto }
 """
 INTRODUCTION = """
@@ -44,8 +48,8 @@ def _chapter(tag: str, operations: list[tuple[str, str, dict[str, Any]]]) -> Ite
     yield f"<h2>{escape(tag.capitalize())}</h2>"
     for path, method, said in operations:
         about = said.get("description", "")
-        head = f"<b>{method.upper()}</b> <code>{escape(path)}</code> {escape(about.partition('.')[0])}"
-        yield f"<details><summary>{head}</summary><p>{escape(about)}</p>{_parameters(said)}{_bodies(said)}</details>"
+        head = f"<b>{method.upper()}</b> <code>{escape(path)}</code> {_prose(about.partition('.')[0])}"
+        yield f"<details><summary>{head}</summary>{_prose(about)}{_parameters(said)}{_bodies(said)}</details>"
 
 
 def _parameters(said: dict[str, Any]) -> str:
@@ -66,9 +70,16 @@ def _bodies(said: dict[str, Any]) -> str:
 def _model(name: str, model: dict[str, Any]) -> str:
     fields = model.get("properties", {}).items()
     rows = ((field, _kind(said), said.get("description", "")) for field, said in fields)
-    head = f"<summary><b>{escape(name)}</b></summary>"
-    about = escape(model.get("description", "")).replace("\n\n", "</p><p>")
-    return f'<details id="{escape(name)}">{head}<p>{about}</p>{_table(rows)}</details>'
+    about = _prose(model.get("description", ""))
+    # The name that links lead to is inside: a browser that goes there opens what it is in.
+    inside = f'<div id="{escape(name)}">{about}{_table(rows)}</div>'
+    return f"<details><summary><b>{escape(name)}</b></summary>{inside}</details>"
+
+
+def _prose(text: str) -> str:
+    """Text as HTML: paragraphs, and code where it is between backticks."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return "".join(f"<p>{part}</p>" for part in marked.split("\n\n"))
 
 
 def _kind(said: dict[str, Any]) -> str:
@@ -88,5 +99,5 @@ def _kind(said: dict[str, Any]) -> str:
 
 def _table(rows: Any) -> str:
     """Rows of (name, kind as HTML, text)."""
-    cells = "".join(f"<tr><th><code>{escape(n)}</code><td>{kind}<td>{escape(about)}" for n, kind, about in rows)
+    cells = "".join(f"<tr><th><code>{escape(n)}</code><td>{kind}<td>{_prose(about)}" for n, kind, about in rows)
     return f"<table>{cells}</table>" if cells else ""

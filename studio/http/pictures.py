@@ -6,7 +6,6 @@ their bytes say. They lie in a folder of their own until the request that brough
 
 import base64
 import binascii
-import hashlib
 import io
 import re
 import tempfile
@@ -72,7 +71,7 @@ class Uploads:
         size = looked_through(data, name).size
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             suffix = SUFFIXES.get(picture.format or "", "")
-        path = self.folder / f"{hashlib.sha256(data).hexdigest()}{suffix}"
+        path = self.folder / f"{len(self.named)}{suffix}"  # the same bytes may come in two fields
         write_whole(path, data, "--home")
         self.named[str(path)], self.sizes[str(path)] = name, size
         return Picture(path=str(path))
@@ -89,7 +88,8 @@ class Uploads:
             kept = gallery.get(given.sha256)
         except KeyError as error:
             raise Refused(f"{name}: there is no picture {given.sha256} in the gallery.") from error
-        self.named[str(kept.path)] = name
+        before = self.named.get(str(kept.path))
+        self.named[str(kept.path)] = f"{before} or {name}" if before else name
         return Picture(path=str(kept.path))
 
     def worded(self, refusal: Refused) -> Refused:
