@@ -1,0 +1,263 @@
+"""The documentation: its code runs, its links lead somewhere, and what it names is what the code has."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import docs_kit as kit
+import pytest
+import typer
+from page_kit import ROOT, Elements, Server
+
+from studio.backends.fake import Fake
+from studio.batch import fields
+from studio.cli import app
+from studio.export.apps import APPS
+from studio.grid import SETTINGS
+from studio.page import serve
+from studio.sets import KINDS
+from studio.studio import Studio
+
+PICTURE_BYTES = 150_000
+ASSETS = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
+FOREIGN = re.compile(r"(?:https?:)?//")
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+# --- Code -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server") / "home", "fake")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the pages that need no server."""
+    return tmp_path_factory.mktemp("reader") / "home"
+
+
+@pytest.mark.parametrize(("page", "language"), kit.runs(), ids=lambda value: getattr(value, "stem", value))
+def test_the_code_runs(page: Path, language: str, home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    parts = [one for one in kit.blocks(page) if one.language == language and not one.reason and not one.title]
+    port = 0
+    if any(kit.PORT in one.code for one in parts):
+        server = request.getfixturevalue("server")
+        home, port = server.home, server.port
+    reader = kit.Reader(tmp_path / "folder", home)
+    reader.lay_out(one for one in kit.blocks(page) if one.title)
+    reader.type(parts, port)
+
+
+def test_what_is_code_is_run_or_says_why_not() -> None:
+    every = [block for page in kit.PAGES for block in kit.blocks(page)]
+    for block in every:
+        assert block.language, f"{block.place}: a block says its language"
+        assert not block.reason or block.language in kit.RUN, f"{block.place}: {block.language} is never run"
+        if block.language in ("sh", "shell", "console", "js", "py", "mjs"):
+            pytest.fail(f"{block.place}: write one of {', '.join(kit.RUN)}, so that it is run")
+        if block.language == "json" and block.title.endswith(".json"):
+            json.loads(block.code)
+    for page in kit.PAGES:
+        assert r"\|" not in kit.prose(page), f"{name(page)}: the site shows the backslash; put it outside of a table"
+    for language in kit.RUN:
+        assert sum(block.language == language and not block.reason for block in every) >= 3, language
+
+
+# --- Names ------------------------------------------------------------------------------------------------------------
+
+
+def commands() -> dict[str, set[str]]:
+    """The options of each command of `studio`."""
+    group: Any = typer.main.get_command(app)
+    return {
+        command: {option for parameter in one.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for command, one in group.commands.items()
+    }
+
+
+def page_options(capture: pytest.CaptureFixture) -> set[str]:
+    """The options of `python app.py`."""
+    with pytest.raises(SystemExit):
+        serve.parse(["--help"])
+    return set(re.findall(r"--[\w-]+", capture.readouterr().out))
+
+
+def test_commands_and_options_are_those_that_there_are(capsys: pytest.CaptureFixture) -> None:
+    known, opens = commands(), page_options(capsys)
+    flags = {f"--{one}" for one in (*fields.ALIASES, *fields.SIDES, *fields.OWN)}
+    every = set().union(*known.values(), opens, flags, {"--help"})
+    for page in kit.PAPERS:
+        typed = [line for block in kit.blocks(page) if block.language == "bash" for line in block.code.splitlines()]
+        for span in [*kit.spans(page), *typed]:
+            for command, rest in re.findall(r"(?:^|; |\| |&& )studio ([a-z]+)\b([^;|#]*)", span):
+                assert command in known, f"{name(page)}: there is no studio {command}"
+                said = {option.partition("=")[0] for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)}
+                assert said <= known[command] | {"--help"}, f"{name(page)}: {span}"
+        for span in kit.spans(page) if page in kit.PAGES else ():  # others speak of other programs, too
+            for option in re.findall(r"^--\w[\w-]*", span):
+                assert option in every, f"{name(page)}: {span}"
+    listed = " ".join(kit.spans(kit.DOCS / "commands.md"))
+    missing = [one for one in known if f"studio {one}" not in listed]
+    missing += [option for option in opens - {"--help"} if option not in listed]
+    assert not missing, "docs/commands.md lists every command, and every option of the page"
+
+
+def test_addresses_are_those_that_there_are(tmp_path: Path) -> None:
+    from fastapi import FastAPI
+
+    from studio.http import a1111, api
+
+    server, studio = FastAPI(), Studio(tmp_path)
+    for door in (a1111, api):
+        server.include_router(door.router(studio, "fake"))
+    named = {"{job}": "ID", "{sha256}": "SHA256"}
+    there = {re.sub(r"{\w+}", lambda m: named[m[0]], path): how for path, how in server.openapi()["paths"].items()}
+    text = (kit.DOCS / "http.md").read_text(encoding="utf-8")
+    for path in (path for path in there if path.startswith(api.PREFIX)):
+        assert f" {path}`" in text, f"docs/http.md does not name {path}"
+    for method, path in re.findall(r"`(GET|POST|PATCH|DELETE) (/api/v1[\w/]*)", text):
+        assert method.lower() in there.get(path, {}), f"docs/http.md names {method} {path}"
+    table = text.partition("| address below")[2].partition("\n\n")[0]
+    theirs = [one for row in table.splitlines()[2:] for one in re.findall(r"`([\w-]+)`", row.split("|")[1])]
+    assert len(theirs) > 10 and {f"{a1111.PREFIX}/{one}" for one in theirs} <= set(there)
+
+
+def test_tools_are_those_that_there_are(tmp_path: Path) -> None:
+    from studio.mcp.server import server
+
+    tools = {tool.name for tool in asyncio.run(server(Studio(tmp_path), "fake").list_tools())}
+    table = (kit.DOCS / "mcp.md").read_text(encoding="utf-8").partition("| tool |")[2].partition("\n\n")[0]
+    named = [one for row in table.splitlines()[2:] for one in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert set(named) == tools and len(named) == len(tools)
+
+
+def sources() -> str:
+    """All that the code may say: its text, with strings that go on on the next line joined."""
+    files = [*(ROOT / "studio").rglob("*.py"), *(ROOT / "models").rglob("*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    return re.sub(r'"\s*\n\s*f?"', "", text).replace("{{", "{").replace("}}", "}").replace("\\\\", "\\")
+
+
+def test_what_trouble_quotes_is_what_is_said() -> None:
+    """The fixed pieces of each sentence stand in the code; what `…` stands for is filled in there."""
+    said, quoted = sources(), 0
+    lines = (kit.DOCS / "trouble.md").read_text(encoding="utf-8").splitlines()
+    for line in (line for line in lines if line.startswith("| `")):
+        for sentence in re.findall(r"`([^`]+)`", line.split(" | ")[0]):
+            pieces = [piece for piece in re.split(r"…", sentence) if len(piece.strip()) > 3]
+            assert pieces, sentence
+            quoted += 1
+            for piece in pieces:
+                assert piece in said, f"no code says {piece!r}"
+    assert quoted > 40
+
+
+def test_pages_that_the_code_mentions_are_there() -> None:
+    mentioned = set(re.findall(r"docs/[\w/]+\.md(?:#[\w-]+)?", sources()))
+    assert mentioned
+    for path, _, anchor in (mention.partition("#") for mention in mentioned):
+        assert not anchor or anchor in kit.anchors(ROOT / path), f"{path}#{anchor}"
+
+
+def test_what_the_doctor_finds_is_explained() -> None:
+    text = (ROOT / "studio" / "care.py").read_text(encoding="utf-8")
+    kinds = set(re.findall(r'Finding\(\s*"([a-z ]+)"', text))
+    assert len(kinds) == 6
+    assert {kind.replace(" ", "-") for kind in kinds} <= kit.anchors(kit.DOCS / "trouble.md")
+
+
+def test_styles_and_numbers_are_those_of_the_model() -> None:
+    can, text = Fake().capabilities(), (kit.DOCS / "create.md").read_text(encoding="utf-8")
+    from models.data.styles import STYLES
+    from studio.backends.embedded import Embedded
+
+    own = Embedded().capabilities()
+    assert own.schedulers[0] == "dpm++" and all(f"`{one}`" in text for one in own.schedulers)
+    for setting in ("steps", "guidance"):
+        limits = getattr(own, setting)
+        assert limits == getattr(can, setting)
+        assert f"`--{setting}`, {limits.least:g} to {limits.most:g} | {limits.usual:g} |" in text
+    assert len(STYLES) == 10 and "ten styles" in (kit.DOCS / "index.md").read_text(encoding="utf-8")
+
+
+def test_the_apps_are_those_that_there_are() -> None:
+    text = (kit.DOCS / "export.md").read_text(encoding="utf-8")
+    for one in APPS.values():
+        sizes = ", ".join(f"{width} × {height}" for width, height in one.sizes)
+        counts = ", ".join(map(str, one.counts)) or f"{one.least} to {one.most}"
+        row = f"| `{one.name}` | {one.title} | {one.kind.upper()}, {sizes} | {one.limit:,} | {counts} |"
+        assert row in text, f"docs/export.md lacks {row}"
+    assert all(f"`{setting}`" in text for setting in SETTINGS) and all(f"| `{kind}` |" in text for kind in KINDS)
+
+
+# --- Links, pictures and the site -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", kit.PAPERS, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", kit.prose(page)):
+        if FOREIGN.match(target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{name(page)} links to {target}"
+        assert there.is_relative_to(kit.DOCS) or page not in kit.PAGES, f"{name(page)}: {target} is not in the site"
+        assert not anchor or anchor in kit.anchors(there), f"{name(page)} links to {target}"
+
+
+def test_pictures_are_small_and_used() -> None:
+    used = {
+        (page.parent / target).resolve()
+        for page in kit.PAGES
+        for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", kit.prose(page))
+    }
+    for picture in (kit.DOCS / "images").iterdir():
+        assert picture.stat().st_size < PICTURE_BYTES, picture
+        assert picture in used or picture.name == "logo.svg", (
+            f"no page shows {picture}, with words for who can't see it"
+        )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as it is built; a warning is an error."""
+    if util.find_spec("material") is None or util.find_spec("mkdocs") is None:
+        pytest.skip("mkdocs-material is not installed (extra `docs`)")
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]  # --quiet would be lenient
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def test_the_site_is_whole(site: Path) -> None:
+    for page in kit.PAGES:
+        assert (site / page.relative_to(kit.DOCS)).with_suffix(".html").is_file()
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    seen = 0
+    for path in site.rglob("*.html"):
+        for tag, attributes in Elements(path.read_text(encoding="utf-8")).elements:
+            target = attributes.get(ASSETS.get(tag, "")) or ""
+            seen += bool(target)
+            assert not FOREIGN.match(target), f"{path.name} loads {target}"
+    assert seen > 50
+    for path in site.rglob("*.css"):
+        for target in re.findall(r"(?:url\(|@import )['\"]?([^'\")]+)", path.read_text(encoding="utf-8")):
+            assert not FOREIGN.match(target), f"{path.name} loads {target}"
