@@ -1,0 +1,133 @@
+"""The pictures of the tour in docs/: the real page, driven by a real browser, in the state that a reader should see.
+
+    pytest -m slow tests/test_tour.py
+
+draws them anew with the studio's own model, where its weights are there, into `docs/images`. Without them the model
+that draws faces takes its place, so that the tour itself is tested; its pictures would mislead, and go to a folder of
+the test's that is printed.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_kit import PHONE, ROOT, Server, make
+from PIL import Image
+
+from studio.backends.embedded import Embedded
+from studio.capabilities import Refused
+from studio.page import layout
+
+pytestmark = pytest.mark.slow
+
+IMAGES = ROOT / "docs" / "images"
+BYTES = 150_000
+WIDE = {"viewport": {"width": 1280, "height": 860}, "device_scale_factor": 1}
+PROMPTS = ("a smiling cat with heart eyes", "a blue dragon", "戴帽子的小狗", "a sleepy red panda")
+SLOW = "two green apples and a yellow star"
+FOUND = "#stage .status:has-text('made in'), #stage .status:has-text('用时')"
+
+
+def has_weights() -> bool:
+    try:
+        Embedded().digest()
+    except Refused:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("tour") / "home", "embedded" if has_weights() else "fake:0.05")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if has_weights():
+        return IMAGES
+    out = tmp_path_factory.mktemp("pictures")
+    print(f"\nNo weights: the tour's pictures are of the model that draws faces, in {out}")
+    return out
+
+
+def keep(png: bytes, path: Path) -> None:
+    """A screenshot as a file with a palette, of as many colours as fit into BYTES."""
+    shot = Image.open(io.BytesIO(png)).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        file = io.BytesIO()
+        shot.quantize(colours, Image.Quantize.MEDIANCUT).save(file, "PNG", optimize=True)
+        if len(file.getvalue()) < BYTES:
+            path.write_bytes(file.getvalue())
+            return
+    pytest.fail(f"{path.name} has {len(file.getvalue())} bytes with 32 colours")
+
+
+def create(page: Any) -> None:
+    """Stickers that were just made, and the ones before."""
+    for prompt in PROMPTS:
+        make(page, prompt)
+        page.wait_for_selector(f"#strip [alt='{prompt}'] >> nth=3")
+    page.wait_for_selector(FOUND)
+
+
+def card(page: Any) -> None:
+    """One picture, opened."""
+    page.click("#strip .kept >> nth=0")
+    page.wait_for_selector("dialog[open] img")
+    page.click("dialog .why summary")
+
+
+def gallery(page: Any) -> None:
+    page.wait_for_selector("#gallery .cell >> nth=7")
+
+
+def queue(page: Any) -> None:
+    """A job at work and one that waits."""
+    for prompt in (SLOW, PROMPTS[0]):
+        page.click("#tabs button[role=tab] >> nth=0")
+        page.fill("#seed textarea, #seed input", "")
+        make(page, prompt)
+    page.click('#tabs button[role=tab]:has-text("Queue")')
+    page.wait_for_selector("#line li")
+
+
+def batch(page: Any) -> None:
+    """The example with its bad line."""
+    page.click("#batch-plan [data-own=example]")
+    page.wait_for_selector("#batch-plan tbody tr")
+
+
+# By the tab's folder: what is done there before the picture is taken. Other tabs are shown as they open.
+SCENES: dict[str, Callable[[Any], None]] = {"gallery": gallery, "line": queue, "batch": batch}
+NAMES = {"line": "queue"}
+
+
+def shoot(page: Any, path: Path) -> None:
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)  # pictures that are still coming in
+    keep(page.screenshot(), path)
+
+
+def test_the_tour(visit: Callable[..., Any], server: Server, folder: Path) -> None:
+    page = visit(address=server.url, **WIDE)
+    create(page)
+    shoot(page, folder / "create.png")
+    card(page)
+    shoot(page, folder / "card.png")
+    page.keyboard.press("Escape")
+    for tab in (tab for tab in layout.TABS if tab != "create"):
+        label = layout._words(tab).labels["tab"][0]
+        page.click(f'#tabs button[role=tab]:has-text("{label}")')
+        SCENES.get(tab, lambda _: None)(page)
+        shoot(page, folder / f"{NAMES.get(tab, tab)}.png")
+
+
+def test_the_tour_on_a_phone_in_chinese(visit: Callable[..., Any], server: Server, folder: Path) -> None:
+    page = visit(address=server.url, locale="zh-CN", **PHONE)
+    make(page, PROMPTS[2])
+    page.wait_for_selector(f"{FOUND}, #stage .status:has-text('做过')")
+    shoot(page, folder / "phone.png")
