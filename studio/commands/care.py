@@ -19,6 +19,8 @@ def doctor(as_json: Json = False, home: Home = None) -> None:
     found = [asdict(finding) for finding in care.inspect(House(settings.home(home)))]
     print_rows(found, as_json, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
     if found:
+        if not as_json:
+            typer.echo("More of each: docs/trouble.md#what-studio-doctor-finds", err=True)
         raise typer.Exit(1)
     if not as_json:
         typer.echo("All is well.", err=True)
