@@ -9,8 +9,10 @@ from studio.page.batch.desk import KIND, BatchDesk
 from studio.page.batch.words import labels
 from studio.page.frame import LISTEN, QUIET, Frame
 
-DROP_JS = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
-LIST_JS = Path(__file__).with_name("list.js").read_text(encoding="utf-8")
+HERE = Path(__file__).parent
+DROP_JS = (HERE / "drop.js").read_text(encoding="utf-8")
+REVEAL_JS = (HERE / "reveal.js").read_text(encoding="utf-8")
+LIST_JS = (HERE / "list.js").read_text(encoding="utf-8") + REVEAL_JS
 LINES = 2**20  # characters that the box takes
 
 

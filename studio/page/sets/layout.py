@@ -5,13 +5,14 @@ from typing import Any
 
 import gradio as gr
 
+from studio.page.batch.layout import REVEAL_JS
 from studio.page.frame import LISTEN, QUIET, Frame
 from studio.page.sets import view
 from studio.page.sets.desk import KIND, SetsDesk
 from studio.page.sets.words import labels
 from studio.sets import KINDS
 
-SHOW_JS = Path(__file__).with_name("show.js").read_text(encoding="utf-8")
+SHOW_JS = Path(__file__).with_name("show.js").read_text(encoding="utf-8") + REVEAL_JS
 
 
 def tab(frame: Frame) -> None:

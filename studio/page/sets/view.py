@@ -74,7 +74,8 @@ class Panel:
         """All of it."""
         cells = "".join(self._cell(index, cell) for index, cell in enumerate(self.cells))
         return (
-            f'<section class="panel set" data-series="{self.series.id}">{self._name()}{self.progress.html()}'
+            f'<section class="panel set" data-series="{self.series.id}">'
+            f'<h2 class="unseen">{escape(self.series.title)}</h2>{self._name()}{self.progress.html()}'
             f'<div class="links">{self.progress.buttons()}</div><div class="cells">{cells}</div>'
             f"{self._small()}{self._packs()}</section>"
         )
