@@ -12,7 +12,7 @@ import typer
 
 from studio import settings
 from studio.capabilities import Refused
-from studio.commands import batch, care, files, jobs, make, mcp, models, search  # noqa: F401  importing puts the commands in
+from studio.commands import batch, care, export, files, jobs, make, mcp, models, search  # noqa: F401  puts them in
 from studio.commands.base import app, printable
 
 

@@ -1,10 +1,12 @@
 """Contact sheets of the world: what `python -m models.data show` draws."""
 
 import contextlib
+import functools
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from models.assets import assets
 from models.data.captions import caption
 from models.data.pixels import png
 from models.data.sampling import Sampler
@@ -13,8 +15,11 @@ from models.data.world import World
 
 COLUMNS = 8
 LINES = 3  # of caption under each picture
-# Pillow's own font has no Chinese; the first of these that the system has is used, else boxes are drawn.
-FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "PingFang.ttc", "msyh.ttc")
+# Ours has Latin letters, kana and the 6,763 Chinese characters of GB 2312; of rarer ones and other scripts the first of
+# the system's that has them is used.
+FONT = "fonts/NotoSansSC-GB2312.otf"
+SYSTEM_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "PingFang.ttc", "msyh.ttc", "DejaVuSans.ttf")
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 CHECKER = ((255, 255, 255), (230, 230, 230))  # shows what is transparent
 
 
@@ -40,7 +45,6 @@ def checkerboard(size: tuple[int, int], cell: int = 8) -> Image.Image:
 def captioned(pictures: list[np.ndarray], captions: list[str], columns: int = COLUMNS) -> Image.Image:
     """Premultiplied uint8 pictures (N of H x W x 4), each on a checkerboard over its caption."""
     side = pictures[0].shape[0]
-    font = _font(10)
     line = 12
     cell = (side, side + LINES * line + 4)
     rows = -(-len(pictures) // columns)
@@ -52,19 +56,35 @@ def captioned(pictures: list[np.ndarray], captions: list[str], columns: int = CO
         board = checkerboard(drawn.size)
         board.paste(drawn, mask=drawn)
         sheet.paste(board, (x, y))
+        font = font_for(text, 10)
         for k, part in enumerate(wrap(text, font, side - 4)[:LINES]):
             draw.text((x + 2, y + side + 2 + k * line), part, "black", font)
     return sheet
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    for name in FONTS:
+def font_for(text: str, size: int) -> Font:
+    """The first font that has all of a text's characters, else our own, which draws boxes for those it lacks."""
+    fonts = _fonts(size)
+    return next((font for font in fonts if all(_has(font, c) for c in set(text) if not c.isspace())), fonts[0])
+
+
+@functools.cache
+def _fonts(size: int) -> list[Font]:
+    """Ours and those of the system's that are there; Pillow's own where ours is missing."""
+    found: list[Font] = []
+    for name in (str(assets() / FONT), *SYSTEM_FONTS):
         with contextlib.suppress(OSError):
-            return ImageFont.truetype(name, size)
-    return ImageFont.load_default(size)
+            found.append(ImageFont.truetype(name, size))
+    return found or [ImageFont.load_default(size)]
 
 
-def wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
+@functools.lru_cache(4096)
+def _has(font: Font, character: str) -> bool:
+    """Whether a font has a character: it draws it otherwise than one that there is not."""
+    return bytes(font.getmask(character)) != bytes(font.getmask("\uffff"))
+
+
+def wrap(text: str, font: Font, width: float) -> list[str]:
     """Lines no wider than `width` pixels; breaks between words, and anywhere in a text without spaces."""
     lines = [""]
     for word in text.replace(" ", " \0").split("\0"):

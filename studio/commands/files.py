@@ -30,7 +30,7 @@ def info(files: Files, as_json: Json = False) -> None:
             raise Refused(f"{file} holds no settings.")
         return found
 
-    rows, code = _each(files, look)
+    rows, code = each(files, look)
     _print(rows, as_json, len(files), _listed)
     raise typer.Exit(code)
 
@@ -43,7 +43,7 @@ def verify(
 ) -> None:
     """Make pictures again from their settings and compare. Exit code 1 where one of them differs."""
     opener = functools.cache(open_backend)  # loaded once for all files
-    rows, code = _each(files, lambda file: asdict(verified(file, model, opener)))
+    rows, code = each(files, lambda file: asdict(verified(file, model, opener)))
     _print(rows, as_json, len(files), _judged)
     raise typer.Exit(code or int(any(row["result"] == "different" for row in rows)))
 
@@ -65,7 +65,7 @@ def strip(
             write_whole(target, data)
         return {"out": str(target)}
 
-    rows, code = _each(files, copy)
+    rows, code = each(files, copy)
     _print(rows, as_json, len(files), lambda row: row["out"])
     raise typer.Exit(code)
 
@@ -80,7 +80,7 @@ def _is(target: Path, data: bytes) -> bool:
         raise Refused(why(error, target.parent)) from error
 
 
-def _each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+def each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
     """A row a file, and the exit code: 1 where some were refused, each with a sentence on stderr, 2 where all were.
 
     Stopped with Ctrl-C, the rows so far.

@@ -4,7 +4,7 @@
 programs wrote, and `restore` turns it into a request again.
 """
 
-from studio.metadata.files import content, read, stripped, texts
+from studio.metadata.files import content, read, said_in, stripped, texts
 from studio.metadata.origin import Job, Origin, origin, parameters, version
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import Restored, restore
@@ -27,6 +27,7 @@ __all__ = [
     "read",
     "restore",
     "said",
+    "said_in",
     "stripped",
     "texts",
     "version",

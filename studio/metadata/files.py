@@ -11,7 +11,8 @@ from models.data.pixels import MAX_BYTES
 from studio.capabilities import Refused
 from studio.metadata import avif, exif, gif, jpeg, png, webp, xmp
 from studio.metadata.raw import Broken, Raw
-from studio.metadata.readers import KEYWORDS, read_texts
+from studio.metadata.readers import KEYWORDS, own, read_texts
+from studio.metadata.write import OWN, Said
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ def read(path: Path) -> dict[str, Any]:
     if not found and raw.problem:
         raise Refused(f"{path} {raw.problem}.")
     return found
+
+
+def said_in(path: Path) -> Said | None:
+    """What a file of ours says, to be put into another file of the same picture; None where it is not of ours."""
+    found = texts(content(path), path).texts
+    return Said(found.get("parameters", ""), found[OWN]) if own(found.get(OWN, "")) else None
 
 
 def texts(data: bytes, name: Path | str) -> Raw:

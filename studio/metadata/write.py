@@ -44,10 +44,11 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Said:
-    """What goes into a file: A1111's text and our record as JSON."""
+    """What goes into a file: A1111's text and our record as JSON, under its keyword where the file is a PNG."""
 
     text: str
     record: str
+    keyword: str = OWN
 
 
 def said(job: Job, result: Result) -> Said:
@@ -66,14 +67,16 @@ def png_bytes(result: Result, job: Job) -> bytes:
     return file_bytes(result, job, "png")
 
 
-def encoded(frames: Sequence[Image.Image], says: Said | None, kind: str, milliseconds: int = 125) -> bytes:
+def encoded(
+    frames: Sequence[Image.Image], says: Said | None, kind: str, milliseconds: int = 125, **options: Any
+) -> bytes:
     """A file as one of KINDS: one frame is a still picture, more are a loop, each shown so many milliseconds.
 
     PNG and still WebP keep every pixel, AVIF is nearly exact. JPEG has no transparency: there the picture stands on
-    white. Without `says` the file is plain. Refused for a kind that there is not, frames that it can't move, and
-    settings too long for JPEG (64 KB).
+    white. Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a
+    kind that there is not, frames that it can't move, and settings too long for JPEG (64 KB).
     """
-    how = _options(kind, len(frames))
+    how = _options(kind, len(frames)) | options
     if len(frames) > 1:
         how |= {"save_all": True, "append_images": list(frames[1:]), "duration": milliseconds, "loop": 0}
     if says:
@@ -111,7 +114,7 @@ def _origin(says: Said, kind: Kind) -> dict[str, Any]:
         block = (exif.HEADER if kind.format == "JPEG" else b"") + exif.with_comment(says.text)
         return {"exif": block, "xmp": xmp.packet(says.record).encode()}
     info = PngInfo()
-    for keyword, text in (("parameters", says.text), (OWN, says.record), (PNG_XMP, xmp.packet())):
+    for keyword, text in (("parameters", says.text), (says.keyword, says.record), (PNG_XMP, xmp.packet())):
         info.add_itxt(keyword, text)
     return {"pnginfo": info}
 

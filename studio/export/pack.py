@@ -1,0 +1,186 @@
+"""Packs: the stickers of a set as one zip file that an app, or the programs that feed it, can read in."""
+
+import hashlib
+import io
+import json
+import re
+import unicodedata
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from models.data.pixels import fit as fit_square
+from models.data.sheet import captioned
+from studio.batch.plan import safe_name
+from studio.capabilities import Refused
+from studio.export.apps import App, fit, fit_icon
+from studio.export.emoji import emoji_for
+from studio.export.enlarge import Drawing
+from studio.metadata import Said, version
+
+ABOUT = "about"  # the folder of what is for people
+NAME_LIMIT = 128  # characters; WhatsApp's limit for a pack's name
+PUBLISHER = "Studio 128"
+DATE = (1980, 1, 1, 0, 0, 0)  # the same pack is the same bytes whenever it is made
+SHEET_SIDE = 128
+
+
+@dataclass(frozen=True)
+class Sticker:
+    """A picture (RGBA, any size) of a pack: what it is called, its emoji (none: found from what it is called), what its
+    file is to say, and facts for the pack's papers such as prompt, seed and model.
+    """
+
+    picture: Image.Image
+    label: str = ""
+    emoji: tuple[str, ...] = ()
+    says: Said | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def pack(
+    pictures: Sequence[Sticker | Image.Image],
+    name: str,
+    app: App,
+    cover: Image.Image | None = None,
+    publisher: str = PUBLISHER,
+) -> bytes:
+    """A zip file for an app: numbered stickers, its icons, what its importers read, and in `about/` a contact sheet and
+    a text that says where all of it comes from.
+
+    `cover` is for the icons, None the first sticker. Refused where the app takes no pack of so many, and for a name
+    that says nothing.
+    """
+    stickers = [one if isinstance(one, Sticker) else Sticker(one) for one in pictures]
+    title = _title(name)
+    _check(len(stickers), app)
+    files = _stickers(stickers, app)
+    named = [next(iter(made)) for made in files]  # the main size of each
+    emoji = [one.emoji or emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
+    out: dict[str, bytes] = {file: data for made in files for file, data in made.items()}
+    front = Drawing(cover or stickers[0].picture)
+    out |= {icon.file: fit_icon(front, icon) for icon in app.icons}
+    out |= _manifest(app, title, publisher, dict(zip(named, emoji, strict=True)), out)
+    out[f"{ABOUT}/sheet.png"] = _sheet(stickers)
+    out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, emoji, out).encode()
+    return _zipped(out)
+
+
+def pack_name(name: str) -> str:
+    """The zip file's name, good on every system."""
+    return f"{safe_name(_title(name)) or 'stickers'}.zip"
+
+
+def slug(text: str) -> str:
+    """A label as apps take it for the name of an emoji: a to z, digits and underscores, 2 to 20; "sticker" for none."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    kept = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:20].strip("_")
+    return kept if len(kept) > 1 else "sticker"
+
+
+def _title(name: str) -> str:
+    title = " ".join("".join(c for c in name if c.isprintable()).split())
+    if not title:
+        raise Refused("a pack needs a name, for example: happy cats.")
+    return title[:NAME_LIMIT]
+
+
+def _check(count: int, app: App) -> None:
+    """Refused where the app takes no pack of so many."""
+    allowed = app.counts or range(app.least, app.most + 1)
+    if count in allowed:
+        return
+    listed = " or ".join(map(str, app.counts)) if app.counts else f"{app.least} to {app.most}"
+    hints = [f"add {n - count}" for n in allowed if n > count][:1]
+    hints += [f"leave {count - n} out" for n in reversed(allowed) if n < count][:1]
+    raise Refused(f"a pack for {app.title} has {listed} pictures, not {count}; {' or '.join(hints)}.")
+
+
+def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
+    """The files of each sticker by name, the main size first; the other sizes have their width in their names."""
+    made = []
+    for number, one in enumerate(stickers, 1):
+        stem, drawing = app.file.format(n=number, slug=slug(one.label)), Drawing(one.picture)
+        files = {}
+        for size in app.sizes:
+            data, suffix = fit(drawing, app, size, one.says)
+            files[f"{stem}{'' if size == app.sizes[0] else f'_{size[0]}'}{suffix}"] = data
+        made.append(files)
+    return made
+
+
+def _manifest(
+    app: App, title: str, publisher: str, emoji: dict[str, tuple[str, ...]], files: dict[str, bytes]
+) -> dict[str, bytes]:
+    """What importers read: WhatsApp's contents.json and the title.txt and author.txt of `.wastickers` files, or the
+    emoji of each sticker.
+    """
+    if app.manifest == "emoji":
+        return {"emoji.txt": _json({file.rpartition(".")[0]: "".join(faces) for file, faces in emoji.items()})}
+    if app.manifest != "whatsapp":
+        return {}
+    rows = [{"image_file": file, "emojis": list(faces)} for file, faces in emoji.items()]
+    content = hashlib.sha256(b"".join(files[file] for file in emoji)).hexdigest()
+    body = {
+        "identifier": content[:32],
+        "name": title,
+        "publisher": publisher[:NAME_LIMIT],
+        "tray_image_file": app.icons[0].file,
+        "image_data_version": content[:8],  # another one tells WhatsApp that the pictures are others
+        "avoid_cache": False,
+        "stickers": rows,
+    }
+    listed = {"android_play_store_link": "", "ios_app_store_link": "", "sticker_packs": [body]}
+    return {"contents.json": _json(listed), "title.txt": title.encode(), "author.txt": publisher.encode()}
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _sheet(stickers: Sequence[Sticker]) -> bytes:
+    """All of them with their labels."""
+    pictures = [fit_square(one.picture, SHEET_SIDE) for one in stickers]
+    labels = [f"{number} {one.label}" for number, one in enumerate(stickers, 1)]
+    file = io.BytesIO()
+    captioned(pictures, labels, min(len(pictures), 6)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _about(
+    title: str,
+    app: App,
+    stickers: Sequence[Sticker],
+    named: Sequence[str],
+    emoji: Sequence[tuple[str, ...]],
+    files: dict[str, bytes],
+) -> str:
+    """Where the pack comes from, for people."""
+    lines = [title, f"{len(stickers)} pictures for {app.title}, packed by Studio 128 {version()}.", ""]
+    for one, file, faces in zip(stickers, named, emoji, strict=True):
+        facts = [f"{key}: {value}" for key, value in one.facts.items() if value not in ("", None)]
+        lines.append("  ".join([file, "".join(faces), one.label, *(f"[{fact}]" for fact in facts)]))
+        lines.append(f"    sha256 {hashlib.sha256(files[file]).hexdigest()}")
+    if any(one.facts.get("model") for one in stickers):
+        lines += [
+            "",
+            "Pictures with a model's name were made by that model (IPTC digital source type: trainedAlgorithmicMedia).",
+            "ATTRIBUTION.md of Studio 128 names the works that its own models learned from, their makers and licences.",
+        ]
+    return "\n".join([*lines, f"Everything in {ABOUT}/ is for you; apps need none of it.", ""])
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    """A zip file, names as UTF-8, the same bytes for the same files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name, DATE)
+            entry.external_attr = 0o644 << 16
+            packed = name.endswith((".png", ".webp"))
+            entry.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data)
+    return out.getvalue()

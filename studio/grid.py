@@ -1,0 +1,238 @@
+"""Comparison grids: one request with two of its settings varied, and all pictures on one labelled sheet.
+
+The sheet says in its own file what it was made from, so it can be made again: `Grid.from_file`.
+"""
+
+import csv
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from PIL import Image
+
+from studio.capabilities import Refused, did_you_mean
+from studio.grid_sheet import sheet_of
+from studio.metadata import Said, content, encoded, version
+from studio.metadata.origin import nameless
+from studio.metadata.png import is_png, look
+from studio.requests import SEEDS, ImageRequest, image_request
+
+KEYWORD = "studio-grid"  # of the chunk that holds what a sheet was made from
+MOST = 32  # values of an axis
+CELLS = 256
+# What an axis may vary, and what its values are. "prompt" is search and replace: its first value is what the prompt
+# says, the others stand in its place.
+SETTINGS: dict[str, type] = {
+    "prompt": str, "style": str, "seed": int, "steps": int, "guidance": float, "scheduler": str, "model": str,
+    "strength": float,
+}  # fmt: skip
+UNSIGNED = r"(?:\d+\.?\d*|\.\d+)"
+NUMBER = rf"[+-]?{UNSIGNED}"
+RANGE = re.compile(rf"({NUMBER})\s*-\s*({NUMBER})\s*(?:\(\s*([+-]?\s*{UNSIGNED})\s*\)|\[\s*(\d{{1,6}})\s*\])?")
+
+Value = str | int | float
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One of `SETTINGS` and the values it takes."""
+
+    setting: str
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if self.setting not in SETTINGS:
+            hint = did_you_mean(self.setting, SETTINGS)
+            raise Refused(f"a grid can't vary {self.setting!r}{hint}; there are {', '.join(SETTINGS)}.")
+        if not self.values:
+            raise Refused(
+                f"say which values of {self.setting} to compare, for example: {self.setting}={_example(self)}."
+            )
+        if len(self.values) > MOST:
+            raise Refused(f"a grid has at most {MOST} values of {self.setting}, not {len(self.values)}.")
+
+    @staticmethod
+    def parse(text: str) -> "Axis":
+        """`SETTING=VALUES`, the values written as for A1111's X/Y/Z plot.
+
+        A list with commas (quotes round a value that has one); for numbers also `1-5`, `1-10 (+2)` with a step,
+        `1-10 [5]` with a count, and all of them mixed.
+        """
+        setting, equals, values = text.partition("=")
+        name = setting.strip().casefold()
+        if not equals:
+            raise Refused(f"write an axis as SETTING=VALUES, for example seed=1-4, not {text!r}.")
+        if name not in SETTINGS:
+            return Axis(name, ())
+        kind = SETTINGS[name]
+        parts = _listed(values)
+        return Axis(
+            name, tuple(parts) if kind is str else tuple(n for part in parts for n in _numbers(name, part, kind))
+        )
+
+    def labels(self) -> list[str]:
+        """The values as text."""
+        return [f"{value:g}" if isinstance(value, float) else str(value) for value in self.values]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A request, what varies along the columns (`x`) and, where given, along the rows (`y`).
+
+    All pictures have the request's seed, unless that is what varies; where it has none, one is drawn here.
+    """
+
+    request: ImageRequest
+    x: Axis
+    y: Axis | None = None
+
+    def __post_init__(self) -> None:
+        if self.y and self.y.setting == self.x.setting != "prompt":
+            raise Refused(f"both axes vary {self.x.setting}; give another one to one of them.")
+        if len(self.x.values) * self._rows > CELLS:
+            raise Refused(f"a grid has at most {CELLS} pictures, not {len(self.x.values)} x {self._rows}.")
+        seed = secrets.randbelow(SEEDS) if self.request.seed is None else self.request.seed
+        object.__setattr__(self, "request", self.request.model_copy(update={"seed": seed, "count": 1}))
+        for axis in (self.x, self.y):
+            if axis and axis.setting == "prompt" and str(axis.values[0]) not in self._said():
+                raise Refused(f"the prompt does not say {axis.values[0]!r}; begin the axis with words that it has.")
+
+    @property
+    def _rows(self) -> int:
+        return len(self.y.values) if self.y else 1
+
+    def _said(self) -> str:
+        return f"{self.request.prompt}\n{self.request.negative}"
+
+    def requests(self) -> list[ImageRequest]:
+        """One request a picture, row by row; Refused where a value won't do."""
+        rows = [self._with(self.request, self.y, value) for value in (self.y.values if self.y else ("",))]
+        return [self._with(row, self.x, value) for row in rows for value in self.x.values]
+
+    def _with(self, request: ImageRequest, axis: Axis | None, value: Value) -> ImageRequest:
+        if axis is None:
+            return request
+        fields = {name: getattr(request, name) for name in ImageRequest.model_fields}
+        if axis.setting == "prompt":
+            said = {name: fields[name].replace(str(axis.values[0]), str(value)) for name in ("prompt", "negative")}
+            return image_request(**{**fields, **said})
+        return image_request(**{**fields, axis.setting: value})
+
+    def sheet(self, pictures: Sequence[Image.Image | None]) -> Image.Image:
+        """All pictures (RGBA, in the order of `requests`; None where there is none) with their labels, opaque RGBA."""
+        if len(pictures) != len(self.x.values) * self._rows:
+            raise ValueError(f"{len(pictures)} pictures for {len(self.x.values)} x {self._rows} places")
+        rows = self.y.labels() if self.y else [""]
+        axes = (self.x.setting, self.y.setting if self.y else "")
+        return sheet_of(pictures, self.x.labels(), rows, axes, self.request.prompt, self._common())
+
+    def file(self, pictures: Sequence[Image.Image | None]) -> bytes:
+        """The sheet as a PNG file that says what it was made from, to us and, in A1111's words, to others."""
+        return encoded([self.sheet(pictures)], Said(self._parameters(), self.record(), KEYWORD), "png", optimize=True)
+
+    def record(self) -> str:
+        """What it takes to make the grid again, as JSON."""
+        axes = {name: {axis.setting: list(axis.values)} for name, axis in (("x", self.x), ("y", self.y)) if axis}
+        request = nameless(self.request.model_dump(mode="json", exclude_defaults=True))
+        return json.dumps({"version": version(), "request": request, **axes}, ensure_ascii=False)
+
+    @property
+    def name(self) -> str:
+        """A name for its file: the same for the same grid."""
+        return f"grid-{hashlib.sha256(self.record().encode()).hexdigest()[:12]}.png"
+
+    @staticmethod
+    def from_file(path: Path) -> "Grid":
+        """The grid that a sheet was made from; Refused where the file says nothing of one."""
+        data = content(path)
+        record = look(data, frozenset({KEYWORD})).texts.get(KEYWORD, "") if is_png(data) else ""
+        try:
+            said = json.loads(record)
+            axes = [_axis(said[name]) for name in ("x", "y") if name in said]
+            request = image_request(**said["request"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, Refused):
+                raise
+            raise Refused(f"{path} is no sheet of a grid; give a file that `studio grid` made.") from error
+        return Grid(request, *axes)
+
+    def _common(self) -> str:
+        """What all pictures share, in a line."""
+        varied = {self.x.setting, self.y.setting if self.y else ""}
+        names = ("style", "seed", "steps", "guidance", "scheduler", "strength", "model")
+        values = {name: getattr(self.request, name) for name in names if name not in varied}
+        return "   ".join(f"{name} {value}" for name, value in values.items() if value not in ("", None))
+
+    def _parameters(self) -> str:
+        """A1111's text of an X/Y/Z plot."""
+        settings: dict[str, object] = {"Seed": self.request.seed, "Model": self.request.model}
+        settings |= {"Script": "X/Y/Z plot", "X Type": _THEIRS[self.x.setting], "X Values": ", ".join(self.x.labels())}
+        if self.y:
+            settings |= {"Y Type": _THEIRS[self.y.setting], "Y Values": ", ".join(self.y.labels())}
+        settings["Version"] = f"Studio 128 {version()}"
+        said = (f"{key}: {json.dumps(str(value), ensure_ascii=False)}" for key, value in settings.items())
+        negative = [f"Negative prompt: {self.request.negative}"] if self.request.negative else []
+        return "\n".join([self.request.prompt, *negative, ", ".join(said)])
+
+
+# The settings as A1111 calls them.
+_THEIRS = {
+    "prompt": "Prompt S/R", "style": "Styles", "seed": "Seed", "steps": "Steps", "guidance": "CFG Scale",
+    "scheduler": "Sampler", "model": "Checkpoint name", "strength": "Denoising",
+}  # fmt: skip
+
+
+def _axis(said: dict[str, list[Value]]) -> Axis:
+    (setting, values), *_ = said.items()
+    return Axis(setting, tuple(values))
+
+
+def _example(axis: Axis) -> str:
+    return {str: "a, b", int: "1-4", float: "1-5 (+0.5)"}[SETTINGS[axis.setting]]
+
+
+def _listed(text: str) -> list[str]:
+    """The parts of a list with commas, Chinese ones where it has no others."""
+    text = " ".join(text.split())
+    if "," not in text:
+        text = text.replace("，", ",").replace("、", ",")
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:  # a field of more than 131,072 characters
+        raise Refused("the values of an axis are too long; write fewer.") from error
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _numbers(setting: str, part: str, kind: type) -> list[Value]:
+    """A number or a range of them; in decimal, so that 0.1 steps end where they should."""
+    match = RANGE.fullmatch(part)
+    single = re.fullmatch(NUMBER, part)
+    if not match and not single:
+        raise Refused(f"{part!r} is no value of {setting}; write 3, 1-5, 1-10 (+2) or 1-10 [5].")
+    numbers = [Decimal(part)] if not match else _range(setting, *match.groups())
+    if kind is int and not match and numbers[0] != int(numbers[0]):
+        raise Refused(f"{setting} must be a whole number, not {part}.")
+    return [int(number) if kind is int else float(number) for number in numbers]
+
+
+def _range(setting: str, first: str, last: str, step: str | None, count: str | None) -> list[Decimal]:
+    """From `first` to `last`, with a step or so many; as A1111 does, a count of whole numbers is rounded down."""
+    start, stop = Decimal(first), Decimal(last)
+    if count:
+        many = _enough(setting, int(count) - 1) + 1
+        return [start] if many <= 1 else [start + (stop - start) * i / (many - 1) for i in range(many)]
+    stride = Decimal(step.replace(" ", "")) if step else Decimal(1 if stop >= start else -1)
+    if not stride or (stop - start) / stride < 0:
+        raise Refused(f"{first}-{last} has no values of {setting} with the step {step}.")
+    return [start + stride * i for i in range(_enough(setting, int((stop - start) / stride)) + 1)]
+
+
+def _enough(setting: str, steps: int) -> int:
+    if steps >= MOST:
+        raise Refused(f"a grid has at most {MOST} values of {setting}, not {steps + 1}.")
+    return steps

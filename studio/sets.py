@@ -1,0 +1,115 @@
+"""Sets: several stickers that belong together, as requests, each with a label.
+
+All of a set have one seed and one shape: the noise that a picture grows from decides much of pose, size and colours,
+so pictures from the same noise look like one family, and what differs is what the words say.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.data.moods import MOODS, Mood
+from studio.capabilities import Refused, did_you_mean
+from studio.requests import SEEDS, ImageRequest, image_request
+
+# Apart from each other, and frequent among the captions that the models learned from.
+EMOTIONS = ("happy", "crying", "angry", "surprised", "in love", "sleepy")
+SUBJECTS = ("cat", "dog", "panda", "fox", "frog", "rabbit")
+SUBJECTS_ZH = ("猫", "狗", "熊猫", "狐狸", "青蛙", "兔子")
+AFTER = ("in love", "rolling its eyes")  # English words that stand behind what they describe
+MOST = 64
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of a set: what is written under it, and what is asked for."""
+
+    label: str
+    request: ImageRequest
+
+
+def emotions(subject: str, words: Sequence[str] = EMOTIONS, **fields: Any) -> list[Member]:
+    """One subject in several emotions. A Chinese subject gets Chinese words, whichever were given.
+
+    `fields` are those of an ImageRequest, for all of them. Refused where subject or words are empty.
+    """
+    subject = _given(subject, "a subject, for example: cat")
+    return _members([(feeling(word, subject), felt(word, subject)) for word in _words(words)], fields)
+
+
+def subjects(emotion: str, words: Sequence[str] = (), **fields: Any) -> list[Member]:
+    """One emotion on several subjects, the usual ones where none are given: Chinese ones for a Chinese emotion."""
+    emotion = _given(emotion, "an emotion, for example: happy")
+    words = words or (SUBJECTS_ZH if is_chinese(emotion) else SUBJECTS)
+    return _members([(word, felt(emotion, word)) for word in _words(words)], fields)
+
+
+def styled(words: Sequence[str], style: str, **fields: Any) -> list[Member]:
+    """A list of things in one style."""
+    style = _given(style, "a style, for example: noto")
+    return _members([(word, word) for word in _words(words)], {**fields, "style": style})
+
+
+# What may be asked for by name: the kind, and what it makes of its first word and of the others.
+KINDS: dict[str, Callable[..., list[Member]]] = {
+    "emotions": lambda first, words, **fields: emotions(first, words or EMOTIONS, **fields),
+    "subjects": subjects,
+    "style": lambda first, words, style="", **fields: styled(words, first, **fields),
+}
+
+
+def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) -> list[Member]:
+    """The set of a kind ("emotions", "subjects", "style") for its first word; Refused names the kinds."""
+    if kind not in KINDS:
+        raise Refused(f"unknown kind of set {kind!r}{did_you_mean(kind, KINDS)}; there are {', '.join(KINDS)}.")
+    return KINDS[kind](first, words, **fields)
+
+
+def felt(emotion: str, subject: str) -> str:
+    """The prompt for a subject that feels something, in the subject's language and as the captions of the training say
+    it.
+    """
+    word = feeling(emotion, subject)
+    if is_chinese(subject):
+        return f"{word}的{subject}" if is_chinese(word) else f"{word} {subject}"
+    return f"{subject} {word}" if word in AFTER else f"{word} {subject}"
+
+
+def feeling(emotion: str, subject: str) -> str:
+    """The emotion's word in the subject's language; as it was given where there is no word for it."""
+    mood = _mood(emotion)
+    if is_chinese(subject) == is_chinese(emotion) or mood is None:
+        return emotion.removesuffix("的")
+    return mood.zh[0].removesuffix("的") if is_chinese(subject) else mood.en[0]
+
+
+def is_chinese(text: str) -> bool:
+    """Whether there is a Chinese character in it."""
+    return any("\u3400" <= character <= "\u9fff" for character in text)
+
+
+def _mood(word: str) -> Mood | None:
+    plain = word.casefold().removesuffix("的")
+    return next((mood for mood in MOODS if plain in {*mood.en, *(one.removesuffix("的") for one in mood.zh)}), None)
+
+
+def _given(word: str, what: str) -> str:
+    if not word.strip():
+        raise Refused(f"say {what}.")
+    return word.strip()
+
+
+def _words(words: Iterable[str]) -> list[str]:
+    kept = list(dict.fromkeys(word.strip() for word in words if word.strip()))
+    if not kept:
+        raise Refused("say what is to be in the set, for example: cat dog pizza.")
+    if len(kept) > MOST:
+        raise Refused(f"a set has at most {MOST} pictures, not {len(kept)}.")
+    return kept
+
+
+def _members(asked: list[tuple[str, str]], fields: dict[str, Any]) -> list[Member]:
+    seed = fields.get("seed")
+    same = {**fields, "seed": secrets.randbelow(SEEDS) if seed is None else seed, "count": 1}
+    return [Member(label, image_request(**{**same, "prompt": prompt})) for label, prompt in asked]

@@ -1,0 +1,266 @@
+"""Pictures for chat apps: never over a limit, never with a dark rim, as good as the limit allows."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Said
+from drawn import face, noise, over
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from models.data.pixels import premultiply
+from studio.capabilities import Refused
+from studio.export.apps import APPS, app_named, fit, fit_icon
+from studio.export.budget import indexed, within
+from studio.export.enlarge import Drawing
+from studio.export.outline import SEEN, seen_box
+from studio.export.scale import psnr_on_white, resized, straight
+from studio.export.svg import drawn, svg
+from studio.metadata import Said as Says
+from studio.metadata import read, said_in
+
+SAYS = Says("a prompt, twice as long as most\nSteps: 16, Sampler: euler, CFG scale: 3, Seed: 1", "x" * 3000)
+FEW = settings(max_examples=12, deadline=None)
+
+
+def opened(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+def pictures() -> st.SearchStrategy[Image.Image]:
+    sides = st.integers(1, 140)
+    return st.builds(noise, sides, sides, st.integers(0, 9), st.sampled_from(["any", "on or off", "opaque"]))
+
+
+@pytest.mark.parametrize("app", APPS.values(), ids=APPS)
+@given(picture=pictures(), says=st.sampled_from([None, SAYS]))
+@settings(max_examples=5, deadline=None)
+def test_no_picture_is_over_a_limit(app, picture, says):
+    drawing = Drawing(picture)
+    for size in app.sizes:
+        data, suffix = fit(drawing, app, size, says)
+        made = opened(data)
+        assert len(data) <= app.limit
+        assert (made.format, suffix) == (app.kind.upper(), f".{app.kind}")
+        if app.exact:
+            assert made.size == size
+        else:
+            assert made.width <= size[0] and made.height <= size[1] and not made.width % 2 and not made.height % 2
+    for icon in app.icons:
+        data = fit_icon(drawing, icon)
+        assert len(data) <= icon.limit and opened(data).size == icon.size
+
+
+@pytest.mark.parametrize("app", APPS.values(), ids=APPS)
+@pytest.mark.parametrize("alpha", ["any", "opaque"])
+def test_noise_in_full_size_fits(app, alpha):
+    data, _ = fit(noise(*app.sizes[0], alpha=alpha), app, says=SAYS)
+    assert len(data) <= app.limit
+
+
+@given(st.integers(200, 40_000), st.sampled_from(["png", "webp"]))
+@FEW
+def test_a_budget_is_kept_or_refused(limit, kind):
+    try:
+        data = within(noise(64, 64), kind, limit)
+    except Refused as refusal:
+        assert limit < 1_500 and "does not fit" in str(refusal)
+    else:
+        assert len(data) <= limit and opened(data).size == (64, 64)
+
+
+def test_what_fits_is_not_touched():
+    for kind in ("png", "webp"):
+        again = opened(within(face(), kind, 100_000)).convert("RGBA")
+        assert np.array_equal(premultiply(np.asarray(again)), premultiply(np.asarray(face())))
+
+
+def test_a_smaller_budget_never_gives_a_better_picture():
+    shown = [opened(within(noise(64, 64, alpha="opaque"), "webp", n)).convert("RGBA") for n in (2_000, 4_000, 8_000)]
+    near = [psnr_on_white(premultiply(np.asarray(one)), np.asarray(noise(64, 64, alpha="opaque"))) for one in shown]
+    assert near == sorted(near)
+
+
+def test_few_colours_keep_alpha_and_leave_no_dark_rim():
+    picture = face(hue="#ffee66", mouth=False)
+    few = indexed(picture, 16).convert("RGBA")
+    assert np.array_equal(np.asarray(few)[..., 3] == 0, np.asarray(picture)[..., 3] == 0)
+    assert abs(np.asarray(few, int)[..., 3] - np.asarray(picture, int)[..., 3]).mean() < 3
+    for ground in ("white", "black", "#2266ff"):
+        assert abs(over(few, ground) - over(picture, ground)).mean() < 4
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_a_sticker_fills_what_it_is_given(name):
+    app = APPS[name]
+    box = seen_box(np.asarray(opened(fit(face(), app)[0]).convert("RGBA"))[..., 3])
+    width, height = opened(fit(face(), app)[0]).size
+    assert min(box[0], box[1], width - box[2], height - box[3]) >= app.margin
+    assert max((box[2] - box[0]) / (width - 2 * app.margin), (box[3] - box[1]) / (height - 2 * app.margin)) > 0.97
+
+
+def test_a_dot_is_not_blown_up():
+    dot = Image.new("RGBA", (128, 128))
+    ImageDraw.Draw(dot).ellipse((60, 60, 68, 68), fill="red")
+    box = seen_box(np.asarray(opened(fit(dot, APPS["telegram"])[0]))[..., 3])
+    assert box[2] - box[0] < 9 * 1.5 * 4 + 4
+    assert abs(box[0] + box[2] - 512) <= 2, "in the middle"
+
+
+@pytest.mark.parametrize("picture", [Image.new("RGBA", (128, 128)), Image.new("RGBA", (1, 1), "red")])
+def test_nothing_at_all_is_a_picture_too(picture):
+    for app in APPS.values():
+        fit(picture, app)
+    assert "<svg" in svg(picture)
+
+
+def test_a_picture_that_is_large_already_is_not_traced():
+    large = Drawing(face(512))
+    assert np.array_equal(large.at((512, 512)), large.pixels)
+    assert "_traced" not in large.__dict__
+
+
+# --- SVG --------------------------------------------------------------------------------------------------------------
+
+
+def test_svg_of_flat_art_is_sharper_than_lanczos_and_as_true():
+    small, truth = face(128), premultiply(np.asarray(face(512)))
+    traced = drawn(svg(small), (512, 512))
+    smooth = resized(premultiply(np.asarray(small)), (512, 512))
+    assert psnr_on_white(traced, truth) > psnr_on_white(smooth, truth)
+
+    def soft(pixels: np.ndarray) -> int:
+        return int(((pixels[..., 3] > 16) & (pixels[..., 3] < 239)).sum())
+
+    assert soft(traced) < 0.5 * soft(smooth)
+
+
+def test_soft_edges_are_traced_without_a_halo():
+    """On any ground, no pixel is darker or brighter than the disc and the ground."""
+    disc = Image.new("RGBA", (512, 512))
+    ImageDraw.Draw(disc).ellipse((60, 60, 450, 450), fill="#ffdd00")
+    traced = straight(drawn(svg(disc.resize((128, 128), Image.Resampling.BOX)), (512, 512)))
+    for ground in ((255, 255, 255), (0, 0, 0), (0, 0, 255)):
+        seen = over(traced, f"rgb{ground}")
+        low, high = np.minimum(ground, (255, 221, 0)) - 3, np.maximum(ground, (255, 221, 0)) + 3
+        assert ((seen >= low) & (seen <= high)).all()
+
+
+def test_holes_and_half_transparent_areas_stay():
+    picture = Image.new("RGBA", (512, 512))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((20, 20, 300, 300), fill="#cc0000")
+    draw.ellipse((100, 100, 220, 220), fill=(0, 0, 0, 0))
+    draw.rectangle((320, 320, 500, 500), fill=(0, 0, 255, 102))
+    alpha = drawn(svg(picture.resize((128, 128), Image.Resampling.BOX)), (512, 512))[..., 3]
+    assert alpha[160, 160] == 0 and alpha[60, 160] == 255
+    assert abs(int(alpha[410, 410]) - 102) <= 3
+
+
+def test_a_transparent_corner_stays_transparent_where_all_else_is_opaque():
+    picture = Image.new("RGBA", (64, 64), "#33aa55")
+    picture.paste((0, 0, 0, 0), (50, 50, 64, 64))
+    pixels = drawn(svg(picture), (64, 64))
+    assert pixels[60, 60].tolist() == [0, 0, 0, 0] and pixels[10, 10, 3] == 255
+
+
+@given(pictures())
+@FEW
+def test_svg_has_the_pictures_size_and_is_the_same_each_time(picture):
+    document = svg(picture)
+    assert f'width="{picture.width}" height="{picture.height}"' in document
+    assert document == svg(picture)
+    assert drawn(document, picture.size).shape == (picture.height, picture.width, 4)
+    assert "<image" not in document and "href" not in document
+
+
+def test_gradients_are_left_to_lanczos_and_flat_art_is_traced():
+    ramp = np.zeros((128, 128, 4), np.uint8)
+    ramp[..., 0], ramp[..., 1], ramp[..., 3] = np.arange(128) * 2, (np.arange(128) * 2)[:, None], 255
+    assert not Drawing(Image.fromarray(ramp, "RGBA"))._traced
+    assert Drawing(face())._traced
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(studio: Callable[..., Said], tmp_path: Path) -> Path:
+    """A picture that the studio made."""
+    row = studio("generate", "a happy cat", "--model", "fake", "--seed", 3, "--out", tmp_path / "in", "--json").json[0]
+    return Path(row["path"])
+
+
+def test_export_writes_beside_the_file_and_keeps_what_it_says(studio, made: Path, tmp_path: Path):
+    said = studio("export", made, "--for", "WhatsApp", "--json")
+    assert said.code == 0
+    row = said.json[0]["files"][0]
+    path = Path(row["path"])
+    assert (path.name, path.parent) == (f"{made.stem}-whatsapp.webp", made.parent)
+    assert (row["width"], row["height"], row["bytes"]) == (512, 512, path.stat().st_size)
+    assert read(path)["job_id"] == read(made)["job_id"]
+    assert said_in(path).text == said_in(made).text
+    plain = studio("export", made, "--for", "whatsapp", "--no-metadata", "--out", tmp_path / "plain", "--json").json
+    assert read(Path(plain[0]["files"][0]["path"])) == {}
+
+
+def test_export_makes_every_size_svg_and_outline(studio, made: Path, tmp_path: Path):
+    said = studio("export", made, made, "--for", "twitch", "--outline", "--svg", "--out", tmp_path / "out", "--json")
+    names = [Path(one["path"]).name for row in said.json for one in row["files"]]
+    stem = made.stem
+    ends = [".svg", "-twitch-112.png", "-twitch-56.png", "-twitch-28.png"]
+    again = [".svg", "-twitch-112", "-twitch-56", "-twitch-28"]
+    assert names[:4] == [stem + end for end in ends]
+    assert names[4:] == [f"{stem}-2.svg", *(f"{stem}{end}-2.png" for end in again[1:])], (
+        "one does not overwrite the other"
+    )
+    with Image.open(tmp_path / "out" / f"{stem}-twitch-112.png") as picture:
+        rim = np.asarray(picture.convert("RGBA"))
+    first = rim[56][rim[56][:, 3] > 200][0]
+    assert first[:3].min() > 240, "white outside"
+    assert studio("export", made, "--outline", "--out", tmp_path / "o").code == 0
+    assert (tmp_path / "o" / f"{stem}-outlined.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "say what to make: --for APP, --svg or --outline"),
+        (("--for", "telegramm"), "unknown app 'telegramm' (did you mean 'telegram'?)"),
+        (("--pack", "x"), "a pack is made with --pack NAME and --for APP"),
+        (
+            ("--for", "line", "--pack", "x"),
+            "a pack for LINE sticker has 8 or 16 or 24 or 32 or 40 pictures, not 1; add 7.",
+        ),
+        (("--for", "telegram", "--pack", " "), "a pack needs a name"),
+        (("--for", "telegram", "--pack", "x", "--cover", "none.png"), "none.png does not exist"),
+    ],
+)
+def test_refusals_are_one_sentence_and_leave_nothing(studio, made: Path, tmp_path: Path, arguments, sentence):
+    said = studio("export", made, *arguments)
+    assert said.code == 2 and said.out == ""
+    assert said.err.startswith(f"studio: {sentence}") and said.err.count("\n") == 1
+    assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+def test_a_bad_file_is_one_files_problem(studio, made: Path, tmp_path: Path):
+    (tmp_path / "bad.png").write_text("no picture")
+    said = studio("export", made, tmp_path / "bad.png", "--for", "slack", "--json")
+    assert said.code == 1 and len(said.json) == 1 and "bad.png is not a picture" in said.err
+
+
+def test_apps_are_listed_and_found_by_other_names(studio):
+    rows = studio("apps", "--json").json
+    assert [row["app"] for row in rows] == list(APPS)
+    assert app_named("LINE") is APPS["line-sticker"] and app_named("Discord Emoji") is APPS["discord-emoji"]
+
+
+def test_fainter_than_seen_is_nothing():
+    faint = Image.new("RGBA", (9, 9), (255, 0, 0, SEEN - 1))
+    assert seen_box(np.asarray(faint)[..., 3]) == (0, 0, 9, 9)

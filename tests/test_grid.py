@@ -1,0 +1,220 @@
+"""Comparison grids: values as A1111 reads them, a sheet that can be read, and that can be made again."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Said
+from drawn import face
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from models.data.sheet import font_for
+from studio.capabilities import Refused
+from studio.grid import MOST, Axis, Grid
+from studio.labels import lines_of
+from studio.metadata import read
+from studio.requests import image_request
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("seed=1, 2, 3", (1, 2, 3)),
+        ("seed=1-5", (1, 2, 3, 4, 5)),
+        ("seed=1-10 (+2)", (1, 3, 5, 7, 9)),
+        ("seed=10-5 (-3)", (10, 7)),
+        ("seed=5-3", (5, 4, 3)),
+        ("steps=1-10 [5]", (1, 3, 5, 7, 10)),
+        ("steps=7-7 [3]", (7, 7, 7)),
+        ("steps=4, 8-10, 20-40 (+10)", (4, 8, 9, 10, 20, 30, 40)),
+        ("guidance=1-3 (+0.5)", (1.0, 1.5, 2.0, 2.5, 3.0)),
+        ("guidance=0.0-1.0 [6]", (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        ("guidance=0.1-0.4 (+.1)", (0.1, 0.2, 0.3, 0.4)),
+        ('prompt=cat, "dog, wet", 熊猫', ("cat", "dog, wet", "熊猫")),
+        ("STYLE = noto，outline", ("noto", "outline")),
+        ("style=安卓、线条", ("安卓", "线条")),
+    ],
+)
+def test_values_are_read_as_a1111_reads_them(text, values):
+    axis = Axis.parse(text)
+    assert axis.values == values
+    assert all(type(one) is type(other) for one, other in zip(axis.values, values, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("seeds=1", "a grid can't vary 'seeds' (did you mean 'seed'?)"),
+        ("seed", "write an axis as SETTING=VALUES"),
+        ("seed=", "say which values of seed to compare, for example: seed=1-4."),
+        ("seed=x", "'x' is no value of seed; write 3, 1-5"),
+        ("seed=1.5", "seed must be a whole number, not 1.5."),
+        ("seed=1-999999999999", f"at most {MOST} values of seed"),
+        ("seed=1-9 [99999]", f"at most {MOST} values of seed"),
+        ("seed=1-5 (-1)", "1-5 has no values of seed with the step -1."),
+        ("seed=1-5 (+0)", "1-5 has no values of seed with the step +0."),
+        (f"style={','.join('abcdefghijklmnopqrstuvwxyzABCDEFGH')}", f"at most {MOST} values of style, not 34"),
+    ],
+)
+def test_what_is_no_axis_is_refused(text, sentence):
+    with pytest.raises(Refused) as refusal:
+        Axis.parse(text)
+    assert sentence in str(refusal.value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_axis_or_one_sentence(text):
+    for setting in ("seed", "guidance", "style"):
+        try:
+            assert Axis.parse(f"{setting}={text}").values
+        except Refused as refusal:
+            assert str(refusal).endswith(".")
+
+
+def grid(x: str = "seed=1-3", y: str | None = "style=noto, outline", prompt: str = "a happy cat", **fields) -> Grid:
+    request = image_request(prompt=prompt, model="fake", **fields)
+    return Grid(request, Axis.parse(x), Axis.parse(y) if y else None)
+
+
+def test_requests_go_row_by_row():
+    asked = grid().requests()
+    assert [(one.style, one.seed) for one in asked] == [(s, n) for s in ("noto", "outline") for n in (1, 2, 3)]
+    assert {one.prompt for one in asked} == {"a happy cat"}
+
+
+def test_prompt_is_search_and_replace_on_both_axes():
+    asked = grid("prompt=cat, dog", "prompt=happy, very sad", negative="cat hair").requests()
+    assert [one.prompt for one in asked] == ["a happy cat", "a happy dog", "a very sad cat", "a very sad dog"]
+    assert [one.negative for one in asked] == ["cat hair", "dog hair"] * 2
+
+
+def test_all_have_one_seed():
+    made = grid("steps=1-3", None)
+    assert len({one.seed for one in made.requests()}) == 1 and made.request.seed is not None
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "sentence"),
+    [
+        ("seed=1,2", "seed=3,4", "both axes vary seed"),
+        ("prompt=dog, cat", None, "the prompt does not say 'dog'"),
+        ("seed=1-32", "steps=1-32", "at most 256 pictures, not 32 x 32"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(x, y, sentence):
+    with pytest.raises(Refused, match=sentence):
+        grid(x, y)
+
+
+def test_the_sheet_has_every_picture_in_its_place():
+    hues = ["#ff0000", "#00ff00", "#0000ff", "#ffff00", "#ff00ff", "#00ffff"]
+    sheet = np.asarray(grid().sheet([face(128, hue, mouth=False) for hue in hues]), int)
+    assert (sheet[..., 3] == 255).all()
+    found = []
+    for hue in hues:
+        colour = [int(hue[i : i + 2], 16) for i in (1, 3, 5)]
+        rows, columns = np.nonzero((abs(sheet[..., :3] - colour) < 2).all(-1))
+        found.append((rows.mean(), columns.mean()))
+    (top, left), (down, right) = found[0], found[5]
+    assert top + 128 < down and left + 256 < right
+    assert [round(y) for y, _ in found[:3]] == [round(top)] * 3
+    assert sorted(x for _, x in found[:3]) == [x for _, x in found[:3]]
+
+
+def test_labels_are_drawn_also_in_chinese_and_never_past_their_place():
+    long = "a very long prompt about cats that no column could ever hold in one line, or in three of them either"
+    made = grid(f'prompt=猫, 会飞的熊猫, "{long}"', None, prompt="开心的猫")
+    sheet = np.asarray(made.sheet([None, None, None]).convert("L"), int)
+    strip = sheet[: sheet.shape[0] - 128 - 16]
+    assert (strip[:, :14] == 255).all() and (strip[:, -14:] == 255).all()
+    assert (strip < 100).sum() > 500
+    lines = lines_of(long, font_for(long, 14), 128, 3)
+    assert len(lines) == 3 and lines[-1].endswith("…")
+    assert all(font_for(long, 14).getlength(line) <= 128 for line in lines)
+
+
+def test_a_font_for_chinese_comes_with_the_studio():
+    font = font_for("会飞的熊猫 panda ，。", 14)
+    assert Path(str(font.path)).name == "NotoSansSC-GB2312.otf"
+    shapes = {bytes(font.getmask(character)) for character in "会飞的熊猫"}
+    assert len(shapes) == 5, "no boxes"
+
+
+@given(st.text(max_size=200), st.integers(1, 4), st.integers(20, 300))
+def test_lines_fit_their_width(text, most, width):
+    font = font_for("abc猫", 14)
+    lines = lines_of(text, font, width, most)
+    assert len(lines) <= most
+    assert all(font.getlength(line) <= width or len(line) <= 1 for line in lines)
+
+
+def test_the_file_says_how_to_make_the_grid_again(tmp_path: Path):
+    made = grid("guidance=1-3 (+0.5)", "prompt=cat, 狗", negative="hat", seed=4)
+    path = tmp_path / "sheet.png"
+    path.write_bytes(made.file([face()] * 10))
+    again = Grid.from_file(path)
+    assert (again, again.requests()) == (made, made.requests())
+    said = read(path)
+    assert said["program"] == "A1111" and said["prompt"] == "a happy cat" and said["negative"] == "hat"
+    assert said["other"]["X Type"] == "CFG Scale" and said["other"]["Y Values"] == "cat, 狗"
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", '{"request": {}}', '{"request": {"prompt": "a"}, "x": {}}'])
+def test_another_file_is_no_sheet(tmp_path: Path, record):
+    path = tmp_path / "a.png"
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_itxt("studio-grid", record)
+    face().save(path, pnginfo=info)
+    with pytest.raises(Refused):
+        Grid.from_file(path)
+
+
+def test_the_command_draws_keeps_and_makes_again(studio: Callable[..., Said], tmp_path: Path):
+    out = tmp_path / "sheets" / "one.png"
+    ask = ("grid", "a happy cat", "--x", "seed=1-3", "--y", "prompt=cat, 狗", "--steps", 2)
+    said = studio(*ask, "--model", "fake", "--out", out, "--json")
+    assert said.code == 0, said.err
+    row = said.json[0]
+    assert (row["path"], row["columns"], row["rows"]) == (str(out), ["1", "2", "3"], ["cat", "狗"])
+    assert len(set(row["pictures"])) == 6
+    assert [read(Path(path))["request"]["prompt"] for path in row["pictures"]] == ["a happy cat"] * 3 + [
+        "a happy 狗"
+    ] * 3
+    again = studio("grid", "--again", out, "--out", tmp_path / "two.png", "--json").json[0]
+    assert again["pictures"] == row["pictures"], "found, not drawn again"
+    assert (tmp_path / "two.png").read_bytes() == out.read_bytes()
+
+
+def test_models_may_vary(studio: Callable[..., Said], tmp_path: Path):
+    said = studio("grid", "cat", "--x", "model=fake, fake:0", "--out", tmp_path / "g.png", "--seed", 1, "--json")
+    assert said.code == 0 and len(said.json[0]["pictures"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("cat",), "say what to compare"),
+        (("cat", "--x", "style=nto"), "unknown style 'nto'"),
+        (("cat", "--x", "steps=1-30 (+20), 900"), "steps must be between"),
+        (("--x", "seed=1"), "the prompt is empty"),
+        (("cat", "--again", "x.png"), "--again makes the grid"),
+    ],
+)
+def test_the_command_refuses_with_a_sentence(studio: Callable[..., Said], tmp_path: Path, arguments, sentence):
+    said = studio("grid", *arguments, "--model", "fake", "--out", tmp_path / "g.png")
+    assert said.code == 2 and said.err.startswith(f"studio: {sentence}") and said.err.count("\n") == 1
+    assert not (tmp_path / "g.png").exists()
+
+
+def test_a_large_picture_is_shown_smaller():
+    one = grid("seed=1", None).sheet([face(512)])
+    assert one.height < 512
+    data = io.BytesIO()
+    one.save(data, "PNG")
+    assert Image.open(data).mode == "RGBA"
