@@ -12,11 +12,14 @@ from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
 
+from studio.backends.fake import Fake
 from studio.gallery import PAGE, Entry, Filter, Gallery
 from studio.house import House
 from studio.page.frame import Frame
 from studio.page.gallery import desk, routes, view
+from studio.requests import embed_request, resolve_embed
 from studio.studio import Studio
+from studio.vectors import as_bytes
 
 FILLED = 150
 FORGED = ["f" * 64, "../../etc/passwd", "", "' OR 1=1 --"]
@@ -154,6 +157,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gallery = House(root).gallery
     made = fill(gallery, FILLED)
     gallery.mark(made[10:20], tags=("round",))
+    place = as_bytes(next(iter(Fake().run(resolve_embed(embed_request(texts=["zebra"]))))).vector)
+    gallery.database.connection.execute(
+        "INSERT INTO vectors VALUES (?, 'fake', ?)", (gallery.get(made[12]).number, place)
+    )
     return root
 
 
@@ -210,7 +217,7 @@ def test_two_tabs_agree_and_the_selection_stays(visit: Callable[..., Any]) -> No
         assert shown(page)[: len(before)] == before
 
 
-def test_filters_search_and_the_bin(visit: Callable[..., Any], tmp_path: Path) -> None:
+def test_filters_search_and_the_bin(visit: Callable[..., Any], home: Path, tmp_path: Path) -> None:
     page = visit("Gallery")
     page.wait_for_selector(".pick")
     page.select_option("select[name=tag]", "round")
@@ -224,7 +231,8 @@ def test_filters_search_and_the_bin(visit: Callable[..., Any], tmp_path: Path) -
         assert [name[:16] for name in archive.namelist()] == [digest[:16] for digest in shown(page)]
     page.fill(".filters [name=words]", "zebra")
     page.wait_for_selector(".nothing .empty:has-text('Nothing fits')")
-    assert page.locator(".pick").count() == 0 and page.is_hidden(".chosen")
+    page.wait_for_selector(f".near [data-picture='{House(home).gallery.page()[12].sha256}']")
+    assert page.locator(".pick").count() == 1 and page.is_hidden(".chosen")
     page.click(".nothing [data-act=clear]")
     page.fill(".filters [name=words]", "onerror")
     settle(page, f"document.querySelectorAll('.pick').length === {len(range(3, FILLED, 50))}")

@@ -81,6 +81,7 @@
       const fresh = await answer.json();
       for (const one of followers) {
         one.silent?.(false);
+        one.beat?.(fresh);
         if (job && fresh.stage && one.job?.() === job) one.stage?.(fresh.stage);
         if (fresh.current && one.adopt && one.idle?.() && fresh.current !== news.current) one.adopt(fresh.current);
         for (const topic of ['gallery', 'queue'])

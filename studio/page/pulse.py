@@ -15,14 +15,15 @@ from studio.studio import Studio
 
 REMEMBERED = 64  # jobs whose speed is known
 NEWS = 1.0  # seconds
+# Sums in which each picture and each job counts by its number: two changes don't cancel out.
 GALLERY = (
-    "SELECT max(number), count(*), total(star), total(rating * number), count(deleted), total(length(note))"
-    " FROM pictures"
-    " UNION ALL SELECT count(*), total(picture), total(length(name)), 0, 0, 0 FROM labels"
+    "SELECT max(number), count(*), total(star * number), total(rating * number), total(deleted),"
+    " total(length(note) * number) FROM pictures"
+    " UNION ALL SELECT count(*), total(picture), total(length(name) * picture), 0, 0, 0 FROM labels"
 )
 LINE = (
-    "SELECT state, count(*), total(place * number), total(priority * number) FROM jobs WHERE NOT question"
-    " GROUP BY state"
+    "SELECT state, count(*), total(place * number), total(priority * number), total(length(wish) * number)"
+    " FROM jobs WHERE NOT question GROUP BY state"
 )
 
 
@@ -77,10 +78,13 @@ class Pulse:
         """Looked up once a second at most, however many pages ask: a large gallery takes a moment to read through."""
         with self._lock:
             if time.monotonic() >= self._stale:
-                self._news = {"gallery": self._mark(GALLERY), "queue": self._mark(LINE)}
+                self._news = {"gallery": mark(self.studio, GALLERY), "queue": mark(self.studio, LINE)}
                 self._stale = time.monotonic() + NEWS
             return self._news
 
-    def _mark(self, sql: str) -> str:
-        rows = [tuple(row) for row in self.studio.house.database.rows(sql)]
-        return hashlib.sha256(repr((rows, self.studio.queue.is_paused())).encode()).hexdigest()[:12]
+
+def mark(studio: Studio, what: str) -> str:
+    """A mark of GALLERY or LINE as they are now: equal ones, equal looks."""
+    rows = [tuple(row) for row in studio.house.database.rows(what)]
+    said = (studio.queue.is_paused(), studio.queue.notice()) if what == LINE else ()
+    return hashlib.sha256(repr((rows, said)).encode()).hexdigest()[:12]

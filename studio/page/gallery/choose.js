@@ -7,14 +7,15 @@ let from = null;          // where a range begins
 let undone = null;        // what undoes the last change
 
 const cellOf = (node) => node?.closest?.('.pick');
-const cellWith = (digest) => grid().querySelector(`.pick[data-picture="${digest}"]`);
+const cellWith = (digest) => element.querySelector(`.pick[data-picture="${digest}"]`);
 
 const tick = (cell, on) => {
   cell.querySelector('input').checked = on;
   on ? chosen.add(cell.dataset.picture) : chosen.delete(cell.dataset.picture);
 };
 const range = (a, b, on) => {
-  const [first, last] = a.number > b.number ? [a, b] : [b, a];
+  if (a.parentElement !== b.parentElement) { tick(b, on); return; }
+  const [first, last] = a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? [a, b] : [b, a];
   for (let cell = first; cell; cell = cell === last ? null : cell.nextElementSibling) tick(cell, on);
 };
 const select = (cell, on, whole) => {
@@ -22,9 +23,9 @@ const select = (cell, on, whole) => {
   from = cell;
   update();
 };
-const selectAll = () => { for (const cell of grid().children) tick(cell, true); update(); };
+const selectAll = () => { for (const cell of element.querySelectorAll('.pick')) tick(cell, true); update(); };
 const selectNone = () => {
-  for (const cell of grid().querySelectorAll('.pick:has(:checked)')) tick(cell, false);
+  for (const cell of element.querySelectorAll('.pick:has(.tick :checked)')) tick(cell, false);
   chosen.clear();
   update();
 };

@@ -4,6 +4,7 @@ It goes through plain routes rather than Gradio's events: they answer at once, a
 anew. What comes from a browser may be anything: what is not known here does nothing but say so.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from studio.gallery import PAGE, Filter
 from studio.page.frame import Frame
 from studio.page.gallery import view
 from studio.page.gallery.words import say
+from studio.page.pulse import GALLERY, mark
 from studio.page.refusals import in_language
 
 ZIP_PICTURES = 1000  # in one zip
 ZIP_BYTES = 256 * 2**20
+NEAR = 16  # pictures near in meaning to the words that are looked for
+SAYERS = 500  # pictures that say the words; where there are more, nobody looks for others
 
 Change = Callable[[list[str], str], None]
 
@@ -50,11 +54,13 @@ class GalleryDesk:
 
         `low` is the last number of a full page: below it there may be more. None says that nothing is.
         """
+        now = mark(self.frame.studio, GALLERY)  # before the pictures: what comes between them is news
         kept, everything = self.gallery.page(wanted, before), Filter(deleted=wanted.deleted)
         found, total = self.gallery.count(wanted), self.gallery.count(everything)
         newest = self.gallery.page(wanted, limit=1) if before is not None else kept[:1]
         narrowed = wanted != everything
         return {
+            "mark": now,
             "cells": [(one.number, view.cell(one, spoken)) for one in kept],
             "low": kept[-1].number if len(kept) == PAGE else None,
             "newest": newest[0].number if newest else 0,
@@ -64,6 +70,23 @@ class GalleryDesk:
             "nothing": "" if found else view.nothing(wanted.deleted, narrowed, spoken),
             "choices": {name: view.options(values, spoken) for name, values in self._choices(spoken).items()},
         }
+
+    async def near(self, wanted: Filter, spoken: str) -> dict[str, Any]:
+        """Pictures that do not say the words but mean something near, nearest first, as (number, HTML).
+
+        It waits for the worker, which answers between two steps of what it does, but first loads the model.
+        """
+        pages = await asyncio.to_thread(self.gallery.page, wanted, None, SAYERS)
+        said = {kept.number for kept in pages}
+        if not wanted.words or len(said) == SAYERS:
+            return {"cells": []}
+        others, k = replace(wanted, words=""), len(said) + NEAR
+        try:
+            hits = await self.frame.studio.asearch(wanted.words, k=k, wanted=others, model=self.frame.model)
+        except Refused:  # of no account: what says the words is found without the model
+            return {"cells": []}
+        near = [hit.picture for hit in hits if hit.picture.number not in said]
+        return {"cells": [(one.number, view.cell(one, spoken)) for one in near[:NEAR]]}
 
     def act(self, do: str, value: str, digests: Sequence[str], spoken: str) -> dict[str, Any]:
         """Change pictures -> those that were, and a sentence where something is wrong."""

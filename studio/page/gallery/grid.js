@@ -10,6 +10,7 @@ const shown = () => Boolean(grid()?.offsetParent);
 
 let wanted = '';         // the filters as a query
 let news = 1;            // counts changes of the gallery; a cell that was fetched before the latest is stale
+let mark = '';           // the gallery's, as of which the last page was read
 let bottom = 0;          // as of which news nothing follows the last cell
 let anew = true;         // the cells belong to other filters
 let running = false;
@@ -56,26 +57,32 @@ const keepUp = async () => {
   running = true;
   try {
     for (let before; shown() && (before = missing()) !== undefined;) await load(before);
+    nearBy();
   } catch {
     setTimeout(keepUp, RETRY);
   }
   running = false;
 };
 
-const load = async (before) => {
-  const query = new URLSearchParams(wanted), asked = wanted, since = news;
-  if (before !== null) query.set('before', before);
-  fetching = new AbortController();
-  let page;
+// An answer of the studio; null where the filters have changed meanwhile.
+const ask = async (what) => {
   try {
-    const answer = await fetch(`/gallery/page?${query}`, { cache: 'no-store', signal: fetching.signal });
+    const answer = await fetch(`/gallery/${what}`, { cache: 'no-store', signal: fetching.signal });
     if (!answer.ok) throw new Error(answer.statusText);
-    page = await answer.json();
+    return await answer.json();
   } catch (error) {
-    if (error.name === 'AbortError') return;
+    if (error.name === 'AbortError') return null;
     throw error;
   }
-  if (asked !== wanted) return;
+};
+
+const load = async (before) => {
+  const query = new URLSearchParams(wanted), asked = wanted;
+  let since = news;
+  if (before !== null) query.set('before', before);
+  const page = await ask(`page?${query}`);
+  if (!page || asked !== wanted) return;
+  if (page.mark !== mark) { mark = page.mark; since = news += 1; } // what was read before is of another gallery
   if (anew) { grid().replaceChildren(); bottom = 0; }
   anew = false;
   put(before ?? Infinity, page, since);
@@ -97,8 +104,13 @@ const put = (before, page, since) => {
   }
   while (at && at.number >= low) remove();
   if (page.low === null) bottom = since;
-  if (!find('.picks [tabindex="0"]')) grid().querySelector('.board')?.setAttribute('tabindex', '0');
+  tabbable(grid());
   update();
+};
+
+// One picture of a grid is in the order of Tab.
+const tabbable = (cells) => {
+  if (!cells.querySelector('[tabindex="0"]')) cells.querySelector('.board')?.setAttribute('tabindex', '0');
 };
 
 const born = (number, html, since) => {
@@ -113,6 +125,35 @@ const change = (cell, html) => {
   made.querySelector('.board').tabIndex = cell.querySelector('.board').tabIndex;
   studio.morph(cell, made);
   cell.html = html;
+};
+
+// --- Near in meaning -------------------------------------------------------------------------------------------------
+
+let nearTo = '';  // the filters and the news that the pictures below the others belong to
+
+const nearBy = async () => {
+  const asked = wanted, key = `${news} ${wanted}`, looks = new URLSearchParams(wanted).has('words');
+  if (nearTo === key || !shown() || (looks && bottom < news)) return;
+  if (!nearTo.endsWith(` ${wanted}`)) putNear([]);
+  nearTo = key;
+  hide(find('.near'), !looks);
+  if (!looks) return;
+  hide(find('.looking'), Boolean(find('.near .pick')));
+  const near = await ask(`near?${wanted}`).catch(() => ({ cells: [] }));
+  if (near && asked === wanted) putNear(near.cells);
+};
+
+const putNear = (cells) => {
+  const holder = find('.near .picks'), old = new Map([...holder.children].map((cell) => [cell.number, cell]));
+  const made = cells.map(([number, html]) => {
+    const cell = old.get(number) || born(number, html, news);
+    if (cell.html !== html) change(cell, html);
+    return cell;
+  });
+  if (made.some((cell, index) => cell !== holder.children[index]) || made.length < old.size) holder.replaceChildren(...made);
+  tabbable(holder);
+  hide(find('.looking'), true);
+  hide(find('.near'), !made.length);
 };
 
 // What stands round the pictures.
@@ -162,6 +203,7 @@ const narrow = () => {
   update();
   say('');
   fetching.abort();
+  fetching = new AbortController();
   keepUp();
 };
 
@@ -195,7 +237,7 @@ const soon = () => { due ||= requestAnimationFrame(() => { due = 0; keepUp(); })
 addEventListener('scroll', soon, { passive: true, capture: true });
 addEventListener('resize', soon, { passive: true });
 studio.follow({
-  gallery: () => { news += 1; keepUp(); },
+  beat: (fresh) => { if (fresh.gallery !== mark) { news += 1; keepUp(); } },
   silent: (silent) => { if (shown()) unanswered(silent); },
 });
 watch('value', begin);

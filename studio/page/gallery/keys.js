@@ -3,7 +3,7 @@
 
 // One cell at a time is in the order of Tab; arrows move it.
 const focus = (cell, really = true) => {
-  grid().querySelector('[tabindex="0"]')?.setAttribute('tabindex', '-1');
+  cell.parentElement.querySelector('[tabindex="0"]')?.setAttribute('tabindex', '-1');
   const board = cell.querySelector('.board');
   board.tabIndex = 0;
   if (really) { board.focus({ preventScroll: true }); cell.scrollIntoView({ block: 'nearest' }); }

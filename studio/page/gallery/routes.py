@@ -4,7 +4,7 @@ import time
 from datetime import date, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -21,6 +21,27 @@ EARLIEST, LATEST = date(1970, 1, 2), date(9000, 1, 1)  # that any system can tur
 Number = Annotated[int | None, Query(ge=0, lt=2**63)]
 Text = Annotated[str, Query(max_length=500)]
 Day = Annotated[date | None, Query()]
+
+
+def filtered(
+    words: Text = "",
+    style: Text = "",
+    model: Text = "",
+    tag: Text = "",
+    board: Text = "",
+    starred: bool = False,
+    rating: Annotated[int, Query(ge=0, le=5)] = 0,
+    since: Day = None,
+    until: Day = None,
+    bin: bool = False,
+) -> Filter:
+    """What the filters of the page say."""
+    first = None if since is None else seconds(since)
+    after = None if until is None else seconds(min(until, LATEST) + timedelta(days=1))
+    return Filter(style, model, tag, board, starred, rating, first, after, bin, words.strip())
+
+
+Wanted = Annotated[Filter, Depends(filtered)]
 
 
 class Change(BaseModel):
@@ -42,24 +63,12 @@ def router(frame: Frame) -> APIRouter:
     routes, desk = APIRouter(include_in_schema=False), GalleryDesk(frame)
 
     @routes.get("/gallery/page")
-    def page(
-        request: Request,
-        before: Number = None,
-        words: Text = "",
-        style: Text = "",
-        model: Text = "",
-        tag: Text = "",
-        board: Text = "",
-        starred: bool = False,
-        rating: Annotated[int, Query(ge=0, le=5)] = 0,
-        since: Day = None,
-        until: Day = None,
-        bin: bool = False,
-    ) -> dict[str, Any]:
-        after = None if until is None else min(until, LATEST) + timedelta(days=1)
-        days = (None if since is None else seconds(since), None if after is None else seconds(after))
-        wanted = Filter(style, model, tag, board, starred, rating, *days, deleted=bin, words=words.strip())
+    def page(request: Request, wanted: Wanted, before: Number = None) -> dict[str, Any]:
         return desk.page(wanted, before, language(request.headers))
+
+    @routes.get("/gallery/near")
+    async def near(request: Request, wanted: Wanted) -> dict[str, Any]:
+        return await desk.near(wanted, language(request.headers))
 
     @routes.post("/gallery/act")
     def act(request: Request, change: Change) -> dict[str, Any]:

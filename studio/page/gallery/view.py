@@ -29,7 +29,7 @@ def shelf(spoken: str, zip_most: int) -> str:
         f'<section class="shelf" data-words="{words}" data-zip-most="{zip_most}">{_filters(spoken)}{_bar(spoken)}'
         f'<div class="nothing" aria-live="polite"></div>'
         f'<div class="picks" role="group" aria-label="{_said("pictures", spoken)}"></div>'
-        f"{_dock(spoken)}{_sure(spoken)}</section>"
+        f"{_near(spoken)}{_dock(spoken)}{_sure(spoken)}</section>"
     )
 
 
@@ -104,6 +104,14 @@ def _bar(spoken: str) -> str:
         f'<div class="bar-line"><span class="counted" role="status"></span>{_act("newer", spoken, hidden=True)}'
         f"{_act('select_all', spoken, 'all')}{_act('empty_bin', spoken, 'sure', hidden=True)}"
         f'<details class="keys"><summary class="plain">{_said("keys", spoken)}</summary><dl>{keys}</dl></details></div>'
+    )
+
+
+def _near(spoken: str) -> str:
+    title = _said("near", spoken)
+    return (
+        f'<section class="near" hidden><h2>{title}</h2><p class="looking" role="status" hidden>'
+        f'{_said("looking", spoken)}</p><div class="picks" role="group" aria-label="{title}"></div></section>'
     )
 
 

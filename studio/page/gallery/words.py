@@ -40,6 +40,8 @@ say = Said(
         ),
         "none": ("Nothing fits", "没有符合的图片"),
         "none_hint": ("Use fewer words, or take a filter away.", "减少搜索词，或去掉一个筛选条件。"),
+        "near": ("Near in meaning", "意思相近"),
+        "looking": ("Looking for what means something near…", "正在寻找意思相近的图片…"),
         "bin_empty": ("The bin is empty", "回收站是空的"),
         "bin_empty_hint": (
             "Pictures that you delete wait here until you empty it.",

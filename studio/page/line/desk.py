@@ -13,7 +13,7 @@ from studio.page.frame import Frame
 from studio.page.line import view
 from studio.page.line.view import Row
 from studio.page.line.words import say
-from studio.page.pulse import Pulse
+from studio.page.pulse import LINE, Pulse, mark
 from studio.page.refusals import in_language
 from studio.queue import OPEN, QueuedJob
 from studio.requests import company
@@ -51,6 +51,7 @@ class LineDesk:
 
     def stand(self, spoken: str) -> dict[str, Any]:
         """How the jobs stand: the head, and the rows of each list as (job, HTML)."""
+        now = mark(self.studio, LINE)  # before the jobs: what comes between them is news
         counts = {str(state): count for state, count in self.queue.counts().items()}
         open_jobs = self.queue.jobs(OPEN, SHOWN)
         line = view.rows(self._open(open_jobs, spoken), spoken)
@@ -59,6 +60,7 @@ class LineDesk:
         ended = self.queue.jobs(("done", "cancelled"), 4 * PAST)
         past = sorted(ended, key=lambda job: -(job.ended or job.submitted))[:PAST]
         return {
+            "mark": now,
             "head": view.head(counts, self.queue.is_paused(), self.queue.notice(), spoken),
             "line": [*line, ("", view.more(hidden, spoken))] if hidden > 0 else line,
             "wrong": view.rows(wrong, spoken),

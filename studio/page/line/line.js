@@ -9,6 +9,7 @@ const fresh = (html) => document.createRange().createContextualFragment(html).fi
 const hide = (node, hidden) => { if (node.hidden !== hidden) node.hidden = hidden; };
 
 let busy = false, drawing = false, again = false;
+let mark = ''; // the queue's, as of which the rows are
 let dragged = null; // the row under the pointer's drag
 
 const draw = async () => {
@@ -34,7 +35,7 @@ const put = (stand) => {
     fill(list, stand[list.dataset.list]);
     hide(list.parentElement, !list.firstElementChild);
   }
-  busy = stand.busy;
+  [busy, mark] = [stand.busy, stand.mark];
   if (active && document.activeElement !== active) refocus(active, job);
 };
 
@@ -155,7 +156,7 @@ const begin = () => {
 };
 setInterval(() => { if (busy) draw(); }, OFTEN);
 studio.follow({
-  queue: draw,
+  beat: (fresh) => { if (fresh.queue !== mark) draw(); },
   silent: (silent) => {
     const told = shown() && find('.told');
     if (!told) return;
