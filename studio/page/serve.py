@@ -81,7 +81,8 @@ def _listen(host: str, port: int, others: bool) -> socket.socket:
     if not 0 <= port <= 65535:
         raise Refused(f"--port must be between 0 and 65535, not {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # The protocol is named, or asyncio leaves small answers waiting for more (Nagle): 40 ms each.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if sys.platform != "win32":  # there it would let two studios share the port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
