@@ -269,7 +269,8 @@ class Gallery:
 
         def changed(marks: Marks) -> Marks:
             others = tuple(one for one in getattr(marks, kind) if one != name)
-            return replace(marks, **{kind: (*others, name) if on else others})
+            labels: dict[str, Any] = {kind: (*others, name) if on else others}
+            return replace(marks, **labels)
 
         self._change(digests, changed)
 

@@ -50,9 +50,7 @@ def _drawn(model: str, can: Capabilities, asked: list[dict[str, Any]]) -> list[n
 
 def main() -> int:
     """Exit code 0, or 2 with a sentence."""
-    parser = argparse.ArgumentParser(
-        prog="python -m studio.sheet", description="Draw sheet and styles."
-    )
+    parser = argparse.ArgumentParser(prog="python -m studio.sheet", description="Draw sheet and styles.")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--out", type=Path, default=Path("assets/examples"), metavar="DIR")
     options = parser.parse_args()

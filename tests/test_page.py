@@ -302,7 +302,7 @@ def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], h
         data,
     )
     page.wait_for_selector("#drop .note.good")
-    assert page.input_value(PROMPT) == "a face to drop"
+    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value === 'a face to drop'")
     assert page.input_value("#seed textarea, #seed input") == str(kept.seed)
 
 

@@ -1,6 +1,8 @@
 """Files that are no larger than they may be, as good as that allows."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,12 +42,12 @@ def _webps(picture: Image.Image, limit: int, says: Said | None) -> Iterator[byte
         size = max(1, picture.width // coarser), max(1, picture.height // coarser)
         shown = straight(resized(resized(small, size), picture.size))
         for alpha in ALPHAS:
-            yield _best(
-                lambda quality, shown=shown, alpha=alpha: encoded(
-                    [shown], says, "webp", lossless=False, exact=False, quality=quality, alpha_quality=alpha, method=4
-                ),
-                limit,
-            )
+            lossy: dict[str, Any] = {"lossless": False, "exact": False, "alpha_quality": alpha, "method": 4}
+            yield _best(partial(_webp, shown, says, lossy), limit)
+
+
+def _webp(shown: Image.Image, says: Said | None, lossy: dict[str, Any], quality: int) -> bytes:
+    return encoded([shown], says, "webp", quality=quality, **lossy)
 
 
 def _best(encode: Callable[[int], bytes], limit: int) -> bytes:

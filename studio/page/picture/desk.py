@@ -72,9 +72,9 @@ class PictureDesk:
         """The picture's request with a new seed, or that of its near relatives, resolved."""
         fields = restore(read(kept.path), self.frame.can, self.frame.studio.home / inputs.INPUTS).fields
         if do == "vary":
-            plain = {name: fields[name] for name in ("style", "steps", "guidance", "scheduler") if name in fields}
-            start = {"path": str(kept.path)}
-            return self._resolved({**plain, "prompt": kept.prompt, "image": start, "variations": VARIED})
+            varied: dict[str, Any] = {"prompt": kept.prompt, "image": {"path": str(kept.path)}, "variations": VARIED}
+            same = {name: fields[name] for name in ("style", "steps", "guidance", "scheduler") if name in fields}
+            return self._resolved(varied | same)
         return self._resolved({**fields, "seed": None})
 
     def _resolved(self, fields: dict[str, Any]) -> ImageRequest:
