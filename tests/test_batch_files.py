@@ -1,5 +1,6 @@
 """Prompt files of every kind: each line is a job or a fault of its own, whatever the bytes."""
 
+import dataclasses
 import io
 import json
 import os
@@ -296,9 +297,9 @@ def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(planning, "PROBLEMS", 3)
     made = planned(tmp_path / "a.txt", "a --x 1\n" * 10)
     assert (len(made.problems), made.more) == (3, 7)
-    monkeypatch.setattr(planning, "JOBS", 3)
+    (tmp_path / "b.txt").write_text("a\n" * 10)
     with pytest.raises(Refused, match="asks for more than 3 jobs"):
-        planned(tmp_path / "a.txt", "a\n" * 10)
+        plan([Source("b.txt", tmp_path / "b.txt", tmp_path)], dataclasses.replace(DESK, most=3))
 
 
 # --- Where files come from --------------------------------------------------------------------------------------------

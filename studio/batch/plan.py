@@ -94,7 +94,7 @@ class Desk:
     digest: str
     wildcards: Wildcards
     within: Path | None = None
-    most: int = field(default_factory=lambda: JOBS)
+    most: int = JOBS
 
 
 def plan(sources: Sequence[Source], desk: Desk) -> Plan:
