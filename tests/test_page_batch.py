@@ -329,8 +329,7 @@ def test_a_batch_survives_the_tab_and_its_pictures_come_as_a_zip(
 
 def test_pasted_lines_on_a_phone_in_chinese(visit: Callable[..., Any]) -> None:
     page = visit("批量", locale="zh-CN", color_scheme="dark", **PHONE)
-    page.wait_for_load_state("networkidle")  # what greets the page would come on top of the example
-    page.click("#batch-plan [data-own=example]")
+    page.click("#batch-plan [data-own=example]:has-text('给我一个示例')")  # once the page has greeted in Chinese
     page.wait_for_selector("#batch-plan tr.bad")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "the table scrolls, the page does not"
     page.fill("#batch-lines textarea", "一只猫 --d 1 --s 2\n一只狗 --d 2 --s 2")
