@@ -70,7 +70,7 @@ def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Pat
     root = weights_root(root)
     listed = listed_parts(root).get(name)
     if listed is None:
-        raise WeightsError(f"{root / MANIFEST} lists no part {name!r}; install the package again or train it")
+        raise _missing(name, root)
     for relative, expected in listed.items() if verify else ():
         path = root / name / relative
         if not path.is_file():
@@ -114,8 +114,12 @@ def weights_digest(names: tuple[str, ...], root: Path | None = None) -> str:
     """One sha256 for several parts, from the manifest: names the model that made a picture."""
     listed = listed_parts(root)
     if missing := [name for name in names if name not in listed]:
-        raise WeightsError(f"{weights_root(root) / MANIFEST} lists no part {missing[0]!r}; install the package again")
+        raise _missing(missing[0], weights_root(root))
     return hashlib.sha256(json.dumps({name: listed[name] for name in names}, sort_keys=True).encode()).hexdigest()
+
+
+def _missing(name: str, root: Path) -> WeightsError:
+    return WeightsError(f"{root / MANIFEST} lists no part {name!r}; install a release that has it, or train it")
 
 
 def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:

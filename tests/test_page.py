@@ -323,6 +323,8 @@ def test_the_server_is_killed_and_the_page_goes_on(visit: Callable[..., Any], tm
 def test_a_phone_in_the_dark_in_china(visit: Callable[..., Any]) -> None:
     page = visit(locale="zh-CN", color_scheme="dark", **PHONE)
     assert page.inner_text("#make") == "生成贴纸"
+    make(page, "")
+    page.wait_for_selector("#stage .problem:has-text('提示词是空的')")
     make(page, "美西螈")
     page.wait_for_selector("#stage .note:has-text('我不认识美西螈；最接近的是：蜥蜴、鱼。')")
     page.wait_for_selector("#stage .status:has-text('用时')")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.batch.plan import Desk, plan
 from studio.batch.rows import Source
@@ -105,3 +106,18 @@ def test_values_are_taken_along_and_braces_are_harmless() -> None:
     assert in_language("something else.", "zh") == "something else."
     for _, words in _KNOWN:
         assert CHINESE.search(words.format(*"abcdef", near=""))
+
+
+def test_missing_and_damaged_weights_are_said_in_chinese(tmp_path: Path) -> None:
+    sentences = [_unready(tmp_path)]
+    for text in ("{}", "no json", "[]"):
+        (tmp_path / "manifest.json").write_text(text)
+        sentences.append(_unready(tmp_path))
+    assert all(CHINESE.search(in_language(sentence, "zh")) for sentence in sentences), sentences
+    assert len(set(sentences)) == 4 and all(in_language(sentence, "en") == sentence for sentence in sentences)
+
+
+def _unready(folder: Path) -> str:
+    with pytest.raises(Refused) as refusal:
+        Embedded(str(folder)).digest()
+    return str(refusal.value)

@@ -38,6 +38,14 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     (r"the wildcard (.*) names itself; .*", "通配列表 {1} 引用了自己；请断开这个循环。"),
     (r"the prompt grows beyond .*", "提示词展开后太长；请用更短的列表。"),
     (r"the prompt makes more than .*", "提示词的选择太多；请写得简单些。"),
+    # Weights.
+    (
+        r".* lists no part '(\S+)'; install a release that has it, or train it(?:; .*)?\.?",
+        "模型缺少“{1}”部分；请安装包含它的版本，或自行训练。先试用请加 --model fake。",
+    ),
+    (r"no weights in (.*): .*", "{1} 里没有模型权重；请重新安装。先试用请加 --model fake。"),
+    (r"(.*) is missing; install the package again(?:; .*)?\.?", "缺少 {1}；请重新安装。"),
+    (r"(.*) is damaged: .*", "{1} 已损坏；请重新安装。"),
     # Prompt files.
     (r"--(\S+) has no value\.", "--{1} 后面没有值。"),
     (r"(\S+) has no value\.", "{1} 后面没有值。"),

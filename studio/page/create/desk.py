@@ -19,6 +19,7 @@ from studio.page.create.view import nothing_yet, refused, strip, styles, told
 from studio.page.create.words import say
 from studio.page.frame import Frame, said
 from studio.page.pulse import Pulse
+from studio.page.refusals import in_language
 from studio.requests import image_request, resolve
 
 REMEMBERED = 36  # pictures shown below the stage
@@ -47,7 +48,7 @@ class Desk:
             ready_folder(self.studio.gallery.folder, asked.count)
             job = self.studio.submit(asked)
         except Refused as refusal:
-            return refused(str(refusal)), gr.skip()
+            return refused(in_language(str(refusal), spoken)), gr.skip()
         return self.pulse.stage(job, spoken).html(own=True), self.history()
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class Desk:
         try:
             found = read(Path(path))
         except Refused as refusal:
-            return {}, told("problem", str(refusal))
+            return {}, told("problem", in_language(str(refusal), spoken))
         if not found:
             return {"canvas": path}, told("unknown", say("no_settings", spoken))
         restored = restore(found, self.frame.can, self.studio.home / inputs.INPUTS)

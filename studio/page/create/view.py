@@ -10,6 +10,7 @@ from studio.gallery import Kept
 from studio.page.create.words import say
 from studio.page.html import address, button, empty, note, picture
 from studio.page.picture.view import boards
+from studio.page.refusals import in_language
 from studio.queue import QueuedJob
 
 
@@ -46,7 +47,7 @@ class Stage:
         unknown = self.progress.unknown if self.progress else ()
         notes = "".join(note("unknown", _unknown(word, self.spoken)) for word in unknown)
         if isinstance(self.job.end, Failed):
-            notes += note("problem", self.job.end.sentence)
+            notes += note("problem", in_language(self.job.end.sentence, self.spoken))
         return self._bar() + notes
 
     def cells(self) -> list[str]:
@@ -103,7 +104,7 @@ class Stage:
 
 def nothing_yet(spoken: str, problem: str = "") -> str:
     """The stage before the first job; `problem` says why there can't be one."""
-    said = note("problem", problem) if problem else ""
+    said = note("problem", in_language(problem, spoken)) if problem else ""
     return f'<div class="stage">{said}{empty(say("empty", spoken), say("empty_hint", spoken))}</div>'
 
 

@@ -9,6 +9,7 @@ from studio.care import Finding
 from studio.page.html import button, note
 from studio.page.models.facts import Card, Part
 from studio.page.models.words import say
+from studio.page.refusals import in_language
 
 NAMED = 60  # concepts
 TOLD = 100  # findings
@@ -43,7 +44,7 @@ def _head(model: Model, spoken: str) -> str:
         sizes = ", ".join(map(str, model.can.sizes))
         rows.append((say("sizes", spoken), say("pixels", spoken, sizes=sizes)))
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in rows)
-    problem = note("problem", model.problem) if model.problem else ""
+    problem = note("problem", in_language(model.problem, spoken)) if model.problem else ""
     return (
         f'<section class="panel">{_title(model, spoken)}<p class="quiet">{escape(_about(model, spoken))}</p>{problem}'
         f'<dl class="facts">{listed}</dl>{_parts(model, spoken)}</section>'
@@ -62,7 +63,7 @@ def _title(model: Model, spoken: str) -> str:
 
 
 def _other(model: Model, spoken: str) -> str:
-    problem = note("problem", model.problem) if model.problem else ""
+    problem = note("problem", in_language(model.problem, spoken)) if model.problem else ""
     how = escape(say("how", spoken, name=model.name))
     return (
         f'<section class="panel other">{_title(model, spoken)}<p class="quiet">{escape(_about(model, spoken))}</p>'
@@ -75,7 +76,7 @@ def _other(model: Model, spoken: str) -> str:
 
 def _parts(model: Model, spoken: str) -> str:
     if model.parts_problem:
-        return note("problem", model.parts_problem)
+        return note("problem", in_language(model.parts_problem, spoken))
     if not model.parts:
         return ""
     head = "".join(f'<th scope="col">{escape(say(name, spoken))}</th>' for name in ("part", "state", "size", "licence"))

@@ -11,6 +11,7 @@ from studio.gallery import Kept
 from studio.metadata import read, restore
 from studio.page.frame import Frame, said
 from studio.page.picture.view import card, gone
+from studio.page.refusals import in_language
 from studio.requests import ImageRequest, image_request, resolve
 
 LISTS = ("tags", "boards")
@@ -41,7 +42,7 @@ class PictureDesk:
                 return "", self.frame.hand(do, digest), gr.Tabs(selected="create")
             self._mark(kept, do, value)
         except Refused as refusal:
-            raise gr.Error(str(refusal), print_exception=False) from refusal
+            raise gr.Error(in_language(str(refusal), spoken), print_exception=False) from refusal
         return self.show(digest, spoken), gr.skip(), gr.skip()
 
     def show(self, digest: str, spoken: str) -> str:
