@@ -21,6 +21,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from gallery import WORDS  # the file beside this one
 from playwright.sync_api import Page, sync_playwright
 
 from studio.backends.fake import Fake
@@ -32,22 +33,6 @@ from studio.requests import image_request, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser")
-WORDS = (
-    "cat",
-    "dog",
-    "apple",
-    "rocket",
-    "smiling",
-    "red",
-    "blue",
-    "small",
-    "猫",
-    "红色",
-    "house",
-    "tree",
-    "sad",
-    "fish",
-)
 STYLES = ("noto", "outline", "black glyph")
 FACES = 48  # different pictures; the files differ all the same
 GOAL = 1000.0

@@ -6,6 +6,9 @@ Every word that comes from outside goes through `escape`; gr.HTML itself does no
 from html import escape
 from pathlib import Path
 
+from studio.capabilities import Refused
+from studio.page.refusals import in_language
+
 # A round sticker whose corner comes off.
 _FACE = (
     '<path d="M24 3a21 21 0 1 0 21 21l-9 .5A11.5 11.5 0 0 1 24 12z" fill="{body}"/>'
@@ -22,6 +25,16 @@ ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48">' + _FACE.fo
 def note(kind: str, sentence: str) -> str:
     """A sentence in a box. `kind` is "problem", "unknown" or "good"."""
     return f'<p class="note {kind}" role="{"alert" if kind == "problem" else "note"}">{escape(sentence)}</p>'
+
+
+def noted(kind: str, sentence: str) -> str:
+    """The same, above what else there is."""
+    return f'<div class="told">{note(kind, sentence)}</div>'
+
+
+def wrong(refusal: Refused, spoken: str) -> str:
+    """A refusal above what else there is, in the language of the person who looks."""
+    return noted("problem", in_language(str(refusal), spoken))
 
 
 def address(path: str | Path) -> str:

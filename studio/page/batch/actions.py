@@ -3,10 +3,9 @@
 from studio.capabilities import Refused
 from studio.page.batch.estimate import pace, work
 from studio.page.batch.progress import Progress
-from studio.page.batch.view import noted
 from studio.page.batch.words import say
 from studio.page.frame import Frame
-from studio.page.refusals import in_language
+from studio.page.html import noted, wrong
 from studio.page.series import AllSeries, Series
 
 ACTIONS = ("retry", "go_on", "stop", "remove")
@@ -34,7 +33,7 @@ class SeriesDesk:
         except KeyError:
             return noted("problem", say("gone", spoken))
         except Refused as refusal:
-            return noted("problem", in_language(str(refusal), spoken))
+            return wrong(refusal, spoken)
         return ""
 
     def progress(self, series: Series, spoken: str) -> Progress:

@@ -14,6 +14,7 @@ from studio.page.batch.estimate import pace, work
 from studio.page.batch.reading import ROWS, Read, read_file, read_text
 from studio.page.batch.words import say
 from studio.page.frame import Frame, said
+from studio.page.html import noted
 from studio.page.refusals import in_language
 from studio.page.series import BY_AND_BY, Member, Series
 
@@ -90,12 +91,12 @@ class BatchDesk(SeriesDesk):
         spoken = self.frame.spoken(request)
         if text != read.text:  # typed on while the table was still that of the lines before
             again, table = self._look(request, "", "", text) if text.strip() else (read, self._table(read, spoken))
-            return again, view.noted("unknown", say("changed", spoken)) + table, text, shown, gr.skip()
+            return again, noted("unknown", say("changed", spoken)) + table, text, shown, gr.skip()
         try:
             series = self._begin(read)
         except Refused as refusal:
             return read, self._table(read, spoken, note=in_language(str(refusal), spoken)), text, shown, gr.skip()
-        table = view.noted("good", say("lined", spoken)) + view.nothing_yet(spoken)
+        table = noted("good", say("lined", spoken)) + view.nothing_yet(spoken)
         return None, table, "", series.id, self.batches(series.id, spoken)
 
     def _begin(self, read: Read) -> Series:

@@ -32,11 +32,6 @@ class Part:
     only_bad: bool = False
 
 
-def noted(kind: str, sentence: str) -> str:
-    """What is said above the rest."""
-    return f'<div class="told">{note(kind, sentence)}</div>'
-
-
 def drop(spoken: str) -> str:
     """The place for a file. batch.js uploads what is dropped or chosen."""
     words = {name: escape(say(name, spoken)) for name in ("drop", "choose", "kinds", "reading")}

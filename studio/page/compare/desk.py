@@ -9,13 +9,12 @@ from studio.capabilities import Refused
 from studio.files import ready_folder
 from studio.grid import Axis, Grid
 from studio.page.batch.estimate import pace, work
-from studio.page.batch.view import noted
 from studio.page.compare import view
 from studio.page.compare.grids import grid_of, members
 from studio.page.compare.words import say
 from studio.page.create.desk import whole_number
 from studio.page.frame import Frame, said
-from studio.page.refusals import in_language
+from studio.page.html import wrong
 from studio.page.series import LOOKED_AT, Series
 from studio.page.sets.desk import ShowDesk
 from studio.page.sets.view import others
@@ -71,7 +70,7 @@ class CompareDesk(ShowDesk):
             grid = self._grid(*given)
             asked = members(grid, self.frame.lists)
         except Refused as refusal:
-            return hint + noted("problem", in_language(str(refusal), spoken))
+            return hint + wrong(refusal, spoken)
         speed = pace(self.frame.studio, open_backend(self.frame.model).digest())
         seconds = None if speed is None else speed * work(one.request for one in asked)
         return hint + view.count(grid, seconds, spoken)
@@ -83,7 +82,7 @@ class CompareDesk(ShowDesk):
             grid = self._grid(*given[:-1])
             series = self._begin(grid, spoken)
         except Refused as refusal:
-            return shown, noted("problem", in_language(str(refusal), spoken)) + self._panel(shown, spoken), gr.skip()
+            return shown, wrong(refusal, spoken) + self._panel(shown, spoken), gr.skip()
         return self._all(series.id, spoken)
 
     def _grid(self, prompt: str, x: str, across: str, y: str, down: str, style: str, seed: str) -> Grid:

@@ -12,12 +12,11 @@ from studio.export.pack import NAME_LIMIT
 from studio.files import ready_folder
 from studio.gallery import Kept
 from studio.page.batch.actions import SeriesDesk
-from studio.page.batch.view import noted
 from studio.page.create.desk import whole_number
 from studio.page.create.samples import samples
 from studio.page.create.view import styles
 from studio.page.frame import Frame, said
-from studio.page.refusals import in_language
+from studio.page.html import wrong
 from studio.page.series import LOOKED_AT, Member, Series
 from studio.page.sets import view
 from studio.page.sets.words import say
@@ -75,7 +74,7 @@ class SetsDesk(ShowDesk):
         try:
             series = self._begin(kind, style if kind == "style" else first, words, style, seed, spoken)
         except Refused as refusal:
-            return shown, noted("problem", in_language(str(refusal), spoken)) + self._panel(shown, spoken), gr.skip()
+            return shown, wrong(refusal, spoken) + self._panel(shown, spoken), gr.skip()
         return self._all(series.id, spoken)
 
     def _begin(self, kind: str, first: str, words: str, style: str, seed: str, spoken: str) -> Series:
@@ -125,7 +124,7 @@ class SetsDesk(ShowDesk):
             elif own == "outline":
                 self.series.change(series, outline=not series.about.get("outline"))
         except Refused as refusal:
-            return noted("problem", in_language(str(refusal), spoken))
+            return wrong(refusal, spoken)
         return ""
 
     def _all(self, shown: str, spoken: str) -> Shown:
