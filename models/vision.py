@@ -6,6 +6,8 @@ colour would hide the objects that share it, and one premultiplied picture has e
 Shapes: B pictures, 64 tokens (patch 16 of 128 px), K kept tokens, D width.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
@@ -61,6 +63,8 @@ class VisionEncoder(ModelMixin, ConfigMixin):
         layers, heads: of the transformer.
         channels: of the stem at 32 x 32 and at 16 x 16.
     """
+
+    config: Any
 
     @register_to_config
     def __init__(self, width: int = 256, layers: int = 6, heads: int = 4, channels: tuple[int, int] = (32, 96)) -> None:

@@ -1,6 +1,7 @@
 """Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
+from torch import nn
 
 from models.data.fixture import fixture_world
+from models.data.pixels import to_tensor
+from models.data.scenes import make_scene
 from models.dit import DiT
 from models.train import checkpoint
+from models.train.alignment import Alignment, spatially_normalised
 from models.train.image import DROP_TEXT, DROP_VECTOR, SCENES, ImageTask, noise_levels
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part
 
-RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2)
+TASK = partial(ImageTask, align=0.5)
+RECIPE = Recipe(TASK, batch_size=lambda _: 4, warmup=2, muon=True)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,7 @@ def options(parts: Path, seed: int = 3) -> TaskOptions:
 
 @pytest.fixture(scope="module")
 def task(parts: Path) -> ImageTask:
-    return ImageTask(options(parts))
+    return TASK(options(parts))
 
 
 def trainer(parts: Path, out: Path) -> Trainer:
@@ -40,12 +46,12 @@ def trainer(parts: Path, out: Path) -> Trainer:
 def test_a_batch_is_a_function_of_seed_and_step(task: ImageTask, parts: Path) -> None:
     first, again, later = (
         task.batch(5, 0, 1, 0.1),
-        ImageTask(options(parts)).batch(5, 0, 1, 0.1),
+        TASK(options(parts)).batch(5, 0, 1, 0.1),
         task.batch(6, 0, 1, 0.1),
     )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["x"], later["x"])
-    assert not torch.equal(first["x"], ImageTask(options(parts, seed=4)).batch(5, 0, 1, 0.1)["x"])
+    assert not torch.equal(first["x"], TASK(options(parts, seed=4)).batch(5, 0, 1, 0.1)["x"])
 
 
 def test_ranks_share_one_batch(task: ImageTask) -> None:
@@ -105,9 +111,9 @@ def test_only_training_pictures_are_drawn(task: ImageTask) -> None:
 
 def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted(file.name.split("-")[0] for file in (parts / "cache").iterdir())
-    assert files == ["pictures", "pictures", "scenes", "scenes"]
+    assert files == 3 * ["pictures"] + 3 * ["scenes"]
     monkeypatch.setattr("models.train.encoded._chunks", lambda *_: pytest.fail("encoded twice"))
-    assert np.array_equal(ImageTask(options(parts)).encoded.latents, task.encoded.latents)
+    assert np.array_equal(TASK(options(parts)).encoded.latents, task.encoded.latents)
 
 
 def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTask) -> None:
@@ -124,14 +130,14 @@ def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
     halted = trainer(parts, tmp_path)
     for step in range(2):
         halted.step(step / 4)
-    checkpoint.save(tmp_path / "state", halted.plain, halted.ema, halted.optimizer, vars(halted.state))
+    checkpoint.save(tmp_path / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
     again = trainer(parts, tmp_path)
     again.resume()
     for step in range(2, 4):
         again.step(step / 4)
     pairs = zip(straight.plain.state_dict().items(), again.plain.state_dict().items(), strict=True)
     assert all(torch.equal(a, b) for (_, a), (_, b) in pairs)
-    assert any(parameter.any() for parameter in again.plain.out.parameters())
+    assert any(parameter.any() for parameter in again.plain.dit.out.parameters())
 
 
 def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: Path) -> None:
@@ -139,9 +145,43 @@ def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: 
     run.run()
     assert list(tmp_path.glob("sheet-*.png"))
     loaded = load_part(DiT, "dit", tmp_path / "export")
-    assert loaded.config.context == run.plain.config.context
+    assert loaded.config.context == run.plain.dit.config.context
     trained = load_file(tmp_path / "state/model.safetensors")
-    assert loaded.state_dict().keys() == trained.keys()
+    own = {name.removeprefix("dit.") for name in trained if name.startswith("dit.")}
+    assert loaded.state_dict().keys() == own
+
+
+def test_alignment_reads_the_pictures_of_the_batch_and_ends_in_time(task: ImageTask) -> None:
+    batch, draws = task.batch(5, 0, 1, 0.1), task.draws(np.random.default_rng((3, 5)), 4)
+    for seen, draw in zip(batch["seen"], draws, strict=True):
+        pixels = task.world.pixels[draw.picture.index] if draw.scene is None else make_scene(task.world, draw.scene)
+        pixels = pixels if isinstance(pixels, np.ndarray) else pixels.render(task.world)
+        with torch.no_grad():
+            own = task.embedder.vision(to_tensor(pixels[None]).to(task.embedder.vision.dtype))[0]
+        assert torch.allclose(seen, own.float(), atol=0.05)
+    assert "seen" not in task.batch(5, 0, 1, 0.9)
+
+
+def test_alignment_is_zero_on_what_it_projects_to_and_blind_to_what_a_picture_has_everywhere() -> None:
+    torch.manual_seed(0)
+    alignment, tokens = Alignment(8, 6), torch.randn(2, 16, 8)
+    told = alignment.project(tokens.transpose(1, 2).unflatten(2, (4, 4))).flatten(2).transpose(1, 2)
+    scaled = spatially_normalised(told)
+    with torch.no_grad():  # a projection whose output already has mean 0 and deviation 1 can be matched exactly
+        alignment.project = nn.Identity()
+        matched = scaled.clone()
+        assert alignment(matched, told).item() == pytest.approx(0, abs=1e-5)
+        assert alignment(matched, told + torch.randn(2, 1, 6)).item() == pytest.approx(0, abs=1e-5)
+        assert alignment(matched, torch.randn(2, 16, 6)).item() > 0.5
+
+
+def test_muon_has_the_matrices_of_the_blocks_and_nothing_else(parts: Path, tmp_path: Path) -> None:
+    run = trainer(parts, tmp_path)
+    adamw, muon = ({id(p) for g in o.param_groups for p in g["params"]} for o in run.optimizers)
+    names = {id(p): name for name, p in run.plain.named_parameters()}
+    assert adamw | muon == names.keys() and not adamw & muon
+    assert all(names[i].startswith("dit.blocks.") and names[i].endswith(".weight") for i in muon)
+    assert {names[i] for i in adamw} >= {"dit.patch_in.weight", "dit.out.weight", "dit.modulation.1.weight"}
 
 
 @pytest.mark.slow

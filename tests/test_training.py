@@ -39,7 +39,7 @@ def test_resumed_equals_straight(tmp_path):
     from models.train import checkpoint
 
     halted.out.mkdir()
-    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizer, vars(halted.state))
+    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
     again = trainer(tmp_path / "halted", 6)
     again.resume()
     assert again.state.step == 3
@@ -84,7 +84,7 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from test_training import trainer
 run = trainer(Path(sys.argv[1]), 3)
-for group in run.optimizer.param_groups:
+for group in run.optimizers[0].param_groups:
     group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps
 for _ in range(3):
     # The running deviation is a rank's own; it must not decide in this comparison.

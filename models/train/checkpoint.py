@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,24 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
 
 
+def _optimizer_files(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.optim.Optimizer]:
+    return {"optimizer" if i == 0 else f"optimizer-{i + 1}": o for i, o in enumerate(optimizers)}
+
+
 def save(
-    folder: Path, model: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer, counters: dict[str, Any]
+    folder: Path,
+    model: nn.Module,
+    ema: EMAModel,
+    optimizers: Sequence[torch.optim.Optimizer],
+    counters: dict[str, Any],
 ) -> None:
     """Write `folder` anew beside the old one and swap them: a kill leaves one of the two."""
     fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     averages = {str(i): tensor for i, tensor in enumerate(ema.shadow_params)}
-    files = {"model": tensors_of(model), "ema": averages, "optimizer": _optimizer_tensors(optimizer)}
+    files = {"model": tensors_of(model), "ema": averages}
+    files |= {name: _optimizer_tensors(optimizer) for name, optimizer in _optimizer_files(optimizers).items()}
     for name, tensors in files.items():
         save_file({key: t.detach().contiguous() for key, t in tensors.items()}, fresh / f"{name}.safetensors")
     (fresh / "state.json").write_text(json.dumps({**counters, "ema_steps": ema.optimization_step}))
@@ -42,8 +52,8 @@ def save(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load(folder: Path, model: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Fill model, averages and optimiser from `folder`, in place, and return the counters."""
+def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
+    """Fill model, averages and optimisers from `folder`, in place, and return the counters."""
     if not folder.exists() and folder.with_name(f"{folder.name}.old").exists():
         folder = folder.with_name(f"{folder.name}.old")  # killed between the two renames of `save`
     if not folder.exists():
@@ -53,15 +63,20 @@ def load(folder: Path, model: nn.Module, ema: EMAModel, optimizer: torch.optim.O
     with torch.no_grad():
         for i, shadow in enumerate(ema.shadow_params):
             shadow.copy_(averages[str(i)])
-    whole = optimizer.state_dict()
-    whole["state"] = {}
-    for key, tensor in load_file(folder / "optimizer.safetensors").items():
-        index, name = key.split(".", 1)
-        whole["state"].setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict(whole)
+    for name, optimizer in _optimizer_files(optimizers).items():
+        _load_optimizer(folder / f"{name}.safetensors", optimizer)
     counters = json.loads((folder / "state.json").read_text())
     ema.optimization_step = counters.pop("ema_steps")
     return counters
+
+
+def _load_optimizer(file: Path, optimizer: torch.optim.Optimizer) -> None:
+    whole = optimizer.state_dict()
+    whole["state"] = {}
+    for key, tensor in load_file(file).items():
+        index, name = key.split(".", 1)
+        whole["state"].setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict(whole)
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

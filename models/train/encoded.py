@@ -1,7 +1,7 @@
 """What a frozen autoencoder and a frozen space say of many pictures, computed once and kept in a folder."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,22 @@ CHUNK = 32  # pictures a pass
 
 @dataclass(frozen=True)
 class Encoded:
-    """Latents (N, C, S, S) and semantic vectors (N, 128) of N pictures, in half precision."""
+    """Latents (N, C, S, S), semantic vectors (N, 128) and the encoder's tokens (N, K, D), in half precision."""
 
     latents: np.ndarray
     vectors: np.ndarray
+    tokens: np.ndarray
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def take(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Latents and vectors of some rows, float32."""
-        return tuple(torch.from_numpy(np.asarray(a[rows], np.float32)) for a in (self.latents, self.vectors))  # type: ignore[return-value]
+        return _float(self.latents[rows]), _float(self.vectors[rows])
+
+    def seen(self, rows: list[int]) -> Tensor:
+        """The encoder's tokens of some rows, float32."""
+        return _float(self.tokens[rows])
 
 
 def encode_all(
@@ -44,10 +49,10 @@ def encode_all(
     `file` without suffix is where the result is kept and found again, so its name must say what it is made of; None
     keeps it in memory only.
     """
-    names = [] if file is None else [file.with_suffix(f".{name}.npy") for name in ("latents", "vectors")]
+    names = [] if file is None else [file.with_suffix(f".{field.name}.npy") for field in fields(Encoded)]
     if not names or not all(name.exists() for name in names):
         chunks = list(_chunks(count, picture, autoencoder, embedder))
-        arrays = [np.concatenate([chunk[k] for chunk in chunks]) for k in range(2)]
+        arrays = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
         if not names:
             return Encoded(*arrays)
         for name, array in zip(names, arrays, strict=True):
@@ -57,15 +62,21 @@ def encode_all(
 
 def _chunks(
     count: int, picture: Callable[[int], np.ndarray], autoencoder: Autoencoder, embedder: Embedder
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, ...]]:
     starts = range(0, count, CHUNK)
     bar = Console(stderr=True, quiet=count < 1000)
     for start in track(starts, f"encoding {count:,} pictures", console=bar):
         pixels = np.stack([picture(i) for i in range(start, min(start + CHUNK, count))])
+        batch = to_tensor(pixels).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            batch = to_tensor(pixels).to(autoencoder.dtype).contiguous(memory_format=torch.channels_last)
-            latents = autoencoder.encode(batch)
-        yield latents.float().numpy().astype(np.float16), embedder.image(pixels).numpy().astype(np.float16)
+            latents = autoencoder.encode(batch.to(autoencoder.dtype))
+            tokens = embedder.vision.forward(batch.to(embedder.vision.dtype))
+            vectors = embedder.space.image(tokens)
+        yield tuple(x.float().numpy().astype(np.float16) for x in (latents, vectors, tokens))
+
+
+def _float(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(array, np.float32))
 
 
 def save_array(file: Path, array: np.ndarray) -> None:

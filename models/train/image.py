@@ -29,6 +29,7 @@ from models.pipeline import StickerPipeline, native_dtype
 from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
+from models.train.alignment import Alignment
 from models.train.encoded import Encoded, encode_all
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
@@ -41,6 +42,7 @@ DROP_VECTOR = 0.5  # of the rest, half are the caption's vector and half the pic
 # Logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise, where the concept is decided.
 TIME_MEAN, TIME_STD = 0.4, 1.0
 VALIDATION = 192  # pictures, and a third as many scenes
+ALIGNED_BLOCK = 3  # of twelve: the fourth's output, as iREPA takes of a SiT-B
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,38 @@ def noise_levels(rng: np.random.Generator, count: int) -> Tensor:
     return torch.sigmoid(TIME_MEAN + TIME_STD * normal).float()
 
 
-class ImageTask:
-    """Recipe "image"."""
+class Learner(nn.Module):
+    """The generator, and the projection that its alignment needs while it trains."""
 
-    def __init__(self, options: TaskOptions) -> None:
+    def __init__(self, dit: DiT, seen: int) -> None:
+        super().__init__()
+        self.dit, self.alignment = dit, Alignment(dit.config.width, seen)
+        self.block = min(ALIGNED_BLOCK, dit.config.depth - 1)
+
+    def forward(
+        self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor, vector: Tensor, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Velocity, and how far the early tokens are from `seen` (B, N, T), what the encoder sees in x0."""
+        velocity, early = self.dit.forward_with_tokens(x, t, states, mask, vector, after=self.block)
+        return velocity, None if seen is None else self.alignment(early, seen)
+
+
+class ImageTask:
+    """Recipe "image".
+
+    `align` weighs the alignment with our picture encoder, until progress `align_until`: it hurts later (HASTE,
+    arXiv 2505.16792).
+    """
+
+    def __init__(self, options: TaskOptions, align: float = 0.0, align_until: float = 0.35) -> None:
         self.options, self.world = options, options.world
         self.embedder = Embedder.load(options.parts)
         self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
         self.autoencoder.to(memory_format=torch.channels_last)
         width = self.embedder.language.config.hidden_size
-        self.model = DiT(**{**preset("dit", options.preset), "context": width})
+        self.align, self.align_until = align, align_until
+        dit = DiT(**{**preset("dit", options.preset), "context": width})
+        self.model = Learner(dit, self.embedder.vision.config.width)
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
         self.row = {picture.index: row for row, picture in enumerate(self.pictures)}
@@ -103,17 +127,20 @@ class ImageTask:
         rng = np.random.default_rng((self.options.seed, step))
         size = self.options.batch_size(progress)
         draws, times = self.draws(rng, size), noise_levels(rng, size)
-        config = self.model.config
+        config = self.model.dit.config
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(size, config.channels, config.size, config.size, generator=generator)
         mine = list(range(rank, size, ranks))
         latents, condition = self._read([draws[i] for i in mine])
-        return _flow(latents, noise[mine], times[mine], condition)
+        batch = _flow(latents, noise[mine], times[mine], condition)
+        if self.align and progress < self.align_until:
+            batch["seen"] = torch.cat([store.seen([row]) for store, row in map(self._place, (draws[i] for i in mine))])
+        return batch
 
     def _read(self, draws: list[Draw]) -> tuple[Tensor, Condition]:
         latents, own = zip(*(self._stored(draw) for draw in draws), strict=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
-            read = self.embedder.states([self._caption(draw) for draw in draws])
+            read = self.embedder.states([self._caption(draw) for draw in draws], together=True)
         states, mask, vectors = (x.clone() for x in read)
         mask[[i for i, draw in enumerate(draws) if not draw.text]] = False
         for i, draw in enumerate(draws):
@@ -121,8 +148,11 @@ class ImageTask:
                 vectors[i] = own[i] if draw.vector == "image" else 0
         return torch.stack(latents), Condition(states, mask, vectors)
 
+    def _place(self, draw: Draw) -> tuple[Encoded, int]:
+        return (self.encoded, self.row[draw.picture.index]) if draw.scene is None else (self.scenes, draw.scene)
+
     def _stored(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        store, row = (self.encoded, self.row[draw.picture.index]) if draw.scene is None else (self.scenes, draw.scene)
+        store, row = self._place(draw)
         latents, vectors = store.take([row])
         return latents[0], vectors[0]
 
@@ -132,9 +162,12 @@ class ImageTask:
         return make_scene(self.world, draw.scene).caption(draw.caption_seed)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """Mean squared error of the velocity."""
-        velocity = model(batch["x"], batch["t"], batch["states"], batch["mask"], batch["vector"])
-        return {"loss": (velocity - batch["target"]).square().mean()}
+        """Mean squared error of the velocity, and in the early part the weighted distance to the encoder's tokens."""
+        velocity, distance = model(**{name: value for name, value in batch.items() if name != "target"})
+        flow = (velocity - batch["target"]).square().mean()
+        if distance is None:
+            return {"loss": flow}
+        return {"loss": flow + self.align * distance, "flow": flow, "distance": distance}
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing."""
@@ -182,7 +215,7 @@ class ImageTask:
     def pipeline(self, model: Any) -> StickerPipeline:
         """The generator in the middle of its training, with the parts that it stands on."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
-        return StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, model, scheduler)
+        return StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, model.dit, scheduler)
 
     def sheet(self, model: nn.Module) -> Image.Image:
         """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""
@@ -193,7 +226,7 @@ class ImageTask:
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The generator as it ships."""
-        save_part(model, "dit", folder)
+        save_part(model.dit, "dit", folder)
 
 
 def _flow(latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:

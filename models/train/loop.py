@@ -79,7 +79,8 @@ class Recipe:
     Attributes:
         task: builds the task.
         batch_size: over all ranks.
-        lr: peak learning rate of AdamW.
+        lr: peak learning rate.
+        muon: the matrices inside the model's blocks go to Muon, the rest to AdamW; otherwise all to AdamW.
         decay_from: progress at which the rate begins its half cosine to a hundredth of the peak.
         warmup: optimiser steps of linear warm-up.
         ema: decay of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages young.
@@ -90,6 +91,7 @@ class Recipe:
     task: Callable[[TaskOptions], Task]
     batch_size: Callable[[float], int] = lambda _: 64
     lr: float = 1e-3
+    muon: bool = False
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     decay_from: float = 0.5
@@ -129,14 +131,31 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     return recipe.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * late)))
 
 
-def optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; vectors (norms, biases, scalars) are not decayed."""
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """Weights of the linear layers inside a list of blocks: what Muon is for. Inputs and outputs are AdamW's."""
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
+    linear = [m for blocks in lists for m in blocks.modules() if isinstance(m, nn.Linear)]
+    return [p for m in linear for name, p in m.named_parameters() if name == "weight"]
+
+
+def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, whose vectors (norms, biases, scalars) are not decayed, and Muon (kellerjordan.github.io/posts/muon).
+
+    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both.
+    """
+    hidden = {id(weight): weight for weight in hidden_matrices(model)} if recipe.muon else {}
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and id(parameter) not in hidden:
             groups[parameter.ndim < 2].append(parameter)
     settings = [{"params": groups[0], "weight_decay": recipe.weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in settings if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW([g for g in settings if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
+    ]
+    if hidden:
+        decay, scaled = recipe.weight_decay, "match_rms_adamw"
+        found.append(torch.optim.Muon(hidden.values(), lr=recipe.lr, weight_decay=decay, adjust_lr_fn=scaled))
+    return found
 
 
 @dataclass
@@ -161,8 +180,9 @@ class Trainer:
         self.task = self.recipe.task(self.options)
         if self.recipe.channels_last:
             self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = optimiser(self.task.model, self.recipe)
-        self.model, self.optimizer = self.accelerator.prepare(self.task.model, self.optimizer)
+        self.model, *self.optimizers = self.accelerator.prepare(
+            self.task.model, *optimisers(self.task.model, self.recipe)
+        )
         if self.compiled:
             self.plain.compile(dynamic=False)
         self.restart_average()
@@ -179,7 +199,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from `out/state`; FileNotFoundError where there is none."""
-        counters = checkpoint.load(self.out / "state", self.plain, self.ema, self.optimizer)
+        counters = checkpoint.load(self.out / "state", self.plain, self.ema, self.optimizers)
         self.state = State(**counters)
 
     def run(self) -> None:
@@ -210,7 +230,7 @@ class Trainer:
         # Noise drawn inside the loss depends on the step alone, or a resumed run would differ from a straight one.
         torch.manual_seed(hash((self.options.seed, state.step, accelerator.process_index)) % 2**63)
         rate = learning_rate(self.recipe, state.step, progress)
-        for group in self.optimizer.param_groups:
+        for group in [group for optimizer in self.optimizers for group in optimizer.param_groups]:
             group["lr"] = rate
         with accelerator.autocast():
             values = self.task.loss(self.model, batch, progress)
@@ -218,8 +238,9 @@ class Trainer:
         norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         if not math.isfinite(float(norm)):
             raise FloatingPointError(f"gradient norm {norm} at step {state.step}; lower the learning rate and resume")
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.task.after_step(self.plain)
         self.ema.step(self.plain.parameters())
         state.step += 1
@@ -231,7 +252,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return
-        checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizer, vars(self.state))
+        checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, vars(self.state))
         with self.averaged() as model:
             log.note(self.state, self.task.evaluate(model))
             if sheet := self.task.sheet(model):
