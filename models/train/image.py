@@ -36,7 +36,7 @@ from models.train.sheet import grid
 from models.weights import load_part, save_part, weights_digest
 
 SCENES = 0.35  # share of composed scenes: they make colour, count and place learnable
-SCENE_POOL = 40_000  # scenes encoded beforehand, at most twice the pictures; each comes with ever new captions
+SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures; each with ever new captions
 DROP_TEXT = 0.15
 DROP_VECTOR = 0.5  # of the rest, half are the caption's vector and half the picture's own
 # Logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise, where the concept is decided.
