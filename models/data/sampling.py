@@ -29,5 +29,8 @@ class Sampler:
 
     def draw(self, rng: np.random.Generator, n: int) -> list[Picture]:
         """`n` pictures, with replacement."""
-        rows = np.searchsorted(self._ends, rng.random(n) * self._ends[-1], side="right")
-        return [self.pictures[row] for row in rows]
+        return [self.pictures[row] for row in self.rows(rng, n)]
+
+    def rows(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """The same as numbers into `pictures`, (n,) int64."""
+        return np.searchsorted(self._ends, rng.random(n) * self._ends[-1], side="right")

@@ -1,10 +1,13 @@
 """Training the image generator: flow matching on the latents of pictures and composed scenes.
 
-Autoencoder, backbone and space are frozen. Latents and image vectors are computed once and kept; captions are written
-and read anew at every step, which costs little beside the generator and never repeats itself.
+Autoencoder, backbone and space are frozen: what they say of every picture and of its captions is computed once
+(`models.train.encoded`), so a step is rows of arrays, noise, and the network.
 """
 
+import copy
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +33,14 @@ from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.alignment import Alignment
-from models.train.encoded import Encoded, encode_all
+from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
 from models.weights import load_part, save_part, weights_digest
 
 SCENES = 0.35  # share of composed scenes: they make colour, count and place learnable
-SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures; each with ever new captions
+SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
+CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
 DROP_TEXT = 0.15
 DROP_VECTOR = 0.5  # of the rest, half are the caption's vector and half the picture's own
 # Logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise, where the concept is decided.
@@ -44,16 +48,21 @@ TIME_MEAN, TIME_STD = 0.4, 1.0
 VALIDATION = 192  # pictures, and a third as many scenes
 ALIGNED_BLOCK = 3  # of twelve: the fourth's output, as iREPA takes of a SiT-B
 
+NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
+
 
 @dataclass(frozen=True)
-class Draw:
-    """One sample of a step: which picture or scene, the seed of its caption, and which conditions it keeps."""
+class Draws:
+    """The samples of a step, one number each: row in `Encoded`, caption, and which conditions are kept."""
 
-    picture: Picture
-    scene: int | None
-    caption_seed: int
-    text: bool
-    vector: str  # "none", "text" or "image"
+    rows: np.ndarray
+    captions: np.ndarray
+    text: np.ndarray  # bool
+    vector: np.ndarray  # NO_VECTOR, TEXT_VECTOR or IMAGE_VECTOR
+
+    def part(self, rank: int, ranks: int) -> "Draws":
+        """Every `ranks`-th of them."""
+        return Draws(*(array[rank::ranks] for array in (self.rows, self.captions, self.text, self.vector)))
 
 
 def noise_levels(rng: np.random.Generator, count: int) -> Tensor:
@@ -83,83 +92,88 @@ class ImageTask:
     """Recipe "image".
 
     `align` weighs the alignment with our picture encoder, until progress `align_until`: it hurts later (HASTE,
-    arXiv 2505.16792).
+    arXiv 2505.16792). `scenes` is how many scenes are encoded, SCENE_POOL by default.
     """
 
-    def __init__(self, options: TaskOptions, align: float = 0.0, align_until: float = 0.35) -> None:
-        self.options, self.world = options, options.world
+    def __init__(
+        self, options: TaskOptions, align: float = 0.0, align_until: float = 0.35, scenes: int | None = None
+    ) -> None:
+        self.options, self.world, self.device = options, options.world, options.device
+        self.align, self.align_until = align, align_until
         self.embedder = Embedder.load(options.parts)
         self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
         self.autoencoder.to(memory_format=torch.channels_last)
         width = self.embedder.language.config.hidden_size
-        self.align, self.align_until = align, align_until
         dit = DiT(**{**preset("dit", options.preset), "context": width})
         self.model = Learner(dit, self.embedder.vision.config.width)
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
-        self.row = {picture.index: row for row, picture in enumerate(self.pictures)}
-        self.encoded = self._encode("pictures", len(self.pictures), lambda i: self.world.pixels[self.pictures[i].index])
-        pool = min(SCENE_POOL, 2 * len(self.pictures))
-        self.scenes = self._encode("scenes", pool, lambda i: make_scene(self.world, i).render(self.world))
+        self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
+        self.encoded = self._encode().to(self.device)
 
-    def _encode(self, name: str, count: int, picture: Any) -> Encoded:
-        made_of = weights_digest(("autoencoder", "vision", "space"), self.options.parts) + self.world.digest
-        digest = hashlib.sha256(f"{made_of} {name} {count}".encode()).hexdigest()[:16]
-        file = None if self.options.cache is None else self.options.cache / f"{name}-{digest}"
-        return encode_all(count, picture, self.autoencoder, self.embedder, file)
+    # --- Pictures and captions, read once -----------------------------------------------------------------------------
+
+    def item(self, row: int) -> Item:
+        """Picture and captions of a row: the pictures of the split, then the scenes."""
+        if row < len(self.pictures):
+            return _told(self.world.pixels[self.pictures[row].index], self.pictures[row])
+        scene = make_scene(self.world, row - len(self.pictures))
+        return scene.render(self.world), [scene.caption(seed) for seed in range(CAPTIONS)]
+
+    def _encode(self) -> Encoded:
+        count = len(self.pictures) + self.scenes
+        frozen = ("autoencoder", "vision", "space", "language")
+        made_of = f"{weights_digest(frozen, self.options.parts)} {self.world.digest} {count} {CAPTIONS}"
+        digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+        file = None if self.options.cache is None else self.options.cache / f"image-{digest}"
+        with self._reader() as reader:
+            return encode_all(count, self.item, reader, file)
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
+        e = self.embedder
+        parts: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
+        for part in parts:
+            part.to(self.device)
+        yield Reader(self.autoencoder, self.embedder, self.device)
+        for part in parts:
+            part.to("cpu")
 
     # --- A step -----------------------------------------------------------------------------------------------------
 
-    def draws(self, rng: np.random.Generator, count: int) -> list[Draw]:
+    def draws(self, rng: np.random.Generator, count: int) -> Draws:
         """What one step sees, of all ranks."""
-        pictures = self.sampler.draw(rng, count)
-        is_scene, rows = rng.random(count) < SCENES, rng.integers(len(self.scenes), size=count)
-        seeds = rng.integers(2**31, size=count)
-        text, kind = rng.random(count) >= DROP_TEXT, rng.random(count)
-        names = np.where(kind < DROP_VECTOR, "none", np.where(kind < (1 + DROP_VECTOR) / 2, "text", "image"))
-        return [
-            Draw(pictures[i], int(rows[i]) if is_scene[i] else None, int(seeds[i]), bool(text[i]), str(names[i]))
-            for i in range(count)
-        ]
+        rows, scenes = self.sampler.rows(rng, count), len(self.pictures) + rng.integers(self.scenes, size=count)
+        rows = np.where(rng.random(count) < SCENES, scenes, rows)
+        kind = rng.random(count)
+        vector = np.select([kind < DROP_VECTOR, kind < (1 + DROP_VECTOR) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
+        return Draws(rows, rng.integers(CAPTIONS, size=count), rng.random(count) >= DROP_TEXT, vector)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Noisy latents, times, targets and conditions; everything random of the step is drawn here."""
         rng = np.random.default_rng((self.options.seed, step))
         size = self.options.batch_size(progress)
         draws, times = self.draws(rng, size), noise_levels(rng, size)
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         config = self.model.dit.config
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        noise = torch.randn(size, config.channels, config.size, config.size, generator=generator)
-        mine = list(range(rank, size, ranks))
-        latents, condition = self._read([draws[i] for i in mine])
-        batch = _flow(latents, noise[mine], times[mine], condition)
+        shape = (size, config.channels, config.size, config.size)
+        noise = torch.randn(shape, generator=generator, device=self.device)[rank::ranks]
+        mine, encoded = draws.part(rank, ranks), self.encoded
+        rows = torch.from_numpy(mine.rows).to(self.device)
+        batch = _flow(encoded.latents[rows].float(), noise, times[rank::ranks].to(self.device), self.condition(mine))
         if self.align and progress < self.align_until:
-            batch["seen"] = torch.cat([store.seen([row]) for store, row in map(self._place, (draws[i] for i in mine))])
+            batch["seen"] = encoded.seen[rows].float()
         return batch
 
-    def _read(self, draws: list[Draw]) -> tuple[Tensor, Condition]:
-        latents, own = zip(*(self._stored(draw) for draw in draws), strict=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
-            read = self.embedder.states([self._caption(draw) for draw in draws], together=True)
-        states, mask, vectors = (x.clone() for x in read)
-        mask[[i for i, draw in enumerate(draws) if not draw.text]] = False
-        for i, draw in enumerate(draws):
-            if draw.vector != "text":
-                vectors[i] = own[i] if draw.vector == "image" else 0
-        return torch.stack(latents), Condition(states, mask, vectors)
-
-    def _place(self, draw: Draw) -> tuple[Encoded, int]:
-        return (self.encoded, self.row[draw.picture.index]) if draw.scene is None else (self.scenes, draw.scene)
-
-    def _stored(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        store, row = self._place(draw)
-        latents, vectors = store.take([row])
-        return latents[0], vectors[0]
-
-    def _caption(self, draw: Draw) -> str:
-        if draw.scene is None:
-            return caption(draw.picture, draw.caption_seed)
-        return make_scene(self.world, draw.scene).caption(draw.caption_seed)
+    def condition(self, draws: Draws) -> Condition:
+        """The rows that were drawn, with what was dropped taken out."""
+        rows, captions, text, kind = (
+            torch.from_numpy(x).to(self.device) for x in (draws.rows, draws.captions, draws.text, draws.vector)
+        )
+        told, own = self.encoded.told[rows, captions].float(), self.encoded.own[rows].float()
+        vector = torch.where((kind == IMAGE_VECTOR)[:, None], own, told).masked_fill((kind == NO_VECTOR)[:, None], 0)
+        return Condition(self.encoded.states[rows, captions], self.encoded.mask[rows, captions] & text[:, None], vector)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared error of the velocity, and in the early part the weighted distance to the encoder's tokens."""
@@ -175,47 +189,41 @@ class ImageTask:
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def _validation(self) -> dict[str, tuple[Tensor, Condition]]:
-        """Latents and full conditions of pictures and of scenes that no step has seen."""
+    def _validation(self) -> dict[str, Encoded]:
+        """Pictures and scenes that no step has seen, a caption each."""
         pictures = self.world.split("val")[:: max(1, len(self.world.split("val")) // VALIDATION)][:VALIDATION]
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
-        told = {
-            "val": ([caption(p, 0) for p in pictures], [self.world.pixels[p.index] for p in pictures]),
-            "val_scenes": ([s.caption(0) for s in scenes], [s.render(self.world) for s in scenes]),
+        items: dict[str, list[Item]] = {
+            "val": [_told(self.world.pixels[p.index], p) for p in pictures],
+            "val_scenes": [(s.render(self.world), [s.caption(0)]) for s in scenes],
         }
-        return {name: self._told(captions, pixels) for name, (captions, pixels) in told.items()}
-
-    def _told(self, captions: list[str], pixels: list[np.ndarray]) -> tuple[Tensor, Condition]:
-        encoded = encode_all(len(pixels), pixels.__getitem__, self.autoencoder, self.embedder)
-        return encoded.take(list(range(len(pixels))))[0], Condition(*self.embedder.states(captions))
+        with self._reader() as reader:
+            return {name: encode_all(len(own), own.__getitem__, reader).to(self.device) for name, own in items.items()}
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The loss at fixed noise: of held-out pictures and scenes, and of the pictures under each condition alone."""
-        figures = {name: self._held_out_loss(model, *told) for name, told in self._validation.items()}
-        latents, full = self._validation["val"]
-        silent, nowhere = torch.zeros_like(full.mask), torch.zeros_like(full.vector)
-        for name, mask, vector in (
-            ("val_words", full.mask, nowhere),
-            ("val_vector", silent, full.vector),
-            ("val_nothing", silent, nowhere),
-        ):
-            figures[name] = self._held_out_loss(model, latents, Condition(full.states, mask, vector))
+        figures = {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
+        pictures = self._validation["val"]
+        for name, words, vector in (("val_words", 1, 0), ("val_vector", 0, 1), ("val_nothing", 0, 0)):
+            figures[name] = self._held_out_loss(model, pictures, bool(words), bool(vector))
         return figures
 
-    def _held_out_loss(self, model: nn.Module, latents: Tensor, condition: Condition) -> float:
-        times = noise_levels(np.random.default_rng(0), len(latents))
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    def _held_out_loss(self, model: nn.Module, held: Encoded, words: bool = True, vector: bool = True) -> float:
+        times = noise_levels(np.random.default_rng(0), len(held))
+        noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
         total = 0.0
-        for rows in torch.arange(len(latents)).split(64):
-            part = _flow(latents[rows], noise[rows], times[rows], condition.rows(rows.tolist()))
-            total += float(self.loss(model, part, 1.0)["loss"]) * len(rows)
-        return total / len(latents)
+        for rows in torch.arange(len(held)).split(64):
+            condition = Condition(held.states[rows, 0], held.mask[rows, 0] & words, held.told[rows, 0].float() * vector)
+            told = noise[rows].to(self.device), times[rows].to(self.device), condition
+            total += float(self.loss(model, _flow(held.latents[rows].float(), *told), 1.0)["loss"]) * len(rows)
+        return total / len(held)
 
     def pipeline(self, model: Any) -> StickerPipeline:
-        """The generator in the middle of its training, with the parts that it stands on."""
+        """The generator in the middle of its training, with the parts that it stands on, on the CPU."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
-        return StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, model.dit, scheduler)
+        dit = model.dit if self.device.type == "cpu" else copy.deepcopy(model.dit).to("cpu")
+        return StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
 
     def sheet(self, model: nn.Module) -> Image.Image:
         """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""
@@ -227,6 +235,10 @@ class ImageTask:
     def export(self, model: nn.Module, folder: Path) -> None:
         """The generator as it ships."""
         save_part(model.dit, "dit", folder)
+
+
+def _told(pixels: np.ndarray, picture: Picture) -> Item:
+    return pixels, [caption(picture, seed) for seed in range(CAPTIONS)]
 
 
 def _flow(latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ What is trained is a `Task`; with what settings, a `Recipe` (a row of `models.tr
 neither pictures nor losses.
 """
 
+import dataclasses
 import json
 import math
 import signal
@@ -38,6 +39,7 @@ class TaskOptions:
         batch_size: of the whole step over all ranks, as a schedule.
         parts: folder of frozen parts that the task stands on, None for the shipped ones.
         cache: folder for what is worth computing once.
+        device: where the model trains and batches are wanted.
     """
 
     preset: str
@@ -46,6 +48,7 @@ class TaskOptions:
     batch_size: Callable[[float], int]
     parts: Path | None = None
     cache: Path | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 class Task(Protocol):
@@ -176,6 +179,7 @@ class Trainer:
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(), mixed_precision=self.precision, kwargs_handlers=[unused]
         )
+        self.options = dataclasses.replace(self.options, device=self.accelerator.device)
         torch.manual_seed(self.options.seed)  # initial weights
         self.task = self.recipe.task(self.options)
         if self.recipe.channels_last:

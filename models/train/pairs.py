@@ -20,7 +20,6 @@ from models.data.pixels import to_tensor, to_uint8
 from models.data.world import Picture, World
 from models.pipeline import native_dtype
 from models.train.autoencoder import LATENT_NOISE
-from models.train.encoded import save_array
 from models.weights import load_part, weights_digest
 
 CHUNK = 16  # pictures a pass of the autoencoder
@@ -88,3 +87,12 @@ def _decoded(sharp: np.ndarray, autoencoder: Any) -> np.ndarray:
         disturbed = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
         made.append(to_uint8(autoencoder.decode(disturbed)))
     return np.concatenate(made)
+
+
+def save_array(file: Path, array: np.ndarray) -> None:
+    """A .npy file, whole or not at all: a kill leaves no half file under the name that is looked for."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    with part.open("wb") as handle:
+        np.save(handle, array)
+    part.replace(file)
