@@ -12,7 +12,7 @@ from PIL import Image
 from studio.gallery import Entry
 from studio.metadata import encoded
 from studio.page.frame import Frame
-from studio.page.series import Member
+from studio.page.series.store import Member
 from studio.studio import Studio
 
 ENGLISH: Any = SimpleNamespace(headers={})

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("models", "eval", "studio")
 FORBIDDEN = {"models": {"studio", "eval"}, "eval": {"studio"}, "studio": {"eval"}}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "open_clip"}
+PAGE = ROOT / "studio" / "page"
+TABS = {path.parent.name for path in PAGE.glob("*/layout.py") if "\ndef tab(" in path.read_text(encoding="utf-8")}
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -22,7 +24,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
 
@@ -33,6 +35,14 @@ def test_layers_import_downwards(path):
     assert not tops & FORBIDDEN[package]
     if package == "studio" and path.parent.name != "backends":
         assert not tops & HEAVY
+
+
+@pytest.mark.parametrize("path", sorted(PAGE.glob("*/*.py")), ids=lambda p: p.relative_to(PAGE).as_posix())
+def test_a_tab_of_the_page_is_imported_by_no_other_part(path):
+    """What several parts use has a folder of its own; only modules right in `studio/page` may put tabs together."""
+    assert {"create", "gallery", "line", "batch", "sets", "compare", "models"} <= TABS
+    parts = {name.split(".")[2] for name in imports(path) if name.startswith("studio.page.")}
+    assert parts & TABS <= {path.parent.name}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -23,10 +23,10 @@ from studio.gallery import Entry
 from studio.metadata import encoded
 from studio.page.batch import view
 from studio.page.batch.desk import KIND, BatchDesk
-from studio.page.batch.estimate import busy, pace
 from studio.page.batch.reading import ROWS, Read, read_file, read_text
 from studio.page.frame import Frame
-from studio.page.series import BY_AND_BY, PIECE, AllSeries, Member, Series
+from studio.page.series.estimate import busy, pace
+from studio.page.series.store import BY_AND_BY, PIECE, AllSeries, Member, Series
 from studio.page.zipped import zipped
 from studio.requests import image_request, job_id, resolve
 from studio.syntax import literal

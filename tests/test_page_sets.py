@@ -16,13 +16,14 @@ from studio.capabilities import Refused
 from studio.export.apps import APPS
 from studio.export.pack import Sticker, pack
 from studio.grid import Axis, Grid
-from studio.page.batch.progress import Progress
 from studio.page.compare import view as compared
 from studio.page.compare.desk import CompareDesk
 from studio.page.compare.grids import grid_of, members
 from studio.page.downloads import packed_for
 from studio.page.frame import Frame
-from studio.page.series import LOOKED_AT, AllSeries, Series, Standing
+from studio.page.series.progress import Progress
+from studio.page.series.store import LOOKED_AT, AllSeries, Series, Standing
+from studio.page.series.view import Cell, board
 from studio.page.sets import view
 from studio.page.sets.desk import SetsDesk
 from studio.requests import image_request
@@ -140,7 +141,7 @@ def test_every_place_says_what_became_of_it(frame: Frame) -> None:
         connection.execute(done, (found[2].id, found[3].id))
         connection.execute("UPDATE jobs SET state = 'failed', sentence = 'too <b>.' WHERE id = ?", (found[1].id,))
     frame.studio.gallery.delete([desk.pictures(series)[found[3].id].sha256])
-    cells = {cell.label: view.board(cell, "en") for cell in desk.cells(series)}
+    cells = {cell.label: board(cell, "en") for cell in desk.cells(series)}
     said = ["stopped", "✗ too &lt;b&gt;.", "data-do", "deleted", "being drawn", "being drawn"]
     assert [words in cells[one.label] for one, words in zip(found, said, strict=True)] == [True] * 6
     small = desk.look(series.id, ENGLISH)[1]
@@ -154,7 +155,7 @@ def test_words_of_sets_and_comparisons_stay_words(frame: Frame) -> None:
         panel = "".join(desk.acted(series.id, told(own="name", series=series.id, value=words), ENGLISH)[1:])
         assert stays_text(panel, words)
         progress = Progress(series, Standing(open=1, sentence=words), False, False, None, "en")
-        cells = [view.Cell(words, None, "failed", words)]
+        cells = [Cell(words, None, "failed", words)]
         assert stays_text(view.Panel(series, progress, cells, "zh").html(), words)
         grid = Grid(image_request(prompt=words), Axis("prompt", (words, f"{words}x")))
         both = [*cells, *cells]

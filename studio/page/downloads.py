@@ -16,7 +16,7 @@ from studio.gallery import Kept
 from studio.metadata import said_in
 from studio.page.compare.grids import grid_of
 from studio.page.frame import Frame
-from studio.page.series import AllSeries, Series
+from studio.page.series.store import AllSeries, Series
 from studio.page.zipped import zipped
 
 

@@ -98,3 +98,9 @@ def said(event: gr.EventData) -> dict[str, str]:
     if not isinstance(data, dict):
         return {}
     return {str(key): str(value)[:2_000] for key, value in data.items() if isinstance(value, str | int | bool)}
+
+
+def whole_number(text: str | None) -> int | str | None:
+    """A seed as typed: nothing is None; what is no number stays text, and the request refuses it."""
+    stripped = (text or "").strip()
+    return int(stripped) if re.fullmatch(r"[+-]?\d{1,20}", stripped, re.ASCII) else stripped or None

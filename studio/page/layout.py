@@ -1,4 +1,7 @@
-"""The page: its head, its tabs, and the card that opens over them. What a tab holds is said in the tab's own folder."""
+"""The page: its head, its tabs, and the card that opens over them. What a tab holds is said in the tab's own folder.
+
+Tabs don't import each other: what several of them use has a folder of its own beside them.
+"""
 
 from html import escape
 from importlib import import_module
@@ -65,7 +68,10 @@ def head() -> str:
 
 def looks() -> dict[str, Any]:
     """How Gradio is to show it: theme, style sheets, words."""
-    sheets = [HERE / "style.css", *sorted(HERE.glob("*/*.css"))]
+    parts = sorted(
+        HERE.glob("*/*.css"), key=lambda sheet: (sheet.parent.name in TABS, sheet)
+    )  # tabs after what they share
+    sheets = [HERE / "style.css", *parts]
     labels = [part.labels for part in map(_words, TABS) if isinstance(getattr(part, "labels", None), Labels)]
     return {
         "i18n": gr.I18n(**translations(labels)),

@@ -9,14 +9,14 @@ from studio.batch.plan import Plan
 from studio.capabilities import Refused
 from studio.files import ready_folder
 from studio.page.batch import view
-from studio.page.batch.actions import SeriesDesk
-from studio.page.batch.estimate import pace, work
 from studio.page.batch.reading import ROWS, Read, read_file, read_text
 from studio.page.batch.words import say
 from studio.page.frame import Frame, said
 from studio.page.html import noted
 from studio.page.refusals import in_language
-from studio.page.series import BY_AND_BY, Member, Series
+from studio.page.series.desk import SeriesDesk
+from studio.page.series.estimate import pace, work
+from studio.page.series.store import BY_AND_BY, Member, Series
 
 KIND = "batch"
 LISTED = 12  # batches
@@ -117,7 +117,7 @@ class BatchDesk(SeriesDesk):
         """A button of a batch -> the batch on show, the batches."""
         asked, spoken = said(event), self.frame.spoken(request)
         own, name = asked.get("own", ""), asked.get("series", "")
-        told = self.act(own, name, spoken)
+        told = self.act(asked, spoken)
         if own == "show" and not told:
             shown = "" if shown == name else name
         return shown, told + self.batches(shown, spoken)

@@ -8,11 +8,9 @@ from studio.page.batch import view
 from studio.page.batch.desk import KIND, BatchDesk
 from studio.page.batch.words import labels
 from studio.page.frame import LISTEN, QUIET, Frame
+from studio.page.series.scripts import SHOW_JS
 
-HERE = Path(__file__).parent
-DROP_JS = (HERE / "drop.js").read_text(encoding="utf-8")
-REVEAL_JS = (HERE / "reveal.js").read_text(encoding="utf-8")
-LIST_JS = (HERE / "list.js").read_text(encoding="utf-8") + REVEAL_JS
+DROP_JS = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
 LINES = 2**20  # characters that the box takes
 
 
@@ -35,7 +33,7 @@ def tab(frame: Frame) -> None:
                 )
             with gr.Column(scale=7, min_width=320):
                 table = gr.HTML(view.nothing_yet("en"), js_on_load=LISTEN, elem_id="batch-plan")
-        batches = gr.HTML(js_on_load=LIST_JS, elem_id="batch-list")
+        batches = gr.HTML(js_on_load=SHOW_JS, elem_id="batch-list")
     frame.on_load(frame.in_language(view.drop), [drop])
     frame.on_load(frame.in_language(view.nothing_yet), [table])
     drop.select(desk.dropped, None, [read, table, lines], **QUIET)

@@ -6,12 +6,13 @@ from html import escape
 
 from studio.batch.plan import Job, Problem
 from studio.gallery import Kept
-from studio.page.batch.progress import Progress, duration
 from studio.page.batch.reading import ROWS, Read, cells
 from studio.page.batch.words import say
-from studio.page.html import button, empty, note, picture
+from studio.page.html import button, empty, note
+from studio.page.picture.view import in_small
 from studio.page.refusals import in_language
-from studio.page.series import Member, Series
+from studio.page.series.progress import Progress, about
+from studio.page.series.store import Member, Series
 
 COLUMNS = ("line", "prompt", "style", "count", "seed", "steps", "guidance", "scheduler")
 EXAMPLE = """\
@@ -33,7 +34,7 @@ class Part:
 
 
 def drop(spoken: str) -> str:
-    """The place for a file. batch.js uploads what is dropped or chosen."""
+    """The place for a file. drop.js uploads what is dropped or chosen."""
     words = {name: escape(say(name, spoken)) for name in ("drop", "choose", "kinds", "reading")}
     return (
         f'<label class="dropzone" data-drop><input type="file" class="unseen">'
@@ -76,8 +77,7 @@ def _sum(read: Read, seconds: float | None, spoken: str) -> str:
     parts = [say("jobs", spoken, count=f"{len(jobs):,}")]
     parts.append(say("pictures", spoken, count=f"{sum(job.request.count for job in jobs):,}"))
     if jobs:
-        known = seconds is not None
-        parts.append(say("about", spoken, time=duration(seconds or 0, spoken)) if known else say("no_pace", spoken))
+        parts.append(say("no_pace", spoken) if seconds is None else about(seconds, spoken))
     bad = say("bad", spoken, count=f"{read.bad:,}")
     warned = f' · <b class="warn">{escape(bad)}</b>' if read.bad else ""
     return f'<p class="sum" role="status">{escape(" · ".join(parts))}{warned}</p>'
@@ -143,7 +143,7 @@ def _more(more: int, spoken: str) -> str:
 def batches(cards: list[str], spoken: str) -> str:
     """All that are listed; nothing where there are none."""
     body = "".join(cards)
-    return f'<section class="batches"><h2>{escape(say("yours", spoken))}</h2>{body}</section>' if body else ""
+    return f'<section class="listed"><h2>{escape(say("yours", spoken))}</h2>{body}</section>' if body else ""
 
 
 @dataclass(frozen=True)
@@ -194,17 +194,8 @@ class Card:
     def _pictures(self, pictures: list[Kept]) -> str:
         if not pictures:
             return f'<p class="quiet">{escape(self._say("no_pictures"))}</p>'
-        made = "".join(opener(kept, self.spoken) for kept in pictures)
+        made = "".join(in_small(kept, self.spoken) for kept in pictures)
         return f'<h4>{escape(self._say("newest"))}</h4><div class="tiles">{made}</div>'
 
     def _say(self, name: str, **values: object) -> str:
         return say(name, self.spoken, **values)
-
-
-def opener(kept: Kept, spoken: str) -> str:
-    """A picture as a button that opens its card."""
-    name = escape(f"{say('open', spoken)}: {kept.prompt}")
-    return (
-        f'<button type="button" class="board" data-do="open" data-picture="{kept.sha256}" aria-label="{name}">'
-        f"{picture(kept.path, kept.prompt, small=True)}</button>"
-    )

@@ -8,16 +8,14 @@ from studio.backends.registry import open_backend
 from studio.capabilities import Refused
 from studio.files import ready_folder
 from studio.grid import Axis, Grid
-from studio.page.batch.estimate import pace, work
 from studio.page.compare import view
 from studio.page.compare.grids import grid_of, members
 from studio.page.compare.words import say
-from studio.page.create.desk import whole_number
-from studio.page.frame import Frame, said
+from studio.page.frame import Frame, whole_number
 from studio.page.html import wrong
-from studio.page.series import LOOKED_AT, Series
-from studio.page.sets.desk import ShowDesk
-from studio.page.sets.view import others
+from studio.page.series.desk import ShowDesk, Shown
+from studio.page.series.estimate import pace, work
+from studio.page.series.store import LOOKED_AT, Series
 from studio.requests import image_request
 
 KIND = "compare"
@@ -25,14 +23,12 @@ SETTINGS = ("style", "seed", "steps", "guidance", "scheduler", "prompt", "model"
 NEAR = 4  # styles that are put in at first
 TITLE = 60  # characters
 
-Shown = tuple[Any, Any, Any]  # the comparison on show, its panel, the others
-
 
 class CompareDesk(ShowDesk):
     """Stands between one page's Compare tab and the studio."""
 
     def __init__(self, frame: Frame) -> None:
-        super().__init__(frame, KIND)
+        super().__init__(frame, KIND, say)
 
     # --- Asking -------------------------------------------------------------------------------------------------------
 
@@ -82,8 +78,8 @@ class CompareDesk(ShowDesk):
             grid = self._grid(*given[:-1])
             series = self._begin(grid, spoken)
         except Refused as refusal:
-            return shown, wrong(refusal, spoken) + self._panel(shown, spoken), gr.skip()
-        return self._all(series.id, spoken)
+            return self.refused(shown, refusal, spoken)
+        return self.show(series.id, spoken)
 
     def _grid(self, prompt: str, x: str, across: str, y: str, down: str, style: str, seed: str) -> Grid:
         """What the inputs ask for. The settings come from a browser: `Axis` refuses what it does not know."""
@@ -100,28 +96,6 @@ class CompareDesk(ShowDesk):
 
     # --- Looking ------------------------------------------------------------------------------------------------------
 
-    def look(self, shown: str, request: gr.Request) -> Shown:
-        """As it stands now; the newest one where none was picked."""
-        return self._all(shown, self.frame.spoken(request))
-
-    def acted(self, shown: str, event: gr.EventData, request: gr.Request) -> Shown:
-        """A button of the one on show, or another one."""
-        asked, spoken = said(event), self.frame.spoken(request)
-        own, name = asked.get("own", ""), asked.get("series", "")
-        told = self.act(own, name, spoken)
-        if own == "show" and not told:
-            shown = name
-        number, panel, rest = self._all("" if own == "remove" and name == shown else shown, spoken)
-        return number, told + panel, rest
-
-    def _all(self, shown: str, spoken: str) -> Shown:
-        shown, every = self.latest_or(shown)
-        rest = others([self.tile(one) for one in every], shown, say("yours", spoken), spoken)
-        return shown, self._panel(shown, spoken), rest
-
-    def _panel(self, shown: str, spoken: str) -> str:
-        try:
-            series = self.find(shown)
-            return view.panel(series, grid_of(series), self.cells(series), self.progress(series, spoken), spoken)
-        except KeyError:  # none yet, or removed meanwhile
-            return view.nothing_yet(spoken)
+    def panel(self, series: Series, spoken: str) -> str:
+        """A comparison as a grid that fills."""
+        return view.panel(series, grid_of(series), self.cells(series), self.progress(series, spoken), spoken)

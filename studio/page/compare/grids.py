@@ -4,7 +4,7 @@ import json
 
 from studio.backends.registry import open_backend
 from studio.grid import Axis, Grid
-from studio.page.series import Member, Series
+from studio.page.series.store import Member, Series
 from studio.requests import image_request, job_id, resolve
 from studio.wildcards import Wildcards
 

@@ -4,11 +4,10 @@ from typing import Any
 
 import gradio as gr
 
-from studio.page.batch.layout import LIST_JS
-from studio.page.compare import view
 from studio.page.compare.desk import KIND, CompareDesk
 from studio.page.compare.words import labels
 from studio.page.frame import LISTEN, QUIET, Frame
+from studio.page.series.scripts import SHOW_JS
 
 
 def tab(frame: Frame) -> None:
@@ -24,7 +23,7 @@ def tab(frame: Frame) -> None:
                     labels("make"), variant="primary", size="lg", elem_id="compare-make", elem_classes="make"
                 )
             with gr.Column(scale=7, min_width=320):
-                panel = gr.HTML(view.nothing_yet("en"), js_on_load=LIST_JS, elem_id="compare-show")
+                panel = gr.HTML(desk.nothing_yet("en"), js_on_load=SHOW_JS, elem_id="compare-show")
         others = gr.HTML(js_on_load=LISTEN, elem_id="compare-list")
     x, across, y, down, style = settings
     frame.on_load(desk.choices, [x, y, style])

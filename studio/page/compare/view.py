@@ -3,16 +3,10 @@
 from html import escape
 
 from studio.grid import Axis, Grid
-from studio.page.batch.progress import Progress, duration
 from studio.page.compare.words import say
-from studio.page.html import empty
-from studio.page.series import Series
-from studio.page.sets.view import Cell, board
-
-
-def nothing_yet(spoken: str) -> str:
-    """Before the first comparison."""
-    return f'<div class="panel">{empty(say("empty", spoken), say("empty_hint", spoken))}</div>'
+from studio.page.series.progress import Progress, about
+from studio.page.series.store import Series
+from studio.page.series.view import Cell, board
 
 
 def hint(sentence: str) -> str:
@@ -25,7 +19,7 @@ def count(grid: Grid, seconds: float | None, spoken: str) -> str:
     columns, rows = len(grid.x.values), len(grid.y.values) if grid.y else 1
     parts = [say("pictures", spoken, columns=columns, rows=rows, count=columns * rows)]
     if seconds is not None:
-        parts.append(say("about", spoken, time=duration(seconds, spoken)))
+        parts.append(about(seconds, spoken))
     return f'<p class="sum" role="status">{escape(" · ".join(parts))}</p>'
 
 

@@ -40,7 +40,6 @@ say = Said(
             "对比提示词时：先写提示词里的词，再写替换它的词，例如：猫，狗，狐狸。",
         ),
         "pictures": ("{columns} × {rows} = {count} pictures", "{columns} × {rows} = {count} 张图片"),
-        "about": ("about {time}", "约 {time}"),
         "sheet": ("Contact sheet (PNG)", "对比图（PNG）"),
         "yours": ("Your comparisons", "您的对比"),
         "both": ("{down} ↓  {across} →", "{down} ↓  {across} →"),

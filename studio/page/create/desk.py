@@ -4,7 +4,6 @@ No event computes a picture, or waits for one. A tab that is closed leaves the j
 next picks it up.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from studio import inputs
 from studio.capabilities import Refused
 from studio.files import ready_folder
 from studio.metadata import read, restore
-from studio.page.create import edits, samples
-from studio.page.create.view import nothing_yet, refused, strip, styles, told
+from studio.page.create import edits
+from studio.page.create.view import nothing_yet, refused, strip, told
 from studio.page.create.words import say
-from studio.page.frame import Frame, said
+from studio.page.frame import Frame, said, whole_number
 from studio.page.pulse import Pulse
 from studio.page.refusals import in_language
+from studio.page.styles.view import picker
 from studio.requests import image_request, resolve
 
 REMEMBERED = 36  # pictures shown below the stage
@@ -94,7 +94,7 @@ class Desk:
         """A style was picked -> the input that holds it, the picker."""
         known = self.frame.can.styles
         name = style if style in [one.name for one in known] else ""
-        return name, styles(known, name, samples.samples(known), self.frame.spoken(request))
+        return name, picker(known, name, self.frame.spoken(request))
 
     def pick(self, event: gr.EventData, request: gr.Request) -> tuple[str, str]:
         """The picker's own event."""
@@ -143,9 +143,3 @@ class Desk:
         if fields.get("size"):
             values["size"] = fields["size"]
         return values | edits.restored(fields)
-
-
-def whole_number(text: str | None) -> int | str | None:
-    """A seed as typed: nothing is None; what is no number stays text, and the request refuses it."""
-    stripped = (text or "").strip()
-    return int(stripped) if re.fullmatch(r"[+-]?\d{1,20}", stripped, re.ASCII) else stripped or None

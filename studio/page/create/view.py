@@ -4,12 +4,11 @@ import base64
 from dataclasses import dataclass, field
 from html import escape
 
-from studio.capabilities import Style
 from studio.events import Cancelled, Done, Failed, Progress, Saved, Unknown
 from studio.gallery import Kept
 from studio.page.create.words import say
 from studio.page.html import address, button, empty, note, picture
-from studio.page.picture.view import boards
+from studio.page.picture.view import boards, in_small, opener
 from studio.page.refusals import in_language
 from studio.queue import QueuedJob
 
@@ -126,28 +125,11 @@ def strip(pictures: list[Kept], spoken: str) -> str:
     return f'<section class="strip"><h2>{escape(say("before", spoken))}</h2><div class="row">{cells}</div></section>'
 
 
-def styles(known: tuple[Style, ...], chosen: str, samples: dict[str, str], spoken: str, group: str = "style") -> str:
-    """The styles as pictures to pick from: radio buttons, so that arrow keys move among them.
-
-    `samples` holds data URIs by style; a style without one shows its name alone. Pickers on one page need each a
-    `group` of their own.
-    """
-    names = [("", say("any", spoken)), *((style.name, style.zh if spoken == "zh" else style.name) for style in known)]
-    cells = "".join(
-        f'<label class="style"><input type="radio" name="{group}" data-own="style" value="{escape(name)}"'
-        f"{' checked' if name == chosen else ''}>"
-        + (f'<img alt="" src="{samples[name]}">' if name in samples else "")
-        + f"<span>{escape(title or name)}</span></label>"
-        for name, title in names
-    )
-    return f'<fieldset class="styles"><legend>{escape(say("style", spoken))}</legend><div>{cells}</div></fieldset>'
-
-
 def _finished(saved: Saved, prompt: str, spoken: str) -> str:
     digest = _digest(saved.path)
     seed = escape(say("seed", spoken, seed=saved.seed))
     return (
-        f'<figure class="cell done">{_opener(saved.path, prompt, spoken, small=False)}'
+        f'<figure class="cell done">{opener(digest, prompt, picture(saved.path, prompt), spoken)}'
         f"<figcaption><span>{seed}</span>{_links(saved.path, digest, spoken)}</figcaption></figure>"
     )
 
@@ -155,17 +137,8 @@ def _finished(saved: Saved, prompt: str, spoken: str) -> str:
 def _kept(kept: Kept, spoken: str) -> str:
     words = escape(kept.prompt)
     return (
-        f'<figure class="cell kept">{_opener(kept.path, kept.prompt, spoken, small=True)}'
+        f'<figure class="cell kept">{in_small(kept, spoken)}'
         f'<figcaption><span title="{words}">{words}</span></figcaption></figure>'
-    )
-
-
-def _opener(path: object, words: str, spoken: str, small: bool) -> str:
-    """The picture as a button that opens its card."""
-    name = escape(f"{say('open', spoken)}: {words}" if words else say("open", spoken))
-    return (
-        f'<button type="button" class="board" data-do="open" data-picture="{_digest(path)}" aria-label="{name}">'
-        f"{picture(str(path), words, small)}</button>"
     )
 
 

@@ -54,8 +54,6 @@ labels = Labels(
 
 say = Said(
     {
-        "any": ("any", "任意"),
-        "style": ("Style", "风格"),
         "empty": ("Your stickers appear here", "贴纸会出现在这里"),
         "empty_hint": ("Type a few words and press Enter, or pick an example.", "输入几个词后按回车，或点选一个示例。"),
         "before": ("Made before", "之前的作品"),
@@ -73,7 +71,6 @@ say = Said(
         "finish": ("Stop after this picture", "做完这张就停"),
         "download": ("Download", "下载"),
         "again": ("More like this", "更多类似的"),
-        "open": ("Open", "打开"),
         "seed": ("seed {seed}", "种子 {seed}"),
         "restored": ("The settings of that picture are back.", "已恢复那张图片的设置。"),
         "no_settings": (

@@ -11,9 +11,9 @@ from models.weights import WeightsError
 from studio import care
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Refused
-from studio.page.create.samples import samples
 from studio.page.frame import Frame
 from studio.page.models import facts, view
+from studio.page.styles.samples import samples
 
 
 class ModelsDesk:

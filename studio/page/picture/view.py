@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from studio.gallery import Kept
-from studio.page.html import address, button, note
+from studio.page.html import address, button, note, picture
 from studio.page.picture.words import say
 
 BOARDS = ("checks", "white", "black")
@@ -33,6 +33,20 @@ def gone(spoken: str) -> str:
     """The dialog for a picture that was removed meanwhile."""
     head = f'<div class="card-head">{note("problem", say("gone", spoken))}{_close(spoken)}</div>'
     return f'<dialog class="card"><div class="card-text">{head}</div></dialog>'
+
+
+def opener(digest: str, name: str, shown: str, spoken: str) -> str:
+    """A picture as a button that opens its card. `shown` is its HTML; `name` is what it is called, and may be empty."""
+    words = escape(f"{say('open', spoken)}: {name}" if name else say("open", spoken))
+    return (
+        f'<button type="button" class="board" data-do="open" data-picture="{digest}" aria-label="{words}">'
+        f"{shown}</button>"
+    )
+
+
+def in_small(kept: Kept, spoken: str) -> str:
+    """The same of a picture of the gallery, as small as many of them are shown."""
+    return opener(kept.sha256, kept.prompt, picture(kept.path, kept.prompt, small=True), spoken)
 
 
 def boards(spoken: str) -> str:

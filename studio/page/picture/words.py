@@ -4,6 +4,7 @@ from studio.page.words import Said
 
 say = Said(
     {
+        "open": ("Open", "打开"),
         "close": ("Close", "关闭"),
         "untitled": ("A picture without words", "没有文字的图片"),
         "download": ("Download", "下载"),

@@ -1,4 +1,4 @@
-// Batches on show follow the queue and the gallery.
+// Series on show follow the queue and the gallery.
 studio.listen(element, trigger);
 const look = () => { if (element.offsetParent) trigger('input'); };
 studio.follow({ queue: look, gallery: look });

@@ -1,23 +1,19 @@
-"""How far a series of jobs is, and what can be done about it: the same on every tab that has series."""
+"""How far a series is, and what can be done about it."""
 
 from dataclasses import dataclass
 from html import escape
 
-from studio.page.batch.words import say
 from studio.page.html import button, note
 from studio.page.refusals import in_language
-from studio.page.series import Series, Standing
+from studio.page.series.store import Series, Standing
+from studio.page.series.words import say
 
 MINUTE, HOUR = 60, 3600
 
 
-def duration(seconds: float, spoken: str) -> str:
-    """In the unit that a person would use."""
-    if seconds < 100:
-        return say("seconds", spoken, count=max(1, round(seconds)))
-    if seconds < 100 * MINUTE:
-        return say("minutes", spoken, count=round(seconds / MINUTE))
-    return say("hours", spoken, count=f"{seconds / HOUR:.1f}")
+def about(seconds: float, spoken: str) -> str:
+    """So long, in the unit that a person would use."""
+    return say("about", spoken, time=_time(seconds, spoken))
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Progress:
         if self.ahead and self.paused:
             parts.append(self._say("paused"))
         elif self.ahead and self.left is not None:
-            parts.append(self._say("about", time=duration(self.left, self.spoken)))
+            parts.append(about(self.left, self.spoken))
         return parts
 
     def _button(self, name: str) -> str:
@@ -80,3 +76,11 @@ class Progress:
 
     def _say(self, name: str, **values: object) -> str:
         return say(name, self.spoken, **values)
+
+
+def _time(seconds: float, spoken: str) -> str:
+    if seconds < 100:
+        return say("seconds", spoken, count=max(1, round(seconds)))
+    if seconds < 100 * MINUTE:
+        return say("minutes", spoken, count=round(seconds / MINUTE))
+    return say("hours", spoken, count=f"{seconds / HOUR:.1f}")

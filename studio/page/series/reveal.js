@@ -1,8 +1,10 @@
 // What was asked for is below the inputs on a phone: come to it once it is there.
-const ASKS = { 'set-show': '#set-make', 'compare-show': '#compare-make', 'batch-list': '#batch-plan [data-own=go]' };
-const asks = ASKS[element.closest(Object.keys(ASKS).map((id) => `#${id}`).join())?.id];
+const tab = (at) => at.closest('[role=tabpanel]');
 let asked = false;
-document.addEventListener('click', (event) => { if (asks && event.target.closest?.(asks)) asked = true; });
+document.addEventListener('click', (event) => {
+  const make = event.target.closest?.('.make');
+  if (make && tab(make) === tab(element)) asked = true;
+});
 watch('value', () => {
   if (!asked || !element.offsetParent) return;
   asked = false;

@@ -10,61 +10,24 @@ from studio.batch.plan import safe_name
 from studio.capabilities import Refused
 from studio.export.pack import NAME_LIMIT
 from studio.files import ready_folder
-from studio.gallery import Kept
-from studio.page.batch.actions import SeriesDesk
-from studio.page.create.desk import whole_number
-from studio.page.create.samples import samples
-from studio.page.create.view import styles
-from studio.page.frame import Frame, said
-from studio.page.html import wrong
-from studio.page.series import LOOKED_AT, Member, Series
+from studio.page.frame import Frame, said, whole_number
+from studio.page.series.desk import ShowDesk, Shown
+from studio.page.series.store import LOOKED_AT, Member, Series
 from studio.page.sets import view
 from studio.page.sets.words import say
+from studio.page.styles.view import picker
 from studio.requests import job_id, resolve
 from studio.sets import KINDS, make_set
 
 KIND = "set"
-LISTED = 24  # sets
 SEPARATORS = re.compile(r"[,\n，、;；]+")
-
-Shown = tuple[Any, Any, Any]  # the set on show, its panel, the others
-
-
-class ShowDesk(SeriesDesk):
-    """A tab that shows one series place by place, and the others in small."""
-
-    def pictures(self, series: Series) -> dict[str, Kept]:
-        """The picture of each job that has one; a job has one picture here."""
-        return {one.job: one for one in self.series.pictures(series)}
-
-    def cells(self, series: Series) -> list[view.Cell]:
-        """What has become of each of its jobs, in their order. KeyError where the series was removed meanwhile."""
-        states, kept = self.series.states(series), self.pictures(series)
-        members = self.series.members(series)
-        return [view.Cell(one.label, kept.get(one.id), *states.get(one.id, ("", ""))) for one in members]
-
-    def latest_or(self, shown: str) -> tuple[str, list[Series]]:
-        """The one on show, the newest where that is not there, and the latest ones."""
-        every = self.series.latest(self.kind, LISTED)
-        if shown not in [series.id for series in every]:
-            shown = every[0].id if every else ""
-        return shown, every
-
-    def tile(self, series: Series) -> view.Tile:
-        """A series in small: its cover, else the first picture that is there."""
-        try:
-            members, kept = self.series.members(series), self.pictures(series)
-        except KeyError:
-            return view.Tile(series, None)
-        cover = members[int(series.about.get("cover", 0))].id
-        return view.Tile(series, kept.get(cover) or next(iter(kept.values()), None))
 
 
 class SetsDesk(ShowDesk):
     """Stands between one page's Sets tab and the studio."""
 
     def __init__(self, frame: Frame) -> None:
-        super().__init__(frame, KIND)
+        super().__init__(frame, KIND, say)
 
     # --- Asking -------------------------------------------------------------------------------------------------------
 
@@ -74,8 +37,8 @@ class SetsDesk(ShowDesk):
         try:
             series = self._begin(kind, style if kind == "style" else first, words, style, seed, spoken)
         except Refused as refusal:
-            return shown, wrong(refusal, spoken) + self._panel(shown, spoken), gr.skip()
-        return self._all(series.id, spoken)
+            return self.refused(shown, refusal, spoken)
+        return self.show(series.id, spoken)
 
     def _begin(self, kind: str, first: str, words: str, style: str, seed: str, spoken: str) -> Series:
         if kind == "style" and not style:
@@ -96,48 +59,19 @@ class SetsDesk(ShowDesk):
 
     # --- Looking and changing -----------------------------------------------------------------------------------------
 
-    def look(self, shown: str, request: gr.Request) -> Shown:
-        """As it stands now; the newest set where none was picked."""
-        return self._all(shown, self.frame.spoken(request))
+    def panel(self, series: Series, spoken: str) -> str:
+        """A set with its labels, in small, with its packs."""
+        return view.Panel(series, self.progress(series, spoken), self.cells(series), spoken).html()
 
-    def acted(self, shown: str, event: gr.EventData, request: gr.Request) -> Shown:
-        """A button or the name of the set on show, or another set."""
-        asked, spoken = said(event), self.frame.spoken(request)
-        own, name = asked.get("own", ""), asked.get("series", "")
-        told = self.act(own, name, spoken)
-        if not told and own in ("name", "cover", "outline"):
-            told = self._change(self.find(name), own, asked, spoken)
-        if own == "show" and not told:
-            shown = name
-        number, panel, others = self._all("" if own == "remove" and name == shown else shown, spoken)
-        return number, told + panel, others
-
-    def _change(self, series: Series, own: str, asked: dict[str, str], spoken: str) -> str:
+    def change(self, series: Series, asked: dict[str, str]) -> None:
         """Name, cover or outline; a value that won't do changes nothing."""
-        value = asked.get("value", "").strip()
-        index = asked.get("index", "")
-        try:
-            if own == "name" and value:
-                self.series.change(series, title=value[:NAME_LIMIT])
-            elif own == "cover" and index.isdecimal() and len(index) < 4 and int(index) < series.jobs:
-                self.series.change(series, cover=int(index))
-            elif own == "outline":
-                self.series.change(series, outline=not series.about.get("outline"))
-        except Refused as refusal:
-            return wrong(refusal, spoken)
-        return ""
-
-    def _all(self, shown: str, spoken: str) -> Shown:
-        shown, every = self.latest_or(shown)
-        others = view.others([self.tile(one) for one in every], shown, say("yours", spoken), spoken)
-        return shown, self._panel(shown, spoken), others
-
-    def _panel(self, shown: str, spoken: str) -> str:
-        try:
-            series = self.find(shown)
-            return view.Panel(series, self.progress(series, spoken), self.cells(series), spoken).html()
-        except KeyError:  # none yet, or removed meanwhile
-            return view.nothing_yet(spoken)
+        own, value, index = asked.get("own", ""), asked.get("value", "").strip(), asked.get("index", "")
+        if own == "name" and value:
+            self.series.change(series, title=value[:NAME_LIMIT])
+        elif own == "cover" and index.isdecimal() and len(index) < 4 and int(index) < series.jobs:
+            self.series.change(series, cover=int(index))
+        elif own == "outline":
+            self.series.change(series, outline=not series.about.get("outline"))
 
     # --- Pickers ------------------------------------------------------------------------------------------------------
 
@@ -154,5 +88,4 @@ class SetsDesk(ShowDesk):
 
     def picker(self, spoken: str) -> str:
         """The styles to pick from."""
-        known = self.frame.can.styles
-        return styles(known, "", samples(known), spoken, "set-style")
+        return picker(self.frame.can.styles, "", spoken, "set-style")

@@ -5,14 +5,14 @@ from typing import Any
 
 import gradio as gr
 
-from studio.page.batch.layout import REVEAL_JS
 from studio.page.frame import LISTEN, QUIET, Frame
+from studio.page.series.scripts import SHOW_JS
 from studio.page.sets import view
 from studio.page.sets.desk import KIND, SetsDesk
 from studio.page.sets.words import labels
 from studio.sets import KINDS
 
-SHOW_JS = Path(__file__).with_name("show.js").read_text(encoding="utf-8") + REVEAL_JS
+PACK_JS = Path(__file__).with_name("pack.js").read_text(encoding="utf-8")
 
 
 def tab(frame: Frame) -> None:
@@ -29,7 +29,7 @@ def tab(frame: Frame) -> None:
                 seed = gr.Textbox(label=labels("seed"), placeholder=labels("seed_hint"), elem_id="set-seed")
                 make = gr.Button(labels("make"), variant="primary", size="lg", elem_id="set-make", elem_classes="make")
             with gr.Column(scale=7, min_width=320):
-                panel = gr.HTML(view.nothing_yet("en"), js_on_load=SHOW_JS, elem_id="set-show")
+                panel = gr.HTML(desk.nothing_yet("en"), js_on_load=SHOW_JS + PACK_JS, elem_id="set-show")
         others = gr.HTML(js_on_load=LISTEN, elem_id="set-list")
     frame.on_load(frame.in_language(view.kinds), [kinds])
     frame.on_load(frame.in_language(desk.picker), [picker])

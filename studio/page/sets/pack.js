@@ -1,8 +1,4 @@
-// The set on show follows queue and gallery; a pack takes a moment, and what is done meanwhile is said.
-studio.listen(element, trigger);
-const look = () => { if (element.offsetParent) trigger('input'); };
-studio.follow({ queue: look, gallery: look });
-
+// A pack takes a moment, and what is done meanwhile is said.
 const save = (blob, name) => {
   const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
   link.click();

@@ -5,10 +5,10 @@ from html import escape
 
 from studio.export.apps import APPS, App
 from studio.gallery import Kept
-from studio.page.batch.progress import Progress
-from studio.page.html import address, empty, picture
-from studio.page.refusals import in_language
-from studio.page.series import Series
+from studio.page.html import address
+from studio.page.series.progress import Progress
+from studio.page.series.store import Series
+from studio.page.series.view import Cell, board
 from studio.page.sets.words import say
 from studio.sets import KINDS
 
@@ -24,41 +24,6 @@ def kinds(spoken: str) -> str:
         for number, kind in enumerate(KINDS)
     )
     return f'<fieldset class="styles"><legend>{escape(say("kind", spoken))}</legend><div>{made}</div></fieldset>'
-
-
-def nothing_yet(spoken: str) -> str:
-    """Before the first set."""
-    return f'<div class="panel">{empty(say("empty", spoken), say("empty_hint", spoken))}</div>'
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A place of a set: what is written under it, its picture where there is one, its job's state and sentence."""
-
-    label: str
-    kept: Kept | None
-    state: str = ""
-    sentence: str = ""
-
-
-def board(cell: Cell, spoken: str, source: str = "") -> str:
-    """The place itself: the picture as a button that opens its card, or what has become of it. `source` is the address
-    of a picture that is shown in its place.
-    """
-    if cell.kept:
-        name = escape(f"{say('open', spoken)}: {cell.label}")
-        shown = picture(cell.kept.path, cell.kept.prompt)
-        if source:
-            shown = f'<img alt="{escape(cell.kept.prompt)}" src="{source}" decoding="async">'
-        return (
-            f'<button type="button" class="board" data-do="open" data-picture="{cell.kept.sha256}" aria-label="{name}">'
-            f"{shown}</button>"
-        )
-    if cell.state in ("failed", "aside"):
-        return f'<div class="board failed"><span>✗ {escape(in_language(cell.sentence, spoken))}</span></div>'
-    words = {"running": "drawing", "cancelled": "stopped", "done": "gone"}.get(cell.state, "waiting")
-    wait = " wait" if words in ("waiting", "drawing") else ""
-    return f'<div class="board{wait}"><span class="quiet">{escape(say(words, spoken))}</span></div>'
 
 
 @dataclass(frozen=True)
@@ -146,28 +111,3 @@ class Panel:
 
     def _say(self, name: str, **values: object) -> str:
         return say(name, self.spoken, **values)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A set among the others."""
-
-    series: Series
-    cover: Kept | None
-
-
-def others(tiles: list[Tile], shown: str, title: str, spoken: str) -> str:
-    """What was made before; nothing where there is only the one on show."""
-    if len(tiles) < 2:
-        return ""
-    made = "".join(_tile(tile, tile.series.id == shown, spoken) for tile in tiles)
-    return f'<section class="batches"><h2>{escape(title)}</h2><div class="sets">{made}</div></section>'
-
-
-def _tile(tile: Tile, lit: bool, spoken: str) -> str:
-    shown = picture(tile.cover.path, "", small=True) if tile.cover else ""
-    return (
-        f'<button type="button" class="tile" data-own="show" data-series="{tile.series.id}"'
-        f' aria-pressed="{str(lit).lower()}" aria-label="{escape(say("look", spoken, title=tile.series.title))}">'
-        f'<span class="board">{shown}</span><b>{escape(tile.series.title)}</b></button>'
-    )

@@ -1,4 +1,4 @@
-"""A small picture of each style, drawn by the shipped model, for the style picker."""
+"""A small picture of each style, drawn by the shipped model."""
 
 import base64
 from functools import cache
