@@ -203,13 +203,32 @@ def test_models_may_vary(studio: Callable[..., Said], tmp_path: Path):
         (("cat", "--x", "style=nto"), "unknown style 'nto'"),
         (("cat", "--x", "steps=1-30 (+20), 900"), "steps must be between"),
         (("--x", "seed=1"), "the prompt is empty"),
-        (("cat", "--again", "x.png"), "--again makes the grid"),
     ],
 )
 def test_the_command_refuses_with_a_sentence(studio: Callable[..., Said], tmp_path: Path, arguments, sentence):
     said = studio("grid", *arguments, "--model", "fake", "--out", tmp_path / "g.png")
     assert said.code == 2 and said.err.startswith(f"studio: {sentence}") and said.err.count("\n") == 1
     assert not (tmp_path / "g.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("a cat",), "the prompt"),
+        (("--x", "seed=1", "--y", "steps=1-3"), "--x and --y"),
+        (("--style", "noto", "--negative", "hat", "--seed", 0), "--style, --negative and --seed"),
+        (("--steps", 8, "--guidance", 3, "--scheduler", "heun"), "--steps, --guidance and --scheduler"),
+        (("--size", 512, "--model", "embedded"), "--size and --model"),
+    ],
+)
+def test_what_a_sheet_made_again_would_not_look_at_is_refused(
+    studio: Callable[..., Said], tmp_path: Path, arguments, named
+):
+    sheet, out = tmp_path / "sheet.png", tmp_path / "g.png"
+    sheet.write_bytes(grid("seed=1", None).file([face()]))
+    said = studio("grid", "--again", sheet, *arguments, "--out", out, "--json")
+    sentence = f"studio: --again makes the grid of a sheet again as it was; leave {named} out.\n"
+    assert (said.code, said.err) == (2, sentence) and not out.exists()
 
 
 def test_a_large_picture_is_shown_smaller():

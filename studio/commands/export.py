@@ -37,6 +37,7 @@ Pack = Annotated[
 ]
 Cover = Annotated[Path | None, typer.Option(metavar="FILE", help="The pack's icon (else its first picture).")]
 Rim = Annotated[bool, typer.Option("--outline", help="With a white rim.")]
+AGAIN = ("again", "out", "as_json", "home")  # what `studio grid --again` looks at
 Plain = Annotated[bool, typer.Option("--no-metadata", help="Files that say nothing: no prompt, no settings, no mark.")]
 
 
@@ -126,6 +127,7 @@ def set_of(
 
 @app.command()
 def grid(
+    context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="English or Chinese.")] = "",
     x: Annotated[str, typer.Option("--x", metavar="SETTING=VALUES", help=f"{', '.join(SETTINGS)}; 1-4, a, b...")] = "",
     y: Annotated[str, typer.Option("--y", metavar="SETTING=VALUES", help="The same, for the rows.")] = "",
@@ -147,9 +149,8 @@ def grid(
     Values as for A1111's X/Y/Z plot: a list, 1-5, 1-10 (+2), 1-10 [5]; for the prompt, words that it says and what to
     put in their place.
     """
-    if again and (prompt or x or y):
-        raise Refused("--again makes the grid of a sheet again as it was; leave prompt, --x and --y out.")
     if again:
+        _as_it_was(context)
         made = Grid.from_file(again)
     else:
         if not x:
@@ -158,6 +159,22 @@ def grid(
         fields |= {"scheduler": scheduler, "size": size, "model": model}
         made = Grid(image_request(prompt=prompt, **fields), Axis.parse(x), Axis.parse(y) if y else None)
     _compare(made, out or Path(made.name), home, as_json)
+
+
+def _as_it_was(context: typer.Context) -> None:
+    """Refused where anything was typed that a grid which is made again does not look at, though it be the usual."""
+    typed = [one for one in context.command.params if _is_typed(context, one.name or "")]
+    names = [
+        one.opts[0] if one.opts[0].startswith("-") else f"the {one.name}" for one in typed if one.name not in AGAIN
+    ]
+    if names:
+        listed = " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+        raise Refused(f"--again makes the grid of a sheet again as it was; leave {listed} out.")
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _compare(made: Grid, target: Path, home: Path | None, as_json: bool) -> None:
