@@ -9,6 +9,7 @@ import pytest
 
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
+from studio.backends.registry import open_backend
 from studio.batch.plan import Desk, plan
 from studio.batch.rows import Source
 from studio.capabilities import Refused
@@ -95,6 +96,17 @@ def test_what_the_page_asks_for_is_refused_in_chinese(fields: dict[str, Any]) ->
     with pytest.raises(Refused) as refused:
         resolve(image_request(**fields), Fake().capabilities())
     assert CHINESE.search(in_language(str(refused.value), "zh"))
+
+
+@pytest.mark.parametrize(
+    "model", ["fkae", "embedded:x", "fake:abc", "fake:-1", "fake:nan", "fake:1e9", "fake:" + "9" * 999]
+)
+def test_a_model_that_there_is_not_is_refused_in_both_languages(model: str) -> None:
+    with pytest.raises(Refused) as refused:
+        open_backend(model)
+    sentence = str(refused.value)
+    assert sentence.endswith(".") and len(sentence) < 200 and in_language(sentence, "en") == sentence
+    assert CHINESE.search(in_language(sentence, "zh"))
 
 
 def test_values_are_taken_along_and_braces_are_harmless() -> None:

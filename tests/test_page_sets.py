@@ -215,6 +215,7 @@ def test_what_cannot_be_compared_is_said_and_nothing_is_kept(frame: Frame) -> No
         ("a cat", "prompt", "dog, fox", "", "", "", ""),
         ("a cat", "__class__", "1", "", "", "", ""),
         ("a cat", "model", "embedded:../../x", "", "", "", ""),
+        ("a cat", "model", "fake, fake:abc", "", "", "", ""),
         ("a cat", "steps", "0", "", "", "", ""),
     ):
         for request in (ENGLISH, CHINESE):

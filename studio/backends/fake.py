@@ -19,11 +19,12 @@ from models.edits import blend
 from models.weighting import plain, segments
 from studio.backends.given import as_given, start
 from studio.backends.together import Together
-from studio.capabilities import Capabilities, Range, Style
+from studio.capabilities import Capabilities, Range, Refused, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 
 SIZE, LARGE = 128, 512
+LONGEST = 60  # seconds a step
 FINE = 4  # drawn this much larger, then made smaller: smooth edges
 SPACE = 128
 STYLES = {"noto": "安卓", "black glyph": "黑色图标", "outline": "线条"}
@@ -34,7 +35,7 @@ class Fake:
     """Draws the same picture for the same prompt and seed. `seconds` is how long a step takes."""
 
     def __init__(self, seconds: str = "0") -> None:
-        self.seconds = float(seconds)
+        self.seconds = _seconds(seconds)
 
     def capabilities(self) -> Capabilities:
         """A few styles and the usual ranges."""
@@ -90,6 +91,19 @@ class Fake:
             for slot, picture in zip(batch, pictures, strict=True):
                 place = _unit(plain(requests[slot.number].prompt))
                 yield slot.number, Result(slot.index, slot.seed, picture, 0.5, vector=place, space=self.space())
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= LONGEST:
+        raise Refused(
+            f"the model 'fake' takes seconds a step, from 0 to {LONGEST}, not {text[:80]!r};"
+            " write fake:0.5, for example."
+        )
+    return seconds
 
 
 def _unknown(prompt: str) -> tuple[Unknown, ...]:

@@ -91,6 +91,11 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     (r"(.*) is no value of (\S+); write .*", "{1} 不是 {2} 的取值；可写 3、1-5、1-10 (+2) 或 1-10 [5]。"),
     (r"(.*) has no values of (\S+) with the step (.*)\.", "{1} 按步长 {3} 没有 {2} 的取值。"),
     (r"unknown model '(.*)'.*", "没有名为“{1}”的模型。"),
+    (r"the model '(.*)' takes no argument; write (.*), not (.*)\.", "模型“{1}”不带参数；请写 {2}，而不是 {3}。"),
+    (
+        r"the model '(.*)' takes seconds a step, from 0 to (\d+), not (.*); .*",
+        "模型“{1}”后面是每步的秒数，从 0 到 {2}，而不是 {3}；例如写 fake:0.5。",
+    ),
     # Jobs and disks.
     (r"the memory does not suffice; .*", "内存不足；请一次少做几张。"),
     (r"the model is another one since .*", "提交之后模型已更换；请重新提交。"),
