@@ -203,10 +203,14 @@ def embed_request(**fields: Any) -> EmbedRequest:
         raise Refused(_sentence(error, EmbedRequest)) from error
 
 
-def apart(request: ImageRequest) -> list[ImageRequest]:
-    """One request a picture where the seed draws the words, so that each has words of its own; else the request."""
-    if request.count <= 1 or request.count > SEEDS or not any(map(is_dynamic, _texts(request).values())):
+def apart(request: ImageRequest, can: Capabilities) -> list[ImageRequest]:
+    """One request a picture where the seed draws the words, so that each has words of its own; else the request.
+
+    Refused where they are more than the model makes at once: nothing is made of them.
+    """
+    if request.count <= 1 or not any(map(is_dynamic, _texts(request).values())):
         return [request]
+    _within("count", request.count, can.count)
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     return [request.model_copy(update={"count": 1, "seed": (seed + i) % SEEDS}) for i in range(request.count)]
 

@@ -109,10 +109,11 @@ class Studio:
 
         Refused where it can't be done.
         """
-        asked = apart(image_request(prompt=prompt, model=model, **given(fields)))
+        asked = image_request(prompt=prompt, model=model, **given(fields))
         can, lists = self._opener(model).capabilities(), Wildcards(settings.wildcards(self.home))
-        shape = {"shape": can.shape(len(asked))} if len(asked) > 1 else {}
-        requests = [resolve(request.model_copy(update=shape), can, lists) for request in asked]
+        single = apart(asked, can)
+        shape = {"shape": can.shape(len(single))} if len(single) > 1 else {}
+        requests = [resolve(request.model_copy(update=shape), can, lists) for request in single]
         ready_folder(self.gallery.folder, sum(request.count for request in requests))
         return requests
 

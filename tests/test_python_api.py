@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.gallery import Entry
-from studio.requests import embed_request
+from studio.requests import ImageRequest, embed_request
 from studio.vectors import as_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,12 +88,32 @@ def test_what_can_not_be_made_is_refused_in_a_sentence(open_studio: Studio) -> N
         ({"prompt": "a", "steps": 0}, "steps must be between"),
         ({"prompt": "a", "image": "nowhere.png", "strength": 0.5}, "does not exist"),
         ({"prompt": "a", "model": "fkae"}, "unknown model"),
+        ({"prompt": "a", "model": "fake:abc"}, "the model 'fake' takes seconds a step, from 0 to 60, not 'abc'; write"),
     ):
         with pytest.raises(Refused, match=says):
             open_studio.generate(**{"model": "fake", **fields})
     with pytest.raises(KeyError):
         open_studio.result("nobody")
     assert open_studio.queue.counts() == {}, "nothing was put in line"
+
+
+@pytest.mark.parametrize("prompt", ["a cat", "a {red|blue} cat"])
+def test_too_many_are_refused_before_anything_is_made_of_them(
+    open_studio: Studio, prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[int]()
+    copy = ImageRequest.model_copy
+
+    def counted(request: ImageRequest, **change: Any) -> ImageRequest:
+        made.append(1)
+        assert len(made) < 99, "one after the other, until the memory is full"
+        return copy(request, **change)
+
+    monkeypatch.setattr(ImageRequest, "model_copy", counted)
+    for count in (65, 10**9):
+        with pytest.raises(Refused, match=f"count must be between 1 and 64, not {count}"):
+            open_studio.prepare(prompt, model="fake", count=count)
+    assert len(made) < 20
 
 
 def test_a_job_that_somebody_cancels_is_refused_to_who_waits(open_studio: Studio) -> None:

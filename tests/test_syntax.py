@@ -164,8 +164,9 @@ def test_requests_are_refused(lists: Wildcards, fields: dict, says: str) -> None
 
 
 def test_every_picture_has_words_of_its_own(lists: Wildcards) -> None:
-    several = [resolve(one, CAN, lists) for one in apart(image_request(prompt="a {red|blue} cat", count=8, seed=1))]
+    words = image_request(prompt="a {red|blue} cat", count=8, seed=1)
+    several = [resolve(one, CAN, lists) for one in apart(words, CAN)]
     assert [one.seeds() for one in several] == [[seed] for seed in range(1, 9)]
     assert {one.prompt for one in several} == {"a red cat", "a blue cat"}
     still = image_request(prompt="a cat", count=8)
-    assert apart(still) == [still]
+    assert apart(still, CAN) == [still]

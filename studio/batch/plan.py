@@ -134,7 +134,7 @@ def _requests(said: Settings, desk: Desk) -> list[ImageRequest]:
     asked = [image_request(**fields, seed=seed) for seed in said.seeds]
     if desk.within:
         _check_places(asked[0], desk.within)
-    return [resolve(one, desk.can, desk.wildcards) for request in asked for one in apart(request)]
+    return [resolve(one, desk.can, desk.wildcards) for request in asked for one in apart(request, desk.can)]
 
 
 def _check_places(request: ImageRequest, folder: Path) -> None:

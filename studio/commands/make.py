@@ -60,7 +60,7 @@ def generate(
     can, lists = backend.capabilities(), Wildcards(wildcards or settings.wildcards(settings.home(home)))
     given = bool(parts) or like is not None or image is not None
     asked = [image_request(prompt=prompt, **common) for prompt in _prompts(prompts, given)]
-    single = [one for request in asked for one in apart(request)]
+    single = [one for request in asked for one in apart(request, can)]
     shape = can.shape(sum(one.variations or one.count for one in single)) if len(single) > 1 else None
     requests = [resolve(one.model_copy(update={"shape": shape}), can, lists) for one in single]
     folder, shelf = _place(out, no_metadata, home)

@@ -109,7 +109,7 @@ class Maker:
 
     def _submit(self, request: ImageRequest, can: Capabilities) -> list[Asked]:
         """Where the seed draws the words, each picture has words of its own, and is a job of its own."""
-        single = apart(request)
+        single = apart(request, can)
         shape = can.shape(len(single)) if len(single) > 1 else None
         resolved = [resolve(one.model_copy(update={"shape": shape}), can, self._lists) for one in single]
         ready_folder(self._studio.gallery.folder, sum(one.count for one in resolved))
