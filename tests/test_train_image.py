@@ -183,6 +183,23 @@ def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: 
     assert loaded.state_dict().keys() == own
 
 
+def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_path: Path) -> None:
+    first = trainer(parts, tmp_path / "first")
+    first.run()
+    again, part = trainer(parts, tmp_path / "second"), trainer(parts, tmp_path / "third")
+    again.start_from(tmp_path / "first/state")
+    assert all(torch.equal(a, b) for a, b in zip(first.plain.parameters(), again.plain.parameters(), strict=True))
+    pieces = tmp_path / "pieces"
+    load_part(DiT, "dit", tmp_path / "first/export").save_pretrained(pieces, max_shard_size="50KB")
+    assert len(list(pieces.glob("*.safetensors"))) > 1
+    part.start_from(pieces)
+    averaged = load_part(DiT, "dit", tmp_path / "first/export").state_dict()
+    assert all(torch.equal(averaged[name], tensor) for name, tensor in part.plain.dit.state_dict().items())
+    assert all(torch.equal(a, b) for a, b in zip(part.ema.shadow_params, part.plain.parameters(), strict=True))
+    with pytest.raises(FileNotFoundError, match="a part's folder"):
+        part.start_from(tmp_path)
+
+
 def test_alignment_reads_the_pictures_of_the_batch_and_ends_in_time(task: ImageTask) -> None:
     batch, draws = task.batch(5, 0, 1, 0.1), task.draws(np.random.default_rng((3, 5)), 4)
     for seen, row in zip(batch["seen"], draws.rows, strict=True):

@@ -21,6 +21,7 @@ def build(
     folder: Folder = None,
     workers: Annotated[int | None, typer.Option(help="processes; all cores otherwise")] = None,
     only: Annotated[list[str] | None, typer.Option("--style", help="only these styles, for a quick look")] = None,
+    pictures_only: Annotated[bool, typer.Option("--pictures-only", help="without the dictionary")] = False,
     update_lock: Annotated[bool, typer.Option(help="take the newest packages and pin them")] = False,
 ) -> None:
     """Fetch the packages, check them, render every picture and assign the splits."""
@@ -38,7 +39,7 @@ def build(
                 tasks[stage] = progress.add_task(stage, total=total)
             progress.update(tasks[stage], completed=done, total=total)
 
-        manifest = run(folder, workers, report, tuple(only or ()))
+        manifest = run(folder, workers, report, tuple(only or ()), pictures_only)
     console.print(f"{manifest['pictures']:,} pictures in {folder}, digest {manifest['digest'][:12]}")
 
 

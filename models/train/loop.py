@@ -107,10 +107,14 @@ class Recipe:
 
 @dataclass
 class Length:
-    """How long to train: so many steps, or so many minutes of training time (evaluation is not counted)."""
+    """How long to train: so many steps, or so many minutes of training time (evaluation is not counted).
+
+    `piece` is after how many minutes of wall time to stop for now: the schedules go on when the run is resumed.
+    """
 
     steps: int | None = None
     minutes: float | None = None
+    piece: float | None = None
 
     def progress(self, step: int, seconds: float) -> float:
         """0 at the start, 1 when done."""
@@ -201,6 +205,11 @@ class Trainer:
         """Begin the averaged weights anew, from the weights as they are."""
         self.ema = EMAModel(self.plain.parameters(), decay=self.recipe.ema, foreach=True)
 
+    def start_from(self, folder: Path) -> None:
+        """Take the weights, and nothing else, of another run's state or of a part as it ships."""
+        checkpoint.load_weights(folder, self.plain)
+        self.restart_average()
+
     def resume(self) -> None:
         """Go on from `out/state`; FileNotFoundError where there is none."""
         counters = checkpoint.load(self.out / "state", self.plain, self.ema, self.optimizers)
@@ -210,9 +219,11 @@ class Trainer:
         """Train to the end of `length`, or to the first SIGINT or SIGTERM, and leave a checkpoint either way."""
         self.out.mkdir(parents=True, exist_ok=True)
         log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process)
-        last = time.monotonic()
+        last = begin = time.monotonic()
         with self._signals():
             while not self._stopped and (progress := self._progress()) < 1:
+                if self.length.piece and time.monotonic() - begin > 60 * self.length.piece:
+                    break
                 started = time.monotonic()
                 log.add(self.state, progress, self.step(progress))
                 self.state.seconds += time.monotonic() - started
