@@ -95,7 +95,7 @@ class DiT(ModelMixin, ConfigMixin):
     def __init__(
         self,
         width: int = 256,
-        depth: int = 12,
+        depth: int = 10,
         heads: int = 4,
         channels: int = 8,
         size: int = 16,

@@ -46,7 +46,7 @@ DROP_VECTOR = 0.5  # of the rest, half are the caption's vector and half the pic
 # Logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise, where the concept is decided.
 TIME_MEAN, TIME_STD = 0.4, 1.0
 VALIDATION = 192  # pictures, and a third as many scenes
-ALIGNED_BLOCK = 3  # of twelve: the fourth's output, as iREPA takes of a SiT-B
+ALIGNED_BLOCK = 3  # of ten: the fourth's output, as iREPA takes of a SiT-B
 
 NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
 
