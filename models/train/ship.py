@@ -1,0 +1,73 @@
+"""`python -m models.train.ship EXPORT... [--weights assets/weights]`: runs' exported parts become what is shipped.
+
+Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
+anew (`models.vocabulary`), because they are measured in it.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from models.data.text import Nouns, wordnet_folder
+from models.data.world import World, data_folder
+from models.space import Embedder
+from models.vocabulary import PART as VOCABULARY
+from models.vocabulary import Vocabulary
+from models.weights import WeightsError, listed_parts, part_folder, record_part, weights_root
+
+READERS = ("language", "vision", "space")  # what a vocabulary is measured in
+CARD = "README.md"
+
+console = Console(stderr=True)
+
+
+def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[str]:
+    """Copy the parts under `exports` into `weights`; names of those that changed, the vocabulary among them.
+
+    Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
+    """
+    found = {name: export for export in exports for name in listed_parts(export)}
+    before = listed_parts(weights) if (weights / "manifest.json").exists() else {}
+    for name, export in found.items():
+        _replace(part_folder(name, export), weights / name)
+        record_part(name, weights)
+    changed = [name for name in found if listed_parts(weights)[name] != before.get(name)]
+    whole = all(name in listed_parts(weights) for name in READERS)
+    if whole and (VOCABULARY not in before or any(name in READERS for name in changed)):
+        wordnet = wordnet_folder(world or data_folder())
+        made = Vocabulary.build(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
+        made.save(weights)
+        changed.append(VOCABULARY)
+    return changed
+
+
+def _replace(source: Path, target: Path) -> None:
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    if (target / CARD).exists():
+        shutil.copy2(target / CARD, fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+
+
+def main(
+    exports: Annotated[list[Path], typer.Argument(help="folders `export` of runs", metavar="EXPORT...")],
+    weights: Annotated[Path | None, typer.Option(help="folder to ship from; the shipped one otherwise")] = None,
+    world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
+) -> None:
+    """Ship what runs exported."""
+    try:
+        changed = ship(exports, weights_root(weights), world)
+    except (WeightsError, OSError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(2)
+    console.print(f"changed: {', '.join(changed) or 'nothing'}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,78 @@
+"""What runs export becomes what is shipped: whole, listed by sha256, with the words that a new space knows."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_parts import save_tiny_parts
+
+from models.train import ship as shipping
+from models.train.ship import ship
+from models.weights import WeightsError, listed_parts, part_folder
+
+
+class Built:
+    """Stands for the vocabulary, whose building is a test of its own."""
+
+    count = 0
+
+    @classmethod
+    def build(cls, *_: object) -> "Built":
+        cls.count += 1
+        return cls()
+
+    def save(self, root: Path) -> None:
+        (root / "vocabulary").mkdir(exist_ok=True)
+        (root / "vocabulary/vocabulary.json").write_text(f'{{"built": {self.count}}}')
+        shipping.record_part("vocabulary", root)
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
+    monkeypatch.setattr(Built, "count", 0)
+    monkeypatch.setattr(shipping, "Vocabulary", Built)
+    monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
+    monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)
+    monkeypatch.setattr(shipping.World, "load", lambda _folder: None)
+    return Built
+
+
+def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> None:
+    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    parts = set(listed_parts(export)) - {"vocabulary"}
+    weights.mkdir()
+    assert set(ship([export], weights)) >= parts | {"vocabulary"}
+    for part in parts:
+        assert part_folder(part, weights).is_dir()  # verified by sha256
+    assert ship([export], weights) == []
+    (weights / "dit/README.md").write_text("a card")
+    (weights / "dit/old.safetensors").write_text("of another shape")
+    assert ship([export], weights) == []
+    assert (weights / "dit/README.md").exists() and not (weights / "dit/old.safetensors").exists()
+
+
+def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, built: type[Built]) -> None:
+    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    weights.mkdir()
+    ship([export], weights)
+    for part, again in (("dit", 0), ("space", 1)):
+        config = export / part / "config.json"
+        config.write_text(config.read_text() + "\n")
+        shipping.record_part(part, export)
+        before = built.count
+        assert part in ship([export], weights)
+        assert built.count - before == again
+
+
+def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:
+    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    weights.mkdir()
+    ship([export], weights)
+    before = listed_parts(weights)
+    (export / "dit/config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="altered"):
+        ship([export], weights)
+    assert listed_parts(weights) == before
+    shutil.rmtree(export)
+    with pytest.raises(WeightsError, match="no weights"):
+        ship([export], weights)
