@@ -1,11 +1,14 @@
 """What several files of tests share."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share the cores, and so do those they start
 
 import pytest
 from hostile_kit import doors, trap  # noqa: F401 - fixtures

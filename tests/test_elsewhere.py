@@ -1,10 +1,12 @@
 """Training away from home: what is packed, pieces that go on from each other, and weights that come home."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
 
@@ -17,8 +19,11 @@ from models.weights import listed_parts, load_part
 
 
 @pytest.fixture(autouse=True)
-def drawn_world(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    AcceleratorState._reset_state(True)  # accelerate keeps one precision a process, and other tests train in another
     monkeypatch.setattr(World, "load", staticmethod(lambda _folder: fixture_world()))
+    yield
+    AcceleratorState._reset_state(True)
 
 
 @pytest.fixture(scope="module")

@@ -240,7 +240,7 @@ def test_resumed_equals_straight_and_what_is_exported_opens(cache, tmp_path):
     for _ in range(2):
         halted.step(halted._progress())
     halted.out.mkdir()
-    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizer, vars(halted.state))
+    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
     again = trainer(cache, tmp_path / "halted")
     again.resume()
     again.run()

@@ -290,6 +290,7 @@ def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], h
     page.wait_for_selector("#stage .status:has-text('made in')")
     kept = Studio(home).gallery.page(limit=1)[0]
     page.fill(PROMPT, "something else")
+    page.wait_for_timeout(500)  # Gradio takes typing in after a moment; faster than that nobody drops a file
     data = list(kept.path.read_bytes())
     page.evaluate(
         """(bytes) => {

@@ -46,13 +46,14 @@ RECIPES: dict[str, Recipe] = {
         minutes=120,
     ),
     "image": Recipe(
-        _task("models.train.image:ImageTask"),
+        _task("models.train.image:ImageTask", align=0.5, align_until=0.3),
         batch_size=_steps((0.0, 64)),
         lr=1e-3,
-        decay_from=0.5,
-        warmup=300,
+        muon=True,
+        decay_from=0.6,
+        warmup=100,
         ema=0.999,
-        minutes=300,
+        minutes=600,
     ),
     # Half of the crops are decoded pictures: nearly all that it is used on, and the other half is what it is judged by.
     "upscaler": Recipe(
