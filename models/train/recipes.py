@@ -47,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "image": Recipe(
         _task("models.train.image:ImageTask", align=0.5, align_until=0.3),
-        batch_size=_steps((0.0, 64)),
+        batch_size=_steps((0.0, 96)),
         lr=1e-3,
         muon=True,
         decay_from=0.6,
