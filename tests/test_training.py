@@ -35,7 +35,7 @@ def test_resumed_equals_straight(tmp_path):
     halted = trainer(tmp_path / "halted", 6)
     halted.length.steps = 6
     for _ in range(3):
-        halted.step(halted._progress())
+        halted.step(halted.state.step / 6)
     from models.train import checkpoint
 
     halted.out.mkdir()
@@ -106,3 +106,30 @@ def test_two_processes_equal_one(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = (load_file(tmp_path / f"{ranks}.safetensors") for ranks in (1, 2))
     assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in one)
+
+
+APART = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_training import trainer
+from models.train.loop import Length
+run = trainer(Path(sys.argv[1]), 0)
+run.length, run.every_minutes = Length(minutes=10, piece=0.02), 0.005
+if run.accelerator.process_index == 1:  # its clock runs at half the speed: alone it would end and save later
+    real = time.monotonic
+    time.monotonic = lambda: real() / 2
+run.run()
+print("ended at", run.state.step, flush=True)
+"""
+
+
+def test_processes_save_and_end_together_though_their_clocks_differ(tmp_path):
+    (tmp_path / "apart.py").write_text(APART)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
+    command += [str(tmp_path / "apart.py"), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ends = [line for line in done.stdout.splitlines() if line.startswith("ended at")]
+    assert len(ends) == 2 and ends[0] == ends[1]

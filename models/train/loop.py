@@ -221,22 +221,31 @@ class Trainer:
         log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process)
         last = begin = time.monotonic()
         with self._signals():
-            while not self._stopped and (progress := self._progress()) < 1:
-                if self.length.piece and time.monotonic() - begin > 60 * self.length.piece:
+            while True:
+                progress, over, due = self._agreed(begin, last)
+                if over:
                     break
+                if due:
+                    self.checkpoint(log)
+                    last = time.monotonic()
                 started = time.monotonic()
                 log.add(self.state, progress, self.step(progress))
                 self.state.seconds += time.monotonic() - started
-                if time.monotonic() - last > 60 * self.every_minutes:
-                    self.checkpoint(log)
-                    last = time.monotonic()
         self.checkpoint(log)
 
-    def _progress(self) -> float:
-        progress = [self.length.progress(self.state.step, self.state.seconds)]
-        if self.length.steps is None and self.accelerator.num_processes > 1:
-            broadcast_object_list(progress)  # clocks differ between ranks, schedules must not
-        return progress[0]
+    def _agreed(self, begin: float, last: float) -> tuple[float, bool, bool]:
+        """Progress, whether to end, and whether a checkpoint is due: the first rank's word.
+
+        Clocks differ between ranks, and a signal reaches them at different steps: one that ends alone leaves the others
+        waiting for its gradients.
+        """
+        now, piece = time.monotonic(), self.length.piece
+        progress = self.length.progress(self.state.step, self.state.seconds)
+        over = self._stopped or progress >= 1 or bool(piece and now - begin > 60 * piece)
+        told: list[Any] = [progress, over, now - last > 60 * self.every_minutes]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(told)
+        return told[0], told[1], told[2]
 
     def step(self, progress: float) -> dict[str, Tensor]:
         """One optimiser step; returns what the task logs."""
