@@ -32,7 +32,7 @@ def draw(model: str, folder: Path) -> None:
     sheet = [{**fields_of(line), "seed": number} for number, line in enumerate(lines, 1)]
     pictures = _drawn(model, can, [*sheet, *({"prompt": SUBJECT, "style": name, "seed": SEED} for name in names)])
     (folder / "styles").mkdir(parents=True, exist_ok=True)
-    captioned(pictures[: len(lines)], lines).save(folder / "sheet.png")
+    captioned(pictures[: len(lines)], lines).save(folder / "sheet.webp", quality=85, method=6)
     for name, picture in zip(names, pictures[len(lines) :], strict=True):
         png(picture).save(folder / "styles" / f"{name.replace(' ', '-')}.webp", lossless=True)
 

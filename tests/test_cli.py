@@ -131,7 +131,7 @@ def test_the_contact_sheet_draws_its_prompts_in_rows_of_eight(tmp_path: Path, mo
     monkeypatch.setattr(sys, "argv", ["sheet", "--model", "fake", "--out", str(tmp_path / "deep")])
     assert sheet.main() == 0
     assert {path.stem for path in (tmp_path / "deep" / "styles").iterdir()} == {"noto", "black-glyph", "outline"}
-    with Image.open(tmp_path / "deep" / "sheet.png") as drawn:
+    with Image.open(tmp_path / "deep" / "sheet.webp") as drawn:
         assert drawn.width == 8 * 128 and 2 * 128 < drawn.height < 3 * 128 + 100
     monkeypatch.setattr(sys, "argv", ["sheet", "--model", "none"])
     assert sheet.main() == 2
