@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -83,13 +84,18 @@ class Words:
 
     def _uncovered(self, run: str) -> list[str]:
         """Parts of a run of Chinese characters that no known pair covers. Chinese has no spaces: 一只蝾螈 holds the
-        known pair 一只, and 蝾螈 is left."""
+        known pair 一只, and 蝾螈 is left. A single character that is left and that captions know from other words is
+        grammar more often than a thing (里, 会, 戴)."""
         covered = [character in self.pairs for character in run]
         for i in range(len(run) - 1):
             if run[i : i + 2] in self.pairs:
                 covered[i] = covered[i + 1] = True
         marked = "".join(" " if known else character for character, known in zip(run, covered, strict=True))
-        return marked.split()
+        return [part for part in marked.split() if len(part) > 1 or part not in self._characters]
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset("".join(self.pairs))
 
 
 def _forms(word: str) -> list[str]:

@@ -106,6 +106,8 @@ def test_chinese_is_covered_by_pairs_of_characters():
     words = Words(frozenset(), frozenset(), frozenset({"一只", "红色", "色的", "猫"}))
     assert words.candidates("一只红色的蝾螈") == ["蝾螈"]
     assert words.candidates("一只猫") == []
+    assert words.candidates("一只猫色") == []  # one character, known from 红色: grammar, not a thing
+    assert words.candidates("一只猫鹤") == ["鹤"]
 
 
 def test_far_words_are_unknown_and_near_ones_are_not(vocabulary):
