@@ -287,10 +287,10 @@ def test_a_picture_is_opened_marked_and_used(visit: Callable[..., Any], home: Pa
 def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], home: Path) -> None:
     page = visit()
     make(page, "a face to drop")
+    page.wait_for_selector("#stage img[alt*='a face to drop']")  # an earlier test's status may stand there until then
     page.wait_for_selector("#stage .status:has-text('made in')")
     kept = Studio(home).gallery.page(limit=1)[0]
     page.fill(PROMPT, "something else")
-    page.wait_for_timeout(500)  # Gradio takes typing in after a moment; faster than that nobody drops a file
     data = list(kept.path.read_bytes())
     page.evaluate(
         """(bytes) => {
