@@ -69,10 +69,13 @@ def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:
     weights.mkdir()
     ship([export], weights)
     before = listed_parts(weights)
+    config = export / "autoencoder/config.json"  # one part is new and good, a later one is altered
+    config.write_text(config.read_text() + "\n")
+    shipping.record_part("autoencoder", export)
     (export / "dit/config.json").write_text("{}")
     with pytest.raises(WeightsError, match="altered"):
         ship([export], weights)
-    assert listed_parts(weights) == before
+    assert listed_parts(weights) == before and part_folder("autoencoder", weights)
     shutil.rmtree(export)
     with pytest.raises(WeightsError, match="no weights"):
         ship([export], weights)

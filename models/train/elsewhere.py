@@ -109,16 +109,10 @@ def bring(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], out: Path)
     load_part(DiT, "dit", run_folder / "export", dtype=torch.bfloat16).save_pretrained(out / "dit", max_shard_size=FILE)
     copy(run_folder / "stats.jsonl", out)
     for sheet in sorted(run_folder.glob("sheet-*.png"))[-1:]:
-        on_white(Image.open(sheet)).save(out / f"{sheet.stem}.jpg", quality=85)
+        Image.open(sheet).save(out / f"{sheet.stem}.jpg", quality=85)
     for file in sorted(out.rglob("*")):
         if file.is_file():
             console.print(f"{file}: {file.stat().st_size / 2**20:.1f} MiB")
-
-
-def on_white(picture: Image.Image) -> Image.Image:
-    """RGB, transparent parts white."""
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def main() -> None:

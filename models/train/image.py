@@ -205,8 +205,12 @@ class ImageTask:
         """The loss at fixed noise: of held-out pictures and scenes, and of the pictures under each condition alone."""
         figures = {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
         pictures = self._validation["val"]
-        for name, words, vector in (("val_words", 1, 0), ("val_vector", 0, 1), ("val_nothing", 0, 0)):
-            figures[name] = self._held_out_loss(model, pictures, bool(words), bool(vector))
+        for name, words, vector in (
+            ("val_words", True, False),
+            ("val_vector", False, True),
+            ("val_nothing", False, False),
+        ):
+            figures[name] = self._held_out_loss(model, pictures, words, vector)
         return figures
 
     def _held_out_loss(self, model: nn.Module, held: Encoded, words: bool = True, vector: bool = True) -> float:

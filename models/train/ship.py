@@ -30,10 +30,11 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
 
     Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
     """
-    found = {name: export for export in exports for name in listed_parts(export)}
+    # All are verified before the first is copied.
+    found = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
     before = listed_parts(weights) if (weights / "manifest.json").exists() else {}
-    for name, export in found.items():
-        _replace(part_folder(name, export), weights / name)
+    for name, folder in found.items():
+        _replace(folder, weights / name)
         record_part(name, weights)
     changed = [name for name in found if listed_parts(weights)[name] != before.get(name)]
     whole = all(name in listed_parts(weights) for name in READERS)
