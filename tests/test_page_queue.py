@@ -22,10 +22,10 @@ MODEL = "fake:0.1"
 FORGED = "f" * 64
 
 
-def put(queue: Queue, prompt: str, priority: int = 0, **fields: Any) -> str:
+def put(queue: Queue, prompt: str, priority: int = 0, steps: int = 8, **fields: Any) -> str:
     """A job in line -> its id."""
     backend = open_backend(MODEL)
-    request = resolve(image_request(prompt=prompt, model=MODEL, steps=8, seed=1, **fields), backend.capabilities())
+    request = resolve(image_request(prompt=prompt, model=MODEL, steps=steps, seed=1, **fields), backend.capabilities())
     job = job_id(request, backend.digest())
     queue.submit(request, job, repr(company(request)), priority)
     return job
@@ -131,9 +131,8 @@ def test_two_tabs_agree_and_a_job_is_followed_to_its_end(visit: Callable[..., An
     queue.pause()
     one, other = visit("Queue"), visit("Queue")
     one.wait_for_selector(".jobs .empty")
-    a, b, c = (
-        put(queue, prompt, count=2, style=style) for prompt, style in ((HOSTILE[0], ""), ("b", ""), ("c", "noto"))
-    )
+    a = put(queue, HOSTILE[0], count=64, steps=100)  # at work until it is cancelled: 80 seconds, however slow the page
+    b, c = put(queue, "b", count=2), put(queue, "c", count=2, style="noto")
     for page in (one, other):
         becomes(page, [a, b, c])
     one.evaluate("document.querySelector('.job').mine = true")
@@ -152,6 +151,7 @@ def test_two_tabs_agree_and_a_job_is_followed_to_its_end(visit: Callable[..., An
     assert one.locator("img[onerror]").count() == 0
     one.click("[data-act=go]")
     other.wait_for_selector(f'.job.running[data-job="{a}"] .bar:not(.busy)')
+    other.click(f'[data-job="{a}"] [data-act=cancel]')
     one.wait_for_selector(f'.job.done[data-job="{b}"] .made img')
     becomes(other, [])
     one.click(f'.job.done[data-job="{b}"] .made button >> nth=0')

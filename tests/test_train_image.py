@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
 from torch import nn
@@ -146,6 +147,29 @@ def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_
         whole = encode_all(CHUNK + 4, task.item, reader, tmp_path / "some")
         kept = encode_all(CHUNK + 4, task.item, reader)
     assert all(torch.equal(getattr(whole, field.name), getattr(kept, field.name)) for field in fields(Encoded))
+
+
+class Plain:
+    """Reads an item as its number."""
+
+    def read(self, items: list[Item]) -> tuple[np.ndarray, ...]:
+        numbers = np.array([int(pixels) for pixels, _ in items], np.float16)
+        return tuple(numbers.reshape(-1, *[1] * k) for k in range(len(fields(Encoded))))
+
+
+def share(rank: int, ranks: int, folder: Path, count: int) -> None:
+    """A process of several that encode together."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
+    encoded = encode_all(count, lambda row: (np.array(row), []), Plain(), folder / "some")
+    assert encoded.told.flatten().tolist() == list(range(count))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("count", [CHUNK // 2, 3 * CHUNK + 5])
+def test_two_processes_share_the_encoding(tmp_path: Path, count: int) -> None:
+    torch.multiprocessing.spawn(share, (2, tmp_path, count), nprocs=2)
+    files = sorted(path.name for path in tmp_path.iterdir() if path.name != "meet")
+    assert files == sorted(f"some.{field.name}.npy" for field in fields(Encoded))
 
 
 def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTask) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -86,30 +87,40 @@ def encode_all(count: int, item: Callable[[int], Item], reader: Reader, file: Pa
     """Encode `item(0)` to `item(count - 1)`, each with equally many captions.
 
     `file` without suffix is where the result is kept and found again, so its name must say what it is made of; None
-    keeps it in memory only.
+    keeps it in memory only. With a file, the ranks of a distributed run share the work: all of them must call.
     """
     if file is None:
-        parts = [np.concatenate(part) for part in zip(*_chunks(count, item, reader), strict=True)]
-        return Encoded(*map(torch.from_numpy, parts))
+        chunks = (chunk for _, chunk in _chunks(count, item, reader, 0, 1))
+        return Encoded(*(torch.from_numpy(np.concatenate(part)) for part in zip(*chunks, strict=True)))
     names = [file.with_suffix(f".{field.name}.npy") for field in fields(Encoded)]
     if not all(name.exists() for name in names):
-        _write(names, count, _chunks(count, item, reader))
+        rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        _write(names, count, _chunks(count, item, reader, rank, ranks), rank)
     # "c": what is mapped may not be written to in the file, and torch does not warn of memory that it cannot write to.
     return Encoded(*(torch.from_numpy(np.load(name, mmap_mode="c")) for name in names))
 
 
-def _chunks(count: int, item: Callable[[int], Item], reader: Reader) -> Iterator[tuple[np.ndarray, ...]]:
-    bar, loader = Console(stderr=True, quiet=count < LARGE), _loader(count, item)
-    for items in track(loader, f"encoding {count:,} pictures", total=len(loader), console=bar):
-        yield reader.read(items)
+def _chunks(
+    count: int, item: Callable[[int], Item], reader: Reader, rank: int, ranks: int
+) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
+    """Every `ranks`-th chunk of rows, read."""
+    rows = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)][rank::ranks]
+    bar, loader = Console(stderr=True, quiet=count < LARGE or rank > 0), _loader(count, item, rows)
+    for own, items in zip(rows, track(loader, f"encoding {count:,} pictures", len(rows), console=bar), strict=True):
+        yield own, reader.read(items)
 
 
-def _loader(count: int, item: Callable[[int], Item]) -> DataLoader:
-    """Lists of CHUNK items in order; composed by other processes where there are many and the system can fork."""
+def _loader(count: int, item: Callable[[int], Item], rows: list[slice]) -> DataLoader:
+    """Lists of items in order; composed by other processes where there are many and the system can fork."""
     apart = count >= LARGE and "fork" in multiprocessing.get_all_start_methods()
     workers = max(1, (os.cpu_count() or 1) - 1) if apart else 0
-    context = "fork" if apart else None
-    return DataLoader(_Items(count, item), CHUNK, num_workers=workers, collate_fn=list, multiprocessing_context=context)
+    return DataLoader(
+        _Items(count, item),
+        batch_sampler=[range(count)[own] for own in rows],
+        num_workers=workers,
+        collate_fn=list,
+        multiprocessing_context="fork" if apart else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -124,20 +135,33 @@ class _Items(Dataset):
         return self.item(row)
 
 
-def _write(names: list[Path], count: int, chunks: Iterator[tuple[np.ndarray, ...]]) -> None:
+def _write(names: list[Path], count: int, chunks: Iterator[tuple[slice, tuple[np.ndarray, ...]]], rank: int) -> None:
     """Files of .npy, whole or not at all: a kill leaves no half file under a name that is looked for."""
-    names[0].parent.mkdir(parents=True, exist_ok=True)
     parts = [name.with_suffix(".part") for name in names]
     files: list[np.memmap] = []
-    start = 0
-    for chunk in chunks:
-        files = files or [
-            np.lib.format.open_memmap(part, "w+", array.dtype, (count, *array.shape[1:]))
-            for part, array in zip(parts, chunk, strict=True)
-        ]
+    for rows, chunk in chunks:
+        files = files or _open(parts, count, chunk, rank)
         for whole, array in zip(files, chunk, strict=True):
-            whole[start : start + len(array)] = array
-        start += len(chunk[0])
-    for whole, part, name in zip(files, parts, names, strict=True):
+            whole[rows] = array
+    for whole in files or _open(parts, count, (), rank):
         whole.flush()
-        part.replace(name)
+    _together()
+    if rank == 0:
+        for part, name in zip(parts, names, strict=True):
+            part.replace(name)
+    _together()
+
+
+def _open(parts: list[Path], count: int, chunk: Sequence[np.ndarray], rank: int) -> list[np.memmap]:
+    """The files for rows like those of `chunk`: made by the first rank, opened by all."""
+    if rank == 0:
+        parts[0].parent.mkdir(parents=True, exist_ok=True)
+        for part, array in zip(parts, chunk, strict=True):
+            np.lib.format.open_memmap(part, "w+", array.dtype, (count, *array.shape[1:]))
+    _together()
+    return [np.lib.format.open_memmap(part, "r+") for part in parts]
+
+
+def _together() -> None:
+    if dist.is_initialized():
+        dist.barrier()
