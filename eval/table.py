@@ -17,6 +17,7 @@ from rich.table import Table
 
 from eval.bench import GUIDANCE, SEED, STEPS, Bench
 from eval.conditions import condition_rows
+from eval.experts import expert_rows
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
 from eval.image import control_rows, image_rows
 from eval.reconstruction import reconstruction_rows
@@ -32,6 +33,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "retrieval": retrieval_rows,
     "words": word_rows,
     "unknown": unknown_rows,
+    "experts": expert_rows,
     "image": image_rows,
     "conditions": condition_rows,
     "scenes": scene_rows,

@@ -116,7 +116,7 @@ def _loader(count: int, item: Callable[[int], Item], rows: list[slice]) -> DataL
     workers = max(1, (os.cpu_count() or 1) - 1) if apart else 0
     return DataLoader(
         _Items(count, item),
-        batch_sampler=[range(count)[own] for own in rows],
+        batch_sampler=[list(range(count)[own]) for own in rows],
         num_workers=workers,
         collate_fn=list,
         multiprocessing_context="fork" if apart else None,
