@@ -125,13 +125,21 @@ class Vocabulary:
         concepts: names of the concepts by language, row by row; "" where a language has none.
         vectors: (C, 128) of the English names.
         threshold: a word whose cosine to every concept is lower is unknown.
+        common: (C,) mean cosine of words from outside to each concept; None where nothing is known of it.
     """
 
     def __init__(
-        self, embedder: Embedder, words: Words, concepts: dict[str, list[str]], vectors: Tensor, threshold: float
+        self,
+        embedder: Embedder,
+        words: Words,
+        concepts: dict[str, list[str]],
+        vectors: Tensor,
+        threshold: float,
+        common: Tensor | None = None,
     ) -> None:
         self.embedder, self.words, self.concepts = embedder, words, concepts
         self.vectors, self.threshold = vectors.float(), threshold
+        self.common = torch.zeros(len(vectors)) if common is None else common.float()
 
     def unknown(self, prompt: str) -> list[Unknown]:
         """Words of a prompt that the models were not taught, with what comes nearest in the prompt's language."""
@@ -150,7 +158,11 @@ class Vocabulary:
         return self.embedder.text(words) @ self.vectors.T
 
     def _nearest(self, cosines: Tensor, language: str) -> tuple[str, ...]:
-        order = cosines.argsort(descending=True).tolist()
+        """Half of what a concept has in common with any word is taken off (after CSLS, arXiv 1710.04087, section 2.3).
+
+        Without it "herb" and "banana" come near to everything; with all of it, what is rare does.
+        """
+        order = (cosines - self.common / 2).argsort(descending=True).tolist()
         ranked = dict.fromkeys(self.concepts[language][i] for i in order)
         return tuple(islice((name for name in ranked if name), NEAREST))
 
@@ -163,11 +175,14 @@ class Vocabulary:
         english = [picture.names["en"].removesuffix(" face") if picture.group else "" for picture in ordered]
         concepts = {"en": english, "zh": [picture.names.get("zh", "") for picture in ordered]}
         words = Words(caption_words(world), _unasked(nouns, wordnet), _pairs(world))
-        vocabulary = cls(embedder, words, concepts, embedder.text([p.names["en"] for p in ordered]), 0.0)
+        vocabulary = cls(embedder, words, concepts, embedder.text([p.names["en"] for p in ordered]), 1.0)
         learned = vocabulary.well_placed(_meanings(nouns, ordered, world))
         vocabulary.words = replace(words, known=words.known | learned)
         outside = [word for word in outside_words(nouns, world) if is_for_calibration(word)][:CALIBRATION]
-        vocabulary.threshold = float(np.quantile(_scores(vocabulary, outside), HITS)) if outside else 1.0
+        if outside:
+            cosines = vocabulary.cosines(outside)
+            vocabulary.threshold = float(np.quantile(cosines.amax(1).numpy(), HITS))
+            vocabulary.common = cosines.mean(0)
         return vocabulary
 
     def well_placed(self, meanings: dict[str, set[int]]) -> frozenset[str]:
@@ -180,7 +195,8 @@ class Vocabulary:
         """Write `root/vocabulary` and enter it in the manifest."""
         folder = root / PART
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"vectors": self.vectors.to(torch.float16)}, folder / "vocabulary.safetensors")
+        tensors = {"vectors": self.vectors.to(torch.float16), "common": self.common.to(torch.float16)}
+        save_file(tensors, folder / "vocabulary.safetensors")
         listed = {
             "threshold": round(self.threshold, 4),
             "concepts": self.concepts,
@@ -198,8 +214,8 @@ class Vocabulary:
         folder = part_folder(PART, root)
         listed = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
         words = Words(*(frozenset(listed[name]) for name in ("known", "unasked", "pairs")))
-        vectors = load_file(folder / "vocabulary.safetensors")["vectors"]
-        return cls(embedder, words, listed["concepts"], vectors, listed["threshold"])
+        tensors = load_file(folder / "vocabulary.safetensors")
+        return cls(embedder, words, listed["concepts"], tensors["vectors"], listed["threshold"], tensors["common"])
 
 
 # --- the threshold ---------------------------------------------------------------------------------------------------
@@ -240,10 +256,6 @@ def rates(vocabulary: Vocabulary, inside: Sequence[str], outside: Sequence[str])
     """(hit rate, false alarms): shares of outside and of inside words that are called unknown."""
     called = [float(np.mean([bool(vocabulary.unknown(word)) for word in words])) for words in (outside, inside)]
     return called[0], called[1]
-
-
-def _scores(vocabulary: Vocabulary, words: Sequence[str]) -> np.ndarray:
-    return vocabulary.cosines(words).max(1).values.numpy()
 
 
 def _concept_senses(nouns: Nouns, world: World) -> list[Synset]:

@@ -150,3 +150,13 @@ def test_a_prompt_of_thousands_of_words_is_not_looked_at_whole(vocabulary):
         len(vocabulary.words.candidates(" ".join(f"quok{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(600))))
         == 64
     )
+
+
+def test_what_is_near_to_everything_is_not_named_first(vocabulary: Vocabulary) -> None:
+    """Two concepts at equal distance: the one that any word comes near to stands behind."""
+    names = {"en": ["herb", "cat", "dog"], "zh": ["", "", ""]}
+    common = torch.tensor([0.4, 0.1, 0.1])
+    of = Vocabulary(vocabulary.embedder, vocabulary.words, names, torch.eye(3, 128), 1.0, common)
+    assert of._nearest(torch.tensor([0.5, 0.45, 0.1]), "en") == ("cat", "herb", "dog")
+    plain = Vocabulary(vocabulary.embedder, vocabulary.words, names, torch.eye(3, 128), 1.0)
+    assert plain._nearest(torch.tensor([0.5, 0.45, 0.1]), "en") == ("herb", "cat", "dog")
