@@ -40,7 +40,7 @@ def test_layers_import_downwards(path):
 @pytest.mark.parametrize("path", sorted(PAGE.glob("*/*.py")), ids=lambda p: p.relative_to(PAGE).as_posix())
 def test_a_tab_of_the_page_is_imported_by_no_other_part(path):
     """What several parts use has a folder of its own; only modules right in `studio/page` may put tabs together."""
-    assert {"create", "gallery", "line", "batch", "sets", "compare", "models"} <= TABS
+    assert {"create", "gallery", "line", "batch", "sets", "compare", "search", "models"} <= TABS
     parts = {name.split(".")[2] for name in imports(path) if name.startswith("studio.page.")}
     assert parts & TABS <= {path.parent.name}
 

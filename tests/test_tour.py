@@ -97,6 +97,12 @@ def gallery(page: Any) -> None:
     page.wait_for_selector("#gallery .cell >> nth=7")
 
 
+def search(page: Any) -> None:
+    page.fill("#search-words :is(input, textarea)", PROMPTS[0])
+    page.click("#search-find")
+    page.wait_for_selector("#search-hits .hits figure >> nth=7")
+
+
 def queue(page: Any) -> None:
     """A job at work and several that wait."""
     for prompt in (SLOW, *PROMPTS):
@@ -114,6 +120,7 @@ def batch(page: Any) -> None:
 SCENES: dict[str, Callable[[Any], None]] = {
     "sets": sets,
     "compare": compare,
+    "search": search,
     "gallery": gallery,
     "line": queue,
     "batch": batch,

@@ -19,7 +19,7 @@ from studio.page.theme import theme
 from studio.page.words import Labels, Said, translations
 
 HERE = Path(__file__).parent
-TABS = ("create", "sets", "compare", "gallery", "line", "batch", "models")  # folders beside this file, in their order
+TABS = ("create", "sets", "compare", "search", "gallery", "line", "batch", "models")  # folders beside this file
 QUEUE = 100  # events that wait; more are turned away
 
 say = Said(

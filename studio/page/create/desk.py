@@ -121,7 +121,7 @@ class Desk:
         """Another part of the page handed a picture over -> values of inputs, what to say."""
         use, digest = (what or {}).get("use"), (what or {}).get("picture", "")
         path = self.frame.picture(f"{digest}.png")
-        if path is None or use == "watch":
+        if path is None or use in ("watch", "find"):
             return {}, ""
         if use == "settings":
             return self.dropped(str(path), request)

@@ -38,6 +38,8 @@ class PictureDesk:
             if do in ("again", "vary"):
                 job = self.frame.studio.submit(self._anew(kept, do))
                 return "", {**self.frame.hand("watch", digest), "job": job}, gr.Tabs(selected="create")
+            if do == "find":
+                return "", self.frame.hand(do, digest), gr.Tabs(selected="search")
             if do in ("like", "start", "blend", "settings"):
                 return "", self.frame.hand(do, digest), gr.Tabs(selected="create")
             self._mark(kept, do, value)

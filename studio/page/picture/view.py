@@ -128,7 +128,7 @@ def _files(kept: Kept, apps: list[tuple[str, str]], spoken: str) -> str:
 def _uses(kept: Kept, spoken: str) -> str:
     made = "".join(
         button(say(use, spoken), do=use, picture=kept.sha256, key=use)
-        for use in ("again", "like", "start", "vary", "blend", "settings")
+        for use in ("again", "like", "start", "vary", "blend", "settings", "find")
     )
     end = "restore" if kept.deleted else "delete"
     removed = button(say(end, spoken), do=end, picture=kept.sha256, key="delete")

@@ -14,6 +14,7 @@ say = Said(
         "copied": ("Copied", "已复制"),
         "next": ("Go on from here", "从这张继续"),
         "like": ("More like this", "更多类似的"),
+        "find": ("Find similar", "查找相似"),
         "start": ("Start from it", "以此为起点"),
         "vary": ("Variations", "变体"),
         "blend": ("Blend it", "混合"),

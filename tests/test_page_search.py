@@ -1,0 +1,118 @@
+"""The Search tab: what it answers, and what a person with a browser sees."""
+
+import asyncio
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from page_kit import HOSTILE, PHONE, stays_text
+from PIL import Image
+
+from studio.backends.fake import Fake
+from studio.gallery import Entry, Gallery
+from studio.house import House
+from studio.page.frame import Frame
+from studio.page.search import view
+from studio.page.search.desk import SearchDesk
+from studio.requests import embed_request, resolve_embed
+from studio.search import Hit
+from studio.studio import Studio
+from studio.vectors import as_bytes
+
+ENGLISH = SimpleNamespace(headers={"accept-language": "en"})
+CHINESE = SimpleNamespace(headers={"accept-language": "zh"})
+WORDS, FIND, HITS = "#search-words :is(input, textarea)", "#search-find", "#search-hits .hits"
+
+
+def place(words: str) -> np.ndarray:
+    """Where the backend that draws faces puts words."""
+    return next(iter(Fake().run(resolve_embed(embed_request(texts=(words,), pictures=(), model="fake"))))).vector
+
+
+def fill(gallery: Gallery) -> dict[str, str]:
+    """A picture for each prompt, all where their words lie -> digests."""
+    made = {}
+    for n, prompt in enumerate(["a cat", "a cat in a hat", "a kitten", HOSTILE[0]]):
+        file = io.BytesIO()
+        Image.new("RGBA", (16, 16), (40 * n, 90, 7, 255)).save(file, "PNG")
+        entry = Entry(
+            f"job{n}", 0, n, prompt, model="fake", made=1.7e9 + n, vector=as_bytes(place(prompt)), space="fake"
+        )
+        made[prompt] = gallery.add(file.getvalue(), entry).stem
+    return made
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> SearchDesk:
+    return SearchDesk(Frame(Studio(tmp_path), "fake:0"))
+
+
+def answers(found: Any) -> list[Any]:
+    async def all_of_it() -> list[Any]:
+        return [answer async for answer in found]
+
+    return asyncio.run(all_of_it())
+
+
+def test_it_says_so_before_anything_is_looked_for(desk: SearchDesk) -> None:
+    assert "Find what means the same" in desk.greet(ENGLISH) and "按含义查找" in desk.greet(CHINESE)
+    for words in ("", "  "):
+        (only,) = answers(desk.search(words, None, "hat", ENGLISH))
+        assert "Say what to look for" in only
+    looking, nothing = answers(desk.search("a cat", None, "", CHINESE))
+    assert "正在查找" in looking and "还没有可搜索的图片" in nothing
+    _, problem = answers(desk.search("", str(Path(__file__)), "", ENGLISH))
+    assert "problem" in problem and "test_page_search.py" in problem
+
+
+def test_words_from_outside_stay_words(desk: SearchDesk) -> None:
+    kept = [desk.studio.gallery.get(digest) for digest in fill(desk.studio.gallery).values()]
+    html = view.found([Hit(kept[-1], None), Hit(kept[0], 0.5)], "en")
+    assert stays_text(html, HOSTILE[0]) and "says it" in html and "0.50" in html
+
+
+def test_another_part_hands_a_picture_over(desk: SearchDesk) -> None:
+    digest = fill(desk.studio.gallery)["a cat"]
+    desk.studio.close()
+    skipped = answers(desk.handed({"use": "like", "picture": digest}, ENGLISH))
+    assert len(skipped) == 1 and isinstance(skipped[0][0], dict), "meant for another tab"
+    assert len(answers(desk.handed({"use": "find", "picture": "../../etc/passwd"}, ENGLISH))) == 1
+    words, path, _, looking = answers(desk.handed({"use": "find", "picture": digest}, ENGLISH))[0]
+    assert words == "" and Path(path).stem == digest and "Looking" in looking
+
+
+# --- With a browser ---------------------------------------------------------------------------------------------------
+
+
+def test_words_and_likeness_find_and_a_card_leads_here(visit: Callable[..., Any], home: Path) -> None:
+    made = fill(House(home).gallery)
+    page = visit("Search")
+    page.wait_for_selector("#search-hits .empty")
+    page.fill(WORDS, "a cat")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{HITS} figure >> nth=3")
+    shown = page.eval_on_selector_all(f"{HITS} [data-picture]", "all => all.map(one => one.dataset.picture)")
+    assert shown[:2] == [made["a cat"], made["a cat in a hat"]], "those that say it, the nearest first"
+    page.fill("#search-without :is(input, textarea)", "hat")
+    page.click(FIND)
+    page.wait_for_function(f"() => document.querySelectorAll('{HITS} figure').length === 3")
+    page.click(f'{HITS} [data-picture="{made["a kitten"]}"]')
+    page.click("dialog[open] [data-do=find]")
+    page.wait_for_selector("#search-like img")
+    page.wait_for_function(f"() => document.querySelectorAll('{HITS} figure').length === 4")
+    assert page.input_value(WORDS) == page.input_value("#search-without :is(input, textarea)") == ""
+    assert page.locator("img[onerror]").count() == 0
+
+
+def test_on_a_phone_in_chinese(visit: Callable[..., Any], home: Path) -> None:
+    fill(House(home).gallery)
+    page = visit("搜索", locale="zh-CN", color_scheme="dark", **PHONE)
+    page.fill(WORDS, "a cat")
+    page.click(FIND)
+    page.wait_for_selector(f"{HITS} figure")
+    assert "最接近的在前" in page.inner_text("#search-hits")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"
