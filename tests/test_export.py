@@ -19,7 +19,7 @@ from studio.export.budget import indexed, within
 from studio.export.enlarge import Drawing
 from studio.export.outline import SEEN, seen_box
 from studio.export.scale import psnr_on_white, resized, straight
-from studio.export.svg import drawn, svg
+from studio.export.svg import _window, drawn, svg
 from studio.metadata import Said as Says
 from studio.metadata import read, said_in
 
@@ -171,7 +171,7 @@ def test_a_transparent_corner_stays_transparent_where_all_else_is_opaque():
 
 
 @given(pictures())
-@FEW
+@settings(max_examples=5, deadline=None)  # noise has thousands of shapes
 def test_svg_has_the_pictures_size_and_is_the_same_each_time(picture):
     document = svg(picture)
     assert f'width="{picture.width}" height="{picture.height}"' in document
@@ -264,3 +264,12 @@ def test_apps_are_listed_and_found_by_other_names(studio):
 def test_fainter_than_seen_is_nothing():
     faint = Image.new("RGBA", (9, 9), (255, 0, 0, SEEN - 1))
     assert seen_box(np.asarray(faint)[..., 3]) == (0, 0, 9, 9)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 9, 25]))
+@FEW
+def test_a_window_takes_the_extreme_of_all_that_it_covers(height, width, side):
+    pixels = np.random.default_rng(height * width).integers(0, 255, (height, width)).astype(np.uint8)
+    covered = np.lib.stride_tricks.sliding_window_view(np.pad(pixels, side // 2, "edge"), (side, side))
+    assert np.array_equal(_window(pixels, side, np.minimum), covered.min((-1, -2)))
+    assert np.array_equal(_window(pixels, side, np.maximum), covered.max((-1, -2)))
