@@ -5,18 +5,21 @@ import difflib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from eval import sweep as sweeping
 from eval.bench import SIZES, Bench
 from eval.frechet import Stats
-from eval.parts import Parts
+from eval.parts import IMAGE, Parts
 from eval.reference import Projection, projection_path
-from eval.table import METRICS, measure, print_table, report, write_json
+from eval.rows import MissingError
+from eval.table import METRICS, machine, measure, print_table, report, write_json
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
 
-REFERENCE = "reference"
+REFERENCE, SWEEP = "reference", "sweep"
 WIDE = 200  # columns where standard output is no terminal
 
 
@@ -28,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="*",
         default=["all"],
         metavar="MEASURE",
-        help=f"{', '.join(METRICS)}; all (default); or {REFERENCE}, which fits the projection of the Frechet distance",
+        help=f"{', '.join(METRICS)}; all (default); or {REFERENCE}, which fits the projection of the Frechet distance;"
+        f" or {SWEEP}, which tries sampling settings",
     )
     size = made.add_mutually_exclusive_group()
     for name in SIZES:
@@ -37,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights instead of the shipped ones")
     made.add_argument("--world", type=Path, metavar="DIR", help="folder of the built pictures")
     made.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
+    sweeping.add_arguments(made)
     return made
 
 
@@ -59,7 +64,7 @@ def write_reference(bench: Bench, path: Path) -> Projection:
 
 def prepare(arguments: argparse.Namespace) -> tuple[list[str], Bench]:
     """What is asked for: names of measures (none for the reference), and the bench they run on."""
-    names = [] if arguments.measures == [REFERENCE] else names_of(arguments.measures)
+    names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(arguments.measures)
     folder = arguments.world or data_folder()
     world, parts, cache = World.load(folder), Parts(arguments.weights), arguments.cache or folder / "eval"
     return names, Bench(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
@@ -71,11 +76,29 @@ def run(names: list[str], bench: Bench, size: str, json_file: str | None) -> int
     document = report(bench, groups, size)
     out = sys.stderr if json_file == "-" else sys.stdout
     print_table(groups, Console(file=out, width=None if out.isatty() else WIDE))
+    write(document, json_file)
+    return 1 if document["missing"] else 0
+
+
+def run_sweep(arguments: argparse.Namespace, bench: Bench) -> int:
+    """Try the settings, print and write; 1 where weights are missing."""
+    try:
+        found = list(sweeping.sweep(bench, sweeping.samplings(arguments), arguments.count))
+    except (ValueError, MissingError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    out = sys.stderr if arguments.json == "-" else sys.stdout
+    document = sweeping.report(found, Console(file=out, width=None if out.isatty() else WIDE))
+    write(document | {"weights": bench.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
+    return 0
+
+
+def write(document: dict[str, Any], json_file: str | None) -> None:
+    """To standard output where it is "-", to a file where it is named."""
     if json_file == "-":
         print(json.dumps(document, indent=2, ensure_ascii=False))
     elif json_file:
         write_json(document, Path(json_file))
-    return 1 if document["missing"] else 0
 
 
 def main(words: list[str] | None = None) -> int:
@@ -87,6 +110,8 @@ def main(words: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
+        if arguments.measures == [SWEEP]:
+            return run_sweep(arguments, bench)
         if not names:
             made = write_reference(bench, projection_path())
             print(f"{projection_path()}: {made.pictures} training pictures, sha256 {made.digest()}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from eval.rows import MissingError
 from models.data.pixels import to_tensor, to_uint8
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
+
+if TYPE_CHECKING:
+    from models.drawing import Sampling
 
 SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
 GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
@@ -134,20 +137,29 @@ class Bench:
         starts = self.track(range(0, len(pixels), 16), "reconstructions")
         return np.concatenate([to_uint8(network(to_tensor(pixels[i : i + 16]))) for i in starts])
 
-    def generate(self, prompts: Sequence[str], words: bool = True, sense: bool = True) -> np.ndarray:
-        """One picture a prompt, seeds SEED, SEED + 1, ...: premultiplied uint8 (N, 128, 128, 4)."""
-        seeds = range(SEED, SEED + len(prompts))
-        starts = self.track(range(0, len(prompts), GENERATED), "pictures")
-        blocks = [self._drawn(prompts[i : i + GENERATED], seeds[i : i + GENERATED], words, sense) for i in starts]
-        return np.concatenate(blocks)
+    def generate(
+        self, prompts: Sequence[str], words: bool = True, sense: bool = True, sampling: "Sampling | None" = None
+    ) -> np.ndarray:
+        """One picture a prompt, seeds SEED, SEED + 1, ...: premultiplied uint8 (N, 128, 128, 4).
 
-    def _drawn(self, prompts: Sequence[str], seeds: range, words: bool, sense: bool) -> np.ndarray:
-        from models.drawing import Pictures, Sampling
+        `sampling` is the table's own where it is None. It should say its batch: a last block of one picture would be
+        drawn in another shape, and be another picture.
+        """
+        from models.drawing import Sampling
         from models.pipeline import BATCH
 
+        told = sampling or Sampling(STEPS, GUIDANCE, batch=BATCH)
+        seeds = range(SEED, SEED + len(prompts))
+        starts = self.track(range(0, len(prompts), GENERATED), "pictures")
+        blocks = [self._drawn(prompts[i : i + GENERATED], seeds[i : i + GENERATED], words, sense, told) for i in starts]
+        return np.concatenate(blocks)
+
+    def _drawn(
+        self, prompts: Sequence[str], seeds: range, words: bool, sense: bool, sampling: "Sampling"
+    ) -> np.ndarray:
+        from models.drawing import Pictures
+
         pipeline: Any = self.parts.pipeline
-        # The batch is said: a last block of one picture would be drawn in another shape, and be another picture.
-        sampling = Sampling(STEPS, GUIDANCE, batch=BATCH)
         told = [list(prompts), list(seeds), words, sense, repr(sampling), str(pipeline.dit.dtype)]
         key = json.dumps([self.parts.digests(IMAGE), *told], sort_keys=True)
         path = self._file("pictures", key)

@@ -32,6 +32,15 @@ def _known(world: World) -> list[Picture]:
     return [p for p in _order(world.split("cell", allow_test=True)) if p.concept in trained]
 
 
+def chosen(world: World, count: int) -> list[Picture]:
+    """At most `count` pictures of split `val` whose concept was trained on, one of each concept and style.
+
+    What is chosen (settings, recipes) is chosen on these.
+    """
+    trained = {picture.concept for picture in world.split("train")}
+    return one_a_drawing(p for p in world.split("val") if p.concept in trained)[:count]
+
+
 def held_out(world: World, count: int) -> list[Picture]:
     """At most `count` pictures of held-out cells: first one of every cell, as `cells` gives them, then the others."""
     first = cells(world, len(world.pictures))

@@ -1,0 +1,119 @@
+"""Sampling settings against each other, on split `val`: `python -m eval sweep --guidance 2,3,4 --steps 12,16`.
+
+Settings are chosen here and measured by the table, which reads other pictures.
+"""
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from eval import sets
+from eval.bench import SEED, Bench
+from eval.distribution import distances
+from eval.image import judge
+from eval.intervals import wilson
+from eval.reference import NAME
+from models.drawing import Sampling
+from models.pipeline import BATCH
+from models.schedulers import SCHEDULERS
+
+TIMED = 3  # single pictures, of which the median is said
+COUNT = 128  # pictures of each setting, unless it is said
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a setting gave: shares in [0, 1], the 95 % interval of one, FD over its floor, seconds a single picture."""
+
+    sampling: Sampling
+    n: int
+    concept: float
+    concept_interval: tuple[float, float]
+    style: float
+    ratio: float
+    seconds: float
+
+
+def add_arguments(made: argparse.ArgumentParser) -> None:
+    """The lists that are tried, each against each."""
+    group = made.add_argument_group("sweep", "settings to try, each against each, on split val")
+    group.add_argument("--guidance", type=_list(float), default=(3.0,), metavar="LIST")
+    group.add_argument("--steps", type=_list(int), default=(16,), metavar="LIST")
+    group.add_argument("--scheduler", type=_list(str), default=(None,), metavar="LIST", help=", ".join(SCHEDULERS))
+    group.add_argument("--interval", type=_list(_span), default=((0.0, 1.0),), metavar="LIST", help="0-1,0.1-0.9")
+    group.add_argument("--count", type=int, default=COUNT, metavar="N", help="pictures of each setting")
+
+
+def _list(kind: Any) -> Any:
+    def read(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part.strip()) for part in text.split(","))
+
+    return read
+
+
+def _span(text: str) -> tuple[float, float]:
+    low, high = text.split("-")
+    return float(low), float(high)
+
+
+def samplings(arguments: argparse.Namespace) -> list[Sampling]:
+    """All settings asked for; ValueError names one that can't be."""
+    unknown = [name for name in arguments.scheduler if name not in (None, *SCHEDULERS)]
+    if unknown:
+        raise ValueError(f"unknown scheduler {unknown[0]!r}; there are {', '.join(SCHEDULERS)}")
+    if arguments.count < 2:
+        raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
+    return [
+        Sampling(steps, guidance, interval, scheduler, batch=BATCH)
+        for scheduler, steps, guidance, interval in itertools.product(
+            arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval
+        )
+    ]
+
+
+def sweep(bench: Bench, tried: Sequence[Sampling], count: int) -> Iterator[Swept]:
+    """Each setting on the same prompts and seeds."""
+    asked = sets.chosen(bench.world, count)
+    prompts = [sets.prompt(picture) for picture in asked]
+    for sampling in tried:
+        made = bench.generate(prompts, sampling=sampling)
+        features = bench.features(made)
+        found = judge(bench, asked, made, features)
+        yield Swept(
+            sampling, len(asked), float(found.concept.mean()), wilson(found.concept.sum(), len(asked)),
+            float(found.style.mean()), distances(bench, asked, features).ratio, _seconds(bench, prompts[0], sampling),
+        )  # fmt: skip
+
+
+def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
+    """Median time of one picture on its own."""
+    one, taken = Sampling(**{**asdict(sampling), "batch": 1}), []
+    for _ in range(TIMED):
+        start = time.perf_counter()
+        for _ in bench.parts.pipeline.steps([prompt], [SEED], one):
+            pass
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
+    """Print the table -> what the JSON holds."""
+    table = Table(header_style="bold")
+    for title in ("scheduler", "steps", "guidance", "interval", "concept", "style", f"{NAME} over floor", "s"):
+        table.add_column(title, justify="right")
+    for one in results:
+        s, (low, high) = one.sampling, one.concept_interval
+        concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
+        table.add_row(
+            s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
+            concept, f"{one.style:.3f}", f"{one.ratio:.2f}", f"{one.seconds:.2f}",
+        )  # fmt: skip
+    console.print(table)
+    return {"split": "val", "seed": SEED, "settings": [asdict(one) for one in results]}

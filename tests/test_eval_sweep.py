@@ -1,0 +1,60 @@
+"""The sweep: it reads the validation split alone, tries each setting against each, and refuses what can't be."""
+
+import argparse
+import io
+import json
+
+import pytest
+from rich.console import Console
+from tiny_parts import save_tiny_parts
+
+from eval import sets
+from eval import sweep as module
+from eval.bench import Bench, Sizes
+from eval.frechet import Stats
+from eval.parts import Parts
+from eval.reference import Projection
+from models.data.fixture import fixture_world
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    folder, world = tmp_path_factory.mktemp("sweep"), fixture_world()
+    made = Bench(world, Sizes(8, 4, 6, 6, 3, 2), Parts(save_tiny_parts(folder / "parts")), folder / "cache", quiet=True)
+    made.projection = Projection.fit(Stats.of(made.features_of(made.train)), world.digest, 8)
+    return made
+
+
+def asked(*words: str) -> argparse.Namespace:
+    made = argparse.ArgumentParser()
+    module.add_arguments(made)
+    return made.parse_args(words)
+
+
+def test_each_is_tried_against_each() -> None:
+    tried = module.samplings(asked("--guidance", "1,3", "--steps", "2, 4", "--interval", "0-1,0.1-0.9"))
+    assert len({repr(one) for one in tried}) == 8 and {one.interval for one in tried} == {(0.0, 1.0), (0.1, 0.9)}
+    for words, sentence in (
+        (("--scheduler", "eular"), "unknown scheduler 'eular'"),
+        (("--steps", "0"), "steps 0"),
+        (("--count", "1"), "two pictures"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            module.samplings(asked(*words))
+
+
+def test_settings_are_chosen_on_validation_pictures_alone(bench: Bench) -> None:
+    chosen = sets.chosen(bench.world, 100)
+    assert {picture.split for picture in chosen} == {"val"}
+    assert not {picture.id for picture in chosen} & {picture.id for picture in sets.held_out(bench.world, 100)}
+
+
+def test_it_prints_and_writes_what_each_gave(bench: Bench) -> None:
+    tried = module.samplings(asked("--guidance", "1,4", "--steps", "2"))
+    found = list(module.sweep(bench, tried, 4))
+    assert [one.sampling for one in found] == tried
+    assert all(0 <= one.concept <= 1 and one.ratio > 0 and one.seconds > 0 for one in found)
+    out = io.StringIO()
+    document = module.report(found, Console(file=out, width=200))
+    assert json.loads(json.dumps(document))["settings"][1]["sampling"]["guidance"] == 4
+    assert out.getvalue().count("default") == 2
