@@ -140,8 +140,10 @@ def turn_to(page: Any, tab: str) -> None:
         page.click(f'#tabs .overflow-dropdown button:has-text("{tab}")')
 
 
-def make(page: Any, prompt: str) -> None:
-    """Ask for stickers on the Create tab."""
+def make(page: Any, prompt: str, count: int = 0) -> None:
+    """Ask for stickers on the Create tab. A dozen take so long that even a slow page sees them being made."""
+    if count:
+        page.fill("#count input[type=number]", str(count))
     page.fill(PROMPT, prompt)
     page.click("#make")
 

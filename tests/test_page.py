@@ -236,7 +236,7 @@ def test_a_refusal_is_shown_and_the_page_goes_on(visit: Callable[..., Any]) -> N
 
 def test_stop_stops_and_a_closed_tab_does_not(visit: Callable[..., Any]) -> None:
     page = visit()
-    make(page, "a slow face to stop")
+    make(page, "a slow face to stop", count=12)
     page.wait_for_selector("#stage .bar:not(.busy)")
     page.click("#stage [data-own=stop]")
     page.wait_for_selector("#stage .status:has-text('Stopped')")
@@ -310,13 +310,13 @@ def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], h
 def test_the_server_is_killed_and_the_page_goes_on(visit: Callable[..., Any], tmp_path: Path) -> None:
     server = Server(tmp_path / "home")
     page = visit(address=server.url)
-    make(page, "a face that outlives the server")
+    make(page, "a face that outlives the server", count=12)
     page.wait_for_selector("#stage .bar:not(.busy)")
     server.kill()
     page.wait_for_selector("#stage .stage.silent")
     again = Server(tmp_path / "home", port=server.port)
     page.wait_for_selector("#stage .status:has-text('made in')")
-    assert page.locator("#stage .done").count() == 4
+    assert page.locator("#stage .done").count() == 12
     page.context.close()
     again.close()
 
