@@ -6,9 +6,11 @@ that they depend on.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+import models
 from eval import sets
 from eval.features import BLOCK, stored_features
 from eval.neighbours import thumbs
@@ -88,7 +91,10 @@ class Bench:
     def projection(self) -> Projection:
         """The shipped projection; `MissingError` where there is none."""
         try:
-            return Projection.load()
+            found = Projection.load()
+            if found.world != self.world.digest:
+                raise ValueError("the projection was fitted on other pictures; run: python -m eval reference")
+            return found
         except (FileNotFoundError, ValueError) as error:
             raise MissingError(str(error)) from error
 
@@ -161,7 +167,8 @@ class Bench:
 
         pipeline: Any = self.parts.pipeline
         told = [list(prompts), list(seeds), words, sense, repr(sampling), str(pipeline.dit.dtype)]
-        key = json.dumps([self.parts.digests(IMAGE), *told], sort_keys=True)
+        drawn_by = [type(pipeline.scheduler).__name__, dict(pipeline.scheduler.config), _drawing_code()]
+        key = json.dumps([self.parts.digests(IMAGE), *told, *drawn_by], sort_keys=True, default=str)
         path = self._file("pictures", key)
         if path and path.is_file():
             return np.load(path, allow_pickle=False)["pixels"]
@@ -179,9 +186,17 @@ class Bench:
         return track(steps, what, console=self.console, transient=True)
 
 
+@cache
+def _drawing_code() -> list[str]:
+    """What else a picture depends on: the modules that draw it and the libraries' versions."""
+    names = ("dit", "drawing", "guidance", "layers", "pipeline", "schedulers", "weighting", "autoencoder", "language")
+    sources = [(Path(models.__file__).parent / f"{name}.py").read_bytes() for name in names]
+    return [hashlib.sha256(b"\0".join(sources)).hexdigest(), *(version(name) for name in ("torch", "diffusers"))]
+
+
 def _write(path: Path, **arrays: np.ndarray) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
+    part = path.with_suffix(f".{os.getpid()}.part.npz")
     np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
     part.replace(path)

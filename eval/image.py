@@ -4,6 +4,7 @@ Every measure is a function of pixels: it is applied alike to generated pictures
 nearest training pictures (a memoriser) and to noise.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, neare
 from eval.parts import IMAGE
 from eval.rows import Row
 from models.data.pixels import SIZE
+from models.data.splits import SPLITS
 from models.data.world import Picture
 
 NEIGHBOURS = 10
@@ -62,6 +64,25 @@ def image_rows(bench: Bench) -> Iterator[Row]:
     own = distances(bench, asked[:n], bench.features(through)).ratio
     found = distances(bench, asked[:n], bench.features(made[:n]))
     yield from distribution_rows(found, "image", "", IMAGE, goal=2 * own)
+
+
+def stranger_rows(bench: Bench) -> Iterator[Row]:
+    """Held-out concepts, which training never drew: is the concept among the 10 nearest of all real drawings?"""
+    asked = sets.strangers(bench.world, bench.sizes.conditions)
+    gallery = sets.one_a_drawing(p for name in SPLITS for p in bench.world.split(name, allow_test=True))
+    features = bench.features_of(gallery)
+    made = bench.features(bench.generate([sets.prompt(picture) for picture in asked]))
+    found = concept_found(asked, gallery, nearest(made, features, NEIGHBOURS))
+    # Their own drawing is in the gallery: of real pictures the next ten count.
+    real = concept_found(asked, gallery, nearest(bench.features_of(asked), features, NEIGHBOURS + 1)[:, 1:])
+    same = Counter(picture.concept for picture in gallery)
+    left = [1 - same[picture.concept] / len(gallery) for picture in asked]
+    yield Row(
+        "strangers", "held-out concepts: concept among the 10 nearest drawings", float(found.mean()), len(found),
+        interval=wilson(found.sum(), len(found)),
+        against=(("chance", float(1 - np.mean(np.power(left, NEIGHBOURS)))), ("real", float(real.mean()))),
+        seeds=DRAWN, parts=IMAGE,
+    )  # fmt: skip
 
 
 def _recognised(bench: Bench, asked: list[Picture]) -> Row:

@@ -1,7 +1,7 @@
 """Which pictures a figure is measured on: held-out cells and real pictures beside them, chosen by hash alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -15,12 +15,17 @@ def _order(pictures: Iterable[Picture], salt: str = "") -> list[Picture]:
     return sorted(pictures, key=lambda picture: fraction("eval", salt, picture.id))
 
 
+def _one_of_each(pictures: Iterable[Picture], name: Callable[[Picture], tuple[str, str]]) -> list[Picture]:
+    """One picture of each name, in the names' own order: by the pictures' order, names with many would come first."""
+    chosen: dict[tuple[str, str], Picture] = {}
+    for picture in _order(pictures):
+        chosen.setdefault(name(picture), picture)
+    return [chosen[key] for key in sorted(chosen, key=lambda key: fraction("eval", *key))]
+
+
 def cells(world: World, count: int) -> list[Picture]:
     """At most `count` held-out cells (concept x art family), one picture of each."""
-    chosen: dict[tuple[str, str], Picture] = {}
-    for picture in _known(world):
-        chosen.setdefault((picture.concept, picture.family), picture)
-    return list(chosen.values())[:count]
+    return _one_of_each(_known(world), lambda picture: (picture.concept, picture.family))[:count]
 
 
 def _known(world: World) -> list[Picture]:
@@ -49,28 +54,38 @@ def held_out(world: World, count: int) -> list[Picture]:
 
 
 def partners(world: World, pictures: list[Picture], salt: str = "") -> list[Picture]:
-    """For each picture one training picture of the same style, none taken twice while the style has others.
+    """For each picture one training picture of the same style that shows the same kind of thing, with a skin tone or
+    without; none taken twice while there are others. Of the same style alone where the style has no such picture.
 
-    The same mix of styles on both sides: a floor between two real sets then holds sampling, and not another mix.
+    The same mix on both sides: a floor between two real sets then holds sampling, and not another mix.
     """
-    pools: dict[str, list[Picture]] = defaultdict(list)
+    pools: dict[tuple[str, ...], list[Picture]] = defaultdict(list)
     for picture in _order(world.split("train"), f"partner {salt}"):
-        pools[picture.style].append(picture)
-    taken: dict[str, int] = defaultdict(int)
-    chosen = []
+        pools[_mix(picture)].append(picture)
+        pools[(picture.style,)].append(picture)
+    taken: set[str] = set()
+    chosen: list[Picture] = []
     for picture in pictures:
-        pool = pools[picture.style] or world.split("train")
-        chosen.append(pool[taken[picture.style] % len(pool)])
-        taken[picture.style] += 1
+        pool = [*pools[_mix(picture)], *pools[(picture.style,)]] or world.split("train")
+        one = next((other for other in pool if other.id not in taken), pool[len(chosen) % len(pool)])
+        taken.add(one.id)
+        chosen.append(one)
     return chosen
+
+
+def _mix(picture: Picture) -> tuple[str, ...]:
+    """Style, kind of thing, and whether it has a skin tone: a third of the pictures have one."""
+    return picture.style, picture.group, str(picture.skin is not None)
 
 
 def one_a_drawing(pictures: Iterable[Picture]) -> list[Picture]:
     """One picture of each (concept, style), chosen by hash: skin tones and genders would crowd the neighbours."""
-    chosen: dict[tuple[str, str], Picture] = {}
-    for picture in _order(pictures):
-        chosen.setdefault((picture.concept, picture.style), picture)
-    return list(chosen.values())
+    return _one_of_each(pictures, lambda picture: (picture.concept, picture.style))
+
+
+def strangers(world: World, count: int) -> list[Picture]:
+    """At most `count` held-out concepts, one picture of each concept and style: what they show was never drawn."""
+    return one_a_drawing(world.split("concept", allow_test=True))[:count]
 
 
 def pixels(world: World, pictures: list[Picture]) -> np.ndarray:

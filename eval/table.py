@@ -19,7 +19,7 @@ from eval.bench import GUIDANCE, SEED, STEPS, Bench
 from eval.conditions import condition_rows
 from eval.experts import expert_rows
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
-from eval.image import control_rows, image_rows
+from eval.image import control_rows, image_rows, stranger_rows
 from eval.reconstruction import reconstruction_rows
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
@@ -35,6 +35,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "unknown": unknown_rows,
     "experts": expert_rows,
     "image": image_rows,
+    "strangers": stranger_rows,
     "conditions": condition_rows,
     "scenes": scene_rows,
     "controls": control_rows,
@@ -73,7 +74,11 @@ def report(bench: Bench, groups: dict[str, Group], size: str) -> dict[str, Any]:
             "seed": SEED,
             "sampling": {"steps": STEPS, "guidance": GUIDANCE},
             "world": bench.world.digest,
-            "extractor": {"sha256": WEIGHTS_SHA256, "preprocessing": PREPROCESSING},
+            "extractor": {
+                "sha256": WEIGHTS_SHA256,
+                "preprocessing": PREPROCESSING,
+                "projection": bench.projection.digest() if "projection" in vars(bench) else None,
+            },
             **machine(),
         },
     }

@@ -1,7 +1,8 @@
 """Does the vocabulary say "I don't know" to words from outside the world, and to those alone?
 
-Words of its calibration half are left out. Inside are words below a trained concept in WordNet that no caption holds,
-outside are things that are neither below nor above one.
+The outside words that chose its threshold are left out. Inside are words below a trained concept in WordNet that no
+caption holds, outside are things that are neither below nor above one. The vocabulary lists the inside words that the
+space puts where they belong: a false alarm is one that it does not, and that no near concept excuses.
 """
 
 from collections.abc import Iterator

@@ -35,7 +35,7 @@ def word_rows(bench: Bench) -> Iterator[Row]:
     more = english_words(bench, MORE * count)
     first = dict(islice(more.items(), count))  # what a draw of `count` gives: a longer one goes on from it
     asked: list[tuple[str, Words, float | None]] = [(f"{count} WordNet words in no caption", first, GOAL)]
-    for name, held_out in (("taught by the dictionary", False), ("seen inside glosses at most", True)):
+    for name, held_out in (("taught by the dictionary", False), ("seen in glosses and phrases at most", True)):
         words = {word: concepts for word, concepts in more.items() if is_held_out(word) is held_out}
         asked.append((f"of {MORE * count}, {name}", words, None))
     asked.append(("Chinese words in no caption", chinese_words(bench.world), None))

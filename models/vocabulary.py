@@ -191,13 +191,20 @@ class Vocabulary:
         nearest = self.cosines(words).topk(min(AMONG, len(self.vectors))).indices.tolist() if words else []
         return frozenset(word for word, row in zip(words, nearest, strict=True) if meanings[word] & set(row))
 
-    def save(self, root: Path) -> Path:
-        """Write `root/vocabulary` and enter it in the manifest."""
+    @staticmethod
+    def space_of(root: Path) -> str:
+        """The digest of the space that the vocabulary under `root` is of, as `save` was told; "" without one."""
+        path = root / PART / "vocabulary.json"
+        return str(json.loads(path.read_text(encoding="utf-8")).get("space", "")) if path.is_file() else ""
+
+    def save(self, root: Path, space: str = "") -> Path:
+        """Write `root/vocabulary` and enter it in the manifest; `space` is the digest of the parts it is of."""
         folder = root / PART
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {"vectors": self.vectors.to(torch.float16), "common": self.common.to(torch.float16)}
         save_file(tensors, folder / "vocabulary.safetensors")
         listed = {
+            "space": space,
             "threshold": round(self.threshold, 4),
             "concepts": self.concepts,
             "known": sorted(self.words.known),
@@ -250,12 +257,6 @@ def outside_words(nouns: Nouns, world: World) -> list[str]:
     things = _below(nouns, nouns.senses("physical entity"))
     candidates = {word for one in things if one.offset not in near for word in one.words if _is_new(word, world)}
     return _shuffled(word for word in candidates if not any(sense.offset in near for sense in nouns.senses(word)))
-
-
-def rates(vocabulary: Vocabulary, inside: Sequence[str], outside: Sequence[str]) -> tuple[float, float]:
-    """(hit rate, false alarms): shares of outside and of inside words that are called unknown."""
-    called = [float(np.mean([bool(vocabulary.unknown(word)) for word in words])) for words in (outside, inside)]
-    return called[0], called[1]
 
 
 def _concept_senses(nouns: Nouns, world: World) -> list[Synset]:

@@ -14,7 +14,7 @@ from eval.bench import Bench, Sizes
 from eval.conditions import condition_rows
 from eval.distribution import distances
 from eval.frechet import Stats
-from eval.image import control_rows, image_rows, judge
+from eval.image import control_rows, image_rows, judge, stranger_rows
 from eval.neighbours import drawing_distance, nearest, thumbs
 from eval.parts import Parts
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
@@ -22,6 +22,7 @@ from eval.reference import Projection
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
 from models.data.fixture import fixture_world
+from models.data.splits import fraction
 from models.data.world import World
 from models.drawing import Sampling
 from models.pipeline import BATCH, StickerPipeline
@@ -61,6 +62,12 @@ def test_cells_are_held_out_distinct_and_stable(world: World) -> None:
     assert sets.cells(world, 3) == chosen[:3] == sets.held_out(world, 100)[:3]
     trained = {picture.concept for picture in world.split("train")}
     assert all(picture.concept in trained for picture in chosen)
+
+
+def test_cells_come_in_an_order_of_their_own_however_many_variants_they_have(world: World) -> None:
+    """By the first of its pictures, a cell with many skin tones would nearly always be among the first."""
+    chosen = sets.cells(world, 100)
+    assert chosen == sorted(chosen, key=lambda picture: fraction("eval", picture.concept, picture.family))
 
 
 def test_partners_are_training_pictures_of_the_same_style_and_not_twice(world: World) -> None:
@@ -189,6 +196,23 @@ def test_generated_pictures_are_kept_and_drawn_in_one_shape(bench: Bench, monkey
     # Without it a lone last picture would be drawn in another shape than in a longer run, and be another picture.
     assert shapes == [BATCH] * 3
     assert np.array_equal(bench.generate(prompts), first) and len(shapes) == 3  # the cache answered
+
+
+def test_held_out_concepts_are_looked_for_among_all_drawings(bench: Bench) -> None:
+    (row,) = stranger_rows(bench)
+    control = dict(row.against)
+    assert row.n == len(sets.strangers(bench.world, 3)) > 0 and 0 <= row.value <= 1
+    assert 0 < control["chance"] <= 1 and 0 <= control["real"] <= 1
+    assert {picture.split for picture in sets.strangers(bench.world, 100)} == {"concept"}
+
+
+def test_pictures_kept_are_those_of_this_very_code(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = bench.generate(["a cat"])
+    monkeypatch.setattr(bench.parts.pipeline, "steps", lambda *_, **__: pytest.fail("drawn again"))
+    assert np.array_equal(bench.generate(["a cat"]), drawn)
+    monkeypatch.setattr("eval.bench._drawing_code", lambda: ["another"])
+    with pytest.raises(pytest.fail.Exception, match="drawn again"):
+        bench.generate(["a cat"])
 
 
 def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,10 @@ def test_rows_tell_words_apart_by_what_training_saw(bench: Bench, monkeypatch: p
     monkeypatch.setattr(module, "is_held_out", lambda word: word in CATS[::2])
     bench.parts.embedder = Knowing(bench.world, CATS[::2])  # type: ignore[misc, assignment]
     rows = {row.name: row for row in word_rows(bench)}
-    assert rows["of 10, seen inside glosses at most"].value == 1 and rows["of 10, taught by the dictionary"].value == 0
+    assert (
+        rows["of 10, seen in glosses and phrases at most"].value == 1
+        and rows["of 10, taught by the dictionary"].value == 0
+    )
     assert rows["2 WordNet words in no caption"].goal == 0.7
 
 

@@ -270,11 +270,13 @@ def test_contrasts_of_training_scenes_stay_in_training() -> None:
     held_out = {
         (c, p) for c in {i.concept for s in SCENES for i in s.objects} for x in ("val", "test") for p in paints_of(c, x)
     }
-    for kind in ("colour", "count"):
+    for kind, attribute in [(kind, attribute) for kind, rows in ATTRIBUTES.items() for attribute in rows]:
         for scene in of_kind(kind):
-            other = scene.contrast(kind)  # type: ignore[arg-type]
+            other = scene.contrast(attribute)  # type: ignore[arg-type]
             assert not held_out & {(item.concept, item.colour) for item in other.objects}
-            assert kind == "colour" or other.count in counts_of(other.objects[0].concept, "train")
+            assert kind != "count" or other.count in counts_of(other.objects[0].concept, "train")
+            concepts = [item.concept for item in other.objects]
+            assert kind != "relation" or relation_split(str(other.relation), *concepts) == "train"
 
 
 def test_a_missing_attribute_is_an_error() -> None:

@@ -1,5 +1,6 @@
 """What runs export becomes what is shipped: whole, listed by sha256, with the words that a new space knows."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from tiny_parts import save_tiny_parts
 
 from models.train import ship as shipping
 from models.train.ship import ship
+from models.vocabulary import Vocabulary
 from models.weights import WeightsError, listed_parts, part_folder
 
 
@@ -21,9 +23,11 @@ class Built:
         cls.count += 1
         return cls()
 
-    def save(self, root: Path) -> None:
+    space_of = staticmethod(Vocabulary.space_of)
+
+    def save(self, root: Path, space: str) -> None:
         (root / "vocabulary").mkdir(exist_ok=True)
-        (root / "vocabulary/vocabulary.json").write_text(f'{{"built": {self.count}}}')
+        (root / "vocabulary/vocabulary.json").write_text(json.dumps({"built": self.count, "space": space}))
         shipping.record_part("vocabulary", root)
 
 
@@ -62,6 +66,19 @@ def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, bu
         before = built.count
         assert part in ship([export], weights)
         assert built.count - before == again
+
+
+def test_words_that_could_not_be_measured_are_measured_next_time(
+    tmp_path: Path, built: type[Built], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    weights.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(shipping, "Nouns", lambda _folder: (_ for _ in ()).throw(FileNotFoundError("no WordNet")))
+        with pytest.raises(FileNotFoundError):
+            ship([export], weights)
+    assert built.count == 0
+    assert ship([export], weights) == ["vocabulary"] and built.count == 1
 
 
 def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:

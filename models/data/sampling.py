@@ -2,12 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from models.data.world import Picture
 
+T = TypeVar("T")
+
 POWER = 0.75  # 0 draws every picture alike, 1 every (style, concept) alike
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of them, spread over all: the first and the last among them."""
+    rows = np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)
+    return [items[row] for row in rows]
 
 
 class Sampler:

@@ -220,10 +220,11 @@ def _pair_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
     if not all(choices):
         return None
     colours = [rng.choice(paints) for paints in choices]
-    # Unnamed as it is, the arrangement must not show training a held-out relation.
-    if colours[0] == colours[1] or (
-        split == "train" and relation_split(relation, *(p.concept for p in pictures)) != "train"
-    ):
+    if colours[0] == colours[1]:
+        return None
+    # Training also sees the contrast, with the colours exchanged; and, unnamed as it is, the arrangement.
+    exchanged = colours[0] in choices[1] and colours[1] in choices[0]
+    if split == "train" and not (exchanged and relation_split(relation, *(p.concept for p in pictures)) == "train"):
         return None
     boxes = list(_LAYOUTS[axis](rng))
     rng.shuffle(boxes)

@@ -13,7 +13,6 @@ class Style:
     en: tuple[str, ...]
     zh: tuple[str, ...]
     noun_en: str = "emoji"
-    noun_zh: str = "表情"
 
 
 STYLES: dict[str, Style] = {
@@ -22,12 +21,10 @@ STYLES: dict[str, Style] = {
     "twemoji": Style(("twemoji", "Twitter", "twemoji flat"), ("twemoji", "推特")),
     "fluent": Style(("fluent", "fluent gradient"), ("fluent", "流畅渐变")),
     "fluent flat": Style(("fluent flat", "flat fluent", "flat vector"), ("fluent flat", "扁平")),
-    "black glyph": Style(
-        ("black glyph", "high contrast", "black silhouette"), ("black glyph", "黑色图标"), "icon", "图标"
-    ),
+    "black glyph": Style(("black glyph", "high contrast", "black silhouette"), ("black glyph", "黑色图标"), "icon"),
     "emojione": Style(("emojione", "emojione glossy"), ("emojione", "光泽")),
     "fxemoji": Style(("fxemoji", "Firefox"), ("fxemoji", "火狐")),
-    "outline": Style(("outline", "outlined", "line art"), ("outline", "线条"), "icon", "图标"),
+    "outline": Style(("outline", "outlined", "line art"), ("outline", "线条"), "icon"),
     "fluent 3d": Style(("fluent 3d", "3d", "3d rendered"), ("fluent 3d", "3D", "立体")),
 }
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
 from models.data.pixels import composite, to_tensor
-from models.data.sampling import Sampler
+from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
 from models.presets import preset
+from models.preview import fit_preview
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
 from models.weights import save_part
@@ -130,7 +131,7 @@ class AutoencoderTask:
         """Nothing."""
 
     def _validation(self) -> Tensor:
-        pictures = self.world.split("val")[:: max(1, len(self.world.split("val")) // 128)][:128]
+        pictures = evenly(self.world.split("val"), 128)
         return to_tensor(self.world.pixels[[picture.index for picture in pictures]])
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -167,9 +168,7 @@ class AutoencoderTask:
             colours.append(F.avg_pool2d(batch, 8))
         latents = torch.cat(raw)
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-        normal = ((latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).permute(0, 2, 3, 1).flatten(0, 2)
-        design = torch.cat([normal, torch.ones(len(normal), 1)], 1)
-        preview = torch.linalg.lstsq(design, torch.cat(colours).permute(0, 2, 3, 1).flatten(0, 2)).solution
-        network.register_to_config(preview=[[round(v, 5) for v in row] for row in preview.tolist()])
+        normal = (latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+        network.register_to_config(preview=fit_preview(normal, torch.cat(colours)))
         network.set_latent_statistics(mean, std)
         save_part(network, "autoencoder", folder)

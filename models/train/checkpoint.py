@@ -45,17 +45,27 @@ def save(
     for name, tensors in files.items():
         save_file({key: t.detach().contiguous() for key, t in tensors.items()}, fresh / f"{name}.safetensors")
     (fresh / "state.json").write_text(json.dumps({**counters, "ema_steps": ema.optimization_step}))
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
+def exists(folder: Path) -> bool:
+    """Whether `load` finds something in `folder`."""
+    return _present(folder).exists()
+
+
+def _present(folder: Path) -> Path:
+    """`folder`, or the one before it, where `save` was killed between its two renames."""
+    old = folder.with_name(f"{folder.name}.old")
+    return old if old.exists() and not folder.exists() else folder
+
+
 def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
     """Fill model, averages and optimisers from `folder`, in place, and return the counters."""
-    if not folder.exists() and folder.with_name(f"{folder.name}.old").exists():
-        folder = folder.with_name(f"{folder.name}.old")  # killed between the two renames of `save`
+    folder = _present(folder)
     if not folder.exists():
         raise FileNotFoundError(f"nothing to resume in {folder}; start without --resume")
     load_tensors(model, load_file(folder / "model.safetensors"), str(folder))

@@ -30,6 +30,7 @@ from rich.console import Console
 from models.data import packages
 from models.data.world import data_folder
 from models.dit import DiT
+from models.train import checkpoint
 from models.train.__main__ import run
 from models.train.loop import Length
 from models.train.recipes import RECIPES
@@ -96,7 +97,7 @@ def train(
     compiled: Annotated[bool, typer.Option("--compile/--no-compile")] = True,
 ) -> None:
     """Train the generator for one piece, from where the last piece ended."""
-    resume = (out / "state").exists()
+    resume = checkpoint.exists(out / "state")
     length = Length(minutes=minutes, piece=piece)
     begin = None if resume else init
     recipe = dataclasses.replace(RECIPES["image"], batch_size=lambda _: batch)

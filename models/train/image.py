@@ -22,7 +22,7 @@ from models.assets import prompt_list
 from models.autoencoder import Autoencoder
 from models.data.captions import caption
 from models.data.pixels import to_tensor
-from models.data.sampling import Sampler
+from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
 from models.data.world import Picture
 from models.dit import DiT, flow_target
@@ -41,6 +41,7 @@ from models.weights import load_part, save_part, weights_digest
 SCENES = 0.35  # share of composed scenes: they make colour, count and place learnable
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
+PROBES = 300  # rows whose captions, by which scenes are told apart too, name what was encoded
 DROP_TEXT = 0.15
 DROP_VECTOR = 0.5  # of the rest, half are the caption's vector and half the picture's own
 # Logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise, where the concept is decided.
@@ -123,7 +124,9 @@ class ImageTask:
     def _encode(self) -> Encoded:
         count = len(self.pictures) + self.scenes
         frozen = ("autoencoder", "vision", "space", "language")
-        made_of = f"{weights_digest(frozen, self.options.parts)} {self.world.digest} {count} {CAPTIONS}"
+        said = [captions for row in np.linspace(0, count - 1, PROBES) for captions in self.item(int(row))[1]]
+        parts = weights_digest(frozen, self.options.parts)
+        made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         file = None if self.options.cache is None else self.options.cache / f"image-{digest}"
         with self._reader() as reader:
@@ -191,7 +194,7 @@ class ImageTask:
     @cached_property
     def _validation(self) -> dict[str, Encoded]:
         """Pictures and scenes that no step has seen, a caption each."""
-        pictures = self.world.split("val")[:: max(1, len(self.world.split("val")) // VALIDATION)][:VALIDATION]
+        pictures = evenly(self.world.split("val"), VALIDATION)
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
             "val": [_told(self.world.pixels[p.index], p) for p in pictures],

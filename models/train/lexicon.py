@@ -71,10 +71,11 @@ class Lexicon:
     @classmethod
     def build(cls, world: World, cache: Path, folder: Path | None = None, encode: Callable | None = None) -> "Lexicon":
         """From WordNet as `python -m models.data build` fetched it; minutes the first time, then from `cache`."""
-        nouns = Nouns(folder or wordnet_folder(data_folder()))
+        folder = folder or wordnet_folder(world.folder or data_folder())
+        nouns = Nouns(folder)
         teacher = _Teacher(cache, encode)
         pictures = {picture.concept: picture for picture in world.split("train")}
-        groups = _word_groups(nouns, pictures.values(), folder or wordnet_folder(data_folder()))
+        groups = _word_groups(nouns, pictures.values(), folder)
         vectors = [teacher.meanings(groups[0] + groups[1]), teacher.meanings(groups[2])]
 
         ordered = [pictures[name] for name in sorted(pictures)]

@@ -218,7 +218,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of `length`, or to the first SIGINT or SIGTERM, and leave a checkpoint either way."""
         self.out.mkdir(parents=True, exist_ok=True)
-        log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process)
+        log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process, self.state.samples)
         last = begin = time.monotonic()
         with self._signals():
             while True:
@@ -315,11 +315,11 @@ class Trainer:
 class Log:
     """`stats.jsonl`: the mean of what steps report, one line every ten seconds, and a line for each evaluation."""
 
-    def __init__(self, path: Path, enabled: bool) -> None:
+    def __init__(self, path: Path, enabled: bool, samples: int = 0) -> None:
         self.path, self.enabled = path, enabled
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
-        self._since, self._samples = time.monotonic(), 0
+        self._since, self._samples = time.monotonic(), samples
 
     def add(self, state: State, progress: float, values: dict[str, Tensor]) -> None:
         """Count one step in, and write a line when it is time."""

@@ -5,6 +5,7 @@ pictures what the sharp one was.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def _decoded(sharp: np.ndarray, autoencoder: Any) -> np.ndarray:
 def save_array(file: Path, array: np.ndarray) -> None:
     """A .npy file, whole or not at all: a kill leaves no half file under the name that is looked for."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
+    part = file.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as handle:
         np.save(handle, array)
     part.replace(file)

@@ -17,7 +17,7 @@ from models.data.world import World, data_folder
 from models.space import Embedder
 from models.vocabulary import PART as VOCABULARY
 from models.vocabulary import Vocabulary
-from models.weights import WeightsError, listed_parts, part_folder, record_part, weights_root
+from models.weights import WeightsError, listed_parts, part_folder, record_part, weights_digest, weights_root
 
 READERS = ("language", "vision", "space")  # what a vocabulary is measured in
 CARD = "README.md"
@@ -38,10 +38,10 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
         record_part(name, weights)
     changed = [name for name in found if listed_parts(weights)[name] != before.get(name)]
     whole = all(name in listed_parts(weights) for name in READERS)
-    if whole and (VOCABULARY not in before or any(name in READERS for name in changed)):
+    if whole and Vocabulary.space_of(weights) != weights_digest(READERS, weights):
         wordnet = wordnet_folder(world or data_folder())
         made = Vocabulary.build(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
-        made.save(weights)
+        made.save(weights, weights_digest(READERS, weights))
         changed.append(VOCABULARY)
     return changed
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from models.data.captions import Language, caption
 from models.data.pixels import to_tensor
+from models.data.sampling import evenly
 from models.data.scenes import Scene, make_scene
 from models.data.world import World
 from models.train.sheet import grid
@@ -41,7 +42,7 @@ class Scores:
 
     def __init__(self, world: World, tokenizer: PreTrainedTokenizerFast) -> None:
         self.world, self.tokenizer = world, tokenizer
-        self.gallery = world.split("val")[:: max(1, len(world.split("val")) // GALLERY)][:GALLERY]
+        self.gallery = evenly(world.split("val"), GALLERY)
         self.concepts = sorted({picture.concept for picture in world.split("train")})
         self.names = {picture.concept: picture.names["en"] for picture in world.split("train")}
 

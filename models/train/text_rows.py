@@ -1,7 +1,7 @@
 """Texts as token rows for training: sorted by length and cut into pieces, so that little padding is computed."""
 
+import contextlib
 import itertools
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,9 +83,10 @@ def build_tokenizer(world: World, lexicon: Lexicon, size: str, cache: Path) -> P
         return load_tokenizer(folder)
     texts = [*names(world.split("train")), *(f"{entry.word}: {entry.gloss}" for entry in lexicon.entries)]
     texts += itertools.islice(training_captions(world, seed=0), TOKENIZER_CAPTIONS)
-    with tempfile.TemporaryDirectory(dir=_made(cache)) as part:
+    with tempfile.TemporaryDirectory(dir=_made(cache), ignore_cleanup_errors=True) as part:
         tokenizer = train_tokenizer(texts, preset("language", size)["vocab_size"], part)
-        shutil.copytree(part, folder, dirs_exist_ok=True)
+        with contextlib.suppress(OSError):  # another rank was first: theirs is the same
+            Path(part).rename(folder)
     return tokenizer
 
 
