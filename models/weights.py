@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the page's process reads digests and must not wait for torc
     import torch
 
 MANIFEST = "manifest.json"
+MADE_WITH = "made_with.json"  # in a part's folder: digests of the frozen parts under it
 
 
 class WeightsError(ValueError):
@@ -27,10 +28,11 @@ def weights_root(root: Path | None = None) -> Path:
     return root or assets() / "weights"
 
 
-def save_part(model: Any, name: str, root: Path) -> Path:
+def save_part(model: Any, name: str, root: Path, made_with: dict[str, str] | None = None) -> Path:
     """Save a network as bf16 safetensors into `root/name`, and enter it in the manifest. Returns its folder.
 
-    bf16 is for storage only: training goes on in fp32 from its own checkpoint.
+    bf16 is for storage only: training goes on in fp32 from its own checkpoint. `made_with` are the digests of the parts
+    that it was trained with: beside others it will not load.
     """
     import torch
 
@@ -40,6 +42,8 @@ def save_part(model: Any, name: str, root: Path) -> Path:
     copy.load_state_dict(model.state_dict())
     torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
     copy.save_pretrained(folder)
+    if made_with:
+        (folder / MADE_WITH).write_text(json.dumps(made_with, indent=2) + "\n", encoding="utf-8")
     record_part(name, root)
     return folder
 
@@ -83,10 +87,15 @@ def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Pat
 
 
 def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype | None" = None) -> Any:
-    """Verify and load one part by its class's `from_pretrained`, in eval mode, without gradients."""
+    """Verify and load one part by its class's `from_pretrained`, in eval mode, without gradients.
+
+    WeightsError also where it was trained with other parts than those beside it: another autoencoder's latents and
+    another space's vectors have the same shapes and mean nothing to it.
+    """
     import torch
 
     folder = part_folder(name, root)
+    _check_company(folder, root)
     settings = {"local_files_only": True, "output_loading_info": True, "dtype": dtype or torch.float32}
     try:
         model, info = cls.from_pretrained(folder, **settings)
@@ -97,6 +106,23 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
         raise WeightsError(f"{folder} is not a {cls.__name__}: {', '.join(wrong[:3])}; install the package again")
     align(model)
     return model.eval().requires_grad_(False)
+
+
+def part_digests(names: tuple[str, ...], root: Path | None = None) -> dict[str, str]:
+    """`weights_digest` of each of several parts."""
+    return {name: weights_digest((name,), root) for name in names}
+
+
+def _check_company(folder: Path, root: Path | None) -> None:
+    """WeightsError where a part beside `folder` is not the one that it was made with."""
+    if not (folder / MADE_WITH).exists():
+        return
+    listed = listed_parts(root)
+    for name, digest in json.loads((folder / MADE_WITH).read_text(encoding="utf-8")).items():
+        if name in listed and weights_digest((name,), root) != digest:
+            raise WeightsError(
+                f"{folder} was trained with another part {name!r} than the one beside it; install a release that has both"
+            )
 
 
 def align(module: Any) -> None:

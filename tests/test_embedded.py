@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from tiny_parts import save_tiny_parts
 
+from models.autoencoder import Autoencoder
 from models.data.pixels import fit
 from models.data.styles import STYLES
 from models.dit import DiT
@@ -16,7 +17,7 @@ from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.vocabulary import Vocabulary, Words
-from models.weights import record_part, save_part, weights_digest
+from models.weights import load_part, part_digests, record_part, save_part, weights_digest
 from studio.backends.embedded import PARTS, SHAPES, Embedded
 from studio.backends.told import phrase
 from studio.capabilities import Refused
@@ -221,6 +222,14 @@ def test_weights_of_another_shape_are_named(broken: Path) -> None:
     (broken / "dit" / "config.json").write_bytes(config)
     record_part("dit", broken)
     assert "does not load as DiT" in refusal(broken)
+
+
+def test_weights_that_were_trained_beside_others_are_named(broken: Path) -> None:
+    made_with = part_digests(("autoencoder", "space"), broken)
+    save_part(DiT(**preset("dit", "tiny")), "dit", broken, made_with)
+    assert load_part(DiT, "dit", broken)
+    save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", broken)
+    assert "trained with another part 'autoencoder'" in refusal(broken)
 
 
 def test_other_weights_are_another_job(broken: Path, backend: Embedded) -> None:

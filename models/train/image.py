@@ -36,8 +36,9 @@ from models.train.alignment import Alignment
 from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
-from models.weights import load_part, save_part, weights_digest
+from models.weights import load_part, part_digests, save_part, weights_digest
 
+FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
 SCENES = 0.35  # share of composed scenes: they make colour, count and place learnable
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
@@ -123,9 +124,8 @@ class ImageTask:
 
     def _encode(self) -> Encoded:
         count = len(self.pictures) + self.scenes
-        frozen = ("autoencoder", "vision", "space", "language")
         said = [captions for row in np.linspace(0, count - 1, PROBES) for captions in self.item(int(row))[1]]
-        parts = weights_digest(frozen, self.options.parts)
+        parts = weights_digest(FROZEN, self.options.parts)
         made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         file = None if self.options.cache is None else self.options.cache / f"image-{digest}"
@@ -241,7 +241,7 @@ class ImageTask:
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The generator as it ships."""
-        save_part(model.dit, "dit", folder)
+        save_part(model.dit, "dit", folder, part_digests(FROZEN, self.options.parts))
 
 
 def _told(pixels: np.ndarray, picture: Picture) -> Item:

@@ -23,7 +23,7 @@ from models.train.loop import TaskOptions
 from models.train.pairs import Pairs, pairs
 from models.train.sheet import grid
 from models.upscaler import PART, SCALE, Upscaler, lanczos
-from models.weights import save_part
+from models.weights import part_digests, save_part
 
 CROP = 48  # pixels a side, of the small picture
 TWINS = 2  # crops of one picture in a step: reading it costs as much as a tenth of a crop
@@ -130,7 +130,7 @@ class UpscalerTask:
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The part."""
-        save_part(model, PART, folder)
+        save_part(model, PART, folder, part_digests(("autoencoder",), self.options.parts))
 
 
 def _busy(rng: np.random.Generator, picture: np.ndarray) -> tuple[int, int]:
