@@ -121,7 +121,7 @@ def _check_company(folder: Path, root: Path | None) -> None:
     for name, digest in json.loads((folder / MADE_WITH).read_text(encoding="utf-8")).items():
         if name in listed and weights_digest((name,), root) != digest:
             raise WeightsError(
-                f"{folder} was trained with another part {name!r} than the one beside it; install a release that has both"
+                f"{folder} was trained with another part {name!r} than that beside it; install one release of both"
             )
 
 
