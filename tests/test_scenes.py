@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import time
 from itertools import product
 
@@ -221,6 +222,18 @@ def test_relations_are_said_the_right_way_round() -> None:
                 "behind": ("behind", "back"),
             }
             assert min(said, key=text.index) in synonyms.get(word, (word,)), text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_background_is_always_said_where_it_is_asked_for(language: str) -> None:
+    grounds = {"en": "background|gradient", "zh": "背景"}[language]
+    for scene in SCENES:
+        for seed in range(4):
+            text = scene.caption(seed, language, grounded=True)  # type: ignore[arg-type]
+            if scene.background.colours:
+                assert re.search(grounds, text, re.IGNORECASE), text
+            else:
+                assert text == scene.caption(seed, language)  # type: ignore[arg-type]
 
 
 # --- contrasts ---

@@ -65,15 +65,25 @@ _MEASURES = {
 }  # fmt: skip
 
 
-def scene_caption(scene: Scene, seed: int, language: Language | None = None, length: Length | None = None) -> str:
+def scene_caption(
+    scene: Scene, seed: int, language: Language | None = None, length: Length | None = None, grounded: bool = False
+) -> str:
     """See `Scene.caption`. The draws do not look at colours, numbers or relations: contrasts differ in nothing else."""
     rng = stream("scene caption", scene.seed, seed)
     chinese = rng.random() < CHINESE_SHARE if language is None else language == "zh"
     is_long = rng.random() < 0.5 if length is None else length == "long"
-    write, clauses, joint = (_chinese, _chinese_clauses, "，") if chinese else (_english, _english_clauses, ", ")
+    write, style, ground, joint = (
+        (_chinese, _chinese_style, _chinese_ground, "，")
+        if chinese
+        else (_english, _english_style, _english_ground, ", ")
+    )
     text = write(scene, rng)
-    if is_long:
-        extra = clauses(scene, rng)
+    behind = scene.background.kind != "transparent"
+    if grounded and behind:
+        extra = ground(scene.background, rng, always=True) + (style(scene, rng) if is_long else [])
+        text = fit(text, extra, joint)
+    elif is_long:
+        extra = style(scene, rng) + ground(scene.background, rng)
         rng.shuffle(extra)
         text = fit(text, extra, joint)
     return spread_case(text, rng, shout=False)
@@ -99,16 +109,15 @@ def _english_count(count: int, noun: str, rng: random.Random) -> str:
     return f"{number} {noun if count == 1 else plural(noun)}"
 
 
-def _english_clauses(scene: Scene, rng: random.Random) -> list[str]:
+def _english_style(scene: Scene, rng: random.Random) -> list[str]:
     style, draw = scene.style, rng.random()
     template = rng.choice(PAIRED_STYLES_EN)
-    clauses = [template.format(rng.choice(style_of(style).en))] if style and draw < 0.6 else []
-    return clauses + _english_ground(scene.background, rng)
+    return [template.format(rng.choice(style_of(style).en))] if style and draw < 0.6 else []
 
 
-def _english_ground(background: Background, rng: random.Random) -> list[str]:
+def _english_ground(background: Background, rng: random.Random, always: bool = False) -> list[str]:
     said, which = rng.random() < (0.4 if background.kind == "transparent" else 0.85), rng.random() < 0.7
-    if not said:
+    if not (said or always):
         return []
     if background.kind == "transparent":
         return ["on a transparent background" if which else "transparent background"]
@@ -142,15 +151,14 @@ def _measure(item: SceneObject) -> str:
     return _MEASURES.get(head) or ("只" if item.group == "animals-nature" else "个")
 
 
-def _chinese_clauses(scene: Scene, rng: random.Random) -> list[str]:
+def _chinese_style(scene: Scene, rng: random.Random) -> list[str]:
     style, draw = scene.style, rng.random()
-    clauses = [f"{rng.choice(style_of(style).zh)}风格"] if style and draw < 0.6 else []
-    return clauses + _chinese_ground(scene.background, rng)
+    return [f"{rng.choice(style_of(style).zh)}风格"] if style and draw < 0.6 else []
 
 
-def _chinese_ground(background: Background, rng: random.Random) -> list[str]:
+def _chinese_ground(background: Background, rng: random.Random, always: bool = False) -> list[str]:
     said, which = rng.random() < (0.4 if background.kind == "transparent" else 0.85), rng.random() < 0.7
-    if not said:
+    if not (said or always):
         return []
     names = [COLOURS[colour].zh for colour in background.colours]
     if background.kind == "transparent":

@@ -122,11 +122,16 @@ class Scene:
         return compose.render(self.objects, self.background, world.pixels)
 
     def caption(
-        self, seed: int, language: scene_words.Language | None = None, length: scene_words.Length | None = None
+        self,
+        seed: int,
+        language: scene_words.Language | None = None,
+        length: scene_words.Length | None = None,
+        grounded: bool = False,
     ) -> str:
         """The scene in words: always its objects with their given colours, their count or relation; a long one may add
-        style and background. A scene and its contrast get the same wording for the same seed."""
-        return scene_words.scene_caption(self, seed, language, length)
+        style and background, and with `grounded` a background that is there is always said. A scene and its contrast
+        get the same wording for the same seed."""
+        return scene_words.scene_caption(self, seed, language, length, grounded)
 
     def contrast(self, attribute: Attribute) -> Scene:
         """This scene with one attribute changed.

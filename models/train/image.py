@@ -120,7 +120,8 @@ class ImageTask:
         if row < len(self.pictures):
             return _told(self.world.pixels[self.pictures[row].index], self.pictures[row])
         scene = make_scene(self.world, row - len(self.pictures))
-        return scene.render(self.world), [scene.caption(seed) for seed in range(CAPTIONS)]
+        # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
+        return scene.render(self.world), [scene.caption(seed, grounded=True) for seed in range(CAPTIONS)]
 
     def _encode(self) -> Encoded:
         count = len(self.pictures) + self.scenes
@@ -198,7 +199,7 @@ class ImageTask:
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
             "val": [_told(self.world.pixels[p.index], p) for p in pictures],
-            "val_scenes": [(s.render(self.world), [s.caption(0)]) for s in scenes],
+            "val_scenes": [(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }
         with self._reader() as reader:
             return {name: encode_all(len(own), own.__getitem__, reader).to(self.device) for name, own in items.items()}
