@@ -14,7 +14,7 @@ from studio.database import Database
 from studio.metadata import read
 from studio.prompts import PICTURES
 from studio.sense import AT_ONCE
-from studio.studio import Studio
+from studio.studio import Studio, looking
 from studio.vectors import as_bytes, from_bytes
 
 TABLES = (
@@ -77,7 +77,7 @@ class Folders:
         """At most `k` pictures below an indexed `folder`, best first: those whose name or prompt has all words, then
         those that mean it. Arguments are those of `Studio.search`.
         """
-        looked_for = self._studio.sense(words, like, without, model=self._model)
+        looked_for = self._studio.sense(looking(words, like, without, k, model=self._model))
         if looked_for.request is None:
             raise Refused("say what to look for, in words or with a picture.")
         place = looked_for.vector(self._studio.ask(looked_for.request))

@@ -27,6 +27,7 @@ from studio.wildcards import Wildcards
 PROMPT_LIMIT = 2_000  # characters; the model reads the first 32 tokens
 SEEDS = 2**32
 MIX_LIMIT = 8
+HITS = 1_000  # pictures of one search
 # They turn text round on screen, so that a file name or a log line reads as something else.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -176,7 +177,33 @@ class EmbedRequest(_Frozen):
         return self
 
 
-Request = ImageRequest | EmbedRequest
+class SearchRequest(_Frozen):
+    """At most `k` pictures, best first: those that say `words`, then those that mean them and what `like` shows.
+
+    What `without` says, or the picture `unlike` shows, is taken away. Without `meaning` words alone are looked for.
+    """
+
+    task: Literal["search"] = "search"
+    words: Text = ""
+    like: Picture | None = None
+    without: Text = ""
+    unlike: Picture | None = None
+    k: Whole = 20
+    meaning: bool = True
+    model: Text = "embedded"
+
+    @model_validator(mode="after")
+    def _something_to_look_for(self) -> Self:
+        if self.without and self.unlike:
+            raise ValueError("words or a picture can be taken away, not both; leave one of them out.")
+        if self.unlike and not (self.words or self.like):
+            raise ValueError("the search only takes away; say what from, in words or with a picture.")
+        if not 1 <= self.k <= HITS:
+            raise ValueError(f"k must be between 1 and {HITS}, not {self.k}.")
+        return self
+
+
+Request = ImageRequest | EmbedRequest  # what a model answers; a search asks it where things lie
 
 
 def image_request(**fields: Any) -> ImageRequest:
@@ -201,6 +228,14 @@ def embed_request(**fields: Any) -> EmbedRequest:
         return EmbedRequest(**fields)
     except ValidationError as error:
         raise Refused(_sentence(error, EmbedRequest)) from error
+
+
+def search_request(**fields: Any) -> SearchRequest:
+    """A SearchRequest from what a door was given; Refused says the first thing that is wrong with it."""
+    try:
+        return SearchRequest(**fields)
+    except ValidationError as error:
+        raise Refused(_sentence(error, SearchRequest)) from error
 
 
 def apart(request: ImageRequest, can: Capabilities) -> list[ImageRequest]:

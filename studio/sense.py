@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from studio.capabilities import Refused
 from studio.events import Answer, Vector
 from studio.gallery import Filter
 from studio.questions import Question
-from studio.requests import EmbedRequest, Picture, embed_request, resolve_embed
+from studio.requests import EmbedRequest, Picture, SearchRequest, embed_request, resolve_embed
 from studio.search import Hit, Search
 
 WITHOUT = -0.5  # the weight of what is taken away
@@ -43,23 +42,16 @@ class Sense:
         return (place / max(1e-6, float(np.linalg.norm(place)))).astype(np.float32)
 
 
-def sense(words: str, like: str | Path | None, without: str | Path, model: str, space: str) -> Sense:
-    """What a search looks for; words alone where `space` is "". Refused where a picture can't be read.
-
-    `without` is words, or a picture where it is a Path.
-    """
-    said, unsaid = _folded(words), "" if isinstance(without, Path) else _folded(without)
-    texts = [(weight, text) for weight, text in ((1.0, said), (WITHOUT, unsaid)) if text]
-    pictures = [(1.0, like)] if like else []
-    pictures += [(WITHOUT, without)] if isinstance(without, Path) else []
-    weights = tuple(weight for weight, _ in [*texts, *pictures])
-    if pictures and max(weights) < 0:
-        raise Refused("the search only takes away; say what from, in words or with a picture.")
+def sense(asked: SearchRequest, space: str) -> Sense:
+    """What a search looks for; words alone where `space` is "". Refused where a picture can't be read."""
+    texts = [(weight, text) for weight, text in ((1.0, asked.words), (WITHOUT, asked.without)) if text]
+    pictures = [(weight, one) for weight, one in ((1.0, asked.like), (WITHOUT, asked.unlike)) if one]
+    weights = (*(weight for weight, _ in texts), *(weight for weight, _ in pictures))
     if not space or max(weights, default=-1.0) < 0:
-        return Sense(said, unsaid)
-    fields = {"texts": tuple(text for _, text in texts), "pictures": tuple({"path": str(path)} for _, path in pictures)}
-    request = anywhere(resolve_embed(embed_request(**fields, model=model)))
-    return Sense(said, unsaid, space, weights, request)
+        return Sense(asked.words, asked.without)
+    fields = {"texts": tuple(text for _, text in texts), "pictures": tuple(one for _, one in pictures)}
+    request = anywhere(resolve_embed(embed_request(**fields, model=asked.model)))
+    return Sense(asked.words, asked.without, space, weights, request)
 
 
 def anywhere(request: EmbedRequest) -> EmbedRequest:
@@ -85,7 +77,3 @@ def questions_of(
 def as_said(said: Sequence[str], answers: Sequence[Answer]) -> list[Vector]:
     """The places, each by what it is the place of, in the words of who asked."""
     return [replace(answer, input=text) for text, answer in zip(said, answers, strict=True)]
-
-
-def _folded(words: str) -> str:
-    return " ".join(words.split())

@@ -23,7 +23,7 @@ from studio.house import House
 from studio.prompts import given
 from studio.questions import Question, question_id
 from studio.queue import QueuedJob
-from studio.requests import ImageRequest, apart, company, image_request, job_id, resolve
+from studio.requests import ImageRequest, SearchRequest, apart, company, image_request, job_id, resolve, search_request
 from studio.search import Hit
 from studio.sense import Sense, as_said, questions_of, sense
 from studio.watch import Watch
@@ -237,7 +237,7 @@ class Studio:
             studio.search("cat", without="hat", wanted=Filter(style="noto"))
             studio.search(like="cat.png", without=Path("dog.png"))
         """
-        looked_for = self.sense(words, like, without, meaning, model)
+        looked_for = self.sense(looking(words, like, without, k, meaning, model))
         answers = self.ask(looked_for.request) if looked_for.request else ()
         return looked_for.hits(self.house.search, answers, wanted, k)
 
@@ -253,21 +253,20 @@ class Studio:
         model: str = "embedded",
     ) -> list[Hit]:
         """As `search`."""
-        looked_for = await asyncio.to_thread(self.sense, words, like, without, meaning, model)
+        asked = looking(words, like, without, k, meaning, model)
+        looked_for = await asyncio.to_thread(self.sense, asked)
         answers = await self.aask(looked_for.request) if looked_for.request else ()
         return await asyncio.to_thread(looked_for.hits, self.house.search, answers, wanted, k)
 
-    def sense(
-        self, words: str, like: str | Path | None, without: str | Path, meaning: bool = True, model: str = "embedded"
-    ) -> Sense:
-        """What a search looks for; without a request to ask where words alone are looked for. Arguments and errors are
-        those of `search`.
+    def sense(self, asked: SearchRequest) -> Sense:
+        """What a search looks for; without a request to ask where words alone are looked for. Errors are those of
+        `search`.
         """
-        pictures, space = bool(like) or isinstance(without, Path), ""
-        self._opener(model)
+        pictures, space = bool(asked.like or asked.unlike), ""
+        self._opener(asked.model)
         with contextlib.nullcontext() if pictures else contextlib.suppress(Refused):
-            space = self.space(model) if meaning or pictures else ""
-        return sense(words, like, without, model, space)
+            space = self.space(asked.model) if asked.meaning or pictures else ""
+        return sense(asked, space)
 
     def space(self, model: str = "embedded") -> str:
         """What the semantic space of a model is called; vectors of two spaces don't compare. Refused where the model is
@@ -360,3 +359,14 @@ def _result(events: Sequence[Progress | Saved | End | None]) -> list[Saved]:
     if not isinstance(end, Done):
         raise Refused(CLOSED)
     return sorted((event for event in events if isinstance(event, Saved)), key=lambda saved: saved.index)
+
+
+def looking(
+    words: str, like: str | Path | None, without: str | Path, k: int = 20, meaning: bool = True, model: str = "embedded"
+) -> SearchRequest:
+    """A search as a request; `without` is words, or a picture where it is a Path. Refused where it can't be meant."""
+    unlike = {"path": str(without)} if isinstance(without, Path) else None
+    return search_request(
+        words=words, like={"path": str(like)} if like else None, without="" if unlike else without, unlike=unlike,
+        k=k, meaning=meaning, model=model,
+    )  # fmt: skip

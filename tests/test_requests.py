@@ -2,11 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from studio.backends.fake import Fake
 from studio.capabilities import Refused
@@ -14,11 +16,13 @@ from studio.requests import (
     PROMPT_LIMIT,
     SEEDS,
     ImageRequest,
+    SearchRequest,
     embed_request,
     image_request,
     job_id,
     resolve,
     resolve_embed,
+    search_request,
 )
 
 CAN = Fake().capabilities()
@@ -145,3 +149,32 @@ def test_embedding_asks_for_something() -> None:
         with pytest.raises(Refused):
             embed_request(**fields)
     assert embed_request(texts=("a cat",)).texts == ("a cat",)
+
+
+# --- Searches ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"words": "cat", "k": 0}, "k must be between 1 and 1000, not 0"),
+        ({"words": "cat", "k": 2.5}, "k must be a whole number"),
+        ({"words": "x" * 100_000}, "the words has 100,000 characters"),
+        ({"words": "a\u202ecat"}, "control character"),
+        ({"unlike": {"path": "a.png"}}, "the search only takes away"),
+        ({"words": "cat", "without": "hat", "unlike": {"path": "a.png"}}, "not both"),
+        ({"wrods": "cat"}, "there is no setting 'wrods' (did you mean 'words'?)"),
+    ],
+)
+def test_a_search_that_cannot_be_meant_is_a_sentence(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Refused) as refused:
+        search_request(**fields)
+    assert sentence in str(refused.value)
+
+
+def test_a_search_is_a_request_like_the_others() -> None:
+    asked = search_request(words="  a   cat ", k=3)
+    assert (asked.task, asked.words, asked.k) == ("search", "a cat", 3)
+    assert SearchRequest.model_validate_json(asked.model_dump_json()) == asked
+    with pytest.raises(ValidationError):
+        asked.words = "a dog"  # type: ignore[misc]

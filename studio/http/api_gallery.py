@@ -118,8 +118,8 @@ class Gallery:
         meaning: Annotated[bool, Query(description="Else only what says the words.")] = True,
     ) -> Hits:
         """Pictures by words, by likeness to a picture of the gallery, or by both, and away from others."""
-        if without and unlike:
-            raise Refused("words or a picture can be taken away, not both; leave without or unlike out.")
+        if without and unlike:  # one of them is all that `asearch` takes
+            raise Refused("words or a picture can be taken away, not both; leave one of them out.")
         pictures = [digest and (await to_thread.run_sync(self._kept, digest)).path for digest in (like, unlike)]
         hits = await self._studio.asearch(
             words,
