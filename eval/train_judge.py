@@ -170,7 +170,7 @@ def build(options: TaskOptions) -> Task:
 RECIPE = Recipe(
     build,
     batch_size=lambda _: 96,
-    lr=1e-3,
+    lr=6e-4,
     weight_decay=0.05,
     decay_from=0.6,
     ema=0.998,
