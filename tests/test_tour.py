@@ -90,7 +90,7 @@ def compare(page: Any) -> None:
     page.fill("#compare-prompt textarea, #compare-prompt input", PROMPTS[0])
     page.wait_for_selector("#compare-count .sum")
     page.click("#compare-make")
-    page.wait_for_selector("#compare-show a.primary")
+    page.wait_for_selector("#compare-show .grid [data-do=open] >> nth=15")
 
 
 def gallery(page: Any) -> None:
