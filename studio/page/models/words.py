@@ -42,6 +42,7 @@ say = Said(
         "dit": ("draws", "作画"),
         "vocabulary": ("knows which words it was taught", "记得学过哪些词"),
         "upscaler": ("makes pictures larger", "放大图片"),
+        "judge": ("judges pictures in the table; has no part in making them", "在评测中评判图片，不参与生成"),
         "knows": ("What it knows", "它会什么"),
         "styles": ("Styles: {count}", "风格：{count} 种"),
         "concepts": ("Things and faces with a name: {count}", "有名字的事物与表情：{count} 种"),
