@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.capabilities import Refused
+from studio.fields import Picture
 from studio.files import make_folder, write_whole
-from studio.requests import ImageRequest, Picture
+from studio.requests import ImageRequest
 
 INPUTS = "inputs"  # in the home
 SUFFIX = 8  # characters of a file's ending that are kept

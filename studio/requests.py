@@ -7,84 +7,28 @@ capabilities and fixes all that was left open (seed, steps, words that the seed 
 
 import hashlib
 import json
-import math
 import secrets
-import unicodedata
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from models.data.pixels import load_picture, read_picture
 from models.edits import fit_mask, levels
 from models.weighting import plain
 from studio import settings
 from studio.capabilities import Capabilities, Range, Refused, did_you_mean
+from studio.fields import Frozen, Ingredient, Number, Picture, Text, Whole
 from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
-PROMPT_LIMIT = 2_000  # characters; the model reads the first 32 tokens
 SEEDS = 2**32
 MIX_LIMIT = 8
 HITS = 1_000  # pictures of one search
-# They turn text round on screen, so that a file name or a log line reads as something else.
-BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _text(value: object, info: Any) -> object:
-    """Whitespace folded to single spaces; refuses what can't be seen, stored or read."""
-    if not isinstance(value, str):
-        return value
-    name = info.field_name
-    if len(value) > PROMPT_LIMIT:
-        raise ValueError(f"the {name} has {len(value):,} characters; make it {PROMPT_LIMIT:,} at most.")
-    folded = " ".join(value.split())
-    for character in folded:
-        if unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS:
-            raise ValueError(f"the {name} has a control character (U+{ord(character):04X}); take it out.")
-    return folded
-
-
-def _finite(value: object, info: Any) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{info.field_name} must be a number, not {value}.")
-    return value
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Whole = Annotated[int, Field(strict=True)]
-Number = Annotated[float, BeforeValidator(_finite), Field(strict=True)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Picture(_Frozen):
-    """A picture file. `resolve` fills the sha256 in: the content counts, not where it lies."""
-
-    path: str
-    sha256: str = ""
-
-
-class Ingredient(_Frozen):
-    """One part of a mix: words or a picture, with its weight (negative: away from it)."""
-
-    weight: Number = 1.0
-    text: Text = ""
-    picture: Picture | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if bool(self.text) == (self.picture is not None):
-            raise ValueError("each part of a mix is either words or a picture file.")
-        if not 0 < abs(self.weight) <= 10:
-            raise ValueError(f"the weight of a mix is between -10 and 10 and not 0, not {self.weight:g}.")
-        return self
-
-
-class ImageRequest(_Frozen):
+class ImageRequest(Frozen):
     """Pictures from words, from a picture's sense (`like`), from a weighted mix of both, or from a picture's pixels.
 
     `image` is a picture to start from; `strength` says how much of it is forgotten, 1 all of it. Where nothing else
@@ -160,7 +104,7 @@ class ImageRequest(_Frozen):
         return [(self.seed + i) % SEEDS for i in range(self.count)]
 
 
-class EmbedRequest(_Frozen):
+class EmbedRequest(Frozen):
     """Places in the semantic space: of words first, then of pictures, in the order given."""
 
     task: Literal["embed"] = "embed"
@@ -177,7 +121,7 @@ class EmbedRequest(_Frozen):
         return self
 
 
-class SearchRequest(_Frozen):
+class SearchRequest(Frozen):
     """At most `k` pictures, best first: those that say `words`, then those that mean them and what `like` shows.
 
     What `without` says, or the picture `unlike` shows, is taken away. Without `meaning` words alone are looked for.

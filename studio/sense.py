@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from studio.events import Answer, Vector
+from studio.fields import Picture
 from studio.gallery import Filter
 from studio.questions import Question
-from studio.requests import EmbedRequest, Picture, SearchRequest, embed_request, resolve_embed
+from studio.requests import EmbedRequest, SearchRequest, embed_request, resolve_embed
 from studio.search import Hit, Search
 
 WITHOUT = -0.5  # the weight of what is taken away

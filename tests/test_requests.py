@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from studio.backends.fake import Fake
 from studio.capabilities import Refused
+from studio.fields import PROMPT_LIMIT
 from studio.requests import (
-    PROMPT_LIMIT,
     SEEDS,
     ImageRequest,
     SearchRequest,

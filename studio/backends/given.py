@@ -9,7 +9,8 @@ from PIL import Image
 from models.data.pixels import SIZE, fit, read_picture
 from models.edits import expanded, fit_mask, levels
 from studio.capabilities import Refused
-from studio.requests import ImageRequest, Picture
+from studio.fields import Picture
+from studio.requests import ImageRequest
 
 
 def given_pixels(picture: Picture) -> np.ndarray:

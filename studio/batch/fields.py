@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 from studio.batch.rows import Row, Source, Wrong
 from studio.capabilities import did_you_mean
+from studio.fields import Picture
 from studio.prompts import ingredient
-from studio.requests import ImageRequest, Picture
+from studio.requests import ImageRequest
 from studio.syntax import literal
 
 # A1111's long flags and API, sd-scripts' short flags, diffusers' arguments -> ours.

@@ -13,7 +13,8 @@ from studio.batch.fields import Settings, settings
 from studio.batch.readers import read
 from studio.batch.rows import Fault, Row, Source, Wrong
 from studio.capabilities import Capabilities, Refused
-from studio.requests import ImageRequest, Picture, apart, image_request, job_id, resolve
+from studio.fields import Picture
+from studio.requests import ImageRequest, apart, image_request, job_id, resolve
 from studio.shelves import names
 from studio.wildcards import Wildcards
 

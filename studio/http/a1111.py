@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from studio import settings
 from studio.capabilities import Capabilities, Refused
 from studio.events import Failed
+from studio.fields import Picture
 from studio.files import ready_folder
 from studio.http import a1111_answers as answers
 from studio.http.a1111_calls import Asked, Call, Calls
@@ -25,7 +26,7 @@ from studio.http.a1111_models import ImageToImage, Made, Making, TextToImage
 from studio.http.a1111_names import sampler, schedule
 from studio.http.pictures import Uploads, decoded, looked_through, uploads
 from studio.http.routes import SdRoute, close
-from studio.requests import ImageRequest, Picture, apart, image_request, resolve
+from studio.requests import ImageRequest, apart, image_request, resolve
 from studio.studio import Studio
 from studio.wildcards import Wildcards
 

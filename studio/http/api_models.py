@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.marks import RATINGS
 from studio.queue import State
-from studio.requests import ImageRequest, Ingredient, Picture
+from studio.requests import ImageRequest
 
 PREFIX = "/api/v1"
 SHA256 = r"^[0-9a-f]{64}$"

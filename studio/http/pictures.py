@@ -18,12 +18,12 @@ from PIL import Image
 
 from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
 from studio.capabilities import Refused
+from studio.fields import Picture
 from studio.files import make_folder, write_whole
 from studio.gallery import Gallery
 from studio.http.api_models import Given
 from studio.metadata import gif
 from studio.metadata.raw import Broken
-from studio.requests import Picture
 
 MAX_FRAMES = 300
 DATA_URL = re.compile(r"data:[\w.+/-]{0,60}(?:;[\w.+=-]{1,60})*;base64,", re.ASCII)

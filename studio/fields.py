@@ -1,0 +1,65 @@
+"""What requests are made of: text that can be read, numbers that are numbers, pictures, parts of a mix."""
+
+import math
+import unicodedata
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+PROMPT_LIMIT = 2_000  # characters; the model reads the first 30 tokens
+# They turn text round on screen, so that a file name or a log line reads as something else.
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _text(value: object, info: Any) -> object:
+    """Whitespace folded to single spaces; refuses what can't be seen, stored or read."""
+    if not isinstance(value, str):
+        return value
+    name = info.field_name
+    if len(value) > PROMPT_LIMIT:
+        raise ValueError(f"the {name} has {len(value):,} characters; make it {PROMPT_LIMIT:,} at most.")
+    folded = " ".join(value.split())
+    for character in folded:
+        if unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS:
+            raise ValueError(f"the {name} has a control character (U+{ord(character):04X}); take it out.")
+    return folded
+
+
+def _finite(value: object, info: Any) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{info.field_name} must be a number, not {value}.")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, BeforeValidator(_finite), Field(strict=True)]
+
+
+class Frozen(BaseModel):
+    """A request, or a part of one: it does not change, and holds nothing that it has no name for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Picture(Frozen):
+    """A picture file. `resolve` fills the sha256 in: the content counts, not where it lies."""
+
+    path: str
+    sha256: str = ""
+
+
+class Ingredient(Frozen):
+    """One part of a mix: words or a picture, with its weight (negative: away from it)."""
+
+    weight: Number = 1.0
+    text: Text = ""
+    picture: Picture | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.text) == (self.picture is not None):
+            raise ValueError("each part of a mix is either words or a picture file.")
+        if not 0 < abs(self.weight) <= 10:
+            raise ValueError(f"the weight of a mix is between -10 and 10 and not 0, not {self.weight:g}.")
+        return self
