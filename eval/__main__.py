@@ -83,10 +83,15 @@ def run(names: list[str], bench: Bench, size: str, json_file: str | None) -> int
 def run_sweep(arguments: argparse.Namespace, bench: Bench) -> int:
     """Try the settings, print and write; 1 where weights are missing."""
     try:
-        found = list(sweeping.sweep(bench, sweeping.samplings(arguments), arguments.count))
-    except (ValueError, MissingError) as error:
+        tried = sweeping.samplings(arguments)
+    except ValueError as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        return 2
+    try:
+        found = list(sweeping.sweep(bench, tried, arguments.count))
+    except MissingError as error:
+        print(error, file=sys.stderr)
+        return 1
     out = sys.stderr if arguments.json == "-" else sys.stdout
     document = sweeping.report(found, Console(file=out, width=None if out.isatty() else WIDE))
     write(document | {"weights": bench.parts.digests(IMAGE), "stamps": machine()}, arguments.json)

@@ -20,7 +20,6 @@ from eval.distribution import KERNEL_NAME, distances
 from eval.image import judge
 from eval.intervals import wilson
 from models.drawing import Sampling
-from models.pipeline import BATCH
 from models.schedulers import SCHEDULERS
 
 TIMED = 3  # single pictures, of which the median is said
@@ -46,16 +45,23 @@ class Swept:
 def add_arguments(made: argparse.ArgumentParser) -> None:
     """The lists that are tried, each against each."""
     group = made.add_argument_group("sweep", "settings to try, each against each, on split val")
-    group.add_argument("--guidance", type=_list(float), default=(3.0,), metavar="LIST")
-    group.add_argument("--steps", type=_list(int), default=(16,), metavar="LIST")
-    group.add_argument("--scheduler", type=_list(str), default=(None,), metavar="LIST", help=", ".join(SCHEDULERS))
-    group.add_argument("--interval", type=_list(_span), default=((0.0, 1.0),), metavar="LIST", help="0-1,0.1-0.9")
+    group.add_argument("--guidance", type=_list(float, "2,3,4.5"), default=(3.0,), metavar="LIST")
+    group.add_argument("--steps", type=_list(int, "12,16"), default=(16,), metavar="LIST")
+    group.add_argument(
+        "--scheduler", type=_list(str, "euler,heun"), default=(None,), metavar="LIST", help=", ".join(SCHEDULERS)
+    )
+    group.add_argument(
+        "--interval", type=_list(_span, "0-1,0.1-0.9"), default=((0.0, 1.0),), metavar="LIST", help="0-1,0.1-0.9"
+    )
     group.add_argument("--count", type=int, default=COUNT, metavar="N", help="pictures of each setting")
 
 
-def _list(kind: Any) -> Any:
+def _list(kind: Any, like: str) -> Any:
     def read(text: str) -> tuple[Any, ...]:
-        return tuple(kind(part.strip()) for part in text.split(","))
+        try:
+            return tuple(kind(part.strip()) for part in text.split(","))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list like {like}") from error
 
     return read
 
@@ -67,6 +73,8 @@ def _span(text: str) -> tuple[float, float]:
 
 def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     """All settings asked for; ValueError names one that can't be."""
+    from models.pipeline import BATCH  # half a second that the other measures may not need
+
     unknown = [name for name in arguments.scheduler if name not in (None, *SCHEDULERS)]
     if unknown:
         raise ValueError(f"unknown scheduler {unknown[0]!r}; there are {', '.join(SCHEDULERS)}")

@@ -43,6 +43,13 @@ def test_each_is_tried_against_each() -> None:
             module.samplings(asked(*words))
 
 
+def test_a_list_that_is_none_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, sentence in ((("--guidance", "a"), "'a' is no list like 2,3,4.5"), (("--interval", "0.5"), "0.1-0.9")):
+        with pytest.raises(SystemExit) as end:
+            asked(*words)
+        assert end.value.code == 2 and sentence in capsys.readouterr().err
+
+
 def test_settings_are_chosen_on_validation_pictures_alone(bench: Bench) -> None:
     chosen = sets.chosen(bench.world, 100)
     assert {picture.split for picture in chosen} == {"val"}
