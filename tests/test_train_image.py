@@ -21,13 +21,11 @@ from models.train.alignment import Alignment, spatially_normalised
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
 from models.train.image import (
     CAPTIONS,
-    DROP_TEXT,
-    DROP_VECTOR,
     IMAGE_VECTOR,
     NO_VECTOR,
-    SCENES,
     TEXT_VECTOR,
     ImageTask,
+    Mix,
     noise_levels,
 )
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
@@ -91,8 +89,9 @@ def test_conditions_are_dropped_apart_and_scenes_have_their_share(task: ImageTas
         "image": (draws.vector == IMAGE_VECTOR).mean(),
         "nothing": (~draws.text & (draws.vector == NO_VECTOR)).mean(),
     }
-    expected = {"scene": SCENES, "text": 1 - DROP_TEXT, "none": DROP_VECTOR, "image": (1 - DROP_VECTOR) / 2}
-    expected["nothing"] = DROP_TEXT * DROP_VECTOR
+    mix = Mix()
+    expected = {"scene": mix.scenes, "text": 1 - mix.drop_text, "none": mix.drop_vector}
+    expected |= {"image": (1 - mix.drop_vector) / 2, "nothing": mix.drop_text * mix.drop_vector}
     assert share == pytest.approx(expected, abs=0.03)
     assert np.bincount(draws.captions) / 4000 == pytest.approx(np.full(CAPTIONS, 1 / CAPTIONS), abs=0.03)
 
@@ -115,7 +114,7 @@ def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
 
 
 def test_noise_levels_are_spread_evenly() -> None:
-    levels = noise_levels(np.random.default_rng(0), 1000)
+    levels = noise_levels(np.random.default_rng(0), 1000, Mix())
     assert ((levels > 0) & (levels < 1)).all()
     assert torch.logit(levels).mean().item() == pytest.approx(0.4, abs=0.02)
     assert torch.logit(levels).std().item() == pytest.approx(1.0, abs=0.03)

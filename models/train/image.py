@@ -6,7 +6,7 @@ Autoencoder, backbone and space are frozen: what they say of every picture and o
 
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,18 +39,32 @@ from models.train.sheet import grid
 from models.weights import load_part, part_digests, save_part, weights_digest
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
-SCENES = 0.35  # share of composed scenes: they make colour, count and place learnable
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
 PROBES = 300  # rows whose captions, by which scenes are told apart too, name what was encoded
-DROP_TEXT = 0.15
-DROP_VECTOR = 0.5  # of the rest, half are the caption's vector and half the picture's own
-# Logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise, where the concept is decided.
-TIME_MEAN, TIME_STD = 0.4, 1.0
 VALIDATION = 192  # pictures, and a third as many scenes
 ALIGNED_BLOCK = 3  # of ten: the fourth's output, as iREPA takes of a SiT-B
 
 NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What the samples of a step are drawn from.
+
+    Attributes:
+        scenes: share of composed scenes: they make colour, count and place learnable.
+        drop_text: share of samples without words.
+        drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
+        time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise,
+            where the concept is decided.
+    """
+
+    scenes: float = 0.35
+    drop_text: float = 0.15
+    drop_vector: float = 0.5
+    time_mean: float = 0.4
+    time_std: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,11 +81,11 @@ class Draws:
         return Draws(*(array[rank::ranks] for array in (self.rows, self.captions, self.text, self.vector)))
 
 
-def noise_levels(rng: np.random.Generator, count: int) -> Tensor:
+def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:
     """`count` logit-normal times in (0, 1), one from each of `count` equal slices of probability."""
     uniform = (rng.permutation(count) + rng.random(count)) / count
     normal = torch.special.ndtri(torch.from_numpy(uniform).clamp(1e-6, 1 - 1e-6))
-    return torch.sigmoid(TIME_MEAN + TIME_STD * normal).float()
+    return torch.sigmoid(mix.time_mean + mix.time_std * normal).float()
 
 
 class Learner(nn.Module):
@@ -94,19 +108,26 @@ class ImageTask:
     """Recipe "image".
 
     `align` weighs the alignment with our picture encoder, until progress `align_until`: it hurts later (HASTE,
-    arXiv 2505.16792). `scenes` is how many scenes are encoded, SCENE_POOL by default.
+    arXiv 2505.16792). `scenes` is how many scenes are encoded, SCENE_POOL by default. `mix` is what a step draws, and
+    `sizes` what differs from the preset of the generator.
     """
 
     def __init__(
-        self, options: TaskOptions, align: float = 0.0, align_until: float = 0.35, scenes: int | None = None
+        self,
+        options: TaskOptions,
+        align: float = 0.0,
+        align_until: float = 0.35,
+        scenes: int | None = None,
+        mix: Mix = Mix(),
+        sizes: Mapping[str, Any] | None = None,
     ) -> None:
         self.options, self.world, self.device = options, options.world, options.device
-        self.align, self.align_until = align, align_until
+        self.align, self.align_until, self.mix = align, align_until, mix
         self.embedder = Embedder.load(options.parts)
         self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
         self.autoencoder.to(memory_format=torch.channels_last)
         width = self.embedder.language.config.hidden_size
-        dit = DiT(**{**preset("dit", options.preset), "context": width})
+        dit = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.model = Learner(dit, self.embedder.vision.config.width)
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
@@ -148,17 +169,18 @@ class ImageTask:
 
     def draws(self, rng: np.random.Generator, count: int) -> Draws:
         """What one step sees, of all ranks."""
+        mix = self.mix
         rows, scenes = self.sampler.rows(rng, count), len(self.pictures) + rng.integers(self.scenes, size=count)
-        rows = np.where(rng.random(count) < SCENES, scenes, rows)
-        kind = rng.random(count)
-        vector = np.select([kind < DROP_VECTOR, kind < (1 + DROP_VECTOR) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
-        return Draws(rows, rng.integers(CAPTIONS, size=count), rng.random(count) >= DROP_TEXT, vector)
+        rows = np.where(rng.random(count) < mix.scenes, scenes, rows)
+        kind, none = rng.random(count), mix.drop_vector
+        vector = np.select([kind < none, kind < (1 + none) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
+        return Draws(rows, rng.integers(CAPTIONS, size=count), rng.random(count) >= mix.drop_text, vector)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Noisy latents, times, targets and conditions; everything random of the step is drawn here."""
         rng = np.random.default_rng((self.options.seed, step))
         size = self.options.batch_size(progress)
-        draws, times = self.draws(rng, size), noise_levels(rng, size)
+        draws, times = self.draws(rng, size), noise_levels(rng, size, self.mix)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         config = self.model.dit.config
         shape = (size, config.channels, config.size, config.size)
@@ -218,7 +240,7 @@ class ImageTask:
         return figures
 
     def _held_out_loss(self, model: nn.Module, held: Encoded, words: bool = True, vector: bool = True) -> float:
-        times = noise_levels(np.random.default_rng(0), len(held))
+        times = noise_levels(np.random.default_rng(0), len(held), Mix())  # the same for every recipe
         noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
         total = 0.0
         for rows in torch.arange(len(held)).split(64):

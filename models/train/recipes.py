@@ -11,7 +11,8 @@ from typing import Any
 from models.train.loop import Recipe, Task, TaskOptions
 
 
-def _task(path: str, **settings: Any) -> Callable[[TaskOptions], Task]:
+def task_of(path: str, **settings: Any) -> Callable[[TaskOptions], Task]:
+    """Builds the task at "module:Class" with `settings`, importing it only then."""
     module, name = path.split(":")
 
     def build(options: TaskOptions) -> Task:
@@ -20,7 +21,7 @@ def _task(path: str, **settings: Any) -> Callable[[TaskOptions], Task]:
     return build
 
 
-def _steps(*values: tuple[float, int]) -> Callable[[float], int]:
+def sizes(*values: tuple[float, int]) -> Callable[[float], int]:
     """A batch size that changes at given points of progress: (from, size) in rising order."""
     return lambda progress: [size for start, size in values if start <= progress][-1]
 
@@ -28,16 +29,16 @@ def _steps(*values: tuple[float, int]) -> Callable[[float], int]:
 RECIPES: dict[str, Recipe] = {
     # 16 crops of 64 px, then 8 whole pictures: small batches win at equal time on this budget (LOG.md).
     "autoencoder": Recipe(
-        _task("models.train.autoencoder:AutoencoderTask"),
-        batch_size=_steps((0.0, 16), (0.6, 8)),
+        task_of("models.train.autoencoder:AutoencoderTask"),
+        batch_size=sizes((0.0, 16), (0.6, 8)),
         lr=1e-3,
         minutes=90,
         channels_last=True,
     ),
     # Few samples a step while every one of them is news; more when gradients are small and noisy.
     "language_space": Recipe(
-        _task("models.train.language_space:LanguageSpaceTask"),
-        batch_size=_steps((0.0, 64), (0.3, 96), (0.7, 128)),
+        task_of("models.train.language_space:LanguageSpaceTask"),
+        batch_size=sizes((0.0, 64), (0.3, 96), (0.7, 128)),
         lr=1e-3,
         weight_decay=0.05,
         decay_from=0.4,
@@ -46,8 +47,8 @@ RECIPES: dict[str, Recipe] = {
         minutes=120,
     ),
     "image": Recipe(
-        _task("models.train.image:ImageTask", align=0.5, align_until=0.3),
-        batch_size=_steps((0.0, 96)),
+        task_of("models.train.image:ImageTask", align=0.5, align_until=0.3),
+        batch_size=sizes((0.0, 96)),
         lr=1e-3,
         muon=True,
         decay_from=0.6,
@@ -57,8 +58,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     # Half of the crops are decoded pictures: nearly all that it is used on, and the other half is what it is judged by.
     "upscaler": Recipe(
-        _task("models.train.upscaler:UpscalerTask", soft=0.5),
-        batch_size=_steps((0.0, 16)),
+        task_of("models.train.upscaler:UpscalerTask", soft=0.5),
+        batch_size=sizes((0.0, 16)),
         lr=1e-3,
         minutes=60,
         channels_last=True,

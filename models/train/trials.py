@@ -1,0 +1,85 @@
+"""`torchrun --nproc-per-node N -m models.train.trials NAME... --minutes M`: one change of the image recipe at a time.
+
+Every trial has the same seed, pictures and minutes as "base", and the last figures of each are printed as a row; what
+they gave is in LOG.md. Times are compared, not steps: a change that learns more a step and takes longer has to earn it.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models.train.__main__ import run
+from models.train.image import Mix
+from models.train.loop import Length, Recipe
+from models.train.recipes import RECIPES, sizes, task_of
+
+BASE = RECIPES["image"]
+ALIGNED: dict[str, Any] = {"align": 0.5, "align_until": 1.0}  # to the end: when it stops, the step is compiled anew
+console = Console()
+
+
+def _with(**settings: Any) -> Recipe:
+    """The recipe with other settings of its task."""
+    return replace(BASE, task=task_of("models.train.image:ImageTask", **{**ALIGNED, **settings}))
+
+
+TRIALS: dict[str, Recipe] = {
+    "base": _with(),
+    "adamw": replace(_with(), muon=False),
+    "adamw-slow": replace(_with(), muon=False, lr=4e-4),
+    "fast": replace(_with(), lr=2e-3),
+    "slow": replace(_with(), lr=5e-4),
+    "unaligned": _with(align=0.0),
+    "batch-48": replace(_with(), batch_size=sizes((0.0, 48))),
+    "batch-192": replace(_with(), batch_size=sizes((0.0, 192))),
+    "velocity": _with(sizes={"prediction": "v"}),
+    "wide": _with(sizes={"width": 320, "heads": 5, "depth": 6}),
+    "deep": _with(sizes={"width": 224, "heads": 4, "depth": 13}),
+    "no-skips": _with(sizes={"long_skips": False}),
+    "even-times": _with(mix=Mix(time_mean=0.0)),
+    "noisy-times": _with(mix=Mix(time_mean=0.8)),
+    "few-scenes": _with(mix=Mix(scenes=0.2)),
+    "more-words": _with(mix=Mix(drop_text=0.1, drop_vector=0.7)),
+}
+
+
+def last_figures(folder: Path) -> dict[str, float]:
+    """Samples and the last evaluation of a run: `stats.jsonl` of its folder."""
+    rows = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    row = [row for row in rows if "evaluation" in row][-1]
+    return {"samples": row["samples"], **row["evaluation"]}
+
+
+def main(
+    names: Annotated[list[str], typer.Argument(help=", ".join(TRIALS))],
+    minutes: Annotated[float, typer.Option(help="training time of each")] = 10,
+    init: Annotated[Path | None, typer.Option(help="weights to start from, as for models.train")] = None,
+    out: Annotated[Path, typer.Option(help="a folder for each lies in it")] = Path("runs/trials"),
+    threads: int = 1,
+    seed: int = 0,
+) -> None:
+    """Train each for the same time and print what it came to."""
+    torch.set_num_threads(threads)
+    table = Table("trial", "samples", "val", "scenes", "words alone", "vector alone", "neither")
+    for name in names:
+        length = Length(minutes=minutes)
+        run(TRIALS, name, "sticker", length, out / name, seed, minutes, False, init, compiled=True)
+        told = last_figures(out / name)
+        table.add_row(name, f"{told.pop('samples'):,.0f}", *(f"{value:.4f}" for value in told.values()))
+        torch.compiler.reset()
+    console.print(table)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except (ValueError, OSError, FloatingPointError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(2)
