@@ -1,8 +1,11 @@
 """What happens to a job, in the order it happens: the backend yields the first three, the studio adds the rest."""
 
+import base64
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from PIL import Image
+from pydantic import BeforeValidator, PlainSerializer
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ class Vector:
     vector: tuple[float, ...]
 
 
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decoded(data: str | bytes) -> bytes:
+    return base64.b64decode(data) if isinstance(data, str) else data
+
+
 @dataclass(frozen=True)
 class Saved:
     """A picture that is whole on disk. `seconds` since the job began; `found` where it was there before."""
@@ -83,6 +94,13 @@ class Failed:
     sentence: str
 
 
-Answer = Vector  # what questions are answered with: a union once there is a second kind
+@dataclass(frozen=True)
+class Enlarged:
+    """The bytes of a PNG file."""
+
+    png: Annotated[bytes, BeforeValidator(_decoded), PlainSerializer(_encoded, when_used="json")]
+
+
+Answer = Vector | Enlarged  # what questions are answered with
 Event = Progress | Saved | Done | Cancelled | Failed
 End = Done | Cancelled | Failed

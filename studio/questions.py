@@ -1,4 +1,5 @@
-"""Questions: what a model is asked for an answer rather than for pictures, such as places in the semantic space.
+"""Questions: what a model is asked for an answer rather than for the gallery: places in the semantic space, or a
+picture made larger for somebody who waits to take it away.
 
 A question stands in the table of the jobs, so that the laws of the queue are its laws too: one worker holds it, what
 that one says counts while it holds it, and a death puts it back in line, the second one aside. It differs in this: it
@@ -10,23 +11,27 @@ The latest KEPT answers stay, and answer the same question at once; each questio
 """
 
 import hashlib
+import io
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from sqlite3 import Row
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from PIL import Image
+from pydantic import Field, TypeAdapter, ValidationError
 
 from studio.capabilities import Refused
 from studio.database import Database
-from studio.events import Answer
-from studio.requests import EmbedRequest
+from studio.events import Answer, Enlarged
+from studio.requests import EmbedRequest, ImageRequest
 
-Question = EmbedRequest  # a union, told apart by `task`, once there is a second one
+# An ImageRequest is one that only enlarges: `studio.requests.enlarge`.
+Question = Annotated[EmbedRequest | ImageRequest, Field(discriminator="task")]
 
-KEPT = 64  # questions that have ended; one of 32 places takes 80 kB
-QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
+KEPT = 64  # questions that have ended; one of 32 places takes 80 kB, one of a picture 150 kB
+QUESTION: TypeAdapter[EmbedRequest | ImageRequest] = TypeAdapter(Question)
 ANSWERS: TypeAdapter[tuple[Answer, ...]] = TypeAdapter(tuple[Answer, ...])
 OPEN = "'waiting', 'running'"
 
@@ -125,8 +130,16 @@ def question_id(request: Question, digest: str) -> str:
     digest.
     """
     content = _without_paths(request.model_dump(exclude={"model"}, exclude_none=True))
-    canonical = json.dumps({**content, "digest": digest}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    about = {"question": True, "digest": digest}  # no job has its name, though it asks for the same
+    canonical = json.dumps({**content, **about}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def opened(answers: Sequence[Answer]) -> Image.Image:
+    """The picture of an answer, straight RGBA."""
+    (answer,) = (answer for answer in answers if isinstance(answer, Enlarged))
+    with Image.open(io.BytesIO(answer.png)) as picture:
+        return picture.convert("RGBA")
 
 
 def _without_paths(value: Any) -> Any:

@@ -38,7 +38,7 @@ class Sense:
 
     def vector(self, answers: Sequence[Answer]) -> np.ndarray:
         """The place (128,) that is looked for; `answers` are those to `request`."""
-        places = np.array([answer.vector for answer in answers], np.float64)
+        places = np.array([answer.vector for answer in answers if isinstance(answer, Vector)], np.float64)
         place = np.array(self.weights) @ places
         return (place / max(1e-6, float(np.linalg.norm(place)))).astype(np.float32)
 
@@ -77,4 +77,5 @@ def questions_of(
 
 def as_said(said: Sequence[str], answers: Sequence[Answer]) -> list[Vector]:
     """The places, each by what it is the place of, in the words of who asked."""
-    return [replace(answer, input=text) for text, answer in zip(said, answers, strict=True)]
+    places = [answer for answer in answers if isinstance(answer, Vector)]
+    return [replace(place, input=text) for text, place in zip(said, places, strict=True)]

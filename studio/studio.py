@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from PIL import Image
+
 from studio import inputs, settings
 from studio.backends.registry import Opener, open_backend
 from studio.capabilities import Refused
@@ -21,9 +23,19 @@ from studio.foreman import Foreman
 from studio.gallery import Filter
 from studio.house import House
 from studio.prompts import given
-from studio.questions import Question, question_id
+from studio.questions import Question, opened, question_id
 from studio.queue import QueuedJob
-from studio.requests import ImageRequest, SearchRequest, apart, company, image_request, job_id, resolve, search_request
+from studio.requests import (
+    ImageRequest,
+    SearchRequest,
+    apart,
+    company,
+    enlarge,
+    image_request,
+    job_id,
+    resolve,
+    search_request,
+)
 from studio.search import Hit
 from studio.sense import Sense, as_said, questions_of, sense
 from studio.watch import Watch
@@ -216,6 +228,20 @@ class Studio:
         said, asked = await asyncio.to_thread(questions_of, texts, pictures, model)
         return as_said(said, [answer for question in asked for answer in await self.aask(question)])
 
+    def enlarge(self, picture: str | Path, size: int = 512, *, model: str = "embedded") -> Image.Image:
+        """A picture file made larger, `size` pixels a side, and put nowhere; `resolve(enlarge(...))` makes a job of it.
+
+            studio.enlarge("cat.png").save("cat-512.png")
+
+        Straight RGBA. What is not square stands in the middle of a transparent square. Refused where it can't be read
+        and where the model has no such size.
+        """
+        return opened(self.ask(self._enlarging(picture, size, model)))
+
+    async def aenlarge(self, picture: str | Path, size: int = 512, *, model: str = "embedded") -> Image.Image:
+        """As `enlarge`."""
+        return opened(await self.aask(await asyncio.to_thread(self._enlarging, picture, size, model)))
+
     def search(
         self,
         words: str = "",
@@ -321,6 +347,9 @@ class Studio:
             if left and left.is_set():
                 self.queue.cancel([jobs[-1]])
                 return
+
+    def _enlarging(self, picture: str | Path, size: int, model: str) -> ImageRequest:
+        return resolve(enlarge(str(picture), size, model), self._opener(model).capabilities())
 
     def _put(self, question: Question) -> str:
         name = question_id(question, self._opener(question.model).digest())

@@ -23,11 +23,12 @@ from filelock import FileLock
 from studio.backends.base import Backend
 from studio.backends.registry import Opener
 from studio.capabilities import Refused
-from studio.events import Answer, Cancelled, Done, End, Failed, Progress, Result, Saved
+from studio.events import Answer, Cancelled, Done, End, Enlarged, Failed, Progress, Result, Saved
 from studio.files import remove_parts
 from studio.house import House
 from studio.inputs import INPUTS
 from studio.make import explain, make_together
+from studio.metadata import encoded
 from studio.questions import Asked, question_id
 from studio.queue import Queue, QueuedJob, Wish
 from studio.requests import job_id
@@ -186,7 +187,8 @@ class _Shift:
             backend = bench.backend(asked.request.model)
             if question_id(asked.request, backend.digest()) != asked.id:
                 return Failed(REPLACED)
-            return tuple(event for event in backend.run(asked.request) if not isinstance(event, Progress | Result))
+            told = (event for event in backend.run(asked.request) if not isinstance(event, Progress))
+            return tuple(_enlarged(event) if isinstance(event, Result) else event for event in told)
         except Refused as refusal:
             return Failed(str(refusal))
         except Exception as error:
@@ -266,3 +268,7 @@ class _Shift:
         for errand in errands:
             self._queue.end(self._owner, errand.job.id, Failed(sentence))
         return []
+
+
+def _enlarged(result: Result) -> Enlarged:
+    return Enlarged(encoded([result.picture], None, "png"))

@@ -1,5 +1,6 @@
 """Questions through the queue: answered as the model itself answers, by whoever is alive, and shown to nobody."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -25,7 +26,16 @@ from studio.events import Cancelled, Done, Failed, Progress, Result, Vector
 from studio.house import House
 from studio.questions import KEPT, QUESTION, Questions, question_id
 from studio.queue import DEATHS, Queue
-from studio.requests import EmbedRequest, Request, embed_request, image_request, resolve, resolve_embed
+from studio.requests import (
+    EmbedRequest,
+    Request,
+    embed_request,
+    enlarge,
+    image_request,
+    job_id,
+    resolve,
+    resolve_embed,
+)
 from studio.schema import MIGRATIONS
 from studio.studio import Studio
 
@@ -191,6 +201,20 @@ def open_tiny(root: str, model: str) -> Backend:
 def direct(backend: Backend, request: Request) -> list[Vector | Progress | Result]:
     backend.load()
     return list(backend.run(request))
+
+
+def test_a_picture_is_enlarged_for_somebody_who_waits_and_is_put_nowhere(studio: Studio, tmp_path: Path) -> None:
+    Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
+    request = resolve(enlarge(str(tmp_path / "red.png"), 512, "fake"), Fake().capabilities())
+    (result,) = (event for event in direct(Fake(), request) if isinstance(event, Result))
+    for _ in range(2):  # the second time as it was kept
+        told = studio.enlarge(tmp_path / "red.png", model="fake")
+        assert told.mode == "RGBA" and told.tobytes() == result.picture.tobytes()
+    assert asyncio.run(studio.aenlarge(tmp_path / "red.png", model="fake")).size == (512, 512)
+    assert not studio.gallery.count() and not studio.queue.jobs(ENDED), "neither a picture nor a job of it"
+    assert question_id(request, "d") != job_id(request, "d"), "and none is taken for it"
+    with pytest.raises(Refused, match="size must be 128 or 512, not 300"):
+        studio.enlarge(tmp_path / "red.png", 300, model="fake")
 
 
 @pytest.mark.parametrize("model", ["embedded", "fake"])

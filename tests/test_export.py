@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from models.data.pixels import premultiply
+from studio.backends.embedded import Embedded
 from studio.capabilities import Refused
 from studio.export.apps import APPS, app_named, fit, fit_icon
 from studio.export.budget import indexed, within
@@ -22,6 +23,8 @@ from studio.export.scale import psnr_on_white, resized, straight
 from studio.export.svg import _window, drawn, svg
 from studio.metadata import Said as Says
 from studio.metadata import read, said_in
+from studio.page.routes import made as page_file
+from studio.requests import enlarge, resolve
 
 SAYS = Says("a prompt, twice as long as most\nSteps: 16, Sampler: euler, CFG scale: 3, Seed: 1", "x" * 3000)
 FEW = settings(max_examples=12, deadline=None)
@@ -120,10 +123,14 @@ def test_nothing_at_all_is_a_picture_too(picture):
     assert "<svg" in svg(picture)
 
 
-def test_a_picture_that_is_large_already_is_not_traced():
-    large = Drawing(face(512))
-    assert np.array_equal(large.at((512, 512)), large.pixels)
-    assert "_traced" not in large.__dict__
+def test_a_larger_version_is_taken_where_more_pixels_are_asked_for():
+    small, large = face(128), premultiply(np.asarray(face(512)))
+    drawing, alone = Drawing(small, face(512)), Drawing(small)
+    assert np.array_equal(drawing.at((512, 512)), large)
+    assert np.array_equal(drawing.at((320, 320)), resized(large, (320, 320)))
+    assert np.array_equal(alone.at((320, 320)), resized(alone.pixels, (320, 320)))
+    for size in ((128, 128), (96, 96), (150, 150)):
+        assert np.array_equal(drawing.at(size), alone.at(size))
 
 
 # --- SVG --------------------------------------------------------------------------------------------------------------
@@ -180,13 +187,6 @@ def test_svg_has_the_pictures_size_and_is_the_same_each_time(picture):
     assert "<image" not in document and "href" not in document
 
 
-def test_gradients_are_left_to_lanczos_and_flat_art_is_traced():
-    ramp = np.zeros((128, 128, 4), np.uint8)
-    ramp[..., 0], ramp[..., 1], ramp[..., 3] = np.arange(128) * 2, (np.arange(128) * 2)[:, None], 255
-    assert not Drawing(Image.fromarray(ramp, "RGBA"))._traced
-    assert Drawing(face())._traced
-
-
 # --- The command ------------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +208,25 @@ def test_export_writes_beside_the_file_and_keeps_what_it_says(studio, made: Path
     assert said_in(path).text == said_in(made).text
     plain = studio("export", made, "--for", "whatsapp", "--no-metadata", "--out", tmp_path / "plain", "--json").json
     assert read(Path(plain[0]["files"][0]["path"])) == {}
+
+
+def test_every_door_enlarges_with_the_studios_own_model(studio, made: Path, tmp_path: Path):
+    backend = Embedded()
+    can = backend.capabilities()
+
+    def larger(path: Path) -> Image.Image:
+        return backend.enlarged(resolve(enlarge(str(path), 512), can))
+
+    for outline in (False, True):
+        said = studio(
+            "export", made, "--for", "telegram", "--no-metadata", *["--outline"] * outline, "--out", tmp_path, "--json"
+        )
+        data = Path(said.json[0]["files"][0]["path"]).read_bytes()
+        assert data == page_file(made, "telegram", outline, larger)[0]
+        assert data != page_file(made, "telegram", outline, lambda _: None)[0]
+    wide = tmp_path / "wide.png"
+    face().resize((128, 64)).save(wide)
+    assert studio("export", wide, "--for", "telegram").code == 0, "what is not square by a filter"
 
 
 def test_export_makes_every_size_svg_and_outline(studio, made: Path, tmp_path: Path):

@@ -43,6 +43,12 @@ def finish(frame: Frame, desk: SetsDesk | CompareDesk, series: Series) -> None:
         keep(frame, member, red=20 * number % 256)
 
 
+def doubled(path: Path) -> Image.Image:
+    """A larger version of a picture, unlike what a filter makes."""
+    with Image.open(path) as picture:
+        return picture.convert("RGBA").resize((64, 64), Image.Resampling.NEAREST)
+
+
 def wait_in_line(desk: SetsDesk | CompareDesk, series: Series) -> None:
     while desk.series.is_lining(series):
         pass
@@ -104,11 +110,12 @@ def test_name_cover_and_outline_are_kept_and_go_into_the_pack(frame: Frame) -> N
     kept = {one.job: one for one in desk.series.pictures(later)}
     pictures = [Image.open(kept[one.id].path).convert("RGBA") for one in desk.series.members(later)]
     facts = [{"prompt": one.request.prompt, "seed": 7, "model": "fake"} for one in desk.series.members(later)]
-    stickers = [Sticker(*rest[:2], facts=rest[2]) for rest in zip(pictures, EMOTIONS, facts, strict=True)]
-    plain = packed_for(desk.series, later, "telegram")
-    assert plain == pack(stickers, "Six cats", APPS["telegram"], pictures[2])
+    rows = zip(pictures, EMOTIONS, facts, desk.series.members(later), strict=True)
+    stickers = [Sticker(*rest, facts=row, larger=doubled(kept[one.id].path)) for *rest, row, one in rows]
+    plain = packed_for(desk.series, later, "telegram", doubled)
+    assert plain == pack(stickers, "Six cats", APPS["telegram"], stickers[2])
     desk.acted(series.id, told(own="outline", series=series.id), ENGLISH)
-    rimmed = packed_for(desk.series, AllSeries(frame.studio).get(series.id), "telegram")
+    rimmed = packed_for(desk.series, AllSeries(frame.studio).get(series.id), "telegram", doubled)
     with zipfile.ZipFile(io.BytesIO(plain)) as a, zipfile.ZipFile(io.BytesIO(rimmed)) as b:
         assert a.namelist() == b.namelist() and a.read("01.png") != b.read("01.png")
 
@@ -117,7 +124,7 @@ def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(frame: Frame)
     desk = SetsDesk(frame)
     series = made(desk)
     with pytest.raises(Refused, match="not all pictures"):
-        packed_for(desk.series, series, "slack")
+        packed_for(desk.series, series, "slack", doubled)
     assert "data-pack" not in desk.look(series.id, ENGLISH)[1]
     finish(frame, desk, series)
     panel = desk.look(series.id, ENGLISH)[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from models.assets import assets
 from models.data.pixels import SIZE, png
@@ -16,7 +17,7 @@ from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, listed_parts, weights_digest
 from studio.backends.enlarger import Enlarger
-from studio.backends.given import as_given, given_pixels
+from studio.backends.given import given_pixels
 from studio.backends.together import Together
 from studio.backends.told import Told, tell
 from studio.capabilities import Capabilities, Range, Refused, Style
@@ -138,8 +139,12 @@ class Embedded:
             yield number, Progress(0, 1)
             assert request.image is not None
             place = self._pipeline.embedder.image(given_pixels(request.image)[None])[0]
-            picture, how = png(self._enlarge(as_given(request), request)), _how(self._pipeline, 1, request)
+            picture, how = self._enlarge.given(request), _how(self._pipeline, 1, request)
             yield number, Result(0, 0, picture, None, how, tuple(place.tolist()), self.space())
+
+    def enlarged(self, request: ImageRequest) -> Image.Image:
+        """The picture of a resolved request that only enlarges, with nothing else in memory than what does that."""
+        return self._enlarge.given(request)
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""

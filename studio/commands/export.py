@@ -1,5 +1,6 @@
 """`studio export`, `apps`, `set` and `grid`: pictures for chat apps, and pictures that belong together."""
 
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from models.data.pixels import read_picture
 from studio import settings
 from studio.backends.base import Backend
+from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.batch.plan import safe_name
 from studio.capabilities import Refused
@@ -18,7 +20,7 @@ from studio.commands import options
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.commands.files import each
 from studio.export.apps import APPS, App, app_named, fit
-from studio.export.enlarge import Drawing
+from studio.export.enlarge import Drawing, is_more
 from studio.export.outline import outlined
 from studio.export.pack import Sticker, pack, pack_name
 from studio.export.svg import svg
@@ -27,7 +29,7 @@ from studio.foreground import Batch, run
 from studio.grid import SETTINGS, Axis, Grid
 from studio.house import House
 from studio.metadata import encoded, read, said_in
-from studio.requests import ImageRequest, image_request, job_id, resolve
+from studio.requests import ImageRequest, enlarge, image_request, job_id, resolve
 from studio.sets import KINDS, Member, make_set
 from studio.shelves import Folder, GalleryShelf, Shelf
 
@@ -70,7 +72,7 @@ def export(
     if out:
         ready_folder(out, len(files))
     if chosen and pack_title:
-        stickers = [_sticker(file, outline, no_metadata) for file in files]
+        stickers = [_sticker(file, chosen, outline, no_metadata) for file in files]
         _print_pack(_write_pack(stickers, pack_title, chosen, cover, outline, out or Path()), as_json)
         return
     taken: set[Path] = set()
@@ -120,7 +122,7 @@ def set_of(
     rows = [{**row.as_dict(), "label": labels[row.job_id]} for row in batch.rows]
     packed = None
     if chosen and not batch.code:
-        stickers = [_sticker(Path(row["path"]), outline, False, row["label"]) for row in rows]
+        stickers = [_sticker(Path(row["path"]), chosen, outline, False, row["label"]) for row in rows]
         packed = _write_pack(stickers, pack_title, chosen, None, outline, out or Path())
     _finish(batch, rows, packed, as_json)
 
@@ -241,14 +243,28 @@ def _picture(file: Path) -> Image.Image:
         raise Refused(f"{error}.") from error
 
 
+@functools.cache
+def _own() -> Embedded:
+    return Embedded()
+
+
+def _larger(file: Path, picture: Image.Image, chosen: App | None) -> Image.Image | None:
+    """The picture as our own model makes it larger, where the app takes larger ones and the model is there."""
+    if chosen is None or not is_more(picture, chosen.sizes[0]) or picture.width != picture.height:
+        return None
+    can = _own().capabilities()
+    return _own().enlarged(resolve(enlarge(str(file), max(can.sizes)), can)) if len(can.sizes) > 1 else None
+
+
 def _made(file: Path, chosen: App | None, outline: bool, as_svg: bool, plain: bool) -> dict[str, bytes]:
     """The files that a picture becomes, by name."""
     picture, says = _picture(file), None if plain else said_in(file)
+    larger = _larger(file, picture, chosen)
     if outline:
-        picture = outlined(picture)
+        picture, larger = outlined(picture), outlined(larger) if larger else None
     made = {f"{file.stem}.svg": svg(picture).encode()} if as_svg else {}
     if chosen:
-        drawing = Drawing(picture)
+        drawing = Drawing(picture, larger)
         for size in chosen.sizes:
             data, suffix = fit(drawing, chosen, size, says)
             more = f"-{size[0]}" if len(chosen.sizes) > 1 else ""
@@ -258,25 +274,29 @@ def _made(file: Path, chosen: App | None, outline: bool, as_svg: bool, plain: bo
     return made
 
 
-def _sticker(file: Path, outline: bool, plain: bool, label: str = "") -> Sticker:
+def _sticker(file: Path, chosen: App, outline: bool, plain: bool, label: str = "") -> Sticker:
     """A picture file as one of a pack, called by its label, else by its prompt, else by its name."""
     picture, said = _picture(file), {} if plain else read(file)
+    larger = _larger(file, picture, chosen)
+    if outline:
+        picture, larger = outlined(picture), outlined(larger) if larger else None
     request = said.get("request", {})
     facts = {"prompt": request.get("prompt", ""), "seed": said.get("seed"), "model": request.get("model")}
     label = label or request.get("prompt", "") or file.stem
     return Sticker(
-        outlined(picture) if outline else picture,
+        picture,
         label,
         says=None if plain else said_in(file),
         facts=facts if request else {},
+        larger=larger,
     )
 
 
 def _write_pack(
     stickers: list[Sticker], title: str, chosen: App, cover: Path | None, outline: bool, folder: Path
 ) -> dict[str, Any]:
-    front = _picture(cover) if cover else None
-    data = pack(stickers, title, chosen, outlined(front) if front and outline else front)
+    front = _sticker(cover, chosen, outline, plain=True) if cover else None
+    data = pack(stickers, title, chosen, front)
     return {**_write(folder / pack_name(title), data), "app": chosen.name, "stickers": len(stickers)}
 
 

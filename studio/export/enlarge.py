@@ -1,27 +1,32 @@
-"""A picture in any size, from what it is: traced where that is the better drawing, else by Lanczos."""
+"""A picture in any size: from a larger version of it where there is one, else by Lanczos.
 
-from functools import cached_property
+Whoever has a model at hand gives a `Larger`: in the program that is the upscaler, on the page a question to the worker.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from models.data.pixels import premultiply
-from studio.export.scale import psnr_on_white, resized, straight
-from studio.export.svg import drawn, svg
+from studio.export.scale import resized
 
+Larger = Callable[[Path], Image.Image | None]  # a picture file -> it, larger, or None where nothing does that
 MUCH = 1.25  # times as large: below that there is nothing to gain
-# Decibels by which the traced picture, made small again, must give the original back better than Lanczos gives back a
-# picture from half its size: only the picture itself is there to judge by. On 144 pictures whose 512 pixels are known
-# (see `svg`) this takes the traced one for 80 % of them and has 30.5 dB; Lanczos alone has 29.3, tracing alone 30.1,
-# and the better one each time 30.7. With 5 it is 30.6 dB and 70 %.
-GAIN = 4.0
+
+
+def is_more(picture: Image.Image, size: tuple[int, int]) -> bool:
+    """Whether `size` (width, height) asks for more pixels than the picture has."""
+    return max(size[0] / picture.width, size[1] / picture.height) > MUCH
 
 
 class Drawing:
-    """A picture (RGBA, any size), ready to be drawn in other sizes. Tracing is done once, and only if it is needed."""
+    """A picture (RGBA, any size), ready to be drawn in other sizes; `larger` is the same one of more pixels."""
 
-    def __init__(self, picture: Image.Image) -> None:
+    def __init__(self, picture: Image.Image, larger: Image.Image | None = None) -> None:
         self.pixels = premultiply(np.asarray(picture.convert("RGBA")))
+        self._larger = None if larger is None else premultiply(np.asarray(larger.convert("RGBA")))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -30,14 +35,5 @@ class Drawing:
 
     def at(self, size: tuple[int, int]) -> np.ndarray:
         """Premultiplied uint8 (height, width, 4) for `size` (width, height)."""
-        larger = max(size[0] / self.size[0], size[1] / self.size[1]) > MUCH
-        return drawn(self._traced, size) if larger and self._traced else resized(self.pixels, size)
-
-    @cached_property
-    def _traced(self) -> str:
-        """The picture as SVG, or nothing where that is no good likeness."""
-        document, (width, height) = svg(straight(self.pixels)), self.size
-        fine = drawn(document, (4 * width, 4 * height)) if max(self.size) <= 512 else drawn(document, self.size)
-        half = resized(self.pixels, (max(1, width // 2), max(1, height // 2)), Image.Resampling.BOX)
-        traced = psnr_on_white(resized(fine, self.size), self.pixels)
-        return document if traced - psnr_on_white(resized(half, self.size), self.pixels) >= GAIN else ""
+        more = max(size[0] / self.size[0], size[1] / self.size[1]) > MUCH
+        return resized(self.pixels if self._larger is None or not more else self._larger, size)

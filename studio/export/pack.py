@@ -31,7 +31,7 @@ SHEET_SIDE = 128
 @dataclass(frozen=True)
 class Sticker:
     """A picture (RGBA, any size) of a pack: what it is called, its emoji (none: found from what it is called), what its
-    file is to say, and facts for the pack's papers such as prompt, seed and model.
+    file is to say, facts for the pack's papers such as prompt, seed and model, and the same picture `larger`.
     """
 
     picture: Image.Image
@@ -39,13 +39,18 @@ class Sticker:
     emoji: tuple[str, ...] = ()
     says: Said | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    larger: Image.Image | None = None
+
+    def drawing(self) -> Drawing:
+        """Ready to be drawn in other sizes."""
+        return Drawing(self.picture, self.larger)
 
 
 def pack(
     pictures: Sequence[Sticker | Image.Image],
     name: str,
     app: App,
-    cover: Image.Image | None = None,
+    cover: Sticker | Image.Image | None = None,
     publisher: str = PUBLISHER,
 ) -> bytes:
     """A zip file for an app: numbered stickers, its icons, what its importers read, and in `about/` a contact sheet and
@@ -54,14 +59,14 @@ def pack(
     `cover` is for the icons, None the first sticker. Refused where the app takes no pack of so many, and for a name
     that says nothing.
     """
-    stickers = [one if isinstance(one, Sticker) else Sticker(one) for one in pictures]
+    stickers = [_sticker(one) for one in pictures]
     title = _title(name)
     _check(len(stickers), app)
     files = _stickers(stickers, app)
     named = [next(iter(made)) for made in files]  # the main size of each
     emoji = [one.emoji or emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
     out: dict[str, bytes] = {file: data for made in files for file, data in made.items()}
-    front = Drawing(cover or stickers[0].picture)
+    front = _sticker(cover or stickers[0]).drawing()
     out |= {icon.file: fit_icon(front, icon) for icon in app.icons}
     out |= _manifest(app, title, publisher, dict(zip(named, emoji, strict=True)), out)
     out[f"{ABOUT}/sheet.png"] = _sheet(stickers)
@@ -79,6 +84,10 @@ def slug(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     kept = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:20].strip("_")
     return kept if len(kept) > 1 else "sticker"
+
+
+def _sticker(one: Sticker | Image.Image) -> Sticker:
+    return one if isinstance(one, Sticker) else Sticker(one)
 
 
 def _title(name: str) -> str:
@@ -103,7 +112,7 @@ def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
     """The files of each sticker by name, the main size first; the other sizes have their width in their names."""
     made = []
     for number, one in enumerate(stickers, 1):
-        stem, drawing = app.file.format(n=number, slug=slug(one.label)), Drawing(one.picture)
+        stem, drawing = app.file.format(n=number, slug=slug(one.label)), one.drawing()
         files = {}
         for size in app.sizes:
             data, suffix = fit(drawing, app, size, one.says)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from studio.batch.plan import safe_name
 from studio.capabilities import Refused
-from studio.export.apps import APPS
+from studio.export.apps import APPS, App
+from studio.export.enlarge import Larger, is_more
 from studio.export.outline import outlined
 from studio.export.pack import Sticker, pack, pack_name
 from studio.gallery import Kept
@@ -44,7 +45,7 @@ def router(frame: Frame) -> APIRouter:
         if app not in APPS:
             raise HTTPException(404, "no such app")
         try:
-            data, title = packed_for(every, series, app), pack_name(flat(series.title))
+            data, title = packed_for(every, series, app, frame.larger), pack_name(flat(series.title))
         except (Refused, OSError) as problem:
             raise HTTPException(422, str(problem)) from problem
         return Response(data, media_type="application/zip", headers=attached(title))
@@ -61,21 +62,24 @@ def router(frame: Frame) -> APIRouter:
     return routes
 
 
-def packed_for(every: AllSeries, series: Series, app: str) -> bytes:
+def packed_for(every: AllSeries, series: Series, app: str, larger: Larger) -> bytes:
     """A set as a pack for an app of APPS; Refused where the app takes no such pack, or the set is not all there."""
     kept, rim = {one.job: one for one in every.pictures(series)}, bool(series.about.get("outline"))
     members = every.members(series)
     if any(one.id not in kept for one in members):
         raise Refused("not all pictures of the set are there; wait for them, or go on with the rest.")
-    stickers = [_sticker(kept[one.id], one.label, rim) for one in members]
-    return pack(stickers, series.title, APPS[app], stickers[int(series.about.get("cover", 0))].picture)
+    stickers = [_sticker(kept[one.id], one.label, rim, APPS[app], larger) for one in members]
+    return pack(stickers, series.title, APPS[app], stickers[int(series.about.get("cover", 0))])
 
 
-def _sticker(kept: Kept, label: str, rim: bool) -> Sticker:
+def _sticker(kept: Kept, label: str, rim: bool, app: App, larger: Larger) -> Sticker:
     picture = _opened(kept)
     assert picture is not None
+    more = larger(kept.path) if is_more(picture, app.sizes[0]) else None
+    if rim:
+        picture, more = outlined(picture), outlined(more) if more else None
     facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
-    return Sticker(outlined(picture) if rim else picture, label, says=said_in(kept.path), facts=facts)
+    return Sticker(picture, label, says=said_in(kept.path), facts=facts, larger=more)
 
 
 def _opened(kept: Kept | None) -> Image.Image | None:

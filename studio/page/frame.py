@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from studio import settings
 from studio.backends.registry import open_backend
@@ -53,6 +54,16 @@ class Frame:
     def on_load(self, function: Callable[..., Any], outputs: Any, inputs: Any = None) -> None:
         """What is done when a page is opened or loaded again."""
         self.loads.append((function, inputs, outputs))
+
+    def larger(self, path: Path) -> Image.Image | None:
+        """A picture in the largest size that the model makes of it; None where it has no other, or the picture is not
+        square. Refused where it can't be done now.
+        """
+        with Image.open(path) as picture:
+            square = picture.width == picture.height
+        if not square or len(self.can.sizes) < 2:
+            return None
+        return self.studio.enlarge(path, max(self.can.sizes), model=self.model)
 
     def spoken(self, request: gr.Request) -> str:
         """The language of the person who looks."""

@@ -1,5 +1,6 @@
 """What the page fetches beside Gradio's own: pictures, small ones, files made ready for other programs, and news."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -8,6 +9,7 @@ from PIL import Image
 
 from studio.capabilities import Refused
 from studio.export.apps import APPS, fit
+from studio.export.enlarge import Drawing, Larger, is_more
 from studio.export.outline import outlined
 from studio.export.svg import svg
 from studio.metadata import encoded
@@ -52,7 +54,7 @@ def router(frame: Frame) -> APIRouter:
         if path is None or (use not in APPS and use not in ("png", "svg")):
             raise HTTPException(404, "no such picture, or nothing that it can be made ready for")
         try:
-            data, suffix = made(path, use, outline)
+            data, suffix = made(path, use, outline, frame.larger)
         except Refused as refusal:
             raise HTTPException(422, str(refusal)) from refusal
         named = {"content-disposition": f'attachment; filename="{digest[:16]}-{use}{suffix}"'}
@@ -66,15 +68,17 @@ def router(frame: Frame) -> APIRouter:
     return routes
 
 
-def made(path: Any, use: str, outline: bool) -> tuple[bytes, str]:
+def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, str]:
     """A picture of the gallery as a file for `use`: "png", "svg" or one of APPS, with a white outline or without."""
     with Image.open(path) as opened:
         picture = opened.convert("RGBA")
+    app = APPS.get(use)
+    more = larger(path) if app and is_more(picture, app.sizes[0]) else None
     if outline:
-        picture = outlined(picture)
+        picture, more = outlined(picture), outlined(more) if more else None
     if use == "svg":
         return svg(picture).encode(), ".svg"
-    return fit(picture, APPS[use]) if use in APPS else (_png(picture), ".png")
+    return fit(Drawing(picture, more), app) if app else (_png(picture), ".png")
 
 
 def _png(picture: Image.Image) -> bytes:
