@@ -25,7 +25,7 @@ from models.tokenizer import TEXT_LENGTH
 VARIANTS: dict[str, dict[str, object]] = {
     "as shipped": {},
     "no long skips": {"long_skips": False},
-    "10 layers": {"depth": 10},
+    "12 layers": {"depth": 12},
     "320 wide, 8 layers": {"width": 320, "depth": 8, "heads": 5},
 }
 
@@ -69,6 +69,35 @@ def training(made: nn.Module, given: tuple[Tensor, ...], bf16: bool) -> Callable
     return run
 
 
+def linear_layers(made: nn.Module, given: tuple[Tensor, ...]) -> Callable[[], None]:
+    """Only the products of a training step: each linear layer forward and backward on rows as many as it meets there.
+
+    What a step could not be faster than at these widths, with these kernels.
+    """
+    met: list[tuple[nn.Linear, Tensor, Tensor]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, nn.Linear)
+        rows = inputs[0].flatten(0, -2).shape[0]
+        x, gradient = (torch.randn(rows, width, dtype=torch.bfloat16) for width in layer.weight.shape[::-1])
+        met.append((layer, x.requires_grad_(), gradient))
+
+    hooks = [layer.register_forward_hook(note) for layer in made.modules() if isinstance(layer, nn.Linear)]
+    forward(made, given)()
+    for hook in hooks:
+        hook.remove()
+
+    def run() -> None:
+        for layer, x, gradient in met:
+            with torch.autocast("cpu", torch.bfloat16):
+                told = layer(x)
+            told.backward(gradient)
+            x.grad = None
+        made.zero_grad()
+
+    return run
+
+
 def medians(work: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
     """Median seconds of each, taken in turns after one round that is not counted."""
     taken: dict[str, list[float]] = {name: [] for name in work}
@@ -97,6 +126,7 @@ def steps(size: str, batch: int, compiled: bool) -> dict[str, Callable[[], None]
     work = {name: training(made[name], inputs(made[name], batch), True) for name in made}
     first = made["as shipped"]
     work["fp32"] = training(first, inputs(first, batch), False)
+    work["its linear layers alone"] = linear_layers(first, inputs(first, batch))
     if compiled:
         work["compiled"] = training(torch.compile(first), inputs(first, batch), True)  # type: ignore[arg-type]
     return work
@@ -125,7 +155,7 @@ def main() -> None:
         print(f"{title}, {arguments.threads} threads")
         for name, seconds in times.items():
             rate = f", {arguments.batch / seconds:.1f} samples/s" if title != "forward" else ""
-            print(f"  {name:24s} {seconds * 1000:8.1f} ms  x{seconds / base:.2f}{rate}")
+            print(f"  {name:26s} {seconds * 1000:8.1f} ms  x{seconds / base:.2f}{rate}")
 
 
 if __name__ == "__main__":

@@ -157,12 +157,9 @@ class DiT(ModelMixin, ConfigMixin):
         context = torch.cat([self.sense_in(vector)[:, None].to(words.dtype), words], 1)
         return context, padding_bias(torch.cat([mask.new_ones(len(mask), 1), mask], 1))
 
-    def _run_blocks(
-        self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, after: int
-    ) -> tuple[Tensor, Tensor]:
-        """The stream after the last block, and after block number `after`."""
+    def _run_blocks(self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor) -> Tensor:
+        """The stream after the last block."""
         kept: list[Tensor] = []
-        early = x
         for i, block in enumerate(self.blocks):
             late = 2 * i >= len(self.blocks)
             inputs = (x, condition, context, bias, kept.pop() if late and kept else None)
@@ -172,18 +169,10 @@ class DiT(ModelMixin, ConfigMixin):
                 x = block(*inputs)
             if not late:
                 kept.append(x)
-            if i == after:
-                early = x
-        return x, early
+        return x
 
     def forward(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor, vector: Tensor) -> Tensor:
-        """Velocity (B, C, S, S), in fp32, at the noisy latent; arguments as in `forward_with_tokens`."""
-        return self.forward_with_tokens(x, t, states, mask, vector, after=0)[0]
-
-    def forward_with_tokens(
-        self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor, vector: Tensor, after: int
-    ) -> tuple[Tensor, Tensor]:
-        """Velocity, and the tokens (B, N, D) that block number `after` gives (training aligns them).
+        """Velocity (B, C, S, S), in fp32, at the noisy latent.
 
         Args:
             x: noisy latent (B, C, S, S), per-channel unit variance when clean.
@@ -199,8 +188,8 @@ class DiT(ModelMixin, ConfigMixin):
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
         tokens = self.patch_in(patchify(x.to(dtype), self.config.patch))  # (B, N, D)
         tokens = tokens + self.positions.to(tokens.dtype)
-        tokens, early = self._run_blocks(tokens, condition, context, bias, after)
+        tokens = self._run_blocks(tokens, condition, context, bias)
         shift, scale = (time[:, None] + self.table).unbind(1)
         output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
         output = unpatchify(output, self.config.patch)
-        return output if self.config.prediction == "v" else flow_target(x.float(), output, t.float()), early
+        return output if self.config.prediction == "v" else flow_target(x.float(), output, t.float())

@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
-from torch import nn
 
 from models.data.fixture import fixture_world
-from models.data.pixels import to_tensor
 from models.dit import DiT
 from models.train import checkpoint
-from models.train.alignment import Alignment, spatially_normalised
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
 from models.train.image import (
     CAPTIONS,
@@ -31,8 +27,7 @@ from models.train.image import (
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part
 
-TASK = partial(ImageTask, align=0.5)
-RECIPE = Recipe(TASK, batch_size=lambda _: 4, warmup=2, muon=True)
+RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2, muon=True)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ def options(parts: Path, seed: int = 3) -> TaskOptions:
 
 @pytest.fixture(scope="module")
 def task(parts: Path) -> ImageTask:
-    return TASK(options(parts))
+    return ImageTask(options(parts))
 
 
 def trainer(parts: Path, out: Path) -> Trainer:
@@ -56,12 +51,12 @@ def trainer(parts: Path, out: Path) -> Trainer:
 def test_a_batch_is_a_function_of_seed_and_step(task: ImageTask, parts: Path) -> None:
     first, again, later = (
         task.batch(5, 0, 1, 0.1),
-        TASK(options(parts)).batch(5, 0, 1, 0.1),
+        ImageTask(options(parts)).batch(5, 0, 1, 0.1),
         task.batch(6, 0, 1, 0.1),
     )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["x"], later["x"])
-    assert not torch.equal(first["x"], TASK(options(parts, seed=4)).batch(5, 0, 1, 0.1)["x"])
+    assert not torch.equal(first["x"], ImageTask(options(parts, seed=4)).batch(5, 0, 1, 0.1)["x"])
 
 
 def test_ranks_share_one_batch(task: ImageTask) -> None:
@@ -130,7 +125,7 @@ def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatc
     files = sorted(file.name.split(".")[1] for file in (parts / "cache").iterdir())
     assert files == sorted(field.name for field in fields(Encoded))
     monkeypatch.setattr("models.train.encoded._chunks", lambda *_: pytest.fail("encoded twice"))
-    assert torch.equal(TASK(options(parts)).encoded.latents, task.encoded.latents)
+    assert torch.equal(ImageTask(options(parts)).encoded.latents, task.encoded.latents)
 
 
 def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_path: Path) -> None:
@@ -192,7 +187,7 @@ def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
         again.step(step / 4)
     pairs = zip(straight.plain.state_dict().items(), again.plain.state_dict().items(), strict=True)
     assert all(torch.equal(a, b) for (_, a), (_, b) in pairs)
-    assert any(parameter.any() for parameter in again.plain.dit.out.parameters())
+    assert any(parameter.any() for parameter in again.plain.out.parameters())
 
 
 def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: Path) -> None:
@@ -200,10 +195,9 @@ def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: 
     run.run()
     assert list(tmp_path.glob("sheet-*.png"))
     loaded = load_part(DiT, "dit", tmp_path / "export")
-    assert loaded.config.context == run.plain.dit.config.context
+    assert loaded.config.context == run.plain.config.context
     trained = load_file(tmp_path / "state/model.safetensors")
-    own = {name.removeprefix("dit.") for name in trained if name.startswith("dit.")}
-    assert loaded.state_dict().keys() == own
+    assert loaded.state_dict().keys() == trained.keys()
 
 
 def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_path: Path) -> None:
@@ -217,33 +211,10 @@ def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_
     assert len(list(pieces.glob("*.safetensors"))) > 1
     part.start_from(pieces)
     averaged = load_part(DiT, "dit", tmp_path / "first/export").state_dict()
-    assert all(torch.equal(averaged[name], tensor) for name, tensor in part.plain.dit.state_dict().items())
+    assert all(torch.equal(averaged[name], tensor) for name, tensor in part.plain.state_dict().items())
     assert all(torch.equal(a, b) for a, b in zip(part.ema.shadow_params, part.plain.parameters(), strict=True))
     with pytest.raises(FileNotFoundError, match="a part's folder"):
         part.start_from(tmp_path)
-
-
-def test_alignment_reads_the_pictures_of_the_batch_and_ends_in_time(task: ImageTask) -> None:
-    batch, draws = task.batch(5, 0, 1, 0.1), task.draws(np.random.default_rng((3, 5)), 4)
-    for seen, row in zip(batch["seen"], draws.rows, strict=True):
-        pixels = task.item(int(row))[0]
-        with torch.no_grad():
-            own = task.embedder.vision(to_tensor(pixels[None]).to(task.embedder.vision.dtype))[0]
-        assert torch.allclose(seen, own.float(), atol=0.05)
-    assert "seen" not in task.batch(5, 0, 1, 0.9)
-
-
-def test_alignment_is_zero_on_what_it_projects_to_and_blind_to_what_a_picture_has_everywhere() -> None:
-    torch.manual_seed(0)
-    alignment, tokens = Alignment(8, 6), torch.randn(2, 16, 8)
-    told = alignment.project(tokens.transpose(1, 2).unflatten(2, (4, 4))).flatten(2).transpose(1, 2)
-    scaled = spatially_normalised(told)
-    with torch.no_grad():  # a projection whose output already has mean 0 and deviation 1 can be matched exactly
-        alignment.project = nn.Identity()
-        matched = scaled.clone()
-        assert alignment(matched, told).item() == pytest.approx(0, abs=1e-5)
-        assert alignment(matched, told + torch.randn(2, 1, 6)).item() == pytest.approx(0, abs=1e-5)
-        assert alignment(matched, torch.randn(2, 16, 6)).item() > 0.5
 
 
 def test_muon_has_the_matrices_of_the_blocks_and_nothing_else(parts: Path, tmp_path: Path) -> None:
@@ -251,8 +222,8 @@ def test_muon_has_the_matrices_of_the_blocks_and_nothing_else(parts: Path, tmp_p
     adamw, muon = ({id(p) for g in o.param_groups for p in g["params"]} for o in run.optimizers)
     names = {id(p): name for name, p in run.plain.named_parameters()}
     assert adamw | muon == names.keys() and not adamw & muon
-    assert all(names[i].startswith("dit.blocks.") and names[i].endswith(".weight") for i in muon)
-    assert {names[i] for i in adamw} >= {"dit.patch_in.weight", "dit.out.weight", "dit.modulation.1.weight"}
+    assert all(names[i].startswith("blocks.") and names[i].endswith(".weight") for i in muon)
+    assert {names[i] for i in adamw} >= {"patch_in.weight", "out.weight", "modulation.1.weight"}
 
 
 @pytest.mark.slow

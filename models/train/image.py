@@ -32,7 +32,6 @@ from models.pipeline import StickerPipeline, native_dtype
 from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
-from models.train.alignment import Alignment
 from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
@@ -43,7 +42,6 @@ SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
 PROBES = 300  # rows whose captions, by which scenes are told apart too, name what was encoded
 VALIDATION = 192  # pictures, and a third as many scenes
-ALIGNED_BLOCK = 3  # of ten: the fourth's output, as iREPA takes of a SiT-B
 
 NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
 
@@ -88,47 +86,27 @@ def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:
     return torch.sigmoid(mix.time_mean + mix.time_std * normal).float()
 
 
-class Learner(nn.Module):
-    """The generator, and the projection that its alignment needs while it trains."""
-
-    def __init__(self, dit: DiT, seen: int) -> None:
-        super().__init__()
-        self.dit, self.alignment = dit, Alignment(dit.config.width, seen)
-        self.block = min(ALIGNED_BLOCK, dit.config.depth - 1)
-
-    def forward(
-        self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor, vector: Tensor, seen: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Velocity, and how far the early tokens are from `seen` (B, N, T), what the encoder sees in x0."""
-        velocity, early = self.dit.forward_with_tokens(x, t, states, mask, vector, after=self.block)
-        return velocity, None if seen is None else self.alignment(early, seen)
-
-
 class ImageTask:
     """Recipe "image".
 
-    `align` weighs the alignment with our picture encoder, until progress `align_until`: it hurts later (HASTE,
-    arXiv 2505.16792). `scenes` is how many scenes are encoded, SCENE_POOL by default. `mix` is what a step draws, and
-    `sizes` what differs from the preset of the generator.
+    `scenes` is how many scenes are encoded, SCENE_POOL by default. `mix` is what a step draws, and `sizes` what differs
+    from the preset of the generator.
     """
 
     def __init__(
         self,
         options: TaskOptions,
-        align: float = 0.0,
-        align_until: float = 0.35,
         scenes: int | None = None,
         mix: Mix = Mix(),
         sizes: Mapping[str, Any] | None = None,
     ) -> None:
         self.options, self.world, self.device = options, options.world, options.device
-        self.align, self.align_until, self.mix = align, align_until, mix
+        self.mix = mix
         self.embedder = Embedder.load(options.parts)
         self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
         self.autoencoder.to(memory_format=torch.channels_last)
         width = self.embedder.language.config.hidden_size
-        dit = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
-        self.model = Learner(dit, self.embedder.vision.config.width)
+        self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
@@ -182,15 +160,12 @@ class ImageTask:
         size = self.options.batch_size(progress)
         draws, times = self.draws(rng, size), noise_levels(rng, size, self.mix)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        config = self.model.dit.config
+        config = self.model.config
         shape = (size, config.channels, config.size, config.size)
         noise = torch.randn(shape, generator=generator, device=self.device)[rank::ranks]
         mine, encoded = draws.part(rank, ranks), self.encoded
         rows = torch.from_numpy(mine.rows).to(self.device)
-        batch = _flow(encoded.latents[rows].float(), noise, times[rank::ranks].to(self.device), self.condition(mine))
-        if self.align and progress < self.align_until:
-            batch["seen"] = encoded.seen[rows].float()
-        return batch
+        return _flow(encoded.latents[rows].float(), noise, times[rank::ranks].to(self.device), self.condition(mine))
 
     def condition(self, draws: Draws) -> Condition:
         """The rows that were drawn, with what was dropped taken out."""
@@ -202,12 +177,9 @@ class ImageTask:
         return Condition(self.encoded.states[rows, captions], self.encoded.mask[rows, captions] & text[:, None], vector)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """Mean squared error of the velocity, and in the early part the weighted distance to the encoder's tokens."""
-        velocity, distance = model(**{name: value for name, value in batch.items() if name != "target"})
-        flow = (velocity - batch["target"]).square().mean()
-        if distance is None:
-            return {"loss": flow}
-        return {"loss": flow + self.align * distance, "flow": flow, "distance": distance}
+        """Mean squared error of the velocity."""
+        velocity = model(**{name: value for name, value in batch.items() if name != "target"})
+        return {"loss": (velocity - batch["target"]).square().mean()}
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing."""
@@ -252,7 +224,7 @@ class ImageTask:
     def pipeline(self, model: Any) -> StickerPipeline:
         """The generator in the middle of its training, with the parts that it stands on, on the CPU."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
-        dit = model.dit if self.device.type == "cpu" else copy.deepcopy(model.dit).to("cpu")
+        dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         return StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
 
     def sheet(self, model: nn.Module) -> Image.Image:
@@ -264,7 +236,7 @@ class ImageTask:
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The generator as it ships."""
-        save_part(model.dit, "dit", folder, part_digests(FROZEN, self.options.parts))
+        save_part(model, "dit", folder, part_digests(FROZEN, self.options.parts))
 
 
 def _told(pixels: np.ndarray, picture: Picture) -> Item:

@@ -47,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
         minutes=120,
     ),
     "image": Recipe(
-        task_of("models.train.image:ImageTask", align=0.5, align_until=0.3),
+        task_of("models.train.image:ImageTask"),
         batch_size=sizes((0.0, 96)),
         lr=1e-3,
         muon=True,

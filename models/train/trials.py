@@ -21,13 +21,12 @@ from models.train.loop import Length, Recipe
 from models.train.recipes import RECIPES, sizes, task_of
 
 BASE = RECIPES["image"]
-ALIGNED: dict[str, Any] = {"align": 0.5, "align_until": 1.0}  # to the end: when it stops, the step is compiled anew
 console = Console()
 
 
 def _with(**settings: Any) -> Recipe:
     """The recipe with other settings of its task."""
-    return replace(BASE, task=task_of("models.train.image:ImageTask", **{**ALIGNED, **settings}))
+    return replace(BASE, task=task_of("models.train.image:ImageTask", **settings))
 
 
 TRIALS: dict[str, Recipe] = {
@@ -36,7 +35,6 @@ TRIALS: dict[str, Recipe] = {
     "adamw-slow": replace(_with(), muon=False, lr=4e-4),
     "fast": replace(_with(), lr=2e-3),
     "slow": replace(_with(), lr=5e-4),
-    "unaligned": _with(align=0.0),
     "batch-48": replace(_with(), batch_size=sizes((0.0, 48))),
     "batch-192": replace(_with(), batch_size=sizes((0.0, 192))),
     "velocity": _with(sizes={"prediction": "v"}),
