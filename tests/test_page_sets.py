@@ -21,6 +21,7 @@ from studio.page.compare.desk import CompareDesk
 from studio.page.compare.grids import grid_of, members
 from studio.page.downloads import packed_for
 from studio.page.frame import Frame
+from studio.page.picture.desk import PictureDesk
 from studio.page.series.progress import Progress
 from studio.page.series.store import LOOKED_AT, AllSeries, Series, Standing
 from studio.page.series.view import Cell, board
@@ -118,6 +119,14 @@ def test_name_cover_and_outline_are_kept_and_go_into_the_pack(frame: Frame) -> N
     rimmed = packed_for(desk.series, AllSeries(frame.studio).get(series.id), "telegram", doubled)
     with zipfile.ZipFile(io.BytesIO(plain)) as a, zipfile.ZipFile(io.BytesIO(rimmed)) as b:
         assert a.namelist() == b.namelist() and a.read("01.png") != b.read("01.png")
+
+
+def test_the_card_names_apps_in_the_language_of_the_page(frame: Frame) -> None:
+    desk = SetsDesk(frame)
+    finish(frame, desk, series := made(desk))
+    digest = desk.series.pictures(series)[0].sha256
+    for spoken, title in (("en", "Telegram sticker"), ("zh", "Telegram 贴纸")):
+        assert f">{title}<" in PictureDesk(frame).show(digest, spoken)
 
 
 def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(frame: Frame) -> None:

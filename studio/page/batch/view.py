@@ -118,7 +118,7 @@ def _row(row: Job | Problem, spoken: str) -> str:
 def _fault(message: str, column: int | None, spoken: str) -> str:
     place = say("at", spoken, column=column) if column else ""
     words = f"<b>{escape(place)}</b>{escape(in_language(message, spoken))}"
-    return f'<td colspan="{len(COLUMNS) - 1}"><span aria-hidden="true">✗</span> {words}</td>'
+    return f'<td colspan="{len(COLUMNS) - 1}"><p><span aria-hidden="true">✗</span> {words}</p></td>'
 
 
 def _pages(total: int, first: int, only_bad: bool, spoken: str) -> str:

@@ -87,7 +87,7 @@ def _filters(spoken: str) -> str:
         f' placeholder="{_said("search_hint", spoken)}">',
     )
     thrown = (
-        f'<button type="button" class="plain bin" data-act="bin" aria-pressed="false"><span aria-hidden="true">🗑</span>'
+        f'<button type="button" class="plain bin" data-act="bin" aria-pressed="false">'
         f'{_said("bin", spoken)} <b class="binned"></b></button>'
     )
     return (

@@ -54,7 +54,7 @@ class PictureDesk:
             origin = read(kept.path)
         except Refused:
             return gone(spoken)
-        return card(kept, origin, [(app.name, app.title) for app in APPS.values()], spoken)
+        return card(kept, origin, [(app.name, app.zh if spoken == "zh" else app.title) for app in APPS.values()], spoken)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         if do == "star":
