@@ -1,6 +1,9 @@
 """Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -188,6 +191,47 @@ def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
     pairs = zip(straight.plain.state_dict().items(), again.plain.state_dict().items(), strict=True)
     assert all(torch.equal(a, b) for (_, a), (_, b) in pairs)
     assert any(parameter.any() for parameter in again.plain.out.parameters())
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from safetensors.torch import save_file
+from test_train_image import trainer
+parts, out, tags = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+run = trainer(parts, out)
+if "resume" in tags:
+    run.resume()
+for step in range(run.state.step, 2 if "halt" in tags else 4):
+    run.step(step / 4)
+if "halt" in tags:
+    run.out.mkdir(parents=True, exist_ok=True)
+    from models.train.loop import Log
+    run.checkpoint(Log(run.out / "stats.jsonl", False))
+elif run.accelerator.is_main_process:
+    save_file({name: p.detach().clone() for name, p in run.plain.named_parameters()}, f"{out}.safetensors")
+"""
+
+
+def test_two_processes_with_muon_shared_out_equal_one_and_resume(parts: Path, task: ImageTask, tmp_path: Path) -> None:
+    (tmp_path / "together.py").write_text(TOGETHER)
+
+    def run(ranks: int, out: str, *tags: str) -> None:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        command += [str(tmp_path / "together.py"), str(parts), str(tmp_path / out), *tags]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+        assert done.returncode == 0, done.stderr[-6000:]
+
+    run(1, "one")
+    run(2, "two")
+    run(2, "halted", "halt")
+    run(2, "halted", "resume")
+    one, two, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two", "halted"))
+    assert all(torch.equal(two[name], resumed[name]) for name in two)
+    # Each process's half of a batch is summed on its own, and Muon's iterations are in half precision.
+    assert all(torch.allclose(one[name], two[name], atol=6e-4) for name in one)
 
 
 def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: Path) -> None:

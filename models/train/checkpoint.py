@@ -96,7 +96,7 @@ def load_weights(folder: Path, model: nn.Module) -> None:
 
 
 def _load_optimizer(file: Path, optimizer: torch.optim.Optimizer) -> None:
-    whole = optimizer.state_dict()
+    whole = torch.optim.Optimizer.state_dict(optimizer)  # one that is shared out has no whole state to tell of yet
     whole["state"] = {}
     for key, tensor in load_file(file).items():
         index, name = key.split(".", 1)

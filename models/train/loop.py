@@ -9,18 +9,20 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from models.data.world import World
 from models.train import checkpoint
@@ -160,9 +162,26 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
         torch.optim.AdamW([g for g in settings if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
     ]
     if hidden:
-        decay, scaled = recipe.weight_decay, "match_rms_adamw"
-        found.append(torch.optim.Muon(hidden.values(), lr=recipe.lr, weight_decay=decay, adjust_lr_fn=scaled))
+        found.append(_muon(list(hidden.values()), recipe))
     return found
+
+
+def _muon(matrices: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """Muon for `matrices`; where there are several processes, each has its share of them and tells the others.
+
+    Its iterations were a fifth of a step's time in every process, though all came to the same.
+    """
+    settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        return ZeroRedundancyOptimizer(matrices, torch.optim.Muon, **settings)
+    return torch.optim.Muon(matrices, **settings)
+
+
+def gather_states(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Tell the first rank the states that others hold, so that its `state_dict` is whole. All ranks must call."""
+    for optimizer in optimizers:
+        if isinstance(optimizer, ZeroRedundancyOptimizer):
+            optimizer.consolidate_state_dict(0)
 
 
 @dataclass
@@ -188,9 +207,8 @@ class Trainer:
         self.task = self.recipe.task(self.options)
         if self.recipe.channels_last:
             self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model, *self.optimizers = self.accelerator.prepare(
-            self.task.model, *optimisers(self.task.model, self.recipe)
-        )
+        self.model = self.accelerator.prepare(self.task.model)
+        self.optimizers = optimisers(self.plain, self.recipe)
         if self.compiled:
             self.plain.compile(dynamic=False)
         self.restart_average()
@@ -273,6 +291,7 @@ class Trainer:
 
     def checkpoint(self, log: "Log") -> None:
         """Write what resuming needs, then, with the averaged weights, evaluate, draw the sheet and export."""
+        gather_states(self.optimizers)
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return
