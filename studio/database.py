@@ -16,6 +16,10 @@ from studio.capabilities import Refused
 BUSY_SECONDS = 30.0  # so long a writer waits for another process's transaction
 
 
+class StoreTrouble(Refused):
+    """The store itself can't do it now: the disk is full, the file is damaged or in use."""
+
+
 class Database:
     """One file, a connection a thread.
 
@@ -72,7 +76,7 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise Refused(sentence(error, self.path)) from error
+            raise StoreTrouble(sentence(error, self.path)) from error
 
     def close(self) -> None:
         """Close this thread's connection."""

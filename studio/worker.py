@@ -23,6 +23,7 @@ from filelock import FileLock
 from studio.backends.base import Backend
 from studio.backends.registry import Opener
 from studio.capabilities import Refused
+from studio.database import StoreTrouble
 from studio.events import Answer, Cancelled, Done, End, Enlarged, Failed, Progress, Result, Saved
 from studio.files import remove_parts
 from studio.house import House
@@ -203,17 +204,21 @@ class _Shift:
         while errands:
             try:
                 errands = self._together(self._ours(errands, bench), bench)
+            except StoreTrouble:
+                raise
             except Refused as refusal:
                 errands = self._fail(errands, str(refusal))
             except Exception as error:
-                held = self._queue.wishes(self._owner)
-                if len(held) > 1:  # one of them may be too much: each alone
-                    for errand in errands:
-                        if errand.job.id in held:
-                            self.do([errand.job], bench)
-                    return
+                if len(errands) > 1:  # one of them may be too much: each alone
+                    return self._each_alone(errands, bench)
                 traceback.print_exc(file=sys.stderr)
                 errands = self._fail(errands, explain(error))
+
+    def _each_alone(self, errands: list[_Errand], bench: _Bench) -> None:
+        held = self._queue.wishes(self._owner)  # some may have ended
+        for errand in errands:
+            if errand.job.id in held:
+                self.do([errand.job], bench)
 
     def _ours(self, errands: list[_Errand], bench: _Bench) -> list[_Errand]:
         """Those that were asked of this very model; its files may have been replaced while they waited."""

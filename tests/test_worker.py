@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,8 @@ from PIL import Image
 from studio import worker
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
-from studio.backends.registry import open_backend
-from studio.capabilities import Refused
+from studio.backends.registry import Opener, open_backend
+from studio.database import StoreTrouble
 from studio.events import Cancelled, Done, End, Failed, Progress, Result, Saved
 from studio.gallery import Filter
 from studio.house import House
@@ -236,33 +237,67 @@ def test_a_model_that_was_replaced_is_said(tmp_path: Path) -> None:
     assert isinstance(end, Failed) and "the model is another one" in end.sentence
 
 
-def test_where_the_store_refuses_the_worker_waits_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Quiet:
+    """A bell that rings once nothing is left to do."""
+
+    def wait(self) -> str:
+        raise KeyboardInterrupt
+
+
+def work(house: House, opener: Opener = open_backend) -> None:
+    """Do what is in line, in this process."""
+    with pytest.raises(KeyboardInterrupt):
+        worker._work(house, worker._Bench(opener), Quiet(), "w", lambda: None)
+
+
+@pytest.mark.parametrize("name", ["note", "wishes", "claim"])
+def test_where_the_store_refuses_the_worker_waits_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     house, tries = House(tmp_path), []
     request = ask("a cat")
     house.queue.submit(request, job_id(request, Fake().digest()), "c")
-    real = house.live.note
+    store = {"note": house.live, "wishes": house.queue, "claim": house.questions}[name]
+    real = getattr(store, name)
 
-    def full_at_first(*arguments: Any) -> None:
+    def full_at_first(*arguments: Any, **named: Any) -> Any:
         tries.append(arguments)
-        if len(tries) <= 2:
-            raise Refused("the disk is full.")
-        real(*arguments)
+        if 2 <= len(tries) <= 3:
+            raise StoreTrouble("the disk is full.")
+        return real(*arguments, **named)
 
-    end = house.queue.end
-    monkeypatch.setattr(house.live, "note", full_at_first)
-    monkeypatch.setattr(
-        house.queue, "end", lambda *a: (_ for _ in ()).throw(Refused("full.")) if len(tries) <= 2 else end(*a)
-    )
+    monkeypatch.setattr(store, name, full_at_first)
     monkeypatch.setattr(worker, "TROUBLE", 0.01)
+    work(house)
+    assert house.queue.counts() == {"done": 1} and house.gallery.count() == 1 and len(tries) > 3
 
-    class Bell:
-        def wait(self) -> str:
-            raise KeyboardInterrupt  # nothing is left to do
 
-    started = []
-    with pytest.raises(KeyboardInterrupt):
-        worker._work(house, worker._Bench(open_backend), Bell(), "w", lambda: started.append(1))
-    assert house.queue.counts() == {"done": 1} and house.gallery.count() == 1 and started == [1]
+def test_what_a_full_disk_says_is_the_stores_trouble(tmp_path: Path) -> None:
+    with pytest.raises(StoreTrouble, match="is full"), House(tmp_path).queue._database.explained():
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize("prompts", [("bad", "good"), ("good", "bad")])
+def test_a_job_that_always_fails_spoils_none_of_its_companions(tmp_path: Path, prompts: tuple[str, str]) -> None:
+    house, ids = House(tmp_path), {}
+    for prompt in prompts:
+        request = ask(prompt, shape=8)
+        ids[prompt] = job_id(request, Fake().digest())
+        house.queue.submit(request, ids[prompt], "c")
+    work(house, lambda _: Broken())
+    assert house.queue.job(ids["bad"]).state == "failed" and "RuntimeError" in house.queue.job(ids["bad"]).sentence
+    assert house.queue.job(ids["good"]).state == "done"
+
+
+class Broken(Fake):
+    """Can't do what is called bad."""
+
+    def run_together(
+        self, requests: Sequence[ImageRequest], previews: bool = True
+    ) -> Iterator[tuple[int, Progress | Result]]:
+        if any(request.prompt == "bad" for request in requests):
+            raise RuntimeError("no such thing")
+        yield from super().run_together(requests, previews)
 
 
 def _opener_that_ends_the_second_batch(model: str) -> Backend:
