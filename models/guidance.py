@@ -66,7 +66,12 @@ def guided(network: Network, wanted: Condition, unwanted: Condition, guidance: G
         output = network(x, t, condition.states, condition.mask, condition.vector)
         if not active:
             return output
-        with_words, without = output.chunk(2)
-        return without + guidance.scale * (with_words - without)
+        return combined(output, guidance.scale)
 
     return velocity
+
+
+def combined(outputs: Tensor, scale: float) -> Tensor:
+    """u + scale (w - u) of a network's answers to 2 B rows, those under `wanted` first."""
+    wanted, unwanted = outputs.chunk(2)
+    return unwanted + scale * (wanted - unwanted)

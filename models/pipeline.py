@@ -27,6 +27,7 @@ from models.autoencoder import Autoencoder
 from models.data.pixels import fit, to_tensor, to_uint8
 from models.dit import DiT
 from models.drawing import OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.fast import load_fast
 from models.guidance import Condition
 from models.language import LanguageModel
 from models.outputs import OUTPUT_TYPES, StickerOutput, as_output, draw_seeds
@@ -70,9 +71,11 @@ class StickerPipeline(DiffusionPipeline):
     space: SemanticSpace
     autoencoder: Any
     dit: Any
+    fast: Any
     scheduler: Any
     model_cpu_offload_seq = "language->vision->space->dit->autoencoder"  # type: ignore[assignment]
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
+    _optional_components = ["fast"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class StickerPipeline(DiffusionPipeline):
         autoencoder: Autoencoder,
         dit: DiT,
         scheduler: Any,
+        fast: DiT | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -93,10 +97,12 @@ class StickerPipeline(DiffusionPipeline):
             autoencoder=autoencoder,
             dit=dit,
             scheduler=scheduler,
+            fast=fast,
         )
         self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
-        for network in (self.language, self.vision, self.space, self.autoencoder, self.dit):
-            align(network)
+        for network in (self.language, self.vision, self.space, self.autoencoder, self.dit, self.fast):
+            if network is not None:
+                align(network)
         self._interrupt = False
 
     @classmethod
@@ -107,14 +113,16 @@ class StickerPipeline(DiffusionPipeline):
         comparable between machines.
         """
         dtype = dtype or native_dtype()
+        dit = load_part(DiT, "dit", root, dtype)
         return cls(
             load_tokenizer(part_folder("language", root)),
             load_part(LanguageModel, "language", root),
             load_part(VisionEncoder, "vision", root),
             load_part(SemanticSpace, "space", root),
             load_part(Autoencoder, "autoencoder", root, dtype),
-            load_part(DiT, "dit", root, dtype),
+            dit,
             build_scheduler(DEFAULT_SCHEDULER),
+            load_fast(dit, root),
         )
 
     @property
@@ -239,7 +247,16 @@ class StickerPipeline(DiffusionPipeline):
         start = None if work.start is None else work.start.rows(rows)
         latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
-        return denoise(self.dit, work.noise[rows], wanted, unwanted, sampling, scheduler, latents, redraw, on_step)
+        return denoise(
+            self._network(sampling), work.noise[rows], wanted, unwanted, sampling, scheduler, latents, redraw, on_step
+        )
+
+    def _network(self, sampling: Sampling) -> Any:
+        if not sampling.fast:
+            return self.dit
+        if self.fast is None:
+            raise ValueError("these weights have no fast variant of the generator; draw without it")
+        return self.fast
 
     def _resolve(
         self,

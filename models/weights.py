@@ -43,9 +43,14 @@ def save_part(model: Any, name: str, root: Path, made_with: dict[str, str] | Non
     torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
     copy.save_pretrained(folder)
     if made_with:
-        (folder / MADE_WITH).write_text(json.dumps(made_with, indent=2) + "\n", encoding="utf-8")
+        record_made_with(folder, made_with)
     record_part(name, root)
     return folder
+
+
+def record_made_with(folder: Path, digests: dict[str, str]) -> None:
+    """Write into a part's folder what it was made with: {name: `weights_digest` of that part}."""
+    (folder / MADE_WITH).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
 
 
 def _rebuild(model: Any) -> Any:
@@ -95,7 +100,7 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
     import torch
 
     folder = part_folder(name, root)
-    _check_company(folder, root)
+    check_company(folder, root)
     settings = {"local_files_only": True, "output_loading_info": True, "dtype": dtype or torch.float32}
     try:
         model, info = cls.from_pretrained(folder, **settings)
@@ -113,7 +118,7 @@ def part_digests(names: tuple[str, ...], root: Path | None = None) -> dict[str, 
     return {name: weights_digest((name,), root) for name in names}
 
 
-def _check_company(folder: Path, root: Path | None) -> None:
+def check_company(folder: Path, root: Path | None) -> None:
     """WeightsError where a part beside `folder` is not the one that it was made with."""
     if not (folder / MADE_WITH).exists():
         return

@@ -7,6 +7,7 @@ colour of invisible pixels bleeds into the edges. Imports no torch until a tenso
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -68,7 +69,7 @@ def load_picture(path: str | Path, size: int = SIZE) -> np.ndarray:
 
 
 def read_picture(path: str | Path) -> Image.Image:
-    """One picture file as it is, turned upright. First frame of an animation.
+    """One picture file as it is, turned upright as far as its EXIF can be read. First frame of an animation.
 
     Untrusted input: format allow-list, limits on bytes and pixels checked before decoding.
     Raises ValueError with one sentence that names the file and what is wrong.
@@ -100,7 +101,7 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
                     size = f"{picture.width} x {picture.height}"
                     raise ValueError(f"{name} has {size} pixels; at most {MAX_PIXELS} are read, make it smaller")
                 picture.load()
-                upright = ImageOps.exif_transpose(picture).copy()
+                upright = _upright(picture)
                 return _eight_bits(upright) if upright.mode.startswith("I;16") else upright
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name} has too many pixels (at most {MAX_PIXELS}); make it smaller") from error
@@ -108,6 +109,14 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
         raise ValueError(f"{name} is not a picture that can be read ({', '.join(FORMATS)})") from error
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{name} is damaged or cut short: {error}") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """A copy turned as its EXIF says; as it is where that can't be read."""
+    try:
+        return ImageOps.exif_transpose(picture).copy()
+    except (struct.error, SyntaxError):
+        return picture.copy()
 
 
 def _eight_bits(grey: Image.Image) -> Image.Image:

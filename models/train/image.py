@@ -86,12 +86,20 @@ def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:
     return torch.sigmoid(mix.time_mean + mix.time_std * normal).float()
 
 
+def noised(latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+    """(1 - t) x0 + t noise, times (B,)."""
+    t = times[:, None, None, None]
+    return (1 - t) * latents + t * noise
+
+
 class ImageTask:
     """Recipe "image".
 
     `scenes` is how many scenes are encoded, SCENE_POOL by default. `mix` is what a step draws, and `sizes` what differs
     from the preset of the generator.
     """
+
+    sampling = Sampling()  # how the sheet is drawn
 
     def __init__(
         self,
@@ -158,14 +166,23 @@ class ImageTask:
         """Noisy latents, times, targets and conditions; everything random of the step is drawn here."""
         rng = np.random.default_rng((self.options.seed, step))
         size = self.options.batch_size(progress)
-        draws, times = self.draws(rng, size), noise_levels(rng, size, self.mix)
+        draws, times = self.draws(rng, size), self.times(rng, size)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         config = self.model.config
         shape = (size, config.channels, config.size, config.size)
         noise = torch.randn(shape, generator=generator, device=self.device)[rank::ranks]
         mine, encoded = draws.part(rank, ranks), self.encoded
         rows = torch.from_numpy(mine.rows).to(self.device)
-        return _flow(encoded.latents[rows].float(), noise, times[rank::ranks].to(self.device), self.condition(mine))
+        return self.flow(encoded.latents[rows].float(), noise, times[rank::ranks].to(self.device), self.condition(mine))
+
+    def times(self, rng: np.random.Generator, count: int) -> Tensor:
+        """Noise levels of `count` samples."""
+        return noise_levels(rng, count, self.mix)
+
+    def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
+        """x_t = (1 - t) x0 + t noise and what the network is asked for there (rectified flow, arXiv 2209.03003)."""
+        x = noised(latents, noise, times)
+        return {"x": x, "t": times, "target": flow_target(x, latents, times), **vars(condition)}
 
     def condition(self, draws: Draws) -> Condition:
         """The rows that were drawn, with what was dropped taken out."""
@@ -212,14 +229,18 @@ class ImageTask:
         return figures
 
     def _held_out_loss(self, model: nn.Module, held: Encoded, words: bool = True, vector: bool = True) -> float:
-        times = noise_levels(np.random.default_rng(0), len(held), Mix())  # the same for every recipe
+        times = self.held_out_times(len(held))
         noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
         total = 0.0
         for rows in torch.arange(len(held)).split(64):
             condition = Condition(held.states[rows, 0], held.mask[rows, 0] & words, held.told[rows, 0].float() * vector)
             told = noise[rows].to(self.device), times[rows].to(self.device), condition
-            total += float(self.loss(model, _flow(held.latents[rows].float(), *told), 1.0)["loss"]) * len(rows)
+            total += float(self.loss(model, self.flow(held.latents[rows].float(), *told), 1.0)["loss"]) * len(rows)
         return total / len(held)
+
+    def held_out_times(self, count: int) -> Tensor:
+        """Noise levels of the validation: the same for every mix."""
+        return noise_levels(np.random.default_rng(0), count, Mix())
 
     def pipeline(self, model: Any) -> StickerPipeline:
         """The generator in the middle of its training, with the parts that it stands on, on the CPU."""
@@ -230,7 +251,7 @@ class ImageTask:
     def sheet(self, model: nn.Module) -> Image.Image:
         """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""
         prompts = [line for line in prompt_list("sheet") if " + " not in line]
-        events = self.pipeline(model).steps(prompts, range(len(prompts)), Sampling())
+        events = self.pipeline(model).steps(prompts, range(len(prompts)), self.sampling)
         pixels = [picture for event in events if isinstance(event, Pictures) for picture in event.pixels]
         return grid(to_tensor(np.stack(pixels)), columns=8)
 
@@ -241,11 +262,3 @@ class ImageTask:
 
 def _told(pixels: np.ndarray, picture: Picture) -> Item:
     return pixels, [caption(picture, seed) for seed in range(CAPTIONS)]
-
-
-def _flow(latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
-    """x_t = (1 - t) x0 + t noise and what the network is asked for there (rectified flow, arXiv 2209.03003)."""
-    t = times[:, None, None, None]
-    x = (1 - t) * latents + t * noise
-    conditions = {"states": condition.states, "mask": condition.mask, "vector": condition.vector}
-    return {"x": x, "t": times, "target": flow_target(x, latents, times), **conditions}

@@ -56,6 +56,16 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         minutes=600,
     ),
+    # A step costs the teacher's eight passes: few samples, and each says exactly where to go.
+    "fast": Recipe(
+        task_of("models.train.fast:FastTask"),
+        batch_size=sizes((0.0, 48)),
+        lr=1e-3,
+        weight_decay=0.0,
+        warmup=50,
+        ema=0.99,
+        minutes=20,
+    ),
     # Half of the crops are decoded pictures: nearly all that it is used on, and the other half is what it is judged by.
     "upscaler": Recipe(
         task_of("models.train.upscaler:UpscalerTask", soft=0.5),

@@ -1,0 +1,62 @@
+"""Low-rank changes of a network's linear layers (LoRA, arXiv 2106.09685): a second behaviour in a tenth of the bytes.
+
+While it is trained a layer's weight W is W + B A, W frozen, B from zero, so that it begins as the network itself.
+What is kept are A and B, under the names that `diffusers` and `peft` use; to draw, they are added to the weights once.
+
+Shapes: W (out, in), A (rank, in), B (out, rank).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+DOWN, UP = "lora_A.weight", "lora_B.weight"
+
+
+class LowRank(nn.Module):
+    """W -> W + B A."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        out, width = weight.shape
+        self.down = nn.Parameter(torch.empty(rank, width))
+        self.up = nn.Parameter(torch.zeros(out, rank))
+        nn.init.kaiming_uniform_(self.down, math.sqrt(5))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight."""
+        return weight + self.up @ self.down
+
+
+def _linear(network: nn.Module) -> dict[str, nn.Linear]:
+    return {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+
+
+def attach(network: nn.Module, rank: int) -> None:
+    """Give every linear layer a low-rank change, and freeze everything else."""
+    network.requires_grad_(False)
+    for layer in _linear(network).values():
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, min(rank, *layer.weight.shape)))
+
+
+def changes(network: nn.Module) -> dict[str, Tensor]:
+    """The matrices of a network that `attach` was at, by name."""
+    found: dict[str, Tensor] = {}
+    for name, layer in _linear(network).items():
+        change = layer.parametrizations["weight"][0]  # type: ignore[index]
+        found |= {f"{name}.{DOWN}": change.down.detach(), f"{name}.{UP}": change.up.detach()}
+    return found
+
+
+@torch.no_grad()
+def fold(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Add changes to a network's weights; ValueError names the first that it has no layer for, or of another shape."""
+    layers = _linear(network)
+    for name in sorted({name.removesuffix(f".{part}") for name in tensors for part in (DOWN, UP)} - tensors.keys()):
+        down, up = tensors[f"{name}.{DOWN}"].float(), tensors[f"{name}.{UP}"].float()
+        layer = layers.get(name)
+        if layer is None or layer.weight.shape != (up.shape[0], down.shape[1]):
+            raise ValueError(f"the network has no layer {name!r} of {up.shape[0]} x {down.shape[1]}")
+        layer.weight.copy_((layer.weight.float() + up @ down).to(layer.weight.dtype))

@@ -1,0 +1,97 @@
+"""Training the fast variant: one step of it goes as far as several guided steps of the generator.
+
+Progressive distillation (arXiv 2202.00512) of a guided teacher (arXiv 2210.03142) onto the fixed plan of
+`models.drawing.FAST`: from each of its noise levels the teacher walks to the next one in small steps of Euler's, with
+guidance, and the student learns the mean velocity of that walk. It is the generator with low-rank changes (LCM-LoRA,
+arXiv 2311.05556), so that it takes a tenth of the generator's bytes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.dit import DiT
+from models.drawing import FAST, Sampling
+from models.fast import FILE, PART
+from models.guidance import Condition, combined
+from models.lora import attach, changes
+from models.pipeline import StickerPipeline, native_dtype
+from models.schedulers import build_scheduler, set_steps
+from models.train.image import NO_VECTOR, Draws, ImageTask, Mix, noised
+from models.train.loop import TaskOptions
+from models.weights import load_part, part_digests, record_made_with, record_part
+
+TAUGHT = Sampling()  # whose guidance the student learns to do without
+MIX = Mix(drop_text=0.1, drop_vector=0.2)  # nearly as people ask: words with their own vector
+
+
+class FastTask(ImageTask):
+    """Recipe "fast".
+
+    `rank` of the changes; `walk` is how many steps the teacher makes for one, with the guidance of `taught`.
+    """
+
+    sampling = FAST
+
+    def __init__(
+        self, options: TaskOptions, rank: int = 32, walk: int = 4, taught: Sampling = TAUGHT, **settings: Any
+    ) -> None:
+        super().__init__(options, mix=MIX, **settings)
+        self.walk, self.taught = walk, taught
+        self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST.scheduler)), FAST.steps))
+        self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
+        self.model = load_part(DiT, "dit", options.parts)
+        attach(self.model, rank)
+
+    def draws(self, rng: np.random.Generator, count: int) -> Draws:
+        """As for the generator, but nobody asks for nothing."""
+        drawn = super().draws(rng, count)
+        return Draws(drawn.rows, drawn.captions, drawn.text | (drawn.vector == NO_VECTOR), drawn.vector)
+
+    def times(self, rng: np.random.Generator, count: int) -> Tensor:
+        """Noise levels of the plan, equally many of each."""
+        return self.sigmas[torch.from_numpy(rng.permutation(count) % len(self.sigmas))]
+
+    def held_out_times(self, count: int) -> Tensor:
+        """The same for the validation."""
+        return self.times(np.random.default_rng(0), count)
+
+    def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
+        """Noisy latents and the mean velocity of the teacher's walk from there to the plan's next noise level."""
+        x, length = noised(latents, noise, times), 1 / len(self.sigmas)
+        target = (x - self.walked(x, times, length, condition)) / length
+        return {"x": x, "t": times, "target": target, **vars(condition)}
+
+    @torch.no_grad()
+    def walked(self, x: Tensor, times: Tensor, length: float, condition: Condition) -> Tensor:
+        """Where the teacher comes to from `x` at noise levels `times` (B,), `length` lower."""
+        nothing = Condition(*(torch.zeros_like(part) for part in vars(condition).values()))
+        both, step = Condition.cat([condition, nothing]), length / self.walk
+        for k in range(self.walk):
+            t = (times - k * step).repeat(2)
+            answers = self.teacher(torch.cat([x, x]), t, both.states, both.mask, both.vector)
+            x = x - step * combined(answers, self.taught.guidance)
+        return x
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """How far one step ends from the teacher's walk, on held-out pictures and scenes: mean squared velocity."""
+        return {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
+
+    def pipeline(self, model: Any) -> StickerPipeline:
+        """The student in the place of both: there is no other that the sheet could be of."""
+        made = super().pipeline(model)
+        made.fast = made.dit
+        return made
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """The changes, in half precision, and which generator they change."""
+        (folder / PART).mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in changes(model).items()}
+        save_file(tensors, folder / PART / FILE)
+        record_made_with(folder / PART, part_digests(("dit",), self.options.parts))
+        record_part(PART, folder)

@@ -1,0 +1,143 @@
+"""The fast variant: what low-rank changes are, what they are taught, and that four steps of it are drawn by it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_parts import save_tiny_parts
+
+from models.data.fixture import fixture_world
+from models.dit import DiT
+from models.drawing import FAST, Pictures, Sampling
+from models.fast import FILE, PART, load_fast
+from models.lora import attach, changes, fold
+from models.pipeline import StickerPipeline
+from models.train.fast import FastTask
+from models.train.image import NO_VECTOR
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.weights import WeightsError, load_part, record_part, save_part
+
+RECIPE = Recipe(FastTask, batch_size=lambda _: 4, warmup=1, lr=1e-2)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of a few steps."""
+    options = TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, parts, parts / "cache")
+    run = Trainer(RECIPE, options, tmp_path_factory.mktemp("run"), Length(steps=3), precision="no")
+    run.run()
+    return run.out
+
+
+@pytest.fixture
+def task(parts: Path) -> FastTask:
+    return FastTask(TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, parts, parts / "cache"))
+
+
+def inputs(dit: DiT, count: int = 2) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 8, 16, 16, generator=generator)
+    states = torch.randn(count, 5, dit.config.context, generator=generator)
+    return x, torch.full((count,), 0.5), states, torch.ones(count, 5, dtype=torch.bool), torch.ones(count, 128)
+
+
+def test_changes_begin_as_nothing_and_folded_ones_draw_the_same(parts: Path) -> None:
+    plain, changed = load_part(DiT, "dit", parts), load_part(DiT, "dit", parts)
+    attach(changed, 4)
+    assert torch.equal(changed(*inputs(plain)), plain(*inputs(plain)))
+    learned = {name for name, parameter in changed.named_parameters() if parameter.requires_grad}
+    assert learned and all(name.endswith((".down", ".up")) for name in learned)
+    for name, parameter in changed.named_parameters():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    assert not torch.allclose(changed(*inputs(plain)), plain(*inputs(plain)), atol=1e-3)
+    fold(plain, changes(changed))
+    assert torch.allclose(changed(*inputs(plain)), plain(*inputs(plain)), atol=1e-4)
+
+
+def test_changes_of_another_network_are_refused(parts: Path) -> None:
+    dit = load_part(DiT, "dit", parts)
+    with pytest.raises(ValueError, match=r"no layer 'blocks.9.mlp.down' of 3 x 5"):
+        fold(
+            dit,
+            {"blocks.9.mlp.down.lora_A.weight": torch.ones(1, 5), "blocks.9.mlp.down.lora_B.weight": torch.ones(3, 1)},
+        )
+
+
+def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) -> None:
+    """All its walks, one after the other, are Euler's steps with guidance from noise to picture."""
+    pipeline = StickerPipeline.assemble(parts, torch.float32)
+    task.teacher, steps = pipeline.dit, task.walk * FAST.steps
+    (drawn,) = (
+        event
+        for event in pipeline.steps(["a red heart"], [7], Sampling(steps, task.taught.guidance, scheduler="euler"))
+        if isinstance(event, Pictures)
+    )
+    condition, x = pipeline.condition(["a red heart"]), pipeline._noise(7)[None]
+    for sigma in task.sigmas.tolist():
+        x = task.walked(x, torch.tensor([sigma]), 1 / FAST.steps, condition)
+    assert torch.allclose(x, drawn.latents, atol=1e-3)
+
+
+def test_a_student_that_answers_the_target_ends_where_the_teacher_does(task: FastTask) -> None:
+    batch = task.batch(5, 0, 1, 0.1)
+    assert sorted(batch["t"].tolist()) == [0.25, 0.5, 0.75, 1.0]
+    condition = task.condition(task.draws(np.random.default_rng((3, 5)), 4))
+    ends = task.walked(batch["x"], batch["t"], 0.25, condition)
+    assert torch.allclose(batch["x"] - 0.25 * batch["target"], ends, atol=1e-4)
+    draws = task.draws(np.random.default_rng(0), 500)
+    assert not (~draws.text & (draws.vector == NO_VECTOR)).any(), "nobody asks for nothing"
+
+
+def test_what_a_run_leaves_draws_in_four_steps(parts: Path, trained: Path) -> None:
+    tensors = load_file(trained / "export" / PART / FILE)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in tensors.values())
+    assert any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name)
+    plain = StickerPipeline.assemble(parts, torch.float32)
+    with pytest.raises(ValueError, match="no fast variant"):
+        list(plain.steps(["a cat"], [1], FAST))
+    pipeline = StickerPipeline.assemble(parts, torch.float32)
+    pipeline.fast = load_fast(pipeline.dit, beside(parts, trained))
+    fast, slow = (
+        list(pipeline.steps(["a cat"], [1], sampling)) for sampling in (FAST, Sampling(4, 1.0, scheduler="euler"))
+    )
+    assert len(fast) == 5 and not np.array_equal(fast[-1].pixels, slow[-1].pixels)
+    assert np.array_equal(
+        slow[-1].pixels, list(plain.steps(["a cat"], [1], Sampling(4, 1.0, scheduler="euler")))[-1].pixels
+    )
+
+
+def beside(parts: Path, trained: Path) -> Path:
+    """The parts with the run's changes among them."""
+    target = parts / PART
+    target.mkdir(exist_ok=True)
+    for file in (trained / "export" / PART).iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    record_part(PART, parts)
+    return parts
+
+
+def test_changes_of_another_generator_do_not_load(parts: Path, trained: Path, tmp_path: Path) -> None:
+    other = save_tiny_parts(tmp_path)
+    dit = load_part(DiT, "dit", other)
+    dit.out.weight.data += 1
+    save_part(dit, "dit", other)
+    assert load_fast(dit, other) is None
+    with pytest.raises(WeightsError, match="trained with another part 'dit'"):
+        load_fast(dit, beside(other, trained))
+
+
+def test_a_file_of_other_names_is_refused(parts: Path, tmp_path: Path) -> None:
+    root = save_tiny_parts(tmp_path)
+    (root / PART).mkdir()
+    save_file({"x.lora_A.weight": torch.ones(1, 2), "x.lora_B.weight": torch.ones(2, 1)}, root / PART / FILE)
+    record_part(PART, root)
+    with pytest.raises(ValueError, match="no layer 'x'"):
+        load_fast(load_part(DiT, "dit", root), root)
