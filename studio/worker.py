@@ -210,7 +210,8 @@ class _Shift:
                 errands = self._fail(errands, str(refusal))
             except Exception as error:
                 if len(errands) > 1:  # one of them may be too much: each alone
-                    return self._each_alone(errands, bench)
+                    self._each_alone(errands, bench)
+                    return
                 traceback.print_exc(file=sys.stderr)
                 errands = self._fail(errands, explain(error))
 

@@ -56,6 +56,14 @@ def test_grey_of_16_bits_is_not_turned_white(tmp_path):
     assert np.array_equal(pixels.load_picture(tmp_path / "grey.png")[..., 0], grey // 257)
 
 
+@pytest.mark.parametrize("kind", ["png", "webp"])
+@pytest.mark.parametrize("block", [b"II*\0", b"no TIFF at all"])
+def test_a_picture_whose_rotation_cannot_be_read_is_taken_as_it_is(tmp_path, kind, block):
+    path = tmp_path / f"a.{kind}"
+    Image.new("RGBA", (9, 5), "red").save(path, exif=b"Exif\0\0" + block, lossless=True)
+    assert pixels.read_picture(path).size == (9, 5)
+
+
 @pytest.mark.parametrize("case", ["missing", "folder", "text", "cut", "empty", "bomb", "pdf"])
 def test_a_file_that_is_no_picture_gets_a_sentence_that_names_it(tmp_path, case):
     path = tmp_path / f"{case}.png"
