@@ -1,5 +1,8 @@
 """The rim of a sticker: as wide as said, smooth, nothing of the picture lost."""
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 from drawn import face, noise
@@ -8,6 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from studio.capabilities import Refused
+from studio.export.apps import APPS, fit
+from studio.export.enlarge import Drawing, both
 from studio.export.outline import distance, outlined, seen_box
 
 
@@ -74,6 +79,17 @@ def test_the_rim_is_never_cut_off(left, top, width, height, share):
     box, red = seen_box(out[..., 3]), seen_box(np.where(out[..., 1] < 100, out[..., 3], 0))
     for outer, inner in zip((box[0], box[1], -box[2], -box[3]), (red[0], red[1], -red[2], -red[3]), strict=True):
         assert inner - outer == pytest.approx(share * 128, abs=1.6)
+
+
+def test_what_is_made_larger_has_its_whole_rim_and_the_small_one_is_the_same_picture():
+    small, large = both(Path("disc.png"), disc(128, 63.5), (512, 512), lambda _: disc(512, 254), rim=True)
+    assert large is not None and (small.size, large.size) == ((128, 128), (512, 512))
+    sticker = np.asarray(Image.open(io.BytesIO(fit(Drawing(small, large), APPS["telegram"])[0])).convert("RGBA"))
+    for row in (sticker[256], sticker[256, ::-1], sticker[:, 256], sticker[::-1, 256]):
+        visible = row[row[:, 3] > 127]
+        assert np.argmax(visible[:, 0] < 127) == pytest.approx(0.04 * 512, abs=1.5), "pixels of rim before the blue"
+    alone, nothing = both(Path("disc.png"), disc(128, 63.5), (512, 512), lambda _: None, rim=True)
+    assert nothing is None and np.array_equal(np.asarray(alone), np.asarray(outlined(disc(128, 63.5))))
 
 
 def test_colour_size_and_nothing():

@@ -20,8 +20,7 @@ from studio.commands import options
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.commands.files import each
 from studio.export.apps import APPS, App, app_named, fit
-from studio.export.enlarge import Drawing, is_more
-from studio.export.outline import outlined
+from studio.export.enlarge import Drawing, both
 from studio.export.pack import Sticker, pack, pack_name
 from studio.export.svg import svg
 from studio.files import ready_folder, write_whole
@@ -248,20 +247,16 @@ def _own() -> Embedded:
     return Embedded()
 
 
-def _larger(file: Path, picture: Image.Image, chosen: App | None) -> Image.Image | None:
-    """The picture as our own model makes it larger, where the app takes larger ones and the model is there."""
-    if chosen is None or not is_more(picture, chosen.sizes[0]) or picture.width != picture.height:
-        return None
+def _larger(file: Path) -> Image.Image | None:
+    """The picture as our own model makes it larger, where the model is there."""
     can = _own().capabilities()
     return _own().enlarged(resolve(enlarge(str(file), max(can.sizes)), can)) if len(can.sizes) > 1 else None
 
 
 def _made(file: Path, chosen: App | None, outline: bool, as_svg: bool, plain: bool) -> dict[str, bytes]:
     """The files that a picture becomes, by name."""
-    picture, says = _picture(file), None if plain else said_in(file)
-    larger = _larger(file, picture, chosen)
-    if outline:
-        picture, larger = outlined(picture), outlined(larger) if larger else None
+    says = None if plain else said_in(file)
+    picture, larger = both(file, _picture(file), chosen.sizes[0] if chosen else None, _larger, outline)
     made = {f"{file.stem}.svg": svg(picture).encode()} if as_svg else {}
     if chosen:
         drawing = Drawing(picture, larger)
@@ -276,10 +271,8 @@ def _made(file: Path, chosen: App | None, outline: bool, as_svg: bool, plain: bo
 
 def _sticker(file: Path, chosen: App, outline: bool, plain: bool, label: str = "") -> Sticker:
     """A picture file as one of a pack, called by its label, else by its prompt, else by its name."""
-    picture, said = _picture(file), {} if plain else read(file)
-    larger = _larger(file, picture, chosen)
-    if outline:
-        picture, larger = outlined(picture), outlined(larger) if larger else None
+    said = {} if plain else read(file)
+    picture, larger = both(file, _picture(file), chosen.sizes[0], _larger, outline)
     request = said.get("request", {})
     facts = {"prompt": request.get("prompt", ""), "seed": said.get("seed"), "model": request.get("model")}
     label = label or request.get("prompt", "") or file.stem

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from models.data.pixels import premultiply
-from studio.export.scale import resized
+from studio.export.outline import outlined
+from studio.export.scale import resized, straight
 
 Larger = Callable[[Path], Image.Image | None]  # a picture file -> it, larger, or None where nothing does that
 MUCH = 1.25  # times as large: below that there is nothing to gain
@@ -19,6 +20,21 @@ MUCH = 1.25  # times as large: below that there is nothing to gain
 def is_more(picture: Image.Image, size: tuple[int, int]) -> bool:
     """Whether `size` (width, height) asks for more pixels than the picture has."""
     return max(size[0] / picture.width, size[1] / picture.height) > MUCH
+
+
+def both(
+    path: Path, picture: Image.Image, size: tuple[int, int] | None, larger: Larger, rim: bool = False
+) -> tuple[Image.Image, Image.Image | None]:
+    """The picture (RGBA) of a file, and the same one `larger` where `size` (width, height) asks for more pixels than it
+    has; None where that is not so, or nothing makes it larger. With `rim` both have the same white one.
+    """
+    more = larger(path) if size and is_more(picture, size) and picture.width == picture.height else None
+    if not rim:
+        return picture, more
+    if more is None:
+        return outlined(picture), None
+    more = outlined(more)  # once: the room that a rim takes is another share of a smaller picture
+    return straight(resized(premultiply(np.asarray(more)), picture.size)), more
 
 
 class Drawing:

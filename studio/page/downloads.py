@@ -10,8 +10,7 @@ from PIL import Image
 from studio.batch.plan import safe_name
 from studio.capabilities import Refused
 from studio.export.apps import APPS, App
-from studio.export.enlarge import Larger, is_more
-from studio.export.outline import outlined
+from studio.export.enlarge import Larger, both
 from studio.export.pack import Sticker, pack, pack_name
 from studio.gallery import Kept
 from studio.metadata import said_in
@@ -75,9 +74,7 @@ def packed_for(every: AllSeries, series: Series, app: str, larger: Larger) -> by
 def _sticker(kept: Kept, label: str, rim: bool, app: App, larger: Larger) -> Sticker:
     picture = _opened(kept)
     assert picture is not None
-    more = larger(kept.path) if is_more(picture, app.sizes[0]) else None
-    if rim:
-        picture, more = outlined(picture), outlined(more) if more else None
+    picture, more = both(kept.path, picture, app.sizes[0], larger, rim)
     facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
     return Sticker(picture, label, says=said_in(kept.path), facts=facts, larger=more)
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from studio.capabilities import Refused
 from studio.export.apps import APPS, fit
-from studio.export.enlarge import Drawing, Larger, is_more
-from studio.export.outline import outlined
+from studio.export.enlarge import Drawing, Larger, both
 from studio.export.svg import svg
 from studio.metadata import encoded
 from studio.page import downloads
@@ -18,8 +17,9 @@ from studio.page.frame import Frame
 from studio.page.pulse import Pulse
 from studio.page.words import language
 
-# A picture is named by what it holds: it never changes.
+# A picture is named by what it holds: it never changes. What is made of it does, with the studio.
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
+ANEW = {"cache-control": "no-cache"}
 TYPES = {
     ".png": "image/png",
     ".webp": "image/webp",
@@ -58,7 +58,7 @@ def router(frame: Frame) -> APIRouter:
         except Refused as refusal:
             raise HTTPException(422, str(refusal)) from refusal
         named = {"content-disposition": f'attachment; filename="{digest[:16]}-{use}{suffix}"'}
-        return Response(data, media_type=TYPES[suffix], headers={**FOREVER, **named})
+        return Response(data, media_type=TYPES[suffix], headers={**ANEW, **named})
 
     @routes.get("/pulse")
     def beat(request: Request, job: str = "") -> dict[str, Any]:
@@ -73,9 +73,7 @@ def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, st
     with Image.open(path) as opened:
         picture = opened.convert("RGBA")
     app = APPS.get(use)
-    more = larger(path) if app and is_more(picture, app.sizes[0]) else None
-    if outline:
-        picture, more = outlined(picture), outlined(more) if more else None
+    picture, more = both(path, picture, app.sizes[0] if app else None, larger, outline)
     if use == "svg":
         return svg(picture).encode(), ".svg"
     return fit(Drawing(picture, more), app) if app else (_png(picture), ".png")
