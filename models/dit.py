@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from models.layers import Attention, SwiGLU, layer_norm, modulate, padding_bias, timestep_embedding
 
-# Below this noise level x - x0 is mostly rounding, and 1 / t would blow it up (JiT, section 4.3).
-MIN_TIME = 0.05
+MIN_TIME = 1e-3  # noise level below which x - x0 is nothing but rounding
 PREDICTIONS = ("x", "v")
 
 
-def flow_target(x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-    """The velocity that the loss asks for: (x_t - x0) / max(t, MIN_TIME), equal to noise - x0 above MIN_TIME.
+def velocity_to(x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """The velocity that leads from x_t back to x0: (x_t - x0) / t, which is noise - x0.
 
     `x` and `x0` are (B, C, S, S), `t` is (B,).
     """
@@ -192,4 +191,4 @@ class DiT(ModelMixin, ConfigMixin):
         shift, scale = (time[:, None] + self.table).unbind(1)
         output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
         output = unpatchify(output, self.config.patch)
-        return output if self.config.prediction == "v" else flow_target(x.float(), output, t.float())
+        return output if self.config.prediction == "v" else velocity_to(output, x.float(), t.float())

@@ -7,6 +7,7 @@ Shapes: W (out, in), A (rank, in), B (out, rank).
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class LowRank(nn.Module):
         return weight + self.up @ self.down
 
 
-def _linear(network: nn.Module) -> dict[str, nn.Linear]:
+def _linear(network: Any) -> dict[str, nn.Linear]:
     return {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
 
 
@@ -45,13 +46,13 @@ def changes(network: nn.Module) -> dict[str, Tensor]:
     """The matrices of a network that `attach` was at, by name."""
     found: dict[str, Tensor] = {}
     for name, layer in _linear(network).items():
-        change = layer.parametrizations["weight"][0]  # type: ignore[index]
+        change: Any = layer.parametrizations["weight"][0]  # type: ignore[index]
         found |= {f"{name}.{DOWN}": change.down.detach(), f"{name}.{UP}": change.up.detach()}
     return found
 
 
 @torch.no_grad()
-def fold(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+def fold(network: Any, tensors: dict[str, Tensor]) -> None:
     """Add changes to a network's weights; ValueError names the first that it has no layer for, or of another shape."""
     layers = _linear(network)
     for name in sorted({name.removesuffix(f".{part}") for name in tensors for part in (DOWN, UP)} - tensors.keys()):

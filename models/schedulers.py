@@ -48,7 +48,9 @@ def set_steps(scheduler: Scheduler, evaluations: int) -> list[float]:
         # Its own plan ends with a step from 0.001 to 0, an evaluation for nothing.
         scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / evaluations, evaluations))
     elif scheduler.order == 2:
-        scheduler.set_timesteps((evaluations + 1) // 2)
+        nodes = (evaluations + 1) // 2
+        scheduler.sigma_min = 1 / nodes  # and so does this one's
+        scheduler.set_timesteps(nodes)
     else:
         scheduler.set_timesteps(evaluations)
     return scheduler.sigmas[: len(scheduler.timesteps)].tolist()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from tiny_parts import save_tiny_parts
 
+from models.dit import velocity_to
 from models.drawing import Pictures, Progress, Sampling, denoise
 from models.guidance import Condition, Guidance, guided
 from models.pipeline import BATCH, StickerPipeline
@@ -39,18 +40,19 @@ def nothing(count: int) -> Condition:
 # --- The loop, on flows with a known end ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("steps", [8, 16, 50])
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_a_scheduler_finds_the_end_of_a_straight_flow(name: str) -> None:
+def test_a_scheduler_finds_the_end_of_a_straight_flow(name: str, steps: int) -> None:
     noise, x0 = torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4)
     calls = []
 
     def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         calls.append(float(t[0]))
-        return (x - x0) / t.view(-1, 1, 1, 1)
+        return velocity_to(x0, x, t)  # as a generator answers that knows the picture
 
-    done = list(denoise(network, noise, nothing(2), nothing(2), Sampling(8, 1.0), build_scheduler(name)))
-    assert torch.allclose(done[-1].latents, x0, atol=2e-2)
-    assert len(done) == len(calls) == done[0].count in (7, 8)
+    done = list(denoise(network, noise, nothing(2), nothing(2), Sampling(steps, 1.0), build_scheduler(name)))
+    assert (done[-1].latents - x0).std() < 0.005
+    assert len(done) == len(calls) == done[0].count in (steps - 1, steps)
     assert calls == sorted(calls, reverse=True) and calls[0] > 0.99
 
 

@@ -25,7 +25,7 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
 from models.data.world import Picture
-from models.dit import DiT, flow_target
+from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
 from models.guidance import Condition
 from models.pipeline import StickerPipeline, native_dtype
@@ -41,6 +41,7 @@ FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained wi
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
 PROBES = 300  # rows whose captions, by which scenes are told apart too, name what was encoded
+CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that the loss sees (JiT, section 4.3)
 VALIDATION = 192  # pictures, and a third as many scenes
 
 NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
@@ -182,7 +183,7 @@ class ImageTask:
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
         """x_t = (1 - t) x0 + t noise and what the network is asked for there (rectified flow, arXiv 2209.03003)."""
         x = noised(latents, noise, times)
-        return {"x": x, "t": times, "target": flow_target(x, latents, times), **vars(condition)}
+        return {"x": x, "t": times, "target": velocity_to(latents, x, times), **vars(condition)}
 
     def condition(self, draws: Draws) -> Condition:
         """The rows that were drawn, with what was dropped taken out."""
@@ -194,9 +195,10 @@ class ImageTask:
         return Condition(self.encoded.states[rows, captions], self.encoded.mask[rows, captions] & text[:, None], vector)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """Mean squared error of the velocity."""
+        """Mean squared error of the velocity; below CLAMP_TIME as if 1 / t had stopped growing there (JiT)."""
         velocity = model(**{name: value for name, value in batch.items() if name != "target"})
-        return {"loss": (velocity - batch["target"]).square().mean()}
+        weight = (batch["t"] / CLAMP_TIME).clamp(max=1)[:, None, None, None]
+        return {"loss": (weight * (velocity - batch["target"])).square().mean()}
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing."""
