@@ -7,6 +7,7 @@ Shapes: N pictures, D = 1280. Pictures are uint8, RGB or premultiplied RGBA.
 """
 
 import hashlib
+import os
 from functools import cache as once
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def _block(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
     found = features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
+        part = path.with_suffix(f".{os.getpid()}.part.npz")
         np.savez(part, features=found.astype(np.float32))  # the network's own precision
         part.replace(path)
     return found

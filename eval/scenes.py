@@ -16,14 +16,12 @@ from eval.image import DRAWN
 from eval.intervals import wilson
 from eval.parts import IMAGE
 from eval.rows import MissingError, Row
-from models.data.scenes import Attribute, Kind, Scene, make_scene
+from models.data.scenes import ATTRIBUTES, Attribute, Scene, make_scene
 
 if TYPE_CHECKING:
     from eval.judge import Judge
 
 TRUSTED = 0.95
-# What is asked about, and the kind of scene that has it.
-ATTRIBUTES: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
 MEANINGS = {
     "colour": "which colour",
     "binding": "which of two things has which colour",

@@ -22,11 +22,11 @@ from eval.judge import Judge, read
 from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler
-from models.data.scenes import Attribute, Kind, make_scene
-from models.data.world import World
+from models.data.scenes import ATTRIBUTES, Attribute, make_scene
 from models.presets import preset
+from models.train.__main__ import run
 from models.train.contrastive import gather, global_mean
-from models.train.loop import Length, Recipe, Task, TaskOptions, Trainer
+from models.train.loop import Length, Recipe, Task, TaskOptions
 from models.weights import save_part
 
 SEED = 4321  # another one than any part that it judges
@@ -41,7 +41,6 @@ SHARES: dict[Attribute, tuple[float, float]] = {  # at the start, and from `LATE
     "relation": (0.25, 0.4),
 }
 LATER = 0.3
-KINDS: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
 
 
 class Choice(nn.Module):
@@ -110,7 +109,7 @@ class JudgeTask:
             return [(self.world.pixels[p.index], caption(p, seed, "en")) for p in pair]
         shares = [share[progress >= LATER] for share in SHARES.values()]
         attribute = tuple(SHARES)[int(rng.choice(len(shares), p=shares))]
-        scene = make_scene(self.world, seed, kind=KINDS[attribute])
+        scene = make_scene(self.world, seed, kind=ATTRIBUTES[attribute])
         return [(one.render(self.world), one.caption(seed, "en")) for one in (scene, scene.contrast(attribute))]
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
@@ -124,7 +123,7 @@ class JudgeTask:
     def _validation(self) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
         """Scenes of held-out combinations, made of pictures that training has not seen: pixels, captions, contrasts."""
         found: dict[str, tuple[np.ndarray, list[str], list[str]]] = {}
-        for attribute, kind in KINDS.items():
+        for attribute, kind in ATTRIBUTES.items():
             try:
                 scenes = [make_scene(self.world, seed, "val", kind, pictures="val") for seed in range(VALIDATION)]
             except ValueError:  # a small world holds out too little
@@ -187,13 +186,11 @@ def train(
     out: Annotated[Path, typer.Option(help="folder for state, statistics and export")] = Path("runs/judge"),
     world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
     seed: Annotated[int, typer.Option(help="of weights and batches")] = SEED,
+    every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
+    init: Annotated[Path | None, typer.Option(help="state of a run, or a part, to take the weights from")] = None,
 ) -> None:
     """Train the judge."""
-    length = Length(steps, None if steps else minutes or RECIPE.minutes)
-    trainer = Trainer(RECIPE, TaskOptions(size, seed, World.load(world), RECIPE.batch_size), out, length)
-    if resume:
-        trainer.resume()
-    trainer.run()
+    run({"judge": RECIPE}, "judge", size, Length(steps, minutes), out, seed, every, resume, init, world=world)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ missing gives a sentence that names it.
 
 import hashlib
 import json
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,17 @@ def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Pat
             raise WeightsError(
                 f"{path} is altered or cut short (sha256 {found[:12]}, not {expected[:12]}); install the package again"
             )
+    if verify:
+        _check_alone(root / name, listed.keys())
     return root / name
+
+
+def _check_alone(folder: Path, listed: Collection[str]) -> None:
+    """WeightsError for a file that is not listed and that a library might read instead of those that are."""
+    found = (path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".bin"))
+    for path in sorted(found):
+        if path.relative_to(folder).as_posix() not in listed:
+            raise WeightsError(f"{path} does not belong to the part; remove it, or install the package again")
 
 
 def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype | None" = None) -> Any:

@@ -73,7 +73,7 @@ def test_the_loss_of_two_composites_needs_no_compositing(pictures):
 
 
 @pytest.mark.parametrize(
-    "fault", ["missing", "altered", "cut", "unlisted", "no manifest", "other shape", "other names"]
+    "fault", ["missing", "altered", "cut", "unlisted", "no manifest", "other shape", "other names", "shards beside it"]
 )
 def test_weights_that_are_not_the_ones_that_were_measured_are_refused(tiny, tmp_path, fault):
     folder = save_part(tiny, "autoencoder", tmp_path)
@@ -98,6 +98,17 @@ def test_weights_that_are_not_the_ones_that_were_measured_are_refused(tiny, tmp_
         other = Autoencoder(widths=(8, 8, 8), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1))
         other.save_pretrained(tmp_path / "other")
         file.write_bytes(next((tmp_path / "other").glob("*.safetensors")).read_bytes())
+        record_part("autoencoder", tmp_path)
+        with pytest.raises(WeightsError, match="does not load as Autoencoder"):
+            load_part(Autoencoder, "autoencoder", tmp_path)
+        return
+    elif fault == "shards beside it":  # which diffusers would read first
+        tiny.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+        for shard in (tmp_path / "shards").glob("*safetensors*"):
+            (folder / shard.name).write_bytes(shard.read_bytes())
+        with pytest.raises(WeightsError, match="does not belong to the part"):
+            load_part(Autoencoder, "autoencoder", tmp_path)
+        return
     name = "vision" if fault == "unlisted" else "autoencoder"
     with pytest.raises(WeightsError, match=r"install the package again|train"):
         part_folder(name, tmp_path)

@@ -41,6 +41,8 @@ def test_a_prompt_and_its_contrast_differ_in_one_thing(bench: Bench, attribute: 
     assert len(choices.scenes) == 3 and {scene.split for scene in choices.scenes} == {"test"}
     for own, other in zip(choices.prompts, choices.contrasts, strict=True):
         assert own != other and not own.isspace()
+        if attribute == "relation":  # the same words but for those that say where
+            assert len(set(own.split()) ^ set(other.split())) <= 6
     trained = {picture.index for picture in bench.world.split("train")}
     assert not any(item.picture in trained for scene in choices.scenes for item in scene.objects)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.data.fixture import fixture_world
-from models.data.splits import SPLITS, assign, kin, near_pairs
+from models.data.splits import SPLITS, assign, kept_in_train, kin, near_pairs
 from models.data.world import World
 
 CELLS = [(f"concept-{i}", family) for i in range(400) for family in ("noto", "twemoji", "fluent")]
@@ -15,6 +15,26 @@ def test_a_cell_moves_only_if_its_own_name_changes():
     assert assign(reversed(CELLS)) == table
     more = assign([*CELLS, *((f"later-{i}", "noto") for i in range(50))])
     assert all(more[cell] == split for cell, split in table.items())
+
+
+def test_a_family_that_comes_later_sends_nothing_that_was_trained_on_to_a_test(monkeypatch):
+    later = [*CELLS, *((concept, "later") for concept in {concept for concept, _ in CELLS})]
+    monkeypatch.setattr("models.data.splits.kept_in_train", frozenset)
+    table = assign(CELLS)
+    moved = {cell for cell, split in table.items() if assign(later)[cell] != split}
+    assert moved and {table[cell] for cell in moved} == {"train"}
+    monkeypatch.setattr("models.data.splits.kept_in_train", lambda: frozenset(moved))
+    more = assign(later)
+    assert all(more[cell] == split for cell, split in table.items())
+
+
+@pytest.mark.world
+def test_the_cells_that_are_kept_in_train_are_listed():
+    world = World.load()
+    listed = {concept for concept, _ in kept_in_train()}
+    assert listed <= {picture.concept for picture in world.pictures}
+    trained = {(p.concept, p.family) for p in world.pictures if p.split == "train"}
+    assert kept_in_train() <= trained
 
 
 def test_held_out_cells_leave_their_concept_in_train_and_held_out_concepts_leave_nothing():

@@ -36,6 +36,8 @@ Ground = Literal["transparent", "plain", "gradient"]
 Size = Literal["small", "large"]
 Box = tuple[int, int, int, int]
 
+# What a scene may be asked about, and the kind of scene that has it.
+ATTRIBUTES: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
 KINDS: tuple[Kind, ...] = ("colour", "count", "relation", "pair")
 KIND_WEIGHTS = (0.25, 0.2, 0.3, 0.25)
 SAME_STYLE = 0.85  # of two-object scenes: people expect one hand to have drawn both

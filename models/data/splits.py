@@ -1,13 +1,19 @@
 """Who is held out: by hash, never by chance, so that a picture added later moves no other.
 
+Where the hash would hold out every family of a concept, one of them is kept in train. Those cells are listed in
+`kept_in_train.json`: a family that comes later, and is in train by its own hash, does not send them to a test.
+
 A *cell* is concept x art family. Held-out cells test "the concept was seen, the family was seen, not together";
 held-out concepts test what was never drawn. `kin` joins concepts that one family draws alike (the flags of Norway and
 of Bouvet Island), or the test would leak.
 """
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +27,13 @@ def fraction(*key: str) -> float:
     """A number in [0, 1) that depends on the key alone."""
     digest = hashlib.sha256("|".join(key).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+@cache
+def kept_in_train() -> frozenset[tuple[str, str]]:
+    """(concept, family) of the cells that training has seen because their concept had no other left."""
+    listed = json.loads(Path(__file__).with_name("kept_in_train.json").read_text(encoding="utf-8"))
+    return frozenset((concept, family) for concept, family in listed)
 
 
 def assign(cells: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -42,6 +55,7 @@ def _one_concept(concept: str, families: set[str]) -> dict[str, str]:
     splits = {
         f: "val" if u < VAL_SHARE else "cell" if u < VAL_SHARE + CELL_SHARE else "train" for f, u in draws.items()
     }
+    splits |= {family: "train" for family in families if (concept, family) in kept_in_train()}
     if "train" not in splits.values():
         splits[max(draws, key=lambda family: draws[family])] = "train"
     return splits

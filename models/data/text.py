@@ -64,6 +64,11 @@ class Synset:
     gloss: str
     pointers: tuple[tuple[str, str, int], ...]
 
+    @property
+    def offensive(self) -> bool:
+        """Whether it is marked as a slur or an obscenity."""
+        return _OFFENSIVE.search(self.gloss) is not None
+
 
 def wordnet_folder(data_folder: Path) -> Path:
     """Where the build unpacks WordNet inside the world's folder."""
@@ -109,7 +114,7 @@ def glosses(folder: Path, parts: Iterable[str] = PARTS_OF_SPEECH) -> Iterator[Gl
     """Every word in every sense, some 206,000 pairs of a word and what it means; slurs are left out."""
     for pos in parts:
         for synset in read_synsets(folder, pos):
-            for word in () if _OFFENSIVE.search(synset.gloss) else synset.words:
+            for word in () if synset.offensive else synset.words:
                 yield Gloss(word, pos, synset.gloss, synset.offset)
 
 
@@ -182,7 +187,7 @@ def _words_below(nouns: Nouns, synset: Synset | None, depth: int) -> set[str]:
     level = [synset] if synset else []
     words: set[str] = set()
     for _ in range(depth + 1):
-        level = [one for one in level if not _OFFENSIVE.search(one.gloss)]
+        level = [one for one in level if not one.offensive]
         words.update(word for one in level for word in one.words if word.islower())
         level = [lower for one in level for lower in nouns.pointed(one, HYPONYMS)]
     return words

@@ -40,7 +40,7 @@ from models.weights import load_part, part_digests, save_part, weights_digest
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
-PROBES = 300  # rows whose captions, by which scenes are told apart too, name what was encoded
+PROBES = 300  # rows whose captions and pixels, by which scenes are told apart too, name what was encoded
 CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that the loss sees (JiT, section 4.3)
 VALIDATION = 192  # pictures, and a third as many scenes
 
@@ -133,9 +133,11 @@ class ImageTask:
 
     def _encode(self) -> Encoded:
         count = len(self.pictures) + self.scenes
-        said = [captions for row in np.linspace(0, count - 1, PROBES) for captions in self.item(int(row))[1]]
+        probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
+        said = [captions for _, captions in probes]
+        drawn = hashlib.sha256(b"".join(pixels.tobytes() for pixels, _ in probes)).hexdigest()
         parts = weights_digest(FROZEN, self.options.parts)
-        made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said}"
+        made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said} {drawn}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         file = None if self.options.cache is None else self.options.cache / f"image-{digest}"
         with self._reader() as reader:

@@ -159,6 +159,7 @@ def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entr
         synset = concept_sense(nouns, picture)
         level = [synset] if synset else []
         for _ in range(DEPTH + 1):
+            level = [one for one in level if not one.offensive]
             for one in level:
                 yield from (_entry(nouns, one, word) for word in one.words if word.islower())
             level = [lower for one in level for lower in nouns.pointed(one, HYPONYMS)]
@@ -187,6 +188,8 @@ def _common_entries(nouns: Nouns, folder: Path) -> Iterator[Entry]:
                 senses = int(fields[2])
                 if int(fields[-senses - 1]) > 0:  # senses that occur in tagged text
                     synset = synsets[int(fields[-senses])]
+                    if synset.offensive:
+                        continue
                     yield _entry(nouns, synset, fields[0]) if pos == "noun" else Entry(fields[0], pos, synset.gloss)
 
 
@@ -196,6 +199,7 @@ def _things(nouns: Nouns) -> Iterator[Entry]:
     level = list(nouns.senses(THINGS))
     while level:
         seen |= {one.offset for one in level}
+        level = [one for one in level if not one.offensive]
         for one in level:
             yield from (_entry(nouns, one, word) for word in one.words if word.isalpha() and word.islower())
         below = (lower for one in level for lower in nouns.pointed(one, HYPONYMS))
