@@ -5,8 +5,9 @@ from pathlib import Path
 
 HEADER = """# Attribution
 
-The models in `assets/weights` were trained on the pictures and texts below, and on nothing else. The pictures are not
-part of this repository; `python -m models.data build` fetches them from the npm registry in the versions named here.
+The models in `assets/weights` were trained on the pictures and texts below, and the space by the teacher below. The
+pictures are not part of this repository; `python -m models.data build` fetches them from the npm registry in the
+versions named here.
 Whether a model is an adaptation of what it was trained on is unsettled; everybody is named all the same.
 
 This file is generated: `python -m models.data licences`.
@@ -23,6 +24,13 @@ TEXTS = """
 | package | version | made by | licence |
 |---|---|---|---|
 """
+
+TEACHERS = (
+    "\n## Teachers\n\n| model | made by | licence | what it taught |\n|---|---|---|---|\n"
+    "| `all-MiniLM-L6-v2` | N. Reimers and I. Gurevych (Sentence-BERT) "
+    "| [Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0) "
+    "| the space: which words are near in meaning; nothing of it ships |\n"
+)
 
 HASHES = """
 ## Archives
@@ -57,7 +65,7 @@ def attribution(folder: Path) -> str:
         if r["kind"] == "text"
     )
     hashes = "".join(f"| `{r['name']}` | `{r['sha256']}` |\n" for r in rows)
-    return HEADER + pictures + TEXTS + texts + HASHES + hashes
+    return HEADER + pictures + TEXTS + texts + TEACHERS + HASHES + hashes
 
 
 def _link(licence: str) -> str:
