@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.data.splits import fraction
-from models.data.targets import text_targets
+from models.data.targets import DIMENSION, text_targets
 from models.data.text import (
     HYPERNYMS,
     HYPONYMS,
@@ -136,7 +136,7 @@ class _Teacher:
         distinct = sorted(set(texts) - {""})
         rows = {text: row for row, text in enumerate(distinct)}
         found = text_targets(distinct, self.cache, self.encode).astype(np.float32)
-        found = np.concatenate([found, np.zeros_like(found[:1])])
+        found = np.concatenate([found, np.zeros((1, DIMENSION), np.float32)])
         return found[[rows.get(text, -1) for text in texts]]
 
 
