@@ -8,12 +8,11 @@ the machine slows all of them alike: variants take turns, and each median stands
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from timing import medians  # the file beside this one
 from torch import Tensor, nn
 
 from models.dit import DiT
@@ -96,18 +95,6 @@ def linear_layers(made: nn.Module, given: tuple[Tensor, ...]) -> Callable[[], No
         made.zero_grad()
 
     return run
-
-
-def medians(work: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, taken in turns after one round that is not counted."""
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(repeats + 1):
-        for name, run in work.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}
 
 
 def drawing(size: str) -> dict[str, Callable[[], None]]:

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import itertools
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from timing import medians  # the file beside this one
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
@@ -92,18 +92,6 @@ def cache_bytes(size: str, lengths: tuple[int, ...]) -> dict[str, dict[int, floa
             stored = sum(t.untyped_storage().nbytes() for layer in cache.layers for t in (layer.keys, layer.values))
             found[name][length], start = stored / length, length
     return found
-
-
-def medians(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, taken in turns after one round that is not counted."""
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(repeats + 1):
-        for name, run in work.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}
 
 
 def step(model: LanguageModel, ids: Tensor, mask: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ that other work on the machine slows all of them alike; each median stands besid
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
-import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from timing import medians  # the file beside this one
 
 from studio.backends.embedded import SHAPES, Embedded
 from studio.requests import ImageRequest, image_request, resolve
@@ -45,17 +45,8 @@ def work(backend: Embedded) -> dict[str, Callable[[], Iterable[object]]]:
     }
 
 
-def medians(ways: dict[str, Callable[[], Iterable[object]]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, taken in turns after one round that is not counted."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, events in ways.items():
-            start = time.perf_counter()
-            for _ in events():
-                pass
-            if turn:
-                taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}
+def _drained(events: Callable[[], Iterable[object]]) -> Callable[[], object]:
+    return lambda: deque(events(), maxlen=0)
 
 
 def main() -> None:
@@ -69,7 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         backend = Embedded(str(save_tiny_parts(Path(folder))))
         backend.load()
-        times = medians(work(backend), arguments.repeats)
+        times = medians({name: _drained(events) for name, events in work(backend).items()}, arguments.repeats)
     if arguments.json:
         print(json.dumps({"threads": arguments.threads, "seconds": times}, indent=2))
         return

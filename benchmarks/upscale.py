@@ -7,15 +7,15 @@ autoencoder decodes them. Without the part `upscaler` an untrained one is timed 
 """
 
 import argparse
+import itertools
 import json
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timing import medians  # the file beside this one
 
 from models.data.fixture import fixture_world
 from models.data.large import COUNTS
@@ -41,17 +41,10 @@ def network(root: Path | None, dtype: torch.dtype) -> Upscaler:
     return made
 
 
-def medians(ways: dict[str, Callable[[np.ndarray], np.ndarray]], repeats: int) -> dict[str, float]:
-    """Median seconds of each for one picture, taken in turns after one round that is not counted."""
-    pictures = fixture_world().pixels
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, enlarge in ways.items():
-            start = time.perf_counter()
-            enlarge(pictures[turn % len(pictures)])
-            if turn:
-                taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}
+def _one_picture(enlarge: Callable[[np.ndarray], np.ndarray]) -> Callable[[], object]:
+    """Another picture each time, the same ones for every way."""
+    pictures = itertools.cycle(fixture_world().pixels)
+    return lambda: enlarge(next(pictures))
 
 
 def quality(root: Path | None, count: int) -> dict[str, dict[str, float]]:
@@ -74,7 +67,7 @@ def main() -> None:
     types = {"network, fp32": torch.float32, "network, bf16": torch.bfloat16}
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {"Lanczos": lanczos}
     ways |= {name: network(arguments.weights, dtype).enlarge for name, dtype in types.items()}
-    times = medians(ways, arguments.repeats)
+    times = medians({name: _one_picture(enlarge) for name, enlarge in ways.items()}, arguments.repeats)
     trained = PART in listed_parts(arguments.weights) and arguments.pictures
     rows = quality(arguments.weights, arguments.pictures) if trained else {}
     if arguments.json:

@@ -18,7 +18,7 @@ from models.data.captions import Language, caption
 from models.data.splits import fraction
 from models.data.text import PARTS_OF_SPEECH, Gloss, glosses
 from models.tokenizer import encode_texts
-from models.train.balance import dead_experts, expert_choices, max_violation, specialisation
+from models.train.balance import dead_experts, expert_choices, load_of, max_violation, specialisation
 from models.train.lexicon import is_held_out
 
 PART = ("language",)
@@ -61,12 +61,6 @@ def balance_rows(chosen: Mapping[str, Tensor], experts: int) -> Iterator[Row]:
         against=(("least load over the mean", float((load.amin(-1) / load.mean(-1)).min())),),
         goal=0, lower_is_better=True, seeds=f"captions {SEED}", parts=PART,
     )  # fmt: skip
-
-
-def load_of(chosen: Tensor, experts: int) -> Tensor:
-    """Share of the choices (Y, N, K) that each expert gets, (Y, X), rows of sum 1."""
-    counts = torch.stack([layer.flatten().bincount(minlength=experts) for layer in chosen]).double()
-    return counts / counts.sum(-1, keepdim=True)
 
 
 def specialisation_row(name: str, told: Labelled, labels: Sequence[str]) -> Row:

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from eval import sets
 from eval.bench import SEED, Bench
-from eval.distribution import KERNEL_NAME, distances
+from eval.distribution import KERNEL_NAME
+from eval.frechet import kernel_distance
 from eval.image import judge
 from eval.intervals import wilson
 from models.drawing import Sampling
@@ -92,10 +93,11 @@ def sweep(bench: Bench, tried: Sequence[Sampling], count: int) -> Iterator[Swept
     """Each setting on the same prompts and seeds."""
     asked = sets.chosen(bench.world, count)
     prompts = [sets.prompt(picture) for picture in asked]
+    trained = bench.features_of(sets.partners(bench.world, asked, "0"))
     for sampling in tried:
         made = bench.generate(prompts, sampling=sampling)
         features = bench.features(made)
-        found, kernel = judge(bench, asked, made, features), distances(bench, asked, features).kernel[0]
+        found, kernel = judge(bench, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
         yield Swept(
             sampling, len(asked), float(found.concept.mean()), wilson(found.concept.sum(), len(asked)),
             float(found.style.mean()), 1000 * kernel, _seconds(bench, prompts[0], sampling),

@@ -64,13 +64,15 @@ def expert_choices(model: PreTrainedModel, batch: Mapping[str, Any]) -> Tensor:
 def expert_load(model: PreTrainedModel, batches: Iterable[Mapping[str, Any]]) -> Tensor:
     """Share of the choices that each expert gets, (Y, X), rows of sum 1. Give it held-out text: the training batch is
     the signal that the bias follows, and looks balanced by construction."""
-    counts: Tensor | float = 0.0
-    experts = len(routers(model)[0].bias)
-    for batch in batches:
-        chosen = expert_choices(model, batch).flatten(1)
-        counts = counts + torch.stack([layer.bincount(minlength=experts) for layer in chosen]).double()
-    if not isinstance(counts, Tensor):
+    chosen = [expert_choices(model, batch) for batch in batches]
+    if not chosen:
         raise ValueError("no batches to measure the experts' load on")
+    return load_of(torch.cat(chosen, 1), len(routers(model)[0].bias))
+
+
+def load_of(chosen: Tensor, experts: int) -> Tensor:
+    """Share of the choices (Y, N, K) that each expert gets, (Y, X), rows of sum 1."""
+    counts = torch.stack([layer.flatten().bincount(minlength=experts) for layer in chosen]).double()
     return counts / counts.sum(-1, keepdim=True)
 
 
