@@ -24,6 +24,8 @@ from studio.wildcards import Wildcards
 NAME = re.compile(r"([0-9a-f]{64})\.png")
 # Events of ours: not for the outside, without Gradio's own spinner, and as many at once as there are tabs open.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+# Presses: none is left out while another is being done, and they are done in the order in which they came.
+PRESSED: dict[str, Any] = {**QUIET, "trigger_mode": "multiple", "concurrency_limit": 1}
 LISTEN = "studio.listen(element, trigger);"  # js_on_load of HTML whose buttons say something (see page.js)
 
 
@@ -48,7 +50,7 @@ class Frame:
     def html(self, value: str = "", **settings: Any) -> gr.HTML:
         """HTML whose `data-do` buttons work; its part listens to `select` for those that say `data-own`."""
         made = gr.HTML(value, js_on_load=LISTEN, **settings)
-        made.click(self.act, None, [self.card, self.handed, self.tabs], **QUIET)
+        made.click(self.act, None, [self.card, self.handed, self.tabs], **PRESSED)
         return made
 
     def on_load(self, function: Callable[..., Any], outputs: Any, inputs: Any = None) -> None:

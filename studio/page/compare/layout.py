@@ -6,7 +6,7 @@ import gradio as gr
 
 from studio.page.compare.desk import KIND, CompareDesk
 from studio.page.compare.words import labels
-from studio.page.frame import LISTEN, QUIET, Frame
+from studio.page.frame import LISTEN, PRESSED, QUIET, Frame
 from studio.page.series.scripts import SHOW_JS
 
 
@@ -32,8 +32,8 @@ def tab(frame: Frame) -> None:
     _preview(desk, given, counted)
     seen = [shown, panel, others]
     _make(desk, given, shown, make, seen)
-    panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **QUIET)
-    gr.on([panel.select, others.select], desk.acted, shown, seen, **QUIET)
+    panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
+    gr.on([panel.select, others.select], desk.acted, shown, seen, **PRESSED)
     gr.on([tab.select, panel.input], desk.look, shown, seen, **QUIET)
     desk.series.resume(KIND)
 

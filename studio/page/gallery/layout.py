@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from studio.page.frame import QUIET, Frame
+from studio.page.frame import PRESSED, Frame
 from studio.page.gallery.desk import GalleryDesk
 from studio.page.gallery.words import labels
 
@@ -16,5 +16,5 @@ def tab(frame: Frame) -> None:
     script = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in SCRIPTS)
     with gr.Tab(labels("tab"), id="gallery"):
         shelf = gr.HTML(js_on_load=script, elem_id="gallery")
-    shelf.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **QUIET)
+    shelf.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
     frame.on_load(GalleryDesk(frame).greet, [shelf])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from studio.page.frame import QUIET, Frame
+from studio.page.frame import PRESSED, Frame
 from studio.page.line.desk import LineDesk
 from studio.page.line.words import labels
 
@@ -15,5 +15,5 @@ def tab(frame: Frame) -> None:
     """The tab."""
     with gr.Tab(labels("tab"), id="queue"):
         line = gr.HTML(js_on_load=SCRIPT, elem_id="line")
-    line.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **QUIET)
+    line.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
     frame.on_load(LineDesk(frame).greet, [line])

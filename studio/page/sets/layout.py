@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.page.frame import LISTEN, QUIET, Frame
+from studio.page.frame import LISTEN, PRESSED, QUIET, Frame
 from studio.page.series.scripts import SHOW_JS
 from studio.page.sets import view
 from studio.page.sets.desk import KIND, SetsDesk
@@ -33,12 +33,12 @@ def tab(frame: Frame) -> None:
         others = gr.HTML(js_on_load=LISTEN, elem_id="set-list")
     frame.on_load(frame.in_language(view.kinds), [kinds])
     frame.on_load(frame.in_language(desk.picker), [picker])
-    kinds.select(desk.picked, None, [kind, *columns], **QUIET)
-    picker.select(desk.styled, None, style, **QUIET)
+    kinds.select(desk.picked, None, [kind, *columns], **PRESSED)
+    picker.select(desk.styled, None, style, **PRESSED)
     seen = [shown, panel, others]
     _make(desk, make, [kind, style, seed, shown], inputs, seen)
-    panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **QUIET)
-    gr.on([panel.select, others.select], desk.acted, shown, seen, **QUIET)
+    panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
+    gr.on([panel.select, others.select], desk.acted, shown, seen, **PRESSED)
     gr.on([tab.select, panel.input], desk.look, shown, seen, **QUIET)
     desk.series.resume(KIND)
 
