@@ -110,6 +110,11 @@ class Queue:
         )
         return [job for job in map(_job_or_none, rows) if job]
 
+    def latest(self, limit: int) -> list[QueuedJob]:
+        """What was asked for as it is, not by the dozen: latest first, whatever became of it."""
+        sql = "SELECT * FROM jobs WHERE priority = 0 AND NOT question ORDER BY submitted DESC, number DESC LIMIT ?"
+        return [job for job in map(_job_or_none, self._database.rows(sql, limit)) if job]
+
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
         rows = self._database.rows("SELECT state, count(*) AS count FROM jobs WHERE NOT question GROUP BY state")

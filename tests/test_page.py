@@ -137,7 +137,7 @@ def test_a_blend_runs_from_one_picture_to_the_other(between: float, weights: lis
     mix = edits.blend({"first": "one.png", "second": "other.png", "between": between})["mix"]
     assert [part["weight"] for part in mix] == weights
     assert edits.blend({"first": None, "second": None, "between": 0.5}) == {}
-    back = edits.restored({"mix": mix})
+    back = edits.restored({"mix": mix}, Fake().capabilities())
     assert len(mix) < 2 or (back["first"], back["second"], back["between"]) == ("one.png", "other.png", between)
 
 
@@ -282,29 +282,6 @@ def test_a_picture_is_opened_marked_and_used(visit: Callable[..., Any], home: Pa
     make(page, "")
     page.wait_for_selector("#stage .status:has-text('made in')")
     assert page.locator("#stage .problem").count() == 0
-
-
-def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], home: Path) -> None:
-    page = visit()
-    make(page, "a face to drop")
-    page.wait_for_selector("#stage img[alt*='a face to drop']")  # an earlier test's status may stand there until then
-    page.wait_for_selector("#stage .status:has-text('made in')")
-    kept = Studio(home).gallery.page(limit=1)[0]
-    page.fill(PROMPT, "something else")
-    data = list(kept.path.read_bytes())
-    page.evaluate(
-        """(bytes) => {
-          const given = new DataTransfer();
-          given.items.add(new File([new Uint8Array(bytes)], 'sticker.png', { type: 'image/png' }));
-          const drag = { dataTransfer: given, bubbles: true };
-          for (const type of ['dragover', 'drop'])
-            document.querySelector('#masthead').dispatchEvent(new DragEvent(type, drag));
-        }""",
-        data,
-    )
-    page.wait_for_selector("#drop .note.good")
-    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value === 'a face to drop'")
-    assert page.input_value("#seed textarea, #seed input") == str(kept.seed)
 
 
 def test_the_server_is_killed_and_the_page_goes_on(visit: Callable[..., Any], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ No event computes a picture, or waits for one. A tab that is closed leaves the j
 next picks it up.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Desk:
         """A page was opened: show the job that is being done, if there is one -> stage, strip, styles, history."""
         spoken, job = self.frame.spoken(request), self.studio.current()
         stage = self.pulse.stage(job.id, spoken).html() if job else nothing_yet(spoken, self.frame.problem())
-        return stage, self.remembered(request), self.picked("", request)[1], self.history()
+        return stage, self.remembered(request), self.picker("", request), self.history()
 
     def start(self, given: dict[str, Any], request: gr.Request) -> tuple[str, Any]:
         """Put a job in line -> stage, history. `given` holds the value of each input by its name."""
@@ -85,20 +86,18 @@ class Desk:
 
     def history(self) -> Any:
         """Prompts that were asked for before, latest first."""
-        jobs = self.studio.queue.jobs(("waiting", "running", "done", "failed", "cancelled"), limit=4 * HISTORY)
-        latest = sorted(jobs, key=lambda job: -job.submitted)
+        latest = self.studio.queue.latest(4 * HISTORY)
         prompts = list(dict.fromkeys(job.request.prompt for job in latest if job.request.prompt))[:HISTORY]
         return gr.Dropdown(choices=prompts, value=None, visible=bool(prompts))
 
-    def picked(self, style: str, request: gr.Request) -> tuple[str, str]:
-        """A style was picked -> the input that holds it, the picker."""
-        known = self.frame.can.styles
-        name = style if style in [one.name for one in known] else ""
-        return name, picker(known, name, self.frame.spoken(request))
+    def picker(self, style: str, request: gr.Request) -> str:
+        """The styles with one of them picked. The time makes it news, whatever was pressed since."""
+        return f"{picker(self.frame.can.styles, style, self.frame.spoken(request))}<!-- {time.time()} -->"
 
-    def pick(self, event: gr.EventData, request: gr.Request) -> tuple[str, str]:
-        """The picker's own event."""
-        return self.picked(said(event).get("value", ""), request)
+    def pick(self, event: gr.EventData) -> str:
+        """A style was picked -> the input that holds it."""
+        value = said(event).get("value", "")
+        return value if value in [one.name for one in self.frame.can.styles] else ""
 
     def last_seed(self) -> str:
         """The seed of the newest picture, to be kept."""
@@ -113,9 +112,15 @@ class Desk:
         except Refused as refusal:
             return {}, told("problem", in_language(str(refusal), spoken))
         if not found:
-            return {"canvas": path}, told("unknown", say("no_settings", spoken))
+            return {"canvas": edits.canvas(path)}, told("unknown", say("no_settings", spoken))
         restored = restore(found, self.frame.can, self.studio.home / inputs.INPUTS)
-        return self.values(restored.fields), told("good", say("restored", spoken)) + told("unknown", *restored.dropped)
+        lost = [in_language(sentence, spoken) for sentence in restored.dropped]
+        if not restored.fields:
+            return {}, told("unknown", *lost)
+        beyond = [say(f"of_{name}", spoken) for name in edits.beyond(restored.fields, self.frame.can)]
+        if beyond:
+            lost.append(say("beyond", spoken, names=("、" if spoken == "zh" else ", ").join(beyond)))
+        return self.values(restored.fields), told("good", say("restored", spoken)) + told("unknown", *lost)
 
     def handed(self, what: dict[str, Any] | None, request: gr.Request) -> tuple[dict[str, Any], str]:
         """Another part of the page handed a picture over -> values of inputs, what to say."""
@@ -126,7 +131,8 @@ class Desk:
         if use == "settings":
             return self.dropped(str(path), request)
         place = {"like": "like", "start": "canvas", "blend": "blend"}[str(use)]
-        return {place: str(path)}, told("good", say("given", self.frame.spoken(request)))
+        value = edits.canvas(str(path)) if place == "canvas" else str(path)
+        return {place: value}, told("good", say("given", self.frame.spoken(request)))
 
     def watched(self, what: dict[str, Any] | None, request: gr.Request) -> Any:
         """A job that another part put in line comes on the stage."""
@@ -134,12 +140,11 @@ class Desk:
         return self.pulse.stage(job, self.frame.spoken(request)).html(own=True) if job else gr.skip()
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """A request's fields as values of the inputs."""
-        values = {name: fields[name] for name in ("prompt", *PLAIN, "count", "steps", "guidance") if name in fields}
+        """A request's fields as values of the inputs; what it does not ask for is as on a new page."""
+        can = self.frame.can
+        values = {"prompt": "", "negative": "", "style": "", "scheduler": can.schedulers[0], "size": can.size}
+        values |= {"steps": can.steps.usual, "guidance": can.guidance.usual}
+        values |= {name: fields[name] for name in (*values, "count") if name in fields}
         values["seed"] = str(fields["seed"]) if fields.get("seed") is not None else ""
-        values["style"] = fields.get("style", "")
-        if fields.get("like"):
-            values["like"] = fields["like"]["path"]
-        if fields.get("size"):
-            values["size"] = fields["size"]
-        return values | edits.restored(fields)
+        values["like"] = fields["like"]["path"] if fields.get("like") else None
+        return values | edits.restored(fields, can)

@@ -1,19 +1,23 @@
 """From the inputs that hold pictures to fields of a request, and back: to start from, to paint on, to blend."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from models.data.pixels import read_picture
+from models.edits import levels
 from studio import settings
 from studio.capabilities import Capabilities, Refused
 from studio.files import make_folder, write_whole
 from studio.metadata import encoded
 
+PAINT = "#ec4899"
 PAINTED = 8  # levels of 255: less is a brush's softest rim
+WHITE = 128  # levels of a mask that are painted
 
 
 def start(given: dict[str, Any], home: Path, can: Capabilities) -> dict[str, Any]:
@@ -49,18 +53,49 @@ def blend(given: dict[str, Any]) -> dict[str, Any]:
     return {"mix": tuple(parts)} if parts else {}
 
 
-def restored(fields: dict[str, Any]) -> dict[str, Any]:
-    """Values of the picture inputs for a request's fields."""
-    values: dict[str, Any] = {"expand": bool(fields.get("expand"))}
+def canvas(picture: str, mask: str = "") -> dict[str, Any]:
+    """A picture on the canvas, painted where the mask is white."""
+    layers = []
+    if mask:
+        grey = levels(read_picture(mask)).point(lambda level: 255 * (level >= WHITE))
+        layers.append(
+            Image.merge("RGBA", [*(Image.new("L", grey.size, one) for one in ImageColor.getrgb(PAINT)), grey])
+        )
+    return {"background": picture, "layers": layers, "composite": None}
+
+
+def restored(fields: dict[str, Any], can: Capabilities) -> dict[str, Any]:
+    """Values of all picture inputs for a request's fields."""
+    values: dict[str, Any] = {"canvas": None, "first": None, "second": None, "between": 0.5}
+    values |= {"expand": bool(fields.get("expand")), "strength": fields.get("strength") or can.strength.usual}
     if fields.get("image"):
-        values |= {"canvas": fields["image"]["path"], "strength": fields.get("strength")}
+        values["canvas"] = canvas(fields["image"]["path"], (fields.get("mask") or {}).get("path", ""))
     pictures = [part for part in fields.get("mix", ()) if part.get("picture")]
     for place, part in zip(("first", "second"), pictures, strict=False):
         values[place] = part["picture"]["path"]
-    if len(pictures) > 1:
-        weights = [max(0.0, float(part["weight"])) for part in pictures[:2]]
-        values["between"] = weights[1] / sum(weights) if sum(weights) else 0.5
+    weights = [max(0.0, float(part["weight"])) for part in pictures[:2]]
+    if len(weights) == 1:
+        values["between"] = max(0.0, 1 - weights[0])
+    elif sum(weights):
+        values["between"] = weights[1] / sum(weights)
     return values
+
+
+def beyond(fields: dict[str, Any], can: Capabilities) -> list[str]:
+    """What of a request the inputs can't hold: its mix, the width of its border, its strength."""
+    partly = fields.get("mask") or fields.get("expand")
+    strength, held = fields.get("strength"), blend(restored(fields, can))
+    found = {
+        "mix": _plain(held.get("mix", ())) != _plain(fields.get("mix", ())),
+        "expand": fields.get("expand") not in (None, can.expand.usual),
+        "strength": strength is not None
+        and (strength < can.strength.least or (partly and strength != can.strength.most)),
+    }
+    return [name for name, is_beyond in found.items() if is_beyond]
+
+
+def _plain(mix: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
+    return [((part.get("picture") or {}).get("path", ""), round(float(part["weight"]), 6)) for part in mix]
 
 
 def _kept(mask: Image.Image, home: Path) -> Path:

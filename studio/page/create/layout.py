@@ -7,13 +7,19 @@ from typing import Any
 import gradio as gr
 
 from models.assets import prompt_list
+from studio.page.create import edits
 from studio.page.create.desk import Desk
 from studio.page.create.view import nothing_yet
 from studio.page.create.words import labels
-from studio.page.frame import LISTEN, QUIET, Frame, said
+from studio.page.frame import LISTEN, PRESSED, QUIET, Frame, said
 
 SHOWN = 12  # pictures at once that the slider offers; the command takes more
 STAGE_JS = Path(__file__).with_name("stage.js").read_text(encoding="utf-8")
+# Gradio writes attributes; a radio button that was pressed heeds its property.
+PICKED_JS = """
+watch('value', () => {
+  for (const one of element.querySelectorAll('input')) one.checked = one.hasAttribute('checked');
+});"""
 DROP_JS = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
 
 
@@ -29,8 +35,8 @@ class Inputs:
         return component
 
     def values(self, values: dict[str, Any]) -> list[Any]:
-        """An update for each input: a value where there is one."""
-        return [_value(name, values[name]) if name in values else gr.skip() for name in self.named]
+        """An update for each input: a value, None too, where there is one."""
+        return [values[name] if name in values else gr.skip() for name in self.named]
 
 
 def tab(frame: Frame) -> None:
@@ -48,7 +54,7 @@ def tab(frame: Frame) -> None:
     _make(desk, inputs, make, stage, history)
     _stage(frame, desk, stage, strip)
     _pickers(desk, inputs, picker, history)
-    _pictures(frame, desk, inputs, accordions, stage, drop)
+    _pictures(frame, desk, inputs, accordions, picker, drop)
 
 
 def _words(frame: Frame, inputs: Inputs) -> tuple[gr.Dropdown, gr.HTML, gr.Button]:
@@ -58,7 +64,7 @@ def _words(frame: Frame, inputs: Inputs) -> tuple[gr.Dropdown, gr.HTML, gr.Butto
     )
     inputs.add("prompt", prompt)
     history = gr.Dropdown([], label=labels("earlier"), elem_id="history", visible=False, interactive=True)
-    picker = gr.HTML(js_on_load=LISTEN, elem_id="style")
+    picker = gr.HTML(js_on_load=LISTEN + PICKED_JS, elem_id="style")
     inputs.add("style", gr.Textbox("", visible="hidden", container=False))
     most = min(SHOWN, int(frame.can.count.most))
     inputs.add("count", gr.Slider(1, most, 4, step=1, label=labels("count"), elem_id="count"))
@@ -78,7 +84,7 @@ def _from_picture(frame: Frame, inputs: Inputs) -> gr.Accordion:
             sources=["upload", "clipboard"],
             transforms=(),
             layers=False,
-            brush=gr.Brush(default_size=12, colors=["#ec4899"], color_mode="fixed"),
+            brush=gr.Brush(default_size=12, colors=[edits.PAINT], color_mode="fixed"),
             height=380,
             elem_id="canvas",
         )
@@ -119,12 +125,12 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
         dice.click(None, None, seed, js="() => String(Math.floor(Math.random() * 2 ** 32))", api_visibility="private")
         keep.click(Desk(frame).last_seed, None, seed, **QUIET)
         steps, guidance = can.steps, can.guidance
-        inputs.add("steps", gr.Slider(steps.least, min(50, steps.most), steps.usual, step=1, label=labels("steps")))
+        inputs.add("steps", gr.Slider(steps.least, steps.most, steps.usual, step=1, label=labels("steps")))
         inputs.add(
             "guidance",
             gr.Slider(
                 guidance.least,
-                min(10, guidance.most),
+                guidance.most,
                 guidance.usual,
                 step=0.5,
                 label=labels("guidance"),
@@ -157,45 +163,41 @@ def _make(desk: Desk, inputs: Inputs, make: gr.Button, stage: gr.HTML, history: 
 
 
 def _stage(frame: Frame, desk: Desk, stage: gr.HTML, strip: gr.HTML) -> None:
-    stage.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **QUIET)
-    stage.select(desk.told, None, None, **QUIET)
+    stage.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
+    stage.select(desk.told, None, None, **PRESSED)
     stage.change(desk.remembered, None, strip, **QUIET)
     stage.input(desk.adopt, None, stage, **QUIET)
     frame.handed.change(desk.watched, frame.handed, stage, **QUIET)
 
 
 def _pickers(desk: Desk, inputs: Inputs, picker: gr.HTML, history: gr.Dropdown) -> None:
-    picker.select(desk.pick, None, [inputs.named["style"], picker], **QUIET)
+    picker.select(desk.pick, None, inputs.named["style"], **PRESSED)
     history.input(lambda prompt: prompt, history, inputs.named["prompt"], **QUIET)
 
 
 def _pictures(
-    frame: Frame, desk: Desk, inputs: Inputs, accordions: list[gr.Accordion], stage: gr.HTML, drop: gr.HTML
+    frame: Frame, desk: Desk, inputs: Inputs, accordions: list[gr.Accordion], picker: gr.HTML, drop: gr.HTML
 ) -> None:
     """Pictures that come from elsewhere: dropped on the page, or handed over by another part of it."""
     named = list(inputs.named.values())
-    picker_of = {"canvas": 0, "expand": 0, "first": 1, "second": 1, "like": 2, "seed": 2, "negative": 2, "size": 2}
+    picker_of = {"canvas": 0, "expand": 0, "first": 1, "second": 1, "like": 2, "seed": 2, "negative": 2}
 
-    def fill(values: dict[str, Any], words: str) -> list[Any]:
+    def fill(values: dict[str, Any], words: str, request: gr.Request) -> list[Any]:
         opened = {picker_of[name] for name, value in values.items() if name in picker_of and value}
         folds = [gr.Accordion(open=True) if number in opened else gr.skip() for number in range(len(accordions))]
-        return [*inputs.values(values), *folds, words if words else gr.skip()]
+        styles = desk.picker(values["style"], request) if "style" in values else gr.skip()
+        return [*inputs.values(values), *folds, styles, words if words else gr.skip()]
 
     def dropped(event: gr.EventData, request: gr.Request) -> list[Any]:
-        return fill(*desk.dropped(frame.uploaded(said(event).get("path", "")), request))
+        values, words = desk.dropped(frame.uploaded(said(event).get("path", "")), request)
+        return [*fill(values, words, request), gr.Tabs(selected="create"), ""]
 
     def handed(what: dict[str, Any], first: str | None, request: gr.Request) -> list[Any]:
         values, words = desk.handed(what, request)
         if "blend" in values:  # the first one that is free
             values["second" if first else "first"] = values.pop("blend")
-        return fill(values, words)
+        return fill(values, words, request)
 
-    outputs = [*named, *accordions, drop]
-    drop.select(dropped, None, outputs, **QUIET)
+    outputs = [*named, *accordions, picker, drop]
+    drop.select(dropped, None, [*outputs, frame.tabs, frame.card], **PRESSED)
     frame.handed.change(handed, [frame.handed, inputs.named["first"]], outputs, **QUIET)
-
-
-def _value(name: str, value: Any) -> Any:
-    if name == "canvas":
-        return {"background": value, "layers": [], "composite": None}
-    return value

@@ -9,7 +9,6 @@ labels = Labels(
         "prompt": ("What should it be?", "想要什么？"),
         "prompt_hint": ("a smiling cat with heart eyes · 戴帽子的小狗", "戴帽子的小狗 · a smiling cat with heart eyes"),
         "earlier": ("Earlier prompts", "用过的提示词"),
-        "style": ("Style", "风格"),
         "count": ("How many", "数量"),
         "make": ("Make stickers", "生成贴纸"),
         "examples": ("Try one", "试一试"),
@@ -78,6 +77,12 @@ say = Said(
             "那张图片没有记录制作方式；已作为起始图片。",
         ),
         "given": ("It is ready below: change what you like, then make it.", "已放入下方：修改后即可生成。"),
-        "drop": ("Drop the picture: its settings come back", "松开鼠标：恢复图片的设置"),
+        "beyond": (
+            "The inputs here can't hold all of it; left out: {names}.",
+            "这里的输入框放不下全部内容；未恢复：{names}。",
+        ),
+        "of_mix": ("parts of its mix or their weights", "混合的部分内容或权重"),
+        "of_expand": ("how wide its border is", "边缘的宽度"),
+        "of_strength": ("how much was changed", "变化程度"),
     }
 )

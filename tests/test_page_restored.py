@@ -1,0 +1,145 @@
+"""A picture brings its settings back: all of them, nothing of what stood there before, and what can't be is said."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from page_kit import PROMPT, make, turn_to
+from PIL import Image
+from series_kit import ENGLISH, idle_frame  # noqa: F401 - a fixture
+
+from studio.backends.fake import Fake
+from studio.page.create import edits
+from studio.page.create.desk import Desk
+from studio.page.frame import Frame
+from studio.requests import image_request, resolve
+from studio.studio import Studio
+
+CAN = Fake().capabilities()
+NEGATIVE = "#negative textarea, #negative input"
+DROP = """(bytes) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(bytes)], 'sticker.png', { type: 'image/png' }));
+  const drag = { dataTransfer: given, bubbles: true };
+  for (const type of ['dragover', 'drop']) document.querySelector('#masthead').dispatchEvent(new DragEvent(type, drag));
+}"""
+
+
+def made(home: Path, **fields: Any) -> Path:
+    """A picture of such a request, made without the page."""
+    studio = Studio(home)
+    job = studio.submit(resolve(image_request(**fields, model="fake"), CAN))
+    deadline = time.monotonic() + 100
+    while studio.queue.job(job).state != "done":
+        assert time.monotonic() < deadline, studio.queue.job(job)
+        time.sleep(0.05)
+    return next(kept.path for kept in studio.gallery.page(limit=100) if kept.job == job)
+
+
+def sticker(path: Path, colour: str = "red") -> Path:
+    Image.new("RGBA", (128, 128), colour).save(path)
+    return path
+
+
+# --- What is restored -------------------------------------------------------------------------------------------------
+
+
+def part(path: str, weight: float) -> dict[str, Any]:
+    return {"weight": weight, "picture": {"path": path}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "beyond"),
+    [
+        ({"prompt": "x"}, []),
+        ({"mix": [part("a", 0.25), part("b", 0.75)]}, []),
+        ({"mix": [part("a", 0.6)]}, []),
+        ({"mix": [part("a", 0.6), part("b", 0.6)]}, ["mix"]),
+        ({"mix": [part("a", 0.25), part("b", 0.25), part("c", 0.5)]}, ["mix"]),
+        ({"mix": [part("a", 1), {"weight": 1, "text": "hat"}]}, ["mix"]),
+        ({"image": {"path": "a"}, "expand": CAN.expand.usual, "strength": 1}, []),
+        ({"image": {"path": "a"}, "expand": 0.6, "strength": 0.5}, ["expand", "strength"]),
+        ({"image": {"path": "a"}, "strength": 0.5}, []),
+        ({"image": {"path": "a"}, "strength": 0}, ["strength"]),
+    ],
+)
+def test_what_no_input_can_hold_is_named(fields: dict[str, Any], beyond: list[str]) -> None:
+    assert edits.beyond(fields, CAN) == beyond
+
+
+def test_what_was_painted_is_painted_again(tmp_path: Path) -> None:
+    grey = Image.new("L", (16, 16))
+    grey.paste(255, (0, 0, 8, 16))
+    grey.save(tmp_path / "mask.png")
+    canvas = edits.canvas("a.png", str(tmp_path / "mask.png"))
+    canvas["layers"][0].save(tmp_path / "layer.png")
+    again = edits.painted([tmp_path / "layer.png"])
+    assert again is not None and np.array_equal(np.asarray(again), np.asarray(grey))
+
+
+def test_a_file_that_asks_for_no_picture_leaves_the_inputs_alone(frame: Frame, monkeypatch: Any) -> None:
+    monkeypatch.setattr("studio.page.create.desk.read", lambda path: {"request": {"task": "embed"}})
+    values, words = Desk(frame).dropped("a.png", ENGLISH)
+    assert values == {} and "are back" not in words and "embed" in words
+
+
+# --- With a browser ---------------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], home: Path, tmp_path: Path) -> None:
+    page = visit()
+    make(page, "a face before")
+    page.wait_for_selector("#stage .status:has-text('made in')")
+    kept = made(home, prompt="a face to drop", steps=80, guidance=15, seed=7)
+    for fold in ("#more", "#from"):
+        page.click(f"{fold} .label-wrap")
+    page.fill(PROMPT, "something else")
+    page.fill(NEGATIVE, "hat")
+    page.focus("#style input >> nth=0")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.set_input_files("#canvas input[type=file] >> nth=0", sticker(tmp_path / "start.png"))
+    page.set_input_files("#like input[type=file] >> nth=0", sticker(tmp_path / "like.png"))
+    page.wait_for_selector("#like img")
+    page.click("#make")
+    page.wait_for_selector("#stage img[alt*='something else']")
+    asked = Studio(home).queue.latest(1)[0].request
+    assert (asked.style, asked.negative) == (CAN.styles[2].name, "hat") and asked.image and asked.like
+    assert page.input_value("#style input:checked") == asked.style
+    turn_to(page, "Queue")
+    page.evaluate(DROP, list(kept.read_bytes()))
+    page.wait_for_selector("#drop .note.good")
+    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value === 'a face to drop'")
+    page.wait_for_selector("#like img", state="detached")
+    assert page.input_value(NEGATIVE) == "" and page.input_value("#style input:checked") == ""
+    page.click("#make")
+    page.wait_for_selector("#stage img[alt*='a face to drop']")
+    again = Studio(home).queue.latest(1)[0].request
+    with Image.open(kept) as picture:
+        said = json.loads(picture.text["studio"])["request"]
+    theirs = image_request(**{**said, "model": again.model})
+    assert again == theirs, "nothing is left of what stood there before"
+
+
+def test_a_mask_comes_back_as_paint(visit: Callable[..., Any], home: Path, tmp_path: Path) -> None:
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (20, 30, 70, 90))
+    mask.save(tmp_path / "mask.png")
+    start = {"path": str(sticker(tmp_path / "start.png", "blue"))}
+    kept = made(home, prompt="a painted face", image=start, mask={"path": str(tmp_path / "mask.png")}, seed=3)
+    page = visit()
+    page.evaluate(DROP, list(kept.read_bytes()))
+    page.wait_for_selector("#drop .note.good")
+    assert page.locator("#drop .note").count() == 1, "nothing is left out"
+    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value === 'a painted face'")
+    page.wait_for_timeout(2000)  # the canvas draws what it was given
+    page.click("#make")
+    page.wait_for_selector("#stage img[alt*='a painted face']")
+    again = Studio(home).queue.latest(1)[0].request
+    assert again.mask is not None
+    with Image.open(again.mask.path) as painted:
+        assert np.array_equal(np.asarray(painted.convert("L")), np.asarray(mask))
