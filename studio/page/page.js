@@ -24,16 +24,20 @@
   const board = (name) => {
     root.dataset.board = name.startsWith('#') ? 'colour' : name;
     if (name.startsWith('#')) root.style.setProperty('--board', name);
-    for (const button of document.querySelectorAll('[data-board-is]'))
+    for (const button of document.querySelectorAll('button[data-board-is]'))
       button.setAttribute('aria-pressed', String(button.dataset.boardIs === root.dataset.board));
+    for (const input of name.startsWith('#') ? document.querySelectorAll('input[data-board-is]') : []) input.value = name;
   };
-  board(store.get('studio_board') || 'checks');
+  const boards = () => board(store.get('studio_board') || 'checks');
+  boards();
 
   const dark = () => document.body.classList.contains('dark');
   addEventListener('DOMContentLoaded', () => {
-    const theme = store.get('studio_theme');
-    if (!theme) return;
-    const apply = () => { if (dark() !== (theme === 'dark')) document.body.classList.toggle('dark', theme === 'dark'); };
+    if (!store.get('studio_theme')) return;
+    const apply = () => {
+      const wanted = store.get('studio_theme') === 'dark';
+      if (dark() !== wanted) document.body.classList.toggle('dark', wanted);
+    };
     apply();
     // Gradio sets its own once, when it starts.
     const watcher = new MutationObserver(apply);
@@ -48,11 +52,12 @@
       document.cookie = `studio_language=${language.dataset.language}; path=/; max-age=31536000; SameSite=Strict`;
       location.reload();
     } else if (theme) {
+      store.set('studio_theme', dark() ? 'light' : 'dark');
       document.body.classList.toggle('dark');
-      store.set('studio_theme', dark() ? 'dark' : 'light');
-    } else if (ground && ground.type !== 'color') {
-      board(ground.dataset.boardIs);
-      store.set('studio_board', ground.dataset.boardIs);
+    } else if (ground) {
+      const picked = ground.type === 'color' ? ground.value : ground.dataset.boardIs;
+      board(picked);
+      store.set('studio_board', picked);
     }
   });
   addEventListener('input', (event) => {
@@ -61,11 +66,33 @@
     store.set('studio_board', event.target.value);
   });
   addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !document.querySelector('dialog[open]')) {
       const make = [...document.querySelectorAll('.make')].find((button) => button.offsetParent && !button.disabled);
       if (make) { event.preventDefault(); make.click(); }
     }
   });
+
+  // What is typed outlives the page: it is loaded anew for another language, or when the studio was started again.
+  const TYPED = ['#prompt', '#negative', '#seed', '#batch-lines'];
+  const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
+  const typed = {};
+  try { Object.assign(typed, JSON.parse(sessionStorage.getItem('studio_typed'))); } catch { /* a private window */ }
+  addEventListener('pagehide', () => {
+    for (const name of TYPED) if (field(name)) typed[name] = field(name).value;
+    try { sessionStorage.setItem('studio_typed', JSON.stringify(typed)); } catch { /* a private window */ }
+  });
+  const typing = new MutationObserver(() => { // a tab is made when it is opened first
+    for (const [name, text] of Object.entries(typed)) {
+      const box = field(name);
+      if (!box) continue;
+      delete typed[name];
+      if (box.value || !text) continue;
+      box.value = text;
+      box.dispatchEvent(new Event('input', { bubbles: true }));
+    }
+    if (!Object.keys(typed).length) typing.disconnect();
+  });
+  typing.observe(root, { childList: true, subtree: true });
 
   // News from the studio. What follows is told: a job on show several times a second, the rest now and then.
   const QUICK = 150, SLOW = 1500, ASLEEP = 5000; // ms
@@ -113,6 +140,7 @@
   window.studio = {
     follow: (one) => { followers.push(one); beat(); },
     morph,
+    boards,
     hurry: () => { clearTimeout(timer); beat(); },
     listen: (element, trigger) => {
       const told = (event) => {

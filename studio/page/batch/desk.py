@@ -78,13 +78,23 @@ class BatchDesk(SeriesDesk):
         own = asked.get("own", "")
         if own == "example":
             return *self._look(request, "", "", view.EXAMPLE), view.EXAMPLE, shown, gr.skip()
-        if own == "clear" or read is None:
+        if own == "clear":
             return None, view.nothing_yet(spoken), "", shown, gr.skip()
+        if read is None:
+            return *self._anew(text, request), text, shown, gr.skip()
         if own == "go" and read.plan.jobs:
             return self._go(read, text, shown, request)
         first = asked.get("first", "0")
         start = int(first) // ROWS * ROWS if first.isdecimal() and len(first) < 9 else 0
         return read, self._table(read, spoken, start, asked.get("only") == "yes"), text, shown, gr.skip()
+
+    def _anew(self, text: str, request: gr.Request) -> Looked:
+        """The studio was started again while the page was open: what it had read is forgotten, the page is not."""
+        spoken = self.frame.spoken(request)
+        if not text.strip():
+            return None, noted("unknown", say("forgotten", spoken)) + view.nothing_yet(spoken)
+        read, table = self._look(request, "", "", text)
+        return read, noted("unknown", say("read_again", spoken)) + table
 
     def _go(self, read: Read, text: str, shown: str, request: gr.Request) -> tuple[Any, Any, Any, Any, Any]:
         """Put the jobs in line that are on show: those, with the seeds that are on show, and no others."""

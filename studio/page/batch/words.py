@@ -45,6 +45,14 @@ say = Said(
             "The lines were changed meanwhile; look once more, then press again.",
             "内容刚刚有改动，请再看一遍后重新点击。",
         ),
+        "read_again": (
+            "The studio was started again, so the lines were read again; look once more, then press again.",
+            "程序重新启动过，已重新读取各行；请再看一遍后重新点击。",
+        ),
+        "forgotten": (
+            "The studio was started again and no longer has the file; drop it again.",
+            "程序重新启动过，文件已不在；请重新拖入。",
+        ),
         "lined": ("They are in line. You may close this page.", "已加入队列，可以关闭此页面。"),
         "ignored": ("Left out, for it means nothing here: {names}.", "已忽略在此无意义的设置：{names}。"),
         "line": ("Line", "行"),

@@ -37,6 +37,7 @@ studio.follow({
 // On a phone the stage is below the settings.
 const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
 watch('value', () => {
+  studio.boards();
   if (stage()?.dataset.mine !== undefined && stage().getBoundingClientRect().top > innerHeight * 0.6)
     stage().scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
   studio.hurry();

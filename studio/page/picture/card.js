@@ -1,23 +1,26 @@
 // The card is a real dialog: it keeps the focus, Escape closes it, and the focus goes back to what opened it.
 studio.listen(element, trigger);
 
-let opener = null;
+let opener = null, shown = false;
 const dialog = () => element.querySelector('dialog');
+const closed = () => {
+  shown = false;
+  props.value = ''; // else the same card would be no news the next time
+  opener?.focus?.();
+};
 const show = () => {
-  const card = dialog();
-  if (!card) return;
-  if (card.open) return;
-  const again = element.dataset.key;
-  if (!again) opener = document.activeElement;
+  const card = dialog(), held = document.activeElement;
+  if (!card) shown = false;
+  if (!card || card.open) return;
+  // What is said of a picture may be answered when its card was closed already.
+  if (!shown && 'again' in card.dataset) { props.value = ''; return; }
+  if (!shown) opener = held;
   card.showModal();
-  const back = again && card.querySelector(`[data-key="${again}"]`);
-  (back || card.querySelector('[data-close]')).focus();
-  element.dataset.key = '';
+  (shown && card.contains(held) ? held : card.querySelector('[data-close]')).focus();
+  shown = true;
   outline(element.dataset.outline === 'true');
-  card.addEventListener('close', () => {
-    props.value = ''; // else the same card would be no news the next time
-    opener?.focus?.();
-  });
+  studio.boards();
+  card.onclose = closed;
 };
 const outline = (on) => {
   element.dataset.outline = String(on);
@@ -33,20 +36,21 @@ const outline = (on) => {
   picture.src = on ? `${element.querySelector('[data-outlined]').dataset.outlined}?outline=1` : picture.dataset.plain;
 };
 const copy = async (button) => {
-  const blob = fetch(element.querySelector('#card-image').src).then((answer) => answer.blob());
-  await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
-  button.textContent = button.dataset.done;
+  try { // a page that came over plain HTTP from another computer has no clipboard
+    const blob = fetch(element.querySelector('#card-image').src).then((answer) => answer.blob());
+    await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
+    button.textContent = button.dataset.done;
+  } catch {
+    button.textContent = button.dataset.failed;
+  }
 };
 
 element.addEventListener('click', (event) => {
-  const marked = event.target.closest('[data-key]');
-  element.dataset.key = marked ? marked.dataset.key : '';
   if (event.target.closest('[data-close]') || event.target === dialog()) dialog().close();
   const button = event.target.closest('[data-copy]');
   if (button) copy(button);
 });
 element.addEventListener('change', (event) => {
   if (event.target.matches('[data-outline]')) outline(event.target.checked);
-  else if (event.target.dataset.key) element.dataset.key = event.target.dataset.key;
 });
 watch('value', show);

@@ -45,16 +45,17 @@ class PictureDesk:
             self._mark(kept, do, value)
         except Refused as refusal:
             raise gr.Error(in_language(str(refusal), spoken), print_exception=False) from refusal
-        return self.show(digest, spoken), gr.skip(), gr.skip()
+        return self.show(digest, spoken, again=do != "open"), gr.skip(), gr.skip()
 
-    def show(self, digest: str, spoken: str) -> str:
-        """The card of a picture."""
+    def show(self, digest: str, spoken: str, again: bool) -> str:
+        """The card of a picture; `again` where it was on show when something was said of the picture."""
         kept = self.gallery.get(digest)
         try:
             origin = read(kept.path)
         except Refused:
             return gone(spoken)
-        return card(kept, origin, [(app.name, app.zh if spoken == "zh" else app.title) for app in APPS.values()], spoken)
+        apps = [(app.name, app.zh if spoken == "zh" else app.title) for app in APPS.values()]
+        return card(kept, origin, apps, spoken, again)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         if do == "star":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from studio.page.frame import QUIET, Frame
+from studio.page.frame import PRESSED, Frame
 from studio.page.picture.desk import PictureDesk
 
 ON_LOAD = Path(__file__).with_name("card.js").read_text(encoding="utf-8")
@@ -15,4 +15,4 @@ def build(frame: Frame) -> None:
     desk = PictureDesk(frame)
     frame.act = desk.act
     frame.card = gr.HTML(js_on_load=ON_LOAD, elem_id="card")
-    frame.card.click(desk.act, None, [frame.card, frame.handed, frame.tabs], **QUIET)
+    frame.card.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)

@@ -14,14 +14,14 @@ SMALL = (32, 16)  # pixels: where stickers live
 SHOWN = ("prompt", "negative", "style", "seed", "steps", "guidance", "scheduler", "strength", "model")
 
 
-def card(kept: Kept, origin: dict[str, Any], apps: list[tuple[str, str]], spoken: str) -> str:
+def card(kept: Kept, origin: dict[str, Any], apps: list[tuple[str, str]], spoken: str, again: bool = False) -> str:
     """The dialog. `origin` is what the file says of itself, `apps` are (name, title) of the programs it can be made
-    ready for.
+    ready for. One that is shown `again` opens nothing: it takes the place of the card that is open.
     """
     title = escape(kept.prompt or say("untitled", spoken))
     return (
-        f'<dialog class="card" aria-label="{title}"><div class="card-body">'
-        f'<div class="card-picture">{_boards(spoken)}<div class="board big">'
+        f'<dialog class="card"{" data-again" if again else ""} aria-label="{title}"><div class="card-body">'
+        f'<div class="card-picture">{boards(spoken)}<div class="board big">'
         f'<img id="card-image" alt="{title}" src="{address(kept.path)}"></div>{_small(kept, spoken)}</div>'
         f'<div class="card-text"><div class="card-head"><h2>{title}</h2>{_close(spoken)}</div>'
         f"{_marks(kept, spoken)}{_files(kept, apps, spoken)}{_uses(kept, spoken)}"
@@ -50,11 +50,7 @@ def in_small(kept: Kept, spoken: str) -> str:
 
 
 def boards(spoken: str) -> str:
-    """Buttons that choose what pictures are shown on, all over the page."""
-    return _boards(spoken)
-
-
-def _boards(spoken: str) -> str:
+    """Buttons that choose what pictures are shown on, all over the page; page.js knows which was picked."""
     chosen = "".join(
         f'<button type="button" class="swatch {name}" data-board-is="{name}" aria-pressed="false"'
         f' title="{escape(say(name, spoken))}"><span class="unseen">{escape(say(name, spoken))}</span></button>'
@@ -84,7 +80,7 @@ def _close(spoken: str) -> str:
 
 def _marks(kept: Kept, spoken: str) -> str:
     star = (
-        f'<button type="button" class="star" data-do="star" data-picture="{kept.sha256}" data-key="star"'
+        f'<button type="button" class="star" data-do="star" data-picture="{kept.sha256}"'
         f' aria-pressed="{str(kept.star).lower()}">{"★" if kept.star else "☆"} '
         f"{escape(say('starred' if kept.star else 'star', spoken))}</button>"
     )
@@ -96,7 +92,7 @@ def _rating(kept: Kept, spoken: str) -> str:
     choices = "".join(
         f'<label class="{"lit" if 0 < value <= kept.rating else ""}">'
         f'<input type="radio" name="rating" value="{value}" data-do="rate" data-picture="{kept.sha256}"'
-        f' data-key="rate{value}"{" checked" if value == kept.rating else ""}'
+        f"{' checked' if value == kept.rating else ''}"
         f' aria-label="{escape(say("stars", spoken, count=value) if value else say("none", spoken))}">'
         f'<span aria-hidden="true">{"●" if value else "○"}</span></label>'
         for value in range(6)
@@ -116,7 +112,8 @@ def _files(kept: Kept, apps: list[tuple[str, str]], spoken: str) -> str:
     )
     outline = f'<label><input type="checkbox" data-outline> {escape(say("outline", spoken))}</label>'
     copy = (
-        f'<button type="button" data-copy data-done="{escape(say("copied", spoken))}">'
+        f'<button type="button" data-copy data-done="{escape(say("copied", spoken))}"'
+        f' data-failed="{escape(say("not_copied", spoken))}">'
         f"{escape(say('copy', spoken))}</button>"
     )
     return (
@@ -127,11 +124,11 @@ def _files(kept: Kept, apps: list[tuple[str, str]], spoken: str) -> str:
 
 def _uses(kept: Kept, spoken: str) -> str:
     made = "".join(
-        button(say(use, spoken), do=use, picture=kept.sha256, key=use)
+        button(say(use, spoken), do=use, picture=kept.sha256)
         for use in ("again", "like", "start", "vary", "blend", "settings", "find")
     )
     end = "restore" if kept.deleted else "delete"
-    removed = button(say(end, spoken), do=end, picture=kept.sha256, key="delete")
+    removed = button(say(end, spoken), do=end, picture=kept.sha256)
     said = note("unknown", say("deleted", spoken)) if kept.deleted else ""
     return (
         f'<section class="uses"><h3>{escape(say("next", spoken))}</h3><div class="links">{made}'
@@ -143,7 +140,7 @@ def _details(kept: Kept, spoken: str) -> str:
     def line(name: str, value: str) -> str:
         hint = "" if name == "note" else escape(say("commas", spoken))
         return (
-            f'<label><span>{escape(say(name, spoken))}</span><input type="text" data-do="{name}" data-key="{name}"'
+            f'<label><span>{escape(say(name, spoken))}</span><input type="text" data-do="{name}"'
             f' data-picture="{kept.sha256}" maxlength="2000" placeholder="{hint}" value="{escape(value)}"></label>'
         )
 

@@ -1,0 +1,119 @@
+"""The card of a picture and what is pressed in haste: nothing is left out, nothing comes back by itself."""
+
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from page_kit import PROMPT, get, make
+from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
+
+from studio.gallery import Gallery
+from studio.page.frame import Frame
+from studio.page.picture.desk import PictureDesk
+from studio.page.sets.desk import SetsDesk
+from studio.studio import Studio
+
+SLOW_ANSWERS = """() => {
+  const plain = window.fetch;
+  window.fetch = async (...asked) => {
+    if (String(asked[0]?.url || asked[0]).includes('queue/join')) await new Promise((done) => setTimeout(done, 1500));
+    return plain(...asked);
+  };
+}"""
+KEPT = "dialog[open] [data-do={}]"
+
+
+@pytest.fixture
+def opened(visit: Callable[..., Any]) -> Any:
+    """A page with four pictures, the card of the first one open."""
+    page = visit()
+    make(page, "a face with a card")
+    page.wait_for_selector("#stage .status:has-text('made in')")
+    page.click("#stage .done .board >> nth=0")
+    page.wait_for_selector("dialog[open]")
+    return page
+
+
+def gallery(home: Any) -> Gallery:
+    return Studio(home).gallery
+
+
+def test_what_is_said_of_a_picture_opens_no_card(frame: Frame) -> None:
+    series = SetsDesk(frame)._begin("emotions", "cat", "", "", "", "en")
+    digest = keep(frame, SetsDesk(frame).series.members(series)[0]).stem
+    desk = PictureDesk(frame)
+    opens = {
+        do: desk.act(told(do=do, picture=digest, value="x"), ENGLISH)[0] for do in ("open", "note", "star", "rate")
+    }
+    assert {do for do, html in opens.items() if "data-again" not in html} == {"open"}
+
+
+def test_a_note_and_a_star_at_once(opened: Any, home: Any) -> None:
+    page = opened
+    page.evaluate(SLOW_ANSWERS)
+    page.fill(KEPT.format("note"), "kept with care")
+    page.click("dialog[open] .star")
+    page.wait_for_selector("dialog[open] .star[aria-pressed=true]")
+    page.fill(KEPT.format("tags"), "one")
+    page.press(KEPT.format("tags"), "Tab")
+    page.keyboard.type("two")
+    page.wait_for_selector(KEPT.format("tags") + "[value=one]")
+    assert page.evaluate("document.activeElement.dataset.do") == "boards", "the focus stays where it is"
+    assert page.input_value(KEPT.format("boards")) == "two"
+    page.fill(KEPT.format("note"), "kept and closed")
+    page.click("dialog[open] [data-close]")
+    page.wait_for_selector("dialog[open]", state="detached")
+    page.wait_for_timeout(3500)
+    assert page.locator("dialog[open]").count() == 0, "the answer opens nothing"
+    kept = [one for one in gallery(home).page() if one.star]
+    assert [(one.note, one.tags, one.boards) for one in kept] == [("kept and closed", ("one",), ("two",))]
+    page.click("#stage .done .board >> nth=0")
+    page.wait_for_selector("dialog[open]")
+    assert page.input_value(KEPT.format("note")) == "kept and closed"
+
+
+def test_what_pictures_lie_on_and_the_light_are_as_picked(opened: Any) -> None:
+    page = opened
+    page.click("dialog[open] [data-board-is=black]")
+    page.click("dialog[open] [data-close]")
+    page.click("[data-theme]")
+    page.reload()
+    page.wait_for_selector("#stage .empty, #stage .cells")
+    page.click("#strip .board >> nth=0")
+    page.wait_for_selector("dialog[open] [data-board-is=black][aria-pressed=true]")
+    assert page.locator("dialog[open] [aria-pressed=true][data-board-is]").count() == 1
+    page.eval_on_selector(
+        "dialog[open] input[type=color]",
+        "one => { one.value = '#102030'; one.dispatchEvent(new Event('input', { bubbles: true })); }",
+    )
+    page.click("dialog[open] [data-close]")
+    before = page.evaluate("document.body.classList.contains('dark')")
+    page.click("[data-theme]")  # within the seconds in which Gradio's own choice is undone
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.body.classList.contains('dark')") is not before
+    page.click("#strip .board >> nth=0")
+    page.wait_for_selector("dialog[open]")
+    assert page.input_value("dialog[open] input[type=color]") == "#102030"
+    assert page.locator("[aria-pressed=true][data-board-is]").count() == 0
+
+
+def test_copying_says_where_it_cannot(opened: Any) -> None:
+    page = opened
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
+    page.click("[data-copy]")
+    page.wait_for_selector("[data-copy]:has-text('download it')")
+    page.focus(KEPT.format("note"))
+    job = page.get_attribute("#stage .stage", "data-job")
+    page.fill(PROMPT, "not behind the card")
+    page.press(KEPT.format("note"), "Control+Enter")
+    page.wait_for_timeout(1000)
+    assert page.get_attribute("#stage .stage", "data-job") == job
+
+
+def test_a_file_made_ready_is_asked_for_anew(url: str, home: Any) -> None:
+    digest = gallery(home).page(limit=1)[0].sha256
+    for path, kept in ((f"downloads/{digest}/png", False), (f"pictures/{digest}.png", True)):
+        with urllib.request.urlopen(f"{url}/{path}", timeout=60) as answer:
+            assert ("immutable" in answer.headers["cache-control"]) is kept
+    assert get(f"{url}/downloads/{digest}/svg")[0] == 200
