@@ -13,6 +13,7 @@ from drawn import face
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from models.data.moods import MOODS
 from studio.capabilities import Refused
@@ -121,6 +122,23 @@ def test_every_mood_has_an_emoji_in_both_languages():
     assert emoji_for("a fox in love") == ("😍", "🦊")
     assert emoji_for("nothing known") == (USUAL,)
     assert emoji_for("") == (USUAL,)
+
+
+def test_the_command_looks_at_no_picture_of_a_pack_that_can_not_be(studio: Callable[..., Said]):
+    said = studio("export", "none.png", "--for", "line", "--pack", "x")
+    assert said.code == 2 and "not 1; add 7." in said.err
+
+
+@pytest.mark.parametrize("prompt", [7, ["a", "cat"], {"a": 1}, None, "x\ny " * 9000])
+def test_the_command_packs_files_that_say_what_we_never_would(studio: Callable[..., Said], tmp_path: Path, prompt):
+    record = {"version": "1", "job_id": "a", "digest": "b", "index": 0, "seed": 1}
+    about = PngInfo()
+    about.add_itxt("studio", json.dumps({**record, "request": {"prompt": prompt, "model": prompt}}))
+    face().save(tmp_path / "a.png", pnginfo=about)
+    said = studio("export", tmp_path / "a.png", "--for", "slack", "--pack", "x", "--out", tmp_path, "--json")
+    assert said.code == 0
+    lines = unpacked(Path(said.json[0]["path"]).read_bytes())["about/about.txt"].decode().splitlines()
+    assert "[seed: 1]" in lines[3] and max(map(len, lines)) < 7000
 
 
 def test_the_command_packs_what_it_made(studio: Callable[..., Said], tmp_path: Path):

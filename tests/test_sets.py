@@ -112,8 +112,11 @@ def test_without_out_a_set_goes_into_the_gallery(studio: Callable[..., Said], tm
         (("emotion", "cat"), "unknown kind of set 'emotion'"),
         (("style", "nto", "cat"), "unknown style 'nto' (did you mean 'noto'?)"),
         (("emotions", "cat", "--pack", "x"), "a pack is made with --pack NAME and --for APP"),
+        (("emotions", "cat", "--pack", "x", "--for", "line"), "a pack for LINE sticker has 8 or 16 or 24"),
+        (("emotions", "cat", "--pack", " ", "--for", "telegram"), "a pack needs a name"),
     ],
 )
-def test_the_command_refuses_with_a_sentence(studio: Callable[..., Said], arguments, sentence):
+def test_the_command_refuses_with_a_sentence_and_draws_nothing(studio, tmp_path: Path, arguments, sentence):
     said = studio("set", *arguments, "--model", "fake")
+    assert not list(tmp_path.rglob("*.png"))
     assert said.code == 2 and said.err.startswith(f"studio: {sentence}") and said.err.count("\n") == 1

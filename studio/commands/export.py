@@ -21,8 +21,9 @@ from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.commands.files import each
 from studio.export.apps import APPS, App, app_named, fit
 from studio.export.enlarge import Drawing, both
-from studio.export.pack import Sticker, pack, pack_name
+from studio.export.pack import Sticker, check_count, pack, pack_name, title_of
 from studio.export.svg import svg
+from studio.fields import PROMPT_LIMIT
 from studio.files import ready_folder, write_whole
 from studio.foreground import Batch, run
 from studio.grid import SETTINGS, Axis, Grid
@@ -68,6 +69,8 @@ def export(
         raise Refused("a pack is made with --pack NAME and --for APP, without --svg.")
     if not (chosen or outline or as_svg):
         raise Refused("say what to make: --for APP, --svg or --outline; `studio apps` lists the apps.")
+    if chosen and pack_title:
+        _check_pack(pack_title, len(files), chosen)
     if out:
         ready_folder(out, len(files))
     if chosen and pack_title:
@@ -112,6 +115,8 @@ def set_of(
     fields = {"style": style, "negative": negative, "seed": seed, "steps": steps, "guidance": guidance}
     fields |= {"scheduler": scheduler, "size": size, "model": model}
     members = make_set(kind, first, words or (), **fields)
+    if chosen:
+        _check_pack(pack_title, len(members), chosen)
     backend = open_backend(model)
     can = backend.capabilities()
     shape = {"shape": can.shape(len(members))}
@@ -274,8 +279,9 @@ def _sticker(file: Path, chosen: App, outline: bool, plain: bool, label: str = "
     said = {} if plain else read(file)
     picture, larger = both(file, _picture(file), chosen.sizes[0], _larger, outline)
     request = said.get("request", {})
-    facts = {"prompt": request.get("prompt", ""), "seed": said.get("seed"), "model": request.get("model")}
-    label = label or request.get("prompt", "") or file.stem
+    prompt, model = (_folded(request.get(name)) for name in ("prompt", "model"))
+    facts = {"prompt": prompt, "seed": said.get("seed"), "model": model}
+    label = label or prompt or file.stem
     return Sticker(
         picture,
         label,
@@ -283,6 +289,17 @@ def _sticker(file: Path, chosen: App, outline: bool, plain: bool, label: str = "
         facts=facts if request else {},
         larger=larger,
     )
+
+
+def _folded(value: object) -> str:
+    """What a file says, which may be anything, as a line of text."""
+    return " ".join(str(value or "").split())[:PROMPT_LIMIT]
+
+
+def _check_pack(title: str, count: int, chosen: App) -> None:
+    """Refused, before any work is done, where no such pack can be made."""
+    title_of(title)
+    check_count(count, chosen)
 
 
 def _write_pack(

@@ -60,8 +60,8 @@ def pack(
     that says nothing.
     """
     stickers = [_sticker(one) for one in pictures]
-    title = _title(name)
-    _check(len(stickers), app)
+    title = title_of(name)
+    check_count(len(stickers), app)
     files = _stickers(stickers, app)
     named = [next(iter(made)) for made in files]  # the main size of each
     emoji = [one.emoji or emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
@@ -74,9 +74,28 @@ def pack(
     return _zipped(out)
 
 
+def title_of(name: str) -> str:
+    """A pack's name on one line, as long as apps take it; Refused where it says nothing."""
+    title = " ".join("".join(c for c in name if c.isprintable()).split())
+    if not title:
+        raise Refused("a pack needs a name, for example: happy cats.")
+    return title[:NAME_LIMIT]
+
+
+def check_count(count: int, app: App) -> None:
+    """Refused where the app takes no pack of so many."""
+    allowed = app.counts or range(app.least, app.most + 1)
+    if count in allowed:
+        return
+    listed = " or ".join(map(str, app.counts)) if app.counts else f"{app.least} to {app.most}"
+    hints = [f"add {n - count}" for n in allowed if n > count][:1]
+    hints += [f"leave {count - n} out" for n in reversed(allowed) if n < count][:1]
+    raise Refused(f"a pack for {app.title} has {listed} pictures, not {count}; {' or '.join(hints)}.")
+
+
 def pack_name(name: str) -> str:
     """The zip file's name, good on every system."""
-    return f"{safe_name(_title(name)) or 'stickers'}.zip"
+    return f"{safe_name(title_of(name)) or 'stickers'}.zip"
 
 
 def slug(text: str) -> str:
@@ -88,24 +107,6 @@ def slug(text: str) -> str:
 
 def _sticker(one: Sticker | Image.Image) -> Sticker:
     return one if isinstance(one, Sticker) else Sticker(one)
-
-
-def _title(name: str) -> str:
-    title = " ".join("".join(c for c in name if c.isprintable()).split())
-    if not title:
-        raise Refused("a pack needs a name, for example: happy cats.")
-    return title[:NAME_LIMIT]
-
-
-def _check(count: int, app: App) -> None:
-    """Refused where the app takes no pack of so many."""
-    allowed = app.counts or range(app.least, app.most + 1)
-    if count in allowed:
-        return
-    listed = " or ".join(map(str, app.counts)) if app.counts else f"{app.least} to {app.most}"
-    hints = [f"add {n - count}" for n in allowed if n > count][:1]
-    hints += [f"leave {count - n} out" for n in reversed(allowed) if n < count][:1]
-    raise Refused(f"a pack for {app.title} has {listed} pictures, not {count}; {' or '.join(hints)}.")
 
 
 def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
