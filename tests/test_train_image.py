@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
+from models.data.styles import STYLES
 from models.dit import DiT
 from models.train import checkpoint
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
@@ -116,6 +117,17 @@ def test_noise_levels_are_spread_evenly() -> None:
     assert ((levels > 0) & (levels < 1)).all()
     assert torch.logit(levels).mean().item() == pytest.approx(0.4, abs=0.02)
     assert torch.logit(levels).std().item() == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_style_without_colour_is_drawn_only_where_it_is_asked_for(task: ImageTask) -> None:
+    def named(row: int) -> list[bool]:
+        style = STYLES[task.pictures[row].style]
+        return [any(word in text for word in style.en + style.zh) for text in task.item(row)[1]]
+
+    rows = range(len(task.pictures))
+    black = [row for row in rows if task.pictures[row].style == "black glyph"]
+    assert black and all(all(named(row)) for row in black)
+    assert not all(all(named(row)) for row in rows if row not in black), "others are what comes without a style"
 
 
 def test_only_training_pictures_are_drawn(task: ImageTask) -> None:

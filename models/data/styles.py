@@ -8,11 +8,13 @@ class Style:
     """How captions name a style: adjectives that stand before "style" or "sticker", and what its pictures are called.
 
     `en[0]` and `zh[0]` are the plain names; the others say what the style looks like. Chinese ones end without 风格.
+    `colourless` ones are not what somebody wants who names no style.
     """
 
     en: tuple[str, ...]
     zh: tuple[str, ...]
     noun_en: str = "emoji"
+    colourless: bool = False
 
 
 STYLES: dict[str, Style] = {
@@ -21,7 +23,9 @@ STYLES: dict[str, Style] = {
     "twemoji": Style(("twemoji", "Twitter", "twemoji flat"), ("twemoji", "推特")),
     "fluent": Style(("fluent", "fluent gradient"), ("fluent", "流畅渐变")),
     "fluent flat": Style(("fluent flat", "flat fluent", "flat vector"), ("fluent flat", "扁平")),
-    "black glyph": Style(("black glyph", "high contrast", "black silhouette"), ("black glyph", "黑色图标"), "icon"),
+    "black glyph": Style(
+        ("black glyph", "high contrast", "black silhouette"), ("black glyph", "黑色图标"), "icon", True
+    ),
     "emojione": Style(("emojione", "emojione glossy"), ("emojione", "光泽")),
     "fxemoji": Style(("fxemoji", "Firefox"), ("fxemoji", "火狐")),
     "outline": Style(("outline", "outlined", "line art"), ("outline", "线条"), "icon"),

@@ -24,6 +24,7 @@ from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
+from models.data.styles import style_of
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
@@ -265,4 +266,5 @@ class ImageTask:
 
 
 def _told(pixels: np.ndarray, picture: Picture) -> Item:
-    return pixels, [caption(picture, seed) for seed in range(CAPTIONS)]
+    always = True if style_of(picture.style).colourless else None
+    return pixels, [caption(picture, seed, style=always) for seed in range(CAPTIONS)]
