@@ -49,9 +49,14 @@ class Foreman:
     def start(self) -> None:
         """Start the worker, if it isn't there: it looks into the queue by itself."""
         with self._lock:
-            if self._running is None and not self._closing.is_set():
-                self._failed_starts = 0
-                self._begin()
+            if self._running is not None or self._closing.is_set():
+                return
+            self._failed_starts = 0
+            begun = self._begin()
+        if not begun:
+            self._give_up(
+                "the worker process could not be started (the system says no); its reason is in the terminal."
+            )
 
     def wake(self, model: str = "") -> None:
         """Have the worker look into the queue now, and load `model` if there is nothing to do."""
@@ -81,14 +86,13 @@ class Foreman:
 
     def _begin(self) -> bool:
         """Start a process -> whether the system let us."""
-        context = multiprocessing.get_context("spawn")  # fork would copy the page's threads and locks
-        theirs, orders = context.Pipe(duplex=False)
-        ours, reports = context.Pipe(duplex=False)
-        owner = uuid.uuid4().hex
-        arguments = (theirs, reports, self._root, self._opener, owner)
+        context, owner = multiprocessing.get_context("spawn"), uuid.uuid4().hex  # fork would copy threads and locks
         name = NAME if b"__main__" not in pickle.dumps(self._opener) else f"{NAME} with the starter's program"
-        process = context.Process(target=serve, args=arguments, daemon=True, name=name)
         try:
+            theirs, orders = context.Pipe(duplex=False)
+            ours, reports = context.Pipe(duplex=False)
+            arguments = (theirs, reports, self._root, self._opener, owner)
+            process = context.Process(target=serve, args=arguments, daemon=True, name=name)
             process.start()
         except OSError as error:
             sys.stderr.write(f"studio: no process can be started ({error.strerror}).\n")

@@ -1,5 +1,6 @@
 """Jobs in a process of their own: seen step by step, stopped, found again, and lost to nobody, whatever dies."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -219,6 +220,22 @@ def test_a_job_that_ends_every_worker_is_not_tried_for_ever(tmp_path: Path) -> N
     *_, end = studio.events(studio.submit(ask("a cat")))
     studio.close()
     assert isinstance(end, Failed) and "exit code 3" in end.sentence
+
+
+@pytest.mark.parametrize("what", ["Pipe", "Process"])
+def test_where_no_worker_can_be_started_nobody_waits(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], what: str
+) -> None:
+    def none_left(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(multiprocessing.get_context("spawn"), what, none_left)
+        _, end = finish(studio, ask("a cat"))
+    assert isinstance(end, Failed) and "could not be started" in end.sentence
+    assert "Too many open files" in capfd.readouterr().err
+    studio.queue.retry()
+    assert isinstance(finish(studio, ask("a cat"))[1], Done), "later there are some again"
 
 
 def test_a_job_that_dies_after_a_picture_is_not_tried_for_ever(tmp_path: Path) -> None:
