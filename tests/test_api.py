@@ -96,6 +96,25 @@ def test_the_same_work_is_the_same_job(api: httpx.Client) -> None:
     assert [picture["found"] for picture in again["pictures"]] == [True]
 
 
+def test_words_that_the_seed_draws_are_one_job_a_picture(api: httpx.Client) -> None:
+    answer = api.post("/jobs", json={"prompt": "a {red|blue} cat", "count": 2})
+    assert answer.status_code == 422 and answer.json()["error"].endswith("ask for them one by one, with a count of 1.")
+    assert {ask(api, prompt="a {red|blue} cat", seed=n, steps=1)["request"]["prompt"] for n in range(9)} == {
+        "a red cat",
+        "a blue cat",
+    }
+
+
+def test_lists_of_words_are_read_as_they_are_now(api: httpx.Client, server: Server) -> None:
+    (server.home / "wildcards").mkdir(exist_ok=True)
+    for word in ("fox", "owl"):
+        (server.home / "wildcards" / "things.txt").write_text(word)
+        assert ask(api, prompt="my __things__", steps=1)["request"]["prompt"] == f"my {word}"
+        with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=60) as other:
+            made = other.post("/txt2img", json={"prompt": "a __things__", "steps": 1}).json()
+            assert json.loads(made["info"])["prompt"] == f"a {word}"
+
+
 def test_events_from_beginning_to_end_and_for_latecomers(api: httpx.Client) -> None:
     job = ask(api, prompt="an axolotl in the news", count=2, seed=1, steps=20)
     told = events(api, job["id"])

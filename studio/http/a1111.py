@@ -13,11 +13,9 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from PIL import Image, ImageOps
 
-from studio import settings
 from studio.capabilities import Capabilities, Refused
 from studio.events import Failed
 from studio.fields import Picture
-from studio.files import ready_folder
 from studio.http import a1111_answers as answers
 from studio.http.a1111_calls import Asked, Call, Calls
 from studio.http.a1111_extras import CLOSING, Extras, ended
@@ -26,9 +24,7 @@ from studio.http.a1111_models import ImageToImage, Made, Making, TextToImage
 from studio.http.a1111_names import sampler, schedule
 from studio.http.pictures import Uploads, decoded, looked_through, uploads
 from studio.http.routes import SdRoute, close
-from studio.requests import ImageRequest, apart, image_request, resolve
 from studio.studio import Studio
-from studio.wildcards import Wildcards
 
 PREFIX = "/sdapi/v1"
 
@@ -66,7 +62,6 @@ class Maker:
 
     def __init__(self, studio: Studio, calls: Calls, facts: Facts) -> None:
         self._studio, self._calls, self._facts = studio, calls, facts
-        self._lists = Wildcards(settings.wildcards(studio.home))
 
     async def from_text(self, body: TextToImage) -> Made:
         """Pictures from words; the answer comes when they are made."""
@@ -104,17 +99,10 @@ class Maker:
             with uploads(self._studio.home) as files:
                 if isinstance(body, ImageToImage):
                     fields |= _pictures(body, files)
-                return Call(self._submit(image_request(**fields), can), notes)
+                requests = self._studio.prepare(**fields)
+                return Call([Asked(self._studio.submit(one), one) for one in requests], notes)
         except Refused as refusal:
             raise Refused(_in_their_words(str(refusal))) from refusal
-
-    def _submit(self, request: ImageRequest, can: Capabilities) -> list[Asked]:
-        """Where the seed draws the words, each picture has words of its own, and is a job of its own."""
-        single = apart(request, can)
-        shape = can.shape(len(single)) if len(single) > 1 else None
-        resolved = [resolve(one.model_copy(update={"shape": shape}), can, self._lists) for one in single]
-        ready_folder(self._studio.gallery.folder, sum(one.count for one in resolved))
-        return [Asked(self._studio.submit(one), one) for one in resolved]
 
 
 def _fields(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any]:

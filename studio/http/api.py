@@ -8,10 +8,8 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
-from studio import settings
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Refused, did_you_mean
-from studio.files import ready_folder
 from studio.http.api_gallery import Gallery
 from studio.http.api_models import (
     PREFIX,
@@ -32,11 +30,10 @@ from studio.http.pictures import Uploads, uploads
 from studio.http.routes import Route, close
 from studio.metadata import version
 from studio.queue import OPEN, State
-from studio.requests import image_request, resolve
 from studio.studio import Studio
-from studio.wildcards import Wildcards
 
 Id = Annotated[str, Path(pattern=SHA256, description="The job's id, 64 hexadecimal digits.")]
+EACH = "with {braces} or __lists__ each picture is a job of its own; ask for them one by one, with a count of 1."
 ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is none."},
     422: {"model": Problem, "description": "It can't be done as it was asked for."},
@@ -63,7 +60,6 @@ class Line:
 
     def __init__(self, studio: Studio, model: str) -> None:
         self._studio, self._queue, self._model = studio, studio.queue, model
-        self._lists = Wildcards(settings.wildcards(studio.home))
 
     def add_to(self, routes: APIRouter) -> None:
         """All routes of jobs."""
@@ -92,11 +88,12 @@ class Line:
     def ask(self, body: ImageJob) -> JobOut:  # type: ignore[valid-type]
         """Put a job in line. The same work is the same job: what was made before is there at once."""
         with uploads(self._studio.home) as files:
-            request = image_request(**{"model": self._model, **self._fields("", body, files)})
-            can = open_backend(offered(request.model, self._model)).capabilities()
-            resolved = resolve(request, can, self._lists)
-            ready_folder(self._studio.gallery.folder, resolved.count)
-            return self.job(self._studio.submit(resolved))
+            fields = {"model": self._model, **self._fields("", body, files)}
+            offered(fields["model"], self._model)
+            requests = self._studio.prepare(**fields)
+            if len(requests) > 1:
+                raise Refused(EACH)
+            return self.job(self._studio.submit(requests[0]))
 
     def _fields(self, name: str, body: Any, files: Uploads) -> dict[str, Any]:
         """What is said in a body, or in the part of it that is called `name`, with pictures as files."""

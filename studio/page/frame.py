@@ -36,7 +36,6 @@ class Frame:
     studio: Studio
     model: str
     can: Capabilities = field(init=False)
-    lists: Wildcards = field(init=False)
     tabs: gr.Tabs = field(init=False)
     handed: gr.State = field(init=False)
     card: gr.HTML = field(init=False)
@@ -45,7 +44,11 @@ class Frame:
 
     def __post_init__(self) -> None:
         self.can = open_backend(self.model).capabilities()
-        self.lists = Wildcards(settings.wildcards(self.studio.home))
+
+    @property
+    def lists(self) -> Wildcards:
+        """The lists of wildcards as they are now."""
+        return Wildcards(settings.wildcards(self.studio.home))
 
     def html(self, value: str = "", **settings: Any) -> gr.HTML:
         """HTML whose `data-do` buttons work; its part listens to `select` for those that say `data-own`."""
