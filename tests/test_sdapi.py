@@ -281,6 +281,24 @@ def test_larger_pictures(api: Any, upscaler: str) -> None:
     assert [image.size for image in many.images] == [(512, 512)] * 2
 
 
+def test_to_a_size_without_cutting_fills_it(api: Any) -> None:
+    sized = {"resize_mode": 1, "upscaling_resize_w": 300, "upscaling_resize_h": 300, "upscaling_crop": False}
+    assert api.extra_single_image(RED.resize((100, 50)), **sized).image.size == (600, 300)
+
+
+def test_the_network_takes_nothing_away_from_a_large_picture(api: Any) -> None:
+    fine = Image.fromarray(np.random.default_rng(1).integers(0, 256, (700, 700, 3), np.uint8)).convert("RGBA")
+    made = [api.extra_single_image(fine, upscaler_1=name, upscaling_resize=1).image for name in ("Studio 128", "None")]
+    assert np.array_equal(*map(np.asarray, made)) and np.array_equal(np.asarray(made[0]), np.asarray(fine))
+
+
+def test_many_pictures_have_a_limit_together(http: httpx.Client) -> None:
+    coded = base64.b64encode(_bytes(RED)).decode()
+    sized = {"resize_mode": 1, "upscaling_resize_w": 4096, "upscaling_resize_h": 4096}
+    answer = http.post("/extra-batch-images", json={**sized, "imageList": [{"data": coded}] * 5})
+    assert answer.status_code == 422 and "that makes 83886080 pixels together" in answer.json()["error"]
+
+
 def test_captions_are_not_there_yet(api: Any) -> None:
     with pytest.raises(RuntimeError, match=r"501.*no model yet"):
         api.interrogate(RED)

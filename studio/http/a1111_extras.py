@@ -10,7 +10,8 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from PIL import Image
 
-from models.data.pixels import place
+from models.data.pixels import MAX_PIXELS, place
+from studio.capabilities import Refused
 from studio.events import Cancelled, Done, End, Failed
 from studio.http.a1111_facts import Facts
 from studio.http.a1111_models import Dropped, ManyEnlarged, ManyImages, OneEnlarged, OneImage, Told, Upscaling
@@ -23,6 +24,7 @@ from studio.studio import Studio
 # A1111's names for what its text says, by ours.
 NAMES = {"prompt": "Prompt", "negative": "Negative prompt", "steps": "Steps", "guidance": "CFG scale", "seed": "Seed"}
 NAMES |= {"scheduler": "Sampler", "model": "Model", "style": "Style"}
+MOST = 4 * MAX_PIXELS  # of all pictures of one answer together
 CLOSING = "the studio is closing; the job goes on when it is open again."
 
 
@@ -52,8 +54,13 @@ class Extras:
 
     async def many(self, body: ManyImages) -> ManyEnlarged:
         """Larger pictures."""
-        numbered = enumerate(body.imageList)
-        return ManyEnlarged(images=[await self._enlarged(one.data, f"imageList[{n}]", body) for n, one in numbered])
+        named = [(one.data, f"imageList[{n}]") for n, one in enumerate(body.imageList)]
+        together = sum([await to_thread.run_sync(_pixels, text, name, body) for text, name in named])
+        if together > MOST:
+            raise Refused(
+                f"that makes {together} pixels together (at most {MOST}); ask for less, or for fewer at once."
+            )
+        return ManyEnlarged(images=[await self._enlarged(text, name, body) for text, name in named])
 
     def caption(self, body: Dropped) -> None:
         """Nobody here can tell yet what is in a picture."""
@@ -64,20 +71,27 @@ class Extras:
         """The file, in base64, of a larger picture."""
         data = await to_thread.run_sync(decoded, text, name)
         picture = await to_thread.run_sync(looked_through, data, name)
-        size = target(picture.size, how)
-        if how.upscaler_1 == OURS:
-            data, picture = await self._by_network(data, name, picture.size)
-        elif how.upscaler_1 not in UPSCALERS:
+        size, made = target(picture.size, how), b""
+        if how.upscaler_1 == OURS and self._gains(picture.size):
+            made, picture = await self._by_network(data, name, picture.size)
+        elif how.upscaler_1 not in (OURS, *UPSCALERS):
             raise HTTPException(404, f"Upscaler not found: {how.upscaler_1[:100]!r}; /sdapi/v1/upscalers lists them.")
-        return await to_thread.run_sync(_file, data, picture, size, how)
+        return await to_thread.run_sync(_file, made, picture, size, how)
 
-    async def _by_network(self, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Image.Image]:
-        """(file, picture) that the studio's network makes of a picture file of `size`, in the largest size that there
-        is: a job like any other. HTTP 501 where there is no network.
+    def _gains(self, size: tuple[int, int]) -> bool:
+        """Whether the studio's network has anything to add to a picture of `size`: what is larger than half of the
+        largest that it makes would only be made smaller for it. HTTP 501 where there is no network.
         """
         can = self._facts.capabilities(self._facts.model)
         if len(can.sizes) == 1:
             raise HTTPException(501, f"{can.beyond or 'this model has no upscaler'}; choose another upscaler.")
+        return 2 * max(size) <= max(can.sizes)
+
+    async def _by_network(self, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Image.Image]:
+        """(file, picture) that the studio's network makes of a picture file of `size`, in the largest size that there
+        is: a job like any other.
+        """
+        can = self._facts.capabilities(self._facts.model)
         job = await to_thread.run_sync(self._put_in_line, data, name, max(can.sizes))
         end = await ended(self._studio, job)
         if not isinstance(end, Done):
@@ -103,12 +117,18 @@ async def ended(studio: Studio, job: str) -> End | None:
     return last if isinstance(last, Done | Cancelled | Failed) else None
 
 
-def _file(data: bytes, picture: Image.Image, size: tuple[int, int], how: Upscaling) -> str:
-    """The picture in `size` as base64 of a file: of `data`, as it is, where that holds it already."""
-    with Image.open(io.BytesIO(data)) as file:
-        whole = file.size == picture.size == size and how.upscaler_1 == OURS
-    made = data if whole else encoded([resized(picture, size, how)], None, "png")
-    return base64.b64encode(made).decode()
+def _pixels(text: str, name: str, how: Upscaling) -> int:
+    """How many pixels a file in base64 is to become."""
+    width, height = target(looked_through(decoded(text, name), name).size, how)
+    return width * height
+
+
+def _file(made: bytes, picture: Image.Image, size: tuple[int, int], how: Upscaling) -> str:
+    """The picture in `size` as base64 of a file: of `made`, as it is, where that holds it already."""
+    if made:
+        with Image.open(io.BytesIO(made)) as file:
+            made = made if file.size == picture.size == size else b""
+    return base64.b64encode(made or encoded([resized(picture, size, how)], None, "png")).decode()
 
 
 def _plain(value: Any) -> str:

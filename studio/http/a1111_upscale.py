@@ -30,7 +30,7 @@ def resized(picture: Image.Image, size: tuple[int, int], how: Upscaling) -> Imag
 def _wanted(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
     if how.resize_mode == 1 and how.upscaling_crop:
         return how.upscaling_resize_w, how.upscaling_resize_h
-    fits = min(how.upscaling_resize_w / size[0], how.upscaling_resize_h / size[1])
-    share = how.upscaling_resize if how.resize_mode == 0 else fits
+    fills = max(how.upscaling_resize_w / size[0], how.upscaling_resize_h / size[1])  # as A1111: nothing is left free
+    share = how.upscaling_resize if how.resize_mode == 0 else fills
     width, height = (max(1, round(side * share)) for side in size)
     return width, height
