@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from page_kit import ROOT
 
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
@@ -133,3 +134,89 @@ def _unready(folder: Path) -> str:
     with pytest.raises(Refused) as refusal:
         Embedded(str(folder)).digest()
     return str(refusal.value)
+
+
+# --- What docs/trouble.md explains ------------------------------------------------------------------------------------
+
+EXPLAINED = (ROOT / "docs" / "trouble.md").read_text(encoding="utf-8")
+# Said in a terminal or over HTTP, in English.
+ELSEWHERE = (
+    "port …", "--host …", "the password", "holds a batch of", "another batch is at work", "this address is not",
+    "another web site", "this studio has a password", "a request has …", "a studio is open on",
+)  # fmt: skip
+# Whole sentences, as the studio says them.
+SAID = """\
+/h/studio.db can't be opened; give another --home.
+/h/studio.db was written by a newer studio (schema 99); update, or give another --home.
+/h/studio.db is damaged; run: studio rebuild.
+/h/studio.db is in use by another program for too long; close it and try again.
+no weights in /w: install the package again; python -m models.train; or try --model fake.
+/w/manifest.json lists no part 'dit'; install a release that has it, or train it.
+/w/dit/a.json is altered or cut short (sha256 0123456789ab, not ba9876543210); install the package again
+512 px need the part 'upscaler', which is not in /w
+unknown model 'x'; there are embedded, fake.
+unknown style 'notto' (did you mean 'noto'?); `studio styles` lists them.
+unknown scheduler 'eular' (did you mean 'euler'?); there are dpm++, euler.
+the memory does not suffice; ask for fewer pictures at once.
+the worker was killed in the middle of this job, 2 times; retry it alone, or ask for less at once.
+the model is another one since this was asked for; ask again.
+the model failed (ValueError: x); please report it with what is in the terminal.
+the worker process could not be started (exit 1); its messages are in the terminal.
+job 0123456789abcdef was put in line by another version of the studio; cancel it.
+the disk that holds /h is full; make room and try again, nothing that was saved is lost.
+/h/inputs/a.png was changed after the job was put in line; ask again.
+a.png is not a picture that can be read (PNG, WEBP).
+a.png is damaged or cut short: image file is truncated.
+a.png has 9000 x 9000 pixels; at most 16777216 are read, make it smaller.
+a.png is larger than 32 MB; give a smaller picture.
+the mask m.png has 8 x 8 pixels and the picture 9 x 9; make them the same size.
+the mask m.png is black all over; paint white what is to be drawn anew.
+strength is about a picture to start from; give it as image.
+mask and expand exclude each other; give one of them.
+image is no base64 of a picture file; addresses and paths are never fetched.
+a.png holds no settings.
+the prompt is empty; say what to make, for example: a smiling cat.
+prompt: the brace at column 3 is never closed; write \\{ or \\} for a brace that is meant.
+there is no wildcard __x__: put it into wildcards/x.txt.
+the wildcard __x__ names itself; break the circle.
+the weight of a cat is 99; weights go from 0 to 10.
+the prompt has a control character (U+0001); take it out.
+steps must be between 1 and 100, not 0.
+there is no setting 'stepz' (did you mean 'steps'?).
+seed is given twice.
+the file is UTF-16; save it as UTF-8.
+cell 3 (c) is under no name; quote what holds a separator.
+another line makes a file a.png already; give another name.
+the line asks for the model other; give --model, one batch is for one model.
+the picture /etc/passwd is not in the studio's folder; only pictures there may be named.
+that file was not uploaded here; drop it again.
+a rating is 0 to 5, not 9.
+a tag or a board has a name of 1 to 100 characters.
+a note has 10,000 characters at most.
+the painted layers differ in size; clear the picture and paint again.
+the studio was closed before this was done; open it again, and it goes on.
+the job was cancelled before it was done; ask again.
+the size 64x64: pictures are 128x128 here.
+settings that there are not here: hires.
+the picture 'a.png' that it was made from is not beside it, or is another one by now.
+""".splitlines()
+
+
+def test_every_sentence_that_is_explained_is_said_in_chinese() -> None:
+    assert [sentence for sentence in SAID if not CHINESE.search(in_language(sentence, "zh"))] == []
+    rows = [line.split("|")[1] for line in EXPLAINED.splitlines() if line.startswith("| `")]
+    quoted = [words for row in rows for words in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) > 45
+    said = "\n".join(SAID)
+    known = [".*".join(map(re.escape, words.strip("…").split("…"))) for words in quoted]
+    missing = [words for words, pattern in zip(quoted, known, strict=True) if not re.search(pattern, said)]
+    assert [words for words in missing if not words.startswith(ELSEWHERE)] == []
+
+
+def test_what_the_look_for_trouble_advises_is_said_in_chinese() -> None:
+    source = (ROOT / "studio" / "care.py").read_text(encoding="utf-8")
+    advices = re.findall(
+        r'"(ask for it again[^"]*|restore it[^"]*|the next start[^"]*|run: [^"]*|it is none[^"]*)"', source
+    )
+    assert len(advices) >= 6
+    assert all(CHINESE.search(in_language(advice, "zh")) for advice in advices), advices

@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from urllib.parse import quote
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 from PIL import Image
 
@@ -16,7 +16,9 @@ from studio.gallery import Kept
 from studio.metadata import said_in
 from studio.page.compare.grids import grid_of
 from studio.page.frame import Frame
+from studio.page.refusals import in_language
 from studio.page.series.store import AllSeries, Series
+from studio.page.words import language
 from studio.page.zipped import zipped
 
 
@@ -39,14 +41,14 @@ def router(frame: Frame) -> APIRouter:
         return StreamingResponse(pieces, media_type="application/zip", headers=attached(f"{stem}.zip"))
 
     @routes.get("/series/{name}/pack/{app}.zip")
-    def packed(name: str, app: str) -> Response:
+    def packed(request: Request, name: str, app: str) -> Response:
         series = found(name)
         if app not in APPS:
             raise HTTPException(404, "no such app")
         try:
             data, title = packed_for(every, series, app, frame.larger), pack_name(flat(series.title))
         except (Refused, OSError) as problem:
-            raise HTTPException(422, str(problem)) from problem
+            raise HTTPException(422, in_language(str(problem), language(request.headers))) from problem
         return Response(data, media_type="application/zip", headers=attached(title))
 
     @routes.get("/series/{name}/sheet.png")

@@ -15,6 +15,7 @@ from studio.metadata import encoded
 from studio.page import downloads
 from studio.page.frame import Frame
 from studio.page.pulse import Pulse
+from studio.page.refusals import in_language
 from studio.page.words import language
 
 # A picture is named by what it holds: it never changes. What is made of it does, with the studio.
@@ -49,14 +50,14 @@ def router(frame: Frame) -> APIRouter:
         return Response(data, media_type=kind, headers=FOREVER)
 
     @routes.get("/downloads/{digest}/{use}")
-    def download(digest: str, use: str, outline: bool = False) -> Response:
+    def download(request: Request, digest: str, use: str, outline: bool = False) -> Response:
         path = frame.picture(f"{digest}.png")
         if path is None or (use not in APPS and use not in ("png", "svg")):
             raise HTTPException(404, "no such picture, or nothing that it can be made ready for")
         try:
             data, suffix = made(path, use, outline, frame.larger)
         except Refused as refusal:
-            raise HTTPException(422, str(refusal)) from refusal
+            raise HTTPException(422, in_language(str(refusal), language(request.headers))) from refusal
         named = {"content-disposition": f'attachment; filename="{digest[:16]}-{use}{suffix}"'}
         return Response(data, media_type=TYPES[suffix], headers={**ANEW, **named})
 

@@ -13,6 +13,7 @@ from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Refused
 from studio.page.frame import Frame
 from studio.page.models import facts, view
+from studio.page.refusals import in_language
 from studio.page.styles.samples import samples
 
 
@@ -36,7 +37,7 @@ class ModelsDesk:
         try:
             found = list(care.inspect(self.house))
         except Refused as refusal:
-            yield self._trouble(spoken, view.note("problem", str(refusal)))
+            yield self._trouble(spoken, view.note("problem", in_language(str(refusal), spoken)))
             return
         yield self._trouble(spoken, view.findings(found, self.house.gallery.count(), spoken))
 

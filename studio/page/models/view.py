@@ -108,7 +108,7 @@ def _row(part: Part, spoken: str) -> str:
     if not part.installed:
         state, kind = f"✗ {escape(say('missing', spoken))}", ' class="bad"'
     elif part.problem:
-        state, kind = f"✗ {escape(part.problem)}", ' class="bad"'
+        state, kind = f"✗ {escape(in_language(part.problem, spoken))}", ' class="bad"'
     else:
         state, kind = f"✓ {escape(say('verified', spoken))}", ""
     size = _size(part.bytes) if part.installed else ""
@@ -188,7 +188,7 @@ def _prompts(prompts: list[str], spoken: str) -> str:
 
 def trouble(home: str, pictures: int, free: float, notice: str, spoken: str, found: str = "") -> str:
     """Where things lie, and the button that looks for trouble; `found` is what it found."""
-    said = note("unknown", say("worker", spoken, sentence=notice)) if notice else ""
+    said = note("unknown", say("worker", spoken, sentence=in_language(notice, spoken))) if notice else ""
     kept = say("kept", spoken, pictures=f"{pictures:,}", free=f"{free:,.0f}")
     return (
         f'<section class="panel"><h2>{escape(say("home", spoken))}</h2><p><code>{escape(home)}</code><br>'
@@ -210,7 +210,7 @@ def findings(found: list[Finding], pictures: int, spoken: str) -> str:
     head = "".join(f'<th scope="col">{escape(say(name, spoken))}</th>' for name in ("what", "file", "todo"))
     rows = "".join(
         f"<tr><td>{escape(say(one.kind, spoken) if one.kind in say else one.kind)}</td>"
-        f"<td>{escape(one.path)}</td><td>{escape(one.advice)}</td></tr>"
+        f"<td>{escape(one.path)}</td><td>{escape(in_language(one.advice, spoken))}</td></tr>"
         for one in found[:TOLD]
     )
     rest = len(found) - TOLD
