@@ -122,6 +122,15 @@ def test_what_was_typed_meanwhile_is_looked_at_before_it_is_done(frame: Frame) -
     assert (read, text) == (None, "") and shown in listed and "in line" in html
 
 
+def test_what_was_read_before_the_studio_was_started_again_is_read_again(frame: Frame) -> None:
+    desk = BatchDesk(frame)
+    read, html, text, *_ = desk.told(None, "one --d 1\n", "", told(own="go"), ENGLISH)
+    assert len(read.plan.jobs) == 1 and text == "one --d 1\n" and "read again" in html
+    assert desk.series.latest(KIND, 9) == []
+    read, html, *_ = desk.told(None, "", "", told(own="go"), ENGLISH)
+    assert read is None and "drop it again" in html
+
+
 # --- Series -----------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from page_kit import PROMPT, get, make
+from page_kit import PROMPT, get, make, turn_to
 from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from studio.gallery import Gallery
@@ -117,3 +117,25 @@ def test_a_file_made_ready_is_asked_for_anew(url: str, home: Any) -> None:
         with urllib.request.urlopen(f"{url}/{path}", timeout=60) as answer:
             assert ("immutable" in answer.headers["cache-control"]) is kept
     assert get(f"{url}/downloads/{digest}/svg")[0] == 200
+
+
+def test_what_is_typed_outlives_the_page(visit: Callable[..., Any]) -> None:
+    page = visit("Batch")
+    page.fill("#batch-lines textarea", "one --d 1")
+    page.wait_for_selector("#batch-plan .plan")
+    turn_to(page, "Create")
+    page.fill(PROMPT, "half a prompt")
+    page.click("[data-language]")
+    page.wait_for_selector("#make:has-text('生成贴纸')")
+    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value === 'half a prompt'")
+    turn_to(page, "批量")
+    page.wait_for_selector("#batch-plan .plan")
+    assert page.input_value("#batch-lines textarea") == "one --d 1"
+    turn_to(page, "生成")
+    page.click("#make")
+    page.wait_for_selector("#stage img[alt*='half a prompt']")
+    page.fill(PROMPT, "")
+    page.reload()
+    page.wait_for_selector("#stage .empty, #stage .cells")
+    page.wait_for_timeout(1000)
+    assert page.input_value(PROMPT) == "", "what was emptied stays empty"

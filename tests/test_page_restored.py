@@ -87,6 +87,15 @@ def test_a_file_that_asks_for_no_picture_leaves_the_inputs_alone(frame: Frame, m
     assert values == {} and "are back" not in words and "embed" in words
 
 
+def test_a_batch_does_not_bury_what_was_typed(frame: Frame) -> None:
+    for seed in range(3):
+        frame.studio.submit(resolve(image_request(prompt=f"typed {seed}", seed=seed, model="fake"), CAN))
+    for seed in range(250):
+        request = resolve(image_request(prompt=f"line {seed}", seed=seed, model="fake"), CAN)
+        frame.studio.queue.submit(request, f"{seed:064}", "x", -2)
+    assert [prompt for _, prompt in Desk(frame).history().choices] == ["typed 2", "typed 1", "typed 0"]
+
+
 # --- With a browser ---------------------------------------------------------------------------------------------------
 
 

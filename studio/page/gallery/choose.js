@@ -100,6 +100,7 @@ const away = (digest) => {
   const next = cell.nextElementSibling || cell.previousElementSibling;
   cell.remove();
   if (next && (focused || tabbed)) focus(next, focused);
+  else if (focused) find('[data-act=undo]').focus(); // else Ctrl+Z would be heard by nobody
   update();
 };
 

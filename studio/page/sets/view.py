@@ -6,13 +6,13 @@ from html import escape
 from studio.export.apps import APPS, App
 from studio.gallery import Kept
 from studio.page.html import address
+from studio.page.picture.view import SMALL
 from studio.page.series.progress import Progress
 from studio.page.series.store import Series
 from studio.page.series.view import Cell, board
 from studio.page.sets.words import say
 from studio.sets import KINDS
 
-SMALL = (32, 16)  # pixels: where stickers live
 GROUNDS = ("light", "night")
 
 
