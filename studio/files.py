@@ -14,6 +14,8 @@ import psutil
 from studio.capabilities import Refused
 
 PART = ".part-"  # how the names of unfinished files begin
+UPLOAD = "upload-"  # how the names of folders begin that hold the pictures of one request
+DAY = 86_400.0  # seconds
 ABANDONED = 3600.0  # seconds
 PICTURE_BYTES = 256 * 1024  # more than a 128-pixel PNG with its metadata takes
 
@@ -74,6 +76,14 @@ def remove_parts(folder: Path) -> None:
             alive = writer.isdecimal() and psutil.pid_exists(int(writer))
             if not alive or time.time() - part.stat().st_mtime > ABANDONED:
                 part.unlink()
+
+
+def remove_uploads(folder: Path) -> None:
+    """Remove what requests brought into `folder` more than a day ago: nobody was left to do it."""
+    for upload in folder.glob(f"{UPLOAD}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - upload.stat().st_mtime > DAY:
+                shutil.rmtree(upload)
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -50,9 +50,17 @@ class Live:
                 (job,),
             )
 
+    def show_only(self, jobs: Iterable[str]) -> None:
+        """Forget the previews of all but these; how far the others came, and words that they said, stays."""
+        self._forget("previews", jobs)
+
     def keep_only(self, jobs: Iterable[str]) -> None:
         """Forget all but these."""
-        wanted = json.dumps(list(jobs))
+        kept = list(jobs)
+        for table in ("progress", "previews"):
+            self._forget(table, kept)
+
+    def _forget(self, table: str, jobs: Iterable[str]) -> None:
         with self._database.writing() as connection:
-            for table in ("progress", "previews"):
-                connection.execute(f"DELETE FROM {table} WHERE job NOT IN (SELECT value FROM json_each(?))", (wanted,))
+            wanted = "SELECT value FROM json_each(?)"
+            connection.execute(f"DELETE FROM {table} WHERE job NOT IN ({wanted})", (json.dumps(list(jobs)),))

@@ -25,7 +25,7 @@ from studio.backends.registry import Opener
 from studio.capabilities import Refused
 from studio.database import StoreTrouble
 from studio.events import Answer, Cancelled, Done, End, Enlarged, Failed, Progress, Result, Saved
-from studio.files import remove_parts
+from studio.files import remove_parts, remove_uploads
 from studio.house import House
 from studio.inputs import INPUTS
 from studio.make import explain, make_together
@@ -92,6 +92,7 @@ def _tidy(house: House, owner: str) -> None:
     house.live.keep_only(job.id for job in house.queue.jobs())
     for folder in (house.gallery.folder, house.root / INPUTS):
         remove_parts(folder)
+    remove_uploads(house.root / "cache")
 
 
 class _Bell:
@@ -198,6 +199,7 @@ class _Shift:
 
     def do(self, jobs: list[QueuedJob], bench: _Bench) -> None:
         """Do jobs of one company, until each has ended. Refused where the store can't be told."""
+        self._live.show_only(job.id for job in jobs)
         for job in jobs:
             self._live.begin(job.id)
         errands = [_Errand(job) for job in jobs]

@@ -222,6 +222,22 @@ def test_a_job_that_ends_every_worker_is_not_tried_for_ever(tmp_path: Path) -> N
     assert isinstance(end, Failed) and "exit code 3" in end.sentence
 
 
+def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
+    house, ids = House(tmp_path), []
+    for request in (ask("an axolotl"), ask("a cat", steps=5)):
+        ids.append(job_id(request, Fake().digest()))
+        house.queue.submit(request, ids[-1], repr(request.steps))
+    old, new = tmp_path / "cache" / "upload-old", tmp_path / "cache" / "upload-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "0.png").write_bytes(b"x")
+    os.utime(old, (0, 0))
+    work(house)
+    first, second = (house.live.read(one)[1] for one in ids)
+    assert first and second and not first.previews and second.previews, "previews of the latest only"
+    assert first.unknown[0].word == "axolotl" and new.exists() and not old.exists()
+
+
 @pytest.mark.parametrize("what", ["Pipe", "Process"])
 def test_where_no_worker_can_be_started_nobody_waits(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], what: str

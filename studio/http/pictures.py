@@ -19,7 +19,7 @@ from PIL import Image
 from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
 from studio.capabilities import Refused
 from studio.fields import Picture
-from studio.files import make_folder, write_whole
+from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
 from studio.http.api_models import Given
 from studio.metadata import gif
@@ -104,7 +104,7 @@ class Uploads:
 def uploads(home: Path) -> Iterator[Uploads]:
     """A folder for the pictures of one request; gone when that is in line, which copies what it needs."""
     make_folder(home / "cache")
-    with tempfile.TemporaryDirectory(prefix="upload-", dir=home / "cache") as folder:
+    with tempfile.TemporaryDirectory(prefix=UPLOAD, dir=home / "cache") as folder:
         kept = Uploads(Path(folder).absolute())
         try:
             yield kept
