@@ -251,6 +251,9 @@ def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
         return {}
     if request.size is not None and not request.drawn:
         return _only_enlarged(request, can)
+    larger = [str(size) for size in can.sizes if size > can.size]
+    if not request.drawn and larger:
+        raise Refused(f"a strength of 0 only enlarges the picture; give a size of {' or '.join(larger)}.")
     if not can.edits:
         raise Refused(f"{can.title} can't start from a picture; leave --image out.")
     image, mask = _known(request.image), _mask(request.mask, request.image)

@@ -5,11 +5,19 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from studio.capabilities import Refused
+
 
 def home(folder: str | Path | None = None) -> Path:
-    """The studio's folder: the one given (`--home`), else STUDIO_HOME, else the system's place for user data."""
+    """The studio's folder: the one given (`--home`), else STUDIO_HOME, else the system's place for user data.
+
+    Refused where that begins with `~` and a user that there is not.
+    """
     chosen = folder or os.environ.get("STUDIO_HOME") or user_data_path("studio128")
-    return Path(chosen).expanduser().resolve()
+    try:
+        return Path(chosen).expanduser().resolve()
+    except RuntimeError as error:
+        raise Refused(f"{chosen} begins with a user that there is not; give another --home.") from error
 
 
 def password(given: str | None = None) -> str:

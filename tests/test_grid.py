@@ -211,6 +211,12 @@ def test_the_command_refuses_with_a_sentence(studio: Callable[..., Said], tmp_pa
     assert not (tmp_path / "g.png").exists()
 
 
+def test_a_folder_for_the_sheet_is_refused_before_anything_is_drawn(studio: Callable[..., Said], tmp_path: Path):
+    said = studio("grid", "cat", "--x", "seed=1", "--model", "fake", "--out", tmp_path)
+    assert said.code == 2 and f"{tmp_path} is a folder; give a file" in said.err
+    assert not list(tmp_path.rglob("*.png"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

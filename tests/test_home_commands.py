@@ -103,5 +103,6 @@ def test_no_rebuild_under_an_open_studio(studio: Command, house: House) -> None:
 def test_a_home_that_can_not_be_is_one_sentence(studio: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for command in (("queue",), ("doctor",), ("rebuild",), ("generate", "a cat", "--model", "fake")):
-        said = studio(*command, "--home", tmp_path / "file")
-        assert said.code == 2 and said.err.count("\n") == 1 and "another --home" in said.err, said.err
+        for home in (tmp_path / "file", "~nosuch/x"):
+            said = studio(*command, "--home", home)
+            assert said.code == 2 and said.err.count("\n") == 1 and "another --home" in said.err, said.err

@@ -213,6 +213,7 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
         ("generate", {"prompt": "a", "model": "fkae"}, "unknown model 'fkae' (did you mean 'fake'?)"),
         ("edit", {"image": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),
         ("edit", {"image": "/nowhere/a.png", "prompt": "a"}, for_paths),
+        ("edit", {"image": "~nosuch/a.png", "prompt": "a"}, "a user that there is not" if local else for_paths),
         ("edit", {"image": "http://169.254.169.254/a.png", "prompt": "a"}, for_paths),
         ("edit", {"image": "AAAA", "prompt": "a"}, "image is not a picture that can be read"),
         ("search", {"query": "a", "like": "../../etc/passwd"}, "is no base64 of a picture file"),

@@ -186,6 +186,8 @@ def _is_typed(context: typer.Context, name: str) -> bool:
 def _compare(made: Grid, target: Path, home: Path | None, as_json: bool) -> None:
     """Draw a grid's pictures into the gallery, model by model, and write the sheet."""
     asked = made.requests()
+    if target.is_dir():
+        raise Refused(f"{target} is a folder; give a file, for example {target / made.name}.")
     ready_folder(target.parent, 1)
     paths: dict[int, str] = {}
     problem, stopped = "", False

@@ -56,4 +56,7 @@ def given(studio: Studio, local: bool) -> Iterator[Given]:
 
 def _path(text: str) -> str:
     place = urlsplit(text)
-    return str(Path(unquote(place.path) if place.scheme == "file" else text).expanduser())
+    try:
+        return str(Path(unquote(place.path) if place.scheme == "file" else text).expanduser())
+    except RuntimeError as error:
+        raise Refused(f"{text} begins with a user that there is not; give the whole path.") from error
