@@ -217,6 +217,19 @@ def test_two_tabs_agree_and_the_selection_stays(visit: Callable[..., Any]) -> No
         assert shown(page)[: len(before)] == before
 
 
+def test_the_last_pictures_go_and_come_back_by_keys(visit: Callable[..., Any]) -> None:
+    page = visit("Gallery")
+    page.wait_for_selector(".pick")
+    page.select_option("select[name=tag]", "round")
+    settle(page, "document.querySelectorAll('.pick').length === 10")
+    page.focus(".pick .board")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    settle(page, "document.activeElement.dataset.act === 'undo'")
+    page.keyboard.press("Control+z")
+    settle(page, "document.querySelectorAll('.pick').length === 10")
+
+
 def test_filters_search_and_the_bin(visit: Callable[..., Any], home: Path, tmp_path: Path) -> None:
     page = visit("Gallery")
     page.wait_for_selector(".pick")

@@ -47,7 +47,7 @@ class PictureDesk:
             raise gr.Error(in_language(str(refusal), spoken), print_exception=False) from refusal
         return self.show(digest, spoken, again=do != "open"), gr.skip(), gr.skip()
 
-    def show(self, digest: str, spoken: str, again: bool) -> str:
+    def show(self, digest: str, spoken: str, again: bool = False) -> str:
         """The card of a picture; `again` where it was on show when something was said of the picture."""
         kept = self.gallery.get(digest)
         try:
