@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Said
-from drawn import face, noise, over
+from drawn import drawn, face, noise, over, psnr_on_white
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
@@ -19,8 +19,8 @@ from studio.export.apps import APPS, app_named, fit, fit_icon
 from studio.export.budget import indexed, within
 from studio.export.enlarge import Drawing
 from studio.export.outline import SEEN, seen_box
-from studio.export.scale import psnr_on_white, resized, straight
-from studio.export.svg import _window, drawn, svg
+from studio.export.scale import resized, straight
+from studio.export.svg import _window, svg
 from studio.metadata import Said as Says
 from studio.metadata import read, said_in
 from studio.page.routes import made as page_file

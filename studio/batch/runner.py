@@ -18,7 +18,6 @@ from studio.requests import company
 from studio.shelves import Folder as Shelf
 
 TOGETHER = 64  # pictures of one group: a multiple of every shape, and what is asked anew where one of them fails
-PENDING = "pending"
 
 
 @dataclass

@@ -11,6 +11,7 @@ from studio.capabilities import Refused
 from studio.commands.base import Home, Json, app, print_rows
 from studio.files import make_folder
 from studio.house import House
+from studio.worker import LOCK
 
 
 @app.command()
@@ -31,7 +32,7 @@ def rebuild(as_json: Json = False, home: Home = None) -> None:
     """Make the database again from the picture files; the old one is kept beside it."""
     root = settings.home(home)
     make_folder(root)
-    lock = FileLock(root / "worker.lock", timeout=0)
+    lock = FileLock(root / LOCK, timeout=0)
     try:
         with lock:  # a worker that writes into the old database would write into the void
             done = asdict(care.rebuild(root))

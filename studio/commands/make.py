@@ -15,6 +15,7 @@ from studio.foreground import Batch, run
 from studio.house import House
 from studio.prompts import ingredient
 from studio.requests import apart, embed_request, image_request, job_id, resolve, resolve_embed
+from studio.sense import WITHOUT
 from studio.shelves import Folder, GalleryShelf, PlainFolder, Shelf
 from studio.wildcards import Wildcards
 
@@ -51,7 +52,7 @@ def generate(
     "Like this but not that" is --like FILE --without THAT. With --image words may be left out: then it stays of its
     own sense.
     """
-    parts = [*(mix or ()), *(f"{options.WITHOUT}:{part}" for part in without or ())]
+    parts = [*(mix or ()), *(f"{WITHOUT}:{part}" for part in without or ())]
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
     common |= {"scheduler": scheduler, "model": model, "mix": tuple(ingredient(part) for part in parts)}
     common |= {"like": _file(like), "image": _file(image), "mask": _file(mask), "strength": strength}

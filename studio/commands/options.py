@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-WITHOUT = -0.5  # the weight of what --without takes away
+from studio.sense import WITHOUT
 
 Prompts = Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="English or Chinese.")]
 Negative = Annotated[str, typer.Option(help="What should not be in the picture.")]

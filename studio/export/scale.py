@@ -18,10 +18,3 @@ def resized(pixels: np.ndarray, size: tuple[int, int], how: Image.Resampling = I
 def straight(pixels: np.ndarray) -> Image.Image:
     """Premultiplied uint8 (H, W, 4) -> straight RGBA picture, black where nothing is to be seen."""
     return Image.fromarray(unpremultiply(pixels), "RGBA")
-
-
-def psnr_on_white(one: np.ndarray, other: np.ndarray) -> float:
-    """Of two premultiplied uint8 pictures of one size, in dB; infinite where they are the same."""
-    a, b = (pixels[..., :3] + 255.0 - pixels[..., 3:] for pixels in (one, other))
-    error = float(np.mean((a - b) ** 2))
-    return 10 * float(np.log10(255**2 / error)) if error else float("inf")

@@ -1,4 +1,4 @@
-"""Pictures as SVG, traced by vtracer, and SVG back to pixels, by resvg.
+"""Pictures as SVG, traced by vtracer.
 
 Left alone, vtracer gives every shade of a soft edge a shape of its own and takes a half-transparent pixel for an opaque
 one: ragged rims, some of them dark. So it is handed a picture that has no soft edges: enlarged, its pixels given to
@@ -16,7 +16,6 @@ import itertools
 import re
 
 import numpy as np
-import resvg_py
 import vtracer
 from PIL import Image
 
@@ -59,13 +58,6 @@ def svg(picture: Image.Image) -> str:
     box = f"1 1 {fine.shape[1]} {fine.shape[0]}"  # the pixel of air that `_group` adds is left out again
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="{box}">'
     return f"{head}{groups}</svg>\n"
-
-
-def drawn(document: str, size: tuple[int, int]) -> np.ndarray:
-    """An SVG document at (width, height) pixels -> premultiplied uint8 (height, width, 4). No font, no file is read."""
-    data = bytes(resvg_py.svg_to_bytes(svg_string=document, width=size[0], height=size[1], skip_system_fonts=True))
-    with Image.open(io.BytesIO(data)) as picture:
-        return premultiply(np.asarray(picture.convert("RGBA").resize(size)))
 
 
 def _palette(small: np.ndarray) -> np.ndarray:
