@@ -192,8 +192,7 @@ class Studio:
         """
         name = self._put(question)
         while not self._closed:
-            answers = self.house.questions.read(name)
-            if answers is not None:
+            if (answers := self.house.questions.read(name)) is not None:
                 return answers
             time.sleep(POLL)
         raise Refused(CLOSED)
