@@ -111,7 +111,7 @@ def test_copying_says_where_it_cannot(opened: Any) -> None:
     assert page.get_attribute("#stage .stage", "data-job") == job
 
 
-def test_a_file_made_ready_is_asked_for_anew(url: str, home: Any) -> None:
+def test_a_file_made_ready_is_asked_for_anew(opened: Any, url: str, home: Any) -> None:
     digest = gallery(home).page(limit=1)[0].sha256
     for path, kept in ((f"downloads/{digest}/png", False), (f"pictures/{digest}.png", True)):
         with urllib.request.urlopen(f"{url}/{path}", timeout=60) as answer:
