@@ -208,6 +208,7 @@ def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
 TOGETHER = """
 import sys
 from pathlib import Path
+import torch
 sys.path.insert(0, "tests")
 from safetensors.torch import save_file
 from test_train_image import trainer
@@ -223,6 +224,8 @@ if "halt" in tags:
     run.checkpoint(Log(run.out / "stats.jsonl", False))
 elif run.accelerator.is_main_process:
     save_file({name: p.detach().clone() for name, p in run.plain.named_parameters()}, f"{out}.safetensors")
+if torch.distributed.is_initialized():
+    torch.distributed.destroy_process_group()  # or a thread of its own may end the process with a signal
 """
 
 

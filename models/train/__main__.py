@@ -81,6 +81,9 @@ def main() -> None:
     except (ValueError, OSError, FloatingPointError) as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # or a thread of its own may end the process with a signal
 
 
 if __name__ == "__main__":
