@@ -17,9 +17,9 @@ Larger = Callable[[Path], Image.Image | None]  # a picture file -> it, larger, o
 MUCH = 1.25  # times as large: below that there is nothing to gain
 
 
-def is_more(picture: Image.Image, size: tuple[int, int]) -> bool:
-    """Whether `size` (width, height) asks for more pixels than the picture has."""
-    return max(size[0] / picture.width, size[1] / picture.height) > MUCH
+def is_more(own: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether `size` (width, height) asks for more pixels than a picture of `own` size has."""
+    return max(size[0] / own[0], size[1] / own[1]) > MUCH
 
 
 def both(
@@ -28,7 +28,7 @@ def both(
     """The picture (RGBA) of a file, and the same one `larger` where `size` (width, height) asks for more pixels than it
     has; None where that is not so, or nothing makes it larger. With `rim` both have the same white one.
     """
-    more = larger(path) if size and is_more(picture, size) and picture.width == picture.height else None
+    more = larger(path) if size and is_more(picture.size, size) and picture.width == picture.height else None
     if not rim:
         return picture, more
     if more is None:
@@ -51,5 +51,6 @@ class Drawing:
 
     def at(self, size: tuple[int, int]) -> np.ndarray:
         """Premultiplied uint8 (height, width, 4) for `size` (width, height)."""
-        more = max(size[0] / self.size[0], size[1] / self.size[1]) > MUCH
-        return resized(self.pixels if self._larger is None or not more else self._larger, size)
+        if self._larger is not None and is_more(self.size, size):
+            return resized(self._larger, size)
+        return resized(self.pixels, size)

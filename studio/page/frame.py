@@ -61,12 +61,10 @@ class Frame:
         self.loads.append((function, inputs, outputs))
 
     def larger(self, path: Path) -> Image.Image | None:
-        """A picture in the largest size that the model makes of it; None where it has no other, or the picture is not
-        square. Refused where it can't be done now.
+        """A picture in the largest size that the model makes of it; None where it has no other. Refused where it can't
+        be done now.
         """
-        with Image.open(path) as picture:
-            square = picture.width == picture.height
-        if not square or len(self.can.sizes) < 2:
+        if len(self.can.sizes) < 2:
             return None
         return self.studio.enlarge(path, max(self.can.sizes), model=self.model)
 
