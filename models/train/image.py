@@ -25,6 +25,7 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
 from models.data.styles import style_of
+from models.data.variety import VIEWS, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
@@ -40,7 +41,7 @@ from models.weights import load_part, part_digests, save_part, weights_digest
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
-CAPTIONS = 3  # of each picture and scene; a concept has some thirty, in both languages
+CAPTIONS = 2  # of each view and scene; a concept has some thirty, in both languages
 PROBES = 300  # rows whose captions and pixels, by which scenes are told apart too, name what was encoded
 CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that the loss sees (JiT, section 4.3)
 VALIDATION = 192  # pictures, and a third as many scenes
@@ -54,13 +55,15 @@ class Mix:
 
     Attributes:
         scenes: share of composed scenes: they make colour, count and place learnable.
+        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, moved.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
         time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise,
             where the concept is decided.
     """
 
-    scenes: float = 0.35
+    scenes: float = 0.25
+    views: tuple[float, ...] = (0.4, 0.3, 0.3)
     drop_text: float = 0.15
     drop_vector: float = 0.5
     time_mean: float = 0.4
@@ -119,21 +122,24 @@ class ImageTask:
         self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
+        self.views = VIEWS * len(self.pictures)  # rows before the first scene's
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
         self.encoded = self._encode().to(self.device)
 
     # --- Pictures and captions, read once -----------------------------------------------------------------------------
 
     def item(self, row: int) -> Item:
-        """Picture and captions of a row: the pictures of the split, then the scenes."""
-        if row < len(self.pictures):
-            return _told(self.world.pixels[self.pictures[row].index], self.pictures[row])
-        scene = make_scene(self.world, row - len(self.pictures))
+        """Picture and captions of a row: the pictures of the split, once in every view, then the scenes."""
+        if row < self.views:
+            number, row = divmod(row, len(self.pictures))
+            picture = self.pictures[row]
+            return _told(view(self.world.pixels[picture.index], picture, number), picture, number)
+        scene = make_scene(self.world, row - self.views)
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
         return scene.render(self.world), [scene.caption(seed, grounded=True) for seed in range(CAPTIONS)]
 
     def _encode(self) -> Encoded:
-        count = len(self.pictures) + self.scenes
+        count = self.views + self.scenes
         probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
         said = [captions for _, captions in probes]
         drawn = hashlib.sha256(b"".join(pixels.tobytes() for pixels, _ in probes)).hexdigest()
@@ -160,7 +166,9 @@ class ImageTask:
     def draws(self, rng: np.random.Generator, count: int) -> Draws:
         """What one step sees, of all ranks."""
         mix = self.mix
-        rows, scenes = self.sampler.rows(rng, count), len(self.pictures) + rng.integers(self.scenes, size=count)
+        views = rng.choice(VIEWS, size=count, p=mix.views)
+        rows = views * len(self.pictures) + self.sampler.rows(rng, count)
+        scenes = self.views + rng.integers(self.scenes, size=count)
         rows = np.where(rng.random(count) < mix.scenes, scenes, rows)
         kind, none = rng.random(count), mix.drop_vector
         vector = np.select([kind < none, kind < (1 + none) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
@@ -265,6 +273,7 @@ class ImageTask:
         save_part(model, "dit", folder, part_digests(FROZEN, self.options.parts))
 
 
-def _told(pixels: np.ndarray, picture: Picture) -> Item:
+def _told(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
+    """A view with captions that no other view of the picture has."""
     always = True if style_of(picture.style).colourless else None
-    return pixels, [caption(picture, seed, style=always) for seed in range(CAPTIONS)]
+    return pixels, [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)]
