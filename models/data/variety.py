@@ -36,7 +36,7 @@ def mirrored(pixels: np.ndarray) -> np.ndarray:
 
 
 def moved(pixels: np.ndarray, picture: Picture, seed: int) -> np.ndarray:
-    """Premultiplied uint8 (H, W, 4), smaller by up to a share of 1 - LEAST_SIZE and anywhere in its frame: all in it."""
+    """Premultiplied uint8 (H, W, 4), at LEAST_SIZE or more of its size, anywhere in its frame."""
     rng, (height, width) = stream(picture.id, seed), pixels.shape[:2]
     share = rng.uniform(LEAST_SIZE, 1)
     inner = round(width * share), round(height * share)
