@@ -5,7 +5,7 @@ text and no pixels, and takes latents of any rank (B, C, ...).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from models.guidance import Condition, Guidance, Network, guided
-from models.schedulers import first_step, set_steps
+from models.schedulers import first_step, set_steps, step
 
 MAX_STEPS = 1000
 MAX_BATCH = 64
+MAX_SEED = 2**63 - 1
 
 OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
 
@@ -91,6 +92,22 @@ class Pictures:
     wanted: Tensor
 
 
+class Noise:
+    """The noise of some pictures, drawn (B, *shape) at every call: each picture's from its seed, whatever is beside it.
+
+    Raises ValueError for a seed outside 0 to MAX_SEED.
+    """
+
+    def __init__(self, seeds: Sequence[int], shape: tuple[int, ...]) -> None:
+        for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise ValueError(f"seed {seed}; give 0 to {MAX_SEED}")
+        self._shape, self._streams = shape, [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self) -> Tensor:
+        return torch.stack([torch.randn(self._shape, generator=stream) for stream in self._streams])
+
+
 @dataclass(frozen=True)
 class Step:
     """Call `index` of `count` of one batch is done: the `latents` now, and the `clean` ones they promise."""
@@ -111,6 +128,7 @@ def denoise(
     start: Tensor | None = None,
     redraw: Tensor | None = None,
     on_step: OnStep | None = None,
+    renoise: Callable[[], Tensor] | None = None,
 ) -> Iterator[Step]:
     """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
 
@@ -122,6 +140,7 @@ def denoise(
             the noise that the picture began with, so that what is kept follows one straight path and the rest is
             drawn to match it.
         on_step: sees the latents after each step and may replace them.
+        renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
@@ -133,7 +152,7 @@ def denoise(
     for i, sigma in enumerate(sigmas[begin:]):
         velocity = velocity_at(x, sigma)
         clean = x - sigma * velocity
-        x = scheduler.step(velocity, scheduler.timesteps[begin + i], x, return_dict=False)[0]
+        x = step(scheduler, begin + i, velocity, x, renoise)
         if start is not None and redraw is not None:
             x = torch.where(redraw, x, _noised(start, noise, float(scheduler.sigmas[begin + i + 1])))
             clean = torch.where(redraw, clean, start)

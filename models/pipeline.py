@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerFast
 from models.autoencoder import Autoencoder
 from models.data.pixels import fit, to_tensor, to_uint8
 from models.dit import DiT
-from models.drawing import OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.fast import load_fast
 from models.guidance import Condition
 from models.language import LanguageModel
@@ -41,7 +41,6 @@ from models.weighting import plain, weighted_states
 from models.weights import align, load_part, part_folder
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
-MAX_SEED = 2**63 - 1
 
 Vectors = Tensor | Sequence[Tensor | None]
 Callback = Callable[["StickerPipeline", int, float, dict[str, Any]], dict[str, Any] | None]
@@ -247,9 +246,10 @@ class StickerPipeline(DiffusionPipeline):
         start = None if work.start is None else work.start.rows(rows)
         latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
-        return denoise(
-            self._network(sampling), work.noise[rows], wanted, unwanted, sampling, scheduler, latents, redraw, on_step
-        )
+        renoise = self._noise([work.seeds[row] for row in rows])
+        renoise()  # what the pictures begin with
+        network, noise = self._network(sampling), work.noise[rows]
+        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise)
 
     def _network(self, sampling: Sampling) -> Any:
         if not sampling.fast:
@@ -277,14 +277,12 @@ class StickerPipeline(DiffusionPipeline):
         wanted = self.condition(prompts, vector, words, sense)
         unwanted = self.condition(negatives, None, words, sense)
         if noise is None:
-            noise = torch.stack([self._noise(seed) for seed in seeds])
+            noise = self._noise(seeds)()
         return _Work(wanted, unwanted, noise, start, tuple(seeds))
 
-    def _noise(self, seed: int) -> Tensor:
-        if not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"seed {seed}; give 0 to {MAX_SEED}")
-        size, config = self.dit.config.size, self.dit.config
-        return torch.randn(config.channels, size, size, generator=torch.Generator().manual_seed(seed))
+    def _noise(self, seeds: Sequence[int]) -> Noise:
+        config = self.dit.config
+        return Noise(seeds, (config.channels, config.size, config.size))
 
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()

@@ -1,9 +1,11 @@
 """The samplers as a table: diffusers' flow schedulers by name. Imports neither torch nor diffusers until one is built.
 
-A scheduler steps a latent along sigma from 1 (noise) to 0 (picture), given the velocity = noise - x0.
+A scheduler steps a latent along sigma from 1 (noise) to 0 (picture), given the velocity = noise - x0. A stochastic one
+takes some of the noise for fresh noise at every step: what an earlier step got wrong is forgotten with it.
 """
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "euler": ("FlowMatchEulerDiscreteScheduler", {}),
     "heun": ("FlowMatchHeunDiscreteScheduler", {}),
     "dpm++": ("DPMSolverMultistepScheduler", _FLOW),
+    "dpm++ sde": ("DPMSolverMultistepScheduler", {**_FLOW, "algorithm_type": "sde-dpmsolver++"}),
     "unipc": ("UniPCMultistepScheduler", _FLOW),
 }
 DEFAULT_SCHEDULER = "dpm++"
@@ -54,6 +57,17 @@ def set_steps(scheduler: Scheduler, evaluations: int) -> list[float]:
     else:
         scheduler.set_timesteps(evaluations)
     return scheduler.sigmas[: len(scheduler.timesteps)].tolist()
+
+
+def is_stochastic(scheduler: Scheduler) -> bool:
+    """Whether its steps add noise."""
+    return getattr(scheduler.config, "algorithm_type", "").startswith("sde")
+
+
+def step(scheduler: Scheduler, index: int, velocity: Any, x: Any, noise: Callable[[], Any] | None = None) -> Any:
+    """The latent after step `index` from `x`; `noise` draws what a stochastic scheduler adds (None: torch draws it)."""
+    fresh = {"variance_noise": noise()} if noise is not None and is_stochastic(scheduler) else {}
+    return scheduler.step(velocity, scheduler.timesteps[index], x, **fresh, return_dict=False)[0]
 
 
 def first_step(scheduler: Scheduler, strength: float) -> int:

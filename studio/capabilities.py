@@ -42,6 +42,7 @@ class Capabilities(BaseModel):
     steps: Range
     guidance: Range
     count: Range
+    best_of: Range = Range(least=1, most=16, usual=1)  # candidates for each picture
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     pictures: bool = True  # takes --like and --mix
     edits: bool = False  # takes --image, with --mask, --expand or --variations

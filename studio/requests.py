@@ -24,6 +24,9 @@ from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
 SEEDS = 2**32
+APART = (
+    0x9E3779B1  # between the seeds of one picture's candidates: odd, so that they differ, and far from its neighbours'
+)
 MIX_LIMIT = 8
 HITS = 1_000  # pictures of one search
 
@@ -41,6 +44,9 @@ class ImageRequest(Frozen):
     forgets nothing: `image` is not drawn again but only enlarged to `size` (`enlarge` asks for that). `upscaler` is the
     digest of the network that does it; `resolve` fills it in.
 
+    `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
+    seed that draws it alone.
+
     None stands for "as the model likes it" until `resolve` has been at it. Picture i of `count` has the seed
     `seed + i`, so each of them can be made again alone, in the same `shape`: so many pictures go through the model
     together, missing ones filled in, and the last bits of a picture depend on it.
@@ -55,6 +61,7 @@ class ImageRequest(Frozen):
     steps: Whole | None = None
     guidance: Number | None = None
     scheduler: Text = ""
+    best_of: Whole | None = None
     shape: Whole | None = None
     size: Whole | None = None
     upscaler: Text | None = None
@@ -102,6 +109,10 @@ class ImageRequest(Frozen):
         if self.seed is None:
             raise ValueError("an unresolved request has no seeds; call resolve first")
         return [(self.seed + i) % SEEDS for i in range(self.count)]
+
+    def candidates(self) -> list[list[int]]:
+        """For each picture the seeds of all that is drawn for it, its own first."""
+        return [[(seed + k * APART) % SEEDS for k in range(self.best_of or 1)] for seed in self.seeds()]
 
 
 class EmbedRequest(Frozen):
@@ -207,6 +218,7 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
     request = request.model_copy(update=_size(request, can))
     request = request.model_copy(update=_edit(request, can))
     count = int(_within("count", request.count, can.count))
+    best_of = int(_within("best_of", request.best_of, can.best_of))
     if request.shape is not None and request.shape not in can.shapes:
         raise Refused(f"shape must be one of {', '.join(map(str, can.shapes))}, not {request.shape}.")
     return request.model_copy(
@@ -214,7 +226,8 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
             "style": can.style(request.style) if request.style else "",
             "scheduler": can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0],
             "count": count,
-            "shape": request.shape or can.shape(count),
+            "shape": request.shape or can.shape(count * best_of),
+            "best_of": best_of if best_of > 1 else None,
             "steps": int(_within("steps", request.steps, can.steps)),
             "guidance": _within("guidance", request.guidance, can.guidance),
             "seed": seed if request.drawn else request.seed,
@@ -237,7 +250,7 @@ def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
 def _only_enlarged(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """What is fixed in a request that draws nothing: all that does not count, so that the same work has one name."""
     blank = ImageRequest(image=request.image)
-    said = ("count", "negative", "style", "like", "mix", "mask", "expand", "variations")
+    said = ("count", "negative", "style", "like", "mix", "mask", "expand", "variations", "best_of")
     for name in said:
         if getattr(request, name) != getattr(blank, name):
             raise Refused(f"a strength of 0 only enlarges the picture; leave {name} out, or give more strength.")

@@ -80,7 +80,7 @@ def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) ->
         for event in pipeline.steps(["a red heart"], [7], Sampling(steps, task.taught.guidance, scheduler="euler"))
         if isinstance(event, Pictures)
     )
-    condition, x = pipeline.condition(["a red heart"]), pipeline._noise(7)[None]
+    condition, x = pipeline.condition(["a red heart"]), pipeline._noise([7])()
     for sigma in task.sigmas.tolist():
         x = task.walked(x, torch.tensor([sigma]), 1 / FAST.steps, condition)
     assert torch.allclose(x, drawn.latents, atol=1e-3)

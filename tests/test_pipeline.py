@@ -15,7 +15,7 @@ from models.drawing import Pictures, Progress, Sampling, denoise
 from models.guidance import Condition, Guidance, guided
 from models.pipeline import BATCH, StickerPipeline
 from models.preview import PREVIEW_SIZE, fit_preview, preview
-from models.schedulers import SCHEDULERS, build_scheduler, set_steps
+from models.schedulers import SCHEDULERS, build_scheduler, is_stochastic, set_steps
 
 PROMPT, OTHER = "red apple", "a cat"
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "uint8"}
@@ -56,20 +56,42 @@ def test_a_scheduler_finds_the_end_of_a_straight_flow(name: str, steps: int) -> 
     assert calls == sorted(calls, reverse=True) and calls[0] > 0.99
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+def curved(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+    """The exact velocity where the data are N(0, 1/4): x (s - (1 - s) / 4) / (s^2 + (1 - s)^2 / 4)."""
+    s = t.view(-1, 1, 1, 1)
+    return x * (s - (1 - s) / 4) / (s**2 + (1 - s) ** 2 / 4)
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if not is_stochastic(build_scheduler(name))])
 def test_a_scheduler_converges_on_a_curved_flow(name: str) -> None:
-    """Data N(0, 1/4) has the exact velocity x (s - (1 - s) / 4) / (s^2 + (1 - s)^2 / 4); noise e ends at e / 2."""
-
-    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        s = t.view(-1, 1, 1, 1)
-        return x * (s - (1 - s) / 4) / (s**2 + (1 - s) ** 2 / 4)
-
+    """Noise e ends at e / 2."""
     noise = torch.linspace(-2, 2, 8).view(1, 8, 1, 1)
     errors = []
     for steps in (8, 32):
-        *_, last = denoise(network, noise, nothing(1), nothing(1), Sampling(steps, 1.0), build_scheduler(name))
+        *_, last = denoise(curved, noise, nothing(1), nothing(1), Sampling(steps, 1.0), build_scheduler(name))
         errors.append(float((last.latents - noise / 2).abs().max()))
     assert errors[1] < 0.06 and errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if is_stochastic(build_scheduler(name))])
+def test_a_stochastic_scheduler_ends_in_the_datas_own_spread(name: str) -> None:
+    noise, spreads = torch.randn(1, 8, 64, 64, generator=torch.Generator().manual_seed(0)), []
+    for steps in (8, 32):
+        stream = torch.Generator().manual_seed(1)
+        sampling, scheduler = Sampling(steps, 1.0), build_scheduler(name)
+        renoise = lambda stream=stream: torch.randn(noise.shape, generator=stream)  # noqa: E731
+        *_, last = denoise(curved, noise, nothing(1), nothing(1), sampling, scheduler, renoise=renoise)
+        spreads.append(float(last.latents.std()))
+    assert spreads == pytest.approx([0.5, 0.5], abs=0.02)
+    assert abs(float((last.latents * noise).mean())) < 0.1, "hardly anything is left of what it began with"
+
+
+def test_noise_that_steps_add_is_the_pictures_own(pipe: StickerPipeline) -> None:
+    """A stochastic scheduler draws a picture again from its seed, whatever is drawn beside it and before it."""
+    options: dict[str, Any] = {"num_inference_steps": 4, "scheduler": "dpm++ sde", "batch": 2}
+    apart = [draw(pipe, [PROMPT], [seed], **options) for seed in (3, 9)]
+    assert np.array_equal(np.concatenate(apart), draw(pipe, [PROMPT], [3, 9], **options))
+    assert not np.array_equal(draw(pipe, [PROMPT], [3], **{**options, "scheduler": "dpm++"}), apart[0])
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

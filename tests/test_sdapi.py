@@ -333,7 +333,7 @@ def test_the_model_is_an_option(api: Any, http: httpx.Client) -> None:
 
 
 def test_names_of_samplers() -> None:
-    ours = ("euler", "heun", "dpm++", "unipc")
+    ours = ("euler", "heun", "dpm++", "dpm++ sde", "unipc")
     assert {row.ours for row in SAMPLERS} == set(ours)
     names = [name for row in SAMPLERS for name in (row.name, *row.same, *row.stands_for)]
     assert len({name.casefold() for name in names}) == len(names), "each means one thing"

@@ -160,3 +160,39 @@ def test_one_that_can_not_be_done_does_not_spoil_the_others(tiny: Embedded, tmp_
     ]
     with pytest.raises(Refused, match="was changed"):
         list(make(tiny, asked[1], Folder(tmp_path / "out")))
+
+
+def test_the_best_of_so_many_is_the_one_of_the_highest_score(backend: Backend) -> None:
+    """And its own seed draws it alone, in the same shape: the others leave no trace in it."""
+    asked = [ask(backend, "red apple", count=2, seed=7, best_of=4), ask(backend, "a dog")]
+    drawn = results(backend.run_together(asked))
+    assert set(drawn) == {(0, 0), (0, 1), (1, 0)}
+    for index, seeds in enumerate(asked[0].candidates()):
+        apart = [next(iter(results(backend.run_together([ask(backend, "red apple", seed=s)])).values())) for s in seeds]
+        best = max(apart, key=lambda one: one.score or 0)
+        assert same(drawn[0, index], best)
+        assert seeds[0] == 7 + index and len({one.seed for one in apart}) == 4
+
+
+def test_a_picture_has_the_same_candidates_alone_and_among_others(backend: Backend) -> None:
+    many = ask(backend, count=3, seed=2**32 - 1, best_of=16).candidates()
+    assert many[2] == ask(backend, seed=1, best_of=16).candidates()[0]
+    assert len({seed for seeds in many for seed in seeds}) == 48
+
+
+def test_one_candidate_is_none_and_too_many_are_refused(backend: Backend) -> None:
+    assert ask(backend, best_of=1) == ask(backend)
+    with pytest.raises(Refused, match="best_of must be between 1 and 16, not 17"):
+        ask(backend, best_of=17)
+
+
+def test_what_was_begun_goes_on_with_the_same_candidates(backend: Backend, tmp_path: Path) -> None:
+    asked = ask(backend, "red apple", count=3, best_of=2)
+    for name in ("whole", "part"):
+        (tmp_path / name).mkdir()
+    whole = [event for event in make(backend, asked, Folder(tmp_path / "whole")) if isinstance(event, Saved)]
+    begun = make(backend, asked, Folder(tmp_path / "part"))
+    next(event for event in begun if isinstance(event, Saved))
+    begun.close()
+    rest = {event.index: event for event in make(backend, asked, Folder(tmp_path / "part")) if isinstance(event, Saved)}
+    assert [(rest[one.index].seed, rest[one.index].score) for one in whole] == [(one.seed, one.score) for one in whole]

@@ -210,6 +210,8 @@ class Trainer:
         self.model = self.accelerator.prepare(self.task.model)
         self.optimizers = optimisers(self.plain, self.recipe)
         if self.compiled:
+            # Cut where DDP's buckets end, the graph's gradients were not numbers on a CPU with AMX (torch 2.13).
+            torch._dynamo.config.optimize_ddp = False
             self.plain.compile(dynamic=False)
         self.restart_average()
         self._stopped = False

@@ -116,7 +116,8 @@ class Embedded:
                 for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], previews):
                     if isinstance(event, Pictures):
                         made = self._results(event, [requests[slot.number] for slot in batch])
-                        yield from ((s.number, replace(one, index=s.index)) for s, one in zip(batch, made, strict=True))
+                        for slot, one in zip(batch, made, strict=True):
+                            yield from together.finished(slot, one)
                         continue
                     for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
                         yield number, replace(progress, unknown=unknown(number))

@@ -90,7 +90,8 @@ class Fake:
                 yield from together.progress(k, step, steps, shown)
             for slot, picture in zip(batch, pictures, strict=True):
                 place = _unit(plain(requests[slot.number].prompt))
-                yield slot.number, Result(slot.index, slot.seed, picture, 0.5, vector=place, space=self.space())
+                made = Result(slot.index, slot.seed, picture, 0.5, vector=place, space=self.space())
+                yield from together.finished(slot, made)
 
 
 def _seconds(text: str) -> float:

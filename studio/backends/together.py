@@ -1,15 +1,18 @@
-"""Pictures of several requests in shared batches: who is drawn when, and what progress means to each of them."""
+"""Pictures of several requests in shared batches: who is drawn when, what progress means to each of them, and which of
+a picture's candidates it is.
+"""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from studio.events import Progress
+from studio.events import Progress, Result
 from studio.requests import ImageRequest, company
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A picture to draw: the number of its request, its index in it, its seed."""
+    """What is to be drawn: the number of its request, the index of its picture in it, its seed."""
 
     number: int
     index: int
@@ -25,7 +28,14 @@ class Together:
     def __init__(self, requests: Sequence[ImageRequest]) -> None:
         if len({company(request) for request in requests}) > 1:
             raise ValueError("these requests can't share a batch; their company differs")
-        slots = [Slot(n, i, seed) for n, request in enumerate(requests) for i, seed in enumerate(request.seeds())]
+        slots = [
+            Slot(number, index, seed)
+            for number, request in enumerate(requests)
+            for index, seeds in enumerate(request.candidates())
+            for seed in seeds
+        ]
+        self._wanted = [request.best_of or 1 for request in requests]
+        self._drawn: dict[tuple[int, int], list[Result]] = {}
         shape = (requests[0].shape or 1) if requests else 1
         self.batches = [slots[i : i + shape] for i in range(0, len(slots), shape)]
         self._turns: dict[int, list[int]] = {}  # the batches in which a request has pictures
@@ -40,3 +50,12 @@ class Together:
             turns = self._turns[number]
             mine = {s.index: image for s, image in zip(batch, shown, strict=True) if image and s.number == number}
             yield number, Progress(turns.index(k) * steps + step, len(turns) * steps, mine)
+
+    def finished(self, slot: Slot, drawn: Result) -> Iterator[tuple[int, Result]]:
+        """The picture of a slot when the last of its candidates is drawn: the one of the highest score, the first of
+        equals, with the number of its request.
+        """
+        key = slot.number, slot.index
+        self._drawn.setdefault(key, []).append(replace(drawn, index=slot.index))
+        if len(self._drawn[key]) == self._wanted[slot.number]:
+            yield slot.number, max(self._drawn.pop(key), key=lambda one: -math.inf if one.score is None else one.score)

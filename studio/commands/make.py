@@ -30,6 +30,7 @@ def generate(
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     scheduler: options.Scheduler = "",
+    best_of: options.BestOf = None,
     size: options.Size = None,
     like: options.Like = None,
     mix: options.Mix = None,
@@ -56,13 +57,17 @@ def generate(
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
     common |= {"scheduler": scheduler, "model": model, "mix": tuple(ingredient(part) for part in parts)}
     common |= {"like": _file(like), "image": _file(image), "mask": _file(mask), "strength": strength}
-    common |= {"expand": expand, "variations": variations, "size": size}
+    common |= {"expand": expand, "variations": variations, "size": size, "best_of": best_of}
     backend = open_backend(model)
     can, lists = backend.capabilities(), Wildcards(wildcards or settings.wildcards(settings.home(home)))
     given = bool(parts) or like is not None or image is not None
     asked = [image_request(prompt=prompt, **common) for prompt in _prompts(prompts, given)]
     single = [one for request in asked for one in apart(request, can)]
-    shape = can.shape(sum(one.variations or one.count for one in single)) if len(single) > 1 else None
+    shape = (
+        can.shape(sum((one.variations or one.count) * (one.best_of or 1) for one in single))
+        if len(single) > 1
+        else None
+    )
     requests = [resolve(one.model_copy(update={"shape": shape}), can, lists) for one in single]
     folder, shelf = _place(out, no_metadata, home)
     if isinstance(shelf, GalleryShelf):

@@ -15,6 +15,9 @@ Seed = Annotated[int | None, typer.Option(help="The first picture's seed; the ne
 Steps = Annotated[int | None, typer.Option(help="More takes longer and is finer.")]
 Guidance = Annotated[float | None, typer.Option(help="How closely to keep to the prompt.")]
 Scheduler = Annotated[str, typer.Option(help="The sampler.")]
+BestOf = Annotated[
+    int | None, typer.Option(help="Draw so many for each picture and keep the one nearest to what was asked for.")
+]
 Size = Annotated[int | None, typer.Option(help="Pixels a side: usually 128; 512 is drawn and then enlarged.")]
 Like = Annotated[str | None, typer.Option(metavar="FILE", help="Another picture of this one's sense.")]
 Mix = Annotated[

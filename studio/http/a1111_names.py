@@ -21,9 +21,13 @@ class Sampler:
 
 SAMPLERS = (
     Sampler("Euler", "euler", ("k_euler", "DDIM"), ("Euler a", "k_euler_a", "k_euler_ancestral", "DDIM CFG++")),
-    Sampler("Heun", "heun", ("k_heun",), ("DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "k_dpm_2", "k_dpmpp_sde")),
+    Sampler("Heun", "heun", ("k_heun",), ("DPM2", "DPM2 a", "DPM++ 2S a", "k_dpm_2")),
+    Sampler("DPM++ 2M", "dpm++", ("k_dpmpp_2m", "dpmpp_2m"), ("LMS",)),
     Sampler(
-        "DPM++ 2M", "dpm++", ("k_dpmpp_2m", "dpmpp_2m"), ("DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "LMS")
+        "DPM++ 2M SDE",
+        "dpm++ sde",
+        ("k_dpmpp_2m_sde", "dpmpp_2m_sde"),
+        ("DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM++ SDE", "k_dpmpp_sde"),
     ),
     Sampler("UniPC", "unipc", ("uni_pc",), ("PLMS",)),
 )

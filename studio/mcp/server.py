@@ -38,6 +38,9 @@ Count = Annotated[int, Field(description="How many pictures.")]
 Seed = Annotated[int | None, Field(description="The first picture's; the next ones count up. The same makes the same.")]
 Steps = Annotated[int | None, Field(description="More takes longer and is finer.")]
 Guidance = Annotated[float | None, Field(description="How closely to keep to the prompt.")]
+BestOf = Annotated[
+    int | None, Field(description="So many are drawn for each picture; the one nearest to what was asked for is kept.")
+]
 Size = Annotated[int | None, Field(description="Pixels a side.")]
 Given = Annotated[str, Field(description=f"{PICTURE_ID}.")]
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
@@ -103,6 +106,7 @@ class Tools:
         seed: Seed = None,
         steps: Steps = None,
         guidance: Guidance = None,
+        best_of: BestOf = None,
         size: Size = None,
         like: Annotated[str, Field(description=f"{PICTURE_ID}: another of its sense.")] = "",
         model: Model = "",
@@ -112,7 +116,7 @@ class Tools:
         made before.
         """
         fields = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "size": size}
-        fields |= {"prompt": prompt, "guidance": guidance, "model": model or self._model}
+        fields |= {"prompt": prompt, "guidance": guidance, "best_of": best_of, "model": model or self._model}
         return await self._make(ctx, fields, {"like": like}, wait)
 
     @_plainly
@@ -135,6 +139,7 @@ class Tools:
         seed: Seed = None,
         steps: Steps = None,
         guidance: Guidance = None,
+        best_of: BestOf = None,
         size: Size = None,
         model: Model = "",
         wait: Wait = True,
@@ -142,7 +147,7 @@ class Tools:
         """Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays."""
         fields: dict[str, Any] = {"prompt": prompt, "negative": negative, "style": style, "count": count, "seed": seed}
         fields |= {"steps": steps, "guidance": guidance, "size": size, "strength": strength, "expand": expand}
-        fields |= {"variations": variations, "model": model or self._model}
+        fields |= {"variations": variations, "best_of": best_of, "model": model or self._model}
         return await self._make(ctx, fields, {"image": image, "mask": mask}, wait)
 
     @_plainly

@@ -11,12 +11,15 @@ from studio.metadata.files import content
 from studio.metadata.origin import is_picture
 from studio.requests import ImageRequest, image_request, resolve
 
-# Samplers that are one of ours under another name. Euler a, DPM++ SDE and the like are others.
+# Samplers that are one of ours under another name. Euler a, DPM++ 3M SDE and the like are others.
 SAMPLERS = {
     "dpm++ 2m": "dpm++",
     "dpm++ 2m karras": "dpm++",
     "dpmpp_2m": "dpm++",
     "dpmpp_2m_k": "dpm++",
+    "dpm++ 2m sde": "dpm++ sde",
+    "dpm++ 2m sde karras": "dpm++ sde",
+    "dpmpp_2m_sde": "dpm++ sde",
     "uni_pc": "unipc",
 }
 
@@ -43,7 +46,8 @@ def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None
     shape = found["how"].get("batch", found["request"].get("shape"))
     fields, lost = {}, []
     said = {name: value for name, value in found["request"].items() if name != "upscaler"}  # that of here does it
-    for name, value in {**said, "seed": found["seed"], "count": 1, "shape": shape}.items():
+    # Its own seed draws it, without the candidates that it was chosen from.
+    for name, value in {**said, "seed": found["seed"], "count": 1, "best_of": None, "shape": shape}.items():
         try:
             fields[name] = _here(value, folder)
         except Refused as refusal:

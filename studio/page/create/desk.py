@@ -58,6 +58,7 @@ class Desk:
         fields: dict[str, Any] = {name: given.get(name) or "" for name in PLAIN}
         fields |= {"prompt": given["prompt"] or "", "count": int(given["count"]), "seed": whole_number(given["seed"])}
         fields |= {"steps": int(given["steps"]), "guidance": float(given["guidance"]), "model": self.frame.model}
+        fields["best_of"] = int(given["best_of"])
         if given["like"]:
             fields["like"] = {"path": given["like"]}
         if given.get("size") and int(given["size"]) != can.size:
@@ -143,7 +144,7 @@ class Desk:
         """A request's fields as values of the inputs; what it does not ask for is as on a new page."""
         can = self.frame.can
         values = {"prompt": "", "negative": "", "style": "", "scheduler": can.schedulers[0], "size": can.size}
-        values |= {"steps": can.steps.usual, "guidance": can.guidance.usual}
+        values |= {"steps": can.steps.usual, "guidance": can.guidance.usual, "best_of": can.best_of.usual}
         values |= {name: fields[name] for name in (*values, "count") if name in fields}
         values["seed"] = str(fields["seed"]) if fields.get("seed") is not None else ""
         values["like"] = fields["like"]["path"] if fields.get("like") else None

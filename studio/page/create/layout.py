@@ -138,6 +138,19 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
             ),
         )
         inputs.add("scheduler", gr.Dropdown(list(can.schedulers), value=can.schedulers[0], label=labels("scheduler")))
+        best_of = can.best_of
+        inputs.add(
+            "best_of",
+            gr.Slider(
+                best_of.least,
+                best_of.most,
+                best_of.usual,
+                step=1,
+                label=labels("best_of"),
+                info=labels("best_of_info"),
+                elem_id="best-of",
+            ),
+        )
         sizes = getattr(can, "sizes", (can.size,))
         inputs.add("size", gr.Radio(list(sizes), value=can.size, label=labels("size"), visible=len(sizes) > 1))
         inputs.add("like", _picture(labels("like"), "like"))

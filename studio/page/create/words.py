@@ -29,6 +29,11 @@ labels = Labels(
         "guidance": ("Guidance", "引导强度"),
         "guidance_info": ("How closely to keep to the words", "贴合文字的程度"),
         "scheduler": ("Sampler", "采样器"),
+        "best_of": ("Best of", "择优数量"),
+        "best_of_info": (
+            "So many are drawn for each picture, and the one nearest to the words is kept.",
+            "每张图片画这么多张，留下与文字最接近的一张。",
+        ),
         "size": ("Size in pixels", "尺寸（像素）"),
         "from": ("Start from a picture", "从一张图片开始"),
         "from_info": (
