@@ -54,6 +54,9 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--interval", type=_list(_span, "0-1,0.1-0.9"), default=((0.0, 1.0),), metavar="LIST", help="0-1,0.1-0.9"
     )
+    group.add_argument(
+        "--weaken", type=_list(_yes, "yes,no"), default=(True,), metavar="LIST", help="guidance away from a worse self"
+    )
     group.add_argument("--count", type=int, default=COUNT, metavar="N", help="pictures of each setting")
 
 
@@ -61,7 +64,7 @@ def _list(kind: Any, like: str) -> Any:
     def read(text: str) -> tuple[Any, ...]:
         try:
             return tuple(kind(part.strip()) for part in text.split(","))
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise argparse.ArgumentTypeError(f"{text!r} is no list like {like}") from error
 
     return read
@@ -70,6 +73,10 @@ def _list(kind: Any, like: str) -> Any:
 def _span(text: str) -> tuple[float, float]:
     low, high = text.split("-")
     return float(low), float(high)
+
+
+def _yes(text: str) -> bool:
+    return {"yes": True, "no": False}[text]
 
 
 def samplings(arguments: argparse.Namespace) -> list[Sampling]:
@@ -82,9 +89,9 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     if arguments.count < 2:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     return [
-        Sampling(steps, guidance, interval, scheduler, batch=BATCH)
-        for scheduler, steps, guidance, interval in itertools.product(
-            arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval
+        Sampling(steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken)
+        for scheduler, steps, guidance, interval, weaken in itertools.product(
+            arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval, arguments.weaken
         )
     ]
 
@@ -118,14 +125,14 @@ def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
 def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
     """Print the table -> what the JSON holds."""
     table = Table(header_style="bold")
-    for title in ("scheduler", "steps", "guidance", "interval", "concept", "style", KERNEL_NAME, "s"):
+    for title in ("scheduler", "steps", "guidance", "interval", "weaken", "concept", "style", KERNEL_NAME, "s"):
         table.add_column(title, justify="right")
     for one in results:
         s, (low, high) = one.sampling, one.concept_interval
         concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
         table.add_row(
             s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
-            concept, f"{one.style:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
+            "yes" if s.weaken else "no", concept, f"{one.style:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
         )  # fmt: skip
     console.print(table)
     return {"split": "val", "seed": SEED, "settings": [asdict(one) for one in results]}

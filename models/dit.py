@@ -156,21 +156,38 @@ class DiT(ModelMixin, ConfigMixin):
         context = torch.cat([self.sense_in(vector)[:, None].to(words.dtype), words], 1)
         return context, padding_bias(torch.cat([mask.new_ones(len(mask), 1), mask], 1))
 
-    def _run_blocks(self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor) -> Tensor:
+    @property
+    def bypassed(self) -> int:
+        """The block that a weakened row goes past: the last but one of the first half (`models/train/LOG.md`)."""
+        return max(0, len(self.blocks) // 2 - 2)
+
+    def _run_blocks(
+        self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, weakened: Tensor | None
+    ) -> Tensor:
         """The stream after the last block."""
         kept: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             late = 2 * i >= len(self.blocks)
             inputs = (x, condition, context, bias, kept.pop() if late and kept else None)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
-                x = self._gradient_checkpointing_func(block, *inputs)
+                after = self._gradient_checkpointing_func(block, *inputs)
             else:
-                x = block(*inputs)
+                after = block(*inputs)
+            past = weakened is not None and i == self.bypassed
+            x = torch.where(weakened[:, None, None], x, after) if past else after
             if not late:
                 kept.append(x)
         return x
 
-    def forward(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor, vector: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        states: Tensor,
+        mask: Tensor,
+        vector: Tensor,
+        weakened: Tensor | None = None,
+    ) -> Tensor:
         """Velocity (B, C, S, S), in fp32, at the noisy latent.
 
         Args:
@@ -179,6 +196,8 @@ class DiT(ModelMixin, ConfigMixin):
             states: token states of the text (B, L, T).
             mask: true at real tokens (B, L); all false drops the text.
             vector: unit semantic vectors (B, V); zeros drop it.
+            weakened: true (B,) where the answer is to be a worse one of the same kind, for guidance to lead away from
+                (autoguidance, arXiv 2406.02507): those rows go past one block.
         """
         dtype = self.out.weight.dtype
         sense = self._vector(vector.to(dtype))  # (B, V)
@@ -187,7 +206,7 @@ class DiT(ModelMixin, ConfigMixin):
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
         tokens = self.patch_in(patchify(x.to(dtype), self.config.patch))  # (B, N, D)
         tokens = tokens + self.positions.to(tokens.dtype)
-        tokens = self._run_blocks(tokens, condition, context, bias)
+        tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)
         output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
         output = unpatchify(output, self.config.patch)

@@ -35,6 +35,7 @@ class Sampling:
         strength: of a start from a picture, in (0, 1]: 1 forgets it.
         batch: pictures drawn together, None for the pipeline's choice.
         fast: whether the fast variant of the generator draws; it knows the plan of FAST and no other.
+        weaken: whether guidance leads away from a weakened network too (`models.guidance`).
     """
 
     steps: int = 16
@@ -44,6 +45,7 @@ class Sampling:
     strength: float = 1.0
     batch: int | None = None
     fast: bool = False
+    weaken: bool = True
 
     def __post_init__(self) -> None:
         low, high = self.interval
@@ -146,7 +148,7 @@ def denoise(
     """
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
-    velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval))
+    velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval, sampling.weaken))
     x = noise if start is None else _noised(start, noise, sigmas[begin])
     count = len(sigmas) - begin
     for i, sigma in enumerate(sigmas[begin:]):

@@ -22,7 +22,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm++ sde": ("DPMSolverMultistepScheduler", {**_FLOW, "algorithm_type": "sde-dpmsolver++"}),
     "unipc": ("UniPCMultistepScheduler", _FLOW),
 }
-DEFAULT_SCHEDULER = "dpm++"
+DEFAULT_SCHEDULER = "dpm++ sde"
 
 
 def build_scheduler(name: str) -> Scheduler:

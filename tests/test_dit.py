@@ -166,3 +166,12 @@ def test_full_preset_is_dit_xl() -> None:
     with torch.device("meta"):
         parameters = sum(p.numel() for p in DiT(**preset("dit", "full")).parameters())
     assert 5e8 < parameters < 8e8
+
+
+def test_weakened_rows_go_past_one_block_and_the_others_do_not_notice() -> None:
+    batch, net = inputs(), awake()
+    weakened = torch.tensor([False, True, False])
+    whole, mixed = net(**batch), net(**batch, weakened=weakened)
+    assert torch.equal(mixed[~weakened], whole[~weakened]) and not torch.allclose(mixed[1], whole[1], atol=1e-3)
+    net.blocks[net.bypassed].forward = lambda x, *_: x
+    assert torch.equal(net(**batch)[1], mixed[1])

@@ -32,8 +32,9 @@ def asked(*words: str) -> argparse.Namespace:
 
 
 def test_each_is_tried_against_each() -> None:
-    tried = module.samplings(asked("--guidance", "1,3", "--steps", "2, 4", "--interval", "0-1,0.1-0.9"))
-    assert len({repr(one) for one in tried}) == 8 and {one.interval for one in tried} == {(0.0, 1.0), (0.1, 0.9)}
+    words = ("--guidance", "1,3", "--steps", "2, 4", "--interval", "0-1,0.1-0.9", "--weaken", "yes,no")
+    tried = module.samplings(asked(*words))
+    assert len({repr(one) for one in tried}) == 16 and {one.interval for one in tried} == {(0.0, 1.0), (0.1, 0.9)}
     for words, sentence in (
         (("--scheduler", "eular"), "unknown scheduler 'eular'"),
         (("--steps", "0"), "steps 0"),
@@ -44,7 +45,11 @@ def test_each_is_tried_against_each() -> None:
 
 
 def test_a_list_that_is_none_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, sentence in ((("--guidance", "a"), "'a' is no list like 2,3,4.5"), (("--interval", "0.5"), "0.1-0.9")):
+    for words, sentence in (
+        (("--guidance", "a"), "'a' is no list like 2,3,4.5"),
+        (("--interval", "0.5"), "0.1-0.9"),
+        (("--weaken", "maybe"), "'maybe'"),
+    ):
         with pytest.raises(SystemExit) as end:
             asked(*words)
         assert end.value.code == 2 and sentence in capsys.readouterr().err

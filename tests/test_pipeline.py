@@ -136,6 +136,18 @@ def test_guidance_is_the_formula_within_its_interval_and_one_pass_outside() -> N
     assert rows == [4, 2, 2, 2]
 
 
+def test_only_the_second_pass_is_weakened() -> None:
+    seen = []
+
+    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor, weakened: torch.Tensor) -> torch.Tensor:
+        seen.append(weakened.tolist())
+        return torch.where(weakened, 0.5, 2.0)[:, None, None, None].expand_as(x)
+
+    velocity = guided(network, nothing(2), nothing(2), Guidance(3.0, weaken=True))
+    assert velocity(torch.zeros(2, 8, 4, 4), 0.5).unique().tolist() == [0.5 + 3 * 1.5]
+    assert seen == [[False, False, True, True]]
+
+
 def test_a_latent_that_stops_being_finite_names_the_step() -> None:
     def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         return torch.full_like(x, float("nan") if t[0] < 0.6 else 0.0)

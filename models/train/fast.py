@@ -71,9 +71,10 @@ class FastTask(ImageTask):
         """Where the teacher comes to from `x` at noise levels `times` (B,), `length` lower."""
         nothing = Condition(*(torch.zeros_like(part) for part in vars(condition).values()))
         both, step = Condition.cat([condition, nothing]), length / self.walk
+        weak = torch.arange(len(both), device=x.device) >= len(condition) if self.taught.weaken else None
         for k in range(self.walk):
             t = (times - k * step).repeat(2)
-            answers = self.teacher(torch.cat([x, x]), t, both.states, both.mask, both.vector)
+            answers = self.teacher(torch.cat([x, x]), t, both.states, both.mask, both.vector, weak)
             x = x - step * combined(answers, self.taught.guidance)
         return x
 
