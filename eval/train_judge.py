@@ -5,7 +5,6 @@ and forced choice: of three captions (its own, its contrast's, another scene's) 
 pictures a caption prefers its own.
 """
 
-import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,6 @@ import torch
 import torch.nn.functional as F
 import typer
 from PIL import Image
-from rich.console import Console
 from torch import Tensor, nn
 
 from eval.judge import Judge, read
@@ -26,6 +24,7 @@ from models.data.scenes import ATTRIBUTES, Attribute, make_scene
 from models.presets import preset
 from models.train.__main__ import run
 from models.train.contrastive import gather, global_mean
+from models.train.door import command
 from models.train.loop import Length, Recipe, Task, TaskOptions
 from models.weights import save_part
 
@@ -193,14 +192,5 @@ def train(
     run({"judge": RECIPE}, "judge", size, Length(steps, minutes), out, seed, every, resume, init, world=world)
 
 
-def main() -> None:
-    """Errors that a person can mend become one sentence and exit code 2."""
-    try:
-        typer.run(train)
-    except (ValueError, OSError, FloatingPointError) as error:
-        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    command(lambda: typer.run(train))

@@ -133,3 +133,9 @@ def test_processes_save_and_end_together_though_their_clocks_differ(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     ends = [int((tmp_path / f"run.{rank}").read_text()) for rank in range(2)]
     assert ends[0] == ends[1] > 0
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"minutes": -1}, {"minutes": 10, "piece": float("nan")}])
+def test_no_training_is_without_end(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="give more than 0"):
+        Length(**wrong)

@@ -4,7 +4,6 @@ Many processes: `torchrun --nproc-per-node N -m models.train RECIPE ...`; the ba
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 
 from models.data.world import World
+from models.train.door import command
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.recipes import RECIPES
 
@@ -74,17 +74,5 @@ def run(
     console.print(f"{trainer.state.step:,} steps, {trainer.state.samples:,} samples, in {out}")
 
 
-def main() -> None:
-    """Errors that a person can mend become one sentence and exit code 2."""
-    try:
-        typer.run(train)
-    except (ValueError, OSError, FloatingPointError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
-        sys.exit(2)
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # or a thread of its own may end the process with a signal
-
-
 if __name__ == "__main__":
-    main()
+    command(lambda: typer.run(train))

@@ -32,6 +32,7 @@ from models.data.world import data_folder
 from models.dit import DiT
 from models.train import checkpoint
 from models.train.__main__ import run
+from models.train.door import command
 from models.train.loop import Length
 from models.train.recipes import RECIPES
 from models.weights import load_part, part_folder, record_part
@@ -116,14 +117,5 @@ def bring(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], out: Path)
             console.print(f"{file}: {file.stat().st_size / 2**20:.1f} MiB")
 
 
-def main() -> None:
-    """Errors that a person can mend become one sentence and exit code 2."""
-    try:
-        app()
-    except (ValueError, RuntimeError, OSError, FloatingPointError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    command(app, RuntimeError)

@@ -118,6 +118,11 @@ class Length:
     minutes: float | None = None
     piece: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} {value}; give more than 0")
+
     def progress(self, step: int, seconds: float) -> float:
         """0 at the start, 1 when done."""
         done = step / self.steps if self.steps is not None else seconds / (60 * (self.minutes or 1))

@@ -5,7 +5,6 @@ they gave is in LOG.md. Times are compared, not steps: a change that learns more
 """
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.train.__main__ import run
+from models.train.door import command
 from models.train.image import Mix
 from models.train.loop import Length, Recipe
 from models.train.recipes import RECIPES, sizes, task_of
@@ -76,8 +76,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except (ValueError, OSError, FloatingPointError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
-        sys.exit(2)
+    command(lambda: typer.run(main))
