@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,6 +82,7 @@ def test_an_unknown_recipe_names_those_there_are(tmp_path):
 TWO = """
 import sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, "tests")
 from test_training import trainer
 run = trainer(Path(sys.argv[1]), 3)
@@ -111,6 +113,7 @@ def test_two_processes_equal_one(tmp_path):
 APART = """
 import os, sys, time
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, "tests")
 from test_training import trainer
 from models.train.loop import Length

@@ -99,7 +99,7 @@ def _how(one: Row, spoken: str) -> str:
     job, request = one.job, one.job.request
     parts = [say("pictures", spoken, count=request.count)] if request.count > 1 else []
     parts += [request.style] if request.style else []
-    numbers = {name: getattr(request, name) for name in ("size", "steps", "guidance", "seed")}
+    numbers = {name: getattr(request, name) for name in ("size", "steps", "guidance", "best_of", "seed")}
     parts += [say(name, spoken, value=_short(value)) for name, value in numbers.items() if value is not None]
     parts += [say("without", spoken, words=request.negative)] if request.negative else []
     parts += [say(key, spoken) for name, key in PICTURES.items() if getattr(request, name)]

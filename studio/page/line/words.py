@@ -47,6 +47,7 @@ say = Said(
         "pictures": ("pictures: {count}", "{count} 张"),
         "steps": ("{value} steps", "{value} 步"),
         "guidance": ("guidance {value}", "引导 {value}"),
+        "best_of": ("best of {value}", "{value} 选 1"),
         "seed": ("seed {value}", "种子 {value}"),
         "size": ("{value} px", "{value} 像素"),
         "without": ("without {words}", "不要 {words}"),
