@@ -43,7 +43,8 @@ TRIALS: dict[str, Recipe] = {
     "no-skips": _with(sizes={"long_skips": False}),
     "even-times": _with(mix=Mix(time_mean=0.0)),
     "noisy-times": _with(mix=Mix(time_mean=0.8)),
-    "few-scenes": _with(mix=Mix(scenes=0.2)),
+    "more-scenes": _with(mix=Mix(scenes=0.35)),
+    "one-view": _with(mix=Mix(views=(1.0, 0.0, 0.0))),
     "more-words": _with(mix=Mix(drop_text=0.1, drop_vector=0.7)),
 }
 
