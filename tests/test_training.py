@@ -117,7 +117,7 @@ from typing import Any
 sys.path.insert(0, "tests")
 from test_training import trainer
 from models.train.loop import Length
-run = trainer(Path(sys.argv[1]), 0)
+run = trainer(Path(sys.argv[1]), 1)
 run.length, run.every_minutes = Length(minutes=10, piece=0.02), 0.005
 if run.accelerator.process_index == 1:  # its clock runs at half the speed: alone it would end and save later
     real = time.monotonic
