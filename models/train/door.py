@@ -9,9 +9,10 @@ from rich.console import Console
 
 def command(run: Callable[[], object], *also: type[Exception]) -> None:
     """Do `run`; ValueError, OSError, FloatingPointError and those of `also` become a sentence on standard error."""
+    mendable: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, *also)
     try:
         run()
-    except (ValueError, OSError, FloatingPointError, *also) as error:
+    except mendable as error:
         Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)
     finally:
