@@ -173,8 +173,9 @@ class DiT(ModelMixin, ConfigMixin):
                 after = self._gradient_checkpointing_func(block, *inputs)
             else:
                 after = block(*inputs)
-            past = weakened is not None and i == self.bypassed
-            x = torch.where(weakened[:, None, None], x, after) if past else after
+            if weakened is not None and i == self.bypassed:
+                after = torch.where(weakened[:, None, None], x, after)
+            x = after
             if not late:
                 kept.append(x)
         return x
