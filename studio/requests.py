@@ -24,9 +24,8 @@ from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
 SEEDS = 2**32
-APART = (
-    0x9E3779B1  # between the seeds of one picture's candidates: odd, so that they differ, and far from its neighbours'
-)
+# Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
+APART = 0x9E3779B1
 MIX_LIMIT = 8
 HITS = 1_000  # pictures of one search
 

@@ -1,7 +1,6 @@
 """Other views of a picture that show the same thing as truly: mirrored, a little smaller, a little to the side.
 
-Some 19,000 drawings are few for a generator: it learns them by heart long before it has learned to draw
-(`models/train/LOG.md`). Pure functions of a picture and a seed.
+Some 19,000 drawings are few for a generator (`models/train/LOG.md`). Pure functions of a picture and a seed.
 """
 
 import re

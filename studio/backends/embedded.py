@@ -3,7 +3,7 @@
 import functools
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Premultiplied `pixels` from the generator, with their `score` and `place` as in `Result`."""
+
+    pixels: np.ndarray
+    seed: int
+    score: float
+    place: tuple[float, ...]
 
 
 class Embedded:
@@ -115,24 +125,25 @@ class Embedded:
                 rows = [told(slot.number) for slot in batch]
                 for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], previews):
                     if isinstance(event, Pictures):
-                        made = self._results(event, [requests[slot.number] for slot in batch])
-                        for slot, one in zip(batch, made, strict=True):
-                            yield from together.finished(slot, one)
+                        for slot, one in zip(batch, self._scored(event), strict=True):
+                            if (best := together.chosen(slot, one.score, one)) is not None:
+                                yield slot.number, self._result(best, slot.index, event.batch, requests[slot.number])
                         continue
                     for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
                         yield number, replace(progress, unknown=unknown(number))
         except FloatingPointError as error:
             raise Refused(f"{error}.") from error
 
-    def _results(self, event: "drawing.Pictures", requests: list[ImageRequest]) -> Iterator[Result]:
-        """What was drawn for a request each, in the size that it asks for. Its place is that of what was drawn."""
+    def _scored(self, event: "drawing.Pictures") -> "Iterator[_Drawn]":
         assert self._pipeline is not None
-        embedder, space = self._pipeline.embedder, self.space()
-        for pixels, seed, wanted, request in zip(event.pixels, event.seeds, event.wanted, requests, strict=True):
-            place = embedder.image(pixels[None])[0]  # alone: bits depend on the company
-            picture, score = png(self._enlarge(pixels, request)), round(float(place @ wanted), 4)
-            how = _how(self._pipeline, event.batch, request)
-            yield Result(0, seed, picture, score, how, tuple(place.tolist()), space)
+        for pixels, seed, wanted in zip(event.pixels, event.seeds, event.wanted, strict=True):
+            place = self._pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
+            yield _Drawn(pixels, seed, round(float(place @ wanted), 4), tuple(place.tolist()))
+
+    def _result(self, drawn: "_Drawn", index: int, batch: int, request: ImageRequest) -> Result:
+        """In the size that the request asks for. Its place is that of what was drawn."""
+        picture, how = png(self._enlarge(drawn.pixels, request)), _how(self._pipeline, batch, request)
+        return Result(index, drawn.seed, picture, drawn.score, how, drawn.place, self.space())
 
     def _only_enlarged(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
         assert self._pipeline is not None

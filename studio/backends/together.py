@@ -2,11 +2,11 @@
 a picture's candidates it is.
 """
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
-from studio.events import Progress, Result
+from studio.events import Progress
 from studio.requests import ImageRequest, company
 
 
@@ -35,7 +35,7 @@ class Together:
             for seed in seeds
         ]
         self._wanted = [request.best_of or 1 for request in requests]
-        self._drawn: dict[tuple[int, int], list[Result]] = {}
+        self._drawn: dict[tuple[int, int], list[tuple[float, Any]]] = {}
         shape = (requests[0].shape or 1) if requests else 1
         self.batches = [slots[i : i + shape] for i in range(0, len(slots), shape)]
         self._turns: dict[int, list[int]] = {}  # the batches in which a request has pictures
@@ -51,11 +51,12 @@ class Together:
             mine = {s.index: image for s, image in zip(batch, shown, strict=True) if image and s.number == number}
             yield number, Progress(turns.index(k) * steps + step, len(turns) * steps, mine)
 
-    def finished(self, slot: Slot, drawn: Result) -> Iterator[tuple[int, Result]]:
-        """The picture of a slot when the last of its candidates is drawn: the one of the highest score, the first of
-        equals, with the number of its request.
+    def chosen(self, slot: Slot, score: float, drawn: Any) -> Any | None:
+        """What was drawn for a slot's picture with the highest score, the first of equals, once the last candidate is
+        there; None before.
         """
         key = slot.number, slot.index
-        self._drawn.setdefault(key, []).append(replace(drawn, index=slot.index))
-        if len(self._drawn[key]) == self._wanted[slot.number]:
-            yield slot.number, max(self._drawn.pop(key), key=lambda one: -math.inf if one.score is None else one.score)
+        self._drawn.setdefault(key, []).append((score, drawn))
+        if len(self._drawn[key]) < self._wanted[slot.number]:
+            return None
+        return max(self._drawn.pop(key), key=lambda one: one[0])[1]
