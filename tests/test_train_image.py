@@ -83,7 +83,7 @@ def test_targets_lead_back_to_the_stored_latents(task: ImageTask) -> None:
 def test_conditions_are_dropped_apart_and_scenes_have_their_share(task: ImageTask) -> None:
     draws = task.draws(np.random.default_rng(0), 4000)
     share = {
-        "scene": (draws.rows >= task.views).mean(),
+        "scene": (draws.rows >= task.first_scene).mean(),
         "text": draws.text.mean(),
         "none": (draws.vector == NO_VECTOR).mean(),
         "image": (draws.vector == IMAGE_VECTOR).mean(),
@@ -93,7 +93,7 @@ def test_conditions_are_dropped_apart_and_scenes_have_their_share(task: ImageTas
     expected = {"scene": mix.scenes, "text": 1 - mix.drop_text, "none": mix.drop_vector}
     expected |= {"image": (1 - mix.drop_vector) / 2, "nothing": mix.drop_text * mix.drop_vector}
     assert share == pytest.approx(expected, abs=0.03)
-    views = np.bincount(draws.rows[draws.rows < task.views] // len(task.pictures))
+    views = np.bincount(draws.rows[draws.rows < task.first_scene] // len(task.pictures))
     assert views / views.sum() == pytest.approx(mix.views, abs=0.03)
     assert np.bincount(draws.captions) / 4000 == pytest.approx(np.full(CAPTIONS, 1 / CAPTIONS), abs=0.03)
 
@@ -135,7 +135,7 @@ def test_a_style_without_colour_is_drawn_only_where_it_is_asked_for(task: ImageT
 
 def test_only_training_pictures_are_drawn(task: ImageTask) -> None:
     rows = task.draws(np.random.default_rng(0), 500).rows
-    assert {task.pictures[row % len(task.pictures)].split for row in rows if row < task.views} == {"train"}
+    assert {task.pictures[row % len(task.pictures)].split for row in rows if row < task.first_scene} == {"train"}
     assert rows.max() < len(task.encoded) == VIEWS * len(task.pictures) + task.scenes
 
 

@@ -122,7 +122,7 @@ class ImageTask:
         self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
-        self.views = VIEWS * len(self.pictures)  # rows before the first scene's
+        self.first_scene = VIEWS * len(self.pictures)  # its row: before it every picture, once a view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
         self.encoded = self._encode().to(self.device)
 
@@ -130,16 +130,16 @@ class ImageTask:
 
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in every view, then the scenes."""
-        if row < self.views:
+        if row < self.first_scene:
             number, row = divmod(row, len(self.pictures))
             picture = self.pictures[row]
             return _told(view(self.world.pixels[picture.index], picture, number), picture, number)
-        scene = make_scene(self.world, row - self.views)
+        scene = make_scene(self.world, row - self.first_scene)
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
         return scene.render(self.world), [scene.caption(seed, grounded=True) for seed in range(CAPTIONS)]
 
     def _encode(self) -> Encoded:
-        count = self.views + self.scenes
+        count = self.first_scene + self.scenes
         probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
         said = [captions for _, captions in probes]
         drawn = hashlib.sha256(b"".join(pixels.tobytes() for pixels, _ in probes)).hexdigest()
@@ -168,7 +168,7 @@ class ImageTask:
         mix = self.mix
         views = rng.choice(VIEWS, size=count, p=mix.views)
         rows = views * len(self.pictures) + self.sampler.rows(rng, count)
-        scenes = self.views + rng.integers(self.scenes, size=count)
+        scenes = self.first_scene + rng.integers(self.scenes, size=count)
         rows = np.where(rng.random(count) < mix.scenes, scenes, rows)
         kind, none = rng.random(count), mix.drop_vector
         vector = np.select([kind < none, kind < (1 + none) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
