@@ -22,7 +22,8 @@ from models.autoencoder import Autoencoder
 from models.dit import DiT
 from models.drawing import Sampling
 from models.language import LanguageConfig, LanguageModel
-from models.pipeline import StickerPipeline, native_dtype
+from models.pipeline import StickerPipeline
+from models.precision import native_dtype
 from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import SemanticSpace

@@ -31,6 +31,7 @@ from models.fast import load_fast
 from models.guidance import Condition
 from models.language import LanguageModel
 from models.outputs import OUTPUT_TYPES, StickerOutput, as_output, draw_seeds
+from models.precision import native_dtype
 from models.preview import preview
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import DIM, Embedder, SemanticSpace
@@ -370,13 +371,6 @@ class StickerPipeline(DiffusionPipeline):
                 if self._interrupt:
                     break
         return whole
-
-
-def native_dtype() -> torch.dtype:
-    """bf16 where this CPU computes in it, fp32 where it would be emulated."""
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    # The second asks oneDNN, which ONEDNN_MAX_CPU_ISA may hold to less than the CPU can.
-    return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def _each(what: str, given: Sequence[str], count: int) -> list[str]:

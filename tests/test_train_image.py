@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.data.styles import STYLES
-from models.data.variety import VIEWS
+from models.data.variety import VIEWS, view
 from models.dit import DiT
 from models.train import checkpoint
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
@@ -143,6 +143,18 @@ def test_every_view_of_a_picture_is_told_in_its_own_words(task: ImageTask) -> No
     count = len(task.pictures)
     told = [[tuple(task.item(view * count + row)[1]) for view in range(VIEWS)] for row in range(count)]
     assert all(len(set(captions)) == VIEWS for captions in told)
+
+
+def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
+    task = ImageTask(replace(options(parts), cache=None), mix=Mix(scenes=0, views=(0.5, 0, 0.5)))
+    count = len(task.pictures)
+    assert len(task.encoded) == 2 * count + task.scenes
+    for row in (0, count - 1):
+        picture = task.pictures[row]
+        kept, moved = (view(task.world.pixels[picture.index], picture, number) for number in (0, 2))
+        assert np.array_equal(task.item(row)[0], kept) and np.array_equal(task.item(count + row)[0], moved)
+    rows = task.draws(np.random.default_rng(0), 1000).rows
+    assert rows.max() < 2 * count and np.mean(rows < count) == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ def sentence_encoder(threads: int | None = None) -> Callable[[Sequence[str]], np
     import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from models.precision import native_dtype
+
     folder = str(get_model_path())
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
@@ -32,8 +34,7 @@ def sentence_encoder(threads: int | None = None) -> Callable[[Sequence[str]], np
         torch.set_num_threads(threads)
 
     # Half the time, and the vectors keep a cosine of 0.9999 with those of fp32.
-    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
-    half = torch.autocast("cpu", torch.bfloat16, enabled=bool(able.get("avx512_bf16") or able.get("amx_bf16")))
+    half = torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16)
 
     @half
     @torch.inference_mode()

@@ -19,7 +19,8 @@ from models.drawing import FAST, Sampling
 from models.fast import FILE, PART
 from models.guidance import Condition, combined
 from models.lora import attach, changes
-from models.pipeline import StickerPipeline, native_dtype
+from models.pipeline import StickerPipeline
+from models.precision import native_dtype
 from models.schedulers import build_scheduler, set_steps
 from models.train.image import NO_VECTOR, Draws, ImageTask, Mix, noised
 from models.train.loop import TaskOptions

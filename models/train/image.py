@@ -30,7 +30,8 @@ from models.data.world import Picture
 from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
 from models.guidance import Condition
-from models.pipeline import StickerPipeline, native_dtype
+from models.pipeline import StickerPipeline
+from models.precision import native_dtype
 from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
@@ -55,7 +56,8 @@ class Mix:
 
     Attributes:
         scenes: share of composed scenes: they make colour, count and place learnable.
-        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, moved.
+        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, moved. A view without a
+            share is not encoded.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
         time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise,
@@ -122,7 +124,8 @@ class ImageTask:
         self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
-        self.first_scene = VIEWS * len(self.pictures)  # its row: before it every picture, once a view
+        self.views = [number for number in range(VIEWS) if mix.views[number]]
+        self.first_scene = len(self.views) * len(self.pictures)  # its row: before it every picture, once a view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
         self.encoded = self._encode().to(self.device)
 
@@ -131,8 +134,8 @@ class ImageTask:
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in every view, then the scenes."""
         if row < self.first_scene:
-            number, row = divmod(row, len(self.pictures))
-            picture = self.pictures[row]
+            place, row = divmod(row, len(self.pictures))
+            picture, number = self.pictures[row], self.views[place]
             return _told(view(self.world.pixels[picture.index], picture, number), picture, number)
         scene = make_scene(self.world, row - self.first_scene)
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
@@ -166,7 +169,7 @@ class ImageTask:
     def draws(self, rng: np.random.Generator, count: int) -> Draws:
         """What one step sees, of all ranks."""
         mix = self.mix
-        views = rng.choice(VIEWS, size=count, p=mix.views)
+        views = rng.choice(len(self.views), size=count, p=[mix.views[number] for number in self.views])
         rows = views * len(self.pictures) + self.sampler.rows(rng, count)
         scenes = self.first_scene + rng.integers(self.scenes, size=count)
         rows = np.where(rng.random(count) < mix.scenes, scenes, rows)
