@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.guidance import Condition, Guidance, Network, guided
-from models.schedulers import first_step, set_steps, step
+from models.schedulers import FAST_STEPS, first_step, set_steps, step
 
 MAX_STEPS = 1000
 MAX_BATCH = 64
@@ -62,7 +62,7 @@ class Sampling:
 
 
 # What the fast variant learned: as many steps of Euler's as this, the guidance in them already.
-FAST = Sampling(steps=4, guidance=1.0, scheduler="euler", fast=True)
+FAST = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
+FAST = "fast"  # the scheduler of a model's fast variant, where it has one
+
 
 class Refused(ValueError):
     """A request that can't be done. Its text is one sentence that says what is wrong and what to do."""
@@ -28,6 +30,14 @@ class Style(BaseModel):
     words: tuple[str, ...] = ()
 
 
+class Fixed(BaseModel):
+    """The only settings that a scheduler draws with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: int
+    guidance: float
+
+
 class Capabilities(BaseModel):
     """Styles, schedulers and ranges of one model. The first scheduler is the usual one."""
 
@@ -39,6 +49,7 @@ class Capabilities(BaseModel):
     upscaler: str = ""  # digest of the network that enlarges, where there is one
     styles: tuple[Style, ...] = ()
     schedulers: tuple[str, ...]
+    fixed: dict[str, Fixed] = {}  # of those schedulers that draw in one way only
     steps: Range
     guidance: Range
     count: Range

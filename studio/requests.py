@@ -222,18 +222,31 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
         raise Refused(f"shape must be one of {', '.join(map(str, can.shapes))}, not {request.shape}.")
     return request.model_copy(
         update={
+            **_sampled(request, can),
             "style": can.style(request.style) if request.style else "",
-            "scheduler": can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0],
             "count": count,
             "shape": request.shape or can.shape(count * best_of),
             "best_of": best_of if best_of > 1 else None,
-            "steps": int(_within("steps", request.steps, can.steps)),
-            "guidance": _within("guidance", request.guidance, can.guidance),
             "seed": seed if request.drawn else request.seed,
             "like": request.like and _known(request.like),
             "mix": tuple(_known_part(part) for part in request.mix),
         }
     )
+
+
+def _sampled(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """The scheduler and how it draws; one that draws in one way only takes no other."""
+    scheduler = can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0]
+    fixed = can.fixed.get(scheduler)
+    if fixed is None:
+        steps = int(_within("steps", request.steps, can.steps))
+        return {"scheduler": scheduler, "steps": steps, "guidance": _within("guidance", request.guidance, can.guidance)}
+    for name, value in fixed:
+        if getattr(request, name) not in (None, value):
+            raise Refused(f"{scheduler} draws with {name} {value:g} only; leave {name} out, or take another scheduler.")
+    if request.negative:
+        raise Refused(f"{scheduler} draws without guidance and hears no negative; leave it out, or take another.")
+    return {"scheduler": scheduler, **dict(fixed)}
 
 
 def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from PIL import Image
 from models.assets import assets
 from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
-from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, listed_parts, weights_digest
 from studio.backends.enlarger import Enlarger
 from studio.backends.given import given_pixels
 from studio.backends.together import Together
 from studio.backends.told import Told, tell
-from studio.capabilities import Capabilities, Range, Refused, Style
+from studio.capabilities import FAST, Capabilities, Fixed, Range, Refused, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit")
+VARIANT = "fast"  # models.fast.PART, a part that need not be there
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Embedded:
 
     def capabilities(self) -> Capabilities:
         """The styles that it was trained on, and ranges in which it was tried."""
+        fixed = {FAST: Fixed(steps=FAST_STEPS, guidance=1)} if self._has_variant() else {}
         styles = (Style(name=name, zh=style.zh[-1], words=style.en + style.zh) for name, style in STYLES.items())
         return Capabilities(
             title="Studio 128 stickers",
@@ -64,7 +66,8 @@ class Embedded:
             beyond=self._enlarge.beyond(),
             upscaler=self._enlarge.digest(),
             styles=tuple(styles),
-            schedulers=tuple(sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER)),
+            schedulers=(*sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER), *fixed),
+            fixed=fixed,
             steps=Range(least=1, most=100, usual=16),
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),
@@ -78,9 +81,15 @@ class Embedded:
         Refused where weights are missing.
         """
         try:
-            return weights_digest(PARTS, self.root)
+            return weights_digest((*PARTS, VARIANT) if self._has_variant() else PARTS, self.root)
         except WeightsError as error:
             raise Refused(f"{error}; --model fake shows the studio without them.") from error
+
+    def _has_variant(self) -> bool:
+        try:
+            return VARIANT in listed_parts(self.root)
+        except WeightsError:  # whoever wants to draw will hear of it
+            return False
 
     def space(self) -> str:
         """Digest of what places words and pictures. Refused where weights are missing."""
@@ -218,13 +227,16 @@ def _how(pipeline: Any, batch: int, request: ImageRequest) -> dict[str, int | st
 
 
 def _sampling(request: ImageRequest) -> "drawing.Sampling":
-    from models.drawing import Sampling
+    from models import drawing
 
-    return Sampling(
+    strength = 1.0 if request.strength is None else request.strength
+    if request.scheduler == FAST:
+        return replace(drawing.FAST, strength=strength, batch=request.shape)
+    return drawing.Sampling(
         request.steps or 1,
         request.guidance or 1.0,
         scheduler=request.scheduler,
-        strength=1.0 if request.strength is None else request.strength,
+        strength=strength,
         batch=request.shape,
     )
 

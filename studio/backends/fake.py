@@ -19,7 +19,7 @@ from models.edits import blend
 from models.weighting import plain, segments
 from studio.backends.given import as_given, start
 from studio.backends.together import Together
-from studio.capabilities import Capabilities, Range, Refused, Style
+from studio.capabilities import FAST, Capabilities, Fixed, Range, Refused, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 
@@ -46,7 +46,8 @@ class Fake:
                 Style(name="black glyph", zh="黑色图标"),
                 Style(name="outline", zh="线条"),
             ),
-            schedulers=("euler", "heun"),
+            schedulers=("euler", "heun", FAST),
+            fixed={FAST: Fixed(steps=4, guidance=1)},
             steps=Range(least=1, most=100, usual=16),
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),

@@ -7,7 +7,7 @@ import typer
 
 from studio import settings
 from studio.backends.registry import open_backend
-from studio.capabilities import Refused
+from studio.capabilities import FAST, Refused
 from studio.commands import options
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.events import Vector
@@ -30,6 +30,7 @@ def generate(
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     scheduler: options.Scheduler = "",
+    fast: options.Fast = False,
     best_of: options.BestOf = None,
     size: options.Size = None,
     like: options.Like = None,
@@ -55,7 +56,8 @@ def generate(
     """
     parts = [*(mix or ()), *(f"{WITHOUT}:{part}" for part in without or ())]
     common = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "guidance": guidance}
-    common |= {"scheduler": scheduler, "model": model, "mix": tuple(ingredient(part) for part in parts)}
+    common |= {"scheduler": _scheduler(scheduler, fast), "model": model}
+    common["mix"] = tuple(ingredient(part) for part in parts)
     common |= {"like": _file(like), "image": _file(image), "mask": _file(mask), "strength": strength}
     common |= {"expand": expand, "variations": variations, "size": size, "best_of": best_of}
     backend = open_backend(model)
@@ -106,6 +108,12 @@ def _place(out: Path | None, plain: bool, home: Path | None) -> tuple[Path, Shel
         raise Refused("the gallery holds no pictures without metadata; say where they are to go with --out.")
     gallery = House(settings.home(home)).gallery
     return gallery.folder, GalleryShelf(gallery)
+
+
+def _scheduler(named: str, fast: bool) -> str:
+    if fast and named not in ("", FAST):
+        raise Refused(f"--fast and --scheduler {named} exclude each other; give one of them.")
+    return FAST if fast else named
 
 
 def _prompts(prompts: list[str] | None, given: bool) -> list[str]:

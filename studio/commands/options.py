@@ -15,6 +15,7 @@ Seed = Annotated[int | None, typer.Option(help="The first picture's seed; the ne
 Steps = Annotated[int | None, typer.Option(help="More takes longer and is finer.")]
 Guidance = Annotated[float | None, typer.Option(help="How closely to keep to the prompt.")]
 Scheduler = Annotated[str, typer.Option(help="The sampler.")]
+Fast = Annotated[bool, typer.Option("--fast", help="The fast variant: --scheduler fast, four steps without guidance.")]
 BestOf = Annotated[
     int | None, typer.Option(help="Draw so many for each picture and keep the one nearest to what was asked for.")
 ]

@@ -113,14 +113,24 @@ def _fields(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any]
     return {
         "size": _size(body, can, notes),
         "prompt": body.prompt or "",
-        "negative": body.negative_prompt or "",
         "style": _style(body.styles or []),
         "count": (body.batch_size or 1) * (body.n_iter or 1),
         "seed": None if body.seed == -1 else body.seed,
-        "steps": body.steps,
-        "guidance": body.cfg_scale,
-        "scheduler": _scheduler(body, can, notes),
+        **_sampled(body, can, notes),
     }
+
+
+def _sampled(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any]:
+    """How it is drawn. Clients send steps with every sampler: one that has its own takes none."""
+    scheduler = _scheduler(body, can, notes)
+    said = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
+    if scheduler not in can.fixed:
+        return {"scheduler": scheduler, **said}
+    own = {**dict(can.fixed[scheduler]), "negative": ""}
+    names = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_prompt"}
+    left = [names[name] for name, value in said.items() if value is not None and value != own[name]]
+    notes += [f"{scheduler} draws in one way only; {', '.join(left)} was left out."] if left else []
+    return {"scheduler": scheduler}
 
 
 def _size(body: Making, can: Capabilities, notes: list[str]) -> int:

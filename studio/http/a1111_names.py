@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from studio.capabilities import FAST
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -30,6 +32,7 @@ SAMPLERS = (
         ("DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM++ SDE", "k_dpmpp_sde"),
     ),
     Sampler("UniPC", "unipc", ("uni_pc",), ("PLMS",)),
+    Sampler("Fast", FAST, (), ("LCM", "TCD")),
 )
 SCHEDULES = (
     ("automatic", "Automatic"),

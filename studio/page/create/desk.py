@@ -27,6 +27,7 @@ REMEMBERED = 36  # pictures shown below the stage
 HISTORY = 50  # earlier prompts
 # The fields of a request that inputs of the same name hold, as they come.
 PLAIN = ("negative", "style", "scheduler")
+SAMPLED = ("steps", "guidance")  # what some schedulers leave no choice of
 
 
 class Desk:
@@ -57,14 +58,24 @@ class Desk:
         can = self.frame.can
         fields: dict[str, Any] = {name: given.get(name) or "" for name in PLAIN}
         fields |= {"prompt": given["prompt"] or "", "count": int(given["count"]), "seed": whole_number(given["seed"])}
-        fields |= {"steps": int(given["steps"]), "guidance": float(given["guidance"]), "model": self.frame.model}
-        fields["best_of"] = int(given["best_of"])
+        fields |= {"best_of": int(given["best_of"]), "model": self.frame.model}
+        if fields["scheduler"] not in can.fixed:
+            fields |= {"steps": int(given["steps"]), "guidance": float(given["guidance"])}
         if given["like"]:
             fields["like"] = {"path": given["like"]}
         if given.get("size") and int(given["size"]) != can.size:
             fields["size"] = int(given["size"])
         fields |= edits.start(given, self.studio.home, can)
         return fields | edits.blend(given)
+
+    def sampled(self, scheduler: str, steps: float, guidance: float) -> tuple[Any, Any]:
+        """A scheduler was picked -> steps and guidance: its own, not to be moved; back to the usual ones after it."""
+        can = self.frame.can
+        if own := can.fixed.get(scheduler):
+            return tuple(gr.Slider(value=getattr(own, name), interactive=False) for name in SAMPLED)  # type: ignore
+        left = any((one.steps, one.guidance) == (steps, guidance) for one in can.fixed.values())
+        usual = {name: {"value": getattr(can, name).usual} if left else {} for name in SAMPLED}
+        return tuple(gr.Slider(interactive=True, **usual[name]) for name in SAMPLED)  # type: ignore
 
     def told(self, event: gr.EventData) -> None:
         """A button on the stage: stop the job, or let it finish the picture that it is at."""

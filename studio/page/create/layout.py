@@ -8,7 +8,7 @@ import gradio as gr
 
 from models.assets import prompt_list
 from studio.page.create import edits
-from studio.page.create.desk import Desk
+from studio.page.create.desk import SAMPLED, Desk
 from studio.page.create.view import nothing_yet
 from studio.page.create.words import labels
 from studio.page.frame import LISTEN, PRESSED, QUIET, Frame, said
@@ -125,7 +125,10 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
         dice.click(None, None, seed, js="() => String(Math.floor(Math.random() * 2 ** 32))", api_visibility="private")
         keep.click(Desk(frame).last_seed, None, seed, **QUIET)
         steps, guidance = can.steps, can.guidance
-        inputs.add("steps", gr.Slider(steps.least, steps.most, steps.usual, step=1, label=labels("steps")))
+        inputs.add(
+            "steps",
+            gr.Slider(steps.least, steps.most, steps.usual, step=1, label=labels("steps"), elem_id="steps"),
+        )
         inputs.add(
             "guidance",
             gr.Slider(
@@ -135,9 +138,14 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
                 step=0.5,
                 label=labels("guidance"),
                 info=labels("guidance_info"),
+                elem_id="guidance",
             ),
         )
-        inputs.add("scheduler", gr.Dropdown(list(can.schedulers), value=can.schedulers[0], label=labels("scheduler")))
+        scheduler = gr.Dropdown(
+            list(can.schedulers), value=can.schedulers[0], label=labels("scheduler"), elem_id="scheduler"
+        )
+        sliders = [inputs.named[name] for name in SAMPLED]
+        inputs.add("scheduler", scheduler).change(Desk(frame).sampled, [scheduler, *sliders], sliders, **QUIET)
         best_of = can.best_of
         inputs.add(
             "best_of",
