@@ -6,7 +6,8 @@ nearest training pictures (a memoriser) and to noise.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from eval.bench import GUIDANCE, SEED, STEPS, Bench
 from eval.distribution import distances, distribution_rows
 from eval.intervals import wilson
 from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, thumbs
-from eval.parts import IMAGE
-from eval.rows import Row
+from eval.parts import FAST, IMAGE
+from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
 from models.data.world import Picture
+
+if TYPE_CHECKING:
+    from models.drawing import Sampling
 
 NEIGHBOURS = 10
 DRAWN = f"noise {SEED}, {SEED + 1}, ...; {STEPS} steps, guidance {GUIDANCE}"
@@ -54,16 +58,35 @@ def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.nda
 
 def image_rows(bench: Bench) -> Iterator[Row]:
     """Generated held-out cells one by one, then as a distribution, beside the real ones."""
-    asked = _asked(bench)
-    made = bench.generate([sets.prompt(picture) for picture in asked])
+    yield from _drawn_rows(bench, "image", IMAGE, DRAWN)
+    yield _recognised(bench, _asked(bench)[: bench.sizes.cells])
+
+
+def fast_rows(bench: Bench) -> Iterator[Row]:
+    """The same cells and noise, drawn by the fast variant."""
+    from models.drawing import FAST as PLAN
+    from models.pipeline import BATCH
+
+    if bench.parts.pipeline.fast is None:
+        raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
+    told = f"noise {SEED}, {SEED + 1}, ...; {PLAN.steps} steps without guidance"
+    yield from _drawn_rows(bench, "fast", FAST, told, replace(PLAN, batch=BATCH))
+
+
+def _drawn_rows(
+    bench: Bench, group: str, parts: tuple[str, ...], told: str, sampling: "Sampling | None" = None
+) -> Iterator[Row]:
+    """Held-out cells that `parts` drew, as `told` says."""
+    asked, prefix = _asked(bench), "" if group == "image" else f"{group}: "
+    made = bench.generate([sets.prompt(picture) for picture in asked], sampling=sampling)
     n = bench.sizes.cells
-    yield from judged_rows("image", "", judge(bench, asked[:n], made[:n]), judge_real(bench, asked[:n]), IMAGE)
-    yield _recognised(bench, asked[:n])
+    judged = judge(bench, asked[:n], made[:n])
+    yield from judged_rows(group, prefix, judged, judge_real(bench, asked[:n]), parts, told)
     n = bench.sizes.distribution
     through = bench.reconstruct(sets.pixels(bench.world, asked[:n]))
     own = distances(bench, asked[:n], bench.features(through)).ratio
     found = distances(bench, asked[:n], bench.features(made[:n]))
-    yield from distribution_rows(found, "image", "", IMAGE, goal=2 * own)
+    yield from distribution_rows(found, group, prefix, parts, goal=2 * own)
 
 
 def stranger_rows(bench: Bench) -> Iterator[Row]:
@@ -102,14 +125,16 @@ def _asked(bench: Bench) -> list[Picture]:
     return sets.held_out(bench.world, max(bench.sizes.cells, bench.sizes.distribution))
 
 
-def judged_rows(group: str, prefix: str, made: Judged, real: Judged, parts: tuple[str, ...] = ()) -> Iterator[Row]:
+def judged_rows(
+    group: str, prefix: str, made: Judged, real: Judged, parts: tuple[str, ...] = (), told: str = ""
+) -> Iterator[Row]:
     """Concept, style and copies, each beside that of real held-out pictures; goals only where `parts` made them."""
 
     def share(name: str, answers: np.ndarray, control: np.ndarray, goal: float | None, note: str) -> Row:
         return Row(
             group, prefix + name, float(answers.mean()), len(answers),
             interval=wilson(answers.sum(), len(answers)), against=(("real held-out", float(control.mean())),),
-            goal=goal if parts else None, note=note, seeds=DRAWN if parts else "", parts=parts,
+            goal=goal if parts else None, note=note, seeds=told, parts=parts,
         )  # fmt: skip
 
     shuffled = f"{made.other.mean():.3f} with the concepts of other cells"

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 SPACE = ("language", "vision", "space")
 IMAGE = (*SPACE, "autoencoder", "dit")
+FAST = (*IMAGE, "fast")
 
 
 class Parts:

@@ -19,7 +19,7 @@ from eval.bench import GUIDANCE, SEED, STEPS, Bench
 from eval.conditions import condition_rows
 from eval.experts import expert_rows
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
-from eval.image import control_rows, image_rows, stranger_rows
+from eval.image import control_rows, fast_rows, image_rows, stranger_rows
 from eval.reconstruction import reconstruction_rows
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
@@ -35,6 +35,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "unknown": unknown_rows,
     "experts": expert_rows,
     "image": image_rows,
+    "fast": fast_rows,
     "strangers": stranger_rows,
     "conditions": condition_rows,
     "scenes": scene_rows,

@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_parts import save_tiny_parts
+from tiny_parts import give_variant, save_tiny_parts
 
 from eval import sets
 from eval.bench import Bench, Sizes
 from eval.conditions import condition_rows
 from eval.distribution import distances
 from eval.frechet import Stats
-from eval.image import control_rows, image_rows, judge, stranger_rows
+from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
 from eval.neighbours import drawing_distance, nearest, thumbs
 from eval.parts import Parts
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
@@ -24,7 +25,7 @@ from eval.rows import MissingError, Row
 from models.data.fixture import fixture_world
 from models.data.splits import fraction
 from models.data.world import World
-from models.drawing import Sampling
+from models.drawing import FAST, Sampling
 from models.pipeline import BATCH, StickerPipeline
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
@@ -196,6 +197,25 @@ def test_generated_pictures_are_kept_and_drawn_in_one_shape(bench: Bench, monkey
     # Without it a lone last picture would be drawn in another shape than in a longer run, and be another picture.
     assert shapes == [BATCH] * 3
     assert np.array_equal(bench.generate(prompts), first) and len(shapes) == 3  # the cache answered
+
+
+def test_the_fast_variant_is_measured_as_the_generator_is(
+    bench: Bench, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MissingError, match="no fast variant; train it: python -m models.train fast"):
+        list(fast_rows(bench))
+    root = save_tiny_parts(tmp_path)
+    give_variant(root, 0.05)
+    own = Bench(world, SIZES, Parts(root), tmp_path / "cache", bench.projection, quiet=True)
+    drawn: list[Sampling] = []
+    steps = StickerPipeline.steps
+    monkeypatch.setattr(StickerPipeline, "steps", lambda *a, **b: drawn.append(a[3]) or steps(*a, **b))
+    rows, plain = list(fast_rows(own)), list(image_rows(own))
+    assert drawn[0] == replace(FAST, batch=BATCH) and not drawn[-1].fast
+    names = [f"fast: {row.name}" for row in plain if not row.name.startswith("copies recognised")]
+    assert [row.name for row in rows] == names
+    assert all("fast" in row.parts for row in rows) and "4 steps without guidance" in rows[0].seeds
+    assert row_of(rows, "fast: KID-EffLite0 x 1000").value != row_of(plain, "KID-EffLite0 x 1000").value
 
 
 def test_held_out_concepts_are_looked_for_among_all_drawings(bench: Bench) -> None:

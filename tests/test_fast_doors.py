@@ -12,16 +12,12 @@ import pytest
 from conftest import Said
 from page_kit import PATIENCE, Server, make
 from PIL import Image
-from safetensors.torch import save_file
 from series_kit import idle_frame  # noqa: F401 - a fixture
-from tiny_parts import save_tiny_parts
+from tiny_parts import give_variant, save_tiny_parts
 
-from models.dit import DiT
 from models.drawing import FAST as SAMPLING
-from models.fast import FILE, PART
-from models.lora import attach, changes
+from models.fast import PART
 from models.pipeline import StickerPipeline
-from models.weights import load_part, record_part
 from studio.backends.embedded import VARIANT, Embedded
 from studio.backends.fake import Fake
 from studio.capabilities import FAST, Refused
@@ -69,15 +65,6 @@ def test_what_it_can_not_do_is_refused(fields: dict[str, Any], sentence: str, ch
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_parts(tmp_path_factory.mktemp("parts"))
-
-
-def give_variant(root: Path, scale: float) -> None:
-    dit = load_part(DiT, "dit", root)
-    attach(dit, 2)
-    tensors = {name: tensor + scale for name, tensor in changes(dit).items()}
-    (root / PART).mkdir(exist_ok=True)
-    save_file(tensors, root / PART / FILE)
-    record_part(PART, root)
 
 
 def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(folder: Path) -> None:

@@ -3,17 +3,20 @@
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
 from models.data.fixture import fixture_world
 from models.dit import DiT
+from models.fast import FILE, PART
 from models.language import LanguageConfig, LanguageModel
+from models.lora import attach, changes
 from models.presets import preset
 from models.space import SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
 from models.vision import VisionEncoder
-from models.weights import record_part, save_part
+from models.weights import load_part, record_part, save_part
 
 
 def awaken(network: torch.nn.Module) -> None:
@@ -47,3 +50,12 @@ def save_tiny_upscaler(root: Path, seed: int = 0) -> Path:
     network = Upscaler(**preset("upscaler", "tiny"))
     awaken(network)
     return save_part(network, "upscaler", root)
+
+
+def give_variant(root: Path, change: float) -> None:
+    """Put a fast variant beside the parts: every number of its low-rank changes is `change` from untrained ones."""
+    dit = load_part(DiT, "dit", root)
+    attach(dit, 2)
+    (root / PART).mkdir(exist_ok=True)
+    save_file({name: tensor + change for name, tensor in changes(dit).items()}, root / PART / FILE)
+    record_part(PART, root)
