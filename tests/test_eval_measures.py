@@ -202,7 +202,7 @@ def test_generated_pictures_are_kept_and_drawn_in_one_shape(bench: Bench, monkey
 def test_the_fast_variant_is_measured_as_the_generator_is(
     bench: Bench, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(MissingError, match="no fast variant; train it: python -m models.train fast"):
+    with pytest.raises(MissingError, match="no fast variant; train it"):
         list(fast_rows(bench))
     root = save_tiny_parts(tmp_path)
     give_variant(root, 0.05)
