@@ -1,7 +1,8 @@
 """Seconds for a picture: `python benchmarks/generate.py`.
 
 One picture and 64 pictures of 128 px, everything loaded, the reading of the prompt and the decoding included: 16 steps
-with guidance, and where it ships the fast variant's four steps beside them; on this processor, and in a second process that may use no more than AVX2, in fp32, as on an older laptop.
+with guidance, and where it ships the fast variant's four steps beside them; on this processor, and in a second process
+that may use no more than AVX2, in fp32, as on an older laptop.
 Speed does not depend on what the weights are: without shipped ones, untrained ones of the same size are timed.
 """
 

@@ -1,6 +1,5 @@
 """Muon as torch has it, at the precision that the machine computes fast."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ class Muon(torch.optim.Muon):
     Emulated they take eight times as long, as long as forward and backward together.
     """
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         """One step; on a GPU, and on a CPU that computes in bf16, torch's own."""
         weight = self.param_groups[0]["params"][0]
         if weight.device.type != "cpu" or native_dtype() == torch.bfloat16:
