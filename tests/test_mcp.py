@@ -27,6 +27,7 @@ from studio import Studio
 from studio.http.guard import Guard
 from studio.mcp import http
 from studio.mcp.server import server
+from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"generate", "edit", "search", "status", "cancel", "styles", "models"}
@@ -157,6 +158,9 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
         assert kinds(found)[:2] == ["text", "image"]
         like = await client.call_tool("search", {"like": one["id"], "k": 1})
         assert len(like.structured_content["pictures"]) == 1 and not like.is_error
+        fast = await client.call_tool("generate", {"prompt": f"a fox {use.kind}", "fast": True})
+        asked = read_settings(Path(fast.structured_content["jobs"][0]["pictures"][0]["path"]))["request"]
+        assert (asked["scheduler"], asked["steps"]) == ("fast", 4)
 
     use(make)
 
