@@ -21,7 +21,7 @@ import torch
 
 from models.autoencoder import Autoencoder
 from models.dit import DiT
-from models.drawing import FAST, Sampling
+from models.drawing import FAST_SAMPLING, Sampling
 from models.language import LanguageConfig, LanguageModel
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype
@@ -79,7 +79,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     except WeightsError:
         with tempfile.TemporaryDirectory() as folder:
             pipeline, weights = untrained(Path(folder), arguments.preset), f"untrained {arguments.preset}"
-    plans = {"seconds": Sampling()} | ({"fast": FAST} if pipeline.fast is not None else {})
+    plans = {"seconds": Sampling()} | ({"fast": FAST_SAMPLING} if pipeline.fast is not None else {})
     taken = {
         name: {count: seconds(pipeline, count, repeats, plan) for count, repeats in ((1, 5), (64, arguments.repeats))}
         for name, plan in plans.items()

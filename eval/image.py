@@ -16,7 +16,7 @@ from eval.bench import GUIDANCE, SEED, STEPS, Bench
 from eval.distribution import distances, distribution_rows
 from eval.intervals import wilson
 from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, thumbs
-from eval.parts import FAST, IMAGE
+from eval.parts import FAST_IMAGE, IMAGE
 from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
@@ -58,35 +58,41 @@ def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.nda
 
 def image_rows(bench: Bench) -> Iterator[Row]:
     """Generated held-out cells one by one, then as a distribution, beside the real ones."""
-    yield from _drawn_rows(bench, "image", IMAGE, DRAWN)
-    yield _recognised(bench, _asked(bench)[: bench.sizes.cells])
+    asked = _asked(bench)[: bench.sizes.distribution]
+    through = bench.reconstruct(sets.pixels(bench.world, asked))
+    own = distances(bench, asked, bench.features(through)).ratio
+    yield from _drawn_rows(bench, "image", IMAGE, DRAWN, goal=2 * own)
+    yield _recognised(bench, asked[: bench.sizes.cells])
 
 
 def fast_rows(bench: Bench) -> Iterator[Row]:
     """The same cells and noise, drawn by the fast variant."""
-    from models.drawing import FAST as PLAN
+    from models.drawing import FAST_SAMPLING
     from models.pipeline import BATCH
 
     if bench.parts.pipeline.fast is None:
         raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
-    told = f"noise {SEED}, {SEED + 1}, ...; {PLAN.steps} steps without guidance"
-    yield from _drawn_rows(bench, "fast", FAST, told, replace(PLAN, batch=BATCH))
+    told = f"noise {SEED}, {SEED + 1}, ...; {FAST_SAMPLING.steps} steps without guidance"
+    yield from _drawn_rows(bench, "fast", FAST_IMAGE, told, replace(FAST_SAMPLING, batch=BATCH))
 
 
 def _drawn_rows(
-    bench: Bench, group: str, parts: tuple[str, ...], told: str, sampling: "Sampling | None" = None
+    bench: Bench,
+    group: str,
+    parts: tuple[str, ...],
+    told: str,
+    sampling: "Sampling | None" = None,
+    goal: float | None = None,
 ) -> Iterator[Row]:
-    """Held-out cells that `parts` drew, as `told` says."""
+    """Held-out cells that `parts` drew, as `told` says. `goal` is that of the distance over its floor."""
     asked, prefix = _asked(bench), "" if group == "image" else f"{group}: "
     made = bench.generate([sets.prompt(picture) for picture in asked], sampling=sampling)
     n = bench.sizes.cells
     judged = judge(bench, asked[:n], made[:n])
     yield from judged_rows(group, prefix, judged, judge_real(bench, asked[:n]), parts, told)
     n = bench.sizes.distribution
-    through = bench.reconstruct(sets.pixels(bench.world, asked[:n]))
-    own = distances(bench, asked[:n], bench.features(through)).ratio
     found = distances(bench, asked[:n], bench.features(made[:n]))
-    yield from distribution_rows(found, group, prefix, parts, goal=2 * own)
+    yield from distribution_rows(found, group, prefix, parts, goal)
 
 
 def stranger_rows(bench: Bench) -> Iterator[Row]:

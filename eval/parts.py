@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 SPACE = ("language", "vision", "space")
 IMAGE = (*SPACE, "autoencoder", "dit")
-FAST = (*IMAGE, "fast")
+FAST_IMAGE = (*IMAGE, "fast")
 
 
 class Parts:

@@ -34,7 +34,7 @@ class Sampling:
         scheduler: a name in `models.schedulers.SCHEDULERS`, None for the pipeline's own.
         strength: of a start from a picture, in (0, 1]: 1 forgets it.
         batch: pictures drawn together, None for the pipeline's choice.
-        fast: whether the fast variant of the generator draws; it knows the plan of FAST and no other.
+        fast: whether the fast variant of the generator draws; it knows the plan of FAST_SAMPLING and no other.
         weaken: whether guidance leads away from a weakened network too (`models.guidance`).
     """
 
@@ -62,7 +62,7 @@ class Sampling:
 
 
 # What the fast variant learned: as many steps of Euler's as this, the guidance in them already.
-FAST = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True)
+FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,14 @@ class Range(BaseModel):
     most: float
     usual: float
 
+    def within(self, name: str, value: float | None) -> float:
+        """The value, or the usual one for None; Refused where it is beyond."""
+        if value is None:
+            return self.usual
+        if not self.least <= value <= self.most:
+            raise Refused(f"{name} must be between {self.least:g} and {self.most:g}, not {value}.")
+        return value
+
 
 class Style(BaseModel):
     """A style: its name, its name in Chinese, and other words that mean it."""
@@ -31,11 +39,17 @@ class Style(BaseModel):
 
 
 class Fixed(BaseModel):
-    """The only settings that a scheduler draws with."""
+    """The only settings that a scheduler draws with, and the digest of the variant of the model that draws them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     steps: int
     guidance: float
+    variant: str
+
+    def strength(self, wanted: float) -> float:
+        """Of a start from a picture: the nearest that its few steps can have."""
+        left_out = min(self.steps - 1, round(self.steps * (1 - wanted)))  # as models.schedulers.first_step enters
+        return 1 - left_out / self.steps
 
 
 class Capabilities(BaseModel):
@@ -75,6 +89,8 @@ class Capabilities(BaseModel):
     def scheduler(self, word: str) -> str:
         """The scheduler that `word` means, in any case."""
         known = {_plain(name): name for name in self.schedulers}
+        if _plain(word) == FAST and FAST not in known:
+            raise Refused(f"{self.title} has no fast variant; leave {FAST} out.")
         if _plain(word) not in known:
             hint = did_you_mean(_plain(word), known)
             raise Refused(f"unknown scheduler {word!r}{hint}; there are {', '.join(self.schedulers)}.")

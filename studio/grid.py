@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from studio.capabilities import Refused, did_you_mean
+from studio.capabilities import FAST, Refused, did_you_mean
 from studio.grid_sheet import sheet_of
 from studio.metadata import Said, content, encoded, version
 from studio.metadata.origin import nameless
@@ -112,7 +112,14 @@ class Grid:
     def requests(self) -> list[ImageRequest]:
         """One request a picture, row by row; Refused where a value won't do."""
         rows = [self._with(self.request, self.y, value) for value in (self.y.values if self.y else ("",))]
-        return [self._with(row, self.x, value) for row in rows for value in self.x.values]
+        return [self._own(self._with(row, self.x, value)) for row in rows for value in self.x.values]
+
+    def _own(self, request: ImageRequest) -> ImageRequest:
+        """The request, without what its scheduler leaves no choice of, unless that is what varies."""
+        if request.scheduler != FAST:
+            return request
+        common = {"steps", "guidance"} - {axis.setting for axis in (self.x, self.y) if axis}
+        return request.model_copy(update=dict.fromkeys(common))
 
     def _with(self, request: ImageRequest, axis: Axis | None, value: Value) -> ImageRequest:
         if axis is None:

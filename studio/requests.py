@@ -18,7 +18,7 @@ from models.data.pixels import load_picture, read_picture
 from models.edits import fit_mask, levels
 from models.weighting import plain
 from studio import settings
-from studio.capabilities import Capabilities, Range, Refused, did_you_mean
+from studio.capabilities import Capabilities, Refused, did_you_mean
 from studio.fields import Frozen, Ingredient, Number, Picture, Text, Whole
 from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
@@ -41,7 +41,8 @@ class ImageRequest(Frozen):
 
     `size` is pixels a side, None the model's own; a larger picture is drawn in that one and enlarged. A `strength` of 0
     forgets nothing: `image` is not drawn again but only enlarged to `size` (`enlarge` asks for that). `upscaler` is the
-    digest of the network that does it; `resolve` fills it in.
+    digest of the network that does it, `variant` that of the one that draws where it is another than the usual;
+    `resolve` fills them in.
 
     `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
     seed that draws it alone.
@@ -64,6 +65,7 @@ class ImageRequest(Frozen):
     shape: Whole | None = None
     size: Whole | None = None
     upscaler: Text | None = None
+    variant: Text | None = None
     like: Picture | None = None
     image: Picture | None = None
     strength: Number | None = None
@@ -199,7 +201,7 @@ def apart(request: ImageRequest, can: Capabilities) -> list[ImageRequest]:
     """
     if request.count <= 1 or not any(map(is_dynamic, _texts(request).values())):
         return [request]
-    _within("count", request.count, can.count)
+    can.count.within("count", request.count)
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     return [request.model_copy(update={"count": 1, "seed": (seed + i) % SEEDS}) for i in range(request.count)]
 
@@ -216,8 +218,8 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
         raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
     request = request.model_copy(update=_size(request, can))
     request = request.model_copy(update=_edit(request, can))
-    count = int(_within("count", request.count, can.count))
-    best_of = int(_within("best_of", request.best_of, can.best_of))
+    count = int(can.count.within("count", request.count))
+    best_of = int(can.best_of.within("best_of", request.best_of))
     if request.shape is not None and request.shape not in can.shapes:
         raise Refused(f"shape must be one of {', '.join(map(str, can.shapes))}, not {request.shape}.")
     return request.model_copy(
@@ -239,14 +241,15 @@ def _sampled(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     scheduler = can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0]
     fixed = can.fixed.get(scheduler)
     if fixed is None:
-        steps = int(_within("steps", request.steps, can.steps))
-        return {"scheduler": scheduler, "steps": steps, "guidance": _within("guidance", request.guidance, can.guidance)}
-    for name, value in fixed:
-        if getattr(request, name) not in (None, value):
-            raise Refused(f"{scheduler} draws with {name} {value:g} only; leave {name} out, or take another scheduler.")
+        steps, guidance = can.steps.within("steps", request.steps), can.guidance.within("guidance", request.guidance)
+        return {"scheduler": scheduler, "steps": int(steps), "guidance": guidance, "variant": None}
+    for name in ("steps", "guidance"):
+        if getattr(request, name) not in (None, own := getattr(fixed, name)):
+            raise Refused(f"{scheduler} draws with {name} {own:g} only; leave {name} out, or draw without {scheduler}.")
     if request.negative:
-        raise Refused(f"{scheduler} draws without guidance and hears no negative; leave it out, or take another.")
-    return {"scheduler": scheduler, **dict(fixed)}
+        raise Refused(f"{scheduler} hears no negative; leave negative out, or draw without {scheduler}.")
+    strength = request.strength and fixed.strength(request.strength)
+    return {"scheduler": scheduler, **dict(fixed), "strength": strength}
 
 
 def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
@@ -285,12 +288,12 @@ def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     partly = mask is not None or request.expand is not None
     fixed: dict[str, Any] = {"image": image, "mask": mask, "variations": None}
     if request.expand is not None:
-        fixed["expand"] = _within("expand", request.expand, can.expand)
+        fixed["expand"] = can.expand.within("expand", request.expand)
     usual = can.strength.most if partly else can.strength.usual
     if request.variations is not None:
-        fixed["count"], usual = int(_within("variations", request.variations, can.count)), can.variation
+        fixed["count"], usual = int(can.count.within("variations", request.variations)), can.variation
         fixed["like"] = request.like or (None if request.mix else image)
-    fixed["strength"] = _within("strength", request.strength, can.strength.model_copy(update={"usual": usual}))
+    fixed["strength"] = can.strength.model_copy(update={"usual": usual}).within("strength", request.strength)
     return fixed
 
 
@@ -353,14 +356,6 @@ def _drawn(request: ImageRequest, seed: int, wildcards: Wildcards) -> ImageReque
     if request.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
         image_request(**{**{name: getattr(request, name) for name in ImageRequest.model_fields}, "prompt": ""})
     return request
-
-
-def _within(name: str, value: float | None, allowed: Range) -> float:
-    if value is None:
-        return allowed.usual
-    if not allowed.least <= value <= allowed.most:
-        raise Refused(f"{name} must be between {allowed.least:g} and {allowed.most:g}, not {value}.")
-    return value
 
 
 def _known(picture: Picture) -> Picture:

@@ -25,7 +25,7 @@ from eval.rows import MissingError, Row
 from models.data.fixture import fixture_world
 from models.data.splits import fraction
 from models.data.world import World
-from models.drawing import FAST, Sampling
+from models.drawing import FAST_SAMPLING, Sampling
 from models.pipeline import BATCH, StickerPipeline
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
@@ -211,7 +211,7 @@ def test_the_fast_variant_is_measured_as_the_generator_is(
     steps = StickerPipeline.steps
     monkeypatch.setattr(StickerPipeline, "steps", lambda *a, **b: drawn.append(a[3]) or steps(*a, **b))
     rows, plain = list(fast_rows(own)), list(image_rows(own))
-    assert drawn[0] == replace(FAST, batch=BATCH) and not drawn[-1].fast
+    assert drawn[0] == replace(FAST_SAMPLING, batch=BATCH) and not drawn[-1].fast
     names = [f"fast: {row.name}" for row in plain if not row.name.startswith("copies recognised")]
     assert [row.name for row in rows] == names
     assert all("fast" in row.parts for row in rows) and "4 steps without guidance" in rows[0].seeds

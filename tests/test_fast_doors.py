@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,22 @@ from PIL import Image
 from series_kit import idle_frame  # noqa: F401 - a fixture
 from tiny_parts import give_variant, save_tiny_parts
 
-from models.drawing import FAST as SAMPLING
+from models.drawing import FAST_SAMPLING
 from models.fast import PART
 from models.pipeline import StickerPipeline
+from models.schedulers import build_scheduler, first_step, set_steps
+from models.weights import record_part
 from studio.backends.embedded import VARIANT, Embedded
 from studio.backends.fake import Fake
-from studio.capabilities import FAST, Refused
+from studio.capabilities import FAST, Capabilities, Refused
 from studio.events import Result
+from studio.grid import Axis, Grid
 from studio.metadata import read
+from studio.metadata.restore import restore
 from studio.page.create.desk import Desk
 from studio.page.frame import Frame
 from studio.page.refusals import in_language
-from studio.requests import ImageRequest, company, image_request, resolve
+from studio.requests import ImageRequest, company, image_request, job_id, resolve
 
 CAN = Fake().capabilities()
 
@@ -50,13 +55,56 @@ def test_it_draws_in_one_way_only() -> None:
     [
         ({"steps": 16}, "fast draws with steps 4 only; leave steps out, or", "采样器 fast 的 steps 只能是 4"),
         ({"guidance": 3.5}, "fast draws with guidance 1 only; leave guidance out, or", "guidance 只能是 1"),
-        ({"negative": "dog"}, "fast draws without guidance and hears no negative; leave it out", "不看反向提示词"),
+        ({"negative": "dog"}, "fast hears no negative; leave negative out, or draw without fast", "不看反向提示词"),
     ],
 )
 def test_what_it_can_not_do_is_refused(fields: dict[str, Any], sentence: str, chinese: str) -> None:
     with pytest.raises(Refused) as refusal:
         asked(**fields)
     assert str(refusal.value).startswith(sentence) and chinese in in_language(str(refusal.value), "zh")
+
+
+def test_a_start_from_a_picture_has_the_strength_that_so_few_steps_can_have(tmp_path: Path) -> None:
+    Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
+    image = {"path": str(tmp_path / "red.png")}
+    for wanted, strength in ((0.1, 0.25), (0.3, 0.25), (0.5, 0.5), (0.6, 0.5), (0.7, 0.75), (0.95, 1.0), (1.0, 1.0)):
+        request = asked(image=image, strength=wanted)
+        assert request.strength == strength and resolve(request, CAN) == request
+        scheduler = build_scheduler("euler")
+        sigmas = set_steps(scheduler, FAST_SAMPLING.steps)
+        assert sigmas[first_step(scheduler, wanted)] == strength, "what is said is what is done"
+    assert asked(image=image, strength=0.0, size=512) == asked(image=image, strength=0.0, size=512, scheduler="heun")
+
+
+# --- Its settings, back from a file -----------------------------------------------------------------------------------
+
+
+def without() -> Capabilities:
+    return CAN.model_copy(update={"schedulers": ("euler", "heun"), "fixed": {}})
+
+
+def record(**fields: object) -> dict[str, Any]:
+    return {"request": asked(**fields).model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
+
+
+def test_settings_come_back_and_never_as_four_steps_of_another_sampler() -> None:
+    here, gone = restore(record(), CAN), restore(record(), without())
+    assert {name: here.fields[name] for name in ("scheduler", "steps", "guidance")} == {
+        "scheduler": FAST, "steps": 4, "guidance": 1.0,
+    }  # fmt: skip
+    assert not here.dropped and not {"scheduler", "steps", "guidance"} & gone.fields.keys()
+    assert gone.dropped == ("Fake has no fast variant; leave fast out.",)
+    assert "没有快速版本" in in_language(gone.dropped[0], "zh")
+    theirs = {"program": "x", "prompt": "a", "steps": 8, "guidance": 1.5, "scheduler": "LCM"}
+    taken = restore(theirs, CAN)
+    assert taken.fields == {"prompt": "a", "scheduler": FAST} and len(taken.dropped) == 2
+    assert restore(theirs, without()).fields == {"prompt": "a"}
+
+
+def test_a_picture_that_was_only_enlarged_says_nothing_of_how_to_draw(tmp_path: Path) -> None:
+    Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
+    enlarged = record(prompt="", image={"path": str(tmp_path / "red.png")}, strength=0.0, size=512)
+    assert not {"scheduler", "steps", "guidance"} & restore(enlarged, CAN, tmp_path).fields.keys()
 
 
 # --- The models that ship ---------------------------------------------------------------------------------------------
@@ -71,24 +119,41 @@ def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(folder: P
     assert VARIANT == PART
     without = Embedded(str(folder))
     assert FAST not in without.capabilities().schedulers
-    with pytest.raises(Refused, match="unknown scheduler 'fast'"):
+    with pytest.raises(Refused, match="has no fast variant; leave fast out"):
         resolve(image_request(prompt="a cat", scheduler=FAST), without.capabilities())
-    before = without.digest()
+    digest = without.digest()
     give_variant(folder, 0.05)
     backend = Embedded(str(folder))
-    can, digest = backend.capabilities(), backend.digest()
-    assert can.schedulers[-1] == FAST and can.schedulers[0] != FAST and digest != before
+    can = backend.capabilities()
+    assert can.schedulers[-1] == FAST and can.schedulers[0] != FAST
+    assert backend.digest() == digest, "the names of what was made before stay"
     request = resolve(image_request(prompt="a cat", seed=1, scheduler=FAST), can)
     (made,) = (np.asarray(event.picture) for event in backend.run(request) if isinstance(event, Result))
     pipeline = StickerPipeline.assemble(folder)
-    *_, drawn = pipeline.steps(["a cat"], [1], SAMPLING)
+    *_, drawn = pipeline.steps(["a cat"], [1], FAST_SAMPLING)
     straight = Image.fromarray(drawn.pixels[0], "RGBa").convert("RGBA")  # type: ignore[union-attr]
     assert np.abs(made.astype(int) - np.asarray(straight)).max() <= 1
     plain = resolve(image_request(prompt="a cat", seed=1, scheduler="euler", steps=4, guidance=1.0), can)
     (other,) = (np.asarray(event.picture) for event in backend.run(plain) if isinstance(event, Result))
     assert not np.array_equal(made, other)
     give_variant(folder, 0.06)
-    assert Embedded(str(folder)).digest() != digest, "another variant is another model"
+    later = Embedded(str(folder))
+    again = resolve(image_request(prompt="a cat", seed=1, scheduler=FAST), later.capabilities())
+    assert job_id(again, digest) != job_id(request, digest), "another variant draws another picture"
+    with pytest.raises(Refused, match="the fast variant is another one since this was asked for"):
+        list(later.run(request))
+
+
+def test_a_variant_of_an_earlier_generator_is_no_variant_and_in_nobodys_way(tmp_path: Path) -> None:
+    root = save_tiny_parts(tmp_path)
+    give_variant(root, 0.05)
+    assert FAST in Embedded(str(root)).capabilities().schedulers
+    (root / PART / "made_with.json").write_text(json.dumps({"dit": "another"}))
+    record_part(PART, root)
+    backend = Embedded(str(root))
+    assert FAST not in backend.capabilities().schedulers
+    request = resolve(image_request(prompt="a cat", seed=1, steps=1), backend.capabilities())
+    assert any(isinstance(event, Result) for event in backend.run(request))
 
 
 # --- The doors --------------------------------------------------------------------------------------------------------
@@ -109,7 +174,18 @@ def test_the_command_has_a_flag_for_it(studio: Callable[..., Said], tmp_path: Pa
 def test_a_prompt_file_asks_for_it(studio: Callable[..., Said], tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat --sampler fast\na dog --sampler fast --steps 9\n")
     said = studio("batch", tmp_path / "prompts.txt", "--dry-run", "--model", "fake", "--json")
-    assert "leave steps out" in said.out + said.err and "a cat" in said.out
+    assert "leave steps out" in said.out + said.err
+    (job,) = (row for row in said.json["jobs"] if row["request"]["prompt"] == "a cat")
+    assert (job["request"]["scheduler"], job["request"]["steps"]) == (FAST, 4)
+
+
+def test_a_comparison_may_hold_it_beside_others() -> None:
+    common = image_request(prompt="a cat", seed=1, steps=8, guidance=5.0)
+    heun, fast = Grid(common, Axis.parse("scheduler=heun, fast")).requests()
+    assert (heun.steps, heun.guidance) == (8, 5.0) and resolve(fast, CAN).steps == 4
+    varied = Grid(common, Axis.parse("scheduler=fast"), Axis.parse("steps=4, 8")).requests()
+    with pytest.raises(Refused, match="leave steps out"):
+        [resolve(one, CAN) for one in varied]
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +217,10 @@ def test_the_sliders_of_the_page_are_not_heard(frame: Frame) -> None:
     fields = desk.fields({**given, **inputs, "strength": 0.6})
     assert "steps" not in fields and resolve(image_request(**fields), frame.can).steps == 4
     assert desk.fields({**given, **inputs, "strength": 0.6, "scheduler": "heun"})["steps"] == 16
+    values = desk.values({"scheduler": "heun", "steps": 4, "guidance": 1.0})
+    *held, now = desk.sampled("heun", values["sampled"])
+    assert now == "heun" and all("value" not in one for one in held), "what came back with it stays"
+    assert [one["value"] for one in desk.sampled("heun", FAST)[:2]] == [16, 3]
 
 
 def test_a_person_picks_it_and_takes_another(server: Server, visit: Callable[..., Any]) -> None:

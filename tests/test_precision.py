@@ -1,5 +1,6 @@
 """What is computed in bf16 where the CPU has it is computed in fp32 where it would be emulated."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,29 @@ def test_muon_rounds_nothing_where_bf16_is_emulated_and_comes_to_the_same(monkey
     assert none == 0
     assert not torch.equal(whole, plain)
     assert torch.allclose(whole, plain, atol=0.005)  # steps of 0.1 times numbers of 0.2 or so, in eight bits
+    nothing = muon.Muon([weight := torch.nn.Parameter(torch.ones(2, 2))])
+    nothing.param_groups[0]["params"].clear()  # a process that was given no share
+    nothing.step()
+    assert weight.eq(1).all()
     monkeypatch.setattr(muon, "native_dtype", lambda: torch.bfloat16)
     assert torch.equal(stepped(muon.Muon)[0], plain)
 
 
+@pytest.fixture
+def no_precision_yet() -> Iterator[None]:
+    """accelerate keeps one precision a process."""
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+@pytest.mark.usefixtures("no_precision_yet")
 @pytest.mark.parametrize(("native", "told"), [(torch.float32, "no"), (torch.bfloat16, "bf16")])
 def test_training_is_at_the_precision_that_the_machine_is_fast_in(
     native: torch.dtype, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    AcceleratorState._reset_state(True)  # accelerate keeps one precision a process
     monkeypatch.setattr(loop, "native_dtype", lambda: native)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     options = TaskOptions("tiny", seed=0, world=fixture_world(), batch_size=lambda _: 2)
     run = Trainer(Recipe(AutoencoderTask), options, tmp_path, Length(steps=1))
     assert run.accelerator.mixed_precision == told
-    AcceleratorState._reset_state(True)

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_parts import save_tiny_parts
+from tiny_parts import give_variant, save_tiny_parts
 
 from models.train import ship as shipping
 from models.train.ship import ship
 from models.vocabulary import Vocabulary
-from models.weights import WeightsError, listed_parts, part_folder
+from models.weights import WeightsError, listed_parts, part_digests, part_folder, record_part
 
 
 class Built:
@@ -53,6 +53,21 @@ def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> N
     (weights / "dit/old.safetensors").write_text("of another shape")
     assert ship([export], weights) == []
     assert (weights / "dit/README.md").exists() and not (weights / "dit/old.safetensors").exists()
+
+
+def test_a_part_that_was_made_with_an_earlier_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    weights.mkdir()
+    ship([export], weights)
+    assert "anew" not in capsys.readouterr().err
+    (export / "dit/config.json").write_text((export / "dit/config.json").read_text() + " ")
+    record_part("dit", export)
+    give_variant(weights, 0.1)
+    (weights / "fast/made_with.json").write_text(json.dumps(part_digests(("dit",), weights)))
+    record_part("fast", weights)
+    assert ship([export], weights) == ["dit"]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "was trained with another part 'dit'" in told and "train it anew and ship it too" in told
 
 
 def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, built: type[Built]) -> None:

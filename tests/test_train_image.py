@@ -268,7 +268,7 @@ def test_two_processes_with_muon_shared_out_equal_one_and_resume(parts: Path, ta
     run(2, "halted", "resume")
     one, two, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two", "halted"))
     assert all(torch.equal(two[name], resumed[name]) for name in two)
-    # Each process's half of a batch is summed on its own, and Muon's iterations are in half precision.
+    # Each process's half of a batch is summed on its own, and Muon's iterations may be in half precision.
     assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
 
 

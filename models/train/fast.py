@@ -1,9 +1,9 @@
 """Training the fast variant: one step of it goes as far as several guided steps of the generator.
 
-Progressive distillation (arXiv 2202.00512) of a guided teacher (arXiv 2210.03142) onto the fixed plan of
-`models.drawing.FAST`: from each of its noise levels the teacher walks to the next one in small steps of Euler's, with
-guidance, and the student learns the mean velocity of that walk. It is the generator with low-rank changes (LCM-LoRA,
-arXiv 2311.05556), so that it takes a tenth of the generator's bytes.
+Progressive distillation (arXiv 2202.00512) of a guided teacher (arXiv 2210.03142) onto the one plan of
+`models.drawing.FAST_SAMPLING`: from each of its noise levels the teacher walks to the next one in small steps of
+Euler's, with guidance, and the student learns the mean velocity of that walk. It is the generator with low-rank changes
+(LCM-LoRA, arXiv 2311.05556), so that it takes a tenth of the generator's bytes.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.dit import DiT
-from models.drawing import FAST, Sampling
+from models.drawing import FAST_SAMPLING, Sampling
 from models.fast import FILE, PART
 from models.guidance import Condition, combined
 from models.lora import attach, changes
@@ -37,14 +37,14 @@ class FastTask(ImageTask):
     `rank` of the changes; `walk` is how many steps the teacher makes for one, with the guidance of `taught`.
     """
 
-    sampling = FAST
+    sampling = FAST_SAMPLING
 
     def __init__(
         self, options: TaskOptions, rank: int = 32, walk: int = 4, taught: Sampling = TAUGHT, **settings: Any
     ) -> None:
         super().__init__(options, mix=MIX, **settings)
         self.walk, self.taught = walk, taught
-        self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST.scheduler)), FAST.steps))
+        self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST_SAMPLING.scheduler)), FAST_SAMPLING.steps))
         self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
         self.model = load_part(DiT, "dit", options.parts)
         attach(self.model, rank)

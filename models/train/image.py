@@ -125,14 +125,14 @@ class ImageTask:
         self.pictures = self.world.split("train")
         self.sampler = Sampler(self.pictures)
         self.views = [number for number in range(VIEWS) if mix.views[number]]
-        self.first_scene = len(self.views) * len(self.pictures)  # its row: before it every picture, once a view
+        self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
         self.encoded = self._encode().to(self.device)
 
     # --- Pictures and captions, read once -----------------------------------------------------------------------------
 
     def item(self, row: int) -> Item:
-        """Picture and captions of a row: the pictures of the split, once in every view, then the scenes."""
+        """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes."""
         if row < self.first_scene:
             place, row = divmod(row, len(self.pictures))
             picture, number = self.pictures[row], self.views[place]

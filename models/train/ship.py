@@ -17,7 +17,15 @@ from models.data.world import World, data_folder
 from models.space import Embedder
 from models.vocabulary import PART as VOCABULARY
 from models.vocabulary import Vocabulary
-from models.weights import WeightsError, listed_parts, part_folder, record_part, weights_digest, weights_root
+from models.weights import (
+    WeightsError,
+    check_company,
+    listed_parts,
+    part_folder,
+    record_part,
+    weights_digest,
+    weights_root,
+)
 
 READERS = ("language", "vision", "space")  # what a vocabulary is measured in
 CARD = "README.md"
@@ -36,6 +44,11 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
     for name, folder in found.items():
         _replace(folder, weights / name)
         record_part(name, weights)
+    for name in listed_parts(weights):
+        try:
+            check_company(weights / name, weights)
+        except WeightsError as error:  # it does not load beside what is new
+            console.print(f"[yellow]{error}; train it anew and ship it too.[/yellow]", highlight=False)
     changed = [name for name in found if listed_parts(weights)[name] != before.get(name)]
     whole = all(name in listed_parts(weights) for name in READERS)
     if whole and Vocabulary.space_of(weights) != weights_digest(READERS, weights):

@@ -32,9 +32,9 @@ def _with(**settings: Any) -> Recipe:
 TRIALS: dict[str, Recipe] = {
     "base": _with(),
     "adamw": replace(_with(), muon=False),
-    "adamw-slow": replace(_with(), muon=False, lr=4e-4),
-    "fast": replace(_with(), lr=2e-3),
-    "slow": replace(_with(), lr=5e-4),
+    "adamw-half-rate": replace(_with(), muon=False, lr=4e-4),
+    "double-rate": replace(_with(), lr=2e-3),
+    "half-rate": replace(_with(), lr=5e-4),
     "batch-48": replace(_with(), batch_size=sizes((0.0, 48))),
     "batch-192": replace(_with(), batch_size=sizes((0.0, 192))),
     "velocity": _with(sizes={"prediction": "v"}),

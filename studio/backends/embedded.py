@@ -15,7 +15,7 @@ from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
 from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, SCHEDULERS
 from models.weighting import plain
-from models.weights import WeightsError, listed_parts, weights_digest
+from models.weights import WeightsError, check_company, listed_parts, weights_digest
 from studio.backends.enlarger import Enlarger
 from studio.backends.given import given_pixels
 from studio.backends.together import Together
@@ -57,7 +57,8 @@ class Embedded:
 
     def capabilities(self) -> Capabilities:
         """The styles that it was trained on, and ranges in which it was tried."""
-        fixed = {FAST: Fixed(steps=FAST_STEPS, guidance=1)} if self._has_variant() else {}
+        variant = self._variant()
+        fixed = {FAST: Fixed(steps=FAST_STEPS, guidance=1, variant=variant)} if variant else {}
         styles = (Style(name=name, zh=style.zh[-1], words=style.en + style.zh) for name, style in STYLES.items())
         return Capabilities(
             title="Studio 128 stickers",
@@ -76,20 +77,25 @@ class Embedded:
         )
 
     def digest(self) -> str:
-        """Of all parts together that draw, without torch; a request of a larger size has the upscaler's in it.
+        """Of all parts together that draw, without torch. The upscaler's and the fast variant's are in the requests
+        that they do.
 
         Refused where weights are missing.
         """
         try:
-            return weights_digest((*PARTS, VARIANT) if self._has_variant() else PARTS, self.root)
+            return weights_digest(PARTS, self.root)
         except WeightsError as error:
             raise Refused(f"{error}; --model fake shows the studio without them.") from error
 
-    def _has_variant(self) -> bool:
+    def _variant(self) -> str:
+        """Digest of the fast variant; nothing where there is none, or only one of another generator."""
         try:
-            return VARIANT in listed_parts(self.root)
+            if VARIANT not in listed_parts(self.root):
+                return ""
+            check_company(self.root / VARIANT, self.root)
+            return weights_digest((VARIANT,), self.root)
         except WeightsError:  # whoever wants to draw will hear of it
-            return False
+            return ""
 
     def space(self) -> str:
         """Digest of what places words and pictures. Refused where weights are missing."""
@@ -126,6 +132,8 @@ class Embedded:
         if requests and not requests[0].drawn:
             yield from self._only_enlarged(requests)
             return
+        if any(request.variant and request.variant != self._variant() for request in requests):
+            raise Refused("the fast variant is another one since this was asked for; ask again.")
         pipeline, together = self._pipeline, Together(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
@@ -231,7 +239,7 @@ def _sampling(request: ImageRequest) -> "drawing.Sampling":
 
     strength = 1.0 if request.strength is None else request.strength
     if request.scheduler == FAST:
-        return replace(drawing.FAST, strength=strength, batch=request.shape)
+        return replace(drawing.FAST_SAMPLING, strength=strength, batch=request.shape)
     return drawing.Sampling(
         request.steps or 1,
         request.guidance or 1.0,

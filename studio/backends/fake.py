@@ -47,7 +47,7 @@ class Fake:
                 Style(name="outline", zh="线条"),
             ),
             schedulers=("euler", "heun", FAST),
-            fixed={FAST: Fixed(steps=4, guidance=1)},
+            fixed={FAST: Fixed(steps=4, guidance=1, variant="fake")},
             steps=Range(least=1, most=100, usual=16),
             guidance=Range(least=1, most=20, usual=3),
             count=Range(least=1, most=64, usual=1),

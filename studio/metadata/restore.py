@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.backends.registry import KINDS
-from studio.capabilities import Capabilities, Refused
+from studio.capabilities import FAST, Capabilities, Refused
 from studio.metadata.files import content
 from studio.metadata.origin import is_picture
 from studio.requests import ImageRequest, image_request, resolve
@@ -21,7 +21,10 @@ SAMPLERS = {
     "dpm++ 2m sde karras": "dpm++ sde",
     "dpmpp_2m_sde": "dpm++ sde",
     "uni_pc": "unipc",
+    "lcm": FAST,
+    "tcd": FAST,
 }
+SAMPLED = ("scheduler", "steps", "guidance")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None
         return Restored({}, (f"it is no picture but {task!r}, which can't be made from here.",))
     shape = found["how"].get("batch", found["request"].get("shape"))
     fields, lost = {}, []
-    said = {name: value for name, value in found["request"].items() if name != "upscaler"}  # that of here does it
+    fixed = ("upscaler", "variant")  # those of here do it
+    said = {name: value for name, value in found["request"].items() if name not in fixed}
+    if said.get("strength") == 0:  # it was drawn by nobody: what stands there says nothing
+        said = {name: value for name, value in said.items() if name not in SAMPLED}
     # Its own seed draws it, without the candidates that it was chosen from.
     for name, value in {**said, "seed": found["seed"], "count": 1, "best_of": None, "shape": shape}.items():
         try:
@@ -79,8 +85,10 @@ def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[str]) -> Res
     else:
         lost.append(f"the model {said.pop('model')!r}, which is not here.")
     kept: dict[str, Any] = {}
-    order = list(ImageRequest.model_fields)
+    order = ["scheduler", *ImageRequest.model_fields]  # it first: some leave no choice of steps
     for name in sorted(said, key=lambda name: order.index(name) if name in order else len(order)):
+        if said.get("scheduler") == FAST and FAST not in can.schedulers and name in SAMPLED[1:]:
+            continue  # its few steps without guidance are no other's
         problem = _problem({**kept, name: said[name]}, can)
         if problem:
             lost.append(problem)

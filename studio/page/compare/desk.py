@@ -51,7 +51,7 @@ class CompareDesk(ShowDesk):
             "seed": "1-4",
             "steps": "8, 16, 32",
             "guidance": "1-7 (+2)",
-            "scheduler": ", ".join(can.schedulers),
+            "scheduler": ", ".join(name for name in can.schedulers if name not in can.fixed),
             "model": self.frame.model,
         }.get(setting, "")
 

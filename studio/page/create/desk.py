@@ -68,14 +68,19 @@ class Desk:
         fields |= edits.start(given, self.studio.home, can)
         return fields | edits.blend(given)
 
-    def sampled(self, scheduler: str, steps: float, guidance: float) -> tuple[Any, Any]:
-        """A scheduler was picked -> steps and guidance: its own, not to be moved; back to the usual ones after it."""
-        can = self.frame.can
-        if own := can.fixed.get(scheduler):
-            return tuple(gr.Slider(value=getattr(own, name), interactive=False) for name in SAMPLED)  # type: ignore
-        left = any((one.steps, one.guidance) == (steps, guidance) for one in can.fixed.values())
-        usual = {name: {"value": getattr(can, name).usual} if left else {} for name in SAMPLED}
-        return tuple(gr.Slider(interactive=True, **usual[name]) for name in SAMPLED)  # type: ignore
+    def sampled(self, scheduler: str, before: str) -> tuple[Any, ...]:
+        """Another scheduler is there -> steps and guidance, and that scheduler as what is there now.
+
+        One that leaves no choice of them holds them fast; after it they are the usual ones again.
+        """
+        can, own = self.frame.can, self.frame.can.fixed.get(scheduler)
+        if own:
+            held: list[Any] = [gr.update(value=getattr(own, name), interactive=False) for name in SAMPLED]
+        elif before in can.fixed:
+            held = [gr.update(value=getattr(can, name).usual, interactive=True) for name in SAMPLED]
+        else:
+            held = [gr.update(interactive=True) for _ in SAMPLED]
+        return (*held, scheduler)
 
     def told(self, event: gr.EventData) -> None:
         """A button on the stage: stop the job, or let it finish the picture that it is at."""
@@ -158,5 +163,6 @@ class Desk:
         values |= {"steps": can.steps.usual, "guidance": can.guidance.usual, "best_of": can.best_of.usual}
         values |= {name: fields[name] for name in (*values, "count") if name in fields}
         values["seed"] = str(fields["seed"]) if fields.get("seed") is not None else ""
+        values["sampled"] = values["scheduler"]  # so that the numbers that come with it stay
         values["like"] = fields["like"]["path"] if fields.get("like") else None
         return values | edits.restored(fields, can)

@@ -145,7 +145,10 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
             list(can.schedulers), value=can.schedulers[0], label=labels("scheduler"), elem_id="scheduler"
         )
         sliders = [inputs.named[name] for name in SAMPLED]
-        inputs.add("scheduler", scheduler).change(Desk(frame).sampled, [scheduler, *sliders], sliders, **QUIET)
+        sampled = inputs.add("sampled", gr.State(can.schedulers[0]))
+        inputs.add("scheduler", scheduler).change(
+            Desk(frame).sampled, [scheduler, sampled], [*sliders, sampled], **QUIET
+        )
         best_of = can.best_of
         inputs.add(
             "best_of",
