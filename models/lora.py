@@ -1,4 +1,4 @@
-"""Low-rank changes of a network's linear layers (LoRA, arXiv 2106.09685): a second behaviour in a fraction of the bytes.
+"""Low-rank changes of a network's linear layers (LoRA, arXiv 2106.09685): a second behaviour in few more bytes.
 
 While it is trained a layer's weight W is W + B A, W frozen, B from zero, so that it begins as the network itself.
 What is kept are A and B, under the names that `diffusers` and `peft` use; to draw, they are added to the weights once.
