@@ -283,7 +283,11 @@ def test_what_there_is(api: httpx.Client) -> None:
     health = api.get("/health").json()
     assert (health["status"], health["model"], health["problem"]) == ("ok", "fake:0.02", "")
     models = {model["name"]: model for model in api.get("/models").json()}
-    assert models["fake:0.02"]["ready"] and models["fake:0.02"]["capabilities"]["schedulers"] == ["euler", "heun"]
+    assert models["fake:0.02"]["ready"] and models["fake:0.02"]["capabilities"]["schedulers"] == [
+        "euler",
+        "heun",
+        "fast",
+    ]
     assert "embedded" in models and bool(models["embedded"]["problem"]) is not models["embedded"]["ready"]
     assert [style["name"] for style in api.get("/styles").json()] == ["noto", "black glyph", "outline"]
     assert len(api.get("/styles", params={"model": "embedded"}).json()) > 3

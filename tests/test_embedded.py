@@ -20,7 +20,7 @@ from models.vocabulary import Vocabulary, Words
 from models.weights import load_part, part_digests, record_part, save_part, weights_digest
 from studio.backends.embedded import PARTS, SHAPES, Embedded
 from studio.backends.told import phrase
-from studio.capabilities import Refused
+from studio.capabilities import FAST, Refused
 from studio.events import Progress, Result, Saved, Vector
 from studio.make import make
 from studio.metadata import read
@@ -59,7 +59,7 @@ def pictures(backend: Embedded, **fields: object) -> list[np.ndarray]:
 def test_it_offers_what_the_models_know() -> None:
     can = Embedded().capabilities()
     assert [style.name for style in can.styles] == list(STYLES)
-    assert set(can.schedulers) == set(SCHEDULERS) and can.schedulers[0] == DEFAULT_SCHEDULER
+    assert set(can.schedulers) == {*SCHEDULERS, FAST} and can.schedulers[0] == DEFAULT_SCHEDULER
     assert can.style("立体") == can.style("3D Rendered") == "fluent 3d"
 
 
