@@ -308,7 +308,7 @@ def test_captions_are_not_there_yet(api: Any) -> None:
 
 
 def test_what_clients_ask_at_the_start(api: Any, server: Server, http: httpx.Client) -> None:
-    assert api.util_get_sampler_names() == ["Euler", "Heun"] and api.util_get_scheduler_names() == ["automatic"]
+    assert api.util_get_sampler_names() == ["Euler", "Fast", "Heun"] and api.util_get_scheduler_names() == ["automatic"]
     assert [style["name"] for style in api.get_prompt_styles()] == ["noto", "black glyph", "outline"]
     lists = (api.get_sd_vae, api.get_loras, api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
     assert [get() for get in (*lists, api.get_latent_upscale_modes)] == [[]] * 6
@@ -333,7 +333,7 @@ def test_the_model_is_an_option(api: Any, http: httpx.Client) -> None:
 
 
 def test_names_of_samplers() -> None:
-    ours = ("euler", "heun", "dpm++", "dpm++ sde", "unipc")
+    ours = ("euler", "heun", "dpm++", "dpm++ sde", "unipc", "fast")
     assert {row.ours for row in SAMPLERS} == set(ours)
     names = [name for row in SAMPLERS for name in (row.name, *row.same, *row.stands_for)]
     assert len({name.casefold() for name in names}) == len(names), "each means one thing"
