@@ -11,7 +11,7 @@ from models.precision import native_dtype
 class Muon(torch.optim.Muon):
     """torch's Muon, whose Newton-Schulz iterations are in fp32 where the CPU would emulate their bf16.
 
-    Emulated they take seventeen times as long, longer than forward and backward together.
+    Emulated they take seventeen times as long (`models/train/LOG.md`).
     """
 
     def step(self, closure: Any = None) -> Any:

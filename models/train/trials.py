@@ -32,7 +32,7 @@ def _with(**settings: Any) -> Recipe:
 TRIALS: dict[str, Recipe] = {
     "base": _with(),
     "adamw": replace(_with(), muon=False),
-    "adamw-half-rate": replace(_with(), muon=False, lr=4e-4),
+    "adamw-lower-rate": replace(_with(), muon=False, lr=4e-4),
     "double-rate": replace(_with(), lr=2e-3),
     "half-rate": replace(_with(), lr=5e-4),
     "batch-48": replace(_with(), batch_size=sizes((0.0, 48))),

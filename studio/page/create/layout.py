@@ -124,31 +124,7 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
             keep = gr.Button(labels("keep"), size="sm", elem_id="keep")
         dice.click(None, None, seed, js="() => String(Math.floor(Math.random() * 2 ** 32))", api_visibility="private")
         keep.click(Desk(frame).last_seed, None, seed, **QUIET)
-        steps, guidance = can.steps, can.guidance
-        inputs.add(
-            "steps",
-            gr.Slider(steps.least, steps.most, steps.usual, step=1, label=labels("steps"), elem_id="steps"),
-        )
-        inputs.add(
-            "guidance",
-            gr.Slider(
-                guidance.least,
-                guidance.most,
-                guidance.usual,
-                step=0.5,
-                label=labels("guidance"),
-                info=labels("guidance_info"),
-                elem_id="guidance",
-            ),
-        )
-        scheduler = gr.Dropdown(
-            list(can.schedulers), value=can.schedulers[0], label=labels("scheduler"), elem_id="scheduler"
-        )
-        sliders = [inputs.named[name] for name in SAMPLED]
-        sampled = inputs.add("sampled", gr.State(can.schedulers[0]))
-        inputs.add("scheduler", scheduler).change(
-            Desk(frame).sampled, [scheduler, sampled], [*sliders, sampled], **QUIET
-        )
+        _sampling(frame, inputs)
         best_of = can.best_of
         inputs.add(
             "best_of",
@@ -167,6 +143,38 @@ def _more(frame: Frame, inputs: Inputs) -> gr.Accordion:
         inputs.add("like", _picture(labels("like"), "like"))
         gr.Markdown(labels("like_info"))
     return accordion
+
+
+def _sampling(frame: Frame, inputs: Inputs) -> None:
+    """The sampler, and how it draws where it leaves a choice."""
+    can = frame.can
+    steps, guidance = can.steps, can.guidance
+    inputs.add(
+        "steps",
+        gr.Slider(steps.least, steps.most, steps.usual, step=1, label=labels("steps"), elem_id="steps"),
+    )
+    inputs.add(
+        "guidance",
+        gr.Slider(
+            guidance.least,
+            guidance.most,
+            guidance.usual,
+            step=0.5,
+            label=labels("guidance"),
+            info=labels("guidance_info"),
+            elem_id="guidance",
+        ),
+    )
+    scheduler = gr.Dropdown(
+        list(can.schedulers),
+        value=can.schedulers[0],
+        label=labels("scheduler"),
+        info=labels("scheduler_info") if can.fixed else None,
+        elem_id="scheduler",
+    )
+    sliders = [inputs.named[name] for name in SAMPLED]
+    sampled = inputs.add("sampled", gr.State(can.schedulers[0]))
+    inputs.add("scheduler", scheduler).change(Desk(frame).sampled, [scheduler, sampled], [*sliders, sampled], **QUIET)
 
 
 def _picture(label: Any, name: str) -> gr.Image:

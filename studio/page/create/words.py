@@ -29,6 +29,10 @@ labels = Labels(
         "guidance": ("Guidance", "引导强度"),
         "guidance_info": ("How closely to keep to the words", "贴合文字的程度"),
         "scheduler": ("Sampler", "采样器"),
+        "scheduler_info": (
+            "fast: four steps without guidance. Sooner there and a little worse; it does not heed Without.",
+            "fast：四步、没有引导，更快但略差；不理会“不要出现”。",
+        ),
         "best_of": ("Best of", "择优数量"),
         "best_of_info": (
             "So many are drawn for each picture, and the one nearest to the words is kept.",
