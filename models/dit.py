@@ -83,6 +83,9 @@ class DiT(ModelMixin, ConfigMixin):
         vector: V, size of the semantic vector.
         prediction: what the last layer means: "x" the clean latent, "v" the velocity itself.
         long_skips: block i also feeds block depth - 1 - i.
+        residual: the output is what the last layer says plus the input, times a learned number for each value of a
+            patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
+            be mended, the blocks need not carry the picture itself through their norms.
     """
 
     config: Any
@@ -103,6 +106,7 @@ class DiT(ModelMixin, ConfigMixin):
         vector: int = 128,
         prediction: str = "x",
         long_skips: bool = True,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -124,6 +128,7 @@ class DiT(ModelMixin, ConfigMixin):
         )
         self.table = nn.Parameter(torch.zeros(2, width))
         self.out = nn.Linear(width, values)
+        self.carry = nn.Linear(width, values) if residual else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -136,6 +141,8 @@ class DiT(ModelMixin, ConfigMixin):
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
         into_stream: list[Any] = [self.out, self.modulation[1], *(block.cross.out for block in self._blocks())]
+        if self.carry is not None:
+            into_stream.append(self.carry)
         for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
             nn.init.zeros_(zero.weight)
 
@@ -169,13 +176,14 @@ class DiT(ModelMixin, ConfigMixin):
         for i, block in enumerate(self.blocks):
             late = 2 * i >= len(self.blocks)
             inputs = (x, condition, context, bias, kept.pop() if late and kept else None)
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                after = self._gradient_checkpointing_func(block, *inputs)
-            else:
-                after = block(*inputs)
             if weakened is not None and i == self.bypassed:
-                after = torch.where(weakened[:, None, None], x, after)
-            x = after
+                whole = ~weakened
+                x = x.clone()
+                x[whole] = block(x[whole], condition[whole], context[whole], bias[whole])
+            elif torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, *inputs)
+            else:
+                x = block(*inputs)
             if not late:
                 kept.append(x)
         return x
@@ -205,10 +213,13 @@ class DiT(ModelMixin, ConfigMixin):
         time = self.time_in(timestep_embedding(t, self.config.width).to(dtype)) + self.vector_in(sense)  # (B, D)
         condition = self.modulation(time).unflatten(-1, (6, -1))  # (B, 6, D)
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
-        tokens = self.patch_in(patchify(x.to(dtype), self.config.patch))  # (B, N, D)
+        patches = patchify(x, self.config.patch)
+        tokens = self.patch_in(patches.to(dtype))  # (B, N, D)
         tokens = tokens + self.positions.to(tokens.dtype)
         tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)
         output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
+        if self.carry is not None:
+            output = torch.addcmul(output, self.carry(time).float()[:, None], patches.float())
         output = unpatchify(output, self.config.patch)
         return output if self.config.prediction == "v" else velocity_to(output, x.float(), t.float())

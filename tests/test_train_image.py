@@ -18,7 +18,9 @@ from models.data.fixture import fixture_world
 from models.data.styles import STYLES
 from models.data.variety import VIEWS, view
 from models.dit import DiT
+from models.presets import preset
 from models.train import checkpoint
+from models.train.checkpoint import load_weights
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
 from models.train.image import (
     CAPTIONS,
@@ -297,6 +299,17 @@ def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_
     assert all(torch.equal(a, b) for a, b in zip(part.ema.shadow_params, part.plain.parameters(), strict=True))
     with pytest.raises(FileNotFoundError, match="a part's folder"):
         part.start_from(tmp_path)
+
+
+def test_a_start_may_have_a_branch_that_the_part_does_not_know(tmp_path: Path) -> None:
+    plain, wider = (DiT(**{**preset("dit", "tiny"), "residual": residual}) for residual in (False, True))
+    plain.save_pretrained(tmp_path)
+    load_weights(tmp_path, wider)
+    assert not wider.get_parameter("carry.weight").any()
+    assert all(torch.equal(wider.state_dict()[name], tensor) for name, tensor in plain.state_dict().items())
+    wider.get_parameter("carry.weight").data.fill_(1)
+    with pytest.raises(ValueError, match="carry"):
+        load_weights(tmp_path, wider)
 
 
 def test_muon_has_the_matrices_of_the_blocks_and_nothing_else(parts: Path, tmp_path: Path) -> None:

@@ -81,7 +81,10 @@ def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[tor
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Fill a model from another run's state, or one network of it from the folder of a part, in one file or several."""
+    """Fill a model from another run's state, or one network of it from the folder of a part, in one file or several.
+
+    A branch that is still at zero and that a part does not know stays so: the model computes what the part did.
+    """
     whole = folder / "model.safetensors"
     if whole.exists() and (folder / "state.json").exists():
         load_tensors(model, load_file(whole), str(folder))
@@ -92,6 +95,8 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
     networks = [model, *model.children()]
     fitting = [network for network in networks if tensors_of(network).keys() == tensors.keys()]
+    if not fitting:
+        tensors = {name: tensor for name, tensor in tensors_of(model).items() if not tensor.any()} | tensors
     load_tensors(fitting[0] if fitting else model, tensors, str(folder))
 
 
