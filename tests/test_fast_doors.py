@@ -55,7 +55,7 @@ def test_it_draws_in_one_way_only() -> None:
     [
         ({"steps": 16}, "fast draws with steps 4 only; leave steps out, or", "采样器 fast 的 steps 只能是 4"),
         ({"guidance": 3.5}, "fast draws with guidance 1 only; leave guidance out, or", "guidance 只能是 1"),
-        ({"negative": "dog"}, "fast hears no negative; leave negative out, or draw without fast", "不看反向提示词"),
+        ({"negative": "dog"}, "fast hears no negative prompt; leave it out, or draw without fast", "不看反向提示词"),
     ],
 )
 def test_what_it_can_not_do_is_refused(fields: dict[str, Any], sentence: str, chinese: str) -> None:

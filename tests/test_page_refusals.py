@@ -183,7 +183,7 @@ the weight of a cat is 99; weights go from 0 to 10.
 the prompt has a control character (U+0001); take it out.
 steps must be between 1 and 100, not 0.
 fast draws with steps 4 only; leave steps out, or draw without fast.
-fast hears no negative; leave negative out, or draw without fast.
+fast hears no negative prompt; leave it out, or draw without fast.
 Studio 128 stickers has no fast variant; leave fast out.
 the fast variant is another one since this was asked for; ask again.
 there is no setting 'stepz' (did you mean 'steps'?).

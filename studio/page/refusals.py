@@ -21,7 +21,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     (rf"unknown style '(.*)'{_HINT}; .*", "没有名为“{1}”的风格{near}。"),
     (rf"unknown scheduler '(.*)'{_HINT}; there are (.*)\.", "没有名为“{1}”的采样器{near}；可用的有：{3}。"),
     (r"(\S+) draws with (\S+) (\S+) only; .*", "采样器 {1} 的 {2} 只能是 {3}；请去掉，或换一个采样器。"),
-    (r"(\S+) hears no negative; .*", "采样器 {1} 没有引导，不看反向提示词；请去掉，或换一个采样器。"),
+    (r"(\S+) hears no negative prompt; .*", "采样器 {1} 没有引导，不看反向提示词；请去掉，或换一个采样器。"),
     (r"(.*) has no fast variant; .*", "{1} 没有快速版本；请去掉 fast。"),
     (r"the fast variant is another one since .*", "快速版本的权重在此期间换过了；请重新提交。"),
     (r"(\S+) is about a picture to start from; give it as image\.", "{1} 需要一张起始图片；请用 image 给出。"),
