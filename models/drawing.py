@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.guidance import Condition, Guidance, Network, guided
-from models.schedulers import FAST_STEPS, first_step, set_steps, step
+from models.schedulers import FAST_STEPS, GUIDED_FROM, first_step, set_steps, step
 
 MAX_STEPS = 1000
 MAX_BATCH = 64
@@ -40,7 +40,7 @@ class Sampling:
 
     steps: int = 16
     guidance: float = 3.0
-    interval: tuple[float, float] = (0.0, 1.0)
+    interval: tuple[float, float] = (GUIDED_FROM, 1.0)
     scheduler: str | None = None
     strength: float = 1.0
     batch: int | None = None

@@ -71,7 +71,7 @@ def guided(network: Network, wanted: Condition, unwanted: Condition, guidance: G
     return velocity
 
 
-def combined(outputs: Tensor, scale: float) -> Tensor:
-    """u + scale (w - u) of a network's answers to 2 B rows, those under `wanted` first."""
+def combined(outputs: Tensor, scale: float | Tensor) -> Tensor:
+    """u + scale (w - u) of a network's answers to 2 B rows, `wanted` first; one scale for all or (B, 1, ...)."""
     wanted, unwanted = outputs.chunk(2)
     return unwanted + scale * (wanted - unwanted)

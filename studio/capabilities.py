@@ -66,6 +66,7 @@ class Capabilities(BaseModel):
     fixed: dict[str, Fixed] = {}  # of those schedulers that draw in one way only
     steps: Range
     guidance: Range
+    guided_from: Range = Range(least=0, most=1, usual=0)  # noise level from which guidance works
     count: Range
     best_of: Range = Range(least=1, most=16, usual=1)  # candidates for each picture
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it

@@ -42,7 +42,8 @@ class ImageRequest(Frozen):
     `size` is pixels a side, None the model's own; a larger picture is drawn in that one and enlarged. A `strength` of 0
     forgets nothing: `image` is not drawn again but only enlarged to `size` (`enlarge` asks for that). `upscaler` is the
     digest of the network that does it, `variant` that of the one that draws where it is another than the usual;
-    `resolve` fills them in.
+    `resolve` fills them in. So it does with `guided_from`, the noise level from which guidance works (0: always):
+    nobody is asked for it, but pictures of another time had another.
 
     `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
     seed that draws it alone.
@@ -60,6 +61,7 @@ class ImageRequest(Frozen):
     seed: Whole | None = None
     steps: Whole | None = None
     guidance: Number | None = None
+    guided_from: Number | None = None
     scheduler: Text = ""
     best_of: Whole | None = None
     shape: Whole | None = None
@@ -242,14 +244,16 @@ def _sampled(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     fixed = can.fixed.get(scheduler)
     if fixed is None:
         steps, guidance = can.steps.within("steps", request.steps), can.guidance.within("guidance", request.guidance)
-        return {"scheduler": scheduler, "steps": int(steps), "guidance": guidance, "variant": None}
+        guided_from = can.guided_from.within("guided_from", request.guided_from)
+        own = {"guided_from": guided_from, "variant": None}
+        return {"scheduler": scheduler, "steps": int(steps), "guidance": guidance, **own}
     for name in ("steps", "guidance"):
         if getattr(request, name) not in (None, own := getattr(fixed, name)):
             raise Refused(f"{scheduler} draws with {name} {own:g} only; leave {name} out, or draw without {scheduler}.")
     if request.negative:
-        raise Refused(f"{scheduler} hears no negative; leave negative out, or draw without {scheduler}.")
+        raise Refused(f"{scheduler} hears no negative prompt; leave it out, or draw without {scheduler}.")
     strength = request.strength and fixed.strength(request.strength)
-    return {"scheduler": scheduler, **dict(fixed), "strength": strength}
+    return {"scheduler": scheduler, **dict(fixed), "guided_from": None, "strength": strength}
 
 
 def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
@@ -269,7 +273,13 @@ def _only_enlarged(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     for name in said:
         if getattr(request, name) != getattr(blank, name):
             raise Refused(f"a strength of 0 only enlarges the picture; leave {name} out, or give more strength.")
-    plainest = {"steps": int(can.steps.least), "guidance": can.guidance.least, "scheduler": "", "seed": 0}
+    plainest = {
+        "steps": int(can.steps.least),
+        "guidance": can.guidance.least,
+        "scheduler": "",
+        "seed": 0,
+        "guided_from": 0.0,
+    }
     return {**plainest, "shape": can.shape(1), "image": request.image and _known(request.image)}
 
 
@@ -326,7 +336,8 @@ def job_id(request: ImageRequest, digest: str) -> str:
     """
     paths: dict[str, Any] = {name: {"path"} for name in ("like", "image", "mask")}
     paths["mix"] = {"__all__": {"picture": {"path"}}}
-    content = request.model_dump(exclude={"model": True, **paths}, exclude_none=True)
+    always = {} if request.guided_from else {"guided_from": True}  # as when there was no such setting
+    content = request.model_dump(exclude={"model": True, **always, **paths}, exclude_none=True)
     canonical = json.dumps({**content, "digest": digest}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -334,7 +345,8 @@ def job_id(request: ImageRequest, digest: str) -> str:
 def company(request: ImageRequest) -> Hashable:
     """What pictures must have in common to be drawn in one batch: resolved requests of equal keys can share theirs."""
     edit = (request.image is not None, request.strength, request.mask is not None or request.expand is not None)
-    return (request.model, request.shape, request.steps, request.guidance, request.scheduler, *edit)
+    guidance = (request.guidance, request.guided_from or 0.0)
+    return (request.model, request.shape, request.steps, *guidance, request.scheduler, *edit)
 
 
 def _texts(request: ImageRequest) -> dict[str, str]:

@@ -73,11 +73,14 @@ class FastTask(ImageTask):
         """Where the teacher comes to from `x` at noise levels `times` (B,), `length` lower."""
         nothing = Condition(*(torch.zeros_like(part) for part in vars(condition).values()))
         both, step = Condition.cat([condition, nothing]), length / self.walk
+        low, high = self.taught.interval
         weak = torch.arange(len(both), device=x.device) >= len(condition) if self.taught.weaken else None
         for k in range(self.walk):
             t = (times - k * step).repeat(2)
             answers = self.teacher(torch.cat([x, x]), t, both.states, both.mask, both.vector, weak)
-            x = x - step * combined(answers, self.taught.guidance)
+            guided = (low <= t) & (t <= high)
+            scale = torch.where(guided, self.taught.guidance, 1.0).chunk(2)[0][:, None, None, None]
+            x = x - step * combined(answers, scale)
         return x
 
     @torch.no_grad()

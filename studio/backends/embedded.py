@@ -13,7 +13,7 @@ from PIL import Image
 from models.assets import assets
 from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
-from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, SCHEDULERS
+from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDED_FROM, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, check_company, listed_parts, weights_digest
 from studio.backends.enlarger import Enlarger
@@ -71,6 +71,7 @@ class Embedded:
             fixed=fixed,
             steps=Range(least=1, most=100, usual=16),
             guidance=Range(least=1, most=20, usual=3),
+            guided_from=Range(least=0, most=1, usual=GUIDED_FROM),
             count=Range(least=1, most=64, usual=1),
             shapes=SHAPES,
             edits=True,
@@ -243,6 +244,7 @@ def _sampling(request: ImageRequest) -> "drawing.Sampling":
     return drawing.Sampling(
         request.steps or 1,
         request.guidance or 1.0,
+        (request.guided_from or 0.0, 1.0),
         scheduler=request.scheduler,
         strength=strength,
         batch=request.shape,
