@@ -243,10 +243,9 @@ def _sampled(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     scheduler = can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0]
     fixed = can.fixed.get(scheduler)
     if fixed is None:
-        steps, guidance = can.steps.within("steps", request.steps), can.guidance.within("guidance", request.guidance)
-        guided_from = can.guided_from.within("guided_from", request.guided_from)
-        own = {"guided_from": guided_from, "variant": None}
-        return {"scheduler": scheduler, "steps": int(steps), "guidance": guidance, **own}
+        names = ("steps", "guidance", "guided_from")
+        said = {name: getattr(can, name).within(name, getattr(request, name)) for name in names}
+        return {"scheduler": scheduler, **said, "steps": int(said["steps"]), "variant": None}
     for name in ("steps", "guidance"):
         if getattr(request, name) not in (None, own := getattr(fixed, name)):
             raise Refused(f"{scheduler} draws with {name} {own:g} only; leave {name} out, or draw without {scheduler}.")
@@ -273,14 +272,8 @@ def _only_enlarged(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     for name in said:
         if getattr(request, name) != getattr(blank, name):
             raise Refused(f"a strength of 0 only enlarges the picture; leave {name} out, or give more strength.")
-    plainest = {
-        "steps": int(can.steps.least),
-        "guidance": can.guidance.least,
-        "scheduler": "",
-        "seed": 0,
-        "guided_from": 0.0,
-    }
-    return {**plainest, "shape": can.shape(1), "image": request.image and _known(request.image)}
+    plainest = {"steps": int(can.steps.least), "guidance": can.guidance.least, "guided_from": 0.0, "scheduler": ""}
+    return {**plainest, "seed": 0, "shape": can.shape(1), "image": request.image and _known(request.image)}
 
 
 def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
