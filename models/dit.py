@@ -83,7 +83,7 @@ class DiT(ModelMixin, ConfigMixin):
         vector: V, size of the semantic vector.
         prediction: what the last layer means: "x" the clean latent, "v" the velocity itself.
         long_skips: block i also feeds block depth - 1 - i.
-        residual: the output is what the last layer says plus the input, times a learned number for each value of a
+        carry: the output is what the last layer says plus the input, times a learned number for each value of a
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
             be mended, the blocks need not carry the picture itself through their norms.
     """
@@ -106,7 +106,7 @@ class DiT(ModelMixin, ConfigMixin):
         vector: int = 128,
         prediction: str = "x",
         long_skips: bool = True,
-        residual: bool = False,
+        carry: bool = False,
     ) -> None:
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -128,7 +128,7 @@ class DiT(ModelMixin, ConfigMixin):
         )
         self.table = nn.Parameter(torch.zeros(2, width))
         self.out = nn.Linear(width, values)
-        self.carry = nn.Linear(width, values) if residual else None
+        self.carry_in = nn.Linear(width, values) if carry else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -141,8 +141,8 @@ class DiT(ModelMixin, ConfigMixin):
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
         into_stream: list[Any] = [self.out, self.modulation[1], *(block.cross.out for block in self._blocks())]
-        if self.carry is not None:
-            into_stream.append(self.carry)
+        if self.carry_in is not None:
+            into_stream.append(self.carry_in)
         for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
             nn.init.zeros_(zero.weight)
 
@@ -219,7 +219,7 @@ class DiT(ModelMixin, ConfigMixin):
         tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)
         output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
-        if self.carry is not None:
-            output = torch.addcmul(output, self.carry(time).float()[:, None], patches.float())
+        if self.carry_in is not None:
+            output = torch.addcmul(output, self.carry_in(time).float()[:, None], patches.float())
         output = unpatchify(output, self.config.patch)
         return output if self.config.prediction == "v" else velocity_to(output, x.float(), t.float())

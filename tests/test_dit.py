@@ -99,7 +99,7 @@ def test_conditions_drop_row_by_row() -> None:
     assert all((whole[i] - partly[i]).abs().max() > 1e-3 for i in (0, 1))
 
 
-@pytest.mark.parametrize("options", [{}, {"long_skips": False}, {"residual": False}, {"prediction": "v"}, {"depth": 3}])
+@pytest.mark.parametrize("options", [{}, {"long_skips": False}, {"carry": False}, {"prediction": "v"}, {"depth": 3}])
 def test_gradient_reaches_every_parameter(options: dict[str, object]) -> None:
     net, batch = awake(**options).train(), inputs()
     batch["vector"][0] = 0
@@ -179,15 +179,15 @@ def test_weakened_rows_go_past_one_block_and_the_others_do_not_notice() -> None:
 
 
 def test_a_carry_starts_from_nothing_and_then_lets_the_input_through() -> None:
-    plain, carrying = awake(residual=False), awake()
+    plain, carrying = awake(carry=False), awake()
     missing = carrying.load_state_dict(plain.state_dict(), strict=False).missing_keys
-    assert missing == ["carry.weight", "carry.bias"]
+    assert missing == ["carry_in.weight", "carry_in.bias"]
     told = inputs()
     with torch.no_grad():
         for name in missing:
             carrying.get_parameter(name).zero_()
         assert torch.equal(carrying(**told), plain(**told))
-        carrying.get_parameter("carry.bias").fill_(0.5)
+        carrying.get_parameter("carry_in.bias").fill_(0.5)
         # Half of the input more in the predicted picture is that much less in the way to it, divided by the time.
         less = plain(**told) - carrying(**told)
     torch.testing.assert_close(less, 0.5 * told["x"] / told["t"][:, None, None, None])

@@ -41,7 +41,7 @@ TRIALS: dict[str, Recipe] = {
     "wide": _with(sizes={"width": 320, "heads": 5, "depth": 6}),
     "deep": _with(sizes={"width": 224, "heads": 4, "depth": 13}),
     "no-skips": _with(sizes={"long_skips": False}),
-    "no-carry": _with(sizes={"residual": False}),
+    "no-carry": _with(sizes={"carry": False}),
     "even-times": _with(mix=Mix(time_mean=0.0)),
     "noisy-times": _with(mix=Mix(time_mean=0.8)),
     "more-scenes": _with(mix=Mix(scenes=0.35)),
