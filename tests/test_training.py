@@ -1,5 +1,6 @@
 """The loop's laws, on the autoencoder at `tiny` over the drawn fixture."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.data.fixture import fixture_world
+from models.train.__main__ import chosen
 from models.train.autoencoder import AutoencoderTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
 
@@ -77,6 +79,20 @@ def test_an_unknown_recipe_names_those_there_are(tmp_path):
     done = subprocess.run([sys.executable, "-m", "models.train", "autoencode"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "autoencoder" in done.stderr
+
+
+@pytest.mark.parametrize("rate", ["0", "-1e-3", "nan", "inf"])
+def test_a_rate_that_teaches_nothing_is_refused(rate):
+    command = [sys.executable, "-m", "models.train", "autoencoder", "--rate", rate]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "0.001 is this recipe's own" in done.stderr.replace("\n", " ")
+
+
+def test_another_rate_is_the_only_change_of_a_recipe():
+    recipes = {"this": RECIPE}
+    assert chosen(recipes, "this") is RECIPE
+    assert chosen(recipes, "this", 2e-4) == dataclasses.replace(RECIPE, lr=2e-4)
 
 
 TWO = """

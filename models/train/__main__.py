@@ -1,9 +1,10 @@
-"""`python -m models.train RECIPE [--preset --minutes | --steps --resume --init --out --parts --world --seed]`.
+"""`python -m models.train RECIPE [--preset --minutes | --steps --resume --init --rate --out --parts --world --seed]`.
 
 Many processes: `torchrun --nproc-per-node N -m models.train RECIPE ...`; the batch stays the whole step's.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="state folder of a run, or a part, to take the weights from")
     ] = None,
+    rate: Annotated[float | None, typer.Option(help="peak learning rate; the recipe's own otherwise")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
     parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped ones otherwise")] = None,
     world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
@@ -40,7 +42,19 @@ def train(
     """Train one part."""
     if threads:
         torch.set_num_threads(threads)
-    run(RECIPES, recipe, preset, Length(steps, minutes, piece), out, seed, every, resume, init, parts, world, compiled)
+    length = Length(steps, minutes, piece)
+    run(RECIPES, recipe, preset, length, out, seed, every, resume, init, parts, world, compiled, rate)
+
+
+def chosen(recipes: dict[str, Recipe], name: str, rate: float | None = None) -> Recipe:
+    """The recipe of that name, with another peak learning rate where one is given; ValueError names what is wrong."""
+    if name not in recipes:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(sorted(recipes))}")
+    if rate is None:
+        return recipes[name]
+    if not 0 < rate < math.inf:
+        raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipes[name].lr:g} is this recipe's own")
+    return dataclasses.replace(recipes[name], lr=rate)
 
 
 def run(
@@ -56,11 +70,10 @@ def run(
     parts: Path | None = None,
     world: Path | None = None,
     compiled: bool = False,
+    rate: float | None = None,
 ) -> None:
     """Train `recipes[name]`; the evaluation trains its judge through the same door."""
-    if name not in recipes:
-        raise ValueError(f"no recipe {name!r}; there are {', '.join(sorted(recipes))}")
-    recipe = recipes[name]
+    recipe = chosen(recipes, name, rate)
     if length.steps is None:
         length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
     out = out or Path("runs") / f"{name}-{preset}"
