@@ -7,6 +7,7 @@ Shapes: W (out, in), A (rank, in), B (out, rank).
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -54,10 +55,34 @@ def changes(network: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def fold(network: Any, tensors: dict[str, Tensor]) -> None:
     """Add changes to a network's weights; ValueError names the first that it has no layer for, or of another shape."""
+    for layer, up, down in _matched(network, tensors):
+        layer.weight.copy_((layer.weight.float() + up @ down).to(layer.weight.dtype))
+
+
+@torch.no_grad()
+def begin_from(network: Any, tensors: dict[str, Tensor]) -> None:
+    """Fill the changes that were attached with learned ones, where need be with the nearest of the lower rank.
+
+    The nearest are the leading singular vectors (Eckart and Young, 1936). Layers that `tensors` says nothing of, and
+    ranks beyond theirs, stay as they are; ValueError as in `fold`.
+    """
+    for layer, up, down in _matched(network, tensors):
+        if not parametrize.is_parametrized(layer, "weight"):
+            raise ValueError("this network learns no low-rank changes; begin from a whole one, or train recipe fast")
+        change: Any = layer.parametrizations["weight"][0]  # type: ignore[index]
+        rank = min(len(change.down), len(down))
+        left, values, right = torch.linalg.svd(up @ down, full_matrices=False)
+        root = values[:rank].sqrt()
+        change.up[:, :rank] = left[:, :rank] * root
+        change.down[:rank] = root[:, None] * right[:rank]
+
+
+def _matched(network: Any, tensors: dict[str, Tensor]) -> Iterator[tuple[nn.Linear, Tensor, Tensor]]:
+    """Layers with the B and A of their change."""
     layers = _linear(network)
     for name in sorted({name.removesuffix(f".{part}") for name in tensors for part in (DOWN, UP)} - tensors.keys()):
         down, up = tensors[f"{name}.{DOWN}"].float(), tensors[f"{name}.{UP}"].float()
         layer = layers.get(name)
         if layer is None or layer.weight.shape != (up.shape[0], down.shape[1]):
             raise ValueError(f"the network has no layer {name!r} of {up.shape[0]} x {down.shape[1]}")
-        layer.weight.copy_((layer.weight.float() + up @ down).to(layer.weight.dtype))
+        yield layer, up, down

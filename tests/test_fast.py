@@ -12,8 +12,9 @@ from models.data.fixture import fixture_world
 from models.dit import DiT
 from models.drawing import FAST_SAMPLING, Pictures, Sampling
 from models.fast import FILE, PART, load_fast
-from models.lora import attach, changes, fold
+from models.lora import attach, begin_from, changes, fold
 from models.pipeline import StickerPipeline
+from models.train.checkpoint import load_weights
 from models.train.fast import FastTask
 from models.train.image import NO_VECTOR
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
@@ -69,6 +70,31 @@ def test_changes_of_another_network_are_refused(parts: Path) -> None:
             dit,
             {"blocks.9.mlp.down.lora_A.weight": torch.ones(1, 5), "blocks.9.mlp.down.lora_B.weight": torch.ones(3, 1)},
         )
+
+
+def product(tensors: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
+    return tensors[f"{layer}.lora_B.weight"].float() @ tensors[f"{layer}.lora_A.weight"].float()
+
+
+@pytest.mark.parametrize("rank", [2, 4, 8])
+def test_a_start_from_learned_changes_is_the_nearest_of_its_rank(parts: Path, tmp_path: Path, rank: int) -> None:
+    learned, begun = load_part(DiT, "dit", parts), load_part(DiT, "dit", parts)
+    attach(learned, 4)
+    for parameter in learned.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    wanted = {name: tensor.contiguous() for name, tensor in changes(learned).items() if not name.startswith("out.")}
+    save_file(wanted, tmp_path / FILE)
+    attach(begun, rank)
+    load_weights(tmp_path, begun)
+    layer = "blocks.1.mlp.down"
+    values = torch.linalg.svdvals(product(wanted, layer))
+    left = torch.linalg.matrix_norm(product(wanted, layer) - product(changes(begun), layer))
+    assert torch.allclose(left, values[rank:].norm(), atol=1e-5)
+    assert not changes(begun)["out.lora_B.weight"].any(), "what nothing is known of begins as nothing"
+    assert changes(begun)[f"{layer}.lora_A.weight"].any(1).all(), "no rank is dead"
+    with pytest.raises(ValueError, match="learns no low-rank changes"):
+        begin_from(load_part(DiT, "dit", parts), wanted)
 
 
 def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) -> None:

@@ -11,6 +11,8 @@ from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models import lora
+
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name; a tied weight once, which `state_dict` would list twice."""
@@ -83,7 +85,8 @@ def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[tor
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Fill a model from another run's state, or one network of it from the folder of a part, in one file or several.
 
-    A branch that is still at zero and that a part does not know stays so: the model computes what the part did.
+    A branch that is still at zero and that a part does not know stays so: the model computes what the part did. A part
+    that is low-rank changes (`models.lora`) fills those of a model that learns such.
     """
     whole = folder / "model.safetensors"
     if whole.exists() and (folder / "state.json").exists():
@@ -93,6 +96,9 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     if not files:
         raise FileNotFoundError(f"no .safetensors in {folder}; name the folder `state` of a run, or a part's folder")
     tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    if all(name.endswith((lora.DOWN, lora.UP)) for name in tensors):
+        lora.begin_from(model, tensors)
+        return
     networks = [model, *model.children()]
     fitting = [network for network in networks if tensors_of(network).keys() == tensors.keys()]
     if not fitting:

@@ -27,8 +27,7 @@ from models.train.loop import TaskOptions
 from models.weights import load_part, part_digests, record_made_with, record_part
 
 TAUGHT = Sampling()  # whose guidance the student learns to do without
-# Nearly as people ask: words with their own vector. What is drawn is the teacher's word, so one view will do.
-MIX = Mix(drop_text=0.1, drop_vector=0.2, views=(1.0, 0.0, 0.0))
+MIX = Mix(drop_text=0.1, drop_vector=0.2)  # nearly as people ask: words with their own vector
 
 
 class FastTask(ImageTask):
@@ -40,7 +39,7 @@ class FastTask(ImageTask):
     sampling = FAST_SAMPLING
 
     def __init__(
-        self, options: TaskOptions, rank: int = 32, walk: int = 4, taught: Sampling = TAUGHT, **settings: Any
+        self, options: TaskOptions, rank: int = 16, walk: int = 4, taught: Sampling = TAUGHT, **settings: Any
     ) -> None:
         super().__init__(options, mix=MIX, **settings)
         self.walk, self.taught = walk, taught
