@@ -1,0 +1,67 @@
+"""`python -m models.train.soup OUT FOLDER FOLDER... [--shares 1,2]`: the mean of several trainings of the generator.
+
+Trainings that began from the same weights lie in one basin of the loss, and their mean is often better than each of
+them (model soups, arXiv 2203.05482): what the rate's noise did to one, the others did not do.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from torch import Tensor
+
+from models.dit import DiT
+from models.train.door import command
+from models.weights import MADE_WITH, WeightsError, load_part, part_folder, save_part
+
+PART = "dit"
+
+console = Console(stderr=True)
+
+
+def soup(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
+    """Save the weighted mean of the generators in `folders` (of parts, as runs export them) into `out`; its folder.
+
+    A branch that one of them lacks counts as zero there, for it begins from zero (`DiT`, carry). ValueError where they
+    do not fit together.
+    """
+    if len(folders) != len(shares) or len(folders) < 2:
+        raise ValueError(f"{len(folders)} folders and {len(shares)} shares; give two folders and a share for each")
+    if min(shares) < 0 or not sum(shares) > 0:
+        raise ValueError(f"shares {', '.join(f'{share:g}' for share in shares)}; give none below 0, and one above")
+    companies = {(part_folder(PART, folder) / MADE_WITH).read_text(encoding="utf-8") for folder in folders}
+    if len(companies) > 1:
+        raise WeightsError("these generators were trained with different parts; average those of one release")
+    networks: list[Any] = [load_part(DiT, PART, folder, torch.float32) for folder in folders]
+    widest = max(networks, key=lambda network: len(network.state_dict()))
+    widest.load_state_dict(_mean([network.state_dict() for network in networks], [s / sum(shares) for s in shares]))
+    return save_part(widest, PART, out, json.loads(companies.pop()))
+
+
+def _mean(states: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
+    shapes = {name: tensor.shape for state in states for name, tensor in state.items()}
+    for state in states:
+        for name, tensor in state.items():
+            if tensor.shape != shapes[name]:
+                raise ValueError(f"{name} is {tuple(tensor.shape)} in one generator, {tuple(shapes[name])} in another")
+    none = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    pairs = list(zip(states, shares, strict=True))
+    return {name: sum((share * state.get(name, none[name]) for state, share in pairs), none[name]) for name in shapes}
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="folder of parts to write into")],
+    folders: Annotated[list[Path], typer.Argument(help="folders of parts: assets/weights, a run's export")],
+    shares: Annotated[str, typer.Option(help="a number for each folder, comma-separated; equal otherwise")] = "",
+) -> None:
+    """Average generators."""
+    given = [float(share) for share in shares.split(",")] if shares else [1.0] * len(folders)
+    console.print(f"{len(folders)} generators averaged in {soup(folders, given, out)}", highlight=False)
+
+
+if __name__ == "__main__":
+    command(lambda: typer.run(main))
