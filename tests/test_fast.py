@@ -112,6 +112,16 @@ def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) ->
     assert torch.allclose(x, drawn.latents, atol=1e-3)
 
 
+def test_the_teacher_walks_the_same_under_autocast(task: FastTask) -> None:
+    """A checkpoint is evaluated under it, and the states are in half precision."""
+    batch = task.batch(5, 0, 1, 0.1)
+    condition = task.condition(task.draws(np.random.default_rng((3, 5)), 4))
+    assert condition.states.dtype == torch.float16
+    plain = task.walked(batch["x"], batch["t"], 0.25, condition)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(task.walked(batch["x"], batch["t"], 0.25, condition), plain)
+
+
 def test_a_student_that_answers_the_target_ends_where_the_teacher_does(task: FastTask) -> None:
     batch = task.batch(5, 0, 1, 0.1)
     assert sorted(batch["t"].tolist()) == [0.25, 0.5, 0.75, 1.0]

@@ -69,7 +69,14 @@ class FastTask(ImageTask):
 
     @torch.no_grad()
     def walked(self, x: Tensor, times: Tensor, length: float, condition: Condition) -> Tensor:
-        """Where the teacher comes to from `x` at noise levels `times` (B,), `length` lower."""
+        """Where the teacher comes to from `x` at noise levels `times` (B,), `length` lower.
+
+        The same under autocast, which would round the path and knows no states in fp16 on a CPU.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self._walked(x, times, length, condition)
+
+    def _walked(self, x: Tensor, times: Tensor, length: float, condition: Condition) -> Tensor:
         nothing = Condition(*(torch.zeros_like(part) for part in vars(condition).values()))
         both, step = Condition.cat([condition, nothing]), length / self.walk
         low, high = self.taught.interval

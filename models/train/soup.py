@@ -59,7 +59,10 @@ def main(
     shares: Annotated[str, typer.Option(help="a number for each folder, comma-separated; equal otherwise")] = "",
 ) -> None:
     """Average generators."""
-    given = [float(share) for share in shares.split(",")] if shares else [1.0] * len(folders)
+    try:
+        given = [float(share) for share in shares.split(",")] if shares else [1.0] * len(folders)
+    except ValueError as error:
+        raise ValueError(f"--shares {shares}; give numbers with commas between them, as in 1,2") from error
     console.print(f"{len(folders)} generators averaged in {soup(folders, given, out)}", highlight=False)
 
 
