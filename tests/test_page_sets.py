@@ -21,6 +21,7 @@ from studio.page.compare.desk import CompareDesk
 from studio.page.compare.grids import grid_of, members
 from studio.page.downloads import packed_for
 from studio.page.frame import Frame
+from studio.page.layout import build
 from studio.page.picture.desk import PictureDesk
 from studio.page.series.progress import Progress
 from studio.page.series.store import LOOKED_AT, AllSeries, Series, Standing
@@ -267,9 +268,11 @@ def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: st
     sizes = page.eval_on_selector_all(".strip-small img", "all => all.map(one => [one.clientWidth, one.clientHeight])")
     assert sorted(map(tuple, sizes)) == [(16, 16)] * 6 + [(32, 32)] * 6
     page.fill("#set-show [data-own=name]", "Three / pandas")
-    page.click("#set-show [data-own=cover] >> nth=1")  # while the name is being told
-    page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]")
+    page.hover("#set-show [data-own=cover] >> nth=1")
+    page.mouse.down()  # the name is told, and the panel exchanged before the button is let go
     page.wait_for_selector('#set-show [data-own=name][value="Three / pandas"]')
+    page.mouse.up()
+    page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]", timeout=20_000)
     with page.expect_download() as download:
         page.click('#set-show [data-pack][href*="whatsapp"]')
     assert download.value.suggested_filename == "Three pandas.zip" or "pandas" in download.value.suggested_filename
@@ -295,3 +298,10 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
         page.click("#compare-show a.primary")
     again = Grid.from_file(Path(download.value.path()))
     assert again.x.setting == "style" and again.y == Axis("guidance", (1.0, 5.0)) and again.request.prompt == "一只猫"
+
+
+def test_a_look_never_answers_after_a_press_that_it_began_before(frame: Frame) -> None:
+    """Both wait in one line, one at a time: what shows the state as it was can't come last."""
+    events = build(frame).fns.values()
+    lines = [{(e.concurrency_id, e.concurrency_limit) for e in events if e.name == name} for name in ("look", "acted")]
+    assert lines[0] == {("sets", 1), ("compare", 1)} and lines[0] <= lines[1]

@@ -33,8 +33,10 @@ def tab(frame: Frame) -> None:
     seen = [shown, panel, others]
     _make(desk, given, shown, make, seen)
     panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
-    gr.on([panel.select, others.select], desk.acted, shown, seen, **PRESSED)
-    gr.on([tab.select, panel.input], desk.look, shown, seen, **QUIET)
+    # In one line: a look that began before a press must not answer after it, or what it shows is out of date.
+    turn = {"concurrency_id": "compare", "concurrency_limit": 1}
+    gr.on([panel.select, others.select], desk.acted, shown, seen, **{**PRESSED, **turn})
+    gr.on([tab.select, panel.input], desk.look, shown, seen, **{**QUIET, **turn})
     desk.series.resume(KIND)
 
 
