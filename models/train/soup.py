@@ -30,7 +30,7 @@ def soup(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     do not fit together.
     """
     if len(folders) != len(shares) or len(folders) < 2:
-        raise ValueError(f"{len(folders)} folders and {len(shares)} shares; give two folders and a share for each")
+        raise ValueError(f"{len(folders)} folders and {len(shares)} shares; give at least two, and a share for each")
     if min(shares) < 0 or not sum(shares) > 0:
         raise ValueError(f"shares {', '.join(f'{share:g}' for share in shares)}; give none below 0, and one above")
     companies = {(part_folder(PART, folder) / MADE_WITH).read_text(encoding="utf-8") for folder in folders}

@@ -29,6 +29,15 @@ PRESSED: dict[str, Any] = {**QUIET, "trigger_mode": "multiple", "concurrency_lim
 LISTEN = "studio.listen(element, trigger);"  # js_on_load of HTML whose buttons say something (see page.js)
 
 
+def in_line(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings for presses and for looks that wait in one line.
+
+    A look that began before a press must not answer after it, or what it shows is out of date.
+    """
+    line = {"concurrency_id": name, "concurrency_limit": 1}
+    return {**PRESSED, **line}, {**QUIET, **line}
+
+
 @dataclass
 class Frame:
     """The page as it is being built. `model` is the backend's name."""

@@ -6,7 +6,7 @@ import gradio as gr
 
 from studio.page.compare.desk import KIND, CompareDesk
 from studio.page.compare.words import labels
-from studio.page.frame import LISTEN, PRESSED, QUIET, Frame
+from studio.page.frame import LISTEN, PRESSED, QUIET, Frame, in_line
 from studio.page.series.scripts import SHOW_JS
 
 
@@ -33,10 +33,9 @@ def tab(frame: Frame) -> None:
     seen = [shown, panel, others]
     _make(desk, given, shown, make, seen)
     panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
-    # In one line: a look that began before a press must not answer after it, or what it shows is out of date.
-    turn = {"concurrency_id": "compare", "concurrency_limit": 1}
-    gr.on([panel.select, others.select], desk.acted, shown, seen, **{**PRESSED, **turn})
-    gr.on([tab.select, panel.input], desk.look, shown, seen, **{**QUIET, **turn})
+    pressed, looked = in_line("compare")
+    gr.on([panel.select, others.select], desk.acted, shown, seen, **pressed)
+    gr.on([tab.select, panel.input], desk.look, shown, seen, **looked)
     desk.series.resume(KIND)
 
 
