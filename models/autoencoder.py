@@ -7,8 +7,6 @@ Shapes: pictures (B, 4, H, W) premultiplied RGBA in [0, 1]; latents (B, C, H / 8
 per channel over the training pictures.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -34,9 +32,9 @@ class ChannelNorm(nn.Module):
 class ResBlock(nn.Module):
     """x + conv(silu(conv(norm(x)))); the second convolution starts at zero, so a fresh block is the identity."""
 
-    def __init__(self, width: int, norm: Callable[[int], nn.Module] = ChannelNorm) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = norm(width)
+        self.norm = ChannelNorm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         for parameter in self.conv2.parameters():

@@ -15,10 +15,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "sticker": {"width": 256, "depth": 10, "heads": 4, "carry": True},
         "full": {"width": 1152, "depth": 28, "heads": 16, "context": 1024},  # DiT-XL/2
     },
-    "perceptual": {
-        "tiny": {"widths": (8, 8, 16), "blocks": 1},
-        "sticker": {"widths": (64, 128, 256), "blocks": 2},
-    },
     "upscaler": {
         "tiny": {"width": 8, "blocks": 1},
         "sticker": {"width": 64, "blocks": 6},

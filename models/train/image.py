@@ -210,16 +210,9 @@ class ImageTask:
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared error of the velocity; below CLAMP_TIME as if 1 / t had stopped growing there (JiT)."""
-        return {"loss": self.flow_loss(self.velocity(model, batch), batch)}
-
-    def velocity(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """What the network answers to a batch, (B, C, S, S)."""
-        return model(**{name: value for name, value in batch.items() if name != "target"})
-
-    def flow_loss(self, velocity: Tensor, batch: dict[str, Any]) -> Tensor:
-        """The scalar of `loss`."""
+        velocity = model(**{name: value for name, value in batch.items() if name != "target"})
         weight = (batch["t"] / CLAMP_TIME).clamp(max=1)[:, None, None, None]
-        return (weight * (velocity - batch["target"])).square().mean()
+        return {"loss": (weight * (velocity - batch["target"])).square().mean()}
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing."""
@@ -271,7 +264,7 @@ class ImageTask:
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         return StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
 
-    def sheet(self, model: nn.Module) -> Image.Image | None:
+    def sheet(self, model: nn.Module) -> Image.Image:
         """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""
         prompts = [line for line in prompt_list("sheet") if " + " not in line]
         events = self.pipeline(model).steps(prompts, range(len(prompts)), self.sampling)

@@ -56,30 +56,6 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         minutes=600,
     ),
-    # On the generator's own rows; its export is what "sharpen" looks through.
-    "perceptual": Recipe(
-        task_of("models.train.perceptual:PerceptualTask"),
-        batch_size=sizes((0.0, 128)),
-        lr=2e-3,
-        betas=(0.9, 0.98),
-        weight_decay=0.05,
-        decay_from=0.0,
-        warmup=100,
-        ema=0.99,
-        minutes=10,
-        channels_last=True,
-    ),
-    # For a generator that has learned: --init assets/weights/dit. What the full rate would undo takes hours to mend.
-    "sharpen": Recipe(
-        task_of("models.train.sharpen:SharpenTask"),
-        batch_size=sizes((0.0, 96)),
-        lr=3e-4,
-        muon=True,
-        decay_from=0.3,
-        warmup=60,
-        ema=0.998,
-        minutes=50,
-    ),
     # A step costs the teacher's six passes: few samples, and each says exactly where to go. The generator's rows serve,
     # so that nothing has to be encoded where it was trained.
     "fast": Recipe(
