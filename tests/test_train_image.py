@@ -148,7 +148,7 @@ def test_every_view_of_a_picture_is_told_in_its_own_words(task: ImageTask) -> No
 
 
 def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
-    task = ImageTask(replace(options(parts), cache=None), mix=Mix(scenes=0, views=(0.5, 0, 0.5)))
+    task = ImageTask(replace(options(parts), cache=None), mix=Mix(scenes=0, views=(0.5, 0, 0.5, 0)))
     count = len(task.pictures)
     assert len(task.encoded) == 2 * count + task.scenes
     for row in (0, count - 1):

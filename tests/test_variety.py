@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.data.combinations import paints_of
 from models.data.fixture import fixture_world
-from models.data.variety import LEAST_SIZE, VIEWS, can_be_mirrored, mirrored, moved, view
+from models.data.variety import LEAST_SIZE, VIEWS, can_be_mirrored, mirrored, moved, painted, view
 from models.data.world import Picture, World
 
 
@@ -64,3 +65,21 @@ def test_moved_views_are_mirrored_in_half_of_the_pictures(world: World) -> None:
     pictures = [replace(world.pictures[0], id=f"noto/{i}", names={"en": "cat"}, group="objects") for i in range(200)]
     turned = sum(np.array_equal(view(pixels, p, 2), moved(mirrored(pixels), p, 2)) for p in pictures)
     assert 70 < turned < 130
+
+
+def test_what_is_painted_is_as_large_as_it_was_and_said_to_have_its_colour(world: World) -> None:
+    scenes = [painted(picture) for picture in world.pictures]
+    assert any(scenes)
+    for picture, scene in zip(world.pictures, scenes, strict=True):
+        if scene is None:
+            continue
+        colour = scene.objects[0].colour
+        assert colour in paints_of(picture.concept, "train"), "what is held out of scenes is held out of views"
+        assert np.array_equal(scene.render(world)[..., 3], np.asarray(world.pixels[picture.index])[..., 3])
+        assert all(colour in scene.caption(seed, "en", grounded=True) for seed in range(4))
+        assert painted(picture) == scene
+
+
+def test_people_and_signs_are_not_painted(world: World) -> None:
+    assert painted(named(world, "red flag", "flags")) is None
+    assert painted(replace(world.pictures[0], skin="dark", group="people-body")) is None

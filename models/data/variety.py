@@ -1,4 +1,4 @@
-"""Other views of a picture that show the same thing as truly: mirrored, a little smaller, a little to the side.
+"""Other views of a picture that show the same thing as truly: mirrored, a little smaller and aside, in another colour.
 
 Some 19,000 drawings are few for a generator (`models/train/LOG.md`). Pure functions of a picture and a seed.
 """
@@ -8,7 +8,10 @@ import re
 import numpy as np
 from PIL import Image
 
+from models.data.combinations import is_material, paints_of
 from models.data.grammar import stream
+from models.data.pixels import SIZE
+from models.data.scenes import Scene, SceneObject
 from models.data.world import Picture
 
 # Where a mirror makes another thing of it: signs, letters and flags, and icons that no group explains.
@@ -20,7 +23,8 @@ _ONE_WAY = re.compile(
     r"|speech|hundred|map of|globe|keyboard|writing|memo|dna|chart|yo-yo|\d",
     re.IGNORECASE,
 )
-VIEWS = 3  # as it is, mirrored, moved
+AS_IT_IS, MIRRORED, MOVED, PAINTED = range(4)
+VIEWS = 4
 LEAST_SIZE = 0.88  # of a moved picture's side; the frame that is left is as wide as the sets' own frames differ
 
 
@@ -47,8 +51,27 @@ def moved(pixels: np.ndarray, picture: Picture, seed: int) -> np.ndarray:
     return canvas
 
 
+def painted(picture: Picture) -> Scene | None:
+    """The picture alone, as large as it is, in a colour that training may give its concept; None where it can't be.
+
+    Composed scenes show what has a colour of its own small, so a generator that knows such words from them alone draws
+    "a red umbrella" small and badly, and "umbrella, red" well (`models/train/LOG.md`).
+    """
+    paints = paints_of(picture.concept, "train")
+    if not paints or not is_material(picture):
+        return None
+    colour = stream(picture.id, "paint").choice(paints)
+    whole = (0, 0, SIZE, SIZE)
+    thing = SceneObject(
+        picture.index, picture.concept, picture.style, picture.group, picture.names, whole, colour=colour
+    )
+    return Scene("colour", "train", picture.index, (thing,))
+
+
 def view(pixels: np.ndarray, picture: Picture, number: int) -> np.ndarray:
-    """View `number` of VIEWS: the picture as it is; mirrored where it may be; moved, half of them mirrored too."""
-    turned = can_be_mirrored(picture) and (number == 1 or (number == 2 and stream(picture.id, "side").random() < 0.5))
+    """View `number` of a picture in its own colours: as it is; mirrored where it may be; moved, half of them mirrored
+    too. What can't be painted is moved once more instead."""
+    aside = number in (MOVED, PAINTED)
+    turned = can_be_mirrored(picture) and (number == MIRRORED or (aside and stream(picture.id, "side").random() < 0.5))
     pixels = mirrored(pixels) if turned else pixels
-    return moved(pixels, picture, number) if number == 2 else pixels
+    return moved(pixels, picture, number) if aside else pixels

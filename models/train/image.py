@@ -23,9 +23,9 @@ from models.autoencoder import Autoencoder
 from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
-from models.data.scenes import make_scene
+from models.data.scenes import Scene, make_scene
 from models.data.styles import style_of
-from models.data.variety import VIEWS, view
+from models.data.variety import PAINTED, VIEWS, painted, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
@@ -56,8 +56,8 @@ class Mix:
 
     Attributes:
         scenes: share of composed scenes: they make colour, count and place learnable.
-        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, moved. A view without a
-            share is not encoded.
+        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, moved, painted. A view
+            without a share is not encoded.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
         time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), leaning to noise,
@@ -65,7 +65,7 @@ class Mix:
     """
 
     scenes: float = 0.25
-    views: tuple[float, ...] = (0.4, 0.3, 0.3)
+    views: tuple[float, ...] = (0.3, 0.2, 0.25, 0.25)
     drop_text: float = 0.15
     drop_vector: float = 0.5
     time_mean: float = 0.4
@@ -136,8 +136,12 @@ class ImageTask:
         if row < self.first_scene:
             place, row = divmod(row, len(self.pictures))
             picture, number = self.pictures[row], self.views[place]
+            if number == PAINTED and (coloured := painted(picture)):
+                return self._composed(coloured)
             return _told(view(self.world.pixels[picture.index], picture, number), picture, number)
-        scene = make_scene(self.world, row - self.first_scene)
+        return self._composed(make_scene(self.world, row - self.first_scene))
+
+    def _composed(self, scene: Scene) -> Item:
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
         return scene.render(self.world), [scene.caption(seed, grounded=True) for seed in range(CAPTIONS)]
 

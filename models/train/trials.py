@@ -45,7 +45,8 @@ TRIALS: dict[str, Recipe] = {
     "even-times": _with(mix=Mix(time_mean=0.0)),
     "noisy-times": _with(mix=Mix(time_mean=0.8)),
     "more-scenes": _with(mix=Mix(scenes=0.35)),
-    "one-view": _with(mix=Mix(views=(1.0, 0.0, 0.0))),
+    "one-view": _with(mix=Mix(views=(1.0, 0.0, 0.0, 0.0))),
+    "own-colours": _with(mix=Mix(views=(0.4, 0.3, 0.3, 0.0))),
     "more-words": _with(mix=Mix(drop_text=0.1, drop_vector=0.7)),
 }
 
