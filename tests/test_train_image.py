@@ -16,7 +16,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.data.styles import STYLES
-from models.data.variety import VIEWS, view
+from models.data.variety import PAINTED, VIEWS, painted, view
 from models.dit import DiT
 from models.presets import preset
 from models.train import checkpoint
@@ -145,6 +145,15 @@ def test_every_view_of_a_picture_is_told_in_its_own_words(task: ImageTask) -> No
     count = len(task.pictures)
     told = [[tuple(task.item(view * count + row)[1]) for view in range(VIEWS)] for row in range(count)]
     assert all(len(set(captions)) == VIEWS for captions in told)
+
+
+def test_the_painted_view_is_painted_where_it_can_be(task: ImageTask) -> None:
+    coloured = [(row, painted(picture)) for row, picture in enumerate(task.pictures)]
+    assert any(scene for _, scene in coloured)
+    for row, scene in coloured:
+        picture = task.pictures[row]
+        shown = view(task.world.pixels[picture.index], picture, PAINTED) if scene is None else scene.render(task.world)
+        assert np.array_equal(task.item(PAINTED * len(task.pictures) + row)[0], shown)
 
 
 def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:

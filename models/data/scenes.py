@@ -191,7 +191,7 @@ def _colour_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
         return None
     size = rng.choices(tuple(_SIDES), (3, 1, 1))[0]
     box = _box(rng.gauss(64, 14), rng.gauss(64, 14), rng.randint(*_SIDES[size]))
-    return (_object(picture, box, colour=rng.choice(paints), size=size),), None
+    return (object_of(picture, box, colour=rng.choice(paints), size=size),), None
 
 
 def _count_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
@@ -202,7 +202,7 @@ def _count_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
     picture = rng.choice(stock.by_concept[concept])
     colour = _extra_colour(concept, rng)
     boxes = _places(rng.choice(counts), rng)
-    return tuple(_object(picture, box, colour=colour) for box in boxes), None
+    return tuple(object_of(picture, box, colour=colour) for box in boxes), None
 
 
 def _relation_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
@@ -214,8 +214,8 @@ def _relation_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
     near_first = relation in ("left of", "above", "in front of")
     one, two = boxes if near_first else boxes[::-1]
     objects = (
-        _object(first, one, int(near_first), _extra_colour(first.concept, rng)),
-        _object(second, two, int(not near_first), _extra_colour(second.concept, rng)),
+        object_of(first, one, int(near_first), _extra_colour(first.concept, rng)),
+        object_of(second, two, int(not near_first), _extra_colour(second.concept, rng)),
     )
     return objects, relation
 
@@ -235,7 +235,7 @@ def _pair_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
         return None
     boxes = list(_LAYOUTS[axis](rng))
     rng.shuffle(boxes)
-    return tuple(_object(p, box, 0, c) for p, box, c in zip(pictures, boxes, colours, strict=True)), None
+    return tuple(object_of(p, box, 0, c) for p, box, c in zip(pictures, boxes, colours, strict=True)), None
 
 
 _MAKERS: dict[str, Callable[[Material, random.Random, str], Drawn]] = {
@@ -266,7 +266,10 @@ def _extra_colour(concept: str, rng: random.Random) -> str | None:
     return rng.choice(paints) if paints and rng.random() < PAINTED else None
 
 
-def _object(picture: Picture, box: Box, z: int = 0, colour: str | None = None, size: Size | None = None) -> SceneObject:
+def object_of(
+    picture: Picture, box: Box, z: int = 0, colour: str | None = None, size: Size | None = None
+) -> SceneObject:
+    """A picture of the world at a place in a scene."""
     return SceneObject(
         picture.index, picture.concept, picture.style, picture.group, picture.names, box, z, colour, size
     )

@@ -11,7 +11,7 @@ from PIL import Image
 from models.data.combinations import is_material, paints_of
 from models.data.grammar import stream
 from models.data.pixels import SIZE
-from models.data.scenes import Scene, SceneObject
+from models.data.scenes import Scene, object_of
 from models.data.world import Picture
 
 # Where a mirror makes another thing of it: signs, letters and flags, and icons that no group explains.
@@ -61,11 +61,7 @@ def painted(picture: Picture) -> Scene | None:
     if not paints or not is_material(picture):
         return None
     colour = stream(picture.id, "paint").choice(paints)
-    whole = (0, 0, SIZE, SIZE)
-    thing = SceneObject(
-        picture.index, picture.concept, picture.style, picture.group, picture.names, whole, colour=colour
-    )
-    return Scene("colour", "train", picture.index, (thing,))
+    return Scene("colour", "train", picture.index, (object_of(picture, (0, 0, SIZE, SIZE), colour=colour),))
 
 
 def view(pixels: np.ndarray, picture: Picture, number: int) -> np.ndarray:
