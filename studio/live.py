@@ -32,13 +32,16 @@ class Live:
 
     def read(self, job: str, since: int = 0) -> tuple[int, Progress | None]:
         """What is newer than revision `since`: (revision, progress with the previews that changed), or None."""
-        row = self._database.row("SELECT * FROM progress WHERE job = ? AND revision > ?", job, since)
-        if row is None:
+        rows = self._database.rows(  # one statement sees one moment: two would show a step with a later one's preview
+            "SELECT step, total, unknown, progress.revision, position, png FROM progress LEFT JOIN previews"
+            " ON previews.job = progress.job AND previews.revision > ? WHERE progress.job = ? AND progress.revision > ?",
+            *(since, job, since),
+        )
+        if not rows:
             return since, None
-        previews = self._database.rows("SELECT * FROM previews WHERE job = ? AND revision > ?", job, since)
-        unknown = tuple(Unknown(word, tuple(nearest)) for word, *nearest in json.loads(row["unknown"]))
-        shown = {preview["position"]: preview["png"] for preview in previews}
-        return row["revision"], Progress(row["step"], row["total"], shown, unknown)
+        unknown = tuple(Unknown(word, tuple(nearest)) for word, *nearest in json.loads(rows[0]["unknown"]))
+        shown = {row["position"]: row["png"] for row in rows if row["png"] is not None}
+        return rows[0]["revision"], Progress(rows[0]["step"], rows[0]["total"], shown, unknown)
 
     def begin(self, job: str) -> None:
         """A try begins: what was shown of an earlier one is no longer true. Revisions go on counting."""

@@ -257,6 +257,17 @@ def test_progress_is_told_once_to_each_who_asks(tmp_path: Path) -> None:
     assert live.read("a") == (0, None)
 
 
+def test_a_step_and_its_preview_are_of_one_moment(tmp_path: Path) -> None:
+    live = Live(tmp_path / "live.db")
+    live.begin("a")
+    worker = threading.Thread(target=lambda: [live.note("a", Progress(n, 2000, {0: b"%d" % n})) for n in range(1, 2001)])
+    worker.start()
+    while worker.is_alive():
+        step = live.read("a")[1]
+        assert step is not None and step.previews == ({0: b"%d" % step.step} if step.step else {})
+    worker.join()
+
+
 def test_damaged_progress_is_thrown_away(tmp_path: Path) -> None:
     path = tmp_path / "live.db"
     Live(path).note("a", Progress(1, 2))
