@@ -33,8 +33,9 @@ class Live:
     def read(self, job: str, since: int = 0) -> tuple[int, Progress | None]:
         """What is newer than revision `since`: (revision, progress with the previews that changed), or None."""
         rows = self._database.rows(  # one statement sees one moment: two would show a step with a later one's preview
-            "SELECT step, total, unknown, progress.revision, position, png FROM progress LEFT JOIN previews"
-            " ON previews.job = progress.job AND previews.revision > ? WHERE progress.job = ? AND progress.revision > ?",
+            "SELECT step, total, unknown, progress.revision, position, png FROM progress"
+            " LEFT JOIN previews ON previews.job = progress.job AND previews.revision > ?"
+            " WHERE progress.job = ? AND progress.revision > ?",
             *(since, job, since),
         )
         if not rows:

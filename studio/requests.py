@@ -218,10 +218,10 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
     request = _drawn(request, seed, wildcards or Wildcards(settings.wildcards()))
     if (request.like or request.mix) and not can.pictures:
         raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
-    request = request.model_copy(update=_size(request, can))
+    best_of = int(can.best_of.within("best_of", request.best_of))
+    request = request.model_copy(update={"best_of": best_of if best_of > 1 else None, **_size(request, can)})
     request = request.model_copy(update=_edit(request, can))
     count = int(can.count.within("count", request.count))
-    best_of = int(can.best_of.within("best_of", request.best_of))
     if request.shape is not None and request.shape not in can.shapes:
         raise Refused(f"shape must be one of {', '.join(map(str, can.shapes))}, not {request.shape}.")
     return request.model_copy(
@@ -230,7 +230,6 @@ def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | Non
             "style": can.style(request.style) if request.style else "",
             "count": count,
             "shape": request.shape or can.shape(count * best_of),
-            "best_of": best_of if best_of > 1 else None,
             "seed": seed if request.drawn else request.seed,
             "like": request.like and _known(request.like),
             "mix": tuple(_known_part(part) for part in request.mix),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -46,6 +47,15 @@ def stays_text(html: str, words: str) -> bool:
     quiet = not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
     said = words in page.text or any(words in attributes.values() for _, attributes in page.elements)
     return said and quiet and "script" not in [tag for tag, _ in page.elements]
+
+
+def until(what: Callable[[], Any], patience: float = PATIENCE / 1000) -> Any:
+    """What `what` gives once it is true; fails after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+    return found
 
 
 class Server:

@@ -6,13 +6,12 @@ import hashlib
 import io
 import json
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from page_kit import Elements, Server
+from page_kit import Elements, Server, until
 from PIL import Image
 
 from studio.events import Done, Progress
@@ -40,14 +39,6 @@ def ask(api: httpx.Client, **fields: Any) -> dict[str, Any]:
     answer = api.post("/jobs", json=fields)
     assert answer.status_code == 202, answer.text
     return answer.json()
-
-
-def until(what: Callable[[], Any], patience: float = 60) -> Any:
-    deadline = time.monotonic() + patience
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-    return found
 
 
 def done(api: httpx.Client, **fields: Any) -> dict[str, Any]:

@@ -260,7 +260,8 @@ def test_progress_is_told_once_to_each_who_asks(tmp_path: Path) -> None:
 def test_a_step_and_its_preview_are_of_one_moment(tmp_path: Path) -> None:
     live = Live(tmp_path / "live.db")
     live.begin("a")
-    worker = threading.Thread(target=lambda: [live.note("a", Progress(n, 2000, {0: b"%d" % n})) for n in range(1, 2001)])
+    steps = [Progress(n, 2000, {0: b"%d" % n}) for n in range(1, 2001)]
+    worker = threading.Thread(target=lambda: [live.note("a", step) for step in steps])
     worker.start()
     while worker.is_alive():
         step = live.read("a")[1]

@@ -261,7 +261,7 @@ def test_any_size_comes_out_in_the_one_asked_for(either: Backend, tmp_path: Path
 def test_nothing_but_the_picture_counts(tmp_path: Path) -> None:
     image = file(tmp_path / "a.png", 64, 64)
     plain = resolve(enlarge(image["path"], 512, "fake"), CAN)
-    said = {"steps": 40, "guidance": 9.0, "seed": 7, "scheduler": "heun", "shape": 8}
+    said = {"steps": 40, "guidance": 9.0, "seed": 7, "scheduler": "heun", "shape": 8, "best_of": 1}
     other = resolve(image_request(image=image, strength=0.0, size=512, model="fake", **said), CAN)
     assert job_id(other, "d") == job_id(plain, "d") and resolve(plain, CAN) == plain
     assert company(plain) != company(ask(Fake(), size=512, image=image))
@@ -276,6 +276,7 @@ def test_nothing_but_the_picture_counts(tmp_path: Path) -> None:
         ({"mix": [{"text": "dog"}]}, "leave mix out"),
         ({"expand": 0.2}, "leave expand out"),
         ({"variations": 2}, "leave variations out"),
+        ({"best_of": 2}, "leave best_of out"),
         ({"size": None}, "a strength of 0 only enlarges the picture; give a size of 512."),
         ({"size": 128}, "a strength of 0 only enlarges the picture; give a size of 512."),
         ({"size": 300}, "size must be 128 or 512, not 300"),
