@@ -1,5 +1,4 @@
 import dataclasses
-import time
 
 import pytest
 
@@ -121,11 +120,3 @@ def test_lists_and_budget() -> None:
     assert english_list(("a", "b", "c")) == "a, b and c"
     assert size("three cats, 三只猫") == pytest.approx(2 + 3 * 22 / 28)
     assert fit("one two", ("three four", "five"), ", ", budget=3) == "one two, five"
-
-
-def test_captions_are_cheap() -> None:
-    start = time.process_time()
-    for seed in range(50):
-        for p in WORLD.pictures:
-            caption(p, seed)
-    assert 50 * len(WORLD.pictures) / (time.process_time() - start) > 5_000  # 40,000 a second where nothing else runs

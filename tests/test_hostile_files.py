@@ -25,6 +25,7 @@ from studio.metadata.raw import LIMIT
 from studio.metadata.write import Said
 
 KINDS = (*SUFFIXES, "gif")
+HANG = 20.0  # seconds; what these files ask for takes minutes where nothing bounds it
 
 
 def refusal(path: Path, do: Callable[[Path], object] = read) -> str:
@@ -117,7 +118,7 @@ def test_decompression_bombs(tmp_path: Path, megabytes: int, times: int) -> None
     path = png(tmp_path / "a.png", *[chunk(b"zTXt", b"parameters\0\0" + bomb(megabytes))] * times)
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     assert "more than 4 MB" in refusal(path)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < HANG
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
 
 
@@ -154,7 +155,7 @@ def test_an_avif_that_names_billions_of_pieces(tmp_path: Path) -> None:
     began = time.monotonic()
     for do in (read, stripped):
         refusal(tmp_path / "a.avif", do)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < HANG
 
 
 LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
