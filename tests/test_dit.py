@@ -77,7 +77,7 @@ def test_masked_words_are_not_read() -> None:
     changed[:, 3:] = 7 * torch.randn(3, 2, 256)
     assert torch.equal(net(**batch), net(**{**batch, "states": changed}))
     shorter = {**batch, "states": batch["states"][:, :3], "mask": batch["mask"][:, :3]}
-    assert torch.allclose(net(**batch), net(**shorter), atol=1e-5)
+    assert torch.allclose(net(**batch), net(**shorter), atol=1e-4)
 
 
 def test_dropped_conditions_are_the_learned_nulls() -> None:

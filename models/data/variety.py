@@ -51,7 +51,7 @@ def moved(pixels: np.ndarray, picture: Picture, seed: int) -> np.ndarray:
     return canvas
 
 
-def painted(picture: Picture) -> Scene | None:
+def painted(picture: Picture, seed: int = 0) -> Scene | None:
     """The picture alone, as large as it is, in a colour that training may give its concept; None where it can't be.
 
     Composed scenes show what has a colour of its own small, so a generator that knows such words from them alone draws
@@ -60,14 +60,14 @@ def painted(picture: Picture) -> Scene | None:
     paints = paints_of(picture.concept, "train")
     if not paints or not is_material(picture):
         return None
-    colour = stream(picture.id, "paint").choice(paints)
+    colour = stream(picture.id, "paint", seed).choice(paints)
     return Scene("colour", "train", picture.index, (object_of(picture, (0, 0, SIZE, SIZE), colour=colour),))
 
 
-def view(pixels: np.ndarray, picture: Picture, number: int) -> np.ndarray:
+def view(pixels: np.ndarray, picture: Picture, number: int, seed: int = 0) -> np.ndarray:
     """View `number` of a picture in its own colours: as it is; mirrored where it may be; moved, half of them mirrored
-    too. What can't be painted is moved once more instead."""
-    aside = number in (MOVED, PAINTED)
-    turned = can_be_mirrored(picture) and (number == MIRRORED or (aside and stream(picture.id, "side").random() < 0.5))
+    too. What can't be painted is moved once more instead. Another seed moves it elsewhere."""
+    aside, side = number in (MOVED, PAINTED), stream(picture.id, "side", seed).random()
+    turned = can_be_mirrored(picture) and (number == MIRRORED or (aside and side < 0.5))
     pixels = mirrored(pixels) if turned else pixels
-    return moved(pixels, picture, number) if aside else pixels
+    return moved(pixels, picture, seed * VIEWS + number) if aside else pixels

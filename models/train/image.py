@@ -132,18 +132,25 @@ class ImageTask:
     # --- Pictures and captions, read once -----------------------------------------------------------------------------
 
     def item(self, row: int) -> Item:
-        """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes."""
+        """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.
+
+        Another seed words, moves and paints the pictures differently and composes other scenes, so that a training in
+        pieces of different seeds sees more than one of them could keep.
+        """
+        seed = self.options.seed
         if row < self.first_scene:
             place, row = divmod(row, len(self.pictures))
             picture, number = self.pictures[row], self.views[place]
-            if number == PAINTED and (coloured := painted(picture)):
+            if number == PAINTED and (coloured := painted(picture, seed)):
                 return self._composed(coloured)
-            return _told(view(self.world.pixels[picture.index], picture, number), picture, number)
-        return self._composed(make_scene(self.world, row - self.first_scene))
+            shown = view(self.world.pixels[picture.index], picture, number, seed)
+            return _told(shown, picture, seed * VIEWS + number)
+        return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
 
     def _composed(self, scene: Scene) -> Item:
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
-        return scene.render(self.world), [scene.caption(seed, grounded=True) for seed in range(CAPTIONS)]
+        first = self.options.seed * CAPTIONS
+        return scene.render(self.world), [scene.caption(first + i, grounded=True) for i in range(CAPTIONS)]
 
     def _encode(self) -> Encoded:
         count = self.first_scene + self.scenes
