@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from page_kit import ROOT
+from patience import PATIENCE
 from PIL import Image, ImageDraw
 
 DOCS = ROOT / "docs"
@@ -129,7 +130,9 @@ class Reader:
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "STUDIO_HOME": str(self.home), "PYTHONPATH": f"{self._tools}{os.pathsep}{ROOT}"}
         environment["PATH"] = f"{self._tools}{os.pathsep}{environment['PATH']}"
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
 
 
 def _draw_pictures(folder: Path) -> None:
@@ -160,7 +163,7 @@ def _program(language: str, script: list[Block]) -> list[str]:
 
 
 def _fetches(node: str) -> bool:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60).stdout
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=PATIENCE).stdout
     return int(said.strip().lstrip("v").partition(".")[0] or 0) >= 18
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from page_kit import Server
+from patience import PATIENCE
 from PIL import Image
 
 NOBODY = "0" * 64
@@ -59,7 +60,7 @@ def trap() -> Iterator[tuple[str, list[Any]]]:
 
 def send(doors: Server, method: str, path: str, body: Any = None, **more: Any) -> Answer:
     """One request, its path as it is: no client tidies it up."""
-    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=PATIENCE)
     headers = more.get("headers") or {}
     if isinstance(body, dict):
         body, headers = json.dumps(body).encode(), {**JSON, **headers}

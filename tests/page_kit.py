@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = ["<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "{{7*7}} ${7*7} [x](javascript:alert(1))"]
 CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-PATIENCE = 120_000  # ms: two cores may be busy with something else
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 PROMPT = "#prompt textarea, #prompt input"
 
@@ -49,15 +48,6 @@ def stays_text(html: str, words: str) -> bool:
     return said and quiet and "script" not in [tag for tag, _ in page.elements]
 
 
-def until(what: Callable[[], Any], patience: float = PATIENCE / 1000) -> Any:
-    """What `what` gives once it is true; fails after `patience` seconds."""
-    deadline = time.monotonic() + patience
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-    return found
-
-
 class Server:
     """`python app.py` at a home, on a port of its own (or the one given) and the backend that draws faces."""
 
@@ -65,7 +55,7 @@ class Server:
         command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--home", str(home), "--model", model]
         self.home = home
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        watchdog = threading.Timer(300, self.process.kill)
+        watchdog = threading.Timer(PATIENCE, self.process.kill)
         watchdog.start()
         assert self.process.stdout
         match = re.search(r"http://\S+", self.process.stdout.readline())
@@ -83,7 +73,7 @@ class Server:
         """As Ctrl-C; it must end well."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            _, errors = self.process.communicate(timeout=60)
+            _, errors = self.process.communicate(timeout=PATIENCE)
             assert self.process.returncode == 0 and "Traceback" not in errors, errors
 
 
@@ -123,7 +113,7 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[...
         usual = {"locale": "en-US", "viewport": {"width": 1280, "height": 900}}
         contexts.append(browser.new_context(**{**usual, **settings}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(1000 * PATIENCE)
         own = (address, "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(own) else foreign.append(r.url))
         page.on("dialog", lambda dialog: foreign.append(f"dialog {dialog.message}"))
@@ -161,7 +151,7 @@ def make(page: Any, prompt: str, count: int = 0) -> None:
 def get(url: str, **headers: str) -> tuple[int, bytes]:
     """(status, body) of an address."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=PATIENCE) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

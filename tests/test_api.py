@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from page_kit import Elements, Server, until
+from page_kit import Elements, Server
+from patience import PATIENCE, until
 from PIL import Image
 
 from studio.events import Done, Progress
@@ -31,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def api(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=60) as client:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=PATIENCE) as client:
         yield client
 
 
@@ -101,7 +102,7 @@ def test_lists_of_words_are_read_as_they_are_now(api: httpx.Client, server: Serv
     for word in ("fox", "owl"):
         (server.home / "wildcards" / "things.txt").write_text(word)
         assert ask(api, prompt="my __things__", steps=1)["request"]["prompt"] == f"my {word}"
-        with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=60) as other:
+        with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=PATIENCE) as other:
             made = other.post("/txt2img", json={"prompt": "a __things__", "steps": 1}).json()
             assert json.loads(made["info"])["prompt"] == f"a {word}"
 
@@ -212,7 +213,7 @@ def test_all_fields_of_a_request_can_be_asked_for() -> None:
 @pytest.fixture(scope="module")
 def three(server: Server) -> list[str]:
     """Three pictures of words that nothing else here has, oldest first."""
-    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=60) as api:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=PATIENCE) as api:
         job = done(api, prompt="a gallery zebra", style="noto", count=3, seed=1, steps=1)
     return [picture["sha256"] for picture in job["pictures"]]
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from PIL import Image
 
 from studio import cli, files
@@ -204,7 +205,7 @@ def test_a_write_never_changes_the_old_file_by_halves(tmp_path: Path, monkeypatc
 
 def app(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "app.py", "--no-browser", "--model", "fake", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_a_second_studio_on_the_port() -> None:

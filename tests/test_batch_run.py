@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Said
+from patience import PATIENCE, until
 from PIL import Image
 from rich.progress import Progress as Bar
 
@@ -260,19 +261,13 @@ def started(asked: Path, out: Path, model: str) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.002)
-
-
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path, stop: signal.Signals) -> None:
     asked, out = written(tmp_path / "a.txt", *(f"face {i} --s 2" for i in range(60))), tmp_path / "out"
     process = started(asked, out, "fake:0.01")
-    until(lambda: len(list(out.glob("images/*.png"))) > 1)
+    until(lambda: len(list(out.glob("images/*.png"))) > 1, 0.002)
     process.send_signal(stop)
-    told, err = process.communicate(timeout=60)
+    told, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "Traceback" not in err, err
     made = pictures(out)
     assert 0 < json.loads(told)["done"] <= len(made) < 60 and left(out) == BOOKS
@@ -289,7 +284,7 @@ def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
     ) as process:
         until(lambda: any((tmp_path / "tmp").glob("studio-*/stream")))  # it waits for its standard input
         process.send_signal(signal.SIGINT)
-        err = process.communicate(timeout=60)[1]
+        err = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130 and "Traceback" not in err, err
     assert not (tmp_path / "out").exists() and not list((tmp_path / "tmp").glob("studio-*"))
 
@@ -324,7 +319,7 @@ def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:
         if number % 4 == 0:
             time.sleep(chance.random())
         else:
-            until(lambda a=before, p=process: len(list(out.glob("images/*.png"))) > a or p.poll() is not None)
+            until(lambda a=before, p=process: len(list(out.glob("images/*.png"))) > a or p.poll() is not None, 0.002)
             time.sleep(chance.random() * 0.03)
         alive += process.poll() is None
         process.kill()
@@ -333,13 +328,13 @@ def killed_again_and_again(tmp_path: Path, jobs: int, kills: int) -> None:
     assert alive > 0.9 * kills, "most were at work when they were killed"
     plan = (out / "jobs.jsonl").read_text()
     process = started(asked, out, "fake")
-    told = json.loads(process.communicate(timeout=120)[0])
+    told = json.loads(process.communicate(timeout=PATIENCE)[0])
     assert process.returncode == 0 and told["failed"] == 0 and told["done"] + told["found"] == told["total"]
     seeds = [row["request"]["seed"] for row in map(json.loads, plan.splitlines())]
     assert [row["request"]["seed"] for row in rows(out / "jobs.jsonl")] == seeds, "fixed once"
     straight = written(tmp_path / "b.jsonl", *(_as_line(row) for row in rows(out / "jobs.jsonl")))
     process = started(straight, tmp_path / "straight", "fake")
-    assert process.communicate(timeout=120) and process.returncode == 0
+    assert process.communicate(timeout=PATIENCE) and process.returncode == 0
     assert pictures(out) == pictures(tmp_path / "straight"), "the same names, the same pixels, none twice"
     assert left(out) == BOOKS
     books = rows(out / "images/metadata.jsonl")

@@ -11,7 +11,8 @@ import httpx
 import numpy as np
 import pytest
 from conftest import Said
-from page_kit import PATIENCE, Server, make
+from page_kit import Server, make
+from patience import PATIENCE
 from PIL import Image
 from series_kit import idle_frame  # noqa: F401 - a fixture
 from tiny_parts import give_variant, save_tiny_parts
@@ -198,7 +199,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("name", ["Fast", "fast", "LCM"])
 def test_a1111s_clients_choose_it_and_their_steps_are_left_out(server: Server, name: str) -> None:
     body = {"prompt": "a cat", "seed": 7, "steps": 20, "cfg_scale": 7, "negative_prompt": "dog", "sampler_name": name}
-    with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=60) as client:
+    with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=PATIENCE) as client:
         assert "Fast" in [row["name"] for row in client.get("/samplers").json()]
         answer = client.post("/txt2img", json=body).json()
     info = answer["info"]
@@ -227,16 +228,16 @@ def test_a_person_picks_it_and_takes_another(server: Server, visit: Callable[...
     page = visit(address=server.url)
     page.locator("#more > button").click()
     steps = page.locator("#steps input[type=number]")
-    steps.wait_for(state="visible", timeout=PATIENCE)
+    steps.wait_for(state="visible", timeout=1000 * PATIENCE)
 
     def pick(name: str) -> None:
         page.locator("#scheduler input").click()
         page.get_by_role("option", name=name, exact=True).click()
 
     pick(FAST)
-    page.wait_for_function("document.querySelector('#steps input[type=number]').disabled", timeout=PATIENCE)
+    page.wait_for_function("document.querySelector('#steps input[type=number]').disabled", timeout=1000 * PATIENCE)
     assert (steps.input_value(), page.locator("#guidance input[type=number]").input_value()) == ("4", "1")
     make(page, "a red fox")
     pick("heun")
-    page.wait_for_function("!document.querySelector('#steps input[type=number]').disabled", timeout=PATIENCE)
+    page.wait_for_function("!document.querySelector('#steps input[type=number]').disabled", timeout=1000 * PATIENCE)
     assert (steps.input_value(), page.locator("#guidance input[type=number]").input_value()) == ("16", "3")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hostile_kit import JSON, NOBODY, file, nothing_happened, send
 from page_kit import Server
+from patience import PATIENCE
 from PIL import Image
 
 from studio.http.guard import BODY_LIMIT, PASSWORD_LEAST
@@ -157,7 +158,7 @@ LARGE += [("/gradio_api/upload", UPLOAD, PART)]
 
 @pytest.mark.parametrize(("path", "kind", "_"), LARGE)
 def test_too_much_that_is_announced(doors: Server, path: str, kind: dict[str, str], _: bytes) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=PATIENCE)
     connection.putrequest("POST", path)
     for name, value in {**kind, "Content-Length": str(BODY_LIMIT + 1)}.items():
         connection.putheader(name, value)

@@ -20,6 +20,7 @@ from typing import Any
 import mcp
 import pytest
 import uvicorn
+from patience import PATIENCE
 from PIL import Image
 from starlette.applications import Starlette
 
@@ -266,7 +267,7 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
     process.stdin.flush()
     lines = [json.loads(process.stdout.readline()) for _ in range(2)]
     assert [line["id"] for line in lines] == [1, 2] and not lines[1]["result"]["isError"]
-    rest, noise = process.communicate(timeout=60)
+    rest, noise = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest) == (0, ""), noise
 
 

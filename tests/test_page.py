@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from page_kit import HOSTILE, PHONE, PROMPT, ROOT, Server, get, make, stays_text
+from patience import PATIENCE
 from PIL import Image, ImageDraw
 
 from models.assets import prompt_list
@@ -207,7 +208,7 @@ def test_the_server_process_loads_no_torch(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
     assert done.stdout.strip() == "[]", done.stderr
 
 

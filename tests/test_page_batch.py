@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from page_kit import HOSTILE, PHONE, get, stays_text
+from patience import until
 from PIL import Image
 from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
@@ -148,13 +149,6 @@ def lined(frame: Frame) -> list[str]:
     return [job.request.prompt for job in frame.studio.queue.jobs(limit=-1)]
 
 
-def wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def begun(frame: Frame, count: int, monkeypatch: pytest.MonkeyPatch) -> Series:
     """A series of which nothing is in line yet: the power went."""
     every = AllSeries(frame.studio)
@@ -174,7 +168,7 @@ def test_however_it_was_cut_off_every_job_comes_in_line_once_and_in_order(
         before._take_note(series.id, max(0, before._lined(series.id) - 5))
     after = AllSeries(frame.studio)
     after.resume(KIND)
-    wait(lambda: not after.is_lining(series))
+    until(lambda: not after.is_lining(series))
     assert lined(frame) == [f"face {i}" for i in range(count)]
     assert {job.priority for job in frame.studio.queue.jobs(limit=-1)} == {BY_AND_BY}
     assert after.standing(series).open == after.standing(series).total == count
@@ -196,7 +190,7 @@ def test_stopped_is_stopped_and_goes_on_when_it_is_told_to(frame: Frame, monkeyp
     standing = every.standing(series)
     assert (standing.cancelled, standing.outside, standing.open, lined(frame)) == (PIECE, 5, 0, [])
     every.go_on(series)
-    wait(lambda: not every.is_lining(series))
+    until(lambda: not every.is_lining(series))
     assert every.standing(series).open == PIECE + 5
 
 
@@ -294,7 +288,7 @@ def test_ten_thousand_lines(frame: Frame) -> None:
     *_, shown, _ = desk.told(read, read.text, "", told(own="go"), ENGLISH)
     pressed = time.monotonic()
     series = desk.series.get(shown)
-    wait(lambda: not desk.series.is_lining(series) or time.monotonic() - pressed > 300)
+    until(lambda: not desk.series.is_lining(series))
     asked = time.monotonic()
     desk.batches(shown, "en")
     redrawn = time.monotonic() - asked

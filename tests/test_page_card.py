@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from page_kit import PROMPT, get, make, turn_to
+from patience import PATIENCE
 from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from studio.gallery import Gallery
@@ -114,7 +115,7 @@ def test_copying_says_where_it_cannot(opened: Any) -> None:
 def test_a_file_made_ready_is_asked_for_anew(opened: Any, url: str, home: Any) -> None:
     digest = gallery(home).page(limit=1)[0].sha256
     for path, kept in ((f"downloads/{digest}/png", False), (f"pictures/{digest}.png", True)):
-        with urllib.request.urlopen(f"{url}/{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"{url}/{path}", timeout=PATIENCE) as answer:
             assert ("immutable" in answer.headers["cache-control"]) is kept
     assert get(f"{url}/downloads/{digest}/svg")[0] == 200
 

@@ -1,7 +1,6 @@
 """A picture brings its settings back: all of them, nothing of what stood there before, and what can't be is said."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from page_kit import PROMPT, make, turn_to
+from patience import until
 from PIL import Image
 from series_kit import ENGLISH, idle_frame  # noqa: F401 - a fixture
 
@@ -33,10 +33,7 @@ def made(home: Path, **fields: Any) -> Path:
     """A picture of such a request, made without the page."""
     studio = Studio(home)
     job = studio.submit(resolve(image_request(**fields, model="fake"), CAN))
-    deadline = time.monotonic() + 100
-    while studio.queue.job(job).state != "done":
-        assert time.monotonic() < deadline, studio.queue.job(job)
-        time.sleep(0.05)
+    until(lambda: studio.queue.job(job).state == "done")
     return next(kept.path for kept in studio.gallery.page(limit=100) if kept.job == job)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE
 
 from models.language import LanguageConfig, LanguageModel
 from models.presets import preset
@@ -73,7 +74,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         command = [sys.executable, str(folder / "worker.py"), str(folder), json.dumps(MODES)]
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     try:
-        errors = [process.communicate(timeout=300)[1] for process in processes]
+        errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Said
+from patience import PATIENCE, until
 from PIL import Image
 from test_answers import direct, open_tiny
 
@@ -38,7 +38,7 @@ def open_studio(tmp_path: Path) -> Iterator[Studio]:
 def run(*arguments: object) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 def test_the_import_is_light() -> None:
@@ -143,10 +143,7 @@ def test_a_task_that_is_cancelled_cancels_its_jobs(open_studio: Studio) -> None:
             await soon
 
     asyncio.run(leave())
-    deadline = time.monotonic() + 20
-    while open_studio.queue.jobs():
-        assert time.monotonic() < deadline, open_studio.queue.counts()
-        time.sleep(0.05)
+    until(lambda: not open_studio.queue.jobs())
     assert set(open_studio.queue.counts()) == {"cancelled"}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from patience import until
 
 from studio import care
 from studio.backends.fake import Fake
@@ -111,12 +112,9 @@ def pictures(house: House) -> dict[tuple[str, int], str]:
     return {(row["job"], row["position"]): row["sha256"] for row in rows}
 
 
-def finish(house: House, patience: float) -> None:
+def finish(house: House) -> None:
     """Wait until nothing is open; what was put aside for having been under two kills is put back, as a person would."""
-    deadline = time.monotonic() + patience
-    while house.queue.jobs() or house.queue.retry(job.id for job in house.queue.jobs(["aside"])):
-        assert time.monotonic() < deadline, house.queue.counts()
-        time.sleep(0.1)
+    until(lambda: not (house.queue.jobs() or house.queue.retry(job.id for job in house.queue.jobs(["aside"]))), 0.1)
 
 
 def check(house: House, asked: list[ImageRequest], expected: dict[tuple[str, int], str]) -> None:
@@ -143,7 +141,7 @@ def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, co
         server.kill_something(chance)
         hits += bool(house.queue.jobs())
     assert hits > kills / 2, "the jobs were over before they could be disturbed"
-    finish(house, 60 + count)
+    finish(house)
     check(house, asked, straight(tmp_path / "straight", asked))
 
 
@@ -180,7 +178,7 @@ def test_many_clients_put_jobs_while_the_worker_dies(
         thread.start()
     for thread in threads:
         thread.join()
-    finish(house, 60 + count)
+    finish(house)
     over.set()
     killer.join()
     assert not problems

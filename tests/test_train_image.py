@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from patience import PATIENCE
 from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
 
@@ -288,7 +289,7 @@ def test_two_processes_with_muon_shared_out_equal_one_and_resume(parts: Path, ta
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         command += [str(tmp_path / "together.py"), str(parts), str(tmp_path / out), *tags]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr[-6000:]
 
     run(1, "one")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE
 from safetensors.torch import load_file
 
 from models.data.fixture import fixture_world
@@ -146,7 +147,7 @@ def test_processes_save_and_end_together_though_their_clocks_differ(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
     command += [str(tmp_path / "apart.py"), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     ends = [int((tmp_path / f"run.{rank}").read_text()) for rank in range(2)]
     assert ends[0] == ends[1] > 0
