@@ -18,6 +18,7 @@ from eval.rows import MissingError
 from eval.table import METRICS, machine, measure, print_table, report, write_json
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
+from models.memory import keep_freed_memory
 
 REFERENCE, SWEEP = "reference", "sweep"
 WIDE = 200  # columns where standard output is no terminal
@@ -66,6 +67,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], Bench]:
     """What is asked for: names of measures (none for the reference), and the bench they run on."""
     names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(arguments.measures)
     folder = arguments.world or data_folder()
+    keep_freed_memory()
     world, parts, cache = World.load(folder), Parts(arguments.weights), arguments.cache or folder / "eval"
     return names, Bench(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from models.data.world import World
+from models.memory import keep_freed_memory
 from models.precision import native_dtype
 from models.train import checkpoint
 from models.train.muon import Muon
@@ -205,6 +206,7 @@ class Trainer:
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
+        keep_freed_memory()
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         cpu = not torch.cuda.is_available()
         # Emulated, bf16 takes seven times as long as fp32 (a CPU with AVX2 alone).

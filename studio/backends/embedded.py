@@ -188,8 +188,10 @@ def _assemble(root: Path) -> "StickerPipeline":
     import diffusers
     import transformers
 
+    from models.memory import keep_freed_memory
     from models.pipeline import StickerPipeline
 
+    keep_freed_memory()
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
