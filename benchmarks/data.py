@@ -16,7 +16,7 @@ from timing import medians  # the file beside this one
 from models.data.captions import caption
 from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
-from models.data.variety import can_be_mirrored, mirrored, moved, painted
+from models.data.variety import can_be_mirrored, mirrored, moved, staged
 from models.data.world import World
 
 REFERENCE = "resize"
@@ -28,15 +28,16 @@ def ways(world: World, count: int) -> dict[str, Callable[[], object]]:
     scenes = [make_scene(world, seed) for seed in range(count)]
     whole = [Image.fromarray(world.pixels[p.index], "RGBa") for p in pictures]
     mirrors = [world.pixels[p.index] for p in pictures if can_be_mirrored(p)]
-    coloured = [scene for p in pictures if (scene := painted(p))]
+    shown = [scene for p in pictures if (scene := staged(p))]
+    render = lambda scene: scene.render(world)  # noqa: E731
     made: dict[str, tuple[Callable[..., object], list[tuple[object, ...]]]] = {
         REFERENCE: (lambda image: image.resize((112, 112), Image.Resampling.BICUBIC), [(image,) for image in whole]),
         "caption": (caption, [(p, seed) for seed, p in enumerate(pictures)]),
         "mirrored": (mirrored, [(pixels,) for pixels in mirrors]),
         "moved": (moved, [(world.pixels[p.index], p, seed) for seed, p in enumerate(pictures)]),
-        "painted": (lambda scene: scene.render(world), [(scene,) for scene in coloured]),
+        "staged": (render, [(scene,) for scene in shown]),
         "scene": (partial(make_scene, world), [(seed,) for seed in range(count)]),
-        "scene's pixels": (lambda scene: scene.render(world), [(scene,) for scene in scenes]),
+        "scene's pixels": (render, [(scene,) for scene in scenes]),
         "scene's caption": (lambda scene, seed: scene.caption(seed), [(s, i) for i, s in enumerate(scenes)]),
     }
     return {name: partial(_each, make, given) for name, (make, given) in made.items() if given}

@@ -17,7 +17,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.data.styles import STYLES
-from models.data.variety import PAINTED, VIEWS, painted, view
+from models.data.variety import STAGED, VIEWS, staged, view
 from models.dit import DiT
 from models.presets import preset
 from models.train import checkpoint
@@ -163,15 +163,15 @@ def test_another_seed_words_and_moves_and_composes_anew(task: ImageTask, parts: 
     assert np.mean(differ) > 0.9
 
 
-def test_the_painted_view_is_painted_where_it_can_be(task: ImageTask) -> None:
+def test_the_staged_view_is_staged_where_it_can_be(task: ImageTask) -> None:
     seed = task.options.seed
-    coloured = [(row, painted(picture, seed)) for row, picture in enumerate(task.pictures)]
-    assert any(scene for _, scene in coloured)
-    for row, scene in coloured:
+    scenes = [(row, staged(picture, seed)) for row, picture in enumerate(task.pictures)]
+    assert any(scene for _, scene in scenes)
+    for row, scene in scenes:
         picture = task.pictures[row]
-        plain = view(task.world.pixels[picture.index], picture, PAINTED, seed)
+        plain = view(task.world.pixels[picture.index], picture, STAGED, seed)
         shown = plain if scene is None else scene.render(task.world)
-        assert np.array_equal(task.item(PAINTED * len(task.pictures) + row)[0], shown)
+        assert np.array_equal(task.item(STAGED * len(task.pictures) + row)[0], shown)
 
 
 def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:

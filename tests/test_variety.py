@@ -7,7 +7,17 @@ import pytest
 
 from models.data.combinations import paints_of
 from models.data.fixture import fixture_world
-from models.data.variety import LEAST_SIZE, VIEWS, can_be_mirrored, mirrored, moved, painted, view
+from models.data.variety import (
+    LEAST_SIZE,
+    SMALL_SHARE,
+    SMALL_SIDES,
+    VIEWS,
+    can_be_mirrored,
+    mirrored,
+    moved,
+    staged,
+    view,
+)
 from models.data.world import Picture, World
 
 
@@ -67,19 +77,33 @@ def test_moved_views_are_mirrored_in_half_of_the_pictures(world: World) -> None:
     assert 70 < turned < 130
 
 
-def test_what_is_painted_is_as_large_as_it_was_and_said_to_have_its_colour(world: World) -> None:
-    scenes = [painted(picture) for picture in world.pictures]
-    assert any(scenes)
-    for picture, scene in zip(world.pictures, scenes, strict=True):
-        if scene is None:
-            continue
-        colour = scene.objects[0].colour
-        assert colour in paints_of(picture.concept, "train"), "what is held out of scenes is held out of views"
-        assert np.array_equal(scene.render(world)[..., 3], np.asarray(world.pixels[picture.index])[..., 3])
-        assert all(colour in scene.caption(seed, "en", grounded=True) for seed in range(4))
-        assert painted(picture) == scene
+def test_what_is_staged_is_large_and_painted_or_small_and_said_to_be_so(world: World) -> None:
+    scenes = [(picture, scene) for picture in world.pictures for seed in range(8) if (scene := staged(picture, seed))]
+    small = [(picture, scene) for picture, scene in scenes if scene.objects[0].size == "small"]
+    assert len(small) / len(scenes) == pytest.approx(SMALL_SHARE, abs=0.1)
+    for picture, scene in scenes:
+        shown, alpha = scene.objects[0], scene.render(world)[..., 3]
+        word = shown.size or shown.colour
+        assert word and all(word in scene.caption(seed, "en", grounded=True) for seed in range(4))
+        if shown.size:
+            left, top, side, _ = shown.box
+            assert shown.colour is None and SMALL_SIDES[0] <= side <= SMALL_SIDES[1]
+            alpha = alpha.copy()
+            alpha[top : top + side, left : left + side] = 0
+            assert not alpha.any(), "nothing is cut off or outside its box"
+        else:
+            assert shown.colour in paints_of(picture.concept, "train"), (
+                "what is held out of scenes is held out of views"
+            )
+            assert np.array_equal(alpha, np.asarray(world.pixels[picture.index])[..., 3])
 
 
-def test_people_and_signs_are_not_painted(world: World) -> None:
-    assert painted(named(world, "red flag", "flags")) is None
-    assert painted(replace(world.pictures[0], skin="dark", group="people-body")) is None
+def test_a_seed_stages_alike_every_time_and_another_differently(world: World) -> None:
+    pictures = [picture for picture in world.pictures if staged(picture)]
+    assert all(staged(picture, 5) == staged(picture, 5) for picture in pictures)
+    assert any(staged(picture, 5) != staged(picture, 6) for picture in pictures)
+
+
+def test_people_and_signs_are_not_staged(world: World) -> None:
+    assert staged(named(world, "red flag", "flags")) is None
+    assert staged(replace(world.pictures[0], skin="dark", group="people-body")) is None

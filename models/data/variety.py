@@ -1,4 +1,4 @@
-"""Other views of a picture that show the same thing as truly: mirrored, a little smaller and aside, in another colour.
+"""Other views of a picture that show the same thing as truly: mirrored, moved, and in other colours or small.
 
 Some 19,000 drawings are few for a generator (`models/train/LOG.md`). Pure functions of a picture and a seed.
 """
@@ -23,8 +23,10 @@ _ONE_WAY = re.compile(
     r"|speech|hundred|map of|globe|keyboard|writing|memo|dna|chart|yo-yo|\d",
     re.IGNORECASE,
 )
-AS_IT_IS, MIRRORED, MOVED, PAINTED = range(4)
+AS_IT_IS, MIRRORED, MOVED, STAGED = range(4)
 VIEWS = 4
+SMALL_SHARE = 0.4  # of staged pictures
+SMALL_SIDES = (40, 62)  # of 128: of the things in scenes of two, three and four
 LEAST_SIZE = 0.88  # of a moved picture's side; the frame that is left is as wide as the sets' own frames differ
 
 
@@ -51,23 +53,30 @@ def moved(pixels: np.ndarray, picture: Picture, seed: int) -> np.ndarray:
     return canvas
 
 
-def painted(picture: Picture, seed: int = 0) -> Scene | None:
-    """The picture alone, as large as it is, in a colour that training may give its concept; None where it can't be.
+def staged(picture: Picture, seed: int = 0) -> Scene | None:
+    """The picture alone, told as composed scenes tell things: as large as it is, in a colour that training may give its
+    concept, or in its own colours and small, anywhere. None where it is not what scenes are made of.
 
-    Composed scenes show what has a colour of its own small, so a generator that knows such words from them alone draws
-    "a red umbrella" small and badly, and "umbrella, red" well (`models/train/LOG.md`).
+    Composed scenes alone teach such words badly: what has a colour is small in them, and two things are smaller still,
+    so "a red umbrella" and "three stars" came without form while "umbrella, red" and "star" were plain
+    (`models/train/LOG.md`).
     """
     paints = paints_of(picture.concept, "train")
     if not paints or not is_material(picture):
         return None
-    colour = stream(picture.id, "paint", seed).choice(paints)
-    return Scene("colour", "train", picture.index, (object_of(picture, (0, 0, SIZE, SIZE), colour=colour),))
+    rng = stream(picture.id, "stage", seed)
+    if rng.random() < SMALL_SHARE:
+        side = rng.randint(*SMALL_SIDES)
+        shown = object_of(picture, (rng.randint(0, SIZE - side), rng.randint(0, SIZE - side), side, side), size="small")
+    else:
+        shown = object_of(picture, (0, 0, SIZE, SIZE), colour=rng.choice(paints))
+    return Scene("colour", "train", picture.index, (shown,))
 
 
 def view(pixels: np.ndarray, picture: Picture, number: int, seed: int = 0) -> np.ndarray:
     """View `number` of a picture in its own colours: as it is; mirrored where it may be; moved, half of them mirrored
-    too. What can't be painted is moved once more instead. Another seed moves it elsewhere."""
-    aside, side = number in (MOVED, PAINTED), stream(picture.id, "side", seed).random()
+    too. What can't be staged is moved once more instead. Another seed moves it elsewhere."""
+    aside, side = number in (MOVED, STAGED), stream(picture.id, "side", seed).random()
     turned = can_be_mirrored(picture) and (number == MIRRORED or (aside and side < 0.5))
     pixels = mirrored(pixels) if turned else pixels
     return moved(pixels, picture, seed * VIEWS + number) if aside else pixels

@@ -25,7 +25,7 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.styles import style_of
-from models.data.variety import PAINTED, VIEWS, painted, view
+from models.data.variety import STAGED, VIEWS, staged, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
@@ -56,7 +56,7 @@ class Mix:
 
     Attributes:
         scenes: share of composed scenes: they make colour, count and place learnable.
-        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, moved, painted. A view
+        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, moved, staged. A view
             without a share is not encoded.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
@@ -134,15 +134,15 @@ class ImageTask:
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.
 
-        Another seed words, moves and paints the pictures differently and composes other scenes, so that a training in
+        Another seed words, moves and stages the pictures differently and composes other scenes, so that a training in
         pieces of different seeds sees more than one of them could keep.
         """
         seed = self.options.seed
         if row < self.first_scene:
             place, row = divmod(row, len(self.pictures))
             picture, number = self.pictures[row], self.views[place]
-            if number == PAINTED and (coloured := painted(picture, seed)):
-                return self._composed(coloured)
+            if number == STAGED and (scene := staged(picture, seed)):
+                return self._composed(scene)
             shown = view(self.world.pixels[picture.index], picture, number, seed)
             return _told(shown, picture, seed * VIEWS + number)
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))

@@ -46,8 +46,8 @@ TRIALS: dict[str, Recipe] = {
     "noisy-times": _with(mix=Mix(time_mean=0.8)),
     "more-scenes": _with(mix=Mix(scenes=0.35)),
     "one-view": _with(mix=Mix(views=(1.0, 0.0, 0.0, 0.0))),
-    "own-colours": _with(mix=Mix(views=(0.4, 0.3, 0.3, 0.0))),
-    "painted-alone": replace(_with(scenes=8000, mix=Mix(views=(0.0, 0.0, 0.0, 1.0))), lr=3e-4),  # a third of the rows
+    "unstaged": _with(mix=Mix(views=(0.4, 0.3, 0.3, 0.0))),
+    "staged-alone": replace(_with(scenes=8000, mix=Mix(views=(0.0, 0.0, 0.0, 1.0))), lr=3e-4),  # a third of the rows
     "more-decay": replace(_with(), weight_decay=0.3),
     "more-words": _with(mix=Mix(drop_text=0.1, drop_vector=0.7)),
 }
