@@ -14,7 +14,7 @@ from patience import PATIENCE
 from safetensors.torch import load_file
 
 from models.data.fixture import fixture_world
-from models.train.__main__ import chosen
+from models.train.__main__ import chosen, run
 from models.train.autoencoder import AutoencoderTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
 
@@ -80,6 +80,17 @@ def test_an_unknown_recipe_names_those_there_are(tmp_path):
     done = subprocess.run([sys.executable, "-m", "models.train", "autoencode"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "autoencoder" in done.stderr
+
+
+@pytest.mark.parametrize("given", [{"init": Path("nowhere")}, {"resume": True}])
+def test_what_is_not_there_is_said_before_anything_is_built(given, tmp_path):
+    def build(options: TaskOptions) -> AutoencoderTask:
+        raise AssertionError("built for nothing")
+
+    recipes = {"this": dataclasses.replace(RECIPE, task=build)}
+    asked = {"seed": 0, "every": 1.0, "resume": False, **given}
+    with pytest.raises(FileNotFoundError, match=r"nowhere|without --resume"):
+        run(recipes, "this", "tiny", Length(steps=1), tmp_path / "out", **asked)
 
 
 @pytest.mark.parametrize("rate", [0, -1e-3, float("nan"), float("inf")])

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from models.data.world import World
+from models.train import checkpoint
 from models.train.door import command
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.recipes import RECIPES
@@ -77,6 +78,11 @@ def run(
     if length.steps is None:
         length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
     out = out or Path("runs") / f"{name}-{preset}"
+    # Said before minutes go into encoding.
+    if init is not None:
+        checkpoint.weight_files(init)
+    if resume:
+        checkpoint.state_folder(out / "state")
     options = TaskOptions(preset, seed, World.load(world), recipe.batch_size, parts, Path("runs") / "cache")
     trainer = Trainer(recipe, options, out, length, every, compiled=compiled)
     if init is not None:

@@ -65,11 +65,27 @@ def _present(folder: Path) -> Path:
     return old if old.exists() and not folder.exists() else folder
 
 
+def state_folder(folder: Path) -> Path:
+    """What `load` reads for `folder`; FileNotFoundError where there is nothing."""
+    if not exists(folder):
+        raise FileNotFoundError(f"nothing to resume in {folder}; start without --resume")
+    return _present(folder)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a run's state or of a part that hold its weights; FileNotFoundError where there are none."""
+    whole = folder / "model.safetensors"
+    if whole.exists() and (folder / "state.json").exists():
+        return [whole]
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"no .safetensors in {folder}; name the folder `state` of a run, or a part's folder")
+    return files
+
+
 def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
     """Fill model, averages and optimisers from `folder`, in place, and return the counters."""
-    folder = _present(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"nothing to resume in {folder}; start without --resume")
+    folder = state_folder(folder)
     load_tensors(model, load_file(folder / "model.safetensors"), str(folder))
     averages = load_file(folder / "ema.safetensors")
     with torch.no_grad():
@@ -88,14 +104,11 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     A branch that is still at zero and that a part does not know stays so: the model computes what the part did. A part
     that is low-rank changes (`models.lora`) fills those of a model that learns such.
     """
-    whole = folder / "model.safetensors"
-    if whole.exists() and (folder / "state.json").exists():
-        load_tensors(model, load_file(whole), str(folder))
-        return
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise FileNotFoundError(f"no .safetensors in {folder}; name the folder `state` of a run, or a part's folder")
+    files = weight_files(folder)
     tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    if (folder / "state.json").exists():
+        load_tensors(model, tensors, str(folder))
+        return
     if all(name.endswith((lora.DOWN, lora.UP)) for name in tensors):
         lora.begin_from(model, tensors)
         return
