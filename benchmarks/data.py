@@ -15,7 +15,7 @@ from timing import medians  # the file beside this one
 
 from models.data.captions import caption
 from models.data.fixture import fixture_world
-from models.data.scenes import make_scene
+from models.data.scenes import Scene, make_scene
 from models.data.variety import can_be_mirrored, mirrored, moved, staged
 from models.data.world import World
 
@@ -29,7 +29,7 @@ def ways(world: World, count: int) -> dict[str, Callable[[], object]]:
     whole = [Image.fromarray(world.pixels[p.index], "RGBa") for p in pictures]
     mirrors = [world.pixels[p.index] for p in pictures if can_be_mirrored(p)]
     shown = [scene for p in pictures if (scene := staged(p))]
-    render = lambda scene: scene.render(world)  # noqa: E731
+    render = partial(Scene.render, world=world)
     made: dict[str, tuple[Callable[..., object], list[tuple[object, ...]]]] = {
         REFERENCE: (lambda image: image.resize((112, 112), Image.Resampling.BICUBIC), [(image,) for image in whole]),
         "caption": (caption, [(p, seed) for seed, p in enumerate(pictures)]),

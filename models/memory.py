@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """From here on the C library gives at most what is over KEPT bytes back to the system; whether it is one that can.
 
     Left alone, glibc returns each large intermediate result when it is freed, and the system clears its pages again
-    when the next one is asked for: 80,000 page faults, a sixth of the time, in a training step of the generator.
+    when the next one is asked for: 80,000 page faults, a fifth of the time, in a training step of the generator.
     """
     if not sys.platform.startswith("linux"):
         return False

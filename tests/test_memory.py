@@ -13,9 +13,11 @@ import resource, sys, torch
 from models.memory import keep_freed_memory
 assert sys.argv[1] != "kept" or keep_freed_memory()
 def use():
-    for _ in range(20):
+    for _ in range(10):
         held = [torch.ones(1 << 20) for _ in range(10)]  # 4 MB each
-use()
+        del held
+for _ in range(3):  # until the heap is as large as it gets
+    use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 use()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

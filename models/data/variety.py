@@ -76,7 +76,7 @@ def staged(picture: Picture, seed: int = 0) -> Scene | None:
 def view(pixels: np.ndarray, picture: Picture, number: int, seed: int = 0) -> np.ndarray:
     """View `number` of a picture in its own colours: as it is; mirrored where it may be; moved, half of them mirrored
     too. What can't be staged is moved once more instead. Another seed moves it elsewhere."""
-    aside, side = number in (MOVED, STAGED), stream(picture.id, "side", seed).random()
-    turned = can_be_mirrored(picture) and (number == MIRRORED or (aside and side < 0.5))
-    pixels = mirrored(pixels) if turned else pixels
+    aside = number in (MOVED, STAGED)
+    turned = number == MIRRORED or (aside and stream(picture.id, "side", seed).random() < 0.5)
+    pixels = mirrored(pixels) if turned and can_be_mirrored(picture) else pixels
     return moved(pixels, picture, seed * VIEWS + number) if aside else pixels
