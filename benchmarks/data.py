@@ -16,7 +16,7 @@ from timing import medians  # the file beside this one
 from models.data.captions import caption
 from models.data.fixture import fixture_world
 from models.data.scenes import Scene, make_scene
-from models.data.variety import can_be_mirrored, mirrored, moved, staged
+from models.data.variety import can_be_mirrored, mirrored, staged, warped
 from models.data.world import World
 
 REFERENCE = "resize"
@@ -34,7 +34,7 @@ def ways(world: World, count: int) -> dict[str, Callable[[], object]]:
         REFERENCE: (lambda image: image.resize((112, 112), Image.Resampling.BICUBIC), [(image,) for image in whole]),
         "caption": (caption, [(p, seed) for seed, p in enumerate(pictures)]),
         "mirrored": (mirrored, [(pixels,) for pixels in mirrors]),
-        "moved": (moved, [(world.pixels[p.index], p, seed) for seed, p in enumerate(pictures)]),
+        "warped": (warped, [(world.pixels[p.index], p, seed) for seed, p in enumerate(pictures)]),
         "staged": (render, [(scene,) for scene in shown]),
         "scene": (partial(make_scene, world), [(seed,) for seed in range(count)]),
         "scene's pixels": (render, [(scene,) for scene in scenes]),

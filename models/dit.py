@@ -86,6 +86,7 @@ class DiT(ModelMixin, ConfigMixin):
         carry: the output is what the last layer says plus the input, times a learned number for each value of a
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
             be mended, the blocks need not carry the picture itself through their norms.
+        warp: how many numbers tell how a training picture was warped (`models.data.variety`), 0 for none.
     """
 
     config: Any
@@ -107,6 +108,7 @@ class DiT(ModelMixin, ConfigMixin):
         prediction: str = "x",
         long_skips: bool = True,
         carry: bool = False,
+        warp: int = 0,
     ) -> None:
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -119,6 +121,7 @@ class DiT(ModelMixin, ConfigMixin):
         self.positions = nn.Parameter(torch.empty((size // patch) ** 2, width))
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.vector_in = nn.Linear(vector, width)
+        self.warp_in = nn.Linear(warp, width, bias=False) if warp else None
         self.null_vector = nn.Parameter(torch.zeros(vector))
         self.words_in = nn.Linear(context, context)
         self.sense_in = nn.Linear(vector, context)
@@ -141,8 +144,7 @@ class DiT(ModelMixin, ConfigMixin):
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
         into_stream: list[Any] = [self.out, self.modulation[1], *(block.cross.out for block in self._blocks())]
-        if self.carry_in is not None:
-            into_stream.append(self.carry_in)
+        into_stream += [branch for branch in (self.carry_in, self.warp_in) if branch is not None]
         for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
             nn.init.zeros_(zero.weight)
 
@@ -196,6 +198,7 @@ class DiT(ModelMixin, ConfigMixin):
         mask: Tensor,
         vector: Tensor,
         weakened: Tensor | None = None,
+        warp: Tensor | None = None,
     ) -> Tensor:
         """Velocity (B, C, S, S), in fp32, at the noisy latent.
 
@@ -207,10 +210,13 @@ class DiT(ModelMixin, ConfigMixin):
             vector: unit semantic vectors (B, V); zeros drop it.
             weakened: true (B,) where the answer is to be a worse one of the same kind, for guidance to lead away from
                 (autoguidance, arXiv 2406.02507): those rows go past one block.
+            warp: how the picture is warped (B, W), as training tells it; none is zeros, which add nothing.
         """
         dtype = self.out.weight.dtype
         sense = self._vector(vector.to(dtype))  # (B, V)
         time = self.time_in(timestep_embedding(t, self.config.width).to(dtype)) + self.vector_in(sense)  # (B, D)
+        if self.warp_in is not None and warp is not None:
+            time = time + self.warp_in(warp.to(dtype))
         condition = self.modulation(time).unflatten(-1, (6, -1))  # (B, 6, D)
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
         patches = patchify(x, self.config.patch)

@@ -20,6 +20,7 @@ def inputs(batch: int = 3, words: int = 5) -> dict[str, torch.Tensor]:
         "states": torch.randn(batch, words, 256, generator=generator),
         "mask": torch.ones(batch, words, dtype=torch.bool),
         "vector": F.normalize(torch.randn(batch, 128, generator=generator), dim=-1),
+        "warp": torch.randn(batch, TINY["warp"], generator=generator),
     }
 
 
@@ -176,6 +177,15 @@ def test_weakened_rows_go_past_one_block_and_the_others_do_not_notice() -> None:
     assert not torch.allclose(mixed[1], whole[1], atol=1e-3)
     net.blocks[net.bypassed].forward = lambda x, *_: x
     torch.testing.assert_close(net(**batch)[1], mixed[1])
+
+
+def test_a_warp_starts_from_nothing_and_none_is_zeros() -> None:
+    net, told = awake(), inputs()
+    warp = told.pop("warp")
+    warp[-1] = 0
+    warped, plain = net(**told, warp=warp), net(**told)
+    assert torch.equal(warped[-1], plain[-1]) and not torch.allclose(warped[0], plain[0], atol=1e-3)
+    assert not DiT(**preset("dit", "tiny")).get_parameter("warp_in.weight").any()
 
 
 def test_a_carry_starts_from_nothing_and_then_lets_the_input_through() -> None:

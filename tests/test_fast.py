@@ -112,6 +112,13 @@ def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) ->
     assert torch.allclose(x, drawn.latents, atol=1e-3)
 
 
+def test_what_is_warped_is_not_taught(task: FastTask) -> None:
+    rows = torch.from_numpy(task.draws(np.random.default_rng(0), 500).rows)
+    assert task.encoded.warp.any() and not task.encoded.warp[rows].any()
+    assert task.model.warp_in is None and not any("warp" in name for name in changes(task.model))
+    assert len(set((rows // len(task.pictures)).tolist())) > 2, "views in other colours are still drawn"
+
+
 def test_the_teacher_walks_the_same_under_autocast(task: FastTask) -> None:
     """A checkpoint is evaluated under it, and the states are in half precision."""
     batch = task.batch(5, 0, 1, 0.1)

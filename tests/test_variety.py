@@ -8,15 +8,18 @@ import pytest
 from models.data.combinations import paints_of
 from models.data.fixture import fixture_world
 from models.data.variety import (
-    LEAST_SIZE,
+    AS_IT_IS,
+    MIRRORED,
     SMALL_SHARE,
     SMALL_SIDES,
     VIEWS,
+    WARP_UNIT,
+    WARPED,
     can_be_mirrored,
     mirrored,
-    moved,
     staged,
     view,
+    warped,
 )
 from models.data.world import Picture, World
 
@@ -48,33 +51,53 @@ def test_a_mirror_twice_is_none(world: World) -> None:
     assert np.array_equal(mirrored(mirrored(pixels)), pixels)
 
 
-def test_what_is_moved_is_all_there_and_premultiplied(world: World) -> None:
-    full = np.full((128, 128, 4), 255, np.uint8)
-    for seed in range(20):
-        small = moved(full, world.pictures[0], seed)
-        rows, columns = (np.flatnonzero(small[..., 3].max(axis)) for axis in (1, 0))
-        side = rows[-1] - rows[0] + 1
-        assert LEAST_SIZE * 128 - 1 <= side <= 128 and columns[-1] - columns[0] + 1 == side
-        assert (small[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] == 255).all()
+def test_what_is_warped_is_all_there_and_premultiplied(world: World) -> None:
     for picture in world.pictures:
-        other = moved(np.asarray(world.pixels[picture.index]), picture, 2)
-        assert (other[..., :3] <= other[..., 3:]).all()
+        pixels = np.asarray(world.pixels[picture.index])
+        for seed in range(10):
+            shown, warp = warped(pixels, picture, seed)
+            grown = np.linalg.det(map_of(warp)[:, :2])
+            assert shown[..., 3].sum() == pytest.approx(grown * pixels[..., 3].sum(), rel=0.03)
+            assert (shown[..., :3] <= shown[..., 3:]).all()
+
+
+def test_a_warp_tells_where_each_point_went(world: World) -> None:
+    y, x = np.mgrid[:128, :128]
+    for seed in range(20):
+        px, py = np.random.default_rng(seed).uniform(20, 108, 2)
+        dot = np.exp(-((x + 0.5 - px) ** 2 + (y + 0.5 - py) ** 2) / 18)[..., None].repeat(4, 2)
+        frame = (255 * dot).astype(np.uint8)
+        frame[[0, -1, 0, -1], [0, -1, -1, 0], 3] = 1  # it is the whole picture that is kept inside
+        shown, warp = warped(frame, world.pictures[0], seed)
+        weight = shown[..., 0] / shown[..., 0].sum()
+        found = (weight * (x + 0.5)).sum() - 64, (weight * (y + 0.5)).sum() - 64
+        assert found == pytest.approx(map_of(warp) @ [px - 64, py - 64, 64], abs=0.3)
+
+
+def map_of(warp: np.ndarray) -> np.ndarray:
+    """(2, 3): what `warp` tells, as a map of pixels from the middle; the shift in halves of a side."""
+    return warp.reshape(2, 3) * WARP_UNIT + np.eye(2, 3)
 
 
 def test_views_are_the_same_every_time_and_the_first_is_the_picture(world: World) -> None:
     for picture in world.pictures:
         pixels = np.asarray(world.pixels[picture.index])
         views = [view(pixels, picture, number) for number in range(VIEWS)]
-        assert np.array_equal(views[0], pixels)
-        assert all(np.array_equal(one, view(pixels, picture, number)) for number, one in enumerate(views))
-        assert np.array_equal(views[1], mirrored(pixels) if can_be_mirrored(picture) else pixels)
+        assert np.array_equal(views[AS_IT_IS][0], pixels)
+        assert np.array_equal(views[MIRRORED][0], mirrored(pixels) if can_be_mirrored(picture) else pixels)
+        assert [bool(warp[1:].any()) for _, warp in views] == [False, False, True, True]
+        assert [warp[0] for _, warp in views[:2]] == [0, can_be_mirrored(picture)]
+        for number, one in enumerate(views):
+            assert all(np.array_equal(a, b) for a, b in zip(one, view(pixels, picture, number), strict=True))
+        assert not np.array_equal(views[WARPED][1], view(pixels, picture, WARPED, 1)[1])
 
 
-def test_moved_views_are_mirrored_in_half_of_the_pictures(world: World) -> None:
+def test_warped_views_are_mirrored_in_half_of_the_pictures(world: World) -> None:
     pixels = np.asarray(world.pixels[0])
     pictures = [replace(world.pictures[0], id=f"noto/{i}", names={"en": "cat"}, group="objects") for i in range(200)]
-    turned = sum(np.array_equal(view(pixels, p, 2), moved(mirrored(pixels), p, 2)) for p in pictures)
-    assert 70 < turned < 130
+    turned = [np.array_equal(view(pixels, p, WARPED)[0], warped(mirrored(pixels), p, WARPED)[0]) for p in pictures]
+    assert 70 < sum(turned) < 130
+    assert turned == [view(pixels, p, WARPED)[1][0] for p in pictures]
 
 
 def test_what_is_staged_is_large_and_painted_or_small_and_said_to_be_so(world: World) -> None:

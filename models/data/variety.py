@@ -1,9 +1,12 @@
-"""Other views of a picture that show the same thing as truly: mirrored, moved, and in other colours or small.
+"""Other views of a picture that show the same thing: mirrored, warped, and in other colours or small.
 
 Some 19,000 drawings are few for a generator (`models/train/LOG.md`). Pure functions of a picture and a seed.
 """
 
 import re
+from itertools import product
+from math import cos, exp, radians, sin
+from random import Random
 
 import numpy as np
 from PIL import Image
@@ -23,11 +26,16 @@ _ONE_WAY = re.compile(
     r"|speech|hundred|map of|globe|keyboard|writing|memo|dna|chart|yo-yo|\d",
     re.IGNORECASE,
 )
-AS_IT_IS, MIRRORED, MOVED, STAGED = range(4)
+AS_IT_IS, MIRRORED, WARPED, STAGED = range(4)
 VIEWS = 4
 SMALL_SHARE = 0.4  # of staged pictures
 SMALL_SIDES = (40, 62)  # of 128: of the things in scenes of two, three and four
-LEAST_SIZE = 0.88  # of a moved picture's side; the frame that is left is as wide as the sets' own frames differ
+LEAST_SIZE = 0.85  # of what is warped, by its longer side
+TURN, SHEAR, STRETCH, SHIFT = 25.0, 0.25, 0.25, 16.0  # at most: degrees, share, natural logarithm of a side, pixels
+WARP = 7  # numbers that tell a warp: whether it is mirrored, and the six of an affine map
+WARP_UNIT = 0.2  # by which they are divided, so that their deviation is about 1
+NO_WARP = np.zeros(WARP, np.float32)
+_AFFINE = Image.Transform.AFFINE
 
 
 def can_be_mirrored(picture: Picture) -> bool:
@@ -40,17 +48,38 @@ def mirrored(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels[:, ::-1])
 
 
-def moved(pixels: np.ndarray, picture: Picture, seed: int) -> np.ndarray:
-    """Premultiplied uint8 (H, W, 4), at LEAST_SIZE or more of its size, anywhere in its frame."""
-    rng, (height, width) = stream(picture.id, seed), pixels.shape[:2]
-    share = rng.uniform(LEAST_SIZE, 1)
-    inner = round(width * share), round(height * share)
-    left, top = (rng.randint(0, outer - own) for outer, own in zip((width, height), inner, strict=True))
-    small = np.asarray(Image.fromarray(pixels, "RGBa").resize(inner, Image.Resampling.BICUBIC))
-    canvas = np.zeros_like(pixels)
-    canvas[top : top + inner[1], left : left + inner[0]] = small
-    canvas[..., :3] = np.minimum(canvas[..., :3], canvas[..., 3:])  # bicubic rings past alpha
-    return canvas
+def warped(pixels: np.ndarray, picture: Picture, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Premultiplied uint8 (SIZE, SIZE, 4), all of it turned, sheared, stretched, made smaller and moved; how, (6,).
+
+    The numbers are those of the affine map from the picture to what is shown, around the middle and less the identity,
+    the shift in halves of a side, all in units of WARP_UNIT. Who is told them can be asked for pictures without a warp
+    (EDM, arXiv 2206.00364, appendix F.2: augmentation that does not leak), so warps may be such as no set would draw.
+    """
+    linear, shift = _warp(_corners(pixels), stream(picture.id, "warp", seed))
+    back = np.linalg.inv(linear)
+    origin = SIZE / 2 - back @ (SIZE / 2 + shift)
+    data = tuple(np.hstack([back, origin[:, None]]).ravel().tolist())
+    image = Image.fromarray(pixels, "RGBa").transform((SIZE, SIZE), _AFFINE, data, Image.Resampling.BICUBIC)
+    shown = np.array(image)
+    shown[..., :3] = np.minimum(shown[..., :3], shown[..., 3:])  # bicubic rings past alpha
+    told = np.hstack([linear - np.eye(2), 2 / SIZE * shift[:, None]])
+    return shown, (told.ravel() / WARP_UNIT).astype(np.float32)
+
+
+def _corners(pixels: np.ndarray) -> np.ndarray:
+    """(4, 2): x and y from the middle, in pixels, of the box around what is not transparent."""
+    spans = [np.flatnonzero(pixels[..., 3].any(axis))[[0, -1]] + [0, 1] for axis in (0, 1)]
+    return np.array(list(product(*spans))) - SIZE / 2
+
+
+def _warp(corners: np.ndarray, rng: Random) -> tuple[np.ndarray, np.ndarray]:
+    """A linear map (2, 2) and a shift (2,), after which the corners are in the frame."""
+    turn, stretch, shear = (rng.uniform(-most, most) for most in (radians(TURN), STRETCH / 2, SHEAR))
+    linear = np.array([[cos(turn), -sin(turn)], [sin(turn), cos(turn)]])
+    linear = linear @ [[1, shear], [0, 1]] @ np.diag([exp(stretch), exp(-stretch)])
+    linear *= rng.uniform(LEAST_SIZE, 1) * np.ptp(corners, 0).max() / np.ptp(corners @ linear.T, 0).max()
+    reached, shift = corners @ linear.T, [rng.uniform(-SHIFT, SHIFT) for _ in range(2)]
+    return linear, np.clip(shift, -SIZE / 2 - reached.min(0), SIZE / 2 - reached.max(0))
 
 
 def staged(picture: Picture, seed: int = 0) -> Scene | None:
@@ -73,10 +102,15 @@ def staged(picture: Picture, seed: int = 0) -> Scene | None:
     return Scene("colour", "train", picture.index, (shown,))
 
 
-def view(pixels: np.ndarray, picture: Picture, number: int, seed: int = 0) -> np.ndarray:
-    """View `number` of a picture in its own colours: as it is; mirrored where it may be; moved, half of them mirrored
-    too. What can't be staged is moved once more instead. Another seed moves it elsewhere."""
-    aside = number in (MOVED, STAGED)
+def view(pixels: np.ndarray, picture: Picture, number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """View `number` of a picture in its own colours: as it is; mirrored where it may be; warped, half of them mirrored
+    before. What can't be staged is warped once more instead. Another seed warps it otherwise.
+
+    With it comes what was done, (WARP,): 1 where it is mirrored, else 0, and the numbers of `warped`.
+    """
+    aside = number in (WARPED, STAGED)
     turned = number == MIRRORED or (aside and stream(picture.id, "side", seed).random() < 0.5)
-    pixels = mirrored(pixels) if turned and can_be_mirrored(picture) else pixels
-    return moved(pixels, picture, seed * VIEWS + number) if aside else pixels
+    turned = turned and can_be_mirrored(picture)
+    pixels = mirrored(pixels) if turned else pixels
+    shown, warp = warped(pixels, picture, seed * VIEWS + number) if aside else (pixels, NO_WARP[1:])
+    return shown, np.append(np.float32(turned), warp)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +20,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from models.autoencoder import Autoencoder
 from models.data.pixels import to_tensor
+from models.data.variety import NO_WARP
 from models.space import Embedder
 from models.tokenizer import encode_texts
 
 CHUNK = 32  # pictures a pass
 LARGE = 1000  # pictures from which on a progress bar and helpers are worth it
 
-Item = tuple[np.ndarray, Sequence[str]]  # premultiplied uint8 (128, 128, 4), and its K captions
+
+class Item(NamedTuple):
+    """Premultiplied uint8 (128, 128, 4), its K captions, and how it is warped (`models.data.variety`)."""
+
+    pixels: np.ndarray
+    captions: Sequence[str]
+    warp: np.ndarray = NO_WARP
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Encoded:
         states: (N, K, L, D), the captions' token states.
         mask: (N, K, L), true at real tokens.
         told: (N, K, 128), the captions' semantic vectors.
+        warp: (N, WARP), zeros where a picture is not warped.
     """
 
     latents: Tensor
@@ -45,6 +54,7 @@ class Encoded:
     states: Tensor
     mask: Tensor
     told: Tensor
+    warp: Tensor
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -66,9 +76,9 @@ class Reader:
     def read(self, items: Sequence[Item]) -> tuple[np.ndarray, ...]:
         """The fields of `Encoded` for some pictures."""
         e, count = self.embedder, len(items)
-        pixels = to_tensor(np.stack([pixels for pixels, _ in items])).to(self.device)
+        pixels = to_tensor(np.stack([item.pixels for item in items])).to(self.device)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        captions = [text for _, texts in items for text in texts]
+        captions = [text for item in items for text in item.captions]
         ids, mask = (x.to(self.device) for x in encode_texts(e.tokenizer, captions))
         # Half precision takes a quarter of fp32's time, where the processor has it.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autoencoder.dtype == torch.bfloat16):
@@ -77,7 +87,8 @@ class Reader:
             states = e.language.encode(ids, mask)
             told = e.space.text(states, mask)
         texts = (x.unflatten(0, (count, -1)) for x in (states.half(), mask, told.half()))
-        return tuple(x.cpu().numpy() for x in (latents.half(), own.half(), *texts))
+        warp = np.stack([item.warp for item in items]).astype(np.float16)
+        return *(x.cpu().numpy() for x in (latents.half(), own.half(), *texts)), warp
 
 
 def encode_all(count: int, item: Callable[[int], Item], reader: Reader, file: Path | None = None) -> Encoded:

@@ -46,12 +46,15 @@ class FastTask(ImageTask):
         self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST_SAMPLING.scheduler)), FAST_SAMPLING.steps))
         self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
         self.model = load_part(DiT, "dit", options.parts)
+        self.model.warp_in = None
         attach(self.model, rank)
 
     def draws(self, rng: np.random.Generator, count: int) -> Draws:
-        """As for the generator, but nobody asks for nothing."""
+        """As for the generator, but nobody asks for nothing, nor for what is warped: then for the picture as it is."""
         drawn = super().draws(rng, count)
-        return Draws(drawn.rows, drawn.captions, drawn.text | (drawn.vector == NO_VECTOR), drawn.vector)
+        warped = self.encoded.warp[torch.from_numpy(drawn.rows)].any(-1).numpy(force=True)
+        rows = np.where(warped, drawn.rows % len(self.pictures), drawn.rows)
+        return Draws(rows, drawn.captions, drawn.text | (drawn.vector == NO_VECTOR), drawn.vector)
 
     def times(self, rng: np.random.Generator, count: int) -> Tensor:
         """Noise levels of the plan, equally many of each."""

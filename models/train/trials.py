@@ -16,7 +16,7 @@ from rich.table import Table
 
 from models.train.__main__ import run
 from models.train.door import command
-from models.train.image import Mix
+from models.train.image import HELD_OUT, Mix
 from models.train.loop import Length, Recipe
 from models.train.recipes import RECIPES, sizes, task_of
 
@@ -42,12 +42,12 @@ TRIALS: dict[str, Recipe] = {
     "deep": _with(sizes={"width": 224, "heads": 4, "depth": 13}),
     "no-skips": _with(sizes={"long_skips": False}),
     "no-carry": _with(sizes={"carry": False}),
-    "even-times": _with(mix=Mix(time_mean=0.0)),
-    "noisy-times": _with(mix=Mix(time_mean=0.8)),
+    "noisy-times": _with(mix=HELD_OUT),
     "more-scenes": _with(mix=Mix(scenes=0.35)),
     "one-view": _with(mix=Mix(views=(1.0, 0.0, 0.0, 0.0))),
-    "unstaged": _with(mix=Mix(views=(0.4, 0.3, 0.3, 0.0))),
+    "unstaged": _with(mix=Mix(views=(0.35, 0.2, 0.45, 0.0))),
     "staged-alone": replace(_with(scenes=8000, mix=Mix(views=(0.0, 0.0, 0.0, 1.0))), lr=3e-4),  # a third of the rows
+    "untold-warps": _with(sizes={"warp": 0}),
     "more-decay": replace(_with(), weight_decay=0.3),
     "more-words": _with(mix=Mix(drop_text=0.1, drop_vector=0.7)),
 }
