@@ -130,14 +130,34 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[...
     assert foreign == []
 
 
+PANEL = "[...document.querySelectorAll('#tabs [role=tabpanel]')].findIndex(panel => panel.offsetParent)"
+
+
 def turn_to(page: Any, tab: str) -> None:
-    """Open a tab, also one that a narrow page keeps in the menu at the end of the bar."""
-    here = page.locator(f'#tabs button[role=tab]:has-text("{tab}")')
+    """Open a tab, also one that a narrow page keeps in the menu at the end of the bar.
+
+    While a page that has just come is laid out, a click on the bar may be lost; so where no other panel comes, again.
+    """
+    before = page.evaluate(PANEL)
+    for _ in range(3):
+        click_tab(page, tab)
+        for _ in range(20):
+            if page.evaluate(PANEL) != before:
+                return
+            page.wait_for_timeout(50)
+
+
+def click_tab(page: Any, tab: str) -> None:
+    """One click on a tab's name, in the bar or in its menu."""
+    here, there = (
+        page.locator(f'#tabs {place}:has-text("{tab}")') for place in ("button[role=tab]", ".overflow-dropdown button")
+    )
     if here.count():
         here.click()
-    else:
+        return
+    if not there.is_visible():
         page.click("#tabs .overflow-menu > button")
-        page.click(f'#tabs .overflow-dropdown button:has-text("{tab}")')
+    there.click()
 
 
 def make(page: Any, prompt: str, count: int = 0) -> None:
