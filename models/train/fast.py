@@ -46,14 +46,14 @@ class FastTask(ImageTask):
         self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST_SAMPLING.scheduler)), FAST_SAMPLING.steps))
         self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
         self.model = load_part(DiT, "dit", options.parts)
-        self.model.warp_in = None
+        self.model.warp_in = None  # nobody asks it for what is warped
         attach(self.model, rank)
 
     def draws(self, rng: np.random.Generator, count: int) -> Draws:
         """As for the generator, but nobody asks for nothing, nor for what is warped: then for the picture as it is."""
         drawn = super().draws(rng, count)
         warped = self.encoded.warp[torch.from_numpy(drawn.rows)].any(-1).numpy(force=True)
-        rows = np.where(warped, drawn.rows % len(self.pictures), drawn.rows)
+        rows = np.where(warped, drawn.rows % len(self.pictures), drawn.rows)  # the first view is as it is
         return Draws(rows, drawn.captions, drawn.text | (drawn.vector == NO_VECTOR), drawn.vector)
 
     def times(self, rng: np.random.Generator, count: int) -> Tensor:

@@ -43,7 +43,7 @@ from models.weights import load_part, part_digests, save_part, weights_digest
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 2  # of each view and scene; a concept has some thirty, in both languages
-PROBES = 300  # rows whose captions and pixels, by which scenes are told apart too, name what was encoded
+PROBES = 300  # rows whose captions, pixels and warps name what was encoded
 CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that the loss sees (JiT, section 4.3)
 VALIDATION = 192  # pictures, and a third as many scenes
 
@@ -159,7 +159,7 @@ class ImageTask:
         count = self.first_scene + self.scenes
         probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
         said = [item.captions for item in probes]
-        drawn = hashlib.sha256(b"".join(item.pixels.tobytes() for item in probes)).hexdigest()
+        drawn = hashlib.sha256(b"".join(item.pixels.tobytes() + item.warp.tobytes() for item in probes)).hexdigest()
         parts = weights_digest(FROZEN, self.options.parts)
         made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said} {drawn}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
