@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from models.pipeline import StickerPipeline
     from models.space import Embedder
     from models.vocabulary import Vocabulary
+    from models.wording import Wording
 
 T = TypeVar("T")
 
 SPACE = ("language", "vision", "space")
-IMAGE = (*SPACE, "autoencoder", "dit")
+IMAGE = (*SPACE, "autoencoder", "dit", "wording")
 FAST_IMAGE = (*IMAGE, "fast")
 
 
@@ -55,6 +56,13 @@ class Parts:
         from models.vocabulary import Vocabulary
 
         return self._load(lambda: Vocabulary.load(self.embedder, self.root))
+
+    @cached_property
+    def wording(self) -> "Wording":
+        """What prompts are read by."""
+        from models.wording import Wording
+
+        return self._load(lambda: Wording.load(self.embedder, self.root))
 
     @cached_property
     def judge(self) -> "Judge":

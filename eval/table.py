@@ -20,6 +20,7 @@ from eval.conditions import condition_rows
 from eval.experts import expert_rows
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
 from eval.image import control_rows, fast_rows, image_rows, stranger_rows
+from eval.reading import reading_rows
 from eval.reconstruction import reconstruction_rows
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
@@ -33,6 +34,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "retrieval": retrieval_rows,
     "words": word_rows,
     "unknown": unknown_rows,
+    "reading": reading_rows,
     "experts": expert_rows,
     "image": image_rows,
     "fast": fast_rows,

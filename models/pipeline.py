@@ -40,6 +40,7 @@ from models.tokenizer import TEXT_LENGTH, load_tokenizer
 from models.vision import VisionEncoder
 from models.weighting import plain, weighted_states
 from models.weights import align, load_part, part_folder
+from models.wording import Wording
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 
@@ -61,8 +62,7 @@ class _Work:
 class StickerPipeline(DiffusionPipeline):
     """Text, picture or mix -> stickers of 128 x 128 with alpha.
 
-    `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together, each of
-    which is stored once.
+    `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -103,6 +103,7 @@ class StickerPipeline(DiffusionPipeline):
         for network in (self.language, self.vision, self.space, self.autoencoder, self.dit, self.fast):
             if network is not None:
                 align(network)
+        self.wording: Wording | None = None  # of the shipped parts; without it, prompts are read as they are
         self._interrupt = False
 
     @classmethod
@@ -114,7 +115,7 @@ class StickerPipeline(DiffusionPipeline):
         """
         dtype = dtype or native_dtype()
         dit = load_part(DiT, "dit", root, dtype)
-        return cls(
+        made = cls(
             load_tokenizer(part_folder("language", root)),
             load_part(LanguageModel, "language", root),
             load_part(VisionEncoder, "vision", root),
@@ -124,6 +125,8 @@ class StickerPipeline(DiffusionPipeline):
             build_scheduler(DEFAULT_SCHEDULER),
             load_fast(dit, root),
         )
+        made.wording = Wording.load(made.embedder, root)
+        return made
 
     @property
     def embedder(self) -> Embedder:
@@ -162,8 +165,17 @@ class StickerPipeline(DiffusionPipeline):
             return part.reshape(1, -1).float()
         return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
 
+    def read_as(self, prompt: str) -> str:
+        """What is read of a prompt: itself, or the words that say the same and were taught (`models.wording`)."""
+        return self.wording.read(prompt) if self.wording else prompt
+
     def condition(
-        self, prompts: Sequence[str], vector: Vectors | None = None, words: bool = True, sense: bool = True
+        self,
+        prompts: Sequence[str],
+        vector: Vectors | None = None,
+        words: bool = True,
+        sense: bool = True,
+        literal: bool = False,
     ) -> Condition:
         """What N prompts tell the generator; an empty prompt says nothing.
 
@@ -171,11 +183,12 @@ class StickerPipeline(DiffusionPipeline):
             prompts: N texts; `(word:1.3)` and its kin weigh words (`models.weighting`).
             vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it. Or N of them, each
                 (1, 128) or None for the text's own.
-            words: False drops the token states.
-            sense: False drops the semantic vector, unless `vector` is given.
+            words, sense: False drops the token states, or the semantic vector unless `vector` is given.
+            literal: True reads the texts word for word, not as `read_as` says.
         """
         embedder, width = self.embedder, self.dit.config.context
-        read = {prompt: weighted_states(embedder, prompt) for prompt in dict.fromkeys(prompts) if plain(prompt)}
+        texts = {prompt: prompt if literal else self.read_as(prompt) for prompt in prompts}
+        read = {prompt: weighted_states(embedder, text) for prompt, text in texts.items() if plain(text)}
         shape = (1, TEXT_LENGTH)
         none = torch.zeros(*shape, width), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
         states, masks, vectors = (
@@ -220,8 +233,7 @@ class StickerPipeline(DiffusionPipeline):
             previews: whether `Progress` carries previews.
             on_step: called with (index, sigma, latents (B, 8, 16, 16)); what it returns takes the latents' place.
 
-        Raises ValueError where the arguments do not fit each other, FloatingPointError where a latent stops being
-        finite.
+        Raises ValueError where the arguments do not fit, FloatingPointError where a latent stops being finite.
         """
         sampling = sampling or Sampling()
         given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
@@ -276,7 +288,7 @@ class StickerPipeline(DiffusionPipeline):
         prompts = _each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
         negatives = _each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
         wanted = self.condition(prompts, vector, words, sense)
-        unwanted = self.condition(negatives, None, words, sense)
+        unwanted = self.condition(negatives, None, words, sense, literal=True)
         if noise is None:
             noise = self._noise(seeds)()
         return _Work(wanted, unwanted, noise, start, tuple(seeds))

@@ -20,14 +20,15 @@ class Unknown:
 class Progress:
     """`step` of `total` steps are done; total 0 says that the model is still being loaded.
 
-    `previews` holds PNG bytes by index of the picture, for those that changed. `unknown` is said with
-    the first step or with all.
+    `previews` holds PNG bytes by index of the picture, for those that changed. `unknown` is said with the first step or
+    with all, and so is `read_as`: what the model reads of the prompt, where that is not its very words.
     """
 
     step: int
     total: int
     previews: dict[int, bytes] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()
+    read_as: str = ""
 
 
 @dataclass(frozen=True)

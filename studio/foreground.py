@@ -34,6 +34,7 @@ class Row:
     score: float | None
     seconds: float
     unknown: tuple[Unknown, ...] = ()
+    read_as: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values only."""
@@ -98,11 +99,13 @@ def _follow(
     """Take in what happens; a picture that is saved is a row at once, so that it counts when the next one fails."""
     task, parts = bar.add_task("", total=len(requests)), [0.0] * len(requests)
     unknown: dict[int, tuple[Unknown, ...]] = {}
+    read_as: dict[int, str] = {}
     for number, event in events:
         request = requests[number]
         if isinstance(event, Saved):
-            said = (request.prompt, job_id(request, digest), event.score, event.seconds, unknown.get(number, ()))
-            rows[number, event.index] = Row(event.path, event.seed, *said)
+            said = (request.prompt, job_id(request, digest), event.score, event.seconds)
+            words = unknown.get(number, ()), read_as.get(number, "")
+            rows[number, event.index] = Row(event.path, event.seed, *said, *words)
         elif isinstance(event, Failed):
             batch.problem = batch.problem or event.sentence
         elif isinstance(event, Progress):
@@ -110,6 +113,9 @@ def _follow(
             if event.unknown and number not in unknown:
                 unknown[number] = event.unknown
                 _say(event.unknown)
+            if event.read_as and number not in read_as:
+                read_as[number] = event.read_as
+                sys.stderr.write(f"Read as: {event.read_as}\n")
         bar.update(task, completed=sum(parts), description=_title(request))
 
 

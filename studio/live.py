@@ -20,10 +20,11 @@ class Live:
         unknown = json.dumps([[word.word, *word.nearest] for word in progress.unknown], ensure_ascii=False)
         with self._database.writing() as connection:
             revision = connection.execute(
-                "INSERT INTO progress VALUES (?, ?, ?, ?, 1) ON CONFLICT (job) DO UPDATE SET step = excluded.step,"
+                "INSERT INTO progress VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (job) DO UPDATE SET step = excluded.step,"
                 " total = excluded.total, revision = revision + 1,"
-                " unknown = iif(excluded.unknown = '[]', unknown, excluded.unknown) RETURNING revision",
-                (job, progress.step, progress.total, unknown),
+                " unknown = iif(excluded.unknown = '[]', unknown, excluded.unknown),"
+                " read_as = iif(excluded.read_as = '', read_as, excluded.read_as) RETURNING revision",
+                (job, progress.step, progress.total, unknown, progress.read_as),
             ).fetchone()[0]
             connection.executemany(
                 "REPLACE INTO previews VALUES (?, ?, ?, ?)",
@@ -33,7 +34,7 @@ class Live:
     def read(self, job: str, since: int = 0) -> tuple[int, Progress | None]:
         """What is newer than revision `since`: (revision, progress with the previews that changed), or None."""
         rows = self._database.rows(  # one statement sees one moment: two would show a step with a later one's preview
-            "SELECT step, total, unknown, progress.revision, position, png FROM progress"
+            "SELECT step, total, unknown, read_as, progress.revision, position, png FROM progress"
             " LEFT JOIN previews ON previews.job = progress.job AND previews.revision > ?"
             " WHERE progress.job = ? AND progress.revision > ?",
             *(since, job, since),
@@ -42,15 +43,16 @@ class Live:
             return since, None
         unknown = tuple(Unknown(word, tuple(nearest)) for word, *nearest in json.loads(rows[0]["unknown"]))
         shown = {row["position"]: row["png"] for row in rows if row["png"] is not None}
-        return rows[0]["revision"], Progress(rows[0]["step"], rows[0]["total"], shown, unknown)
+        now = Progress(rows[0]["step"], rows[0]["total"], shown, unknown, rows[0]["read_as"])
+        return rows[0]["revision"], now
 
     def begin(self, job: str) -> None:
         """A try begins: what was shown of an earlier one is no longer true. Revisions go on counting."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM previews WHERE job = ?", (job,))
             connection.execute(
-                "INSERT INTO progress VALUES (?, 0, 0, '[]', 1) ON CONFLICT (job) DO UPDATE SET step = 0, total = 0,"
-                " unknown = '[]', revision = revision + 1",
+                "INSERT INTO progress VALUES (?, 0, 0, '[]', 1, '') ON CONFLICT (job) DO UPDATE SET step = 0,"
+                " total = 0, unknown = '[]', read_as = '', revision = revision + 1",
                 (job,),
             )
 

@@ -87,4 +87,8 @@ CREATE TABLE previews (
   PRIMARY KEY (job, position)
 ) WITHOUT ROWID;
 """,
+    """
+-- What is read of a prompt that is not read word for word.
+ALTER TABLE progress ADD COLUMN read_as TEXT NOT NULL DEFAULT '';
+""",
 )

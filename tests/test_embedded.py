@@ -136,6 +136,17 @@ def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path) -> None
     assert "altered or cut short" in refusal(broken)
 
 
+def test_what_is_read_of_a_prompt_is_said_and_drawn(backend: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ask(backend, prompt="a burger", style="noto")
+    assert {event.read_as for event in backend.run(asked) if isinstance(event, Progress)} == {""}
+    literal = pictures(backend, prompt="hamburger", style="noto")[0]
+    monkeypatch.setattr(backend._pipeline.wording, "read", lambda text: text.replace("a burger", "hamburger"))
+    events = list(backend.run(asked))
+    assert {event.read_as for event in events if isinstance(event, Progress)} == {"hamburger, noto style"}
+    drawn = next(np.asarray(event.picture) for event in events if isinstance(event, Result))
+    assert np.array_equal(drawn, literal)
+
+
 def test_closing_stops_between_steps(backend: Embedded) -> None:
     events = backend.run(ask(backend, steps=50))
     assert isinstance(next(events), Progress)

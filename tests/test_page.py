@@ -100,6 +100,7 @@ def test_the_stage_tells_how_far_it_is() -> None:
     html = stage(progress=known, left=2.6).html()
     assert "Step 1 of 4 · 3 s left" in html and "width:25%" in html and "data:image/png;base64,cG5n" in html
     assert "I don&#x27;t know axolotl; nearest: lizard, fish." in html
+    assert "Read as: a &lt;b&gt;." in stage(progress=Progress(1, 4, read_as="a <b>")).html()
     html = stage(end=Cancelled(), saved={1: saved(1)}).html()
     assert "Stopped" in html and html.count("<figure") == 1 and " download" in html
 

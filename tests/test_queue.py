@@ -243,13 +243,13 @@ def test_when_no_worker_can_be_nobody_waits(queue: Queue) -> None:
 def test_progress_is_told_once_to_each_who_asks(tmp_path: Path) -> None:
     live = Live(tmp_path / "live.db")
     live.begin("a")
-    live.note("a", Progress(1, 4, {0: b"one"}, (Unknown("axolotl", ("fish",)),)))
+    live.note("a", Progress(1, 4, {0: b"one"}, (Unknown("axolotl", ("fish",)),), "hamburger"))
     live.note("a", Progress(2, 4, {1: b"two"}))
     revision, progress = live.read("a")
-    assert progress == Progress(2, 4, {0: b"one", 1: b"two"}, (Unknown("axolotl", ("fish",)),))
+    assert progress == Progress(2, 4, {0: b"one", 1: b"two"}, (Unknown("axolotl", ("fish",)),), "hamburger")
     assert live.read("a", revision) == (revision, None)
     live.note("a", Progress(3, 4, {1: b"new"}))
-    assert live.read("a", revision)[1] == Progress(3, 4, {1: b"new"}, (Unknown("axolotl", ("fish",)),))
+    assert live.read("a", revision)[1] == Progress(3, 4, {1: b"new"}, (Unknown("axolotl", ("fish",)),), "hamburger")
     live.begin("a")
     later, progress = live.read("a", revision + 1)
     assert progress == Progress(0, 0) and later > revision, "a new try is news"

@@ -11,12 +11,20 @@ from models.train import ship as shipping
 from models.train.ship import ship
 from models.vocabulary import Vocabulary
 from models.weights import WeightsError, listed_parts, part_digests, part_folder, record_part
+from models.wording import Wording
+
+
+def exported(root: Path) -> Path:
+    """Parts as runs export them: nothing that is made of the space."""
+    manifest = save_tiny_parts(root) / "manifest.json"
+    manifest.write_text(json.dumps({name: part for name, part in listed_parts(root).items() if name != "wording"}))
+    return root
 
 
 class Built:
     """Stands for the vocabulary, whose building is a test of its own."""
 
-    count = 0
+    name, count = "vocabulary", 0
 
     @classmethod
     def build(cls, *_: object) -> "Built":
@@ -26,15 +34,24 @@ class Built:
     space_of = staticmethod(Vocabulary.space_of)
 
     def save(self, root: Path, space: str) -> None:
-        (root / "vocabulary").mkdir(exist_ok=True)
-        (root / "vocabulary/vocabulary.json").write_text(json.dumps({"built": self.count, "space": space}))
-        shipping.record_part("vocabulary", root)
+        (root / self.name).mkdir(exist_ok=True)
+        (root / self.name / f"{self.name}.json").write_text(json.dumps({"built": self.count, "space": space}))
+        shipping.record_part(self.name, root)
+
+
+class Read(Built):
+    """Stands for the wording."""
+
+    name = "wording"
+    space_of = staticmethod(Wording.space_of)
 
 
 @pytest.fixture(autouse=True)
 def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
     monkeypatch.setattr(Built, "count", 0)
+    monkeypatch.setattr(Read, "count", 0)
     monkeypatch.setattr(shipping, "Vocabulary", Built)
+    monkeypatch.setattr(shipping, "Wording", Read)
     monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
     monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)
     monkeypatch.setattr(shipping.World, "load", lambda _folder: None)
@@ -42,10 +59,10 @@ def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
 
 
 def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> None:
-    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
-    parts = set(listed_parts(export)) - {"vocabulary"}
+    export, weights = exported(tmp_path / "run"), tmp_path / "weights"
+    parts = set(listed_parts(export))
     weights.mkdir()
-    assert set(ship([export], weights)) >= parts | {"vocabulary"}
+    assert set(ship([export], weights)) == parts | {"vocabulary", "wording"}
     for part in parts:
         assert part_folder(part, weights).is_dir()  # verified by sha256
     assert ship([export], weights) == []
@@ -56,7 +73,7 @@ def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> N
 
 
 def test_a_part_that_was_made_with_an_earlier_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     ship([export], weights)
     assert "anew" not in capsys.readouterr().err
@@ -71,7 +88,7 @@ def test_a_part_that_was_made_with_an_earlier_one_is_named(tmp_path: Path, capsy
 
 
 def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, built: type[Built]) -> None:
-    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     ship([export], weights)
     for part, again in (("dit", 0), ("space", 1)):
@@ -80,24 +97,24 @@ def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, bu
         shipping.record_part(part, export)
         before = built.count
         assert part in ship([export], weights)
-        assert built.count - before == again
+        assert built.count - before == again and Read.count == built.count
 
 
 def test_words_that_could_not_be_measured_are_measured_next_time(
     tmp_path: Path, built: type[Built], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(shipping, "Nouns", lambda _folder: (_ for _ in ()).throw(FileNotFoundError("no WordNet")))
         with pytest.raises(FileNotFoundError):
             ship([export], weights)
     assert built.count == 0
-    assert ship([export], weights) == ["vocabulary"] and built.count == 1
+    assert ship([export], weights) == ["vocabulary", "wording"] and built.count == 1
 
 
 def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:
-    export, weights = save_tiny_parts(tmp_path / "run"), tmp_path / "weights"
+    export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     ship([export], weights)
     before = listed_parts(weights)

@@ -11,12 +11,14 @@ from models.dit import DiT
 from models.fast import FILE, PART
 from models.language import LanguageConfig, LanguageModel
 from models.lora import attach, changes
+from models.naming import Naming
 from models.presets import preset
-from models.space import SemanticSpace
+from models.space import Embedder, SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
 from models.vision import VisionEncoder
 from models.weights import load_part, record_part, save_part
+from models.wording import Wording
 
 
 def awaken(network: torch.nn.Module) -> None:
@@ -41,6 +43,7 @@ def save_tiny_parts(root: Path) -> Path:
     dit = DiT(**{**preset("dit", "tiny"), "context": size["hidden_size"]})
     awaken(dit)
     save_part(dit, "dit", root)
+    Wording(Embedder.load(root), Naming((), torch.zeros(0, 128)), {}).save(root)  # an untrained space means nothing
     return root
 
 

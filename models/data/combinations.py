@@ -26,7 +26,8 @@ AXIS = {
     "in front of": "overlapping", "behind": "overlapping",
 }  # fmt: skip
 
-_GROUPS = frozenset({"animals-nature", "food-drink", "travel-places", "activities", "objects", "smileys-emotion"})
+# CLDR groups of what can stand beside another thing.
+THINGS = frozenset({"animals-nature", "food-drink", "travel-places", "activities", "objects", "smileys-emotion"})
 _FACES = frozenset({"face", "cat", "monkey", "ghost", "robot", "alien", "skull", "heart"})
 # Words of concepts that are no object of their own: landscapes that fill the picture, people, signs, things that differ
 # in a detail which is lost when small (clocks, moons, banknotes), and whatever has a colour in its name.
@@ -74,7 +75,7 @@ def relation_split(relation: str, first: str, second: str) -> str:
 def is_material(picture: Picture) -> bool:
     """Whether the picture shows one thing that can be named in three words, moved, counted and recoloured."""
     words = frozenset(picture.concept.split("-"))
-    if picture.group not in _GROUPS or picture.skin or picture.gender or words & _UNFIT or len(words) > 3:
+    if picture.group not in THINGS or picture.skin or picture.gender or words & _UNFIT or len(words) > 3:
         return False
     return picture.group != "smileys-emotion" or bool(words & _FACES)
 

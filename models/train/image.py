@@ -38,7 +38,9 @@ from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
-from models.weights import load_part, part_digests, save_part, weights_digest
+from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
+from models.wording import PART as WORDING
+from models.wording import Wording
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
@@ -278,7 +280,10 @@ class ImageTask:
         """The generator in the middle of its training, with the parts that it stands on, on the CPU."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
-        return StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
+        made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
+        if WORDING in listed_parts(self.options.parts):
+            made.wording = Wording.load(e, self.options.parts)
+        return made
 
     def sheet(self, model: nn.Module) -> Image.Image:
         """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""

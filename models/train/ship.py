@@ -1,7 +1,8 @@
 """`python -m models.train.ship EXPORT... [--weights assets/weights]`: runs' exported parts become what is shipped.
 
 Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
-anew (`models.vocabulary`), because they are measured in it.
+anew (`models.vocabulary`), because they are measured in it, and so are the names that prompts are read by
+(`models.wording`).
 """
 
 import shutil
@@ -26,15 +27,17 @@ from models.weights import (
     weights_digest,
     weights_root,
 )
+from models.wording import PART as WORDING
+from models.wording import Wording
 
-READERS = ("language", "vision", "space")  # what a vocabulary is measured in
+READERS = ("language", "vision", "space")  # what vocabulary and wording are measured in
 CARD = "README.md"
 
 console = Console(stderr=True)
 
 
 def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[str]:
-    """Copy the parts under `exports` into `weights`; names of those that changed, the vocabulary among them.
+    """Copy the parts under `exports` into `weights`; names of those that changed, those made of the space among them.
 
     Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
     """
@@ -51,12 +54,21 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
             console.print(f"[yellow]{error}; train it anew and ship it too.[/yellow]", highlight=False)
     changed = [name for name in found if listed_parts(weights)[name] != before.get(name)]
     whole = all(name in listed_parts(weights) for name in READERS)
-    if whole and Vocabulary.space_of(weights) != weights_digest(READERS, weights):
+    return changed + (_made_of_space(weights, world) if whole else [])
+
+
+def _made_of_space(weights: Path, world: Path | None) -> list[str]:
+    """Make what is measured in the space, where it was another one's; names of what was made."""
+    space, made = weights_digest(READERS, weights), []
+    if Vocabulary.space_of(weights) != space:
         wordnet = wordnet_folder(world or data_folder())
-        made = Vocabulary.build(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
-        made.save(weights, weights_digest(READERS, weights))
-        changed.append(VOCABULARY)
-    return changed
+        words = Vocabulary.build(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
+        words.save(weights, space)
+        made.append(VOCABULARY)
+    if Wording.space_of(weights) != space:
+        Wording.build(Embedder.load(weights), World.load(world)).save(weights, space)
+        made.append(WORDING)
+    return made
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
-PARTS = ("language", "vision", "space", "autoencoder", "dit")
+PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording")
 VARIANT = "fast"  # models.fast.PART, a part that need not be there
 
 
@@ -138,6 +138,7 @@ class Embedded:
         pipeline, together = self._pipeline, Together(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
+        read_as = functools.cache(lambda number: _read_as(pipeline, told(number).text))
         try:
             for k, batch in enumerate(together.batches):
                 rows = [told(slot.number) for slot in batch]
@@ -148,7 +149,7 @@ class Embedded:
                                 yield slot.number, self._result(best, slot.index, event.batch, requests[slot.number])
                         continue
                     for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
-                        yield number, replace(progress, unknown=unknown(number))
+                        yield number, replace(progress, unknown=unknown(number), read_as=read_as(number))
         except FloatingPointError as error:
             raise Refused(f"{error}.") from error
 
@@ -226,6 +227,12 @@ def _draw(
         redraw=_stacked([row.mask for row in rows]),
         previews=previews,
     )
+
+
+def _read_as(pipeline: "StickerPipeline", text: str) -> str:
+    """What is read of a text; nothing where that is the text itself."""
+    read = pipeline.read_as(text) if text else ""
+    return "" if read == text else read
 
 
 def _how(pipeline: Any, batch: int, request: ImageRequest) -> dict[str, int | str]:

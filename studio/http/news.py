@@ -84,8 +84,8 @@ def _said(event: Progress | Saved | End) -> str:
     if isinstance(event, Progress):
         unknown = [{"word": word.word, "nearest": word.nearest} for word in event.unknown]
         shown = {n: f"data:image/png;base64,{base64.b64encode(png).decode()}" for n, png in event.previews.items()}
-        said = {"step": event.step, "total": event.total, "unknown": unknown, "previews": shown}
-        return _event("progress", said)
+        said = {"step": event.step, "total": event.total, "unknown": unknown, "read_as": event.read_as}
+        return _event("progress", said | {"previews": shown})
     if isinstance(event, Saved):
         return _event("picture", picture_out(event).model_dump(mode="json"))
     states = {Done: "done", Failed: "failed", Cancelled: "cancelled"}

@@ -44,6 +44,7 @@ class JobOut(BaseModel):
     total: int
     sentence: str = Field(description="Why it failed.")
     unknown: list[UnknownOut]
+    read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
     pictures: list[PictureOut]
 
 
@@ -97,6 +98,7 @@ def job_out(studio: Studio, job: QueuedJob) -> JobOut:
         total=live.total if live else 0,
         sentence=job.sentence,
         unknown=[_unknown_out(word) for word in live.unknown] if live else [],
+        read_as=live.read_as if live else "",
         pictures=[_saved_out(job, saved) for _, saved in sorted(studio.gallery.made_by(job).items())],
     )
 
@@ -139,6 +141,7 @@ def _headline(job: JobOut) -> str:
     where = f", {job.ahead} before it" if job.state == "waiting" else ""
     where = f", step {job.step} of {job.total}" if job.state == "running" else where
     words = [f"I don't know {one.word}; nearest: {', '.join(one.nearest)}." for one in job.unknown]
+    words += [f"Read as: {job.read_as}."] if job.read_as else []
     return " ".join(part for part in (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words) if part)
 
 

@@ -45,6 +45,8 @@ class Stage:
         """What it is doing, what it did not know, what went wrong."""
         unknown = self.progress.unknown if self.progress else ()
         notes = "".join(note("unknown", _unknown(word, self.spoken)) for word in unknown)
+        if self.progress and self.progress.read_as:
+            notes += note("good", say("read_as", self.spoken, words=self.progress.read_as))
         if isinstance(self.job.end, Failed):
             notes += note("problem", in_language(self.job.end.sentence, self.spoken))
         return self._bar() + notes

@@ -75,6 +75,10 @@ say = Said(
         "cancelled": ("Stopped; finished stickers are kept.", "已停止，完成的贴纸已保存。"),
         "unknown": ("I don't know {word}; nearest: {nearest}.", "我不认识{word}；最接近的是：{nearest}。"),
         "unknown_near": ("I don't know {word}.", "我不认识{word}。"),
+        "read_as": (
+            "Read as: {words}. In quotation marks it is read word for word.",
+            "理解为：{words}。加引号则逐字理解。",
+        ),
         "stop": ("Stop", "停止"),
         "finish": ("Stop after this picture", "做完这张就停"),
         "download": ("Download", "下载"),

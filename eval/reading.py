@@ -1,0 +1,66 @@
+"""Is what a prompt names found, and is what was taught left alone? Captions of held-out pictures, scenes and concepts.
+
+A prompt that says what captions say should be read as it is; one of a concept that was never taught can only be read
+wrongly, and should be left alone too.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from eval import sets
+from eval.bench import SEED, Bench
+from eval.intervals import wilson
+from eval.parts import SPACE
+from eval.rows import Row
+from models.data.captions import caption
+from models.data.scenes import make_scene
+from models.wording import Wording
+
+PARTS = (*SPACE, "wording")
+
+
+def reading_rows(bench: Bench) -> Iterator[Row]:
+    """Share of prompts whose things are found, all of them and no other; share that is read as it is."""
+    wording = bench.parts.wording
+    cells = sets.cells(bench.world, bench.sizes.gallery)
+    told = [caption(picture, SEED) for picture in cells]
+    near = np.mean([_nearest(wording, text) == name(p.names) for text, p in zip(told, cells, strict=True)])
+    nearest = (("the nearest name alone", float(near)),)
+    yield _row("captions whose thing is found", _found(wording, told, [{name(p.names)} for p in cells]), nearest)
+    yield _row("captions read as they are", [wording.read(text) == text for text in told])
+    scenes = [make_scene(bench.world, SEED + i, "test") for i in range(4 * bench.sizes.scenes)]
+    told = [scene.caption(0, grounded=True) for scene in scenes]
+    things = [{name(item.names) for item in scene.objects} for scene in scenes]
+    yield _row("scenes whose things are all found", _found(wording, told, things))
+    yield _row("scenes read as they are", [wording.read(text) == text for text in told])
+    strangers = [caption(picture, SEED) for picture in sets.strangers(bench.world, bench.sizes.gallery)]
+    yield _row("captions of untaught concepts read as they are", [wording.read(text) == text for text in strangers])
+
+
+def name(names: dict[str, str]) -> str:
+    """What a thing is called, to compare."""
+    return names["en"].lower()
+
+
+def _nearest(wording: Wording, text: str) -> str:
+    naming = wording.naming
+    cosines = naming.cosines(wording.embedder.text([text])[0])
+    return name({"en": naming.known[int(np.argmax(cosines))].names["en"][0]})
+
+
+def _found(wording: Wording, told: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
+    """For each text, whether the things that it is found to name are these, by any of their English names."""
+    known, answers = wording.naming.known, []
+    for text, wanted in zip(told, things, strict=True):
+        named = [{n.lower() for n in known[number].names["en"]} for number in wording.things(text)]
+        answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
+    return answers
+
+
+def _row(what: str, answers: Sequence[bool], against: tuple[tuple[str, float], ...] = ()) -> Row:
+    right = int(np.sum(answers))
+    return Row(
+        "reading", what, right / len(answers), len(answers), interval=wilson(right, len(answers)), against=against,
+        seeds=f"captions {SEED}", parts=PARTS,
+    )  # fmt: skip

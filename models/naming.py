@@ -1,0 +1,227 @@
+"""Which of the things that the models know a prompt names: "a cat to the left of a dog" names two.
+
+Names are looked for in what is said, part by part; where none stands there, the thing is meant that the part's vector
+lies nearest to, and that has most of its words ("coffee" is a keyword of a hot beverage). Colours, numbers and styles
+are left out first: with them, "a red umbrella" lies nearest to a scarf.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from models.data.colours import COLOURS
+from models.data.styles import STYLES
+
+Embed = Callable[[str], Tensor]  # a text -> its semantic vector (128,)
+
+SURE = 0.8  # cosine of a text to a name from which on that is what it is about, if they share SOME words
+SAME = 0.95  # from here on it says no more and no less than the name does
+SAID = 0.6  # what it is worth, in cosine, that all words of a text are words of a thing
+ALONE = 0.2  # and that a thing has no other words
+SOME = 0.5  # share of words: with none in common, a near name is chance (words that were never taught lie anywhere)
+ENOUGH = 0.65  # share of words from which on a thing is meant though its name lies far away
+_EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
+
+_PLACES = "(?:top|bottom|left|right|front|back)"
+_JOINTS = re.compile(
+    rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
+    r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of|and|with|on|in|of)\b"
+    r"|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
+)
+_CLAUSES = re.compile(r"([,;，；。、])")
+_GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
+_COUNTS = "[一两二三四五]"
+_CHINESE_COLOURS = "|".join(colour.zh for colour in COLOURS.values())
+_SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
+    rf"^\s*(?:(?:an?|the|one|two|three|four|{'|'.join(COLOURS)})\b|{_COUNTS}|{_CHINESE_COLOURS})"
+    rf"|the {_PLACES}\b|[左右上下前后][面边方侧]"
+)
+_PLAIN = (
+    "a an the one two three four some emoji emojis sticker stickers icon icons picture image small large big little"
+    " piece slice bowl cup style"
+)
+_PLAIN_ZH = "贴纸 图标 表情符号 表情 符号 图片 风格 小 大 的"
+_WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A thing: its names by language, its keywords, its group, and whether it may stand beside another one."""
+
+    names: dict[str, tuple[str, ...]]
+    keywords: tuple[str, ...]
+    group: str
+    thing: bool
+
+    @cached_property
+    def phrases(self) -> tuple[str, ...]:
+        """All names and keywords, in small letters."""
+        names = (name for of_language in self.names.values() for name in of_language)
+        return tuple(dict.fromkeys(phrase.lower() for phrase in (*names, *self.keywords)))
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """All words of its names and keywords."""
+        return frozenset(word for phrase in self.phrases for word in words_of(phrase))
+
+    @cached_property
+    def english(self) -> frozenset[str]:
+        """Those that are not Chinese characters."""
+        return frozenset(word for word in self.words if word.isascii())
+
+    @cached_property
+    def chinese(self) -> tuple[str, ...]:
+        """Phrases that hold Chinese characters."""
+        return tuple(phrase for phrase in self.phrases if not phrase.isascii())
+
+    def share(self, said: Sequence[str]) -> tuple[float, float]:
+        """Which share of some words (as `words_of` gives them) is its own, and which share of its own these are.
+
+        Of a Chinese character only in a phrase: 火焰 is a flame, and 焰火 fireworks.
+        """
+        run = "".join(word for word in said if not word.isascii())
+        own = {i for phrase in self.chinese for i in range(*_span(phrase, run))}
+        count = len(own) + sum(word in self.english for word in said if word.isascii())
+        all_own = sum(map(len, self.chinese)) if run else len(self.english)
+        return count / max(1, len(said)), count / max(1, all_own)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands between two joints, and the thing (by number) that it names; `name` as it stands there, or ""."""
+
+    text: str
+    number: int
+    name: str = ""
+
+
+class Naming:
+    """`known` are the things, `places` (M, 128) the vectors of all their names, one after the other."""
+
+    def __init__(self, known: Sequence[Known], places: Tensor) -> None:
+        self.known, self.places = tuple(known), places
+        named = [(name, number) for number, one in enumerate(known) for names in one.names.values() for name in names]
+        self._owners = [number for _, number in named]
+        self._names: dict[str, list[int]] = defaultdict(list)
+        for name, number in named:
+            self._names[name.lower()].append(number)
+
+    def parts(self, text: str, embed: Embed) -> list[Part]:
+        """The parts of `text` that name a thing: none, one, or more that are drawn side by side."""
+        if not self.known:
+            return []
+        first, *rest = _CLAUSES.split(text.lower())
+        name = self._longest(first)
+        if name and _JOINTS.search(name):  # "person with white cane" is one
+            return [Part(first, self._nearest(self._names[name], embed(first)), name)]
+        parts = [part for clause in [first, *filter(_SAYS_MORE.search, rest[1::2])] for part in _split(clause)]
+        if len({self._longest(part) for part in parts} - {""}) < 2 and left_of(first, name):
+            for said in (first, bare(first)):
+                best, cosine, share = self._best(first, embed(said))
+                if cosine >= SURE and share >= SOME:
+                    return [Part(first, best, self._name_in(first, best))]
+        found = [named for part in parts if (named := self._named(part, embed))]
+        if any(part.name for part in found):  # beside a name, the word of another one: cheese of a cheese wedge
+            found = [part for part in found if part.name or self._is_named_by(part)]
+        things = {part.number: part for part in found if self.known[part.number].thing}
+        if len(things) > 1:
+            return list(things.values())
+        chosen = sorted(found, key=lambda part: not part.name)[:1]
+        return [Part(" ".join(_split(first)), part.number, part.name) for part in chosen]
+
+    def same(self, text: str, embed: Embed) -> bool:
+        """Whether the space takes `text` for some name."""
+        return float((self.places @ embed(text)).max()) >= SAME
+
+    def _named(self, part: str, embed: Embed) -> Part | None:
+        if name := self._longest(part):
+            return Part(part, self._nearest(self._names[name], embed(part)), name)
+        if not (said := bare(part)):
+            return None
+        best, cosine, share = self._best(part, embed(said))
+        return Part(part, best) if share >= (SOME if cosine >= SURE else ENOUGH) else None
+
+    def _is_named_by(self, part: Part) -> bool:
+        names = self.known[part.number].names.values()
+        return set(words_of(bare(part.text))) <= {
+            w for of_language in names for name in of_language for w in words_of(name)
+        }
+
+    def cosines(self, vector: Tensor) -> list[float]:
+        """Of a text's vector (128,) to each thing: that of the nearest of its names."""
+        best = [-1.0] * len(self.known)
+        for number, cosine in zip(self._owners, (self.places @ vector).tolist(), strict=True):
+            best[number] = max(best[number], cosine)
+        return best
+
+    def _best(self, text: str, vector: Tensor) -> tuple[int, float, float]:
+        """The thing that is meant most likely, its cosine, and which share of the words are its own."""
+        cosines, said = self.cosines(vector), words_of(bare(text))
+        shares = [one.share(said) if one.group not in _EXACT else (0.0, 0.0) for one in self.known]
+        best = max(range(len(cosines)), key=lambda n: cosines[n] + SAID * shares[n][0] + ALONE * shares[n][1])
+        return best, cosines[best], shares[best][0]
+
+    def _nearest(self, numbers: Sequence[int], vector: Tensor) -> int:
+        cosines = self.cosines(vector)
+        return max(numbers, key=cosines.__getitem__)
+
+    def _name_in(self, text: str, number: int) -> str:
+        names = (name.lower() for names in self.known[number].names.values() for name in names)
+        return max((name for name in names if name in text), key=len, default="")
+
+    def _longest(self, text: str) -> str:
+        """The longest name that stands in `text`; "" for none."""
+        found = [match[1] or match[2] for match in self._expression.finditer(text)]
+        return max(reversed(found), key=len, default="")  # of two the last, which is the head: a cat astronaut
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        english, others = (_any(name for name in self._names if name.isascii() is ascii) for ascii in (True, False))
+        return re.compile(rf"(?<![a-z\d])({english})(?:e?s)?(?![a-z\d])|({others})")
+
+
+def words_of(text: str) -> list[str]:
+    """English words without plural, and Chinese characters."""
+    return [word.removesuffix("s") for word in _WORD.findall(text.lower())]
+
+
+def _span(phrase: str, run: str) -> tuple[int, int]:
+    """From where to where the phrase stands in the run; nothing where it does not."""
+    start = run.find(phrase)
+    return (start, start + len(phrase)) if start >= 0 else (0, 0)
+
+
+def left_of(text: str, name: str) -> list[str]:
+    """The words of `text` that say something beside the name, which may stand in the plural."""
+    return words_of(bare(re.sub(rf"{re.escape(name)}(?:e?s\b)?", " ", text.lower(), count=1) if name else text))
+
+
+def bare(text: str) -> str:
+    """`text` without the words that say nothing of what is named: articles, colours, numbers, styles."""
+    return " ".join(_UNSAID.sub(" ", text.lower()).split())
+
+
+def _any(phrases: Iterable[str]) -> str:
+    """A pattern of any of the phrases, the longest first; of nothing, one that never matches."""
+    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True)) or "(?!)"
+
+
+def _split(clause: str) -> list[str]:
+    """What stands between the words that join things, without grounds."""
+    return [part for part in _JOINTS.split(clause)[::2] if not _GROUND.search(part)]
+
+
+def _unsaid() -> re.Pattern[str]:
+    english = [*_PLAIN.split(), *COLOURS, *(word.lower() for style in STYLES.values() for word in style.en)]
+    chinese = [*_PLAIN_ZH.split(), *(colour.zh for colour in COLOURS.values())]
+    chinese += [word for style in STYLES.values() for word in style.zh if not word.isascii()]
+    return re.compile(
+        rf"\b(?:{_any(english)}|\d+)\b|{_COUNTS}[个只张条辆朵头片块杯碗把艘本匹株棵盆根束架]?|{_any(chinese)}"
+    )
+
+
+_UNSAID = _unsaid()

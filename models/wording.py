@@ -1,0 +1,212 @@
+"""A prompt in words that the models were taught: "a burger, twemoji style" is a hamburger in the twemoji style.
+
+The generator has read some thirty captions of a thing. Of "hamburger" it draws one, of "a burger" a brown bear: so what
+a prompt names is found (`models.naming`), and where the prompt says it otherwise than captions do, or says more than
+they do, it is read as the caption that comes nearest. Where it says what captions say, weighs words, or stands in
+quotation marks, it is left alone.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.data.captions import caption
+from models.data.colours import COLOURS
+from models.data.combinations import MAX_COUNT, THINGS
+from models.data.grammar import NUMBERS, article, plural
+from models.data.styles import STYLES
+from models.data.world import Picture, World
+from models.naming import Known, Naming, Part, left_of, words_of
+from models.space import Embedder
+from models.weighting import plain
+from models.weights import part_folder, record_part
+
+PART = "wording"
+READ = 8  # pictures of a thing, and captions of each, that are read for what captions say
+REMEMBERED = 1024  # prompts
+COMMON = 0.02  # share of the things of a group whose captions hold a word that is said of all of them
+_FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
+_ON_GROUND = re.compile(r"\bon (?:an? )?(?:[\w-]+ ){0,4}background\b", re.IGNORECASE)
+_GROUND = re.compile(r"[^,，。]*(?:background|背景)[^,，。]*", re.IGNORECASE)
+_QUOTED = re.compile(r"""\s*(?:"([^"]*)"|“([^“”]*)”|「([^「」]*)」)\s*""")
+
+
+class Wording:
+    """What turns prompts into words that were taught.
+
+    Args:
+        embedder: the space that the vectors of names were made in.
+        naming: what a prompt names.
+        common: by group, words that captions of many of its things hold: "smiling" of faces, "woman" of people.
+    """
+
+    def __init__(self, embedder: Embedder, naming: Naming, common: dict[str, frozenset[str]]) -> None:
+        self.embedder, self.naming, self.common = embedder, naming, common
+        self.read = lru_cache(REMEMBERED)(self._read)  # asked for at every batch, and once more for the file
+        self._embed = lru_cache(REMEMBERED)(lambda text: embedder.text([text])[0])
+
+    def _read(self, prompt: str) -> str:
+        """What is read of a prompt: what it says, without quotation marks around all of it, or what was taught."""
+        if quoted := _QUOTED.fullmatch(prompt):
+            return next(text for text in quoted.groups() if text is not None)
+        return prompt if not prompt.strip() or plain(prompt) != prompt else self.taught(prompt)
+
+    def things(self, text: str) -> list[int]:
+        """Numbers (in `naming.known`) of the things that `text` names, in order."""
+        return [part.number for part in self.naming.parts(text, self._embed)]
+
+    def taught(self, text: str) -> str:
+        """`text` as captions would say it."""
+        parts = self.naming.parts(text, self._embed)
+        new = [part for part in parts if self._is_new(part)]
+        if not new or (len(parts) == 1 and self.naming.same(text, self._embed)):
+            return text
+        language = "zh" if _CHINESE.search(text) else "en"
+        if len(parts) == 1:
+            return self._phrase(parts[0], language, alone=True) + _ground(text) + _style(text, language)
+        said, space = text.lower(), "" if language == "zh" else " "
+        for part in new:
+            said = said.replace(part.text, f"{space}{self._phrase(part, language)}{space}", 1)
+        return " ".join(said.split())
+
+    def _is_new(self, part: Part) -> bool:
+        """Whether captions of the thing would not have said it so."""
+        known = self.naming.known[part.number]
+        strange = set(left_of(part.text, part.name)) - known.words - self.common.get(known.group, frozenset())
+        return bool(strange) or (not part.name and known.group not in _FELT)
+
+    def _phrase(self, part: Part, language: str, alone: bool = False) -> str:
+        names = self.naming.known[part.number].names
+        name = part.name or (names.get(language) or names["en"])[0]
+        colour = _colour(part.text.replace(part.name, " ", 1), language)
+        if colour and (own := _colour(name, language)):  # "a blue apple" is no red one
+            name = name.replace(_word(own, language), "", 1).strip()
+        count = _count(part.text, language)
+        if language == "zh":
+            number = f"{NUMBERS['zh'][count]}个" if count > 1 else ""
+            return number + (f"{COLOURS[colour].zh}的{name}" if colour else name)
+        noun = f"{colour} {name}".strip()
+        if count > 1:
+            return f"{NUMBERS['en'][count]} {plural(noun)}"
+        return noun if alone and not colour else article(noun)
+
+    @classmethod
+    def build(cls, embedder: Embedder, world: World) -> "Wording":
+        """From the training pictures' names and keywords."""
+        by_concept: dict[str, list[Picture]] = defaultdict(list)
+        for picture in world.split("train"):
+            if picture.group != "component":
+                by_concept[picture.concept].append(picture)
+        known = [_known(by_concept[concept]) for concept in sorted(by_concept)]
+        names = [name for one in known for of_language in one.names.values() for name in of_language]
+        places = torch.cat([embedder.text(names[i : i + 64]) for i in range(0, len(names), 64)])
+        return cls(embedder, Naming(known, places), _common(by_concept))
+
+    def save(self, root: Path, space: str = "") -> Path:
+        """Write `root/wording` and enter it in the manifest; `space` is the digest of the parts it is of."""
+        folder = root / PART
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"places": self.naming.places.to(torch.float16)}, folder / "wording.safetensors")
+        listed = {
+            "space": space,
+            "known": [asdict(one) for one in self.naming.known],
+            "common": {group: sorted(words) for group, words in self.common.items()},
+        }
+        text = json.dumps(listed, ensure_ascii=False)
+        (folder / "wording.json").write_text(text, encoding="utf-8")
+        record_part(PART, root)
+        return folder
+
+    @classmethod
+    def load(cls, embedder: Embedder, root: Path | None = None) -> "Wording":
+        """What ships, or lies under `root`; WeightsError where it is missing or altered."""
+        folder = part_folder(PART, root)
+        listed = json.loads((folder / "wording.json").read_text(encoding="utf-8"))
+        known = [
+            Known(
+                {language: tuple(names) for language, names in row["names"].items()},
+                tuple(row["keywords"]),
+                row["group"],
+                row["thing"],
+            )
+            for row in listed["known"]
+        ]
+        places = load_file(folder / "wording.safetensors")["places"].float()
+        return cls(
+            embedder, Naming(known, places), {group: frozenset(words) for group, words in listed["common"].items()}
+        )
+
+    @staticmethod
+    def space_of(root: Path) -> str:
+        """The digest of the space that the part under `root` is of, as `save` was told; "" without one."""
+        path = root / PART / "wording.json"
+        return str(json.loads(path.read_text(encoding="utf-8"))["space"]) if path.is_file() else ""
+
+
+def _known(pictures: Sequence[Picture]) -> Known:
+    """Names that are one Latin letter or digit name nothing."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    for picture in sorted(pictures, key=lambda picture: bool(picture.skin) + bool(picture.gender)):
+        for language, name in picture.names.items():
+            if len(name) > 1 or not name.isascii():
+                names[language][name] = None
+    keywords = {word: None for p in pictures for words in p.keywords.values() for word in words if len(word) > 1}
+    found = {language: tuple(of_language) for language, of_language in names.items()}
+    thing = pictures[0].group in THINGS and not any(picture.skin or picture.gender for picture in pictures)
+    return Known(found or {"en": (pictures[0].concept,)}, tuple(keywords), pictures[0].group, thing)
+
+
+def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[str]]:
+    """By group, the words in captions of COMMON of its things."""
+    holds: dict[str, Counter[str]] = defaultdict(Counter)
+    things = Counter(pictures[0].group for pictures in by_concept.values())
+    for pictures in by_concept.values():
+        captions = (caption(picture, seed) for picture in pictures[:READ] for seed in range(READ))
+        holds[pictures[0].group].update({word for text in captions for word in words_of(text)})
+    return {
+        group: frozenset(word for word, count in words.items() if count >= max(2, COMMON * things[group]))
+        for group, words in holds.items()
+    }
+
+
+def _colour(text: str, language: str) -> str:
+    """The first colour that `text` names; "" for none."""
+    edge = "" if language == "zh" else r"\b"
+    found = ((re.search(rf"{edge}{_word(name, language)}{edge}", text), name) for name in COLOURS)
+    return min(((match.start(), name) for match, name in found if match), default=(0, ""))[1]
+
+
+def _word(colour: str, language: str) -> str:
+    return COLOURS[colour].zh if language == "zh" else colour
+
+
+def _count(text: str, language: str) -> int:
+    """How many `text` asks for; 1 where it does not say."""
+    words = set(text) if language == "zh" else set(text.split())
+    return max((n for n in range(2, MAX_COUNT + 1) if {NUMBERS[language][n], str(n)} & words), default=1)
+
+
+def _ground(text: str) -> str:
+    """The background as it is asked for, to be added."""
+    found = _ON_GROUND.search(text) or _GROUND.search(text)
+    return ("，" if found and _CHINESE.search(found[0]) else ", ") + found[0].strip() if found else ""
+
+
+def _style(text: str, language: str) -> str:
+    """The style that is asked for, to be added as captions do."""
+    lowered = text.lower()
+    named = [
+        (len(word), name) for name, style in STYLES.items() for word in style.en + style.zh if word.lower() in lowered
+    ]
+    if not named:
+        return ""
+    style = STYLES[max(named)[1]]
+    return f"，{style.zh[0]}风格" if language == "zh" else f", {style.en[0]} style"

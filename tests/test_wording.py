@@ -1,0 +1,141 @@
+"""Laws of reading: what is named is found, what was taught is left alone, what was not is said in taught words."""
+
+import json
+import zlib
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_parts import save_tiny_parts
+
+from models.data.captions import caption
+from models.data.fixture import fixture_world
+from models.data.scenes import make_scene
+from models.naming import Known, Naming, words_of
+from models.pipeline import StickerPipeline
+from models.weights import WeightsError
+from models.wording import Wording
+
+KNOWN = (
+    Known({"en": ("hamburger",), "zh": ("汉堡",)}, ("burger", "food"), "food-drink", True),
+    Known({"en": ("hot beverage",), "zh": ("热饮",)}, ("coffee", "tea", "咖啡"), "food-drink", True),
+    Known({"en": ("cheese wedge",), "zh": ("芝士",)}, ("cheese",), "food-drink", True),
+    Known({"en": ("red apple",), "zh": ("红苹果",)}, ("apple", "fruit"), "food-drink", True),
+    Known({"en": ("cat",), "zh": ("猫",)}, ("pet", "animal"), "animals-nature", True),
+    Known({"en": ("dog",), "zh": ("狗",)}, ("pet", "puppy"), "animals-nature", True),
+    Known({"en": ("sleeping face",), "zh": ("睡着了",)}, ("sleep", "zzz", "sleepy"), "smileys-emotion", True),
+    Known({"en": ("person with white cane", "woman with white cane")}, ("blind",), "people-body", False),
+    Known({"en": ("astronaut",)}, ("rocket",), "people-body", False),
+)
+COMMON = {"food-drink": frozenset({"isolated"}), "people-body": frozenset({"dark", "skin"})}
+
+
+def bag(text: str) -> torch.Tensor:
+    """A space in which texts lie as near as they share words."""
+    total = torch.zeros(128)
+    for word in words_of(text):
+        total += torch.randn(128, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
+    return torch.nn.functional.normalize(total, dim=-1)
+
+
+class Bags:
+    """Stands for the embedder."""
+
+    def text(self, texts: list[str]) -> torch.Tensor:
+        return torch.stack([bag(text) for text in texts])
+
+
+@pytest.fixture(scope="module")
+def wording() -> Wording:
+    names = [name for one in KNOWN for of_language in one.names.values() for name in of_language]
+    return Wording(Bags(), Naming(KNOWN, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a cat to the left of a dog", ["cat", "dog"]),
+        ("two red cats", ["cat"]),
+        ("a burger, twemoji style", ["hamburger"]),
+        ("a cat next to a piece of cheese", ["cat", "cheese wedge"]),
+        ("A cat in the front, a dog in the back.", ["cat", "dog"]),
+        ("猫在狗的左边", ["cat", "dog"]),
+        ("一杯咖啡", ["hot beverage"]),
+        ("a woman with white cane, dark skin", ["person with white cane"]),
+        ("hot beverage, tea, cat", ["hot beverage"]),  # a keyword of the first, though it names another thing
+        ("a dog on a red background", ["dog"]),
+        ("concatenated", []),
+        ("", []),
+    ],
+)
+def test_what_a_prompt_names(wording: Wording, text: str, names: list[str]) -> None:
+    assert [KNOWN[part.number].names["en"][0] for part in wording.naming.parts(text, bag)] == names
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("a burger, twemoji style", "hamburger, twemoji style"),
+        ("a green burger", "a green hamburger"),
+        ("three burgers", "three hamburgers"),
+        ("an enormous wobbly hamburger", "hamburger"),
+        ("hot coffee on a red background", "hot beverage, on a red background"),
+        ("一杯绿色的咖啡，线条风格", "绿色的热饮，outline风格"),
+        ("a blue apple", "a blue apple"),
+        ("a purple puppy dog, isolated", "a purple puppy dog, isolated"),
+        ("a cat next to a piece of cheese", "a cat next to a piece of a cheese wedge"),
+        ("a cat astronaut", "astronaut"),
+    ],
+)
+def test_what_was_not_taught_is_said_as_captions_do(wording: Wording, text: str, read: str) -> None:
+    assert wording.read(text) == read
+    assert wording.read(read) == read, "what is read is taught"
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a red cat", "two hamburgers, isolated", "a sleepy face", "axolotl", "猫"])
+def test_what_was_taught_or_is_not_known_is_left_alone(wording: Wording, text: str) -> None:
+    assert wording.read(text) == text
+
+
+@pytest.mark.parametrize("text", ['"a burger"', "“a burger”", "「a burger」"])
+def test_in_quotation_marks_it_is_read_word_for_word(wording: Wording, text: str) -> None:
+    assert wording.read(text) == "a burger"
+
+
+def test_weighted_words_are_read_word_for_word(wording: Wording) -> None:
+    assert wording.read("a (burger:1.3)") == "a (burger:1.3)"
+
+
+@pytest.fixture(scope="module")
+def built() -> Wording:
+    return Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
+
+
+def test_captions_of_one_thing_and_of_scenes_are_left_alone(built: Wording) -> None:
+    captions = [caption(picture, seed, style=True) for picture in fixture_world().split("train") for seed in range(3)]
+    scenes = [make_scene(fixture_world(), seed).caption(seed) for seed in range(100)]
+    assert sum(built.read(text) != text for text in captions) / len(captions) < 0.1
+    assert sum(built.read(text) != text for text in scenes) / len(scenes) < 0.1
+
+
+def test_saved_and_loaded_it_reads_the_same(built: Wording, tmp_path: Path) -> None:
+    built.save(tmp_path, "space")
+    again = Wording.load(built.embedder, tmp_path)
+    assert again.naming.known == built.naming.known and again.common == built.common
+    assert torch.allclose(again.naming.places, built.naming.places, atol=1e-3)
+    assert Wording.space_of(tmp_path) == "space" and Wording.space_of(tmp_path / "none") == ""
+    listed = json.loads((tmp_path / "wording/wording.json").read_text())
+    (tmp_path / "wording/wording.json").write_text(json.dumps(listed | {"common": {}}))
+    with pytest.raises(WeightsError, match="altered"):
+        Wording.load(built.embedder, tmp_path)
+
+
+def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(tmp_path: Path, wording: Wording) -> None:
+    pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path), torch.float32)
+    plain = pipe.condition(["hamburger", "a burger"])
+    pipe.wording = wording
+    read, literal = pipe.condition(["a burger", '"a burger"']), pipe.condition(["a burger"], literal=True)
+    assert torch.equal(read.states, plain.states) and torch.equal(read.vector, plain.vector)
+    assert torch.equal(literal.states, plain.states[1:])
+    work = pipe._resolve(["a burger"], [1], "a burger", None, True, True, None, None)
+    assert torch.equal(work.wanted.states, plain.states[:1]) and torch.equal(work.unwanted.states, plain.states[1:])
