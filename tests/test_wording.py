@@ -26,6 +26,7 @@ KNOWN = (
     Known({"en": ("sleeping face",), "zh": ("睡着了",)}, ("sleep", "zzz", "sleepy"), "smileys-emotion", True),
     Known({"en": ("person with white cane", "woman with white cane")}, ("blind",), "people-body", False),
     Known({"en": ("astronaut",)}, ("rocket",), "people-body", False),
+    Known({"en": ("flag: Cuba",)}, ("flag",), "flags", False),
 )
 COMMON = {"food-drink": frozenset({"isolated"}), "people-body": frozenset({"dark", "skin"})}
 
@@ -64,6 +65,8 @@ def wording() -> Wording:
         ("a woman with white cane, dark skin", ["person with white cane"]),
         ("hot beverage, tea, cat", ["hot beverage"]),  # a keyword of the first, though it names another thing
         ("a dog on a red background", ["dog"]),
+        ("a cat dog", ["dog"]),
+        ("a cat with coffee", ["cat"]),  # beside what has a name, a keyword is no second thing
         ("concatenated", []),
         ("", []),
     ],
@@ -92,7 +95,9 @@ def test_what_was_not_taught_is_said_as_captions_do(wording: Wording, text: str,
     assert wording.read(read) == read, "what is read is taught"
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a red cat", "two hamburgers, isolated", "a sleepy face", "axolotl", "猫"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "a red cat", "two hamburgers, isolated", "a sleepy face", "axolotl", "猫", "flag of Fiji"]
+)
 def test_what_was_taught_or_is_not_known_is_left_alone(wording: Wording, text: str) -> None:
     assert wording.read(text) == text
 
