@@ -5,6 +5,7 @@ lies nearest to, and that has most of its words ("coffee" is a keyword of a hot 
 are left out first: with them, "a red umbrella" lies nearest to a scarf.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,7 @@ SAID = 0.6  # what it is worth, in cosine, that all words of a text are words of
 ALONE = 0.2  # and that a thing has no other words
 SOME = 0.5  # share of words: with none in common, a near name is chance (words that were never taught lie anywhere)
 ENOUGH = 0.65  # share of words from which on a thing is meant though its name lies far away
+FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
@@ -143,7 +145,8 @@ class Naming:
         if not (said := bare(part)):
             return None
         best, cosine, share = self._best(part, embed(said))
-        return Part(part, best) if share >= (SOME if cosine >= SURE else ENOUGH) else None
+        enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
+        return Part(part, best) if share >= enough else None
 
     def _is_named_by(self, part: Part) -> bool:
         names = self.known[part.number].names.values()

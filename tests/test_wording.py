@@ -46,6 +46,11 @@ class Bags:
         return torch.stack([bag(text) for text in texts])
 
 
+@pytest.fixture(autouse=True)
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.naming.FAR", -1.0)  # a bag of words knows nothing of burgers and hamburgers
+
+
 @pytest.fixture(scope="module")
 def wording() -> Wording:
     names = [name for one in KNOWN for of_language in one.names.values() for name in of_language]
@@ -100,6 +105,11 @@ def test_what_was_not_taught_is_said_as_captions_do(wording: Wording, text: str,
 )
 def test_what_was_taught_or_is_not_known_is_left_alone(wording: Wording, text: str) -> None:
     assert wording.read(text) == text
+
+
+def test_a_keyword_of_what_lies_far_away_is_no_hint(wording: Wording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.naming.FAR", 0.4)
+    assert wording.taught("a burger") == "a burger" and wording.taught("a huge hamburger") == "hamburger"
 
 
 @pytest.mark.parametrize("text", ['"a burger"', "“a burger”", "「a burger」"])
