@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SPACE = ("language", "vision", "space")
-IMAGE = (*SPACE, "autoencoder", "dit", "wording")
+IMAGE = (*SPACE, "autoencoder", "dit", "wording", "prototypes")
 FAST_IMAGE = (*IMAGE, "fast")
 
 

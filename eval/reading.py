@@ -53,7 +53,7 @@ def _found(wording: Wording, told: Sequence[str], things: Sequence[set[str]]) ->
     """For each text, whether the things that it is found to name are these, by any of their English names."""
     known, answers = wording.naming.known, []
     for text, wanted in zip(told, things, strict=True):
-        named = [{n.lower() for n in known[number].names["en"]} for number in wording.things(text)]
+        named = [{n.lower() for n in known[number].names["en"]} for number in wording.named(text)]
         answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
     return answers
 

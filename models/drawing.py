@@ -19,6 +19,7 @@ from models.schedulers import FAST_STEPS, GUIDED_FROM, first_step, set_steps, st
 MAX_STEPS = 1000
 MAX_BATCH = 64
 MAX_SEED = 2**63 - 1
+DRAFTED = (0.9, 0.94)  # at more noise a draft is forgotten, at less the picture keeps its style (LOG.md)
 
 OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
 
@@ -36,6 +37,7 @@ class Sampling:
         batch: pictures drawn together, None for the pipeline's choice.
         fast: whether the fast variant of the generator draws; it knows the plan of FAST_SAMPLING and no other.
         weaken: whether guidance leads away from a weakened network too (`models.guidance`).
+        draft: whether a thing that is named begins from what several hands have in common (`models.prototypes`).
     """
 
     steps: int = 16
@@ -46,6 +48,7 @@ class Sampling:
     batch: int | None = None
     fast: bool = False
     weaken: bool = True
+    draft: bool = True
 
     def __post_init__(self) -> None:
         low, high = self.interval
@@ -62,7 +65,7 @@ class Sampling:
 
 
 # What the fast variant learned: as many steps of Euler's as this, the guidance in them already.
-FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True)
+FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True, draft=False)
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,32 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """Clean latents (B, C, ...) that drawings begin from; true in `rows` (B,) for those that have one."""
+
+    latents: Tensor
+    rows: Tensor
+
+    @staticmethod
+    def of(latents: Sequence[Tensor | None]) -> "Draft | None":
+        """Of latents (1, C, ...) or nothing for each drawing; None where there is nothing for any."""
+        found = next((one for one in latents if one is not None), None)
+        if found is None:
+            return None
+        whole = torch.cat([torch.zeros_like(found) if one is None else one for one in latents])
+        return Draft(whole, torch.tensor([one is not None for one in latents]))
+
+    def part(self, rows: list[int]) -> "Draft":
+        """The rows `rows`, in that order."""
+        return Draft(self.latents[rows], self.rows[rows])
+
+    def under(self, x: Tensor, noise: Tensor, sigma: float) -> Tensor:
+        """`x` (B, C, ...) with the drafts in their rows, under `noise` at level `sigma`."""
+        rows = self.rows.view(-1, *[1] * (x.ndim - 1))
+        return torch.where(rows, _noised(self.latents, noise, sigma), x)
+
+
+@dataclass(frozen=True)
 class Step:
     """Call `index` of `count` of one batch is done: the `latents` now, and the `clean` ones they promise."""
 
@@ -131,6 +160,7 @@ def denoise(
     redraw: Tensor | None = None,
     on_step: OnStep | None = None,
     renoise: Callable[[], Tensor] | None = None,
+    draft: Draft | None = None,
 ) -> Iterator[Step]:
     """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
 
@@ -143,6 +173,7 @@ def denoise(
             drawn to match it.
         on_step: sees the latents after each step and may replace them.
         renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
+        draft: what takes the place of the latents at the first noise level in DRAFTED (SDEdit, arXiv 2108.01073).
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
@@ -155,6 +186,8 @@ def denoise(
         velocity = velocity_at(x, sigma)
         clean = x - sigma * velocity
         x = step(scheduler, begin + i, velocity, x, renoise)
+        if draft is not None and _begins(scheduler, begin + i):
+            x = draft.under(x, noise, float(scheduler.sigmas[begin + i + 1]))
         if start is not None and redraw is not None:
             x = torch.where(redraw, x, _noised(start, noise, float(scheduler.sigmas[begin + i + 1])))
             clean = torch.where(redraw, clean, start)
@@ -166,6 +199,16 @@ def denoise(
                 f"{sampling.guidance}); lower the guidance or take another scheduler"
             )
         yield Step(i, count, x, clean)
+
+
+def _begins(scheduler: Any, index: int) -> bool:
+    """Whether the step leads to the first noise level at which a draft may be put down.
+
+    Never of Heun's, which comes to each level twice and goes on from what it remembers.
+    """
+    before, after, *later = (float(sigma) for sigma in scheduler.sigmas[index : index + 3])
+    low, high = DRAFTED
+    return low <= after <= high < before and after not in later
 
 
 def _noised(start: Tensor, noise: Tensor, sigma: float) -> Tensor:

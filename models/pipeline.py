@@ -23,16 +23,18 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from models.arguments import Vectors, each, senses
 from models.autoencoder import Autoencoder
 from models.data.pixels import fit, to_tensor, to_uint8
 from models.dit import DiT
-from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.drawing import Draft, Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.fast import load_fast
 from models.guidance import Condition
 from models.language import LanguageModel
 from models.outputs import OUTPUT_TYPES, StickerOutput, as_output, draw_seeds
 from models.precision import native_dtype
 from models.preview import preview
+from models.prototypes import Prototypes
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import DIM, Embedder, SemanticSpace
 from models.start import Start
@@ -44,7 +46,6 @@ from models.wording import Wording
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 
-Vectors = Tensor | Sequence[Tensor | None]
 Callback = Callable[["StickerPipeline", int, float, dict[str, Any]], dict[str, Any] | None]
 
 
@@ -56,6 +57,7 @@ class _Work:
     unwanted: Condition
     noise: Tensor
     start: Start | None
+    draft: Draft | None
     seeds: tuple[int, ...]
 
 
@@ -104,6 +106,7 @@ class StickerPipeline(DiffusionPipeline):
             if network is not None:
                 align(network)
         self.wording: Wording | None = None  # of the shipped parts; without it, prompts are read as they are
+        self.prototypes: Prototypes | None = None  # of the shipped parts too, and of that wording
         self._interrupt = False
 
     @classmethod
@@ -125,7 +128,7 @@ class StickerPipeline(DiffusionPipeline):
             build_scheduler(DEFAULT_SCHEDULER),
             load_fast(dit, root),
         )
-        made.wording = Wording.load(made.embedder, root)
+        made.wording, made.prototypes = Wording.load(made.embedder, root), Prototypes.load(root)
         return made
 
     @property
@@ -195,7 +198,7 @@ class StickerPipeline(DiffusionPipeline):
             torch.cat(column) for column in zip(*(read.get(p, none) for p in prompts), strict=True)
         )
         if vector is not None:
-            vectors = _senses(vector, vectors)
+            vectors = senses(vector, vectors)
         elif not sense:
             vectors = torch.zeros_like(vectors)
         return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors)
@@ -237,7 +240,7 @@ class StickerPipeline(DiffusionPipeline):
         """
         sampling = sampling or Sampling()
         given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
-        work = self._resolve(prompts, seeds, negative, vector, words, sense, given, noise)
+        work = self._resolve(prompts, seeds, negative, vector, words, sense, given, noise, sampling.draft)
         count = len(work.seeds)
         batch = sampling.batch or (1 if count == 1 else BATCH)
         batches = -(-count // batch)
@@ -262,7 +265,8 @@ class StickerPipeline(DiffusionPipeline):
         renoise = self._noise([work.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
         network, noise = self._network(sampling), work.noise[rows]
-        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise)
+        draft = None if work.draft is None else work.draft.part(rows)
+        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, draft)
 
     def _network(self, sampling: Sampling) -> Any:
         if not sampling.fast:
@@ -281,17 +285,27 @@ class StickerPipeline(DiffusionPipeline):
         sense: bool,
         start: Start | None,
         noise: Tensor | None,
+        draft: bool,
     ) -> _Work:
         count = len(seeds)
         if not count:
             raise ValueError("no seeds; give one a picture")
-        prompts = _each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
-        negatives = _each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
+        prompts = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
+        negatives = each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
         wanted = self.condition(prompts, vector, words, sense)
         unwanted = self.condition(negatives, None, words, sense, literal=True)
         if noise is None:
             noise = self._noise(seeds)()
-        return _Work(wanted, unwanted, noise, start, tuple(seeds))
+        drafts = self._draft(prompts) if draft and words and sense and start is None and vector is None else None
+        return _Work(wanted, unwanted, noise, start, drafts, tuple(seeds))
+
+    def _draft(self, prompts: Sequence[str]) -> Draft | None:
+        """What the prompts' drawings begin from; None where that is noise for all of them."""
+        if self.wording is None or self.prototypes is None:
+            return None
+        named = {prompt: self.wording.thing(prompt) for prompt in prompts}
+        latents = {p: self._encode(self.prototypes.picture(*thing)[None]) for p, thing in named.items() if thing}
+        return Draft.of([latents.get(prompt) for prompt in prompts])
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config
@@ -383,18 +397,3 @@ class StickerPipeline(DiffusionPipeline):
                 if self._interrupt:
                     break
         return whole
-
-
-def _each(what: str, given: Sequence[str], count: int) -> list[str]:
-    if len(given) not in (1, count):
-        raise ValueError(f"{len(given)} {what} for {count} pictures; give 1 or {count}")
-    return list(given) * (count if len(given) == 1 else 1)
-
-
-def _senses(given: Vectors, own: Tensor) -> Tensor:
-    """The semantic vectors (N, 128) where some are given; `own` are the texts'."""
-    if not isinstance(given, Tensor):
-        given = torch.cat([own[i : i + 1] if row is None else row for i, row in enumerate(given)])
-    if given.ndim != 2 or given.shape[1] != own.shape[1] or len(given) not in (1, len(own)):
-        raise ValueError(f"vector of shape {tuple(given.shape)}; give (1 or {len(own)}, {own.shape[1]})")
-    return given.float().expand(len(own), -1)

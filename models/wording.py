@@ -34,6 +34,7 @@ REMEMBERED = 1024  # prompts
 COMMON = 0.02  # share of the things of a group whose captions hold a word that is said of all of them
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
+_SMALL = re.compile(r"\b(?:small|tiny|little)\b|小")
 _ON_GROUND = re.compile(r"\bon (?:an? )?(?:[\w-]+ ){0,4}background\b", re.IGNORECASE)
 _GROUND = re.compile(r"[^,，。]*(?:background|背景)[^,，。]*", re.IGNORECASE)
 _QUOTED = re.compile(r"""\s*(?:"([^"]*)"|“([^“”]*)”|「([^「」]*)」)\s*""")
@@ -57,9 +58,14 @@ class Wording:
         """What is read of a prompt: what it says, without quotation marks around all of it, or what was taught."""
         if quoted := _QUOTED.fullmatch(prompt):
             return next(text for text in quoted.groups() if text is not None)
-        return prompt if not prompt.strip() or plain(prompt) != prompt else self.taught(prompt)
+        return self.taught(prompt) if self._is_free(prompt) else prompt
 
-    def things(self, text: str) -> list[int]:
+    @staticmethod
+    def _is_free(prompt: str) -> bool:
+        """Whether it may be read in other words."""
+        return bool(prompt.strip()) and plain(prompt) == prompt and not _QUOTED.fullmatch(prompt)
+
+    def named(self, text: str) -> list[int]:
         """Numbers (in `naming.known`) of the things that `text` names, in order."""
         return [part.number for part in self.naming.parts(text, self._embed)]
 
@@ -98,14 +104,23 @@ class Wording:
             return f"{NUMBERS['en'][count]} {plural(noun)}"
         return noun if alone and not colour else article(noun)
 
+    def thing(self, prompt: str) -> tuple[int, str] | None:
+        """Number and colour ("" for its own) of the one thing that a prompt asks for, as large as the picture and on
+        no ground; None where it asks for something else, or is read word for word."""
+        if not self._is_free(prompt):
+            return None
+        parts = self.naming.parts(prompt, self._embed)
+        language = "zh" if _CHINESE.search(prompt) else "en"
+        text = " ".join(part.text for part in parts)
+        if len(parts) != 1 or _count(text, language) > 1 or _ground(prompt) or _SMALL.search(prompt.lower()):
+            return None
+        return parts[0].number, _paint(text.replace(parts[0].name, " ", 1), language)
+
     @classmethod
     def build(cls, embedder: Embedder, world: World) -> "Wording":
         """From the training pictures' names and keywords."""
-        by_concept: dict[str, list[Picture]] = defaultdict(list)
-        for picture in world.split("train"):
-            if picture.group != "component":
-                by_concept[picture.concept].append(picture)
-        known = [_known(by_concept[concept]) for concept in sorted(by_concept)]
+        by_concept = things(world)
+        known = [_known(pictures) for pictures in by_concept.values()]
         names = [name for one in known for of_language in one.names.values() for name in of_language]
         places = torch.cat([embedder.text(names[i : i + 64]) for i in range(0, len(names), 64)])
         return cls(embedder, Naming(known, places), _common(by_concept))
@@ -151,6 +166,15 @@ class Wording:
         return str(json.loads(path.read_text(encoding="utf-8"))["space"]) if path.is_file() else ""
 
 
+def things(world: World) -> dict[str, list[Picture]]:
+    """The training pictures by concept, in the order of the numbers of things."""
+    by_concept: dict[str, list[Picture]] = defaultdict(list)
+    for picture in world.split("train"):
+        if picture.group != "component":
+            by_concept[picture.concept].append(picture)
+    return dict(sorted(by_concept.items()))
+
+
 def _known(pictures: Sequence[Picture]) -> Known:
     """Names that are one Latin letter or digit name nothing."""
     names: dict[str, dict[str, None]] = defaultdict(dict)
@@ -186,6 +210,12 @@ def _colour(text: str, language: str) -> str:
 
 def _word(colour: str, language: str) -> str:
     return COLOURS[colour].zh if language == "zh" else colour
+
+
+def _paint(text: str, language: str) -> str:
+    """The colour that is asked for, if things can be painted in it."""
+    colour = _colour(text, language)
+    return colour if colour and COLOURS[colour].paint else ""
 
 
 def _count(text: str, language: str) -> int:

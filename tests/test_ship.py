@@ -13,11 +13,13 @@ from models.vocabulary import Vocabulary
 from models.weights import WeightsError, listed_parts, part_digests, part_folder, record_part
 from models.wording import Wording
 
+MADE = ("wording", "prototypes")
+
 
 def exported(root: Path) -> Path:
     """Parts as runs export them: nothing that is made of the space."""
     manifest = save_tiny_parts(root) / "manifest.json"
-    manifest.write_text(json.dumps({name: part for name, part in listed_parts(root).items() if name != "wording"}))
+    manifest.write_text(json.dumps({name: part for name, part in listed_parts(root).items() if name not in MADE}))
     return root
 
 
@@ -39,6 +41,15 @@ class Built:
         shipping.record_part(self.name, root)
 
 
+class Common(Built):
+    """Stands for the prototypes."""
+
+    name = "prototypes"
+
+    def save(self, root: Path, space: str = "") -> None:
+        super().save(root, space)
+
+
 class Read(Built):
     """Stands for the wording."""
 
@@ -52,6 +63,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
     monkeypatch.setattr(Read, "count", 0)
     monkeypatch.setattr(shipping, "Vocabulary", Built)
     monkeypatch.setattr(shipping, "Wording", Read)
+    monkeypatch.setattr(shipping, "Prototypes", Common)
     monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
     monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)
     monkeypatch.setattr(shipping.World, "load", lambda _folder: None)
@@ -62,7 +74,7 @@ def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> N
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     parts = set(listed_parts(export))
     weights.mkdir()
-    assert set(ship([export], weights)) == parts | {"vocabulary", "wording"}
+    assert set(ship([export], weights)) == parts | {"vocabulary", *MADE}
     for part in parts:
         assert part_folder(part, weights).is_dir()  # verified by sha256
     assert ship([export], weights) == []
@@ -110,7 +122,7 @@ def test_words_that_could_not_be_measured_are_measured_next_time(
         with pytest.raises(FileNotFoundError):
             ship([export], weights)
     assert built.count == 0
-    assert ship([export], weights) == ["vocabulary", "wording"] and built.count == 1
+    assert ship([export], weights) == ["vocabulary", *MADE] and built.count == 1
 
 
 def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:

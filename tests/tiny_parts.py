@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -13,6 +14,7 @@ from models.language import LanguageConfig, LanguageModel
 from models.lora import attach, changes
 from models.naming import Naming
 from models.presets import preset
+from models.prototypes import SIDE, Prototypes
 from models.space import Embedder, SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
@@ -44,6 +46,7 @@ def save_tiny_parts(root: Path) -> Path:
     awaken(dit)
     save_part(dit, "dit", root)
     Wording(Embedder.load(root), Naming((), torch.zeros(0, 128)), {}).save(root)  # an untrained space means nothing
+    Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8)).save(root)
     return root
 
 

@@ -33,6 +33,7 @@ from models.guidance import Condition
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype
 from models.presets import preset
+from models.prototypes import Prototypes
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
@@ -282,7 +283,7 @@ class ImageTask:
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
         if WORDING in listed_parts(self.options.parts):
-            made.wording = Wording.load(e, self.options.parts)
+            made.wording, made.prototypes = Wording.load(e, self.options.parts), Prototypes.load(self.options.parts)
         return made
 
     def sheet(self, model: nn.Module) -> Image.Image:

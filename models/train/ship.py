@@ -2,7 +2,7 @@
 
 Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
 anew (`models.vocabulary`), because they are measured in it, and so are the names that prompts are read by
-(`models.wording`).
+(`models.wording`), and the drawings' common ground, which is numbered as they are (`models.prototypes`).
 """
 
 import shutil
@@ -15,6 +15,8 @@ from rich.console import Console
 
 from models.data.text import Nouns, wordnet_folder
 from models.data.world import World, data_folder
+from models.prototypes import PART as PROTOTYPES
+from models.prototypes import Prototypes
 from models.space import Embedder
 from models.vocabulary import PART as VOCABULARY
 from models.vocabulary import Vocabulary
@@ -67,7 +69,8 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
         made.append(VOCABULARY)
     if Wording.space_of(weights) != space:
         Wording.build(Embedder.load(weights), World.load(world)).save(weights, space)
-        made.append(WORDING)
+        Prototypes.build(World.load(world)).save(weights)
+        made += [WORDING, PROTOTYPES]
     return made
 
 

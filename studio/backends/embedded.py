@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
-PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording")
+PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
 VARIANT = "fast"  # models.fast.PART, a part that need not be there
 
 

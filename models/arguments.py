@@ -1,0 +1,24 @@
+"""What is given once for all pictures of a call, or once for each."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Vectors = Tensor | Sequence[Tensor | None]
+
+
+def each(what: str, given: Sequence[str], count: int) -> list[str]:
+    """`count` of them, from as many or from one; ValueError says how many `what` were given."""
+    if len(given) not in (1, count):
+        raise ValueError(f"{len(given)} {what} for {count} pictures; give 1 or {count}")
+    return list(given) * (count if len(given) == 1 else 1)
+
+
+def senses(given: Vectors, own: Tensor) -> Tensor:
+    """The semantic vectors (N, 128) where some are given; `own` are the texts'."""
+    if not isinstance(given, Tensor):
+        given = torch.cat([own[i : i + 1] if row is None else row for i, row in enumerate(given)])
+    if given.ndim != 2 or given.shape[1] != own.shape[1] or len(given) not in (1, len(own)):
+        raise ValueError(f"vector of shape {tuple(given.shape)}; give (1 or {len(own)}, {own.shape[1]})")
+    return given.float().expand(len(own), -1)

@@ -1,0 +1,130 @@
+"""Laws of drafts: what is kept of drawings comes back, and a drawing begins from its thing, whatever is beside it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_wording import Bags
+from tiny_parts import save_tiny_parts
+
+from models.data.fixture import fixture_world
+from models.drawing import DRAFTED, FAST_SAMPLING, Draft, Pictures, Sampling, denoise
+from models.guidance import Condition
+from models.pipeline import StickerPipeline
+from models.prototypes import SIDE, Prototypes
+from models.schedulers import SCHEDULERS, build_scheduler
+from models.weights import WeightsError, record_part
+from models.wording import Wording, things
+
+
+@pytest.fixture(scope="module")
+def built() -> Prototypes:
+    return Prototypes.build(fixture_world())
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory, built: Prototypes) -> StickerPipeline:
+    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+    made.wording, made.prototypes = Wording.build(Bags(), fixture_world()), built  # type: ignore[arg-type]
+    return made
+
+
+def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **settings: object) -> np.ndarray:
+    sampling = Sampling(steps=16, guidance=1.0, **settings)  # type: ignore[arg-type]
+    events = pipe.steps(prompts, seeds, sampling)
+    return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+
+
+def test_a_prototype_is_the_mean_of_the_families(built: Prototypes) -> None:
+    world = fixture_world()
+    numbers = {concept: number for number, concept in enumerate(things(world))}
+    for concept, pictures in things(world).items():
+        families = {p.family for p in pictures}
+        if len(pictures) == len(families):
+            mean = world.pixels[[p.index for p in pictures]].astype(float).mean((0, 1, 2))
+            assert np.allclose(built.pictures[numbers[concept]].mean((0, 1)), mean, atol=1)
+    assert built.picture(0).shape == (128, 128, 4) and (built.pictures[..., :3] <= built.pictures[..., 3:]).all()
+
+
+def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Prototypes, tmp_path: Path) -> None:
+    wording = Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    wording.save(tmp_path)
+    built.save(tmp_path)
+    again = Prototypes.load(tmp_path)
+    assert again.pictures.shape == built.pictures.shape == (len(wording.naming.known), SIDE, SIDE, 4)
+    assert np.abs(again.pictures.astype(int) - built.pictures).mean() < 8
+    apart = np.abs(again.pictures[0].astype(int) - built.pictures[1]).mean()
+    assert np.abs(again.pictures[1].astype(int) - built.pictures[1]).mean() < apart / 2
+    wording.save(tmp_path, "another")
+    record_part("wording", tmp_path)
+    with pytest.raises(WeightsError, match="another part 'wording'"):
+        Prototypes.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_draft_is_put_down_once_and_under_noise(name: str) -> None:
+    nothing = Condition(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 128))
+    noise, draft = torch.randn(2, 8, 4, 4), Draft(torch.full((2, 8, 4, 4), 7.0), torch.tensor([True, False]))
+
+    def seen(draft: Draft | None) -> list[tuple[float, torch.Tensor]]:
+        calls = []
+
+        def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+            calls.append((float(t[0]), x.clone()))
+            return torch.zeros_like(x)
+
+        told = still, noise, nothing, nothing, Sampling(16, 1.0), build_scheduler(name)
+        list(denoise(*told, renoise=lambda: torch.zeros_like(noise), draft=draft))
+        return calls
+
+    begun, free = seen(draft), seen(None)
+    assert all(torch.equal(x[1], y[1]) for (_, x), (_, y) in zip(begun, free, strict=True))
+    if name == "heun":
+        assert all(torch.equal(x, y) for (_, x), (_, y) in zip(begun, free, strict=True))
+        return
+    inside = [i for i, (sigma, _) in enumerate(begun) if DRAFTED[0] <= sigma <= DRAFTED[1]]
+    sigma, x = begun[inside[0]]
+    assert torch.allclose(x[0], 7 * (1 - sigma) + sigma * noise[0], atol=1e-4)
+    assert all(torch.equal(x, y) for (_, x), (_, y) in zip(begun[: inside[0]], free, strict=False))
+
+
+def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -> None:
+    alone = drawn(pipe, ["cat", "sky"], [1, 2], batch=2)
+    assert np.array_equal(drawn(pipe, ["sky", "cat"], [2, 1], batch=2), alone[::-1])
+    free = drawn(pipe, ["cat", "sky"], [1, 2], batch=2, draft=False)
+    assert not np.array_equal(alone[0], free[0]) and np.array_equal(alone[1], free[1])
+    assert np.array_equal(drawn(pipe, ['"cat"', "sky"], [1, 2], batch=2), free), "word for word, from noise"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thing"),
+    [
+        ("a red cat", ("cat", "red")),
+        ("cat", ("cat", "")),
+        ("a cat and a fish", None),
+        ("two cats", None),
+        ("a small cat", None),
+        ("a cat on a red background", None),
+        ("a (cat:1.2)", None),
+        ('"cat"', None),
+        ("", None),
+    ],
+)
+def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: tuple[str, str] | None) -> None:
+    assert pipe.wording is not None
+    numbers = list(things(fixture_world()))
+    found = pipe.wording.thing(prompt)
+    assert (found and (numbers[found[0]], found[1])) == thing
+
+
+def test_a_start_a_sense_and_four_steps_have_no_draft(pipe: StickerPipeline) -> None:
+    def draft(**settings: object) -> Draft | None:
+        told = {"vector": None, "words": True, "sense": True, "start": None, "noise": None, "draft": True} | settings
+        return pipe._resolve(["cat"], [1], "", **told).draft  # type: ignore[arg-type]
+
+    assert draft() is not None and not FAST_SAMPLING.draft
+    for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"draft": False}):
+        assert draft(**setting) is None
+    assert replace(Sampling(), draft=False) != Sampling()
