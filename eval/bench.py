@@ -143,6 +143,14 @@ class Bench:
         starts = self.track(range(0, len(pixels), 16), "reconstructions")
         return np.concatenate([to_uint8(network(to_tensor(pixels[i : i + 16]))) for i in starts])
 
+    @property
+    def sampling(self) -> "Sampling":
+        """The table's own."""
+        from models.drawing import Sampling
+        from models.pipeline import BATCH
+
+        return Sampling(STEPS, GUIDANCE, batch=BATCH)
+
     def generate(
         self, prompts: Sequence[str], words: bool = True, sense: bool = True, sampling: "Sampling | None" = None
     ) -> np.ndarray:
@@ -151,10 +159,7 @@ class Bench:
         `sampling` is the table's own where it is None. It should say its batch: a last block of one picture would be
         drawn in another shape, and be another picture.
         """
-        from models.drawing import Sampling
-        from models.pipeline import BATCH
-
-        told = sampling or Sampling(STEPS, GUIDANCE, batch=BATCH)
+        told = sampling or self.sampling
         seeds = range(SEED, SEED + len(prompts))
         starts = self.track(range(0, len(prompts), GENERATED), "pictures")
         blocks = [self._drawn(prompts[i : i + GENERATED], seeds[i : i + GENERATED], words, sense, told) for i in starts]

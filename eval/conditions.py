@@ -1,6 +1,11 @@
-"""What each condition brings: the same prompts and noise, told by token states, semantic vector, both or neither."""
+"""What each condition brings: the same prompts and noise, told by token states, semantic vector, both or neither.
+
+Only with both does a drawing begin from what drawings of its thing have in common (`models.prototypes`); the row "from
+noise alone" is without that.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from eval import sets
 from eval.bench import Bench
@@ -9,8 +14,10 @@ from eval.intervals import wilson
 from eval.parts import IMAGE
 from eval.rows import Row
 
+FROM_NOISE = "both, from noise alone"
 CONDITIONS = {
     "both": (True, True),
+    FROM_NOISE: (True, True),
     "token states only": (True, False),
     "vector only": (False, True),
     "neither": (False, False),
@@ -22,7 +29,8 @@ def condition_rows(bench: Bench) -> Iterator[Row]:
     asked = sets.cells(bench.world, bench.sizes.conditions)
     prompts = [sets.prompt(picture) for picture in asked]
     for name, (words, sense) in CONDITIONS.items():
-        found = judge(bench, asked, bench.generate(prompts, words=words, sense=sense))
+        sampling = replace(bench.sampling, draft=name != FROM_NOISE)
+        found = judge(bench, asked, bench.generate(prompts, words, sense, sampling))
         for what, answers in (("concept", found.concept), ("style", found.style)):
             value, interval = float(answers.mean()), wilson(answers.sum(), len(answers))
             yield Row("conditions", f"{what}, {name}", value, len(asked), "", interval, seeds=DRAWN, parts=IMAGE)
