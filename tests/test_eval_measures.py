@@ -236,16 +236,18 @@ def test_pictures_kept_are_those_of_this_very_code(bench: Bench, monkeypatch: py
 
 
 def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[bool, bool]] = []
+    told: list[tuple[bool, bool, bool]] = []
     fresh = Bench.generate
 
-    def generate(self: Bench, prompts: list[str], words: bool = True, sense: bool = True) -> np.ndarray:
-        told.append((words, sense))
-        return fresh(self, prompts, words, sense)
+    def generate(self: Bench, prompts: list[str], words: bool, sense: bool, sampling: Sampling) -> np.ndarray:
+        told.append((words, sense, sampling.draft))
+        assert replace(sampling, draft=True) == self.sampling
+        return fresh(self, prompts, words, sense, sampling)
 
     monkeypatch.setattr(Bench, "generate", generate)
     rows = list(condition_rows(bench))
-    assert told == [(True, True), (True, False), (False, True), (False, False)] and len(rows) == 8
+    both = [(True, True, True), (True, True, False)]
+    assert told == [*both, (True, False, True), (False, True, True), (False, False, True)] and len(rows) == 10
 
 
 # --- retrieval --------------------------------------------------------------------------------------------------------

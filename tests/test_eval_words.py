@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_wording import Bags
 
-from eval import unknown
+from eval import reading, unknown
 from eval import words as module
 from eval.bench import Bench, Sizes
 from eval.parts import Parts
@@ -18,6 +19,7 @@ from models.data.fixture import fixture_world
 from models.data.text import caption_words
 from models.data.world import World
 from models.train.lexicon import is_held_out
+from models.wording import Wording
 
 CATS = [
     "tabby",
@@ -154,3 +156,18 @@ def test_the_real_words_are_in_no_caption() -> None:
     assert all(set(right) <= concepts for right in listed.values())
     said = {t for p in world.split("train") for t in (p.names.get("zh", ""), *p.keywords.get("zh", ()))}
     assert not [word for word in listed if any(word in text for text in said)]
+
+
+def test_what_is_read_is_compared_with_what_was_drawn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    wording = Wording.build(Bags(), bench.world)  # type: ignore[arg-type]
+    bench.parts.wording = wording  # type: ignore[misc]
+    rows = {row.name: row for row in reading.reading_rows(bench)}
+    assert all(0 <= row.value <= 1 and row.parts == reading.PARTS for row in rows.values()) and len(rows) == 5
+    assert rows["captions read as they are"].value > 0.5
+    assert reading._found(wording, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}]) == [
+        True,
+        True,
+        False,
+    ]
+    monkeypatch.setattr(wording, "read", lambda text: "a cat")
+    assert not any(row.value for row in reading.reading_rows(bench) if "as they are" in row.name)
