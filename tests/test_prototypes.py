@@ -10,7 +10,7 @@ from test_wording import Bags
 from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
-from models.drawing import DRAFTED, FAST_SAMPLING, Draft, Pictures, Sampling, denoise
+from models.drawing import DRAFTED, FAST_DRAFTED, FAST_SAMPLING, Draft, Pictures, Sampling, denoise
 from models.guidance import Condition
 from models.pipeline import StickerPipeline
 from models.prototypes import SIDE, Prototypes
@@ -119,12 +119,25 @@ def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: t
     assert (found and (numbers[found[0]], found[1])) == thing
 
 
-def test_a_start_a_sense_and_four_steps_have_no_draft(pipe: StickerPipeline) -> None:
+def test_the_fast_variant_begins_from_a_draft_in_its_noise() -> None:
+    nothing = Condition(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 128))
+    noise, draft, seen = torch.randn(2, 8, 4, 4), Draft(torch.full((2, 8, 4, 4), 7.0), torch.tensor([True, False])), []
+
+    def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen.append(x.clone())
+        return torch.zeros_like(x)
+
+    list(denoise(still, noise, nothing, nothing, FAST_SAMPLING, build_scheduler("euler"), draft=draft))
+    assert torch.allclose(seen[0][0], 7 * (1 - FAST_DRAFTED) + FAST_DRAFTED * noise[0], atol=1e-5)
+    assert all(torch.equal(x[1], noise[1]) for x in seen) and all(torch.equal(x, seen[0]) for x in seen)
+
+
+def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:
     def draft(**settings: object) -> Draft | None:
         told = {"vector": None, "words": True, "sense": True, "start": None, "noise": None, "draft": True} | settings
         return pipe._resolve(["cat"], [1], "", **told).draft  # type: ignore[arg-type]
 
-    assert draft() is not None and not FAST_SAMPLING.draft
+    assert draft() is not None
     for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"draft": False}):
         assert draft(**setting) is None
     assert replace(Sampling(), draft=False) != Sampling()
