@@ -152,5 +152,5 @@ def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(tmp_path: P
     read, literal = pipe.condition(["a burger", '"a burger"']), pipe.condition(["a burger"], literal=True)
     assert torch.equal(read.states, plain.states) and torch.equal(read.vector, plain.vector)
     assert torch.equal(literal.states, plain.states[1:])
-    work = pipe._resolve(["a burger"], [1], "a burger", None, True, True, None, None)
+    work = pipe._resolve(["a burger"], [1], "a burger", None, True, True, None, None, True)
     assert torch.equal(work.wanted.states, plain.states[:1]) and torch.equal(work.unwanted.states, plain.states[1:])

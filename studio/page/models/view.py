@@ -86,8 +86,9 @@ def _parts(model: Model, spoken: str) -> str:
     missing = any(not part.installed for part in model.parts)
     get = note("unknown", say("get", spoken)) if missing else ""
     more = "".join(_card(part, spoken) for part in model.parts if part.card.facts or part.card.figures)
+    name = escape(say("parts", spoken))
     return (
-        f'<h3>{escape(say("parts", spoken))}</h3><div class="rows"><table><thead><tr>{head}</tr></thead>'
+        f'<h3>{name}</h3><div class="rows" role="region" tabindex="0" aria-label="{name}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody><tfoot>{foot}</tfoot></table></div>{get}{_scores(model.parts, spoken)}{more}"
     )
 
@@ -100,7 +101,8 @@ def _scores(parts: list[Part], spoken: str) -> str:
         if part.card.score
     )
     title = escape(say("figures", spoken))
-    return f'<h3>{title}</h3><div class="rows"><table><tbody>{rows}</tbody></table></div>' if rows else ""
+    region = f'<div class="rows" role="region" tabindex="0" aria-label="{title}">'
+    return f"<h3>{title}</h3>{region}<table><tbody>{rows}</tbody></table></div>" if rows else ""
 
 
 def _row(part: Part, spoken: str) -> str:
