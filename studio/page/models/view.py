@@ -88,8 +88,8 @@ def _parts(model: Model, spoken: str) -> str:
     more = "".join(_card(part, spoken) for part in model.parts if part.card.facts or part.card.figures)
     name = escape(say("parts", spoken))
     return (
-        f'<h3>{name}</h3><div class="rows" role="region" tabindex="0" aria-label="{name}"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody><tfoot>{foot}</tfoot></table></div>{get}{_scores(model.parts, spoken)}{more}"
+        f'<h3>{name}</h3><div class="rows" role="region" tabindex="0" aria-label="{name}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table></div>{get}{_scores(model.parts, spoken)}{more}"
     )
 
 
