@@ -89,7 +89,8 @@ def _parts(model: Model, spoken: str) -> str:
     name = escape(say("parts", spoken))
     return (
         f'<h3>{name}</h3><div class="rows" role="region" tabindex="0" aria-label="{name}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table></div>{get}{_scores(model.parts, spoken)}{more}"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table></div>"
+        f"{get}{_scores(model.parts, spoken)}{more}"
     )
 
 
