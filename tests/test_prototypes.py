@@ -45,6 +45,8 @@ def test_a_prototype_is_the_mean_of_the_families(built: Prototypes) -> None:
         if len(pictures) == len(families):
             mean = world.pixels[[p.index for p in pictures]].astype(float).mean((0, 1, 2))
             assert np.allclose(built.pictures[numbers[concept]].mean((0, 1)), mean, atol=1)
+    blue, own = built.picture(numbers["heart"], "blue").astype(int), built.picture(numbers["heart"]).astype(int)
+    assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
     assert built.picture(0).shape == (128, 128, 4) and (built.pictures[..., :3] <= built.pictures[..., 3:]).all()
 
 
@@ -75,12 +77,14 @@ def test_a_draft_is_put_down_once_and_under_noise(name: str) -> None:
             calls.append((float(t[0]), x.clone()))
             return torch.zeros_like(x)
 
-        told = still, noise, nothing, nothing, Sampling(16, 1.0), build_scheduler(name)
+        steps = 32 if name == "heun" else 16  # of its own, and one of them within reach of a draft
+        told = still, noise, nothing, nothing, Sampling(steps, 1.0), build_scheduler(name)
         list(denoise(*told, renoise=lambda: torch.zeros_like(noise), draft=draft))
         return calls
 
     begun, free = seen(draft), seen(None)
     assert all(torch.equal(x[1], y[1]) for (_, x), (_, y) in zip(begun, free, strict=True))
+    assert any(DRAFTED[0] <= sigma <= DRAFTED[1] for sigma, _ in begun)
     if name == "heun":
         assert all(torch.equal(x, y) for (_, x), (_, y) in zip(begun, free, strict=True))
         return
