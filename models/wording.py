@@ -21,7 +21,7 @@ from models.data.captions import caption
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
 from models.data.grammar import NUMBERS, article, plural
-from models.data.styles import STYLES
+from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.naming import Known, Naming, Part, left_of, words_of
 from models.space import Embedder
@@ -53,6 +53,7 @@ class Wording:
         self.embedder, self.naming, self.common = embedder, naming, common
         self.read = lru_cache(REMEMBERED)(self._read)  # asked for at every batch, and once more for the file
         self._embed = lru_cache(REMEMBERED)(lambda text: embedder.text([text])[0])
+        self._parts = lru_cache(REMEMBERED)(lambda text: naming.parts(text, self._embed))  # for what is read, and drawn
 
     def _read(self, prompt: str) -> str:
         """What is read of a prompt: what it says, without quotation marks around all of it, or what was taught."""
@@ -67,17 +68,18 @@ class Wording:
 
     def named(self, text: str) -> list[int]:
         """Numbers (in `naming.known`) of the things that `text` names, in order."""
-        return [part.number for part in self.naming.parts(text, self._embed)]
+        return [part.number for part in self._parts(text)]
 
     def taught(self, text: str) -> str:
         """`text` as captions would say it."""
-        parts = self.naming.parts(text, self._embed)
+        parts = self._parts(text)
         new = [part for part in parts if self._is_new(part)]
         if not new or (len(parts) == 1 and self.naming.same(text, self._embed)):
             return text
         language = "zh" if _CHINESE.search(text) else "en"
         if len(parts) == 1:
-            return self._phrase(parts[0], language, alone=True) + _ground(text) + _style(text, language)
+            said, style = self._phrase(parts[0], language, alone=True) + _ground(text), _style(text)
+            return styled(said, style, language == "zh") if style else said
         said, space = text.lower(), "" if language == "zh" else " "
         for part in new:
             said = said.replace(part.text, f"{space}{self._phrase(part, language)}{space}", 1)
@@ -109,7 +111,7 @@ class Wording:
         no ground; None where it asks for something else, or is read word for word."""
         if not self._is_free(prompt):
             return None
-        parts = self.naming.parts(prompt, self._embed)
+        parts = self._parts(prompt)
         language = "zh" if _CHINESE.search(prompt) else "en"
         text = " ".join(part.text for part in parts)
         if len(parts) != 1 or _count(text, language) > 1 or _ground(prompt) or _SMALL.search(prompt.lower()):
@@ -191,12 +193,12 @@ def _known(pictures: Sequence[Picture]) -> Known:
 def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[str]]:
     """By group, the words in captions of COMMON of its things."""
     holds: dict[str, Counter[str]] = defaultdict(Counter)
-    things = Counter(pictures[0].group for pictures in by_concept.values())
+    sizes = Counter(pictures[0].group for pictures in by_concept.values())
     for pictures in by_concept.values():
         captions = (caption(picture, seed) for picture in pictures[:READ] for seed in range(READ))
         holds[pictures[0].group].update({word for text in captions for word in words_of(text)})
     return {
-        group: frozenset(word for word, count in words.items() if count >= max(2, COMMON * things[group]))
+        group: frozenset(word for word, count in words.items() if count >= max(2, COMMON * sizes[group]))
         for group, words in holds.items()
     }
 
@@ -230,13 +232,12 @@ def _ground(text: str) -> str:
     return ("，" if found and _CHINESE.search(found[0]) else ", ") + found[0].strip() if found else ""
 
 
-def _style(text: str, language: str) -> str:
-    """The style that is asked for, to be added as captions do."""
-    lowered = text.lower()
-    named = [
-        (len(word), name) for name, style in STYLES.items() for word in style.en + style.zh if word.lower() in lowered
-    ]
-    if not named:
-        return ""
-    style = STYLES[max(named)[1]]
-    return f"，{style.zh[0]}风格" if language == "zh" else f", {style.en[0]} style"
+def _style(text: str) -> str:
+    """The style that is asked for; "" for none."""
+    words = ((word, name) for name, style in STYLES.items() for word in style.en + style.zh)
+    return max(((len(word), name) for word, name in words if _stands(word, text)), default=(0, ""))[1]
+
+
+def _stands(word: str, text: str) -> bool:
+    """Whether a word stands in the text: a blobfish is in no blob style."""
+    return bool(re.search(rf"(?<![a-z\d]){re.escape(word)}(?![a-z\d])", text, re.IGNORECASE))

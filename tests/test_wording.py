@@ -87,6 +87,8 @@ def test_what_a_prompt_names(wording: Wording, text: str, names: list[str]) -> N
         ("a green burger", "a green hamburger"),
         ("three burgers", "three hamburgers"),
         ("an enormous wobbly hamburger", "hamburger"),
+        ("a notorious hamburger", "hamburger"),  # in no noto style
+        ("a notorious hamburger in 3D", "hamburger, fluent 3d style"),
         ("hot coffee on a red background", "hot beverage, on a red background"),
         ("一杯绿色的咖啡，线条风格", "绿色的热饮，outline风格"),
         ("a blue apple", "a blue apple"),
@@ -109,6 +111,7 @@ def test_what_was_taught_or_is_not_known_is_left_alone(wording: Wording, text: s
 
 def test_a_keyword_of_what_lies_far_away_is_no_hint(wording: Wording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.naming.FAR", 0.4)
+    wording = Wording(wording.embedder, wording.naming, wording.common)  # one that remembers nothing
     assert wording.taught("a burger") == "a burger" and wording.taught("a huge hamburger") == "hamburger"
 
 

@@ -33,6 +33,13 @@ STYLES: dict[str, Style] = {
 }
 
 
+def styled(text: str, style: str, chinese: bool) -> str:
+    """The text with its style as captions write it, in the text's language; a style alone where there is no text."""
+    if chinese:
+        return f"{text}，{style_of(style).zh[0]}风格"
+    return f"{text}, {style} style" if text else f"{style} style"
+
+
 def style_of(word: str) -> Style:
     """The style's words; a style that the table lacks is called by its own word."""
     return STYLES.get(word) or Style((word,), (word,))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.data.styles import STYLES
+from models.data.styles import styled
 from studio.backends.given import given_pixels, start
 from studio.capabilities import Refused
 from studio.requests import ImageRequest
@@ -49,9 +49,7 @@ def phrase(prompt: str, style: str) -> str:
     """The prompt with its style as the captions of the training write it, in the prompt's language."""
     if not style:
         return prompt
-    if CHINESE.search(prompt):
-        return f"{prompt}，{STYLES[style].zh[0]}风格"
-    return f"{prompt}, {style} style" if prompt else f"{style} style"
+    return styled(prompt, style, bool(CHINESE.search(prompt)))
 
 
 def _parts(request: ImageRequest, text: str) -> list[tuple[float, Any]]:
