@@ -15,6 +15,13 @@ def each(what: str, given: Sequence[str], count: int) -> list[str]:
     return list(given) * (count if len(given) == 1 else 1)
 
 
+def own_words(given: Vectors | None, count: int) -> list[bool]:
+    """Which of `count` pictures are told no vector but that of their words."""
+    if isinstance(given, Tensor):
+        return [False] * count
+    return [True] * count if given is None else [row is None for row in given]
+
+
 def senses(given: Vectors, own: Tensor) -> Tensor:
     """The semantic vectors (N, 128) where some are given; `own` are the texts'."""
     if not isinstance(given, Tensor):

@@ -1,7 +1,8 @@
 """Pictures from words, from a vector, or from both: the sticker pipeline.
 
 `StickerPipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some
-are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual way in.
+are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual way in. What a
+prompt names several of is drawn thing by thing (`models.layout`).
 
 **Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
 its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
@@ -11,27 +12,28 @@ Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16),
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.arguments import Vectors, each, senses
+from models.arguments import Vectors, each, own_words, senses
 from models.autoencoder import Autoencoder
+from models.collage import Drawings
 from models.data.pixels import fit, to_tensor, to_uint8
+from models.diffusers_way import DiffusersWay
 from models.dit import DiT
 from models.drawing import Draft, Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.fast import load_fast
 from models.guidance import Condition
 from models.language import LanguageModel
-from models.outputs import OUTPUT_TYPES, StickerOutput, as_output, draw_seeds
+from models.layout import Layout, layout
 from models.precision import native_dtype
 from models.preview import preview
 from models.prototypes import Prototypes
@@ -46,22 +48,25 @@ from models.wording import Wording
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 
-Callback = Callable[["StickerPipeline", int, float, dict[str, Any]], dict[str, Any] | None]
-
 
 @dataclass(frozen=True)
 class _Work:
-    """A call's pictures, resolved: what each is told, its noise, and what it starts from."""
+    """A call's pictures and the drawings that make them: what each is told, its noise, and what it starts from.
 
+    `seeds` and `senses` (N, 128) are the pictures' own; everything else has a row a drawing.
+    """
+
+    drawings: Drawings
+    seeds: tuple[int, ...]
+    senses: Tensor
     wanted: Condition
     unwanted: Condition
     noise: Tensor
     start: Start | None
     draft: Draft | None
-    seeds: tuple[int, ...]
 
 
-class StickerPipeline(DiffusionPipeline):
+class StickerPipeline(DiffusersWay):
     """Text, picture or mix -> stickers of 128 x 128 with alpha.
 
     `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together.
@@ -107,7 +112,6 @@ class StickerPipeline(DiffusionPipeline):
                 align(network)
         self.wording: Wording | None = None  # of the shipped parts; without it, prompts are read as they are
         self.prototypes: Prototypes | None = None  # of the shipped parts too, and of that wording
-        self._interrupt = False
 
     @classmethod
     def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None) -> "StickerPipeline":
@@ -135,15 +139,6 @@ class StickerPipeline(DiffusionPipeline):
     def embedder(self) -> Embedder:
         """The door into the semantic space, on this pipeline's parts."""
         return Embedder(self.tokenizer, self.language, self.vision, self.space)
-
-    @property
-    def interrupt(self) -> bool:
-        """Set it true from a callback, or from another thread, and the call ends after the step."""
-        return self._interrupt
-
-    @interrupt.setter
-    def interrupt(self, value: bool) -> None:
-        self._interrupt = value
 
     # --- What a picture is told -------------------------------------------------------------------------------------
 
@@ -241,28 +236,40 @@ class StickerPipeline(DiffusionPipeline):
         sampling = sampling or Sampling()
         given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
         work = self._resolve(prompts, seeds, negative, vector, words, sense, given, noise, sampling.draft)
-        count = len(work.seeds)
-        batch = sampling.batch or (1 if count == 1 else BATCH)
-        batches = -(-count // batch)
-        for k in range(batches):
-            rows = list(range(k * batch, min((k + 1) * batch, count)))
-            latents = torch.zeros(0)
-            for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
-                latents = step.latents
-                image = self._preview(step.clean[: len(rows)]) if previews else None
-                yield Progress(k * step.count + step.index + 1, batches * step.count, rows[0], image)
-            pixels = to_uint8(self.autoencoder.decode(latents))[: len(rows)]
-            if work.start is not None:
-                pixels = work.start.rows(rows).finish(pixels)
-            seeds, wanted = tuple(work.seeds[i] for i in rows), work.wanted.vector[rows]
-            yield Pictures(rows[0], pixels, latents[: len(rows)], seeds, batch, wanted)
+        batch = sampling.batch or (1 if len(seeds) == 1 else BATCH)
+        pictures = _chunks(range(len(seeds)), batch)
+        calls = [_chunks(work.drawings.rows(some), batch) for some in pictures]
+        total, done = sum(map(len, calls)), 0
+        for some, chunks in zip(pictures, calls, strict=True):
+            pixels, latents = list[np.ndarray](), list[Tensor]()
+            for rows in chunks:
+                for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
+                    image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
+                    yield Progress(done * step.count + step.index + 1, total * step.count, some[0], image)
+                pixels.append(to_uint8(self.autoencoder.decode(step.latents))[: len(rows)])
+                latents.append(step.latents[: len(rows)])
+                done += 1
+            yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
+
+    def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
+        """The pictures `some`, of the drawings that make them."""
+        drawings = work.drawings
+        laid = drawings.laid(some, pixels)
+        if work.start is not None:
+            laid = work.start.rows(some).finish(laid)
+        own = dict(zip((drawings.pictures[row] for row in drawings.rows(some)), latents.split(1), strict=True))
+        whole = [
+            self._encode(picture[None]) if drawings.layouts[number] else own[number]
+            for number, picture in zip(some, laid, strict=True)
+        ]
+        return Pictures(some[0], laid, torch.cat(whole), tuple(work.seeds[i] for i in some), batch, work.senses[some])
 
     def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
         scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else fresh(self.scheduler)
         start = None if work.start is None else work.start.rows(rows)
         latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
-        renoise = self._noise([work.seeds[row] for row in rows])
+        renoise = self._noise([work.drawings.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
         network, noise = self._network(sampling), work.noise[rows]
         draft = None if work.draft is None else work.draft.part(rows)
@@ -292,20 +299,29 @@ class StickerPipeline(DiffusionPipeline):
             raise ValueError("no seeds; give one a picture")
         prompts = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
         negatives = each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
-        wanted = self.condition(prompts, vector, words, sense)
-        unwanted = self.condition(negatives, None, words, sense, literal=True)
-        if noise is None:
-            noise = self._noise(seeds)()
-        drafts = self._draft(prompts) if draft and words and sense and start is None and vector is None else None
-        return _Work(wanted, unwanted, noise, start, drafts, tuple(seeds))
+        free = own_words(vector, count) if draft and words and sense and start is None else [False] * count
+        drawings = Drawings.of(prompts, seeds, self._layouts(prompts, free if noise is None else [False] * count))
+        told = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
+        wanted = self.condition(drawings.texts, told, words, sense)
+        own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
+        unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)
+        drafts = self._draft(drawings.texts, drawings.spread(free))
+        noise = self._noise(drawings.seeds)() if noise is None else noise
+        return _Work(drawings, tuple(seeds), own.vector, wanted, unwanted, noise, start, drafts)
 
-    def _draft(self, prompts: Sequence[str]) -> Draft | None:
-        """What the prompts' drawings begin from; None where that is noise for all of them."""
+    def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
+        """Where the things stand that each prompt names, of those that are `free` to be laid out."""
+        wording = self.wording
+        found = {prompt: layout(prompt, wording) if wording else None for prompt in prompts}
+        return [found[prompt] if one else None for prompt, one in zip(prompts, free, strict=True)]
+
+    def _draft(self, texts: Sequence[str], free: Sequence[bool]) -> Draft | None:
+        """What the drawings begin from, of those that are `free` to; None where that is noise for all of them."""
         if self.wording is None or self.prototypes is None:
             return None
-        named = {prompt: self.wording.thing(prompt) for prompt in prompts}
-        latents = {p: self._encode(self.prototypes.picture(*thing)[None]) for p, thing in named.items() if thing}
-        return Draft.of([latents.get(prompt) for prompt in prompts])
+        named = {text: self.wording.thing(text) for text, one in zip(texts, free, strict=True) if one}
+        latents = {text: self._encode(self.prototypes.picture(*thing)[None]) for text, thing in named.items() if thing}
+        return Draft.of([latents.get(text) if one else None for text, one in zip(texts, free, strict=True)])
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config
@@ -314,86 +330,17 @@ class StickerPipeline(DiffusionPipeline):
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()
 
-    def _preview(self, latents: Tensor) -> np.ndarray | None:
-        """Premultiplied uint8 (n, 64, 64, 4); None where the autoencoder carries no map."""
+    def _preview(self, work: _Work, some: list[int], latents: list[Tensor]) -> np.ndarray | None:
+        """The pictures `some`, premultiplied uint8 (n, 64, 64, 4), of what is there of their drawings so far; None
+        where the autoencoder carries no map."""
         coefficients = self.autoencoder.config.preview
-        return to_uint8(preview(latents, coefficients)) if coefficients else None
+        if not coefficients:
+            return None
+        begun = to_uint8(preview(torch.cat(latents), coefficients))
+        later = np.zeros((len(work.drawings.rows(some)) - len(begun), *begun.shape[1:]), np.uint8)
+        return work.drawings.laid(some, np.concatenate([begun, later]))
 
-    # --- diffusers' way in ------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        prompt: str | list[str],
-        negative_prompt: str | list[str] | None = None,
-        num_inference_steps: int = Sampling.steps,
-        guidance_scale: float = Sampling.guidance,
-        guidance_interval: tuple[float, float] = Sampling.interval,
-        num_images_per_prompt: int = 1,
-        seeds: Sequence[int] | None = None,
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        vector: Tensor | None = None,
-        words: bool = True,
-        sense: bool = True,
-        image: np.ndarray | Tensor | None = None,
-        strength: float = Sampling.strength,
-        mask_image: np.ndarray | None = None,
-        scheduler: str | None = None,
-        batch: int | None = None,
-        output_type: str = "pil",
-        return_dict: bool = True,
-        callback_on_step_end: Callback | None = None,
-        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
-    ) -> StickerOutput | tuple[Any]:
-        """Draw `num_images_per_prompt` pictures a prompt.
-
-        Args: as in `steps` (`image` is its start, `mask_image` its redraw) and `Sampling` where not diffusers' own.
-            `seeds` are the way to the same picture again; `generator` (one, or one a picture) draws them where they
-            are not given. `output_type`: "pil" and "np" are straight RGBA (np: float NHWC in [0, 1]), "uint8"
-            premultiplied NHWC, "latent" (N, 8, 16, 16), where nothing is kept of a start.
-
-        A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
-        """
-        if output_type not in OUTPUT_TYPES:
-            raise ValueError(f"unknown output_type {output_type!r}; choose from {', '.join(OUTPUT_TYPES)}")
-        prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
-        seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
-        sampling = Sampling(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch)
-        self._interrupt = False
-        events = self.steps(
-            prompts if len(prompts) > 1 else prompts * len(seeds),
-            seeds,
-            sampling,
-            negative=negative_prompt or "",
-            vector=vector,
-            words=words,
-            sense=sense,
-            start=image,
-            redraw=mask_image,
-            on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
-        )
-        whole = self._collect(events)
-        images = as_output(whole, output_type)
-        if not return_dict:
-            return (images,)
-        return StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
-
-    def _callback(self, callback: Callback) -> OnStep:
-        def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:
-            answer = callback(self, index, 1000 * sigma, {"latents": latents}) or {}
-            return answer.get("latents")
-
-        return on_step
-
-    def _collect(self, events: Iterator[Progress | Pictures]) -> list[Pictures]:
-        whole = []
-        with self.progress_bar(total=1) as bar:
-            for event in events:
-                if isinstance(event, Pictures):
-                    whole.append(event)
-                    continue
-                bar.total = event.total
-                bar.update()
-                if self._interrupt:
-                    break
-        return whole
+def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:
+    """`rows` in order, `size` at a time; the last may be shorter."""
+    return [list(rows[i : i + size]) for i in range(0, len(rows), size)]

@@ -34,9 +34,10 @@ REMEMBERED = 1024  # prompts
 COMMON = 0.02  # share of the things of a group whose captions hold a word that is said of all of them
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
-_SMALL = re.compile(r"\b(?:small|tiny|little)\b|小")
-_ON_GROUND = re.compile(r"\bon (?:an? )?(?:[\w-]+ ){0,4}background\b", re.IGNORECASE)
-_GROUND = re.compile(r"[^,，。]*(?:background|背景)[^,，。]*", re.IGNORECASE)
+_SMALL = re.compile(r"\b(?:small|tiny)\b|小小?的|[很微]小", re.IGNORECASE)  # 小猫 is a kitten of any size
+_ON_GROUND = re.compile(r"\bon (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient(?: from [\w ]+)?)\b", re.IGNORECASE)
+_GROUND = re.compile(r"[^,，。]*(?:background|gradient|背景|渐变)[^,，。]*", re.IGNORECASE)
+_NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _QUOTED = re.compile(r"""\s*(?:"([^"]*)"|“([^“”]*)”|「([^「」]*)」)\s*""")
 
 
@@ -53,32 +54,32 @@ class Wording:
         self.embedder, self.naming, self.common = embedder, naming, common
         self.read = lru_cache(REMEMBERED)(self._read)  # asked for at every batch, and once more for the file
         self._embed = lru_cache(REMEMBERED)(lambda text: embedder.text([text])[0])
-        self._parts = lru_cache(REMEMBERED)(lambda text: naming.parts(text, self._embed))  # for what is read, and drawn
+        self.parts = lru_cache(REMEMBERED)(lambda text: naming.parts(text, self._embed))  # for what is read, and drawn
 
     def _read(self, prompt: str) -> str:
         """What is read of a prompt: what it says, without quotation marks around all of it, or what was taught."""
         if quoted := _QUOTED.fullmatch(prompt):
             return next(text for text in quoted.groups() if text is not None)
-        return self.taught(prompt) if self._is_free(prompt) else prompt
+        return self.taught(prompt) if self.is_free(prompt) else prompt
 
     @staticmethod
-    def _is_free(prompt: str) -> bool:
+    def is_free(prompt: str) -> bool:
         """Whether it may be read in other words."""
         return bool(prompt.strip()) and plain(prompt) == prompt and not _QUOTED.fullmatch(prompt)
 
     def named(self, text: str) -> list[int]:
         """Numbers (in `naming.known`) of the things that `text` names, in order."""
-        return [part.number for part in self._parts(text)]
+        return [part.number for part in self.parts(text)]
 
     def taught(self, text: str) -> str:
         """`text` as captions would say it."""
-        parts = self._parts(text)
+        parts = self.parts(text)
         new = [part for part in parts if self._is_new(part)]
         if not new or (len(parts) == 1 and self.naming.same(text, self._embed)):
             return text
-        language = "zh" if _CHINESE.search(text) else "en"
+        language = language_of(text)
         if len(parts) == 1:
-            said, style = self._phrase(parts[0], language, alone=True) + _ground(text), _style(text)
+            said, style = self._phrase(parts[0], language, alone=True) + ground_of(text), _style(text)
             return styled(said, style, language == "zh") if style else said
         said, space = text.lower(), "" if language == "zh" else " "
         for part in new:
@@ -91,13 +92,23 @@ class Wording:
         strange = set(left_of(part.text, part.name)) - known.words - self.common.get(known.group, frozenset())
         return bool(strange) or (not part.name and known.group not in _FELT)
 
-    def _phrase(self, part: Part, language: str, alone: bool = False) -> str:
+    def alone(self, part: Part, prompt: str) -> str:
+        """How one thing of what `part` names is asked for, in the style of the prompt that it is a part of."""
+        language, style = language_of(prompt), _style(prompt)
+        said = self._phrase(part, language, alone=True, one=True)
+        return styled(said, style, language == "zh") if style else said
+
+    def is_small(self, part: Part) -> bool:
+        """Whether the thing is to be small in the picture."""
+        return bool(_SMALL.search(part.text.replace(part.name, " ", 1)))
+
+    def _phrase(self, part: Part, language: str, alone: bool = False, one: bool = False) -> str:
         names = self.naming.known[part.number].names
         name = part.name or (names.get(language) or names["en"])[0]
         colour = _colour(part.text.replace(part.name, " ", 1), language)
         if colour and (own := _colour(name, language)):  # "a blue apple" is no red one
             name = name.replace(_word(own, language), "", 1).strip()
-        count = _count(part.text, language)
+        count = 1 if one else count_of(part.text, language)
         if language == "zh":
             number = f"{NUMBERS['zh'][count]}个" if count > 1 else ""
             return number + (f"{COLOURS[colour].zh}的{name}" if colour else name)
@@ -109,14 +120,14 @@ class Wording:
     def thing(self, prompt: str) -> tuple[int, str] | None:
         """Number and colour ("" for its own) of the one thing that a prompt asks for, as large as the picture and on
         no ground; None where it asks for something else, or is read word for word."""
-        if not self._is_free(prompt):
+        if not self.is_free(prompt):
             return None
-        parts = self._parts(prompt)
-        language = "zh" if _CHINESE.search(prompt) else "en"
-        text = " ".join(part.text for part in parts)
-        if len(parts) != 1 or _count(text, language) > 1 or _ground(prompt) or _SMALL.search(prompt.lower()):
+        parts = self.parts(prompt)
+        language = language_of(prompt)
+        grounded = bool(_NO_GROUND.sub("", ground_of(prompt)).strip(" ,，"))
+        if len(parts) != 1 or grounded or self.is_small(parts[0]) or count_of(parts[0].text, language) > 1:
             return None
-        return parts[0].number, _paint(text.replace(parts[0].name, " ", 1), language)
+        return parts[0].number, _paint(parts[0].text.replace(parts[0].name, " ", 1), language)
 
     @classmethod
     def build(cls, embedder: Embedder, world: World) -> "Wording":
@@ -186,8 +197,8 @@ def _known(pictures: Sequence[Picture]) -> Known:
                 names[language][name] = None
     keywords = {word: None for p in pictures for words in p.keywords.values() for word in words if len(word) > 1}
     found = {language: tuple(of_language) for language, of_language in names.items()}
-    thing = pictures[0].group in THINGS and not any(picture.skin or picture.gender for picture in pictures)
-    return Known(found or {"en": (pictures[0].concept,)}, tuple(keywords), pictures[0].group, thing)
+    group = pictures[0].group
+    return Known(found or {"en": (pictures[0].concept,)}, tuple(keywords), group, group in THINGS)
 
 
 def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[str]]:
@@ -201,6 +212,11 @@ def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[
         group: frozenset(word for word, count in words.items() if count >= max(2, COMMON * sizes[group]))
         for group, words in holds.items()
     }
+
+
+def language_of(text: str) -> str:
+    """ "zh" where it holds a Chinese character, else "en"."""
+    return "zh" if _CHINESE.search(text) else "en"
 
 
 def _colour(text: str, language: str) -> str:
@@ -220,16 +236,21 @@ def _paint(text: str, language: str) -> str:
     return colour if colour and COLOURS[colour].paint else ""
 
 
-def _count(text: str, language: str) -> int:
+def count_of(text: str, language: str) -> int:
     """How many `text` asks for; 1 where it does not say."""
     words = set(text) if language == "zh" else set(text.split())
     return max((n for n in range(2, MAX_COUNT + 1) if {NUMBERS[language][n], str(n)} & words), default=1)
 
 
-def _ground(text: str) -> str:
+def ground_of(text: str) -> str:
     """The background as it is asked for, to be added."""
     found = _ON_GROUND.search(text) or _GROUND.search(text)
     return ("，" if found and _CHINESE.search(found[0]) else ", ") + found[0].strip() if found else ""
+
+
+def without_ground(text: str) -> str:
+    """`text` without what it says of its background."""
+    return (_ON_GROUND if _ON_GROUND.search(text) else _GROUND).sub("", text).strip(" ,，")
 
 
 def _style(text: str) -> str:

@@ -1,0 +1,99 @@
+"""Drawings of single things, laid into pictures as `models.layout` says.
+
+N pictures are made of M drawings: one that is not laid out is its only drawing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from models.data.compose import ground, put, resized
+from models.data.pixels import SIZE
+from models.drawing import MAX_SEED
+from models.layout import Layout, Place
+
+T = TypeVar("T")
+
+SEEN = 16  # alpha of 255 from which a pixel counts as part of a thing
+LEAST = 8  # pixels; what has no longer side than this was not drawn
+_APART = 0x5851F42D4C957F2D  # odd, of 63 bits: the things of one picture are as different as pictures of other seeds
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """What is drawn for N pictures.
+
+    Attributes:
+        texts, seeds: of each of the M drawings.
+        pictures: of each drawing, the number of the picture that it is for; ascending.
+        layouts: of each picture, None where it is not laid out.
+    """
+
+    texts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    pictures: tuple[int, ...]
+    layouts: tuple[Layout | None, ...]
+
+    @staticmethod
+    def of(prompts: Sequence[str], seeds: Sequence[int], layouts: Sequence[Layout | None]) -> "Drawings":
+        """A drawing for each prompt, or for each of the different things that its layout names."""
+        rows = [
+            (text, seed ^ (thing * _APART & MAX_SEED), number)
+            for number, (prompt, seed, laid) in enumerate(zip(prompts, seeds, layouts, strict=True))
+            for thing, text in enumerate(_different(laid) if laid else [prompt])
+        ]
+        texts, own, pictures = zip(*rows, strict=True)
+        return Drawings(texts, own, pictures, tuple(layouts))
+
+    def rows(self, pictures: Sequence[int]) -> list[int]:
+        """The drawings of some pictures."""
+        wanted = set(pictures)
+        return [row for row, number in enumerate(self.pictures) if number in wanted]
+
+    def spread(self, of_pictures: Sequence[T]) -> list[T]:
+        """What belongs to each picture, for each of its drawings."""
+        return [of_pictures[number] for number in self.pictures]
+
+    def laid(self, pictures: Sequence[int], drawn: np.ndarray) -> np.ndarray:
+        """The pictures (n, S, S, 4) of what was drawn for them (m, S, S, 4), premultiplied uint8."""
+        rest, made = iter(drawn), []
+        for number in pictures:
+            layout = self.layouts[number]
+            made.append(next(rest) if layout is None else collage(layout, rest))
+        return np.stack(made)
+
+
+def _different(layout: Layout) -> list[str]:
+    return list(dict.fromkeys(layout.texts))
+
+
+def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
+    """One picture of its things, taken from `drawn` in the order of their texts; what is nearer covers what is not."""
+    found = {text: next(drawn) for text in _different(layout)}
+    side = len(next(iter(found.values())))
+    canvas = resized(ground(layout.ground), side, side).copy()
+    for text, place in sorted(zip(layout.texts, layout.places, strict=True), key=lambda pair: pair[1].z):
+        _lay(canvas, found[text], place, side)
+    return canvas
+
+
+def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> None:
+    """What is seen of the picture, as large as it goes into its place, on the canvas."""
+    left, top, width, height = (
+        round(value * side / SIZE) for value in (place.left, place.top, place.width, place.height)
+    )
+    seen = _seen(picture)
+    scale = min(width / max(1, seen.shape[1]), height / max(1, seen.shape[0]))
+    inner = round(scale * seen.shape[1]), round(scale * seen.shape[0])
+    if max(seen.shape[:2]) < LEAST or not all(inner):
+        return
+    put(canvas, resized(seen, *inner), left + (width - inner[0]) // 2, top + round(place.stands * (height - inner[1])))
+
+
+def _seen(picture: np.ndarray) -> np.ndarray:
+    """The rectangle in which anything is seen; (0, 0, 4) of nothing."""
+    seen = picture[..., 3] >= SEEN
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else picture[:0, :0]

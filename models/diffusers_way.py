@@ -1,0 +1,107 @@
+"""diffusers' way into a pipeline: one call with diffusers' names, a callback, and pictures in the forms it knows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from torch import Tensor
+
+from models.drawing import OnStep, Pictures, Progress, Sampling
+from models.outputs import OUTPUT_TYPES, StickerOutput, as_output, draw_seeds
+
+Callback = Callable[["DiffusersWay", int, float, dict[str, Any]], dict[str, Any] | None]
+
+
+class DiffusersWay(DiffusionPipeline):
+    """A pipeline that is called; `steps`, which draws, is its heir's (`models.pipeline.StickerPipeline.steps`)."""
+
+    steps: Callable[..., Iterator[Progress | Pictures]]
+    _interrupt = False
+
+    @property
+    def interrupt(self) -> bool:
+        """Set it true from a callback, or from another thread, and the call ends after the step."""
+        return self._interrupt
+
+    @interrupt.setter
+    def interrupt(self, value: bool) -> None:
+        self._interrupt = value
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str],
+        negative_prompt: str | list[str] | None = None,
+        num_inference_steps: int = Sampling.steps,
+        guidance_scale: float = Sampling.guidance,
+        guidance_interval: tuple[float, float] = Sampling.interval,
+        num_images_per_prompt: int = 1,
+        seeds: Sequence[int] | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        vector: Tensor | None = None,
+        words: bool = True,
+        sense: bool = True,
+        image: np.ndarray | Tensor | None = None,
+        strength: float = Sampling.strength,
+        mask_image: np.ndarray | None = None,
+        scheduler: str | None = None,
+        batch: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> StickerOutput | tuple[Any]:
+        """Draw `num_images_per_prompt` pictures a prompt.
+
+        Args: as in `steps` (`image` is its start, `mask_image` its redraw) and `Sampling` where not diffusers' own.
+            `seeds` are the way to the same picture again; `generator` (one, or one a picture) draws them where they
+            are not given. `output_type`: "pil" and "np" are straight RGBA (np: float NHWC in [0, 1]), "uint8"
+            premultiplied NHWC, "latent" (N, 8, 16, 16), where nothing is kept of a start.
+
+        A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
+        """
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"unknown output_type {output_type!r}; choose from {', '.join(OUTPUT_TYPES)}")
+        prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
+        seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
+        sampling = Sampling(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch)
+        self._interrupt = False
+        events = self.steps(
+            prompts if len(prompts) > 1 else prompts * len(seeds),
+            seeds,
+            sampling,
+            negative=negative_prompt or "",
+            vector=vector,
+            words=words,
+            sense=sense,
+            start=image,
+            redraw=mask_image,
+            on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
+        )
+        whole = self._collect(events)
+        images = as_output(whole, output_type)
+        if not return_dict:
+            return (images,)
+        return StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
+
+    def _callback(self, callback: Callback) -> OnStep:
+        def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:
+            answer = callback(self, index, 1000 * sigma, {"latents": latents}) or {}
+            return answer.get("latents")
+
+        return on_step
+
+    def _collect(self, events: Iterator[Progress | Pictures]) -> list[Pictures]:
+        whole = []
+        with self.progress_bar(total=1) as bar:
+            for event in events:
+                if isinstance(event, Pictures):
+                    whole.append(event)
+                    continue
+                bar.total = event.total
+                bar.update()
+                if self._interrupt:
+                    break
+        return whole

@@ -1,0 +1,169 @@
+"""Where the things of a prompt stand: "a cat to the left of a dog" is a cat in the left half, a dog in the right one.
+
+The generator draws one thing well and two of them poorly: at half of the picture's side a thing is eight latents wide.
+So each is drawn alone, as large as a picture, and laid where the prompt says (the arrangement of Collage Diffusion,
+arXiv 2303.00262, read from the words). Here stands what is said: which things, and where; `models.collage` lays them.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from models.data.colours import COLOURS
+from models.data.pixels import SIZE
+from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
+from models.data.scenes import GROUNDS
+from models.naming import Part
+from models.wording import Wording, count_of, ground_of, language_of, without_ground
+
+SIDE = 60  # pixels of each of several
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one thing goes.
+
+    Attributes:
+        left, top, width, height: of its box, in pixels of SIZE.
+        z: higher is nearer.
+        stands: where it touches the box that is higher than it: 0 at the top, 1 at the bottom.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    z: int = 0
+    stands: float = 0.5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is drawn alone, in words, the place of each, and the colours of the ground (`compose.ground`)."""
+
+    texts: tuple[str, ...]
+    places: tuple[Place, ...]
+    ground: tuple[str, ...] = ()
+
+
+WHOLE, SMALL = Place(8, 8, 112, 112), Place(38, 38, 52, 52)
+_LEFT, _RIGHT = Place(1, 30, 62, 68), Place(65, 30, 62, 68)
+_UPPER, _LOWER = Place(30, 1, 68, 62), Place(30, 65, 68, 62)
+_FRONT, _BACK = Place(58, 58, 68, 68, z=1, stands=1), Place(2, 4, 92, 92)
+# Of two things, by what is said of the first to the second. Boxes as large as they can be, but for what is worn.
+TWO: dict[str, tuple[Place, Place]] = {
+    "left of": (_LEFT, _RIGHT),
+    "right of": (_RIGHT, _LEFT),
+    "above": (_UPPER, _LOWER),
+    "below": (_LOWER, _UPPER),
+    "in front of": (_FRONT, _BACK),
+    "behind": (_BACK, _FRONT),
+    "on": (Place(28, 0, 72, 66, z=1, stands=1), Place(14, 58, 100, 70, stands=0)),
+    "in": (Place(26, 2, 76, 76, stands=1), Place(10, 52, 108, 76, z=1, stands=1)),
+    "on the head": (Place(12, 30, 104, 98, stands=0), Place(38, 0, 52, 42, z=1, stands=1)),
+    "on the eyes": (Place(6, 6, 116, 116), Place(32, 36, 64, 30, z=1)),
+    "on the front": (Place(6, 6, 116, 116), Place(40, 46, 48, 48, z=1)),
+    "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
+}
+# Centres of several of one size, in shares of the picture.
+_SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
+    2: ((0.25, 0.5), (0.75, 0.5)),
+    3: ((0.5, 0.25), (0.25, 0.75), (0.75, 0.75)),
+    4: ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)),
+}
+# What people say and captions of scenes do not.
+_MORE = {
+    "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}坐在{b}上"),
+    "in": ("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a}在{b}里", "{a}在{b}里面"),
+    "left of": ("{a} beside {b}", "{a} near {b}", "{a} holding {b}", "{a} & {b}", "{a}跟{b}", "{a}在{b}旁边"),
+    "above": ("{a}在{b}上", "{a}在{b}上面"),
+    "below": ("{a} beneath {b}", "{a} underneath {b}", "{a}在{b}下", "{a}在{b}下面"),
+    "": ("{a} made of {b}",),  # one thing, not two
+}
+_WORN = ("{a} wearing {b}", "{a} with {b}", "{a} in {b}", "{a}戴着{b}", "{a}戴{b}", "{a}穿着{b}", "{a}穿{b}")
+_WHERE_WORN = {
+    "on the head": re.compile(r"\b(?:hat|crown|cap|helmet)\b"),
+    "on the eyes": re.compile(r"\b(?:glasses|sunglasses|goggles)\b"),
+    "on the front": re.compile(r"\bface\b"),
+    "round the neck": re.compile(r"\b(?:scarf|necktie)\b"),
+}
+_MEASURE = re.compile(r"\b(?:an? |the )?(?:piece|slice|bowl|cup|glass|pair|bunch) of ")
+_WEARS = re.compile(r"^([^，,。]*?)([戴穿])着?([^，,。]+?)的([^，,。]+)")  # 戴墨镜的企鹅 is a penguin that wears them
+
+
+_GROUND_NAMES = {word: name for name, c in COLOURS.items() if c.paint or name in GROUNDS for word in (name, c.zh)}
+_GROUND_NAME = re.compile("|".join(sorted(_GROUND_NAMES, key=len, reverse=True)))  # light blue before blue
+
+
+def _forms() -> dict[str, str]:
+    """What is said of two things -> how the first stands to the second."""
+    found = dict.fromkeys((*PAIRS_EN, *PAIRS_ZH), "left of")
+    for relations in (_MORE, RELATIONS_EN, RELATIONS_ZH):
+        found.update({form: relation for relation, forms in relations.items() for form in forms})
+    return found
+
+
+FORMS = _forms()
+
+
+def layout(prompt: str, wording: Wording) -> Layout | None:
+    """Of a prompt that names two to four things, or one that is small or on a coloured ground; None of any other, and
+    of one that is read word for word."""
+    if not wording.is_free(prompt):
+        return None
+    text = _WEARS.sub(r"\1\4\2\3", prompt.lower())
+    parts, language = wording.parts(text), language_of(text)
+    counts = [count_of(part.text.replace(part.name, " ", 1), language) for part in parts]
+    if counts == [1]:
+        return _one(parts[0], prompt, wording)
+    places = _places(text, parts, counts, wording)
+    if not places:
+        return None
+    alone = [wording.alone(part, prompt) for part, count in zip(parts, counts, strict=True) for _ in range(count)]
+    return Layout(tuple(alone), places, _colours(ground_of(prompt)))
+
+
+def _one(part: Part, prompt: str, wording: Wording) -> Layout | None:
+    """One thing is laid out where it is small or stands on a coloured ground."""
+    ground = _colours(ground_of(prompt))
+    if wording.is_small(part):
+        return Layout((wording.alone(part, prompt),), (SMALL,), ground)
+    return Layout((without_ground(prompt),), (WHOLE,), ground) if ground else None
+
+
+def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
+    """One for each of the things; none where they are not to be laid out."""
+    if counts == [1, 1]:
+        first, second = (wording.naming.known[part.number].names.get("en", ()) for part in parts)
+        said = _said(text, parts)
+        if "{a} on {b}" in said and (where := _worn(first)):
+            return TWO[where][::-1]
+        relation = _relation(said, second)
+        return TWO[relation] if relation else ()
+    centres = _SEVERAL.get(sum(counts), ())
+    return tuple(Place(round(SIZE * x - SIDE / 2), round(SIZE * y - SIDE / 2), SIDE, SIDE) for x, y in centres)
+
+
+def _said(text: str, parts: Iterable[Part]) -> str:
+    """The prompt with {a} and {b} where the two things stand."""
+    for key, part in zip(("{a}", "{b}"), parts, strict=True):
+        text = text.replace(part.text.strip().removesuffix("的"), key, 1)
+    return " ".join(_MEASURE.sub("", text).split())
+
+
+def _relation(said: str, second: Sequence[str]) -> str:
+    """How the first of two things stands to the second, whose names are given."""
+    if any(form in said for form in _WORN) and (where := _worn(second)):
+        return where
+    found = [form for form in FORMS if form in said]
+    return FORMS[max(found, key=len)] if found else "left of"
+
+
+def _worn(names: Sequence[str]) -> str:
+    """Where a thing of these names is worn; "" where it is not."""
+    return next((where for where, word in _WHERE_WORN.items() if any(word.search(name.lower()) for name in names)), "")
+
+
+def _colours(ground: str) -> tuple[str, ...]:
+    """The colours that are said of the ground: none, one, or two of a gradient."""
+    return tuple(dict.fromkeys(_GROUND_NAMES[word] for word in _GROUND_NAME.findall(ground.lower())))[:2]

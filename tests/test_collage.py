@@ -1,0 +1,283 @@
+"""Laws of pictures of several things: each is where it is said to be, and is the one that is drawn alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_embedded import ask
+from test_wording import COMMON, KNOWN, Bags, bag
+from tiny_parts import save_tiny_parts
+
+from models.collage import Drawings, collage
+from models.data.compose import ground
+from models.data.fixture import fixture_world
+from models.data.pixels import unpremultiply
+from models.data.scenes import make_scene
+from models.drawing import Pictures, Progress, Sampling
+from models.layout import TWO, WHOLE, Layout, Place, layout
+from models.naming import Known, Naming
+from models.pipeline import StickerPipeline
+from models.prototypes import Prototypes
+from models.wording import Wording
+from studio.backends.embedded import Embedded
+from studio.events import Result
+
+THINGS = (
+    *KNOWN,
+    Known({"en": ("crown",), "zh": ("皇冠",)}, (), "objects", True),
+    Known({"en": ("sunglasses",), "zh": ("墨镜",)}, (), "objects", True),
+    Known({"en": ("two hearts",)}, (), "smileys-emotion", True),
+    Known({"en": ("ice",)}, (), "food-drink", True),
+)
+
+
+@pytest.fixture(autouse=True)
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.naming.FAR", -1.0)  # as in test_wording
+
+
+@pytest.fixture(scope="module")
+def wording() -> Wording:
+    names = [name for one in THINGS for of_language in one.names.values() for name in of_language]
+    return Wording(Bags(), Naming(THINGS, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def built() -> Wording:
+    return Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory, built: Wording) -> StickerPipeline:
+    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+    made.wording, made.prototypes = built, Prototypes.build(fixture_world())
+    return made
+
+
+def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **settings: object) -> np.ndarray:
+    events = pipe.steps(prompts, seeds, Sampling(steps=4, guidance=1.0, **settings))  # type: ignore[arg-type]
+    return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+
+
+def planned(pipe: StickerPipeline, prompt: str) -> Layout:
+    assert pipe.wording is not None
+    found = layout(prompt, pipe.wording)
+    assert found is not None
+    return found
+
+
+# --- What is said ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts", "relation"),
+    [
+        ("a cat to the left of a dog", ("cat", "dog"), "left of"),
+        ("A red cat on the right, a dog on the left, twemoji style", ("a red cat, twemoji style", "dog, twemoji style"),
+         "right of"),
+        ("a cat and a dog", ("cat", "dog"), "left of"),
+        ("a cat above a piece of cheese", ("cat", "cheese wedge"), "above"),
+        ("a hamburger under a dog", ("hamburger", "dog"), "below"),
+        ("a cat on a dog", ("cat", "dog"), "on"),
+        ("a cat in a dog", ("cat", "dog"), "in"),
+        ("猫在狗的后面", ("猫", "狗"), "behind"),
+        ("右边是猫，左边是狗", ("猫", "狗"), "right of"),
+        ("a cat with a crown", ("cat", "crown"), "on the head"),
+        ("a dog wearing sunglasses", ("dog", "sunglasses"), "on the eyes"),
+        ("戴墨镜的狗", ("狗", "墨镜"), "on the eyes"),
+        ("a crown to the left of a cat", ("crown", "cat"), "left of"),
+    ],
+)  # fmt: skip
+def test_two_things_go_where_is_said(wording: Wording, prompt: str, texts: tuple[str, ...], relation: str) -> None:
+    assert layout(prompt, wording) == Layout(texts, TWO[relation])
+
+
+def test_what_lies_on_something_that_wears_it_is_worn(wording: Wording) -> None:
+    assert layout("a crown on a cat", wording) == Layout(("crown", "cat"), TWO["on the head"][::-1])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts", "colours"),
+    [
+        ("three red cats", ("a red cat",) * 3, ()),
+        ("two dogs and a cat, on a beige background", ("dog", "dog", "cat"), ("beige",)),
+        ("四只猫，从黄色到浅蓝色的渐变背景", ("猫",) * 4, ("yellow", "light blue")),
+        ("a fat cat on a light blue background", ("a fat cat",), ("light blue",)),
+        ("a small cat", ("cat",), ()),
+    ],
+)
+def test_several_and_one_on_a_ground(
+    wording: Wording, prompt: str, texts: tuple[str, ...], colours: tuple[str, ...]
+) -> None:
+    found = layout(prompt, wording)
+    assert found is not None and (found.texts, found.ground) == (texts, colours)
+    assert len(set(found.places)) == len(texts), "no two in one place"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a cat", "a cat, transparent background", "two hearts", "a cat made of ice", "five cats", "axolotl", "",
+     '"a cat and a dog"', "a (cat:1.2) and a dog", "a cat and a dog and a hamburger and a crown and ice"],
+)  # fmt: skip
+def test_the_rest_is_drawn_at_once(wording: Wording, prompt: str) -> None:
+    assert layout(prompt, wording) is None
+
+
+def test_scenes_are_laid_out_as_their_captions_say(built: Wording) -> None:
+    """The first of a scene's objects stands to the second as its relation says; grounds and numbers are the scene's."""
+    leads = {"left of": ("left", 1), "right of": ("left", -1), "above": ("top", 1), "below": ("top", -1),
+             "in front of": ("z", -1), "behind": ("z", 1)}  # fmt: skip
+    for seed in range(150):
+        scene = make_scene(fixture_world(), seed)
+        text = scene.caption(seed, grounded=True)
+        found = layout(text, built)
+        if found is None:
+            assert scene.count == 1 and not scene.background.colours, text
+            continue
+        assert (len(found.places), found.ground) == (scene.count, scene.background.colours), text
+        if scene.relation:
+            names = scene.objects[0].names.values()
+            first = next(i for i, one in enumerate(found.texts) if any(name in one for name in names))
+            of, sign = leads[scene.relation]
+            places = found.places[first], found.places[1 - first]
+            assert sign * (getattr(places[0], of) - getattr(places[1], of)) < 0, text
+
+
+# --- Laid -------------------------------------------------------------------------------------------------------------
+
+
+def square(colour: tuple[int, int, int], side: int = 40, at: int = 10) -> np.ndarray:
+    picture = np.zeros((128, 128, 4), np.uint8)
+    picture[at : at + side, at : at + side] = (*colour, 255)
+    return picture
+
+
+def test_a_thing_fills_its_place_whatever_room_it_was_drawn_in() -> None:
+    place = Place(64, 0, 64, 32, stands=1)
+    for side, at in ((40, 10), (100, 20)):
+        made = collage(Layout(("x",), (place,)), iter([square((255, 0, 0), side, at)]))
+        seen = np.argwhere(made[..., 3] > 127)
+        assert (seen.min(0), seen.max(0)) == (pytest.approx([0, 80]), pytest.approx([31, 111]))
+    flat = np.zeros((128, 128, 4), np.uint8)
+    flat[60:70, 14:114] = 255
+    made = collage(Layout(("x",), (Place(14, 20, 100, 60, stands=1),)), iter([flat]))
+    assert np.flatnonzero(made[..., 3].any(1)).tolist() == list(range(70, 80)), "it stands at the bottom"
+
+
+def test_what_is_nearer_covers_and_the_ground_is_behind_all() -> None:
+    red, green = square((255, 0, 0)), square((0, 255, 0))
+    for z in (0, 2):
+        made = collage(
+            Layout(("r", "g"), (Place(0, 0, 80, 80, z), Place(40, 40, 80, 80, 1)), ("blue",)), iter([red, green])
+        )
+        assert made[60, 60, :3].tolist() == [[0, 255, 0], [255, 0, 0]][z == 2]
+        assert np.array_equal(made[120:, 120:], ground(("blue",))[120:, 120:])
+    empty = collage(Layout(("r",), (WHOLE,), ("blue",)), iter([np.zeros_like(red)]))
+    assert np.array_equal(empty, ground(("blue",))), "nothing was drawn"
+
+
+def test_a_preview_is_laid_as_the_picture_is() -> None:
+    from models.data.compose import resized
+
+    told, red, green = Layout(("r", "g"), TWO["in front of"], ("white",)), square((255, 0, 0)), square((0, 255, 0), 90)
+    whole = collage(told, iter([red, green]))
+    small = collage(told, iter([resized(red, 64, 64), resized(green, 64, 64)]))
+    assert np.abs(resized(whole, 64, 64).astype(int) - small).mean() < 3
+
+
+def test_drawings_are_those_of_the_pictures_in_order() -> None:
+    told = Layout(("b", "c", "b"), (WHOLE,) * 3)
+    drawings = Drawings.of(["a", "b c b", "d"], [5, 5, 2**63 - 1], [None, told, told])
+    assert drawings.texts == ("a", "b", "c", "b", "c") and drawings.pictures == (0, 1, 1, 2, 2)
+    assert (
+        drawings.seeds[:2] == (5, 5) and len(set(drawings.seeds)) == 4 and all(0 <= s < 2**63 for s in drawings.seeds)
+    )
+    assert drawings.rows([1]) == [1, 2] and drawings.rows([0, 2]) == [0, 3, 4]
+
+
+# --- Drawn ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_thing_is_the_one_that_is_drawn_alone(pipe: StickerPipeline) -> None:
+    alone = drawn(pipe, ["cat"], [3])[0]
+    told = planned(pipe, "a cat and a fish")
+    fish = drawn(pipe, ["fish"], [Drawings.of([""], [3], [told]).seeds[1]])[0]
+    assert np.array_equal(drawn(pipe, ["a cat and a fish"], [3])[0], collage(told, iter([alone, fish])))
+    assert np.array_equal(drawn(pipe, ["three cats"], [3])[0], collage(planned(pipe, "three cats"), iter([alone])))
+
+
+def test_it_is_the_same_in_any_company(pipe: StickerPipeline) -> None:
+    prompts, seeds = ["a cat and a fish", "sky", "two red cars", "a fish above a cat", "cat"], [1, 2, 3, 4, 5]
+    together = drawn(pipe, prompts, seeds, batch=2)
+    assert np.array_equal(drawn(pipe, prompts[::-1], seeds[::-1], batch=2), together[::-1])
+    for prompt, seed, picture in zip(prompts, seeds, together, strict=True):
+        assert np.array_equal(drawn(pipe, [prompt], [seed], batch=2)[0], picture)
+
+
+def test_progress_counts_every_drawing_and_shows_pictures(pipe: StickerPipeline) -> None:
+    events = list(pipe.steps(["a cat and a fish", "a cat", "a car"], [1, 2, 3], Sampling(4, batch=2), previews=True))
+    steps = [event for event in events if isinstance(event, Progress)]
+    assert [event.step for event in steps] == list(range(1, 13)) and {event.total for event in steps} == {12}
+    assert [len(event.preview) for event in steps if event.preview is not None] == [2] * 8 + [1] * 4
+    begun = steps[0].preview
+    assert begun is not None and begun[0, :, :32].any() and not begun[1].any(), "what is not begun is not shown"
+    made = [event for event in events if isinstance(event, Pictures)]
+    assert [(event.first, event.seeds, len(event.latents)) for event in made] == [(0, (1, 2), 2), (2, (3,), 1)]
+    assert torch.equal(made[0].latents[:1], pipe._encode(made[0].pixels[:1]))
+    asked = torch.cat([pipe.embedder.text([text]) for text in ("a cat and a fish", "a cat")])
+    assert torch.equal(made[0].wanted, asked), "the score is that of all"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"words": False},
+        {"sense": False},
+        {"vector": torch.ones(1, 128)},
+        {"vector": [torch.ones(1, 128)]},
+        {"noise": torch.zeros(1, 8, 16, 16)},
+        {"start": np.zeros((1, 128, 128, 4), np.uint8)},
+    ],
+)
+def test_with_anything_else_that_is_told_it_is_drawn_at_once(pipe: StickerPipeline, options: dict[str, object]) -> None:
+    for draft in (True, False):
+        first = next(pipe.steps(["a cat and a fish"], [1], Sampling(4, draft=draft), **options))  # type: ignore[arg-type]
+        assert isinstance(first, Progress) and first.total == 4
+    assert next(pipe.steps(["a cat and a fish"], [1], Sampling(4, draft=False))).total == 4  # type: ignore[union-attr]
+
+
+def test_a_picture_that_is_told_a_vector_does_not_keep_others_from_their_words(pipe: StickerPipeline) -> None:
+    """As the studio's workers ask: of each picture a vector, or none."""
+    vector, prompts = torch.nn.functional.normalize(torch.ones(1, 128), dim=-1), ["a cat and a fish", "cat", "cat"]
+    sampling = Sampling(steps=16, guidance=1.0, batch=1)  # so many that one of the levels is a draft's
+    given = [
+        e.pixels
+        for e in pipe.steps(prompts, [1, 2, 3], sampling, vector=[None, None, vector])
+        if isinstance(e, Pictures)
+    ]
+    for i in range(2):
+        *_, own = pipe.steps(prompts[i : i + 1], [i + 1], sampling)
+        assert isinstance(own, Pictures) and np.array_equal(given[i], own.pixels)
+    *_, told = pipe.steps(["cat"], [3], sampling, vector=vector)
+    assert isinstance(told, Pictures) and np.array_equal(given[2], told.pixels)
+
+
+def test_what_is_kept_away_from_is_kept_from_each_thing(pipe: StickerPipeline) -> None:
+    work = pipe._resolve(["a cat and a fish", "sun"], [1, 2], ["red", ""], None, True, True, None, None, True)
+    assert work.unwanted.mask.any(1).tolist() == [True, True, False]
+
+
+def test_latents_are_those_of_the_picture(pipe: StickerPipeline) -> None:
+    *_, made = pipe.steps(["a cat and a fish"], [1], Sampling(4))
+    assert isinstance(made, Pictures) and torch.equal(made.latents, pipe._encode(made.pixels))
+
+
+def test_the_studio_draws_as_the_pipeline_does(pipe: StickerPipeline, tmp_path: Path) -> None:
+    backend = Embedded(str(save_tiny_parts(tmp_path)))
+    backend._pipeline = pipe
+    for prompt in ("cat", "a cat and a fish"):
+        request = ask(backend, prompt=prompt, seed=7, steps=16, guidance=1)
+        (made,) = (event for event in backend.run(request) if isinstance(event, Result))
+        *_, own = pipe.steps([prompt], [7], Sampling(16, guidance=1.0))
+        assert isinstance(own, Pictures) and np.array_equal(np.asarray(made.picture), unpremultiply(own.pixels[0]))
