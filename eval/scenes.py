@@ -2,11 +2,12 @@
 
 The judge sees the picture and two captions, the prompt and its contrast: the same scene with one attribute changed and
 the same wording. Chance is one half. A row is void unless the judge gets 0.95 of real held-out scenes right, and of
-their reconstructions by the autoencoder, which is the best that a generator on its latents could draw.
+their reconstructions by the autoencoder, which is the best that a generator on its latents could draw. Things are drawn
+one by one and laid where the prompt says (`models.layout`); beside that stands what the generator draws at once.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from eval.judge import Judge
 
 TRUSTED = 0.95
+AT_ONCE = "drawn at once"
 MEANINGS = {
     "colour": "which colour",
     "binding": "which of two things has which colour",
@@ -58,7 +60,7 @@ def right_choices(judge: "Judge", pixels: np.ndarray, prompts: list[str], contra
 
 
 def scene_rows(bench: Bench) -> Iterator[Row]:
-    """Each attribute in generated scenes, beside real ones, their reconstructions and chance."""
+    """Each attribute in generated scenes, beside real ones, their reconstructions, those drawn at once and chance."""
     for attribute in ATTRIBUTES:
         choices = held_out_choices(bench, attribute)
         real_pixels = np.stack([scene.render(bench.world) for scene in choices.scenes])
@@ -66,6 +68,7 @@ def scene_rows(bench: Bench) -> Iterator[Row]:
             "real": real_pixels,
             "reconstructed": bench.reconstruct(real_pixels),
             "generated": bench.generate(choices.prompts),
+            AT_ONCE: bench.generate(choices.prompts, sampling=replace(bench.sampling, draft=False)),
         }
         found = {
             name: right_choices(bench.parts.judge, pixels, choices.prompts, choices.contrasts)
@@ -75,13 +78,13 @@ def scene_rows(bench: Bench) -> Iterator[Row]:
 
 
 def scene_row(attribute: str, found: dict[str, np.ndarray]) -> Row:
-    """The generated scenes' row, from right choices (N,) among real, reconstructed and generated ones."""
+    """The generated scenes' row, from right choices (N,) among them, real, reconstructed and other ones."""
     share = {name: float(values.mean()) for name, values in found.items()}
     doubtful = [f"{share[name]:.3f} of {name} scenes" for name in ("real", "reconstructed") if share[name] < TRUSTED]
     void = f"; VOID: the judge gets {' and '.join(doubtful)} right, {TRUSTED} are needed" if doubtful else ""
     values = found["generated"]
     return Row(
         "scenes", attribute, share["generated"], len(values), interval=wilson(values.sum(), len(values)),
-        against=(("chance", 0.5), ("real", share["real"]), ("reconstructed", share["reconstructed"])),
+        against=(("chance", 0.5), *((name, value) for name, value in share.items() if name != "generated")),
         note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {DRAWN}", parts=(*IMAGE, "judge"),
     )  # fmt: skip

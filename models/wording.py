@@ -35,9 +35,10 @@ COMMON = 0.02  # share of the things of a group whose captions hold a word that 
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 _SMALL = re.compile(r"\b(?:small|tiny)\b|小小?的|[很微]小", re.IGNORECASE)  # 小猫 is a kitten of any size
-_ON_GROUND = re.compile(r"\bon (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient(?: from [\w ]+)?)\b", re.IGNORECASE)
-_GROUND = re.compile(r"[^,，。]*(?:background|gradient|背景|渐变)[^,，。]*", re.IGNORECASE)
+_ON_GROUND = re.compile(r"\bon (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient from [\w ]+)\b", re.IGNORECASE)
+_GROUND = re.compile(r"[^,，。]*(?:background|背景)[^,，。]*", re.IGNORECASE)
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
+_SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 _QUOTED = re.compile(r"""\s*(?:"([^"]*)"|“([^“”]*)”|「([^「」]*)」)\s*""")
 
 
@@ -238,7 +239,7 @@ def _paint(text: str, language: str) -> str:
 
 def count_of(text: str, language: str) -> int:
     """How many `text` asks for; 1 where it does not say."""
-    words = set(text) if language == "zh" else set(text.split())
+    words = set(_SOLID.sub("", text)) if language == "zh" else set(text.split())
     return max((n for n in range(2, MAX_COUNT + 1) if {NUMBERS[language][n], str(n)} & words), default=1)
 
 

@@ -117,8 +117,11 @@ def test_several_and_one_on_a_ground(
 
 @pytest.mark.parametrize(
     "prompt",
-    ["a cat", "a cat, transparent background", "two hearts", "a cat made of ice", "five cats", "axolotl", "",
-     '"a cat and a dog"', "a (cat:1.2) and a dog", "a cat and a dog and a hamburger and a crown and ice"],
+    [
+        "a cat", "3D风格的猫", "a cat, gradient style", "a cat, transparent background", "two hearts", "five cats",
+        "a cat made of ice", "axolotl", "", '"a cat and a dog"', "a (cat:1.2) and a dog",
+        "a cat and a dog and a hamburger and a crown and ice",
+    ],
 )  # fmt: skip
 def test_the_rest_is_drawn_at_once(wording: Wording, prompt: str) -> None:
     assert layout(prompt, wording) is None

@@ -11,7 +11,7 @@ from eval.bench import Bench, Sizes
 from eval.judge import Judge
 from eval.parts import Parts
 from eval.rows import MissingError
-from eval.scenes import ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
+from eval.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
 from models.data.fixture import fixture_world
 from models.weights import save_part
 
@@ -66,6 +66,7 @@ def test_all_attributes_are_measured_with_tiny_models(bench: Bench, monkeypatch:
     rows = list(scene_rows(bench))
     assert [row.name for row in rows] == list(ATTRIBUTES)
     assert all(row.n == 3 and 0 <= row.value <= 1 and "judge" in row.parts for row in rows)
+    assert all([name for name, _ in row.against] == ["chance", "real", "reconstructed", AT_ONCE] for row in rows)
 
 
 def test_without_a_judge_a_sentence(bench: Bench, tmp_path: Path) -> None:
