@@ -34,6 +34,9 @@ _JOINTS = re.compile(
     r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of|and|with|on|in|of)\b"
     r"|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
 )
+_BESIDE = frozenset(
+    "and|next to|beside|near|behind|in front of|on top of|above|below|under|和|与|跟|还有|旁边".split("|")
+)
 _CLAUSES = re.compile(r"([,;，；。、])")
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 _COUNTS = "[一两二三四五]"
@@ -127,9 +130,10 @@ class Naming:
                 if cosine >= SURE and share >= SOME:
                     return [Part(first, best, self._name_in(first, best))]
         found = [named for part in parts if (named := self._named(part, embed))]
+        beside = _beside(first)
         if any(part.name for part in found):  # beside a name, the word of another one: cheese of a cheese wedge
-            found = [part for part in found if part.name or self._is_named_by(part)]
-        things = {part.number: part for part in found if self.known[part.number].thing}
+            found = [part for part in found if part.name or part.text in beside or self._is_named_by(part)]
+        things = {part.number: part for part in found if self._stands(part, bool(beside))}
         if len(things) > 1:
             return list(things.values())
         chosen = sorted(found, key=lambda part: not part.name)[:1]
@@ -147,6 +151,11 @@ class Naming:
         best, cosine, share = self._best(part, embed(said))
         enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
         return Part(part, best) if share >= enough else None
+
+    def _stands(self, part: Part, beside: bool) -> bool:
+        """Whether it may stand beside another thing; people where that is said."""
+        known = self.known[part.number]
+        return known.thing or (beside and known.group not in _EXACT)
 
     def _is_named_by(self, part: Part) -> bool:
         names = self.known[part.number].names.values()
@@ -216,6 +225,12 @@ def _any(phrases: Iterable[str]) -> str:
 def _split(clause: str) -> list[str]:
     """What stands between the words that join things, without grounds."""
     return [part for part in _JOINTS.split(clause)[::2] if not _GROUND.search(part)]
+
+
+def _beside(clause: str) -> set[str]:
+    """What follows a joint that can only lead to another thing."""
+    pieces = _JOINTS.split(clause)
+    return {part for joint, part in zip(pieces[1::2], pieces[2::2], strict=True) if joint in _BESIDE}
 
 
 def _unsaid() -> re.Pattern[str]:

@@ -71,6 +71,9 @@ def wording() -> Wording:
         ("hot beverage, tea, cat", ["hot beverage"]),  # a keyword of the first, though it names another thing
         ("a dog on a red background", ["dog"]),
         ("a cat dog", ["dog"]),
+        ("a dog and a burger", ["dog", "hamburger"]),  # but next to it is one
+        ("an astronaut and a cat", ["astronaut", "cat"]),
+        ("an astronaut with a cat", ["cat"]),
         ("a cat with coffee", ["cat"]),  # beside what has a name, a keyword is no second thing
         ("concatenated", []),
         ("", []),
