@@ -73,7 +73,7 @@ def wording() -> Wording:
         ("a cat dog", ["dog"]),
         ("a dog and a burger", ["dog", "hamburger"]),  # but next to it is one
         ("an astronaut and a cat", ["astronaut", "cat"]),
-        ("an astronaut with a cat", ["cat"]),
+        ("an astronaut with a cat", ["astronaut"]),
         ("a cat with coffee", ["cat"]),  # beside what has a name, a keyword is no second thing
         ("concatenated", []),
         ("", []),
