@@ -19,8 +19,7 @@ from models.schedulers import FAST_STEPS, GUIDED_FROM, first_step, set_steps, st
 MAX_STEPS = 1000
 MAX_BATCH = 64
 MAX_SEED = 2**63 - 1
-DRAFTED = (0.9, 0.94)  # at more noise a draft is forgotten, at less the picture keeps its style (LOG.md)
-FAST_DRAFTED = 0.9  # the fast variant goes from 1 to 0.75: its draft lies in what it takes for noise
+DRAFTED = 0.9  # share of noise over a draft: with more it is forgotten, with less pictures keep its style (LOG.md)
 
 OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
 
@@ -175,8 +174,8 @@ def denoise(
             drawn to match it.
         on_step: sees the latents after each step and may replace them.
         renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
-        draft: what takes the place of the latents at the first noise level in DRAFTED (SDEdit, arXiv 2108.01073); of
-            the fast variant, of the noise.
+        draft: what lies under the noise that a drawing begins with (SDEdit, arXiv 2108.01073, but that the network is
+            told it were noise alone: so the plan stays whole, of four steps too).
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
@@ -184,15 +183,13 @@ def denoise(
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
     velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval, sampling.weaken))
     x = noise if start is None else _noised(start, noise, sigmas[begin])
-    if draft is not None and sampling.fast:
-        x = draft.under(x, noise, FAST_DRAFTED)
+    if draft is not None:
+        x = draft.under(x, noise, DRAFTED)
     count = len(sigmas) - begin
     for i, sigma in enumerate(sigmas[begin:]):
         velocity = velocity_at(x, sigma)
         clean = x - sigma * velocity
         x = step(scheduler, begin + i, velocity, x, renoise)
-        if draft is not None and _begins(scheduler, begin + i):
-            x = draft.under(x, noise, float(scheduler.sigmas[begin + i + 1]))
         if start is not None and redraw is not None:
             x = torch.where(redraw, x, _noised(start, noise, float(scheduler.sigmas[begin + i + 1])))
             clean = torch.where(redraw, clean, start)
@@ -204,16 +201,6 @@ def denoise(
                 f"{sampling.guidance}); lower the guidance or take another scheduler"
             )
         yield Step(i, count, x, clean)
-
-
-def _begins(scheduler: Any, index: int) -> bool:
-    """Whether the step leads to the first noise level at which a draft may be put down.
-
-    Never of Heun's, which comes to each level twice and goes on from what it remembers.
-    """
-    before, after, *later = (float(sigma) for sigma in scheduler.sigmas[index : index + 3])
-    low, high = DRAFTED
-    return low <= after <= high < before and after not in later
 
 
 def _noised(start: Tensor, noise: Tensor, sigma: float) -> Tensor:

@@ -34,9 +34,8 @@ _JOINTS = re.compile(
     r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of|and|with|on|in|of)\b"
     r"|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
 )
-_BESIDE = frozenset(
-    "and|next to|beside|near|behind|in front of|on top of|above|below|under|和|与|跟|还有|旁边".split("|")
-)
+_BESIDE = {"and", "next to", "beside", "near", "behind", "in front of", "on top of", "above", "below", "under"}
+_BESIDE |= {"和", "与", "跟", "还有", "旁边"}
 _CLAUSES = re.compile(r"([,;，；。、])")
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 _COUNTS = "[一两二三四五]"

@@ -10,11 +10,11 @@ from test_wording import Bags
 from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
-from models.drawing import DRAFTED, FAST_DRAFTED, FAST_SAMPLING, Draft, Pictures, Sampling, denoise
+from models.drawing import DRAFTED, FAST_SAMPLING, Draft, Pictures, Sampling, denoise
 from models.guidance import Condition
 from models.pipeline import StickerPipeline
 from models.prototypes import SIDE, Prototypes
-from models.schedulers import SCHEDULERS, build_scheduler
+from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
 from models.wording import Wording, things
 
@@ -65,33 +65,18 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
         Prototypes.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_a_draft_is_put_down_once_and_under_noise(name: str) -> None:
+@pytest.mark.parametrize("sampling", [Sampling(8, 1.0), FAST_SAMPLING])
+def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
     nothing = Condition(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 128))
-    noise, draft = torch.randn(2, 8, 4, 4), Draft(torch.full((2, 8, 4, 4), 7.0), torch.tensor([True, False]))
+    noise, draft, seen = torch.randn(2, 8, 4, 4), Draft(torch.full((2, 8, 4, 4), 7.0), torch.tensor([True, False])), []
 
-    def seen(draft: Draft | None) -> list[tuple[float, torch.Tensor]]:
-        calls = []
+    def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen.append((float(t[0]), x.clone()))
+        return torch.zeros_like(x)
 
-        def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-            calls.append((float(t[0]), x.clone()))
-            return torch.zeros_like(x)
-
-        steps = 32 if name == "heun" else 16  # of its own, and one of them within reach of a draft
-        told = still, noise, nothing, nothing, Sampling(steps, 1.0), build_scheduler(name)
-        list(denoise(*told, renoise=lambda: torch.zeros_like(noise), draft=draft))
-        return calls
-
-    begun, free = seen(draft), seen(None)
-    assert all(torch.equal(x[1], y[1]) for (_, x), (_, y) in zip(begun, free, strict=True))
-    assert any(DRAFTED[0] <= sigma <= DRAFTED[1] for sigma, _ in begun)
-    if name == "heun":
-        assert all(torch.equal(x, y) for (_, x), (_, y) in zip(begun, free, strict=True))
-        return
-    inside = [i for i, (sigma, _) in enumerate(begun) if DRAFTED[0] <= sigma <= DRAFTED[1]]
-    sigma, x = begun[inside[0]]
-    assert torch.allclose(x[0], 7 * (1 - sigma) + sigma * noise[0], atol=1e-4)
-    assert all(torch.equal(x, y) for (_, x), (_, y) in zip(begun[: inside[0]], free, strict=False))
+    list(denoise(still, noise, nothing, nothing, sampling, build_scheduler("euler"), draft=draft))
+    assert seen[0][0] == 1.0 and torch.allclose(seen[0][1][0], 7 * (1 - DRAFTED) + DRAFTED * noise[0], atol=1e-5)
+    assert all(torch.equal(x[1], noise[1]) for _, x in seen) and all(torch.equal(x, seen[0][1]) for _, x in seen)
 
 
 def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -> None:
@@ -121,19 +106,6 @@ def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: t
     numbers = list(things(fixture_world()))
     found = pipe.wording.thing(prompt)
     assert (found and (numbers[found[0]], found[1])) == thing
-
-
-def test_the_fast_variant_begins_from_a_draft_in_its_noise() -> None:
-    nothing = Condition(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 128))
-    noise, draft, seen = torch.randn(2, 8, 4, 4), Draft(torch.full((2, 8, 4, 4), 7.0), torch.tensor([True, False])), []
-
-    def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        seen.append(x.clone())
-        return torch.zeros_like(x)
-
-    list(denoise(still, noise, nothing, nothing, FAST_SAMPLING, build_scheduler("euler"), draft=draft))
-    assert torch.allclose(seen[0][0], 7 * (1 - FAST_DRAFTED) + FAST_DRAFTED * noise[0], atol=1e-5)
-    assert all(torch.equal(x[1], noise[1]) for x in seen) and all(torch.equal(x, seen[0]) for x in seen)
 
 
 def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:
