@@ -92,7 +92,7 @@ _WEARS = re.compile(r"^([^，,。]*?)([戴穿])着?([^，,。]+?)的([^，,。]+
 
 
 _GROUND_NAMES = {word: name for name, c in COLOURS.items() if c.paint or name in GROUNDS for word in (name, c.zh)}
-_GROUND_NAME = re.compile("|".join(sorted(_GROUND_NAMES, key=len, reverse=True)))  # light blue before blue
+_GROUND_NAME = re.compile("|".join(_GROUND_NAMES))
 
 
 def _forms() -> dict[str, str]:
@@ -155,8 +155,7 @@ def _relation(said: str, second: Sequence[str]) -> str:
     """How the first of two things stands to the second, whose names are given."""
     if any(form in said for form in _WORN) and (where := _worn(second)):
         return where
-    found = [form for form in FORMS if form in said]
-    return FORMS[max(found, key=len)] if found else "left of"
+    return next((relation for form, relation in FORMS.items() if form in said), "left of")
 
 
 def _worn(names: Sequence[str]) -> str:

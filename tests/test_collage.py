@@ -178,6 +178,8 @@ def test_what_is_nearer_covers_and_the_ground_is_behind_all() -> None:
         assert np.array_equal(made[120:, 120:], ground(("blue",))[120:, 120:])
     empty = collage(Layout(("r",), (WHOLE,), ("blue",)), iter([np.zeros_like(red)]))
     assert np.array_equal(empty, ground(("blue",))), "nothing was drawn"
+    speck = collage(Layout(("r",), (WHOLE,), ("blue",)), iter([square((255, 0, 0), 4)]))
+    assert np.array_equal(speck, empty), "a speck is nothing"
 
 
 def test_a_preview_is_laid_as_the_picture_is() -> None:
@@ -225,6 +227,9 @@ def test_progress_counts_every_drawing_and_shows_pictures(pipe: StickerPipeline)
     assert [len(event.preview) for event in steps if event.preview is not None] == [2] * 8 + [1] * 4
     begun = steps[0].preview
     assert begun is not None and begun[0, :, :32].any() and not begun[1].any(), "what is not begun is not shown"
+    later = list(pipe.steps(["a cat and a fish"], [1], Sampling(4, batch=1), previews=True))[4]
+    assert isinstance(later, Progress) and later.preview is not None
+    assert later.preview[0, :, :32].any() and later.preview[0, :, 32:].any(), "what is drawn stays"
     made = [event for event in events if isinstance(event, Pictures)]
     assert [(event.first, event.seeds, len(event.latents)) for event in made] == [(0, (1, 2), 2), (2, (3,), 1)]
     assert torch.equal(made[0].latents[:1], pipe._encode(made[0].pixels[:1]))

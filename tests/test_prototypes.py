@@ -94,6 +94,7 @@ def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -
         ("cat", ("cat", "")),
         ("a cat and a fish", None),
         ("two cats", None),
+        ("a cat, transparent background", ("cat", "")),
         ("a small cat", None),
         ("a cat on a red background", None),
         ("a (cat:1.2)", None),
