@@ -13,6 +13,7 @@ from eval.parts import Parts
 from eval.rows import MissingError
 from eval.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
 from models.data.fixture import fixture_world
+from models.drawing import Sampling
 from models.weights import save_part
 
 
@@ -63,10 +64,15 @@ def test_a_world_without_such_scenes_is_a_sentence(bench: Bench) -> None:
 
 def test_all_attributes_are_measured_with_tiny_models(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ATTRIBUTES, "count")
-    drafts, generate = [], bench.generate
-    monkeypatch.setattr(bench, "generate", lambda p, **told: drafts.append(told) or generate(p, **told))
+    asked, generate = list[Sampling](), bench.generate
+
+    def spied(prompts: Sequence[str], sampling: Sampling | None = None) -> np.ndarray:
+        asked.append(sampling or bench.sampling)
+        return generate(prompts, sampling=sampling)
+
+    monkeypatch.setattr(bench, "generate", spied)
     rows = list(scene_rows(bench))
-    assert [told["sampling"].draft if told else True for told in drafts] == [True, False] * len(rows)
+    assert [sampling.draft for sampling in asked] == [True, False] * len(rows)
     assert [row.name for row in rows] == list(ATTRIBUTES)
     assert all(row.n == 3 and 0 <= row.value <= 1 and "judge" in row.parts for row in rows)
     assert all([name for name, _ in row.against] == ["chance", "real", "reconstructed", AT_ONCE] for row in rows)
