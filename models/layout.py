@@ -13,7 +13,7 @@ from models.data.colours import COLOURS
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
-from models.naming import Part
+from models.naming import Part, bare
 from models.wording import Wording, count_of, ground_of, language_of, without_ground
 
 SIDE = 60  # pixels of each of several
@@ -87,6 +87,7 @@ _WHERE_WORN = {
     "on the front": re.compile(r"\bface\b"),
     "round the neck": re.compile(r"\b(?:scarf|necktie)\b"),
 }
+_ONE_EACH = re.compile(rf"(?:\bone |一[^，,一]?)({'|'.join(word for c in COLOURS.values() for word in (c.en, c.zh))})")
 _MEASURE = re.compile(r"\b(?:an? |the )?(?:piece|slice|bowl|cup|glass|pair|bunch) of ")
 _WEARS = re.compile(r"^([^，,。]*?)([戴穿])着?([^，,。]+?)的([^，,。]+)")  # 戴墨镜的企鹅 is a penguin that wears them
 
@@ -114,6 +115,8 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     text = _WEARS.sub(r"\1\4\2\3", prompt.lower())
     parts, language = wording.parts(text), language_of(text)
     counts = [count_of(part.text.replace(part.name, " ", 1), language) for part in parts]
+    if painted := _painted(text, wording):
+        return Layout(painted, _several(len(painted)), _colours(ground_of(prompt)))
     if counts == [1]:
         return _one(parts[0], prompt, wording)
     places = _places(text, parts, counts, wording)
@@ -131,6 +134,16 @@ def _one(part: Part, prompt: str, wording: Wording) -> Layout | None:
     return Layout((without_ground(prompt),), (WHOLE,), ground) if ground else None
 
 
+def _painted(text: str, wording: Wording) -> tuple[str, ...]:
+    """Of "two cats, one red and one blue" what each is; nothing of a prompt that says no such thing."""
+    first, *rest = re.split(r"[,，]", text, maxsplit=1)
+    colours, noun = _ONE_EACH.findall("".join(rest)), bare(first).removesuffix("s")
+    if len(colours) < 2 or count_of(first, language_of(text)) != len(colours):
+        return ()
+    parts = [wording.parts(f"{colour} {noun}") for colour in colours]
+    return tuple(wording.alone(one[0], text) for one in parts) if all(len(one) == 1 for one in parts) else ()
+
+
 def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
     """One for each of the things; none where they are not to be laid out."""
     if counts == [1, 1]:
@@ -140,7 +153,12 @@ def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wo
             return TWO[where][::-1]
         relation = _relation(said, second)
         return TWO[relation] if relation else ()
-    centres = _SEVERAL.get(sum(counts), ())
+    return _several(sum(counts))
+
+
+def _several(count: int) -> tuple[Place, ...]:
+    """Places of one size; none for more than there is room for."""
+    centres = _SEVERAL.get(count, ())
     return tuple(Place(round(SIZE * x - SIDE / 2), round(SIZE * y - SIDE / 2), SIDE, SIDE) for x, y in centres)
 
 

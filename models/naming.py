@@ -35,7 +35,7 @@ _JOINTS = re.compile(
     r"|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
 )
 _BESIDE = {"and", "next to", "beside", "near", "behind", "in front of", "on top of", "above", "below", "under"}
-_BESIDE |= {"和", "与", "跟", "还有", "旁边"}
+_BESIDE |= {"和", "与", "跟", "还有", "旁边", "在"}
 _CLAUSES = re.compile(r"([,;，；。、])")
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 _COUNTS = "[一两二三四五]"
@@ -237,7 +237,7 @@ def _unsaid() -> re.Pattern[str]:
     chinese = [*_PLAIN_ZH.split(), *(colour.zh for colour in COLOURS.values())]
     chinese += [word for style in STYLES.values() for word in style.zh if not word.isascii()]
     return re.compile(
-        rf"\b(?:{_any(english)}|\d+)\b|{_COUNTS}[个只张条辆朵头片块杯碗把艘本匹株棵盆根束架]?|{_any(chinese)}"
+        rf"\b(?:{_any(english)}|\d+)\b|{_COUNTS}[个只张条辆朵头片块颗杯碗把艘本匹株棵盆根束架]?|{_any(chinese)}"
     )
 
 

@@ -105,6 +105,8 @@ def test_what_lies_on_something_that_wears_it_is_worn(wording: Wording) -> None:
         ("四只猫，从黄色到浅蓝色的渐变背景", ("猫",) * 4, ("yellow", "light blue")),
         ("a fat cat on a light blue background", ("a fat cat",), ("light blue",)),
         ("a small cat", ("cat",), ()),
+        ("two cats, one red and one blue, 3d", ("a red cat, fluent 3d style", "a blue cat, fluent 3d style"), ()),
+        ("两只狗，一只红色一只蓝色", ("红色的狗", "蓝色的狗"), ()),
     ],
 )
 def test_several_and_one_on_a_ground(
