@@ -22,7 +22,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm++ sde": ("DPMSolverMultistepScheduler", {**_FLOW, "algorithm_type": "sde-dpmsolver++"}),
     "unipc": ("UniPCMultistepScheduler", _FLOW),
 }
-DEFAULT_SCHEDULER = "dpm++ sde"
+DEFAULT_SCHEDULER = "dpm++"
 GUIDED_FROM = 0.25  # noise level from which guidance works: below it costs twice the time and sharpness (LOG.md)
 FAST_STEPS = 4  # of Euler's, which the fast variant of the generator (`models.fast`) was taught and no others
 

@@ -187,7 +187,7 @@ def test_styles_and_numbers_are_those_of_the_model() -> None:
     from studio.backends.embedded import Embedded
 
     own = Embedded().capabilities()
-    assert own.schedulers[0] == "dpm++ sde" and all(f"`{one}`" in text for one in own.schedulers)
+    assert own.schedulers[0] == "dpm++" and all(f"`{one}`" in text for one in own.schedulers)
     for setting in ("steps", "guidance"):
         limits = getattr(own, setting)
         assert limits == getattr(can, setting)

@@ -68,7 +68,7 @@ class Mix:
             nothing is learned by heart (LOG.md).
     """
 
-    scenes: float = 0.25
+    scenes: float = 0.08
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
     drop_vector: float = 0.5
