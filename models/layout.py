@@ -13,7 +13,7 @@ from models.data.colours import COLOURS
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
-from models.naming import Part, bare
+from models.naming import Part, bare, in_order
 from models.wording import Wording, count_of, ground_of, language_of, without_ground
 
 SIDE = 60  # pixels of each of several
@@ -75,7 +75,15 @@ _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
 _MORE = {
     "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}坐在{b}上"),
     "in": ("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a}在{b}里", "{a}在{b}里面"),
-    "left of": ("{a} beside {b}", "{a} near {b}", "{a} holding {b}", "{a} & {b}", "{a}跟{b}", "{a}在{b}旁边"),
+    "left of": (
+        "{a} beside {b}",
+        "{a} near {b}",
+        "{a} holding {b}",
+        "{a} & {b}",
+        "{a}拿着{b}",
+        "{a}跟{b}",
+        "{a}在{b}旁边",
+    ),
     "above": ("{a}在{b}上", "{a}在{b}上面"),
     "below": ("{a} beneath {b}", "{a} underneath {b}", "{a}在{b}下", "{a}在{b}下面"),
     "": ("{a} made of {b}",),  # one thing, not two
@@ -89,7 +97,6 @@ _WHERE_WORN = {
 }
 _ONE_EACH = re.compile(rf"(?:\bone |一[^，,一]?)({'|'.join(word for c in COLOURS.values() for word in (c.en, c.zh))})")
 _MEASURE = re.compile(r"\b(?:an? |the )?(?:piece|slice|bowl|cup|glass|pair|bunch) of ")
-_WEARS = re.compile(r"^([^，,。]*?)([戴穿])着?([^，,。]+?)的([^，,。]+)")  # 戴墨镜的企鹅 is a penguin that wears them
 
 
 _GROUND_NAMES = {word: name for name, c in COLOURS.items() if c.paint or name in GROUNDS for word in (name, c.zh)}
@@ -112,7 +119,7 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     of one that is read word for word."""
     if not wording.is_free(prompt):
         return None
-    text = _WEARS.sub(r"\1\4\2\3", prompt.lower())
+    text = in_order(prompt)
     parts, language = wording.parts(text), language_of(text)
     counts = [count_of(part.text.replace(part.name, " ", 1), language) for part in parts]
     if painted := _painted(text, wording):

@@ -35,7 +35,8 @@ _JOINTS = re.compile(
     r"|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
 )
 _BESIDE = {"and", "next to", "beside", "near", "behind", "in front of", "on top of", "above", "below", "under"}
-_BESIDE |= {"和", "与", "跟", "还有", "旁边", "在"}
+_BESIDE |= {"wearing", "holding", "riding", "和", "与", "跟", "还有", "旁边", "在", "戴", "戴着", "拿着", "骑着"}
+_WEARS = re.compile(r"^([^，,。]*?)([戴穿拿骑]着?)([^，,。]+?)的([^，,。]+)")
 _CLAUSES = re.compile(r"([,;，；。、])")
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 _COUNTS = "[一两二三四五]"
@@ -118,7 +119,7 @@ class Naming:
         """The parts of `text` that name a thing: none, one, or more that are drawn side by side."""
         if not self.known:
             return []
-        first, *rest = _CLAUSES.split(text.lower())
+        first, *rest = _CLAUSES.split(in_order(text))
         name = self._longest(first)
         if name and _JOINTS.search(name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
@@ -227,9 +228,14 @@ def _split(clause: str) -> list[str]:
 
 
 def _beside(clause: str) -> set[str]:
-    """What follows a joint that can only lead to another thing."""
+    """What stands on both sides of a joint that can only lead to another thing."""
     pieces = _JOINTS.split(clause)
-    return {part for joint, part in zip(pieces[1::2], pieces[2::2], strict=True) if joint in _BESIDE}
+    return {part for i, joint in enumerate(pieces[1::2]) if joint in _BESIDE for part in pieces[2 * i : 2 * i + 3 : 2]}
+
+
+def in_order(text: str) -> str:
+    """In small letters, with who wears or holds something before it: 戴墨镜的企鹅 is 企鹅戴墨镜."""
+    return _WEARS.sub(r"\1\4\2\3", text.lower())
 
 
 def _unsaid() -> re.Pattern[str]:

@@ -73,7 +73,10 @@ def wording() -> Wording:
         ("a cat dog", ["dog"]),
         ("a dog and a burger", ["dog", "hamburger"]),  # but next to it is one
         ("an astronaut and a cat", ["astronaut", "cat"]),
+        ("an astronaut wearing a cheese wedge", ["astronaut", "cheese wedge"]),
         ("an astronaut with a cat", ["astronaut"]),
+        ("a burger under a dog", ["hamburger", "dog"]),
+        ("拿着芝士的猫，线条风格", ["cat", "cheese wedge"]),
         ("a cat with coffee", ["cat"]),  # beside what has a name, a keyword is no second thing
         ("concatenated", []),
         ("", []),
@@ -106,7 +109,18 @@ def test_what_was_not_taught_is_said_as_captions_do(wording: Wording, text: str,
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "a red cat", "two hamburgers, isolated", "a sleepy face", "axolotl", "猫", "flag of Fiji"]
+    "text",
+    [
+        "",
+        "  ",
+        "拿着芝士的猫",
+        "a red cat",
+        "two hamburgers, isolated",
+        "a sleepy face",
+        "axolotl",
+        "猫",
+        "flag of Fiji",
+    ],
 )
 def test_what_was_taught_or_is_not_known_is_left_alone(wording: Wording, text: str) -> None:
     assert wording.read(text) == text

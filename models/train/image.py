@@ -58,7 +58,8 @@ class Mix:
     """What the samples of a step are drawn from.
 
     Attributes:
-        scenes: share of composed scenes: they make colour, count and place learnable.
+        scenes: share of composed scenes. Few: colour is learned from views that are painted, and what a prompt names
+            several of is drawn thing by thing (`models.layout`), but for prompts that are read word for word.
         views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. A view
             without a share is not encoded.
         drop_text: share of samples without words.
