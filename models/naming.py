@@ -124,7 +124,7 @@ class Naming:
         if name and _JOINTS.search(name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
         parts = [part for clause in [first, *filter(_SAYS_MORE.search, rest[1::2])] for part in _split(clause)]
-        if len({self._longest(part) for part in parts} - {""}) < 2 and left_of(first, name):
+        if sum(bool(self._longest(part)) for part in parts) < 2 and left_of(first, name):
             for said in (first, bare(first)):
                 best, cosine, share = self._best(first, embed(said))
                 if cosine >= SURE and share >= SOME:
@@ -133,7 +133,12 @@ class Naming:
         beside = _beside(first)
         if any(part.name for part in found):  # beside a name, the word of another one: cheese of a cheese wedge
             found = [part for part in found if part.name or part.text in beside or self._is_named_by(part)]
-        things = {part.number: part for part in found if self._stands(part, bool(beside))}
+        # A thing that is named twice is another one only where it stands beside the first.
+        things = {
+            part.text if part.text in beside else part.number: part
+            for part in found
+            if self._stands(part, bool(beside))
+        }
         if len(things) > 1:
             return list(things.values())
         chosen = sorted(found, key=lambda part: not part.name)[:1]

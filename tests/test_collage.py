@@ -77,6 +77,7 @@ def planned(pipe: StickerPipeline, prompt: str) -> Layout:
         ("A red cat on the right, a dog on the left, twemoji style", ("a red cat, twemoji style", "dog, twemoji style"),
          "right of"),
         ("a cat and a dog", ("cat", "dog"), "left of"),
+        ("a red cat and a blue cat", ("a red cat", "a blue cat"), "left of"),
         ("a cat above a piece of cheese", ("cat", "cheese wedge"), "above"),
         ("a hamburger under a dog", ("hamburger", "dog"), "below"),
         ("a cat on a dog", ("cat", "dog"), "on"),
