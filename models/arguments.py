@@ -15,6 +15,15 @@ def each(what: str, given: Sequence[str], count: int) -> list[str]:
     return list(given) * (count if len(given) == 1 else 1)
 
 
+def each_vector(given: Vectors | None, count: int) -> Vectors | None:
+    """Of a list one for each of `count` pictures, from as many or from one; ValueError says how many there are."""
+    if given is None or isinstance(given, Tensor):
+        return given
+    if len(given) not in (1, count):
+        raise ValueError(f"{len(given)} vectors for {count} pictures; give 1 or {count}")
+    return list(given) * (count if len(given) == 1 else 1)
+
+
 def own_words(given: Vectors | None, count: int) -> list[bool]:
     """Which of `count` pictures are told no vector but that of their words."""
     if isinstance(given, Tensor):

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from models.data.colours import COLOURS
+from models.data.grammar import singular
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
 from models.naming import Part, bare, in_order
-from models.wording import Wording, count_of, ground_of, language_of, without_ground
+from models.wording import Wording, count_of, ground_of, how_many, language_of, without_ground
 
 SIDE = 60  # pixels of each of several
 
@@ -73,7 +74,7 @@ _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
 }
 # What people say and captions of scenes do not.
 _MORE = {
-    "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}坐在{b}上"),
+    "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}在{b}上"),
     "in": ("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a}在{b}里", "{a}在{b}里面"),
     "left of": (
         "{a} beside {b}",
@@ -84,7 +85,7 @@ _MORE = {
         "{a}跟{b}",
         "{a}在{b}旁边",
     ),
-    "above": ("{a}在{b}上", "{a}在{b}上面"),
+    "above": ("{a}在{b}上面",),
     "below": ("{a} beneath {b}", "{a} underneath {b}", "{a}在{b}下", "{a}在{b}下面"),
     "": ("{a} made of {b}",),  # one thing, not two
 }
@@ -95,12 +96,15 @@ _WHERE_WORN = {
     "on the front": re.compile(r"\bface\b"),
     "round the neck": re.compile(r"\b(?:scarf|necktie)\b"),
 }
-_ONE_EACH = re.compile(rf"(?:\bone |一[^，,一]?)({'|'.join(word for c in COLOURS.values() for word in (c.en, c.zh))})")
+_ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
+_NOT = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴")
+_SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
+_POSED = re.compile(r"[坐站躺趴睡](?=在)")
 _MEASURE = re.compile(r"\b(?:an? |the )?(?:piece|slice|bowl|cup|glass|pair|bunch) of ")
 
 
 _GROUND_NAMES = {word: name for name, c in COLOURS.items() if c.paint or name in GROUNDS for word in (name, c.zh)}
-_GROUND_NAME = re.compile("|".join(_GROUND_NAMES))
+_GROUND_NAME = re.compile("|".join(rf"\b{word}\b" if word.isascii() else word for word in _GROUND_NAMES))
 
 
 def _forms() -> dict[str, str]:
@@ -115,52 +119,57 @@ FORMS = _forms()
 
 
 def layout(prompt: str, wording: Wording) -> Layout | None:
-    """Of a prompt that names two to four things, or one that is small or on a coloured ground; None of any other, and
-    of one that is read word for word."""
-    if not wording.is_free(prompt):
+    """Of a prompt that names two to four things, or one that is small or on a coloured ground; None of any other, of
+    one that says what should not be there, and of one that is read word for word."""
+    if not wording.is_free(prompt) or _NOT.search(prompt):
         return None
-    text = in_order(prompt)
-    parts, language = wording.parts(text), language_of(text)
-    counts = [count_of(part.text.replace(part.name, " ", 1), language) for part in parts]
+    text, ground = in_order(prompt), _colours(ground_of(prompt))
     if painted := _painted(text, wording):
-        return Layout(painted, _several(len(painted)), _colours(ground_of(prompt)))
+        return Layout(painted, _several(len(painted)), ground)
+    parts = wording.parts(text)
+    counts = [how_many(part) for part in parts]
     if counts == [1]:
-        return _one(parts[0], prompt, wording)
+        return _one(parts[0], prompt, ground, wording)
     places = _places(text, parts, counts, wording)
-    if not places:
-        return None
-    alone = [wording.alone(part, prompt) for part, count in zip(parts, counts, strict=True) for _ in range(count)]
-    return Layout(tuple(alone), places, _colours(ground_of(prompt)))
+    each = [(_single(part, wording) if count > 1 else part, count) for part, count in zip(parts, counts, strict=True)]
+    texts = tuple(wording.alone(part, prompt) for part, count in each for _ in range(count))
+    return Layout(texts, places, ground) if places else None
 
 
-def _one(part: Part, prompt: str, wording: Wording) -> Layout | None:
+def _one(part: Part, prompt: str, ground: tuple[str, ...], wording: Wording) -> Layout | None:
     """One thing is laid out where it is small or stands on a coloured ground."""
-    ground = _colours(ground_of(prompt))
     if wording.is_small(part):
         return Layout((wording.alone(part, prompt),), (SMALL,), ground)
-    return Layout((without_ground(prompt),), (WHOLE,), ground) if ground else None
+    return Layout((without_ground(prompt) or wording.alone(part, prompt),), (WHOLE,), ground) if ground else None
+
+
+def _single(part: Part, wording: Wording) -> Part:
+    """One of several: of three hearts a heart, and not the two that one name holds."""
+    found = wording.parts(singular(bare(part.text)))
+    return Part(part.text, found[0].number, found[0].name) if len(found) == 1 else part
 
 
 def _painted(text: str, wording: Wording) -> tuple[str, ...]:
     """Of "two cats, one red and one blue" what each is; nothing of a prompt that says no such thing."""
     first, *rest = re.split(r"[,，]", text, maxsplit=1)
-    colours, noun = _ONE_EACH.findall("".join(rest)), bare(first).removesuffix("s")
-    if len(colours) < 2 or count_of(first, language_of(text)) != len(colours):
+    colours = [english or chinese for english, chinese in _ONE_EACH.findall("".join(rest))]
+    parts = wording.parts(first) if len(colours) > 1 else []
+    if len(parts) != 1 or count_of(first, language_of(text)) != len(colours):
         return ()
-    parts = [wording.parts(f"{colour} {noun}") for colour in colours]
-    return tuple(wording.alone(one[0], text) for one in parts) if all(len(one) == 1 for one in parts) else ()
+    one = _single(parts[0], wording)
+    return tuple(wording.alone(Part(f"{colour} {one.name}", one.number, one.name), text) for colour in colours)
 
 
 def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
     """One for each of the things; none where they are not to be laid out."""
-    if counts == [1, 1]:
-        first, second = (wording.naming.known[part.number].names.get("en", ()) for part in parts)
-        said = _said(text, parts)
-        if "{a} on {b}" in said and (where := _worn(first)):
-            return TWO[where][::-1]
-        relation = _relation(said, second)
-        return TWO[relation] if relation else ()
-    return _several(sum(counts))
+    if counts != [1, 1]:
+        return _several(sum(counts))
+    first, second = (wording.naming.known[part.number].names.get("en", ()) for part in parts)
+    said = _said(text, parts)
+    if "{a} on {b}" in said and (where := _worn(first)):
+        return TWO[where][::-1]
+    relation = _relation(said, second)
+    return TWO[relation] if relation else ()
 
 
 def _several(count: int) -> tuple[Place, ...]:
@@ -172,15 +181,16 @@ def _several(count: int) -> tuple[Place, ...]:
 def _said(text: str, parts: Iterable[Part]) -> str:
     """The prompt with {a} and {b} where the two things stand."""
     for key, part in zip(("{a}", "{b}"), parts, strict=True):
-        text = text.replace(part.text.strip().removesuffix("的"), key, 1)
-    return " ".join(_MEASURE.sub("", text).split())
+        text = text.replace(part.text.strip().rstrip("的坐站躺趴睡上下里"), key, 1)
+    said = " ".join(_MEASURE.sub("", _POSED.sub("", text)).split())
+    return re.sub(r",? (?:and|with|while) \{b\}", ", {b}", said) if _SET_OUT.search(said) else said
 
 
 def _relation(said: str, second: Sequence[str]) -> str:
     """How the first of two things stands to the second, whose names are given."""
     if any(form in said for form in _WORN) and (where := _worn(second)):
         return where
-    return next((relation for form, relation in FORMS.items() if form in said), "left of")
+    return FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
 
 
 def _worn(names: Sequence[str]) -> str:

@@ -29,17 +29,16 @@ FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
+_COUNTS = "[一两二三四五]"
 _JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
     r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of|and|with|on|in|of)\b"
-    r"|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
+    r"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
 )
-_BESIDE = {"and", "next to", "beside", "near", "behind", "in front of", "on top of", "above", "below", "under"}
-_BESIDE |= {"wearing", "holding", "riding", "和", "与", "跟", "还有", "旁边", "在", "戴", "戴着", "拿着", "骑着"}
-_WEARS = re.compile(r"^([^，,。]*?)([戴穿拿骑]着?)([^，,。]+?)的([^，,。]+)")
+_LOOSE = re.compile(rf"with|on|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
+_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?)([^，,。]+?)的([^，,。]+)")
 _CLAUSES = re.compile(r"([,;，；。、])")
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
-_COUNTS = "[一两二三四五]"
 _CHINESE_COLOURS = "|".join(colour.zh for colour in COLOURS.values())
 _SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
     rf"^\s*(?:(?:an?|the|one|two|three|four|{'|'.join(COLOURS)})\b|{_COUNTS}|{_CHINESE_COLOURS})"
@@ -123,7 +122,8 @@ class Naming:
         name = self._longest(first)
         if name and _JOINTS.search(name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
-        parts = [part for clause in [first, *filter(_SAYS_MORE.search, rest[1::2])] for part in _split(clause)]
+        more = [clause for clause in rest[1::2] if _SAYS_MORE.search(clause)]
+        parts = [part for clause in [first, *more] for part in _split(clause)]
         if sum(bool(self._longest(part)) for part in parts) < 2 and left_of(first, name):
             for said in (first, bare(first)):
                 best, cosine, share = self._best(first, embed(said))
@@ -131,11 +131,12 @@ class Naming:
                     return [Part(first, best, self._name_in(first, best))]
         found = [named for part in parts if (named := self._named(part, embed))]
         beside = _beside(first)
+        apart = beside.union(*map(_split, more))
         if any(part.name for part in found):  # beside a name, the word of another one: cheese of a cheese wedge
             found = [part for part in found if part.name or part.text in beside or self._is_named_by(part)]
-        # A thing that is named twice is another one only where it stands beside the first.
+        # A thing that is named twice is another one only where it is said to stand beside the first.
         things = {
-            part.text if part.text in beside else part.number: part
+            part.text if part.text in apart else part.number: part
             for part in found
             if self._stands(part, bool(beside))
         }
@@ -235,12 +236,14 @@ def _split(clause: str) -> list[str]:
 def _beside(clause: str) -> set[str]:
     """What stands on both sides of a joint that can only lead to another thing."""
     pieces = _JOINTS.split(clause)
-    return {part for i, joint in enumerate(pieces[1::2]) if joint in _BESIDE for part in pieces[2 * i : 2 * i + 3 : 2]}
+    firm = (i for i, joint in enumerate(pieces[1::2]) if not _LOOSE.fullmatch(joint))
+    return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
 
 
 def in_order(text: str) -> str:
     """In small letters, with who wears or holds something before it: 戴墨镜的企鹅 is 企鹅戴墨镜."""
-    return _WEARS.sub(r"\1\4\2\3", text.lower())
+    worn = _WEARS.match(text := text.lower())
+    return _WEARS.sub(r"\1\4\2\3", text) if worn and bare(worn[3]) else text
 
 
 def _unsaid() -> re.Pattern[str]:

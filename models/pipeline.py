@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.arguments import Vectors, each, own_words, senses
+from models.arguments import Vectors, each, each_vector, own_words, senses
 from models.autoencoder import Autoencoder
 from models.collage import Drawings
 from models.data.pixels import fit, to_tensor, to_uint8
@@ -299,6 +299,7 @@ class StickerPipeline(DiffusersWay):
             raise ValueError("no seeds; give one a picture")
         prompts = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
         negatives = each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
+        vector = each_vector(vector, count)
         free = own_words(vector, count) if draft and words and sense and start is None else [False] * count
         drawings = Drawings.of(prompts, seeds, self._layouts(prompts, free if noise is None else [False] * count))
         told = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
@@ -311,9 +312,9 @@ class StickerPipeline(DiffusersWay):
 
     def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
         """Where the things stand that each prompt names, of those that are `free` to be laid out."""
-        wording = self.wording
-        found = {prompt: layout(prompt, wording) if wording else None for prompt in prompts}
-        return [found[prompt] if one else None for prompt, one in zip(prompts, free, strict=True)]
+        asked = {prompt for prompt, one in zip(prompts, free, strict=True) if one} if self.wording else set()
+        found = {prompt: layout(prompt, self.wording) for prompt in asked if self.wording}
+        return [found.get(prompt) if one else None for prompt, one in zip(prompts, free, strict=True)]
 
     def _draft(self, texts: Sequence[str], free: Sequence[bool]) -> Draft | None:
         """What the drawings begin from, of those that are `free` to; None where that is noise for all of them."""

@@ -23,7 +23,7 @@ from models.data.combinations import MAX_COUNT, THINGS
 from models.data.grammar import NUMBERS, article, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
-from models.naming import Known, Naming, Part, left_of, words_of
+from models.naming import Known, Naming, Part, in_order, left_of, words_of
 from models.space import Embedder
 from models.weighting import plain
 from models.weights import part_folder, record_part
@@ -35,8 +35,10 @@ COMMON = 0.02  # share of the things of a group whose captions hold a word that 
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 _SMALL = re.compile(r"\b(?:small|tiny)\b|小小?的|[很微]小", re.IGNORECASE)  # 小猫 is a kitten of any size
-_ON_GROUND = re.compile(r"\bon (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient from [\w ]+)\b", re.IGNORECASE)
-_GROUND = re.compile(r"[^,，。]*(?:background|背景)[^,，。]*", re.IGNORECASE)
+_ON_GROUND = re.compile(
+    r"\b(?:on|with|against) (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient from [\w ]+)\b", re.IGNORECASE
+)
+_GROUND = re.compile(r"[^,，。]*(?:background|背景(?!的))[^,，。]*", re.IGNORECASE)
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 _QUOTED = re.compile(r"""\s*(?:"([^"]*)"|“([^“”]*)”|「([^「」]*)」)\s*""")
@@ -82,7 +84,7 @@ class Wording:
         if len(parts) == 1:
             said, style = self._phrase(parts[0], language, alone=True) + ground_of(text), _style(text)
             return styled(said, style, language == "zh") if style else said
-        said, space = text.lower(), "" if language == "zh" else " "
+        said, space = in_order(text), "" if language == "zh" else " "
         for part in new:
             said = said.replace(part.text, f"{space}{self._phrase(part, language)}{space}", 1)
         return " ".join(said.split())
@@ -109,7 +111,7 @@ class Wording:
         colour = _colour(part.text.replace(part.name, " ", 1), language)
         if colour and (own := _colour(name, language)):  # "a blue apple" is no red one
             name = name.replace(_word(own, language), "", 1).strip()
-        count = 1 if one else count_of(part.text, language)
+        count = 1 if one else how_many(part)
         if language == "zh":
             number = f"{NUMBERS['zh'][count]}个" if count > 1 else ""
             return number + (f"{COLOURS[colour].zh}的{name}" if colour else name)
@@ -126,7 +128,7 @@ class Wording:
         parts = self.parts(prompt)
         language = language_of(prompt)
         grounded = bool(_NO_GROUND.sub("", ground_of(prompt)).strip(" ,，"))
-        if len(parts) != 1 or grounded or self.is_small(parts[0]) or count_of(parts[0].text, language) > 1:
+        if len(parts) != 1 or grounded or self.is_small(parts[0]) or how_many(parts[0]) > 1:
             return None
         return parts[0].number, _paint(parts[0].text.replace(parts[0].name, " ", 1), language)
 
@@ -239,8 +241,13 @@ def _paint(text: str, language: str) -> str:
 
 def count_of(text: str, language: str) -> int:
     """How many `text` asks for; 1 where it does not say."""
-    words = set(_SOLID.sub("", text)) if language == "zh" else set(text.split())
+    words = set(re.findall(r"\d+|\D", _SOLID.sub("", text)) if language == "zh" else text.split())
     return max((n for n in range(2, MAX_COUNT + 1) if {NUMBERS[language][n], str(n)} & words), default=1)
+
+
+def how_many(part: Part) -> int:
+    """How many of its thing a part asks for; two hearts are one by name."""
+    return count_of(part.text.replace(part.name, " ", 1), language_of(part.text))
 
 
 def ground_of(text: str) -> str:

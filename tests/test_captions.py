@@ -5,7 +5,7 @@ import pytest
 from models.data.captions import caption, telling_keywords
 from models.data.colours import COLOURS
 from models.data.fixture import fixture_world
-from models.data.grammar import article, english_list, fit, is_plural, plural, size
+from models.data.grammar import article, english_list, fit, is_plural, plural, singular, size
 from models.data.moods import moods_of
 from models.data.styles import STYLES
 from models.data.world import Picture
@@ -113,6 +113,8 @@ def test_keywords_that_say_nothing_are_dropped() -> None:
 def test_grammar(noun: str, one: str, many: str) -> None:
     assert article(noun) == one
     assert plural(noun) == many
+    if len(many.split()) == 1:
+        assert singular(many) == (noun if noun != "cherries" else "cherry")
     assert is_plural(many) or many in ("blue fish", "computer mice", "cacti")
 
 

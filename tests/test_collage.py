@@ -29,6 +29,7 @@ THINGS = (
     Known({"en": ("sunglasses",), "zh": ("墨镜",)}, (), "objects", True),
     Known({"en": ("two hearts",)}, (), "smileys-emotion", True),
     Known({"en": ("ice",)}, (), "food-drink", True),
+    Known({"en": ("heart",)}, (), "smileys-emotion", True),
 )
 
 
@@ -77,6 +78,13 @@ def planned(pipe: StickerPipeline, prompt: str) -> Layout:
         ("A red cat on the right, a dog on the left, twemoji style", ("a red cat, twemoji style", "dog, twemoji style"),
          "right of"),
         ("a cat and a dog", ("cat", "dog"), "left of"),
+        ("a cat & a dog", ("cat", "dog"), "left of"),
+        ("The cat is on the right and the dog is on the left", ("cat", "dog"), "right of"),
+        ("a cat at the bottom with a dog at the top", ("cat", "dog"), "below"),
+        ("猫坐在狗上", ("猫", "狗"), "on"),
+        ("猫在狗上面", ("猫", "狗"), "above"),
+        ("一只猫戴着红色的皇冠", ("猫", "红色的皇冠"), "on the head"),
+        ("an astronaut to the left of a cat", ("astronaut", "cat"), "left of"),
         ("a red cat and a blue cat", ("a red cat", "a blue cat"), "left of"),
         ("a cat above a piece of cheese", ("cat", "cheese wedge"), "above"),
         ("a hamburger under a dog", ("hamburger", "dog"), "below"),
@@ -106,6 +114,9 @@ def test_what_lies_on_something_that_wears_it_is_worn(wording: Wording) -> None:
         ("四只猫，从黄色到浅蓝色的渐变背景", ("猫",) * 4, ("yellow", "light blue")),
         ("a fat cat on a light blue background", ("a fat cat",), ("light blue",)),
         ("a small cat", ("cat",), ()),
+        ("a red cat with a blue background", ("a red cat",), ("blue",)),
+        ("three hearts", ("heart",) * 3, ()),
+        ("a red cat, a blue cat and a dog", ("a red cat", "a blue cat", "dog"), ()),
         ("two cats, one red and one blue, 3d", ("a red cat, fluent 3d style", "a blue cat, fluent 3d style"), ()),
         ("两只狗，一只红色一只蓝色", ("红色的狗", "蓝色的狗"), ()),
     ],
@@ -123,7 +134,8 @@ def test_several_and_one_on_a_ground(
     [
         "a cat", "3D风格的猫", "a cat, gradient style", "a cat, transparent background", "two hearts", "five cats",
         "a cat made of ice", "axolotl", "", '"a cat and a dog"', "a (cat:1.2) and a dog",
-        "a cat and a dog and a hamburger and a crown and ice",
+        "a cat and a dog and a hamburger and a crown and ice", "a cat and no dog", "a cat without a crown",
+        "a cat on a blurred background", "12只猫",
     ],
 )  # fmt: skip
 def test_the_rest_is_drawn_at_once(wording: Wording, prompt: str) -> None:

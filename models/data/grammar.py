@@ -68,6 +68,20 @@ def _plural_word(word: str) -> str:
     return word + "s"
 
 
+def singular(noun: str) -> str:
+    """The noun phrase of whose plural this is, by its last word; what is no plural stays."""
+    before, _, word = noun.rpartition(" ")
+    low = word.lower()
+    irregular = next((one for one, many in _IRREGULAR.items() if many == low), "")
+    if low.endswith("ies") and len(low) > 4:
+        word = word[:-3] + "y"
+    elif re.search(r"(?:ss|x|z|ch|sh|(?<!o)us|tomato|potato|mango|volcano|mosquito)es$", low):
+        word = word[:-2]
+    elif low.endswith("s") and not low.endswith("ss"):
+        word = word[:-1]
+    return f"{before} {irregular or word}".strip()
+
+
 def english_list(items: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
