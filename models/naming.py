@@ -136,9 +136,7 @@ class Naming:
             found = [part for part in found if part.name or part.text in beside or self._is_named_by(part)]
         # A thing that is named twice is another one only where it is said to stand beside the first.
         things = {
-            part.text if part.text in apart else part.number: part
-            for part in found
-            if self._stands(part, bool(beside))
+            part.text if part.text in apart else part.number: part for part in found if self._stands(part, bool(beside))
         }
         if len(things) > 1:
             return list(things.values())
