@@ -27,7 +27,7 @@ class Place:
     Attributes:
         left, top, width, height: of its box, in pixels of SIZE.
         z: higher is nearer.
-        stands: where it touches the box that is higher than it: 0 at the top, 1 at the bottom.
+        stands: at which height a thing stands that is lower than its box: 0 at the top, 1 at the bottom.
     """
 
     left: int
@@ -101,8 +101,6 @@ _NOT = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|�
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
 _POSED = re.compile(r"[坐站躺趴睡](?=在)")
 _MEASURE = re.compile(r"\b(?:an? |the )?(?:piece|slice|bowl|cup|glass|pair|bunch) of ")
-
-
 _GROUND_NAMES = {word: name for name, c in COLOURS.items() if c.paint or name in GROUNDS for word in (name, c.zh)}
 _GROUND_NAME = re.compile("|".join(rf"\b{word}\b" if word.isascii() else word for word in _GROUND_NAMES))
 
