@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from PIL import Image
 
 from models.data.compose import ground, put, resized
 from models.data.pixels import SIZE
@@ -94,6 +95,5 @@ def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> No
 
 def _seen(picture: np.ndarray) -> np.ndarray:
     """The rectangle in which anything is seen; (0, 0, 4) of nothing."""
-    seen = picture[..., 3] >= SEEN
-    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
-    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else picture[:0, :0]
+    left, top, right, bottom = Image.fromarray(picture[..., 3] >= SEEN).getbbox() or (0, 0, 0, 0)
+    return picture[top:bottom, left:right]

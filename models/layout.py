@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from models.data.colours import COLOURS
-from models.data.grammar import singular
+from models.data.grammar import language_of, singular
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
 from models.naming import Part, bare, in_order
-from models.wording import Wording, count_of, ground_of, how_many, language_of, without_ground
+from models.wording import Wording, count_of, ground_of, how_many, without_ground
 
 SIDE = 60  # pixels of each of several
 
@@ -75,7 +75,7 @@ _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
 # What people say and captions of scenes do not.
 _MORE = {
     "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}在{b}上"),
-    "in": ("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a}在{b}里", "{a}在{b}里面"),
+    "in": ("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a}在{b}里"),
     "left of": (
         "{a} beside {b}",
         "{a} near {b}",
@@ -86,7 +86,7 @@ _MORE = {
         "{a}在{b}旁边",
     ),
     "above": ("{a}在{b}上面",),
-    "below": ("{a} beneath {b}", "{a} underneath {b}", "{a}在{b}下", "{a}在{b}下面"),
+    "below": ("{a} beneath {b}", "{a} underneath {b}", "{a}在{b}下"),
     "": ("{a} made of {b}",),  # one thing, not two
 }
 _WORN = ("{a} wearing {b}", "{a} with {b}", "{a} in {b}", "{a}戴着{b}", "{a}戴{b}", "{a}穿着{b}", "{a}穿{b}")

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from models.data.captions import caption
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
-from models.data.grammar import NUMBERS, article, plural
+from models.data.grammar import NUMBERS, article, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.naming import Known, Naming, Part, in_order, left_of, words_of
@@ -33,7 +33,6 @@ READ = 8  # pictures of a thing, and captions of each, that are read for what ca
 REMEMBERED = 1024  # prompts
 COMMON = 0.02  # share of the things of a group whose captions hold a word that is said of all of them
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
-_CHINESE = re.compile(r"[\u3400-\u9fff]")
 _SMALL = re.compile(r"\b(?:small|tiny)\b|小小?的|[很微]小", re.IGNORECASE)  # 小猫 is a kitten of any size
 _ON_GROUND = re.compile(
     r"\b(?:on|with|against) (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient from [\w ]+)\b", re.IGNORECASE
@@ -217,11 +216,6 @@ def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[
     }
 
 
-def language_of(text: str) -> str:
-    """ "zh" where it holds a Chinese character, else "en"."""
-    return "zh" if _CHINESE.search(text) else "en"
-
-
 def _colour(text: str, language: str) -> str:
     """The first colour that `text` names; "" for none."""
     edge = "" if language == "zh" else r"\b"
@@ -253,7 +247,7 @@ def how_many(part: Part) -> int:
 def ground_of(text: str) -> str:
     """The background as it is asked for, to be added."""
     found = _ON_GROUND.search(text) or _GROUND.search(text)
-    return ("，" if found and _CHINESE.search(found[0]) else ", ") + found[0].strip() if found else ""
+    return ("，" if found and language_of(found[0]) == "zh" else ", ") + found[0].strip() if found else ""
 
 
 def without_ground(text: str) -> str:

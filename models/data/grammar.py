@@ -115,6 +115,11 @@ def size(text: str) -> float:
     return len(_ASCII_WORD.findall(text)) + len(_HAN.findall(text)) * 22 / 28
 
 
+def language_of(text: str) -> str:
+    """ "zh" where it holds a Chinese character, else "en"."""
+    return "zh" if _HAN.search(text) else "en"
+
+
 def fit(head: str, clauses: Sequence[str], joint: str, budget: float = BUDGET) -> str:
     """`head` and as many of the clauses, in order, as fit into `budget`; empty ones are left out."""
     text, room = head, budget - size(head)

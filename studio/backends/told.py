@@ -1,11 +1,11 @@
 """What a request tells the sticker pipeline: words, sense, and the picture to start from, read once."""
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.data.grammar import language_of
 from models.data.styles import styled
 from studio.backends.given import given_pixels, start
 from studio.capabilities import Refused
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.pipeline import StickerPipeline
-
-CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def phrase(prompt: str, style: str) -> str:
     """The prompt with its style as the captions of the training write it, in the prompt's language."""
     if not style:
         return prompt
-    return styled(prompt, style, bool(CHINESE.search(prompt)))
+    return styled(prompt, style, language_of(prompt) == "zh")
 
 
 def _parts(request: ImageRequest, text: str) -> list[tuple[float, Any]]:
