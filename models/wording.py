@@ -86,7 +86,7 @@ class Wording:
         said, space = in_order(text), "" if language == "zh" else " "
         for part in new:
             said = said.replace(part.text, f"{space}{self._phrase(part, language)}{space}", 1)
-        return " ".join(said.split())
+        return re.sub(r" (?=[,.;])", "", " ".join(said.split()))
 
     def _is_new(self, part: Part) -> bool:
         """Whether captions of the thing would not have said it so."""
