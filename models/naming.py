@@ -8,7 +8,7 @@ are left out first: with them, "a red umbrella" lies nearest to a scarf.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.data.colours import COLOURS
 from models.data.styles import STYLES
+from models.other_names import OTHER_NAMES
 
 Embed = Callable[[str], Tensor]  # a text -> its semantic vector (128,)
 
@@ -104,27 +105,38 @@ class Part:
 
 
 class Naming:
-    """`known` are the things, `places` (M, 128) the vectors of all their names, one after the other."""
+    """`known` are the things, `places` (M, 128) the vectors of all their names, one after the other.
 
-    def __init__(self, known: Sequence[Known], places: Tensor) -> None:
+    `others` are what else they are called, by an English name: that names them where nothing else is said. A name that
+    some thing has itself stays that thing's.
+    """
+
+    def __init__(
+        self, known: Sequence[Known], places: Tensor, others: Mapping[str, Sequence[str]] = OTHER_NAMES
+    ) -> None:
         self.known, self.places = tuple(known), places
         named = [(name, number) for number, one in enumerate(known) for names in one.names.values() for name in names]
         self._owners = [number for _, number in named]
         self._names: dict[str, list[int]] = defaultdict(list)
         for name, number in named:
             self._names[name.lower()].append(number)
+        called = ((said, number) for name, number in named for said in others.get(name, ()) if said not in self._names)
+        self._others = {tuple(words_of(bare(said))): number for said, number in called}
 
     def parts(self, text: str, embed: Embed) -> list[Part]:
         """The parts of `text` that name a thing: none, one, or more that are drawn side by side."""
         if not self.known:
             return []
         first, *rest = _CLAUSES.split(in_order(text))
+        if called := self._called(first):
+            return [called]
         name = self._longest(first)
         if name and _JOINTS.search(name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
         more = [clause for clause in rest[1::2] if _SAYS_MORE.search(clause)]
         parts = [part for clause in [first, *more] for part in _split(clause)]
-        if sum(bool(self._longest(part)) for part in parts) < 2 and left_of(first, name):
+        told = sum(bool(self._longest(part)) for part in parts)
+        if told < 2 and not any(map(self._called, parts)) and left_of(first, name):
             for said in (first, bare(first)):
                 best, cosine, share = self._best(first, embed(said))
                 if cosine >= SURE and share >= SOME:
@@ -147,12 +159,27 @@ class Naming:
         """Whether the space takes `text` for some name."""
         return float((self.places @ embed(text)).max()) >= SAME
 
+    def _called(self, text: str, head: bool = False) -> Part | None:
+        """The thing that is called what is said, and nothing else is; or what is said last, its `head`."""
+        words = text_words = words_of(said := bare(text))
+        while head and len(words) > 1 and tuple(words) not in self._others:
+            words = words[1:]
+        number = self._others.get(tuple(words))
+        if number is None or (words != text_words and len("".join(words)) < 2):  # 棉花 is cotton, and no flower
+            return None
+        name = re.search(r"\s*".join(f"{re.escape(word)}s?" for word in words) + r"$", said)
+        return Part(text, number, name[0] if name and name[0] in text else "")
+
     def _named(self, part: str, embed: Embed) -> Part | None:
+        if called := self._called(part):
+            return called
         if name := self._longest(part):
             return Part(part, self._nearest(self._names[name], embed(part)), name)
         if not (said := bare(part)):
             return None
         best, cosine, share = self._best(part, embed(said))
+        if share < 1 and (called := self._called(part, head=True)):
+            return called
         enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
         return Part(part, best) if share >= enough else None
 

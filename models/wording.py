@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.data.captions import caption
+from models.data.captions import caption, colour_words
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
-from models.data.grammar import NUMBERS, article, language_of, plural
+from models.data.grammar import NUMBERS, Language, article, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.naming import Known, Naming, Part, in_order, left_of, words_of
@@ -92,7 +92,12 @@ class Wording:
         """Whether captions of the thing would not have said it so."""
         known = self.naming.known[part.number]
         strange = set(left_of(part.text, part.name)) - known.words - self.common.get(known.group, frozenset())
-        return bool(strange) or (not part.name and known.group not in _FELT)
+        return bool(strange) or (not self._is_own(part) and known.group not in _FELT)
+
+    def _is_own(self, part: Part) -> bool:
+        """Whether what stands there is a name of the thing by which captions know it."""
+        names = self.naming.known[part.number].names.values()
+        return part.name in {name.lower() for of_language in names for name in of_language}
 
     def alone(self, part: Part, prompt: str) -> str:
         """How one thing of what `part` names is asked for, in the style of the prompt that it is a part of."""
@@ -104,16 +109,17 @@ class Wording:
         """Whether the thing is to be small in the picture."""
         return bool(_SMALL.search(part.text.replace(part.name, " ", 1)))
 
-    def _phrase(self, part: Part, language: str, alone: bool = False, one: bool = False) -> str:
+    def _phrase(self, part: Part, language: Language, alone: bool = False, one: bool = False) -> str:
         names = self.naming.known[part.number].names
-        name = part.name or (names.get(language) or names["en"])[0]
-        colour = _colour(part.text.replace(part.name, " ", 1), language)
-        if colour and (own := _colour(name, language)):  # "a blue apple" is no red one
+        name = part.name if self._is_own(part) else (names.get(language) or names["en"])[0]
+        colours = _colours(part.text.replace(part.name, " ", 1), language)
+        for own in _colours(name, language)[: len(colours)]:  # "a blue apple" is no red one
             name = name.replace(_word(own, language), "", 1).strip()
+        colour = colour_words(colours, language) if colours else ""
         count = 1 if one else how_many(part)
         if language == "zh":
             number = f"{NUMBERS['zh'][count]}个" if count > 1 else ""
-            return number + (f"{COLOURS[colour].zh}的{name}" if colour else name)
+            return number + (f"{colour}的{name}" if colour else name)
         noun = f"{colour} {name}".strip()
         if count > 1:
             return f"{NUMBERS['en'][count]} {plural(noun)}"
@@ -216,11 +222,11 @@ def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[
     }
 
 
-def _colour(text: str, language: str) -> str:
-    """The first colour that `text` names; "" for none."""
+def _colours(text: str, language: str) -> tuple[str, ...]:
+    """The colours that `text` names, in order."""
     edge = "" if language == "zh" else r"\b"
     found = ((re.search(rf"{edge}{_word(name, language)}{edge}", text), name) for name in COLOURS)
-    return min(((match.start(), name) for match, name in found if match), default=(0, ""))[1]
+    return tuple(name for _, name in sorted((match.start(), name) for match, name in found if match))
 
 
 def _word(colour: str, language: str) -> str:
@@ -228,9 +234,9 @@ def _word(colour: str, language: str) -> str:
 
 
 def _paint(text: str, language: str) -> str:
-    """The colour that is asked for, if things can be painted in it."""
-    colour = _colour(text, language)
-    return colour if colour and COLOURS[colour].paint else ""
+    """The colour that is asked for, if it is one and things can be painted in it."""
+    colours = _colours(text, language)
+    return colours[0] if len(colours) == 1 and COLOURS[colours[0]].paint else ""
 
 
 def count_of(text: str, language: str) -> int:

@@ -11,7 +11,8 @@ from tiny_parts import save_tiny_parts
 from models.data.captions import caption
 from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
-from models.naming import Known, Naming, words_of
+from models.naming import Known, Naming, bare, words_of
+from models.other_names import OTHER_NAMES
 from models.pipeline import StickerPipeline
 from models.weights import WeightsError
 from models.wording import Wording
@@ -54,7 +55,51 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def wording() -> Wording:
     names = [name for one in KNOWN for of_language in one.names.values() for name in of_language]
-    return Wording(Bags(), Naming(KNOWN, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
+    return Wording(Bags(), Naming(KNOWN, torch.stack([bag(name) for name in names]), {}), COMMON)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def knowing(wording: Wording) -> Wording:
+    """That also knows what things are called."""
+    others = {
+        "cheese wedge": ("cheese", "cheese cake", "奶酪"),
+        "dog": ("hound", "cat dog", "cat"),
+        "red apple": ("apple",),
+    }
+    naming = Naming(KNOWN, wording.naming.places, {**others, "sleeping face": ("tired face with cat",)})
+    return Wording(Bags(), naming, COMMON)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "read"),
+    [
+        ("cheese", ["cheese wedge"], "cheese wedge"),
+        ("two small cheeses", ["cheese wedge"], "two cheese wedges"),
+        ("a red cheese, twemoji style", ["cheese wedge"], "a red cheese wedge, twemoji style"),
+        ("红色的奶酪", ["cheese wedge"], "红色的芝士"),
+        ("a cat with cheese", ["cat", "cheese wedge"], "a cat with a cheese wedge"),
+        ("cheese cake", ["cheese wedge"], "cheese wedge"),
+        ("a cat dog", ["dog"], "dog"),
+        ("a cat", ["cat"], "a cat"),  # a name is nobody else's
+        ("a mouldy cheese", ["cheese wedge"], "cheese wedge"),  # by its head
+        ("a cheese axolotl", [], "a cheese axolotl"),
+        ("a tired face with a cat", ["sleeping face"], "sleeping face"),  # no cat beside it
+        ("a green apple", ["red apple"], "a green apple"),
+        ("a red and green apple", ["red apple"], "a red and green apple"),
+        ("a hound and a cat", ["dog", "cat"], "a dog and a cat"),
+    ],
+)
+def test_what_things_are_called_names_them(knowing: Wording, text: str, names: list[str], read: str) -> None:
+    assert [KNOWN[part.number].names["en"][0] for part in knowing.naming.parts(text, bag)] == names
+    assert knowing.read(text) == read
+
+
+def test_every_other_name_is_of_one_thing() -> None:
+    said = [name for names in OTHER_NAMES.values() for name in names]
+    assert len(said) == len(set(said)) and all(name == name.strip().lower() != "" for name in said)
+    keys = {tuple(words_of(bare(name))): thing for thing, names in OTHER_NAMES.items() for name in names}
+    assert () not in keys, "what is left out of every prompt can't be found"
+    assert all(keys[tuple(words_of(bare(name)))] == thing for thing, names in OTHER_NAMES.items() for name in names)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from models.data.colours import COLOURS
 from models.data.grammar import (
     BUDGET,
     CHINESE_SHARE,
+    Language,
     article,
     chinese_list,
     english_list,
@@ -25,7 +26,6 @@ from models.data.moods import moods_of
 from models.data.styles import style_of
 from models.data.world import Picture
 
-Language = Literal["en", "zh"]
 Length = Literal["short", "long"]
 
 STYLED_SHARE = 0.6  # of captions that leave it open: as many prompts name no style at all

@@ -4,8 +4,11 @@ import random
 import re
 import zlib
 from collections.abc import Sequence
+from typing import Literal
 
-LANGUAGES = ("en", "zh")
+Language = Literal["en", "zh"]
+
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 CHINESE_SHARE = 0.35  # of captions whose language is left open
 
 _VOWEL = re.compile(
@@ -115,7 +118,7 @@ def size(text: str) -> float:
     return len(_ASCII_WORD.findall(text)) + len(_HAN.findall(text)) * 22 / 28
 
 
-def language_of(text: str) -> str:
+def language_of(text: str) -> Language:
     """ "zh" where it holds a Chinese character, else "en"."""
     return "zh" if _HAN.search(text) else "en"
 
