@@ -87,6 +87,7 @@ class DiT(ModelMixin, ConfigMixin):
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
             be mended, the blocks need not carry the picture itself through their norms.
         warp: how many numbers tell how a training picture was warped (`models.data.variety`), 0 for none.
+        draft: whether it reads a latent to draw from (`models.prototypes`), patch upon patch beside the noisy one.
     """
 
     config: Any
@@ -109,6 +110,7 @@ class DiT(ModelMixin, ConfigMixin):
         long_skips: bool = True,
         carry: bool = False,
         warp: int = 0,
+        draft: bool = False,
     ) -> None:
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -118,6 +120,7 @@ class DiT(ModelMixin, ConfigMixin):
         values = channels * patch * patch
         self.gradient_checkpointing = False
         self.patch_in = nn.Linear(values, width)
+        self.draft_in = nn.Linear(values, width, bias=False) if draft else None
         self.positions = nn.Parameter(torch.empty((size // patch) ** 2, width))
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.vector_in = nn.Linear(vector, width)
@@ -144,7 +147,7 @@ class DiT(ModelMixin, ConfigMixin):
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
         into_stream: list[Any] = [self.out, self.modulation[1], *(block.cross.out for block in self._blocks())]
-        into_stream += [branch for branch in (self.carry_in, self.warp_in) if branch is not None]
+        into_stream += [branch for branch in (self.carry_in, self.warp_in, self.draft_in) if branch is not None]
         for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
             nn.init.zeros_(zero.weight)
 
@@ -197,6 +200,7 @@ class DiT(ModelMixin, ConfigMixin):
         states: Tensor,
         mask: Tensor,
         vector: Tensor,
+        draft: Tensor | None = None,
         weakened: Tensor | None = None,
         warp: Tensor | None = None,
     ) -> Tensor:
@@ -208,6 +212,7 @@ class DiT(ModelMixin, ConfigMixin):
             states: token states of the text (B, L, T).
             mask: true at real tokens (B, L); all false drops the text.
             vector: unit semantic vectors (B, V); zeros drop it.
+            draft: clean latents to draw from, (B, C, S, S); none is zeros, which add nothing.
             weakened: true (B,) where the answer is to be a worse one of the same kind, for guidance to lead away from
                 (autoguidance, arXiv 2406.02507): those rows go past one block.
             warp: how the picture is warped (B, W), as training tells it; none is zeros, which add nothing.
@@ -221,6 +226,8 @@ class DiT(ModelMixin, ConfigMixin):
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
         patches = patchify(x, self.config.patch)
         tokens = self.patch_in(patches.to(dtype))  # (B, N, D)
+        if self.draft_in is not None and draft is not None:
+            tokens = tokens + self.draft_in(patchify(draft, self.config.patch).to(dtype))
         tokens = tokens + self.positions.to(tokens.dtype)
         tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)

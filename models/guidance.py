@@ -1,6 +1,6 @@
 """What the generator is told, and how strongly: conditions, and classifier-free guidance within an interval.
 
-Shapes: B pictures, L text tokens, T width of a token state, V size of the semantic vector.
+Shapes: B pictures, L text tokens, T width of a token state, V size of the semantic vector, latents (B, C, ...).
 """
 
 from collections.abc import Callable
@@ -9,30 +9,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Network = Callable[..., Tensor]  # (x, t, states, mask, vector) and (B,) bool `weakened` -> velocity
+Network = Callable[..., Tensor]  # (x, t, states, mask, vector, draft) and (B,) bool `weakened` -> velocity
 Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Token states (B, L, T), their mask (B, L), semantic vectors (B, V); all-false or zero rows say nothing."""
+    """Token states (B, L, T), their mask (B, L), semantic vectors (B, V), clean latents to draw from (B, C, ...).
+
+    Rows that are all false or zero say nothing.
+    """
 
     states: Tensor
     mask: Tensor
     vector: Tensor
+    draft: Tensor
 
     def __len__(self) -> int:
         return len(self.vector)
 
     def rows(self, index: list[int]) -> "Condition":
         """The rows `index`, in that order."""
-        return Condition(self.states[index], self.mask[index], self.vector[index])
+        return Condition(*(part[index] for part in vars(self).values()))
 
     @staticmethod
     def cat(conditions: "list[Condition]") -> "Condition":
         """All rows of `conditions`."""
-        fields = ("states", "mask", "vector")
-        return Condition(*(torch.cat([getattr(c, name) for c in conditions]) for name in fields))
+        return Condition(*map(torch.cat, zip(*(vars(one).values() for one in conditions), strict=True)))
 
 
 @dataclass(frozen=True)

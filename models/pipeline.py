@@ -13,7 +13,7 @@ Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16),
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +184,11 @@ class StickerPipeline(DiffusersWay):
             words, sense: False drops the token states, or the semantic vector unless `vector` is given.
             literal: True reads the texts word for word, not as `read_as` says.
         """
-        embedder, width = self.embedder, self.dit.config.context
+        embedder, config = self.embedder, self.dit.config
         texts = {prompt: prompt if literal else self.read_as(prompt) for prompt in prompts}
         read = {prompt: weighted_states(embedder, text) for prompt, text in texts.items() if plain(text)}
         shape = (1, TEXT_LENGTH)
-        none = torch.zeros(*shape, width), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
+        none = torch.zeros(*shape, config.context), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
         states, masks, vectors = (
             torch.cat(column) for column in zip(*(read.get(p, none) for p in prompts), strict=True)
         )
@@ -196,7 +196,8 @@ class StickerPipeline(DiffusersWay):
             vectors = senses(vector, vectors)
         elif not sense:
             vectors = torch.zeros_like(vectors)
-        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors)
+        draft = torch.zeros(len(prompts), config.channels, config.size, config.size)
+        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, draft)
 
     # --- Drawing ----------------------------------------------------------------------------------------------------
 
@@ -307,6 +308,8 @@ class StickerPipeline(DiffusersWay):
         own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
         unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)
         drafts = self._draft(drawings.texts, drawings.spread(free))
+        if drafts is not None:
+            wanted = replace(wanted, draft=drafts.latents)
         noise = self._noise(drawings.seeds)() if noise is None else noise
         return _Work(drawings, tuple(seeds), own.vector, wanted, unwanted, noise, start, drafts)
 

@@ -11,8 +11,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "sticker": {"widths": (48, 96, 192), "encoder_blocks": (1, 2, 3), "decoder_blocks": (2, 3, 4)},
     },
     "dit": {
-        "tiny": {"width": 32, "depth": 4, "heads": 2, "carry": True, "warp": 7},
-        "sticker": {"width": 256, "depth": 10, "heads": 4, "carry": True, "warp": 7},
+        "tiny": {"width": 32, "depth": 4, "heads": 2, "carry": True, "warp": 7, "draft": True},
+        "sticker": {"width": 256, "depth": 10, "heads": 4, "carry": True, "warp": 7, "draft": True},
         "full": {"width": 1152, "depth": 28, "heads": 16, "context": 1024},  # DiT-XL/2
     },
     "upscaler": {

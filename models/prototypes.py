@@ -1,12 +1,14 @@
-"""What several hands' drawings of a thing have in common, for a drawing to begin from.
+"""What several hands' drawings of a thing have in common, for the generator to draw from.
 
 The mean of the art families' drawings is too soft to be a picture, and says where its parts are and which colours they
-have. A drawing that is put on top of it at much noise (SDEdit, arXiv 2108.01073) keeps what is large in it and nothing
-else, so it needs no more than SIDE pixels. What that is worth: `models/train/LOG.md`.
+have, so it needs no more than SIDE pixels. The generator learns from the mean of all hands but the one that it is to
+draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has. What that is worth:
+`models/train/LOG.md`.
 """
 
 import io
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from models.data.colours import hue_shift
 from models.data.compose import resized
+from models.data.grammar import stream
 from models.data.pixels import SIZE, premultiply, unpremultiply
 from models.data.world import Picture, World
 from models.weights import check_company, part_digests, part_folder, record_made_with, record_part
@@ -25,7 +28,8 @@ from models.wording import things
 PART = "prototypes"
 SIDE = 64
 COLUMNS = 64  # of the atlas: WebP holds 16,383 pixels a side
-QUALITY = 50  # of its WebP: under the noise of the second level nothing finer is seen
+QUALITY = 50  # of its WebP
+ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
 # Whose drawings are taken, coloured ones first; one of each family.
 STYLES = (
     "noto",
@@ -49,23 +53,19 @@ class Prototypes:
 
     def picture(self, number: int, colour: str = "") -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the thing, painted where a colour is named."""
-        whole = resized(self.pictures[number], SIZE, SIZE)
-        return hue_shift(whole, colour) if colour else whole.copy()  # Pillow's memory may not be written to
+        return _painted(self.pictures[number], colour)
 
     @classmethod
     def build(cls, world: World) -> "Prototypes":
         """From the training pictures."""
-        return cls(np.stack([_mean(world, pictures) for pictures in things(world).values()]))
+        return cls(np.stack([_mean(world, one_of_each(pictures)) for pictures in things(world).values()]))
 
     def save(self, root: Path) -> Path:
         """Write `root/prototypes`, to be read beside the `wording` that lies there, and enter it in the manifest."""
         folder = root / PART
         folder.mkdir(parents=True, exist_ok=True)
-        file = io.BytesIO()
-        Image.fromarray(unpremultiply(_atlas(self.pictures)), "RGBA").save(
-            file, "WEBP", quality=QUALITY, alpha_quality=QUALITY, method=6
-        )
-        tensors = {"webp": torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)}
+        packed = _packed(_atlas(self.pictures))
+        tensors = {"webp": torch.frombuffer(bytearray(packed), dtype=torch.uint8)}
         save_file({**tensors, "count": torch.tensor(len(self.pictures))}, folder / "prototypes.safetensors")
         record_made_with(folder, part_digests((WORDING,), root))
         record_part(PART, root)
@@ -77,20 +77,65 @@ class Prototypes:
         folder = part_folder(PART, root)
         check_company(folder, root)
         tensors = load_file(folder / "prototypes.safetensors")
-        with Image.open(io.BytesIO(tensors["webp"].numpy().tobytes()), formats=("WEBP",)) as picture:
-            atlas = premultiply(np.asarray(picture.convert("RGBA")))
+        atlas = _unpacked(tensors["webp"].numpy().tobytes())
         rows = atlas.reshape(len(atlas) // SIDE, SIDE, COLUMNS, SIDE, 4).swapaxes(1, 2)
         return cls(rows.reshape(-1, SIDE, SIDE, 4)[: int(tensors["count"])])
 
 
-def _mean(world: World, pictures: Sequence[Picture]) -> np.ndarray:
-    """Of one drawing of each family, without skin tones and genders where there is one without."""
-    plain = sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), STYLES.index(p.style)))
+class OtherHands:
+    """What pictures are drawn from in training: prototypes without the art family of the picture itself."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.drawings = {concept: one_of_each(pictures) for concept, pictures in things(world).items()}
+
+    def prototype(self, picture: Picture, seed: int, colour: str = "") -> np.ndarray | None:
+        """Premultiplied uint8 (128, 128, 4), with what the atlas loses; None where no other hand drew the thing.
+
+        Of all other hands, or of some: another seed, others. What a thing has few drawings of looks like that too.
+        """
+        others = [p for family, p in self.drawings.get(picture.concept, {}).items() if family != picture.family]
+        if not others:
+            return None
+        some = _some(others, stream(picture.id, "hands", seed))
+        mean = _mean(self.world, {one.family: one for one in some})
+        return _painted(_unpacked(_packed(mean)), colour)
+
+
+def one_of_each(pictures: Sequence[Picture]) -> dict[str, Picture]:
+    """By family, one drawing without skin tone and gender where there is one without."""
     families: dict[str, Picture] = {}
-    for picture in plain:
+    for picture in sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), STYLES.index(p.style))):
         families.setdefault(picture.family, picture)
-    mean = np.stack([world.pixels[picture.index] for picture in families.values()]).astype(np.float32).mean(0)
+    return families
+
+
+def _some(pictures: Sequence[Picture], rng: random.Random) -> Sequence[Picture]:
+    return pictures if rng.random() < ALL_SHARE else rng.sample(pictures, rng.randint(1, len(pictures)))
+
+
+def _mean(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
+    mean = np.stack([world.pixels[picture.index] for picture in drawings.values()]).astype(np.float32).mean(0)
     return resized(np.round(mean).astype(np.uint8), SIDE, SIDE)
+
+
+def _painted(small: np.ndarray, colour: str) -> np.ndarray:
+    """As large as a picture, in a colour where one is named."""
+    whole = resized(small, SIZE, SIZE)
+    return hue_shift(whole, colour) if colour else whole.copy()  # Pillow's memory may not be written to
+
+
+def _packed(pixels: np.ndarray) -> bytes:
+    """Premultiplied pixels as WebP."""
+    file = io.BytesIO()
+    image = Image.fromarray(unpremultiply(pixels), "RGBA")
+    image.save(file, "WEBP", quality=QUALITY, alpha_quality=QUALITY, method=6)
+    return file.getvalue()
+
+
+def _unpacked(packed: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(packed), formats=("WEBP",)) as picture:
+        return premultiply(np.asarray(picture.convert("RGBA")))
 
 
 def _atlas(pictures: np.ndarray) -> np.ndarray:

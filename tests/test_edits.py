@@ -97,7 +97,8 @@ def test_a_larger_canvas_keeps_the_scaled_picture(share: float, inner: int) -> N
 
 
 def nothing(count: int) -> Condition:
-    return Condition(torch.zeros(count, 1, 4), torch.zeros(count, 1, dtype=torch.bool), torch.zeros(count, 128))
+    mask, draft = torch.zeros(count, 1, dtype=torch.bool), torch.zeros(count, 8, 4, 4)
+    return Condition(torch.zeros(count, 1, 4), mask, torch.zeros(count, 128), draft)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])

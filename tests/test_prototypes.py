@@ -10,10 +10,11 @@ from test_wording import Bags
 from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
+from models.data.world import World
 from models.drawing import DRAFTED, FAST_SAMPLING, Draft, Pictures, Sampling, denoise
 from models.guidance import Condition
 from models.pipeline import StickerPipeline
-from models.prototypes import SIDE, Prototypes
+from models.prototypes import ALL_SHARE, SIDE, OtherHands, Prototypes
 from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
 from models.wording import Wording, things
@@ -50,6 +51,33 @@ def test_a_prototype_is_the_mean_of_the_families(built: Prototypes) -> None:
     assert built.picture(0).shape == (128, 128, 4) and (built.pictures[..., :3] <= built.pictures[..., 3:]).all()
 
 
+@pytest.mark.parametrize("colour", ["", "blue"])
+def test_other_hands_do_not_know_the_picture_s_own(colour: str) -> None:
+    world = fixture_world()
+    drawn = {concept: {p.family for p in pictures} for concept, pictures in things(world).items()}
+    for picture in world.split("train"):
+        told = [OtherHands(world).prototype(picture, seed, colour) for seed in range(6)]
+        if drawn.get(picture.concept, set()) <= {picture.family}:
+            assert told == [None] * 6
+            continue
+        own = [p.index for p in things(world)[picture.concept] if p.family == picture.family]
+        pixels = world.pixels.copy()
+        pixels[own] = 0
+        blind = OtherHands(World(world.pictures, pixels, world.digest))
+        assert all(np.array_equal(blind.prototype(picture, seed, colour), one) for seed, one in enumerate(told))  # type: ignore[arg-type]
+        pixels[[p.index for p in things(world)[picture.concept]]] = 0
+        assert not any(one.any() for seed in range(6) if (one := blind.prototype(picture, seed, colour)) is not None)
+
+
+def test_of_all_other_hands_it_is_their_prototype_and_of_some_it_is_another(built: Prototypes) -> None:
+    """A picture that the atlas has no drawing of: of all hands, as it would be drawn."""
+    world, numbers = fixture_world(), {concept: number for number, concept in enumerate(things(fixture_world()))}
+    picture = replace(world.split("train")[0], family="another")
+    whole = built.picture(numbers[picture.concept]).astype(int)
+    apart = [np.abs(OtherHands(world).prototype(picture, seed) - whole).mean() for seed in range(20)]  # type: ignore[operator]
+    assert sum(one < 4 for one in apart) / 20 >= ALL_SHARE / 2 and max(apart) > 2 * min(apart)
+
+
 def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Prototypes, tmp_path: Path) -> None:
     wording = Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
     wording.save(tmp_path)
@@ -67,7 +95,8 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
 
 @pytest.mark.parametrize("sampling", [Sampling(8, 1.0), FAST_SAMPLING])
 def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
-    nothing = Condition(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 128))
+    mask, blank = torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 8, 4, 4)
+    nothing = Condition(torch.zeros(2, 1, 4), mask, torch.zeros(2, 128), blank)
     noise, draft, seen = torch.randn(2, 8, 4, 4), Draft(torch.full((2, 8, 4, 4), 7.0), torch.tensor([True, False])), []
 
     def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:

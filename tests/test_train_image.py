@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
+from models.data.pixels import to_tensor
 from models.data.styles import STYLES
 from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, staged, view
 from models.dit import DiT
@@ -89,12 +90,13 @@ def test_conditions_are_dropped_apart_and_scenes_have_their_share(task: ImageTas
     share = {
         "scene": (draws.rows >= task.first_scene).mean(),
         "text": draws.text.mean(),
+        "draft": draws.draft.mean(),
         "none": (draws.vector == NO_VECTOR).mean(),
         "image": (draws.vector == IMAGE_VECTOR).mean(),
         "nothing": (~draws.text & (draws.vector == NO_VECTOR)).mean(),
     }
     mix = Mix()
-    expected = {"scene": mix.scenes, "text": 1 - mix.drop_text, "none": mix.drop_vector}
+    expected = {"scene": mix.scenes, "text": 1 - mix.drop_text, "none": mix.drop_vector, "draft": 1 - mix.drop_draft}
     expected |= {"image": (1 - mix.drop_vector) / 2, "nothing": mix.drop_text * mix.drop_vector}
     assert share == pytest.approx(expected, abs=0.03)
     views = np.bincount(draws.rows[draws.rows < task.first_scene] // len(task.pictures))
@@ -106,8 +108,8 @@ def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
     seen = set()
     for step in range(20):
         batch, draws = task.batch(step, 0, 1, 0.0), task.draws(np.random.default_rng((3, step)), 4)
-        for i, (row, k, text, kind) in enumerate(zip(*vars(draws).values(), strict=True)):
-            pixels, captions, warp = task.item(int(row))
+        for i, (row, k, text, kind, drafted) in enumerate(zip(*vars(draws).values(), strict=True)):
+            pixels, captions, warp, draft = task.item(int(row))
             states, mask, told = task.embedder.states([captions[k]])
             own = task.embedder.image(pixels[None])
             vector = {NO_VECTOR: torch.zeros(1, 128), TEXT_VECTOR: told, IMAGE_VECTOR: own}[kind]
@@ -116,8 +118,12 @@ def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
             assert torch.allclose(batch["warp"][i], torch.from_numpy(warp), atol=0.01)
             # Not number by number: in half precision a token now and then meets another expert.
             assert torch.cosine_similarity(batch["states"][i].float().flatten(), states[0].flatten(), 0) > 0.95
-            seen.add((bool(text), int(kind)))
-    assert len(seen) >= 5
+            begun = torch.zeros(8, 16, 16)
+            if drafted and draft is not None:
+                begun = task.autoencoder.encode(to_tensor(draft[None]).to(task.autoencoder.dtype))[0].float()
+            assert torch.allclose(batch["draft"][i], begun, atol=0.1)
+            seen.add((bool(text), int(kind), bool(begun.any())))
+    assert len(seen) >= 9
 
 
 def test_noise_levels_are_spread_evenly() -> None:
@@ -236,7 +242,7 @@ def test_two_processes_share_the_encoding(tmp_path: Path, count: int) -> None:
 
 def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTask) -> None:
     figures = task.evaluate(task.model)
-    assert figures.keys() == {"val", "val_scenes", "val_words", "val_vector", "val_nothing"}
+    assert figures.keys() == {"val", "val_scenes", "val_words", "val_vector", "val_nothing", "val_drafted"}
     assert figures == task.evaluate(task.model)
     assert all(np.isfinite(list(figures.values())))
 

@@ -16,6 +16,7 @@ from models.data.variety import (
     WARP_UNIT,
     WARPED,
     can_be_mirrored,
+    likewise,
     mirrored,
     staged,
     view,
@@ -72,6 +73,15 @@ def test_a_warp_tells_where_each_point_went(world: World) -> None:
         weight = shown[..., 0] / shown[..., 0].sum()
         found = (weight * (x + 0.5)).sum() - 64, (weight * (y + 0.5)).sum() - 64
         assert found == pytest.approx(map_of(warp) @ [px - 64, py - 64, 64], abs=0.3)
+
+
+def test_another_picture_is_moved_likewise(world: World) -> None:
+    for picture in world.pictures:
+        pixels = np.asarray(world.pixels[picture.index])
+        for number in range(VIEWS):
+            shown, warp = view(pixels, picture, number)
+            apart = np.abs(likewise(pixels, warp).astype(int) - shown)
+            assert apart.max() <= 2 and apart.mean() < 0.01, "what is told of a warp is rounded"
 
 
 def map_of(warp: np.ndarray) -> np.ndarray:

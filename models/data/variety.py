@@ -56,14 +56,28 @@ def warped(pixels: np.ndarray, picture: Picture, seed: int) -> tuple[np.ndarray,
     (EDM, arXiv 2206.00364, appendix F.2: augmentation that does not leak), so warps may be such as no set would draw.
     """
     linear, shift = _warp(_corners(pixels), stream(picture.id, "warp", seed))
+    told = np.hstack([linear - np.eye(2), 2 / SIZE * shift[:, None]])
+    return _moved(pixels, linear, shift), (told.ravel() / WARP_UNIT).astype(np.float32)
+
+
+def likewise(pixels: np.ndarray, warp: np.ndarray) -> np.ndarray:
+    """Another picture in the view that `warp` (WARP,) tells of, as `view` does: mirrored where that is, then moved."""
+    pixels = mirrored(pixels) if warp[0] else pixels
+    if not warp[1:].any():
+        return pixels
+    told = warp[1:].astype(float).reshape(2, 3) * WARP_UNIT
+    return _moved(pixels, told[:, :2] + np.eye(2), told[:, 2] * SIZE / 2)
+
+
+def _moved(pixels: np.ndarray, linear: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """The picture after an affine map around its middle."""
     back = np.linalg.inv(linear)
     origin = SIZE / 2 - back @ (SIZE / 2 + shift)
     data = tuple(np.hstack([back, origin[:, None]]).ravel().tolist())
     image = Image.fromarray(pixels, "RGBa").transform((SIZE, SIZE), _AFFINE, data, Image.Resampling.BICUBIC)
     shown = np.array(image)
     shown[..., :3] = np.minimum(shown[..., :3], shown[..., 3:])  # bicubic rings past alpha
-    told = np.hstack([linear - np.eye(2), 2 / SIZE * shift[:, None]])
-    return shown, (told.ravel() / WARP_UNIT).astype(np.float32)
+    return shown
 
 
 def _corners(pixels: np.ndarray) -> np.ndarray:

@@ -29,11 +29,13 @@ LARGE = 1000  # pictures from which on a progress bar and helpers are worth it
 
 
 class Item(NamedTuple):
-    """Premultiplied uint8 (128, 128, 4), its K captions, and how it is warped (`models.data.variety`)."""
+    """Premultiplied uint8 (128, 128, 4), its K captions, how it is warped (`models.data.variety`), and what it is drawn
+    from, if from anything (`models.prototypes`)."""
 
     pixels: np.ndarray
     captions: Sequence[str]
     warp: np.ndarray = NO_WARP
+    draft: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Encoded:
         mask: (N, K, L), true at real tokens.
         told: (N, K, 128), the captions' semantic vectors.
         warp: (N, WARP), zeros where a picture is not warped.
+        drafts: (N, C, S, S) latents of what a picture is drawn from, zeros where that is nothing.
     """
 
     latents: Tensor
@@ -55,6 +58,7 @@ class Encoded:
     mask: Tensor
     told: Tensor
     warp: Tensor
+    drafts: Tensor
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -76,19 +80,30 @@ class Reader:
     def read(self, items: Sequence[Item]) -> tuple[np.ndarray, ...]:
         """The fields of `Encoded` for some pictures."""
         e, count = self.embedder, len(items)
-        pixels = to_tensor(np.stack([item.pixels for item in items])).to(self.device)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        pixels = self._pixels([item.pixels for item in items])
         captions = [text for item in items for text in item.captions]
         ids, mask = (x.to(self.device) for x in encode_texts(e.tokenizer, captions))
         # Half precision takes a quarter of fp32's time, where the processor has it.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autoencoder.dtype == torch.bfloat16):
             latents = self.autoencoder.encode(pixels.to(self.autoencoder.dtype))
+            drafts = self._drafts(items, torch.zeros_like(latents))
             own = e.space.image(e.vision.forward(pixels))
             states = e.language.encode(ids, mask)
             told = e.space.text(states, mask)
         texts = (x.unflatten(0, (count, -1)) for x in (states.half(), mask, told.half()))
         warp = np.stack([item.warp for item in items]).astype(np.float16)
-        return *(x.cpu().numpy() for x in (latents.half(), own.half(), *texts)), warp
+        return *(x.cpu().numpy() for x in (latents.half(), own.half(), *texts)), warp, drafts.half().cpu().numpy()
+
+    def _pixels(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        return to_tensor(np.stack(pictures)).to(self.device).contiguous(memory_format=torch.channels_last)
+
+    def _drafts(self, items: Sequence[Item], drafts: Tensor) -> Tensor:
+        """`drafts`, (N, C, S, S), with those of the items that have one."""
+        rows = [row for row, item in enumerate(items) if item.draft is not None]
+        if rows:
+            pixels = self._pixels([item.draft for item in items if item.draft is not None])
+            drafts[rows] = self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).to(drafts.dtype)
+        return drafts
 
 
 def encode_all(count: int, item: Callable[[int], Item], reader: Reader, file: Path | None = None) -> Encoded:

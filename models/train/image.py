@@ -25,7 +25,7 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.styles import style_of
-from models.data.variety import STAGED, VIEWS, staged, view
+from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
@@ -33,7 +33,7 @@ from models.guidance import Condition
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype
 from models.presets import preset
-from models.prototypes import Prototypes
+from models.prototypes import OtherHands, Prototypes
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
@@ -64,6 +64,7 @@ class Mix:
             without a share is not encoded.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
+        drop_draft: share without what other hands' drawings have in common, of those that have it.
         time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide: at much noise
             the concept is decided. Half of them are below 0.4: there most of what is lost in drawing is lost, and
             nothing is learned by heart (LOG.md).
@@ -73,6 +74,7 @@ class Mix:
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
     drop_vector: float = 0.5
+    drop_draft: float = 0.3
     time_mean: float = -0.4
     time_std: float = 1.3
 
@@ -88,10 +90,11 @@ class Draws:
     captions: np.ndarray
     text: np.ndarray  # bool
     vector: np.ndarray  # NO_VECTOR, TEXT_VECTOR or IMAGE_VECTOR
+    draft: np.ndarray  # bool
 
     def part(self, rank: int, ranks: int) -> "Draws":
         """Every `ranks`-th of them."""
-        return Draws(*(array[rank::ranks] for array in (self.rows, self.captions, self.text, self.vector)))
+        return Draws(*(array[rank::ranks] for array in vars(self).values()))
 
 
 def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:
@@ -131,7 +134,7 @@ class ImageTask:
         width = self.embedder.language.config.hidden_size
         self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.pictures = self.world.split("train")
-        self.sampler = Sampler(self.pictures)
+        self.sampler, self.hands = Sampler(self.pictures), OtherHands(self.world)
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
@@ -150,10 +153,17 @@ class ImageTask:
             place, row = divmod(row, len(self.pictures))
             picture, number = self.pictures[row], self.views[place]
             if number == STAGED and (scene := staged(picture, seed)):
-                return self._composed(scene)
+                return self._composed(scene)._replace(draft=self._staged_draft(picture, scene))
             shown, warp = view(self.world.pixels[picture.index], picture, number, seed)
-            return _told(shown, picture, seed * VIEWS + number)._replace(warp=warp)
+            draft = self.hands.prototype(picture, seed * VIEWS + number)
+            draft = None if draft is None else likewise(draft, warp)
+            return _told(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
+
+    def _staged_draft(self, picture: Picture, scene: Scene) -> np.ndarray | None:
+        """Painted as the picture is; a small thing has none, for whoever asks for one has it drawn large and laid."""
+        colour = scene.objects[0].colour
+        return self.hands.prototype(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
 
     def _composed(self, scene: Scene) -> Item:
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
@@ -164,7 +174,8 @@ class ImageTask:
         count = self.first_scene + self.scenes
         probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
         said = [item.captions for item in probes]
-        drawn = hashlib.sha256(b"".join(item.pixels.tobytes() + item.warp.tobytes() for item in probes)).hexdigest()
+        arrays = (array for item in probes for array in (item.pixels, item.warp, item.draft) if array is not None)
+        drawn = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
         parts = weights_digest(FROZEN, self.options.parts)
         made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said} {drawn}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
@@ -194,7 +205,8 @@ class ImageTask:
         rows = np.where(rng.random(count) < mix.scenes, scenes, rows)
         kind, none = rng.random(count), mix.drop_vector
         vector = np.select([kind < none, kind < (1 + none) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
-        return Draws(rows, rng.integers(CAPTIONS, size=count), rng.random(count) >= mix.drop_text, vector)
+        text, draft = (rng.random(count) >= share for share in (mix.drop_text, mix.drop_draft))
+        return Draws(rows, rng.integers(CAPTIONS, size=count), text, vector, draft)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Noisy latents, times, targets and conditions; everything random of the step is drawn here."""
@@ -221,12 +233,12 @@ class ImageTask:
 
     def condition(self, draws: Draws) -> Condition:
         """The rows that were drawn, with what was dropped taken out."""
-        rows, captions, text, kind = (
-            torch.from_numpy(x).to(self.device) for x in (draws.rows, draws.captions, draws.text, draws.vector)
-        )
+        rows, captions, text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
         told, own = self.encoded.told[rows, captions].float(), self.encoded.own[rows].float()
         vector = torch.where((kind == IMAGE_VECTOR)[:, None], own, told).masked_fill((kind == NO_VECTOR)[:, None], 0)
-        return Condition(self.encoded.states[rows, captions], self.encoded.mask[rows, captions] & text[:, None], vector)
+        draft = self.encoded.drafts[rows].float() * kept[:, None, None, None]
+        mask = self.encoded.mask[rows, captions] & text[:, None]
+        return Condition(self.encoded.states[rows, captions], mask, vector, draft)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared error of the velocity; below CLAMP_TIME as if 1 / t had stopped growing there (JiT)."""
@@ -245,7 +257,7 @@ class ImageTask:
         pictures = evenly(self.world.split("val"), VALIDATION)
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
-            "val": [_told(self.world.pixels[p.index], p) for p in pictures],
+            "val": [_told(self.world.pixels[p.index], p)._replace(draft=self.hands.prototype(p, 0)) for p in pictures],
             "val_scenes": [Item(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }
         with self._reader() as reader:
@@ -253,23 +265,32 @@ class ImageTask:
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """The loss at fixed noise: of held-out pictures and scenes, and of the pictures under each condition alone."""
+        """The loss at fixed noise: of held-out pictures and scenes by words and vector, and of the pictures under each
+        condition alone and with a draft too."""
         figures = {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
         pictures = self._validation["val"]
-        for name, words, vector in (
-            ("val_words", True, False),
-            ("val_vector", False, True),
-            ("val_nothing", False, False),
+        for name, words, vector, draft in (
+            ("val_words", True, False, False),
+            ("val_vector", False, True, False),
+            ("val_nothing", False, False, False),
+            ("val_drafted", True, True, True),
         ):
-            figures[name] = self._held_out_loss(model, pictures, words, vector)
+            figures[name] = self._held_out_loss(model, pictures, words, vector, draft)
         return figures
 
-    def _held_out_loss(self, model: nn.Module, held: Encoded, words: bool = True, vector: bool = True) -> float:
+    def _held_out_loss(
+        self, model: nn.Module, held: Encoded, words: bool = True, vector: bool = True, draft: bool = False
+    ) -> float:
         times = self.held_out_times(len(held))
         noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
         total = 0.0
         for rows in torch.arange(len(held)).split(64):
-            condition = Condition(held.states[rows, 0], held.mask[rows, 0] & words, held.told[rows, 0].float() * vector)
+            condition = Condition(
+                held.states[rows, 0],
+                held.mask[rows, 0] & words,
+                held.told[rows, 0].float() * vector,
+                held.drafts[rows].float() * draft,
+            )
             told = noise[rows].to(self.device), times[rows].to(self.device), condition
             total += float(self.loss(model, self.flow(held.latents[rows].float(), *told), 1.0)["loss"]) * len(rows)
         return total / len(held)
