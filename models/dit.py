@@ -87,7 +87,8 @@ class DiT(ModelMixin, ConfigMixin):
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
             be mended, the blocks need not carry the picture itself through their norms.
         warp: how many numbers tell how a training picture was warped (`models.data.variety`), 0 for none.
-        draft: whether it reads a latent to draw from (`models.prototypes`), patch upon patch beside the noisy one.
+        draft: whether it reads a latent to draw from (`models.prototypes`), patch upon patch beside the noisy one, as far
+            as a gate says that the time opens: where little noise is left, a draft tells nothing.
     """
 
     config: Any
@@ -121,6 +122,7 @@ class DiT(ModelMixin, ConfigMixin):
         self.gradient_checkpointing = False
         self.patch_in = nn.Linear(values, width)
         self.draft_in = nn.Linear(values, width, bias=False) if draft else None
+        self.draft_gate = nn.Linear(width, width) if draft else None
         self.positions = nn.Parameter(torch.empty((size // patch) ** 2, width))
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.vector_in = nn.Linear(vector, width)
@@ -147,7 +149,7 @@ class DiT(ModelMixin, ConfigMixin):
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
         into_stream: list[Any] = [self.out, self.modulation[1], *(block.cross.out for block in self._blocks())]
-        into_stream += [branch for branch in (self.carry_in, self.warp_in, self.draft_in) if branch is not None]
+        into_stream += [branch for branch in (self.carry_in, self.warp_in, self.draft_gate) if branch is not None]
         for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
             nn.init.zeros_(zero.weight)
 
@@ -226,8 +228,9 @@ class DiT(ModelMixin, ConfigMixin):
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
         patches = patchify(x, self.config.patch)
         tokens = self.patch_in(patches.to(dtype))  # (B, N, D)
-        if self.draft_in is not None and draft is not None:
-            tokens = tokens + self.draft_in(patchify(draft, self.config.patch).to(dtype))
+        if self.draft_in is not None and self.draft_gate is not None and draft is not None:
+            drafted = self.draft_in(patchify(draft, self.config.patch).to(dtype))
+            tokens = torch.addcmul(tokens, self.draft_gate(time)[:, None], drafted)
         tokens = tokens + self.positions.to(tokens.dtype)
         tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)
