@@ -196,8 +196,10 @@ def test_a_draft_starts_from_nothing_none_is_zeros_and_its_patches_stay_in_their
     drafted, plain = net(**told, draft=draft), net(**told)
     assert torch.equal(drafted[-1], plain[-1]) and not torch.allclose(drafted[0], plain[0], atol=1e-3)
     assert torch.equal(awake(draft=False)(**told, draft=draft), awake(draft=False)(**told))
-    assert not DiT(**preset("dit", "tiny")).get_parameter("draft_in.weight").any()
+    fresh = DiT(**preset("dit", "tiny"))
+    assert not any(fresh.get_parameter(f"draft_gate.{name}").any() for name in ("weight", "bias"))
     net.draft_in.load_state_dict({"weight": net.patch_in.weight})
+    net.draft_gate.load_state_dict({"weight": torch.zeros(32, 32), "bias": torch.ones(32)})
     moved, here = {**told, "x": told["x"] + draft}, {**told, "draft": torch.zeros_like(draft)}
     seen: list[torch.Tensor] = []
     net.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
