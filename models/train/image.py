@@ -68,15 +68,17 @@ class Mix:
         time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide: at much noise
             the concept is decided. Half of them are below 0.4: there most of what is lost in drawing is lost, and
             nothing is learned by heart (LOG.md).
+        draft_shift: added to the mean where there is a draft, which tells something at much noise only.
     """
 
     scenes: float = 0.08
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
     drop_vector: float = 0.5
-    drop_draft: float = 0.3
+    drop_draft: float = 0.5
     time_mean: float = -0.4
     time_std: float = 1.3
+    draft_shift: float = 2.0
 
 
 HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels that LOG.md's `val` has been measured at from the start
@@ -219,8 +221,14 @@ class ImageTask:
         noise = torch.randn(shape, generator=generator, device=self.device)[rank::ranks]
         mine, encoded = draws.part(rank, ranks), self.encoded
         rows = torch.from_numpy(mine.rows).to(self.device)
-        latents, t = encoded.latents[rows].float(), times[rank::ranks].to(self.device)
-        return {**self.flow(latents, noise, t, self.condition(mine)), "warp": encoded.warp[rows].float()}
+        condition, latents = self.condition(mine), encoded.latents[rows].float()
+        t = self.shifted(times[rank::ranks].to(self.device), condition.draft)
+        return {**self.flow(latents, noise, t, condition), "warp": encoded.warp[rows].float()}
+
+    def shifted(self, times: Tensor, draft: Tensor) -> Tensor:
+        """Noise levels (B,), higher where there is a draft (B, C, S, S)."""
+        later = torch.sigmoid(torch.logit(times) + self.mix.draft_shift)
+        return torch.where(draft.flatten(1).any(1), later, times) if self.mix.draft_shift else times
 
     def times(self, rng: np.random.Generator, count: int) -> Tensor:
         """Noise levels of `count` samples."""
