@@ -87,8 +87,8 @@ class DiT(ModelMixin, ConfigMixin):
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
             be mended, the blocks need not carry the picture itself through their norms.
         warp: how many numbers tell how a training picture was warped (`models.data.variety`), 0 for none.
-        draft: whether it reads a latent to draw from (`models.prototypes`), patch upon patch beside the noisy one, as far
-            as a gate says that the time opens: where little noise is left, a draft tells nothing.
+        draft: whether it reads a latent to draw from (`models.prototypes`), patch upon patch beside the noisy one, as
+            far as a gate lets it in at that time: where little noise is left, a draft tells nothing.
     """
 
     config: Any

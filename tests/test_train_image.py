@@ -133,6 +133,20 @@ def test_noise_levels_are_spread_evenly() -> None:
     assert torch.logit(levels).std().item() == pytest.approx(1.2, abs=0.03)
 
 
+def test_where_there_is_a_draft_there_is_more_noise(task: ImageTask) -> None:
+    batches = [task.batch(step, 0, 1, 0.0) for step in range(40)]
+    levels = [
+        task.times(rng, len(task.draws(rng, 4).rows)) for rng in (np.random.default_rng((3, s)) for s in range(40))
+    ]
+    drafted = torch.cat([batch["draft"].flatten(1).any(1) for batch in batches])
+    seen, drawn = torch.cat([batch["t"] for batch in batches]), torch.cat(levels)
+    assert 0.1 < drafted.float().mean() < 0.9
+    assert torch.equal(seen[~drafted], drawn[~drafted])
+    assert torch.allclose(
+        torch.logit(seen)[drafted] - torch.logit(drawn)[drafted], torch.tensor(Mix().draft_shift), atol=1e-2
+    )
+
+
 def test_a_style_without_colour_is_drawn_only_where_it_is_asked_for(task: ImageTask) -> None:
     def named(row: int) -> list[bool]:
         style = STYLES[task.pictures[row].style]
