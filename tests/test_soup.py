@@ -44,15 +44,18 @@ def test_a_mean_of_equals_is_the_same_part(folders: list[Path], tmp_path: Path) 
         assert file.read_bytes() == (folders[1] / "dit" / file.name).read_bytes()
 
 
-def test_a_branch_that_one_lacks_counts_as_zero(folders: list[Path], tmp_path: Path) -> None:
+def test_a_branch_that_one_lacks_counts_as_zero_and_what_is_behind_its_gate_as_it_is(
+    folders: list[Path], tmp_path: Path
+) -> None:
     whole = load_part(DiT, "dit", folders[1])
     config = {name: value for name, value in whole.config.items() if not name.startswith("_")}
-    plain = DiT(**{**config, "carry": False})
-    plain.load_state_dict({name: t for name, t in whole.state_dict().items() if not name.startswith("carry_in")})
+    plain = DiT(**{**config, "carry": False, "draft": False})
+    plain.load_state_dict({name: t for name, t in whole.state_dict().items() if name in plain.state_dict()})
     save_part(plain, "dit", folders[0], part_digests(FROZEN, folders[0]))
     soup(folders[:2], [1, 1], tmp_path / "mean")
     mean = load_part(DiT, "dit", tmp_path / "mean")
-    assert (mean.get_parameter("carry_in.weight") == 1).all() and (mean.get_parameter("out.weight") == 2).all()
+    for name, value in (("carry_in", 1), ("draft_gate", 1), ("draft_in", 2), ("out", 2)):
+        assert (mean.get_parameter(f"{name}.weight") == value).all(), name
 
 
 def test_what_does_not_fit_together_is_refused(folders: list[Path], tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ console = Console(stderr=True)
 def soup(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     """Save the weighted mean of the generators in `folders` (of parts, as runs export them) into `out`; its folder.
 
-    A branch that one of them lacks counts as zero there, for it begins from zero (`DiT`, carry). ValueError where they
-    do not fit together.
+    What one of them lacks counts as zero there if it begins from zero (`DiT`: carry, a draft's gate), and else, behind
+    what does, as the others have it. ValueError where they do not fit together.
     """
     if len(folders) != len(shares) or len(folders) < 2:
         raise ValueError(f"{len(folders)} folders and {len(shares)} shares; give at least two, and a share for each")
@@ -38,19 +38,24 @@ def soup(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
         raise WeightsError("these generators were trained with different parts; average those of one release")
     networks: list[Any] = [load_part(DiT, PART, folder, torch.float32) for folder in folders]
     widest = max(networks, key=lambda network: len(network.state_dict()))
-    widest.load_state_dict(_mean([network.state_dict() for network in networks], [s / sum(shares) for s in shares]))
+    fresh = DiT(**{name: value for name, value in widest.config.items() if not name.startswith("_")}).state_dict()
+    begins = {name for name, tensor in fresh.items() if not tensor.any()}
+    widest.load_state_dict(_mean([network.state_dict() for network in networks], shares, begins))
     return save_part(widest, PART, out, json.loads(companies.pop()))
 
 
-def _mean(states: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
+def _mean(states: Sequence[dict[str, Tensor]], shares: Sequence[float], zero: set[str]) -> dict[str, Tensor]:
     shapes = {name: tensor.shape for state in states for name, tensor in state.items()}
     for state in states:
         for name, tensor in state.items():
             if tensor.shape != shapes[name]:
                 raise ValueError(f"{name} is {tuple(tensor.shape)} in one generator, {tuple(shapes[name])} in another")
-    none = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    pairs = list(zip(states, shares, strict=True))
-    return {name: sum((share * state.get(name, none[name]) for state, share in pairs), none[name]) for name in shapes}
+    mean = {}
+    for name, shape in shapes.items():
+        having = [(state[name], share) for state, share in zip(states, shares, strict=True) if name in state]
+        whole = sum(shares) if name in zero else sum(share for _, share in having) or 1.0
+        mean[name] = sum((share / whole * tensor for tensor, share in having), torch.zeros(shape))
+    return mean
 
 
 def main(
