@@ -115,32 +115,6 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """Clean latents (B, C, ...) that drawings begin from; true in `rows` (B,) for those that have one."""
-
-    latents: Tensor
-    rows: Tensor
-
-    @staticmethod
-    def of(latents: Sequence[Tensor | None]) -> "Draft | None":
-        """Of latents (1, C, ...) or nothing for each drawing; None where there is nothing for any."""
-        found = next((one for one in latents if one is not None), None)
-        if found is None:
-            return None
-        whole = torch.cat([torch.zeros_like(found) if one is None else one for one in latents])
-        return Draft(whole, torch.tensor([one is not None for one in latents]))
-
-    def part(self, rows: list[int]) -> "Draft":
-        """The rows `rows`, in that order."""
-        return Draft(self.latents[rows], self.rows[rows])
-
-    def under(self, x: Tensor, noise: Tensor, sigma: float) -> Tensor:
-        """`x` (B, C, ...) with the drafts in their rows, under `noise` at level `sigma`."""
-        rows = self.rows.view(-1, *[1] * (x.ndim - 1))
-        return torch.where(rows, _noised(self.latents, noise, sigma), x)
-
-
-@dataclass(frozen=True)
 class Step:
     """Call `index` of `count` of one batch is done: the `latents` now, and the `clean` ones they promise."""
 
@@ -161,9 +135,11 @@ def denoise(
     redraw: Tensor | None = None,
     on_step: OnStep | None = None,
     renoise: Callable[[], Tensor] | None = None,
-    draft: Draft | None = None,
 ) -> Iterator[Step]:
     """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
+
+    What `wanted` gives to draw from lies under the noise too (SDEdit, arXiv 2108.01073, but that the network is told it
+    were noise alone: so the plan stays whole, of four steps too).
 
     Args:
         scheduler: a diffusers flow scheduler without history; it is used up.
@@ -174,17 +150,13 @@ def denoise(
             drawn to match it.
         on_step: sees the latents after each step and may replace them.
         renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
-        draft: what lies under the noise that a drawing begins with (SDEdit, arXiv 2108.01073, but that the network is
-            told it were noise alone: so the plan stays whole, of four steps too).
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
     velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval, sampling.weaken))
-    x = noise if start is None else _noised(start, noise, sigmas[begin])
-    if draft is not None:
-        x = draft.under(x, noise, DRAFTED)
+    x = _drafted(wanted.draft, noise) if start is None else _noised(start, noise, sigmas[begin])
     count = len(sigmas) - begin
     for i, sigma in enumerate(sigmas[begin:]):
         velocity = velocity_at(x, sigma)
@@ -201,6 +173,12 @@ def denoise(
                 f"{sampling.guidance}); lower the guidance or take another scheduler"
             )
         yield Step(i, count, x, clean)
+
+
+def _drafted(draft: Tensor, noise: Tensor) -> Tensor:
+    """The noise, over a draft in the rows that have one."""
+    rows = draft.flatten(1).any(1).view(-1, *[1] * (noise.ndim - 1))
+    return torch.where(rows, _noised(draft, noise, DRAFTED), noise) if rows.any() else noise
 
 
 def _noised(start: Tensor, noise: Tensor, sigma: float) -> Tensor:

@@ -29,7 +29,7 @@ from models.collage import Drawings
 from models.data.pixels import fit, to_tensor, to_uint8
 from models.diffusers_way import DiffusersWay
 from models.dit import DiT
-from models.drawing import Draft, Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.fast import load_fast
 from models.guidance import Condition
 from models.language import LanguageModel
@@ -63,7 +63,6 @@ class _Work:
     unwanted: Condition
     noise: Tensor
     start: Start | None
-    draft: Draft | None
 
 
 class StickerPipeline(DiffusersWay):
@@ -273,8 +272,7 @@ class StickerPipeline(DiffusersWay):
         renoise = self._noise([work.drawings.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
         network, noise = self._network(sampling), work.noise[rows]
-        draft = None if work.draft is None else work.draft.part(rows)
-        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, draft)
+        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise)
 
     def _network(self, sampling: Sampling) -> Any:
         if not sampling.fast:
@@ -304,14 +302,13 @@ class StickerPipeline(DiffusersWay):
         free = own_words(vector, count) if draft and words and sense and start is None else [False] * count
         drawings = Drawings.of(prompts, seeds, self._layouts(prompts, free if noise is None else [False] * count))
         told = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
-        wanted = self.condition(drawings.texts, told, words, sense)
+        wanted = self._drafted(
+            drawings.texts, drawings.spread(free), self.condition(drawings.texts, told, words, sense)
+        )
         own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
         unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)
-        drafts = self._draft(drawings.texts, drawings.spread(free))
-        if drafts is not None:
-            wanted = replace(wanted, draft=drafts.latents)
         noise = self._noise(drawings.seeds)() if noise is None else noise
-        return _Work(drawings, tuple(seeds), own.vector, wanted, unwanted, noise, start, drafts)
+        return _Work(drawings, tuple(seeds), own.vector, wanted, unwanted, noise, start)
 
     def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
         """Where the things stand that each prompt names, of those that are `free` to be laid out."""
@@ -319,13 +316,14 @@ class StickerPipeline(DiffusersWay):
         found = {prompt: layout(prompt, self.wording) for prompt in asked if self.wording}
         return [found.get(prompt) if one else None for prompt, one in zip(prompts, free, strict=True)]
 
-    def _draft(self, texts: Sequence[str], free: Sequence[bool]) -> Draft | None:
-        """What the drawings begin from, of those that are `free` to; None where that is noise for all of them."""
+    def _drafted(self, texts: Sequence[str], free: Sequence[bool], told: Condition) -> Condition:
+        """What the drawings are `told`, with the thing that each names to draw from, of those that are `free` to."""
         if self.wording is None or self.prototypes is None:
-            return None
+            return told
         named = {text: self.wording.thing(text) for text, one in zip(texts, free, strict=True) if one}
         latents = {text: self._encode(self.prototypes.picture(*thing)[None]) for text, thing in named.items() if thing}
-        return Draft.of([latents.get(text) if one else None for text, one in zip(texts, free, strict=True)])
+        rows = zip(texts, free, told.draft.split(1), strict=True)
+        return replace(told, draft=torch.cat([latents.get(text, none) if one else none for text, one, none in rows]))
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config

@@ -11,7 +11,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.data.world import World
-from models.drawing import DRAFTED, FAST_SAMPLING, Draft, Pictures, Sampling, denoise
+from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
 from models.guidance import Condition
 from models.pipeline import StickerPipeline
 from models.prototypes import ALL_SHARE, SIDE, OtherHands, Prototypes
@@ -95,15 +95,16 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
 
 @pytest.mark.parametrize("sampling", [Sampling(8, 1.0), FAST_SAMPLING])
 def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
-    mask, blank = torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 8, 4, 4)
-    nothing = Condition(torch.zeros(2, 1, 4), mask, torch.zeros(2, 128), blank)
-    noise, draft, seen = torch.randn(2, 8, 4, 4), Draft(torch.full((2, 8, 4, 4), 7.0), torch.tensor([True, False])), []
+    mask, draft = torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 8, 4, 4)
+    draft[0] = 7
+    told = Condition(torch.zeros(2, 1, 4), mask, torch.zeros(2, 128), draft)
+    noise, seen = torch.randn(2, 8, 4, 4), []
 
     def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         seen.append((float(t[0]), x.clone()))
         return torch.zeros_like(x)
 
-    list(denoise(still, noise, nothing, nothing, sampling, build_scheduler("euler"), draft=draft))
+    list(denoise(still, noise, told, told, sampling, build_scheduler("euler")))
     assert seen[0][0] == 1.0 and torch.allclose(seen[0][1][0], 7 * (1 - DRAFTED) + DRAFTED * noise[0], atol=1e-5)
     assert all(torch.equal(x[1], noise[1]) for _, x in seen) and all(torch.equal(x, seen[0][1]) for _, x in seen)
 
@@ -139,11 +140,11 @@ def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: t
 
 
 def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:
-    def draft(**settings: object) -> Draft | None:
+    def drafted(**settings: object) -> bool:
         told = {"vector": None, "words": True, "sense": True, "start": None, "noise": None, "draft": True} | settings
-        return pipe._resolve(["cat"], [1], "", **told).draft  # type: ignore[arg-type]
+        return bool(pipe._resolve(["cat"], [1], "", **told).wanted.draft.any())  # type: ignore[arg-type]
 
-    assert draft() is not None
+    assert drafted()
     for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"draft": False}):
-        assert draft(**setting) is None
+        assert not drafted(**setting)
     assert replace(Sampling(), draft=False) != Sampling()
