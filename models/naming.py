@@ -161,14 +161,16 @@ class Naming:
 
     def _called(self, text: str, head: bool = False) -> Part | None:
         """The thing that is called what is said, and nothing else is; or what is said last, its `head`."""
+        if (name := self._longest(text)) and not left_of(text, name):  # two hearts are one thing by name
+            return None
         words = text_words = words_of(said := bare(text))
         while head and len(words) > 1 and tuple(words) not in self._others:
             words = words[1:]
         number = self._others.get(tuple(words))
         if number is None or (words != text_words and len("".join(words)) < 2):  # 棉花 is cotton, and no flower
             return None
-        name = re.search(r"\s*".join(f"{re.escape(word)}s?" for word in words) + r"$", said)
-        return Part(text, number, name[0] if name and name[0] in text else "")
+        found = re.search(r"\s*".join(f"{re.escape(word)}s?" for word in words) + r"$", said)
+        return Part(text, number, found[0] if found and found[0] in text else "")
 
     def _named(self, part: str, embed: Embed) -> Part | None:
         if called := self._called(part):

@@ -35,7 +35,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "crocodile": "alligator",
         "deciduous tree": "tree, oak, 树, 大树, 小树",
         "evergreen tree": "pine, pine tree, fir tree",
-        "four leaf clover": "lucky clover, four-leaf clover, 幸运草",
+        "four leaf clover": "lucky clover, 幸运草",
         "hippopotamus": "hippo",
         "honeybee": "bee, bumblebee, 小蜜蜂",
         "lady beetle": "ladybug, ladybird, 七星瓢虫",

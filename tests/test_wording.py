@@ -65,6 +65,7 @@ def knowing(wording: Wording) -> Wording:
         "cheese wedge": ("cheese", "cheese cake", "奶酪"),
         "dog": ("hound", "cat dog", "cat"),
         "red apple": ("apple",),
+        "cat": ("white cane",),
     }
     naming = Naming(KNOWN, wording.naming.places, {**others, "sleeping face": ("tired face with cat",)})
     return Wording(Bags(), naming, COMMON)  # type: ignore[arg-type]
@@ -82,6 +83,11 @@ def knowing(wording: Wording) -> Wording:
         ("a cat dog", ["dog"], "dog"),
         ("a cat", ["cat"], "a cat"),  # a name is nobody else's
         ("a mouldy cheese", ["cheese wedge"], "cheese wedge"),  # by its head
+        (
+            "person with white cane",
+            ["person with white cane"],
+            "person with white cane",
+        ),  # has a name, and is called a cat
         ("a cheese axolotl", [], "a cheese axolotl"),
         ("a tired face with a cat", ["sleeping face"], "sleeping face"),  # no cat beside it
         ("a green apple", ["red apple"], "a green apple"),
