@@ -121,8 +121,8 @@ def _mean(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
 
 def _painted(small: np.ndarray, colour: str) -> np.ndarray:
     """As large as a picture, in a colour where one is named."""
-    whole = resized(small, SIZE, SIZE)
-    return hue_shift(whole, colour) if colour else whole.copy()  # Pillow's memory may not be written to
+    whole = resized(small, SIZE, SIZE).copy()  # Pillow's memory may not be written to
+    return hue_shift(whole, colour) if colour else whole
 
 
 def _packed(pixels: np.ndarray) -> bytes:

@@ -122,6 +122,7 @@ def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -
     [
         ("a red cat", ("cat", "red")),
         ("cat", ("cat", "")),
+        ("a red and blue cat", ("cat", "")),
         ("a cat and a fish", None),
         ("two cats", None),
         ("a cat, transparent background", ("cat", "")),
