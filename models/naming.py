@@ -120,7 +120,7 @@ class Naming:
         self._names: dict[str, list[int]] = defaultdict(list)
         for name, number in named:
             self._names[name.lower()].append(number)
-        called = ((said, number) for name, number in named for said in others.get(name, ()) if said not in self._names)
+        called = ((said, number) for name, number in named for said in others.get(name, ()))
         self._others = {tuple(words_of(bare(said))): number for said, number in called}
 
     def parts(self, text: str, embed: Embed) -> list[Part]:

@@ -74,8 +74,12 @@ def test_of_all_other_hands_it_is_their_prototype_and_of_some_it_is_another(buil
     world, numbers = fixture_world(), {concept: number for number, concept in enumerate(things(fixture_world()))}
     picture = replace(world.split("train")[0], family="another")
     whole = built.picture(numbers[picture.concept]).astype(int)
-    apart = [np.abs(OtherHands(world).prototype(picture, seed) - whole).mean() for seed in range(20)]  # type: ignore[operator]
-    assert sum(one < 4 for one in apart) / 20 >= ALL_SHARE / 2 and max(apart) > 2 * min(apart)
+    hands = OtherHands(world)
+    apart = np.array([np.abs(hands.prototype(picture, seed) - whole).mean() for seed in range(200)])  # type: ignore[operator]
+    assert len(hands.drawings[picture.concept]) > 1 and (apart < 4).mean() > ALL_SHARE + 0.1, (
+        "some are all now and then"
+    )
+    assert apart.max() > 2 * apart.min()
 
 
 def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Prototypes, tmp_path: Path) -> None:
@@ -149,3 +153,9 @@ def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:
     for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"draft": False}):
         assert not drafted(**setting)
     assert replace(Sampling(), draft=False) != Sampling()
+
+
+def test_a_picture_that_is_told_a_vector_has_no_draft_though_another_of_its_words_has(pipe: StickerPipeline) -> None:
+    vectors = [None, torch.nn.functional.normalize(torch.ones(1, 128))]
+    work = pipe._resolve(["cat", "cat"], [1, 2], "", vectors, True, True, None, None, True)
+    assert work.wanted.draft.flatten(1).any(1).tolist() == [True, False]

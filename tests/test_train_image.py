@@ -18,7 +18,7 @@ from tiny_parts import save_tiny_parts
 from models.data.fixture import fixture_world
 from models.data.pixels import to_tensor
 from models.data.styles import STYLES
-from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, staged, view
+from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, likewise, staged, view
 from models.dit import DiT
 from models.presets import preset
 from models.train import checkpoint
@@ -131,6 +131,21 @@ def test_noise_levels_are_spread_evenly() -> None:
     assert ((levels > 0) & (levels < 1)).all()
     assert torch.logit(levels).mean().item() == pytest.approx(0.4, abs=0.02)
     assert torch.logit(levels).std().item() == pytest.approx(1.2, abs=0.03)
+
+
+def test_a_draft_is_seen_as_its_picture_is(task: ImageTask) -> None:
+    count, seed, seen = len(task.pictures), task.options.seed, set()
+    for number in range(VIEWS):
+        for row, picture in enumerate(task.pictures):
+            item = task.item(number * count + row)
+            scene = staged(picture, seed) if number == STAGED else None
+            colour = scene.objects[0].colour if scene else ""
+            own = None if colour is None else task.hands.prototype(picture, seed * VIEWS + number, colour)
+            assert (own is None) == (item.draft is None)
+            if own is not None and item.draft is not None:
+                assert np.array_equal(item.draft, likewise(own, item.warp))
+                seen.add((number, bool(colour), bool(item.warp.any())))
+    assert {(AS_IT_IS, False, False), (WARPED, False, True), (STAGED, True, False)} <= seen
 
 
 def test_where_there_is_a_draft_there_is_more_noise(task: ImageTask) -> None:

@@ -100,6 +100,21 @@ def test_what_things_are_called_names_them(knowing: Wording, text: str, names: l
     assert knowing.read(text) == read
 
 
+def test_a_name_goes_before_what_another_thing_is_called(wording: Wording) -> None:
+    naming = Naming(KNOWN, wording.naming.places, {"dog": ("apple",)})
+    assert [KNOWN[naming.parts(text, bag)[0].number].names["en"][0] for text in ("red apple", "an apple")] == [
+        "red apple",
+        "dog",
+    ]
+
+
+def test_what_is_called_beside_a_name_is_another_thing(wording: Wording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.naming.SURE", 0.5)  # so that all of it lies near the name
+    naming = Naming(KNOWN, wording.naming.places, {"dog": ("hound",)})
+    assert len(naming.parts("a hot beverage with hound", bag)) == 2
+    assert len(wording.naming.parts("a hot beverage with hound", bag)) == 1
+
+
 def test_every_other_name_is_of_one_thing() -> None:
     said = [name for names in OTHER_NAMES.values() for name in names]
     assert len(said) == len(set(said)) and all(name == name.strip().lower() != "" for name in said)
