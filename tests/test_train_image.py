@@ -150,9 +150,8 @@ def test_a_draft_is_seen_as_its_picture_is(task: ImageTask) -> None:
 
 def test_where_there_is_a_draft_there_is_more_noise(task: ImageTask) -> None:
     batches = [task.batch(step, 0, 1, 0.0) for step in range(40)]
-    levels = [
-        task.times(rng, len(task.draws(rng, 4).rows)) for rng in (np.random.default_rng((3, s)) for s in range(40))
-    ]
+    rngs = [np.random.default_rng((3, step)) for step in range(40)]
+    levels = [task.times(rng, len(task.draws(rng, 4).rows)) for rng in rngs]
     drafted = torch.cat([batch["draft"].flatten(1).any(1) for batch in batches])
     seen, drawn = torch.cat([batch["t"] for batch in batches]), torch.cat(levels)
     assert 0.1 < drafted.float().mean() < 0.9

@@ -227,8 +227,9 @@ class ImageTask:
 
     def shifted(self, times: Tensor, draft: Tensor) -> Tensor:
         """Noise levels (B,), higher where there is a draft (B, C, S, S)."""
-        later = torch.sigmoid(torch.logit(times) + self.mix.draft_shift)
-        return torch.where(draft.flatten(1).any(1), later, times) if self.mix.draft_shift else times
+        if not self.mix.draft_shift:
+            return times
+        return torch.where(draft.flatten(1).any(1), torch.sigmoid(torch.logit(times) + self.mix.draft_shift), times)
 
     def times(self, rng: np.random.Generator, count: int) -> Tensor:
         """Noise levels of `count` samples."""
