@@ -22,6 +22,23 @@ SLOW_ANSWERS = """() => {
     return plain(...asked);
   };
 }"""
+LATE_ENDS = """
+  const plain = window.fetch;
+  window.fetch = async (...asked) => {
+    const answer = await plain(...asked);
+    if (!String(asked[0]?.url || asked[0]).includes('queue/data')) return answer;
+    const held = new TransformStream({ transform: async (text, after) => {
+      const at = text.indexOf('data: {"msg":"close_stream"');
+      after.enqueue(at < 0 ? text : text.slice(0, at));
+      if (at < 0) return;
+      await new Promise((done) => setTimeout(done, 3000));
+      window.ends = 1 + (window.ends || 0);
+      after.enqueue(text.slice(at));
+    } });
+    const words = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(held);
+    return new Response(words.pipeThrough(new TextEncoderStream()), answer);
+  };
+"""
 KEPT = "dialog[open] [data-do={}]"
 
 
@@ -72,6 +89,23 @@ def test_a_note_and_a_star_at_once(opened: Any, home: Any) -> None:
     page.click("#stage .done .board >> nth=0")
     page.wait_for_selector("dialog[open]")
     assert page.input_value(KEPT.format("note")) == "kept and closed"
+
+
+def test_what_is_pressed_while_the_answers_end_is_answered(opened: Any) -> None:
+    """Gradio's server has ended its stream of answers, and the page has not heard of it yet."""
+    page = opened
+    page.add_init_script(LATE_ENDS)
+    page.reload()
+    page.click("#strip .board >> nth=0")
+    page.wait_for_selector("dialog[open] .star[aria-pressed=false]")
+    ended = page.evaluate("window.ends || 0")
+    page.click("dialog[open] .star")
+    page.wait_for_selector("dialog[open] .star[aria-pressed=true]")
+    page.click("dialog[open] .star")
+    page.wait_for_selector("dialog[open] .star[aria-pressed=false]")
+    page.wait_for_function("before => (window.ends || 0) > before", arg=ended)
+    page.click("dialog[open] .star")
+    page.wait_for_selector("dialog[open] .star[aria-pressed=true]")
 
 
 def test_what_pictures_lie_on_and_the_light_are_as_picked(opened: Any) -> None:

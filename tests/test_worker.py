@@ -386,7 +386,9 @@ def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
     finish(studio, ask("warm up"))
     running = studio._foreman._running
     assert running
-    monkeypatch.setattr(studio.queue, "bury", lambda *_: pytest.fail("it asked to be started anew"))
-    studio._foreman._replace(running, worker.GROWN, True)
+    with monkeypatch.context() as watched:
+        watched.setattr(studio.queue, "bury", lambda *_: pytest.fail("it asked to be started anew"))
+        studio._foreman._replace(running, worker.GROWN, True)
     assert studio._foreman.process is not running.process
+    studio.close()  # from here on nobody is replaced
     running.process.kill()

@@ -62,8 +62,9 @@ def header(spoken: str) -> str:
 
 def head() -> str:
     """What the page needs before Gradio begins."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
-    return f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}"><script>{script}</script>'
+    scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("page.js", "answers.js")]
+    icon = f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}">'
+    return icon + "".join(f"<script>{script}</script>" for script in scripts)
 
 
 def looks() -> dict[str, Any]:
