@@ -69,16 +69,19 @@ class Mix:
             the concept is decided. Half of them are below 0.4: there most of what is lost in drawing is lost, and
             nothing is learned by heart (LOG.md).
         draft_shift: added to the mean where there is a draft, which tells something at much noise only.
+        high: share of the samples without a draft that it is added to as well: else one of them in forty is nearly
+            noise alone, and what has no draft begins with a guess.
     """
 
     scenes: float = 0.08
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
     drop_vector: float = 0.5
-    drop_draft: float = 0.5
+    drop_draft: float = 0.7
     time_mean: float = -0.4
     time_std: float = 1.3
     draft_shift: float = 2.0
+    high: float = 0.06
 
 
 HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels that LOG.md's `val` has been measured at from the start
@@ -222,14 +225,16 @@ class ImageTask:
         mine, encoded = draws.part(rank, ranks), self.encoded
         rows = torch.from_numpy(mine.rows).to(self.device)
         condition, latents = self.condition(mine), encoded.latents[rows].float()
-        t = self.shifted(times[rank::ranks].to(self.device), condition.draft)
+        high = torch.from_numpy(rng.random(size) < self.mix.high)[rank::ranks]
+        t = self.shifted(times[rank::ranks].to(self.device), condition.draft, high.to(self.device))
         return {**self.flow(latents, noise, t, condition), "warp": encoded.warp[rows].float()}
 
-    def shifted(self, times: Tensor, draft: Tensor) -> Tensor:
-        """Noise levels (B,), higher where there is a draft (B, C, S, S)."""
+    def shifted(self, times: Tensor, draft: Tensor, high: Tensor) -> Tensor:
+        """Noise levels (B,), higher where there is a draft (B, C, S, S) and in the rows `high` (B,)."""
         if not self.mix.draft_shift:
             return times
-        return torch.where(draft.flatten(1).any(1), torch.sigmoid(torch.logit(times) + self.mix.draft_shift), times)
+        raised = torch.sigmoid(torch.logit(times) + self.mix.draft_shift)
+        return torch.where(draft.flatten(1).any(1) | high, raised, times)
 
     def times(self, rng: np.random.Generator, count: int) -> Tensor:
         """Noise levels of `count` samples."""
