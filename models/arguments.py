@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.condition import Blend
+
 Vectors = Tensor | Sequence[Tensor | None]
 
 
@@ -22,6 +24,19 @@ def each_vector(given: Vectors | None, count: int) -> Vectors | None:
     if len(given) not in (1, count):
         raise ValueError(f"{len(given)} vectors for {count} pictures; give 1 or {count}")
     return list(given) * (count if len(given) == 1 else 1)
+
+
+def each_blend(given: Sequence[Blend | None], prompts: Sequence[str]) -> list[Blend | None]:
+    """One for each of the pictures, from as many, from one or from none; ValueError where they are of another number,
+    of several rows, or beside words.
+    """
+    blends = list(given or [None]) * (1 if len(given) == len(prompts) else len(prompts))
+    if len(blends) != len(prompts):
+        raise ValueError(f"{len(given)} blends for {len(prompts)} pictures; give 1 or {len(prompts)}")
+    for blend, prompt in zip(blends, prompts, strict=True):
+        if blend is not None and (prompt or len(blend) != 1):
+            raise ValueError(f"a blend is one row and takes a prompt's place; it has {len(blend)} beside {prompt!r}")
+    return blends
 
 
 def own_words(given: Vectors | None, count: int) -> list[bool]:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.guidance import Condition, Guidance, Network, guided
+from models.condition import Blend, Condition
+from models.guidance import Guidance, Network, guided
 from models.schedulers import FAST_STEPS, GUIDED_FROM, first_step, set_steps, step
 
 MAX_STEPS = 1000
@@ -127,7 +128,7 @@ class Step:
 def denoise(
     network: Network,
     noise: Tensor,
-    wanted: Condition,
+    wanted: Blend,
     unwanted: Condition,
     sampling: Sampling,
     scheduler: Any,

@@ -1,6 +1,6 @@
-"""What the generator is told, and how strongly: conditions, and classifier-free guidance within an interval.
+"""How strongly the generator is told: classifier-free guidance within an interval.
 
-Shapes: B pictures, L text tokens, T width of a token state, V size of the semantic vector, latents (B, C, ...).
+Shapes: B pictures, latents (B, C, ...).
 """
 
 from collections.abc import Callable
@@ -9,33 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.condition import Blend, Condition
+
 Network = Callable[..., Tensor]  # (x, t, states, mask, vector, draft) and (B,) bool `weakened` -> velocity
 Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Token states (B, L, T), their mask (B, L), semantic vectors (B, V), clean latents to draw from (B, C, ...).
-
-    Rows that are all false or zero say nothing.
-    """
-
-    states: Tensor
-    mask: Tensor
-    vector: Tensor
-    draft: Tensor
-
-    def __len__(self) -> int:
-        return len(self.vector)
-
-    def rows(self, index: list[int]) -> "Condition":
-        """The rows `index`, in that order."""
-        return Condition(*(part[index] for part in vars(self).values()))
-
-    @staticmethod
-    def cat(conditions: "list[Condition]") -> "Condition":
-        """All rows of `conditions`."""
-        return Condition(*map(torch.cat, zip(*(vars(one).values() for one in conditions), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -57,19 +34,24 @@ class Guidance:
         return self.scale != 1.0 and low <= sigma <= high
 
 
-def guided(network: Network, wanted: Condition, unwanted: Condition, guidance: Guidance) -> Velocity:
+def guided(network: Network, wanted: Blend, unwanted: Condition, guidance: Guidance) -> Velocity:
     """The velocity u + scale (w - u), where w is under `wanted` and u under `unwanted`; w alone where inactive.
 
-    Both passes are one batch of 2 B rows, wanted first.
+    The first part and `unwanted` are one batch of 2 B rows, in that order, and each other part is a batch of its own:
+    so a picture's bits do not depend on how many parts another one has.
     """
-    both = Condition.cat([wanted, unwanted])
+    first, *others = wanted.parts
+    both = Condition.cat([first, unwanted])
     weak = {"weakened": torch.arange(len(both)) >= len(wanted)} if guidance.weaken else {}
 
     def velocity(x: Tensor, sigma: float) -> Tensor:
+        t = x.new_full((len(x),), sigma)
+        beside = [network(x, t, *vars(part).values()) for part in others]
         if not guidance.active(sigma):
-            return network(x, x.new_full((len(x),), sigma), *vars(wanted).values())
-        output = network(torch.cat([x, x]), x.new_full((2 * len(x),), sigma), *vars(both).values(), **weak)
-        return combined(output, guidance.scale)
+            return wanted.mean([network(x, t, *vars(first).values()), *beside])
+        output = network(torch.cat([x, x]), torch.cat([t, t]), *vars(both).values(), **weak)
+        own, away = output.chunk(2)
+        return combined(torch.cat([wanted.mean([own, *beside]), away]), guidance.scale)
 
     return velocity
 

@@ -23,15 +23,15 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.arguments import Vectors, each, each_vector, own_words, senses
+from models.arguments import Vectors, each, each_blend, each_vector, own_words, senses
 from models.autoencoder import Autoencoder
 from models.collage import Drawings
+from models.condition import Blend, Condition
 from models.data.pixels import fit, to_tensor, to_uint8
 from models.diffusers_way import DiffusersWay
 from models.dit import DiT
 from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.fast import load_fast
-from models.guidance import Condition
 from models.language import LanguageModel
 from models.layout import Layout, layout
 from models.precision import native_dtype
@@ -46,6 +46,7 @@ from models.weighting import plain, weighted_states
 from models.weights import align, load_part, part_folder
 from models.wording import Wording
 
+Part = str | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (premultiplied uint8 or PIL), vector (128,)
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 
 
@@ -59,7 +60,7 @@ class _Work:
     drawings: Drawings
     seeds: tuple[int, ...]
     senses: Tensor
-    wanted: Condition
+    wanted: Blend
     unwanted: Condition
     noise: Tensor
     start: Start | None
@@ -141,7 +142,7 @@ class StickerPipeline(DiffusersWay):
 
     # --- What a picture is told -------------------------------------------------------------------------------------
 
-    def mix(self, parts: Sequence[tuple[float, str | np.ndarray | Image.Image | Tensor]]) -> Tensor:
+    def mix(self, parts: Sequence[tuple[float, Part]]) -> Tensor:
         """Weighted mix of texts, pictures (premultiplied uint8 or PIL) and vectors (128,) -> unit vector (1, 128).
 
         A negative weight takes away. ValueError where the parts cancel out.
@@ -155,12 +156,44 @@ class StickerPipeline(DiffusersWay):
             raise ValueError("the parts of the mix cancel each other out; change their weights")
         return torch.nn.functional.normalize(total, dim=-1)
 
-    def _vector_of(self, part: str | np.ndarray | Image.Image | Tensor) -> Tensor:
+    def _vector_of(self, part: Part) -> Tensor:
         if isinstance(part, str):
             return self.embedder.text([plain(part)])
         if isinstance(part, Tensor):
             return part.reshape(1, -1).float()
         return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
+
+    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", draft: bool = True) -> Blend:
+        """What a picture is told that is several things at once, one row: for `steps`, in place of a prompt.
+
+        A text is told as a prompt is, a picture by its vector and as what to draw from, a vector as it is. The first
+        lies in the middle. What has a negative weight is taken away from each of the others.
+
+        Args:
+            parts: as in `mix`.
+            words: what is said beside a part that is no text.
+            draft: False tells none of them what to draw from.
+
+        Raises ValueError where nothing is left of a part, or all of them only take away.
+        """
+        kept = [(weight, what) for weight, what in parts if weight > 0]
+        if not kept:
+            raise ValueError("the blend only takes away; give a part with a positive weight")
+        total = sum(weight for weight, _ in kept)
+        away = [(weight / total, what) for weight, what in parts if weight < 0]
+        told = [self._told_of(what, away, words, draft) for _, what in kept]
+        return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]))
+
+    def _told_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, draft: bool) -> Condition:
+        """What one part of a blend tells, one row."""
+        text = part if isinstance(part, str) else words
+        vector = self.mix([(1.0, part), *away]) if away or not isinstance(part, str) else None
+        told = self.condition([text], vector)
+        if not draft or isinstance(part, Tensor):
+            return told
+        if isinstance(part, str):
+            return self._drafted([part], [True], told)
+        return replace(told, draft=self._encode((fit(part) if isinstance(part, Image.Image) else part)[None]))
 
     def read_as(self, prompt: str) -> str:
         """What is read of a prompt: itself, or the words that say the same and were taught (`models.wording`)."""
@@ -209,6 +242,7 @@ class StickerPipeline(DiffusersWay):
         *,
         negative: Sequence[str] | str = "",
         vector: Vectors | None = None,
+        blends: Sequence[Blend | None] = (),
         words: bool = True,
         sense: bool = True,
         start: np.ndarray | Tensor | None = None,
@@ -225,6 +259,7 @@ class StickerPipeline(DiffusersWay):
             sampling: how to draw.
             negative: what to keep away from: one text for all, or one each; only guidance reads it.
             vector, words, sense: as in `condition`.
+            blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty.
             start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
             redraw: masks for start pictures in pixels, uint8 (N or 1, 128, 128): 0 keeps them exactly, 255 draws anew.
             noise: (N, 8, 16, 16) instead of the seeds' own.
@@ -235,7 +270,7 @@ class StickerPipeline(DiffusersWay):
         """
         sampling = sampling or Sampling()
         given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
-        work = self._resolve(prompts, seeds, negative, vector, words, sense, given, noise, sampling.draft)
+        work = self._resolve(prompts, seeds, negative, vector, words, sense, given, noise, sampling.draft, blends)
         batch = sampling.batch or (1 if len(seeds) == 1 else BATCH)
         pictures = _chunks(range(len(seeds)), batch)
         calls = [_chunks(work.drawings.rows(some), batch) for some in pictures]
@@ -292,13 +327,14 @@ class StickerPipeline(DiffusersWay):
         start: Start | None,
         noise: Tensor | None,
         draft: bool,
+        blends: Sequence[Blend | None] = (),
     ) -> _Work:
         count = len(seeds)
         if not count:
             raise ValueError("no seeds; give one a picture")
         prompts = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
         negatives = each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
-        vector = each_vector(vector, count)
+        vector, blends = each_vector(vector, count), each_blend(blends, prompts)
         free = own_words(vector, count) if draft and words and sense and start is None else [False] * count
         drawings = Drawings.of(prompts, seeds, self._layouts(prompts, free if noise is None else [False] * count))
         told = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
@@ -306,9 +342,11 @@ class StickerPipeline(DiffusersWay):
             drawings.texts, drawings.spread(free), self.condition(drawings.texts, told, words, sense)
         )
         own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
+        meant = [own.vector[i : i + 1] if blend is None else blend.vector for i, blend in enumerate(blends)]
         unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)
         noise = self._noise(drawings.seeds)() if noise is None else noise
-        return _Work(drawings, tuple(seeds), own.vector, wanted, unwanted, noise, start)
+        told_at_once = _with_blends(wanted, drawings.spread(blends))
+        return _Work(drawings, tuple(seeds), torch.cat(meant), told_at_once, unwanted, noise, start)
 
     def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
         """Where the things stand that each prompt names, of those that are `free` to be laid out."""
@@ -341,6 +379,13 @@ class StickerPipeline(DiffusersWay):
         begun = to_uint8(preview(torch.cat(latents), coefficients))
         later = np.zeros((len(work.drawings.rows(some)) - len(begun), *begun.shape[1:]), np.uint8)
         return work.drawings.laid(some, np.concatenate([begun, later]))
+
+
+def _with_blends(told: Condition, blends: Sequence[Blend | None]) -> Blend:
+    """The blends, and where there is none what is `told`."""
+    if not any(blends):
+        return Blend.of(told)
+    return Blend.cat([blend or Blend.of(told.rows([i])) for i, blend in enumerate(blends)])
 
 
 def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STEP = 1.1
 MOST = 10.0
+QUOTED = re.compile(r"""\s*(?:"([^"]*)"|“([^“”]*)”|「([^「」]*)」)\s*""")  # a prompt that is read word for word
 _MARKS = re.compile(r"\\([\\()\[\]{}|_])|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[()\[\]]|[^\\()\[\]:]+|.", re.DOTALL)
 
 

@@ -25,7 +25,7 @@ from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.naming import Known, Naming, Part, in_order, left_of, words_of
 from models.space import Embedder
-from models.weighting import plain
+from models.weighting import QUOTED, plain
 from models.weights import part_folder, record_part
 
 PART = "wording"
@@ -40,7 +40,6 @@ _ON_GROUND = re.compile(
 _GROUND = re.compile(r"[^,，。]*(?:background|背景(?!的))[^,，。]*", re.IGNORECASE)
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
-_QUOTED = re.compile(r"""\s*(?:"([^"]*)"|“([^“”]*)”|「([^「」]*)」)\s*""")
 
 
 class Wording:
@@ -60,14 +59,14 @@ class Wording:
 
     def _read(self, prompt: str) -> str:
         """What is read of a prompt: what it says, without quotation marks around all of it, or what was taught."""
-        if quoted := _QUOTED.fullmatch(prompt):
+        if quoted := QUOTED.fullmatch(prompt):
             return next(text for text in quoted.groups() if text is not None)
         return self.taught(prompt) if self.is_free(prompt) else prompt
 
     @staticmethod
     def is_free(prompt: str) -> bool:
         """Whether it may be read in other words."""
-        return bool(prompt.strip()) and plain(prompt) == prompt and not _QUOTED.fullmatch(prompt)
+        return bool(prompt.strip()) and plain(prompt) == prompt and not QUOTED.fullmatch(prompt)
 
     def named(self, text: str) -> list[int]:
         """Numbers (in `naming.known`) of the things that `text` names, in order."""

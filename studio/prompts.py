@@ -1,16 +1,24 @@
-"""Prompts as people write them on one line: `A + B` is a blend of two meanings, `W:WORDS` a part of a mix."""
+"""Prompts as people write them on one line: `A + B` is a blend of two things, `W:WORDS` a part of a mix."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+from models.weighting import QUOTED
+
+MIX_LIMIT = 8  # things in one picture
+SUM = re.compile(r"(?:^|\s)\+(?=\s|$)|＋")
 PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
 
 
-def fields_of(line: str) -> dict[str, Any]:
-    """A line as fields of an image request."""
-    parts = [part.strip() for part in line.split(" + ")]
-    return {"prompt": line} if len(parts) == 1 else {"mix": tuple({"text": part} for part in parts)}
+def summands(prompt: str) -> list[str]:
+    """What a prompt adds up, `A + B`; itself alone where it adds nothing up, is in quotation marks, or adds up more than
+    fits into a picture. Nothing where it says nothing.
+    """
+    parts = [part.strip() for part in SUM.split(prompt) if part.strip()]
+    if 1 < len(parts) <= MIX_LIMIT and not QUOTED.fullmatch(prompt):
+        return parts
+    return [prompt] if parts else []
 
 
 def ingredient(part: str) -> dict[str, Any]:

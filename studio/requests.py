@@ -20,13 +20,13 @@ from models.weighting import plain
 from studio import settings
 from studio.capabilities import Capabilities, Refused, did_you_mean
 from studio.fields import Frozen, Ingredient, Number, Picture, Text, Whole
+from studio.prompts import MIX_LIMIT
 from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
 SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 APART = 0x9E3779B1
-MIX_LIMIT = 8
 HITS = 1_000  # pictures of one search
 
 

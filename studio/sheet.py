@@ -18,7 +18,6 @@ from models.data.sheet import captioned
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities, Refused
 from studio.foreground import run
-from studio.prompts import fields_of
 from studio.requests import image_request, resolve
 from studio.settings import stay_offline
 
@@ -29,7 +28,7 @@ def draw(model: str, folder: Path) -> None:
     """Draw sheet and styles with the model's usual settings into `folder`; Refused where the model can't."""
     can = open_backend(model).capabilities()
     lines, names = prompt_list("sheet"), [style.name for style in can.styles]
-    sheet = [{**fields_of(line), "seed": number} for number, line in enumerate(lines, 1)]
+    sheet = [{"prompt": line, "seed": number} for number, line in enumerate(lines, 1)]
     pictures = _drawn(model, can, [*sheet, *({"prompt": SUBJECT, "style": name, "seed": SEED} for name in names)])
     (folder / "styles").mkdir(parents=True, exist_ok=True)
     captioned(pictures[: len(lines)], lines).save(folder / "sheet.webp", quality=85, method=6)

@@ -24,7 +24,6 @@ from studio.page.frame import Frame
 from studio.page.picture import view as card
 from studio.page.pulse import Pulse
 from studio.page.words import Labels, Said, language, translations
-from studio.prompts import fields_of
 from studio.queue import QueuedJob
 from studio.requests import image_request, resolve
 from studio.studio import Studio
@@ -68,8 +67,7 @@ def test_the_prompt_lists_can_be_asked_for() -> None:
     sheet = prompt_list("sheet")
     assert len(sheet) == len(set(sheet)) == 64
     for line in [*sheet, *prompt_list("examples")]:
-        request = image_request(**fields_of(line))
-        assert bool(request.prompt) != bool(request.mix)
+        assert image_request(prompt=line).prompt == line
     assert sum(" + " in line for line in sheet) == 8
     assert sum(bool(re.search(r"[\u4e00-\u9fff]", line)) for line in sheet) >= 8
 

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from PIL import Image
 from tiny_parts import save_tiny_parts
 
+from models.condition import Blend, Condition
 from models.dit import velocity_to
 from models.drawing import Pictures, Progress, Sampling, denoise
-from models.guidance import Condition, Guidance, guided
+from models.guidance import Guidance, guided
 from models.pipeline import BATCH, StickerPipeline
 from models.preview import PREVIEW_SIZE, fit_preview, preview
 from models.schedulers import SCHEDULERS, build_scheduler, is_stochastic, set_steps
@@ -51,7 +52,7 @@ def test_a_scheduler_finds_the_end_of_a_straight_flow(name: str, steps: int) -> 
         calls.append(float(t[0]))
         return velocity_to(x0, x, t)  # as a generator answers that knows the picture
 
-    done = list(denoise(network, noise, nothing(2), nothing(2), Sampling(steps, 1.0), build_scheduler(name)))
+    done = list(denoise(network, noise, Blend.of(nothing(2)), nothing(2), Sampling(steps, 1.0), build_scheduler(name)))
     assert (done[-1].latents - x0).std() < 0.005
     assert len(done) == len(calls) == done[0].count in (steps - 1, steps)
     assert calls == sorted(calls, reverse=True) and calls[0] > 0.99
@@ -69,7 +70,7 @@ def test_a_scheduler_converges_on_a_curved_flow(name: str) -> None:
     noise = torch.linspace(-2, 2, 8).view(1, 8, 1, 1)
     errors = []
     for steps in (8, 32):
-        *_, last = denoise(curved, noise, nothing(1), nothing(1), Sampling(steps, 1.0), build_scheduler(name))
+        *_, last = denoise(curved, noise, Blend.of(nothing(1)), nothing(1), Sampling(steps, 1.0), build_scheduler(name))
         errors.append(float((last.latents - noise / 2).abs().max()))
     assert errors[1] < 0.06 and errors[1] < errors[0]
 
@@ -81,7 +82,7 @@ def test_a_stochastic_scheduler_ends_in_the_datas_own_spread(name: str) -> None:
         stream = torch.Generator().manual_seed(1)
         sampling, scheduler = Sampling(steps, 1.0), build_scheduler(name)
         renoise = lambda stream=stream: torch.randn(noise.shape, generator=stream)  # noqa: E731
-        *_, last = denoise(curved, noise, nothing(1), nothing(1), sampling, scheduler, renoise=renoise)
+        *_, last = denoise(curved, noise, Blend.of(nothing(1)), nothing(1), sampling, scheduler, renoise=renoise)
         spreads.append(float(last.latents.std()))
     assert spreads == pytest.approx([0.5, 0.5], abs=0.02)
     assert abs(float((last.latents * noise).mean())) < 0.1, "hardly anything is left of what it began with"
@@ -105,7 +106,7 @@ def test_strength_starts_near_the_picture(name: str) -> None:
 
     noise = torch.ones(1, 8, 4, 4)
     sampling = Sampling(8, 1.0, strength=0.5)
-    done = list(denoise(network, noise, nothing(1), nothing(1), sampling, build_scheduler(name), start))
+    done = list(denoise(network, noise, Blend.of(nothing(1)), nothing(1), sampling, build_scheduler(name), start))
     sigma, x = first[0]
     assert 0.3 < sigma < 0.7 and torch.allclose(x, torch.full_like(x, sigma))
     assert len(done) == done[0].count < 7
@@ -129,11 +130,11 @@ def test_guidance_is_the_formula_within_its_interval_and_one_pass_outside() -> N
     wanted.vector[:] = 2.0
     unwanted = nothing(2)
     unwanted.vector[:] = 0.5
-    velocity = guided(network, wanted, unwanted, Guidance(3.0, (0.2, 0.8)))
+    velocity = guided(network, Blend.of(wanted), unwanted, Guidance(3.0, (0.2, 0.8)))
     x = torch.zeros(2, 8, 4, 4)
     assert velocity(x, 0.5).unique().tolist() == [0.5 + 3 * 1.5]
     assert velocity(x, 0.9).unique().tolist() == velocity(x, 0.1).unique().tolist() == [2.0]
-    assert guided(network, wanted, unwanted, Guidance(1.0))(x, 0.5).unique().tolist() == [2.0]
+    assert guided(network, Blend.of(wanted), unwanted, Guidance(1.0))(x, 0.5).unique().tolist() == [2.0]
     assert rows == [4, 2, 2, 2]
 
 
@@ -144,7 +145,7 @@ def test_only_the_second_pass_is_weakened() -> None:
         seen.append(weakened.tolist())
         return torch.where(weakened, 0.5, 2.0)[:, None, None, None].expand_as(x)
 
-    velocity = guided(network, nothing(2), nothing(2), Guidance(3.0, weaken=True))
+    velocity = guided(network, Blend.of(nothing(2)), nothing(2), Guidance(3.0, weaken=True))
     assert velocity(torch.zeros(2, 8, 4, 4), 0.5).unique().tolist() == [0.5 + 3 * 1.5]
     assert seen == [[False, False, True, True]]
 
@@ -155,7 +156,14 @@ def test_a_latent_that_stops_being_finite_names_the_step() -> None:
 
     with pytest.raises(FloatingPointError, match="step 3 of 4"):
         list(
-            denoise(network, torch.ones(1, 8, 4, 4), nothing(1), nothing(1), Sampling(4, 1.0), build_scheduler("euler"))
+            denoise(
+                network,
+                torch.ones(1, 8, 4, 4),
+                Blend.of(nothing(1)),
+                nothing(1),
+                Sampling(4, 1.0),
+                build_scheduler("euler"),
+            )
         )
 
 

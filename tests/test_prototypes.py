@@ -9,10 +9,10 @@ import torch
 from test_wording import Bags
 from tiny_parts import save_tiny_parts
 
+from models.condition import Blend, Condition
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
-from models.guidance import Condition
 from models.pipeline import StickerPipeline
 from models.prototypes import ALL_SHARE, SIDE, OtherHands, Prototypes
 from models.schedulers import build_scheduler
@@ -108,7 +108,7 @@ def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
         seen.append((float(t[0]), x.clone()))
         return torch.zeros_like(x)
 
-    list(denoise(still, noise, told, told, sampling, build_scheduler("euler")))
+    list(denoise(still, noise, Blend.of(told), told, sampling, build_scheduler("euler")))
     assert seen[0][0] == 1.0 and torch.allclose(seen[0][1][0], 7 * (1 - DRAFTED) + DRAFTED * noise[0], atol=1e-5)
     assert all(torch.equal(x[1], noise[1]) for _, x in seen) and all(torch.equal(x, seen[0][1]) for _, x in seen)
 

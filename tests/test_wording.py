@@ -240,4 +240,6 @@ def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(tmp_path: P
     assert torch.equal(read.states, plain.states) and torch.equal(read.vector, plain.vector)
     assert torch.equal(literal.states, plain.states[1:])
     work = pipe._resolve(["a burger"], [1], "a burger", None, True, True, None, None, True)
-    assert torch.equal(work.wanted.states, plain.states[:1]) and torch.equal(work.unwanted.states, plain.states[1:])
+    assert torch.equal(work.wanted.parts[0].states, plain.states[:1]) and torch.equal(
+        work.unwanted.states, plain.states[1:]
+    )

@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.condition import Condition
 from models.dit import DiT
 from models.drawing import FAST_SAMPLING, Sampling
 from models.fast import FILE, PART
-from models.guidance import Condition, combined
+from models.guidance import combined
 from models.lora import attach, changes
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from models.assets import prompt_list
 from models.autoencoder import Autoencoder
+from models.condition import Condition
 from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
@@ -29,7 +30,6 @@ from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
 from models.drawing import Pictures, Sampling
-from models.guidance import Condition
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype
 from models.presets import preset

@@ -138,7 +138,7 @@ class Embedded:
         pipeline, together = self._pipeline, Together(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
-        read_as = functools.cache(lambda number: _read_as(pipeline, told(number).text))
+        read_as = functools.cache(lambda number: _read_as(pipeline, told(number).texts))
         try:
             for k, batch in enumerate(together.batches):
                 rows = [told(slot.number) for slot in batch]
@@ -223,16 +223,17 @@ def _draw(
         _sampling(request),
         negative=[row.negative for row in rows],
         vector=[row.vector for row in rows],
+        blends=[row.blend for row in rows],
         start=_stacked([row.start for row in rows]),
         redraw=_stacked([row.mask for row in rows]),
         previews=previews,
     )
 
 
-def _read_as(pipeline: "StickerPipeline", text: str) -> str:
-    """What is read of a text; nothing where that is the text itself."""
-    read = pipeline.read_as(text) if text else ""
-    return "" if read == text else read
+def _read_as(pipeline: "StickerPipeline", texts: Sequence[str]) -> str:
+    """What is read of the texts; nothing where that is the texts themselves."""
+    read = [pipeline.read_as(text) for text in texts if text]
+    return "" if read == [text for text in texts if text] else " + ".join(read)
 
 
 def _how(pipeline: Any, batch: int, request: ImageRequest) -> dict[str, int | str]:

@@ -9,11 +9,13 @@ from models.data.grammar import language_of
 from models.data.styles import styled
 from studio.backends.given import given_pixels, start
 from studio.capabilities import Refused
+from studio.prompts import summands
 from studio.requests import ImageRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.condition import Blend
     from models.pipeline import StickerPipeline
 
 
@@ -21,26 +23,33 @@ if TYPE_CHECKING:
 class Told:
     """The same for all pictures of a request.
 
-    `vector` (1, 128) is their sense, None where it is that of the words. `start` (128, 128, 4) and `mask` (128, 128)
-    are uint8, None where there is none.
+    `vector` (1, 128) is their sense, None where it is that of the words. A `blend` takes the place of both, and `texts`
+    are all that is read. `start` (128, 128, 4) and `mask` (128, 128) are uint8, None where there is none.
     """
 
     text: str
+    texts: tuple[str, ...]
     negative: str
     vector: "Tensor | None"
+    blend: "Blend | None"
     start: np.ndarray | None
     mask: np.ndarray | None
 
 
 def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
     """Read a resolved request. Refused where a picture changed since, or the parts of a mix cancel out."""
-    text = phrase(request.prompt, request.style)
-    parts = _parts(request, text)
+    parts, several = _parts(request)
     try:
+        if several:
+            beside = phrase("", request.style)
+            blend = pipeline.blend(parts, beside, draft=request.image is None)
+            texts = tuple(what for weight, what in parts if isinstance(what, str) and weight > 0)
+            return Told("", texts, request.negative, None, blend, *start(request))
         vector = pipeline.mix(parts) if parts else None
     except ValueError as error:
         raise Refused(f"{error}.") from error
-    return Told(text, request.negative, vector, *start(request))
+    text = phrase(request.prompt, request.style)
+    return Told(text, (text,), request.negative, vector, None, *start(request))
 
 
 def phrase(prompt: str, style: str) -> str:
@@ -50,17 +59,27 @@ def phrase(prompt: str, style: str) -> str:
     return styled(prompt, style, language_of(prompt) == "zh")
 
 
-def _parts(request: ImageRequest, text: str) -> list[tuple[float, Any]]:
-    """What the sense is mixed of, as (weight, text or pixels): the picture to be like and the mix; nothing where it is
-    that of the words alone.
+def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
+    """What the sense is mixed of, as (weight, text or pixels), nothing where it is that of the words alone; and whether
+    that is several things in one picture: what the prompt adds up, or likeness and mix without a prompt.
 
     What only takes away takes it from the words, or from the picture to start from; so does a start without words.
     """
+    given = _given(request)
+    words = [(1.0, phrase(one, request.style)) for one in summands(request.prompt)]
+    if any(weight > 0 for weight, _ in given):
+        return given, not words and sum(weight > 0 for weight, _ in given) > 1
+    if len(words) > 1 or (words and given):
+        return words + given, len(words) > 1
+    if request.image and not words:
+        return [(1.0, given_pixels(request.image)), *given], False
+    return given, False
+
+
+def _given(request: ImageRequest) -> list[tuple[float, Any]]:
+    """The picture to be like and the mix; what is added in words is in the request's style."""
     parts: list[tuple[float, Any]] = [(1.0, given_pixels(request.like))] if request.like else []
     for part in request.mix:
-        parts.append((part.weight, given_pixels(part.picture) if part.picture else part.text))
-    if any(weight > 0 for weight, _ in parts) or (request.prompt and not parts):
-        return parts
-    if request.prompt:
-        return [(1.0, text), *parts]
-    return [(1.0, given_pixels(request.image)), *parts] if request.image else parts
+        text = phrase(part.text, request.style if part.weight > 0 else "")
+        parts.append((part.weight, given_pixels(part.picture) if part.picture else text))
+    return parts
