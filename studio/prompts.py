@@ -12,8 +12,8 @@ PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
 
 
 def summands(prompt: str) -> list[str]:
-    """What a prompt adds up, `A + B`; itself alone where it adds nothing up, is in quotation marks, or adds up more than
-    fits into a picture. Nothing where it says nothing.
+    """What a prompt adds up, `A + B`; itself alone where it adds nothing up, is in quotation marks, or has too many
+    parts for one picture. Nothing where it says nothing.
     """
     parts = [part.strip() for part in SUM.split(prompt) if part.strip()]
     if 1 < len(parts) <= MIX_LIMIT and not QUOTED.fullmatch(prompt):
