@@ -80,7 +80,7 @@ class Wording:
             return text
         language = language_of(text)
         if len(parts) == 1:
-            said, style = self._phrase(parts[0], language, alone=True) + ground_of(text), _style(text)
+            said, style = self._phrase(parts[0], language, alone=True) + ground_of(text), style_said(text)
             return styled(said, style, language == "zh") if style else said
         said, space = in_order(text), "" if language == "zh" else " "
         for part in new:
@@ -100,7 +100,7 @@ class Wording:
 
     def alone(self, part: Part, prompt: str) -> str:
         """How one thing of what `part` names is asked for, in the style of the prompt that it is a part of."""
-        language, style = language_of(prompt), _style(prompt)
+        language, style = language_of(prompt), style_said(prompt)
         said = self._phrase(part, language, alone=True, one=True)
         return styled(said, style, language == "zh") if style else said
 
@@ -260,7 +260,7 @@ def without_ground(text: str) -> str:
     return (_ON_GROUND if _ON_GROUND.search(text) else _GROUND).sub("", text).strip(" ,，")
 
 
-def _style(text: str) -> str:
+def style_said(text: str) -> str:
     """The style that is asked for; "" for none."""
     words = ((word, name) for name, style in STYLES.items() for word in style.en + style.zh)
     return max(((len(word), name) for word, name in words if _stands(word, text)), default=(0, ""))[1]

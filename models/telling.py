@@ -1,0 +1,167 @@
+"""What a picture is told: the condition of a prompt, of several things at once, of a thing that it is drawn from.
+
+Shapes: N pictures of one call, latents (N, 8, 16, 16), vectors (N, 128).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from models.arguments import Vectors, senses
+from models.condition import Blend, Condition
+from models.data.pixels import fit, to_tensor
+from models.language import LanguageModel
+from models.layout import Layout, layout
+from models.moods import FACE, faced
+from models.prototypes import Prototypes
+from models.space import DIM, Embedder, SemanticSpace
+from models.tokenizer import TEXT_LENGTH
+from models.vision import VisionEncoder
+from models.weighting import plain, weighted_states
+from models.wording import Wording
+
+Part = str | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (premultiplied uint8 or PIL), vector (128,)
+
+
+class Teller:
+    """The half of the pipeline that reads; `models.pipeline.StickerPipeline` is the whole, and draws."""
+
+    tokenizer: PreTrainedTokenizerFast
+    language: LanguageModel
+    vision: VisionEncoder
+    space: SemanticSpace
+    autoencoder: Any
+    dit: Any
+    wording: Wording | None  # without it, prompts are read as they are
+    prototypes: Prototypes | None
+
+    @property
+    def embedder(self) -> Embedder:
+        """The door into the semantic space, on this pipeline's parts."""
+        return Embedder(self.tokenizer, self.language, self.vision, self.space)
+
+    def mix(self, parts: Sequence[tuple[float, Part]]) -> Tensor:
+        """Weighted mix of texts, pictures (premultiplied uint8 or PIL) and vectors (128,) -> unit vector (1, 128).
+
+        A negative weight takes away. ValueError where the parts cancel out.
+        """
+        if not parts:
+            raise ValueError("nothing to mix; give (weight, text or picture) pairs")
+        if not all(math.isfinite(weight) for weight, _ in parts):
+            raise ValueError(f"weights of a mix must be finite; they are {[weight for weight, _ in parts]}")
+        total = torch.stack([weight * self._vector_of(part) for weight, part in parts]).sum(0)
+        if total.norm() < 1e-3:
+            raise ValueError("the parts of the mix cancel each other out; change their weights")
+        return torch.nn.functional.normalize(total, dim=-1)
+
+    def _vector_of(self, part: Part) -> Tensor:
+        if isinstance(part, str):
+            return self.embedder.text([plain(part)])
+        if isinstance(part, Tensor):
+            return part.reshape(1, -1).float()
+        return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
+
+    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", draft: bool = True) -> Blend:
+        """What a picture is told that is several things at once, one row: for `steps`, in place of a prompt.
+
+        A text is told as a prompt is, a picture by its vector and as what to draw from, a vector as it is. The first
+        lies in the middle. What has a negative weight is taken away from each of the others.
+
+        Args:
+            parts: as in `mix`.
+            words: what is said beside a part that is no text.
+            draft: False tells none of them what to draw from.
+
+        Raises ValueError where nothing is left of a part, or all of them only take away.
+        """
+        kept = [(weight, what) for weight, what in parts if weight > 0]
+        if not kept:
+            raise ValueError("the blend only takes away; give a part with a positive weight")
+        total = sum(weight for weight, _ in kept)
+        away = [(weight / total, what) for weight, what in parts if weight < 0]
+        told = [self._told_of(what, away, words, draft) for _, what in kept]
+        return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]))
+
+    def _told_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, draft: bool) -> Condition:
+        """What one part of a blend tells, one row."""
+        text = part if isinstance(part, str) else words
+        vector = self.mix([(1.0, part), *away]) if away or not isinstance(part, str) else None
+        told = self.condition([text], vector)
+        if not draft or isinstance(part, Tensor):
+            return told
+        if isinstance(part, str):
+            return self._drafted([part], [True], told)
+        return replace(told, draft=self._encode((fit(part) if isinstance(part, Image.Image) else part)[None]))
+
+    def read_as(self, prompt: str) -> str:
+        """What is drawn of a prompt: itself, or the words that say the same and were taught (`models.wording`), or what
+        a thing with a feeling is blended of (`models.moods`)."""
+        found = faced(prompt, self.wording) if self.wording else None
+        return " + ".join(found) if found else self._read(prompt)
+
+    def _read(self, prompt: str) -> str:
+        return self.wording.read(prompt) if self.wording else prompt
+
+    def condition(
+        self,
+        prompts: Sequence[str],
+        vector: Vectors | None = None,
+        words: bool = True,
+        sense: bool = True,
+        literal: bool = False,
+    ) -> Condition:
+        """What N prompts tell the generator; an empty prompt says nothing.
+
+        Args:
+            prompts: N texts; `(word:1.3)` and its kin weigh words (`models.weighting`).
+            vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it. Or N of them, each
+                (1, 128) or None for the text's own.
+            words, sense: False drops the token states, or the semantic vector unless `vector` is given.
+            literal: True reads the texts word for word, not as `read_as` says.
+        """
+        embedder, config = self.embedder, self.dit.config
+        texts = {prompt: prompt if literal else self._read(prompt) for prompt in prompts}
+        read = {prompt: weighted_states(embedder, text) for prompt, text in texts.items() if plain(text)}
+        shape = (1, TEXT_LENGTH)
+        none = torch.zeros(*shape, config.context), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
+        states, masks, vectors = (
+            torch.cat(column) for column in zip(*(read.get(p, none) for p in prompts), strict=True)
+        )
+        if vector is not None:
+            vectors = senses(vector, vectors)
+        elif not sense:
+            vectors = torch.zeros_like(vectors)
+        draft = torch.zeros(len(prompts), config.channels, config.size, config.size)
+        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, draft)
+
+    def _faced(self, text: str) -> Blend | None:
+        """What a drawing of a thing with a feeling is told; None of any other text."""
+        found = faced(text, self.wording) if self.wording else None
+        return self.blend([(FACE, found[0]), (1 - FACE, found[1])]) if found else None
+
+    def _drafted(self, texts: Sequence[str], free: Sequence[bool], told: Condition) -> Condition:
+        """What the drawings are `told`, with the thing that each names to draw from, of those that are `free` to."""
+        if self.wording is None or self.prototypes is None:
+            return told
+        named = {text: self.wording.thing(text) for text, one in zip(texts, free, strict=True) if one}
+        latents = {text: self._encode(self.prototypes.picture(*thing)[None]) for text, thing in named.items() if thing}
+        rows = zip(texts, free, told.draft.split(1), strict=True)
+        return replace(told, draft=torch.cat([latents.get(text, none) if one else none for text, one, none in rows]))
+
+    def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
+        """Where the things stand that each prompt names, of those that are `free` to be laid out."""
+        wording, found = self.wording, dict[str, Layout | None]()
+        if wording is not None:
+            asked = {prompt for prompt, one in zip(prompts, free, strict=True) if one}
+            found = {prompt: layout(prompt, wording) for prompt in asked if not faced(prompt, wording)}
+        return [found.get(prompt) if one else None for prompt, one in zip(prompts, free, strict=True)]
+
+    def _encode(self, picture: np.ndarray) -> Tensor:
+        return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()
