@@ -19,6 +19,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "partying face": "party face, 派对脸",
         "pile of poo": "poop, poo, 便便",
         "sleeping face": "snoring face, 睡觉的脸",
+        "smiling cat with heart-eyes": "smiling cat with heart eyes, cat with heart eyes, happy cat with heart eyes",
         "smiling face with heart-eyes": "face with heart eyes, happy face with heart eyes,"
         " smiling face with heart eyes, 爱心眼, 爱心眼的笑脸",
         "smiling face with horns": "devil, happy devil, 恶魔",

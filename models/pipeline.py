@@ -239,7 +239,7 @@ class StickerPipeline(Teller, DiffusersWay):
         unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)
         noise = self._noise(drawings.seeds)() if noise is None else noise
         several = zip(drawings.spread(blends), drawings.texts, drawings.spread(free), strict=True)
-        at_once = [blend or (self._faced(text) if one else None) for blend, text, one in several]
+        at_once = [blend or (self._hybrid(text) if one else None) for blend, text, one in several]
         meant = own.vector.clone()
         for number, blend in zip(drawings.pictures, at_once, strict=True):
             if blend is not None and not drawings.layouts[number]:

@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerFast
 from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
 from models.data.pixels import fit, to_tensor
+from models.hybrids import hybrid
 from models.language import LanguageModel
 from models.layout import Layout, layout
-from models.moods import FACE, faced
 from models.prototypes import Prototypes
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
@@ -102,9 +102,9 @@ class Teller:
 
     def read_as(self, prompt: str) -> str:
         """What is drawn of a prompt: itself, or the words that say the same and were taught (`models.wording`), or what
-        a thing with a feeling is blended of (`models.moods`)."""
-        found = faced(prompt, self.wording) if self.wording else None
-        return " + ".join(found) if found else self._read(prompt)
+        a hybrid is blended of (`models.hybrids`)."""
+        found = hybrid(prompt, self.wording) if self.wording else None
+        return " + ".join(text for _, text in found) if found else self._read(prompt)
 
     def _read(self, prompt: str) -> str:
         return self.wording.read(prompt) if self.wording else prompt
@@ -141,10 +141,10 @@ class Teller:
         draft = torch.zeros(len(prompts), config.channels, config.size, config.size)
         return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, draft)
 
-    def _faced(self, text: str) -> Blend | None:
-        """What a drawing of a thing with a feeling is told; None of any other text."""
-        found = faced(text, self.wording) if self.wording else None
-        return self.blend([(FACE, found[0]), (1 - FACE, found[1])]) if found else None
+    def _hybrid(self, text: str) -> Blend | None:
+        """What a drawing of a hybrid is told; None of any other text."""
+        found = hybrid(text, self.wording) if self.wording else None
+        return self.blend(found) if found else None
 
     def _drafted(self, texts: Sequence[str], free: Sequence[bool], told: Condition) -> Condition:
         """What the drawings are `told`, with the thing that each names to draw from, of those that are `free` to."""
@@ -160,7 +160,7 @@ class Teller:
         wording, found = self.wording, dict[str, Layout | None]()
         if wording is not None:
             asked = {prompt for prompt, one in zip(prompts, free, strict=True) if one}
-            found = {prompt: layout(prompt, wording) for prompt in asked if not faced(prompt, wording)}
+            found = {prompt: layout(prompt, wording) for prompt in asked if not hybrid(prompt, wording)}
         return [found.get(prompt) if one else None for prompt, one in zip(prompts, free, strict=True)]
 
     def _encode(self, picture: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Laws of things with feelings: a mood that no name holds is a face in the middle of the one thing asked for."""
+"""Laws of hybrids: a mood that no name holds is a face in the middle of the one thing asked for, and its kin."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
-from models.moods import FACE, MOODS, faced
+from models.hybrids import FACE, MOODS, STUFF, Shares, hybrid
 from models.naming import Known, Naming
 from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
@@ -18,7 +18,8 @@ THINGS = (
     Known({"en": ("avocado",), "zh": ("牛油果",)}, ("fruit",), "food-drink", True),
     Known({"en": ("teapot",), "zh": ("茶壶",)}, ("tea",), "food-drink", True),
     Known({"en": ("robot",)}, (), "smileys-emotion", True),
-    Known({"en": ("dog",)}, (), "animals-nature", True),
+    Known({"en": ("detective",), "zh": ("侦探",)}, (), "people-body", False),
+    Known({"en": ("dog",), "zh": ("狗",)}, (), "animals-nature", True),
     Known({"en": ("cat",)}, (), "animals-nature", True),
     Known({"en": ("crying cat",)}, (), "smileys-emotion", True),
     Known({"en": ("grinning cat", "smiling cat face")}, ("smiling", "happy"), "smileys-emotion", True),
@@ -54,8 +55,27 @@ def wording() -> Wording:
     ],
 )
 def test_a_thing_with_a_feeling_is_a_face_and_a_thing(wording: Wording, prompt: str, face: str, thing: str) -> None:
-    found = faced(prompt, wording)
-    assert found is not None and found == (face, thing)
+    assert hybrid(prompt, wording) == ((FACE, face), (1 - FACE, thing))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parts"),
+    [
+        ("a dog detective", ((FACE, "dog"), (1 - FACE, "detective"))),
+        ("a black cat detective, noto style", ((FACE, "a black cat, noto style"), (1 - FACE, "detective, noto style"))),
+        ("狗侦探", ((FACE, "狗"), (1 - FACE, "侦探"))),
+        ("an avocado detective", None),
+        ("a detective dog", None),
+        ("a detective", None),
+        ("a dog made of avocado", ((STUFF, "avocado"), (1 - STUFF, "dog"))),
+        ("a red dog made out of a teapot", ((STUFF, "teapot"), (1 - STUFF, "a red dog"))),
+        ("用牛油果做的狗", ((STUFF, "牛油果"), (1 - STUFF, "狗"))),
+        ("a dog made of something", None),
+        ("two dogs made of avocado", None),
+    ],
+)
+def test_animals_are_dressed_and_things_made_of_others(wording: Wording, prompt: str, parts: Shares | None) -> None:
+    assert hybrid(prompt, wording) == parts
 
 
 @pytest.mark.parametrize(
@@ -79,7 +99,7 @@ def test_a_thing_with_a_feeling_is_a_face_and_a_thing(wording: Wording, prompt: 
     ],
 )
 def test_what_has_a_name_or_is_no_one_thing_has_no_other_face(wording: Wording, prompt: str) -> None:
-    assert faced(prompt, wording) is None
+    assert hybrid(prompt, wording) is None
 
 
 def test_every_mood_is_said_in_both_languages_and_of_one_face() -> None:
