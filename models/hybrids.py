@@ -15,6 +15,9 @@ Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, a
 
 FACE = 0.4  # of the picture: with more of it a robot is an emoji, with less a car has none
 STUFF = 0.5  # what a thing is made of
+WINGS, BODY = "butterfly", 0.5  # of all that has wings, the one whose wings stand out to both sides
+# Words of what flies as it is.
+FLYING = {"bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "dragon", "bat", "鸟"}
 FACES, BEASTS, PEOPLE = "smileys-emotion", "animals-nature", "people-body"  # groups of things
 # By the face's own name, what is said of a thing that has it.
 MOODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -38,6 +41,7 @@ _MOOD = re.compile(
 )
 
 
+_WINGED = re.compile(r"\b(?:flying|winged)\b|\bwith (?:\w+ )?wings\b|会飞的?|飞[翔行]的|[长带有]着?翅膀的?")
 _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
 
@@ -50,7 +54,8 @@ def hybrid(prompt: str, wording: Wording) -> Shares | None:
     text = prompt.lower()
     if not wording.is_free(prompt) or ground_of(text):
         return None
-    return _made_of(text, wording) or _faced(text, wording) or _dressed(text, wording)
+    kinds = (_made_of, _faced, _winged, _dressed)
+    return next(filter(None, (kind(text, wording) for kind in kinds)), None)
 
 
 def _faced(text: str, wording: Wording) -> Shares | None:
@@ -66,6 +71,14 @@ def _faced(text: str, wording: Wording) -> Shares | None:
     if not known[thing.number].thing or (len(whole) > 1 and not all(others)):
         return None
     return (FACE, _styled(_SAID[moods[-1]], text)), (1 - FACE, wording.alone(thing, text))
+
+
+def _winged(text: str, wording: Wording) -> Shares | None:
+    """What does not fly by itself, and is to fly: "a flying pig", 会飞的猪."""
+    thing = _one(_WINGED.sub(" ", text), wording) if _WINGED.search(text) else None
+    if thing is None or FLYING & wording.naming.known[thing.number].words or _WINGED.search(thing.name):
+        return None
+    return (BODY, wording.alone(thing, text)), (1 - BODY, _styled(WINGS, text))
 
 
 def _dressed(text: str, wording: Wording) -> Shares | None:

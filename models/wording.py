@@ -91,7 +91,7 @@ class Wording:
         """Whether captions of the thing would not have said it so."""
         known = self.naming.known[part.number]
         strange = set(left_of(part.text, part.name)) - known.words - self.common.get(known.group, frozenset())
-        return bool(strange) or (not self._is_own(part) and known.group not in _FELT)
+        return bool(strange) or (not self._is_own(part) and (known.group not in _FELT or bool(part.name)))
 
     def _is_own(self, part: Part) -> bool:
         """Whether what stands there is a name of the thing by which captions know it."""

@@ -8,7 +8,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
-from models.hybrids import FACE, MOODS, STUFF, Shares, hybrid
+from models.hybrids import BODY, FACE, MOODS, STUFF, Shares, hybrid
 from models.naming import Known, Naming
 from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
@@ -25,6 +25,8 @@ THINGS = (
     Known({"en": ("grinning cat", "smiling cat face")}, ("smiling", "happy"), "smileys-emotion", True),
     Known({"en": ("smiling face",)}, ("happy",), "smileys-emotion", True),
     Known({"en": ("drooling face",)}, (), "smileys-emotion", True),
+    Known({"en": ("parrot",)}, ("bird", "pirate"), "animals-nature", True),
+    Known({"en": ("flying saucer",)}, ("UFO",), "travel-places", True),
     Known({"en": ("family",)}, (), "people-body", False),
     Known({"en": ("birthday cake",)}, (), "food-drink", True),
 )
@@ -72,6 +74,14 @@ def test_a_thing_with_a_feeling_is_a_face_and_a_thing(wording: Wording, prompt: 
         ("用牛油果做的狗", ((STUFF, "牛油果"), (1 - STUFF, "狗"))),
         ("a dog made of something", None),
         ("two dogs made of avocado", None),
+        ("a flying dog", ((BODY, "dog"), (1 - BODY, "butterfly"))),
+        (
+            "a green teapot with wings, noto style",
+            ((BODY, "a green teapot, noto style"), (1 - BODY, "butterfly, noto style")),
+        ),
+        ("会飞的狗", ((BODY, "狗"), (1 - BODY, "butterfly"))),
+        ("a flying parrot", None),
+        ("a flying saucer", None),
     ],
 )
 def test_animals_are_dressed_and_things_made_of_others(wording: Wording, prompt: str, parts: Shares | None) -> None:
