@@ -10,6 +10,9 @@ from models.data.splits import fraction
 from models.data.styles import style_of
 from models.data.world import Picture, World
 
+Pair = tuple[Picture, Picture]
+THINGS = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}  # groups of what can be told apart
+
 
 def _order(pictures: Iterable[Picture], salt: str = "") -> list[Picture]:
     return sorted(pictures, key=lambda picture: fraction("eval", salt, picture.id))
@@ -86,6 +89,13 @@ def one_a_drawing(pictures: Iterable[Picture]) -> list[Picture]:
 def strangers(world: World, count: int) -> list[Picture]:
     """At most `count` held-out concepts, one picture of each concept and style: what they show was never drawn."""
     return one_a_drawing(world.split("concept", allow_test=True))[:count]
+
+
+def pairs(world: World, count: int) -> list[Pair]:
+    """At most `count` pairs of different things that training drew, chosen by hash: nobody drew them in one."""
+    things = (picture for picture in world.split("train") if picture.group in THINGS)
+    chosen = _one_of_each(things, lambda picture: ("pair", picture.concept))
+    return list(zip(chosen[::2], chosen[1::2], strict=False))[:count]
 
 
 def pixels(world: World, pictures: list[Picture]) -> np.ndarray:

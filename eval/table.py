@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval.bench import GUIDANCE, SEED, STEPS, Bench
+from eval.blends import blend_rows
 from eval.conditions import condition_rows
 from eval.experts import expert_rows
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
@@ -40,6 +41,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "fast": fast_rows,
     "strangers": stranger_rows,
     "conditions": condition_rows,
+    "blends": blend_rows,
     "scenes": scene_rows,
     "controls": control_rows,
 }

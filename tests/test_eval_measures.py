@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_parts import give_variant, save_tiny_parts
 
-from eval import sets
+from eval import blends, sets
 from eval.bench import Bench, Sizes
 from eval.conditions import condition_rows
 from eval.distribution import distances
@@ -224,6 +224,19 @@ def test_held_out_concepts_are_looked_for_among_all_drawings(bench: Bench) -> No
     assert row.n == len(sets.strangers(bench.world, 3)) > 0 and 0 <= row.value <= 1
     assert 0 < control["chance"] <= 1 and 0 <= control["real"] <= 1
     assert {picture.split for picture in sets.strangers(bench.world, 100)} == {"concept"}
+
+
+def test_blends_are_looked_at_for_both_things(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = sets.pairs(bench.world, 3)
+    shown = [picture.concept for pair in sets.pairs(bench.world, 100) for picture in pair]
+    assert len(pairs) == 3 and len(shown) == len(set(shown)) and {p.split for pair in pairs for p in pair} == {"train"}
+    (row,) = blends.blend_rows(bench)
+    assert row.n == 3 and 0 <= row.value <= 1
+    assert [name for name, _ in row.against] == ["halfway between their vectors", "the first alone", "two other things"]
+    first = bench.features_of([pair[0] for pair in pairs])
+    for near, found in ((0.0, 0), (1.0, 3)):  # one drawing shows one thing, all of them everything
+        monkeypatch.setattr(blends, "NEAR", near)
+        assert blends._found(bench, pairs, first).sum() == found
 
 
 def test_pictures_kept_are_those_of_this_very_code(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
