@@ -11,7 +11,7 @@ from models.data.styles import style_of
 from models.data.world import Picture, World
 
 Pair = tuple[Picture, Picture]
-THINGS = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}  # groups of what can be told apart
+APART = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}  # groups of what can be told apart
 
 
 def _order(pictures: Iterable[Picture], salt: str = "") -> list[Picture]:
@@ -93,7 +93,7 @@ def strangers(world: World, count: int) -> list[Picture]:
 
 def pairs(world: World, count: int) -> list[Pair]:
     """At most `count` pairs of different things that training drew, chosen by hash: nobody drew them in one."""
-    things = (picture for picture in world.split("train") if picture.group in THINGS)
+    things = (picture for picture in world.split("train") if picture.group in APART)
     chosen = _one_of_each(things, lambda picture: ("pair", picture.concept))
     return list(zip(chosen[::2], chosen[1::2], strict=False))[:count]
 

@@ -104,7 +104,7 @@ class Blend:
 
 
 def rings(weights: Tensor, size: int) -> Tensor:
-    """Shares (B, K, S, S) of parts that lie around each other, their areas as their `weights` (B, K), in all 1."""
+    """Shares (B, K, S, S) of parts that lie around each other; more of `weights` (B, K), in all 1, is more room."""
     across = torch.linspace(-1, 1, size)
     away = (across**2 + (across[:, None] - MIDDLE) ** 2).sqrt()  # of each place from the middle, in half sides
     within = weights.cumsum(1)[..., None, None]

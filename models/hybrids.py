@@ -7,41 +7,62 @@ No caption ever said them. But the sets draw faces and avocados, and a blend is 
 
 import re
 
+from models.data.moods import MOODS
 from models.data.styles import styled
-from models.naming import Part
-from models.wording import Wording, ground_of, how_many, style_said
+from models.naming import Known, Part
+from models.wording import NEGATED, Wording, ground_of, how_many, on_no_ground, style_said
 
 Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, and what in words; the middle first
 
-FACE = 0.4  # of the picture: with more of it a robot is an emoji, with less a car has none
+FACE = 0.4  # its weight: with more a robot is an emoji, with less a car has none
 STUFF = 0.5  # what a thing is made of
 WINGS, BODY = "butterfly", 0.5  # of all that has wings, the one whose wings stand out to both sides
 # Words of what flies as it is.
-FLYING = {"bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "dragon", "bat", "鸟"}
-FACES, BEASTS, PEOPLE = "smileys-emotion", "animals-nature", "people-body"  # groups of things
-# By the face's own name, what is said of a thing that has it.
-MOODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "smiling face": (("smiling", "happy", "cheerful", "joyful", "friendly"), ("微笑", "开心", "高兴", "快乐")),
-    "grinning face": (("laughing", "grinning"), ("大笑", "笑着")),
-    "smiling face with smiling eyes": (("shy", "blushing", "bashful"), ("害羞", "脸红", "羞涩")),
-    "smiling face with heart-eyes": (("with heart eyes", "with heart-eyes", "lovestruck"), ("花痴", "爱慕")),
-    "winking face": (("winking", "cheeky"), ("眨眼", "调皮")),
-    "crying face": (("crying", "weeping", "tearful"), ("哭泣", "哭", "流泪")),
-    "disappointed face": (("sad", "unhappy", "disappointed"), ("难过", "伤心", "悲伤", "失望")),
-    "angry face": (("angry", "furious", "grumpy"), ("生气", "愤怒", "发怒")),
-    "astonished face": (("surprised", "astonished", "shocked", "amazed"), ("惊讶", "吃惊", "震惊")),
-    "fearful face": (("scared", "frightened", "fearful"), ("害怕", "惊恐")),
-    "sleeping face": (("sleepy", "sleeping", "asleep"), ("睡觉", "困倦", "瞌睡")),
+FLYING = {
+    "bird",
+    "fly",
+    "flying",
+    "insect",
+    "wing",
+    "plane",
+    "aircraft",
+    "rocket",
+    "helicopter",
+    "parachute",
+    "balloon",
+    "dragon",
+    "bat",
+    "鸟",
 }
-_SAID = {word: face for face, words in MOODS.items() for of_language in words for word in of_language}
-_ENGLISH = "|".join(word for word in _SAID if word.isascii())
-_CHINESE = "|".join(sorted((word for word in _SAID if not word.isascii()), key=len, reverse=True))
-_MOOD = re.compile(
-    rf"\bwith an? (?:({_ENGLISH}) )?(?:face|smile)\b|\b({_ENGLISH})\b(?! (?:birthday|new year|face))|({_CHINESE})的?"
+ANYBODY = {"person", "man", "woman", "boy", "girl", "child", "baby", "人", "男人", "女人", "男孩", "女孩", "孩子"}
+FACES, BEASTS, PEOPLE = "smileys-emotion", "animals-nature", "people-body"  # groups of things
+# What else is said of a thing with a feeling, beside the table's words -> its face.
+_MORE = {
+    **dict.fromkeys(("friendly", "笑着"), "smiling face"),
+    **dict.fromkeys(("grinning",), "grinning face"),
+    **dict.fromkeys(("grumpy", "发怒"), "angry face"),
+    **dict.fromkeys(("amazed",), "astonished face"),
+    **dict.fromkeys(("winking", "cheeky", "眨眼"), "winking face"),
+    **dict.fromkeys(("shy", "bashful", "害羞", "羞涩"), "smiling face with smiling eyes"),
+    **dict.fromkeys(("with heart eyes", "with heart-eyes", "lovestruck"), "smiling face with heart-eyes"),
+    **dict.fromkeys(("asleep", "瞌睡"), "sleeping face"),
+}
+_SAID = {word.removesuffix("的"): mood.face for mood in MOODS if mood.face for word in mood.en + mood.zh} | _MORE
+_ENGLISH, _CHINESE = (
+    "|".join(sorted((word for word in _SAID if word.isascii() is ascii and len(word) > 1), key=len, reverse=True))
+    for ascii in (True, False)
 )
-
-
-_WINGED = re.compile(r"\b(?:flying|winged)\b|\bwith (?:\w+ )?wings\b|会飞的?|飞[翔行]的|[长带有]着?翅膀的?")
+_DAY = r"birthday|(?:new )?year|easter|halloween|christmas|valentine|thanksgiving|holiday|hour|anniversary|\w*day\b"
+_OTHER = r"willow|pills?\b|bags?\b|gas\b|beauty|by\b"  # weeping willows, sleeping bags, laughing gas, shocked by
+_MOOD = re.compile(
+    rf"\bwith an? (?:(?!(?:{_ENGLISH})\b)\w+ )?(?:({_ENGLISH}) )?(?:face|smile)\b"
+    rf"|(?<![\w-])({_ENGLISH})\b(?!(?: [\w']+){{0,3}} (?:{_DAY}))(?! (?:face|{_OTHER}))"
+    rf"|(?<![不没别日年诞秋节])({_CHINESE})(?!果)的?"
+)
+_WINGED = re.compile(
+    r"\b(?:flying|winged)\b|\bwith (?:(?!chicken|hot|buffalo)\w+ )?wings\b"
+    r"|(?<![不没])(?:会飞的?|飞[翔行]的|[长带有]着?翅膀的?)"
+)
 _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
 
@@ -49,10 +70,10 @@ _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
 def hybrid(prompt: str, wording: Wording) -> Shares | None:
     """What a picture of a prompt is blended of; None where it asks for no hybrid, and where it is read word for word.
 
-    A ground is laid under what is drawn without it (`models.layout`).
+    Where a ground is asked for too, it is laid under what is drawn without it (`models.layout`).
     """
-    text = prompt.lower()
-    if not wording.is_free(prompt) or ground_of(text):
+    text = on_no_ground(prompt.lower())
+    if not wording.is_free(prompt) or NEGATED.search(text) or ground_of(text):
         return None
     kinds = (_made_of, _faced, _winged, _dressed)
     return next(filter(None, (kind(text, wording) for kind in kinds)), None)
@@ -68,7 +89,7 @@ def _faced(text: str, wording: Wording) -> Shares | None:
     others = [known[part.number].group == FACES for part in whole if part.number != thing.number]
     if any(_MOOD.search(part.name) for part in whole) or (len(whole) == 1 and any(others)):
         return None
-    if not known[thing.number].thing or (len(whole) > 1 and not all(others)):
+    if not known[thing.number].thing or (len(whole) > 1 and not all(others)) or _is_face(known[thing.number]):
         return None
     return (FACE, _styled(_SAID[moods[-1]], text)), (1 - FACE, wording.alone(thing, text))
 
@@ -76,7 +97,11 @@ def _faced(text: str, wording: Wording) -> Shares | None:
 def _winged(text: str, wording: Wording) -> Shares | None:
     """What does not fly by itself, and is to fly: "a flying pig", 会飞的猪."""
     thing = _one(_WINGED.sub(" ", text), wording) if _WINGED.search(text) else None
-    if thing is None or FLYING & wording.naming.known[thing.number].words or _WINGED.search(thing.name):
+    known, whole = wording.naming.known, wording.parts(text)
+    if thing is None or known[thing.number].group == PEOPLE or FLYING & known[thing.number].words:
+        return None
+    others = [part for part in whole if part.number != thing.number]
+    if any(_WINGED.search(part.name) or "wing" not in known[part.number].words for part in others):
         return None
     return (BODY, wording.alone(thing, text)), (1 - BODY, _styled(WINGS, text))
 
@@ -86,8 +111,9 @@ def _dressed(text: str, wording: Wording) -> Shares | None:
     known, person = wording.naming.known, _one(text, wording)
     if person is None or known[person.number].group != PEOPLE:
         return None
-    beast = _one(text[: text.find(person.name)], wording)
-    if beast is None or known[beast.number].group != BEASTS:
+    before = text[: text.find(person.name)].rstrip(" -的")
+    beast = None if person.name in ANYBODY else _one(before, wording)
+    if beast is None or known[beast.number].group != BEASTS or not before.endswith(beast.name):
         return None
     alone = Part(person.name, person.number, person.name)  # what is said before it is said of the animal
     return (FACE, wording.alone(beast, text)), (1 - FACE, wording.alone(alone, text))
@@ -102,8 +128,13 @@ def _made_of(text: str, wording: Wording) -> Shares | None:
     else:
         return None
     things = [_one(part, wording) for part in (stuff, thing)]
-    found = [wording.alone(part, text) for part in things if part is not None]
+    known = wording.naming.known
+    found = [wording.alone(part, text) for part in things if part and known[part.number].group != PEOPLE]
     return ((STUFF, found[0]), (1 - STUFF, found[1])) if len(found) == 2 else None
+
+
+def _is_face(known: Known) -> bool:
+    return known.group == FACES and any("face" in name.lower() for name in known.names.get("en", ()))
 
 
 def _one(text: str, wording: Wording) -> Part | None:

@@ -14,8 +14,9 @@ from models.data.grammar import language_of, singular
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
+from models.hybrids import hybrid
 from models.naming import Part, bare, in_order
-from models.wording import Wording, count_of, ground_of, how_many, without_ground
+from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
 
 SIDE = 60  # pixels of each of several
 
@@ -97,7 +98,6 @@ _WHERE_WORN = {
     "round the neck": re.compile(r"\b(?:scarf|necktie)\b"),
 }
 _ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
-_NOT = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
 _POSED = re.compile(r"[坐站躺趴睡](?=在)")
 _MEASURE = re.compile(r"\b(?:an? |the )?(?:piece|slice|bowl|cup|glass|pair|bunch) of ")
@@ -119,9 +119,11 @@ FORMS = _forms()
 def layout(prompt: str, wording: Wording) -> Layout | None:
     """Of a prompt that names two to four things, or one that is small or on a coloured ground; None of any other, of
     one that says what should not be there, and of one that is read word for word."""
-    if not wording.is_free(prompt) or _NOT.search(prompt):
+    if not wording.is_free(prompt) or NEGATED.search(prompt):
         return None
     text, ground = in_order(prompt), _colours(ground_of(prompt))
+    if ground and hybrid(bare_prompt := without_ground(prompt), wording):
+        return Layout((bare_prompt,), (WHOLE,), ground)
     if painted := _painted(text, wording):
         return Layout(painted, _several(len(painted)), ground)
     parts = wording.parts(text)

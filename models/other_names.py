@@ -81,6 +81,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "red apple": "apple, 苹果",
         "rice ball": "onigiri",
         "shortcake": "cake, strawberry cake, cream cake, 蛋糕, 草莓蛋糕, 奶油蛋糕",
+        "ice": "冰, ice cubes",
         "soft ice cream": "ice cream cone, ice-cream cone, icecream cone, soft serve, 甜筒, 冰淇淋甜筒",
         "spaghetti": "pasta",
         "steaming bowl": "noodles, ramen, noodle soup, 拉面, 一碗面, 面",

@@ -153,7 +153,8 @@ class StickerPipeline(Teller, DiffusersWay):
             sampling: how to draw.
             negative: what to keep away from: one text for all, or one each; only guidance reads it.
             vector, words, sense: as in `condition`.
-            blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty.
+            blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty; what it
+                says goes before `vector`, `words` and `sense`.
             start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
             redraw: masks for start pictures in pixels, uint8 (N or 1, 128, 128): 0 keeps them exactly, 255 draws anew.
             noise: (N, 8, 16, 16) instead of the seeds' own.

@@ -25,7 +25,7 @@ from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
 from models.weighting import plain, weighted_states
-from models.wording import Wording
+from models.wording import Wording, ground_of, on_no_ground, without_ground
 
 Part = str | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (premultiplied uint8 or PIL), vector (128,)
 
@@ -52,10 +52,7 @@ class Teller:
 
         A negative weight takes away. ValueError where the parts cancel out.
         """
-        if not parts:
-            raise ValueError("nothing to mix; give (weight, text or picture) pairs")
-        if not all(math.isfinite(weight) for weight, _ in parts):
-            raise ValueError(f"weights of a mix must be finite; they are {[weight for weight, _ in parts]}")
+        _check(parts)
         total = torch.stack([weight * self._vector_of(part) for weight, part in parts]).sum(0)
         if total.norm() < 1e-3:
             raise ValueError("the parts of the mix cancel each other out; change their weights")
@@ -81,6 +78,7 @@ class Teller:
 
         Raises ValueError where nothing is left of a part, or all of them only take away.
         """
+        _check(parts)
         kept = [(weight, what) for weight, what in parts if weight > 0]
         if not kept:
             raise ValueError("the blend only takes away; give a part with a positive weight")
@@ -103,10 +101,12 @@ class Teller:
     def read_as(self, prompt: str) -> str:
         """What is drawn of a prompt: itself, or the words that say the same and were taught (`models.wording`), or what
         a hybrid is blended of (`models.hybrids`)."""
-        found = hybrid(prompt, self.wording) if self.wording else None
-        return " + ".join(text for _, text in found) if found else self._read(prompt)
+        asked = on_no_ground(prompt)
+        found = hybrid(without_ground(asked), self.wording) if self.wording else None
+        return " + ".join(text for _, text in found) + ground_of(asked) if found else self.read(prompt)
 
-    def _read(self, prompt: str) -> str:
+    def read(self, prompt: str) -> str:
+        """The same without hybrids: where a prompt is told beside a vector, a start, or other things."""
         return self.wording.read(prompt) if self.wording else prompt
 
     def condition(
@@ -124,10 +124,10 @@ class Teller:
             vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it. Or N of them, each
                 (1, 128) or None for the text's own.
             words, sense: False drops the token states, or the semantic vector unless `vector` is given.
-            literal: True reads the texts word for word, not as `read_as` says.
+            literal: True reads the texts word for word, not as `read` says.
         """
         embedder, config = self.embedder, self.dit.config
-        texts = {prompt: prompt if literal else self._read(prompt) for prompt in prompts}
+        texts = {prompt: prompt if literal else self.read(prompt) for prompt in prompts}
         read = {prompt: weighted_states(embedder, text) for prompt, text in texts.items() if plain(text)}
         shape = (1, TEXT_LENGTH)
         none = torch.zeros(*shape, config.context), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
@@ -165,3 +165,10 @@ class Teller:
 
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()
+
+
+def _check(parts: Sequence[tuple[float, Part]]) -> None:
+    if not parts:
+        raise ValueError("nothing to mix; give (weight, text or picture) pairs")
+    if not all(math.isfinite(weight) for weight, _ in parts):
+        raise ValueError(f"weights of a mix must be finite; they are {[weight for weight, _ in parts]}")

@@ -38,6 +38,7 @@ _ON_GROUND = re.compile(
     r"\b(?:on|with|against) (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient from [\w ]+)\b", re.IGNORECASE
 )
 _GROUND = re.compile(r"[^,，。]*(?:background|背景(?!的))[^,，。]*", re.IGNORECASE)
+NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴")
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 
@@ -253,6 +254,11 @@ def ground_of(text: str) -> str:
     """The background as it is asked for, to be added."""
     found = _ON_GROUND.search(text) or _GROUND.search(text)
     return ("，" if found and language_of(found[0]) == "zh" else ", ") + found[0].strip() if found else ""
+
+
+def on_no_ground(text: str) -> str:
+    """`text` without the words that ask for no background, which no sticker has."""
+    return _NO_GROUND.sub("", text).strip(" ,，")
 
 
 def without_ground(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from models.weighting import QUOTED
 
 MIX_LIMIT = 8  # things in one picture
-SUM = re.compile(r"(?:^|\s)\+(?=\s|$)|＋")
+SUM = re.compile(r"(?:^|\s)\+(?=\s|$)|(?<!＋)＋(?!＋)")
 PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
 
 
@@ -16,9 +16,15 @@ def summands(prompt: str) -> list[str]:
     parts for one picture. Nothing where it says nothing.
     """
     parts = [part.strip() for part in SUM.split(prompt) if part.strip()]
-    if 1 < len(parts) <= MIX_LIMIT and not QUOTED.fullmatch(prompt):
+    things = all(re.search(r"[^\W\d_]", part) and _closed(part) for part in parts)
+    if 1 < len(parts) <= MIX_LIMIT and things and not QUOTED.fullmatch(prompt):
         return parts
     return [prompt] if parts else []
+
+
+def _closed(part: str) -> bool:
+    """Whether no bracket is torn apart: `(cat + dog:1.3)` weighs both."""
+    return all(part.count(opened) == part.count(closed) for opened, closed in ("()", "[]"))
 
 
 def ingredient(part: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def saying(value: float, draft: float = 0.0) -> Condition:
     return Condition(torch.zeros(2, 1, 4), mask, torch.full((2, 128), value), torch.full((2, 8, 4, 4), draft))
 
 
-def test_parts_lie_around_each_other_and_their_areas_are_as_their_weights() -> None:
+def test_parts_lie_around_each_other_and_more_weight_is_more_room() -> None:
     weights = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
     shares = rings(weights, 64)
     assert torch.allclose(shares.sum(1), torch.ones(3, 64, 64)) and (shares >= 0).all()
@@ -147,6 +147,10 @@ def test_wrong_blends_say_what_is_wrong(pipe: StickerPipeline, prompts: list[str
         ("panda + pineapple", ["panda", "pineapple"]),
         ("熊猫＋菠萝 + a red hat", ["熊猫", "菠萝", "a red hat"]),
         ("a C++ book, 1+1", ["a C++ book, 1+1"]),
+        ("C＋＋书", ["C＋＋书"]),
+        ("2 + 2", ["2 + 2"]),
+        ("(cat + dog:1.3)", ["(cat + dog:1.3)"]),
+        ("(cat:1.3) + dog", ["(cat:1.3)", "dog"]),
         ('"cat + dog"', ['"cat + dog"']),
         ('"cat" + "dog"', ['"cat"', '"dog"']),
         ("+ cat +", ["+ cat +"]),
@@ -171,12 +175,18 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(tmp
 
     parts = [{"text": "cat"}, {"picture": red, "weight": 2}]
     plain, styled = told(mix=parts), told(mix=parts, style="noto")
-    assert plain.texts == ("cat",) and styled.texts == ("cat, noto style",) and not plain.text and not styled.text
+    assert (
+        not plain.text
+        and not styled.text
+        and torch.equal(styled.blend.parts[0].states, pipe.condition(["cat, noto style"]).states)
+    )
     assert not plain.blend.parts[1].mask.any() and styled.blend.parts[1].mask.any()
     assert plain.blend.parts[1].draft.any() and not told(mix=parts, image=red).blend.draft.any()
     assert told(mix=parts[:1]).blend is None and told(prompt="a cat", mix=parts).blend is None
     added = told(prompt="cat + sky", style="noto", mix=[{"text": "hat", "weight": -1}])
-    assert added.texts == ("cat, noto style", "sky, noto style") and not added.text
+    assert not added.text and torch.equal(added.blend.parts[1].states, pipe.condition(["sky, noto style"]).states)
+    said = told(prompt="cat + sky, noto style").blend
+    assert torch.equal(said.parts[0].states, styled.blend.parts[0].states)
     assert torch.allclose(added.blend.parts[0].vector, pipe.mix([(1, "cat, noto style"), (-0.5, "hat")]))
     assert told(prompt="cat + sky", mix=parts[:1]).text == "cat + sky"
     liked = told(like=red, mix=parts[:1]).blend

@@ -8,10 +8,14 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
-from models.hybrids import BODY, FACE, MOODS, STUFF, Shares, hybrid
+from models.hybrids import BODY, FACE, STUFF, Shares, hybrid
+from models.layout import layout
 from models.naming import Known, Naming
+from models.other_names import OTHER_NAMES
 from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
+from models.space import Embedder
+from models.telling import Teller
 from models.wording import Wording
 
 THINGS = (
@@ -112,11 +116,6 @@ def test_what_has_a_name_or_is_no_one_thing_has_no_other_face(wording: Wording, 
     assert hybrid(prompt, wording) is None
 
 
-def test_every_mood_is_said_in_both_languages_and_of_one_face() -> None:
-    words = [word for of_language in MOODS.values() for words in of_language for word in words]
-    assert len(words) == len(set(words)) and all(english and chinese for english, chinese in MOODS.values())
-
-
 def test_it_is_drawn_as_the_blend_of_both_and_said_to_be(tmp_path_factory: pytest.TempPathFactory) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
     pipe.wording, pipe.prototypes = Wording.build(Bags(), fixture_world()), Prototypes.build(fixture_world())  # type: ignore[arg-type]
@@ -132,3 +131,54 @@ def test_it_is_drawn_as_the_blend_of_both_and_said_to_be(tmp_path_factory: pytes
     assert torch.equal(mixed.wanted[:1], blend.vector)
     other = drawn(["a grinning house", "a cat"], words=False)
     assert not np.array_equal(other.pixels[0], own.pixels[0])
+
+
+# --- The things that ship --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Wording:
+    return Wording.load(Embedder.load())
+
+
+def test_no_name_is_a_hybrid(shipped: Wording) -> None:
+    names = {name for known in shipped.naming.known for of_language in known.names.values() for name in of_language}
+    names |= {name for called in OTHER_NAMES.values() for name in called}
+    assert len(names) > 4000 and [name for name in names if hybrid(name, shipped)] == []
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        "a cat and a flying saucer|a dog catching a flying disc|a cat flying a plane|a flying balloon",
+        "不开心的猫|不会飞的狗|没有翅膀的狗|不哭的洋葱|a robot that is not angry|a pig with no wings",
+        "生日快乐气球|新年快乐红包|圣诞快乐圣诞树|中秋快乐月饼|happy halloween pumpkin|happy mother's day bouquet",
+        "happy 18th birthday cake|happy chinese new year lantern|happy hour cocktail|an eco-friendly light bulb",
+        "开心果冰淇淋|a weeping willow tree|sleeping pills|laughing gas balloon|shocked by lightning|开心的笑脸",
+        "a cat hugging a woman|a cow milked by a farmer|猫抱着女孩|beer with chicken wings|厨师做的蛋糕|a cool car",
+    ],
+)
+def test_what_sounds_like_a_hybrid_is_none(shipped: Wording, prompts: str) -> None:
+    assert {prompt: found for prompt in prompts.split("|") if (found := hybrid(prompt, shipped))} == {}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drawn"),
+    [
+        ("a smiling avocado, transparent background", "smiling face + avocado"),
+        ("a smiling avocado on a white background", "smiling face + avocado, on a white background"),
+        ("a dragon made of ice on a blue background", "ice + dragon, on a blue background"),
+        ("冰做的龙", "冰块 + 龙"),
+        ("会飞的猪", "猪头 + butterfly"),
+        ("a cat in love", "smiling face with heart-eyes + cat"),
+        ("a bear detective", "bear + detective"),
+    ],
+)
+def test_what_is_drawn_is_what_is_said(shipped: Wording, prompt: str, drawn: str) -> None:
+    teller = Teller()
+    teller.wording = shipped
+    assert teller.read_as(prompt) == drawn
+    laid = layout(prompt, shipped)
+    assert hybrid(prompt, shipped) or (
+        laid and laid.ground and [bool(hybrid(text, shipped)) for text in laid.texts] == [True]
+    )

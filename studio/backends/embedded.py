@@ -138,7 +138,6 @@ class Embedded:
         pipeline, together = self._pipeline, Together(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
-        read_as = functools.cache(lambda number: _read_as(pipeline, told(number).texts))
         try:
             for k, batch in enumerate(together.batches):
                 rows = [told(slot.number) for slot in batch]
@@ -149,7 +148,7 @@ class Embedded:
                                 yield slot.number, self._result(best, slot.index, event.batch, requests[slot.number])
                         continue
                     for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
-                        yield number, replace(progress, unknown=unknown(number), read_as=read_as(number))
+                        yield number, replace(progress, unknown=unknown(number), read_as=told(number).read)
         except FloatingPointError as error:
             raise Refused(f"{error}.") from error
 
@@ -228,12 +227,6 @@ def _draw(
         redraw=_stacked([row.mask for row in rows]),
         previews=previews,
     )
-
-
-def _read_as(pipeline: "StickerPipeline", texts: Sequence[str]) -> str:
-    """What is read of the texts; nothing where that is the texts themselves."""
-    read = [pipeline.read_as(text) for text in texts if text]
-    return "" if read == [text for text in texts if text] else " + ".join(read)
 
 
 def _how(pipeline: Any, batch: int, request: ImageRequest) -> dict[str, int | str]:

@@ -1,5 +1,6 @@
 """What a request tells the sticker pipeline: words, sense, and the picture to start from, read once."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 class Told:
     """The same for all pictures of a request.
 
-    `vector` (1, 128) is their sense, None where it is that of the words. A `blend` takes the place of both, and `texts`
-    are all that is read. `start` (128, 128, 4) and `mask` (128, 128) are uint8, None where there is none.
+    `read` is what was read of the words, "" where that is the words themselves. `vector` (1, 128) is their sense, None
+    where it is that of the words; a `blend` takes the place of both. `start` (128, 128, 4) and `mask` (128, 128) are
+    uint8, None where there is none.
     """
 
     text: str
-    texts: tuple[str, ...]
+    read: str
     negative: str
     vector: "Tensor | None"
     blend: "Blend | None"
@@ -43,13 +45,19 @@ def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
         if several:
             beside = phrase("", request.style)
             blend = pipeline.blend(parts, beside, draft=request.image is None)
-            texts = tuple(what for weight, what in parts if isinstance(what, str) and weight > 0)
-            return Told("", texts, request.negative, None, blend, *start(request))
+            texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
+            return Told("", _said(texts, map(pipeline.read, texts)), request.negative, None, blend, *start(request))
         vector = pipeline.mix(parts) if parts else None
     except ValueError as error:
         raise Refused(f"{error}.") from error
     text = phrase(request.prompt, request.style)
-    return Told(text, (text,), request.negative, vector, None, *start(request))
+    read = pipeline.read_as if vector is None and request.image is None else pipeline.read
+    return Told(text, _said([text], map(read, [text])), request.negative, vector, None, *start(request))
+
+
+def _said(texts: Sequence[str], read: Iterable[str]) -> str:
+    found = list(read)
+    return "" if found == list(texts) else " + ".join(found)
 
 
 def phrase(prompt: str, style: str) -> str:
@@ -66,7 +74,7 @@ def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
     What only takes away takes it from the words, or from the picture to start from; so does a start without words.
     """
     given = _given(request)
-    words = [(1.0, phrase(one, request.style)) for one in summands(request.prompt)]
+    words = [(1.0, one) for one in _words(request)]
     if any(weight > 0 for weight, _ in given):
         return given, not words and sum(weight > 0 for weight, _ in given) > 1
     if len(words) > 1 or (words and given):
@@ -74,6 +82,15 @@ def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
     if request.image and not words:
         return [(1.0, given_pixels(request.image)), *given], False
     return given, False
+
+
+def _words(request: ImageRequest) -> list[str]:
+    """What the prompt adds up, each in the style of the request, or in that which is said of the last of them."""
+    from models.wording import style_said
+
+    words = summands(request.prompt)
+    style = request.style or (style_said(words[-1]) if len(words) > 1 else "")
+    return [one if style_said(one) else phrase(one, style) for one in words]
 
 
 def _given(request: ImageRequest) -> list[tuple[float, Any]]:

@@ -4,26 +4,36 @@
 // waited for; else the next stream takes the place of the one that ended, and the client sees one.
 (() => {
   const plain = window.fetch.bind(window);
-  let waiting = 0; // asked for and not answered
+  const waiting = new Set(), early = new Set(); // asked for and not answered; answered before it was known by its number
 
   const ask = async (asked) => {
-    waiting += 1;
+    const unnumbered = {};
+    waiting.add(unnumbered);
     try {
       const answer = await plain(...asked);
-      if (!answer.ok) waiting -= 1;
+      const { event_id: number } = answer.ok ? await answer.clone().json().catch(() => ({})) : {};
+      if (number && !early.delete(number)) waiting.add(number);
       return answer;
-    } catch (error) {
-      waiting -= 1;
-      throw error;
+    } finally {
+      waiting.delete(unnumbered);
     }
   };
+  const answered = (number) => { if (!waiting.delete(number)) early.add(number); };
 
+  const parsed = (message) => {
+    try { return JSON.parse(message.replace(/^data: /, '')); } catch { return {}; } // a comment of a proxy
+  };
   const reading = (answer) => answer.body.pipeThrough(new TextDecoderStream()).getReader();
   const listen = async (asked) => {
     const answer = await plain(...asked);
     if (!answer.ok) return answer;
     const encoder = new TextEncoder();
-    let reader = reading(answer);
+    let reader = reading(answer), left = false;
+    const next = async () => {
+      const more = await plain(...asked);
+      if (more.ok && !left) reader = reading(more);
+      return more.ok;
+    };
     const relay = async (controller) => {
       for (let rest = ''; ;) {
         const { value, done } = await reader.read();
@@ -31,20 +41,27 @@
         const messages = (rest + value).split('\n\n'); // server-sent events
         rest = messages.pop();
         for (const message of messages) {
-          const { msg } = JSON.parse(message.replace(/^data: /, ''));
-          if (msg === 'process_completed') waiting -= 1;
-          if (msg === 'close_stream' && waiting > 0) reader = reading(await plain(...asked));
-          else controller.enqueue(encoder.encode(`${message}\n\n`));
+          const { msg, event_id: number } = parsed(message);
+          if (msg === 'process_completed') answered(number);
+          if (msg !== 'close_stream' || !waiting.size || !(await next())) controller.enqueue(encoder.encode(`${message}\n\n`));
         }
       }
       controller.close();
     };
-    return new Response(new ReadableStream({ start: relay, cancel: (reason) => reader.cancel(reason) }), answer);
+    const start = (controller) => relay(controller).catch((error) => {
+      waiting.clear(); // of a broken stream Gradio answers nothing more
+      throw error;
+    });
+    const cancel = (reason) => {
+      left = true;
+      return reader.cancel(reason);
+    };
+    return new Response(new ReadableStream({ start, cancel }), answer);
   };
 
   window.fetch = (...asked) => {
-    const { pathname } = new URL(asked[0].url ?? asked[0], location.href);
-    if (pathname.endsWith('/queue/join')) return ask(asked);
-    return pathname.endsWith('/queue/data') ? listen(asked) : plain(...asked);
+    const url = String(asked[0]?.url ?? asked[0]).split('?')[0];
+    if (url.endsWith('/queue/join')) return ask(asked);
+    return url.endsWith('/queue/data') ? listen(asked) : plain(...asked);
   };
 })();
