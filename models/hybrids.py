@@ -100,8 +100,7 @@ def _winged(text: str, wording: Wording) -> Shares | None:
     known, whole = wording.naming.known, wording.parts(text)
     if thing is None or known[thing.number].group == PEOPLE or FLYING & known[thing.number].words:
         return None
-    others = [part for part in whole if part.number != thing.number]
-    if any(_WINGED.search(part.name) or "wing" not in known[part.number].words for part in others):
+    if any(_WINGED.search(part.name) for part in whole):  # money with wings has a name
         return None
     return (BODY, wording.alone(thing, text)), (1 - BODY, _styled(WINGS, text))
 

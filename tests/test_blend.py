@@ -163,7 +163,9 @@ def test_what_a_prompt_adds_up(prompt: str, parts: list[str]) -> None:
     assert summands(prompt) == parts
 
 
-def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(tmp_path: Path) -> None:
+def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = Embedded(str(save_tiny_parts(tmp_path / "parts")))
     Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
     backend.load()
@@ -189,5 +191,11 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(tmp
     assert torch.equal(said.parts[0].states, styled.blend.parts[0].states)
     assert torch.allclose(added.blend.parts[0].vector, pipe.mix([(1, "cat, noto style"), (-0.5, "hat")]))
     assert told(prompt="cat + sky", mix=parts[:1]).text == "cat + sky"
+    monkeypatch.setattr(pipe, "read_as", lambda text: f"hybrid of {text}")
+    monkeypatch.setattr(pipe, "read", lambda text: text.replace("sky", "cloud"))
+    assert told(prompt="sky").read == "hybrid of sky" and told(prompt="sky", like=red).read == "cloud"
+    assert told(prompt="sky", image=red).read == "cloud" and told(prompt="cat", like=red).read == ""
+    assert told(prompt="cat + sky").read == "cat + cloud" and told(prompt="cat + sun").read == ""
+    monkeypatch.undo()
     liked = told(like=red, mix=parts[:1]).blend
     assert torch.allclose(liked.weights, torch.tensor([[0.5, 0.5]])) and not liked.parts[0].mask.any()

@@ -155,6 +155,7 @@ def test_no_name_is_a_hybrid(shipped: Wording) -> None:
         "生日快乐气球|新年快乐红包|圣诞快乐圣诞树|中秋快乐月饼|happy halloween pumpkin|happy mother's day bouquet",
         "happy 18th birthday cake|happy chinese new year lantern|happy hour cocktail|an eco-friendly light bulb",
         "开心果冰淇淋|a weeping willow tree|sleeping pills|laughing gas balloon|shocked by lightning|开心的笑脸",
+        "a flying superhero|a dog person|a cat woman",
         "a cat hugging a woman|a cow milked by a farmer|猫抱着女孩|beer with chicken wings|厨师做的蛋糕|a cool car",
     ],
 )
