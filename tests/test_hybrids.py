@@ -129,6 +129,8 @@ def test_it_is_drawn_as_the_blend_of_both_and_said_to_be(tmp_path_factory: pytes
     mixed, own = drawn(["a grinning house", "a cat"]), drawn(["", "a cat"], blends=[blend, None])
     assert np.array_equal(mixed.pixels, own.pixels) and torch.equal(mixed.wanted, own.wanted)
     assert torch.equal(mixed.wanted[:1], blend.vector)
+    named = "a house with a grinning face"
+    assert layout(named, pipe.wording) and pipe._layouts([named], [True]) == [None]
     other = drawn(["a grinning house", "a cat"], words=False)
     assert not np.array_equal(other.pixels[0], own.pixels[0])
 
