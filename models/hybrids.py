@@ -17,37 +17,25 @@ Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, a
 FACE = 0.4  # its weight: with more a robot is an emoji, with less a car has none
 STUFF = 0.5  # what a thing is made of
 WINGS, BODY = "butterfly", 0.5  # of all that has wings, the one whose wings stand out to both sides
-# Words of what flies as it is.
-FLYING = {
-    "bird",
-    "fly",
-    "flying",
-    "insect",
-    "wing",
-    "plane",
-    "aircraft",
-    "rocket",
-    "helicopter",
-    "parachute",
-    "balloon",
-    "dragon",
-    "bat",
-    "鸟",
+FLYING = {  # words of what flies as it is
+    *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
+    *("dragon", "bat", "鸟"),
 }
 ANYBODY = {"person", "man", "woman", "boy", "girl", "child", "baby", "人", "男人", "女人", "男孩", "女孩", "孩子"}
 FACES, BEASTS, PEOPLE = "smileys-emotion", "animals-nature", "people-body"  # groups of things
-# What else is said of a thing with a feeling, beside the table's words -> its face.
+# By the face, what is said of a thing that has it beside the table's own words.
 _MORE = {
-    **dict.fromkeys(("friendly", "笑着"), "smiling face"),
-    **dict.fromkeys(("grinning",), "grinning face"),
-    **dict.fromkeys(("grumpy", "发怒"), "angry face"),
-    **dict.fromkeys(("amazed",), "astonished face"),
-    **dict.fromkeys(("winking", "cheeky", "眨眼"), "winking face"),
-    **dict.fromkeys(("shy", "bashful", "害羞", "羞涩"), "smiling face with smiling eyes"),
-    **dict.fromkeys(("with heart eyes", "with heart-eyes", "lovestruck"), "smiling face with heart-eyes"),
-    **dict.fromkeys(("asleep", "瞌睡"), "sleeping face"),
+    "smiling face": ("friendly", "笑着"),
+    "grinning face": ("grinning",),
+    "angry face": ("grumpy", "发怒"),
+    "astonished face": ("amazed",),
+    "winking face": ("winking", "cheeky", "眨眼"),
+    "smiling face with smiling eyes": ("shy", "bashful", "害羞", "羞涩"),
+    "smiling face with heart-eyes": ("with heart eyes", "with heart-eyes", "lovestruck"),
+    "sleeping face": ("asleep", "瞌睡"),
 }
-_SAID = {word.removesuffix("的"): mood.face for mood in MOODS if mood.face for word in mood.en + mood.zh} | _MORE
+_SAID = {word.removesuffix("的"): mood.face for mood in MOODS if mood.face for word in mood.en + mood.zh}
+_SAID |= {word: face for face, words in _MORE.items() for word in words}
 _ENGLISH, _CHINESE = (
     "|".join(sorted((word for word in _SAID if word.isascii() is ascii and len(word) > 1), key=len, reverse=True))
     for ascii in (True, False)

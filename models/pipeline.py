@@ -11,6 +11,7 @@ batch padded): a picture is a function of its prompt, its seed and that shape, w
 Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16), vectors (N, 128).
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,8 +240,9 @@ class StickerPipeline(Teller, DiffusersWay):
         own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
         unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)
         noise = self._noise(drawings.seeds)() if noise is None else noise
+        hybrid = functools.cache(self._hybrid)  # one text may be drawn many times
         several = zip(drawings.spread(blends), drawings.texts, drawings.spread(free), strict=True)
-        at_once = [blend or (self._hybrid(text) if one else None) for blend, text, one in several]
+        at_once = [blend or (hybrid(text) if one else None) for blend, text, one in several]
         meant = own.vector.clone()
         for number, blend in zip(drawings.pictures, at_once, strict=True):
             if blend is not None and not drawings.layouts[number]:

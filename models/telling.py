@@ -63,7 +63,7 @@ class Teller:
             return self.embedder.text([plain(part)])
         if isinstance(part, Tensor):
             return part.reshape(1, -1).float()
-        return self.embedder.image((fit(part) if isinstance(part, Image.Image) else part)[None])
+        return self.embedder.image(_pixels(part)[None])
 
     def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", draft: bool = True) -> Blend:
         """What a picture is told that is several things at once, one row: for `steps`, in place of a prompt.
@@ -96,7 +96,7 @@ class Teller:
             return told
         if isinstance(part, str):
             return self._drafted([part], [True], told)
-        return replace(told, draft=self._encode((fit(part) if isinstance(part, Image.Image) else part)[None]))
+        return replace(told, draft=self._encode(_pixels(part)[None]))
 
     def read_as(self, prompt: str) -> str:
         """What is drawn of a prompt: itself, or the words that say the same and were taught (`models.wording`), or what
@@ -172,3 +172,7 @@ def _check(parts: Sequence[tuple[float, Part]]) -> None:
         raise ValueError("nothing to mix; give (weight, text or picture) pairs")
     if not all(math.isfinite(weight) for weight, _ in parts):
         raise ValueError(f"weights of a mix must be finite; they are {[weight for weight, _ in parts]}")
+
+
+def _pixels(picture: np.ndarray | Image.Image) -> np.ndarray:
+    return fit(picture) if isinstance(picture, Image.Image) else picture
