@@ -1,6 +1,6 @@
 """What a request tells the sticker pipeline: words, sense, and the picture to start from, read once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,18 +46,18 @@ def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
             beside = phrase("", request.style)
             blend = pipeline.blend(parts, beside, draft=request.image is None)
             texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
-            return Told("", _said(texts, map(pipeline.read, texts)), request.negative, None, blend, *start(request))
+            return Told("", _said(texts, pipeline.read), request.negative, None, blend, *start(request))
         vector = pipeline.mix(parts) if parts else None
     except ValueError as error:
         raise Refused(f"{error}.") from error
     text = phrase(request.prompt, request.style)
     read = pipeline.read_as if vector is None and request.image is None else pipeline.read
-    return Told(text, _said([text], map(read, [text])), request.negative, vector, None, *start(request))
+    return Told(text, _said([text], read), request.negative, vector, None, *start(request))
 
 
-def _said(texts: Sequence[str], read: Iterable[str]) -> str:
-    found = list(read)
-    return "" if found == list(texts) else " + ".join(found)
+def _said(texts: list[str], read: Callable[[str], str]) -> str:
+    found = [read(text) for text in texts]
+    return "" if found == texts else " + ".join(found)
 
 
 def phrase(prompt: str, style: str) -> str:
@@ -89,8 +89,8 @@ def _words(request: ImageRequest) -> list[str]:
     from models.wording import style_said
 
     words = summands(request.prompt)
-    style = request.style or (style_said(words[-1]) if len(words) > 1 else "")
-    return [one if style_said(one) else phrase(one, style) for one in words]
+    said = style_said(words[-1]) if len(words) > 1 else ""
+    return [phrase(one, request.style or ("" if style_said(one) else said)) for one in words]
 
 
 def _given(request: ImageRequest) -> list[tuple[float, Any]]:
