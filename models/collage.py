@@ -14,6 +14,7 @@ from models.data.compose import ground, put, resized
 from models.data.pixels import SIZE
 from models.drawing import MAX_SEED
 from models.layout import Layout, Place
+from models.worn import on_head
 
 T = TypeVar("T")
 
@@ -74,9 +75,10 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     """One picture of its things, taken from `drawn` in the order of their texts; what is nearer covers what is not."""
     found = {text: next(drawn) for text in _different(layout)}
     side = len(next(iter(found.values())))
-    canvas = resized(ground(layout.ground), side, side).copy()
+    canvas, things = resized(ground(layout.ground), side, side).copy(), np.zeros((side, side, 4), np.uint8)
     for text, place in sorted(zip(layout.texts, layout.places, strict=True), key=lambda pair: pair[1].z):
-        _lay(canvas, found[text], place, side)
+        _lay(things, found[text], on_head(place, things[..., 3]) if place.worn else place, side)
+    put(canvas, things, 0, 0)
     return canvas
 
 

@@ -29,6 +29,7 @@ class Place:
         left, top, width, height: of its box, in pixels of SIZE.
         z: higher is nearer.
         stands: at which height a thing stands that is lower than its box: 0 at the top, 1 at the bottom.
+        worn: whether it goes on the head of what lies below it, wherever that is (`models.worn`).
     """
 
     left: int
@@ -37,6 +38,7 @@ class Place:
     height: int
     z: int = 0
     stands: float = 0.5
+    worn: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ TWO: dict[str, tuple[Place, Place]] = {
     "behind": (_BACK, _FRONT),
     "on": (Place(28, 0, 72, 66, z=1, stands=1), Place(14, 58, 100, 70, stands=0)),
     "in": (Place(26, 2, 76, 76, stands=1), Place(10, 52, 108, 76, z=1, stands=1)),
-    "on the head": (Place(12, 30, 104, 98, stands=0), Place(38, 0, 52, 42, z=1, stands=1)),
+    "at": (Place(30, 44, 68, 82, z=1, stands=1), Place(0, 0, 128, 128)),
+    "on the head": (Place(12, 30, 104, 98, stands=0), Place(38, 0, 52, 42, z=1, stands=1, worn=True)),
     "on the eyes": (Place(6, 6, 116, 116), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), Place(40, 46, 48, 48, z=1)),
     "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
@@ -97,6 +100,15 @@ _WHERE_WORN = {
     "on the front": re.compile(r"\bface\b"),
     "round the neck": re.compile(r"\b(?:scarf|necktie)\b"),
 }
+# What is all around a thing that is there, by CLDR's names; on top of a mountain it would stand.
+_SCENERY = frozenset(
+    {
+        *("beach with umbrella", "desert", "desert island", "hot springs", "national park", "water wave", "camping"),
+        *("cityscape", "cityscape at dusk", "bridge at night", "motorway", "stadium"),
+        *("sunrise", "sunrise over mountains", "sunset", "foggy", "milky way", "night with stars"),
+    }
+)
+_THERE = ("{a} at {b}", "{a} on {b}", "{a} in {b}", "{a} under {b}", "{a} in front of {b}", "{a}在{b}", "{a}坐在{b}")
 _ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
 _POSED = re.compile(r"[坐站躺趴睡](?=在)")
@@ -190,6 +202,8 @@ def _relation(said: str, second: Sequence[str]) -> str:
     """How the first of two things stands to the second, whose names are given."""
     if any(form in said for form in _WORN) and (where := _worn(second)):
         return where
+    if any(form in said for form in _THERE) and _SCENERY.intersection(second):
+        return "at"
     return FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
 
 

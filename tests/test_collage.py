@@ -30,6 +30,7 @@ THINGS = (
     Known({"en": ("two hearts",)}, (), "smileys-emotion", True),
     Known({"en": ("ice",)}, (), "food-drink", True),
     Known({"en": ("heart",)}, (), "smileys-emotion", True),
+    Known({"en": ("desert",), "zh": ("沙漠",)}, (), "travel-places", True),
 )
 
 
@@ -96,6 +97,11 @@ def planned(pipe: StickerPipeline, prompt: str) -> Layout:
         ("a dog wearing sunglasses", ("dog", "sunglasses"), "on the eyes"),
         ("戴墨镜的狗", ("狗", "墨镜"), "on the eyes"),
         ("a crown to the left of a cat", ("crown", "cat"), "left of"),
+        ("a cat in the desert", ("cat", "desert"), "at"),
+        ("a red cat at a desert", ("a red cat", "desert"), "at"),
+        ("猫在沙漠里", ("猫", "沙漠"), "at"),
+        ("a cat above a desert", ("cat", "desert"), "above"),
+        ("a cat and a desert", ("cat", "desert"), "left of"),
     ],
 )  # fmt: skip
 def test_two_things_go_where_is_said(wording: Wording, prompt: str, texts: tuple[str, ...], relation: str) -> None:

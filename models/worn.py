@@ -1,0 +1,68 @@
+"""Where the head is of what was drawn, for what is worn on it: seen from the side, an animal's is not in the middle.
+
+The head is what is highest, once tails and antlers are left out; two ears that stand close or in a shallow dip are of
+one head. All lengths are shares of the picture's side.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from models.data.pixels import SIZE
+from models.layout import Place
+
+SEEN = 128  # alpha from which a pixel is part of a body
+THIN = 0.08  # what is thinner is no head
+HIGH = 0.1  # below the top: how much of a round head's top is still its top
+DIP, GAP = 0.2, 0.3  # between ears: no deeper, or no wider
+WIDTHS = (0.28, 0.47)  # of what is worn
+SUNK = 0.06  # how far it is pulled down
+
+
+def on_head(place: Place, alpha: np.ndarray) -> Place:
+    """The place, moved to the head of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
+    found = head(alpha)
+    if found is None:
+        return place
+    middle, top, width = found
+    wide = round(SIZE * float(np.clip(width, *WIDTHS)))
+    left = min(max(round(SIZE * middle - wide / 2), 0), SIZE - wide)
+    bottom = max(round(SIZE * (top + SUNK)), 1)
+    height = min(place.height, bottom)
+    return replace(place, left=left, top=bottom - height, width=wide, height=height)
+
+
+def head(alpha: np.ndarray) -> tuple[float, float, float] | None:
+    """Middle, top and width of the head of what is seen in `alpha` (S, S); None of nothing."""
+    side = len(alpha)
+    body = _without_thin(alpha >= SEEN)
+    if not body.any():
+        return None
+    tops = np.where(body.any(0), body.argmax(0), side)
+    first, last = _highest(tops, side)
+    middle, width = (first + last + 1) / 2, last + 1 - first
+    crown = tops[max(0, round(middle - width / 4)) : round(middle + width / 4) + 1]
+    return middle / side, float(np.median(crown[crown < side])) / side, width / side
+
+
+def _without_thin(seen: np.ndarray) -> np.ndarray:
+    """A morphological opening; where nothing is thicker, all of it."""
+    size = 2 * round(THIN * len(seen) / 2) + 1
+    picture = Image.fromarray(seen.astype(np.uint8))
+    opened = np.asarray(picture.filter(ImageFilter.MinFilter(size)).filter(ImageFilter.MaxFilter(size))) > 0
+    return opened if opened.any() else seen
+
+
+def _highest(tops: np.ndarray, side: int) -> tuple[int, int]:
+    """First and last column of the head, of the height (in rows from above) at which each column begins."""
+    high = np.flatnonzero(tops <= tops.min() + HIGH * side)
+    runs = np.split(high, np.flatnonzero(np.diff(high) > 1) + 1)
+    joined = [(int(runs[0][0]), int(runs[0][-1]))]
+    for run in runs[1:]:
+        between = tops[joined[-1][1] + 1 : run[0]]
+        if len(between) <= GAP * side or between.max() - tops.min() <= DIP * side:
+            joined[-1] = joined[-1][0], int(run[-1])
+        else:
+            joined.append((int(run[0]), int(run[-1])))
+    return max(joined, key=lambda run: run[1] - run[0])
