@@ -1,5 +1,5 @@
-"""What no set draws, and several things in one picture are: "a smiling avocado" has a smiling face in its middle, a
-"cat astronaut" that of a cat, and "a dragon made of ice" is a dragon and ice.
+"""What no set draws, and several things in one picture are: "a smiling avocado" has a smiling face in its middle, "a
+flying pig" a butterfly's wings, and "a dragon made of ice" is a dragon and ice.
 
 No caption ever said them. But the sets draw faces and avocados, and a blend is told both as themselves
 (`models.condition.Blend`).
@@ -9,8 +9,9 @@ import re
 
 from models.data.moods import MOODS
 from models.data.styles import styled
-from models.naming import Known, Part
-from models.wording import NEGATED, Wording, ground_of, how_many, on_no_ground, style_said
+from models.dressed import one_thing
+from models.naming import Known
+from models.wording import NEGATED, Wording, ground_of, on_no_ground, style_said
 
 Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, and what in words; the middle first
 
@@ -21,8 +22,7 @@ FLYING = {  # words of what flies as it is
     *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
     *("dragon", "bat", "鸟"),
 }
-ANYBODY = {"person", "man", "woman", "boy", "girl", "child", "baby", "人", "男人", "女人", "男孩", "女孩", "孩子"}
-FACES, BEASTS, PEOPLE = "smileys-emotion", "animals-nature", "people-body"  # groups of things
+FACES, PEOPLE = "smileys-emotion", "people-body"  # groups of things
 # By the face, what is said of a thing that has it beside the table's own words.
 _MORE = {
     "smiling face": ("friendly", "笑着"),
@@ -63,14 +63,14 @@ def hybrid(prompt: str, wording: Wording) -> Shares | None:
     text = on_no_ground(prompt.lower())
     if not wording.is_free(prompt) or NEGATED.search(text) or ground_of(text):
         return None
-    kinds = (_made_of, _faced, _winged, _dressed)
+    kinds = (_made_of, _faced, _winged)
     return next(filter(None, (kind(text, wording) for kind in kinds)), None)
 
 
 def _faced(text: str, wording: Wording) -> Shares | None:
     """A thing with a feeling; none where both have a name together ("a crying cat")."""
     moods = [next(filter(None, match.groups()), "smiling") for match in _MOOD.finditer(text)]
-    thing = _one(_MOOD.sub(" ", text).strip(" ,，"), wording) if moods else None
+    thing = one_thing(_MOOD.sub(" ", text).strip(" ,，"), wording) if moods else None
     if thing is None:
         return None
     known, whole = wording.naming.known, wording.parts(text)
@@ -84,26 +84,13 @@ def _faced(text: str, wording: Wording) -> Shares | None:
 
 def _winged(text: str, wording: Wording) -> Shares | None:
     """What does not fly by itself, and is to fly: "a flying pig", 会飞的猪."""
-    thing = _one(_WINGED.sub(" ", text), wording) if _WINGED.search(text) else None
+    thing = one_thing(_WINGED.sub(" ", text), wording) if _WINGED.search(text) else None
     known, whole = wording.naming.known, wording.parts(text)
     if thing is None or known[thing.number].group == PEOPLE or FLYING & known[thing.number].words:
         return None
     if any(_WINGED.search(part.name) for part in whole):  # money with wings has a name
         return None
     return (BODY, wording.alone(thing, text)), (1 - BODY, _styled(WINGS, text))
-
-
-def _dressed(text: str, wording: Wording) -> Shares | None:
-    """An animal that does what people do: "a cat astronaut", 猫宇航员."""
-    known, person = wording.naming.known, _one(text, wording)
-    if person is None or known[person.number].group != PEOPLE:
-        return None
-    before = text[: text.find(person.name)].rstrip(" -的")
-    beast = None if person.name in ANYBODY else _one(before, wording)
-    if beast is None or known[beast.number].group != BEASTS or not before.endswith(beast.name):
-        return None
-    alone = Part(person.name, person.number, person.name)  # what is said before it is said of the animal
-    return (FACE, wording.alone(beast, text)), (1 - FACE, wording.alone(alone, text))
 
 
 def _made_of(text: str, wording: Wording) -> Shares | None:
@@ -114,7 +101,7 @@ def _made_of(text: str, wording: Wording) -> Shares | None:
         stuff, thing = match.groups()
     else:
         return None
-    things = [_one(part, wording) for part in (stuff, thing)]
+    things = [one_thing(part, wording) for part in (stuff, thing)]
     known = wording.naming.known
     found = [wording.alone(part, text) for part in things if part and known[part.number].group != PEOPLE]
     return ((STUFF, found[0]), (1 - STUFF, found[1])) if len(found) == 2 else None
@@ -122,14 +109,6 @@ def _made_of(text: str, wording: Wording) -> Shares | None:
 
 def _is_face(known: Known) -> bool:
     return known.group == FACES and any("face" in name.lower() for name in known.names.get("en", ()))
-
-
-def _one(text: str, wording: Wording) -> Part | None:
-    """The one thing of usual size that is named in `text`."""
-    parts = wording.parts(text)
-    if len(parts) != 1 or not parts[0].name or how_many(parts[0]) > 1 or wording.is_small(parts[0]):
-        return None
-    return parts[0]
 
 
 def _styled(text: str, prompt: str) -> str:

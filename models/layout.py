@@ -14,6 +14,7 @@ from models.data.grammar import language_of, singular
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
+from models.dressed import dressed
 from models.hybrids import hybrid
 from models.naming import Part, bare, in_order
 from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
@@ -51,6 +52,7 @@ class Layout:
 
 
 WHOLE, SMALL = Place(8, 8, 112, 112), Place(38, 38, 52, 52)
+DRESSED = Place(32, 30, 64, 60, z=1), WHOLE  # an animal's face on a person, whose own is there in nearly all sets
 _LEFT, _RIGHT = Place(1, 30, 62, 68), Place(65, 30, 62, 68)
 _UPPER, _LOWER = Place(30, 1, 68, 62), Place(30, 65, 68, 62)
 _FRONT, _BACK = Place(58, 58, 68, 68, z=1, stands=1), Place(2, 4, 92, 92)
@@ -136,6 +138,8 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     text, ground = in_order(prompt), _colours(ground_of(prompt))
     if ground and hybrid(bare_prompt := without_ground(prompt), wording):
         return Layout((bare_prompt,), (WHOLE,), ground)
+    if pair := dressed(prompt, wording):
+        return Layout(tuple(wording.alone(part, prompt) for part in pair), DRESSED, ground)
     if painted := _painted(text, wording):
         return Layout(painted, _several(len(painted)), ground)
     parts = wording.parts(text)

@@ -170,5 +170,10 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "person": "human, 人",
         "astronaut": "spaceman, cosmonaut",
         "superhero": "hero",
+        "cook": "chef",
+        "health worker": "doctor, nurse, physician, 医生, 护士",
+        "office worker": "businessman, businesswoman",
+        "person with crown": "king, queen, 国王, 女王",
+        "technologist": "programmer, software developer, hacker, 程序员",
     }.items()
 }

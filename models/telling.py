@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
 from models.data.pixels import fit, to_tensor
+from models.dressed import dressed, said
 from models.hybrids import hybrid
 from models.language import LanguageModel
 from models.layout import Layout, layout
@@ -102,7 +103,11 @@ class Teller:
         """What is drawn of a prompt: itself, or the words that say the same and were taught (`models.wording`), or what
         a hybrid is blended of (`models.hybrids`)."""
         asked = on_no_ground(prompt)
-        found = hybrid(without_ground(asked), self.wording) if self.wording else None
+        if self.wording is None:
+            return prompt
+        if pair := dressed(asked, self.wording):
+            return said(pair, asked, self.wording) + ground_of(asked)
+        found = hybrid(without_ground(asked), self.wording)
         return " + ".join(text for _, text in found) + ground_of(asked) if found else self.read(prompt)
 
     def read(self, prompt: str) -> str:

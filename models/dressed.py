@@ -1,0 +1,74 @@
+"""An animal that does what people do: "a cat astronaut", 猫宇航员, is an astronaut with the face of a cat.
+
+No set draws one, and a blend of both has the features of neither; laid on the person's own, the animal's face stays as
+it was drawn (`models.layout`).
+"""
+
+import re
+from collections.abc import Iterator
+
+from models.data.grammar import language_of
+from models.naming import Part
+from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
+
+LONGEST = 4  # words, or Chinese characters, that people are called
+BEASTS = "animals-nature"  # group of things
+# Whose clothes or hat say who they are, by CLDR's names; seen from the front, with a face in the middle.
+ROLES = frozenset(
+    {
+        *("artist", "astronaut", "construction worker", "cook", "detective", "elf", "factory worker", "fairy"),
+        *("farmer", "firefighter", "guard", "health worker", "judge", "mage", "mechanic", "ninja", "office worker"),
+        *("person in tuxedo", "person with crown", "pilot", "police officer", "prince", "Santa Claus", "Mrs. Claus"),
+        *("scientist", "singer", "student", "superhero", "supervillain", "teacher", "technologist", "vampire"),
+    }
+)
+_COMMA = re.compile("[,，]")
+
+
+def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
+    """The face and the person; None where a prompt asks for no such thing, and where it is read word for word."""
+    text = without_ground(on_no_ground(prompt.lower()))
+    if not wording.is_free(prompt) or NEGATED.search(text):
+        return None
+    for before, name in _halves(text):
+        person, beast = one_thing(name, wording), one_thing(before, wording)
+        if person is None or beast is None or person.name != name or not before.endswith(beast.name):
+            continue
+        worn, seen = (wording.naming.known[part.number] for part in (person, beast))
+        if seen.group == BEASTS and ROLES.intersection(worn.names.get("en", ())):
+            return _face_of(beast, wording), person
+    return None
+
+
+def _halves(text: str) -> Iterator[tuple[str, str]]:
+    """What the last words, or characters, may be said of, and they; a style is said behind a comma."""
+    said = _COMMA.split(text, maxsplit=1)[0].strip()
+    pieces = list(said) if language_of(said) == "zh" else said.replace("-", " ").split()
+    between = "" if language_of(said) == "zh" else " "
+    for count in range(min(LONGEST, len(pieces) - 1), 0, -1):
+        yield between.join(pieces[:-count]).rstrip("的"), between.join(pieces[-count:])
+
+
+def said(pair: tuple[Part, Part], prompt: str, wording: Wording) -> str:
+    """The same in words that mean it."""
+    face, person = wording.alone(pair[0], pair[0].text), wording.alone(pair[1], prompt)
+    return f"{face}在{person}上" if language_of(prompt) == "zh" else f"{face} on {person}"
+
+
+def one_thing(text: str, wording: Wording) -> Part | None:
+    """The one thing of usual size that is named in `text`."""
+    parts = wording.parts(text)
+    if len(parts) != 1 or not parts[0].name or how_many(parts[0]) > 1 or wording.is_small(parts[0]):
+        return None
+    return parts[0]
+
+
+def _face_of(beast: Part, wording: Wording) -> Part:
+    """The animal's face, where that is a thing of its own; else the animal, whose drawings are faces or as good."""
+    known = wording.naming.known
+    faces = {f"{name.lower()} face" for name in known[beast.number].names.get("en", ())}
+    for number, one in enumerate(known):
+        if found := faces.intersection(name.lower() for name in one.names.get("en", ())):
+            name = found.pop() if language_of(beast.text) == "en" else one.names.get("zh", (beast.name,))[0]
+            return Part(beast.text.replace(beast.name, name, 1), number, name)
+    return beast
