@@ -83,8 +83,7 @@ class Prototypes:
         tensors = {"webp": torch.frombuffer(bytearray(packed), dtype=torch.uint8)}
         styles = vars(self.style_map) if self.style_map else {}
         save_file({**tensors, "count": torch.tensor(len(self.pictures)), **styles}, folder / "prototypes.safetensors")
-        parts = (WORDING, "autoencoder") if self.style_map else (WORDING,)  # whose latents the map is of
-        record_made_with(folder, part_digests(parts, root))
+        record_made_with(folder, part_digests((WORDING,), root))
         record_part(PART, root)
         return folder
 
