@@ -2,12 +2,11 @@
 
 The mean of the art families' drawings is too soft to be a picture, and says where its parts are and which colours they
 have, so it needs no more than SIDE pixels. The generator learns from the mean of all hands but the one that it is to
-draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has, as the style that is
-asked for would have it (`models.style_map`). What that is worth: `models/train/LOG.md`.
+draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has. What that is worth:
+`models/train/LOG.md`.
 """
 
 import io
-import itertools
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from models.autoencoder import Autoencoder
 from models.data.colours import hue_shift
 from models.data.compose import resized
 from models.data.grammar import stream
-from models.data.pixels import SIZE, premultiply, to_tensor, unpremultiply
-from models.data.sampling import evenly
+from models.data.pixels import SIZE, premultiply, unpremultiply
 from models.data.world import Picture, World
-from models.style_map import StyleMap, style_number
 from models.weights import check_company, part_digests, part_folder, record_made_with, record_part
 from models.wording import PART as WORDING
 from models.wording import things
@@ -34,8 +29,6 @@ PART = "prototypes"
 SIDE = 64
 COLUMNS = 64  # of the atlas: WebP holds 16,383 pixels a side
 QUALITY = 50  # of its WebP
-FITTED = 250  # pictures a style that its map is fitted to: 64,000 places for 73 numbers a channel
-CHUNK = 32  # pictures a pass
 ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
 # Whose drawings are taken, coloured ones first; one of each family.
 STYLES = (
@@ -53,27 +46,19 @@ STYLES = (
 
 
 class Prototypes:
-    """Premultiplied uint8 `pictures` (N, SIDE, SIDE, 4), in the order of `models.wording.things`.
+    """Premultiplied uint8 `pictures` (N, SIDE, SIDE, 4), in the order of `models.wording.things`."""
 
-    `style_map` is what styles make of them; without it they stay in nobody's.
-    """
-
-    def __init__(self, pictures: np.ndarray, style_map: StyleMap | None = None) -> None:
-        self.pictures, self.style_map = pictures, style_map
+    def __init__(self, pictures: np.ndarray) -> None:
+        self.pictures = pictures
 
     def picture(self, number: int, colour: str = "") -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the thing, painted where a colour is named."""
         return _painted(self.pictures[number], colour)
 
-    def in_style(self, latents: Tensor, style: str) -> Tensor:
-        """Latents (N, C, S, S) of such pictures as a style has them, "" for none in particular."""
-        return self.style_map(latents, torch.full((len(latents),), style_number(style))) if self.style_map else latents
-
     @classmethod
-    def build(cls, world: World, autoencoder: Autoencoder | None = None) -> "Prototypes":
-        """From the training pictures; with the `autoencoder` whose latents the styles are learned in."""
-        pictures = np.stack([_mean(world, one_of_each(pictures)) for pictures in things(world).values()])
-        return cls(pictures, _fitted(world, autoencoder) if autoencoder else None)
+    def build(cls, world: World) -> "Prototypes":
+        """From the training pictures."""
+        return cls(np.stack([_mean(world, one_of_each(pictures)) for pictures in things(world).values()]))
 
     def save(self, root: Path) -> Path:
         """Write `root/prototypes`, to be read beside the `wording` that lies there, and enter it in the manifest."""
@@ -81,8 +66,7 @@ class Prototypes:
         folder.mkdir(parents=True, exist_ok=True)
         packed = _packed(_atlas(self.pictures))
         tensors = {"webp": torch.frombuffer(bytearray(packed), dtype=torch.uint8)}
-        styles = vars(self.style_map) if self.style_map else {}
-        save_file({**tensors, "count": torch.tensor(len(self.pictures)), **styles}, folder / "prototypes.safetensors")
+        save_file({**tensors, "count": torch.tensor(len(self.pictures))}, folder / "prototypes.safetensors")
         record_made_with(folder, part_digests((WORDING,), root))
         record_part(PART, root)
         return folder
@@ -95,8 +79,7 @@ class Prototypes:
         tensors = load_file(folder / "prototypes.safetensors")
         atlas = _unpacked(tensors["webp"].numpy().tobytes())
         rows = atlas.reshape(len(atlas) // SIDE, SIDE, COLUMNS, SIDE, 4).swapaxes(1, 2)
-        styles = StyleMap(tensors["weight"], tensors["bias"]) if "weight" in tensors else None
-        return cls(rows.reshape(-1, SIDE, SIDE, 4)[: int(tensors["count"])], styles)
+        return cls(rows.reshape(-1, SIDE, SIDE, 4)[: int(tensors["count"])])
 
 
 class OtherHands:
@@ -117,25 +100,6 @@ class OtherHands:
         some = _some(others, stream(picture.id, "hands", seed))
         mean = _mean(self.world, {one.family: one for one in some})
         return _painted(_unpacked(_packed(mean)), colour)
-
-
-@torch.no_grad()
-def _fitted(world: World, autoencoder: Autoencoder) -> StyleMap:
-    """The map that leads from what other hands have in common to drawings in each style, from FITTED of each."""
-    hands = OtherHands(world)
-    pairs: list[tuple[np.ndarray, Picture]] = []
-    for style in STYLES:
-        own = (p for p in evenly([p for p in world.split("train") if p.style == style], 2 * FITTED))
-        found = ((draft, p) for p in own if (draft := hands.prototype(p, 0)) is not None)
-        pairs += itertools.islice(found, FITTED)
-
-    def encoded(pixels: Sequence[np.ndarray]) -> Tensor:
-        return autoencoder.encode(to_tensor(np.stack(pixels)).to(autoencoder.dtype)).float()
-
-    chunks = [pairs[i : i + CHUNK] for i in range(0, len(pairs), CHUNK)]
-    drafts = [encoded([draft for draft, _ in chunk]) for chunk in chunks]
-    latents = [encoded([world.pixels[picture.index] for _, picture in chunk]) for chunk in chunks]
-    return StyleMap.fit(torch.cat(drafts), torch.cat(latents), [picture.style for _, picture in pairs])
 
 
 def one_of_each(pictures: Sequence[Picture]) -> dict[str, Picture]:

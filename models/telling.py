@@ -26,7 +26,7 @@ from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
 from models.weighting import plain, weighted_states
-from models.wording import Wording, ground_of, on_no_ground, style_said, without_ground
+from models.wording import Wording, ground_of, on_no_ground, without_ground
 
 Part = str | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (premultiplied uint8 or PIL), vector (128,)
 
@@ -156,11 +156,7 @@ class Teller:
         if self.wording is None or self.prototypes is None:
             return told
         named = {text: self.wording.thing(text) for text, one in zip(texts, free, strict=True) if one}
-        latents = {
-            text: self.prototypes.in_style(self._encode(self.prototypes.picture(*thing)[None]), style_said(text))
-            for text, thing in named.items()
-            if thing
-        }
+        latents = {text: self._encode(self.prototypes.picture(*thing)[None]) for text, thing in named.items() if thing}
         rows = zip(texts, free, told.draft.split(1), strict=True)
         return replace(told, draft=torch.cat([latents.get(text, none) if one else none for text, one, none in rows]))
 

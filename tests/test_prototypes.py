@@ -97,40 +97,6 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
         Prototypes.load(tmp_path)
 
 
-def test_styles_are_learned_saved_and_drawn_from(pipe: StickerPipeline, tmp_path: Path) -> None:
-    """From other hands to each style's own drawings, in latents; kept with the prototypes."""
-    made = Prototypes.build(fixture_world(), pipe.autoencoder)
-    save_tiny_parts(tmp_path)
-    made.save(tmp_path)
-    again = Prototypes.load(tmp_path)
-    raw = pipe._encode(made.picture(0)[None])
-    styled = {style: again.in_style(raw, style) for style in ("", "noto", "twemoji", "black glyph")}
-    assert all(torch.equal(made.in_style(raw, style), one) for style, one in styled.items())
-    assert not any(torch.allclose(one, raw, atol=1e-2) for one in styled.values())
-    assert not torch.allclose(styled["black glyph"], styled["noto"], atol=1e-2)
-    plain, pipe.prototypes = pipe.prototypes, made
-    texts = ["cat", "cat, noto style", "cat，noto风格", "cat, twemoji style", "sky"]
-    drafts = pipe._drafted(texts, [True] * len(texts), pipe.condition(texts)).draft
-    pipe.prototypes = plain
-    number = list(things(fixture_world())).index("cat")
-    for text, style, draft in zip(texts, ("", "noto", "noto", "twemoji"), drafts, strict=False):
-        meant = made.in_style(pipe._encode(made.picture(number)[None]), style)[0]
-        assert torch.allclose(draft, meant, atol=1e-4), text
-    assert not drafts[-1].any()
-
-
-def test_a_map_leads_nearer_to_the_drawings_that_a_style_has(pipe: StickerPipeline) -> None:
-    world, hands = fixture_world(), OtherHands(fixture_world())
-    made = Prototypes.build(world, pipe.autoencoder)
-    before, after = 0.0, 0.0
-    for picture in world.split("train"):
-        if (draft := hands.prototype(picture, 0)) is not None:
-            drawing, raw = (pipe._encode(pixels[None]) for pixels in (world.pixels[picture.index], draft))
-            before += float((raw - drawing).square().mean())
-            after += float((made.in_style(raw, picture.style) - drawing).square().mean())
-    assert after < 0.9 * before
-
-
 @pytest.mark.parametrize("sampling", [Sampling(8, 1.0), FAST_SAMPLING])
 def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
     mask, draft = torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 8, 4, 4)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from patience import PATIENCE
 from safetensors.torch import load_file
 from tiny_parts import save_tiny_parts
@@ -20,7 +21,6 @@ from models.data.styles import STYLES
 from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, likewise, staged, view
 from models.dit import DiT
 from models.presets import preset
-from models.style_map import style_number
 from models.train import checkpoint
 from models.train.checkpoint import load_weights
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
@@ -31,10 +31,10 @@ from models.train.image import (
     TEXT_VECTOR,
     ImageTask,
     Mix,
+    noise_levels,
 )
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part
-from models.wording import style_said
 
 RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2, muon=True)
 
@@ -91,21 +91,13 @@ def test_conditions_are_dropped_apart_and_scenes_have_their_share(task: ImageTas
         "scene": (draws.rows >= task.first_scene).mean(),
         "text": draws.text.mean(),
         "draft": draws.draft.mean(),
-        "style": draws.style.mean(),
         "none": (draws.vector == NO_VECTOR).mean(),
         "image": (draws.vector == IMAGE_VECTOR).mean(),
         "nothing": (~draws.text & (draws.vector == NO_VECTOR)).mean(),
     }
     mix = Mix()
-    expected = {
-        "scene": mix.scenes,
-        "text": 1 - mix.drop_text,
-        "draft": 1 - mix.drop_draft,
-        "style": mix.style_alone,
-        "none": mix.drop_vector,
-        "image": (1 - mix.drop_vector) / 2,
-        "nothing": mix.drop_text * mix.drop_vector,
-    }
+    expected = {"scene": mix.scenes, "text": 1 - mix.drop_text, "none": mix.drop_vector, "draft": 1 - mix.drop_draft}
+    expected |= {"image": (1 - mix.drop_vector) / 2, "nothing": mix.drop_text * mix.drop_vector}
     assert share == pytest.approx(expected, abs=0.03)
     views = np.bincount(draws.rows[draws.rows < task.first_scene] // len(task.pictures))
     assert views / views.sum() == pytest.approx(mix.views, abs=0.03)
@@ -116,26 +108,29 @@ def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
     seen = set()
     for step in range(20):
         batch, draws = task.batch(step, 0, 1, 0.0), task.draws(np.random.default_rng((3, step)), 4)
-        for i, (row, k, text, kind, drafted, style) in enumerate(zip(*vars(draws).values(), strict=True)):
+        for i, (row, k, text, kind, drafted) in enumerate(zip(*vars(draws).values(), strict=True)):
             pixels, captions, warp, draft = task.item(int(row))
-            alone = style and drafted and draft is not None
-            said = f"{task.pictures[row % len(task.pictures)].style} style" if alone else captions[k]
-            states, mask, told = task.embedder.states([said])
+            states, mask, told = task.embedder.states([captions[k]])
             own = task.embedder.image(pixels[None])
-            vectors = {NO_VECTOR: torch.zeros(1, 128), TEXT_VECTOR: told, IMAGE_VECTOR: own}
-            vector = vectors[NO_VECTOR if alone else kind]
+            vector = {NO_VECTOR: torch.zeros(1, 128), TEXT_VECTOR: told, IMAGE_VECTOR: own}[kind]
             assert torch.allclose(batch["vector"][i], vector[0], atol=0.1)  # read in bf16
-            assert torch.equal(batch["mask"][i], mask[0] & bool(text or alone))
+            assert torch.equal(batch["mask"][i], mask[0] & bool(text))
             assert torch.allclose(batch["warp"][i], torch.from_numpy(warp), atol=0.01)
             # Not number by number: in half precision a token now and then meets another expert.
             assert torch.cosine_similarity(batch["states"][i].float().flatten(), states[0].flatten(), 0) > 0.95
             begun = torch.zeros(8, 16, 16)
             if drafted and draft is not None:
                 begun = task.autoencoder.encode(to_tensor(draft[None]).to(task.autoencoder.dtype))[0].float()
-            begun = task.style_map(begun[None], torch.tensor([style_number(style_said(said))]))[0]
             assert torch.allclose(batch["draft"][i], begun, atol=0.1)
-            seen.add((bool(text), int(kind), bool(begun.any()), bool(alone)))
-    assert len(seen) >= 12
+            seen.add((bool(text), int(kind), bool(begun.any())))
+    assert len(seen) >= 9
+
+
+def test_noise_levels_are_spread_evenly() -> None:
+    levels = noise_levels(np.random.default_rng(0), 1000, Mix(time_mean=0.4, time_std=1.2))
+    assert ((levels > 0) & (levels < 1)).all()
+    assert torch.logit(levels).mean().item() == pytest.approx(0.4, abs=0.02)
+    assert torch.logit(levels).std().item() == pytest.approx(1.2, abs=0.03)
 
 
 def test_a_draft_is_seen_as_its_picture_is(task: ImageTask) -> None:
@@ -248,6 +243,29 @@ def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_
         whole = encode_all(CHUNK + 4, task.item, reader, tmp_path / "some")
         kept = encode_all(CHUNK + 4, task.item, reader)
     assert all(torch.equal(getattr(whole, field.name), getattr(kept, field.name)) for field in fields(Encoded))
+
+
+class Plain:
+    """Reads an item as its number."""
+
+    def read(self, items: list[Item]) -> tuple[np.ndarray, ...]:
+        numbers = np.array([int(item.pixels) for item in items], np.float16)
+        return tuple(numbers.reshape(-1, *[1] * k) for k in range(len(fields(Encoded))))
+
+
+def share(rank: int, ranks: int, folder: Path, count: int) -> None:
+    """A process of several that encode together."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
+    encoded = encode_all(count, lambda row: Item(np.array(row), []), Plain(), folder / "some")
+    assert encoded.told.flatten().tolist() == list(range(count))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("count", [CHUNK // 2, 3 * CHUNK + 5])
+def test_two_processes_share_the_encoding(tmp_path: Path, count: int) -> None:
+    torch.multiprocessing.spawn(share, (2, tmp_path, count), nprocs=2)
+    files = sorted(path.name for path in tmp_path.iterdir() if path.name != "meet")
+    assert files == sorted(f"some.{field.name}.npy" for field in fields(Encoded))
 
 
 def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTask) -> None:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from patience import PATIENCE
@@ -17,7 +16,6 @@ from safetensors.torch import load_file
 from models.data.fixture import fixture_world
 from models.train.__main__ import chosen, run
 from models.train.autoencoder import AutoencoderTask
-from models.train.image import Mix, noise_levels
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
 
 RECIPE = Recipe(AutoencoderTask, batch_size=lambda _: 4, lr=1e-3, warmup=2)
@@ -170,10 +168,3 @@ def test_processes_save_and_end_together_though_their_clocks_differ(tmp_path):
 def test_no_training_is_without_end(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="give more than 0"):
         Length(**wrong)
-
-
-def test_noise_levels_are_spread_evenly() -> None:
-    levels = noise_levels(np.random.default_rng(0), 1000, Mix(time_mean=0.4, time_std=1.2))
-    assert ((levels > 0) & (levels < 1)).all()
-    assert torch.logit(levels).mean().item() == pytest.approx(0.4, abs=0.02)
-    assert torch.logit(levels).std().item() == pytest.approx(1.2, abs=0.03)

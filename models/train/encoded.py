@@ -22,9 +22,7 @@ from models.autoencoder import Autoencoder
 from models.data.pixels import to_tensor
 from models.data.variety import NO_WARP
 from models.space import Embedder
-from models.style_map import style_number
 from models.tokenizer import encode_texts
-from models.wording import style_said
 
 CHUNK = 32  # pictures a pass
 LARGE = 1000  # pictures from which on a progress bar and helpers are worth it
@@ -52,7 +50,6 @@ class Encoded:
         told: (N, K, 128), the captions' semantic vectors.
         warp: (N, WARP), zeros where a picture is not warped.
         drafts: (N, C, S, S) latents of what a picture is drawn from, zeros where that is nothing.
-        style: (N, K), which style each caption names, a number in `models.style_map.NAMES`.
     """
 
     latents: Tensor
@@ -62,7 +59,6 @@ class Encoded:
     told: Tensor
     warp: Tensor
     drafts: Tensor
-    style: Tensor
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -96,9 +92,7 @@ class Reader:
             told = e.space.text(states, mask)
         texts = (x.unflatten(0, (count, -1)) for x in (states.half(), mask, told.half()))
         warp = np.stack([item.warp for item in items]).astype(np.float16)
-        style = np.array([[style_number(style_said(text)) for text in item.captions] for item in items])
-        tensors = (x.cpu().numpy() for x in (latents.half(), own.half(), *texts))
-        return *tensors, warp, drafts.half().cpu().numpy(), style
+        return *(x.cpu().numpy() for x in (latents.half(), own.half(), *texts)), warp, drafts.half().cpu().numpy()
 
     def _pixels(self, pictures: Sequence[np.ndarray]) -> Tensor:
         return to_tensor(np.stack(pictures)).to(self.device).contiguous(memory_format=torch.channels_last)

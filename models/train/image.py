@@ -25,7 +25,7 @@ from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
-from models.data.styles import style_of, styled
+from models.data.styles import style_of
 from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
@@ -36,8 +36,6 @@ from models.presets import preset
 from models.prototypes import OtherHands, Prototypes
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
-from models.style_map import NAMES, StyleMap, style_number
-from models.tokenizer import encode_texts
 from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
@@ -67,8 +65,6 @@ class Mix:
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
         drop_draft: share without what other hands' drawings have in common, of those that have it.
-        style_alone: share of those with it that are told the style and no words of the thing: what it is they must see
-            in the draft, and cannot know a training picture by its name.
         time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide: at much noise
             the concept is decided. Half of them are below 0.4: there most of what is lost in drawing is lost, and
             nothing is learned by heart (LOG.md).
@@ -81,8 +77,7 @@ class Mix:
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
     drop_vector: float = 0.5
-    drop_draft: float = 0.6
-    style_alone: float = 0.4
+    drop_draft: float = 0.7
     time_mean: float = -0.4
     time_std: float = 1.3
     draft_shift: float = 2.0
@@ -101,7 +96,6 @@ class Draws:
     text: np.ndarray  # bool
     vector: np.ndarray  # NO_VECTOR, TEXT_VECTOR or IMAGE_VECTOR
     draft: np.ndarray  # bool
-    style: np.ndarray  # bool: of those with a draft, whether the style is all they are told
 
     def part(self, rank: int, ranks: int) -> "Draws":
         """Every `ranks`-th of them."""
@@ -150,7 +144,6 @@ class ImageTask:
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
         self.encoded = self._encode().to(self.device)
-        self.style_map, self.style_words = self._style_map(), self._style_words()
 
     # --- Pictures and captions, read once -----------------------------------------------------------------------------
 
@@ -195,26 +188,6 @@ class ImageTask:
         with self._reader() as reader:
             return encode_all(count, self.item, reader, file)
 
-    @cached_property
-    def own_style(self) -> Tensor:
-        """(N,), the style of each row, a number in `models.style_map.NAMES`; 0 of scenes."""
-        styles = [style_number(picture.style) for picture in self.pictures] * len(self.views)
-        return torch.tensor(styles + [0] * self.scenes, device=self.device)
-
-    def _style_map(self) -> StyleMap:
-        """From the pictures as they are."""
-        count = len(self.pictures)
-        drafts, latents = self.encoded.drafts[:count].float().cpu(), self.encoded.latents[:count].float().cpu()
-        rows = drafts.flatten(1).any(1).nonzero()[:, 0].tolist()
-        return StyleMap.fit(drafts[rows], latents[rows], [self.pictures[row].style for row in rows])
-
-    def _style_words(self) -> tuple[Tensor, Tensor]:
-        """States (M, L, D) and mask (M, L) of each style's words alone."""
-        with torch.no_grad(), self._reader() as reader:
-            e = reader.embedder
-            ids, mask = (x.to(self.device) for x in encode_texts(e.tokenizer, [styled("", n, False) for n in NAMES]))
-            return e.language.encode(ids, mask).half(), mask.bool()
-
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
@@ -238,8 +211,7 @@ class ImageTask:
         kind, none = rng.random(count), mix.drop_vector
         vector = np.select([kind < none, kind < (1 + none) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
         text, draft = (rng.random(count) >= share for share in (mix.drop_text, mix.drop_draft))
-        captions, style = rng.integers(CAPTIONS, size=count), rng.random(count) < mix.style_alone
-        return Draws(rows, captions, text, vector, draft, style)
+        return Draws(rows, rng.integers(CAPTIONS, size=count), text, vector, draft)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Noisy latents, times, targets and conditions; everything random of the step is drawn here."""
@@ -275,18 +247,12 @@ class ImageTask:
 
     def condition(self, draws: Draws) -> Condition:
         """The rows that were drawn, with what was dropped taken out."""
-        rows, captions, text, kind, kept, style = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
+        rows, captions, text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
         told, own = self.encoded.told[rows, captions].float(), self.encoded.own[rows].float()
+        vector = torch.where((kind == IMAGE_VECTOR)[:, None], own, told).masked_fill((kind == NO_VECTOR)[:, None], 0)
         draft = self.encoded.drafts[rows].float() * kept[:, None, None, None]
-        drawn_in, (style_states, style_mask) = self.own_style[rows], self.style_words
-        alone = style & draft.flatten(1).any(1) & (drawn_in > 0)
-        silent = (kind == NO_VECTOR) | alone
-        vector = torch.where((kind == IMAGE_VECTOR)[:, None], own, told).masked_fill(silent[:, None], 0)
         mask = self.encoded.mask[rows, captions] & text[:, None]
-        states = torch.where(alone[:, None, None], style_states[drawn_in], self.encoded.states[rows, captions])
-        said = torch.where(alone, drawn_in, self.encoded.style[rows, captions])
-        mask = torch.where(alone[:, None], style_mask[drawn_in], mask)
-        return Condition(states, mask, vector, self.style_map(draft, said))
+        return Condition(self.encoded.states[rows, captions], mask, vector, draft)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared error of the velocity; below CLAMP_TIME as if 1 / t had stopped growing there (JiT)."""
@@ -337,7 +303,7 @@ class ImageTask:
                 held.states[rows, 0],
                 held.mask[rows, 0] & words,
                 held.told[rows, 0].float() * vector,
-                self.style_map(held.drafts[rows].float() * draft, held.style[rows, 0]),
+                held.drafts[rows].float() * draft,
             )
             told = noise[rows].to(self.device), times[rows].to(self.device), condition
             total += float(self.loss(model, self.flow(held.latents[rows].float(), *told), 1.0)["loss"]) * len(rows)
