@@ -22,7 +22,7 @@ ROLES = frozenset(
         *("scientist", "singer", "student", "superhero", "supervillain", "teacher", "technologist", "vampire"),
     }
 )
-_COMMA = re.compile("[,，]")
+_BEYOND = re.compile(r"[,，]|\s(?:in|on|at|with|under|near|wearing|holding)\s")
 
 
 def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
@@ -41,8 +41,8 @@ def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
 
 
 def _halves(text: str) -> Iterator[tuple[str, str]]:
-    """What the last words, or characters, may be said of, and they; a style is said behind a comma."""
-    said = _COMMA.split(text, maxsplit=1)[0].strip()
+    """What the last words, or characters, may be said of, and they; what is said beyond them is not of who it is."""
+    said = _BEYOND.split(text, maxsplit=1)[0].strip()
     pieces = list(said) if language_of(said) == "zh" else said.replace("-", " ").split()
     between = "" if language_of(said) == "zh" else " "
     for count in range(min(LONGEST, len(pieces) - 1), 0, -1):

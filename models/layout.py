@@ -66,11 +66,17 @@ TWO: dict[str, tuple[Place, Place]] = {
     "behind": (_BACK, _FRONT),
     "on": (Place(28, 0, 72, 66, z=1, stands=1), Place(14, 58, 100, 70, stands=0)),
     "in": (Place(26, 2, 76, 76, stands=1), Place(10, 52, 108, 76, z=1, stands=1)),
-    "at": (Place(30, 44, 68, 82, z=1, stands=1), Place(0, 0, 128, 128)),
     "on the head": (Place(12, 30, 104, 98, stands=0), Place(38, 0, 52, 42, z=1, stands=1, worn=True)),
     "on the eyes": (Place(6, 6, 116, 116), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), Place(40, 46, 48, 48, z=1)),
     "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
+}
+# Of one to three things in front of a place.
+BACKDROP = Place(0, 0, 128, 128)
+THERE: dict[int, tuple[Place, ...]] = {
+    1: (Place(30, 44, 68, 82, z=1, stands=1),),
+    2: (Place(3, 56, 60, 68, z=1, stands=1), Place(65, 56, 60, 68, z=1, stands=1)),
+    3: tuple(Place(left, 70, 41, 54, z=1, stands=1) for left in (2, 44, 86)),
 }
 # Centres of several of one size, in shares of the picture.
 _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
@@ -110,7 +116,7 @@ _SCENERY = frozenset(
         *("sunrise", "sunrise over mountains", "sunset", "foggy", "milky way", "night with stars"),
     }
 )
-_THERE = ("{a} at {b}", "{a} on {b}", "{a} in {b}", "{a} under {b}", "{a} in front of {b}", "{a}在{b}", "{a}坐在{b}")
+_THERE = re.compile(r"(?:\b(?:at|on|in|under|in front of)|在)$")
 _ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
 _POSED = re.compile(r"[坐站躺趴睡](?=在)")
@@ -178,6 +184,9 @@ def _painted(text: str, wording: Wording) -> tuple[str, ...]:
 
 def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
     """One for each of the things; none where they are not to be laid out."""
+    if _is_there(text, parts, wording):
+        around = THERE.get(sum(counts) - 1, ())
+        return (*around, BACKDROP) if around and counts[-1] == 1 else ()
     if counts != [1, 1]:
         return _several(sum(counts))
     first, second = (wording.naming.known[part.number].names.get("en", ()) for part in parts)
@@ -186,6 +195,14 @@ def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wo
         return TWO[where][::-1]
     relation = _relation(said, second)
     return TWO[relation] if relation else ()
+
+
+def _is_there(text: str, parts: Sequence[Part], wording: Wording) -> bool:
+    """Whether the last of several is a place, and the others are in it."""
+    last = parts[-1] if len(parts) > 1 else None
+    if last is None or not _SCENERY.intersection(wording.naming.known[last.number].names.get("en", ())):
+        return False
+    return bool(_THERE.search(text[: text.rfind(last.text.strip())].strip()))
 
 
 def _several(count: int) -> tuple[Place, ...]:
@@ -206,8 +223,6 @@ def _relation(said: str, second: Sequence[str]) -> str:
     """How the first of two things stands to the second, whose names are given."""
     if any(form in said for form in _WORN) and (where := _worn(second)):
         return where
-    if any(form in said for form in _THERE) and _SCENERY.intersection(second):
-        return "at"
     return FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
 
 

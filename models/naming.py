@@ -33,8 +33,8 @@ _PLACES = "(?:top|bottom|left|right|front|back)"
 _COUNTS = "[一两二三四五]"
 _JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
-    r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of|at(?= an? | the )"
-    r"|and|with|on|in|of)\b"
+    r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of"
+    r"|at(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
     r"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
 )
 _LOOSE = re.compile(rf"with|on|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing

@@ -15,7 +15,7 @@ from models.data.fixture import fixture_world
 from models.data.pixels import unpremultiply
 from models.data.scenes import make_scene
 from models.drawing import Pictures, Progress, Sampling
-from models.layout import TWO, WHOLE, Layout, Place, layout
+from models.layout import BACKDROP, THERE, TWO, WHOLE, Layout, Place, layout
 from models.naming import Known, Naming
 from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
@@ -97,15 +97,33 @@ def planned(pipe: StickerPipeline, prompt: str) -> Layout:
         ("a dog wearing sunglasses", ("dog", "sunglasses"), "on the eyes"),
         ("戴墨镜的狗", ("狗", "墨镜"), "on the eyes"),
         ("a crown to the left of a cat", ("crown", "cat"), "left of"),
-        ("a cat in the desert", ("cat", "desert"), "at"),
-        ("a red cat at a desert", ("a red cat", "desert"), "at"),
-        ("猫在沙漠里", ("猫", "沙漠"), "at"),
         ("a cat above a desert", ("cat", "desert"), "above"),
         ("a cat and a desert", ("cat", "desert"), "left of"),
     ],
 )  # fmt: skip
 def test_two_things_go_where_is_said(wording: Wording, prompt: str, texts: tuple[str, ...], relation: str) -> None:
     assert layout(prompt, wording) == Layout(texts, TWO[relation])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("a cat in the desert", ("cat", "desert")),
+        ("a red cat at a desert", ("a red cat", "desert")),
+        ("猫在沙漠里", ("猫", "沙漠")),
+        ("a crown on a desert", ("crown", "desert")),
+        ("two cats in the desert", ("cat", "cat", "desert")),
+        ("a cat and a dog in a desert", ("cat", "dog", "desert")),
+        ("three dogs in a desert, noto style", (*("dog, noto style",) * 3, "desert, noto style")),
+    ],
+)
+def test_a_place_lies_behind_what_is_there(wording: Wording, prompt: str, texts: tuple[str, ...]) -> None:
+    assert layout(prompt, wording) == Layout(texts, (*THERE[len(texts) - 1], BACKDROP))
+
+
+def test_more_than_have_room_are_not_laid_out(wording: Wording) -> None:
+    assert layout("four cats in the desert", wording) is None
+    assert layout("two cats in two deserts", wording) is None
 
 
 def test_what_lies_on_something_that_wears_it_is_worn(wording: Wording) -> None:

@@ -44,6 +44,7 @@ def wording() -> Wording:
         ("熊侦探", ("熊", "侦探"), ()),
         ("a cat detective on a blue background", ("cat face", "detective"), ("blue",)),
         ("a cat detective, transparent background", ("cat face", "detective"), ()),
+        ("a cat detective with an avocado", ("cat face", "detective"), ()),
     ],
 )
 def test_the_animal_has_its_face_and_the_person_all_else(
