@@ -38,7 +38,7 @@ def wording() -> Wording:
     ("prompt", "texts", "ground"),
     [
         ("a cat detective", ("cat face", "detective"), ()),
-        ("a bear astronaut", ("bear", "astronaut"), ()),
+        ("a bear-astronaut", ("bear", "astronaut"), ()),
         ("a black cat detective, noto style", ("a black cat face, noto style", "detective, noto style"), ()),
         ("猫宇航员", ("猫脸", "宇航员"), ()),
         ("熊侦探", ("熊", "侦探"), ()),
@@ -66,6 +66,7 @@ def test_the_animal_has_its_face_and_the_person_all_else(
         "a small cat detective",
         "a cat and a detective",
         "a cat that is no detective",
+        "not a cat detective",
         '"a cat detective"',
         "a (cat:1.2) detective",
         "",
