@@ -30,13 +30,13 @@ def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
     text = without_ground(on_no_ground(prompt.lower()))
     if not wording.is_free(prompt) or NEGATED.search(text):
         return None
+    known = wording.naming.known
     for before, name in _halves(text):
-        person, beast = one_thing(name, wording), one_thing(before, wording)
-        if person is None or beast is None or person.name != name or not before.endswith(beast.name):
-            continue
-        worn, seen = (wording.naming.known[part.number] for part in (person, beast))
-        if seen.group == BEASTS and ROLES.intersection(worn.names.get("en", ())):
-            return _face_of(beast, wording), person
+        # Names first: what needs a vector costs as much as a step of drawing, and nearly every prompt ends here.
+        roles = [n for n in wording.naming.called(name) if ROLES.intersection(known[n].names.get("en", ()))]
+        beast = one_thing(before, wording) if roles else None
+        if beast and known[beast.number].group == BEASTS and before.endswith(beast.name):
+            return _face_of(beast, wording), Part(name, roles[0], name)
     return None
 
 

@@ -124,6 +124,11 @@ class Naming:
         called = ((said, number) for name, number in named for said in others.get(name, ()))
         self._others = {tuple(words_of(bare(said))): number for said, number in called}
 
+    def called(self, name: str) -> list[int]:
+        """Numbers of the things that are called so, to the letter; needs no vectors."""
+        other = self._others.get(tuple(words_of(bare(name))))
+        return self._names.get(name.lower(), []) or ([] if other is None else [other])
+
     def parts(self, text: str, embed: Embed) -> list[Part]:
         """The parts of `text` that name a thing: none, one, or more that are drawn side by side."""
         if not self.known:
