@@ -36,7 +36,7 @@ def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
         roles = [n for n in wording.naming.called(name) if ROLES.intersection(known[n].names.get("en", ()))]
         beast = one_thing(before, wording) if roles else None
         if beast and known[beast.number].group == BEASTS and before.endswith(beast.name):
-            return _face_of(beast, wording), Part(name, roles[0], name)
+            return face_of(beast, wording), Part(name, roles[0], name)
     return None
 
 
@@ -63,7 +63,7 @@ def one_thing(text: str, wording: Wording) -> Part | None:
     return parts[0]
 
 
-def _face_of(beast: Part, wording: Wording) -> Part:
+def face_of(beast: Part, wording: Wording) -> Part:
     """The animal's face, where that is a thing of its own; else the animal, whose drawings are faces or as good."""
     known = wording.naming.known
     faces = {f"{name.lower()} face" for name in known[beast.number].names.get("en", ())}

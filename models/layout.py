@@ -14,7 +14,7 @@ from models.data.grammar import language_of, singular
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
-from models.dressed import dressed
+from models.dressed import BEASTS, dressed, face_of
 from models.hybrids import hybrid
 from models.naming import Part, bare, in_order
 from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
@@ -31,6 +31,7 @@ class Place:
         z: higher is nearer.
         stands: at which height a thing stands that is lower than its box: 0 at the top, 1 at the bottom.
         worn: whether it goes on the head of what lies below it, wherever that is (`models.worn`).
+        close: whether of an animal its face goes there: what is too small for legs, or wears something on its head.
     """
 
     left: int
@@ -40,6 +41,7 @@ class Place:
     z: int = 0
     stands: float = 0.5
     worn: bool = False
+    close: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Layout:
 
 WHOLE, SMALL = Place(8, 8, 112, 112), Place(38, 38, 52, 52)
 DRESSED = Place(32, 30, 64, 60, z=1), WHOLE  # an animal's face on a person, whose own is there in nearly all sets
-_LEFT, _RIGHT = Place(1, 30, 62, 68), Place(65, 30, 62, 68)
-_UPPER, _LOWER = Place(30, 1, 68, 62), Place(30, 65, 68, 62)
+_LEFT, _RIGHT = Place(1, 30, 62, 68, close=True), Place(65, 30, 62, 68, close=True)
+_UPPER, _LOWER = Place(30, 1, 68, 62, close=True), Place(30, 65, 68, 62, close=True)
 _FRONT, _BACK = Place(58, 58, 68, 68, z=1, stands=1), Place(2, 4, 92, 92)
 # Of two things, by what is said of the first to the second. Boxes as large as they can be, but for what is worn.
 TWO: dict[str, tuple[Place, Place]] = {
@@ -65,9 +67,9 @@ TWO: dict[str, tuple[Place, Place]] = {
     "in front of": (_FRONT, _BACK),
     "behind": (_BACK, _FRONT),
     "on": (Place(28, 0, 72, 66, z=1, stands=1), Place(14, 58, 100, 70, stands=0)),
-    "in": (Place(26, 2, 76, 76, stands=1), Place(10, 52, 108, 76, z=1, stands=1)),
-    "on the head": (Place(12, 30, 104, 98, stands=0), Place(38, 0, 52, 42, z=1, stands=1, worn=True)),
-    "on the eyes": (Place(6, 6, 116, 116), Place(32, 36, 64, 30, z=1)),
+    "in": (Place(26, 2, 76, 76, stands=1, close=True), Place(10, 52, 108, 76, z=1, stands=1)),
+    "on the head": (Place(12, 30, 104, 98, stands=0, close=True), Place(38, 0, 52, 42, z=1, stands=1, worn=True)),
+    "on the eyes": (Place(6, 6, 116, 116, close=True), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), Place(40, 46, 48, 48, z=1)),
     "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
 }
@@ -116,6 +118,7 @@ _SCENERY = frozenset(
         *("sunrise", "sunrise over mountains", "sunset", "foggy", "milky way", "night with stars"),
     }
 )
+_SIDEWAYS = frozenset({"horse", "dragon"})  # whose faces are drawn from the side, and badly
 _THERE = re.compile(r"(?:\b(?:at|on|in|under|in front of)|在)$")
 _ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
@@ -147,15 +150,32 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     if pair := dressed(prompt, wording):
         return Layout(tuple(wording.alone(part, prompt) for part in pair), DRESSED, ground)
     if painted := _painted(text, wording):
-        return Layout(painted, _several(len(painted)), ground)
+        return _laid(painted, _several(len(painted)), prompt, ground, wording)
     parts = wording.parts(text)
     counts = [how_many(part) for part in parts]
     if counts == [1]:
         return _one(parts[0], prompt, ground, wording)
     places = _places(text, parts, counts, wording)
     each = [(_single(part, wording) if count > 1 else part, count) for part, count in zip(parts, counts, strict=True)]
-    texts = tuple(wording.alone(part, prompt) for part, count in each for _ in range(count))
-    return Layout(texts, places, ground) if places else None
+    return _laid([part for part, count in each for _ in range(count)], places, prompt, ground, wording)
+
+
+def _laid(
+    things: Sequence[Part], places: tuple[Place, ...], prompt: str, ground: tuple[str, ...], wording: Wording
+) -> Layout | None:
+    """The things in their places; None where there are none for them."""
+    if not places:
+        return None
+    seen = [_seen_in(place, part, wording) for place, part in zip(places, things, strict=True)]
+    return Layout(tuple(wording.alone(part, prompt) for part in seen), places, ground)
+
+
+def _seen_in(place: Place, part: Part, wording: Wording) -> Part:
+    """What is seen of a thing that has that place."""
+    known = wording.naming.known[part.number]
+    called = singular(bare(part.text)).endswith(part.name)  # and no more is said of it
+    animal = called and known.group == BEASTS and not _SIDEWAYS.intersection(known.names.get("en", ()))
+    return face_of(part, wording) if place.close and animal else part
 
 
 def _one(part: Part, prompt: str, ground: tuple[str, ...], wording: Wording) -> Layout | None:
@@ -171,7 +191,7 @@ def _single(part: Part, wording: Wording) -> Part:
     return Part(part.text, found[0].number, found[0].name) if len(found) == 1 else part
 
 
-def _painted(text: str, wording: Wording) -> tuple[str, ...]:
+def _painted(text: str, wording: Wording) -> tuple[Part, ...]:
     """Of "two cats, one red and one blue" what each is; nothing of a prompt that says no such thing."""
     first, *rest = re.split(r"[,，]", text, maxsplit=1)
     colours = [english or chinese for english, chinese in _ONE_EACH.findall("".join(rest))]
@@ -179,7 +199,7 @@ def _painted(text: str, wording: Wording) -> tuple[str, ...]:
     if len(parts) != 1 or count_of(first, language_of(text)) != len(colours):
         return ()
     one = _single(parts[0], wording)
-    return tuple(wording.alone(Part(f"{colour} {one.name}", one.number, one.name), text) for colour in colours)
+    return tuple(Part(f"{colour} {one.name}", one.number, one.name) for colour in colours)
 
 
 def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
@@ -207,8 +227,8 @@ def _is_there(text: str, parts: Sequence[Part], wording: Wording) -> bool:
 
 def _several(count: int) -> tuple[Place, ...]:
     """Places of one size; none for more than there is room for."""
-    centres = _SEVERAL.get(count, ())
-    return tuple(Place(round(SIZE * x - SIDE / 2), round(SIZE * y - SIDE / 2), SIDE, SIDE) for x, y in centres)
+    corners = [(round(SIZE * x - SIDE / 2), round(SIZE * y - SIDE / 2)) for x, y in _SEVERAL.get(count, ())]
+    return tuple(Place(left, top, SIDE, SIDE, close=True) for left, top in corners)
 
 
 def _said(text: str, parts: Iterable[Part]) -> str:

@@ -15,6 +15,7 @@ from functools import cached_property
 from torch import Tensor
 
 from models.data.colours import COLOURS
+from models.data.grammar import regular
 from models.data.styles import STYLES
 from models.other_names import OTHER_NAMES
 
@@ -274,8 +275,8 @@ def _beside(clause: str) -> set[str]:
 
 
 def in_order(text: str) -> str:
-    """In small letters, with who wears or holds something before it: 戴墨镜的企鹅 is 企鹅戴墨镜."""
-    worn = _WEARS.match(text := text.lower())
+    """In small letters and regular plurals, with who wears or holds something before it: 戴墨镜的企鹅 is 企鹅戴墨镜."""
+    worn = _WEARS.match(text := regular(text))
     return _WEARS.sub(r"\1\4\2\3", text) if worn and bare(worn[3]) else text
 
 

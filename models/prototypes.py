@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from models.data.colours import hue_shift
+from models.data.colours import colour_shares, hue_shift
 from models.data.compose import resized
 from models.data.grammar import stream
 from models.data.pixels import SIZE, premultiply, unpremultiply
@@ -29,6 +29,7 @@ PART = "prototypes"
 SIDE = 64
 COLUMNS = 64  # of the atlas: WebP holds 16,383 pixels a side
 QUALITY = 50  # of its WebP
+MOSTLY = 0.6  # of what is asked for in a colour: with less of it neutral parts are painted too
 ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
 # Whose drawings are taken, coloured ones first; one of each family.
 STYLES = (
@@ -52,8 +53,14 @@ class Prototypes:
         self.pictures = pictures
 
     def picture(self, number: int, colour: str = "") -> np.ndarray:
-        """Premultiplied uint8 (128, 128, 4): the thing, painted where a colour is named."""
-        return _painted(self.pictures[number], colour)
+        """Premultiplied uint8 (128, 128, 4): the thing, painted where a colour is named.
+
+        A rocket with orange fins is an orange rocket to training's captions, and to nobody who asks for one.
+        """
+        painted = _painted(self.pictures[number], colour)
+        if not colour or colour_shares(painted).get(colour, 0) >= MOSTLY:
+            return painted
+        return hue_shift(painted, colour, whole=True)
 
     @classmethod
     def build(cls, world: World) -> "Prototypes":

@@ -5,7 +5,7 @@ import pytest
 from models.data.captions import caption, telling_keywords
 from models.data.colours import COLOURS
 from models.data.fixture import fixture_world
-from models.data.grammar import article, english_list, fit, is_plural, plural, singular, size
+from models.data.grammar import article, english_list, fit, is_plural, plural, regular, singular, size
 from models.data.moods import moods_of
 from models.data.styles import STYLES
 from models.data.world import Picture
@@ -116,6 +116,22 @@ def test_grammar(noun: str, one: str, many: str) -> None:
     if len(many.split()) == 1:
         assert singular(many) == (noun if noun != "cherries" else "cherry")
     assert is_plural(many) or many in ("blue fish", "computer mice", "cacti")
+
+
+@pytest.mark.parametrize(
+    ("text", "regular_text"),
+    [
+        ("Three mice", "three mouses"), ("strawberries", "strawberrys"), ("boxes of cookies", "boxs of cookies"),
+        ("two puppies, wolves", "two puppys, wolfs"), ("cacti", "cactuses"), ("glasses", "glasses"),
+        ("a bowl of cherries and french fries", "a bowl of cherries and french fries"), ("women", "women"),
+        ("pies, magpies and ties", "pies, magpies and ties"), ("a dress", "a dress"), ("三只猫", "三只猫"),
+    ],
+)  # fmt: skip
+def test_plurals_become_regular(text: str, regular_text: str) -> None:
+    assert regular(text) == regular_text
+    for word, one in (("strawberrys", "strawberry"), ("boxs", "box"), ("mouses", "mouse"), ("cactuses", "cactus")):
+        assert singular(word) == one
+    assert singular("cookies") == "cookie" and singular("fairies") == "fairy"
 
 
 def test_lists_and_budget() -> None:

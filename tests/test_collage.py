@@ -1,5 +1,6 @@
 """Laws of pictures of several things: each is where it is said to be, and is the one that is drawn alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,14 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.naming.FAR", -1.0)  # as in test_wording
 
 
+def of_bags(things: Sequence[Known]) -> Wording:
+    names = [name for one in things for of_language in one.names.values() for name in of_language]
+    return Wording(Bags(), Naming(things, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def wording() -> Wording:
-    names = [name for one in THINGS for of_language in one.names.values() for name in of_language]
-    return Wording(Bags(), Naming(THINGS, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
+    return of_bags(THINGS)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +133,43 @@ def test_more_than_have_room_are_not_laid_out(wording: Wording) -> None:
 
 def test_what_lies_on_something_that_wears_it_is_worn(wording: Wording) -> None:
     assert layout("a crown on a cat", wording) == Layout(("crown", "cat"), TWO["on the head"][::-1])
+
+
+FACED = (
+    *THINGS,
+    Known({"en": ("cat face",), "zh": ("猫脸",)}, (), "animals-nature", True),
+    Known({"en": ("mouse",)}, (), "animals-nature", True),
+    Known({"en": ("mouse face",)}, (), "animals-nature", True),
+    Known({"en": ("horse",)}, (), "animals-nature", True),
+    Known({"en": ("horse face",)}, (), "animals-nature", True),
+    Known({"en": ("crown face",)}, (), "objects", True),
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("a cat to the left of a dog", ("cat face", "dog")),
+        ("a red cat and a crown, noto style", ("a red cat face, noto style", "crown, noto style")),
+        ("a dog under a cat", ("dog", "cat face")),
+        ("a cat in a hamburger", ("cat face", "hamburger")),
+        ("a cat with a crown", ("cat face", "crown")),
+        ("a crown on a cat", ("crown", "cat face")),
+        ("a cat with sunglasses", ("cat face", "sunglasses")),
+        ("两只猫", ("猫脸", "猫脸")),
+        ("three mice", ("mouse face",) * 3),
+        ("two cats, one red and one blue", ("a red cat face", "a blue cat face")),
+        # What has room for legs, what stands or lies there, and what has no face from the front.
+        ("a cat on a dog", ("cat", "dog")),
+        ("a dog in front of a cat", ("dog", "cat")),
+        ("a cat in the desert", ("cat", "desert")),
+        ("a small cat", ("cat",)),
+        ("a horse next to a cat", ("horse", "cat face")),
+    ],
+)
+def test_of_an_animal_its_face_is_drawn_where_there_is_no_room_for_legs(prompt: str, texts: tuple[str, ...]) -> None:
+    found = layout(prompt, of_bags(FACED))
+    assert found is not None and found.texts == texts
 
 
 @pytest.mark.parametrize(

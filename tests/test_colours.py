@@ -69,6 +69,15 @@ def test_painting_keeps_alpha_premultiplication_and_shading() -> None:
     assert np.corrcoef(light, shifted)[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("colour", ["orange", "blue"])
+def test_painted_whole_its_neutral_parts_have_the_colour_too(colour: str) -> None:
+    rocket = np.full((32, 32, 4), 255, np.uint8)
+    rocket[:12, :, :3] = 128  # a grey body and more that is red
+    rocket[12:, :, 1:3] = 30
+    assert 0.5 < colour_shares(hue_shift(rocket, colour))[colour] < 0.7
+    assert colour_shares(hue_shift(rocket, colour, whole=True))[colour] > 0.9
+
+
 def test_unknown_paint_names_the_paints() -> None:
     with pytest.raises(ValueError, match=r"no paint 'beige'; there are red"):
         hue_shift(WORLD.pixels[0], "beige")

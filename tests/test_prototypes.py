@@ -10,6 +10,7 @@ from test_wording import Bags
 from tiny_parts import save_tiny_parts
 
 from models.condition import Blend, Condition
+from models.data.colours import colour_shares
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
@@ -49,6 +50,18 @@ def test_a_prototype_is_the_mean_of_the_families(built: Prototypes) -> None:
     blue, own = built.picture(numbers["heart"], "blue").astype(int), built.picture(numbers["heart"]).astype(int)
     assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
     assert built.picture(0).shape == (128, 128, 4) and (built.pictures[..., :3] <= built.pictures[..., 3:]).all()
+
+
+def test_what_is_asked_for_in_a_colour_is_mostly_of_it() -> None:
+    """Where captions call it so: a rocket whose fins alone are coloured, and one that is coloured but for a window."""
+    rockets = np.full((2, SIDE, SIDE, 4), 255, np.uint8)
+    for rocket, grey in zip(rockets, (30, 10), strict=True):
+        rocket[:grey, :, :3] = 128
+        rocket[grey:, :, 1:3] = 30
+    prototypes = Prototypes(rockets)
+    fins, window = (prototypes.picture(number, "blue") for number in range(2))
+    assert colour_shares(fins)["blue"] > 0.9
+    assert 0.8 < colour_shares(window)["blue"] < 0.9, "a window stays one"
 
 
 @pytest.mark.parametrize("colour", ["", "blue"])

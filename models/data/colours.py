@@ -161,7 +161,7 @@ def paint_lab(colour: str) -> tuple[float, float, float]:
     return lightness, a, b
 
 
-def hue_shift(pixels: np.ndarray, colour: str) -> np.ndarray:
+def hue_shift(pixels: np.ndarray, colour: str, whole: bool = False) -> np.ndarray:
     """The same picture painted in `colour`, light and shade kept.
 
     Where most of the picture is coloured, its neutral parts (eyes, outlines, highlights) stay as they are; a mostly
@@ -170,6 +170,7 @@ def hue_shift(pixels: np.ndarray, colour: str) -> np.ndarray:
     Args:
         pixels: premultiplied uint8 (H, W, 4).
         colour: one of PAINTS.
+        whole: whether neutral parts are tinted too, however little of the picture they are.
     Returns:
         premultiplied uint8 (H, W, 4), same alpha.
     """
@@ -181,17 +182,17 @@ def hue_shift(pixels: np.ndarray, colour: str) -> np.ndarray:
         return out
     alpha = solid[:, 3].astype(np.uint16)
     straight = np.minimum((solid[:, :3].astype(np.uint16) * 255 + (alpha // 2)[:, None]) // alpha[:, None], 255)
-    rgb = srgb(_painted(oklab(straight), alpha.astype(np.float32), target))
+    rgb = srgb(_painted(oklab(straight), alpha.astype(np.float32), target, whole))
     solid[:, :3] = (rgb * alpha[:, None] + 127) // 255
     out[seen] = solid
     return out
 
 
-def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, float]) -> np.ndarray:
+def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, float], whole: bool) -> np.ndarray:
     """OKLab (N, 3) with the target's hue and chroma, and lightness spread around the target's."""
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
     body = np.clip((chroma - 0.03) / 0.04, 0, 1)  # 0 for greys, 1 from the palest colour that one would name
-    tinted_whole = (alpha * body).sum() < 0.45 * alpha.sum()
+    tinted_whole = whole or (alpha * body).sum() < 0.45 * alpha.sum()
     if tinted_whole:
         body = np.ones_like(chroma)
     weight = alpha * body / (alpha * body).sum()

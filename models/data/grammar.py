@@ -26,6 +26,10 @@ _IRREGULAR = {
     "loaf": "loaves", "scarf": "scarves", "elf": "elves", "die": "dice", "cactus": "cacti", "dice": "dice",
 }  # fmt: skip
 _SINGULAR_S = re.compile(r"(?:ss|us|is|gas|lens|canvas|atlas)$")
+_IE = r"\w*(?:cookie|brownie|zombie|genie|movie|selfie|smoothie|hoodie)|(?:mag)?pie|(?:neck|bow)?tie"
+_MANY = "|".join(many for one, many in _IRREGULAR.items() if one != many and many.isalpha() and one != "die")
+_KEPT = rf"men|women|people|children|cherries|blueberries|fries|aries|series|(?:{_IE})s"
+_ODD_PLURAL = re.compile(rf"\b(?!(?:{_KEPT})\b)(?:{_MANY}|[a-z]+(?:[^aeiou\W]ies|(?:x|ch|sh)es))\b")
 NUMBERS = {
     "en": ("zero", "one", "two", "three", "four", "five", "six"),
     "zh": ("零", "一", "两", "三", "四", "五", "六"),
@@ -76,13 +80,23 @@ def singular(noun: str) -> str:
     before, _, word = noun.rpartition(" ")
     low = word.lower()
     irregular = next((one for one, many in _IRREGULAR.items() if many == low), "")
-    if low.endswith("ies") and len(low) > 4:
+    if low.endswith("ies") and not re.fullmatch(rf"(?:{_IE})s", low):
         word = word[:-3] + "y"
     elif re.search(r"(?:ss|x|z|ch|sh|(?<!o)us|tomato|potato|mango|volcano|mosquito)es$", low):
         word = word[:-2]
     elif low.endswith("s") and not low.endswith("ss"):
         word = word[:-1]
     return f"{before} {irregular or word}".strip()
+
+
+def regular(text: str) -> str:
+    """The text in small letters, with plurals that are more than a name and an s made so: "three mice" is "three
+    mouses", which names can be found in. People stay, and what things are called in the plural: cherries."""
+    return _ODD_PLURAL.sub(lambda match: _regular_word(singular(match[0])), text.lower())
+
+
+def _regular_word(noun: str) -> str:
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
 def english_list(items: Sequence[str]) -> str:
