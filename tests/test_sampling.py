@@ -30,6 +30,16 @@ def test_draws_follow_the_weights() -> None:
     assert np.abs(found - expected).max() < 5 * np.sqrt(expected.max())
 
 
+def test_a_group_s_weight_multiplies_that_of_its_pictures() -> None:
+    pictures = fixture_world().split("train")
+    group = pictures[0].group
+    weights = Sampler(pictures, {group: 3.0}).weights
+    ours, others = (
+        [w for w, p in zip(weights, pictures, strict=True) if (p.group == group) is own] for own in (True, False)
+    )
+    assert others and np.allclose(np.array(ours)[:, None], 3 * np.array(others))
+
+
 def test_styles_and_concepts_are_cells_of_their_own() -> None:
     pictures = fixture_world().split("train")
     assert np.allclose(Sampler(pictures).weights, 1 / len(pictures))  # every cell holds one picture

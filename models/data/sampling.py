@@ -1,7 +1,7 @@
 """Which pictures a training step draws: balanced by concept and style."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -24,15 +24,16 @@ class Sampler:
 
     The concept is the base one, so the six skin tones and three genders of one gesture share a cell: a cell of n
     pictures gets n ** 0.25 of a single picture's weight instead of n, and variants, a third of the pictures, do not eat
-    the budget.
+    the budget. `groups` multiplies the weights of the pictures of a CLDR group.
     """
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
+    def __init__(self, pictures: Sequence[Picture], groups: Mapping[str, float] = {}) -> None:
         if not pictures:
             raise ValueError("no pictures to draw from; is the split empty?")
         self.pictures = tuple(pictures)
         cells = Counter((picture.style, picture.concept) for picture in pictures)
-        weights = np.array([cells[picture.style, picture.concept] ** -POWER for picture in pictures])
+        shares = np.array([groups.get(picture.group, 1.0) for picture in pictures])
+        weights = shares * [cells[picture.style, picture.concept] ** -POWER for picture in pictures]
         self.weights = weights / weights.sum()
         self._ends = np.cumsum(self.weights)
 
