@@ -86,6 +86,10 @@ _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
     3: ((0.5, 0.25), (0.25, 0.75), (0.75, 0.75)),
     4: ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)),
 }
+_DEEDS = (  # of two that are side by side
+    *("holding", "chasing", "following", "hugging", "kissing", "catching", "carrying", "pulling", "pushing"),
+    *("watching", "looking at", "eating", "playing", "playing with"),
+)
 # What people say and captions of scenes do not.
 _MORE = {
     "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}在{b}上"),
@@ -93,9 +97,9 @@ _MORE = {
     "left of": (
         "{a} beside {b}",
         "{a} near {b}",
-        "{a} holding {b}",
+        *(f"{{a}} {deed} {{b}}" for deed in _DEEDS),
         "{a} & {b}",
-        "{a}拿着{b}",
+        *(f"{{a}}{deed}{{b}}" for deed in ("拿着", "追着", "追", "抱着")),
         "{a}跟{b}",
         "{a}在{b}旁边",
     ),

@@ -35,8 +35,9 @@ _COUNTS = "[一两二三四五]"
 _JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
     r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of"
+    r"|chasing|following|hugging|kissing|catching|carrying|pulling|pushing|watching|looking at|eating|playing(?: with)?"
     r"|at(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
-    r"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?)"
+    r"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着)"
 )
 _LOOSE = re.compile(rf"with|on|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
 _WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?)([^，,。]+?)的([^，,。]+)")
@@ -153,6 +154,9 @@ class Naming:
         apart = beside.union(*map(_split, more))
         if any(part.name for part in found):  # beside a name, the word of another one: cheese of a cheese wedge
             found = [part for part in found if part.name or part.text in beside or self._is_named_by(part)]
+        # Of what a panda eats its keywords say bamboo, and that is no second panda.
+        named = {part.number for part in found if part.name}
+        found = [part for part in found if part.name or part.number not in named]
         # A thing that is named twice is another one only where it is said to stand beside the first.
         things = {
             part.text if part.text in apart else part.number: part for part in found if self._stands(part, bool(beside))

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from models.data.captions import caption, colour_words
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
-from models.data.grammar import NUMBERS, Language, article, language_of, plural
+from models.data.grammar import NUMBERS, Language, article, as_said, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.naming import Known, Naming, Part, in_order, left_of, words_of
@@ -86,7 +86,7 @@ class Wording:
         said, space = in_order(text), "" if language == "zh" else " "
         for part in new:
             said = said.replace(part.text, f"{space}{self._phrase(part, language)}{space}", 1)
-        return re.sub(r" (?=[,.;])", "", " ".join(said.split()))
+        return as_said(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
 
     def _is_new(self, part: Part) -> bool:
         """Whether captions of the thing would not have said it so."""

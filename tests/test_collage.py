@@ -102,6 +102,9 @@ def planned(pipe: StickerPipeline, prompt: str) -> Layout:
         ("a dog wearing sunglasses", ("dog", "sunglasses"), "on the eyes"),
         ("戴墨镜的狗", ("狗", "墨镜"), "on the eyes"),
         ("a crown to the left of a cat", ("crown", "cat"), "left of"),
+        ("a cat chasing a dog", ("cat", "dog"), "left of"),
+        ("a dog looking at cheese", ("dog", "cheese wedge"), "left of"),
+        ("猫追着狗", ("猫", "狗"), "left of"),
         ("a cat above a desert", ("cat", "desert"), "above"),
         ("a cat and a desert", ("cat", "desert"), "left of"),
     ],
@@ -201,7 +204,7 @@ def test_several_and_one_on_a_ground(
         "a cat", "3D风格的猫", "a cat, gradient style", "a cat, transparent background", "two hearts", "five cats",
         "a cat made of ice", "axolotl", "", '"a cat and a dog"', "a (cat:1.2) and a dog",
         "a cat and a dog and a hamburger and a crown and ice", "a cat and no dog", "a cat without a crown",
-        "a cat on a blurred background", "12只猫",
+        "a cat on a blurred background", "12只猫", "a dog eating a puppy", "a cat chasing",
     ],
 )  # fmt: skip
 def test_the_rest_is_drawn_at_once(wording: Wording, prompt: str) -> None:

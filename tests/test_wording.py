@@ -93,6 +93,7 @@ def knowing(wording: Wording) -> Wording:
         ("a green apple", ["red apple"], "a green apple"),
         ("a red and green apple", ["red apple"], "a red and green apple"),
         ("a hound and a cat", ["dog", "cat"], "a dog and a cat"),
+        ("a hound and a cat near two foxes", ["dog", "cat"], "a dog and a cat near two foxes"),
     ],
 )
 def test_what_things_are_called_names_them(knowing: Wording, text: str, names: list[str], read: str) -> None:

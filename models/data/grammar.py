@@ -95,6 +95,13 @@ def regular(text: str) -> str:
     return _ODD_PLURAL.sub(lambda match: _regular_word(singular(match[0])), text.lower())
 
 
+def as_said(text: str, said: str) -> str:
+    """`text` with the plurals that `regular` made of those in `said` as they were there: "three mice" again."""
+    for match in _ODD_PLURAL.finditer(said.lower()):
+        text = re.sub(rf"\b{_regular_word(singular(match[0]))}\b", match[0], text)
+    return text
+
+
 def _regular_word(noun: str) -> str:
     return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
