@@ -177,7 +177,7 @@ def _laid(
 def _seen_in(place: Place, part: Part, wording: Wording) -> Part:
     """What is seen of a thing that has that place."""
     known = wording.naming.known[part.number]
-    called = singular(bare(part.text)).endswith(part.name)  # and no more is said of it
+    called = part.name and singular(bare(part.text)).endswith(part.name)  # and no more is said of it
     animal = called and known.group == BEASTS and not _SIDEWAYS.intersection(known.names.get("en", ()))
     return face_of(part, wording) if place.close and animal else part
 

@@ -155,6 +155,7 @@ FACED = (
         ("a cat to the left of a dog", ("cat face", "dog")),
         ("a red cat and a crown, noto style", ("a red cat face, noto style", "crown, noto style")),
         ("a dog under a cat", ("dog", "cat face")),
+        ("a cat under a dog", ("cat face", "dog")),
         ("a cat in a hamburger", ("cat face", "hamburger")),
         ("a cat with a crown", ("cat face", "crown")),
         ("a crown on a cat", ("crown", "cat face")),
@@ -162,7 +163,8 @@ FACED = (
         ("两只猫", ("猫脸", "猫脸")),
         ("three mice", ("mouse face",) * 3),
         ("two cats, one red and one blue", ("a red cat face", "a blue cat face")),
-        # What has room for legs, what stands or lies there, and what has no face from the front.
+        # What has room for legs, what stands or does something there, and what has no face from the front.
+        ("a cat that jumps and a dog", ("cat", "dog")),
         ("a cat on a dog", ("cat", "dog")),
         ("a dog in front of a cat", ("dog", "cat")),
         ("a cat in the desert", ("cat", "desert")),
@@ -188,6 +190,7 @@ def test_of_an_animal_its_face_is_drawn_where_there_is_no_room_for_legs(prompt: 
         ("a red cat, a blue cat and a dog", ("a red cat", "a blue cat", "dog"), ()),
         ("two cats, one red and one blue, 3d", ("a red cat, fluent 3d style", "a blue cat, fluent 3d style"), ()),
         ("两只狗，一只红色一只蓝色", ("红色的狗", "蓝色的狗"), ()),
+        ("two cats, one red and one blue, on a beige background", ("a red cat", "a blue cat"), ("beige",)),
     ],
 )
 def test_several_and_one_on_a_ground(
