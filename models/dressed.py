@@ -7,12 +7,13 @@ it was drawn (`models.layout`).
 import re
 from collections.abc import Iterator
 
-from models.data.grammar import language_of
-from models.naming import Part
+from models.data.grammar import language_of, singular
+from models.naming import Part, bare
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
 BEASTS = "animals-nature"  # group of things
+SIDEWAYS = frozenset({"horse", "dragon"})  # whose faces are drawn from the side, and badly
 # Whose clothes or hat say who they are, by CLDR's names; seen from the front, with a face in the middle.
 ROLES = frozenset(
     {
@@ -21,6 +22,9 @@ ROLES = frozenset(
         *("person in tuxedo", "person with crown", "pilot", "police officer", "prince", "Santa Claus", "Mrs. Claus"),
         *("scientist", "singer", "student", "superhero", "supervillain", "teacher", "technologist", "vampire"),
     }
+)
+_POSED = re.compile(
+    r"\b(?:sitting|standing|lying|running|walking|jumping|dancing|swimming|climbing)\b|[坐站躺趴跑走跳]"
 )
 _BEYOND = re.compile(r"[,，]|\s(?:in|on|at|with|under|near|wearing|holding)\s")
 
@@ -36,7 +40,7 @@ def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
         roles = [n for n in wording.naming.called(name) if ROLES.intersection(known[n].names.get("en", ()))]
         beast = one_thing(before, wording) if roles else None
         if beast and known[beast.number].group == BEASTS and before.endswith(beast.name):
-            return face_of(beast, wording), Part(name, roles[0], name)
+            return _face_of(beast, wording), Part(name, roles[0], name)
     return None
 
 
@@ -63,7 +67,15 @@ def one_thing(text: str, wording: Wording) -> Part | None:
     return parts[0]
 
 
-def face_of(beast: Part, wording: Wording) -> Part:
+def close_up(part: Part, wording: Wording) -> Part:
+    """Of an animal its face, where that is drawn from the front and nothing is said of its body; else `part`."""
+    known = wording.naming.known[part.number]
+    alone = part.name and singular(bare(part.text)).endswith(part.name) and not _POSED.search(part.text)
+    from_front = known.group == BEASTS and not SIDEWAYS.intersection(known.names.get("en", ()))
+    return _face_of(part, wording) if alone and from_front else part
+
+
+def _face_of(beast: Part, wording: Wording) -> Part:
     """The animal's face, where that is a thing of its own; else the animal, whose drawings are faces or as good."""
     known = wording.naming.known
     faces = {f"{name.lower()} face" for name in known[beast.number].names.get("en", ())}

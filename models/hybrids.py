@@ -9,7 +9,7 @@ import re
 
 from models.data.moods import MOODS
 from models.data.styles import styled
-from models.dressed import one_thing
+from models.dressed import close_up, one_thing
 from models.naming import Known
 from models.wording import NEGATED, Wording, ground_of, on_no_ground, style_said
 
@@ -68,7 +68,7 @@ def hybrid(prompt: str, wording: Wording) -> Shares | None:
 
 
 def _faced(text: str, wording: Wording) -> Shares | None:
-    """A thing with a feeling; none where both have a name together ("a crying cat")."""
+    """A thing with a feeling, of an animal its face; none where both have a name together ("a crying cat")."""
     moods = [next(filter(None, match.groups()), "smiling") for match in _MOOD.finditer(text)]
     thing = one_thing(_MOOD.sub(" ", text).strip(" ,，"), wording) if moods else None
     if thing is None:
@@ -79,7 +79,7 @@ def _faced(text: str, wording: Wording) -> Shares | None:
         return None
     if not known[thing.number].thing or (len(whole) > 1 and not all(others)) or _is_face(known[thing.number]):
         return None
-    return (FACE, _styled(_SAID[moods[-1]], text)), (1 - FACE, wording.alone(thing, text))
+    return (FACE, _styled(_SAID[moods[-1]], text)), (1 - FACE, wording.alone(close_up(thing, wording), text))
 
 
 def _winged(text: str, wording: Wording) -> Shares | None:

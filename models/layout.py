@@ -14,7 +14,7 @@ from models.data.grammar import language_of, singular
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
-from models.dressed import BEASTS, dressed, face_of
+from models.dressed import close_up, dressed
 from models.hybrids import hybrid
 from models.naming import Part, bare, in_order
 from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
@@ -122,7 +122,6 @@ _SCENERY = frozenset(
         *("sunrise", "sunrise over mountains", "sunset", "foggy", "milky way", "night with stars"),
     }
 )
-_SIDEWAYS = frozenset({"horse", "dragon"})  # whose faces are drawn from the side, and badly
 _THERE = re.compile(r"(?:\b(?:at|on|in|under|in front of)|在)$")
 _ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
@@ -170,16 +169,8 @@ def _laid(
     """The things in their places; None where there are none for them."""
     if not places:
         return None
-    seen = [_seen_in(place, part, wording) for place, part in zip(places, things, strict=True)]
+    seen = [close_up(part, wording) if place.close else part for place, part in zip(places, things, strict=True)]
     return Layout(tuple(wording.alone(part, prompt) for part in seen), places, ground)
-
-
-def _seen_in(place: Place, part: Part, wording: Wording) -> Part:
-    """What is seen of a thing that has that place."""
-    known = wording.naming.known[part.number]
-    called = part.name and singular(bare(part.text)).endswith(part.name)  # and no more is said of it
-    animal = called and known.group == BEASTS and not _SIDEWAYS.intersection(known.names.get("en", ()))
-    return face_of(part, wording) if place.close and animal else part
 
 
 def _one(part: Part, prompt: str, ground: tuple[str, ...], wording: Wording) -> Layout | None:

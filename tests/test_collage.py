@@ -165,6 +165,7 @@ FACED = (
         ("two cats, one red and one blue", ("a red cat face", "a blue cat face")),
         # What has room for legs, what stands or does something there, and what has no face from the front.
         ("a cat that jumps and a dog", ("cat", "dog")),
+        ("a jumping cat and a dog", ("cat", "dog")),
         ("a cat on a dog", ("cat", "dog")),
         ("a dog in front of a cat", ("dog", "cat")),
         ("a cat in the desert", ("cat", "desert")),

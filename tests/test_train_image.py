@@ -24,15 +24,7 @@ from models.presets import preset
 from models.train import checkpoint
 from models.train.checkpoint import load_weights
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
-from models.train.image import (
-    CAPTIONS,
-    IMAGE_VECTOR,
-    NO_VECTOR,
-    TEXT_VECTOR,
-    ImageTask,
-    Mix,
-    noise_levels,
-)
+from models.train.image import CAPTIONS, IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, noise_levels
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part
 
@@ -221,6 +213,13 @@ def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
             assert np.array_equal(task.item(place * count + row).pixels, view(pixels, picture, number, seed)[0])
     rows = task.draws(np.random.default_rng(0), 1000).rows
     assert rows.max() < 2 * count and np.mean(rows < count) == pytest.approx(0.5, abs=0.05)
+
+
+def test_pictures_of_a_group_are_drawn_as_often_as_it_says(task: ImageTask, parts: Path) -> None:
+    group, mix = task.pictures[0].group, replace(task.mix, scenes=0)
+    rows = ImageTask(options(parts), mix=replace(mix, groups={group: 1e9})).draws(np.random.default_rng(0), 99).rows
+    drawn, every = {task.pictures[row % len(task.pictures)].group for row in rows}, {p.group for p in task.pictures}
+    assert drawn == {group} and len(every) > 1
 
 
 def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
