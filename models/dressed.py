@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from models.data.grammar import language_of, singular
-from models.naming import Part, bare
+from models.naming import Part, bare, left_of
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
@@ -73,6 +73,22 @@ def close_up(part: Part, wording: Wording) -> Part:
     alone = part.name and singular(bare(part.text)).endswith(part.name) and not _POSED.search(part.text)
     from_front = known.group == BEASTS and not SIDEWAYS.intersection(known.names.get("en", ()))
     return _face_of(part, wording) if alone and from_front else part
+
+
+def portrait(prompt: str, wording: Wording) -> Part | None:
+    """The face of the animal that is named and nothing else is, "a cat"; None of any other prompt.
+
+    Its body is four legs and a tail to whoever draws small pictures; "a standing cat" has one, and so has "a cat" in
+    quotation marks.
+    """
+    text = without_ground(on_no_ground(prompt.lower()))
+    if not wording.is_free(prompt) or NEGATED.search(text):
+        return None
+    one = one_thing(text, wording)
+    if one is None or left_of(text, one.name):
+        return None
+    face = close_up(one, wording)
+    return face if face.number != one.number else None
 
 
 def _face_of(beast: Part, wording: Wording) -> Part:

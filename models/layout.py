@@ -14,7 +14,7 @@ from models.data.grammar import language_of, singular
 from models.data.pixels import SIZE
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.data.scenes import GROUNDS
-from models.dressed import close_up, dressed
+from models.dressed import close_up, dressed, portrait
 from models.hybrids import hybrid
 from models.naming import Part, bare, in_order
 from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
@@ -152,6 +152,8 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
         return Layout((bare_prompt,), (WHOLE,), ground)
     if pair := dressed(prompt, wording):
         return Layout(tuple(wording.alone(part, prompt) for part in pair), DRESSED, ground)
+    if face := portrait(prompt, wording):
+        return Layout((wording.alone(face, prompt),), (WHOLE if ground else BACKDROP,), ground)
     if painted := _painted(text, wording):
         return _laid(painted, _several(len(painted)), prompt, ground, wording)
     parts = wording.parts(text)

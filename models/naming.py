@@ -155,8 +155,8 @@ class Naming:
         if any(part.name for part in found):  # beside a name, the word of another one: cheese of a cheese wedge
             found = [part for part in found if part.name or part.text in beside or self._is_named_by(part)]
         # Of what a panda eats its keywords say bamboo, and that is no second panda.
-        named = {part.number for part in found if part.name}
-        found = [part for part in found if part.name or part.number not in named]
+        by_name = {part.number for part in found if part.name}
+        found = [part for part in found if part.name or part.number not in by_name]
         # A thing that is named twice is another one only where it is said to stand beside the first.
         things = {
             part.text if part.text in apart else part.number: part for part in found if self._stands(part, bool(beside))

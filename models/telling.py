@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
 from models.data.pixels import fit, to_tensor
-from models.dressed import dressed, said
+from models.dressed import dressed, portrait, said
 from models.hybrids import hybrid
 from models.language import LanguageModel
 from models.layout import Layout, layout
@@ -107,6 +107,8 @@ class Teller:
             return prompt
         if pair := dressed(asked, self.wording):
             return said(pair, asked, self.wording) + ground_of(asked)
+        if face := portrait(asked, self.wording):
+            return self.wording.alone(face, asked) + ground_of(asked)
         found = hybrid(without_ground(asked), self.wording)
         return " + ".join(text for _, text in found) + ground_of(asked) if found else self.read(prompt)
 

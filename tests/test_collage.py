@@ -163,6 +163,10 @@ FACED = (
         ("两只猫", ("猫脸", "猫脸")),
         ("three mice", ("mouse face",) * 3),
         ("two cats, one red and one blue", ("a red cat face", "a blue cat face")),
+        ("a cat", ("cat face",)),
+        ("a red cat, noto style", ("a red cat face, noto style",)),
+        ("a cat on a blue background", ("cat face",)),
+        ("猫", ("猫脸",)),
         # What has room for legs, what stands or does something there, and what has no face from the front.
         ("a cat that jumps and a dog", ("cat", "dog")),
         ("a jumping cat and a dog", ("cat", "dog")),
@@ -176,6 +180,11 @@ FACED = (
 def test_of_an_animal_its_face_is_drawn_where_there_is_no_room_for_legs(prompt: str, texts: tuple[str, ...]) -> None:
     found = layout(prompt, of_bags(FACED))
     assert found is not None and found.texts == texts
+
+
+@pytest.mark.parametrize("prompt", ['"a cat"', "a fat cat", "a horse", "a dog", "a cat face", "no cat", "a (cat:1.2)"])
+def test_alone_an_animal_has_its_body_where_more_is_said_or_it_has_no_face(prompt: str) -> None:
+    assert layout(prompt, of_bags(FACED)) is None
 
 
 @pytest.mark.parametrize(

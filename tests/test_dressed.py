@@ -95,7 +95,11 @@ def shipped() -> Wording:
         ("a dog chef, 3d style", "dog face on cook, fluent 3d style"),
         ("a mouse king", "mouse face on person with crown"),
         ("狐狸巫师", "狐狸在法师上"),
-        ("a cat", "a cat"),
+        ("a cat", "cat face"),
+        ("a rabbit on a red background, noto style", "rabbit face, noto style, on a red background"),
+        ("一只红色的老鼠", "红色的老鼠头"),
+        ("a sitting dog", "dog"),
+        ("a dragon", "a dragon"),
     ],
 )
 def test_what_is_drawn_is_what_is_said(shipped: Wording, prompt: str, read: str) -> None:
