@@ -32,7 +32,7 @@ _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at ano
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
 _COUNTS = "[一两二三四五]"
-_JOINTS = re.compile(
+JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
     r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of"
     r"|chasing|following|hugging|kissing|catching|carrying|pulling|pushing|watching|looking at|eating|playing(?: with)?"
@@ -139,7 +139,7 @@ class Naming:
         if called := self._called(first):
             return [called]
         name = self._longest(first)
-        if name and _JOINTS.search(name):  # "person with white cane" is one
+        if name and JOINTS.search(name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
         more = [clause for clause in rest[1::2] if _SAYS_MORE.search(clause)]
         parts = [part for clause in [first, *more] for part in _split(clause)]
@@ -268,12 +268,12 @@ def _any(phrases: Iterable[str]) -> str:
 
 def _split(clause: str) -> list[str]:
     """What stands between the words that join things, without grounds."""
-    return [part for part in _JOINTS.split(clause)[::2] if not _GROUND.search(part)]
+    return [part for part in JOINTS.split(clause)[::2] if not _GROUND.search(part)]
 
 
 def _beside(clause: str) -> set[str]:
     """What stands on both sides of a joint that can only lead to another thing."""
-    pieces = _JOINTS.split(clause)
+    pieces = JOINTS.split(clause)
     firm = (i for i, joint in enumerate(pieces[1::2]) if not _LOOSE.fullmatch(joint))
     return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
 

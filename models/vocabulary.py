@@ -33,6 +33,7 @@ from models.data.text import (
     training_captions,
 )
 from models.data.world import Picture, World
+from models.naming import JOINTS
 from models.space import Embedder
 from models.weights import part_folder, record_part
 
@@ -72,7 +73,8 @@ class Words:
     def candidates(self, prompt: str) -> list[str]:
         """Words of a prompt that may be unknown, in order, each once."""
         text = prompt.lower()
-        english = [word for word in _ENGLISH.findall(text) if not self._is_plain(word)]
+        # What stands between two things is read as that, whether captions have it or not: chasing, wearing.
+        english = [word for word in _ENGLISH.findall(JOINTS.sub(" ", text)) if not self._is_plain(word)]
         chinese = [part for run in _CHINESE.findall(text) for part in self._uncovered(run)]
         return list(dict.fromkeys([*english[:LONGEST_PROMPT], *chinese[:LONGEST_PROMPT]]))
 

@@ -96,6 +96,12 @@ def test_words_of_captions_and_of_no_thing_are_not_asked_about(vocabulary):
     assert words.candidates("a gigantic axolotl and two axolotl") == ["axolotl"]
 
 
+def test_what_stands_between_two_things_is_known():
+    words = Words(frozenset({"cat", "dog", "hat"}), frozenset({"a"}), frozenset())
+    assert words.candidates("a cat chasing a dog wearing a hat") == []
+    assert words.candidates("a chaser wears a hat") == ["chaser", "wears"]
+
+
 def test_forms_of_a_known_word_are_known():
     words = Words(frozenset({"cherry", "dance", "box"}), frozenset(), frozenset())
     assert words.candidates("cherries dancing boxes danced box's cherry-boxes") == []
