@@ -16,7 +16,7 @@ from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_
 from models.data.scenes import GROUNDS
 from models.dressed import close_up, dressed, portrait
 from models.hybrids import hybrid
-from models.naming import Part, bare, in_order
+from models.naming import DEEDS, Part, bare, in_order
 from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
 
 SIDE = 60  # pixels of each of several
@@ -86,10 +86,6 @@ _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
     3: ((0.5, 0.25), (0.25, 0.75), (0.75, 0.75)),
     4: ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)),
 }
-_DEEDS = (  # of two that are side by side
-    *("holding", "chasing", "following", "hugging", "kissing", "catching", "carrying", "pulling", "pushing"),
-    *("watching", "looking at", "eating", "playing", "playing with"),
-)
 # What people say and captions of scenes do not.
 _MORE = {
     "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}在{b}上"),
@@ -97,7 +93,7 @@ _MORE = {
     "left of": (
         "{a} beside {b}",
         "{a} near {b}",
-        *(f"{{a}} {deed} {{b}}" for deed in _DEEDS),
+        *(f"{{a}} {deed} {{b}}" for deed in DEEDS),
         "{a} & {b}",
         *(f"{{a}}{deed}{{b}}" for deed in ("拿着", "追着", "追", "抱着")),
         "{a}跟{b}",

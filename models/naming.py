@@ -32,10 +32,15 @@ _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at ano
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
 _COUNTS = "[一两二三四五]"
+# What one thing does to another beside it; the longer of two comes first.
+DEEDS = (
+    *("holding", "chasing", "following", "hugging", "kissing", "catching", "carrying", "pulling", "pushing"),
+    *("watching", "looking at", "eating", "playing with", "playing"),
+)
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
-    r"|near|behind|above|over|below|under|beneath|inside|into|wearing|holding|riding|made of"
-    r"|chasing|following|hugging|kissing|catching|carrying|pulling|pushing|watching|looking at|eating|playing(?: with)?"
+    r"|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
+    rf"|{'|'.join(DEEDS)}"
     r"|at(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
     r"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着)"
 )
