@@ -31,6 +31,7 @@ from models.diffusers_way import DiffusersWay
 from models.dit import DiT
 from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.fast import load_fast
+from models.flat import flatten, is_flat
 from models.language import LanguageModel
 from models.precision import native_dtype
 from models.preview import preview
@@ -51,7 +52,8 @@ BATCH = 8  # pictures drawn together; changing it changes every picture that is 
 class _Work:
     """A call's pictures and the drawings that make them: what each is told, its noise, and what it starts from.
 
-    `seeds` and `senses` (N, 128) are the pictures' own; everything else has a row a drawing.
+    `seeds` and `senses` (N, 128) are the pictures' own; everything else has a row a drawing. `flat` are the drawings of
+    flat colours.
     """
 
     drawings: Drawings
@@ -61,6 +63,7 @@ class _Work:
     unwanted: Condition
     noise: Tensor
     start: Start | None
+    flat: tuple[bool, ...]
 
 
 class StickerPipeline(Teller, DiffusersWay):
@@ -177,10 +180,15 @@ class StickerPipeline(Teller, DiffusersWay):
                 for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
                     image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
                     yield Progress(done * step.count + step.index + 1, total * step.count, some[0], image)
-                pixels.append(to_uint8(self.autoencoder.decode(step.latents))[: len(rows)])
+                pixels.append(self._decode(step.latents, [work.flat[row] for row in rows]))
                 latents.append(step.latents[: len(rows)])
                 done += 1
             yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
+
+    def _decode(self, latents: Tensor, flat: Sequence[bool]) -> np.ndarray:
+        """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, of flat colours or not."""
+        decoded = self.autoencoder.decode(latents)[: len(flat)]
+        return to_uint8(torch.stack([flatten(p) if even else p for p, even in zip(decoded, flat, strict=True)]))
 
     def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
@@ -247,7 +255,8 @@ class StickerPipeline(Teller, DiffusersWay):
         for number, blend in zip(drawings.pictures, at_once, strict=True):
             if blend is not None and not drawings.layouts[number]:
                 meant[number] = blend.vector[0]
-        return _Work(drawings, tuple(seeds), meant, _with_blends(wanted, at_once), unwanted, noise, start)
+        flat = tuple((words or sense) and is_flat(text, new=start is None) for text in drawings.texts)
+        return _Work(drawings, tuple(seeds), meant, _with_blends(wanted, at_once), unwanted, noise, start, flat)
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config

@@ -8,26 +8,28 @@ class Style:
     """How captions name a style: adjectives that stand before "style" or "sticker", and what its pictures are called.
 
     `en[0]` and `zh[0]` are the plain names; the others say what the style looks like. Chinese ones end without 风格.
-    `colourless` ones are not what somebody wants who names no style.
+    `colourless` ones are not what somebody wants who names no style; `flat` ones have areas of one colour, without
+    shades.
     """
 
     en: tuple[str, ...]
     zh: tuple[str, ...]
     noun_en: str = "emoji"
     colourless: bool = False
+    flat: bool = False
 
 
 STYLES: dict[str, Style] = {
-    "noto": Style(("noto", "noto emoji", "Android"), ("noto", "安卓")),
-    "blob": Style(("blob", "blob emoji", "soft blob"), ("blob", "果冻")),
-    "twemoji": Style(("twemoji", "Twitter", "twemoji flat"), ("twemoji", "推特")),
+    "noto": Style(("noto", "noto emoji", "Android"), ("noto", "安卓"), flat=True),
+    "blob": Style(("blob", "blob emoji", "soft blob"), ("blob", "果冻"), flat=True),
+    "twemoji": Style(("twemoji", "Twitter", "twemoji flat"), ("twemoji", "推特"), flat=True),
     "fluent": Style(("fluent", "fluent gradient"), ("fluent", "流畅渐变")),
-    "fluent flat": Style(("fluent flat", "flat fluent", "flat vector"), ("fluent flat", "扁平")),
+    "fluent flat": Style(("fluent flat", "flat fluent", "flat vector"), ("fluent flat", "扁平"), flat=True),
     "black glyph": Style(
         ("black glyph", "high contrast", "black silhouette"), ("black glyph", "黑色图标"), "icon", True
     ),
-    "emojione": Style(("emojione", "emojione glossy"), ("emojione", "光泽")),
-    "fxemoji": Style(("fxemoji", "Firefox"), ("fxemoji", "火狐")),
+    "emojione": Style(("emojione", "emojione glossy"), ("emojione", "光泽"), flat=True),
+    "fxemoji": Style(("fxemoji", "Firefox"), ("fxemoji", "火狐"), flat=True),
     "outline": Style(("outline", "outlined", "line art"), ("outline", "线条"), "icon"),
     "fluent 3d": Style(("fluent 3d", "3d", "3d rendered"), ("fluent 3d", "3D", "立体")),
 }

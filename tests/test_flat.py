@@ -1,0 +1,114 @@
+"""Laws of flat colour: ripples go, edges stay where they are, and only what is asked for in a flat style is touched."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_parts import save_tiny_parts
+
+from models.data.pixels import to_tensor, to_uint8
+from models.data.styles import STYLES
+from models.drawing import Pictures, Sampling
+from models.flat import flatten, is_flat
+from models.pipeline import StickerPipeline
+
+LEVEL = 1 / 255
+
+
+def drawing() -> torch.Tensor:
+    """A red disc with a white square in it, on nothing: (4, 64, 64), premultiplied."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    disc, square = ((x - 32) ** 2 + (y - 32) ** 2 < 24**2).float(), ((x - 32).abs().maximum((y - 32).abs()) < 8).float()
+    return torch.stack([disc * 0.9, disc * 0.1 + square * 0.8, disc * 0.1 + square * 0.8, disc])
+
+
+def rippled(picture: torch.Tensor) -> torch.Tensor:
+    """As a decoder gives it back: soft at its edges, uneven by some levels within."""
+    soft = F.avg_pool2d(F.pad(picture[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
+    uneven = soft + 3 * LEVEL * torch.randn(soft.shape, generator=torch.Generator().manual_seed(0)) * soft[3:]
+    return torch.cat([uneven[:3].minimum(soft[3:]), soft[3:]]).clamp(0, 1)
+
+
+def test_what_is_flat_stays_as_it_is() -> None:
+    assert (flatten(drawing()) - drawing()).abs().max() < LEVEL / 2
+
+
+def test_ripples_go_and_edges_stay() -> None:
+    found, true = flatten(rippled(drawing())), drawing()
+    inside = F.avg_pool2d(true[None, 3:], 9, 1, 4)[0, 0] == 1
+    square = F.avg_pool2d(true[None, 1:2], 5, 1, 2)[0, 0] > 0.89
+    assert rippled(true)[:3, square].std(1).max() > 2 * LEVEL, "there was something to be evened out"
+    assert found[:3, square & inside].std(1).max() < LEVEL / 2
+    assert ((found[3] > 0.5) == (true[3] > 0.5)).all(), "the outline is where it was"
+
+
+def test_a_shade_over_a_whole_thing_is_left_in_steps_no_larger_than_a_change_may_be() -> None:
+    ramp = torch.linspace(0.2, 0.8, 64).expand(3, 64, 64)
+    shaded = torch.cat([ramp, torch.ones(1, 64, 64)])
+    assert (flatten(shaded) - shaded).abs().max() < 0.15
+
+
+def test_it_knows_no_place() -> None:
+    there = flatten(rippled(drawing()).roll((9, -14), (1, 2)))
+    assert torch.allclose(there, flatten(rippled(drawing())).roll((9, -14), (1, 2)), atol=LEVEL)
+
+
+def test_colours_are_no_brighter_than_their_alpha() -> None:
+    found = flatten(torch.rand(4, 32, 48, generator=torch.Generator().manual_seed(1)))
+    assert found.shape == (4, 32, 48) and found.min() >= 0 and found.max() <= 1
+    assert (found[:3] <= found[3:]).all()
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_a_style_that_is_named_says_whether_it_is_flat(name: str) -> None:
+    style = STYLES[name]
+    for text in (f"a cat, {name} style", f"猫，{style.zh[-1]}风格"):
+        assert is_flat(text, new=True) is is_flat(text, new=False) is style.flat
+
+
+def test_without_a_style_a_sticker_is_flat_and_a_picture_that_is_changed_stays_as_it_is() -> None:
+    assert is_flat("a cat", new=True)
+    assert not is_flat("a cat", new=False)
+    assert not is_flat("", new=True), "of a picture or a mix that is drawn from, nothing is said"
+
+
+# --- In the pipeline --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
+    return StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+
+
+def drawn(pipe: StickerPipeline, prompts: list[str], **told: Any) -> tuple[np.ndarray, torch.Tensor]:
+    """The pictures, and what the decoder says of their latents."""
+    events = pipe.steps(prompts, range(len(prompts)), Sampling(2, **told.pop("sampling", {})), **told)
+    made = [event for event in events if isinstance(event, Pictures)]
+    latents = torch.cat([event.latents for event in made])
+    return np.concatenate([event.pixels for event in made]), pipe.autoencoder.decode(latents)
+
+
+def test_only_what_is_asked_for_in_a_flat_style_is_flattened(pipe: StickerPipeline) -> None:
+    prompts = ["a cat, fluent style", "a cat, twemoji style", "a cat", "a cat, outline style"]
+    pixels, decoded = drawn(pipe, prompts)
+    for picture, plain, prompt in zip(pixels, decoded, prompts, strict=True):
+        wanted = flatten(plain) if prompt in prompts[1:3] else plain
+        assert np.abs(picture.astype(int) - to_uint8(wanted[None])[0]).max() <= 1, prompt
+        assert np.abs(picture.astype(int) - to_uint8(plain[None])[0]).max() > 1 or prompt not in prompts[1:3]
+
+
+def test_a_picture_is_flattened_the_same_alone_and_beside_others(pipe: StickerPipeline) -> None:
+    told = {"batch": 4}
+    some, _ = drawn(pipe, ["a cat", "a dog, fluent style", "a fox"], sampling=told)
+    other, _ = drawn(pipe, ["a cat", "a dog", "a fox, 3d style"], sampling=told)
+    assert np.array_equal(some[0], other[0])
+
+
+def test_what_a_picture_is_drawn_from_keeps_its_shades(pipe: StickerPipeline, tmp_path: Path) -> None:
+    start = np.full((1, 128, 128, 4), 255, np.uint8)
+    pixels, decoded = drawn(pipe, ["a cat"], start=start, sampling={"strength": 0.5})
+    assert np.abs(pixels.astype(int) - to_uint8(decoded)).max() <= 1
+    assert to_tensor(pixels).shape == decoded.shape
