@@ -23,6 +23,7 @@ MAX_SEED = 2**63 - 1
 DRAFTED = 0.9  # share of noise over a draft: with more it is forgotten, with less pictures keep its style (LOG.md)
 
 OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
+Steer = Callable[[float, Tensor, Tensor], Tensor]  # (sigma, latents, velocity) -> the velocity to go on with
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def denoise(
     redraw: Tensor | None = None,
     on_step: OnStep | None = None,
     renoise: Callable[[], Tensor] | None = None,
+    steer: Steer | None = None,
 ) -> Iterator[Step]:
     """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
 
@@ -151,6 +153,7 @@ def denoise(
             drawn to match it.
         on_step: sees the latents after each step and may replace them.
         renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
+        steer: sees each guided velocity and answers with the one that is followed.
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
@@ -161,6 +164,8 @@ def denoise(
     count = len(sigmas) - begin
     for i, sigma in enumerate(sigmas[begin:]):
         velocity = velocity_at(x, sigma)
+        if steer is not None:
+            velocity = steer(sigma, x, velocity)
         clean = x - sigma * velocity
         x = step(scheduler, begin + i, velocity, x, renoise)
         if start is not None and redraw is not None:

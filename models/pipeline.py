@@ -210,8 +210,9 @@ class StickerPipeline(Teller, DiffusersWay):
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
         renoise = self._noise([work.drawings.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
-        network, noise = self._network(sampling), work.noise[rows]
-        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise)
+        network, noise, mirror = self._network(sampling), work.noise[rows], self.prototypes and self.prototypes.mirror
+        steer = mirror.steer(wanted.draft) if mirror else None
+        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, steer)
 
     def _network(self, sampling: Sampling) -> Any:
         if not sampling.fast:

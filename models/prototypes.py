@@ -16,11 +16,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from models.autoencoder import Autoencoder
 from models.data.colours import colour_shares, hue_shift
 from models.data.compose import resized
 from models.data.grammar import stream
 from models.data.pixels import SIZE, premultiply, unpremultiply
 from models.data.world import Picture, World
+from models.mirror import Mirror
 from models.weights import check_company, part_digests, part_folder, record_made_with, record_part
 from models.wording import PART as WORDING
 from models.wording import things
@@ -47,10 +49,13 @@ STYLES = (
 
 
 class Prototypes:
-    """Premultiplied uint8 `pictures` (N, SIDE, SIDE, 4), in the order of `models.wording.things`."""
+    """Premultiplied uint8 `pictures` (N, SIDE, SIDE, 4), in the order of `models.wording.things`.
 
-    def __init__(self, pictures: np.ndarray) -> None:
-        self.pictures = pictures
+    `mirror` tells which of them are symmetric; without one, none is taken to be.
+    """
+
+    def __init__(self, pictures: np.ndarray, mirror: Mirror | None = None) -> None:
+        self.pictures, self.mirror = pictures, mirror
 
     def picture(self, number: int, colour: str = "") -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the thing, painted where a colour is named.
@@ -63,9 +68,10 @@ class Prototypes:
         return hue_shift(painted, colour, whole=True)
 
     @classmethod
-    def build(cls, world: World) -> "Prototypes":
-        """From the training pictures."""
-        return cls(np.stack([_mean(world, one_of_each(pictures)) for pictures in things(world).values()]))
+    def build(cls, world: World, autoencoder: Autoencoder | None = None) -> "Prototypes":
+        """From the training pictures; `autoencoder` is that whose latents are drawn."""
+        means = [_mean(world, one_of_each(pictures)) for pictures in things(world).values()]
+        return cls(np.stack(means), Mirror.build(world, autoencoder) if autoencoder else None)
 
     def save(self, root: Path) -> Path:
         """Write `root/prototypes`, to be read beside the `wording` that lies there, and enter it in the manifest."""
@@ -73,8 +79,11 @@ class Prototypes:
         folder.mkdir(parents=True, exist_ok=True)
         packed = _packed(_atlas(self.pictures))
         tensors = {"webp": torch.frombuffer(bytearray(packed), dtype=torch.uint8)}
-        save_file({**tensors, "count": torch.tensor(len(self.pictures))}, folder / "prototypes.safetensors")
-        record_made_with(folder, part_digests((WORDING,), root))
+        tensors["count"] = torch.tensor(len(self.pictures))
+        if self.mirror:
+            tensors["mirror"] = self.mirror.weights.contiguous()
+        save_file(tensors, folder / "prototypes.safetensors")
+        record_made_with(folder, part_digests((WORDING, "autoencoder") if self.mirror else (WORDING,), root))
         record_part(PART, root)
         return folder
 
@@ -86,7 +95,8 @@ class Prototypes:
         tensors = load_file(folder / "prototypes.safetensors")
         atlas = _unpacked(tensors["webp"].numpy().tobytes())
         rows = atlas.reshape(len(atlas) // SIDE, SIDE, COLUMNS, SIDE, 4).swapaxes(1, 2)
-        return cls(rows.reshape(-1, SIDE, SIDE, 4)[: int(tensors["count"])])
+        mirror = Mirror(tensors["mirror"]) if "mirror" in tensors else None
+        return cls(rows.reshape(-1, SIDE, SIDE, 4)[: int(tensors["count"])], mirror)
 
 
 class OtherHands:

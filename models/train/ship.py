@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from models.autoencoder import Autoencoder
 from models.data.text import Nouns, wordnet_folder
 from models.data.world import World, data_folder
 from models.prototypes import PART as PROTOTYPES
@@ -24,6 +25,7 @@ from models.weights import (
     WeightsError,
     check_company,
     listed_parts,
+    load_part,
     part_folder,
     record_part,
     weights_digest,
@@ -69,7 +71,7 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
         made.append(VOCABULARY)
     if Wording.space_of(weights) != space:
         Wording.build(Embedder.load(weights), World.load(world)).save(weights, space)
-        Prototypes.build(World.load(world)).save(weights)
+        Prototypes.build(World.load(world), load_part(Autoencoder, "autoencoder", weights)).save(weights)
         made += [WORDING, PROTOTYPES]
     return made
 

@@ -1,0 +1,127 @@
+"""Laws of symmetry: a latent's mirror image is the picture's, and what is drawn from a symmetric draft is symmetric."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_parts import save_tiny_parts
+
+from models.autoencoder import Autoencoder
+from models.condition import Blend, Condition
+from models.data.fixture import fixture_world
+from models.dit import velocity_to
+from models.drawing import FAST_SAMPLING, Sampling, denoise
+from models.mirror import ALIKE, UNTIL, Mirror
+from models.pipeline import StickerPipeline
+from models.presets import preset
+from models.prototypes import SIDE, Prototypes
+from models.schedulers import build_scheduler
+from models.weights import WeightsError, save_part
+
+
+def leaning() -> torch.Tensor:
+    """What stands in for an autoencoder: (8, 8), turning channels into others when the picture is mirrored; its own
+    inverse, as mirroring is."""
+    swap = torch.eye(8)[[1, 0, 2, 3, 4, 5, 7, 6]]
+    return swap * torch.tensor([1.0, 1, -1, 1, 1, 1, 1, 1])
+
+
+def mirrored(latents: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("nchw,cd->ndhw", latents.flip(3), leaning())
+
+
+@pytest.fixture(scope="module")
+def mirror() -> Mirror:
+    latents = torch.randn(20, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    return Mirror.fit(latents, mirrored(latents))
+
+
+def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: Mirror) -> None:
+    latents = torch.randn(3, 8, 16, 16)
+    assert torch.allclose(mirror(latents), mirrored(latents), atol=1e-4)
+    assert torch.allclose(mirror(mirror(latents)), latents, atol=1e-4)
+    assert torch.allclose(mirror.asymmetry((latents + mirrored(latents)) / 2), torch.zeros(3), atol=1e-6)
+    assert ((mirror.asymmetry(latents) - 2).abs() < 0.5).all()
+
+
+def test_it_sees_neighbours() -> None:
+    latents = torch.randn(20, 8, 16, 16)
+    above = F.pad(latents.flip(3), (0, 0, 1, 0), mode="replicate")[:, :, :-1]
+    assert torch.allclose(Mirror.fit(latents, above)(latents), above, atol=1e-4)
+
+
+def test_an_autoencoder_that_is_symmetric_itself_gives_the_flip() -> None:
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(**preset("autoencoder", "tiny")).eval()
+    found = Mirror.build(fixture_world(), autoencoder)
+    pixels = torch.rand(2, 4, 128, 128)
+    own, other = autoencoder.encode(pixels), autoencoder.encode(pixels.flip(3))
+    assert found.weights.shape == (9 * 8 + 1, 8)
+    assert (found(own) - other).square().mean() < (own.flip(3) - other).square().mean()
+
+
+def nothing(draft: torch.Tensor) -> Condition:
+    count = len(draft)
+    return Condition(torch.zeros(count, 1, 4), torch.zeros(count, 1, dtype=torch.bool), torch.zeros(count, 128), draft)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(16, 1.0), FAST_SAMPLING])
+def test_from_a_symmetric_draft_a_symmetric_picture_is_drawn(mirror: Mirror, sampling: Sampling) -> None:
+    """By a network that answers with another picture of its own at every noise level down to UNTIL."""
+    plain = torch.randn(2, 8, 16, 16)
+    draft = torch.stack([(plain[0] + mirrored(plain[:1])[0]) / 2, plain[1]])
+    wanted, aims = Blend.of(nothing(draft)), torch.randn(2, 8, 16, 16)
+
+    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen = x.clone()
+        return velocity_to(torch.where(t[:, None, None, None] >= UNTIL, aims, seen), x, t)
+
+    def drawn(steer: object) -> torch.Tensor:
+        scheduler = build_scheduler(sampling.scheduler or "euler")
+        told = nothing(torch.zeros_like(draft))
+        noise = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(3))
+        clean = [s.clean for s in denoise(network, noise, wanted, told, sampling, scheduler, steer=steer)]  # type: ignore[arg-type]
+        return clean[1]
+
+    steer = mirror.steer(draft)
+    assert steer is not None and steer.rows.tolist() == [True, False]
+    free, led = drawn(None), drawn(steer)
+    assert mirror.asymmetry(free)[0] > 1 and mirror.asymmetry(led)[0] < ALIKE
+    assert torch.equal(led[1], free[1]), "a picture beside it is the same to the bit"
+
+
+def test_nothing_is_steered_without_a_draft_that_is_symmetric(mirror: Mirror) -> None:
+    assert mirror.steer(torch.zeros(2, 8, 16, 16)) is None
+    assert mirror.steer(torch.randn(2, 8, 16, 16)) is None
+
+
+def test_below_a_noise_level_each_side_is_its_own(mirror: Mirror) -> None:
+    x, velocity = torch.randn(1, 8, 16, 16), torch.randn(1, 8, 16, 16)
+    draft = x + mirrored(x)
+    steer = mirror.steer(draft)
+    assert steer is not None
+    assert torch.equal(steer(UNTIL - 0.01, x, velocity), velocity)
+    assert mirror.asymmetry(x - UNTIL * steer(UNTIL, x, velocity)).max() < 1e-4
+
+
+def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: Path, mirror: Mirror) -> None:
+    root = save_tiny_parts(tmp_path)
+    assert Prototypes.load(root).mirror is None
+    Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror).save(root)
+    again = Prototypes.load(root).mirror
+    assert again is not None and torch.equal(again.weights, mirror.weights)
+    save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", root)
+    with pytest.raises(WeightsError, match="another part 'autoencoder'"):
+        Prototypes.load(root)
+
+
+def test_the_pipeline_draws_what_is_symmetric_by_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+    mirror = Mirror.fit(*(torch.randn(20, 8, 16, 16) for _ in range(2)))
+    pipe.prototypes = Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror)
+    asked: list[torch.Tensor] = []
+    mirror.steer = lambda drafts: asked.append(drafts)  # type: ignore[method-assign,assignment]
+    list(pipe.steps(["a cat"], [1], Sampling(2)))
+    assert [tuple(drafts.shape) for drafts in asked] == [(1, 8, 16, 16)]
