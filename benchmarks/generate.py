@@ -32,7 +32,7 @@ from models.tokenizer import train_tokenizer
 from models.vision import VisionEncoder
 from models.weights import WeightsError
 
-PROMPT = "a red cat, fluent 3d style"  # one thing: what names two is drawn twice
+PROMPT = "a red apple, twemoji style"  # one thing, flat and symmetric: what names two is drawn twice
 GOALS = {1: 0.6, 64: 15.0}  # seconds on two cores
 FAST_GOALS = {1: 0.15}
 # oneDNN's convolutions and products, ATen's own kernels and MKL's products each read their own name.
