@@ -49,11 +49,13 @@ class Blend:
     Each part is told as things are told in training, and the velocities' mean is followed (conjunction, arXiv
     2206.01714); halfway between the vectors of two there is seldom anything that was ever drawn. And each has its place
     (MultiDiffusion, arXiv 2302.08113), the first in the middle and every other around those before it: of a mean alone
-    the noise mostly makes one of both (LOG.md).
+    the noise mostly makes one of both (LOG.md). `flat` says of one picture's whether all of them are asked for in flat
+    colours (`models.flat`); several rows do not know it.
     """
 
     parts: tuple[Condition, ...]
     weights: Tensor
+    flat: bool = False
 
     @staticmethod
     def of(condition: Condition) -> "Blend":

@@ -256,7 +256,11 @@ class StickerPipeline(Teller, DiffusersWay):
         for number, blend in zip(drawings.pictures, at_once, strict=True):
             if blend is not None and not drawings.layouts[number]:
                 meant[number] = blend.vector[0]
-        flat = tuple((words or sense) and is_flat(text, new=start is None) for text in drawings.texts)
+        new, heard = start is None, words or sense
+        flat = tuple(
+            new and blend.flat if blend else heard and is_flat(text, new)
+            for blend, text in zip(at_once, drawings.texts, strict=True)
+        )
         return _Work(drawings, tuple(seeds), meant, _with_blends(wanted, at_once), unwanted, noise, start, flat)
 
     def _noise(self, seeds: Sequence[int]) -> Noise:

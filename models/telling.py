@@ -18,6 +18,7 @@ from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
 from models.data.pixels import fit, to_tensor
 from models.dressed import dressed, portrait, said
+from models.flat import is_flat
 from models.hybrids import hybrid
 from models.language import LanguageModel
 from models.layout import Layout, layout
@@ -86,7 +87,8 @@ class Teller:
         total = sum(weight for weight, _ in kept)
         away = [(weight / total, what) for weight, what in parts if weight < 0]
         told = [self._told_of(what, away, words, draft) for _, what in kept]
-        return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]))
+        flat = all(isinstance(what, str) and is_flat(what, new=True) for _, what in kept)
+        return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]), flat)
 
     def _told_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, draft: bool) -> Condition:
         """What one part of a blend tells, one row."""

@@ -100,6 +100,17 @@ def test_only_what_is_asked_for_in_a_flat_style_is_flattened(pipe: StickerPipeli
         assert np.abs(picture.astype(int) - to_uint8(plain[None])[0]).max() > 1 or prompt not in prompts[1:3]
 
 
+def test_a_blend_is_flat_where_all_of_it_is(pipe: StickerPipeline) -> None:
+    pair = [(1.0, "a cat"), (1.0, "a dog")]
+    assert pipe.blend(pair).flat and pipe.blend([(1.0, "a cat, noto style"), *pair[1:]]).flat
+    assert not pipe.blend([(1.0, "a cat, 3d style"), *pair[1:]]).flat
+    assert not pipe.blend([(1.0, np.zeros((128, 128, 4), np.uint8)), *pair[1:]]).flat, "a picture has its own shades"
+    for blend in (pipe.blend(pair), pipe.blend([(1.0, "a cat, 3d style"), (1.0, "a dog, 3d style")])):
+        (picture,), (plain,) = drawn(pipe, [""], blends=[blend])
+        wanted = flatten(plain) if blend.flat else plain
+        assert np.abs(picture.astype(int) - to_uint8(wanted[None])[0]).max() <= 1
+
+
 def test_a_picture_is_flattened_the_same_alone_and_beside_others(pipe: StickerPipeline) -> None:
     told = {"batch": 4}
     some, _ = drawn(pipe, ["a cat", "a dog, fluent style", "a fox"], sampling=told)
