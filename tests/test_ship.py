@@ -84,6 +84,17 @@ def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> N
     assert (weights / "dit/README.md").exists() and not (weights / "dit/old.safetensors").exists()
 
 
+def test_without_an_autoencoder_nothing_is_half_made_of_a_new_space(tmp_path: Path) -> None:
+    export, weights = exported(tmp_path / "run"), tmp_path / "weights"
+    weights.mkdir()
+    listed = json.loads((export / "manifest.json").read_text())
+    del listed["autoencoder"]
+    (export / "manifest.json").write_text(json.dumps(listed))
+    with pytest.raises(WeightsError, match="no part 'autoencoder'"):
+        ship([export], weights)
+    assert not set(MADE) & set(listed_parts(weights))
+
+
 def test_a_part_that_was_made_with_an_earlier_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()

@@ -70,8 +70,10 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
         words.save(weights, space)
         made.append(VOCABULARY)
     if Wording.space_of(weights) != space:
+        # Before the wording is written, which says that both are made: without an autoencoder neither is.
+        prototypes = Prototypes.build(World.load(world), load_part(Autoencoder, "autoencoder", weights))
         Wording.build(Embedder.load(weights), World.load(world)).save(weights, space)
-        Prototypes.build(World.load(world), load_part(Autoencoder, "autoencoder", weights)).save(weights)
+        prototypes.save(weights)
         made += [WORDING, PROTOTYPES]
     return made
 
