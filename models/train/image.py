@@ -8,7 +8,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
+from models.data.shapes import Shapes
 from models.data.styles import style_of
 from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
@@ -38,6 +39,7 @@ from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
+from models.train.shape_rows import BELOW, POOL, ShapeRows
 from models.train.sheet import grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
 from models.wording import PART as WORDING
@@ -62,8 +64,10 @@ class Mix:
     """What the samples of a step are drawn from.
 
     Attributes:
-        scenes: share of composed scenes. Few: colour is learned from views that are painted, and what a prompt names
-            several of is drawn thing by thing (`models.layout`), but for prompts that are read word for word.
+        shapes: share of what teaches how lines and areas are drawn (`models.data.shapes`): icons of other sets, and
+            elements of training drawings in other places and colours.
+        scenes: share of composed scenes among the others. Few: colour is learned from views that are painted, and what
+            a prompt names several of is drawn thing by thing (`models.layout`), but for prompts read word for word.
         views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. A view
             without a share is not encoded.
         drop_text: share of samples without words.
@@ -78,6 +82,7 @@ class Mix:
         groups: what a picture of a CLDR group counts; 1 where none is given.
     """
 
+    shapes: float = 0.35
     scenes: float = 0.08
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
@@ -150,6 +155,8 @@ class ImageTask:
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
         self.encoded = self._encode().to(self.device)
+        shapes = Shapes.load(self.world) if mix.shapes else None
+        self.shapes = None if shapes is None else self._encode_shapes(shapes)
 
     # --- Pictures and captions, read once -----------------------------------------------------------------------------
 
@@ -194,6 +201,16 @@ class ImageTask:
         with self._reader() as reader:
             return encode_all(count, self.item, reader, file)
 
+    def _encode_shapes(self, shapes: Shapes) -> ShapeRows:
+        probes = [shapes.draw(row, self.options.seed) for row in range(PROBES // 5)]
+        drawn = hashlib.sha256(b"".join(caption.encode() + pixels.tobytes() for pixels, caption in probes)).hexdigest()
+        made_of = f"{weights_digest(FROZEN, self.options.parts)} {native_dtype()} {self.world.digest} {POOL} {drawn}"
+        name = f"shapes-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+        file = None if self.options.cache is None else self.options.cache / name
+        with self._reader() as reader:
+            rows = ShapeRows.encode(shapes, self.options.seed, reader, file, self.mix.shapes)
+        return replace(rows, encoded=rows.encoded.to(self.device))
+
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
@@ -232,8 +249,12 @@ class ImageTask:
         rows = torch.from_numpy(mine.rows).to(self.device)
         condition, latents = self.condition(mine), encoded.latents[rows].float()
         high = torch.from_numpy(rng.random(size) < self.mix.high)[rank::ranks]
-        t = self.shifted(times[rank::ranks].to(self.device), condition.draft, high.to(self.device))
-        return {**self.flow(latents, noise, t, condition), "warp": encoded.warp[rows].float()}
+        own, warp = times[rank::ranks].to(self.device), encoded.warp[rows].float()
+        t = self.shifted(own, condition.draft, high.to(self.device))
+        if self.shapes is not None:
+            here, latents, condition = self.shapes.among(rng, size, slice(rank, None, ranks), latents, condition)
+            t, warp = torch.where(here, BELOW * own, t), warp.masked_fill(here[:, None], 0)
+        return {**self.flow(latents, noise, t, condition), "warp": warp}
 
     def shifted(self, times: Tensor, draft: Tensor, high: Tensor) -> Tensor:
         """Noise levels (B,), higher where there is a draft (B, C, S, S) and in the rows `high` (B,)."""

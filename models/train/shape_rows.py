@@ -1,0 +1,52 @@
+"""Shapes (`models.data.shapes`) among the samples of the generator's training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.condition import Condition
+from models.data.shapes import Shapes
+from models.train.encoded import Encoded, Item, Reader, encode_all
+
+POOL = 30_000  # encoded
+BELOW = 0.8  # noise level: above it a thing is decided, and shapes are none
+TOLD = 0.7  # share whose caption is told; the others are drawn unasked
+
+
+@dataclass(frozen=True)
+class ShapeRows:
+    """Shapes as rows of arrays, and the share of a step that they take, its last samples."""
+
+    encoded: Encoded
+    share: float
+
+    @classmethod
+    def encode(cls, shapes: Shapes, seed: int, reader: Reader, file: Path | None, share: float) -> "ShapeRows":
+        """POOL of them, the same for the same seed; kept in `file`, as `encode_all` does."""
+
+        def item(row: int) -> Item:
+            pixels, caption = shapes.draw(row, seed)
+            return Item(pixels, [caption])
+
+        return cls(encode_all(POOL, item, reader, file), share)
+
+    def among(
+        self, rng: np.random.Generator, size: int, part: slice, latents: Tensor, condition: Condition
+    ) -> tuple[Tensor, Tensor, Condition]:
+        """Shapes in the place of some of the rows `part` of a step of `size`: which, bool (B,), and what is then there.
+
+        `latents` are (B, C, S, S). What is drawn does not depend on `part`, so that ranks share one step.
+        """
+        chosen, told = torch.from_numpy(rng.integers(len(self.encoded), size=size)), torch.from_numpy(rng.random(size))
+        here = (torch.arange(size) >= size - round(self.share * size))[part].to(latents.device)
+        rows, told = (own[part].to(latents.device)[here] for own in (chosen, told))
+        e, latents = self.encoded, latents.clone()
+        latents[here] = e.latents[rows].float()
+        said = Condition(e.states[rows, 0], e.mask[rows, 0] & (told < TOLD)[:, None], *(torch.zeros(()),) * 2)
+        whole = {name: told_there.clone() for name, told_there in vars(condition).items()}
+        for name, own in vars(said).items():
+            whole[name][here] = own.to(whole[name])
+        return here, latents, Condition(**whole)
