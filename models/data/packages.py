@@ -108,7 +108,8 @@ def read_lock() -> dict[str, dict[str, str]]:
 def fetch(package: Package, downloads: Path, lock: dict[str, dict[str, str]]) -> Path:
     """The package's archive under `downloads`, fetched with `npm pack` unless it is there already.
 
-    Raises ValueError where the archive's sha256 is not the locked one, RuntimeError where npm fails.
+    Raises ValueError where its sha256 is not the locked one, or its licence not the table's, RuntimeError where
+    npm fails.
     """
     pin = lock[package.name]
     path = downloads / archive_name(package.name, pin["version"])
@@ -116,6 +117,8 @@ def fetch(package: Package, downloads: Path, lock: dict[str, dict[str, str]]) ->
         npm_pack(f"{package.name}@{pin['version']}", downloads)
     if (found := sha256_file(path)) != pin["sha256"]:
         raise ValueError(f"{path} has sha256 {found}, the lock says {pin['sha256']}; delete the file and build again")
+    with tarfile.open(path) as archive:
+        check_licence(package, declared_licence(package, archive))
     return path
 
 
