@@ -59,7 +59,7 @@ class World:
         self.pictures, self.pixels, self.digest, self.folder = pictures, pixels, digest, folder
 
     def split(self, name: str, allow_test: bool = False) -> list[Picture]:
-        """Pictures of one split. A test split must be asked for by `allow_test=True`: training code never does."""
+        """Pictures of one split. A test split must be asked for by `allow_test=True`: no training draws from one."""
         if name not in SPLITS:
             raise ValueError(f"unknown split {name!r}; there are {', '.join(SPLITS)}")
         if name in _TEST_SPLITS and not allow_test:
