@@ -43,10 +43,8 @@ class ShapeRows:
         chosen, told = torch.from_numpy(rng.integers(len(self.encoded), size=size)), torch.from_numpy(rng.random(size))
         here = (torch.arange(size) >= size - round(self.share * size))[part].to(latents.device)
         rows, told = (own[part].to(latents.device)[here] for own in (chosen, told))
-        e, latents = self.encoded, latents.clone()
-        latents[here] = e.latents[rows].float()
-        said = Condition(e.states[rows, 0], e.mask[rows, 0] & (told < TOLD)[:, None], *(torch.zeros(()),) * 2)
-        whole = {name: told_there.clone() for name, told_there in vars(condition).items()}
-        for name, own in vars(said).items():
-            whole[name][here] = own.to(whole[name])
-        return here, latents, Condition(**whole)
+        states, mask, latents = condition.states.clone(), condition.mask.clone(), latents.clone()
+        states[here], mask[here] = self.encoded.states[rows, 0], self.encoded.mask[rows, 0] & (told < TOLD)[:, None]
+        latents[here] = self.encoded.latents[rows].float()
+        draft = condition.draft.masked_fill(here[:, None, None, None], 0)
+        return here, latents, Condition(states, mask, condition.vector.masked_fill(here[:, None], 0), draft)

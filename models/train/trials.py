@@ -44,6 +44,7 @@ TRIALS: dict[str, Recipe] = {
     "no-carry": _with(sizes={"carry": False}),
     "noisy-times": _with(mix=HELD_OUT),
     "more-scenes": _with(mix=Mix(scenes=0.35)),
+    "no-shapes": _with(mix=Mix(shapes=0.0)),
     "one-view": _with(mix=Mix(views=(1.0, 0.0, 0.0, 0.0))),
     "unstaged": _with(mix=Mix(views=(0.35, 0.2, 0.45, 0.0))),
     "staged-alone": replace(_with(scenes=8000, mix=Mix(views=(0.0, 0.0, 0.0, 1.0))), lr=3e-4),  # a third of the rows
