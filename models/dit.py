@@ -172,8 +172,8 @@ class DiT(ModelMixin, ConfigMixin):
 
     @property
     def bypassed(self) -> int:
-        """The block that a weakened row goes past: the last but one of the first half (`models/train/LOG.md`)."""
-        return max(0, len(self.blocks) // 2 - 2)
+        """The block that a weakened row goes past: the fourth of ten and of twelve (`models/train/LOG.md`)."""
+        return 3 * len(self.blocks) // 10
 
     def _run_blocks(
         self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, weakened: Tensor | None

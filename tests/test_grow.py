@@ -1,0 +1,79 @@
+"""A generator that grew computes what it did before, its fast variant too, and every new block can learn."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_parts import give_variant, save_tiny_parts
+from torch import Tensor
+
+from models.dit import DiT
+from models.fast import load_fast
+from models.train.grow import INTO_STREAM, grow
+from models.weights import load_part, part_digests, save_part
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a release whose generator knows what it was trained with, and has a fast variant."""
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    save_part(load_part(DiT, "dit", root), "dit", root, part_digests(("autoencoder", "space"), root))
+    give_variant(root, 0.01)
+    return root
+
+
+@pytest.fixture(scope="module")
+def grown(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("grown")
+    assert grow(parts, 8, out) == ["dit", "fast"]
+    return out
+
+
+def answer(dit: DiT, weakened: bool = False) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    x, draft = torch.randn(2, 2, 8, 16, 16, generator=generator)
+    states = torch.randn(2, 5, dit.config.context, generator=generator)
+    times, mask = torch.tensor([0.2, 0.8]), torch.ones(2, 5, dtype=torch.bool)
+    return dit(x, times, states, mask, torch.ones(2, 128), draft, mask[:, 0] if weakened else None)
+
+
+def test_a_grown_generator_computes_the_same(parts: Path, grown: Path) -> None:
+    before, after = load_part(DiT, "dit", parts), load_part(DiT, "dit", grown)
+    assert (before.config.depth, after.config.depth) == (4, 8)
+    assert torch.equal(answer(before), answer(after))
+
+
+def test_so_does_its_fast_variant(parts: Path, grown: Path) -> None:
+    dit = load_part(DiT, "dit", parts)
+    before, after = load_fast(dit, parts), load_fast(load_part(DiT, "dit", grown), grown)
+    assert before is not None and after is not None
+    assert torch.equal(answer(before), answer(after))
+    assert not torch.equal(answer(before), answer(dit))
+
+
+def test_ten_and_twelve_blocks_are_weakened_alike(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    dit = DiT(width=32, heads=2, context=32, depth=10)
+    for parameter in dit.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    save_part(dit, "dit", tmp_path / "ten", {"space": "any"})
+    assert grow(tmp_path / "ten", 12, tmp_path / "twelve") == ["dit"]
+    before, after = (load_part(DiT, "dit", tmp_path / name) for name in ("ten", "twelve"))
+    assert torch.equal(answer(before, weakened=True), answer(after, weakened=True))
+    assert not torch.equal(answer(before, weakened=True), answer(before))
+
+
+def test_new_blocks_learn_from_the_first_step(grown: Path) -> None:
+    dit = load_part(DiT, "dit", grown).requires_grad_(True)
+    answer(dit).square().mean().backward()
+    new = [f"blocks.{number}.{name}" for number in range(2, 6) for name in INTO_STREAM]
+    gradients = {name: parameter.grad for name, parameter in dit.named_parameters() if name in new}
+    assert len(gradients) == 14  # four blocks, of which two have a long skip
+    assert all(gradient is not None and gradient.any() for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5])
+def test_a_depth_that_does_not_fit_is_refused(parts: Path, tmp_path: Path, depth: int) -> None:
+    with pytest.raises(ValueError, match=f"--depth {depth} for a generator of 4 blocks; give an even number above"):
+        grow(parts, depth, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
