@@ -15,6 +15,7 @@ from eval.parts import SPACE
 from eval.rows import Row
 from models.data.captions import caption
 from models.data.scenes import make_scene
+from models.naming import Naming
 from models.wording import Wording
 
 PARTS = (*SPACE, "wording")
@@ -25,7 +26,7 @@ def reading_rows(bench: Bench) -> Iterator[Row]:
     wording = bench.parts.wording
     cells = sets.cells(bench.world, bench.sizes.gallery)
     told = [caption(picture, SEED) for picture in cells]
-    near = np.mean([_nearest(wording, text) == name(p.names) for text, p in zip(told, cells, strict=True)])
+    near = np.mean([name(p.names) in _nearest(wording, text) for text, p in zip(told, cells, strict=True)])
     nearest = (("the nearest name alone", float(near)),)
     yield _row("captions whose thing is found", _found(wording, told, [{name(p.names)} for p in cells]), nearest)
     yield _row("captions read as they are", [wording.read(text) == text for text in told])
@@ -43,17 +44,21 @@ def name(names: dict[str, str]) -> str:
     return names["en"].lower()
 
 
-def _nearest(wording: Wording, text: str) -> str:
+def _nearest(wording: Wording, text: str) -> set[str]:
+    """All English names of the thing whose name is nearest to a text."""
     naming = wording.naming
-    cosines = naming.cosines(wording.embedder.text([text])[0])
-    return name({"en": naming.known[int(np.argmax(cosines))].names["en"][0]})
+    return _names(naming, int(np.argmax(naming.cosines(wording.embedder.text([text])[0]))))
+
+
+def _names(naming: Naming, number: int) -> set[str]:
+    return {name.lower() for name in naming.known[number].names["en"]}
 
 
 def _found(wording: Wording, told: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
     """For each text, whether the things that it is found to name are these, by any of their English names."""
-    known, answers = wording.naming.known, []
+    answers = []
     for text, wanted in zip(told, things, strict=True):
-        named = [{n.lower() for n in known[number].names["en"]} for number in wording.named(text)]
+        named = [_names(wording.naming, number) for number in wording.named(text)]
         answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
     return answers
 

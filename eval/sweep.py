@@ -23,6 +23,7 @@ from eval.intervals import wilson
 from models.drawing import Sampling
 from models.schedulers import SCHEDULERS
 
+OWN = Sampling()  # what is not tried stays as it ships
 TIMED = 3  # single pictures, of which the median is said
 COUNT = 128  # pictures of each setting, unless it is said
 
@@ -46,16 +47,20 @@ class Swept:
 def add_arguments(made: argparse.ArgumentParser) -> None:
     """The lists that are tried, each against each."""
     group = made.add_argument_group("sweep", "settings to try, each against each, on split val")
-    group.add_argument("--guidance", type=_list(float, "2,3,4.5"), default=(3.0,), metavar="LIST")
-    group.add_argument("--steps", type=_list(int, "12,16"), default=(16,), metavar="LIST")
+    group.add_argument("--guidance", type=_list(float, "2,3,4.5"), default=(OWN.guidance,), metavar="LIST")
+    group.add_argument("--steps", type=_list(int, "12,16"), default=(OWN.steps,), metavar="LIST")
     group.add_argument(
         "--scheduler", type=_list(str, "euler,heun"), default=(None,), metavar="LIST", help=", ".join(SCHEDULERS)
     )
     group.add_argument(
-        "--interval", type=_list(_span, "0-1,0.1-0.9"), default=((0.0, 1.0),), metavar="LIST", help="0-1,0.1-0.9"
+        "--interval", type=_list(_span, "0-1,0.1-0.9"), default=(OWN.interval,), metavar="LIST", help="0-1,0.1-0.9"
     )
     group.add_argument(
-        "--weaken", type=_list(_yes, "yes,no"), default=(True,), metavar="LIST", help="guidance away from a worse self"
+        "--weaken",
+        type=_list(_yes, "yes,no"),
+        default=(OWN.weaken,),
+        metavar="LIST",
+        help="guidance away from a worse self",
     )
     group.add_argument("--count", type=int, default=COUNT, metavar="N", help="pictures of each setting")
 

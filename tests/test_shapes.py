@@ -21,7 +21,7 @@ from models.data.build import render_svg
 from models.data.fixture import fixture_world
 from models.data.mixtures import mixture, recoloured
 from models.data.packages import Package
-from models.data.shapes import Shapes, hidden_words
+from models.data.shapes import Hidden, Shapes
 from models.data.world import World
 from models.train import shape_rows
 from models.train.image import ImageTask, Mix
@@ -117,6 +117,23 @@ def test_only_what_training_may_see_is_drawn_from(packed: World) -> None:
     assert [caption for _, caption in found.icons["@test/icons"]] == ["paint tube, icon"]
 
 
+def test_a_held_out_name_of_common_words_is_not_drawn_from_either(
+    packed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "COMMON", 0)
+    found = Shapes.load(packed)
+    assert found is not None and [caption for _, caption in found.icons["@test/icons"]] == ["paint tube, icon"]
+
+
+def test_other_drawings_have_another_digest(packed: World) -> None:
+    found = Shapes.load(packed)
+    assert found is not None
+    fewer = Shapes(found.drawings | {"noto": found.drawings["noto"][1:]}, found.icons)
+    assert len({found.digest(), fewer.digest(), Shapes(found.drawings, {}).digest()}) == 3
+    again = Shapes.load(packed)
+    assert again is not None and again.digest() == found.digest()
+
+
 def test_icons_under_another_licence_are_refused(packed: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "ICON_SETS", (Package("@test/icons", "icons", "CC-BY-4.0", "the test"),))
     with pytest.raises(ValueError, match="declares MIT"):
@@ -125,7 +142,7 @@ def test_icons_under_another_licence_are_refused(packed: World, monkeypatch: pyt
 
 def test_hidden_words_are_of_concepts_that_no_training_picture_shows() -> None:
     world = fixture_world()
-    hidden, concepts = hidden_words(world), {p.concept for p in world.split("concept", allow_test=True)}
+    hidden, concepts = Hidden.of(world).words, {p.concept for p in world.split("concept", allow_test=True)}
     assert concepts and all(set(re.findall("[a-z]{3,}", concept)) <= hidden for concept in concepts)
     assert not hidden & {picture.names["en"].lower() for picture in world.split("train")}
 

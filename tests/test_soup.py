@@ -7,6 +7,7 @@ import pytest
 from tiny_parts import save_tiny_parts
 
 from models.dit import DiT
+from models.train.grow import grow
 from models.train.soup import soup
 from models.weights import MADE_WITH, WeightsError, load_part, part_digests, record_part, save_part
 
@@ -42,6 +43,12 @@ def test_a_mean_of_equals_is_the_same_part(folders: list[Path], tmp_path: Path) 
     folder = soup([folders[1]] * 2, [1, 1], tmp_path / "mean")
     for file in folder.iterdir():
         assert file.read_bytes() == (folders[1] / "dit" / file.name).read_bytes()
+
+
+def test_generators_of_other_depths_are_refused_and_told_how_to_fit(folders: list[Path], tmp_path: Path) -> None:
+    grow(folders[0], 6, tmp_path / "grown")
+    with pytest.raises(ValueError, match=r"of 4 and 6 blocks; grow the smaller ones first"):
+        soup([folders[1], tmp_path / "grown"], [1, 1], tmp_path / "mean")
 
 
 def test_a_branch_that_one_lacks_counts_as_zero_and_what_is_behind_its_gate_as_it_is(

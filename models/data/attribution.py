@@ -1,13 +1,16 @@
-"""`ATTRIBUTION.md`, generated from the manifest, so that it names what is really in the world."""
+"""`ATTRIBUTION.md`, generated from the manifest, so that it names what is really in the world, and from the lock."""
 
 import json
 from pathlib import Path
+from typing import Any
+
+from models.data.packages import ICON_SETS, read_lock
 
 HEADER = """# Attribution
 
-The models in `assets/weights` were trained on the pictures and texts below, and the space by the teacher below. The
-pictures are not part of this repository; `python -m models.data build` fetches them from the npm registry in the
-versions named here.
+The models in `assets/weights` were trained on the pictures, icons and texts below, and the space by the teacher below.
+None of them are part of this repository; `python -m models.data build` fetches pictures and texts from the npm registry
+in the versions named here, and a training of the generator the icons.
 Whether a model is an adaptation of what it was trained on is unsettled; everybody is named all the same.
 
 This file is generated: `python -m models.data licences`.
@@ -16,6 +19,16 @@ This file is generated: `python -m models.data licences`.
 
 | package | version | made by | licence | pictures | changed how |
 |---|---|---|---|---|---|
+"""
+
+ICONS = """
+## Icons
+
+Drawings of other sets, from which the generator learned how lines and areas are drawn (`models/data/shapes.py`); they
+are no part of the pictures above.
+
+| package | version | made by | licence |
+|---|---|---|---|
 """
 
 TEXTS = """
@@ -59,13 +72,15 @@ def attribution(folder: Path) -> str:
         for r in rows
         if r["pictures"]
     )
-    texts = "".join(
-        f"| `{r['name']}` | {r['version']} | {r['author']} | {_link(r['licence'])} |\n"
-        for r in rows
-        if r["kind"] == "text"
-    )
-    hashes = "".join(f"| `{r['name']}` | `{r['sha256']}` |\n" for r in rows)
-    return HEADER + pictures + TEXTS + texts + TEACHERS + HASHES + hashes
+    lock = read_lock()
+    icons = [{"name": package.name, "author": package.author, **lock[package.name]} for package in ICON_SETS]
+    texts = _without_pictures([row for row in rows if row["kind"] == "text"])
+    hashes = "".join(f"| `{r['name']}` | `{r['sha256']}` |\n" for r in [*rows, *icons])
+    return HEADER + pictures + ICONS + _without_pictures(icons) + TEXTS + texts + TEACHERS + HASHES + hashes
+
+
+def _without_pictures(rows: list[dict[str, Any]]) -> str:
+    return "".join(f"| `{r['name']}` | {r['version']} | {r['author']} | {_link(r['licence'])} |\n" for r in rows)
 
 
 def _link(licence: str) -> str:

@@ -5,6 +5,7 @@ Some 19,000 training drawings are few: a generator knows them by heart, and draw
 other sets, told by their names, and mixtures of elements (`models.data.mixtures`), told their style alone.
 """
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -39,12 +40,16 @@ class Shapes:
         """Of the packages, fetched where they are not there yet; None for a world that was drawn in memory."""
         if world.folder is None:
             return None
-        downloads, lock, hidden = world.folder / "downloads", read_lock(), hidden_words(world)
+        downloads, lock, hidden = world.folder / "downloads", read_lock(), Hidden.of(world)
         trained = {picture.id for picture in world.split("train")}
         sets = [package for package in PACKAGES if package.kind == "iconify"]
         drawings = {p.style: _drawings(fetch(p, downloads, lock), p.style, trained) for p in sets}
         icons = {p.name: _icons(fetch(p, downloads, lock), hidden) for p in ICON_SETS}
         return cls({name: of for name, of in drawings.items() if of}, {name: of for name, of in icons.items() if of})
+
+    def digest(self) -> str:
+        """Names these very drawings and icons."""
+        return hashlib.sha256(repr((sorted(self.drawings.items()), sorted(self.icons.items()))).encode()).hexdigest()
 
     def draw(self, number: int, seed: int) -> tuple[np.ndarray, str]:
         """Premultiplied uint8 (128, 128, 4) and its caption: icons where `number` is odd, mixtures where it is even.
@@ -69,21 +74,42 @@ class Shapes:
         return mixture(self.drawings[style], rng), f"{style} style"
 
 
-def hidden_words(world: World) -> set[str]:
-    """Words that tell a concept which no training picture shows: an icon that is named by one is not drawn.
+@dataclass(frozen=True)
+class Hidden:
+    """What tells a concept that no training picture shows: words that tell no other, and whole names without their s.
 
     The one place where training looks at a test split, to keep away from it; it reads names and no picture.
     """
-    names = [(picture.concept, _words(picture.names["en"])) for picture in world.split("train")]
-    taught = Counter(word for _, word in {(concept, word) for concept, words in names for word in words})
-    hidden = world.split("concept", allow_test=True)
-    return {word for picture in hidden for word in _words(picture.names["en"]) if taught[word] < COMMON}
+
+    words: frozenset[str]
+    names: frozenset[frozenset[str]]
+
+    @classmethod
+    def of(cls, world: World) -> "Hidden":
+        """Of the concepts that are held out."""
+        taught = Counter(
+            word
+            for _, word in {
+                (picture.concept, word) for picture in world.split("train") for word in _words(picture.names["en"])
+            }
+        )
+        names = {picture.names["en"] for picture in world.split("concept", allow_test=True)}
+        words = frozenset(word for name in names for word in _words(name) if taught[word] < COMMON)
+        return cls(words, frozenset(map(_singular, names)))
+
+    def names_one(self, caption: str) -> bool:
+        """Whether an icon of that caption may show one of them."""
+        return bool(_words(caption) & self.words) or any(name <= _singular(caption) for name in self.names)
 
 
 def _words(name: str) -> set[str]:
     """Words of three letters or more, each as it is and without the s of a plural."""
     words = {word for word in re.findall(r"[a-z]+", name.lower()) if len(word) > 2}
-    return words | {word.removesuffix("s") for word in words}
+    return words | _singular(" ".join(words))
+
+
+def _singular(name: str) -> frozenset[str]:
+    return frozenset(word.removesuffix("s") for word in re.findall(r"[a-z]+", name.lower()))
 
 
 def _drawings(archive: Path, style: str, trained: set[str]) -> list[str]:
@@ -91,8 +117,8 @@ def _drawings(archive: Path, style: str, trained: set[str]) -> list[str]:
     return [bodies[name] for name in sorted(bodies) if f"{style}/{name}" in trained]
 
 
-def _icons(archive: Path, hidden: set[str]) -> list[tuple[str, str]]:
+def _icons(archive: Path, hidden: Hidden) -> list[tuple[str, str]]:
     bodies = read_iconify(archive).bodies
     named = ((name, " ".join(_NUMBER.sub("", name.replace("-", " ")).split())) for name in sorted(bodies))
-    kept = [(name, told) for name, told in named if told and not _THIN.search(name) and not _words(told) & hidden]
+    kept = [(name, told) for name, told in named if told and not _THIN.search(name) and not hidden.names_one(told)]
     return [(bodies[name], f"{told}, icon") for name, told in kept]

@@ -3,7 +3,7 @@
 Progressive distillation (arXiv 2202.00512) of a guided teacher (arXiv 2210.03142) onto the one plan of
 `models.drawing.FAST_SAMPLING`: from each of its noise levels the teacher walks to the next one in small steps of
 Euler's, with guidance, and the student learns the mean velocity of that walk. It is the generator with low-rank changes
-(LCM-LoRA, arXiv 2311.05556), so that it takes a fifth of the generator's bytes.
+(LCM-LoRA, arXiv 2311.05556), so that it takes a tenth of the generator's bytes.
 """
 
 from dataclasses import replace

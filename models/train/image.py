@@ -204,7 +204,7 @@ class ImageTask:
     def _encode_shapes(self, shapes: Shapes) -> ShapeRows:
         probes = [shapes.draw(row, self.options.seed) for row in range(PROBES // 5)]
         drawn = hashlib.sha256(b"".join(caption.encode() + pixels.tobytes() for pixels, caption in probes)).hexdigest()
-        made_of = f"{weights_digest(FROZEN, self.options.parts)} {native_dtype()} {self.world.digest} {POOL} {drawn}"
+        made_of = f"{weights_digest(FROZEN, self.options.parts)} {native_dtype()} {shapes.digest()} {POOL} {drawn}"
         name = f"shapes-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
         file = None if self.options.cache is None else self.options.cache / name
         with self._reader() as reader:
