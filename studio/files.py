@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -78,12 +79,13 @@ def remove_parts(folder: Path) -> None:
                 part.unlink()
 
 
-def remove_uploads(folder: Path) -> None:
-    """Remove what requests brought into `folder` more than a day ago: nobody was left to do it."""
-    for upload in folder.glob(f"{UPLOAD}*"):
+def remove_uploads(uploads: Iterable[Path]) -> None:
+    """Remove those files and folders that browsers and requests brought more than a day ago: nobody was left to do
+    it."""
+    for upload in uploads:
         with contextlib.suppress(OSError):
             if time.time() - upload.stat().st_mtime > DAY:
-                shutil.rmtree(upload)
+                shutil.rmtree(upload) if upload.is_dir() else upload.unlink()
 
 
 def remove_empty(folders: list[Path]) -> None:

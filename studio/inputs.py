@@ -1,15 +1,27 @@
-"""The pictures that jobs are given: copied into the home, so that a job in line does not depend on where they lay."""
+"""The pictures that jobs are given: copied into the home, so that a job in line does not depend on where they lay.
 
+They go when the last picture that was made from them does.
+"""
+
+import contextlib
 import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from studio.capabilities import Refused
 from studio.fields import Picture
-from studio.files import make_folder, write_whole
+from studio.files import ABANDONED, make_folder, write_whole
+from studio.house import House
+from studio.metadata import read
 from studio.requests import ImageRequest
 
 INPUTS = "inputs"  # in the home
+SHA256 = re.compile("[0-9a-f]{64}")
 SUFFIX = 8  # characters of a file's ending that are kept
 
 
@@ -30,7 +42,10 @@ def keep(request: ImageRequest, root: Path) -> ImageRequest:
 def _copied(picture: Picture, folder: Path) -> Picture:
     source = Path(picture.path)
     target = folder / f"{picture.sha256}{source.suffix.lower()[:SUFFIX]}"
-    if not _holds(target, picture.sha256):
+    if _holds(target, picture.sha256):
+        with contextlib.suppress(OSError):
+            os.utime(target)  # it is wanted anew: `remove_unneeded` lets it be
+    else:
         try:
             data = source.read_bytes()
         except OSError as error:
@@ -44,3 +59,30 @@ def _copied(picture: Picture, folder: Path) -> Picture:
 
 def _holds(path: Path, sha256: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def remove_unneeded(house: House) -> None:
+    """Remove pictures that were given, but not within the hour, and that nothing names any more: no job but one that is
+    done and whose pictures are gone, no job that is yet to be put in line, and no picture of the gallery or its bin.
+    """
+    folder = house.root / INPUTS
+    old = {path.stem: path for path in folder.glob("*") if time.time() - path.stat().st_mtime > ABANDONED}
+    for text in _naming(house):
+        if not old:
+            return
+        for name in SHA256.findall(text):
+            old.pop(name, None)
+    for path in old.values():
+        with contextlib.suppress(OSError):  # the next time, then
+            path.unlink()
+
+
+def _naming(house: House) -> Iterator[str]:
+    """What names pictures that were given, the cheapest first."""
+    rows = house.database.rows("SELECT request FROM jobs WHERE state != 'done' OR id IN (SELECT job FROM pictures)")
+    yield from (str(row["request"]) for row in rows)
+    for path in (house.root / "series").glob("*.jsonl"):
+        yield path.read_text(encoding="utf-8", errors="replace")
+    for row in house.database.rows("SELECT file FROM pictures WHERE job NOT IN (SELECT id FROM jobs)"):
+        with contextlib.suppress(Refused):  # made by a command, or from before the database was made again
+            yield json.dumps(read(house.root / row["file"]).get("request"), default=str)

@@ -1,10 +1,14 @@
 """Prompts as people write them on one line: `A + B` is a blend of two things, `W:WORDS` a part of a mix."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from models.weighting import QUOTED
+from studio.capabilities import Refused
+
+R = TypeVar("R")
 
 MIX_LIMIT = 8  # things in one picture
 SUM = re.compile(r"(?:^|\s)\+(?=\s|$)|(?<!＋)＋(?!＋)")
@@ -44,3 +48,12 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
     if "mix" in read:
         read["mix"] = tuple(ingredient(part) if isinstance(part, str) else part for part in read["mix"])
     return read
+
+
+def only(requests: Sequence[R]) -> R:
+    """The one request that a prompt came to; Refused where the seed draws the words and each picture has its own."""
+    if len(requests) > 1:
+        raise Refused(
+            "with {braces} or __lists__ each picture is a job of its own; ask for them one by one, with a count of 1."
+        )
+    return requests[0]

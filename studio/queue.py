@@ -26,6 +26,7 @@ Wish = Literal["", "cancel", "finish"]
 OPEN: tuple[State, ...] = ("waiting", "running")
 DEATHS = 2  # of workers, after which a job is put aside
 TOGETHER = 64  # jobs that one claim takes at most
+FURTHEST = 1_000_000  # that a priority may be from the usual 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Queue:
     def find(self, start: str) -> str:
         """The id that begins with `start`; Refused where there is none, or more than one."""
         sql = "SELECT id FROM jobs WHERE substr(id, 1, ?) = ? AND NOT question LIMIT 2"
-        rows = self._database.rows(sql, len(start), start)
+        rows = self._database.rows(sql, len(start), start) if start.isprintable() else []  # else it is no UTF-8
         if len(rows) != 1 or not start:
             what = f"there is no job {start!r}" if not rows else f"more than one job begins with {start!r}"
             raise Refused(f"{what}; `studio queue` lists them.")

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from studio.capabilities import Refused
 from studio.events import Result, Saved
 from studio.files import write_whole
 from studio.gallery import Entry, Gallery
@@ -97,6 +98,16 @@ class GalleryShelf:
             vector=as_bytes(result.vector) if result.vector else b"",
         )
         return self.gallery.add(png_bytes(result, job), entry)
+
+
+def holds_another(path: Path, job: str) -> bool:
+    """Whether `path` is there and is no picture of that job."""
+    if not path.exists():
+        return False
+    try:
+        return read(path).get("job_id") != job
+    except Refused:
+        return True
 
 
 def _found(path: Path, job: Job) -> Saved | None:

@@ -25,7 +25,7 @@ from studio.backends.registry import Opener
 from studio.capabilities import Refused
 from studio.database import StoreTrouble
 from studio.events import Answer, Cancelled, Done, End, Enlarged, Failed, Progress, Result, Saved
-from studio.files import remove_parts, remove_uploads
+from studio.files import UPLOAD, remove_parts, remove_uploads
 from studio.house import House
 from studio.inputs import INPUTS
 from studio.make import explain, make_together
@@ -33,7 +33,7 @@ from studio.metadata import encoded
 from studio.questions import Asked, question_id
 from studio.queue import Queue, QueuedJob, Wish
 from studio.requests import job_id
-from studio.settings import stay_offline
+from studio.settings import stay_offline, uploads
 from studio.shelves import GalleryShelf
 
 LOCK = "worker.lock"  # in the home: the one worker holds it
@@ -92,7 +92,7 @@ def _tidy(house: House, owner: str) -> None:
     house.live.keep_only(job.id for job in house.queue.jobs())
     for folder in (house.gallery.folder, house.root / INPUTS):
         remove_parts(folder)
-    remove_uploads(house.root / "cache")
+    remove_uploads((*(house.root / "cache").glob(f"{UPLOAD}*"), *uploads(house.root).glob("*")))
 
 
 class _Bell:

@@ -133,6 +133,18 @@ def test_lines_that_say_the_same_share_a_picture(batch: Callable[..., Said], tmp
     assert len(rows(tmp_path / "out/images/metadata.jsonl")) == 1
 
 
+def test_one_picture_under_two_names_is_two_files(batch: Callable[..., Said], tmp_path: Path) -> None:
+    asked, out = (
+        written(tmp_path / "a.txt", "a cat --d 1 --f one", "a dog --d 1", "a cat --d 1 --f two"),
+        tmp_path / "o",
+    )
+    assert batch(asked, "--out", out, "--json").json["done"] == 3
+    made = pictures(out)
+    assert len(made) == 3 and made["one.png"] == made["two.png"]
+    assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} == set(made)
+    assert batch(asked, "--out", out, "--json").json["found"] == 3
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [(["a --bogus 1", "b --x 1"], "line 1: there is no setting 'bogus', and 1 more."), (["# no"], "nothing to do")],
@@ -155,6 +167,27 @@ def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Said], tmp_
     with folders.opened(out, 1), pytest.raises(Refused, match="another batch is at work"), folders.opened(out, 1):
         pass
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["images/cat.png", "images/metadata.jsonl", "run.json", "errors.jsonl"])
+def test_what_somebody_else_put_there_stays(batch: Callable[..., Said], tmp_path: Path, name: str) -> None:
+    asked, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --d 1"), tmp_path / "out"
+    (out / "images").mkdir(parents=True)
+    (out / name).write_text("{}")
+    said = batch(asked, "--out", out)
+    assert said.code == 2 and f"{out / name} is there already and is none of this batch; give another --out" in said.err
+    assert (out / name).read_text() == "{}"
+    assert {path.name for path in out.rglob("*") if path.is_file()} <= {".lock", Path(name).name}
+
+
+def test_what_was_stopped_before_it_began_begins_and_finds_its_pictures(
+    batch: Callable[..., Said], tmp_path: Path
+) -> None:
+    asked, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --bogus 1"), tmp_path / "out"
+    batch(asked, "--out", out)
+    for name in ("jobs.jsonl", "journal.jsonl", "images/metadata.jsonl"):
+        (out / name).unlink()
+    assert batch(asked, "--out", out, "--json").json["found"] == 1
 
 
 def test_a_damaged_plan_is_refused(batch: Callable[..., Said], tmp_path: Path) -> None:

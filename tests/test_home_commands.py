@@ -67,7 +67,9 @@ def test_the_queue_is_paused_and_goes_on(studio: Command, house: House) -> None:
         (("retry", "a", "--all"), "say which jobs, or all of them"),
         (("cancel", "nobody"), "there is no job 'nobody'; `studio queue` lists them."),
         (("cancel", "w"), "more than one job begins with 'w'"),
+        (("cancel", "\udcff"), "there is no job '\\udcff'"),
         (("move", "runs"), "only jobs that wait can be moved"),
+        (("move", "waits", "--priority", 2**64), "should be less than or equal to 1000000"),
     ],
 )
 def test_what_can_not_be_done_is_one_sentence(studio: Command, house: House, arguments: tuple, says: str) -> None:

@@ -36,8 +36,9 @@ def test_a_job_is_watched_and_stopped(client: Any) -> None:
     while (status := client.predict(job, api_name="/status"))["state"] in ("waiting", "running"):
         time.sleep(0.05)
     assert status["state"] == "cancelled" and len(status["pictures"]) < 8
-    for bad in ({"prompt": ""}, {"prompt": "a", "style": "nonsense"}, {"prompt": "a", "seed": -2}):
-        with pytest.raises(Exception, match=r"empty|unknown style|seed must be"):
+    several = {"prompt": "a {red|blue} hat", "count": 2}
+    for bad in (several, {"prompt": ""}, {"prompt": "a", "style": "nonsense"}, {"prompt": "a", "seed": -2}):
+        with pytest.raises(Exception, match=r"ask for them one by one|empty|unknown style|seed must be"):
             client.predict(**bad, api_name="/submit")
     with pytest.raises(Exception, match="there is no job"):
         client.predict("nobody", api_name="/status")

@@ -100,6 +100,26 @@ def test_the_command_names_labels_and_packs(studio: Callable[..., Said], tmp_pat
     assert [row["seconds"] for row in again.json] == [0] * 6, "found, not drawn again"
 
 
+def test_another_set_of_the_folder_is_refused_and_stays(studio: Callable[..., Said], tmp_path: Path):
+    ask = ("set", "style", "noto", "cat", "dog", "--model", "fake", "--out", tmp_path)
+    assert studio(*ask, "--seed", 1).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
+    said = studio(*ask, "--seed", 2)
+    assert said.code == 2 and "01-cat.png is there already and is another picture; give another --out." in said.err
+    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
+
+
+@pytest.mark.parametrize("command", [("set", "subjects", "happy", "a __kind__ cat"), ("grid", "a __kind__ cat")])
+def test_lists_are_those_of_the_home_that_is_named(studio: Callable[..., Said], tmp_path: Path, command):
+    home, more = tmp_path / "other", ("--x", "seed=1", "--out", tmp_path / "g.png") if command[0] == "grid" else ()
+    (home / "wildcards").mkdir(parents=True)
+    (home / "wildcards" / "kind.txt").write_text("tabby")
+    said = studio(*command, *more, "--model", "fake", "--home", home, "--json")
+    assert said.code == 0, said.err
+    paths = said.json[0]["pictures"] if command[0] == "grid" else [row["path"] for row in said.json]
+    assert all("a tabby cat" in read(Path(path))["request"]["prompt"] for path in paths)
+
+
 def test_without_out_a_set_goes_into_the_gallery(studio: Callable[..., Said], tmp_path: Path):
     said = studio("set", "style", "noto", "cat", "dog", "--model", "fake", "--json")
     assert said.code == 0

@@ -225,12 +225,15 @@ def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
     for request in (ask("an axolotl"), ask("a cat", steps=5)):
         ids.append(job_id(request, Fake().digest()))
         house.queue.submit(request, ids[-1], repr(request.steps))
-    old, new = tmp_path / "cache" / "upload-old", tmp_path / "cache" / "upload-new"
-    for folder in (old, new):
+    old, new, sent = (tmp_path / "cache" / name for name in ("upload-old", "upload-new", "page"))
+    for folder in (old, new, sent):
         folder.mkdir()
         (folder / "0.png").write_bytes(b"x")
-    os.utime(old, (0, 0))
+    (sent / "mask-1.png").write_bytes(b"x")
+    for path in (old, sent / "mask-1.png"):
+        os.utime(path, (0, 0))
     work(house)
+    assert [path.name for path in sent.iterdir()] == ["0.png"]
     first, second = (house.live.read(one)[1] for one in ids)
     assert first and second and not first.previews and second.previews, "previews of the latest only"
     assert first.unknown[0].word == "axolotl" and new.exists() and not old.exists()

@@ -25,6 +25,7 @@ from models.weighting import plain
 from studio.batch.plan import Job, Plan, Problem
 from studio.capabilities import Refused
 from studio.files import ready_folder, remove_empty, why, write_whole
+from studio.shelves import holds_another
 
 IDENTITY = ("source", "digest")
 
@@ -59,6 +60,17 @@ class Folder:
             what = "other prompts" if before.get("source") != run["source"] else "another model"
             raise Refused(f"{self.path} holds a batch of {what}; give another --out.")
         return before
+
+    def check_free(self, jobs: Iterable[Job], run: dict[str, Any]) -> None:
+        """Refused where a run that begins would replace files that are not its own."""
+        before = next(_rows(self.path / "run.json"), None)
+        own = before is not None and all(before.get(key) == run[key] for key in IDENTITY)  # stopped before it began
+        files = ((self.images / name, job.id) for job in jobs for name in job.files)
+        pictures = (path for path, job in files if holds_another(path, job))
+        records = [self.images / "metadata.jsonl"]
+        records += [] if own else [self.path / "run.json", self.path / "errors.jsonl"]
+        if other := next((file for file in (*filter(Path.exists, records), *pictures)), None):
+            raise Refused(f"{other} is there already and is none of this batch; give another --out.")
 
     def load_plan(self) -> Plan:
         """The jobs as they were fixed, and the lines that could not be; Refused where the file is damaged."""

@@ -37,6 +37,7 @@ def run(
         if before is not None:
             told["begun"], asked = before.get("begun"), folder.load_plan()
         else:
+            folder.check_free(asked.jobs, told)
             folder.save_plan(asked, told)
         runner = Runner(backend, folder, asked)
         watch(runner)

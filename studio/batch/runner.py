@@ -150,13 +150,17 @@ class Runner:
 
 
 def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Jobs that may be drawn together, TOGETHER pictures or a little more at a time."""
+    """Jobs that may be drawn together, TOGETHER pictures or a little more at a time; no job twice, for one may be asked
+    for under two names."""
     companies: dict[Hashable, list[Job]] = {}
     for job in jobs:
         companies.setdefault(company(job.request), []).append(job)
     for members in companies.values():
         group: list[Job] = []
         for job in members:
+            if any(one.id == job.id for one in group):
+                yield group
+                group = []
             group.append(job)
             if sum(one.request.count for one in group) >= TOGETHER:
                 yield group

@@ -31,7 +31,8 @@ from studio.house import House
 from studio.metadata import encoded, read, said_in
 from studio.requests import ImageRequest, enlarge, image_request, job_id, resolve
 from studio.sets import KINDS, Member, make_set
-from studio.shelves import Folder, GalleryShelf, Shelf
+from studio.shelves import Folder, GalleryShelf, Shelf, holds_another
+from studio.wildcards import Wildcards
 
 For = Annotated[str, typer.Option("--for", metavar="APP", help="`studio apps` lists them.")]
 Pack = Annotated[
@@ -120,9 +121,14 @@ def set_of(
     backend = open_backend(model)
     can = backend.capabilities()
     shape = {"shape": can.shape(len(members))}
-    requests = [resolve(member.request.model_copy(update=shape), can) for member in members]
+    lists = Wildcards(settings.wildcards(settings.home(home)))
+    requests = [resolve(member.request.model_copy(update=shape), can, lists) for member in members]
     labels = {job_id(request, backend.digest()): one.label for request, one in zip(requests, members, strict=True)}
-    batch = _run(backend, requests, out, home, _names(members, labels))
+    named = _names(members, labels)
+    for job, name in named.items():
+        if out and holds_another(out / name, job):
+            raise Refused(f"{out / name} is there already and is another picture; give another --out.")
+    batch = _run(backend, requests, out, home, named)
     rows = [{**row.as_dict(), "label": labels[row.job_id]} for row in batch.rows]
     packed = None
     if chosen and not batch.code:
@@ -189,14 +195,14 @@ def _compare(made: Grid, target: Path, home: Path | None, as_json: bool) -> None
     if target.is_dir():
         raise Refused(f"{target} is a folder; give a file, for example {target / made.name}.")
     ready_folder(target.parent, 1)
-    paths: dict[int, str] = {}
+    paths, lists = dict[int, str](), Wildcards(settings.wildcards(settings.home(home)))
     problem, stopped = "", False
     for model in dict.fromkeys(request.model for request in asked):
         backend = open_backend(model)
         can = backend.capabilities()
         places = [place for place, request in enumerate(asked) if request.model == model]
         shape = {"shape": can.shape(len(places))}
-        requests = [resolve(asked[place].model_copy(update=shape), can) for place in places]
+        requests = [resolve(asked[place].model_copy(update=shape), can, lists) for place in places]
         batch = _run(backend, requests, None, home)
         found = {row.job_id: row.path for row in batch.rows}
         ids = [job_id(request, backend.digest()) for request in requests]

@@ -9,7 +9,7 @@ from studio import settings
 from studio.capabilities import Refused
 from studio.commands.base import Home, Json, app, print_rows
 from studio.house import House
-from studio.queue import Queue, QueuedJob, State
+from studio.queue import FURTHEST, Queue, QueuedJob, State
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The first characters of a job's id do.")]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
@@ -73,7 +73,9 @@ def retry(
 def move(
     job: Annotated[str, typer.Argument(help="The first characters of its id do.")],
     before: Annotated[str | None, typer.Option(metavar="ID", help="The job to go before; else to the end.")] = None,
-    priority: Annotated[int | None, typer.Option(help="Higher ones are done first; the usual is 0.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-FURTHEST, max=FURTHEST, help="Higher ones are done first; the usual is 0.")
+    ] = None,
     as_json: Json = False,
     home: Home = None,
 ) -> None:

@@ -29,11 +29,11 @@ from studio.http.news import job_out, stream
 from studio.http.pictures import Uploads, uploads
 from studio.http.routes import Route, close
 from studio.metadata import version
+from studio.prompts import only
 from studio.queue import OPEN, State
 from studio.studio import Studio
 
 Id = Annotated[str, Path(pattern=SHA256, description="The job's id, 64 hexadecimal digits.")]
-EACH = "with {braces} or __lists__ each picture is a job of its own; ask for them one by one, with a count of 1."
 ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is none."},
     422: {"model": Problem, "description": "It can't be done as it was asked for."},
@@ -90,10 +90,7 @@ class Line:
         with uploads(self._studio.home) as files:
             fields = {"model": self._model, **self._fields("", body, files)}
             offered(fields["model"], self._model)
-            requests = self._studio.prepare(**fields)
-            if len(requests) > 1:
-                raise Refused(EACH)
-            return self.job(self._studio.submit(requests[0]))
+            return self.job(self._studio.submit(only(self._studio.prepare(**fields))))
 
     def _fields(self, name: str, body: Any, files: Uploads) -> dict[str, Any]:
         """What is said in a body, or in the part of it that is called `name`, with pictures as files."""

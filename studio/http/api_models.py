@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.marks import RATINGS
-from studio.queue import State
+from studio.queue import FURTHEST, State
 from studio.requests import ImageRequest
 
 PREFIX = "/api/v1"
@@ -97,7 +97,7 @@ class Move(_In):
     """Where a waiting job goes: before another one, or to the end; and its priority, where that changes."""
 
     before: str | None = Field(None, pattern=SHA256)
-    priority: int | None = Field(None, ge=-1_000_000, le=1_000_000)
+    priority: int | None = Field(None, ge=-FURTHEST, le=FURTHEST)
 
 
 class KeptOut(BaseModel):

@@ -7,7 +7,7 @@ import gradio as gr
 from studio.capabilities import Refused
 from studio.events import Failed, Saved
 from studio.page.frame import Frame
-from studio.requests import image_request, resolve
+from studio.prompts import only
 
 
 class Endpoints:
@@ -46,8 +46,7 @@ class Endpoints:
         fields |= {"seed": None if seed == -1 else seed, "steps": steps or None, "guidance": guidance or None}
         fields["scheduler"] = scheduler
         try:
-            asked = resolve(image_request(**fields, model=self.frame.model), self.frame.can, self.frame.lists)
-            return self.studio.submit(asked)
+            return self.studio.submit(only(self.studio.prepare(**fields, model=self.frame.model)))
         except Refused as refusal:
             raise gr.Error(str(refusal), print_exception=False) from refusal
 

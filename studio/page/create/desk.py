@@ -12,7 +12,6 @@ import gradio as gr
 
 from studio import inputs
 from studio.capabilities import Refused
-from studio.files import ready_folder
 from studio.metadata import read, restore
 from studio.page.create import edits
 from studio.page.create.view import nothing_yet, refused, strip, told
@@ -21,7 +20,6 @@ from studio.page.frame import Frame, said, whole_number
 from studio.page.pulse import Pulse
 from studio.page.refusals import in_language
 from studio.page.styles.view import picker
-from studio.requests import image_request, resolve
 
 REMEMBERED = 36  # pictures shown below the stage
 HISTORY = 50  # earlier prompts
@@ -43,15 +41,16 @@ class Desk:
         return stage, self.remembered(request), self.picker("", request), self.history()
 
     def start(self, given: dict[str, Any], request: gr.Request) -> tuple[str, Any]:
-        """Put a job in line -> stage, history. `given` holds the value of each input by its name."""
+        """Put a job in line, or one a picture where the seed draws the words -> stage of the first, history.
+
+        `given` holds the value of each input by its name.
+        """
         spoken = self.frame.spoken(request)
         try:
-            asked = resolve(image_request(**self.fields(given)), self.frame.can, self.frame.lists)
-            ready_folder(self.studio.gallery.folder, asked.count)
-            job = self.studio.submit(asked)
+            jobs = [self.studio.submit(request) for request in self.studio.prepare(**self.fields(given))]
         except Refused as refusal:
             return refused(in_language(str(refusal), spoken)), gr.skip()
-        return self.pulse.stage(job, spoken).html(own=True), self.history()
+        return self.pulse.stage(jobs[0], spoken).html(own=True), self.history()
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
         """What the inputs ask for, as fields of a request; what is left as it was is left out."""

@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.capabilities import Refused
 from studio.gallery import PAGE, Filter
+from studio.inputs import remove_unneeded
 from studio.page.frame import Frame
 from studio.page.gallery import view
 from studio.page.gallery.words import say
@@ -105,7 +106,9 @@ class GalleryDesk:
     def empty_bin(self, spoken: str) -> dict[str, Any]:
         """Remove what is in the bin, for ever."""
         try:
-            return {"done": self.gallery.empty_bin(), "problem": ""}
+            done = self.gallery.empty_bin()
+            remove_unneeded(self.frame.studio.house)
+            return {"done": done, "problem": ""}
         except Refused as refusal:
             return {"done": 0, "problem": in_language(str(refusal), spoken)}
 

@@ -16,6 +16,7 @@ from studio.requests import ImageRequest, image_request, resolve
 
 LISTS = ("tags", "boards")
 VARIED = 4  # variations that one press makes
+GIVEN = ("image", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
 
 Acted = tuple[Any, Any, Any]  # card, handed, tabs
 
@@ -74,11 +75,15 @@ class PictureDesk:
 
     def _anew(self, kept: Kept, do: str) -> ImageRequest:
         """The picture's request with a new seed, or that of its near relatives, resolved."""
-        fields = restore(read(kept.path), self.frame.can, self.frame.studio.home / inputs.INPUTS).fields
+        found = read(kept.path)
+        restored = restore(found, self.frame.can, self.frame.studio.home / inputs.INPUTS)
+        fields = restored.fields
         if do == "vary":
             varied: dict[str, Any] = {"prompt": kept.prompt, "image": {"path": str(kept.path)}, "variations": VARIED}
             same = {name: fields[name] for name in ("style", "steps", "guidance", "scheduler") if name in fields}
             return self._resolved(varied | same)
+        if any(found.get("request", {}).get(name) and name not in fields for name in GIVEN):
+            raise Refused(restored.dropped[0])
         return self._resolved({**fields, "seed": None})
 
     def _resolved(self, fields: dict[str, Any]) -> ImageRequest:
