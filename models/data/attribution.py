@@ -8,7 +8,7 @@ from models.data.packages import ICON_SETS, read_lock
 
 HEADER = """# Attribution
 
-The models in `assets/weights` were trained on the pictures, icons and texts below, and the space by the teacher below.
+The models in `assets/weights` were trained on the pictures and texts below, and the space by the teacher below.
 None of them are part of this repository; `python -m models.data build` fetches pictures and texts from the npm registry
 in the versions named here, and a training of the generator the icons.
 Whether a model is an adaptation of what it was trained on is unsettled; everybody is named all the same.
@@ -24,8 +24,8 @@ This file is generated: `python -m models.data licences`.
 ICONS = """
 ## Icons
 
-Drawings of other sets, from which the generator learned how lines and areas are drawn (`models/data/shapes.py`); they
-are no part of the pictures above.
+Drawings of other sets, from which a training of the generator learns how lines and areas are drawn
+(`models/data/shapes.py`). They are no part of the pictures above, and the one that ships was trained without them.
 
 | package | version | made by | licence |
 |---|---|---|---|

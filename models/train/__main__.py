@@ -23,7 +23,7 @@ console = Console(stderr=True)
 
 def train(
     recipe: Annotated[str, typer.Argument(help=", ".join(sorted(RECIPES)))],
-    preset: Annotated[str, typer.Option(help="row of models.presets: tiny, sticker, full")] = "sticker",
+    preset: Annotated[str, typer.Option(help="row of models.presets: tiny, sticker, grown, full")] = "sticker",
     minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
     piece: Annotated[float | None, typer.Option(help="stop after so many minutes; --resume goes on")] = None,
     steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
