@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bags import Bags
 from PIL import Image
-from test_wording import Bags
 from tiny_parts import save_tiny_parts
 from torch.nn.functional import normalize
 

@@ -1,13 +1,13 @@
 """Laws of pictures of several things: each is where it is said to be, and is the one that is drawn alone."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from bags import Bags, no_far_names, of_bags  # noqa: F401 - a fixture
 from test_embedded import ask
-from test_wording import COMMON, KNOWN, Bags, bag
+from test_wording import KNOWN
 from tiny_parts import save_tiny_parts
 
 from models.collage import Drawings, collage
@@ -17,7 +17,7 @@ from models.data.pixels import unpremultiply
 from models.data.scenes import make_scene
 from models.drawing import Pictures, Progress, Sampling
 from models.layout import BACKDROP, THERE, TWO, WHOLE, Layout, Place, layout
-from models.naming import Known, Naming
+from models.naming import Known
 from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
 from models.wording import Wording
@@ -33,16 +33,6 @@ THINGS = (
     Known({"en": ("heart",)}, (), "smileys-emotion", True),
     Known({"en": ("desert",), "zh": ("沙漠",)}, (), "travel-places", True),
 )
-
-
-@pytest.fixture(autouse=True)
-def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.naming.FAR", -1.0)  # as in test_wording
-
-
-def of_bags(things: Sequence[Known]) -> Wording:
-    names = [name for one in things for of_language in one.names.values() for name in of_language]
-    return Wording(Bags(), Naming(things, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """Animals that do what people do: a person with the animal's face, laid and not blended."""
 
 import pytest
-import torch
-from test_wording import COMMON, Bags, bag
+from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
 from models.dressed import dressed
 from models.hybrids import hybrid
 from models.layout import DRESSED, Layout, layout
-from models.naming import Known, Naming
+from models.naming import Known
 from models.space import Embedder
 from models.telling import Teller
 from models.wording import Wording
@@ -23,15 +22,9 @@ THINGS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.naming.FAR", -1.0)  # as in test_wording
-
-
 @pytest.fixture(scope="module")
 def wording() -> Wording:
-    names = [name for one in THINGS for of_language in one.names.values() for name in of_language]
-    return Wording(Bags(), Naming(THINGS, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
+    return of_bags(THINGS)
 
 
 @pytest.mark.parametrize(

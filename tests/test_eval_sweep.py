@@ -15,6 +15,8 @@ from eval.frechet import Stats
 from eval.parts import Parts
 from eval.reference import Projection
 from models.data.fixture import fixture_world
+from models.drawing import Sampling
+from models.pipeline import BATCH
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,10 @@ def asked(*words: str) -> argparse.Namespace:
     made = argparse.ArgumentParser()
     module.add_arguments(made)
     return made.parse_args(words)
+
+
+def test_what_is_not_tried_is_as_it_ships() -> None:
+    assert module.samplings(asked()) == [Sampling(batch=BATCH)]
 
 
 def test_each_is_tried_against_each() -> None:

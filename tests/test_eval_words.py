@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_wording import Bags
+from bags import Bags
 
 from eval import reading, unknown
 from eval import words as module

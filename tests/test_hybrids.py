@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from test_wording import COMMON, Bags, bag
+from bags import Bags, no_far_names, of_bags  # noqa: F401 - a fixture
 from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
 from models.hybrids import BODY, FACE, STUFF, Shares, hybrid
 from models.layout import layout
-from models.naming import Known, Naming
+from models.naming import Known
 from models.other_names import OTHER_NAMES
 from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
@@ -36,15 +36,9 @@ THINGS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.naming.FAR", -1.0)  # as in test_wording
-
-
 @pytest.fixture(scope="module")
 def wording() -> Wording:
-    names = [name for one in THINGS for of_language in one.names.values() for name in of_language]
-    return Wording(Bags(), Naming(THINGS, torch.stack([bag(name) for name in names])), COMMON)  # type: ignore[arg-type]
+    return of_bags(THINGS)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,18 @@ def test_what_a_picture_was_made_from_stays_until_the_bin_is_emptied_of_it(frame
     assert not given.exists()
 
 
+def test_a_picture_that_a_command_made_of_it_keeps_it_too(
+    frame: Frame, given: Path, studio: Callable[..., Said], tmp_path: Path
+) -> None:
+    made = studio("generate", "a dog", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
+    frame.studio.gallery.delete([finish(frame)])
+    empty(frame)
+    assert given.exists()
+    frame.studio.gallery.delete([Path(made.json[0]["path"]).stem])
+    empty(frame)
+    assert not given.exists()
+
+
 def test_what_was_given_within_the_hour_stays(frame: Frame, given: Path) -> None:
     frame.studio.gallery.delete([finish(frame)])
     os.utime(given)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_wording import Bags
+from bags import Bags
 from tiny_parts import save_tiny_parts
 
 from models.condition import Blend, Condition

@@ -1,11 +1,11 @@
 """Laws of reading: what is named is found, what was taught is left alone, what was not is said in taught words."""
 
 import json
-import zlib
 from pathlib import Path
 
 import pytest
 import torch
+from bags import COMMON, Bags, bag, no_far_names, of_bags  # noqa: F401 - a fixture
 from tiny_parts import save_tiny_parts
 
 from models.data.captions import caption
@@ -29,33 +29,11 @@ KNOWN = (
     Known({"en": ("astronaut",)}, ("rocket",), "people-body", False),
     Known({"en": ("flag: Cuba",)}, ("flag",), "flags", False),
 )
-COMMON = {"food-drink": frozenset({"isolated"}), "people-body": frozenset({"dark", "skin"})}
-
-
-def bag(text: str) -> torch.Tensor:
-    """A space in which texts lie as near as they share words."""
-    total = torch.zeros(128)
-    for word in words_of(text):
-        total += torch.randn(128, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
-    return torch.nn.functional.normalize(total, dim=-1)
-
-
-class Bags:
-    """Stands for the embedder."""
-
-    def text(self, texts: list[str]) -> torch.Tensor:
-        return torch.stack([bag(text) for text in texts])
-
-
-@pytest.fixture(autouse=True)
-def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.naming.FAR", -1.0)  # a bag of words knows nothing of burgers and hamburgers
 
 
 @pytest.fixture(scope="module")
 def wording() -> Wording:
-    names = [name for one in KNOWN for of_language in one.names.values() for name in of_language]
-    return Wording(Bags(), Naming(KNOWN, torch.stack([bag(name) for name in names]), {}), COMMON)  # type: ignore[arg-type]
+    return of_bags(KNOWN, {})
 
 
 @pytest.fixture(scope="module")
