@@ -72,7 +72,7 @@ class DiffusersWay(DiffusionPipeline):
             prompts if len(prompts) > 1 else prompts * len(seeds),
             seeds,
             sampling,
-            negative=negative_prompt or "",
+            negative=_each_time(negative_prompt or "", prompt, num_images_per_prompt),
             vector=vector,
             words=words,
             sense=sense,
@@ -105,3 +105,10 @@ class DiffusersWay(DiffusionPipeline):
                 if self._interrupt:
                     break
         return whole
+
+
+def _each_time(negative: str | list[str], prompt: str | list[str], times: int) -> str | list[str]:
+    """Negative prompts, one a prompt, as often as the prompts are drawn."""
+    if isinstance(negative, str) or isinstance(prompt, str) or len(negative) != len(prompt):
+        return negative
+    return [one for one in negative for _ in range(times)]

@@ -46,6 +46,9 @@ JOINTS = re.compile(
 )
 _LOOSE = re.compile(rf"with|on|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
 _WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?)([^，,。]+?)的([^，,。]+)")
+_ARTICLE = re.compile(r"\s*(?:an?|the) ")
+_GROUND_FIRST = re.compile(r"^([^,，。]*背景)[上里中]?的([^,，。]+)")
+_ON_GROUND_LAST = re.compile(r"^([^,，。]+)在([^,，。]*背景)[上里中]?$")
 _CLAUSES = re.compile(r"([,;，；。、])")
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 _CHINESE_COLOURS = "|".join(colour.zh for colour in COLOURS.values())
@@ -105,11 +108,21 @@ class Known:
 
 @dataclass(frozen=True)
 class Part:
-    """What stands between two joints, and the thing (by number) that it names; `name` as it stands there, or ""."""
+    """What stands between two joints, and the thing (by number) that it names; `name` as it stands there, or "".
+
+    `own` is what is said of the thing itself, where the text says something of its parts too: blue eyes make no blue
+    cat, and two ears no two bears.
+    """
 
     text: str
     number: int
     name: str = ""
+    own: str = ""
+
+    @property
+    def beside(self) -> str:
+        """What is said of the thing beside its name: how many there are, of which colour, how large."""
+        return (self.own or self.text).replace(self.name, " ", 1)
 
 
 class Naming:
@@ -153,7 +166,9 @@ class Naming:
             for said in (first, bare(first)):
                 best, cosine, share = self._best(first, embed(said))
                 if cosine >= SURE and share >= SOME:
-                    return [Part(first, best, self._name_in(first, best))]
+                    name = self._name_in(first, best)
+                    own = next((part for part in parts if name and name in part), "")
+                    return [Part(first, best, name, _of_itself(first, own) if own else "")]
         found = [named for part in parts if (named := self._named(part, embed))]
         beside = _beside(first)
         apart = beside.union(*map(_split, more))
@@ -169,7 +184,8 @@ class Naming:
         if len(things) > 1:
             return list(things.values())
         chosen = sorted(found, key=lambda part: not part.name)[:1]
-        return [Part(" ".join(_split(first)), part.number, part.name) for part in chosen]
+        said = " ".join(_split(first))
+        return [Part(said, one.number, one.name, _of_itself(first, one.text)) for one in chosen]
 
     def same(self, text: str, embed: Embed) -> bool:
         """Whether the space takes `text` for some name."""
@@ -276,6 +292,15 @@ def _split(clause: str) -> list[str]:
     return [part for part in JOINTS.split(clause)[::2] if not _GROUND.search(part)]
 
 
+def _of_itself(clause: str, own: str) -> str:
+    """Of what a clause says between its joints what is said of the thing that `own` names: of a black and white ball,
+    of a car in red, but not of a cat and an orange."""
+    pieces = _split(clause)
+    place = pieces.index(own) if own in pieces else len(pieces)
+    plain = [not bare(piece) and not (i > place and _ARTICLE.match(piece)) for i, piece in enumerate(pieces)]
+    return " ".join(piece for i, piece in enumerate(pieces) if i == place or plain[i])
+
+
 def _beside(clause: str) -> set[str]:
     """What stands on both sides of a joint that can only lead to another thing."""
     pieces = JOINTS.split(clause)
@@ -283,9 +308,15 @@ def _beside(clause: str) -> set[str]:
     return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
 
 
+def ground_last(text: str) -> str:
+    """With a Chinese ground in a clause of its own, behind what stands on it."""
+    return _ON_GROUND_LAST.sub(r"\1，\2", _GROUND_FIRST.sub(r"\2，\1", text))
+
+
 def in_order(text: str) -> str:
-    """In small letters and regular plurals, with who wears or holds something before it: 戴墨镜的企鹅 is 企鹅戴墨镜."""
-    worn = _WEARS.match(text := regular(text))
+    """In small letters and regular plurals, with who wears or holds something before it, and the ground behind all:
+    戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
+    worn = _WEARS.match(text := regular(ground_last(text)))
     return _WEARS.sub(r"\1\4\2\3", text) if worn and bare(worn[3]) else text
 
 

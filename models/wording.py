@@ -23,7 +23,7 @@ from models.data.combinations import MAX_COUNT, THINGS
 from models.data.grammar import NUMBERS, Language, article, as_said, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
-from models.naming import Known, Naming, Part, in_order, left_of, words_of
+from models.naming import Known, Naming, Part, ground_last, in_order, left_of, words_of
 from models.space import Embedder
 from models.weighting import QUOTED, plain
 from models.weights import part_folder, record_part
@@ -35,11 +35,14 @@ COMMON = 0.02  # share of the things of a group whose captions hold a word that 
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
 _SMALL = re.compile(r"\b(?:small|tiny)\b|小小?的|[很微]小", re.IGNORECASE)  # 小猫 is a kitten of any size
 _ON_GROUND = re.compile(
-    r"\b(?:on|with|against) (?:an? )?(?:[\w-]+ ){0,4}(?:background|gradient from [\w ]+)\b", re.IGNORECASE
+    r"\b(?:on|with|against) (?:an? )?(?:(?!(?:on|with|against)\b)[\w-]+ ){0,4}"
+    r"(?:background|gradient from [\w ]+)\b",
+    re.IGNORECASE,
 )
 _GROUND = re.compile(r"[^,，。]*(?:background|背景(?!的))[^,，。]*", re.IGNORECASE)
-NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴")
+NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴", re.IGNORECASE)
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
+_SECOND = re.compile(r"(?<!第)二(?=[个只位名张条辆朵头片块颗杯碗把艘本匹株棵盆根束架])")  # as some people count
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 
 
@@ -107,12 +110,12 @@ class Wording:
 
     def is_small(self, part: Part) -> bool:
         """Whether the thing is to be small in the picture."""
-        return bool(_SMALL.search(part.text.replace(part.name, " ", 1)))
+        return bool(_SMALL.search(part.beside))
 
     def _phrase(self, part: Part, language: Language, alone: bool = False, one: bool = False) -> str:
         names = self.naming.known[part.number].names
         name = part.name if self._is_own(part) else (names.get(language) or names["en"])[0]
-        colours = _colours(part.text.replace(part.name, " ", 1), language)
+        colours = _colours(part.beside, language)
         for own in _colours(name, language)[: len(colours)]:  # "a blue apple" is no red one
             name = name.replace(_word(own, language), "", 1).strip()
         colour = colour_words(colours, language) if colours else ""
@@ -135,7 +138,7 @@ class Wording:
         grounded = bool(_NO_GROUND.sub("", ground_of(prompt)).strip(" ,，"))
         if len(parts) != 1 or grounded or self.is_small(parts[0]) or how_many(parts[0]) > 1:
             return None
-        return parts[0].number, _paint(parts[0].text.replace(parts[0].name, " ", 1), language)
+        return parts[0].number, _paint(parts[0].beside, language)
 
     @classmethod
     def build(cls, embedder: Embedder, world: World) -> "Wording":
@@ -223,10 +226,11 @@ def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[
 
 
 def _colours(text: str, language: str) -> tuple[str, ...]:
-    """The colours that `text` names, in order."""
+    """The colours that `text` names, in order; light blue is one."""
+    named = {_word(name, language): name for name in COLOURS}
     edge = "" if language == "zh" else r"\b"
-    found = ((re.search(rf"{edge}{_word(name, language)}{edge}", text), name) for name in COLOURS)
-    return tuple(name for _, name in sorted((match.start(), name) for match, name in found if match))
+    expression = f"{edge}(?:{'|'.join(sorted(named, key=len, reverse=True))}){edge}"
+    return tuple(dict.fromkeys(named[word] for word in re.findall(expression, text)))
 
 
 def _word(colour: str, language: str) -> str:
@@ -241,17 +245,19 @@ def _paint(text: str, language: str) -> str:
 
 def count_of(text: str, language: str) -> int:
     """How many `text` asks for; 1 where it does not say."""
-    words = set(re.findall(r"\d+|\D", _SOLID.sub("", text)) if language == "zh" else text.split())
+    text = _SECOND.sub("两", _SOLID.sub("", text)) if language == "zh" else text
+    words = set(re.findall(r"\d+|\D", text) if language == "zh" else text.split())
     return max((n for n in range(2, MAX_COUNT + 1) if {NUMBERS[language][n], str(n)} & words), default=1)
 
 
 def how_many(part: Part) -> int:
     """How many of its thing a part asks for; two hearts are one by name."""
-    return count_of(part.text.replace(part.name, " ", 1), language_of(part.text))
+    return count_of(part.beside, language_of(part.text))
 
 
 def ground_of(text: str) -> str:
     """The background as it is asked for, to be added."""
+    text = ground_last(text)
     found = _ON_GROUND.search(text) or _GROUND.search(text)
     return ("，" if found and language_of(found[0]) == "zh" else ", ") + found[0].strip() if found else ""
 
@@ -263,6 +269,7 @@ def on_no_ground(text: str) -> str:
 
 def without_ground(text: str) -> str:
     """`text` without what it says of its background."""
+    text = ground_last(text)
     return (_ON_GROUND if _ON_GROUND.search(text) else _GROUND).sub("", text).strip(" ,，")
 
 

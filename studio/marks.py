@@ -23,6 +23,12 @@ class Marks:
     deleted: float | None = None
 
 
+def labels_in(text: str) -> tuple[str, ...]:
+    """The tags or boards that a person names in one line, with commas between them."""
+    names = dict.fromkeys(name.strip() for name in text.replace("，", ",").split(","))
+    return tuple(name for name in names if name)
+
+
 def beside(path: Path) -> Path:
     """The file that holds a picture's marks."""
     return path.with_suffix(path.suffix + ".json")

@@ -173,6 +173,7 @@ def test_styles_are_said_in_the_language_of_the_prompt() -> None:
     assert phrase("a cat", "fluent 3d") == "a cat, fluent 3d style"
     assert phrase("猫", "fluent 3d") == "猫，fluent 3d风格"
     assert phrase("", "noto") == "noto style"
+    assert phrase(' "a cat" ', "noto") == '"a cat, noto style"' and phrase("「猫」", "noto") == "「猫，noto风格」"
 
 
 def test_a_picture_that_changed_meanwhile_is_refused(backend: Embedded, tmp_path: Path) -> None:

@@ -108,6 +108,18 @@ def test_a_sticker_fills_what_it_is_given(name):
     assert max((box[2] - box[0]) / (width - 2 * app.margin), (box[3] - box[1]) / (height - 2 * app.margin)) > 0.97
 
 
+@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("box", [(11, 9, 116, 109), (0, 0, 128, 99), (37, 3, 90, 126), (9, 11, 109, 116)])
+def test_no_edge_is_cut_off(name, box):
+    picture = Image.new("RGBA", (128, 128))
+    picture.paste("red", box)
+    app = APPS[name]
+    for size in app.sizes:
+        seen = np.asarray(opened(fit(picture, app, size)[0]).convert("RGBA"))[..., 3] / 255
+        width, height = seen.max(0).sum(), seen.max(1).sum()  # edges lie between pixels
+        assert width / height == pytest.approx((box[2] - box[0]) / (box[3] - box[1]), rel=0.008), (size, width, height)
+
+
 def test_a_dot_is_not_blown_up():
     dot = Image.new("RGBA", (128, 128))
     ImageDraw.Draw(dot).ellipse((60, 60, 68, 68), fill="red")

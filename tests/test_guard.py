@@ -1,8 +1,12 @@
 """Who may use the studio's doors."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from studio.http.guard import Guard, is_loopback
+from studio.page.serve import _fetch_nothing
 
 OURS = "127.0.0.1:7860"
 
@@ -25,6 +29,8 @@ OURS = "127.0.0.1:7860"
         ({"host": OURS, "origin": "http://127.0.0.1:9999"}, "/gradio_api/queue/join", False),
         ({"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}, "/pictures/x", False),
         ({"host": OURS}, "/gradio_api/file=http://169.254.169.254/", False),
+        ({"host": OURS, "sec-fetch-mode": "navigate"}, "/gradio_api/file/https://evil.example/x.png", False),
+        ({"host": OURS}, "/gradio_api/file= HTTPS://evil.example/x.png", False),
     ],
 )
 def test_other_sites_are_kept_out(headers: dict[str, str], path: str, allowed: bool) -> None:
@@ -36,6 +42,17 @@ def test_addresses_of_this_computer() -> None:
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.com", "")))
     assert Guard(_nothing, anywhere=True).problem({"host": "192.168.1.5:7860"}, "/") == ""
     assert Guard(_nothing, anywhere=True).problem({"host": "evil.example"}, "/"), "no name but an address: rebinding"
+
+
+def test_gradio_fetches_nothing_of_what_passes() -> None:
+    from gradio import processing_utils, routes
+
+    _fetch_nothing()
+    passed_on, fetched = routes.secure_url_stream_response, processing_utils.async_ssrf_protected_get
+    asked: list[Any] = [passed_on("https://a.example/x.png", None), fetched("https://a.example/")]  # type: ignore[arg-type]
+    for answer in asked:
+        with pytest.raises(Exception, match=r"403|fetches nothing from the network"):
+            asyncio.run(answer)
 
 
 async def _nothing(*_: object) -> None:

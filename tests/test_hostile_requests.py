@@ -261,6 +261,7 @@ def test_choices_that_nobody_offered(doors: Server, path: str, body: dict[str, A
         "/gradio_api/file={home}/pictures/../studio.db",
         "/gradio_api/file=http://{trap}/",
         "/gradio_api/file=HTTPS://{trap}/",
+        "/gradio_api/file/http://{trap}/x.png",
         "/gradio_api/proxy=http://{trap}/",
         "/gradio_api/custom_component/..%2f..%2fetc/x/x/passwd",
         "/static/..%2f..%2f..%2f..%2fetc%2fpasswd",

@@ -32,7 +32,8 @@ from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"generate", "edit", "search", "status", "cancel", "styles", "models"}
-SLOW = {"prompt": "a slow face", "model": "fake:0.1", "steps": 100}
+SERVED = "fake:0.1"  # slow enough to be watched
+SLOW = {"prompt": "a slow face", "steps": 100}
 Use = Callable[[Any], Coroutine[Any, Any, None]]
 
 
@@ -45,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(home: Path) -> Iterator[str]:
     """A real server, with the guard before it, on the model that draws faces."""
     with Studio(home) as studio:
-        tools = server(studio, "fake")
+        tools = server(studio, SERVED)
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -85,7 +86,7 @@ def use(request: pytest.FixtureRequest, home: Path) -> Callable[[Use], None]:
 async def client(kind: str, address: str, home: Path) -> AsyncIterator[Any]:
     command = mcp.StdioServerParameters(
         command=sys.executable,
-        args=["-m", "studio.cli", "mcp", "--model", "fake", "--home", str(home)],
+        args=["-m", "studio.cli", "mcp", "--model", SERVED, "--home", str(home)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
     )
@@ -117,7 +118,7 @@ def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
         styles = (await client.call_tool("styles")).structured_content["result"]
         models = (await client.call_tool("models")).structured_content["result"]
         assert {"name": "noto", "zh": "安卓", "words": []} in styles
-        assert models[0]["name"] == "fake" and models[0]["ready"] and len(models) == 2
+        assert models[0]["name"] == SERVED and models[0]["ready"] and len(models) == 2
 
     use(look)
 
@@ -129,7 +130,7 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
         heard.append((done, total, message))
 
     async def make(client: Any) -> None:
-        ask = {"prompt": f"an axolotl {use.kind}", "count": 2, "seed": 7, "steps": 5, "model": "fake:0.1"}
+        ask = {"prompt": f"an axolotl {use.kind}", "count": 2, "seed": 7, "steps": 5, "model": SERVED}
         made = await client.call_tool("generate", ask, progress_callback=progress)
         assert not made.is_error and kinds(made) == ["text", "image", "image", "resource_link", "resource_link"]
         job = made.structured_content["jobs"][0]
@@ -216,6 +217,7 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
         ("generate", {"prompt": "a", "style": "nto"}, "unknown style 'nto' (did you mean 'noto'?); `studio styles`"),
         ("generate", {"prompt": "a", "count": 1000}, "count must be between 1 and 64, not 1000."),
         ("generate", {"prompt": "a", "model": "fkae"}, "unknown model 'fkae' (did you mean 'fake'?)"),
+        ("generate", {"prompt": "", "model": "fake:60"}, "the prompt is empty" if local else "unknown model 'fake:60'"),
         ("edit", {"image": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),
         ("edit", {"image": "/nowhere/a.png", "prompt": "a"}, for_paths),
         ("edit", {"image": "~nosuch/a.png", "prompt": "a"}, "a user that there is not" if local else for_paths),

@@ -27,7 +27,7 @@ from studio.page.batch.desk import KIND, BatchDesk
 from studio.page.batch.reading import ROWS, Read, read_file, read_text
 from studio.page.frame import Frame
 from studio.page.series.estimate import busy, pace
-from studio.page.series.store import BY_AND_BY, PIECE, AllSeries, Member, Series
+from studio.page.series.store import BY_AND_BY, IN_MEMORY, PIECE, AllSeries, Member, Series
 from studio.page.zipped import zipped
 from studio.requests import image_request, job_id, resolve
 from studio.syntax import literal
@@ -172,6 +172,19 @@ def test_however_it_was_cut_off_every_job_comes_in_line_once_and_in_order(
     assert lined(frame) == [f"face {i}" for i in range(count)]
     assert {job.priority for job in frame.studio.queue.jobs(limit=-1)} == {BY_AND_BY}
     assert after.standing(series).open == after.standing(series).total == count
+
+
+def test_however_many_there_are_a_look_reads_none_of_them_again(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    several, every = [begun(frame, 2, monkeypatch) for _ in range(IN_MEMORY + 4)], AllSeries(frame.studio)
+    first = [every.standing(series) for series in several]
+    assert [len(set(every.ids(series))) for series in several] == [2] * len(several)
+    assert every.ids(several[0]) == tuple(one.id for one in every.members(several[0]))
+
+    def read(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(Path, "open", read)
+    assert [every.standing(series) for series in several] == first
 
 
 def test_a_batch_waits_behind_what_somebody_asks_for_now(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:

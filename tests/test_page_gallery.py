@@ -97,6 +97,15 @@ def test_what_is_deleted_and_taken_back_is_as_before(client: TestClient, gallery
     assert act(client, "restore", made[:1]) == {"done": [], "problem": "Not here any more: 1"}
 
 
+def test_a_line_of_tags_is_as_many_tags_as_on_the_card(client: TestClient, gallery: Gallery) -> None:
+    made = fill(gallery, 2)
+    assert act(client, "tag", made, "cat, dog，hat,")["done"] == made
+    assert {kept.tags for kept in gallery.page()} == {("cat", "dog", "hat")}
+    act(client, "untag", made[:1], "dog, hat")
+    assert gallery.get(made[0]).tags == ("cat",)
+    assert act(client, "board", made, " , ")["done"] == []
+
+
 def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, gallery: Gallery) -> None:
     made = fill(gallery, 3)
     before = gallery.page()

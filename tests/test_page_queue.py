@@ -69,6 +69,21 @@ def test_moves_are_permutations(client: TestClient, queue: Queue) -> None:
         assert line(client) == there, (do, there)
 
 
+def test_below_another_is_there_whatever_its_priority(client: TestClient, queue: Queue) -> None:
+    a, b, late = put(queue, "a"), put(queue, "b"), put(queue, "late", priority=-1)
+    for do, job, beside, there in (
+        ("after", a, late, [b, late, a]),
+        ("after", b, late, [late, b, a]),
+        ("after", b, late, [late, b, a]),
+        ("before", late, "", [b, a, late]),
+        ("after", late, late, [b, a, late]),
+    ):
+        assert act(client, do, job, before=beside)["problem"] == ""
+        assert line(client) == there, (do, there)
+    queue.claim("w")
+    assert "begun" in act(client, "after", a, before=b)["problem"]
+
+
 def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, queue: Queue) -> None:
     job = put(queue, "a face")
     queue.claim("w")

@@ -346,6 +346,13 @@ def test_seeds_come_from_a_generator_where_none_are_given(pipe: StickerPipeline)
     assert np.array_equal(outputs[0].images, draw(pipe, [PROMPT, PROMPT], outputs[0].seeds))
 
 
+def test_each_prompts_own_negative_goes_with_each_of_its_pictures(pipe: StickerPipeline) -> None:
+    settings = {"seeds": [1, 2, 3, 4], "output_type": "uint8", "num_inference_steps": 1}
+    said = pipe(["a cat", "a dog"], negative_prompt=["red", "blue"], num_images_per_prompt=2, **settings)
+    spelt = pipe(["a cat"] * 2 + ["a dog"] * 2, negative_prompt=["red"] * 2 + ["blue"] * 2, **settings)
+    assert np.array_equal(said.images, spelt.images)
+
+
 # --- The preview ------------------------------------------------------------------------------------------------------
 
 

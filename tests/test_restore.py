@@ -74,6 +74,13 @@ def test_what_others_say_comes_back_as_far_as_it_can() -> None:
     assert resolve(image_request(**found.fields), can).prompt == "a castle, on a hill"
 
 
+def test_what_is_known_here_is_spelled_as_here() -> None:
+    found = restore(parse_parameters("a castle\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 42"), CAN)
+    assert found.fields["scheduler"] == "euler" in CAN.schedulers
+    found = restore({"program": "x", "prompt": "a", "style": "Noto", "scheduler": "HEUN"}, CAN)
+    assert (found.fields["style"], found.fields["scheduler"]) == ("noto", "heun")
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -147,6 +147,11 @@ def test_what_a_prompt_names(wording: Wording, text: str, names: list[str]) -> N
         ("a cat next to a piece of cheese", "a cat next to a piece of a cheese wedge"),
         ("a cat next to a burger, outline", "a cat next to a hamburger, outline"),
         ("a cat astronaut", "astronaut"),
+        ("a light blue burger", "a light blue hamburger"),
+        ("a burger in red", "a red hamburger"),
+        ("a black and white burger", "a black and white hamburger"),
+        ("a burger and an orange", "hamburger"),
+        ("a burger with two blue flags in it", "hamburger"),
     ],
 )
 def test_what_was_not_taught_is_said_as_captions_do(wording: Wording, text: str, read: str) -> None:
@@ -197,6 +202,22 @@ def test_captions_of_one_thing_and_of_scenes_are_left_alone(built: Wording) -> N
     scenes = [make_scene(fixture_world(), seed).caption(seed) for seed in range(100)]
     assert sum(built.read(text) != text for text in captions) / len(captions) < 0.1
     assert sum(built.read(text) != text for text in scenes) / len(scenes) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [
+        ("a red cat", "red"),
+        ("a cat in red", "red"),
+        ("a cat with blue eyes", ""),
+        ("a cat with two ears", ""),
+        ("a cat with small ears", ""),
+        ("a cat and an orange", ""),
+        ("a black and white cat", ""),
+    ],
+)
+def test_what_is_said_of_its_parts_is_not_said_of_a_thing(wording: Wording, text: str, colour: str) -> None:
+    assert wording.thing(text) == (4, colour)
 
 
 def test_saved_and_loaded_it_reads_the_same(built: Wording, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def build(
     """Make or finish the world in `folder` and return its manifest.
 
     `only` restricts it to styles, for a quick look; `pictures_only` leaves the dictionary out, which only the backbone
-    reads.
+    reads. ValueError where there is no such style, or where a quick look would replace a world with more in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = packages.read_lock()
@@ -61,6 +61,10 @@ def build(
     if DICTIONARY in archives:
         unpack_wordnet(archives[DICTIONARY], folder / "text")
     icons = list_icons(archives, only)
+    if only and (manifest := folder / "manifest.json").exists():
+        whole = json.loads(manifest.read_text(encoding="utf-8"))["pictures"]
+        if whole > len(icons):
+            raise ValueError(f"{folder} holds {whole:,} pictures, and these are {len(icons):,}; give another --folder")
     render_all(icons, archives, folder / "chunks", workers or os.cpu_count() or 1, report)
     return assemble(icons, folder, lock, report)
 
@@ -82,6 +86,9 @@ def unpack_wordnet(archive: Path, folder: Path) -> None:
 
 def list_icons(archives: dict[str, Path], only: tuple[str, ...] = ()) -> list[Icon]:
     """Every picture of every package, in a fixed order."""
+    if unknown := set(only) - {package.style for package in PACKAGES if package.style}:
+        known = ", ".join(package.style for package in PACKAGES if package.style)
+        raise ValueError(f"unknown style {sorted(unknown)[0]!r}; there are {known}")
     names = Emojibase.read(archives["emojibase-data"])
     sets = [package for package in PACKAGES if package.kind != "text" and (not only or package.style in only)]
     tables = {p.name: read_iconify(archives[p.name]) for p in sets if p.kind == "iconify"}

@@ -41,3 +41,12 @@ def open_backend(model: str) -> Backend:
         raise Refused(f"the model {name!r} takes no argument; write {name}, not {model}.")
     cls = getattr(importlib.import_module(kind.module), kind.cls)
     return cls(argument) if argument else cls()
+
+
+def offered(model: str, served: str) -> str:
+    """A model that somebody who did not start the studio may name: the one that is served, or one of the table. Others,
+    such as those that take a folder, are for whoever starts it to choose.
+    """
+    if model != served and model not in KINDS:
+        raise Refused(f"unknown model {model!r}{did_you_mean(model, KINDS)}; there are {', '.join(KINDS)}.")
+    return model

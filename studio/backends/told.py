@@ -8,6 +8,7 @@ import numpy as np
 
 from models.data.grammar import language_of
 from models.data.styles import styled
+from models.weighting import QUOTED
 from studio.backends.given import given_pixels, start
 from studio.capabilities import Refused
 from studio.prompts import summands
@@ -61,9 +62,13 @@ def _said(texts: list[str], read: Callable[[str], str]) -> str:
 
 
 def phrase(prompt: str, style: str) -> str:
-    """The prompt with its style as the captions of the training write it, in the prompt's language."""
+    """The prompt with its style as the captions of the training write it, in the prompt's language; one in quotation
+    marks stays in them, style and all."""
     if not style:
         return prompt
+    if QUOTED.fullmatch(prompt):
+        opened, said, closed = prompt.strip()[0], prompt.strip()[1:-1], prompt.strip()[-1]
+        return f"{opened}{phrase(said, style)}{closed}"
     return styled(prompt, style, language_of(prompt) == "zh")
 
 

@@ -158,9 +158,15 @@ def _placed(drawing: Drawing, size: tuple[int, int], margin: int, exact: bool) -
     room = size[0] - 2 * margin, size[1] - 2 * margin
     scale = min(room[0] / (right - left), room[1] / (bottom - top))
     scale = min(scale, LARGER * min(room[0] / drawing.size[0], room[1] / drawing.size[1]))
-    whole = drawing.at((max(1, round(drawing.size[0] * scale)), max(1, round(drawing.size[1] * scale))))
-    x, y = int(left * scale), int(top * scale)
-    seen = whole[y : y + min(room[1], _up((bottom - top) * scale)), x : x + min(room[0], _up((right - left) * scale))]
+    wide, high = drawing.size
+    while True:  # its edges lie between pixels: the box that holds them may be a pixel too large
+        size_then = max(1, round(wide * scale)), max(1, round(high * scale))
+        columns = _held(left, right, size_then[0] / wide)
+        rows = _held(top, bottom, size_then[1] / high)
+        if columns.stop - columns.start <= room[0] and rows.stop - rows.start <= room[1]:
+            break
+        scale -= 1 / max(wide, high)
+    seen = drawing.at(size_then)[rows, columns]
     width, height = size if exact else (_even(seen.shape[1] + 2 * margin), _even(seen.shape[0] + 2 * margin))
     canvas = np.zeros((height, width, 4), np.uint8)
     x, y = (width - seen.shape[1]) // 2, (height - seen.shape[0]) // 2
@@ -168,8 +174,9 @@ def _placed(drawing: Drawing, size: tuple[int, int], margin: int, exact: bool) -
     return canvas
 
 
-def _up(pixels: float) -> int:
-    return int(np.ceil(pixels - 1e-6))
+def _held(start: int, stop: int, scale: float) -> slice:
+    """The whole pixels that hold what lies from `start` to `stop` once it is scaled."""
+    return slice(int(start * scale + 1e-6), int(np.ceil(stop * scale - 1e-6)))
 
 
 def _even(pixels: int) -> int:

@@ -8,8 +8,8 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
-from studio.backends.registry import KINDS, open_backend
-from studio.capabilities import Refused, did_you_mean
+from studio.backends.registry import KINDS, offered, open_backend
+from studio.capabilities import Refused
 from studio.http.api_gallery import Gallery
 from studio.http.api_models import (
     PREFIX,
@@ -198,15 +198,6 @@ class House:
         """The styles that a model knows."""
         known = open_backend(offered(model or self._model, self._model)).capabilities().styles
         return [StyleOut(name=style.name, zh=style.zh, words=style.words) for style in known]
-
-
-def offered(model: str, served: str) -> str:
-    """A model that a client may name: the one that is served, or one of the table. Others, such as those that take a
-    folder, are for whoever starts the studio to choose.
-    """
-    if model != served and model not in KINDS:
-        raise Refused(f"unknown model {model!r}{did_you_mean(model, KINDS)}; {PREFIX}/models lists them.")
-    return model
 
 
 def _state(model: str) -> ModelOut:

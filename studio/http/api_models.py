@@ -13,6 +13,7 @@ from studio.requests import ImageRequest
 
 PREFIX = "/api/v1"
 SHA256 = r"^[0-9a-f]{64}$"
+FILLED = ("upscaler", "variant")  # by `studio.requests.resolve`
 LARGEST = 2**63 - 1  # what SQLite counts to
 
 
@@ -34,9 +35,12 @@ class Given(_In):
 
 
 def _outside(kind: type[BaseModel], name: str, swapped: dict[Any, Any]) -> type[BaseModel]:
-    """A request's model as it is asked for from outside: some types swapped, everything else the same."""
+    """A request's model as it is asked for from outside: some types swapped, everything else the same, but what the
+    studio itself fills in."""
     fields: dict[str, Any] = {
-        field: (swapped.get(info.annotation, info.annotation), info) for field, info in kind.model_fields.items()
+        field: (swapped.get(info.annotation, info.annotation), info)
+        for field, info in kind.model_fields.items()
+        if field not in FILLED
     }
     return create_model(name, __base__=_In, __doc__=inspect.getdoc(kind), **fields)
 

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 BODY_LIMIT = 48 * 2**20
 TOO_LARGE = f"a request has {BODY_LIMIT >> 20} MB at most; send less"
 PASSWORD_LEAST = 8  # characters
+ADDRESS = re.compile(r"/file[=/].*https?:", re.IGNORECASE)  # in Gradio's two ways to ask for a file
 API = ("/sdapi/", "/api/")  # programs: they are refused in JSON
 
 POLICY = (
@@ -80,7 +82,7 @@ class Guard:
             return "another web site may not use the studio"
         if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             return "another web site may not use the studio"
-        if "file=http" in path.lower():  # Gradio would fetch it: the studio does not reach out
+        if ADDRESS.search(path):  # Gradio would fetch it and show it as ours: the studio does not reach out
             return "the studio fetches nothing from the network"
         return ""
 

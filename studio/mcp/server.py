@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from studio import inputs
-from studio.backends.registry import KINDS, open_backend
+from studio.backends.registry import KINDS, offered, open_backend
 from studio.capabilities import FAST, Refused
 from studio.events import Progress
 from studio.gallery import Kept
@@ -96,6 +96,10 @@ class Tools:
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
 
+    def _named(self, model: str) -> str:
+        """The model that a call names, else the one that is served; from elsewhere only one that is offered."""
+        return (model if self._local else offered(model, self._model)) if model else self._model
+
     @_plainly
     async def generate(
         self,
@@ -118,7 +122,7 @@ class Tools:
         made before.
         """
         fields = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "size": size}
-        fields |= {"prompt": prompt, "guidance": guidance, "best_of": best_of, "model": model or self._model}
+        fields |= {"prompt": prompt, "guidance": guidance, "best_of": best_of, "model": self._named(model)}
         fields["scheduler"] = FAST if fast else ""
         return await self._make(ctx, fields, {"like": like}, wait)
 
@@ -151,7 +155,7 @@ class Tools:
         """Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays."""
         fields: dict[str, Any] = {"prompt": prompt, "negative": negative, "style": style, "count": count, "seed": seed}
         fields |= {"steps": steps, "guidance": guidance, "size": size, "strength": strength, "expand": expand}
-        fields |= {"variations": variations, "best_of": best_of, "model": model or self._model}
+        fields |= {"variations": variations, "best_of": best_of, "model": self._named(model)}
         fields["scheduler"] = FAST if fast else ""
         return await self._make(ctx, fields, {"image": image, "mask": mask}, wait)
 
@@ -167,7 +171,7 @@ class Tools:
         """Find pictures in the gallery by words, by likeness to a picture, or by both. Without either: the newest."""
         with given(self._studio, self._local) as files:
             path = (await asyncio.to_thread(files.pictures, like=like)).get("like")
-            model = model or self._model
+            model = self._named(model)
             hits = await self._studio.asearch(query, like=path, without=without, k=k, model=model)
         found = Hits(pictures=[kept_out(hit.picture, hit.score) for hit in hits])
         return await asyncio.to_thread(told, self._studio, found)
@@ -193,7 +197,7 @@ class Tools:
     @_plainly
     def styles(self, model: Model = "") -> list[StyleOut]:
         """List the styles that a model knows."""
-        known = open_backend(model or self._model).capabilities().styles
+        known = open_backend(self._named(model)).capabilities().styles
         return [StyleOut(name=style.name, zh=style.zh, words=list(style.words)) for style in known]
 
     def models(self) -> list[ModelOut]:

@@ -1,5 +1,6 @@
 """From what a file says back to a request: drop a picture, and its settings are there again."""
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,10 @@ def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
         lost.append(f"the size {found['size']}: pictures are {' or '.join(sizes)} here.")
     if "scheduler" in fields:
         fields["scheduler"] = SAMPLERS.get(fields["scheduler"].lower(), fields["scheduler"])
+    for name in ("scheduler", "style"):
+        with contextlib.suppress(Refused):  # as it is spelled here; what is not here is said below
+            if name in fields:
+                fields[name] = getattr(can, name)(fields[name])
     if found.get("other"):
         lost.append(f"settings that there are not here: {', '.join(found['other'])}.")
     return _accepted(fields, can, lost)

@@ -168,11 +168,18 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
 
 
 def _fetch_nothing() -> None:
-    """Gradio would fetch an address that stands for an uploaded file; all its fetching goes through this function."""
+    """Gradio would fetch an address that stands for an uploaded file, and pass on what is at one that is asked for as a
+    file; all its fetching goes through these functions."""
     import gradio as gr
     from gradio import processing_utils
+    from gradio import routes as gradio_routes
+    from starlette.exceptions import HTTPException
 
     async def refuse(url: str) -> None:
         raise gr.Error("the studio fetches nothing from the network; upload the file.", print_exception=False)
 
+    async def forbid(url: str, request: object) -> None:
+        raise HTTPException(403, "the studio fetches nothing from the network")
+
     processing_utils.async_ssrf_protected_get = refuse  # type: ignore[assignment]
+    gradio_routes.secure_url_stream_response = forbid

@@ -64,7 +64,7 @@ class CompareDesk(ShowDesk):
             return hint
         try:
             grid = self._grid(*given)
-            asked = members(grid, self.frame.lists)
+            asked = members(grid, self.frame.lists, self.frame.model)
         except Refused as refusal:
             return hint + wrong(refusal, spoken)
         speed = pace(self.frame.studio, open_backend(self.frame.model).digest())
@@ -88,7 +88,7 @@ class CompareDesk(ShowDesk):
         return Grid(image_request(**fields), *axes)
 
     def _begin(self, grid: Grid, spoken: str) -> Series:
-        asked = members(grid, self.frame.lists)
+        asked = members(grid, self.frame.lists, self.frame.model)
         ready_folder(self.frame.studio.gallery.folder, len(asked))
         title = grid.request.prompt.strip()[:TITLE] or say("untitled", spoken)
         about = {"grid": grid.record(), "digest": open_backend(self.frame.model).digest()}

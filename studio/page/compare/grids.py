@@ -2,20 +2,23 @@
 
 import json
 
-from studio.backends.registry import open_backend
+from studio.backends.registry import offered, open_backend
 from studio.grid import Axis, Grid
 from studio.page.series.store import Member, Series
 from studio.requests import image_request, job_id, resolve
 from studio.wildcards import Wildcards
 
 
-def members(grid: Grid, lists: Wildcards) -> list[Member]:
-    """A job a place, row by row, each model's in the shape that suits so many. Refused where a value won't do."""
+def members(grid: Grid, lists: Wildcards, served: str) -> list[Member]:
+    """A job a place, row by row, each model's in the shape that suits so many. Refused where a value won't do.
+
+    `served` is the model that the studio was started with.
+    """
     asked = grid.requests()
     made: dict[int, Member] = {}
     columns, rows = grid.x.labels(), grid.y.labels() if grid.y else [""]
     for model in dict.fromkeys(request.model for request in asked):
-        backend = open_backend(model)
+        backend = open_backend(offered(model, served))
         can, digest = backend.capabilities(), backend.digest()
         places = [place for place, request in enumerate(asked) if request.model == model]
         shape = {"shape": can.shape(len(places))}

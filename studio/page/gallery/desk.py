@@ -15,6 +15,7 @@ import gradio as gr
 from studio.capabilities import Refused
 from studio.gallery import PAGE, Filter
 from studio.inputs import remove_unneeded
+from studio.marks import labels_in
 from studio.page.frame import Frame
 from studio.page.gallery import view
 from studio.page.gallery.words import say
@@ -40,10 +41,10 @@ class GalleryDesk:
             "rate": lambda pictures, value: self.gallery.mark(pictures, rating=_rating(value)),
             "delete": lambda pictures, _: self.gallery.delete(pictures),
             "restore": lambda pictures, _: self.gallery.restore(pictures),
-            "tag": lambda pictures, name: self.gallery.label(pictures, "tags", name),
-            "untag": lambda pictures, name: self.gallery.label(pictures, "tags", name, on=False),
-            "board": lambda pictures, name: self.gallery.label(pictures, "boards", name),
-            "unboard": lambda pictures, name: self.gallery.label(pictures, "boards", name, on=False),
+            "tag": lambda pictures, names: self._label(pictures, "tags", names, True),
+            "untag": lambda pictures, names: self._label(pictures, "tags", names, False),
+            "board": lambda pictures, names: self._label(pictures, "boards", names, True),
+            "unboard": lambda pictures, names: self._label(pictures, "boards", names, False),
         }
 
     def greet(self, request: gr.Request) -> str:
@@ -102,6 +103,11 @@ class GalleryDesk:
             return {"done": [], "problem": in_language(str(refusal), spoken)}
         gone = len(set(digests)) - len(here)
         return {"done": here, "problem": say("gone", spoken, count=gone) if gone else ""}
+
+    def _label(self, pictures: list[str], kind: Literal["tags", "boards"], names: str, on: bool) -> None:
+        """Every name of a line, as on the card; where there is none, the gallery says what is wrong with it."""
+        for name in labels_in(names) or ("",):
+            self.gallery.label(pictures, kind, name, on)
 
     def empty_bin(self, spoken: str) -> dict[str, Any]:
         """Remove what is in the bin, for ever."""

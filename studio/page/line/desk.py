@@ -36,6 +36,7 @@ class LineDesk:
             "up": self._move,
             "down": self._move,
             "before": self._move,
+            "after": self._move,
             "cancel": self._cancel,
             "cancel_all": self._cancel,
             "finish": self._finish,
@@ -77,7 +78,8 @@ class LineDesk:
         try:
             for job in [*jobs, *([before] if before else [])]:
                 self.queue.job(job)
-            sentence, undo = change(jobs, before if do == "before" else do, spoken)
+            where = self._after(before) if do == "after" else before if do == "before" else do
+            sentence, undo = change(jobs, where, spoken)
         except KeyError:
             return {"said": "", "undo": [], "problem": say("gone", spoken)}
         except Refused as refusal:
@@ -107,6 +109,11 @@ class LineDesk:
     def _saved(self, job: QueuedJob) -> tuple[Any, ...]:
         return tuple(self.studio.gallery.made_by(job).values())
 
+    def _after(self, job: str) -> str:
+        """The job that is done after a waiting one, "" where that is the last; itself where it waits no more."""
+        waiting = [one.id for one in self.queue.jobs(("waiting",), limit=-1)]
+        return next(iter(waiting[waiting.index(job) + 1 :]), "") if job in waiting else job
+
     def _move(self, jobs: Sequence[str], where: str, spoken: str) -> Told:
         """`where` is "first", "up", "down", or the job that is to come next; "" is the end of the line."""
         waiting = [job.id for job in self.queue.jobs(("waiting",), limit=-1)]
@@ -118,11 +125,14 @@ class LineDesk:
                 if at + 1 < len(waiting):
                     self.queue.move(waiting[at + 1], job)
                 continue
-            others = {"first": waiting[0], "up": waiting[max(0, at - 1)]}
+            others = {"first": waiting[0], "up": waiting[max(0, at - 1)], "": waiting[-1]}
             before = others.get(where, where)
-            if before and before not in waiting:
+            if before not in waiting:
                 raise Refused(say("begun", spoken))
-            self.queue.move(job, before or None)
+            if before != job:
+                self.queue.move(job, before)
+                if where == "":  # of the same priority by now
+                    self.queue.move(before, job)
         return "", []
 
     def _cancel(self, jobs: Sequence[str], do: str, spoken: str) -> Told:

@@ -137,10 +137,10 @@ element.addEventListener('drop', (event) => {
   const row = dragged && waitingRow(event);
   if (!row) return;
   event.preventDefault();
-  const next = isBelow(row, event) ? row.nextElementSibling : row;
-  const job = dragged.dataset.job, before = next?.dataset.job || '';
+  const where = isBelow(row, event) ? 'after' : 'before';
+  const job = dragged.dataset.job, beside = row.dataset.job;
   drop();
-  if (before !== job) perform('before', [job], before);
+  if (beside !== job) perform(where, [job], beside);
 });
 const drop = () => { dragged?.classList.remove('dragged'); dragged = null; marked(null); };
 element.addEventListener('dragend', () => { drop(); draw(); });

@@ -8,6 +8,7 @@ from studio import inputs
 from studio.capabilities import Refused
 from studio.export.apps import APPS
 from studio.gallery import Kept
+from studio.marks import labels_in
 from studio.metadata import read, restore
 from studio.page.frame import Frame, said
 from studio.page.picture.view import card, gone
@@ -66,8 +67,7 @@ class PictureDesk:
         elif do == "note":
             self.gallery.mark([kept.sha256], note=value)
         elif do in LISTS:
-            names = dict.fromkeys(name.strip() for name in value.replace("，", ",").split(","))
-            self.gallery.mark([kept.sha256], **{do: tuple(name for name in names if name)})
+            self.gallery.mark([kept.sha256], **{do: labels_in(value)})
         elif do == "delete":
             self.gallery.delete([kept.sha256])
         elif do == "restore":

@@ -61,8 +61,10 @@ class SeriesDesk:
     def _left(self, series: Series, jobs: int) -> float | None:
         """Seconds until its jobs that are in line are done, if nothing comes between."""
         speed = pace(self.frame.studio, str(series.about.get("digest", ""))) if jobs else None
+        if speed is None:
+            return None
         members = self.series.members(series)
-        return None if speed is None else speed * work(one.request for one in members) * jobs / max(1, len(members))
+        return speed * work(one.request for one in members) * jobs / max(1, len(members))
 
 
 class ShowDesk(SeriesDesk):
@@ -128,8 +130,8 @@ class ShowDesk(SeriesDesk):
     def _tile(self, series: Series) -> Tile:
         """A series in small: its cover, else the first picture that is there."""
         try:
-            members, kept = self.series.members(series), self.pictures(series)
+            ids, kept = self.series.ids(series), self.pictures(series)
         except KeyError:
             return Tile(series, None)
-        cover = members[int(series.about.get("cover", 0))].id
+        cover = ids[int(series.about.get("cover", 0))]
         return Tile(series, kept.get(cover) or next(iter(kept.values()), None))
