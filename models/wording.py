@@ -229,7 +229,7 @@ def _colours(text: str, language: str) -> tuple[str, ...]:
     """The colours that `text` names, in order; light blue is one."""
     named = {_word(name, language): name for name in COLOURS}
     edge = "" if language == "zh" else r"\b"
-    expression = f"{edge}(?:{'|'.join(sorted(named, key=len, reverse=True))}){edge}"
+    expression = f"{edge}(?:{'|'.join(named)}){edge}"
     return tuple(dict.fromkeys(named[word] for word in re.findall(expression, text)))
 
 

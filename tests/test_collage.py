@@ -160,6 +160,7 @@ FACED = (
         ("a cat", ("cat face",)),
         ("a red cat, noto style", ("a red cat face, noto style",)),
         ("a cat on a blue background", ("cat face",)),
+        ("a cat with a crown on a red background", ("cat face", "crown")),
         ("猫", ("猫脸",)),
         # What has room for legs, what stands or does something there, and what has no face from the front.
         ("a cat that jumps and a dog", ("cat", "dog")),

@@ -217,8 +217,8 @@ def test_the_sheet_says_what_it_was_made_from(frame: Frame, tmp_path: Path) -> N
     (tmp_path / "sheet.png").write_bytes(grid.file([*pictures[:8], None]))
     again = Grid.from_file(tmp_path / "sheet.png")
     assert again.record() == grid.record()
-    asked = members(again, frame.lists, frame.model)
-    assert [one.id for one in asked] == [one.id for one in desk.series.members(series)]
+    pictures_asked = members(again, frame.lists, frame.model)
+    assert [one.id for one in pictures_asked] == [one.id for one in desk.series.members(series)]
 
 
 def test_what_cannot_be_compared_is_said_and_nothing_is_kept(frame: Frame) -> None:
@@ -233,6 +233,7 @@ def test_what_cannot_be_compared_is_said_and_nothing_is_kept(frame: Frame) -> No
         ("a cat", "__class__", "1", "", "", "", ""),
         ("a cat", "model", "embedded:../../x", "", "", "", ""),
         ("a cat", "model", "fake, fake:abc", "", "", "", ""),
+        ("a cat", "model", "fake, fake:60", "", "", "", ""),
         ("a cat", "steps", "0", "", "", "", ""),
     ):
         for request in (ENGLISH, CHINESE):
