@@ -28,6 +28,7 @@ ALONE = 0.2  # and that a thing has no other words
 SOME = 0.5  # share of words: with none in common, a near name is chance (words that were never taught lie anywhere)
 ENOUGH = 0.65  # share of words from which on a thing is meant though its name lies far away
 FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
+MOST = 32  # parts of a prompt: no picture has room for so many things, and each asks for a vector
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
@@ -161,6 +162,8 @@ class Naming:
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
         more = [clause for clause in rest[1::2] if _SAYS_MORE.search(clause)]
         parts = [part for clause in [first, *more] for part in _split(clause)]
+        if len(parts) > MOST:
+            return []
         told = sum(bool(self._longest(part)) for part in parts)
         if told < 2 and not any(map(self._called, parts)) and left_of(first, name):
             for said in (first, bare(first)):

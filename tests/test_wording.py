@@ -79,6 +79,17 @@ def test_what_things_are_called_names_them(knowing: Wording, text: str, names: l
     assert knowing.read(text) == read
 
 
+def test_a_list_without_end_is_not_looked_up_part_by_part(wording: Wording) -> None:
+    asked: list[str] = []
+
+    def embed(text: str) -> torch.Tensor:
+        asked.append(text)
+        return bag(text)
+
+    assert wording.naming.parts(" and ".join(f"x{i}" for i in range(900)), embed) == [] and len(asked) <= 2
+    assert wording.naming.parts("a cat" + " and a cat" * 20, embed)
+
+
 def test_a_name_goes_before_what_another_thing_is_called(wording: Wording) -> None:
     naming = Naming(KNOWN, wording.naming.places, {"dog": ("apple",)})
     assert [KNOWN[naming.parts(text, bag)[0].number].names["en"][0] for text in ("red apple", "an apple")] == [
