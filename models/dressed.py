@@ -26,6 +26,12 @@ ROLES = frozenset(
 _POSED = re.compile(
     r"\b(?:sitting|standing|lying|running|walking|jumping|dancing|swimming|climbing)\b|[坐站躺趴跑走跳]"
 )
+# What is said of a face: who asks for it wants to see the face.
+_FEATURE = r"(?:(?!and\b)[\w-]+\s+){0,3}(?:eyes?|ears?|nose|whiskers|mouth|tongue|teeth|cheeks?)\b"
+_FEATURES = re.compile(
+    rf"\swith\s+{_FEATURE}(?:\s+and\s+{_FEATURE})*"
+    r"|(?:有|长着)?[^，,。有的]*(?:眼睛?|耳朵?|鼻子|胡须|嘴巴?|舌头|牙齿)的(?=.)"
+)
 _BEYOND = re.compile(r"[,，]|\s(?:in|on|at|with|under|near|wearing|holding)\s")
 
 
@@ -76,12 +82,13 @@ def close_up(part: Part, wording: Wording) -> Part:
 
 
 def portrait(prompt: str, wording: Wording) -> Part | None:
-    """The face of the animal that is named and nothing else is, "a cat"; None of any other prompt.
+    """The face of the animal that is named and nothing else is but of its face, "a cat with blue eyes"; None of any
+    other prompt.
 
     Its body is four legs and a tail to whoever draws small pictures; "a standing cat" has one, and so has "a cat" in
     quotation marks.
     """
-    text = without_ground(on_no_ground(prompt.lower()))
+    text = _FEATURES.sub("", without_ground(on_no_ground(prompt.lower())))
     if not wording.is_free(prompt) or NEGATED.search(text):
         return None
     one = one_thing(text, wording)

@@ -161,6 +161,9 @@ FACED = (
         ("a red cat, noto style", ("a red cat face, noto style",)),
         ("a cat on a blue background", ("cat face",)),
         ("a cat with a crown on a red background", ("cat face", "crown")),
+        ("a red cat with big blue eyes and a pink nose", ("a red cat face",)),
+        ("蓝眼睛的猫", ("猫脸",)),
+        ("a cat with sunglasses and green eyes", ("cat face", "sunglasses")),
         ("猫", ("猫脸",)),
         # What has room for legs, what stands or does something there, and what has no face from the front.
         ("a cat that jumps and a dog", ("cat", "dog")),
@@ -177,7 +180,10 @@ def test_of_an_animal_its_face_is_drawn_where_there_is_no_room_for_legs(prompt: 
     assert found is not None and found.texts == texts
 
 
-@pytest.mark.parametrize("prompt", ['"a cat"', "a fat cat", "a horse", "a dog", "a cat face", "no cat", "a (cat:1.2)"])
+@pytest.mark.parametrize(
+    "prompt",
+    ['"a cat"', "a fat cat", "a cat with a long tail", "a horse", "a dog", "a cat face", "no cat", "a (cat:1.2)"],
+)
 def test_alone_an_animal_has_its_body_where_more_is_said_or_it_has_no_face(prompt: str) -> None:
     assert layout(prompt, of_bags(FACED)) is None
 
