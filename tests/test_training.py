@@ -65,6 +65,18 @@ def test_a_run_leaves_statistics_a_sheet_and_a_part_that_loads(tmp_path):
     assert part.config.latent_std is not None
 
 
+def test_who_is_killed_at_the_evaluation_has_exported(tmp_path, monkeypatch):
+    halted = trainer(tmp_path, 1)
+
+    def killed(model):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(halted.task, "evaluate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        halted.run()
+    assert (tmp_path / "export/manifest.json").exists()
+
+
 def test_the_learning_rate_warms_up_stays_and_falls():
     rates = [learning_rate(RECIPE, 100, progress) for progress in (0.1, 0.5, 0.75, 1.0)]
     assert learning_rate(RECIPE, 0, 0.0) == pytest.approx(RECIPE.lr / 2)

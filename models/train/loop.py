@@ -302,17 +302,18 @@ class Trainer:
         return {**values, "norm": norm, "lr": torch.tensor(rate)}
 
     def checkpoint(self, log: "Log") -> None:
-        """Write what resuming needs, then, with the averaged weights, evaluate, draw the sheet and export."""
+        """Write what resuming needs, then, with the averaged weights, export, evaluate and draw the sheet: whoever is
+        told to stop may be given half a minute."""
         gather_states(self.optimizers)
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return
         checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, vars(self.state))
         with self.averaged() as model:
+            self.task.export(model, self.out / "export")
             log.note(self.state, self.task.evaluate(model))
             if sheet := self.task.sheet(model):
                 sheet.save(self.out / f"sheet-{self.state.step:07d}.png")
-            self.task.export(model, self.out / "export")
         self.accelerator.wait_for_everyone()
 
     @contextmanager
