@@ -104,14 +104,11 @@ _MORE = {
     "": ("{a} made of {b}",),  # one thing, not two
 }
 # Where the first of two is and where the second is, said before them: "on the left a cat, on the right a dog".
-_PLACES_FIRST = {
-    "left of": ("on the left", "on the right", "左", "右"),
-    "right of": ("on the right", "on the left", "右", "左"),
-    "above": ("at the top", "at the bottom", "上", "下"),
-    "below": ("at the bottom", "at the top", "下", "上"),
-    "in front of": ("in the front", "in the back", "前", "后"),
-    "behind": ("in the back", "in the front", "后", "前"),
-}
+_PLACES_FIRST = (
+    (("left of", "on the left", "左"), ("right of", "on the right", "右")),
+    (("above", "at the top", "上"), ("below", "at the bottom", "下")),
+    (("in front of", "in the front", "前"), ("behind", "in the back", "后")),
+)
 _WORN = ("{a} wearing {b}", "{a} with {b}", "{a} in {b}", "{a}戴着{b}", "{a}戴{b}", "{a}穿着{b}", "{a}穿{b}")
 _WHERE_WORN = {
     "on the head": re.compile(r"\b(?:hat|crown|cap|helmet)\b"),
@@ -141,7 +138,7 @@ def _forms() -> dict[str, str]:
     found = dict.fromkeys((*PAIRS_EN, *PAIRS_ZH), "left of")
     for relations in (_MORE, RELATIONS_EN, RELATIONS_ZH):
         found.update({form: relation for relation, forms in relations.items() for form in forms})
-    for relation, (here, there, here_zh, there_zh) in _PLACES_FIRST.items():
+    for (relation, here, here_zh), (_, there, there_zh) in (*_PLACES_FIRST, *(pair[::-1] for pair in _PLACES_FIRST)):
         found |= {f"{here} {{a}}{joint} {there} {{b}}": relation for joint in (",", " and", ", and")}
         found |= {f"{here_zh}{side}{{a}}，{there_zh}{side}{{b}}": relation for side in "面边方侧"}
     return found

@@ -5,6 +5,7 @@ anew. What comes from a browser may be anything: what is not known here does not
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,8 @@ class GalleryDesk:
         """Remove what is in the bin, for ever."""
         try:
             done = self.gallery.empty_bin()
-            remove_unneeded(self.frame.studio.house)
+            with contextlib.suppress(OSError):  # another page removed something at the same time: the next time, then
+                remove_unneeded(self.frame.studio.house)
             return {"done": done, "problem": ""}
         except Refused as refusal:
             return {"done": 0, "problem": in_language(str(refusal), spoken)}
