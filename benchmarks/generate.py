@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from models.autoencoder import Autoencoder
+from models.data.colours import COLOURS
 from models.dit import DiT
 from models.drawing import FAST_SAMPLING, Sampling
 from models.language import LanguageConfig, LanguageModel
@@ -32,7 +33,8 @@ from models.tokenizer import train_tokenizer
 from models.vision import VisionEncoder
 from models.weights import WeightsError
 
-PROMPT = "a red apple, twemoji style"  # one thing, flat and symmetric: what names two is drawn twice
+# One thing, flat and symmetric: what names two is drawn twice. Many, for what was read once is remembered.
+PROMPTS = tuple(f"a {colour} {fruit}, twemoji style" for fruit in ("apple", "pear", "tomato") for colour in COLOURS)
 GOALS = {1: 0.6, 64: 15.0}  # seconds on two cores
 FAST_GOALS = {1: 0.15}
 # oneDNN's convolutions and products, ATen's own kernels and MKL's products each read their own name.
@@ -42,7 +44,7 @@ OLD_LAPTOP = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_
 def untrained(folder: Path, size: str) -> StickerPipeline:
     """A pipeline of one preset with random weights."""
     dtype = native_dtype()
-    tokenizer = train_tokenizer([PROMPT], 512, folder)
+    tokenizer = train_tokenizer(PROMPTS, 512, folder)
     dit = DiT(**{**preset("dit", size), "context": preset("language", size)["hidden_size"]})
     autoencoder = Autoencoder(**preset("autoencoder", size))
     for network in (dit, autoencoder):
@@ -65,7 +67,7 @@ def seconds(pipeline: StickerPipeline, count: int, repeats: int, sampling: Sampl
     taken = []
     for turn in range(repeats + 1):
         start = time.perf_counter()
-        for _ in pipeline.steps(PROMPT, range(turn * count, (turn + 1) * count), sampling):
+        for _ in pipeline.steps(PROMPTS[turn % len(PROMPTS)], range(turn * count, (turn + 1) * count), sampling):
             pass
         taken.append(time.perf_counter() - start)
     return statistics.median(taken[1:])

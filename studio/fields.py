@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-PROMPT_LIMIT = 2_000  # characters; the model reads the first 30 tokens
+PROMPT_LIMIT = 2_000  # characters; the model reads the first 31 tokens
 # They turn text round on screen, so that a file name or a log line reads as something else.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

@@ -171,6 +171,7 @@ def test_pages_that_the_code_mentions_are_there() -> None:
     mentioned = set(re.findall(r"docs/[\w/]+\.md(?:#[\w-]+)?", sources()))
     assert mentioned
     for path, _, anchor in (mention.partition("#") for mention in mentioned):
+        assert (ROOT / path).is_file(), path
         assert not anchor or anchor in kit.anchors(ROOT / path), f"{path}#{anchor}"
 
 

@@ -1,5 +1,6 @@
 """The fast variant: what low-rank changes are, what they are taught, and that four steps of it are drawn by it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_a_student_that_answers_the_target_ends_where_the_teacher_does(task: Fas
     assert not (~draws.text & (draws.vector == NO_VECTOR)).any(), "nobody asks for nothing"
 
 
-def test_what_a_run_leaves_draws_in_four_steps(parts: Path, trained: Path) -> None:
+def test_what_a_run_leaves_draws_in_four_steps(parts: Path, trained: Path, tmp_path: Path) -> None:
     tensors = load_file(trained / "export" / PART / FILE)
     assert all(tensor.dtype == torch.bfloat16 for tensor in tensors.values())
     assert any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name)
@@ -147,7 +148,7 @@ def test_what_a_run_leaves_draws_in_four_steps(parts: Path, trained: Path) -> No
     with pytest.raises(ValueError, match="no fast variant"):
         list(plain.steps(["a cat"], [1], FAST_SAMPLING))
     pipeline = StickerPipeline.assemble(parts, torch.float32)
-    pipeline.fast = load_fast(pipeline.dit, beside(parts, trained))
+    pipeline.fast = load_fast(pipeline.dit, beside(parts, trained, tmp_path / "beside"))
     fast, slow = (
         list(pipeline.steps(["a cat"], [1], sampling))
         for sampling in (FAST_SAMPLING, Sampling(4, 1.0, scheduler="euler"))
@@ -158,24 +159,22 @@ def test_what_a_run_leaves_draws_in_four_steps(parts: Path, trained: Path) -> No
     )
 
 
-def beside(parts: Path, trained: Path) -> Path:
-    """The parts with the run's changes among them."""
-    target = parts / PART
-    target.mkdir(exist_ok=True)
-    for file in (trained / "export" / PART).iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
-    record_part(PART, parts)
-    return parts
+def beside(parts: Path, trained: Path, out: Path) -> Path:
+    """A copy of the parts with the run's changes among them."""
+    shutil.copytree(parts, out, ignore=shutil.ignore_patterns("cache"))
+    shutil.copytree(trained / "export" / PART, out / PART)
+    record_part(PART, out)
+    return out
 
 
 def test_changes_of_another_generator_do_not_load(parts: Path, trained: Path, tmp_path: Path) -> None:
-    other = save_tiny_parts(tmp_path)
+    other = save_tiny_parts(tmp_path / "other")
     dit = load_part(DiT, "dit", other)
     dit.out.weight.data += 1
     save_part(dit, "dit", other)
     assert load_fast(dit, other) is None
-    assert load_fast(dit, beside(other, trained)) is None, "it is in nobody's way"
-    assert load_fast(load_part(DiT, "dit", parts), beside(parts, trained)) is not None
+    assert load_fast(dit, beside(other, trained, tmp_path / "of another")) is None, "it is in nobody's way"
+    assert load_fast(load_part(DiT, "dit", parts), beside(parts, trained, tmp_path / "own")) is not None
 
 
 def test_a_file_of_other_names_is_refused(parts: Path, tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ import torch
 from tiny_parts import give_variant, save_tiny_parts
 from torch import Tensor
 
+from models.data.fixture import fixture_world
 from models.dit import DiT
 from models.fast import load_fast
 from models.train.grow import INTO_STREAM, grow
+from models.train.image import ImageTask
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part, part_digests, save_part
 
 
@@ -49,6 +52,22 @@ def test_so_does_its_fast_variant(parts: Path, grown: Path) -> None:
     assert before is not None and after is not None
     assert torch.equal(answer(before), answer(after))
     assert not torch.equal(answer(before), answer(dit))
+
+
+def test_weights_that_do_not_fit_are_refused_before_minutes_go_into_encoding(
+    parts: Path, grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.train.image.encode_all", lambda *_: pytest.fail("encoded for nothing"))
+    recipe = Recipe(ImageTask, batch_size=lambda _: 4)
+    trainer = Trainer(
+        recipe,
+        TaskOptions("tiny", 0, fixture_world(), recipe.batch_size, parts),
+        tmp_path,
+        Length(steps=1),
+        precision="no",
+    )
+    with pytest.raises(ValueError, match="does not fit the model: blocks"):
+        trainer.start_from(grown / "dit")
 
 
 def test_ten_and_twelve_blocks_are_weakened_alike(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: st
     page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]", timeout=20_000)
     with page.expect_download() as download:
         page.click('#set-show [data-pack][href*="whatsapp"]')
-    assert download.value.suggested_filename == "Three pandas.zip" or "pandas" in download.value.suggested_filename
+    assert "pandas" in download.value.suggested_filename
     with zipfile.ZipFile(download.value.path()) as archive:
         assert json.loads(archive.read("contents.json"))["sticker_packs"][0]["name"] == "Three / pandas"
     name = page.get_attribute("#set-show .set", "data-series")

@@ -318,6 +318,10 @@ def test_the_model_is_an_option(api: Any, http: httpx.Client) -> None:
     assert http.post("/options", json=api.get_options()).status_code == 200, "clients send all of them back"
     assert http.post("/options", json={"sd_model_checkpoint": "v1-5-pruned"}).status_code == 404
     assert api.util_get_current_model() == current
+    assert http.post("/options", json={"sd_model_checkpoint": "embedded"}).status_code == 200
+    assert api.util_get_current_model().startswith("embedded [")
+    api.util_set_model(current)
+    assert api.util_get_current_model() == current
     override = {"sd_model_checkpoint": current, "CLIP_stop_at_last_layers": 2}
     assert api.txt2img(prompt="a model", override_settings=override, **SMALL).info["sd_model_name"] == "fake:0.02"
 

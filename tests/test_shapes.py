@@ -16,7 +16,7 @@ from tiny_parts import save_tiny_parts
 
 pytest.importorskip("resvg_py", reason="resvg-py draws the shapes")
 
-from models.data import packages, shapes
+from models.data import mixtures, packages, shapes
 from models.data.build import render_svg
 from models.data.fixture import fixture_world
 from models.data.mixtures import mixture, recoloured
@@ -30,10 +30,14 @@ from models.train.shape_rows import BELOW
 
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 16 16">'
 GRADIENT = '<defs><linearGradient id="a"><stop stop-color="{0}"/></linearGradient></defs>'
+PATHS = [f'<path d="M1 {top}h8v9z"/>' for top in range(1, 5)]
 DRAWINGS = [
     f'{HEAD}<circle cx="8" cy="8" r="7" fill="#f00"/><rect width="6" height="6" fill="#00ff00"/></svg>',
     f'{HEAD}{GRADIENT.format("#123456")}<path fill="url(#a)" d="M0 0h16v16z"/><circle cx="4" cy="4" r="3"/></svg>',
     f'{HEAD}<g><rect width="16" height="9" fill="#abc"/><rect y="9" width="16" height="7" fill="#fed"/></g></svg>',
+    f'{HEAD}<linearGradient id="b"><stop/></linearGradient><path fill="url(#b)" d="M1 0h9v9z"/>{PATHS[0]}</svg>',
+    f'{HEAD}<g fill="none">{"".join(PATHS)}</g></svg>',
+    f'{HEAD}<path d="M0 9h9v3z"/></svg>',
 ]
 ICONS = [(f'{HEAD}<rect x="2" y="2" width="12" height="12" fill="currentColor"/></svg>', "box, icon")]
 SHAPES = Shapes({"round": DRAWINGS}, {"@test/icons": ICONS})
@@ -66,6 +70,14 @@ def test_a_mixture_has_some_elements_and_every_gradient_its_own_name() -> None:
     whole = "".join(DRAWINGS)
     drawn = re.findall(r' d="[^"]+"| r="[^"]+"', "".join(mixture(DRAWINGS, Random(seed)) for seed in range(20)))
     assert drawn and all(element in whole for element in drawn)
+
+
+def test_no_mixture_is_a_whole_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixtures, "LAYERS", (1,))
+    for seed in range(40):
+        assert mixture(DRAWINGS[4:5], Random(seed)).count("<path") in (1, 2)
+        assert mixture(DRAWINGS[5:], Random(seed)).count("<g transform") == 2, "of one element: laid over another"
+    assert any('fill="none"' in mixture(DRAWINGS[4:5], Random(seed)) for seed in range(4))
 
 
 def test_recolouring_changes_colours_alone() -> None:

@@ -30,7 +30,7 @@ def test_a_family_that_comes_later_sends_nothing_that_was_trained_on_to_a_test(m
 
 @pytest.mark.world
 def test_the_cells_that_are_kept_in_train_are_listed():
-    world = World.load()
+    world = _world()
     listed = {concept for concept, _ in kept_in_train()}
     assert listed <= {picture.concept for picture in world.pictures}
     trained = {(p.concept, p.family) for p in world.pictures if p.split == "train"}

@@ -105,6 +105,18 @@ def test_what_is_not_there_is_said_before_anything_is_built(given, tmp_path):
         run(recipes, "this", "tiny", Length(steps=1), tmp_path / "out", **asked)
 
 
+def test_the_average_of_a_run_from_other_weights_begins_with_them(tmp_path):
+    trainer(tmp_path / "first", 2).run()
+    second = trainer(tmp_path / "second", 9)
+    second.start_from(tmp_path / "first/state")
+    before = [weight.detach().clone() for weight in second.plain.parameters()]
+    second.step(0.0)
+    keep = RECIPE.ema
+    for shadow, old, new in zip(second.ema.shadow_params, before, second.plain.parameters(), strict=True):
+        assert torch.allclose(shadow, keep * old + (1 - keep) * new, atol=1e-6)
+    assert any(not torch.equal(old, new) for old, new in zip(before, second.plain.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("rate", [0, -1e-3, float("nan"), float("inf")])
 def test_a_rate_that_teaches_nothing_is_refused(rate):
     with pytest.raises(ValueError, match=r"0\.001 is this recipe's own"):

@@ -13,6 +13,12 @@ from xml.etree import ElementTree
 from models.data.pixels import SIZE
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+GROUP = f"{{{SVG}}}g"
+REFERRED = frozenset(  # not drawn where it stands
+    f"{{{SVG}}}{name}"
+    for name in ("defs", "linearGradient", "radialGradient", "clipPath", "mask", "filter", "pattern", "symbol", "style")
+)
+MOST = 0.7  # of a drawing's elements: with nearly all of them it is the thing again
 LAYERS = (1, 1, 2, 2, 3)  # how many drawings a mixture takes from
 RECOLOURED = 0.6  # share of the layers
 LARGE, SMALL = (0.9, 1.5), (0.4, 1.0)  # of the picture's side: what lies lowest, and what is laid over it
@@ -26,16 +32,22 @@ ElementTree.register_namespace("xlink", XLINK)
 
 def mixture(drawings: Sequence[str], rng: Random) -> str:
     """An SVG of SIZE from elements of one to three of `drawings`, whole SVGs with a viewBox."""
-    layers = [_layer(rng.choice(drawings), number, rng) for number in range(rng.choice(LAYERS))]
+    layers, parted = map(
+        list, zip(*(_layer(rng.choice(drawings), number, rng) for number in range(rng.choice(LAYERS))), strict=True)
+    )
+    if parted == [False]:  # a whole drawing, were nothing laid over it
+        layers.append(_layer(rng.choice(drawings), 1, rng)[0])
     return f'<svg xmlns="{SVG}" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}">{"".join(layers)}</svg>'
 
 
-def _layer(drawing: str, number: int, rng: Random) -> str:
+def _layer(drawing: str, number: int, rng: Random) -> tuple[str, bool]:
+    """A group of some elements of a drawing, and whether it has others, too."""
     root = ElementTree.fromstring(_renamed(drawing, f"layer{number}-"))
-    body = "".join(ElementTree.tostring(element, "unicode") for element in _some(root, rng))
+    parted = _thinned(root, rng)
+    body = "".join(ElementTree.tostring(element, "unicode") for element in root)
     if rng.random() < RECOLOURED:
         body = recoloured(body, rng)
-    return f'<g transform="{_placed(root.attrib["viewBox"], number > 0, rng)}">{body}</g>'
+    return f'<g transform="{_placed(root.attrib["viewBox"], number > 0, rng)}">{body}</g>', parted
 
 
 def _renamed(drawing: str, prefix: str) -> str:
@@ -44,17 +56,22 @@ def _renamed(drawing: str, prefix: str) -> str:
     return drawing.replace("url(#", f"url(#{prefix}").replace('href="#', f'href="#{prefix}')
 
 
-def _some(root: ElementTree.Element, rng: Random) -> list[ElementTree.Element]:
-    """What is referred to, and some of what is drawn: neighbours, or any, in their order."""
-    while len(root) == 1 and root[0].tag == f"{{{SVG}}}g" and not root[0].attrib:
-        root = root[0]
-    drawn = [element for element in root if element.tag != f"{{{SVG}}}defs"]
-    if len(drawn) > 2:
-        count = rng.randint(1, len(drawn) - 1)
-        first = rng.randint(0, len(drawn) - count)
-        among = range(first, first + count) if rng.random() < 0.6 else sorted(rng.sample(range(len(drawn)), count))
-        drawn = [drawn[place] for place in among]
-    return [element for element in root if element.tag == f"{{{SVG}}}defs"] + drawn
+def _thinned(parent: ElementTree.Element, rng: Random) -> bool:
+    """Leave in `parent`, or in the one group that it draws, some of what is drawn: neighbours, or any, in their order.
+
+    What is referred to stays, wherever it stands. False, and all of it, where one element is all that is drawn.
+    """
+    drawn = [element for element in parent if element.tag not in REFERRED]
+    if len(drawn) == 1 and drawn[0].tag == GROUP:
+        return _thinned(drawn[0], rng)
+    if len(drawn) < 2:
+        return False
+    count = rng.randint(1, max(1, int(MOST * len(drawn))))
+    first = rng.randint(0, len(drawn) - count)
+    kept = range(first, first + count) if rng.random() < 0.6 else rng.sample(range(len(drawn)), count)
+    for place in set(range(len(drawn))).difference(kept):
+        parent.remove(drawn[place])
+    return True
 
 
 def _placed(view: str, over: bool, rng: Random) -> str:

@@ -154,11 +154,19 @@ class ImageTask:
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
-        self.encoded = self._encode().to(self.device)
-        shapes = Shapes.load(self.world) if mix.shapes else None
-        self.shapes = None if shapes is None else self._encode_shapes(shapes)
 
-    # --- Pictures and captions, read once -----------------------------------------------------------------------------
+    # --- Pictures and captions, read once, when the first batch is asked for ------------------------------------------
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """Of every picture and scene; minutes, or from `options.cache`."""
+        return self._encode().to(self.device)
+
+    @cached_property
+    def shapes(self) -> ShapeRows | None:
+        """Likewise; None where the mix has no shapes."""
+        shapes = Shapes.load(self.world) if self.mix.shapes else None
+        return None if shapes is None else self._encode_shapes(shapes)
 
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.

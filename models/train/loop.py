@@ -91,7 +91,7 @@ class Recipe:
         muon: the matrices inside the model's blocks go to Muon, the rest to AdamW; otherwise all to AdamW.
         decay_from: progress at which the rate begins its half cosine to a hundredth of the peak.
         warmup: optimiser steps of linear warm-up.
-        ema: decay of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages young.
+        ema: decay of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages of a new model young.
         clip: gradient norm.
         minutes: default length.
     """
@@ -231,14 +231,16 @@ class Trainer:
         """The model without its distributed wrapper."""
         return self.accelerator.unwrap_model(self.model)
 
-    def restart_average(self) -> None:
-        """Begin the averaged weights anew, from the weights as they are."""
+    def restart_average(self, young: bool = True) -> None:
+        """Begin the averaged weights anew, from the weights as they are; `young` ones are forgotten soon."""
         self.ema = EMAModel(self.plain.parameters(), decay=self.recipe.ema, foreach=True)
+        if not young:  # past the ramp
+            self.ema.optimization_step = math.ceil(10 / (1 - self.recipe.ema))
 
     def start_from(self, folder: Path) -> None:
         """Take the weights, and nothing else, of another run's state or of a part as it ships."""
         checkpoint.load_weights(folder, self.plain)
-        self.restart_average()
+        self.restart_average(young=False)
 
     def resume(self) -> None:
         """Go on from `out/state`; FileNotFoundError where there is none."""
@@ -248,6 +250,8 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of `length`, or to the first SIGINT or SIGTERM, and leave a checkpoint either way."""
         self.out.mkdir(parents=True, exist_ok=True)
+        # What a task reads once, for its first batch, is no time of training; as a batch is pure, nothing changes.
+        self.task.batch(self.state.step, self.accelerator.process_index, self.accelerator.num_processes, 0.0)
         log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process, self.state.samples)
         last = begin = time.monotonic()
         with self._signals():
