@@ -122,7 +122,8 @@ class OtherHands:
 def one_of_each(pictures: Sequence[Picture]) -> dict[str, Picture]:
     """By family, one drawing without skin tone and gender where there is one without."""
     families: dict[str, Picture] = {}
-    for picture in sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), STYLES.index(p.style))):
+    places = {style: place for place, style in enumerate(STYLES)}  # one that is new is taken last
+    for picture in sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), places.get(p.style, len(places)))):
         families.setdefault(picture.family, picture)
     return families
 

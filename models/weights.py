@@ -6,6 +6,7 @@ missing gives a sentence that names it.
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,10 @@ def save_part(model: Any, name: str, root: Path, made_with: dict[str, str] | Non
     copy = _rebuild(model)
     copy.load_state_dict(model.state_dict())
     torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
-    copy.save_pretrained(folder)
+    with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as fresh:  # a kill leaves the old files whole
+        copy.save_pretrained(fresh)
+        for file in Path(fresh).iterdir():
+            file.replace(folder / file.name)
     if made_with:
         record_made_with(folder, made_with)
     record_part(name, root)
@@ -129,13 +133,13 @@ def part_digests(names: tuple[str, ...], root: Path | None = None) -> dict[str, 
     return {name: weights_digest((name,), root) for name in names}
 
 
-def check_company(folder: Path, root: Path | None) -> None:
-    """WeightsError where a part beside `folder` is not the one that it was made with."""
+def check_company(folder: Path, root: Path | None, but: Collection[str] = ()) -> None:
+    """WeightsError where a part in `root` is not the one that `folder` was made with, those of `but` left out."""
     if not (folder / MADE_WITH).exists():
         return
     listed = listed_parts(root)
     for name, digest in json.loads((folder / MADE_WITH).read_text(encoding="utf-8")).items():
-        if name in listed and weights_digest((name,), root) != digest:
+        if name in listed and name not in but and weights_digest((name,), root) != digest:
             raise WeightsError(
                 f"{folder} was trained with another part {name!r} than that beside it; install one release of both"
             )

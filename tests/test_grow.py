@@ -1,5 +1,7 @@
 """A generator that grew computes what it did before, its fast variant too, and every new block can learn."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from models.fast import load_fast
 from models.train.grow import INTO_STREAM, grow
 from models.train.image import ImageTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.weights import load_part, part_digests, save_part
+from models.weights import MADE_WITH, WeightsError, load_part, part_digests, save_part
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +60,21 @@ def test_weights_that_do_not_fit_are_refused_before_minutes_go_into_encoding(
     parts: Path, grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.train.image.encode_all", lambda *_: pytest.fail("encoded for nothing"))
-    recipe = Recipe(ImageTask, batch_size=lambda _: 4)
-    trainer = Trainer(
-        recipe,
-        TaskOptions("tiny", 0, fixture_world(), recipe.batch_size, parts),
-        tmp_path,
-        Length(steps=1),
-        precision="no",
-    )
     with pytest.raises(ValueError, match="does not fit the model: blocks"):
-        trainer.start_from(grown / "dit")
+        _trainer(parts, tmp_path).start_from(grown / "dit")
+
+
+def _trainer(parts: Path, out: Path) -> Trainer:
+    recipe = Recipe(ImageTask, batch_size=lambda _: 4)
+    options = TaskOptions("tiny", 0, fixture_world(), recipe.batch_size, parts)
+    return Trainer(recipe, options, out, Length(steps=1), precision="no")
+
+
+def test_a_generator_of_other_parts_is_not_begun_from(parts: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(parts / "dit", tmp_path / "dit")
+    (folder / MADE_WITH).write_text(json.dumps({"autoencoder": "another"}))
+    with pytest.raises(WeightsError, match="another part 'autoencoder'"):
+        _trainer(parts, tmp_path / "run").start_from(folder)
 
 
 def test_ten_and_twelve_blocks_are_weakened_alike(tmp_path: Path) -> None:

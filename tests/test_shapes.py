@@ -146,6 +146,16 @@ def test_other_drawings_have_another_digest(packed: World) -> None:
     assert again is not None and again.digest() == found.digest()
 
 
+def test_packages_that_cannot_be_had_are_missed_before_anything_is_encoded(
+    packed: World, parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.train.image.encode_all", lambda *_: pytest.fail("encoded for nothing"))
+    monkeypatch.setattr(packages.shutil, "which", lambda _: None)
+    (packed.folder / "downloads" / packages.archive_name("@test/icons", "1.0.0")).unlink()
+    with pytest.raises(OSError, match="npm is not installed"):
+        ImageTask(TaskOptions("tiny", 3, packed, lambda _: 20, parts), mix=Mix(shapes=0.25))
+
+
 def test_icons_under_another_licence_are_refused(packed: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "ICON_SETS", (Package("@test/icons", "icons", "CC-BY-4.0", "the test"),))
     with pytest.raises(ValueError, match="declares MIT"):

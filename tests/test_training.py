@@ -1,6 +1,7 @@
 """The loop's laws, on the autoencoder at `tiny` over the drawn fixture."""
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -13,10 +14,14 @@ import torch
 from patience import PATIENCE
 from safetensors.torch import load_file
 
+from models.autoencoder import Autoencoder
 from models.data.fixture import fixture_world
+from models.train import checkpoint
 from models.train.__main__ import chosen, run
 from models.train.autoencoder import AutoencoderTask
+from models.train.door import command
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
+from models.weights import load_part
 
 RECIPE = Recipe(AutoencoderTask, batch_size=lambda _: 4, lr=1e-3, warmup=2)
 
@@ -40,8 +45,6 @@ def test_resumed_equals_straight(tmp_path):
     halted.length.steps = 6
     for _ in range(3):
         halted.step(halted.state.step / 6)
-    from models.train import checkpoint
-
     halted.out.mkdir()
     checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
     again = trainer(tmp_path / "halted", 6)
@@ -54,9 +57,6 @@ def test_resumed_equals_straight(tmp_path):
 
 
 def test_a_run_leaves_statistics_a_sheet_and_a_part_that_loads(tmp_path):
-    from models.autoencoder import Autoencoder
-    from models.weights import load_part
-
     trainer(tmp_path, 2).run()
     rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert rows[-1]["evaluation"].keys() == {"psnr_white", "alpha_iou"}
@@ -115,6 +115,80 @@ def test_the_average_of_a_run_from_other_weights_begins_with_them(tmp_path):
     for shadow, old, new in zip(second.ema.shadow_params, before, second.plain.parameters(), strict=True):
         assert torch.allclose(shadow, keep * old + (1 - keep) * new, atol=1e-6)
     assert any(not torch.equal(old, new) for old, new in zip(before, second.plain.parameters(), strict=True))
+
+
+def go(out: Path, **given: Any) -> None:
+    asked = {"seed": None, "every": 1.0, "resume": False, **given}
+    run({"this": RECIPE}, "this", "tiny", Length(steps=4, piece=given.pop("piece", None)), out, **asked)
+
+
+@pytest.fixture
+def drawn_world(monkeypatch):
+    monkeypatch.setattr("models.train.__main__.World.load", lambda _: fixture_world())
+    monkeypatch.setattr("models.train.__main__.Trainer", functools.partial(Trainer, precision="no"))
+
+
+def test_a_run_that_goes_on_keeps_its_seed_and_rate(tmp_path, drawn_world, monkeypatch):
+    go(tmp_path / "straight", seed=3, rate=2e-4)
+    real = Trainer._agreed
+    monkeypatch.setattr(Trainer, "_agreed", lambda self, *of: (p := real(self, *of)[0], p >= 0.5, False))
+    go(tmp_path / "halted", seed=3, rate=2e-4)
+    monkeypatch.setattr(Trainer, "_agreed", real)
+    with pytest.raises(ValueError, match="begun with seed 3, not 4"):
+        go(tmp_path / "halted", resume=True, seed=4)
+    go(tmp_path / "halted", resume=True)
+    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "halted")
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_a_run_is_not_written_over(tmp_path, drawn_world):
+    go(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(OSError, match="holds a run; give --resume"):
+        go(tmp_path, seed=1)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_weights_that_are_cut_short_are_one_sentence(tmp_path, drawn_world, capsys):
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part/some.safetensors").write_bytes(b"\x08\x00")
+    with pytest.raises(SystemExit, match="2"):
+        command(lambda: go(tmp_path / "out", init=tmp_path / "part"))
+    assert "header" in capsys.readouterr().err.lower()
+
+
+def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
+    first = trainer(tmp_path, 1)
+    first.run()
+    before = weights(tmp_path)
+    real = checkpoint.save_file
+
+    def full(tensors, path):
+        if path.name == "ema.safetensors":
+            raise OSError("No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    first.step(0.5)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(tmp_path / "state", first.plain, first.ema, first.optimizers, vars(first.state))
+    assert not (tmp_path / "state.new").exists()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
+
+
+def test_a_part_that_is_not_written_to_its_end_is_the_one_before(tmp_path, monkeypatch):
+    task = trainer(tmp_path, 1).task
+    task.export(task.model, tmp_path)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "autoencoder").iterdir()}
+
+    def killed(self, folder):
+        (Path(folder) / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Autoencoder, "save_pretrained", killed)
+    with pytest.raises(KeyboardInterrupt):
+        task.export(task.model, tmp_path)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "autoencoder").iterdir()} == before
 
 
 @pytest.mark.parametrize("rate", [0, -1e-3, float("nan"), float("inf")])

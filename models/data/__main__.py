@@ -90,7 +90,7 @@ def main() -> None:
     """Errors that a person can mend become one sentence and exit code 2."""
     try:
         app()
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, OSError) as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)
 

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def read_lock() -> dict[str, dict[str, str]]:
 def fetch(package: Package, downloads: Path, lock: dict[str, dict[str, str]]) -> Path:
     """The package's archive under `downloads`, fetched with `npm pack` unless it is there already.
 
-    Raises ValueError where its sha256 is not the locked one, or its licence not the table's, RuntimeError where
+    Raises ValueError where its sha256 is not the locked one, or its licence not the table's, OSError where
     npm fails.
     """
     pin = lock[package.name]
@@ -128,15 +129,17 @@ def archive_name(name: str, version: str) -> str:
 
 
 def npm_pack(spec: str, downloads: Path) -> Path:
-    """Download one package archive into `downloads` and return its path."""
+    """Download one package archive into `downloads`, whole or not at all; its path. OSError where npm fails."""
     if shutil.which("npm") is None:
-        raise RuntimeError("npm is not installed; it fetches the picture packages (Debian: apt-get install npm)")
+        raise FileNotFoundError("npm is not installed; it fetches the picture packages (Debian: apt-get install npm)")
     downloads.mkdir(parents=True, exist_ok=True)
-    command = ["npm", "pack", "--silent", "--pack-destination", str(downloads), spec]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"npm pack {spec} failed: {done.stderr.strip().splitlines()[-1:] or 'no message'}")
-    return downloads / done.stdout.strip().splitlines()[-1]
+    with tempfile.TemporaryDirectory(dir=downloads) as fresh:  # another process may want the same package
+        command = ["npm", "pack", "--silent", "--pack-destination", fresh, spec]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise OSError(f"npm pack {spec} failed: {done.stderr.strip().splitlines()[-1:] or 'no message'}")
+        name = done.stdout.strip().splitlines()[-1]
+        return (Path(fresh) / name).replace(downloads / name)
 
 
 def check_licence(package: Package, declared: str) -> None:

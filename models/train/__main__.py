@@ -5,8 +5,9 @@ Many processes: `torchrun --nproc-per-node N -m models.train RECIPE ...`; the ba
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
@@ -20,10 +21,15 @@ from models.train.recipes import RECIPES
 
 console = Console(stderr=True)
 
+PRESET = "sticker"
+Setting = TypeVar("Setting", int, str)
+
 
 def train(
     recipe: Annotated[str, typer.Argument(help=", ".join(sorted(RECIPES)))],
-    preset: Annotated[str, typer.Option(help="row of models.presets: tiny, sticker, grown, full")] = "sticker",
+    preset: Annotated[
+        str | None, typer.Option(help="row of models.presets: tiny, sticker (the usual one), grown, full")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
     piece: Annotated[float | None, typer.Option(help="stop after so many minutes; --resume goes on")] = None,
     steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
@@ -35,7 +41,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
     parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped ones otherwise")] = None,
     world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
-    seed: int = 0,
+    seed: Annotated[int | None, typer.Option(help="0 otherwise, or that of the run that goes on")] = None,
     every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
     threads: Annotated[int, typer.Option(help="0: torch's own choice")] = 0,
     compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
@@ -58,13 +64,22 @@ def chosen(recipes: dict[str, Recipe], name: str, rate: float | None = None) -> 
     return dataclasses.replace(recipes[name], lr=rate)
 
 
+def settled(name: str, given: Setting | None, began: Mapping[str, Any], usual: Setting) -> Setting:
+    """A setting as it is given, else as the run that goes on has it; ValueError where the two differ."""
+    had = began.get(name)
+    if None not in (given, had) and given != had:
+        raise ValueError(f"this run was begun with {name} {had}, not {given}; go on with that, or give another --out")
+    found = had if given is None else given
+    return usual if found is None else found
+
+
 def run(
     recipes: dict[str, Recipe],
     name: str,
-    preset: str,
+    preset: str | None,
     length: Length,
     out: Path | None,
-    seed: int,
+    seed: int | None,
     every: float,
     resume: bool,
     init: Path | None = None,
@@ -74,16 +89,17 @@ def run(
     rate: float | None = None,
 ) -> None:
     """Train `recipes[name]`; the evaluation trains its judge through the same door."""
-    recipe = chosen(recipes, name, rate)
+    out = out or Path("runs") / f"{name}-{preset or PRESET}"
+    began = checkpoint.began(out, resume)
+    preset, seed = settled("preset", preset, began, PRESET), settled("seed", seed, began, 0)
+    recipe = chosen(recipes, name, began.get("rate") if rate is None else rate)
     if length.steps is None:
         length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
-    out = out or Path("runs") / f"{name}-{preset}"
-    # Said before minutes go into encoding.
     if init is not None:
-        checkpoint.weight_files(init)
-    if resume:
-        checkpoint.state_folder(out / "state")
-    options = TaskOptions(preset, seed, World.load(world), recipe.batch_size, parts, Path("runs") / "cache")
+        checkpoint.weight_files(init)  # said before anything is built
+    pictures = World.load(world)
+    settled("world", pictures.digest, began, pictures.digest)
+    options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache")
     trainer = Trainer(recipe, options, out, length, every, compiled=compiled)
     if init is not None:
         trainer.start_from(init)

@@ -41,17 +41,31 @@ def save(
     fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
+    try:
+        _write(fresh, model, ema, optimizers, counters)
+    except Exception:
+        shutil.rmtree(fresh, ignore_errors=True)  # of a full disk at least this much is given back
+        raise
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(
+    fresh: Path,
+    model: nn.Module,
+    ema: EMAModel,
+    optimizers: Sequence[torch.optim.Optimizer],
+    counters: dict[str, Any],
+) -> None:
     averages = {str(i): tensor for i, tensor in enumerate(ema.shadow_params)}
     files = {"model": tensors_of(model), "ema": averages}
     files |= {name: _optimizer_tensors(optimizer) for name, optimizer in _optimizer_files(optimizers).items()}
     for name, tensors in files.items():
         save_file({key: t.detach().contiguous() for key, t in tensors.items()}, fresh / f"{name}.safetensors")
     (fresh / "state.json").write_text(json.dumps({**counters, "ema_steps": ema.optimization_step}))
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def exists(folder: Path) -> bool:
@@ -63,6 +77,18 @@ def _present(folder: Path) -> Path:
     """`folder`, or the one before it, where `save` was killed between its two renames."""
     old = folder.with_name(f"{folder.name}.old")
     return old if old.exists() and not folder.exists() else folder
+
+
+def began(out: Path, resume: bool) -> dict[str, Any]:
+    """The settings of the run in `out` that is to go on, {} of one that is to begin.
+
+    FileNotFoundError where there is none to go on; FileExistsError where one would be written over.
+    """
+    if not resume:
+        if exists(out / "state"):
+            raise FileExistsError(f"{out} holds a run; give --resume to go on with it, or another --out")
+        return {}
+    return json.loads((state_folder(out / "state") / "state.json").read_text()).get("settings", {})
 
 
 def state_folder(folder: Path) -> Path:

@@ -5,14 +5,17 @@ from collections.abc import Callable
 
 import torch.distributed
 from rich.console import Console
+from safetensors import SafetensorError
+
+# Of bad settings and files, a full disk, a rate too high, an extra that is not installed, weights cut short.
+MENDABLE: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError, SafetensorError)
 
 
-def command(run: Callable[[], object], *also: type[Exception]) -> None:
-    """Do `run`; ValueError, OSError, FloatingPointError and those of `also` become a sentence on standard error."""
-    mendable: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, *also)
+def command(run: Callable[[], object]) -> None:
+    """Do `run`; what MENDABLE lists becomes a sentence on standard error."""
     try:
         run()
-    except mendable as error:
+    except MENDABLE as error:
         Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)
     finally:

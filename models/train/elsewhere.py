@@ -76,13 +76,13 @@ def copy(file: Path, folder: Path) -> None:
 
 
 def fetch_wheels(folder: Path, python: str) -> None:
-    """The packages of WHEELS as wheels for Linux on x86-64; RuntimeError with pip's last line where one is missing."""
+    """The packages of WHEELS as wheels for Linux on x86-64; OSError with pip's last line where one is missing."""
     platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (28, 27, 24, 17)]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *platforms]
     command += ["--platform=manylinux2014_x86_64", f"--python-version={python}", "-d", str(folder), *WHEELS]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"pip download failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise OSError(f"pip download failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
 @app.command()
@@ -118,4 +118,4 @@ def bring(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], out: Path)
 
 
 if __name__ == "__main__":
-    command(app, RuntimeError)
+    command(app)

@@ -179,10 +179,24 @@ def _open(parts: list[Path], count: int, chunk: Sequence[np.ndarray], rank: int)
     """The files for rows like those of `chunk`: made by the first rank, opened by all."""
     if rank == 0:
         parts[0].parent.mkdir(parents=True, exist_ok=True)
-        for part, array in zip(parts, chunk, strict=True):
-            np.lib.format.open_memmap(part, "w+", array.dtype, (count, *array.shape[1:]))
+        try:
+            for part, array in zip(parts, chunk, strict=True):
+                np.lib.format.open_memmap(part, "w+", array.dtype, (count, *array.shape[1:]))
+                _reserve(part)
+        except OSError:
+            for part in parts:
+                part.unlink(missing_ok=True)
+            raise
     _together()
     return [np.lib.format.open_memmap(part, "r+") for part in parts]
+
+
+def _reserve(file: Path) -> None:
+    """Take the disk's room for the whole file, where the system can: else a disk that fills up kills whoever writes
+    through the map, without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def _together() -> None:

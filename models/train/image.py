@@ -154,6 +154,8 @@ class ImageTask:
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
+        if mix.shapes:
+            Shapes.fetched(self.world)  # what can't be had is said before minutes go into encoding
 
     # --- Pictures and captions, read once, when the first batch is asked for ------------------------------------------
 

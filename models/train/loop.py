@@ -29,6 +29,7 @@ from models.memory import keep_freed_memory
 from models.precision import native_dtype
 from models.train import checkpoint
 from models.train.muon import Muon
+from models.weights import check_company
 
 Schedule = Callable[[float], float]  # of progress in [0, 1]
 
@@ -227,6 +228,14 @@ class Trainer:
         self._stopped = False
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What a run that goes on must have as it had it."""
+        options = self.options
+        return {
+            "preset": options.preset, "seed": options.seed, "rate": self.recipe.lr, "world": options.world.digest,
+        }  # fmt: skip
+
+    @property
     def plain(self) -> nn.Module:
         """The model without its distributed wrapper."""
         return self.accelerator.unwrap_model(self.model)
@@ -239,12 +248,14 @@ class Trainer:
 
     def start_from(self, folder: Path) -> None:
         """Take the weights, and nothing else, of another run's state or of a part as it ships."""
+        check_company(folder, self.options.parts, but=("dit",))  # changes of a generator begin those of the next one
         checkpoint.load_weights(folder, self.plain)
         self.restart_average(young=False)
 
     def resume(self) -> None:
         """Go on from `out/state`; FileNotFoundError where there is none."""
         counters = checkpoint.load(self.out / "state", self.plain, self.ema, self.optimizers)
+        counters.pop("settings", None)
         self.state = State(**counters)
 
     def run(self) -> None:
@@ -312,7 +323,9 @@ class Trainer:
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return
-        checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, vars(self.state))
+        checkpoint.save(
+            self.out / "state", self.plain, self.ema, self.optimizers, {**vars(self.state), "settings": self.settings}
+        )
         with self.averaged() as model:
             self.task.export(model, self.out / "export")
             log.note(self.state, self.task.evaluate(model))

@@ -1,6 +1,7 @@
 """Texts as token rows for training: sorted by length and cut into pieces, so that little padding is computed."""
 
 import contextlib
+import hashlib
 import itertools
 import tempfile
 from collections.abc import Sequence
@@ -78,13 +79,15 @@ def _piece(rows: list[list[int]], blocks: list[int], numbers: list[int], pad: in
 
 def build_tokenizer(world: World, lexicon: Lexicon, size: str, cache: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of this world and preset, learnt once: from captions, names in both languages, and glosses."""
-    folder = cache / f"tokenizer-{size}-{world.digest[:12]}"
+    words = [*names(world.split("train")), *(f"{entry.word}: {entry.gloss}" for entry in lexicon.entries)]
+    vocab_size, probes = preset("language", size)["vocab_size"], itertools.islice(training_captions(world, seed=0), 300)
+    made_of = hashlib.sha256(repr((world.digest, vocab_size, words, *probes)).encode()).hexdigest()
+    folder = cache / f"tokenizer-{size}-{made_of[:12]}"
     if (folder / "tokenizer.json").exists():
         return load_tokenizer(folder)
-    texts = [*names(world.split("train")), *(f"{entry.word}: {entry.gloss}" for entry in lexicon.entries)]
-    texts += itertools.islice(training_captions(world, seed=0), TOKENIZER_CAPTIONS)
+    texts = [*words, *itertools.islice(training_captions(world, seed=0), TOKENIZER_CAPTIONS)]
     with tempfile.TemporaryDirectory(dir=_made(cache), ignore_cleanup_errors=True) as part:
-        tokenizer = train_tokenizer(texts, preset("language", size)["vocab_size"], part)
+        tokenizer = train_tokenizer(texts, vocab_size, part)
         with contextlib.suppress(OSError):  # another rank was first: theirs is the same
             Path(part).rename(folder)
     return tokenizer

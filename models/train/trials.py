@@ -71,7 +71,7 @@ def main(
 ) -> None:
     """Train each for the same time and print what it came to."""
     torch.set_num_threads(threads)
-    table = Table("trial", "samples", "val", "scenes", "words alone", "vector alone", "neither")
+    table = Table("trial", "samples", "val", "scenes", "words alone", "vector alone", "neither", "drafted")
     for name in names:
         length = Length(minutes=minutes)
         run(TRIALS, name, "sticker", length, out / name, seed, minutes, False, init, compiled=True)

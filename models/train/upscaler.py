@@ -130,7 +130,8 @@ class UpscalerTask:
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The part."""
-        save_part(model, PART, folder, part_digests(("autoencoder",), self.options.parts))
+        beside = part_digests(("autoencoder",), self.options.parts) if self.soft else None
+        save_part(model, PART, folder, beside)
 
 
 def _busy(rng: np.random.Generator, picture: np.ndarray) -> tuple[int, int]:
