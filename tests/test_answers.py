@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from PIL import Image
 from test_queue import ask as job
 from test_queue import put, waiting
@@ -251,7 +252,7 @@ def test_an_answer_survives_the_worker_and_so_does_the_job_at_work(tmp_path: Pat
         process = studio._foreman.process
         assert process and process.pid
         os.kill(process.pid, signal.SIGKILL)
-        asking.join(60)
+        asking.join(PATIENCE)
         assert answers == [tuple(direct(Fake(), words("a cat")))]
         assert studio.queue.jobs(ENDED) == [] and studio.current() is None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE
 from safetensors.torch import load_file
 from tiny_words import tiny_lexicon
 
@@ -304,7 +305,7 @@ def test_two_processes_equal_one(cache, tmp_path):
         subprocess.Popen([sys.executable, "-c", WORKER, str(rank), str(ranks), str(tmp_path)], env=environment)
         for rank, ranks in ((0, 1), (0, 2), (1, 2))
     ]
-    assert [run.wait(300) for run in runs] == [0, 0, 0]
+    assert [run.wait(PATIENCE) for run in runs] == [0, 0, 0]
     one, two, other = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
     assert one.keys() == two.keys() == other.keys()
     for name, gradient in one.items():

@@ -76,7 +76,7 @@ def use(request: pytest.FixtureRequest, home: Path) -> Callable[[Use], None]:
             async with client(kind, address, home) as one:
                 await something(one)
 
-        asyncio.run(asyncio.wait_for(connected(), 120))
+        asyncio.run(asyncio.wait_for(connected(), PATIENCE))
 
     run.kind = kind
     return run
@@ -177,7 +177,7 @@ def test_a_job_can_be_left_in_line_asked_about_and_stopped(use: Callable[[Use], 
         one = (await client.call_tool("status", {"job": job["id"][:12]})).structured_content["jobs"]
         assert [job["id"]] == [one["id"] for one in one]
         await client.call_tool("cancel", {"job": job["id"]})
-        for _ in range(200):
+        for _ in range(20 * PATIENCE):
             one = (await client.call_tool("status", {"job": job["id"]})).structured_content["jobs"][0]
             if one["state"] == "cancelled":
                 return
@@ -305,7 +305,7 @@ def test_the_page_serves_them(tmp_path: Path) -> None:
                 return {tool.name for tool in (await client.list_tools()).tools}
 
         try:
-            assert asyncio.run(asyncio.wait_for(look(), 120)) == TOOLS
+            assert asyncio.run(asyncio.wait_for(look(), PATIENCE)) == TOOLS
         finally:
             serving.should_exit = True
             thread.join()

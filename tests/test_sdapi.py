@@ -194,7 +194,7 @@ class Waiting(threading.Thread):
         self.result = self._api.txt2img(**self._asked)
 
     def end(self) -> Any:
-        self.join(60)
+        self.join(PATIENCE)
         assert self.result is not None, "no answer"
         return self.result
 

@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
+from patience import PATIENCE
 
 from studio.backends.embedded import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
+CODE = ("studio", "models", "eval")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +48,28 @@ def test_every_shipped_part_is_in_the_wheel(wheel):
     if manifest.exists():
         parts = json.loads(manifest.read_text())
         assert {f"models/_assets/weights/{part}/{file}" for part, files in parts.items() for file in files} <= names
+    tracked = subprocess.run(["git", "ls-files", *CODE], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert set(tracked) <= names, "the page's scripts and styles, too"
     assert not any(name.startswith(("tests/", "runs/", "benchmarks/")) for name in names)
 
 
 def test_the_installed_package_is_the_one_that_runs(elsewhere):
     done = run(elsewhere, "-c", "import models.assets as a; print(a.__file__); print(a.assets())")
     assert all(line.startswith(str(elsewhere)) for line in done.stdout.split()), done.stdout + done.stderr
+
+
+def test_the_page_opens_where_it_is_installed(elsewhere):
+    command = [sys.executable, "-m", "studio.page", "--no-browser", "--port", "0", "--model", "fake"]
+    environment = {**os.environ, "PYTHONPATH": str(elsewhere / "site"), "STUDIO_HOME": str(elsewhere / "home")}
+    serving = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert serving.stdout
+        address = next(found[0] for line in serving.stdout if (found := re.search(r"http://[\w.:]+", line)))
+        page = httpx.get(address, timeout=PATIENCE).text
+        assert "Studio 128" in page and "studio.morph" in page, "the page and its scripts"
+    finally:
+        serving.terminate()
+        serving.wait(PATIENCE)
 
 
 def test_it_generates_where_it_is_installed(elsewhere):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 from PIL import Image
 
 from studio import worker
@@ -113,7 +114,7 @@ def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(studio: Stud
         thread.start()
     assert studio.submit(ask("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
     for thread in watch:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert ends == [Done(), Done()]
     assert isinstance(list(studio.events(job))[-1], Done), "who comes late sees how it ended"
 
@@ -200,7 +201,7 @@ def test_the_worker_does_not_outlive_the_studio(studio: Studio) -> None:
     assert process
     studio._foreman._running.orders.close()
     # The sentinel, not `is_alive`: the listening thread waits for the same process, and only one of the two is told.
-    assert wait([process.sentinel], 10)
+    assert wait([process.sentinel], PATIENCE)
 
 
 def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
