@@ -266,6 +266,18 @@ def test_search_by_words_and_by_likeness(api: httpx.Client, three: list[str]) ->
     assert len(alike) == 2 and alike[0]["score"] >= alike[1]["score"]
     assert api.get("/search", params={"words": "zebra", "style": "outline", "meaning": False}).json()["hits"] == []
     assert api.get("/search", params={"like": NOBODY}).status_code == 404
+    assert len(api.get("/search", params={"like": three[0], "meaning": True, "k": 500}).json()["hits"]) > 2
+
+
+def test_a_search_leads_away_from_words_or_a_picture(api: httpx.Client, three: list[str]) -> None:
+    def found(**asked: Any) -> dict[str, float]:
+        hits = api.get("/search", params={"like": three[0], "k": 500, **asked}).json()["hits"]
+        return {hit["picture"]["sha256"]: hit["score"] for hit in hits}
+
+    plain, led = found(), found(unlike=three[1])
+    assert plain.keys() == led.keys() and led[three[1]] < plain[three[1]]
+    assert plain.keys() - found(without="gallery zebra").keys() == set(three), "what says the words is left out"
+    assert api.get("/search", params={"words": "a", "without": "b", "unlike": three[1]}).status_code == 422
 
 
 # --- What there is ----------------------------------------------------------------------------------------------------

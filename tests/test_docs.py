@@ -17,6 +17,7 @@ import typer
 from page_kit import ROOT, Elements, Server
 from patience import PATIENCE
 
+from studio import settings
 from studio.backends.fake import Fake
 from studio.batch import fields
 from studio.cli import app
@@ -79,6 +80,22 @@ def test_what_is_code_is_run_or_says_why_not() -> None:
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------
+
+
+def test_all_commands_print_one_document_but_one() -> None:
+    assert [name for name, options in commands().items() if "--json" not in options] == ["mcp"]
+
+
+def test_nothing_is_asked_of_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/security.md: no telemetry, no hub, no code from elsewhere, unless somebody has said otherwise."""
+    monkeypatch.setattr(os, "environ", {"HF_HUB_OFFLINE": "0"})
+    settings.stay_offline()
+    assert os.environ == {
+        "HF_HUB_OFFLINE": "0",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DIFFUSERS_DISABLE_REMOTE_CODE": "1",
+    }
 
 
 def commands() -> dict[str, set[str]]:
