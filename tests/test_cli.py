@@ -137,7 +137,9 @@ def test_the_contact_sheet_draws_its_prompts_in_rows_of_eight(tmp_path: Path, mo
     assert sheet.main() == 2
 
 
-@pytest.mark.parametrize("program", ["import studio", "from studio import cli", "from studio.page import serve"])
+@pytest.mark.parametrize(
+    "program", ["import studio", "from studio import cli", "from studio.page import serve", "import studio.worker"]
+)
 def test_importing_loads_no_torch(program: str) -> None:
     heavy = "{'torch', 'diffusers', 'transformers', 'gradio'}"
     code = f"import sys; {program}; print(sorted({heavy} & set(sys.modules)))"

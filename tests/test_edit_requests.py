@@ -1,18 +1,16 @@
 """Pictures from a picture: what is refused, what is fixed, and what comes out of the backends and the command."""
 
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Said
 from PIL import Image
 
 from models.data.pixels import fit, load_picture, png
 from models.edits import expanded
-from studio import cli
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
@@ -185,23 +183,11 @@ def test_a_picture_that_changed_meanwhile_is_refused(tiny: Embedded, files: dict
 
 
 @pytest.fixture
-def studio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Iterator[Callable]:
-    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        command = ["generate", *map(str, arguments), "--model", "fake", "--json", "--out", str(tmp_path / "out")]
-        monkeypatch.setattr(sys, "argv", ["studio", *command])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (int(end.value.code or 0), *capsys.readouterr())
-
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
+def edit(studio: Callable[..., Said], tmp_path: Path) -> Callable[..., Said]:
+    return lambda *arguments: studio("generate", *arguments, "--model", "fake", "--json", "--out", tmp_path / "out")
 
 
-def test_the_command_edits(studio: Callable, files: dict[str, str]) -> None:
+def test_the_command_edits(edit: Callable[..., Said], files: dict[str, str]) -> None:
     image = ("--image", files["picture.png"], "--seed", 1)
     asked = [
         (*image, "--strength", 0.6),
@@ -212,7 +198,7 @@ def test_the_command_edits(studio: Callable, files: dict[str, str]) -> None:
     ]
     rows = []
     for arguments in asked:
-        code, out, err = studio(*arguments)
+        code, out, err = edit(*arguments)
         assert code == 0, err
         rows.append(json.loads(out))
     assert [len(row) for row in rows] == [1, 1, 1, 3, 1]
@@ -261,14 +247,14 @@ def test_the_command_edits(studio: Callable, files: dict[str, str]) -> None:
     ],
 )
 def test_bad_input_is_one_sentence(
-    studio: Callable, files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
+    edit: Callable[..., Said], files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     data = Path(files["picture.png"]).read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
     Image.new("1", (5000, 5000)).save(tmp_path / "bomb.png")
     known = {**files, **{name: str(tmp_path / name) for name in ("cut.png", "bomb.png", "missing.png")}}
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = studio(*[known.get(argument, argument) for argument in arguments])
+    code, out, err = edit(*[known.get(argument, argument) for argument in arguments])
     assert (code, out) == (2, "") and says in err, err
     assert err.count("\n") == 1 and err.startswith("studio: ") and err.strip()[-1] in ".;)", err
     assert sorted(tmp_path.rglob("*")) == before, "something was written"
