@@ -81,7 +81,7 @@ def stage(
     request = resolve(image_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     states: dict[Any, Any] = {Done(): "done", Cancelled(): "cancelled", None: known.pop("state", "running")}
     state, sentence = states.get(end, "failed"), getattr(end, "sentence", "")
-    job = QueuedJob("a" * 64, 1, request, state, 0, sentence, 0, 0.0, None, None)
+    job = QueuedJob("a" * 64, 1, request, state, 0, sentence, 0, 0.0, None, None, known.pop("wish", ""))
     return view.Stage(spoken, job, **known)
 
 
@@ -104,6 +104,14 @@ def test_the_stage_tells_how_far_it_is() -> None:
 
 
 @pytest.mark.parametrize(("spoken", "says"), [("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")])
+def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
+    html = {wish: stage(progress=Progress(1, 4), wish=wish).html() for wish in ("", "finish", "cancel")}
+    offered = {wish: re.findall(r'data-own="(\w+)"', said) for wish, said in html.items()}
+    assert offered == {"": ["stop", "finish"], "finish": ["stop"], "cancel": []}
+    assert "Stops after this picture" in html["finish"] and "Stopping" in html["cancel"]
+    assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel", spoken="zh").html()
+
+
 def test_the_stage_tells_when_it_is_done(spoken: str, says: str) -> None:
     assert says in stage(count=2, end=Done(), spoken=spoken, saved={0: saved(0), 1: saved(1)}).html()
     assert "again" in stage(end=Done(), saved={0: saved(0, found=True)}).html()
@@ -249,7 +257,10 @@ def test_stop_stops_and_a_closed_tab_does_not(visit: Callable[..., Any]) -> None
     page = visit()
     make(page, "a slow face to stop", count=12)
     page.wait_for_selector("#stage .bar:not(.busy)")
-    page.click("#stage [data-own=stop]")
+    page.hover("#stage [data-own=stop]")
+    page.mouse.down()
+    page.wait_for_timeout(500)  # a slow hand: there is news of the job meanwhile
+    page.mouse.up()
     page.wait_for_selector("#stage .status:has-text('Stopped')")
     make(page, "a face that goes on")
     page.wait_for_selector("#stage .bar:not(.busy)")

@@ -136,10 +136,20 @@
     while (old.childNodes.length > fresh.length) old.lastChild.remove();
   };
 
+  // The same for what is in an element, from HTML.
+  const exchange = (holder, html) => {
+    if (holder.html === html) return;
+    const made = holder.cloneNode(false);
+    made.innerHTML = html;
+    morph(holder, made);
+    holder.html = html;
+  };
+
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); beat(); },
     morph,
+    exchange,
     boards,
     hurry: () => { clearTimeout(timer); beat(); },
     listen: (element, trigger) => {

@@ -22,8 +22,8 @@ GALLERY = (
     " UNION ALL SELECT count(*), total(picture), total(length(name) * picture), 0, 0, 0 FROM labels"
 )
 LINE = (
-    "SELECT state, count(*), total(place * number), total(priority * number), total(length(wish) * number)"
-    " FROM jobs WHERE NOT question GROUP BY state"
+    "SELECT state, count(*), total(place * number), total(priority * number), total((wish = 'finish') * number),"
+    " total((wish = 'cancel') * number) FROM jobs WHERE NOT question GROUP BY state"
 )
 
 

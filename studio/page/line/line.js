@@ -29,8 +29,8 @@ const put = (stand) => {
   if (dragged) return;
   const active = element.contains(document.activeElement) ? document.activeElement : null;
   const job = active?.closest('.job')?.dataset.job;
-  exchange(find('.jobs-head'), stand.head);
-  exchange(find('.nothing'), stand.nothing);
+  studio.exchange(find('.jobs-head'), stand.head);
+  studio.exchange(find('.nothing'), stand.nothing);
   for (const list of element.querySelectorAll('[data-list]')) {
     fill(list, stand[list.dataset.list]);
     hide(list.parentElement, !list.firstElementChild);
@@ -45,14 +45,6 @@ const refocus = (active, job) => {
   const row = job && find(`.job[data-job="${job}"]`);
   const again = active.isConnected ? active : row?.querySelector(`[data-act="${act}"]`) || row?.querySelector('button');
   (again || find('section:not([hidden]) > h2') || find('.jobs-head button'))?.focus({ preventScroll: true });
-};
-
-const exchange = (holder, html) => {
-  if (holder.html === html) return;
-  const made = holder.cloneNode(false);
-  made.innerHTML = html;
-  studio.morph(holder, made);
-  holder.html = html;
 };
 
 const fill = (list, rows) => {

@@ -32,7 +32,6 @@ class Row:
     total: int = 0
     left: float | None = None
     place: int = 0  # in line, 1 the next; 0 for one that does not wait
-    wish: str = ""
 
 
 def line(spoken: str) -> str:
@@ -122,8 +121,8 @@ def _progress(one: Row, spoken: str) -> str:
         parts.append(say("made", spoken, made=len(one.saved), count=one.job.request.count))
     if one.left is not None:
         parts.append(say("left", spoken, seconds=max(1, round(one.left))))
-    if one.wish:
-        parts = [say("stopping" if one.wish == "cancel" else "stopping_after", spoken)]
+    if one.job.wish:
+        parts = [say("stopping" if one.job.wish == "cancel" else "stopping_after", spoken)]
     share = 100 * one.step / one.total if one.total else 0
     return (
         f'<div class="bar{"" if one.step else " busy"}"><i style="width:{share:.0f}%"></i></div>'
@@ -168,8 +167,8 @@ def _buttons(one: Row, spoken: str) -> str:
             moves = [_act(act, spoken, sign=sign, off=off) for act, sign in (("first", "⤒"), ("up", "↑"))]
             return "".join([*moves, _act("down", spoken, sign="↓"), _act("cancel", spoken)])
         case "running":
-            after = _act("finish", spoken) if one.job.request.count > 1 and not one.wish else ""
-            return after + ("" if one.wish == "cancel" else _act("stop", spoken, act="cancel"))
+            after = _act("finish", spoken) if one.job.request.count > 1 and not one.job.wish else ""
+            return after + ("" if one.job.wish == "cancel" else _act("stop", spoken, act="cancel"))
         case "failed" | "aside":
             return _act("retry", spoken)
         case "cancelled":

@@ -1,0 +1,72 @@
+"""The page's scripts in a real browser, a part at a time: a hand in a hurry, and what browsers do by the way."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.backends.fake import Fake
+from studio.events import Progress
+from studio.gallery import Kept
+from studio.page.create.view import Stage
+from studio.page.gallery import view as gallery
+from studio.page.line import view as line
+from studio.queue import QueuedJob
+from studio.requests import image_request, resolve
+
+SHELF = ("gallery/grid.js", "gallery/choose.js", "gallery/keys.js")
+SILENT = '<div data-silent="Nobody answers."></div>'
+DRAG = """(from) => {
+  const given = new DataTransfer();
+  given.items.add(new File(['x'], 'sticker.png', { type: 'image/png' }));
+  const drag = { dataTransfer: given, bubbles: true, cancelable: true };
+  document.querySelector(from)?.dispatchEvent(new DragEvent('dragstart', drag));
+  for (const type of ['dragover', 'drop']) document.querySelector('#else').dispatchEvent(new DragEvent(type, drag));
+  document.querySelector(from)?.dispatchEvent(new DragEvent('dragend', drag));
+}"""
+
+
+def job(state: Any = "running", prompt: str = "a cat", count: int = 4, wish: Any = "") -> QueuedJob:
+    request = resolve(image_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
+    return QueuedJob(prompt, 1, request, state, 0, "", 0, 0.0, None, None, wish)
+
+
+def holder(html: str) -> str:
+    return f'<div id="part">{html}</div>'
+
+
+# --- Create -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[..., Any]) -> None:
+    steps = iter(range(1, 10**6))
+
+    def pulse(_: Any) -> dict[str, Any]:
+        step = next(steps)
+        stage = Stage("en", job("running" if step > 3 else "waiting"), progress=Progress(step, 10**6))
+        news = {"head": stage.head(), "cells": stage.cells(), "size": stage.size(), "ended": False}
+        return {"gallery": "", "queue": "", "current": "", "stage": news}
+
+    page = part(holder(Stage("en", job("waiting")).html()), "create/stage.js", answers={"pulse": pulse})
+    page.hover("[data-own=stop]")
+    page.mouse.down()
+    page.wait_for_selector("[data-own=finish]")  # it was waiting when it was pressed
+    page.wait_for_timeout(500)
+    page.mouse.up()
+    page.wait_for_function("heard.length")
+    assert [(name, said["own"]) for name, said in page.evaluate("heard")] == [("select", "stop")]
+
+
+# --- Queue ------------------------------------------------------------------------------------------------------------
+
+
+# --- Batch ------------------------------------------------------------------------------------------------------------
+
+
+# --- Gallery ----------------------------------------------------------------------------------------------------------
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
