@@ -58,7 +58,33 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
     assert [(name, said["own"]) for name, said in page.evaluate("heard")] == [("select", "stop")]
 
 
+def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[..., Any]) -> None:
+    page = part(holder("") + '<img id="own" alt=""><p id="else">x</p>', "create/drop.js")
+    page.evaluate(DRAG, "#own")
+    page.wait_for_timeout(200)
+    assert page.evaluate("heard") == [] and not page.evaluate("document.body.classList.contains('dropping')")
+    page.evaluate(DRAG, "#none")
+    page.wait_for_function("heard.length === 1")
+
+
 # --- Queue ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> None:
+    asked: list[dict[str, Any]] = []
+    rows = [(name, line.row(line.Row(job("waiting", name), place=n), "en")) for n, name in enumerate("ab", 1)]
+    rows[1] = (rows[1][0], rows[1][1].replace('<div class="does">', '<img id="own" alt="x"><div class="does">'))
+    stand = {"mark": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
+
+    def act(request: Any) -> dict[str, Any]:
+        asked.append(json.loads(request.post_data))
+        return {"said": "", "undo": [], "problem": ""}
+
+    page = part(SILENT + holder(line.line("en")), "line/line.js", answers={"line": stand, "line/act": act})
+    page.wait_for_selector("[data-job=b]")
+    page.drag_and_drop("#own", "[data-job=a]", target_position={"x": 60, "y": 3})
+    page.wait_for_timeout(500)
+    assert asked == [{"do": "before", "jobs": ["b"], "before": "a"}]
 
 
 # --- Batch ------------------------------------------------------------------------------------------------------------

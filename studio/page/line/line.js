@@ -112,8 +112,8 @@ const isBelow = (row, event) => {
   return event.clientY > top + height / 2;
 };
 element.addEventListener('dragstart', (event) => {
-  const row = waitingRow(event);
-  if (!row || event.target !== row) return;
+  const row = waitingRow(event); // also by one of its pictures
+  if (!row) return;
   dragged = row;
   row.classList.add('dragged');
   event.dataTransfer.effectAllowed = 'move';
