@@ -14,17 +14,26 @@ SMALL = (32, 16)  # pixels: where stickers live
 SHOWN = ("prompt", "negative", "style", "seed", "steps", "guidance", "scheduler", "strength", "model")
 
 
-def card(kept: Kept, origin: dict[str, Any], apps: list[tuple[str, str]], spoken: str, again: bool = False) -> str:
+def card(
+    kept: Kept,
+    origin: dict[str, Any],
+    apps: list[tuple[str, str]],
+    spoken: str,
+    again: bool = False,
+    problem: str = "",
+) -> str:
     """The dialog. `origin` is what the file says of itself, `apps` are (name, title) of the programs it can be made
-    ready for. One that is shown `again` opens nothing: it takes the place of the card that is open.
+    ready for. One that is shown `again` opens nothing: it takes the place of the card that is open. `problem` says why
+    what was pressed can't be done.
     """
     title = escape(kept.prompt or say("untitled", spoken))
+    refused = note("problem", problem) if problem else ""
     return (
         f'<dialog class="card"{" data-again" if again else ""} aria-label="{title}"><div class="card-body">'
         f'<div class="card-picture">{boards(spoken)}<div class="board big">'
         f'<img id="card-image" alt="{title}" src="{address(kept.path)}"></div>{_small(kept, spoken)}</div>'
         f'<div class="card-text"><div class="card-head"><h2>{title}</h2>{_close(spoken)}</div>'
-        f"{_marks(kept, spoken)}{_files(kept, apps, spoken)}{_uses(kept, spoken)}"
+        f"{refused}{_marks(kept, spoken)}{_files(kept, apps, spoken)}{_uses(kept, spoken)}"
         f"{_details(kept, spoken)}{_why(kept, origin, spoken)}</div></div></dialog>"
     )
 
