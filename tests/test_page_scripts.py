@@ -67,6 +67,41 @@ def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[.
     page.wait_for_function("heard.length === 1")
 
 
+FOLD = """<div id="more"><button class="label-wrap">More</button></div><script>
+  document.querySelector('.label-wrap').onclick = (event) => {
+    event.target.classList.add('open');
+    const inputs = '<label id="negative"><input></label><label id="seed"><input></label>';
+    document.querySelector('#more').insertAdjacentHTML('beforeend', inputs);
+  };
+</script>"""
+LATE = """<button data-do="settings">Use its settings</button><div id="late"></div><script>
+  const put = () => { document.querySelector('#late').innerHTML = '<label id="negative"><input></label>'; };
+  if (!sessionStorage.getItem('studio_typed')) put();
+</script>"""
+TYPED = "document.querySelector('#negative input').value"
+
+
+def test_what_was_typed_in_a_fold_comes_back(part: Callable[..., Any]) -> None:
+    page = part(FOLD)
+    page.reload()
+    page.wait_for_timeout(300)
+    assert page.locator("#negative").count() == 0, "nothing was typed: the fold stays closed"
+    page.click(".label-wrap")
+    page.fill("#negative input", "hat")
+    page.reload()
+    page.wait_for_function(f"document.querySelector('#negative') && {TYPED} === 'hat'")
+
+
+def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Callable[..., Any]) -> None:
+    page = part(LATE)
+    page.fill("#negative input", "hat")
+    page.reload()
+    page.click("[data-do=settings]")
+    page.evaluate("put()")
+    page.wait_for_timeout(300)
+    assert page.evaluate(TYPED) == ""
+
+
 # --- Queue ------------------------------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,18 @@
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
   const typed = {};
   try { Object.assign(typed, JSON.parse(sessionStorage.getItem('studio_typed'))); } catch { /* a private window */ }
+  // The settings of a picture take the place of what was typed, also of what is in no input yet.
+  const forget = () => { for (const name of TYPED) if (name !== '#batch-lines') delete typed[name]; };
+  addEventListener('drop', forget, true);
+  addEventListener('click', (event) => { if (event.target.closest?.('[data-do=settings]')) forget(); }, true);
+  // Gradio makes what a fold holds when it is opened first.
+  let unfolded = false;
+  const unfold = () => {
+    const fold = document.querySelector('#more .label-wrap:not(.open)');
+    if (!fold || unfolded || !(typed['#negative'] || typed['#seed'])) return;
+    unfolded = true;
+    fold.click();
+  };
   addEventListener('pagehide', () => {
     for (const name of TYPED) if (field(name)) typed[name] = field(name).value;
     try { sessionStorage.setItem('studio_typed', JSON.stringify(typed)); } catch { /* a private window */ }
@@ -90,6 +102,7 @@
       box.value = text;
       box.dispatchEvent(new Event('input', { bubbles: true }));
     }
+    unfold();
     if (!Object.keys(typed).length) typing.disconnect();
   });
   typing.observe(root, { childList: true, subtree: true });
