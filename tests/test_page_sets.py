@@ -303,7 +303,19 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
 
 
 def test_a_look_never_answers_after_a_press_that_it_began_before(frame: Frame) -> None:
-    """Both wait in one line, one at a time: what shows the state as it was can't come last."""
-    events = build(frame).fns.values()
-    lines = [{(e.concurrency_id, e.concurrency_limit) for e in events if e.name == name} for name in ("look", "acted")]
-    assert lines[0] == {("sets", 1), ("compare", 1)} and lines[0] <= lines[1]
+    """All wait in one line, one at a time: what shows the state as it was can't come last. The last news are seen."""
+    events, lines = list(build(frame).fns.values()), dict[str, list[str]]()
+    for name in ("look", "listed", "pasted", "acted", "make", "dropped", "told"):
+        several = [event for event in events if event.name == name and event.concurrency_limit == 1]
+        lines[name] = sorted(str(event.concurrency_id) for event in several)
+        if name in ("look", "listed", "pasted"):
+            assert {event.trigger_mode for event in several} == {"always_last"}
+    assert lines["look"] == lines["make"] == ["compare", "sets"] and lines["acted"] == ["batch", "compare", "sets"]
+    assert lines["listed"] == lines["pasted"] == ["batch"] and all(
+        "batch" in lines[name] for name in ("dropped", "told")
+    )
+
+
+def test_what_is_said_of_a_dropped_picture_is_over_when_something_is_made(frame: Frame) -> None:
+    (start,) = (event for event in build(frame).fns.values() if event.name == "start")
+    assert "drop" in [one.elem_id for one in start.outputs]

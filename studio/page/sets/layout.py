@@ -5,7 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from studio.page.frame import LISTEN, PRESSED, QUIET, Frame, in_line
+from studio.page.frame import LISTEN, ONCE, PRESSED, Frame, in_line
+from studio.page.picture.scripts import FETCH_JS
 from studio.page.series.scripts import SHOW_JS
 from studio.page.sets import view
 from studio.page.sets.desk import KIND, SetsDesk
@@ -35,6 +36,7 @@ def tab(frame: Frame) -> None:
     frame.on_load(frame.in_language(desk.picker), [picker])
     kinds.select(desk.picked, None, [kind, *columns], **PRESSED)
     picker.select(desk.styled, None, style, **PRESSED)
+    _make(desk, make, [kind, style, seed, shown], inputs, seen, {**pressed, **ONCE})
     seen = [shown, panel, others]
     _make(desk, make, [kind, style, seed, shown], inputs, seen)
     panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
@@ -67,7 +69,12 @@ def _inputs() -> tuple[list[gr.Column], dict[str, gr.Textbox]]:
 
 
 def _make(
-    desk: SetsDesk, button: gr.Button, shared: list[Any], inputs: dict[str, gr.Textbox], outputs: list[Any]
+    desk: SetsDesk,
+    button: gr.Button,
+    shared: list[Any],
+    inputs: dict[str, gr.Textbox],
+    outputs: list[Any],
+    settings: dict[str, Any],
 ) -> None:
     names = list(inputs)
 
@@ -77,4 +84,4 @@ def _make(
         return desk.make(kind, first, rest, style, seed, shown, request)
 
     entered = [box.submit for name, box in inputs.items() if name.endswith("first")]
-    gr.on([button.click, *entered], make, [*shared, *inputs.values()], outputs, **QUIET)
+    gr.on([button.click, *entered], make, [*shared, *inputs.values()], outputs, **settings)
