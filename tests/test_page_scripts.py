@@ -125,6 +125,18 @@ def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> No
 # --- Batch ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callable[..., Any]) -> None:
+    zone = '<label class="dropzone" data-drop><input type="file"></label>'
+    page = part(holder(zone) + '<div id="batch-plan">before</div>', "batch/drop.js")
+    for number in (1, 2):  # the second while the first is being read
+        file = {"name": f"{number}.txt", "mimeType": "text/plain", "buffer": b"a cat"}
+        page.set_input_files("input", file)
+        page.wait_for_function(f"heard.length === {number}")
+    assert page.locator(".dropzone.busy").count() == 1
+    page.evaluate("document.querySelector('#batch-plan').textContent = 'after'")
+    page.wait_for_selector(".dropzone:not(.busy)")
+
+
 # --- Gallery ----------------------------------------------------------------------------------------------------------
 
 
