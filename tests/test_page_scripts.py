@@ -140,6 +140,53 @@ def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callabl
 # --- Gallery ----------------------------------------------------------------------------------------------------------
 
 
+class Shelf:
+    """A gallery of three pictures; notes what is done to it and what is looked for."""
+
+    def __init__(self) -> None:
+        self.names, self.binned, self.done, self.words = "abc", set[str](), list[tuple[str, list[str]]](), list[str]()
+
+    def page(self, request: Any) -> dict[str, Any]:
+        if "words=" in request.url:
+            self.words.append(request.url.rpartition("words=")[2])
+        cells = [(9 - n, self.cell(9 - n, name)) for n, name in enumerate(self.names) if name not in self.binned]
+        same = {"mark": str(time.monotonic()), "low": None, "newest": 9, "found": 3, "counted": "", "bin": 0}
+        return {**same, "cells": cells, "nothing": "", "choices": {}}
+
+    def cell(self, number: int, name: str) -> str:
+        path = Path(f"/x/{name}.png")
+        kept = Kept(number, name, path, 1, 1, 0.0, "", 0, 0, None, name, "", "fake", False, 0, "", None)
+        return gallery.cell(kept, "en")
+
+    def act(self, request: Any) -> dict[str, Any]:
+        asked = json.loads(request.post_data)
+        self.done.append((asked["do"], asked["pictures"]))
+        change = self.binned.update if asked["do"] == "delete" else self.binned.difference_update
+        change(asked["pictures"])
+        return {"done": asked["pictures"], "problem": ""}
+
+    def answers(self) -> dict[str, Any]:
+        return {"gallery/page": self.page, "gallery/act": self.act, "gallery/near": {"cells": []}}
+
+
+def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -> None:
+    shelf = Shelf()
+    page = part(SILENT + holder(gallery.shelf("en", 99)), *SHELF, answers=shelf.answers())
+    page.focus("[data-picture=a] .board")
+    for name in "ab":
+        page.keyboard.press("Delete")
+        page.wait_for_selector(f".pick[data-picture={name}]", state="detached")
+    page.keyboard.press("s")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    for name in "ab":
+        page.wait_for_selector(f".pick[data-picture={name}]")
+    page.wait_for_timeout(300)
+    moved = [(do, pictures) for do, pictures in shelf.done if do != "star"]
+    assert moved == [("delete", ["a"]), ("delete", ["b"]), ("restore", ["b"]), ("restore", ["a"])]
+
+
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 

@@ -199,6 +199,7 @@ const narrow = () => {
   if (query.toString() === wanted) return;
   wanted = query.toString();
   anew = true;
+  undone.length = 0;
   chosen.clear();
   update();
   say('');
