@@ -187,6 +187,24 @@ def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -
     assert moved == [("delete", ["a"]), ("delete", ["b"]), ("restore", ["b"]), ("restore", ["a"])]
 
 
+def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[..., Any]) -> None:
+    shelf = Shelf()
+    page = part(SILENT + holder(gallery.shelf("en", 99)), *SHELF, answers=shelf.answers())
+    page.wait_for_selector(".pick")
+    compose = """([type, value, isComposing]) => {
+      const box = document.querySelector('[name=words]');
+      box.value = value;
+      box.dispatchEvent(new (type === 'input' ? InputEvent : CompositionEvent)(type, { isComposing, bubbles: true }));
+    }"""
+    for letters in ("m", "ma", "mao"):
+        page.evaluate(compose, ["input", letters, True])
+        page.wait_for_timeout(300)
+    assert shelf.words == []
+    page.evaluate(compose, ["compositionend", "cat", False])
+    page.wait_for_timeout(600)
+    assert set(shelf.words) == {"cat"}
+
+
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
