@@ -1,5 +1,6 @@
 """The page: what it shows, and what a person with a browser sees on the Create tab."""
 
+import io
 import json
 import os
 import re
@@ -17,12 +18,12 @@ from PIL import Image, ImageDraw
 from models.assets import prompt_list
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
-from studio.gallery import Kept
+from studio.gallery import Entry, Kept
 from studio.page import layout
 from studio.page.create import edits, view
 from studio.page.frame import Frame
 from studio.page.picture import view as card
-from studio.page.pulse import Pulse
+from studio.page.pulse import GALLERY, LINE, Pulse, mark
 from studio.page.words import Labels, Said, language, translations
 from studio.queue import QueuedJob
 from studio.requests import image_request, resolve
@@ -191,6 +192,27 @@ def test_the_pulse_tells_what_changed(tmp_path: Path) -> None:
     assert after["queue"] != before["queue"] and after["gallery"] == before["gallery"]
     assert after["current"] == "a" * 64 and len(after["stage"]["cells"]) == 1 and not after["stage"]["ended"]
     assert pulse.beat("no such job", "en")["stage"] is None
+
+
+def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
+    studio, data = Studio(tmp_path), io.BytesIO()
+    Image.new("RGBA", (8, 8)).save(data, "PNG")
+    digest = studio.gallery.add(data.getvalue(), Entry("job", 0, 1, "a cat")).stem
+    seen = [mark(studio, GALLERY)]
+    for said in ({"tags": ("cat",)}, {"tags": ("dog",)}, {"note": "one"}, {"note": "two"}, {"boards": ("x",)}):
+        studio.gallery.mark([digest], **said)
+        seen.append(mark(studio, GALLERY))
+    assert len(set(seen)) == len(seen)
+    studio.queue.submit(resolve(image_request(prompt="a cat", model="fake"), Fake().capabilities()), "j", "x")
+    studio.queue.claim("w")
+    studio.queue.finish_picture("j")
+    finishing = mark(studio, LINE)
+    studio.queue.cancel(["j"])
+    assert mark(studio, LINE) != finishing
+
+
+def test_gradio_has_no_switches_of_its_own() -> None:
+    assert layout.looks()["footer_links"] == []
 
 
 def test_the_page_is_served_to_this_computer_only(url: str) -> None:
