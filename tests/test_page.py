@@ -104,7 +104,6 @@ def test_the_stage_tells_how_far_it_is() -> None:
     assert "Stopped" in html and html.count("<figure") == 1 and " download" in html
 
 
-@pytest.mark.parametrize(("spoken", "says"), [("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")])
 def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
     html = {wish: stage(progress=Progress(1, 4), wish=wish).html() for wish in ("", "finish", "cancel")}
     offered = {wish: re.findall(r'data-own="(\w+)"', said) for wish, said in html.items()}
@@ -113,6 +112,7 @@ def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
     assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel", spoken="zh").html()
 
 
+@pytest.mark.parametrize(("spoken", "says"), [("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")])
 def test_the_stage_tells_when_it_is_done(spoken: str, says: str) -> None:
     assert says in stage(count=2, end=Done(), spoken=spoken, saved={0: saved(0), 1: saved(1)}).html()
     assert "again" in stage(end=Done(), saved={0: saved(0, found=True)}).html()

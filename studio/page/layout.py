@@ -78,7 +78,7 @@ def looks() -> dict[str, Any]:
         "i18n": gr.I18n(**translations(labels)),
         "theme": theme(),
         "css_paths": sheets,
-        "footer_links": ["settings"],
+        "footer_links": [],  # Gradio's own settings would be a second switch for language and light
         "run_history": False,
     }
 
