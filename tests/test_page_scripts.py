@@ -208,3 +208,12 @@ def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[...,
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_words(part: Callable[..., Any]) -> None:
+    links = "".join(f'<a href="/{name}" download data-fetch="Making…">{name}</a>' for name in ("no", "odd", "gone"))
+    answers = {"no": (422, {"detail": "It is too wide."}), "odd": (500, "Internal Server Error")}
+    html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
+    page = part(html, "picture/fetch.js", answers=answers)
+    wide, silent = "It is too wide.", "Nobody answers."
+    for name, said in (("no", wide), ("odd", silent), ("no", wide), ("gone", silent)):
+        page.click(f"[href='/{name}']")
+        page.wait_for_function("said => document.querySelector('.fetching').textContent === said", arg=said)

@@ -135,12 +135,15 @@ def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(frame: Frame)
     series = made(desk)
     with pytest.raises(Refused, match="not all pictures"):
         packed_for(desk.series, series, "slack", doubled)
-    assert "data-pack" not in desk.look(series.id, ENGLISH)[1]
+    assert "data-fetch" not in desk.look(series.id, ENGLISH)[1]
     finish(frame, desk, series)
     panel = desk.look(series.id, ENGLISH)[1]
     for app in APPS.values():
         can = 6 in (app.counts or range(app.least, app.most + 1))
         assert (f"/pack/{app.name}.zip" in panel) is can and (app.title in panel)
+    desk.series.pictures(series)[0].path.unlink()
+    with pytest.raises(Refused, match="gone or damaged"):
+        packed_for(desk.series, series, "telegram", doubled)
 
 
 def test_every_place_says_what_became_of_it(frame: Frame) -> None:
@@ -264,7 +267,7 @@ def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: st
     page.wait_for_selector("#set-show .set .cells")
     page.close()  # while it is being made
     page = visit("Sets")
-    page.wait_for_selector("#set-show [data-pack]")
+    page.wait_for_selector("#set-show [data-fetch]")
     assert page.locator("#set-show .cells figcaption span").all_inner_texts() == ["happy", "sad", "angry"]
     assert page.locator("#set-show .strip-small img").count() == 12
     sizes = page.eval_on_selector_all(".strip-small img", "all => all.map(one => [one.clientWidth, one.clientHeight])")
@@ -276,7 +279,7 @@ def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: st
     page.mouse.up()
     page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]", timeout=20_000)
     with page.expect_download() as download:
-        page.click('#set-show [data-pack][href*="whatsapp"]')
+        page.click('#set-show [data-fetch][href*="whatsapp"]')
     assert "pandas" in download.value.suggested_filename
     with zipfile.ZipFile(download.value.path()) as archive:
         assert json.loads(archive.read("contents.json"))["sticker_packs"][0]["name"] == "Three / pandas"

@@ -158,11 +158,29 @@
     holder.html = html;
   };
 
+  // What the studio answers. Where it refuses, or nobody answers, that is thrown, and `why` says it in a sentence.
+  const ask = async (address, settings) => {
+    const answer = await fetch(address, settings);
+    if (answer.ok) return answer;
+    const { problem, detail } = await answer.json();
+    throw Object.assign(new Error(answer.statusText), { said: problem || detail });
+  };
+  const why = ({ said }) => (typeof said === 'string' ? said : document.querySelector('[data-silent]').dataset.silent);
+
+  const save = (blob, name) => {
+    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  };
+
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); beat(); },
     morph,
     exchange,
+    ask,
+    why,
+    save,
     boards,
     hurry: () => { clearTimeout(timer); beat(); },
     listen: (element, trigger) => {

@@ -43,15 +43,13 @@ const say = (sentence, kind = '', undoable = false) => {
 };
 const unanswered = (silent) => {
   const told = find('.told');
-  if (silent && told.hidden) say(words('silent'), 'problem silent');
+  if (silent && told.hidden) say(studio.why({}), 'problem silent');
   else if (!silent && told.classList.contains('silent')) say('');
 };
 
-const send = async (path, body) => {
+const send = (path, body) => {
   const headers = { 'content-type': 'application/json' };
-  const answer = await fetch(`/gallery/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).problem || words('silent'));
-  return answer;
+  return studio.ask(`/gallery/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
 };
 
 // Does one thing to pictures, slice by slice -> those to which it was done.
@@ -90,7 +88,7 @@ const carryOut = async (act, value, pictures, undoing = false) => {
     if (done.length && !find('.told').classList.contains('problem')) say(words(SAID[act], { count: done.length }), '', undoable);
     if (moved) for (const digest of done) away(digest);
   } catch (problem) {
-    say(problem.message, 'problem');
+    say(studio.why(problem), 'problem');
   }
   news += 1;
   studio.hurry();
@@ -120,14 +118,12 @@ const zip = async (pictures) => {
   if (pictures.length > most) return say(words('too_many', { count: most }), 'problem');
   try {
     say(words('at_work', { count: 0, total: pictures.length }));
-    const answer = await send('zip', { pictures }), link = document.createElement('a');
-    link.download = /filename="([^"]+)"/.exec(answer.headers.get('content-disposition'))[1];
-    link.href = URL.createObjectURL(await answer.blob());
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    const answer = await send('zip', { pictures });
+    const name = /filename="([^"]+)"/.exec(answer.headers.get('content-disposition'))[1];
+    studio.save(await answer.blob(), name);
     say(words('was_zipped', { count: pictures.length }));
   } catch (problem) {
-    say(problem.message, 'problem');
+    say(studio.why(problem), 'problem');
   }
 };
 
@@ -136,11 +132,11 @@ const emptyBin = async () => {
   try {
     const answer = await (await send('empty', {})).json();
     say(answer.problem || words('was_emptied', { count: answer.done }), answer.problem ? 'problem' : '');
-  undone.length = 0;
   } catch (problem) {
-    say(problem.message, 'problem');
+    say(studio.why(problem), 'problem');
   }
   anew = true;
+  undone.length = 0;
   chosen.clear();
   update();
   studio.hurry();

@@ -74,17 +74,15 @@ const say = (sentence, kind = '', undo = []) => {
   hide(told, !sentence);
   hide(find('[data-act=undo]'), !undo.length);
 };
-const silentNote = () => JSON.parse(find('.jobs').dataset.words).silent;
 
 const perform = async (act, jobs = [], before = '') => {
   try {
     const headers = { 'content-type': 'application/json' };
-    const answer = await fetch('/line/act', { method: 'POST', headers, body: JSON.stringify({ do: act, jobs, before }) });
-    if (!answer.ok) throw new Error(answer.statusText);
+    const answer = await studio.ask('/line/act', { method: 'POST', headers, body: JSON.stringify({ do: act, jobs, before }) });
     const { said, undo, problem } = await answer.json();
     say(problem || said, problem ? 'problem' : '', undo);
-  } catch {
-    say(silentNote(), 'problem');
+  } catch (problem) {
+    say(studio.why(problem), 'problem');
   }
   await draw();
   find('.jobs > .unseen').textContent = jobs.length === 1 && find(`.job[data-job="${jobs[0]}"] .place`)?.title || '';
@@ -152,7 +150,7 @@ studio.follow({
   silent: (silent) => {
     const told = shown() && find('.told');
     if (!told) return;
-    if (silent && told.hidden) say(silentNote(), 'problem silent');
+    if (silent && told.hidden) say(studio.why({}), 'problem silent');
     else if (!silent && told.classList.contains('silent')) say('');
   },
 });

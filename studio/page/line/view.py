@@ -1,13 +1,12 @@
 """The Queue tab as HTML. Each row is one piece of its own: the script exchanges what changed and nothing else."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
 from studio.events import Saved
 from studio.page.html import address, empty, note
-from studio.page.line.words import SCRIPT, say
+from studio.page.line.words import say
 from studio.page.refusals import in_language
 from studio.queue import QueuedJob
 
@@ -36,14 +35,13 @@ class Row:
 
 def line(spoken: str) -> str:
     """The tab without its rows: the script asks for these."""
-    words = escape(json.dumps({key: say[key][spoken == "zh"] for key in SCRIPT}, ensure_ascii=False))
     close = escape(say("dismiss", spoken))
     lists = "".join(
         f'<section hidden><h2 tabindex="-1">{escape(say(name, spoken))}</h2><ol data-list="{name}"></ol></section>'
         for name in ("line", "wrong", "past")
     )
     return (
-        f'<section class="jobs" data-words="{words}"><div class="jobs-head"></div><div class="nothing"></div>{lists}'
+        f'<section class="jobs"><div class="jobs-head"></div><div class="nothing"></div>{lists}'
         f'<div class="dock"><div class="told" hidden><span role="status"></span>{_act("undo", spoken)}'
         f'<button type="button" class="plain" data-act="dismiss" aria-label="{close}" title="{close}">×</button></div>'
         '</div><p class="unseen" role="status"></p></section>'

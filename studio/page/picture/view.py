@@ -110,14 +110,15 @@ def _rating(kept: Kept, spoken: str) -> str:
 
 
 def _files(kept: Kept, apps: list[tuple[str, str]], spoken: str) -> str:
-    """Plain links: the browser downloads them, also with scripts off. page.js adds the outline to each address."""
-    base = f"/downloads/{kept.sha256}"
-    name = kept.sha256[:16]
+    """Plain links: the browser downloads them, also with scripts off. card.js adds the outline to each address, and
+    fetch.js says what is done meanwhile.
+    """
+    name, base, busy = kept.sha256[:16], f"/downloads/{kept.sha256}", escape(say("busy", spoken))
     links = f'<a class="primary" href="{address(kept.path)}" download="{name}.png" data-outlined="{base}/png">PNG</a>'
-    links += f'<a href="{base}/svg" download="{name}.svg" data-outlined="{base}/svg">SVG</a>'
     links += "".join(
-        f'<a href="{base}/{escape(app)}" download data-outlined="{base}/{escape(app)}">{escape(title)}</a>'
-        for app, title in apps
+        f'<a href="{base}/{escape(use)}" download data-fetch="{busy}" data-outlined="{base}/{escape(use)}">'
+        f"{escape(title)}</a>"
+        for use, title in [("svg", "SVG"), *apps]
     )
     outline = f'<label><input type="checkbox" data-outline> {escape(say("outline", spoken))}</label>'
     copy = (
@@ -127,7 +128,7 @@ def _files(kept: Kept, apps: list[tuple[str, str]], spoken: str) -> str:
     )
     return (
         f'<section class="files"><h3>{escape(say("download", spoken))}</h3><div class="links">{links}{copy}</div>'
-        f"{outline}</section>"
+        f'{outline}<p class="fetching" role="status"></p></section>'
     )
 
 
