@@ -17,6 +17,7 @@ from studio.requests import image_request, resolve
 
 SHELF = ("gallery/grid.js", "gallery/choose.js", "gallery/keys.js")
 SILENT = '<div data-silent="Nobody answers."></div>'
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one that is there can be dragged
 DRAG = """(from) => {
   const given = new DataTransfer();
   given.items.add(new File(['x'], 'sticker.png', { type: 'image/png' }));
@@ -67,13 +68,13 @@ def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[.
     page.wait_for_function("heard.length === 1")
 
 
-FOLD = """<div id="more"><button class="label-wrap">More</button></div><script>
-  document.querySelector('.label-wrap').onclick = (event) => {
-    event.target.classList.add('open');
+FOLD = """<script>
+  const openFold = (button) => {
+    button.classList.add('open');
     const inputs = '<label id="negative"><input></label><label id="seed"><input></label>';
-    document.querySelector('#more').insertAdjacentHTML('beforeend', inputs);
+    button.parentElement.insertAdjacentHTML('beforeend', inputs);
   };
-</script>"""
+</script><div id="more"><button class="label-wrap" onclick="openFold(this)">More</button></div>"""
 LATE = """<button data-do="settings">Use its settings</button><div id="late"></div><script>
   const put = () => { document.querySelector('#late').innerHTML = '<label id="negative"><input></label>'; };
   if (!sessionStorage.getItem('studio_typed')) put();
@@ -107,8 +108,9 @@ def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Ca
 
 def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> None:
     asked: list[dict[str, Any]] = []
-    rows = [(name, line.row(line.Row(job("waiting", name), place=n), "en")) for n, name in enumerate("ab", 1)]
-    rows[1] = (rows[1][0], rows[1][1].replace('<div class="does">', '<img id="own" alt="x"><div class="does">'))
+    picture = f'<img class="own" alt="" src="{DOT}" width="20" height="20"><div class="does">'
+    made = {name: line.row(line.Row(job("waiting", name), place=n), "en") for n, name in enumerate("ab", 1)}
+    rows = [(name, html.replace('<div class="does">', picture)) for name, html in made.items()]
     stand = {"mark": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
 
     def act(request: Any) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> No
 
     page = part(SILENT + holder(line.line("en")), "line/line.js", answers={"line": stand, "line/act": act})
     page.wait_for_selector("[data-job=b]")
-    page.drag_and_drop("#own", "[data-job=a]", target_position={"x": 60, "y": 3})
+    page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
     page.wait_for_timeout(500)
     assert asked == [{"do": "before", "jobs": ["b"], "before": "a"}]
 
