@@ -97,6 +97,5 @@ class PictureDesk:
 
 def typed(kept: Kept, do: str, value: str) -> Kept:
     """The picture as if what was typed of it were so: it is refused, but not lost."""
-    if do == "note":
-        return replace(kept, note=value)
-    return replace(kept, **{do: (value,)}) if do in LISTS else kept
+    fields: dict[str, Any] = {"note": value} if do == "note" else {do: (value,)} if do in LISTS else {}
+    return replace(kept, **fields)
