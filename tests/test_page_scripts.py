@@ -85,7 +85,7 @@ TYPED = "document.querySelector('#negative input').value"
 def test_what_was_typed_in_a_fold_comes_back(part: Callable[..., Any]) -> None:
     page = part(FOLD)
     page.reload()
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1000)
     assert page.locator("#negative").count() == 0, "nothing was typed: the fold stays closed"
     page.click(".label-wrap")
     page.fill("#negative input", "hat")

@@ -81,14 +81,13 @@
   const forget = () => { for (const name of TYPED) if (name !== '#batch-lines') delete typed[name]; };
   addEventListener('drop', forget, true);
   addEventListener('click', (event) => { if (event.target.closest?.('[data-do=settings]')) forget(); }, true);
-  // Gradio makes what a fold holds when it is opened first.
-  let unfolded = false;
+  // Gradio makes what a fold holds when it is opened first; in the moment in which the fold comes it hears no click.
   const unfold = () => {
-    const fold = document.querySelector('#more .label-wrap:not(.open)');
-    if (!fold || unfolded || !(typed['#negative'] || typed['#seed'])) return;
-    unfolded = true;
-    fold.click();
+    if (!typed['#negative'] && !typed['#seed']) return;
+    document.querySelector('#more .label-wrap:not(.open)')?.click();
+    setTimeout(unfold, 500);
   };
+  unfold();
   addEventListener('pagehide', () => {
     for (const name of TYPED) if (field(name)) typed[name] = field(name).value;
     try { sessionStorage.setItem('studio_typed', JSON.stringify(typed)); } catch { /* a private window */ }
@@ -102,7 +101,6 @@
       box.value = text;
       box.dispatchEvent(new Event('input', { bubbles: true }));
     }
-    unfold();
     if (!Object.keys(typed).length) typing.disconnect();
   });
   typing.observe(root, { childList: true, subtree: true });
