@@ -347,6 +347,8 @@ def _marks_of(kept: Kept) -> dict[str, Any]:
 
 
 def _write_marks(connection: Connection, number: int, prompt: str, marks: Marks) -> None:
+    counted = "INSERT INTO settings VALUES ('marked', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+    connection.execute(counted)  # open pages see by it that something was changed
     connection.execute(
         "UPDATE pictures SET star = ?, rating = ?, note = ?, deleted = ? WHERE number = ?",
         (marks.star, marks.rating, marks.note, marks.deleted, number),

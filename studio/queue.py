@@ -31,7 +31,10 @@ FURTHEST = 1_000_000  # that a priority may be from the usual 0
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job as it stands. `sentence` says why it failed or was put aside; times are seconds since the epoch."""
+    """A job as it stands. `sentence` says why it failed or was put aside; times are seconds since the epoch.
+
+    `wish` is what somebody wishes of one that is running.
+    """
 
     id: str
     number: int
@@ -43,6 +46,7 @@ class QueuedJob:
     submitted: float
     started: float | None
     ended: float | None
+    wish: Wish = ""
 
     @property
     def end(self) -> End | None:
@@ -270,7 +274,7 @@ def _job(row: Row) -> QueuedJob:
         request = ImageRequest.model_validate_json(row["request"])
     except ValidationError as error:
         raise Refused(f"job {row['id'][:16]} was put in line by another version of the studio; cancel it.") from error
-    names = ("id", "number", "state", "priority", "sentence", "deaths", "submitted", "started", "ended")
+    names = ("id", "number", "state", "priority", "sentence", "deaths", "submitted", "started", "ended", "wish")
     return QueuedJob(request=request, **{name: row[name] for name in names})
 
 

@@ -1,5 +1,6 @@
 """What the tests of the page share: the studio's server as people start it, and a real browser that looks at it."""
 
+import json
 import re
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chro
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+ALONE = "http://part.test/"  # where a part of the page is shown alone; nobody is asked
 PROMPT = "#prompt textarea, #prompt input"
 
 
@@ -128,6 +130,54 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[...
     for context in contexts:
         context.close()
     assert foreign == []
+
+
+PART = """([script]) => {
+  window.heard = [];
+  const element = document.querySelector('#part'), names = ['element', 'trigger', 'watch', 'upload', 'props'];
+  const given = [element, (...said) => heard.push(said), () => {}, async (file) => ({ path: file.name }), {}];
+  new Function(...names, script)(...given);
+}"""
+
+
+@pytest.fixture
+def part(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Shows a part of the page without Gradio and without a studio: its HTML, page.js, and the part's own script.
+
+    What it triggers is in `heard`. `answers` has what is answered at an address, as JSON or as (status, body); all else
+    is answered as silence.
+    """
+    contexts = []
+
+    def show(html: str, *scripts: str, answers: Mapping[str, Any] | None = None, **settings: Any) -> Any:
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **settings))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(1000 * PATIENCE)
+        own = f"<head><meta charset=utf-8><script>{_source('page.js')}</script></head><body>{html}</body>"
+
+        def answer(route: Any) -> None:
+            path = route.request.url.removeprefix(ALONE).partition("?")[0]
+            told = own if not path else (answers or {}).get(path)
+            told = told(route.request) if callable(told) else told
+            status, body = told if isinstance(told, tuple) else (200, told)
+            if told is None:
+                return route.abort()
+            body = body if isinstance(body, str) else json.dumps(body)
+            return route.fulfill(status=status, body=body, content_type="application/json" if path else "text/html")
+
+        page.route("**/*", answer)
+        page.goto(ALONE)
+        if scripts:
+            page.evaluate(PART, ["".join(map(_source, scripts))])
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+def _source(name: str) -> str:
+    return (ROOT / "studio" / "page" / name).read_text(encoding="utf-8")
 
 
 PANEL = "[...document.querySelectorAll('#tabs [role=tabpanel]')].findIndex(panel => panel.offsetParent)"

@@ -1,5 +1,6 @@
 """The page: what it shows, and what a person with a browser sees on the Create tab."""
 
+import io
 import json
 import os
 import re
@@ -17,12 +18,12 @@ from PIL import Image, ImageDraw
 from models.assets import prompt_list
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
-from studio.gallery import Kept
+from studio.gallery import Entry, Kept
 from studio.page import layout
 from studio.page.create import edits, view
 from studio.page.frame import Frame
 from studio.page.picture import view as card
-from studio.page.pulse import Pulse
+from studio.page.pulse import GALLERY, LINE, Pulse, mark
 from studio.page.words import Labels, Said, language, translations
 from studio.queue import QueuedJob
 from studio.requests import image_request, resolve
@@ -81,7 +82,7 @@ def stage(
     request = resolve(image_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     states: dict[Any, Any] = {Done(): "done", Cancelled(): "cancelled", None: known.pop("state", "running")}
     state, sentence = states.get(end, "failed"), getattr(end, "sentence", "")
-    job = QueuedJob("a" * 64, 1, request, state, 0, sentence, 0, 0.0, None, None)
+    job = QueuedJob("a" * 64, 1, request, state, 0, sentence, 0, 0.0, None, None, known.pop("wish", ""))
     return view.Stage(spoken, job, **known)
 
 
@@ -101,6 +102,14 @@ def test_the_stage_tells_how_far_it_is() -> None:
     assert "Read as: a &lt;b&gt;." in stage(progress=Progress(1, 4, read_as="a <b>")).html()
     html = stage(end=Cancelled(), saved={1: saved(1)}).html()
     assert "Stopped" in html and html.count("<figure") == 1 and " download" in html
+
+
+def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
+    html = {wish: stage(progress=Progress(1, 4), wish=wish).html() for wish in ("", "finish", "cancel")}
+    offered = {wish: re.findall(r'data-own="(\w+)"', said) for wish, said in html.items()}
+    assert offered == {"": ["stop", "finish"], "finish": ["stop"], "cancel": []}
+    assert "Stops after this picture" in html["finish"] and "Stopping" in html["cancel"]
+    assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel", spoken="zh").html()
 
 
 @pytest.mark.parametrize(("spoken", "says"), [("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")])
@@ -185,6 +194,27 @@ def test_the_pulse_tells_what_changed(tmp_path: Path) -> None:
     assert pulse.beat("no such job", "en")["stage"] is None
 
 
+def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
+    studio, data = Studio(tmp_path), io.BytesIO()
+    Image.new("RGBA", (8, 8)).save(data, "PNG")
+    digest = studio.gallery.add(data.getvalue(), Entry("job", 0, 1, "a cat")).stem
+    seen = [mark(studio, GALLERY)]
+    for said in ({"tags": ("cat",)}, {"tags": ("dog",)}, {"note": "one"}, {"note": "two"}, {"boards": ("x",)}):
+        studio.gallery.mark([digest], **said)
+        seen.append(mark(studio, GALLERY))
+    assert len(set(seen)) == len(seen)
+    studio.queue.submit(resolve(image_request(prompt="a cat", model="fake"), Fake().capabilities()), "j", "x")
+    studio.queue.claim("w")
+    studio.queue.finish_picture("j")
+    finishing = mark(studio, LINE)
+    studio.queue.cancel(["j"])
+    assert mark(studio, LINE) != finishing
+
+
+def test_gradio_has_no_switches_of_its_own() -> None:
+    assert layout.looks()["footer_links"] == []
+
+
 def test_the_page_is_served_to_this_computer_only(url: str) -> None:
     assert get(url)[0] == 200
     assert get(url, Host="evil.example")[0] == 403
@@ -249,7 +279,10 @@ def test_stop_stops_and_a_closed_tab_does_not(visit: Callable[..., Any]) -> None
     page = visit()
     make(page, "a slow face to stop", count=12)
     page.wait_for_selector("#stage .bar:not(.busy)")
-    page.click("#stage [data-own=stop]")
+    page.hover("#stage [data-own=stop]")
+    page.mouse.down()
+    page.wait_for_timeout(500)  # a slow hand: there is news of the job meanwhile
+    page.mouse.up()
     page.wait_for_selector("#stage .status:has-text('Stopped')")
     make(page, "a face that goes on")
     page.wait_for_selector("#stage .bar:not(.busy)")

@@ -102,6 +102,11 @@ def test_only_what_was_uploaded_is_read(frame: Frame, tmp_path: Path) -> None:
         assert read.plan.jobs == [] and "was not uploaded here" in html
 
 
+def test_the_same_file_again_is_news(frame: Frame) -> None:
+    answers = {BatchDesk(frame).dropped(told(own="file", path="/x", name="x.txt"), ENGLISH)[1] for _ in range(2)}
+    assert len(answers) == 2
+
+
 def test_pages_of_the_table_hold_every_row_once(frame: Frame) -> None:
     read = read_text(frame, "".join(f"face {i} --d {i}\n" for i in range(2 * ROWS + 7)), "x")
     shown = []

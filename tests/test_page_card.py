@@ -4,10 +4,11 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import gradio as gr
 import pytest
 from page_kit import PROMPT, get, make, turn_to
 from patience import PATIENCE
-from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
+from series_kit import CHINESE, ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from studio.gallery import Gallery
 from studio.page.frame import Frame
@@ -65,6 +66,18 @@ def test_what_is_said_of_a_picture_opens_no_card(frame: Frame) -> None:
         do: desk.act(told(do=do, picture=digest, value="x"), ENGLISH)[0] for do in ("open", "note", "star", "rate")
     }
     assert {do for do, html in opens.items() if "data-again" not in html} == {"open"}
+
+
+def test_what_is_refused_is_said_on_the_card_and_what_was_typed_stays(frame: Frame) -> None:
+    series = SetsDesk(frame)._begin("emotions", "cat", "", "", "", "en")
+    digest = keep(frame, SetsDesk(frame).series.members(series)[0]).stem
+    typed = "x" * 101
+    for request, says in ((ENGLISH, "1 to 100 characters"), (CHINESE, "须有 1 到 100 个字符")):
+        html, *rest = PictureDesk(frame).act(told(do="tags", picture=digest, value=typed), request)
+        head, _, below = html.partition('<div class="marks">')
+        assert says in head and 'class="note problem"' in head and f'value="{typed}"' in below
+        assert "data-again" not in html and all(one == gr.skip() for one in rest)
+    assert gallery(frame.studio.home).get(digest).tags == ()
 
 
 def test_a_note_and_a_star_at_once(opened: Any, home: Any) -> None:

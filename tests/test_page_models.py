@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from page_kit import HOSTILE, PHONE, make, stays_text
+from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
 
 from models.weights import MANIFEST, listed_parts, weights_root
 from studio.backends.embedded import PARTS, Embedded
@@ -109,13 +109,14 @@ def test_the_look_for_trouble_says_what_doctor_says(tmp_path: Path, studio: Call
     stray = tmp_path / "home" / "pictures" / "ab" / "stray.png"
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"x")
-    looking, found = ModelsDesk(frame).doctor(request)
-    assert "Looking" in looking
-    found = unescape(found)
+    (looking, nothing), (trouble, kept) = ModelsDesk(frame).doctor(request)
+    assert "Looking" in looking and nothing == ""
+    assert ModelsDesk(frame).stands(kept, request) == trouble, "the tab may be left and come back to"
+    found = unescape(trouble)
     for row in studio("doctor", "--json", "--home", tmp_path / "home").json:
         assert row["path"] in found and row["advice"] in found and row["kind"] in found
     stray.unlink()
-    assert "All is well" in list(ModelsDesk(frame).doctor(request))[-1]
+    assert "All is well" in list(ModelsDesk(frame).doctor(request))[-1][0]
 
 
 def test_a_person_looks_at_the_models_and_finds_a_lost_picture(visit: Callable[..., Any], home: Path) -> None:
@@ -129,6 +130,11 @@ def test_a_person_looks_at_the_models_and_finds_a_lost_picture(visit: Callable[.
     assert page.locator("#models .other tbody tr").count() >= len(PARTS)
     page.click("#trouble [data-own=doctor]")
     page.wait_for_selector("#trouble td:has-text('missing file')")
+    turn_to(page, "Queue")
+    turn_to(page, "Models")
+    page.wait_for_selector("#models .badge.good")
+    page.wait_for_timeout(1000)
+    assert page.locator("#trouble td:has-text('missing file')").count() == 1, "it stays"
     page.click("#attribution button")
     page.wait_for_selector("#attribution td:has-text('noto-v1')")
 

@@ -202,6 +202,7 @@ the studio was closed before this was done; open it again, and it goes on.
 the job was cancelled before it was done; ask again.
 the size 64x64: pictures are 128x128 here.
 settings that there are not here: hires.
+a picture is gone or damaged; `studio doctor` says which.
 the picture 'a.png' that it was made from is not beside it, or is another one by now.
 """.splitlines()
 

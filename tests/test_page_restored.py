@@ -125,6 +125,7 @@ def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], h
     assert page.input_value(NEGATIVE) == "" and page.input_value("#style input:checked") == ""
     page.click("#make")
     page.wait_for_selector("#stage img[alt*='a face to drop']")
+    page.wait_for_selector("#drop .note", state="detached")
     again = Studio(home).queue.latest(1)[0].request
     with Image.open(kept) as picture:
         said = json.loads(picture.text["studio"])["request"]

@@ -135,12 +135,15 @@ def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(frame: Frame)
     series = made(desk)
     with pytest.raises(Refused, match="not all pictures"):
         packed_for(desk.series, series, "slack", doubled)
-    assert "data-pack" not in desk.look(series.id, ENGLISH)[1]
+    assert "data-fetch" not in desk.look(series.id, ENGLISH)[1]
     finish(frame, desk, series)
     panel = desk.look(series.id, ENGLISH)[1]
     for app in APPS.values():
         can = 6 in (app.counts or range(app.least, app.most + 1))
         assert (f"/pack/{app.name}.zip" in panel) is can and (app.title in panel)
+    desk.series.pictures(series)[0].path.unlink()
+    with pytest.raises(Refused, match="gone or damaged"):
+        packed_for(desk.series, series, "telegram", doubled)
 
 
 def test_every_place_says_what_became_of_it(frame: Frame) -> None:
@@ -264,7 +267,7 @@ def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: st
     page.wait_for_selector("#set-show .set .cells")
     page.close()  # while it is being made
     page = visit("Sets")
-    page.wait_for_selector("#set-show [data-pack]")
+    page.wait_for_selector("#set-show [data-fetch]")
     assert page.locator("#set-show .cells figcaption span").all_inner_texts() == ["happy", "sad", "angry"]
     assert page.locator("#set-show .strip-small img").count() == 12
     sizes = page.eval_on_selector_all(".strip-small img", "all => all.map(one => [one.clientWidth, one.clientHeight])")
@@ -276,7 +279,7 @@ def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: st
     page.mouse.up()
     page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]", timeout=20_000)
     with page.expect_download() as download:
-        page.click('#set-show [data-pack][href*="whatsapp"]')
+        page.click('#set-show [data-fetch][href*="whatsapp"]')
     assert "pandas" in download.value.suggested_filename
     with zipfile.ZipFile(download.value.path()) as archive:
         assert json.loads(archive.read("contents.json"))["sticker_packs"][0]["name"] == "Three / pandas"
@@ -303,7 +306,19 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
 
 
 def test_a_look_never_answers_after_a_press_that_it_began_before(frame: Frame) -> None:
-    """Both wait in one line, one at a time: what shows the state as it was can't come last."""
-    events = build(frame).fns.values()
-    lines = [{(e.concurrency_id, e.concurrency_limit) for e in events if e.name == name} for name in ("look", "acted")]
-    assert lines[0] == {("sets", 1), ("compare", 1)} and lines[0] <= lines[1]
+    """All wait in one line, one at a time: what shows the state as it was can't come last. The last news are seen."""
+    events, lines = list(build(frame).fns.values()), dict[str, list[str]]()
+    for name in ("look", "listed", "pasted", "acted", "make", "dropped", "told"):
+        several = [event for event in events if event.name == name and event.concurrency_limit == 1]
+        lines[name] = sorted(str(event.concurrency_id) for event in several)
+        if name in ("look", "listed", "pasted"):
+            assert {event.trigger_mode for event in several} == {"always_last"}
+    assert lines["look"] == lines["make"] == ["compare", "sets"] and lines["acted"] == ["batch", "compare", "sets"]
+    assert lines["listed"] == lines["pasted"] == ["batch"] and all(
+        "batch" in lines[name] for name in ("dropped", "told")
+    )
+
+
+def test_what_is_said_of_a_dropped_picture_is_over_when_something_is_made(frame: Frame) -> None:
+    (start,) = (event for event in build(frame).fns.values() if event.name == "start")
+    assert "drop" in [one.elem_id for one in start.outputs]

@@ -83,7 +83,7 @@ def card(page: Any) -> None:
 def sets(page: Any) -> None:
     page.fill("#set-subject textarea, #set-subject input", "cat")
     page.click("#set-make")
-    page.wait_for_selector("#set-show [data-pack]")
+    page.wait_for_selector("#set-show [data-fetch]")
 
 
 def compare(page: Any) -> None:

@@ -1,6 +1,6 @@
 """What a series of jobs can be fetched as: its pictures, a pack for a chat app, a contact sheet."""
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request
@@ -20,6 +20,8 @@ from studio.page.refusals import in_language
 from studio.page.series.store import AllSeries, Series
 from studio.page.words import language
 from studio.page.zipped import zipped
+
+GONE = "a picture is gone or damaged; `studio doctor` says which."
 
 
 def router(frame: Frame) -> APIRouter:
@@ -57,7 +59,7 @@ def router(frame: Frame) -> APIRouter:
         if series.kind != "compare":
             raise HTTPException(404, "no such sheet")
         grid, kept = grid_of(series), {one.job: one for one in every.pictures(series)}
-        places = [_opened(kept.get(one.id)) for one in every.members(series)]
+        places = [_place(kept.get(one.id)) for one in every.members(series)]
         return Response(grid.file(places), media_type="image/png", headers=attached(grid.name))
 
     return routes
@@ -74,20 +76,24 @@ def packed_for(every: AllSeries, series: Series, app: str, larger: Larger) -> by
 
 
 def _sticker(kept: Kept, label: str, rim: bool, app: App, larger: Larger) -> Sticker:
-    picture = _opened(kept)
-    assert picture is not None
-    picture, more = both(kept.path, picture, app.sizes[0], larger, rim)
+    picture, more = both(kept.path, opened(kept.path), app.sizes[0], larger, rim)
     facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
     return Sticker(picture, label, says=said_in(kept.path), facts=facts, larger=more)
 
 
-def _opened(kept: Kept | None) -> Image.Image | None:
-    if kept is None:
-        return None
+def opened(path: Path) -> Image.Image:
+    """The picture (RGBA) of a file of the gallery; Refused where it is not there or can't be read."""
     try:
-        with Image.open(kept.path) as opened:
-            return opened.convert("RGBA")
-    except OSError:
+        with Image.open(path) as picture:
+            return picture.convert("RGBA")
+    except OSError as error:
+        raise Refused(GONE) from error
+
+
+def _place(kept: Kept | None) -> Image.Image | None:
+    try:
+        return opened(kept.path) if kept else None
+    except Refused:
         return None
 
 

@@ -26,16 +26,18 @@ NAME = re.compile(r"([0-9a-f]{64})\.png")
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 # Presses: none is left out while another is being done, and they are done in the order in which they came.
 PRESSED: dict[str, Any] = {**QUIET, "trigger_mode": "multiple", "concurrency_limit": 1}
+ONCE = {"trigger_mode": "once"}  # a press that is no wish for two: pressed again in haste, it counts once
 LISTEN = "studio.listen(element, trigger);"  # js_on_load of HTML whose buttons say something (see page.js)
 
 
 def in_line(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings for presses and for looks that wait in one line.
 
-    A look that began before a press must not answer after it, or what it shows is out of date.
+    A look that began before a press must not answer after it, or what it shows is out of date. Of looks that are asked
+    for while one is being done only the last counts, and is not left out.
     """
     line = {"concurrency_id": name, "concurrency_limit": 1}
-    return {**PRESSED, **line}, {**QUIET, **line}
+    return {**PRESSED, **line}, {**QUIET, **line, "trigger_mode": "always_last"}
 
 
 @dataclass

@@ -27,6 +27,7 @@ say = Said(
         "tagline": ("Stickers from your words, made on this computer.", "用一句话，在自己的电脑上生成贴纸。"),
         "theme": ("Light or dark", "浅色或深色"),
         "other": ("中文", "English"),
+        "silent": ("The studio does not answer. Is it still running?", "工作室没有回应，它还在运行吗？"),
     }
 )
 
@@ -51,10 +52,11 @@ def build(frame: Frame) -> gr.Blocks:
 
 def header(spoken: str) -> str:
     """The name of the place, and the switches for language and light."""
-    switch = escape(say("theme", spoken))
+    switch, silent = escape(say("theme", spoken)), escape(say("silent", spoken))
     language = "en" if spoken == "zh" else "zh"
     return (
-        f'<div class="masthead">{MARK}<div><h1>Studio 128</h1><p>{escape(say("tagline", spoken))}</p></div><nav>'
+        f'<div class="masthead" data-silent="{silent}">{MARK}'
+        f"<div><h1>Studio 128</h1><p>{escape(say('tagline', spoken))}</p></div><nav>"
         f'<button type="button" data-language="{language}" lang="{language}">{escape(say("other", spoken))}</button>'
         f'<button type="button" data-theme aria-label="{switch}" title="{switch}">◐</button></nav></div>'
     )
@@ -78,7 +80,7 @@ def looks() -> dict[str, Any]:
         "i18n": gr.I18n(**translations(labels)),
         "theme": theme(),
         "css_paths": sheets,
-        "footer_links": ["settings"],
+        "footer_links": [],  # Gradio's own settings would be a second switch for language and light
         "run_history": False,
     }
 

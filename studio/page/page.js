@@ -77,6 +77,17 @@
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
   const typed = {};
   try { Object.assign(typed, JSON.parse(sessionStorage.getItem('studio_typed'))); } catch { /* a private window */ }
+  // The settings of a picture take the place of what was typed, also of what is in no input yet.
+  const forget = () => { for (const name of TYPED) if (name !== '#batch-lines') delete typed[name]; };
+  addEventListener('drop', forget, true);
+  addEventListener('click', (event) => { if (event.target.closest?.('[data-do=settings]')) forget(); }, true);
+  // Gradio makes what a fold holds when it is opened first; in the moment in which the fold comes it hears no click.
+  const unfold = () => {
+    if (!typed['#negative'] && !typed['#seed']) return;
+    document.querySelector('#more .label-wrap:not(.open)')?.click();
+    setTimeout(unfold, 500);
+  };
+  unfold();
   addEventListener('pagehide', () => {
     for (const name of TYPED) if (field(name)) typed[name] = field(name).value;
     try { sessionStorage.setItem('studio_typed', JSON.stringify(typed)); } catch { /* a private window */ }
@@ -136,10 +147,38 @@
     while (old.childNodes.length > fresh.length) old.lastChild.remove();
   };
 
+  // The same for what is in an element, from HTML.
+  const exchange = (holder, html) => {
+    if (holder.html === html) return;
+    const made = holder.cloneNode(false);
+    made.innerHTML = html;
+    morph(holder, made);
+    holder.html = html;
+  };
+
+  // What the studio answers. Where it refuses, or nobody answers, that is thrown, and `why` says it in a sentence.
+  const ask = async (address, settings) => {
+    const answer = await fetch(address, settings);
+    if (answer.ok) return answer;
+    const { problem, detail } = await answer.json();
+    throw Object.assign(new Error(answer.statusText), { said: problem || detail });
+  };
+  const why = ({ said }) => (typeof said === 'string' ? said : document.querySelector('[data-silent]').dataset.silent);
+
+  const save = (blob, name) => {
+    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  };
+
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); beat(); },
     morph,
+    exchange,
+    ask,
+    why,
+    save,
     boards,
     hurry: () => { clearTimeout(timer); beat(); },
     listen: (element, trigger) => {

@@ -15,15 +15,11 @@ from studio.studio import Studio
 
 REMEMBERED = 64  # jobs whose speed is known
 NEWS = 1.0  # seconds
-# Sums in which each picture and each job counts by its number: two changes don't cancel out.
-GALLERY = (
-    "SELECT max(number), count(*), total(star * number), total(rating * number), total(deleted),"
-    " total(length(note) * number) FROM pictures"
-    " UNION ALL SELECT count(*), total(picture), total(length(name) * picture), 0, 0, 0 FROM labels"
-)
+GALLERY = "SELECT max(number), count(*), (SELECT value FROM settings WHERE name = 'marked') FROM pictures"
+# Sums in which each job counts by its number: two changes don't cancel out.
 LINE = (
-    "SELECT state, count(*), total(place * number), total(priority * number), total(length(wish) * number)"
-    " FROM jobs WHERE NOT question GROUP BY state"
+    "SELECT state, count(*), total(place * number), total(priority * number), total((wish = 'finish') * number),"
+    " total((wish = 'cancel') * number) FROM jobs WHERE NOT question GROUP BY state"
 )
 
 

@@ -116,6 +116,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     (r"a set has at most (\d+) pictures, not (\d+)\.", "一套最多 {1} 张，而不是 {2} 张。"),
     (r"a pack needs a name, .*", "请给套图起个名字。"),
     (r"not all pictures of the set are there; .*", "套图还没有全部完成；请等待，或继续其余任务。"),
+    (r"a picture is gone or damaged; .*", "有图片丢失或损坏；“模型”页的“检查问题”会指出是哪张。"),
     (r"a pack for (.*) has (.*) pictures, not (\d+); .*", "{1} 需要 {2} 张图片，而不是 {3} 张。"),
     (r"say which values of (\S+) to compare, .*", "请写出要对比的 {1} 取值。"),
     (r"a grid can't vary '(.*)'.*", "无法对比“{1}”。"),

@@ -51,14 +51,16 @@ def router(frame: Frame) -> APIRouter:
 
     @routes.get("/downloads/{digest}/{use}")
     def download(request: Request, digest: str, use: str, outline: bool = False) -> Response:
-        path = frame.picture(f"{digest}.png")
-        if path is None or (use not in APPS and use not in ("png", "svg")):
-            raise HTTPException(404, "no such picture, or nothing that it can be made ready for")
+        path, spoken = frame.picture(f"{digest}.png"), language(request.headers)
+        if use not in APPS and use not in ("png", "svg"):
+            raise HTTPException(404, "nothing that a picture can be made ready for")
+        if path is None:
+            raise HTTPException(404, in_language(downloads.GONE, spoken))
         try:
             data, suffix = made(path, use, outline, frame.larger)
         except Refused as refusal:
-            raise HTTPException(422, in_language(str(refusal), language(request.headers))) from refusal
-        named = {"content-disposition": f'attachment; filename="{digest[:16]}-{use}{suffix}"'}
+            raise HTTPException(422, in_language(str(refusal), spoken)) from refusal
+        named = downloads.attached(f"{digest[:16]}-{use}{suffix}")
         return Response(data, media_type=TYPES[suffix], headers={**ANEW, **named})
 
     @routes.get("/pulse")
@@ -71,10 +73,8 @@ def router(frame: Frame) -> APIRouter:
 
 def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, str]:
     """A picture of the gallery as a file for `use`: "png", "svg" or one of APPS, with a white outline or without."""
-    with Image.open(path) as opened:
-        picture = opened.convert("RGBA")
     app = APPS.get(use)
-    picture, more = both(path, picture, app.sizes[0] if app else None, larger, outline)
+    picture, more = both(path, downloads.opened(path), app.sizes[0] if app else None, larger, outline)
     if use == "svg":
         return svg(picture).encode(), ".svg"
     return fit(Drawing(picture, more), app) if app else (_png(picture), ".png")

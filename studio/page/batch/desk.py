@@ -1,5 +1,6 @@
 """What happens on the Batch tab: a file is looked through, its jobs are put in line, and how far they are is shown."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,13 @@ class BatchDesk(SeriesDesk):
     # --- Reading ------------------------------------------------------------------------------------------------------
 
     def dropped(self, event: gr.EventData, request: gr.Request) -> tuple[Read | None, str, str]:
-        """A file was dropped or chosen -> what was read, the table, the box of lines (emptied)."""
+        """A file was dropped or chosen -> what was read, the table, the box of lines (emptied).
+
+        The time makes the table news, also where it is that of the same file: drop.js waits for it.
+        """
         told = said(event)
-        return *self._look(request, told.get("path", ""), Path(told.get("name", "")).name, ""), ""
+        read, table = self._look(request, told.get("path", ""), Path(told.get("name", "")).name, "")
+        return read, f"{table}<!-- {time.time()} -->", ""
 
     def pasted(self, text: str, read: Read | None, request: gr.Request) -> tuple[Any, Any]:
         """The lines in the box are others: typed, pasted, or put there with what was read of them."""

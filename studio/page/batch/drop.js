@@ -1,13 +1,17 @@
-// A prompt file, dropped or chosen.
+// A prompt file, dropped or chosen. It is busy until the plan beside it is another one.
 const zone = () => element.querySelector('[data-drop]');
+const busy = (on) => zone().classList.toggle('busy', on);
+const planned = new MutationObserver(() => busy(false));
 const take = async (file) => {
   if (!file) return;
-  zone().classList.add('busy');
+  planned.observe(document.querySelector('#batch-plan'), { childList: true, characterData: true, subtree: true });
+  busy(true);
   try {
     const { path } = await upload(file);
     trigger('select', { own: 'file', path, name: file.name });
-  } finally {
-    zone().classList.remove('busy');
+  } catch (problem) {
+    busy(false);
+    throw problem;
   }
 };
 element.addEventListener('change', (event) => {

@@ -7,7 +7,7 @@ import gradio as gr
 from studio.page.batch import view
 from studio.page.batch.desk import KIND, BatchDesk
 from studio.page.batch.words import labels
-from studio.page.frame import LISTEN, PRESSED, QUIET, Frame
+from studio.page.frame import LISTEN, ONCE, PRESSED, Frame, in_line
 from studio.page.series.scripts import SHOW_JS
 
 DROP_JS = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
@@ -36,11 +36,12 @@ def tab(frame: Frame) -> None:
         batches = gr.HTML(js_on_load=SHOW_JS, elem_id="batch-list")
     frame.on_load(frame.in_language(view.drop), [drop])
     frame.on_load(frame.in_language(view.nothing_yet), [table])
-    drop.select(desk.dropped, None, [read, table, lines], **QUIET)
+    pressed, looked = in_line("batch")
+    drop.select(desk.dropped, None, [read, table, lines], **pressed)
     # Not `input`: Gradio leaves out the first one after a value that came from here; one may paste over the example.
-    lines.change(desk.pasted, [lines, read], [read, table], trigger_mode="always_last", **QUIET)
-    table.select(desk.told, [read, lines, shown], [read, table, lines, shown, batches], **QUIET)
+    lines.change(desk.pasted, [lines, read], [read, table], **looked)
+    table.select(desk.told, [read, lines, shown], [read, table, lines, shown, batches], **{**pressed, **ONCE})
     batches.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
-    batches.select(desk.acted, shown, [shown, batches], **PRESSED)
-    gr.on([tab.select, batches.input], desk.listed, shown, batches, **QUIET)
+    batches.select(desk.acted, shown, [shown, batches], **pressed)
+    gr.on([tab.select, batches.input], desk.listed, shown, batches, **looked)
     desk.series.resume(KIND)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from studio.page.compare.desk import KIND, CompareDesk
 from studio.page.compare.words import labels
-from studio.page.frame import LISTEN, PRESSED, QUIET, Frame, in_line
+from studio.page.frame import LISTEN, ONCE, PRESSED, QUIET, Frame, in_line
 from studio.page.series.scripts import SHOW_JS
 
 
@@ -31,9 +31,9 @@ def tab(frame: Frame) -> None:
     y.input(desk.suggested, y, down, **QUIET)
     _preview(desk, given, counted)
     seen = [shown, panel, others]
-    _make(desk, given, shown, make, seen)
     panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
     pressed, looked = in_line("compare")
+    _make(desk, [*given, shown], make, seen, {**pressed, **ONCE})
     gr.on([panel.select, others.select], desk.acted, shown, seen, **pressed)
     gr.on([tab.select, panel.input], desk.look, shown, seen, **looked)
     desk.series.resume(KIND)
@@ -76,8 +76,8 @@ def _preview(desk: CompareDesk, given: list[Any], counted: gr.HTML) -> None:
     gr.on([one.change for one in given], preview, given, counted, trigger_mode="always_last", **QUIET)
 
 
-def _make(desk: CompareDesk, given: list[Any], shown: gr.State, button: gr.Button, seen: list[Any]) -> None:
+def _make(desk: CompareDesk, given: list[Any], button: gr.Button, seen: list[Any], settings: dict[str, Any]) -> None:
     def make(request: gr.Request, *values: str) -> tuple[Any, Any, Any]:
         return desk.make(*values, request=request)
 
-    gr.on([button.click, given[0].submit], make, [*given, shown], seen, **QUIET)
+    gr.on([button.click, given[0].submit], make, given, seen, **settings)

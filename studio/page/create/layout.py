@@ -51,7 +51,7 @@ def tab(frame: Frame) -> None:
             stage = gr.HTML(nothing_yet("en"), js_on_load=STAGE_JS, elem_id="stage")
             strip = frame.html(elem_id="strip")
     frame.on_load(desk.greet, [stage, strip, picker, history])
-    _make(desk, inputs, make, stage, history)
+    _make(desk, inputs, make, [stage, history, drop])
     _stage(frame, desk, stage, strip)
     _pickers(desk, inputs, picker, history)
     _pictures(frame, desk, inputs, accordions, picker, drop)
@@ -184,14 +184,14 @@ def _picture(label: Any, name: str) -> gr.Image:
     )
 
 
-def _make(desk: Desk, inputs: Inputs, make: gr.Button, stage: gr.HTML, history: gr.Dropdown) -> None:
+def _make(desk: Desk, inputs: Inputs, make: gr.Button, outputs: list[Any]) -> None:
     names = list(inputs.named)
 
-    def start(request: gr.Request, *values: Any) -> tuple[str, Any]:
-        return desk.start(dict(zip(names, values, strict=True)), request)
+    def start(request: gr.Request, *values: Any) -> tuple[str, Any, str]:
+        return *desk.start(dict(zip(names, values, strict=True)), request), ""  # what was said of a picture is over
 
     asked = [make.click, inputs.named["prompt"].submit]  # type: ignore[attr-defined]
-    gr.on(asked, start, list(inputs.named.values()), [stage, history], trigger_mode="multiple", **QUIET)
+    gr.on(asked, start, list(inputs.named.values()), outputs, trigger_mode="multiple", **QUIET)
 
 
 def _stage(frame: Frame, desk: Desk, stage: gr.HTML, strip: gr.HTML) -> None:

@@ -20,13 +20,8 @@ studio.follow({
   idle: () => !stage()?.dataset.job || Boolean(stage().dataset.ended && stage().dataset.mine === undefined),
   adopt: (job) => trigger('input', { job }),
   stage: (news) => {
-    const head = stage().querySelector('.head'), cells = stage().querySelector('.cells');
-    if (head.dataset.was !== news.head) {
-      const focused = head.contains(document.activeElement) && document.activeElement.dataset.own;
-      head.innerHTML = news.head;
-      head.dataset.was = news.head;
-      if (focused) head.querySelector(`[data-own="${focused}"]`)?.focus();
-    }
+    const cells = stage().querySelector('.cells');
+    studio.exchange(stage().querySelector('.head'), news.head); // a button that is held stays the one that is let go
     cells.className = `cells ${news.size}`;
     exchange(cells, news.cells);
     if (news.ended) stage().dataset.ended = 'true';

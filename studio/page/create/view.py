@@ -62,19 +62,27 @@ class Stage:
             return f'<div class="status" role="status">{escape(outcome)}</div>' if outcome else ""
         step, total = (self.progress.step, self.progress.total) if self.progress else (0, 0)
         share = 100 * step / total if total else 0
-        stops = button(say("stop", self.spoken), own="stop", job=self.job.id)
-        if self.job.request.count > 1 and self.job.state == "running":
-            stops = button(say("finish", self.spoken), own="finish", job=self.job.id) + stops
         return (
-            f'<div class="line"><div class="status" role="status">{escape(self._state(step, total))}</div>{stops}</div>'
+            f'<div class="line"><div class="status" role="status">{escape(self._state(step, total))}</div>'
+            f"{self._stops()}</div>"
             f'<div class="bar{"" if step else " busy"}"><i style="width:{share:.0f}%"></i></div>'
         )
+
+    def _stops(self) -> str:
+        """What can still be wished of it. Stop is first: were it moved while it is held, another would be pressed."""
+        job = self.job
+        stop = "" if job.wish == "cancel" else button(say("stop", self.spoken), own="stop", job=job.id)
+        if job.request.count == 1 or job.state != "running" or job.wish:
+            return stop
+        return stop + button(say("finish", self.spoken), own="finish", job=job.id)
 
     def _state(self, step: int, total: int) -> str:
         if self.job.state == "waiting":
             if self.paused:
                 return say("paused", self.spoken)
             return say("waiting", self.spoken, ahead=self.ahead) if self.ahead else say("loading", self.spoken)
+        if self.job.wish:
+            return say("stopping" if self.job.wish == "cancel" else "stopping_after", self.spoken)
         if not total:
             return say("loading", self.spoken)
         state = say("step", self.spoken, step=step, total=total)

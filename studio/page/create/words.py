@@ -81,6 +81,8 @@ say = Said(
         ),
         "stop": ("Stop", "停止"),
         "finish": ("Stop after this picture", "做完这张就停"),
+        "stopping": ("Stopping…", "正在停止…"),
+        "stopping_after": ("Stops after this picture", "做完这张就停"),
         "download": ("Download", "下载"),
         "again": ("More like this", "更多类似的"),
         "seed": ("seed {seed}", "种子 {seed}"),

@@ -4,7 +4,7 @@
 const SLICE = 50; // pictures of one request: none takes long, and one sees how far it is
 const chosen = new Set();
 let from = null;          // where a range begins
-let undone = null;        // what undoes the last change
+const undone = [];        // what undoes the last changes, the latest last
 
 const cellOf = (node) => node?.closest?.('.pick');
 const cellWith = (digest) => element.querySelector(`.pick[data-picture="${digest}"]`);
@@ -34,25 +34,22 @@ const update = () => {
   write(find('.chosen b'), words('chosen', { count: chosen.size }));
 };
 
-const say = (sentence, kind = '', undo = null) => {
+const say = (sentence, kind = '', undoable = false) => {
   const told = find('.told');
-  undone = undo;
   write(told.querySelector('span'), sentence);
   told.className = `told ${kind}`;
   hide(told, !sentence);
-  hide(find('[data-act=undo]'), !undo);
+  hide(find('[data-act=undo]'), !undoable);
 };
 const unanswered = (silent) => {
   const told = find('.told');
-  if (silent && told.hidden) say(words('silent'), 'problem silent');
+  if (silent && told.hidden) say(studio.why({}), 'problem silent');
   else if (!silent && told.classList.contains('silent')) say('');
 };
 
-const send = async (path, body) => {
+const send = (path, body) => {
   const headers = { 'content-type': 'application/json' };
-  const answer = await fetch(`/gallery/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).problem || words('silent'));
-  return answer;
+  return studio.ask(`/gallery/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
 };
 
 // Does one thing to pictures, slice by slice -> those to which it was done.
@@ -75,16 +72,23 @@ const SAID = {
 };
 const OPPOSITE = { delete: 'restore', restore: 'delete' };
 
-const perform = async (act, value, pictures) => {
+// What is pressed while another change is being made comes after it: what is undone is the last that was pressed.
+let turn = Promise.resolve();
+const inTurn = (what) => (turn = turn.catch(() => {}).then(what));
+
+const perform = (act, value, pictures) => inTurn(() => carryOut(act, value, pictures));
+
+const carryOut = async (act, value, pictures, undoing = false) => {
   if (!pictures.length) return;
   try {
     say('');
-    const done = await changeAll(act, value, pictures);
-    const undo = OPPOSITE[act] && { act: OPPOSITE[act], pictures: done };
-    if (done.length && !find('.told').classList.contains('problem')) say(words(SAID[act], { count: done.length }), '', undo);
-    if (undo) for (const digest of done) away(digest);
+    const done = await changeAll(act, value, pictures), moved = OPPOSITE[act] && done.length;
+    if (moved && !undoing) undone.push({ act: OPPOSITE[act], pictures: done });
+    const undoable = Boolean(moved && undone.length);
+    if (done.length && !find('.told').classList.contains('problem')) say(words(SAID[act], { count: done.length }), '', undoable);
+    if (moved) for (const digest of done) away(digest);
   } catch (problem) {
-    say(problem.message, 'problem');
+    say(studio.why(problem), 'problem');
   }
   news += 1;
   studio.hurry();
@@ -104,26 +108,22 @@ const away = (digest) => {
   update();
 };
 
-const undo = async () => {
-  if (!undone) return;
-  const { act, pictures } = undone;
-  undone = null;
-  await perform(act, '', pictures);
-};
+const undo = () => inTurn(() => {
+  const last = undone.pop();
+  return last && carryOut(last.act, '', last.pictures, true);
+});
 
 const zip = async (pictures) => {
   const most = Number(find('.shelf').dataset.zipMost);
   if (pictures.length > most) return say(words('too_many', { count: most }), 'problem');
   try {
     say(words('at_work', { count: 0, total: pictures.length }));
-    const answer = await send('zip', { pictures }), link = document.createElement('a');
-    link.download = /filename="([^"]+)"/.exec(answer.headers.get('content-disposition'))[1];
-    link.href = URL.createObjectURL(await answer.blob());
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    const answer = await send('zip', { pictures });
+    const name = /filename="([^"]+)"/.exec(answer.headers.get('content-disposition'))[1];
+    studio.save(await answer.blob(), name);
     say(words('was_zipped', { count: pictures.length }));
   } catch (problem) {
-    say(problem.message, 'problem');
+    say(studio.why(problem), 'problem');
   }
 };
 
@@ -133,9 +133,10 @@ const emptyBin = async () => {
     const answer = await (await send('empty', {})).json();
     say(answer.problem || words('was_emptied', { count: answer.done }), answer.problem ? 'problem' : '');
   } catch (problem) {
-    say(problem.message, 'problem');
+    say(studio.why(problem), 'problem');
   }
   anew = true;
+  undone.length = 0;
   chosen.clear();
   update();
   studio.hurry();

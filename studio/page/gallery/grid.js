@@ -199,6 +199,7 @@ const narrow = () => {
   if (query.toString() === wanted) return;
   wanted = query.toString();
   anew = true;
+  undone.length = 0;
   chosen.clear();
   update();
   say('');
@@ -222,10 +223,11 @@ const begin = () => {
   filters.begun = true;
   filters.addEventListener('submit', (event) => { event.preventDefault(); narrow(); });
   filters.addEventListener('change', narrow);
-  filters.addEventListener('input', (event) => {
+  const typed = (event) => { // by an input method a word is there when it is composed
     clearTimeout(typing);
-    if (event.target.name === 'words') typing = setTimeout(narrow, 200);
-  });
+    if (event.target.name === 'words' && !event.isComposing) typing = setTimeout(narrow, 200);
+  };
+  for (const name of ['input', 'compositionend']) filters.addEventListener(name, typed);
   find('.filters details').open = innerWidth > 720;
   new IntersectionObserver(keepUp).observe(find('.shelf')); // the tab is opened
   news += 1;

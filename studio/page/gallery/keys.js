@@ -45,7 +45,7 @@ element.addEventListener('keydown', (event) => {
   const typing = event.target.matches('input:not([type=checkbox]), select, textarea');
   let done = false;
   if (event.key === 'Escape' && chosen.size && !find('.sure').open) { selectNone(); done = true; }
-  else if (held && event.key === 'z' && undone && !typing) { undo(); done = true; }
+  else if (held && event.key === 'z' && !typing) { undo(); done = true; }
   else if (held && event.key === 'a' && cell) { selectAll(); done = true; }
   else if (event.key === 'Enter' && !event.isComposing && event.target.matches('.labels input')) {
     label(event.target.name);

@@ -102,12 +102,11 @@ say = Said(
             "一次打包的文件太大；请少选几张（最多 {count} MB）。",
         ),
         "no_label": ("Type its name first.", "请先输入名称。"),
-        "silent": ("The studio does not answer. Is it still running?", "工作室没有回应，它还在运行吗？"),
     }
 )
 
 # What the script says by itself; the rest comes from the server as HTML.
 SCRIPT = (
     *("chosen", "deleted", "restored", "was_starred", "was_unstarred", "was_rated", "was_labelled", "was_unlabelled"),
-    *("was_zipped", "was_emptied", "at_work", "sure_yes", "too_many", "no_label", "silent"),
+    *("was_zipped", "was_emptied", "at_work", "sure_yes", "too_many", "no_label"),
 )

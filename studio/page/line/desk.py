@@ -88,23 +88,18 @@ class LineDesk:
 
     def _open(self, jobs: list[QueuedJob], spoken: str) -> list[Row]:
         listed, place = [], 0
-        wishes = self._wishes()
         for job in jobs:
             if job.state == "waiting":
                 place += 1
                 listed.append(Row(job, self._saved(job), place=place))
             else:
-                listed.append(self._running(job, spoken, wishes.get(job.id, "")))
+                listed.append(self._running(job, spoken))
         return listed
 
-    def _running(self, job: QueuedJob, spoken: str, wish: str) -> Row:
+    def _running(self, job: QueuedJob, spoken: str) -> Row:
         stage = self.pulse.stage(job.id, spoken)
         step, total = (stage.progress.step, stage.progress.total) if stage.progress else (0, 0)
-        return Row(stage.job, tuple(stage.saved.values()), step, total, stage.left, wish=wish)
-
-    def _wishes(self) -> dict[str, str]:
-        sql = "SELECT id, wish FROM jobs WHERE state = 'running'"
-        return {row["id"]: row["wish"] for row in self.studio.house.database.rows(sql)}
+        return Row(stage.job, tuple(stage.saved.values()), step, total, stage.left)
 
     def _saved(self, job: QueuedJob) -> tuple[Any, ...]:
         return tuple(self.studio.gallery.made_by(job).values())

@@ -29,8 +29,8 @@ const put = (stand) => {
   if (dragged) return;
   const active = element.contains(document.activeElement) ? document.activeElement : null;
   const job = active?.closest('.job')?.dataset.job;
-  exchange(find('.jobs-head'), stand.head);
-  exchange(find('.nothing'), stand.nothing);
+  studio.exchange(find('.jobs-head'), stand.head);
+  studio.exchange(find('.nothing'), stand.nothing);
   for (const list of element.querySelectorAll('[data-list]')) {
     fill(list, stand[list.dataset.list]);
     hide(list.parentElement, !list.firstElementChild);
@@ -45,14 +45,6 @@ const refocus = (active, job) => {
   const row = job && find(`.job[data-job="${job}"]`);
   const again = active.isConnected ? active : row?.querySelector(`[data-act="${act}"]`) || row?.querySelector('button');
   (again || find('section:not([hidden]) > h2') || find('.jobs-head button'))?.focus({ preventScroll: true });
-};
-
-const exchange = (holder, html) => {
-  if (holder.html === html) return;
-  const made = holder.cloneNode(false);
-  made.innerHTML = html;
-  studio.morph(holder, made);
-  holder.html = html;
 };
 
 const fill = (list, rows) => {
@@ -82,17 +74,15 @@ const say = (sentence, kind = '', undo = []) => {
   hide(told, !sentence);
   hide(find('[data-act=undo]'), !undo.length);
 };
-const silentNote = () => JSON.parse(find('.jobs').dataset.words).silent;
 
 const perform = async (act, jobs = [], before = '') => {
   try {
     const headers = { 'content-type': 'application/json' };
-    const answer = await fetch('/line/act', { method: 'POST', headers, body: JSON.stringify({ do: act, jobs, before }) });
-    if (!answer.ok) throw new Error(answer.statusText);
+    const answer = await studio.ask('/line/act', { method: 'POST', headers, body: JSON.stringify({ do: act, jobs, before }) });
     const { said, undo, problem } = await answer.json();
     say(problem || said, problem ? 'problem' : '', undo);
-  } catch {
-    say(silentNote(), 'problem');
+  } catch (problem) {
+    say(studio.why(problem), 'problem');
   }
   await draw();
   find('.jobs > .unseen').textContent = jobs.length === 1 && find(`.job[data-job="${jobs[0]}"] .place`)?.title || '';
@@ -120,8 +110,8 @@ const isBelow = (row, event) => {
   return event.clientY > top + height / 2;
 };
 element.addEventListener('dragstart', (event) => {
-  const row = waitingRow(event);
-  if (!row || event.target !== row) return;
+  const row = waitingRow(event); // also by one of its pictures
+  if (!row) return;
   dragged = row;
   row.classList.add('dragged');
   event.dataTransfer.effectAllowed = 'move';
@@ -160,7 +150,7 @@ studio.follow({
   silent: (silent) => {
     const told = shown() && find('.told');
     if (!told) return;
-    if (silent && told.hidden) say(silentNote(), 'problem silent');
+    if (silent && told.hidden) say(studio.why({}), 'problem silent');
     else if (!silent && told.classList.contains('silent')) say('');
   },
 });

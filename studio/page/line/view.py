@@ -1,13 +1,12 @@
 """The Queue tab as HTML. Each row is one piece of its own: the script exchanges what changed and nothing else."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
 from studio.events import Saved
 from studio.page.html import address, empty, note
-from studio.page.line.words import SCRIPT, say
+from studio.page.line.words import say
 from studio.page.refusals import in_language
 from studio.queue import QueuedJob
 
@@ -32,19 +31,17 @@ class Row:
     total: int = 0
     left: float | None = None
     place: int = 0  # in line, 1 the next; 0 for one that does not wait
-    wish: str = ""
 
 
 def line(spoken: str) -> str:
     """The tab without its rows: the script asks for these."""
-    words = escape(json.dumps({key: say[key][spoken == "zh"] for key in SCRIPT}, ensure_ascii=False))
     close = escape(say("dismiss", spoken))
     lists = "".join(
         f'<section hidden><h2 tabindex="-1">{escape(say(name, spoken))}</h2><ol data-list="{name}"></ol></section>'
         for name in ("line", "wrong", "past")
     )
     return (
-        f'<section class="jobs" data-words="{words}"><div class="jobs-head"></div><div class="nothing"></div>{lists}'
+        f'<section class="jobs"><div class="jobs-head"></div><div class="nothing"></div>{lists}'
         f'<div class="dock"><div class="told" hidden><span role="status"></span>{_act("undo", spoken)}'
         f'<button type="button" class="plain" data-act="dismiss" aria-label="{close}" title="{close}">×</button></div>'
         '</div><p class="unseen" role="status"></p></section>'
@@ -122,8 +119,8 @@ def _progress(one: Row, spoken: str) -> str:
         parts.append(say("made", spoken, made=len(one.saved), count=one.job.request.count))
     if one.left is not None:
         parts.append(say("left", spoken, seconds=max(1, round(one.left))))
-    if one.wish:
-        parts = [say("stopping" if one.wish == "cancel" else "stopping_after", spoken)]
+    if one.job.wish:
+        parts = [say("stopping" if one.job.wish == "cancel" else "stopping_after", spoken)]
     share = 100 * one.step / one.total if one.total else 0
     return (
         f'<div class="bar{"" if one.step else " busy"}"><i style="width:{share:.0f}%"></i></div>'
@@ -168,8 +165,8 @@ def _buttons(one: Row, spoken: str) -> str:
             moves = [_act(act, spoken, sign=sign, off=off) for act, sign in (("first", "⤒"), ("up", "↑"))]
             return "".join([*moves, _act("down", spoken, sign="↓"), _act("cancel", spoken)])
         case "running":
-            after = _act("finish", spoken) if one.job.request.count > 1 and not one.wish else ""
-            return after + ("" if one.wish == "cancel" else _act("stop", spoken, act="cancel"))
+            after = _act("finish", spoken) if one.job.request.count > 1 and not one.job.wish else ""
+            return after + ("" if one.job.wish == "cancel" else _act("stop", spoken, act="cancel"))
         case "failed" | "aside":
             return _act("retry", spoken)
         case "cancelled":

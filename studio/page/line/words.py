@@ -72,10 +72,6 @@ say = Said(
         "was_cancelled": ("Cancelled: {count}", "已取消：{count} 个"),
         "was_retried": ("In line again: {count}", "已重新排队：{count} 个"),
         "was_finishing": ("It stops after this picture.", "做完这张就停。"),
-        "silent": ("The studio does not answer. Is it still running?", "工作室没有回应，它还在运行吗？"),
         "details": ("In detail", "详情"),
     }
 )
-
-# What the script says by itself.
-SCRIPT = ("silent",)

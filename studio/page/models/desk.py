@@ -23,23 +23,26 @@ class ModelsDesk:
     def __init__(self, frame: Frame) -> None:
         self.frame, self.house = frame, frame.studio.house
 
-    def shown(self, request: gr.Request) -> tuple[str, str]:
-        """The tab was opened -> the models, the look for trouble."""
+    def shown(self, request: gr.Request) -> str:
+        """The tab was opened -> the models."""
         spoken, own = self.frame.spoken(request), self.frame.model
         others = [model(name) for name in KINDS if name != own.partition(":")[0] and name != "fake"]
         pictures = samples(self.frame.can.styles)
-        return view.page(model(own), others, pictures, prompt_list("examples"), spoken), self._trouble(spoken)
+        return view.page(model(own), others, pictures, prompt_list("examples"), spoken)
 
-    def doctor(self, request: gr.Request) -> Iterator[str]:
-        """Look for trouble, as `studio doctor` does."""
+    def stands(self, found: str, request: gr.Request) -> str:
+        """The tab was opened -> the look for trouble, with what it `found` before."""
+        return self._trouble(self.frame.spoken(request), found)
+
+    def doctor(self, request: gr.Request) -> Iterator[tuple[str, str]]:
+        """Look for trouble, as `studio doctor` does -> how it stands, what it found."""
         spoken = self.frame.spoken(request)
-        yield self._trouble(spoken, view.looking(spoken))
+        yield self._trouble(spoken, view.looking(spoken)), ""
         try:
-            found = list(care.inspect(self.house))
+            found = view.findings(list(care.inspect(self.house)), self.house.gallery.count(), spoken)
         except Refused as refusal:
-            yield self._trouble(spoken, view.note("problem", in_language(str(refusal), spoken)))
-            return
-        yield self._trouble(spoken, view.findings(found, self.house.gallery.count(), spoken))
+            found = view.note("problem", in_language(str(refusal), spoken))
+        yield self._trouble(spoken, found), found
 
     def _trouble(self, spoken: str, found: str = "") -> str:
         home = self.frame.studio.home

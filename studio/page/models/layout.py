@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from studio.page.frame import LISTEN, QUIET, Frame
+from studio.page.frame import LISTEN, ONCE, QUIET, Frame, in_line
 from studio.page.models.desk import ModelsDesk
 from studio.page.models.facts import attribution
 from studio.page.models.words import labels
@@ -17,5 +17,8 @@ def tab(frame: Frame) -> None:
             with gr.Accordion(labels("attribution"), open=False, elem_id="attribution"):
                 gr.Markdown(text)
         trouble = gr.HTML(js_on_load=LISTEN, elem_id="trouble")
-    tab.select(desk.shown, None, [models, trouble], **QUIET)
-    trouble.select(desk.doctor, None, trouble, **QUIET)
+        found = gr.State("")
+    tab.select(desk.shown, None, models, **QUIET)
+    pressed, looked = in_line("trouble")
+    tab.select(desk.stands, found, trouble, **looked)
+    trouble.select(desk.doctor, None, [trouble, found], **{**pressed, **ONCE})

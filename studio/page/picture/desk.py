@@ -1,5 +1,6 @@
 """What the buttons on the card do, and those on pictures anywhere on the page."""
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -46,18 +47,21 @@ class PictureDesk:
                 return "", self.frame.hand(do, digest), gr.Tabs(selected="create")
             self._mark(kept, do, value)
         except Refused as refusal:
-            raise gr.Error(in_language(str(refusal), spoken), print_exception=False) from refusal
+            problem = in_language(str(refusal), spoken)
+            return self._card(typed(kept, do, value), spoken, problem=problem), gr.skip(), gr.skip()
         return self.show(digest, spoken, again=do != "open"), gr.skip(), gr.skip()
 
     def show(self, digest: str, spoken: str, again: bool = False) -> str:
         """The card of a picture; `again` where it was on show when something was said of the picture."""
-        kept = self.gallery.get(digest)
+        return self._card(self.gallery.get(digest), spoken, again)
+
+    def _card(self, kept: Kept, spoken: str, again: bool = False, problem: str = "") -> str:
         try:
             origin = read(kept.path)
         except Refused:
             return gone(spoken)
         apps = [(app.name, app.zh if spoken == "zh" else app.title) for app in APPS.values()]
-        return card(kept, origin, apps, spoken, again)
+        return card(kept, origin, apps, spoken, again, problem)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         if do == "star":
@@ -89,3 +93,9 @@ class PictureDesk:
     def _resolved(self, fields: dict[str, Any]) -> ImageRequest:
         asked = image_request(**{**fields, "shape": None, "model": self.frame.model})
         return resolve(asked, self.frame.can, self.frame.lists)
+
+
+def typed(kept: Kept, do: str, value: str) -> Kept:
+    """The picture as if what was typed of it were so: it is refused, but not lost."""
+    fields: dict[str, Any] = {"note": value} if do == "note" else {do: (value,)} if do in LISTS else {}
+    return replace(kept, **fields)

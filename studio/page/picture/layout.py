@@ -6,8 +6,9 @@ import gradio as gr
 
 from studio.page.frame import PRESSED, Frame
 from studio.page.picture.desk import PictureDesk
+from studio.page.picture.scripts import FETCH_JS
 
-ON_LOAD = Path(__file__).with_name("card.js").read_text(encoding="utf-8")
+ON_LOAD = Path(__file__).with_name("card.js").read_text(encoding="utf-8") + FETCH_JS
 
 
 def build(frame: Frame) -> None:

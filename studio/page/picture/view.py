@@ -14,17 +14,26 @@ SMALL = (32, 16)  # pixels: where stickers live
 SHOWN = ("prompt", "negative", "style", "seed", "steps", "guidance", "scheduler", "strength", "model")
 
 
-def card(kept: Kept, origin: dict[str, Any], apps: list[tuple[str, str]], spoken: str, again: bool = False) -> str:
+def card(
+    kept: Kept,
+    origin: dict[str, Any],
+    apps: list[tuple[str, str]],
+    spoken: str,
+    again: bool = False,
+    problem: str = "",
+) -> str:
     """The dialog. `origin` is what the file says of itself, `apps` are (name, title) of the programs it can be made
-    ready for. One that is shown `again` opens nothing: it takes the place of the card that is open.
+    ready for. One that is shown `again` opens nothing: it takes the place of the card that is open. `problem` says why
+    what was pressed can't be done.
     """
     title = escape(kept.prompt or say("untitled", spoken))
+    refused = note("problem", problem) if problem else ""
     return (
         f'<dialog class="card"{" data-again" if again else ""} aria-label="{title}"><div class="card-body">'
         f'<div class="card-picture">{boards(spoken)}<div class="board big">'
         f'<img id="card-image" alt="{title}" src="{address(kept.path)}"></div>{_small(kept, spoken)}</div>'
         f'<div class="card-text"><div class="card-head"><h2>{title}</h2>{_close(spoken)}</div>'
-        f"{_marks(kept, spoken)}{_files(kept, apps, spoken)}{_uses(kept, spoken)}"
+        f"{refused}{_marks(kept, spoken)}{_files(kept, apps, spoken)}{_uses(kept, spoken)}"
         f"{_details(kept, spoken)}{_why(kept, origin, spoken)}</div></div></dialog>"
     )
 
@@ -101,14 +110,15 @@ def _rating(kept: Kept, spoken: str) -> str:
 
 
 def _files(kept: Kept, apps: list[tuple[str, str]], spoken: str) -> str:
-    """Plain links: the browser downloads them, also with scripts off. page.js adds the outline to each address."""
-    base = f"/downloads/{kept.sha256}"
-    name = kept.sha256[:16]
+    """Plain links: the browser downloads them, also with scripts off. card.js adds the outline to each address, and
+    fetch.js says what is done meanwhile.
+    """
+    name, base, busy = kept.sha256[:16], f"/downloads/{kept.sha256}", escape(say("busy", spoken))
     links = f'<a class="primary" href="{address(kept.path)}" download="{name}.png" data-outlined="{base}/png">PNG</a>'
-    links += f'<a href="{base}/svg" download="{name}.svg" data-outlined="{base}/svg">SVG</a>'
     links += "".join(
-        f'<a href="{base}/{escape(app)}" download data-outlined="{base}/{escape(app)}">{escape(title)}</a>'
-        for app, title in apps
+        f'<a href="{base}/{escape(use)}" download data-fetch="{busy}" data-outlined="{base}/{escape(use)}">'
+        f"{escape(title)}</a>"
+        for use, title in [("svg", "SVG"), *apps]
     )
     outline = f'<label><input type="checkbox" data-outline> {escape(say("outline", spoken))}</label>'
     copy = (
@@ -118,7 +128,7 @@ def _files(kept: Kept, apps: list[tuple[str, str]], spoken: str) -> str:
     )
     return (
         f'<section class="files"><h3>{escape(say("download", spoken))}</h3><div class="links">{links}{copy}</div>'
-        f"{outline}</section>"
+        f'{outline}<p class="fetching" role="status"></p></section>'
     )
 
 

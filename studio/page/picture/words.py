@@ -8,6 +8,7 @@ say = Said(
         "close": ("Close", "关闭"),
         "untitled": ("A picture without words", "没有文字的图片"),
         "download": ("Download", "下载"),
+        "busy": ("Making the file…", "正在准备文件…"),
         "outline": ("White outline", "白色描边"),
         "copy": ("Copy", "复制"),
         "copied": ("Copied", "已复制"),

@@ -1,18 +1,16 @@
 """What stands where on the Sets tab, and what listens to what."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from studio.page.frame import LISTEN, PRESSED, QUIET, Frame, in_line
+from studio.page.frame import LISTEN, ONCE, PRESSED, Frame, in_line
+from studio.page.picture.scripts import FETCH_JS
 from studio.page.series.scripts import SHOW_JS
 from studio.page.sets import view
 from studio.page.sets.desk import KIND, SetsDesk
 from studio.page.sets.words import labels
 from studio.sets import KINDS
-
-PACK_JS = Path(__file__).with_name("pack.js").read_text(encoding="utf-8")
 
 
 def tab(frame: Frame) -> None:
@@ -29,16 +27,16 @@ def tab(frame: Frame) -> None:
                 seed = gr.Textbox(label=labels("seed"), placeholder=labels("seed_hint"), elem_id="set-seed")
                 make = gr.Button(labels("make"), variant="primary", size="lg", elem_id="set-make", elem_classes="make")
             with gr.Column(scale=7, min_width=320):
-                panel = gr.HTML(desk.nothing_yet("en"), js_on_load=SHOW_JS + PACK_JS, elem_id="set-show")
+                panel = gr.HTML(desk.nothing_yet("en"), js_on_load=SHOW_JS + FETCH_JS, elem_id="set-show")
         others = gr.HTML(js_on_load=LISTEN, elem_id="set-list")
     frame.on_load(frame.in_language(view.kinds), [kinds])
     frame.on_load(frame.in_language(desk.picker), [picker])
     kinds.select(desk.picked, None, [kind, *columns], **PRESSED)
     picker.select(desk.styled, None, style, **PRESSED)
     seen = [shown, panel, others]
-    _make(desk, make, [kind, style, seed, shown], inputs, seen)
     panel.click(frame.act, None, [frame.card, frame.handed, frame.tabs], **PRESSED)
     pressed, looked = in_line("sets")
+    _make(desk, make, [kind, style, seed, shown], inputs, seen, {**pressed, **ONCE})
     gr.on([panel.select, others.select], desk.acted, shown, seen, **pressed)
     gr.on([tab.select, panel.input], desk.look, shown, seen, **looked)
     desk.series.resume(KIND)
@@ -67,7 +65,12 @@ def _inputs() -> tuple[list[gr.Column], dict[str, gr.Textbox]]:
 
 
 def _make(
-    desk: SetsDesk, button: gr.Button, shared: list[Any], inputs: dict[str, gr.Textbox], outputs: list[Any]
+    desk: SetsDesk,
+    button: gr.Button,
+    shared: list[Any],
+    inputs: dict[str, gr.Textbox],
+    outputs: list[Any],
+    settings: dict[str, Any],
 ) -> None:
     names = list(inputs)
 
@@ -77,4 +80,4 @@ def _make(
         return desk.make(kind, first, rest, style, seed, shown, request)
 
     entered = [box.submit for name, box in inputs.items() if name.endswith("first")]
-    gr.on([button.click, *entered], make, [*shared, *inputs.values()], outputs, **QUIET)
+    gr.on([button.click, *entered], make, [*shared, *inputs.values()], outputs, **settings)

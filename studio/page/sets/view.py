@@ -94,7 +94,7 @@ class Panel:
         )
         return (
             f'<h3>{escape(self._say("packs"))}</h3><div class="links packs">{made}</div>'
-            f'<div class="links">{outline}</div><p class="packing" role="status"></p>'
+            f'<div class="links">{outline}</div><p class="fetching" role="status"></p>'
         )
 
     def _pack(self, app: App) -> str:
@@ -102,10 +102,8 @@ class Panel:
         title, count = app.zh if self.spoken == "zh" else app.title, len(self.cells)
         if count in (app.counts or range(app.least, app.most + 1)):
             busy = escape(self._say("packing"))
-            return (
-                f'<a href="/series/{self.series.id}/pack/{app.name}.zip" download data-pack data-busy="{busy}">'
-                f"{escape(title)}</a>"
-            )
+            address = f"/series/{self.series.id}/pack/{app.name}.zip"
+            return f'<a href="{address}" download data-fetch="{busy}">{escape(title)}</a>'
         wanted = ", ".join(map(str, app.counts)) if app.counts else f"{app.least}–{app.most}"
         return f'<span class="not">{escape(self._say("takes", title=title, count=wanted))}</span>'
 

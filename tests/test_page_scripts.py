@@ -1,0 +1,221 @@
+"""The page's scripts in a real browser, a part at a time: a hand in a hurry, and what browsers do by the way."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.backends.fake import Fake
+from studio.events import Progress
+from studio.gallery import Kept
+from studio.page.create.view import Stage
+from studio.page.gallery import view as gallery
+from studio.page.line import view as line
+from studio.queue import QueuedJob
+from studio.requests import image_request, resolve
+
+SHELF = ("gallery/grid.js", "gallery/choose.js", "gallery/keys.js")
+SILENT = '<div data-silent="Nobody answers."></div>'
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one that is there can be dragged
+DRAG = """(from) => {
+  const given = new DataTransfer();
+  given.items.add(new File(['x'], 'sticker.png', { type: 'image/png' }));
+  const drag = { dataTransfer: given, bubbles: true, cancelable: true };
+  document.querySelector(from)?.dispatchEvent(new DragEvent('dragstart', drag));
+  for (const type of ['dragover', 'drop']) document.querySelector('#else').dispatchEvent(new DragEvent(type, drag));
+  document.querySelector(from)?.dispatchEvent(new DragEvent('dragend', drag));
+}"""
+
+
+def job(state: Any = "running", prompt: str = "a cat", count: int = 4, wish: Any = "") -> QueuedJob:
+    request = resolve(image_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
+    return QueuedJob(prompt, 1, request, state, 0, "", 0, 0.0, None, None, wish)
+
+
+def holder(html: str) -> str:
+    return f'<div id="part">{html}</div>'
+
+
+# --- Create -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[..., Any]) -> None:
+    steps = iter(range(1, 10**6))
+
+    def pulse(_: Any) -> dict[str, Any]:
+        step = next(steps)
+        stage = Stage("en", job("running" if step > 3 else "waiting"), progress=Progress(step, 10**6))
+        news = {"head": stage.head(), "cells": stage.cells(), "size": stage.size(), "ended": False}
+        return {"gallery": "", "queue": "", "current": "", "stage": news}
+
+    page = part(holder(Stage("en", job("waiting")).html()), "create/stage.js", answers={"pulse": pulse})
+    page.hover("[data-own=stop]")
+    page.mouse.down()
+    page.wait_for_selector("[data-own=finish]")  # it was waiting when it was pressed
+    page.wait_for_timeout(500)
+    page.mouse.up()
+    page.wait_for_function("heard.length")
+    assert [(name, said["own"]) for name, said in page.evaluate("heard")] == [("select", "stop")]
+
+
+def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[..., Any]) -> None:
+    page = part(holder("") + '<img id="own" alt=""><p id="else">x</p>', "create/drop.js")
+    page.evaluate(DRAG, "#own")
+    page.wait_for_timeout(200)
+    assert page.evaluate("heard") == [] and not page.evaluate("document.body.classList.contains('dropping')")
+    page.evaluate(DRAG, "#none")
+    page.wait_for_function("heard.length === 1")
+
+
+FOLD = """<script>
+  const openFold = (button) => {
+    button.classList.add('open');
+    const inputs = '<label id="negative"><input></label><label id="seed"><input></label>';
+    button.parentElement.insertAdjacentHTML('beforeend', inputs);
+  };
+</script><div id="more"><button class="label-wrap" onclick="openFold(this)">More</button></div>"""
+LATE = """<button data-do="settings">Use its settings</button><div id="late"></div><script>
+  const put = () => { document.querySelector('#late').innerHTML = '<label id="negative"><input></label>'; };
+  if (!sessionStorage.getItem('studio_typed')) put();
+</script>"""
+TYPED = "document.querySelector('#negative input').value"
+
+
+def test_what_was_typed_in_a_fold_comes_back(part: Callable[..., Any]) -> None:
+    page = part(FOLD)
+    page.reload()
+    page.wait_for_timeout(1000)
+    assert page.locator("#negative").count() == 0, "nothing was typed: the fold stays closed"
+    page.click(".label-wrap")
+    page.fill("#negative input", "hat")
+    page.reload()
+    page.wait_for_function(f"document.querySelector('#negative') && {TYPED} === 'hat'")
+
+
+def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Callable[..., Any]) -> None:
+    page = part(LATE)
+    page.fill("#negative input", "hat")
+    page.reload()
+    page.click("[data-do=settings]")
+    page.evaluate("put()")
+    page.wait_for_timeout(300)
+    assert page.evaluate(TYPED) == ""
+
+
+# --- Queue ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> None:
+    asked: list[dict[str, Any]] = []
+    picture = f'<img class="own" alt="" src="{DOT}" width="20" height="20"><div class="does">'
+    made = {name: line.row(line.Row(job("waiting", name), place=n), "en") for n, name in enumerate("ab", 1)}
+    rows = [(name, html.replace('<div class="does">', picture)) for name, html in made.items()]
+    stand = {"mark": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
+
+    def act(request: Any) -> dict[str, Any]:
+        asked.append(json.loads(request.post_data))
+        return {"said": "", "undo": [], "problem": ""}
+
+    page = part(SILENT + holder(line.line("en")), "line/line.js", answers={"line": stand, "line/act": act})
+    page.wait_for_selector("[data-job=b]")
+    page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
+    page.wait_for_timeout(500)
+    assert asked == [{"do": "before", "jobs": ["b"], "before": "a"}]
+
+
+# --- Batch ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callable[..., Any]) -> None:
+    zone = '<label class="dropzone" data-drop><input type="file"></label>'
+    page = part(holder(zone) + '<div id="batch-plan">before</div>', "batch/drop.js")
+    for number in (1, 2):  # the second while the first is being read
+        file = {"name": f"{number}.txt", "mimeType": "text/plain", "buffer": b"a cat"}
+        page.set_input_files("input", file)
+        page.wait_for_function(f"heard.length === {number}")
+    assert page.locator(".dropzone.busy").count() == 1
+    page.evaluate("document.querySelector('#batch-plan').textContent = 'after'")
+    page.wait_for_selector(".dropzone:not(.busy)")
+
+
+# --- Gallery ----------------------------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """A gallery of three pictures; notes what is done to it and what is looked for."""
+
+    def __init__(self) -> None:
+        self.names, self.binned, self.done, self.words = "abc", set[str](), list[tuple[str, list[str]]](), list[str]()
+
+    def page(self, request: Any) -> dict[str, Any]:
+        if "words=" in request.url:
+            self.words.append(request.url.rpartition("words=")[2])
+        cells = [(9 - n, self.cell(9 - n, name)) for n, name in enumerate(self.names) if name not in self.binned]
+        same = {"mark": str(time.monotonic()), "low": None, "newest": 9, "found": 3, "counted": "", "bin": 0}
+        return {**same, "cells": cells, "nothing": "", "choices": {}}
+
+    def cell(self, number: int, name: str) -> str:
+        path = Path(f"/x/{name}.png")
+        kept = Kept(number, name, path, 1, 1, 0.0, "", 0, 0, None, name, "", "fake", False, 0, "", None)
+        return gallery.cell(kept, "en")
+
+    def act(self, request: Any) -> dict[str, Any]:
+        asked = json.loads(request.post_data)
+        self.done.append((asked["do"], asked["pictures"]))
+        change = self.binned.update if asked["do"] == "delete" else self.binned.difference_update
+        change(asked["pictures"])
+        return {"done": asked["pictures"], "problem": ""}
+
+    def answers(self) -> dict[str, Any]:
+        return {"gallery/page": self.page, "gallery/act": self.act, "gallery/near": {"cells": []}}
+
+
+def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -> None:
+    shelf = Shelf()
+    page = part(SILENT + holder(gallery.shelf("en", 99)), *SHELF, answers=shelf.answers())
+    page.focus("[data-picture=a] .board")
+    for name in "ab":
+        page.keyboard.press("Delete")
+        page.wait_for_selector(f".pick[data-picture={name}]", state="detached")
+    page.keyboard.press("s")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    for name in "ab":
+        page.wait_for_selector(f".pick[data-picture={name}]")
+    page.wait_for_timeout(300)
+    moved = [(do, pictures) for do, pictures in shelf.done if do != "star"]
+    assert moved == [("delete", ["a"]), ("delete", ["b"]), ("restore", ["b"]), ("restore", ["a"])]
+
+
+def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[..., Any]) -> None:
+    shelf = Shelf()
+    page = part(SILENT + holder(gallery.shelf("en", 99)), *SHELF, answers=shelf.answers())
+    page.wait_for_selector(".pick")
+    compose = """([type, value, isComposing]) => {
+      const box = document.querySelector('[name=words]');
+      box.value = value;
+      box.dispatchEvent(new (type === 'input' ? InputEvent : CompositionEvent)(type, { isComposing, bubbles: true }));
+    }"""
+    for letters in ("m", "ma", "mao"):
+        page.evaluate(compose, ["input", letters, True])
+        page.wait_for_timeout(300)
+    assert shelf.words == []
+    page.evaluate(compose, ["compositionend", "cat", False])
+    page.wait_for_timeout(600)
+    assert set(shelf.words) == {"cat"}
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_words(part: Callable[..., Any]) -> None:
+    links = "".join(f'<a href="/{name}" download data-fetch="Making…">{name}</a>' for name in ("no", "odd", "gone"))
+    answers = {"no": (422, {"detail": "It is too wide."}), "odd": (500, "Internal Server Error")}
+    html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
+    page = part(html, "picture/fetch.js", answers=answers)
+    wide, silent = "It is too wide.", "Nobody answers."
+    for name, said in (("no", wide), ("odd", silent), ("no", wide), ("gone", silent)):
+        page.click(f"[href='/{name}']")
+        page.wait_for_function("said => document.querySelector('.fetching').textContent === said", arg=said)
