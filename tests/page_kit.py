@@ -134,8 +134,10 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[...
 
 PART = """([script]) => {
   window.heard = [];
+  window.watched = [];
   const element = document.querySelector('#part'), names = ['element', 'trigger', 'watch', 'upload', 'props'];
-  const given = [element, (...said) => heard.push(said), () => {}, async (file) => ({ path: file.name }), {}];
+  const trigger = (...said) => heard.push(said), watch = (_, call) => watched.push(call);
+  const given = [element, trigger, watch, async (file) => ({ path: file.name }), {}];
   new Function(...names, script)(...given);
 }"""
 
@@ -144,8 +146,8 @@ PART = """([script]) => {
 def part(browser: Any) -> Iterator[Callable[..., Any]]:
     """Shows a part of the page without Gradio and without a studio: its HTML, page.js, and the part's own script.
 
-    What it triggers is in `heard`. `answers` has what is answered at an address, as JSON or as (status, body); all else
-    is answered as silence.
+    What it triggers is in `heard`, what it does when its value is another one in `watched`. `answers` has what is
+    answered at an address, as JSON or as (status, body); all else is answered as silence.
     """
     contexts = []
 

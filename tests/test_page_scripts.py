@@ -16,6 +16,7 @@ from studio.queue import QueuedJob
 from studio.requests import image_request, resolve
 
 SHELF = ("gallery/grid.js", "gallery/choose.js", "gallery/keys.js")
+REVEAL = "series/reveal.js"
 SILENT = '<div data-silent="Nobody answers."></div>'
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one that is there can be dragged
 DRAG = """(from) => {
@@ -219,3 +220,19 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
     for name, said in (("no", wide), ("odd", silent), ("no", wide), ("gone", silent)):
         page.click(f"[href='/{name}']")
         page.wait_for_function("said => document.querySelector('.fetching').textContent === said", arg=said)
+
+
+# --- Series -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_asked_for_comes_into_view_once_it_is_there_or_refused(part: Callable[..., Any]) -> None:
+    high = '<div style="height: 2000px"></div>'
+    page = part(f'<div role="tabpanel"><button class="make">Make</button>{high}{holder("")}{high}</div>', REVEAL)
+    for found in ('<section data-series="new"></section>', '<div class="told">No.</div><section data-series="new">'):
+        page.evaluate("scrollTo(0, 0)")
+        page.click(".make")
+        page.evaluate("watched[0]()")  # a look that was on its way
+        page.wait_for_timeout(200)
+        assert page.evaluate("scrollY") == 0
+        page.evaluate("html => { document.querySelector('#part').innerHTML = html; watched[0](); }", found)
+        page.wait_for_function("scrollY > 1000")

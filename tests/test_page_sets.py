@@ -295,7 +295,7 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
     page.wait_for_selector("#compare-count .sum:has-text('3 × 2 = 6')")
     page.click("#compare-make")
     page.wait_for_selector("#compare-show .grid .board >> nth=5")
-    page.wait_for_function("document.querySelector('#compare-show').getBoundingClientRect().top < innerHeight / 2")
+    page.wait_for_function("document.querySelector('#compare-show').getBoundingClientRect().top < innerHeight * 0.6")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.wait_for_selector("#compare-show .grid [data-do=open] >> nth=5")
     page.wait_for_selector("#compare-show .status:has-text('已完成 6 / 6')")
