@@ -74,6 +74,8 @@ def test_what_is_refused_is_said_on_the_card_and_what_was_typed_stays(frame: Fra
     typed = "x" * 101
     for request, says in ((ENGLISH, "1 to 100 characters"), (CHINESE, "须有 1 到 100 个字符")):
         html, *rest = PictureDesk(frame).act(told(do="tags", picture=digest, value=typed), request)
+        before = PictureDesk(frame).show(digest, "zh" if request is CHINESE else "en")
+        assert '<div class="refused"></div><div class="marks">' in before, "what is refused moves nothing"
         head, _, below = html.partition('<div class="marks">')
         assert says in head and 'class="note problem"' in head and f'value="{typed}"' in below
         assert "data-again" not in html and all(one == gr.skip() for one in rest)

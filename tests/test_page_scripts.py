@@ -60,6 +60,14 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
     assert [(name, said["own"]) for name, said in page.evaluate("heard")] == [("select", "stop")]
 
 
+def test_the_head_of_another_job_is_not_taken_for_the_last_ones(part: Callable[..., Any]) -> None:
+    page = part(holder(Stage("en", job("running")).html()), "create/stage.js")
+    stale = (
+        "(() => { const head = document.querySelector('.head'); head.html = 'x'; watched[0](); return head.html; })()"
+    )
+    assert page.evaluate(stale) is None
+
+
 def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[..., Any]) -> None:
     page = part(holder("") + '<img id="own" alt=""><p id="else">x</p>', "create/drop.js")
     page.evaluate(DRAG, "#own")
@@ -135,9 +143,13 @@ def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callabl
         file = {"name": f"{number}.txt", "mimeType": "text/plain", "buffer": b"a cat"}
         page.set_input_files("input", file)
         page.wait_for_function(f"heard.length === {number}")
-    assert page.locator(".dropzone.busy").count() == 1
-    page.evaluate("document.querySelector('#batch-plan').textContent = 'after'")
-    page.wait_for_selector(".dropzone:not(.busy)")
+    busy = page.locator(".dropzone.busy"), page.locator("#batch-plan[inert]")
+    for number, still in ((1, 1), (2, 0)):  # nothing but the plan of the last one can be put in line
+        assert [one.count() for one in busy] == [1, 1]
+        mark = f"<i data-of='{number}.txt'></i>"
+        page.evaluate("html => { document.querySelector('#batch-plan').innerHTML = html; }", mark)
+        page.wait_for_timeout(200)
+        assert [one.count() for one in busy] == [still, still]
 
 
 # --- Gallery ----------------------------------------------------------------------------------------------------------
@@ -220,6 +232,17 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
     for name, said in (("no", wide), ("odd", silent), ("no", wide), ("gone", silent)):
         page.click(f"[href='/{name}']")
         page.wait_for_function("said => document.querySelector('.fetching').textContent === said", arg=said)
+
+
+def test_files_that_are_asked_for_in_haste_are_all_made(part: Callable[..., Any]) -> None:
+    links = "".join(f'<a href="/{name}" download="{name}.svg" data-fetch="Making…">{name}</a>' for name in "ab")
+    html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
+    page, names = part(html, "picture/fetch.js", answers={"a": "1", "b": "2"}), []
+    page.on("download", lambda download: names.append(download.suggested_filename))
+    page.evaluate("document.querySelectorAll('a').forEach(link => link.click())")
+    page.wait_for_function("document.querySelector('.fetching').textContent === ''")
+    page.wait_for_timeout(500)
+    assert sorted(names) == ["a.svg", "b.svg"]
 
 
 # --- Series -----------------------------------------------------------------------------------------------------------

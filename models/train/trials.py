@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.train.__main__ import run
+from models.train import checkpoint
+from models.train.__main__ import chosen, run
 from models.train.door import command
 from models.train.image import HELD_OUT, Mix
 from models.train.loop import Length, Recipe
@@ -72,6 +73,9 @@ def main(
     """Train each for the same time and print what it came to."""
     torch.set_num_threads(threads)
     table = Table("trial", "samples", "val", "scenes", "words alone", "vector alone", "neither", "drafted")
+    for name in names:  # said before the first of them takes its time
+        chosen(TRIALS, name)
+        checkpoint.began(out / name, resume=False)
     for name in names:
         length = Length(minutes=minutes)
         run(TRIALS, name, "sticker", length, out / name, seed, minutes, False, init, compiled=True)

@@ -1,6 +1,7 @@
 """What happens on the Batch tab: a file is looked through, its jobs are put in line, and how far they are is shown."""
 
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ class BatchDesk(SeriesDesk):
     def dropped(self, event: gr.EventData, request: gr.Request) -> tuple[Read | None, str, str]:
         """A file was dropped or chosen -> what was read, the table, the box of lines (emptied).
 
-        The time makes the table news, also where it is that of the same file: drop.js waits for it.
+        The table says which file it is of, for drop.js waits for that; the time makes it news if it was there before.
         """
         told = said(event)
         read, table = self._look(request, told.get("path", ""), Path(told.get("name", "")).name, "")
-        return read, f"{table}<!-- {time.time()} -->", ""
+        mark = f'<i hidden data-of="{escape(told.get("path", ""))}" data-at="{time.time()}"></i>'
+        return read, table + mark, ""
 
     def pasted(self, text: str, read: Read | None, request: gr.Request) -> tuple[Any, Any]:
         """The lines in the box are others: typed, pasted, or put there with what was read of them."""

@@ -1,16 +1,26 @@
-// A prompt file, dropped or chosen. It is busy until the plan beside it is another one.
+// A prompt file, dropped or chosen. Until its plan is there the one on show can't be put in line: it is another's.
+const GIVEN_UP = 120_000; // ms: where no plan ever comes, another try is possible
 const zone = () => element.querySelector('[data-drop]');
-const busy = (on) => zone().classList.toggle('busy', on);
-const planned = new MutationObserver(() => busy(false));
+const plan = () => document.querySelector('#batch-plan');
+let awaited = null, patience;
+const busy = (on) => { zone().classList.toggle('busy', on); plan().inert = on; };
+const done = () => { clearTimeout(patience); awaited = null; busy(false); };
+const planned = new MutationObserver(() => {
+  if (awaited && [...plan().querySelectorAll('[data-of]')].some((mark) => mark.dataset.of === awaited)) done();
+});
 const take = async (file) => {
   if (!file) return;
-  planned.observe(document.querySelector('#batch-plan'), { childList: true, characterData: true, subtree: true });
+  planned.observe(plan(), { attributes: true, childList: true, subtree: true });
+  clearTimeout(patience);
+  patience = setTimeout(done, GIVEN_UP);
+  awaited = null;
   busy(true);
   try {
     const { path } = await upload(file);
+    awaited = path;
     trigger('select', { own: 'file', path, name: file.name });
   } catch (problem) {
-    busy(false);
+    done();
     throw problem;
   }
 };

@@ -33,6 +33,8 @@ studio.follow({
 const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
 watch('value', () => {
   studio.boards();
+  const head = stage()?.querySelector('.head');
+  if (head) head.html = null; // it is another job's now
   if (stage()?.dataset.mine !== undefined && stage().getBoundingClientRect().top > innerHeight * 0.6)
     stage().scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
   studio.hurry();

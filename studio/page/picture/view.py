@@ -27,7 +27,8 @@ def card(
     what was pressed can't be done.
     """
     title = escape(kept.prompt or say("untitled", spoken))
-    refused = note("problem", problem) if problem else ""
+    # Its place is always there: Gradio exchanges what stands at the same place, and what is typed further down is kept.
+    refused = f'<div class="refused">{note("problem", problem) if problem else ""}</div>'
     return (
         f'<dialog class="card"{" data-again" if again else ""} aria-label="{title}"><div class="card-body">'
         f'<div class="card-picture">{boards(spoken)}<div class="board big">'
