@@ -32,12 +32,11 @@ ElementTree.register_namespace("xlink", XLINK)
 
 def mixture(drawings: Sequence[str], rng: Random) -> str:
     """An SVG of SIZE from elements of one to three of `drawings`, whole SVGs with a viewBox."""
-    layers, parted = map(
-        list, zip(*(_layer(rng.choice(drawings), number, rng) for number in range(rng.choice(LAYERS))), strict=True)
-    )
-    if parted == [False]:  # a whole drawing, were nothing laid over it
-        layers.append(_layer(rng.choice(drawings), 1, rng)[0])
-    return f'<svg xmlns="{SVG}" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}">{"".join(layers)}</svg>'
+    layers = [_layer(rng.choice(drawings), number, rng) for number in range(rng.choice(LAYERS))]
+    if len(layers) == 1 and not layers[0][1]:  # a whole drawing, were nothing laid over it
+        layers.append(_layer(rng.choice(drawings), 1, rng))
+    body = "".join(group for group, _ in layers)
+    return f'<svg xmlns="{SVG}" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}">{body}</svg>'
 
 
 def _layer(drawing: str, number: int, rng: Random) -> tuple[str, bool]:

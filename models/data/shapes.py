@@ -37,24 +37,18 @@ class Shapes:
 
     @classmethod
     def load(cls, world: World) -> "Shapes | None":
-        """Of the packages; None for a world that was drawn in memory."""
+        """Of the packages, fetched where they are not there yet; None for a world that was drawn in memory.
+
+        OSError where they can't be had.
+        """
         if world.folder is None:
             return None
-        archives, hidden = cls.fetched(world), Hidden.of(world)
+        downloads, lock, hidden = world.folder / "downloads", read_lock(), Hidden.of(world)
         trained = {picture.id for picture in world.split("train")}
         sets = [package for package in PACKAGES if package.kind == "iconify"]
-        drawings = {p.style: _drawings(archives[p.name], p.style, trained) for p in sets}
-        icons = {p.name: _icons(archives[p.name], hidden) for p in ICON_SETS}
+        drawings = {p.style: _drawings(fetch(p, downloads, lock), p.style, trained) for p in sets}
+        icons = {p.name: _icons(fetch(p, downloads, lock), hidden) for p in ICON_SETS}
         return cls({name: of for name, of in drawings.items() if of}, {name: of for name, of in icons.items() if of})
-
-    @staticmethod
-    def fetched(world: World) -> dict[str, Path]:
-        """Archives by package, fetched where they are not there yet; OSError where that can't be done."""
-        if world.folder is None:
-            return {}
-        downloads, lock = world.folder / "downloads", read_lock()
-        wanted = [*(package for package in PACKAGES if package.kind == "iconify"), *ICON_SETS]
-        return {package.name: fetch(package, downloads, lock) for package in wanted}
 
     def digest(self) -> str:
         """Names these very drawings and icons."""

@@ -39,10 +39,15 @@ def save(
 ) -> None:
     """Write `folder` anew beside the old one and swap them: a kill leaves one of the two."""
     fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    averages = {str(i): tensor for i, tensor in enumerate(ema.shadow_params)}
+    files = {"model": tensors_of(model), "ema": averages}
+    files |= {name: _optimizer_tensors(optimizer) for name, optimizer in _optimizer_files(optimizers).items()}
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        _write(fresh, model, ema, optimizers, counters)
+        for name, tensors in files.items():
+            save_file({key: t.detach().contiguous() for key, t in tensors.items()}, fresh / f"{name}.safetensors")
+        (fresh / "state.json").write_text(json.dumps({**counters, "ema_steps": ema.optimization_step}))
     except Exception:
         shutil.rmtree(fresh, ignore_errors=True)  # of a full disk at least this much is given back
         raise
@@ -51,21 +56,6 @@ def save(
         folder.rename(old)
     fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _write(
-    fresh: Path,
-    model: nn.Module,
-    ema: EMAModel,
-    optimizers: Sequence[torch.optim.Optimizer],
-    counters: dict[str, Any],
-) -> None:
-    averages = {str(i): tensor for i, tensor in enumerate(ema.shadow_params)}
-    files = {"model": tensors_of(model), "ema": averages}
-    files |= {name: _optimizer_tensors(optimizer) for name, optimizer in _optimizer_files(optimizers).items()}
-    for name, tensors in files.items():
-        save_file({key: t.detach().contiguous() for key, t in tensors.items()}, fresh / f"{name}.safetensors")
-    (fresh / "state.json").write_text(json.dumps({**counters, "ema_steps": ema.optimization_step}))
 
 
 def exists(folder: Path) -> bool:

@@ -154,8 +154,8 @@ class ImageTask:
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
-        if mix.shapes:
-            Shapes.fetched(self.world)  # what can't be had is said before minutes go into encoding
+        # Here, and not where they are encoded: what can't be had is said before minutes go into the pictures.
+        self._shapes = Shapes.load(self.world) if mix.shapes else None
 
     # --- Pictures and captions, read once, when the first batch is asked for ------------------------------------------
 
@@ -167,8 +167,7 @@ class ImageTask:
     @cached_property
     def shapes(self) -> ShapeRows | None:
         """Likewise; None where the mix has no shapes."""
-        shapes = Shapes.load(self.world) if self.mix.shapes else None
-        return None if shapes is None else self._encode_shapes(shapes)
+        return None if self._shapes is None else self._encode_shapes(self._shapes)
 
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.
