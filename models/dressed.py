@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from models.data.grammar import language_of, singular
-from models.naming import Part, bare, left_of
+from models.naming import JOINTS, Part, bare, left_of
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
@@ -44,7 +44,8 @@ def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
     for before, name in _halves(text):
         # Names first: what needs a vector costs as much as a step of drawing, and nearly every prompt ends here.
         roles = [n for n in wording.naming.called(name) if ROLES.intersection(known[n].names.get("en", ()))]
-        beast = one_thing(before, wording) if roles else None
+        who = re.split("的", before)[-1]
+        beast = one_thing(before, wording) if roles and not JOINTS.search(who) else None  # 骑马的宇航员 rides one
         if beast and known[beast.number].group == BEASTS and before.endswith(beast.name):
             return _face_of(beast, wording), Part(name, roles[0], name)
     return None

@@ -111,7 +111,7 @@ _PLACES_FIRST = (
 )
 _WORN = ("{a} wearing {b}", "{a} with {b}", "{a} in {b}", "{a}戴着{b}", "{a}戴{b}", "{a}穿着{b}", "{a}穿{b}")
 _WHERE_WORN = {
-    "on the head": re.compile(r"\b(?:hat|crown|cap|helmet)\b"),
+    "on the head": re.compile(r"\b(?:hat|crown|cap|helmet)\b|^ribbon$"),
     "on the eyes": re.compile(r"\b(?:glasses|sunglasses|goggles)\b"),
     "on the front": re.compile(r"\bface\b"),
     "round the neck": re.compile(r"\b(?:scarf|necktie)\b"),
@@ -128,7 +128,6 @@ _THERE = re.compile(r"(?:\b(?:at|on|in|under|in front of)|在)$")
 _ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
 _POSED = re.compile(r"[坐站躺趴睡](?=在)")
-_MEASURE = re.compile(r"\b(?:an? |the )?(?:piece|slice|bowl|cup|glass|pair|bunch) of ")
 _GROUND_NAMES = {word: name for name, c in COLOURS.items() if c.paint or name in GROUNDS for word in (name, c.zh)}
 _GROUND_NAME = re.compile("|".join(rf"\b{word}\b" if word.isascii() else word for word in _GROUND_NAMES))
 
@@ -237,7 +236,7 @@ def _said(text: str, parts: Iterable[Part]) -> str:
     """The prompt with {a} and {b} where the two things stand."""
     for key, part in zip(("{a}", "{b}"), parts, strict=True):
         text = text.replace(part.text.strip().rstrip("的坐站躺趴睡上下里"), key, 1)
-    said = " ".join(_MEASURE.sub("", _POSED.sub("", text)).split())
+    said = " ".join(_POSED.sub("", text).split())
     return re.sub(r",? (?:and|with|while) \{b\}", ", {b}", said) if _SET_OUT.search(said) else said
 
 

@@ -14,8 +14,9 @@ from functools import cached_property
 
 from torch import Tensor
 
+from models.amounts import counted
 from models.data.colours import COLOURS
-from models.data.grammar import regular
+from models.data.grammar import MEASURES_ZH, article, regular
 from models.data.styles import STYLES
 from models.other_names import OTHER_NAMES
 
@@ -29,6 +30,7 @@ SOME = 0.5  # share of words: with none in common, a near name is chance (words 
 ENOUGH = 0.65  # share of words from which on a thing is meant though its name lies far away
 FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
 MOST = 32  # parts of a prompt: no picture has room for so many things, and each asks for a vector
+_PEOPLE = "people-body"
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
@@ -36,30 +38,41 @@ _COUNTS = "[一两二三四五]"
 # What one thing does to another beside it; the longer of two comes first.
 DEEDS = (
     *("holding", "chasing", "following", "hugging", "kissing", "catching", "carrying", "pulling", "pushing"),
-    *("watching", "looking at", "eating", "playing with", "playing"),
+    *("watching", "looking at", "eating", "drinking", "reading", "kicking", "playing with", "playing"),
+)
+# In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
+_DEEDS_ZH = (
+    "弹着?(?=吉他|钢琴|琴)|打着?(?=[篮网排棒羽乒高保]|鼓|伞)|踢着?(?=足球|球)|喝着?(?=[咖奶牛啤果可茶水酒汤红])"
+    "|吃着?(?![惊货])|看着?(?=[书报电手])|读着?(?=书|报)"
 )
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
     r"|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
     rf"|{'|'.join(DEEDS)}"
     r"|at(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
-    r"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着)"
+    rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着|{_DEEDS_ZH})"
 )
 _LOOSE = re.compile(rf"with|on|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
-_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?)([^，,。]+?)的([^，,。]+)")
+_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
 _ARTICLE = re.compile(r"\s*(?:an?|the) ")
 _GROUND_FIRST = re.compile(r"^([^,，。]*背景)[上里中]?的([^,，。]+)")
 _ON_GROUND_LAST = re.compile(r"^([^,，。]+)在([^,，。]*背景)[上里中]?$")
 _CLAUSES = re.compile(r"([,;，；。、])")
+_AT_FIRST = re.compile(r"^([^，,。在]+?)(里面?|上面?|下面?|旁边|边|[前后]面)的([^，,。]+)")
+_COLOURS = "|".join(COLOURS)
+_PAINTED_LAST = re.compile(
+    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{_COLOURS})\b)([^,，]+), ({_COLOURS})(?=$|,)"
+)
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 _CHINESE_COLOURS = "|".join(colour.zh for colour in COLOURS.values())
+_PAINTED_LAST_ZH = re.compile(rf"^(?![^，]*(?:{_CHINESE_COLOURS}))([^,，]+)，({_CHINESE_COLOURS})的?(?=$|，)")
 _SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
-    rf"^\s*(?:(?:an?|the|one|two|three|four|{'|'.join(COLOURS)})\b|{_COUNTS}|{_CHINESE_COLOURS})"
+    rf"^\s*(?:(?:an?|the|one|two|three|four|{_COLOURS})\b|{_COUNTS}|{_CHINESE_COLOURS})"
     rf"|the {_PLACES}\b|[左右上下前后][面边方侧]"
 )
 _PLAIN = (
     "a an the one two three four some emoji emojis sticker stickers icon icons picture image small large big little"
-    " piece slice bowl cup style"
+    " style"
 )
 _PLAIN_ZH = "贴纸 图标 表情符号 表情 符号 图片 风格 小 大 的"
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
@@ -158,7 +171,7 @@ class Naming:
         if called := self._called(first):
             return [called]
         name = self._longest(first)
-        if name and JOINTS.search(name):  # "person with white cane" is one
+        if name and JOINTS.search(name) and not self._has_doer(first, name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
         more = [clause for clause in rest[1::2] if _SAYS_MORE.search(clause)]
         parts = [part for clause in [first, *more] for part in _split(clause)]
@@ -170,7 +183,7 @@ class Naming:
                 best, cosine, share = self._best(first, embed(said))
                 if cosine >= SURE and share >= SOME:
                     name = self._name_in(first, best)
-                    own = next((part for part in parts if name and name in part), "")
+                    own = next((part for part in parts if name and name in part), "" if name else parts[0])
                     return [Part(first, best, name, _of_itself(first, own) if own else "")]
         found = [named for part in parts if (named := self._named(part, embed))]
         beside = _beside(first)
@@ -190,6 +203,10 @@ class Naming:
         said = " ".join(_split(first))
         return [Part(said, one.number, one.name, _of_itself(first, one.text)) for one in chosen]
 
+    def _has_doer(self, text: str, name: str) -> bool:
+        """Whether a name that is a deed, 骑自行车, is done by another thing, which is then meant with what it holds."""
+        return bool(JOINTS.match(name) and self._longest(text.replace(name, " ", 1)))
+
     def same(self, text: str, embed: Embed) -> bool:
         """Whether the space takes `text` for some name."""
         return float((self.places @ embed(text)).max()) >= SAME
@@ -208,10 +225,11 @@ class Naming:
         return Part(text, number, found[0] if found and found[0] in text else "")
 
     def _named(self, part: str, embed: Embed) -> Part | None:
-        if called := self._called(part):
+        if called := self._called(part) or self._called(part.rstrip("上下里中")):
             return called
         if name := self._longest(part):
-            return Part(part, self._nearest(self._names[name], embed(part)), name)
+            number = self._nearest(self._names[name], embed(part))
+            return self._trade(part, number) or Part(part, number, name)
         if not (said := bare(part)):
             return None
         best, cosine, share = self._best(part, embed(said))
@@ -219,6 +237,11 @@ class Naming:
             return called
         enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
         return Part(part, best) if share >= enough else None
+
+    def _trade(self, part: str, number: int) -> Part | None:
+        """What a person does is who is meant: a woman doctor is a health worker, as she is a scientist by name."""
+        called = self._called(part, head=True) if self.known[number].group == _PEOPLE else None
+        return called if called and self.known[called.number].group == _PEOPLE else None
 
     def _stands(self, part: Part, beside: bool) -> bool:
         """Whether it may stand beside another thing; people where that is said."""
@@ -317,19 +340,24 @@ def ground_last(text: str) -> str:
 
 
 def in_order(text: str) -> str:
-    """In small letters and regular plurals, with who wears or holds something before it, and the ground behind all:
-    戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
-    worn = _WEARS.match(text := regular(ground_last(text)))
+    """In small letters, regular plurals and numbers, with who wears or holds something before it, and the ground
+    behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
+    text = _AT_FIRST.sub(r"\3在\1\2", counted(regular(ground_last(text))))
+    text = _PAINTED_LAST_ZH.sub(r"\2的\1", _PAINTED_LAST.sub(_painted_first, text))
+    worn = _WEARS.match(text)
     return _WEARS.sub(r"\1\4\2\3", text) if worn and bare(worn[3]) else text
+
+
+def _painted_first(match: re.Match[str]) -> str:
+    painted = f"{match[3]} {match[2]}"
+    return article(painted) if match[1] in ("a ", "an ") else f"{match[1] or ''}{painted}"
 
 
 def _unsaid() -> re.Pattern[str]:
     english = [*_PLAIN.split(), *COLOURS, *(word.lower() for style in STYLES.values() for word in style.en)]
     chinese = [*_PLAIN_ZH.split(), *(colour.zh for colour in COLOURS.values())]
     chinese += [word for style in STYLES.values() for word in style.zh if not word.isascii()]
-    return re.compile(
-        rf"\b(?:{_any(english)}|\d+)\b|{_COUNTS}[个只张条辆朵头片块颗杯碗把艘本匹株棵盆根束架]?|{_any(chinese)}"
-    )
+    return re.compile(rf"\b(?:{_any(english)}|\d+)\b|{_COUNTS}[{MEASURES_ZH}]?|{_any(chinese)}")
 
 
 _UNSAID = _unsaid()

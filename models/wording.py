@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from models.data.captions import caption, colour_words
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
-from models.data.grammar import NUMBERS, Language, article, as_said, language_of, plural
+from models.data.grammar import MEASURES_ZH, NUMBERS, Language, article, as_said, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.naming import Known, Naming, Part, ground_last, in_order, left_of, words_of
@@ -42,7 +42,7 @@ _ON_GROUND = re.compile(
 _GROUND = re.compile(r"[^,，。]*(?:background|背景(?!的))[^,，。]*", re.IGNORECASE)
 NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴", re.IGNORECASE)
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
-_SECOND = re.compile(r"(?<!第)二(?=[个只位名张条辆朵头片块颗杯碗把艘本匹株棵盆根束架])")  # as some people count
+_SECOND = re.compile(rf"(?<!第)二(?=[{MEASURES_ZH}])")  # as some people count
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 
 

@@ -162,7 +162,7 @@ def test_what_sounds_like_a_hybrid_is_none(shipped: Wording, prompts: str) -> No
         ("a dragon made of ice on a blue background", "ice + dragon, on a blue background"),
         ("冰做的龙", "冰块 + 龙"),
         ("会飞的猪", "猪头 + butterfly"),
-        ("a cat in love", "smiling face with heart-eyes + cat face"),
+        ("a dog in love", "smiling face with heart-eyes + dog face"),
         ("an angry blue dog, noto style", "angry face, noto style + a blue dog face, noto style"),
         ("伤心的老虎", "disappointed face + 老虎头"),
         ("a sad horse", "disappointed face + horse"),

@@ -155,7 +155,7 @@ def test_what_a_prompt_names(wording: Wording, text: str, names: list[str]) -> N
         ("一杯绿色的咖啡，线条风格", "绿色的热饮，outline风格"),
         ("a blue apple", "a blue apple"),
         ("a purple puppy dog, isolated", "a purple puppy dog, isolated"),
-        ("a cat next to a piece of cheese", "a cat next to a piece of a cheese wedge"),
+        ("a cat next to a piece of cheese", "a cat next to a cheese wedge"),
         ("a cat next to a burger, outline", "a cat next to a hamburger, outline"),
         ("a cat astronaut", "astronaut"),
         ("a light blue burger", "a light blue hamburger"),

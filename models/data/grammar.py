@@ -9,6 +9,7 @@ from typing import Literal
 Language = Literal["en", "zh"]
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
+MEASURES_ZH = "个只位名张条辆朵头片块颗杯碗把艘本匹株棵盆根束架瓶盘罐袋盒篮副双对串支件"  # after a number
 CHINESE_SHARE = 0.35  # of captions whose language is left open
 
 _VOWEL = re.compile(

@@ -1,0 +1,99 @@
+"""Laws of amounts: what measures a thing is no thing, "several" is a number, and what is counted is counted once."""
+
+import pytest
+
+from models.amounts import counted
+from models.layout import layout
+from models.naming import in_order
+from models.space import Embedder
+from models.wording import Wording
+
+SAID = [
+    ("a glass of wine", "a wine"),
+    ("two bottles of wine", "two wine"),
+    ("a bunch of the bananas and a cat", "a bananas and a cat"),
+    ("a glass of milk", "a glass of milk"),
+    ("three glasses of milk", "three milk"),
+    ("a pile of poo", "a pile of poo"),
+    ("a bottle of water", "a bottle"),
+    ("a bouquet of red roses", "a bouquet"),
+    ("a basket of apples", "apples in a basket"),
+    ("a wooden box full of kittens, fluent style", "kittens in a wooden box, fluent style"),
+    ("several cats", "three cats"),
+    ("a few of the stars", "three stars"),
+    ("a couple of dogs", "two dogs"),
+    ("lots of hearts", "four hearts"),
+    ("a herd of cows", "four cows"),
+    ("a group of people", "four people"),
+    ("a family of four", "a family of four"),
+    ("a deck of cards", "a deck of cards"),
+    ("几只猫", "三个猫"),
+    ("很多星星", "四个星星"),
+    ("一群鸟", "四个鸟"),
+    ("a cat", "a cat"),
+    ("a glasshouse, a boxer", "a glasshouse, a boxer"),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), SAID)
+def test_what_is_measured_is_meant(text: str, meant: str) -> None:
+    assert counted(text) == meant
+    assert counted(meant) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "ordered"),
+    [
+        ("a cat, orange", "an orange cat"),
+        ("two cats, orange, noto style", "two orange cats, noto style"),
+        ("a red cat, orange", "a red cat, orange"),
+        ("一只猫，橙色，线条风格", "橙色的一只猫，线条风格"),
+        ("花瓶里的花", "花在花瓶里"),
+        ("草地上的兔子", "兔子在草地上"),
+        ("红色背景上的猫", "猫，红色背景"),
+        ("喝咖啡的狗", "狗喝咖啡"),
+        ("在湖边的鸭子", "在湖边的鸭子"),
+    ],
+)
+def test_what_is_said_of_a_thing_stands_where_it_is_looked_for(text: str, ordered: str) -> None:
+    assert in_order(text) == ordered
+    assert in_order(ordered) == ordered
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Wording:
+    return Wording.load(Embedder.load())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names", "count"),
+    [
+        ("a glass of wine", ["wine glass"], 0),
+        ("a herd of sheep", ["ewe"], 4),
+        ("several cats", ["cat"], 3),
+        ("a vase of flowers", ["blossom", "amphora"], 2),
+        ("a box of chocolates", ["chocolate bar", "package"], 2),
+        ("a mug of coffee", ["hot beverage"], 0),
+        ("a dog drinking coffee", ["dog", "hot beverage"], 2),
+        ("弹吉他的熊", ["bear", "guitar"], 2),
+        ("骑自行车的青蛙", ["frog", "bicycle"], 2),
+        ("骑自行车", ["person biking"], 0),
+        ("炸弹", ["bomb"], 0),
+        ("吃惊的脸", ["hushed face"], 0),
+        ("树下的狗", ["dog", "deciduous tree"], 2),
+        ("骑马的宇航员", ["astronaut", "horse"], 2),
+        ("a woman doctor", ["health worker"], 0),
+        ("a spaceship", ["rocket"], 0),
+        ("a bow tie", ["ribbon"], 0),
+    ],
+)
+def test_as_shipped(shipped: Wording, prompt: str, names: list[str], count: int) -> None:
+    known = shipped.naming.known
+    laid = layout(prompt, shipped)
+    assert [known[number].names["en"][0] for number in shipped.named(prompt)] == names
+    assert len(laid.texts if laid else ()) == count
+
+
+def test_what_is_said_of_hair_colours_no_one(shipped: Wording) -> None:
+    assert shipped.thing("a girl with pink hair") == (shipped.named("a girl with pink hair")[0], "")
+    assert shipped.thing("a cat, orange") == (shipped.named("a cat")[0], "orange")
