@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 
 from models.data.grammar import language_of, singular
-from models.naming import JOINTS, Part, bare, left_of
+from models.naming import Part
+from models.phrasing import JOINTS, bare, left_of
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called

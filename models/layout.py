@@ -16,7 +16,8 @@ from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_
 from models.data.scenes import GROUNDS
 from models.dressed import close_up, dressed, portrait
 from models.hybrids import hybrid
-from models.naming import DEEDS, Part, bare, in_order
+from models.naming import Part
+from models.phrasing import DEEDS, bare, in_order
 from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
 
 SIDE = 60  # pixels of each of several
@@ -71,7 +72,7 @@ TWO: dict[str, tuple[Place, Place]] = {
     "on the head": (Place(12, 30, 104, 98, stands=0, close=True), Place(38, 0, 52, 42, z=1, stands=1, worn=True)),
     "on the eyes": (Place(6, 6, 116, 116, close=True), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), Place(40, 46, 48, 48, z=1)),
-    "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
+    "round the neck": (Place(12, 0, 104, 98, close=True), Place(38, 78, 52, 50, z=1, stands=0)),
 }
 # Of one to three things in front of a place.
 BACKDROP = Place(0, 0, 128, 128)
@@ -124,7 +125,7 @@ _SCENERY = frozenset(
         *("sunrise", "sunrise over mountains", "sunset", "foggy", "milky way", "night with stars"),
     }
 )
-_THERE = re.compile(r"(?:\b(?:at|on|in|under|in front of)|在)$")
+_THERE = re.compile(r"(?:\b(?:at|by|on|in|under|in front of)|在)$")
 _ONE_EACH = re.compile(rf"\bone ({'|'.join(COLOURS)})\b|一[^，,一]?({'|'.join(c.zh for c in COLOURS.values())})")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
 _POSED = re.compile(r"[坐站躺趴睡](?=在)")

@@ -18,7 +18,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "face with tears of joy": "laughing face, crying laughing face, 笑哭的脸",
         "face with thermometer": "sick, ill, 生病",
         "flushed face": "blushing face, embarrassed face",
-        "grinning face": "happy face, smiley face, smiley, 笑脸, face",
+        "grinning face": "happy face, smiley face, smiley, 笑脸",
         "kissing face": "kiss face",
         "nauseated face": "sick face, 恶心的脸",
         "partying face": "party face, 派对脸",

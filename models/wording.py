@@ -23,7 +23,8 @@ from models.data.combinations import MAX_COUNT, THINGS
 from models.data.grammar import MEASURES_ZH, NUMBERS, Language, article, as_said, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
-from models.naming import Known, Naming, Part, ground_last, in_order, left_of, words_of
+from models.naming import Known, Naming, Part
+from models.phrasing import ground_last, in_order, left_of, words_of
 from models.space import Embedder
 from models.weighting import QUOTED, plain
 from models.weights import part_folder, record_part
@@ -43,6 +44,9 @@ _GROUND = re.compile(r"[^,，。]*(?:background|背景(?!的))[^,，。]*", re.I
 NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴", re.IGNORECASE)
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _SECOND = re.compile(rf"(?<!第)二(?=[{MEASURES_ZH}])")  # as some people count
+_GENDERED = {"female": "woman", "lady": "woman", "girl": "woman", "male": "man", "boy": "man", "guy": "man"}
+_GENDERS = re.compile(rf"\b(?:{'|'.join(_GENDERED)})\b")
+_GENDER = frozenset({"woman", "man", "女", "男"})
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 
 
@@ -114,7 +118,8 @@ class Wording:
 
     def _phrase(self, part: Part, language: Language, alone: bool = False, one: bool = False) -> str:
         names = self.naming.known[part.number].names
-        name = part.name if self._is_own(part) else (names.get(language) or names["en"])[0]
+        called = names.get(language) or names["en"]
+        name = _gendered(part.name if self._is_own(part) else called[0], called, part.text)
         colours = _colours(part.beside, language)
         for own in _colours(name, language)[: len(colours)]:  # "a blue apple" is no red one
             name = name.replace(_word(own, language), "", 1).strip()
@@ -188,6 +193,12 @@ class Wording:
         """The digest of the space that the part under `root` is of, as `save` was told; "" without one."""
         path = root / PART / "wording.json"
         return str(json.loads(path.read_text(encoding="utf-8"))["space"]) if path.is_file() else ""
+
+
+def _gendered(name: str, names: Sequence[str], text: str) -> str:
+    """Of a thing's names the one that says what a text says of a person: a woman doctor is a woman health worker."""
+    said = _GENDER.intersection(words_of(_GENDERS.sub(lambda match: _GENDERED[match[0]], text.lower())))
+    return next((one for one in names if said and said <= set(words_of(one))), name)
 
 
 def things(world: World) -> dict[str, list[Picture]]:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.naming import Known, Naming, words_of
+from models.naming import Known, Naming
 from models.other_names import OTHER_NAMES
+from models.phrasing import words_of
 from models.wording import Wording
 
 COMMON = {"food-drink": frozenset({"isolated"}), "people-body": frozenset({"dark", "skin"})}

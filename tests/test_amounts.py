@@ -4,7 +4,7 @@ import pytest
 
 from models.amounts import counted
 from models.layout import layout
-from models.naming import in_order
+from models.phrasing import in_order
 from models.space import Embedder
 from models.wording import Wording
 
@@ -83,6 +83,7 @@ def shipped() -> Wording:
         ("树下的狗", ["dog", "deciduous tree"], 2),
         ("骑马的宇航员", ["astronaut", "horse"], 2),
         ("a woman doctor", ["health worker"], 0),
+        ("跪下的人", ["person kneeling"], 0),
         ("a spaceship", ["rocket"], 0),
         ("a bow tie", ["ribbon"], 0),
     ],

@@ -11,8 +11,9 @@ from tiny_parts import save_tiny_parts
 from models.data.captions import caption
 from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
-from models.naming import Known, Naming, bare, words_of
+from models.naming import Known, Naming
 from models.other_names import OTHER_NAMES
+from models.phrasing import bare, words_of
 from models.pipeline import StickerPipeline
 from models.weights import WeightsError
 from models.wording import Wording

@@ -180,8 +180,10 @@ class Embedded:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
         if self._vocabulary is None:
             return ()
-        text = " ".join([request.prompt, *(part.text for part in request.mix)])
-        return tuple(Unknown(found.word, found.nearest) for found in self._vocabulary.unknown(plain(text)))
+        text = plain(" ".join([request.prompt, *(part.text for part in request.mix)]))
+        wording = self._pipeline.wording if self._pipeline else None  # which reads "spaceship" as a rocket
+        found = [one for one in self._vocabulary.unknown(text) if not (wording and wording.naming.is_said(one.word))]
+        return tuple(Unknown(one.word, one.nearest) for one in found)
 
 
 def _assemble(root: Path) -> "StickerPipeline":

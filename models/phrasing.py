@@ -1,0 +1,130 @@
+"""How prompts say things: what is joined to what, what says nothing of a thing, and all of it in one order.
+
+Here a text is words; which things they name is found in `models.naming`.
+"""
+
+import re
+from collections.abc import Iterable
+
+from models.amounts import counted
+from models.data.colours import COLOURS
+from models.data.grammar import MEASURES_ZH, article, regular
+from models.data.styles import STYLES
+
+_PLACES = "(?:top|bottom|left|right|front|back)"
+_COUNTS = "[一两二三四五]"
+# What one thing does to another beside it; the longer of two comes first.
+DEEDS = (
+    *("holding", "chasing", "following", "hugging", "kissing", "catching", "carrying", "pulling", "pushing"),
+    *("watching", "looking at", "eating", "drinking", "reading", "kicking", "playing with", "playing"),
+)
+# In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
+_DEEDS_ZH = (
+    "弹着?(?=吉他|钢琴|琴)|打着?(?=[篮网排棒羽乒鼓伞])|踢着?(?=足球|球)|喝着?(?=[咖奶牛啤果可茶水酒汤红])"
+    "|(?<![好小])吃着?(?![惊货])|看着?(?=[书报电手])|读着?(?=书|报)"
+)
+JOINTS = re.compile(
+    rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
+    r"|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
+    rf"|{'|'.join(DEEDS)}"
+    r"|(?:at|by)(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
+    rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着|{_DEEDS_ZH})"
+)
+_LOOSE = re.compile(rf"with|on|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
+_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
+_ARTICLE = re.compile(r"\s*(?:an?|the) ")
+_GROUND_FIRST = re.compile(r"^([^,，。]*背景)[上里中]?的([^,，。]+)")
+_ON_GROUND_LAST = re.compile(r"^([^,，。]+)在([^,，。]*背景)[上里中]?$")
+CLAUSES = re.compile(r"([,;，；。、])")
+# 盒子里的猫; but 跪下的人 kneels, and 合上的书本, 蒸房里的人 are names.
+_AT_FIRST = re.compile(r"^([^，,。在]+?)(?<![跪向躺房合球幕])(里面?|上面?|下面?|旁边|边|[前后]面)的([^，,。]+)")
+_COLOURS = "|".join(COLOURS)
+_PAINTED_LAST = re.compile(
+    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{_COLOURS})\b)([^,，]+), ({_COLOURS})"
+    rf"(?=$|,(?!.*\b(?:{_COLOURS})\b))"
+)
+_GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
+_CHINESE_COLOURS = "|".join(colour.zh for colour in COLOURS.values())
+_PAINTED_LAST_ZH = re.compile(
+    rf"^(?![^，]*(?:{_CHINESE_COLOURS}))([^,，]+)，({_CHINESE_COLOURS})的?(?=$|，(?!.*(?:{_CHINESE_COLOURS})))"
+)
+SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
+    rf"^\s*(?:(?:an?|the|one|two|three|four|{_COLOURS})\b|{_COUNTS}|{_CHINESE_COLOURS})"
+    rf"|the {_PLACES}\b|[左右上下前后][面边方侧]"
+)
+_PLAIN = (
+    "a an the one two three four some emoji emojis sticker stickers icon icons picture image small large big little"
+    " style"
+)
+_PLAIN_ZH = "贴纸 图标 表情符号 表情 符号 图片 风格 小 大 的"
+_WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
+
+
+def words_of(text: str) -> list[str]:
+    """English words without plural, and Chinese characters."""
+    return [word.removesuffix("s") for word in _WORD.findall(text.lower())]
+
+
+def left_of(text: str, name: str) -> list[str]:
+    """The words of `text` that say something beside the name, which may stand in the plural."""
+    return words_of(bare(re.sub(rf"{re.escape(name)}(?:e?s\b)?", " ", text.lower(), count=1) if name else text))
+
+
+def bare(text: str) -> str:
+    """`text` without the words that say nothing of what is named: articles, colours, numbers, styles."""
+    return " ".join(_UNSAID.sub(" ", text.lower()).split())
+
+
+def any_of(phrases: Iterable[str]) -> str:
+    """A pattern of any of the phrases, the longest first; of nothing, one that never matches."""
+    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True)) or "(?!)"
+
+
+def split(clause: str) -> list[str]:
+    """What stands between the words that join things, without grounds."""
+    return [part for part in JOINTS.split(clause)[::2] if not _GROUND.search(part)]
+
+
+def of_itself(clause: str, own: str) -> str:
+    """Of what a clause says between its joints what is said of the thing that `own` names: of a black and white ball,
+    of a car in red, but not of a cat and an orange."""
+    pieces = split(clause)
+    place = pieces.index(own) if own in pieces else len(pieces)
+    plain = [not bare(piece) and not (i > place and _ARTICLE.match(piece)) for i, piece in enumerate(pieces)]
+    return " ".join(piece for i, piece in enumerate(pieces) if i == place or plain[i])
+
+
+def beside(clause: str) -> set[str]:
+    """What stands on both sides of a joint that can only lead to another thing."""
+    pieces = JOINTS.split(clause)
+    firm = (i for i, joint in enumerate(pieces[1::2]) if not _LOOSE.fullmatch(joint))
+    return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
+
+
+def ground_last(text: str) -> str:
+    """With a Chinese ground in a clause of its own, behind what stands on it."""
+    return _ON_GROUND_LAST.sub(r"\1，\2", _GROUND_FIRST.sub(r"\2，\1", text))
+
+
+def in_order(text: str) -> str:
+    """In small letters, regular plurals and numbers, with who wears or holds something before it, and the ground
+    behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
+    text = _AT_FIRST.sub(r"\3在\1\2", counted(regular(ground_last(text))))
+    text = _PAINTED_LAST_ZH.sub(r"\2的\1", _PAINTED_LAST.sub(_painted_first, text))
+    worn = _WEARS.match(text)
+    return _WEARS.sub(r"\1\4\2\3", text) if worn and bare(worn[3]) else text
+
+
+def _painted_first(match: re.Match[str]) -> str:
+    painted = f"{match[3]} {match[2]}"
+    return article(painted) if match[1] in ("a ", "an ") else f"{match[1] or ''}{painted}"
+
+
+def _unsaid() -> re.Pattern[str]:
+    english = [*_PLAIN.split(), *COLOURS, *(word.lower() for style in STYLES.values() for word in style.en)]
+    chinese = [*_PLAIN_ZH.split(), *(colour.zh for colour in COLOURS.values())]
+    chinese += [word for style in STYLES.values() for word in style.zh if not word.isascii()]
+    return re.compile(rf"\b(?:{any_of(english)}|\d+)\b|{_COUNTS}[{MEASURES_ZH}]?|{any_of(chinese)}")
+
+
+_UNSAID = _unsaid()
