@@ -39,17 +39,27 @@ _BEYOND = re.compile(r"[,，]|\s(?:in|on|at|with|under|near|wearing|holding)\s")
 def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
     """The face and the person; None where a prompt asks for no such thing, and where it is read word for word."""
     text = without_ground(on_no_ground(prompt.lower()))
-    if not wording.is_free(prompt) or NEGATED.search(text):
+    if not wording.is_free(prompt) or NEGATED.search(text) or wording.naming.called(bare(text)):  # a queen bee
         return None
+    both = ((before, name) for before, name in _halves(text))
+    orders = (
+        order for before, name in both for order in ((before, name), (name, bare(before)))
+    )  # a cat ninja, a ninja cat
+    return next((pair for animal, person in orders if (pair := _pair(animal, person, wording))), None)
+
+
+def _pair(animal: str, person: str, wording: Wording) -> tuple[Part, Part] | None:
     known = wording.naming.known
-    for before, name in _halves(text):
-        # Names first: what needs a vector costs as much as a step of drawing, and nearly every prompt ends here.
-        roles = [n for n in wording.naming.called(name) if ROLES.intersection(known[n].names.get("en", ()))]
-        who = re.split("的", before)[-1]
-        beast = one_thing(before, wording) if roles and not JOINTS.search(who) else None  # 骑马的宇航员 rides one
-        if beast and known[beast.number].group == BEASTS and before.endswith(beast.name):
-            return _face_of(beast, wording), Part(name, roles[0], name)
-    return None
+    # Names first: what needs a vector costs as much as a step of drawing, and nearly every prompt ends here.
+    roles = [
+        number for number in wording.naming.called(person) if ROLES.intersection(known[number].names.get("en", ()))
+    ]
+    if not roles or JOINTS.search(animal.split("的")[-1]):  # 骑马的宇航员 rides one
+        return None
+    beast = one_thing(animal, wording)
+    if beast is None or known[beast.number].group != BEASTS or not animal.endswith(beast.name):
+        return None
+    return _face_of(beast, wording), Part(person, roles[0], person)
 
 
 def _halves(text: str) -> Iterator[tuple[str, str]]:

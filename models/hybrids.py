@@ -9,14 +9,14 @@ import re
 
 from models.data.moods import MOODS
 from models.data.styles import styled
-from models.dressed import close_up, one_thing
-from models.naming import Known
+from models.dressed import BEASTS, close_up, one_thing
+from models.naming import Known, Part
 from models.wording import NEGATED, Wording, ground_of, on_no_ground, style_said
 
 Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, and what in words; the middle first
 
 FACE = 0.4  # its weight: with more a robot is an emoji, with less a car has none
-STUFF = 0.5  # what a thing is made of
+HALF = 0.5  # of two things at once, and of what a thing is made of
 WINGS, BODY = "butterfly", 0.5  # of all that has wings, the one whose wings stand out to both sides
 FLYING = {  # words of what flies as it is
     *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
@@ -25,7 +25,7 @@ FLYING = {  # words of what flies as it is
 FACES, PEOPLE = "smileys-emotion", "people-body"  # groups of things
 # By the face, what is said of a thing that has it beside the table's own words.
 _MORE = {
-    "smiling face": ("friendly", "笑着"),
+    "smiling face": ("friendly", "kawaii", "笑着"),
     "grinning face": ("grinning",),
     "angry face": ("grumpy", "发怒"),
     "astonished face": ("amazed",),
@@ -41,7 +41,7 @@ _ENGLISH, _CHINESE = (
     for ascii in (True, False)
 )
 _DAY = r"birthday|(?:new )?year|easter|halloween|christmas|valentine|thanksgiving|holiday|hour|anniversary|\w*day\b"
-_OTHER = r"willow|pills?\b|bags?\b|gas\b|beauty|by\b"  # weeping willows, sleeping bags, laughing gas, shocked by
+_OTHER = r"style|willow|pills?\b|bags?\b|gas\b|beauty|by\b"  # weeping willows, sleeping bags, laughing gas, shocked by
 _MOOD = re.compile(
     rf"\bwith an? (?:(?!(?:{_ENGLISH})\b)\w+ )?(?:({_ENGLISH}) )?(?:face|smile)\b"
     rf"|(?<![\w-])({_ENGLISH})\b(?!(?: [\w']+){{0,3}} (?:{_DAY}))(?! (?:face|{_OTHER}))"
@@ -52,6 +52,15 @@ _WINGED = re.compile(
     r"|(?<![不没])(?:会飞的?|飞[翔行]的|[长带有]着?翅膀的?)"
 )
 _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
+_UNNATURAL = (
+    "robot|zombie|ghost|alien|skeleton|unicorn|dragon|机器人|僵尸|幽灵|外星人|独角兽"  # what an animal may be too
+)
+_BOTH = (
+    re.compile(r"^(?:an? )?(?:mix|hybrid|cross|fusion|blend) (?:of|between) (.+?) and (.+)$"),
+    re.compile(r"^(?:an? )?half[ -](?:an? )?(.+?),? (?:and )?half[ -](.+)$"),
+    re.compile(r"^(?:[一两]?[只个])?半(.+?)半(.+)$"),
+)
+_UNNATURAL_ONE = re.compile(rf"^(?:an? |one |[一][只个])?({_UNNATURAL})[ -]?(.+)$")
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
 
 
@@ -63,7 +72,7 @@ def hybrid(prompt: str, wording: Wording) -> Shares | None:
     text = on_no_ground(prompt.lower())
     if not wording.is_free(prompt) or NEGATED.search(text) or ground_of(text):
         return None
-    kinds = (_made_of, _faced, _winged)
+    kinds = (_made_of, _faced, _winged, _both)
     return next(filter(None, (kind(text, wording) for kind in kinds)), None)
 
 
@@ -101,10 +110,30 @@ def _made_of(text: str, wording: Wording) -> Shares | None:
         stuff, thing = match.groups()
     else:
         return None
-    things = [one_thing(part, wording) for part in (stuff, thing)]
+    return _halves(stuff, thing, text, wording)
+
+
+def _both(text: str, wording: Wording) -> Shares | None:
+    """Two things at once: "half cat half fish", "a mix of a cat and a dog", and of animals "a robot cat"."""
+    if match := next(filter(None, (pattern.match(text) for pattern in _BOTH)), None):
+        return _halves(match[1], match[2], text, wording)
+    match = _UNNATURAL_ONE.match(text)
+    beast = one_thing(match[2], wording) if match else None
+    if match is None or beast is None or wording.naming.known[beast.number].group != BEASTS:
+        return None
+    return _halves(match[2], match[1], text, wording) if match[2].startswith(beast.name) else None
+
+
+def _halves(first: str, second: str, text: str, wording: Wording) -> Shares | None:
+    """Both in equal shares; None where one of them is no thing, or a person."""
+    things = [one_thing(part, wording) for part in (first, second)]
     known = wording.naming.known
-    found = [wording.alone(part, text) for part in things if part and known[part.number].group != PEOPLE]
-    return ((STUFF, found[0]), (1 - STUFF, found[1])) if len(found) == 2 else None
+    found = [wording.alone(part, text) for part in things if part and _is_no_one(part, known[part.number])]
+    return ((HALF, found[0]), (1 - HALF, found[1])) if len(found) == 2 else None
+
+
+def _is_no_one(part: Part, known: Known) -> bool:
+    return known.group != PEOPLE or bool(re.fullmatch(_UNNATURAL, part.name))
 
 
 def _is_face(known: Known) -> bool:

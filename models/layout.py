@@ -213,6 +213,8 @@ def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wo
         return _several(sum(counts))
     first, second = (wording.naming.known[part.number].names.get("en", ()) for part in parts)
     said = _said(text, parts)
+    if "{a} with {b} on top" in said:
+        return TWO["on"][::-1]
     if "{a} on {b}" in said and (where := _worn(first)):
         return TWO[where][::-1]
     relation = _relation(said, second)

@@ -39,6 +39,7 @@ SOME = 0.5  # share of words: with none in common, a near name is chance (words 
 ENOUGH = 0.65  # share of words from which on a thing is meant though its name lies far away
 FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
 MOST = 32  # parts of a prompt: no picture has room for so many things, and each asks for a vector
+_INNER = re.compile(r"(?<= )(?:an?|the) ")  # articles inside: "a heart with an arrow" is a heart with arrow
 _PEOPLE = "people-body"
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
@@ -142,6 +143,12 @@ class Naming:
         name = self._longest(first)
         if name and JOINTS.search(name) and not self._has_doer(first, name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
+        if (joined := self._longest(plainer := _INNER.sub("", first))) != name and JOINTS.search(joined):
+            return [
+                Part(
+                    first, self._nearest(self._names[joined], embed(first)), own=plainer.replace(joined, " ", 1) or " "
+                )
+            ]
         more = [clause for clause in rest[1::2] if SAYS_MORE.search(clause)]
         parts = [part for clause in [first, *more] for part in split(clause)]
         if len(parts) > MOST:

@@ -24,13 +24,13 @@ _DEEDS_ZH = (
     "|(?<![好小])吃着?(?![惊货])|看着?(?=[书报电手])|读着?(?=书|报)"
 )
 JOINTS = re.compile(
-    rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top of|next to|(?:left|right) of|beside"
-    r"|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
+    rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
+    r"|beside|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
     rf"|{'|'.join(DEEDS)}"
     r"|(?:at|by)(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
     rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着|{_DEEDS_ZH})"
 )
-_LOOSE = re.compile(rf"with|on|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
+_LOOSE = re.compile(rf"with|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
 _WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
 _ARTICLE = re.compile(r"\s*(?:an?|the) ")
 _GROUND_FIRST = re.compile(r"^([^,，。]*背景)[上里中]?的([^,，。]+)")

@@ -31,6 +31,7 @@ def wording() -> Wording:
     ("prompt", "texts", "ground"),
     [
         ("a cat detective", ("cat face", "detective"), ()),
+        ("a detective cat", ("cat face", "detective"), ()),
         ("a bear-astronaut", ("bear", "astronaut"), ()),
         ("a black cat detective, noto style", ("a black cat face, noto style", "detective, noto style"), ()),
         ("猫宇航员", ("猫脸", "宇航员"), ()),
@@ -51,7 +52,6 @@ def test_the_animal_has_its_face_and_the_person_all_else(
     "prompt",
     [
         "an avocado detective",
-        "a detective cat",
         "a detective",
         "a cat",
         "a cat person",

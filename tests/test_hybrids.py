@@ -8,7 +8,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
-from models.hybrids import BODY, FACE, STUFF, Shares, hybrid
+from models.hybrids import BODY, FACE, HALF, Shares, hybrid
 from models.layout import layout
 from models.naming import Known
 from models.other_names import OTHER_NAMES
@@ -62,9 +62,9 @@ def test_a_thing_with_a_feeling_is_a_face_and_a_thing(wording: Wording, prompt: 
     ("prompt", "parts"),
     [
         ("a dog detective", None),
-        ("a dog made of avocado", ((STUFF, "avocado"), (1 - STUFF, "dog"))),
-        ("a red dog made out of a teapot", ((STUFF, "teapot"), (1 - STUFF, "a red dog"))),
-        ("用牛油果做的狗", ((STUFF, "牛油果"), (1 - STUFF, "狗"))),
+        ("a dog made of avocado", ((HALF, "avocado"), (1 - HALF, "dog"))),
+        ("a red dog made out of a teapot", ((HALF, "teapot"), (1 - HALF, "a red dog"))),
+        ("用牛油果做的狗", ((HALF, "牛油果"), (1 - HALF, "狗"))),
         ("a dog made of something", None),
         ("two dogs made of avocado", None),
         ("a flying dog", ((BODY, "dog"), (1 - BODY, "butterfly"))),
@@ -166,6 +166,13 @@ def test_what_sounds_like_a_hybrid_is_none(shipped: Wording, prompts: str) -> No
         ("an angry blue dog, noto style", "angry face, noto style + a blue dog face, noto style"),
         ("伤心的老虎", "disappointed face + 老虎头"),
         ("a sad horse", "disappointed face + horse"),
+        ("kawaii avocado", "smiling face + avocado"),
+        ("a robot cat", "cat + robot"),
+        ("a zombie rabbit, twemoji style", "rabbit, twemoji style + zombie, twemoji style"),
+        ("half cat and half fish", "cat + fish"),
+        ("a mix of a cat and a dog", "cat + dog"),
+        ("a hybrid of a cat and a dog on a red background", "cat + dog, on a red background"),
+        ("半猫半狗", "猫 + 狗"),
     ],
 )
 def test_what_is_drawn_is_what_is_said(shipped: Wording, prompt: str, drawn: str) -> None:
