@@ -6,11 +6,13 @@ No caption ever said them. But the sets draw faces and avocados, and a blend is 
 """
 
 import re
+from collections.abc import Sequence
 
 from models.data.moods import MOODS
 from models.data.styles import styled
 from models.dressed import BEASTS, close_up, one_thing
 from models.naming import Known, Part
+from models.phrasing import words_of
 from models.wording import NEGATED, Wording, ground_of, on_no_ground, style_said
 
 Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, and what in words; the middle first
@@ -32,7 +34,7 @@ _MORE = {
     "winking face": ("winking", "cheeky", "眨眼"),
     "smiling face with smiling eyes": ("shy", "bashful", "害羞", "羞涩"),
     "smiling face with heart-eyes": ("with heart eyes", "with heart-eyes", "lovestruck"),
-    "sleeping face": ("asleep", "瞌睡"),
+    "sleeping face": ("asleep", "瞌睡", "睡着"),
 }
 _SAID = {word.removesuffix("的"): mood.face for mood in MOODS if mood.face for word in mood.en + mood.zh}
 _SAID |= {word: face for face, words in _MORE.items() for word in words}
@@ -84,7 +86,8 @@ def _faced(text: str, wording: Wording) -> Shares | None:
         return None
     known, whole = wording.naming.known, wording.parts(text)
     others = [known[part.number].group == FACES for part in whole if part.number != thing.number]
-    if any(_MOOD.search(part.name) for part in whole) or (len(whole) == 1 and any(others)):
+    together = len(whole) == 1 and any(others) and _says(known[whole[0].number], moods)
+    if together or any(_MOOD.search(part.name) for part in whole):
         return None
     if not known[thing.number].thing or (len(whole) > 1 and not all(others)) or _is_face(known[thing.number]):
         return None
@@ -130,6 +133,11 @@ def _halves(first: str, second: str, text: str, wording: Wording) -> Shares | No
     known = wording.naming.known
     found = [wording.alone(part, text) for part in things if part and _is_no_one(part, known[part.number])]
     return ((HALF, found[0]), (1 - HALF, found[1])) if len(found) == 2 else None
+
+
+def _says(known: Known, moods: Sequence[str]) -> bool:
+    """Whether a thing is called by one of the moods: a crying cat is no sleeping one."""
+    return any(known.words.issuperset(words_of(mood)) for mood in moods)
 
 
 def _is_no_one(part: Part, known: Known) -> bool:
