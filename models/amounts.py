@@ -31,6 +31,7 @@ _MEASURED = re.compile(
 _HELD = re.compile(
     rf"\b((?:an? |the )?(?:[\w-]+ )?(?:{'|'.join(_HOLDERS)})) (?:full )?of ([^,，]+?)(?=$|[,，.]| (?:and|with|on|in)\b)"
 )
+_BUNCH_ZH = re.compile(r"一?束(?:鲜?花|玫瑰|郁金香|向日葵)")
 _INSIDE = re.compile(  # what is as good as said by what holds it
     r"(?<=\bbouquet) of (?:[\w-]+ ){0,2}[\w-]+s\b|(?:(?<=\bbottle)|(?<=\bglass)|(?<=\bcup)) of water\b"
 )
@@ -40,4 +41,4 @@ def counted(text: str) -> str:
     """`text`, in small letters, with what is measured in place of the measure, and numbers in place of "several"."""
     for number, words in _NUMBERS.items():
         text = words.sub(number, text)
-    return _HELD.sub(r"\2 in \1", _MEASURED.sub("", _INSIDE.sub("", text)))
+    return _HELD.sub(r"\2 in \1", _MEASURED.sub("", _INSIDE.sub("", _BUNCH_ZH.sub("花束", text))))

@@ -6,10 +6,11 @@ it was drawn (`models.layout`).
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from models.data.grammar import language_of, singular
 from models.naming import Part
-from models.phrasing import JOINTS, bare, left_of
+from models.phrasing import JOINTS, bare, in_order, left_of
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
@@ -24,6 +25,26 @@ ROLES = frozenset(
         *("scientist", "singer", "student", "superhero", "supervillain", "teacher", "technologist", "vampire"),
     }
 )
+# What they wear, by which an animal is known for one of them: "a dog in a spacesuit".
+CLOTHES = {
+    worn: role
+    for role, all_worn in {
+        "astronaut": "spacesuit|space suit|astronaut suit|宇航服|太空服",
+        "construction worker": "hard hat|安全帽",
+        "cook": "chef hat|chef's hat|chef uniform|apron|厨师帽|厨师服|围裙",
+        "detective": "detective hat|trench coat|侦探帽",
+        "mage": "wizard hat|witch hat|wizard robe|robe|巫师帽|魔法帽|魔法袍",
+        "ninja": "ninja suit|ninja outfit|ninja costume|忍者服",
+        "person in tuxedo": "suit and tie|business suit|suit|tuxedo|西装|西服|燕尾服",
+        "police officer": "police uniform|police hat|police cap|警服|警帽",
+        "Santa Claus": "santa hat|santa suit|santa costume|christmas hat|圣诞帽|圣诞服",
+        "scientist": "lab coat|白大褂",
+        "superhero": "cape|superhero cape|superhero suit|superhero costume|披风|斗篷",
+    }.items()
+    for worn in all_worn.split("|")
+}
+_WORN = "|".join(sorted(CLOTHES, key=len, reverse=True))
+_CLOTHED = re.compile(rf"^(.+?)(?: (?:in|wearing|with) (?:an? |the |his |her )?|[穿戴系]着?)({_WORN})$")
 _POSED = re.compile(
     r"\b(?:sitting|standing|lying|running|walking|jumping|dancing|swimming|climbing)\b|[坐站躺趴跑走跳]"
 )
@@ -41,25 +62,27 @@ def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
     text = without_ground(on_no_ground(prompt.lower()))
     if not wording.is_free(prompt) or NEGATED.search(text) or wording.naming.called(bare(text)):  # a queen bee
         return None
+    if clothed := _CLOTHED.match(in_order(re.split("[,，]", text)[0])):
+        return _pair(clothed[1], CLOTHES[clothed[2]], Part(clothed[2], 0), wording)
     both = ((before, name) for before, name in _halves(text))
-    orders = (
-        order for before, name in both for order in ((before, name), (name, bare(before)))
-    )  # a cat ninja, a ninja cat
-    return next((pair for animal, person in orders if (pair := _pair(animal, person, wording))), None)
+    orders = (order for before, name in both for order in ((before, name), (name, bare(before))))  # a ninja cat
+    pairs = (_pair(animal, person, Part(person, 0, person), wording) for animal, person in orders)
+    return next(filter(None, pairs), None)
 
 
-def _pair(animal: str, person: str, wording: Wording) -> tuple[Part, Part] | None:
+def _pair(animal: str, called: str, person: Part, wording: Wording) -> tuple[Part, Part] | None:
+    """The face of what `animal` says and the person who is called so; None where there is no such animal or role."""
     known = wording.naming.known
     # Names first: what needs a vector costs as much as a step of drawing, and nearly every prompt ends here.
     roles = [
-        number for number in wording.naming.called(person) if ROLES.intersection(known[number].names.get("en", ()))
+        number for number in wording.naming.called(called) if ROLES.intersection(known[number].names.get("en", ()))
     ]
     if not roles or JOINTS.search(animal.split("的")[-1]):  # 骑马的宇航员 rides one
         return None
     beast = one_thing(animal, wording)
     if beast is None or known[beast.number].group != BEASTS or not animal.endswith(beast.name):
         return None
-    return _face_of(beast, wording), Part(person, roles[0], person)
+    return _face_of(beast, wording), replace(person, number=roles[0])
 
 
 def _halves(text: str) -> Iterator[tuple[str, str]]:

@@ -86,8 +86,8 @@ def _faced(text: str, wording: Wording) -> Shares | None:
         return None
     known, whole = wording.naming.known, wording.parts(text)
     others = [known[part.number].group == FACES for part in whole if part.number != thing.number]
-    together = len(whole) == 1 and any(others) and _says(known[whole[0].number], moods)
-    if together or any(_MOOD.search(part.name) for part in whole):
+    together = len(whole) == 1 and any(others) and _says(known[whole[0].number], moods, thing)
+    if together or any(_MOOD.search(part.name) and _MOOD.sub("", part.name) for part in whole):
         return None
     if not known[thing.number].thing or (len(whole) > 1 and not all(others)) or _is_face(known[thing.number]):
         return None
@@ -135,9 +135,9 @@ def _halves(first: str, second: str, text: str, wording: Wording) -> Shares | No
     return ((HALF, found[0]), (1 - HALF, found[1])) if len(found) == 2 else None
 
 
-def _says(known: Known, moods: Sequence[str]) -> bool:
-    """Whether a thing is called by one of the moods: a crying cat is no sleeping one."""
-    return any(known.words.issuperset(words_of(mood)) for mood in moods)
+def _says(known: Known, moods: Sequence[str], thing: Part) -> bool:
+    """Whether what is known is the thing in one of the moods: a crying cat is no sleeping one, and anger no tomato."""
+    return any(known.words.issuperset(words_of(f"{mood} {thing.name}")) for mood in moods)
 
 
 def _is_no_one(part: Part, known: Known) -> bool:

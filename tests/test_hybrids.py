@@ -166,6 +166,8 @@ def test_what_sounds_like_a_hybrid_is_none(shipped: Wording, prompts: str) -> No
         ("an angry blue dog, noto style", "angry face, noto style + a blue dog face, noto style"),
         ("伤心的老虎", "disappointed face + 老虎头"),
         ("a sad horse", "disappointed face + horse"),
+        ("a sleeping cat", "sleeping face + cat face"),
+        ("生气的番茄", "angry face + 西红柿"),
         ("kawaii avocado", "smiling face + avocado"),
         ("a robot cat", "cat + robot"),
         ("a zombie rabbit, twemoji style", "rabbit, twemoji style + zombie, twemoji style"),
