@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from models.data.grammar import language_of, singular
 from models.naming import Part
-from models.phrasing import JOINTS, bare, in_order, left_of
+from models.phrasing import JOINTS, bare, in_order, left_of, words_of
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
@@ -43,6 +43,7 @@ CLOTHES = {
     }.items()
     for worn in all_worn.split("|")
 }
+WORDS = frozenset(words_of(" ".join(CLOTHES)))
 _WORN = "|".join(sorted(CLOTHES, key=len, reverse=True))
 _CLOTHED = re.compile(rf"^(.+?)(?: (?:in|wearing|with) (?:an? |the |his |her )?|[穿戴系]着?)({_WORN})$")
 _POSED = re.compile(

@@ -6,7 +6,7 @@ No caption ever said them. But the sets draw faces and avocados, and a blend is 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from models.data.moods import MOODS
 from models.data.styles import styled
@@ -57,13 +57,15 @@ _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
 _UNNATURAL = (
     "robot|zombie|ghost|alien|skeleton|unicorn|dragon|机器人|僵尸|幽灵|外星人|独角兽"  # what an animal may be too
 )
+_MIXED = "mix|hybrid|cross|fusion|blend"
 _BOTH = (
-    re.compile(r"^(?:an? )?(?:mix|hybrid|cross|fusion|blend) (?:of|between) (.+?) and (.+)$"),
+    re.compile(rf"^(?:an? )?(?:{_MIXED}) (?:of|between) (.+?) and (.+)$"),
     re.compile(r"^(?:an? )?half[ -](?:an? )?(.+?),? (?:and )?half[ -](.+)$"),
     re.compile(r"^(?:[一两]?[只个])?半(.+?)半(.+)$"),
 )
 _UNNATURAL_ONE = re.compile(rf"^(?:an? |one |[一][只个])?({_UNNATURAL})[ -]?(.+)$")
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
+WORDS = frozenset(words_of(" ".join((*_SAID, *_MIXED.split("|")))))  # that say how, and name nothing
 
 
 def hybrid(prompt: str, wording: Wording) -> Shares | None:
@@ -119,19 +121,23 @@ def _made_of(text: str, wording: Wording) -> Shares | None:
 def _both(text: str, wording: Wording) -> Shares | None:
     """Two things at once: "half cat half fish", "a mix of a cat and a dog", and of animals "a robot cat"."""
     if match := next(filter(None, (pattern.match(text) for pattern in _BOTH)), None):
-        return _halves(match[1], match[2], text, wording)
+        return _halves(match[1], match[2], text, wording, close_up)
     match = _UNNATURAL_ONE.match(text)
     beast = one_thing(match[2], wording) if match else None
     if match is None or beast is None or wording.naming.known[beast.number].group != BEASTS:
         return None
-    return _halves(match[2], match[1], text, wording) if match[2].startswith(beast.name) else None
+    return _halves(match[1], match[2], text, wording, close_up) if match[2].startswith(beast.name) else None
 
 
-def _halves(first: str, second: str, text: str, wording: Wording) -> Shares | None:
-    """Both in equal shares; None where one of them is no thing, or a person."""
+def _halves(
+    first: str, second: str, text: str, wording: Wording, seen: Callable[[Part, Wording], Part] = lambda part, _: part
+) -> Shares | None:
+    """Both in equal shares, as they are seen; None where one of them is no thing, or a person."""
     things = [one_thing(part, wording) for part in (first, second)]
     known = wording.naming.known
-    found = [wording.alone(part, text) for part in things if part and _is_no_one(part, known[part.number])]
+    found = [
+        wording.alone(seen(part, wording), text) for part in things if part and _is_no_one(part, known[part.number])
+    ]
     return ((HALF, found[0]), (1 - HALF, found[1])) if len(found) == 2 else None
 
 

@@ -72,7 +72,8 @@ TWO: dict[str, tuple[Place, Place]] = {
     "on the head": (Place(12, 30, 104, 98, stands=0, close=True), Place(38, 0, 52, 42, z=1, stands=1, worn=True)),
     "on the eyes": (Place(6, 6, 116, 116, close=True), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), Place(40, 46, 48, 48, z=1)),
-    "round the neck": (Place(12, 0, 104, 98, close=True), Place(38, 78, 52, 50, z=1, stands=0)),
+    "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
+    "under the chin": (Place(12, 0, 104, 98, close=True), Place(38, 78, 52, 50, z=1, stands=0)),
 }
 # Of one to three things in front of a place.
 BACKDROP = Place(0, 0, 128, 128)
@@ -218,6 +219,8 @@ def _places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wo
     if "{a} on {b}" in said and (where := _worn(first)):
         return TWO[where][::-1]
     relation = _relation(said, second)
+    if relation == "round the neck" and close_up(parts[0], wording) != parts[0]:
+        relation = "under the chin"  # of whom only the face is drawn
     return TWO[relation] if relation else ()
 
 

@@ -123,6 +123,10 @@ class Naming:
             self._names[name.lower()].append(number)
         called = ((said, number) for name, number in named for said in others.get(name, ()))
         self._others = {tuple(words_of(bare(said))): number for said, number in called}
+        # An icon outside Unicode's groups does not keep a name that people mean another thing by: a bunny is a rabbit.
+        for said in {said for names in others.values() for said in names}:
+            if said in self._names and all(not known[number].group for number in self._names[said]):
+                del self._names[said]
 
     def called(self, name: str) -> list[int]:
         """Numbers of the things that are called so, to the letter; needs no vectors."""

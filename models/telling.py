@@ -17,11 +17,14 @@ from transformers import PreTrainedTokenizerFast
 from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
 from models.data.pixels import fit, to_tensor
+from models.dressed import WORDS as CLOTHES
 from models.dressed import dressed, portrait, said
 from models.flat import is_flat
+from models.hybrids import WORDS as MANNERS
 from models.hybrids import hybrid
 from models.language import LanguageModel
 from models.layout import Layout, layout
+from models.phrasing import words_of
 from models.prototypes import Prototypes
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
@@ -113,6 +116,11 @@ class Teller:
             return self.wording.alone(face, asked) + ground_of(asked)
         found = hybrid(without_ground(asked), self.wording)
         return " + ".join(text for _, text in found) + ground_of(asked) if found else self.read(prompt)
+
+    def is_read(self, word: str) -> bool:
+        """Whether a word of a prompt is read as something though no caption holds it: spaceship, kawaii, spacesuit."""
+        said = self.wording is not None and self.wording.naming.is_said(word)
+        return said or set(words_of(word)) <= CLOTHES | MANNERS
 
     def read(self, prompt: str) -> str:
         """The same without hybrids: where a prompt is told beside a vector, a start, or other things."""

@@ -86,6 +86,7 @@ def shipped() -> Wording:
         ("跪下的人", ["person kneeling"], 0),
         ("a spaceship", ["rocket"], 0),
         ("a bow tie", ["ribbon"], 0),
+        ("a bunny with a bow", ["rabbit face", "ribbon"], 2),
     ],
 )
 def test_as_shipped(shipped: Wording, prompt: str, names: list[str], count: int) -> None:

@@ -132,6 +132,7 @@ def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path) -> None
     assert taught.digest() == backend.digest(), "words to speak of are no part of what draws"
     (same,) = next(taught.run(ask(taught, prompt="an (axo(lotl:1.2)) [cat]"))).unknown
     assert same == one, "marks are no part of a word"
+    assert next(taught.run(ask(taught, prompt="a kawaii axolotl in a spacesuit"))).unknown == (one,), "others are read"
     (broken / "vocabulary" / "vocabulary.json").write_text("{}")
     assert "altered or cut short" in refusal(broken)
 

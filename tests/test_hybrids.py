@@ -169,12 +169,12 @@ def test_what_sounds_like_a_hybrid_is_none(shipped: Wording, prompts: str) -> No
         ("a sleeping cat", "sleeping face + cat face"),
         ("生气的番茄", "angry face + 西红柿"),
         ("kawaii avocado", "smiling face + avocado"),
-        ("a robot cat", "cat + robot"),
-        ("a zombie rabbit, twemoji style", "rabbit, twemoji style + zombie, twemoji style"),
-        ("half cat and half fish", "cat + fish"),
-        ("a mix of a cat and a dog", "cat + dog"),
-        ("a hybrid of a cat and a dog on a red background", "cat + dog, on a red background"),
-        ("半猫半狗", "猫 + 狗"),
+        ("a robot cat", "robot + cat face"),
+        ("a zombie rabbit, twemoji style", "zombie, twemoji style + rabbit face, twemoji style"),
+        ("half cat and half fish", "cat face + fish"),
+        ("a mix of a cat and a dog", "cat face + dog face"),
+        ("a hybrid of a cat and a dog on a red background", "cat face + dog face, on a red background"),
+        ("半猫半狗", "猫脸 + 狗脸"),
     ],
 )
 def test_what_is_drawn_is_what_is_said(shipped: Wording, prompt: str, drawn: str) -> None:

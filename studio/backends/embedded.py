@@ -181,8 +181,8 @@ class Embedded:
         if self._vocabulary is None:
             return ()
         text = plain(" ".join([request.prompt, *(part.text for part in request.mix)]))
-        wording = self._pipeline.wording if self._pipeline else None  # which reads "spaceship" as a rocket
-        found = [one for one in self._vocabulary.unknown(text) if not (wording and wording.naming.is_said(one.word))]
+        pipeline = self._pipeline
+        found = [one for one in self._vocabulary.unknown(text) if not (pipeline and pipeline.is_read(one.word))]
         return tuple(Unknown(one.word, one.nearest) for one in found)
 
 
