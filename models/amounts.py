@@ -7,6 +7,7 @@ import re
 
 from models.data.grammar import MEASURES_ZH
 
+# Of a part, of a heap, and of what holds it.
 _MEASURES = (
     *("piece", "slice", "loaf", "scoop", "bar", "stick", "tube", "clove", "head", "ball", "serving", "portion", "ray"),
     *("bunch", "pair", "stack", "pile", "heap", "row", "set", "handful", "spoonful", "field", "pack", "packet"),
@@ -14,26 +15,31 @@ _MEASURES = (
     *("jar", "tub", "bag"),
 )
 _COMPANIES = ("group", "herd", "flock", "school", "swarm", "litter", "family", "pack", "crowd", "pride", "army")
-_HOLDERS = ("basket", "box", "bucket", "vase", "nest", "crate")  # of which something is seen
-_NAMED = r"(?!milk\b|food\b|poop?\b|cards\b|paper\b)"  # a glass of milk is called so, and so is a pile of poo
-_MANY = rf"an? (?:{'|'.join(_COMPANIES)}) of {_NAMED}(?=\w+s\b|people\b|fish\b|sheep\b)"
-# By number; for no more than four there are places in a picture.
-_NUMBERS = {
-    "two ": re.compile(r"\ba couple of (?:the )?(?=\w)"),
-    "three ": re.compile(r"\b(?:several|a few)(?: of the)? (?=\w)"),
-    "four ": re.compile(rf"\b(?:many |lots of |a lot of |plenty of |dozens of |a dozen |{_MANY})(?=\w)"),
-    "三个": re.compile(rf"好?几[{MEASURES_ZH}]|一些"),
-    "四个": re.compile(rf"(?:很多|许多|好多)[{MEASURES_ZH}]?|一大?[群堆]"),
-}
-_MEASURED = re.compile(
-    rf"\b(?:{'|'.join(_MEASURES)})(?:e?s of (?:the |some )?|(?:e?s)? of (?:an? |the |some )?{_NAMED})(?=\w)"
+_HOLDERS = ("basket", "box", "bucket", "vase", "nest", "crate")  # drawn too, with what is in them
+_PAIRED = (  # that are one thing by the pair
+    "socks|shoes|sneakers|boots|glasses|sunglasses|scissors|gloves|mittens|pants|jeans|trousers|shorts|headphones"
+    "|wings|lovers"
 )
+_NAMED = r"(?!food\b|poop?\b|cards\b|paper\b|fire\b|hair\b|friends\b|state\b)"  # a pile of poo is called so
+_MANY = r"many (?!thanks\b)|(?:lots|a lot|plenty|dozens) of |a dozen "
+# By number: with four of them there is no place for another thing.
+_NUMBERS = {
+    "two ": re.compile(rf"\b(?:a couple|a pair) of (?:the )?(?!(?:{_PAIRED})\b)(?=\w+s\b|fish\b|sheep\b|people\b)"),
+    "three ": re.compile(
+        rf"(?<!how )(?<!not )\b(?:several |a few (?:of the )?|{_MANY}|an? (?:{'|'.join(_COMPANIES)}) of {_NAMED})"
+        r"(?=(?:\w+ ){0,2}(?!colou?rs\b)(?:\w+[^s\W]s|people|fish|sheep)\b)"
+    ),
+    "三个": re.compile(rf"好?几[{MEASURES_ZH}]|一些|(?:很多|许多|好多)[{MEASURES_ZH}]?|一大?[群堆]"),
+}
+_MEASURED = re.compile(rf"\b(?:{'|'.join(_MEASURES)})(?:e?s)? of (?:an? |the |some )?{_NAMED}(?=\w)")
 _HELD = re.compile(
     rf"\b((?:an? |the )?(?:[\w-]+ )?(?:{'|'.join(_HOLDERS)})) (?:full )?of ([^,，]+?)(?=$|[,，.]| (?:and|with|on|in)\b)"
 )
-_BUNCH_ZH = re.compile(r"一?束(?:鲜?花|玫瑰|郁金香|向日葵)")
+_BUNCH_ZH = re.compile(r"一?束(?:[红粉白黄紫]色?的?)?(?:鲜?花|玫瑰|郁金香|向日葵)")
+_FLOWERS = r"(?:[\w-]+ ){0,2}(?:flowers|roses|tulips|sunflowers|lilies|lilys|daisies|daisys)"
 _INSIDE = re.compile(  # what is as good as said by what holds it
-    r"(?<=\bbouquet) of (?:[\w-]+ ){0,2}[\w-]+s\b|(?:(?<=\bbottle)|(?<=\bglass)|(?<=\bcup)) of water\b"
+    rf"(?<=\bbouquet) of {_FLOWERS}(?: and {_FLOWERS})?\b"
+    r"|(?:(?<=\bbottle)|(?<=\bglass)|(?<=\bcup)|(?<=\bjug)|(?<=\bjar)|(?<=\bbowl)|(?<=\bmug)|(?<=\bbucket)) of water\b"
 )
 
 

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from models.data.colours import COLOURS
 from models.data.grammar import language_of, singular
 from models.naming import Part
-from models.phrasing import JOINTS, bare, in_order, left_of, words_of
+from models.phrasing import JOINTS, bare, in_order, left_of
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
@@ -43,9 +44,13 @@ CLOTHES = {
     }.items()
     for worn in all_worn.split("|")
 }
-WORDS = frozenset(words_of(" ".join(CLOTHES)))
+WORDS = frozenset(word for worn in CLOTHES for word in worn.split())
 _WORN = "|".join(sorted(CLOTHES, key=len, reverse=True))
-_CLOTHED = re.compile(rf"^(.+?)(?: (?:in|wearing|with) (?:an? |the |his |her )?|[穿戴系]着?)({_WORN})$")
+_PAINT, _PAINT_ZH = "|".join(COLOURS), "|".join(colour.zh for colour in COLOURS.values())
+_CLOTHED = re.compile(
+    rf"^(.+?)(?: (?:in|wearing|with) (?:(?:an?|the|his|her|its) )?(?:(?:{_PAINT}) )?"
+    rf"|[穿戴系披]着?(?:(?:{_PAINT_ZH})的?)?)({_WORN})$"
+)
 _POSED = re.compile(
     r"\b(?:sitting|standing|lying|running|walking|jumping|dancing|swimming|climbing)\b|[坐站躺趴跑走跳]"
 )
@@ -61,12 +66,16 @@ _BEYOND = re.compile(r"[,，]|\s(?:in|on|at|with|under|near|wearing|holding)\s")
 def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
     """The face and the person; None where a prompt asks for no such thing, and where it is read word for word."""
     text = without_ground(on_no_ground(prompt.lower()))
-    if not wording.is_free(prompt) or NEGATED.search(text) or wording.naming.called(bare(text)):  # a queen bee
+    if not wording.is_free(prompt) or NEGATED.search(text):
         return None
     if clothed := _CLOTHED.match(in_order(re.split("[,，]", text)[0])):
         return _pair(clothed[1], CLOTHES[clothed[2]], Part(clothed[2], 0), wording)
-    both = ((before, name) for before, name in _halves(text))
-    orders = (order for before, name in both for order in ((before, name), (name, bare(before))))  # a ninja cat
+    who = _BEYOND.split(text, maxsplit=1)[0]
+    if wording.naming.called(bare(who)):  # a queen bee
+        return None
+    orders = list(_halves(text))
+    if who == re.split("[,，]", text)[0] and not who.startswith("cook "):  # a ninja cat, and nothing beside it
+        orders += [(name, bare(before)) for before, name in orders]
     pairs = (_pair(animal, person, Part(person, 0, person), wording) for animal, person in orders)
     return next(filter(None, pairs), None)
 

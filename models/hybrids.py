@@ -12,13 +12,14 @@ from models.data.moods import MOODS
 from models.data.styles import styled
 from models.dressed import BEASTS, close_up, one_thing
 from models.naming import Known, Part
-from models.phrasing import words_of
+from models.phrasing import left_of, words_of
 from models.wording import NEGATED, Wording, ground_of, on_no_ground, style_said
 
 Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, and what in words; the middle first
 
 FACE = 0.4  # its weight: with more a robot is an emoji, with less a car has none
-HALF = 0.5  # of two things at once, and of what a thing is made of
+LONGEST = 200  # characters: what says more is about more than this
+SHARE = 0.5  # of two things at once, and of what a thing is made of
 WINGS, BODY = "butterfly", 0.5  # of all that has wings, the one whose wings stand out to both sides
 FLYING = {  # words of what flies as it is
     *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
@@ -54,18 +55,24 @@ _WINGED = re.compile(
     r"|(?<![不没])(?:会飞的?|飞[翔行]的|[长带有]着?翅膀的?)"
 )
 _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
-_UNNATURAL = (
-    "robot|zombie|ghost|alien|skeleton|unicorn|dragon|机器人|僵尸|幽灵|外星人|独角兽"  # what an animal may be too
+_UNNATURAL = "robot|zombie|ghost|alien|unicorn|dragon"  # what an animal may be too
+_UNNATURAL_ZH = "机器人|僵尸|幽灵|外星人|独角兽"
+_UNNATURAL_NAMES = frozenset(f"{_UNNATURAL}|{_UNNATURAL_ZH}".split("|"))
+_UNNATURAL_ONE = re.compile(
+    rf"^(?:(?:an?|one) )?(?:(?:cute|little|small|baby) )?({_UNNATURAL})[ -](?!fly\b)([^,]+)"
+    rf"|^(?:一[只个])?({_UNNATURAL_ZH})([^，]+)"
 )
 _MIXED = "mix|hybrid|cross|fusion|blend"
+_EATEN = r"(?!eaten|full|empty|open|baked|moon)"  # half of one thing
 _BOTH = (
-    re.compile(rf"^(?:an? )?(?:{_MIXED}) (?:of|between) (.+?) and (.+)$"),
-    re.compile(r"^(?:an? )?half[ -](?:an? )?(.+?),? (?:and )?half[ -](.+)$"),
-    re.compile(r"^(?:[一两]?[只个])?半(.+?)半(.+)$"),
+    re.compile(rf"^(?:an? )?(?:{_MIXED}) (?:of|between) ([^,]+?) and (.+)$"),
+    re.compile(rf"^(?:an? )?half[ -]{_EATEN}(?:an? )?(.+?),? (?:and )?half[ -]{_EATEN}(.+)$"),
+    re.compile(r"^(?:一[只个])?一?半(?:是)?([^，,]+?)[，,]?一?半(?:是)?(.+)$"),
 )
-_UNNATURAL_ONE = re.compile(rf"^(?:an? |one |[一][只个])?({_UNNATURAL})[ -]?(.+)$")
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
-WORDS = frozenset(words_of(" ".join((*_SAID, *_MIXED.split("|")))))  # that say how, and name nothing
+WORDS = frozenset(
+    word for said in (*_SAID, *_MIXED.split("|")) for word in said.split()
+)  # that say how, and name nothing
 
 
 def hybrid(prompt: str, wording: Wording) -> Shares | None:
@@ -74,7 +81,7 @@ def hybrid(prompt: str, wording: Wording) -> Shares | None:
     Where a ground is asked for too, it is laid under what is drawn without it (`models.layout`).
     """
     text = on_no_ground(prompt.lower())
-    if not wording.is_free(prompt) or NEGATED.search(text) or ground_of(text):
+    if len(text) > LONGEST or not wording.is_free(prompt) or NEGATED.search(text) or ground_of(text):
         return None
     kinds = (_made_of, _faced, _winged, _both)
     return next(filter(None, (kind(text, wording) for kind in kinds)), None)
@@ -115,21 +122,22 @@ def _made_of(text: str, wording: Wording) -> Shares | None:
         stuff, thing = match.groups()
     else:
         return None
-    return _halves(stuff, thing, text, wording)
+    return _equal(stuff, thing, text, wording)
 
 
 def _both(text: str, wording: Wording) -> Shares | None:
     """Two things at once: "half cat half fish", "a mix of a cat and a dog", and of animals "a robot cat"."""
     if match := next(filter(None, (pattern.match(text) for pattern in _BOTH)), None):
-        return _halves(match[1], match[2], text, wording, close_up)
+        return _equal(match[1], match[2], text, wording, close_up)
     match = _UNNATURAL_ONE.match(text)
-    beast = one_thing(match[2], wording) if match else None
-    if match is None or beast is None or wording.naming.known[beast.number].group != BEASTS:
+    groups = [group for group in match.groups() if group] if match else []
+    beast = one_thing(groups[1], wording) if groups else None
+    if beast is None or wording.naming.known[beast.number].group != BEASTS or left_of(groups[1], beast.name):
         return None
-    return _halves(match[1], match[2], text, wording, close_up) if match[2].startswith(beast.name) else None
+    return _equal(groups[0], f"{groups[1]}{text[match.end() :]}" if match else "", text, wording, close_up)
 
 
-def _halves(
+def _equal(
     first: str, second: str, text: str, wording: Wording, seen: Callable[[Part, Wording], Part] = lambda part, _: part
 ) -> Shares | None:
     """Both in equal shares, as they are seen; None where one of them is no thing, or a person."""
@@ -138,7 +146,7 @@ def _halves(
     found = [
         wording.alone(seen(part, wording), text) for part in things if part and _is_no_one(part, known[part.number])
     ]
-    return ((HALF, found[0]), (1 - HALF, found[1])) if len(found) == 2 else None
+    return ((SHARE, found[0]), (SHARE, found[1])) if len(found) == 2 else None
 
 
 def _says(known: Known, moods: Sequence[str], thing: Part) -> bool:
@@ -147,7 +155,7 @@ def _says(known: Known, moods: Sequence[str], thing: Part) -> bool:
 
 
 def _is_no_one(part: Part, known: Known) -> bool:
-    return known.group != PEOPLE or bool(re.fullmatch(_UNNATURAL, part.name))
+    return known.group != PEOPLE or part.name in _UNNATURAL_NAMES
 
 
 def _is_face(known: Known) -> bool:

@@ -95,6 +95,7 @@ _MORE = {
     "left of": (
         "{a} beside {b}",
         "{a} near {b}",
+        "{a} by {b}",
         *(f"{{a}} {deed} {{b}}" for deed in DEEDS),
         "{a} & {b}",
         *(f"{{a}}{deed}{{b}}" for deed in ("拿着", "追着", "追", "抱着")),

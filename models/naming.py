@@ -39,6 +39,7 @@ SOME = 0.5  # share of words: with none in common, a near name is chance (words 
 ENOUGH = 0.65  # share of words from which on a thing is meant though its name lies far away
 FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
 MOST = 32  # parts of a prompt: no picture has room for so many things, and each asks for a vector
+LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _INNER = re.compile(r"(?<= )(?:an?|the) ")  # articles inside: "a heart with an arrow" is a heart with arrow
 _PEOPLE = "people-body"
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
@@ -134,8 +135,9 @@ class Naming:
         return self._names.get(name.lower(), []) or ([] if other is None else [other])
 
     def is_said(self, word: str) -> bool:
-        """Whether a word, or Chinese characters, are what some thing is called, whoever taught it."""
-        return set(words_of(word)) <= self._said
+        """Whether a word is what some thing is called, or, in English, a longer one of what it is called."""
+        words = words_of(word)
+        return tuple(words) in self._others or (word.isascii() and len(words) == 1 and words[0] in self._said)
 
     def parts(self, text: str, embed: Embed) -> list[Part]:
         """The parts of `text` that name a thing: none, one, or more that are drawn side by side."""
@@ -220,7 +222,8 @@ class Naming:
 
     def _trade(self, part: str, number: int) -> Part | None:
         """What a person does is who is meant: a woman doctor is a health worker, as she is a scientist by name."""
-        called = self._called(part, head=True) if self.known[number].group == _PEOPLE else None
+        young = {"baby", "child"} & set(words_of(part))
+        called = self._called(part, head=True) if self.known[number].group == _PEOPLE and not young else None
         return called if called and self.known[called.number].group == _PEOPLE else None
 
     def _stands(self, part: Part, beside: bool) -> bool:
@@ -263,7 +266,7 @@ class Naming:
 
     @cached_property
     def _said(self) -> frozenset[str]:
-        return frozenset(word for words in self._others for word in words)
+        return frozenset(word for words in self._others for word in words if len(word) > LITTLE and word.isascii())
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:

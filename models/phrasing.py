@@ -16,7 +16,7 @@ _COUNTS = "[一两二三四五]"
 # What one thing does to another beside it; the longer of two comes first.
 DEEDS = (
     *("holding", "chasing", "following", "hugging", "kissing", "catching", "carrying", "pulling", "pushing"),
-    *("watching", "looking at", "eating", "drinking", "reading", "kicking", "playing with", "playing"),
+    *("watching", "looking at", "eating", "drinking from", "drinking", "reading", "kicking", "playing with", "playing"),
 )
 # In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
 _DEEDS_ZH = (
@@ -27,27 +27,29 @@ JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
     r"|beside|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
     rf"|{'|'.join(DEEDS)}"
-    r"|(?:at|by)(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
+    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
     rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着|{_DEEDS_ZH})"
 )
 _LOOSE = re.compile(rf"with|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
-_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
+_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑系披]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
 _ARTICLE = re.compile(r"\s*(?:an?|the) ")
 _GROUND_FIRST = re.compile(r"^([^,，。]*背景)[上里中]?的([^,，。]+)")
 _ON_GROUND_LAST = re.compile(r"^([^,，。]+)在([^,，。]*背景)[上里中]?$")
 CLAUSES = re.compile(r"([,;，；。、])")
-# 盒子里的猫; but 跪下的人 kneels, and 合上的书本, 蒸房里的人 are names.
-_AT_FIRST = re.compile(r"^([^，,。在]+?)(?<![跪向躺房合球幕])(里面?|上面?|下面?|旁边|边|[前后]面)的([^，,。]+)")
-_COLOURS = "|".join(COLOURS)
+# Chinese places come first: 盒子里的猫. But 跪下的人 kneels, 合上的书本, 蒸房里的人 are names, 世界上 is nowhere.
+_AT_FIRST = re.compile(
+    r"^([^，,。在]+?)(?<![跪向躺房合球幕界手头身墙脸])(里面?|上面?|下面?|旁边|边|[前后]面)的([^，,。]+)"
+)
+_COLOURS, _CHINESE_COLOURS = "|".join(COLOURS), "|".join(colour.zh for colour in COLOURS.values())
+# A colour that is said after the one thing: "a cat, orange".
 _PAINTED_LAST = re.compile(
-    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{_COLOURS})\b)([^,，]+), ({_COLOURS})"
+    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{_COLOURS}|and)\b)([^,，&]+), ({_COLOURS})"
     rf"(?=$|,(?!.*\b(?:{_COLOURS})\b))"
 )
-_GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
-_CHINESE_COLOURS = "|".join(colour.zh for colour in COLOURS.values())
 _PAINTED_LAST_ZH = re.compile(
-    rf"^(?![^，]*(?:{_CHINESE_COLOURS}))([^,，]+)，({_CHINESE_COLOURS})的?(?=$|，(?!.*(?:{_CHINESE_COLOURS})))"
+    rf"^(?![^，]*(?:{_CHINESE_COLOURS}|[和与跟]))([^,，]+)，({_CHINESE_COLOURS})的?(?=$|，(?!.*(?:{_CHINESE_COLOURS})))"
 )
+_GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
     rf"^\s*(?:(?:an?|the|one|two|three|four|{_COLOURS})\b|{_COUNTS}|{_CHINESE_COLOURS})"
     rf"|the {_PLACES}\b|[左右上下前后][面边方侧]"

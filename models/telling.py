@@ -24,7 +24,6 @@ from models.hybrids import WORDS as MANNERS
 from models.hybrids import hybrid
 from models.language import LanguageModel
 from models.layout import Layout, layout
-from models.phrasing import words_of
 from models.prototypes import Prototypes
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
@@ -119,8 +118,7 @@ class Teller:
 
     def is_read(self, word: str) -> bool:
         """Whether a word of a prompt is read as something though no caption holds it: spaceship, kawaii, spacesuit."""
-        said = self.wording is not None and self.wording.naming.is_said(word)
-        return said or set(words_of(word)) <= CLOTHES | MANNERS
+        return word in CLOTHES | MANNERS or (self.wording is not None and self.wording.naming.is_said(word))
 
     def read(self, prompt: str) -> str:
         """The same without hybrids: where a prompt is told beside a vector, a start, or other things."""

@@ -91,8 +91,11 @@ class Wording:
             said, style = self._phrase(parts[0], language, alone=True) + ground_of(text), style_said(text)
             return styled(said, style, language == "zh") if style else said
         said, space = in_order(text), "" if language == "zh" else " "
+        at = 0
         for part in new:
-            said = said.replace(part.text, f"{space}{self._phrase(part, language)}{space}", 1)
+            if match := re.compile(rf"(?<![a-z]){re.escape(part.text.strip())}(?![a-z])").search(said, at):
+                phrase = f"{space}{self._phrase(part, language)}{space}"
+                said, at = said[: match.start()] + phrase + said[match.end() :], match.start() + len(phrase)
         return as_said(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
 
     def _is_new(self, part: Part) -> bool:

@@ -8,7 +8,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
-from models.hybrids import BODY, FACE, HALF, Shares, hybrid
+from models.hybrids import BODY, FACE, SHARE, Shares, hybrid
 from models.layout import layout
 from models.naming import Known
 from models.other_names import OTHER_NAMES
@@ -62,9 +62,9 @@ def test_a_thing_with_a_feeling_is_a_face_and_a_thing(wording: Wording, prompt: 
     ("prompt", "parts"),
     [
         ("a dog detective", None),
-        ("a dog made of avocado", ((HALF, "avocado"), (1 - HALF, "dog"))),
-        ("a red dog made out of a teapot", ((HALF, "teapot"), (1 - HALF, "a red dog"))),
-        ("用牛油果做的狗", ((HALF, "牛油果"), (1 - HALF, "狗"))),
+        ("a dog made of avocado", ((SHARE, "avocado"), (SHARE, "dog"))),
+        ("a red dog made out of a teapot", ((SHARE, "teapot"), (SHARE, "a red dog"))),
+        ("用牛油果做的狗", ((SHARE, "牛油果"), (SHARE, "狗"))),
         ("a dog made of something", None),
         ("two dogs made of avocado", None),
         ("a flying dog", ((BODY, "dog"), (1 - BODY, "butterfly"))),
@@ -174,6 +174,7 @@ def test_what_sounds_like_a_hybrid_is_none(shipped: Wording, prompts: str) -> No
         ("half cat and half fish", "cat face + fish"),
         ("a mix of a cat and a dog", "cat face + dog face"),
         ("a hybrid of a cat and a dog on a red background", "cat face + dog face, on a red background"),
+        ("a cute robot cat", "robot + cat face"),
         ("半猫半狗", "猫脸 + 狗脸"),
     ],
 )
