@@ -3,7 +3,7 @@
 import pytest
 
 from models.amounts import counted
-from models.layout import layout
+from models.layout import TWO, Place, layout
 from models.phrasing import in_order
 from models.space import Embedder
 from models.wording import Wording
@@ -125,3 +125,17 @@ def test_what_is_said_of_two_things_stands_where_each_is_said(shipped: Wording) 
 )
 def test_a_word_is_read_where_it_is_what_a_thing_is_called(shipped: Wording, word: str, said: bool) -> None:
     assert shipped.naming.is_said(word) is said
+
+
+@pytest.mark.parametrize(
+    ("prompt", "places"),
+    [
+        ("a cat with a scarf", TWO["under the chin"]),  # whose face is drawn
+        ("a snowman with a scarf", TWO["round the neck"]),
+        ("a cupcake with a cherry on top", TWO["on"][::-1]),
+        ("a cat by a tree", TWO["left of"]),
+    ],
+)
+def test_what_is_worn_or_on_top_is_laid_there(shipped: Wording, prompt: str, places: tuple[Place, Place]) -> None:
+    found = layout(prompt, shipped)
+    assert found is not None and found.places == places
