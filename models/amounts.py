@@ -36,6 +36,7 @@ _HELD = re.compile(
     rf"\b((?:an? |the )?(?:[\w-]+ )?(?:{'|'.join(_HOLDERS)})) (?:full )?of ([^,，]+?)(?=$|[,，.]| (?:and|with|on|in)\b)"
 )
 _BUNCH_ZH = re.compile(r"一?束(?:[红粉白黄紫]色?的?)?(?:鲜?花|玫瑰|郁金香|向日葵)")
+# "lilys" is what `models.data.grammar.regular` makes of lilies.
 _FLOWERS = r"(?:[\w-]+ ){0,2}(?:flowers|roses|tulips|sunflowers|lilies|lilys|daisies|daisys)"
 _INSIDE = re.compile(  # what is as good as said by what holds it
     rf"(?<=\bbouquet) of {_FLOWERS}(?: and {_FLOWERS})?\b"

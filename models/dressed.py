@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from models.data.colours import COLOURS
 from models.data.grammar import language_of, singular
 from models.naming import Part
-from models.phrasing import JOINTS, bare, in_order, left_of
+from models.phrasing import JOINTS, PAINTS, PAINTS_ZH, bare, in_order, left_of
 from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
@@ -46,10 +45,9 @@ CLOTHES = {
 }
 WORDS = frozenset(word for worn in CLOTHES for word in worn.split())
 _WORN = "|".join(sorted(CLOTHES, key=len, reverse=True))
-_PAINT, _PAINT_ZH = "|".join(COLOURS), "|".join(colour.zh for colour in COLOURS.values())
 _CLOTHED = re.compile(
-    rf"^(.+?)(?: (?:in|wearing|with) (?:(?:an?|the|his|her|its) )?(?:(?:{_PAINT}) )?"
-    rf"|[穿戴系披]着?(?:(?:{_PAINT_ZH})的?)?)({_WORN})$"
+    rf"^(.+?)(?: (?:in|wearing|with) (?:(?:an?|the|his|her|its) )?(?:(?:{PAINTS}) )?"
+    rf"|[穿戴系披]着?(?:(?:{PAINTS_ZH})的?)?)({_WORN})$"
 )
 _POSED = re.compile(
     r"\b(?:sitting|standing|lying|running|walking|jumping|dancing|swimming|climbing)\b|[坐站躺趴跑走跳]"

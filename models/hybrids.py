@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from models.data.moods import MOODS
 from models.data.styles import styled
 from models.dressed import BEASTS, close_up, one_thing
-from models.naming import Known, Part
+from models.naming import PEOPLE, Known, Part
 from models.phrasing import left_of, words_of
 from models.wording import NEGATED, Wording, ground_of, on_no_ground, style_said
 
@@ -25,7 +25,7 @@ FLYING = {  # words of what flies as it is
     *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
     *("dragon", "bat", "鸟"),
 }
-FACES, PEOPLE = "smileys-emotion", "people-body"  # groups of things
+FACES = "smileys-emotion"  # group of things
 # By the face, what is said of a thing that has it beside the table's own words.
 _MORE = {
     "smiling face": ("friendly", "kawaii", "笑着"),
@@ -58,9 +58,9 @@ _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
 _UNNATURAL = "robot|zombie|ghost|alien|unicorn|dragon"  # what an animal may be too
 _UNNATURAL_ZH = "机器人|僵尸|幽灵|外星人|独角兽"
 _UNNATURAL_NAMES = frozenset(f"{_UNNATURAL}|{_UNNATURAL_ZH}".split("|"))
-_UNNATURAL_ONE = re.compile(
-    rf"^(?:(?:an?|one) )?(?:(?:cute|little|small|baby) )?({_UNNATURAL})[ -](?!fly\b)([^,]+)"
-    rf"|^(?:一[只个])?({_UNNATURAL_ZH})([^，]+)"
+_UNNATURAL_ONE = (
+    re.compile(rf"^(?:an? |one )?(?:(?:cute|little|small|baby) )?({_UNNATURAL})[ -](?!fly\b)([^,]+)"),
+    re.compile(rf"^(?:一[只个])?({_UNNATURAL_ZH})([^，]+)"),
 )
 _MIXED = "mix|hybrid|cross|fusion|blend"
 _EATEN = r"(?!eaten|full|empty|open|baked|moon)"  # half of one thing
@@ -70,9 +70,7 @@ _BOTH = (
     re.compile(r"^(?:一[只个])?一?半(?:是)?([^，,]+?)[，,]?一?半(?:是)?(.+)$"),
 )
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
-WORDS = frozenset(
-    word for said in (*_SAID, *_MIXED.split("|")) for word in said.split()
-)  # that say how, and name nothing
+WORDS = frozenset(" ".join((*_SAID, *_MIXED.split("|"))).split())  # that say how, and name nothing
 
 
 def hybrid(prompt: str, wording: Wording) -> Shares | None:
@@ -127,14 +125,18 @@ def _made_of(text: str, wording: Wording) -> Shares | None:
 
 def _both(text: str, wording: Wording) -> Shares | None:
     """Two things at once: "half cat half fish", "a mix of a cat and a dog", and of animals "a robot cat"."""
-    if match := next(filter(None, (pattern.match(text) for pattern in _BOTH)), None):
+    if match := _first_match(_BOTH, text):
         return _equal(match[1], match[2], text, wording, close_up)
-    match = _UNNATURAL_ONE.match(text)
-    groups = [group for group in match.groups() if group] if match else []
-    beast = one_thing(groups[1], wording) if groups else None
-    if beast is None or wording.naming.known[beast.number].group != BEASTS or left_of(groups[1], beast.name):
+    match = _first_match(_UNNATURAL_ONE, text)
+    beast = one_thing(match[2], wording) if match else None
+    if match is None or beast is None or wording.naming.known[beast.number].group != BEASTS:
         return None
-    return _equal(groups[0], f"{groups[1]}{text[match.end() :]}" if match else "", text, wording, close_up)
+    alone = not left_of(match[2], beast.name)
+    return _equal(match[1], match[2], text, wording, close_up) if alone else None
+
+
+def _first_match(patterns: Sequence[re.Pattern[str]], text: str) -> re.Match[str] | None:
+    return next(filter(None, (pattern.match(text) for pattern in patterns)), None)
 
 
 def _equal(

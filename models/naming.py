@@ -41,7 +41,7 @@ FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of
 MOST = 32  # parts of a prompt: no picture has room for so many things, and each asks for a vector
 LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _INNER = re.compile(r"(?<= )(?:an?|the) ")  # articles inside: "a heart with an arrow" is a heart with arrow
-_PEOPLE = "people-body"
+PEOPLE = "people-body"  # group of things
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
 
@@ -149,12 +149,11 @@ class Naming:
         name = self._longest(first)
         if name and JOINTS.search(name) and not self._has_doer(first, name):  # "person with white cane" is one
             return [Part(first, self._nearest(self._names[name], embed(first)), name)]
-        if (joined := self._longest(plainer := _INNER.sub("", first))) != name and JOINTS.search(joined):
-            return [
-                Part(
-                    first, self._nearest(self._names[joined], embed(first)), own=plainer.replace(joined, " ", 1) or " "
-                )
-            ]
+        plainer = _INNER.sub("", first)
+        joined = self._longest(plainer) if plainer != first else name
+        if joined != name and JOINTS.search(joined):
+            beside_it = plainer.replace(joined, " ", 1) or " "  # its own colour, and none of what its name says
+            return [Part(first, self._nearest(self._names[joined], embed(first)), own=beside_it)]
         more = [clause for clause in rest[1::2] if SAYS_MORE.search(clause)]
         parts = [part for clause in [first, *more] for part in split(clause)]
         if len(parts) > MOST:
@@ -223,8 +222,8 @@ class Naming:
     def _trade(self, part: str, number: int) -> Part | None:
         """What a person does is who is meant: a woman doctor is a health worker, as she is a scientist by name."""
         young = {"baby", "child"} & set(words_of(part))
-        called = self._called(part, head=True) if self.known[number].group == _PEOPLE and not young else None
-        return called if called and self.known[called.number].group == _PEOPLE else None
+        called = self._called(part, head=True) if self.known[number].group == PEOPLE and not young else None
+        return called if called and self.known[called.number].group == PEOPLE else None
 
     def _stands(self, part: Part, beside: bool) -> bool:
         """Whether it may stand beside another thing; people where that is said."""

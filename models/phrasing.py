@@ -40,18 +40,18 @@ CLAUSES = re.compile(r"([,;，；。、])")
 _AT_FIRST = re.compile(
     r"^([^，,。在]+?)(?<![跪向躺房合球幕界手头身墙脸])(里面?|上面?|下面?|旁边|边|[前后]面)的([^，,。]+)"
 )
-_COLOURS, _CHINESE_COLOURS = "|".join(COLOURS), "|".join(colour.zh for colour in COLOURS.values())
+PAINTS, PAINTS_ZH = "|".join(COLOURS), "|".join(colour.zh for colour in COLOURS.values())  # of patterns
 # A colour that is said after the one thing: "a cat, orange".
 _PAINTED_LAST = re.compile(
-    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{_COLOURS}|and)\b)([^,，&]+), ({_COLOURS})"
-    rf"(?=$|,(?!.*\b(?:{_COLOURS})\b))"
+    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{PAINTS}|and)\b)([^,，&]+), ({PAINTS})"
+    rf"(?=$|,(?!.*\b(?:{PAINTS})\b))"
 )
 _PAINTED_LAST_ZH = re.compile(
-    rf"^(?![^，]*(?:{_CHINESE_COLOURS}|[和与跟]))([^,，]+)，({_CHINESE_COLOURS})的?(?=$|，(?!.*(?:{_CHINESE_COLOURS})))"
+    rf"^(?![^，]*(?:{PAINTS_ZH}|[和与跟]))([^,，]+)，({PAINTS_ZH})的?(?=$|，(?!.*(?:{PAINTS_ZH})))"
 )
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
-    rf"^\s*(?:(?:an?|the|one|two|three|four|{_COLOURS})\b|{_COUNTS}|{_CHINESE_COLOURS})"
+    rf"^\s*(?:(?:an?|the|one|two|three|four|{PAINTS})\b|{_COUNTS}|{PAINTS_ZH})"
     rf"|the {_PLACES}\b|[左右上下前后][面边方侧]"
 )
 _PLAIN = (
