@@ -39,7 +39,8 @@ _BUNCH_ZH = re.compile(r"一?束(?:[红粉白黄紫]色?的?)?(?:鲜?花|玫瑰|
 # "lilys" is what `models.data.grammar.regular` makes of lilies.
 _FLOWERS = r"(?:[\w-]+ ){0,2}(?:flowers|roses|tulips|sunflowers|lilies|lilys|daisies|daisys)"
 _INSIDE = re.compile(  # what is as good as said by what holds it
-    rf"(?<=\bbouquet) of {_FLOWERS}(?: and {_FLOWERS})?\b"
+    r"(?<=cake) with (?:\w+ ){0,2}candles?\b|(?<!heart) on fire\b"
+    rf"|(?<=\bbouquet) of {_FLOWERS}(?: and {_FLOWERS})?\b"
     r"|(?:(?<=\bbottle)|(?<=\bglass)|(?<=\bcup)|(?<=\bjug)|(?<=\bjar)|(?<=\bbowl)|(?<=\bmug)|(?<=\bbucket)) of water\b"
 )
 

@@ -13,7 +13,9 @@ from PIL import Image
 from models.data.compose import ground, put, resized
 from models.data.pixels import SIZE
 from models.drawing import MAX_SEED
-from models.layout import Layout, Place
+from models.features import ROOM, features, is_dark, middle, on_dark
+from models.layout import Layout
+from models.places import Place
 from models.worn import on_head
 
 T = TypeVar("T")
@@ -77,7 +79,10 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     side = len(next(iter(found.values())))
     canvas, things = resized(ground(layout.ground), side, side).copy(), np.zeros((side, side, 4), np.uint8)
     for text, place in sorted(zip(layout.texts, layout.places, strict=True), key=lambda pair: pair[1].z):
-        _lay(things, found[text], on_head(place, things[..., 3]) if place.worn else place, side)
+        if place.onto == "middle":
+            _put_features(things, found[text])
+        else:
+            _lay(things, found[text], on_head(place, things[..., 3]) if place.onto == "head" else place, side)
     put(canvas, things, 0, 0)
     return canvas
 
@@ -93,6 +98,19 @@ def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> No
     if max(seen.shape[:2]) < LEAST or not all(inner):
         return
     put(canvas, resized(seen, *inner), left + (width - inner[0]) // 2, top + round(place.stands * (height - inner[1])))
+
+
+def _put_features(canvas: np.ndarray, face: np.ndarray) -> None:
+    """Eyes and mouth of a face, where what is on the canvas has most room for them."""
+    cut, room = features(face), middle(canvas[..., 3])
+    if not cut.size or room is None:
+        return
+    x, y, radius = room
+    scale = ROOM * radius / max(cut.shape[:2])
+    height, width = (max(1, round(scale * length)) for length in cut.shape[:2])
+    left, top = (round(at - length / 2) for at, length in ((x, width), (y, height)))
+    cut = on_dark(cut) if is_dark(canvas, x, y, radius) else cut
+    put(canvas, resized(cut, width, height), max(0, left), max(0, top))
 
 
 def _seen(picture: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from models.data.grammar import language_of, singular
 from models.naming import Part
 from models.phrasing import JOINTS, PAINTS, PAINTS_ZH, bare, in_order, left_of
-from models.wording import NEGATED, Wording, how_many, on_no_ground, without_ground
+from models.wording import NEGATED, Wording, how_many, plainly, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
 BEASTS = "animals-nature"  # group of things
@@ -63,7 +63,7 @@ _BEYOND = re.compile(r"[,，]|\s(?:in|on|at|with|under|near|wearing|holding)\s")
 
 def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
     """The face and the person; None where a prompt asks for no such thing, and where it is read word for word."""
-    text = without_ground(on_no_ground(prompt.lower()))
+    text = without_ground(plainly(prompt))
     if not wording.is_free(prompt) or NEGATED.search(text):
         return None
     if clothed := _CLOTHED.match(in_order(re.split("[,，]", text)[0])):
@@ -131,7 +131,7 @@ def portrait(prompt: str, wording: Wording) -> Part | None:
     Its body is four legs and a tail to whoever draws small pictures; "a standing cat" has one, and so has "a cat" in
     quotation marks.
     """
-    text = _FEATURES.sub("", without_ground(on_no_ground(prompt.lower())))
+    text = _FEATURES.sub("", without_ground(plainly(prompt)))
     if not wording.is_free(prompt) or NEGATED.search(text):
         return None
     one = one_thing(text, wording)

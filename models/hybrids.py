@@ -1,31 +1,54 @@
-"""What no set draws, and several things in one picture are: "a smiling avocado" has a smiling face in its middle, "a
-flying pig" a butterfly's wings, and "a dragon made of ice" is a dragon and ice.
+"""What no set draws, and several drawings in one are: "an angry dog" is a dog and an angry face at once, "a dragon made
+of ice" a dragon and ice; "a smiling avocado" is an avocado with the eyes and the mouth of a smiling face, and "a flying
+pig" has a butterfly's wings.
 
-No caption ever said them. But the sets draw faces and avocados, and a blend is told both as themselves
-(`models.condition.Blend`).
+No caption ever said them. But the sets draw faces and avocados. What has a face of its own is blended with the feeling,
+for a blend is told both as themselves (`models.condition.Blend`); on what has none, and before wings, the drawings are
+laid (`models.layout`).
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from models.data.grammar import article, language_of
 from models.data.moods import MOODS
-from models.data.styles import styled
+from models.data.styles import style_of, styled
 from models.dressed import BEASTS, close_up, one_thing
 from models.naming import PEOPLE, Known, Part
 from models.phrasing import left_of, words_of
-from models.wording import NEGATED, Wording, ground_of, on_no_ground, style_said
+from models.wording import NEGATED, Wording, ground_of, plainly, style_said
 
 Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, and what in words; the middle first
 
 FACE = 0.4  # its weight: with more a robot is an emoji, with less a car has none
 LONGEST = 200  # characters: what says more is about more than this
 SHARE = 0.5  # of two things at once, and of what a thing is made of
-WINGS, BODY = "butterfly", 0.5  # of all that has wings, the one whose wings stand out to both sides
+WINGS = "butterfly"  # of all that has wings, the one whose wings stand out to both sides
+FEATURED = "fluent flat"  # the style whose eyes and mouths are plainest: dark, large, on one colour
 FLYING = {  # words of what flies as it is
     *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
     *("dragon", "bat", "鸟"),
 }
 FACES = "smileys-emotion"  # group of things
+# What has a face of its own, by CLDR's names: who is drawn with eyes, and all animals, which share a group with plants.
+_EYED = frozenset(
+    {
+        *("alien", "alien monster", "ghost", "goblin", "ogre", "robot", "skull", "skull and crossbones", "pile of poo"),
+        *("snowman", "snowman without snow", "jack-o-lantern", "moai", "piñata", "teddy bear", "nesting dolls"),
+        *("Japanese dolls", "sun with face", "wind face", "new moon face", "full moon face"),
+        *("first quarter moon face", "last quarter moon face"),
+    }
+)
+_PLANTS = frozenset(
+    {
+        *("blossom", "bouquet", "cactus", "cherry blossom", "coral", "deciduous tree", "evergreen tree", "fallen leaf"),
+        *("feather", "four leaf clover", "herb", "hibiscus", "hyacinth", "leaf fluttering in wind", "leafless tree"),
+        *("lotus", "maple leaf", "mushroom", "empty nest", "nest with eggs", "palm tree", "potted plant", "rose"),
+        *("rosette", "seedling", "shamrock", "sheaf of rice", "spider web", "spiral shell", "sunflower", "tulip"),
+        *("white flower", "wilted flower", "wing"),
+    }
+)
 # By the face, what is said of a thing that has it beside the table's own words.
 _MORE = {
     "smiling face": ("friendly", "kawaii", "笑着"),
@@ -37,6 +60,7 @@ _MORE = {
     "smiling face with heart-eyes": ("with heart eyes", "with heart-eyes", "lovestruck"),
     "sleeping face": ("asleep", "瞌睡", "睡着"),
 }
+_BARE = {"sleeping face": "relieved face"}  # whose eyes and mouth are the same, without letters beside them
 _SAID = {word.removesuffix("的"): mood.face for mood in MOODS if mood.face for word in mood.en + mood.zh}
 _SAID |= {word: face for face, words in _MORE.items() for word in words}
 _ENGLISH, _CHINESE = (
@@ -69,24 +93,44 @@ _BOTH = (
     re.compile(rf"^(?:an? )?half[ -]{_EATEN}(?:an? )?(.+?),? (?:and )?half[ -]{_EATEN}(.+)$"),
     re.compile(r"^(?:一[只个])?一?半(?:是)?([^，,]+?)[，,]?一?半(?:是)?(.+)$"),
 )
+_ARTICLE = re.compile(r"^an? ")
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
 WORDS = frozenset(" ".join((*_SAID, *_MIXED.split("|"))).split())  # that say how, and name nothing
 
 
+@dataclass(frozen=True)
+class Felt:
+    """A thing with a feeling.
+
+    Attributes:
+        face: the name of the face that has it.
+        word: how it is said.
+        blended: whether both are blended, for the thing has a face of its own.
+    """
+
+    face: str
+    thing: Part
+    word: str
+    blended: bool
+
+
 def hybrid(prompt: str, wording: Wording) -> Shares | None:
-    """What a picture of a prompt is blended of; None where it asks for no hybrid, and where it is read word for word.
+    """What a picture of a prompt is blended of; None where it asks for no blend, and where it is read word for word.
 
     Where a ground is asked for too, it is laid under what is drawn without it (`models.layout`).
     """
-    text = on_no_ground(prompt.lower())
-    if len(text) > LONGEST or not wording.is_free(prompt) or NEGATED.search(text) or ground_of(text):
+    text = plainly(prompt)
+    if ground_of(text) or not _is_free(text, prompt, wording):
         return None
-    kinds = (_made_of, _faced, _winged, _both)
+    kinds = (_made_of, _faced, _both)
     return next(filter(None, (kind(text, wording) for kind in kinds)), None)
 
 
-def _faced(text: str, wording: Wording) -> Shares | None:
-    """A thing with a feeling, of an animal its face; none where both have a name together ("a crying cat")."""
+def felt(prompt: str, wording: Wording) -> Felt | None:
+    """The one thing with a feeling that a prompt asks for; none where both have a name together ("a crying cat")."""
+    text = plainly(prompt)
+    if not _is_free(text, prompt, wording):
+        return None
     moods = [next(filter(None, match.groups()), "smiling") for match in _MOOD.finditer(text)]
     thing = one_thing(_MOOD.sub(" ", text).strip(" ,，"), wording) if moods else None
     if thing is None:
@@ -98,18 +142,51 @@ def _faced(text: str, wording: Wording) -> Shares | None:
         return None
     if not known[thing.number].thing or (len(whole) > 1 and not all(others)) or _is_face(known[thing.number]):
         return None
-    return (FACE, _styled(_SAID[moods[-1]], text)), (1 - FACE, wording.alone(close_up(thing, wording), text))
+    style = style_said(text)
+    blended = _has_eyes(known[thing.number]) or bool(style and style_of(style).colourless)
+    face = _SAID[moods[-1]]
+    return Felt(face if blended else _BARE.get(face, face), thing, moods[-1], blended)
 
 
-def _winged(text: str, wording: Wording) -> Shares | None:
+def winged(prompt: str, wording: Wording) -> Part | None:
     """What does not fly by itself, and is to fly: "a flying pig", 会飞的猪."""
-    thing = one_thing(_WINGED.sub(" ", text), wording) if _WINGED.search(text) else None
-    known, whole = wording.naming.known, wording.parts(text)
+    text = plainly(prompt)
+    if not _WINGED.search(text) or not _is_free(text, prompt, wording):
+        return None
+    thing, whole, known = one_thing(_WINGED.sub(" ", text), wording), wording.parts(text), wording.naming.known
     if thing is None or known[thing.number].group == PEOPLE or FLYING & known[thing.number].words:
         return None
     if any(_WINGED.search(part.name) for part in whole):  # money with wings has a name
         return None
-    return (BODY, wording.alone(thing, text)), (1 - BODY, _styled(WINGS, text))
+    return thing
+
+
+def said(prompt: str, wording: Wording) -> str:
+    """A thing with a feeling that is no blend, or one with wings, in words that were taught; "" of any other prompt."""
+    text = plainly(prompt)
+    if (feeling := felt(prompt, wording)) and not feeling.blended:
+        thing, word = feeling.thing, feeling.word
+    elif found := winged(prompt, wording):
+        thing, word = found, "会飞" if language_of(text) == "zh" else "flying"
+    else:
+        return ""
+    plain = wording.alone(thing, text)
+    if language_of(text) == "zh":
+        return f"{word}的{plain}"
+    return f"{article(plain)} {word}" if word.startswith("with ") else article(f"{word} {_ARTICLE.sub('', plain)}")
+
+
+def _is_free(text: str, prompt: str, wording: Wording) -> bool:
+    return len(text) <= LONGEST and wording.is_free(prompt) and not NEGATED.search(text)
+
+
+def _faced(text: str, wording: Wording) -> Shares | None:
+    """What has a face of its own, with a feeling; of an animal its face."""
+    found = felt(text, wording)
+    if found is None or not found.blended:
+        return None
+    face = wording.alone(close_up(found.thing, wording), text)
+    return (FACE, in_style(found.face, text)), (1 - FACE, face)
 
 
 def _made_of(text: str, wording: Wording) -> Shares | None:
@@ -160,10 +237,16 @@ def _is_no_one(part: Part, known: Known) -> bool:
     return known.group != PEOPLE or part.name in _UNNATURAL_NAMES
 
 
+def _has_eyes(known: Known) -> bool:
+    names = set(known.names.get("en", ()))
+    return bool(names & _EYED) or (known.group == BEASTS and not names & _PLANTS)
+
+
 def _is_face(known: Known) -> bool:
     return known.group == FACES and any("face" in name.lower() for name in known.names.get("en", ()))
 
 
-def _styled(text: str, prompt: str) -> str:
+def in_style(text: str, prompt: str) -> str:
+    """A text in English, in the style of the prompt that it is a part of."""
     style = style_said(prompt)
     return styled(text, style, False) if style else text

@@ -18,6 +18,7 @@ from models.other_names import OTHER_NAMES
 from models.phrasing import (
     CLAUSES,
     JOINTS,
+    ON_BODY,
     SAYS_MORE,
     any_of,
     bare,
@@ -42,6 +43,7 @@ MOST = 32  # parts of a prompt: no picture has room for so many things, and each
 LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _INNER = re.compile(r"(?<= )(?:an?|the) ")  # articles inside: "a heart with an arrow" is a heart with arrow
 PEOPLE = "people-body"  # group of things
+_LOOSE_PARTS = frozenset({"bone", "brain", "tooth"})  # of bodies: things, where others are parts of who is drawn
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
 
@@ -143,7 +145,7 @@ class Naming:
         """The parts of `text` that name a thing: none, one, or more that are drawn side by side."""
         if not self.known:
             return []
-        first, *rest = CLAUSES.split(in_order(text))
+        first, *rest = CLAUSES.split(ON_BODY.sub("", in_order(text)))
         if called := self._called(first):
             return [called]
         name = self._longest(first)
@@ -175,8 +177,11 @@ class Naming:
         by_name = {part.number for part in found if part.name}
         found = [part for part in found if part.name or part.number not in by_name]
         # A thing that is named twice is another one only where it is said to stand beside the first.
+        doer = found[0] if found and found[0].name and self.known[found[0].number].group == PEOPLE else None
         things = {
-            part.text if part.text in apart else part.number: part for part in found if self._stands(part, bool(both))
+            part.text if part.text in apart else part.number: part
+            for part in found
+            if self._stands(part, bool(both)) or part is doer
         }
         if len(things) > 1:
             return list(things.values())
@@ -228,7 +233,8 @@ class Naming:
     def _stands(self, part: Part, beside: bool) -> bool:
         """Whether it may stand beside another thing; people where that is said."""
         known = self.known[part.number]
-        return known.thing or (beside and known.group not in _EXACT)
+        loose = bool(_LOOSE_PARTS.intersection(known.names.get("en", ())))
+        return known.thing or loose or (beside and known.group not in _EXACT)
 
     def _is_named_by(self, part: Part) -> bool:
         names = self.known[part.number].names.values()

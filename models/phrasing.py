@@ -10,13 +10,20 @@ from models.amounts import counted
 from models.data.colours import COLOURS
 from models.data.grammar import MEASURES_ZH, article, regular
 from models.data.styles import STYLES
+from models.paints import painted
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
 _COUNTS = "[一两二三四五]"
-# What one thing does to another beside it; the longer of two comes first.
-DEEDS = (
-    *("holding", "chasing", "following", "hugging", "kissing", "catching", "carrying", "pulling", "pushing"),
-    *("watching", "looking at", "eating", "drinking from", "drinking", "reading", "kicking", "playing with", "playing"),
+# What one thing does to another, which is then in its hand, in its arms, or beside it; the longer of two comes first.
+IN_HAND = (
+    *("holding", "carrying", "catching", "eating", "drinking from", "drinking", "playing", "waving", "throwing"),
+    *("lifting", "using", "bringing", "giving", "offering", "showing", "serving", "licking", "sniffing", "blowing"),
+)
+IN_ARMS = ("hugging", "reading")
+ASIDE = ("chasing", "following", "kissing", "pulling", "pushing", "watching", "looking at", "kicking", "playing with")
+DEEDS = (*IN_HAND, *ASIDE, *IN_ARMS)
+_DOING = (  # anything else
+    r"(?<=\w )(?!(?:king|ring|string|wing|thing|duckling|pudding)\b)[a-z]{2,}ing(?: from| at| to)?(?= an? | the )"
 )
 # In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
 _DEEDS_ZH = (
@@ -26,12 +33,16 @@ _DEEDS_ZH = (
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
     r"|beside|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
-    rf"|{'|'.join(DEEDS)}"
-    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b)|and|with|on|in|of)\b"
+    rf"|{'|'.join(DEEDS)}|{_DOING}"
+    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in|of)\b"
     rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着|{_DEEDS_ZH})"
 )
+# Where on somebody a thing is: no other thing.
+ON_BODY = re.compile(
+    r"\b(?:on|in|round|around) (?:its|his|her|their|the) (?:head|nose|back|shoulder|lap|mouth|neck|paw|hand|arm)s?\b"
+)
 _LOOSE = re.compile(rf"with|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
-_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑系披]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
+_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑系披抱]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
 _ARTICLE = re.compile(r"\s*(?:an?|the) ")
 _GROUND_FIRST = re.compile(r"^([^,，。]*背景)[上里中]?的([^,，。]+)")
 _ON_GROUND_LAST = re.compile(r"^([^,，。]+)在([^,，。]*背景)[上里中]?$")
@@ -111,7 +122,7 @@ def ground_last(text: str) -> str:
 def in_order(text: str) -> str:
     """In small letters, regular plurals and numbers, with who wears or holds something before it, and the ground
     behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
-    text = _AT_FIRST.sub(r"\3在\1\2", counted(regular(ground_last(text))))
+    text = _AT_FIRST.sub(r"\3在\1\2", counted(painted(regular(ground_last(text)))))
     text = _PAINTED_LAST_ZH.sub(r"\2的\1", _PAINTED_LAST.sub(_painted_first, text))
     worn = _WEARS.match(text)
     return _WEARS.sub(r"\1\4\2\3", text) if worn and bare(worn[3]) else text

@@ -16,14 +16,18 @@ from transformers import PreTrainedTokenizerFast
 
 from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
+from models.data.grammar import as_said
 from models.data.pixels import fit, to_tensor
 from models.dressed import WORDS as CLOTHES
-from models.dressed import dressed, portrait, said
+from models.dressed import dressed, portrait
+from models.dressed import said as said_of_dressed
 from models.flat import is_flat
 from models.hybrids import WORDS as MANNERS
 from models.hybrids import hybrid
+from models.hybrids import said as said_of_felt
 from models.language import LanguageModel
 from models.layout import Layout, layout
+from models.phrasing import bare, words_of
 from models.prototypes import Prototypes
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
@@ -110,9 +114,12 @@ class Teller:
         if self.wording is None:
             return prompt
         if pair := dressed(asked, self.wording):
-            return said(pair, asked, self.wording) + ground_of(asked)
+            return said_of_dressed(pair, asked, self.wording) + ground_of(asked)
         if face := portrait(asked, self.wording):
             return self.wording.alone(face, asked) + ground_of(asked)
+        if felt := said_of_felt(without_ground(asked), self.wording):
+            as_asked = words_of(bare(felt)) == words_of(bare(without_ground(asked)))
+            return asked if as_asked else as_said(felt, asked) + ground_of(asked)
         found = hybrid(without_ground(asked), self.wording)
         return " + ".join(text for _, text in found) + ground_of(asked) if found else self.read(prompt)
 

@@ -24,6 +24,7 @@ from models.data.grammar import MEASURES_ZH, NUMBERS, Language, article, as_said
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.naming import Known, Naming, Part
+from models.paints import painted
 from models.phrasing import ground_last, in_order, left_of, words_of
 from models.space import Embedder
 from models.weighting import QUOTED, plain
@@ -82,6 +83,8 @@ class Wording:
 
     def taught(self, text: str) -> str:
         """`text` as captions would say it."""
+        if (told := painted(text.lower())) != text.lower():
+            text = told
         parts = self.parts(text)
         new = [part for part in parts if self._is_new(part)]
         if not new or (len(parts) == 1 and self.naming.same(text, self._embed)):
@@ -279,6 +282,11 @@ def ground_of(text: str) -> str:
 def on_no_ground(text: str) -> str:
     """`text` without the words that ask for no background, which no sticker has."""
     return _NO_GROUND.sub("", text).strip(" ,，")
+
+
+def plainly(prompt: str) -> str:
+    """A prompt in small letters and the colours that are taught, without words that ask for no background."""
+    return on_no_ground(painted(prompt.lower()))
 
 
 def without_ground(text: str) -> str:

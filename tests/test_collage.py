@@ -16,9 +16,10 @@ from models.data.fixture import fixture_world
 from models.data.pixels import unpremultiply
 from models.data.scenes import make_scene
 from models.drawing import Pictures, Progress, Sampling
-from models.layout import BACKDROP, THERE, TWO, WHOLE, Layout, Place, layout
+from models.layout import Layout, layout
 from models.naming import Known
 from models.pipeline import StickerPipeline
+from models.places import BACKDROP, THERE, TWO, WHOLE, Place, within
 from models.prototypes import Prototypes
 from models.wording import Wording
 from studio.backends.embedded import Embedded
@@ -97,6 +98,16 @@ def planned(pipe: StickerPipeline, prompt: str) -> Layout:
         ("戴墨镜的狗", ("狗", "墨镜"), "on the eyes"),
         ("a crown to the left of a cat", ("crown", "cat"), "left of"),
         ("a cat chasing a dog", ("cat", "dog"), "left of"),
+        ("a cat fighting a dog", ("cat", "dog"), "left of"),
+        ("a cat holding a crown", ("cat", "crown"), "in the hand"),
+        ("a cat eating cheese", ("cat", "cheese wedge"), "in the hand"),
+        ("a dog with a hamburger", ("dog", "hamburger"), "in the hand"),
+        ("a crown with a hamburger", ("crown", "hamburger"), "left of"),
+        ("a cat hugging a dog", ("cat", "dog"), "in the arms"),
+        ("a cat with a hamburger on its head", ("cat", "hamburger"), "on the head"),
+        ("a hamburger with a crown on top", ("hamburger", "crown"), "on top"),
+        ("拿着汉堡的狗", ("狗", "汉堡"), "in the hand"),
+        ("抱着狗的猫", ("猫", "狗"), "in the arms"),
         ("a dog looking at cheese", ("dog", "cheese wedge"), "left of"),
         ("猫追着狗", ("猫", "狗"), "left of"),
         ("a cat above a desert", ("cat", "desert"), "above"),
@@ -130,6 +141,21 @@ def test_more_than_have_room_are_not_laid_out(wording: Wording) -> None:
 
 def test_what_lies_on_something_that_wears_it_is_worn(wording: Wording) -> None:
     assert layout("a crown on a cat", wording) == Layout(("crown", "cat"), TWO["on the head"][::-1])
+
+
+def test_what_one_of_two_wears_is_in_its_place(wording: Wording) -> None:
+    """The one that wears something is as small as the place beside the other one lets it, with what it wears."""
+    found = layout("a cat with sunglasses to the left of a dog", wording)
+    assert found is not None and found.texts == ("cat", "sunglasses", "dog")
+    wearer, worn, other = found.places
+    left, right = TWO["left of"]
+    assert other == right and worn.z > wearer.z
+    for place, alone in zip((wearer, worn), TWO["on the eyes"], strict=True):
+        assert place == within(alone, left)
+        assert left.left <= place.left and place.left + place.width <= left.left + left.width
+    assert layout("a dog to the left of a cat with sunglasses", wording) == Layout(
+        ("dog", "cat", "sunglasses"), (left, *(within(place, right) for place in TWO["on the eyes"]))
+    )
 
 
 FACED = (

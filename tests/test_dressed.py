@@ -5,8 +5,9 @@ from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
 from models.dressed import dressed
 from models.hybrids import hybrid
-from models.layout import DRESSED, Layout, layout
+from models.layout import Layout, layout
 from models.naming import Known
+from models.places import DRESSED
 from models.space import Embedder
 from models.telling import Teller
 from models.wording import Wording

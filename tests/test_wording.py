@@ -131,7 +131,8 @@ def test_every_other_name_is_of_one_thing() -> None:
         ("a dog and a burger", ["dog", "hamburger"]),  # but next to it is one
         ("an astronaut and a cat", ["astronaut", "cat"]),
         ("an astronaut wearing a cheese wedge", ["astronaut", "cheese wedge"]),
-        ("an astronaut with a cat", ["astronaut"]),
+        ("an astronaut with a cat", ["astronaut", "cat"]),
+        ("a cat with an astronaut", ["cat"]),
         ("a burger under a dog", ["hamburger", "dog"]),
         ("拿着芝士的猫，线条风格", ["cat", "cheese wedge"]),
         ("a cat with coffee", ["cat"]),  # beside what has a name, a keyword is no second thing

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from models.collage import collage
-from models.layout import TWO, Layout, Place
+from models.layout import Layout
+from models.places import TWO, Place
 from models.worn import WIDTHS, head, on_head
 
 SIDE = 128
-HAT = Place(38, 0, 52, 42, z=1, stands=1, worn=True)
+HAT = Place(38, 0, 52, 42, z=1, stands=1, onto="head")
 
 
 def shape(*drawn: tuple[str, tuple[int, ...]], side: int = SIDE) -> np.ndarray:

@@ -1,0 +1,162 @@
+"""How the things of a prompt stand to each other: which words say that one is left of, on, worn or held by another.
+
+The places that follow from it are in `models.places`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
+from models.dressed import BEASTS, close_up
+from models.hybrids import FACES
+from models.naming import PEOPLE, Known, Part
+from models.phrasing import ASIDE, IN_ARMS, IN_HAND
+from models.places import BACKDROP, THERE, TWO, Place, several, within
+from models.wording import Wording
+
+# What people say and captions of scenes do not.
+_MORE = {
+    "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}在{b}上"),
+    "in": ("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a} hatching from {b}", "{a} driving {b}", "{a}在{b}里"),
+    "left of": (
+        *("{a} beside {b}", "{a} near {b}", "{a} by {b}", "{a} & {b}"),
+        *("{a}跟{b}", "{a}在{b}旁边", "{a}追着{b}", "{a}追{b}"),
+        *(f"{{a}} {deed} {{b}}" for deed in ASIDE),
+    ),
+    "in the hand": (
+        *(f"{{a}} {deed} {{b}}" for deed in IN_HAND),
+        *(f"{{a}}{deed}{{b}}" for deed in ("拿着", "拿", "吃着", "吃", "喝着", "喝", "弹着", "弹", "打着", "打")),
+    ),
+    "in the arms": (
+        *(f"{{a}} {deed} {{b}}" for deed in IN_ARMS),
+        *(f"{{a}}{deed}{{b}}" for deed in ("抱着", "看着", "看", "读着", "读")),
+    ),
+    "above": ("{a} flying over {b}", "{a} abducting {b}", "{a}在{b}上面"),
+    "below": ("{a} beneath {b}", "{a} underneath {b}", "{a}在{b}下"),
+    "": ("{a} made of {b}",),  # one thing, not two
+}
+# Where the first of two is and where the second is, said before them: "on the left a cat, on the right a dog".
+_PLACES_FIRST = (
+    (("left of", "on the left", "左"), ("right of", "on the right", "右")),
+    (("above", "at the top", "上"), ("below", "at the bottom", "下")),
+    (("in front of", "in the front", "前"), ("behind", "in the back", "后")),
+)
+_WORN = ("{a} wearing {b}", "{a} with {b}", "{a} in {b}", "{a}戴着{b}", "{a}戴{b}", "{a}穿着{b}", "{a}穿{b}")
+_WHERE_WORN = {
+    "on the head": re.compile(r"\b(?:hat|crown|cap|helmet)\b|^ribbon$"),
+    "on the eyes": re.compile(r"\b(?:glasses|sunglasses|goggles)\b"),
+    "on the ears": re.compile(r"\bheadphone\b"),
+    "round the neck": re.compile(r"\b(?:scarf|necktie|medal)\b"),
+}
+_ON_BODY = re.compile(r"\{b\} (?:on|round|around) (?:its|his|her|their|the) (head|nose|neck|back)\b")
+_WHERE_ON_BODY = {"head": "on the head", "nose": "on the head", "neck": "round the neck", "back": "below"}
+_BOW_TIE = re.compile(r"\bbow ?tie|领结")  # a ribbon by name, and not in the hair
+_HELD = {"food-drink", "activities", "objects"}  # groups of things: what somebody who comes with it holds
+_CREATURES = {BEASTS, PEOPLE, FACES}
+# What is all around a thing that is there, by CLDR's names; on top of a mountain it would stand.
+_SCENERY = frozenset(
+    {
+        *("beach with umbrella", "desert", "desert island", "hot springs", "national park", "water wave", "camping"),
+        *("cityscape", "cityscape at dusk", "bridge at night", "motorway", "stadium"),
+        *("sunrise", "sunrise over mountains", "sunset", "foggy", "milky way", "night with stars"),
+    }
+)
+_THERE = re.compile(r"(?:\b(?:at|by|on|in|under|in front of)|在)$")
+_SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
+_POSED = re.compile(r"[坐站躺趴睡](?=在)")
+
+
+def _forms() -> dict[str, str]:
+    """What is said of two things -> how the first stands to the second."""
+    found = dict.fromkeys((*PAIRS_EN, *PAIRS_ZH), "left of")
+    for relations in (_MORE, RELATIONS_EN, RELATIONS_ZH):
+        found.update({form: relation for relation, forms in relations.items() for form in forms})
+    for (relation, here, here_zh), (_, there, there_zh) in (*_PLACES_FIRST, *(pair[::-1] for pair in _PLACES_FIRST)):
+        found |= {f"{here} {{a}}{joint} {there} {{b}}": relation for joint in (",", " and", ", and")}
+        found |= {f"{here_zh}{side}{{a}}，{there_zh}{side}{{b}}": relation for side in "面边方侧"}
+    return found
+
+
+FORMS = _forms()
+
+
+def places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
+    """One for each of the things, of which there are so many; none where they are not to be laid out."""
+    if _is_there(text, parts, wording):
+        around = THERE.get(sum(counts) - 1, ())
+        return (*around, BACKDROP) if around and counts[-1] == 1 else ()
+    if counts == [1, 1]:
+        return _of_two(text, parts, wording)
+    return (_of_three(text, parts, wording) if counts == [1, 1, 1] else ()) or several(sum(counts))
+
+
+def _of_two(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, ...]:
+    said, known = _said(text, parts), [wording.naming.known[part.number] for part in parts]
+    if "{a} on {b}" in said and (where := _worn(parts[0], known[0])):
+        return TWO[where][::-1]
+    relation = _relation(said, parts, known)
+    if relation == "round the neck" and close_up(parts[0], wording) != parts[0]:
+        relation = "under the chin"  # of whom only the face is drawn
+    return TWO[relation] if relation else ()
+
+
+def _of_three(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, ...]:
+    """Where one of three is worn by the one before it: that pair is one of two."""
+    for i, wearer in enumerate(parts[:2]):
+        pair = wearer, parts[i + 1]
+        said, known = _marked(text, pair), [wording.naming.known[part.number] for part in pair]
+        joint = next((form for form in _WORN if form in said), "")
+        if not joint or not _worn(pair[1], known[1]):
+            continue
+        alone = said.replace(joint, wearer.text.strip(), 1)
+        outer = _of_two(alone, [part for part in parts if part is not pair[1]], wording)
+        if outer:
+            inner = _of_two(joint.format(a=wearer.text.strip(), b=pair[1].text.strip()), pair, wording)
+            both = [within(place, outer[i]) for place in inner]
+            return (*outer[:i], *both, *outer[i + 1 :])
+    return ()
+
+
+def _is_there(text: str, parts: Sequence[Part], wording: Wording) -> bool:
+    """Whether the last of several is a place, and the others are in it."""
+    last = parts[-1] if len(parts) > 1 else None
+    if last is None or not _SCENERY.intersection(wording.naming.known[last.number].names.get("en", ())):
+        return False
+    return bool(_THERE.search(text[: text.rfind(last.text.strip())].strip()))
+
+
+def _marked(text: str, parts: Iterable[Part]) -> str:
+    """The prompt with {a} and {b} where the two things stand."""
+    for key, part in zip(("{a}", "{b}"), parts, strict=True):
+        text = text.replace(part.text.strip().rstrip("的坐站躺趴睡上下里"), key, 1)
+    return " ".join(_POSED.sub("", text).split())
+
+
+def _said(text: str, parts: Iterable[Part]) -> str:
+    """The same, with nothing but a comma between two of which one is at the left and one at the right."""
+    said = _marked(text, parts)
+    return re.sub(r",? (?:and|with|while) \{b\}", ", {b}", said) if _SET_OUT.search(said) else said
+
+
+def _relation(said: str, parts: Sequence[Part], known: Sequence[Known]) -> str:
+    """How the first of two things stands to the second."""
+    if "{a} with {b} on top" in said:
+        return "on top"
+    if match := _ON_BODY.search(said):
+        return _WHERE_ON_BODY[match[1]]
+    if any(form in said for form in _WORN):
+        if where := _worn(parts[1], known[1]):
+            return where
+        if known[1].group == FACES and "face" in known[1].names["en"][0]:
+            return "on the front"
+    if "{a} with {b}" in said and known[0].group in _CREATURES and known[1].group in _HELD:
+        return "in the hand"
+    return FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
+
+
+def _worn(part: Part, known: Known) -> str:
+    """Where a thing is worn; "" where it is not."""
+    if _BOW_TIE.search(part.text):
+        return "round the neck"
+    names = [name.lower() for name in known.names.get("en", ())]
+    return next((where for where, word in _WHERE_WORN.items() if any(map(word.search, names))), "")
