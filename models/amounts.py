@@ -45,8 +45,13 @@ _INSIDE = re.compile(  # what is as good as said by what holds it
 )
 
 
+def without_parts(text: str) -> str:
+    """`text`, in small letters, without what is as good as said: a birthday cake has candles."""
+    return _INSIDE.sub("", text)
+
+
 def counted(text: str) -> str:
     """`text`, in small letters, with what is measured in place of the measure, and numbers in place of "several"."""
     for number, words in _NUMBERS.items():
         text = words.sub(number, text)
-    return _HELD.sub(r"\2 in \1", _MEASURED.sub("", _INSIDE.sub("", _BUNCH_ZH.sub("花束", text))))
+    return _HELD.sub(r"\2 in \1", _MEASURED.sub("", without_parts(_BUNCH_ZH.sub("花束", text))))

@@ -80,7 +80,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     canvas, things = resized(ground(layout.ground), side, side).copy(), np.zeros((side, side, 4), np.uint8)
     for text, place in sorted(zip(layout.texts, layout.places, strict=True), key=lambda pair: pair[1].z):
         if place.onto == "middle":
-            _put_features(things, found[text])
+            _put_features(things, found[text], place)
         else:
             _lay(things, found[text], on_head(place, things[..., 3]) if place.onto == "head" else place, side)
     put(canvas, things, 0, 0)
@@ -89,9 +89,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
 
 def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> None:
     """What is seen of the picture, as large as it goes into its place, on the canvas."""
-    left, top, width, height = (
-        round(value * side / SIZE) for value in (place.left, place.top, place.width, place.height)
-    )
+    left, top, width, height = _box(place, side)
     seen = _seen(picture)
     scale = min(width / max(1, seen.shape[1]), height / max(1, seen.shape[0]))
     inner = round(scale * seen.shape[1]), round(scale * seen.shape[0])
@@ -100,17 +98,22 @@ def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> No
     put(canvas, resized(seen, *inner), left + (width - inner[0]) // 2, top + round(place.stands * (height - inner[1])))
 
 
-def _put_features(canvas: np.ndarray, face: np.ndarray) -> None:
-    """Eyes and mouth of a face, where what is on the canvas has most room for them."""
-    cut, room = features(face), middle(canvas[..., 3])
+def _put_features(canvas: np.ndarray, face: np.ndarray, place: Place) -> None:
+    """Eyes and mouth of a face, where what is on the canvas in that place has most room for them."""
+    left, top, width, height = _box(place, len(canvas))
+    below = canvas[max(top, 0) : top + height, max(left, 0) : left + width]
+    cut, room = features(face), middle(below[..., 3])
     if not cut.size or room is None:
         return
     x, y, radius = room
     scale = ROOM * radius / max(cut.shape[:2])
-    height, width = (max(1, round(scale * length)) for length in cut.shape[:2])
-    left, top = (round(at - length / 2) for at, length in ((x, width), (y, height)))
-    cut = on_dark(cut) if is_dark(canvas, x, y, radius) else cut
-    put(canvas, resized(cut, width, height), max(0, left), max(0, top))
+    tall, wide = (max(1, round(scale * length)) for length in cut.shape[:2])
+    cut = on_dark(cut) if is_dark(below, x, y, radius) else cut
+    put(below, resized(cut, wide, tall), max(0, round(x - wide / 2)), max(0, round(y - tall / 2)))
+
+
+def _box(place: Place, side: int) -> tuple[int, ...]:
+    return tuple(round(value * side / SIZE) for value in (place.left, place.top, place.width, place.height))
 
 
 def _seen(picture: np.ndarray) -> np.ndarray:

@@ -49,6 +49,7 @@ _CLOTHED = re.compile(
     rf"^(.+?)(?: (?:in|wearing|with) (?:(?:an?|the|his|her|its) )?(?:(?:{PAINTS}) )?"
     rf"|[穿戴系披]着?(?:(?:{PAINTS_ZH})的?)?)({_WORN})$"
 )
+_DISGUISED = re.compile(r"^(.+?) (?:dressed|disguised) (?:up )?as (?:an? )?([^,]+)")
 _POSED = re.compile(
     r"\b(?:sitting|standing|lying|running|walking|jumping|dancing|swimming|climbing)\b|[坐站躺趴跑走跳]"
 )
@@ -68,6 +69,8 @@ def dressed(prompt: str, wording: Wording) -> tuple[Part, Part] | None:
         return None
     if clothed := _CLOTHED.match(in_order(re.split("[,，]", text)[0])):
         return _pair(clothed[1], CLOTHES[clothed[2]], Part(clothed[2], 0), wording)
+    if disguised := _DISGUISED.match(text):
+        return _pair(disguised[1], disguised[2], Part(disguised[2], 0, disguised[2]), wording)
     who = _BEYOND.split(text, maxsplit=1)[0]
     if wording.naming.called(bare(who)):  # a queen bee
         return None

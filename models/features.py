@@ -13,7 +13,8 @@ RIM = 0.92  # of the face's half axes: beyond it are its outline and its shade
 SAME, OTHER = 30.0, 80.0  # levels of 255 from the skin: up to the first a pixel is skin, from the second a feature
 ROOM = 1.5  # the features' longer side, in radii of the disc that they are laid in
 STEP = 2  # pixels between the middles that are looked at
-DARK = 60.0  # mean level of a ground on which dark features are drawn light instead
+SLIM = 0.09  # of the side: a disc of a smaller radius has no room, and the middle of all is taken
+DARK, INK = 95.0, 90.0  # mean levels: up to the first a ground is dark, and what is darker than the second on it light
 LIGHT = 235.0
 
 
@@ -32,13 +33,18 @@ def features(face: np.ndarray) -> np.ndarray:
 
 
 def middle(alpha: np.ndarray) -> tuple[float, float, float] | None:
-    """Middle (x, y) and radius, in pixels, of the largest disc in what is seen of `alpha` (S, S); None of nothing."""
+    """Middle (x, y) and radius, in pixels, of the largest disc in what is seen of `alpha` (H, W); None of nothing. What
+    has no room anywhere, a snowflake, is taken for a disc."""
     seen = np.pad(alpha >= SEEN, 1)
     if not seen.any():
         return None
     around = np.argwhere(~seen & _near(seen))
     inside = np.argwhere(seen)[::STEP]
     nearest = np.sqrt(np.square(inside[:, None] - around[None]).sum(-1, dtype=np.int32).min(1))
+    if nearest.max() < SLIM * max(alpha.shape):
+        (top, left), (bottom, right) = inside.min(0), inside.max(0)
+        size = min(bottom - top, right - left)
+        return (left + right) / 2 - 1, (top + bottom) / 2 - 1, max(size / 4, nearest.max())
     best = np.argwhere(nearest >= nearest.max() - 1)[:, 0]  # of a long thing, the middle of its length
     centre = inside[best].mean(0)
     y, x = inside[best[np.square(inside[best] - centre).sum(1).argmin()]]
@@ -48,14 +54,14 @@ def middle(alpha: np.ndarray) -> tuple[float, float, float] | None:
 def on_dark(cut: np.ndarray) -> np.ndarray:
     """The features with what is dark of them light."""
     alpha = cut[..., 3:].astype(float) / 255
-    dark = (cut[..., :3].mean(-1, keepdims=True) < DARK * 1.5 * alpha) & (alpha > 0)
+    dark = (cut[..., :3].mean(-1, keepdims=True) < INK * alpha) & (alpha > 0)
     colours = np.where(dark, LIGHT * alpha, cut[..., :3])
     return np.dstack([colours, cut[..., 3:]]).round().astype(np.uint8)
 
 
 def is_dark(picture: np.ndarray, x: float, y: float, radius: float) -> bool:
-    """Whether what is seen in a disc of the picture is nearly black."""
-    rows, columns = np.ogrid[: len(picture), : len(picture)]
+    """Whether what is seen in a disc of the picture is dark."""
+    rows, columns = np.ogrid[: picture.shape[0], : picture.shape[1]]
     disc = ((columns - x) ** 2 + (rows - y) ** 2 <= radius**2) & (picture[..., 3] >= SEEN)
     return bool(disc.any()) and float(picture[disc][:, :3].mean()) < DARK
 

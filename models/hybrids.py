@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from models.data.grammar import article, language_of
-from models.data.moods import MOODS
+from models.data.grammar import language_of
 from models.data.styles import style_of, styled
 from models.dressed import BEASTS, close_up, one_thing
+from models.feelings import FACE_OF, FELT, feelings, with_feeling
 from models.naming import PEOPLE, Known, Part
 from models.phrasing import left_of, words_of
 from models.wording import NEGATED, Wording, ground_of, plainly, style_said
@@ -30,6 +30,7 @@ FLYING = {  # words of what flies as it is
     *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
     *("dragon", "bat", "鸟"),
 }
+_BARE = {"sleeping face": "relieved face"}  # whose eyes and mouth are the same, without letters beside them
 FACES = "smileys-emotion"  # group of things
 # What has a face of its own, by CLDR's names: who is drawn with eyes, and all animals, which share a group with plants.
 _EYED = frozenset(
@@ -48,31 +49,6 @@ _PLANTS = frozenset(
         *("rosette", "seedling", "shamrock", "sheaf of rice", "spider web", "spiral shell", "sunflower", "tulip"),
         *("white flower", "wilted flower", "wing"),
     }
-)
-# By the face, what is said of a thing that has it beside the table's own words.
-_MORE = {
-    "smiling face": ("friendly", "kawaii", "笑着"),
-    "grinning face": ("grinning",),
-    "angry face": ("grumpy", "发怒"),
-    "astonished face": ("amazed",),
-    "winking face": ("winking", "cheeky", "眨眼"),
-    "smiling face with smiling eyes": ("shy", "bashful", "害羞", "羞涩"),
-    "smiling face with heart-eyes": ("with heart eyes", "with heart-eyes", "lovestruck"),
-    "sleeping face": ("asleep", "瞌睡", "睡着"),
-}
-_BARE = {"sleeping face": "relieved face"}  # whose eyes and mouth are the same, without letters beside them
-_SAID = {word.removesuffix("的"): mood.face for mood in MOODS if mood.face for word in mood.en + mood.zh}
-_SAID |= {word: face for face, words in _MORE.items() for word in words}
-_ENGLISH, _CHINESE = (
-    "|".join(sorted((word for word in _SAID if word.isascii() is ascii and len(word) > 1), key=len, reverse=True))
-    for ascii in (True, False)
-)
-_DAY = r"birthday|(?:new )?year|easter|halloween|christmas|valentine|thanksgiving|holiday|hour|anniversary|\w*day\b"
-_OTHER = r"style|willow|pills?\b|bags?\b|gas\b|beauty|by\b"  # weeping willows, sleeping bags, laughing gas, shocked by
-_MOOD = re.compile(
-    rf"\bwith an? (?:(?!(?:{_ENGLISH})\b)\w+ )?(?:({_ENGLISH}) )?(?:face|smile)\b"
-    rf"|(?<![\w-])({_ENGLISH})\b(?!(?: [\w']+){{0,3}} (?:{_DAY}))(?! (?:face|{_OTHER}))"
-    rf"|(?<![不没别日年诞秋节])({_CHINESE})(?!果)的?"
 )
 _WINGED = re.compile(
     r"\b(?:flying|winged)\b|\bwith (?:(?!chicken|hot|buffalo)\w+ )?wings\b"
@@ -93,9 +69,8 @@ _BOTH = (
     re.compile(rf"^(?:an? )?half[ -]{_EATEN}(?:an? )?(.+?),? (?:and )?half[ -]{_EATEN}(.+)$"),
     re.compile(r"^(?:一[只个])?一?半(?:是)?([^，,]+?)[，,]?一?半(?:是)?(.+)$"),
 )
-_ARTICLE = re.compile(r"^an? ")
 _MADE_OF_ZH = re.compile(r"^(?:一[^用]?)?用?(.+?)(?:做|制)成?的(.+)$")
-WORDS = frozenset(" ".join((*_SAID, *_MIXED.split("|"))).split())  # that say how, and name nothing
+WORDS = frozenset(" ".join((*FACE_OF, *_MIXED.split("|"))).split())  # that say how, and name nothing
 
 
 @dataclass(frozen=True)
@@ -131,21 +106,32 @@ def felt(prompt: str, wording: Wording) -> Felt | None:
     text = plainly(prompt)
     if not _is_free(text, prompt, wording):
         return None
-    moods = [next(filter(None, match.groups()), "smiling") for match in _MOOD.finditer(text)]
-    thing = one_thing(_MOOD.sub(" ", text).strip(" ,，"), wording) if moods else None
+    moods = feelings(text)
+    thing = one_thing(FELT.sub(" ", text).strip(" ,，"), wording) if moods else None
     if thing is None:
         return None
     known, whole = wording.naming.known, wording.parts(text)
     others = [known[part.number].group == FACES for part in whole if part.number != thing.number]
-    together = len(whole) == 1 and any(others) and _says(known[whole[0].number], moods, thing)
-    if together or any(_MOOD.search(part.name) and _MOOD.sub("", part.name) for part in whole):
+    animal = bool(whole) and (bool(whole[0].name) or has_eyes(known[thing.number]))  # no heart is a face with hearts
+    together = animal and len(whole) == 1 and any(others) and _says(known[whole[0].number], moods, thing)
+    if together or any(FELT.search(part.name) and FELT.sub("", part.name) for part in whole):
         return None
-    if not known[thing.number].thing or (len(whole) > 1 and not all(others)) or _is_face(known[thing.number]):
+    if not wording.naming.stands(thing.number) or (len(whole) > 1 and not all(others)):
         return None
-    style = style_said(text)
-    blended = _has_eyes(known[thing.number]) or bool(style and style_of(style).colourless)
-    face = _SAID[moods[-1]]
-    return Felt(face if blended else _BARE.get(face, face), thing, moods[-1], blended)
+    return None if _is_face(known[thing.number]) else _felt(thing, moods[-1], style_said(text), wording)
+
+
+def felt_of(part: Part, prompt: str, wording: Wording) -> Felt | None:
+    """One of several things with the feeling that is said of it: "an angry cat and a sad house"."""
+    moods, known = feelings(part.beside), wording.naming.known[part.number]
+    if not moods or known.group in (PEOPLE, FACES):
+        return None
+    return _felt(part, moods[-1], style_said(prompt), wording)
+
+
+def _felt(thing: Part, word: str, style: str, wording: Wording) -> Felt:
+    blended = has_eyes(wording.naming.known[thing.number]) or bool(style and style_of(style).colourless)
+    return Felt(FACE_OF[word] if blended else _BARE.get(FACE_OF[word], FACE_OF[word]), thing, word, blended)
 
 
 def winged(prompt: str, wording: Wording) -> Part | None:
@@ -165,15 +151,10 @@ def said(prompt: str, wording: Wording) -> str:
     """A thing with a feeling that is no blend, or one with wings, in words that were taught; "" of any other prompt."""
     text = plainly(prompt)
     if (feeling := felt(prompt, wording)) and not feeling.blended:
-        thing, word = feeling.thing, feeling.word
-    elif found := winged(prompt, wording):
-        thing, word = found, "会飞" if language_of(text) == "zh" else "flying"
-    else:
-        return ""
-    plain = wording.alone(thing, text)
-    if language_of(text) == "zh":
-        return f"{word}的{plain}"
-    return f"{article(plain)} {word}" if word.startswith("with ") else article(f"{word} {_ARTICLE.sub('', plain)}")
+        return with_feeling(feeling.word, wording.alone(feeling.thing, text))
+    if thing := winged(prompt, wording):
+        return with_feeling("会飞" if language_of(text) == "zh" else "flying", wording.alone(thing, text))
+    return ""
 
 
 def _is_free(text: str, prompt: str, wording: Wording) -> bool:
@@ -237,7 +218,8 @@ def _is_no_one(part: Part, known: Known) -> bool:
     return known.group != PEOPLE or part.name in _UNNATURAL_NAMES
 
 
-def _has_eyes(known: Known) -> bool:
+def has_eyes(known: Known) -> bool:
+    """Whether a thing is drawn with a face of its own."""
     names = set(known.names.get("en", ()))
     return bool(names & _EYED) or (known.group == BEASTS and not names & _PLANTS)
 

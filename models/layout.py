@@ -8,14 +8,15 @@ lays them.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.data.colours import COLOURS
 from models.data.grammar import language_of, singular
 from models.data.scenes import GROUNDS
 from models.data.styles import styled
 from models.dressed import close_up, dressed, portrait
-from models.hybrids import FEATURED, WINGS, Felt, felt, hybrid, in_style, winged
+from models.feelings import with_feeling
+from models.hybrids import FEATURED, WINGS, Felt, felt, felt_of, hybrid, in_style, winged
 from models.naming import Part
 from models.phrasing import bare, in_order
 from models.places import BACKDROP, DRESSED, FEATURES, SMALL, WHOLE, WINGED, Place, several
@@ -62,7 +63,9 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
         return _one(parts[0], prompt, ground, wording)
     where = places(text, parts, counts, wording)
     each = [(_single(part, wording) if count > 1 else part, count) for part, count in zip(parts, counts, strict=True)]
-    return _laid([part for part, count in each for _ in range(count)], where, prompt, ground, wording)
+    things = [part for part, count in each for _ in range(count)]
+    things += things[-1:] * (len(where) - len(things))  # "with hearts" are as many as there is room for
+    return _laid(things, where, prompt, ground, wording)
 
 
 def _featured(feeling: Felt, prompt: str, ground: tuple[str, ...], wording: Wording) -> Layout:
@@ -77,15 +80,22 @@ def _laid(
     """The things in their places; None where there are none for them."""
     if not where:
         return None
-    texts = tuple(_alone(part, place, prompt, wording) for part, place in zip(things, where, strict=True))
-    return Layout(texts, where, ground)
+    laid = [drawn for pair in zip(things, where, strict=True) for drawn in _drawn(*pair, prompt, wording)]
+    texts, found = zip(*laid, strict=True)
+    return Layout(texts, found, ground)
 
 
-def _alone(part: Part, place: Place, prompt: str, wording: Wording) -> str:
-    """What is drawn for a place."""
+def _drawn(part: Part, place: Place, prompt: str, wording: Wording) -> list[tuple[str, Place]]:
+    """What is drawn for a place: the thing, and the face whose eyes and mouth it gets."""
     if place.onto == "middle":
-        return styled(wording.naming.known[part.number].names["en"][0], FEATURED, False)
-    return wording.alone(close_up(part, wording) if place.close else part, prompt)
+        return [(styled(wording.naming.known[part.number].names["en"][0], FEATURED, False), place)]
+    plain = wording.alone(close_up(part, wording) if place.close else part, prompt)
+    feeling = None if place.onto else felt_of(part, prompt, wording)
+    if feeling is None:
+        return [(plain, place)]
+    if feeling.blended:
+        return [(with_feeling(feeling.word, plain), place)]
+    return [(plain, place), (styled(feeling.face, FEATURED, False), replace(place, onto="middle"))]
 
 
 def _one(part: Part, prompt: str, ground: tuple[str, ...], wording: Wording) -> Layout | None:

@@ -230,11 +230,14 @@ class Naming:
         called = self._called(part, head=True) if self.known[number].group == PEOPLE and not young else None
         return called if called and self.known[called.number].group == PEOPLE else None
 
+    def stands(self, number: int) -> bool:
+        """Whether a thing may stand beside another one."""
+        known = self.known[number]
+        return known.thing or bool(_LOOSE_PARTS.intersection(known.names.get("en", ())))
+
     def _stands(self, part: Part, beside: bool) -> bool:
-        """Whether it may stand beside another thing; people where that is said."""
-        known = self.known[part.number]
-        loose = bool(_LOOSE_PARTS.intersection(known.names.get("en", ())))
-        return known.thing or loose or (beside and known.group not in _EXACT)
+        """The same of a part; people where that is said."""
+        return self.stands(part.number) or (beside and self.known[part.number].group not in _EXACT)
 
     def _is_named_by(self, part: Part) -> bool:
         names = self.known[part.number].names.values()

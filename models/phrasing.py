@@ -24,6 +24,7 @@ ASIDE = ("chasing", "following", "kissing", "pulling", "pushing", "watching", "l
 DEEDS = (*IN_HAND, *ASIDE, *IN_ARMS)
 _DOING = (  # anything else
     r"(?<=\w )(?!(?:king|ring|string|wing|thing|duckling|pudding)\b)[a-z]{2,}ing(?: from| at| to)?(?= an? | the )"
+    r"|(?<=[b-z] )cooking(?= \w)"
 )
 # In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
 _DEEDS_ZH = (
@@ -32,7 +33,7 @@ _DEEDS_ZH = (
 )
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
-    r"|beside|near|behind|above|over|below|under|beneath|inside|into|wearing|riding|made of"
+    r"|beside|near|behind|surrounded by|above|over|below|under|beneath|inside|into|wearing|riding|made of"
     rf"|{'|'.join(DEEDS)}|{_DOING}"
     r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in|of)\b"
     rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着|{_DEEDS_ZH})"

@@ -3,7 +3,7 @@
 Which of them a prompt asks for is read in `models.layout`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.data.pixels import SIZE
@@ -21,7 +21,7 @@ class Place:
         z: higher is nearer.
         stands: at which height a thing stands that is lower than its box: 0 at the top, 1 at the bottom.
         onto: "head" moves what is worn to the head of what lies below it, wherever that is (`models.worn`); "middle"
-            takes eyes and mouth of a face, and puts them where what lies below has most room (`models.features`).
+            takes eyes and mouth of a face, and puts them where what lies in the box has most room (`models.features`).
         close: whether of an animal its face goes there: what is too small for legs, or wears something on its head.
     """
 
@@ -58,11 +58,22 @@ TWO: dict[str, tuple[Place, Place]] = {
     "on the ears": (Place(26, 32, 76, 94, stands=0, close=True), Place(4, 2, 120, 102, z=1)),
     "on the eyes": (Place(6, 6, 116, 116, close=True), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), FEATURES),
+    "on the body": (Place(22, 0, 84, 76, z=1, stands=1, close=True), Place(10, 58, 108, 70, stands=0)),
     "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
     "under the chin": (Place(12, 0, 104, 98, close=True), Place(38, 78, 52, 50, z=1, stands=0)),
     "in the hand": (Place(1, 0, 108, 112, close=True), Place(66, 62, 62, 66, z=1, stands=1)),
     "in the arms": (Place(13, 0, 102, 100, close=True), Place(32, 74, 64, 54, z=1, stands=1)),
 }
+# Of one thing with small ones: with one on it, with up to three strewn over it, or around it.
+ON_IT = Place(4, 4, 120, 120), Place(42, 44, 44, 44, z=1)
+STREWN = (
+    *(Place(4, 4, 120, 120), Place(22, 36, 34, 34, z=1)),
+    *(Place(72, 30, 34, 34, z=1), Place(50, 66, 34, 34, z=1)),
+)
+AROUND = (
+    *(Place(18, 22, 92, 92, close=True), Place(92, 0, 36, 36, z=1)),
+    *(Place(0, 6, 34, 34, z=1), Place(94, 92, 34, 34, z=1)),
+)
 # Of one to three things in front of a place, which is the BACKDROP.
 THERE: dict[int, tuple[Place, ...]] = {
     1: (Place(30, 44, 68, 82, z=1, stands=1),),
@@ -90,3 +101,11 @@ def within(place: Place, frame: Place) -> Place:
     top = frame.top + frame.stands * (frame.height - scale * SIZE)
     x, y, width, height = (round(scale * value) for value in (place.left, place.top, place.width, place.height))
     return Place(round(left) + x, round(top) + y, width, height, frame.z + place.z, place.stands, close=place.close)
+
+
+def matched(place: Place, own: Place, other: Place) -> Place:
+    """A place beside `own`, where in its stead `other` is: a hat's where the head is elsewhere."""
+    scale = other.width / own.width
+    left, top = other.left + scale * (place.left - own.left), other.top + scale * (place.top - own.top)
+    width, height = scale * place.width, scale * place.height
+    return replace(place, left=round(left), top=round(top), width=round(width), height=round(height))

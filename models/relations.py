@@ -6,12 +6,13 @@ The places that follow from it are in `models.places`.
 import re
 from collections.abc import Iterable, Sequence
 
+from models.data.grammar import singular
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.dressed import BEASTS, close_up
-from models.hybrids import FACES
+from models.hybrids import FACES, has_eyes
 from models.naming import PEOPLE, Known, Part
-from models.phrasing import ASIDE, IN_ARMS, IN_HAND
-from models.places import BACKDROP, THERE, TWO, Place, several, within
+from models.phrasing import ASIDE, IN_ARMS, IN_HAND, bare
+from models.places import AROUND, BACKDROP, ON_IT, STREWN, THERE, TWO, Place, matched, several, within
 from models.wording import Wording
 
 # What people say and captions of scenes do not.
@@ -46,10 +47,12 @@ _WHERE_WORN = {
     "on the head": re.compile(r"\b(?:hat|crown|cap|helmet)\b|^ribbon$"),
     "on the eyes": re.compile(r"\b(?:glasses|sunglasses|goggles)\b"),
     "on the ears": re.compile(r"\bheadphone\b"),
+    "on the body": re.compile(r"\b(?:t-shirt|shirt|coat|dress|kimono|sari|vest)\b"),
     "round the neck": re.compile(r"\b(?:scarf|necktie|medal)\b"),
 }
 _ON_BODY = re.compile(r"\{b\} (?:on|round|around) (?:its|his|her|their|the) (head|nose|neck|back)\b")
 _WHERE_ON_BODY = {"head": "on the head", "nose": "on the head", "neck": "round the neck", "back": "below"}
+_ON_IT = re.compile(r"\{b\} on (?:it|top of it)\b")
 _BOW_TIE = re.compile(r"\bbow ?tie|领结")  # a ribbon by name, and not in the hair
 _HELD = {"food-drink", "activities", "objects"}  # groups of things: what somebody who comes with it holds
 _CREATURES = {BEASTS, PEOPLE, FACES}
@@ -61,6 +64,7 @@ _SCENERY = frozenset(
         *("sunrise", "sunrise over mountains", "sunset", "foggy", "milky way", "night with stars"),
     }
 )
+_WEATHER = frozenset({"cloud with rain", "cloud with snow", "cloud with lightning", "cloud with lightning and rain"})
 _THERE = re.compile(r"(?:\b(?:at|by|on|in|under|in front of)|在)$")
 _SET_OUT = re.compile(r" the (?:left|right|top|bottom|front|back)\b")
 _POSED = re.compile(r"[坐站躺趴睡](?=在)")
@@ -85,9 +89,26 @@ def places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wor
     if _is_there(text, parts, wording):
         around = THERE.get(sum(counts) - 1, ())
         return (*around, BACKDROP) if around and counts[-1] == 1 else ()
+    if len(parts) == 2 and counts[0] == 1 and (small := _small(text, parts, counts[1], wording)):
+        return small
     if counts == [1, 1]:
         return _of_two(text, parts, wording)
     return (_of_three(text, parts, wording) if counts == [1, 1, 1] else ()) or several(sum(counts))
+
+
+def _small(text: str, parts: Sequence[Part], count: int, wording: Wording) -> tuple[Place, ...]:
+    """Where the second is small and lies on the first, or around it: "a bear with hearts"; none where it is not."""
+    said, (first, second) = _marked(text, parts), [wording.naming.known[part.number] for part in parts]
+    around = "{a} surrounded by {b}" in said
+    if not around and ("{a} with {b}" not in said or has_eyes(second) or second.group == PEOPLE):
+        return ()
+    noun = bare(parts[1].text)
+    plural = singular(noun) != noun and noun not in map(str.lower, second.names.get("en", ()))
+    many = count if count > 1 else len(AROUND) - 1 if plural or around else 1
+    if many == 1:
+        return ON_IT if _ON_IT.search(said) else ()
+    beside = around or has_eyes(first) or first.group in (PEOPLE, FACES)
+    return (AROUND if beside else STREWN)[: 1 + many] if many < len(AROUND) else ()
 
 
 def _of_two(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, ...]:
@@ -101,20 +122,29 @@ def _of_two(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, 
 
 
 def _of_three(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, ...]:
-    """Where one of three is worn by the one before it: that pair is one of two."""
+    """Where one of three is worn by the one before it: that pair is one of two. Or both are worn by the first."""
+    worn = [_worn(part, wording.naming.known[part.number]) for part in parts]
     for i, wearer in enumerate(parts[:2]):
         pair = wearer, parts[i + 1]
-        said, known = _marked(text, pair), [wording.naming.known[part.number] for part in pair]
+        said = _marked(text, pair)
         joint = next((form for form in _WORN if form in said), "")
-        if not joint or not _worn(pair[1], known[1]):
+        if not joint or not worn[i + 1]:
             continue
+        inner = _of_two(joint.format(a=wearer.text.strip(), b=pair[1].text.strip()), pair, wording)
+        if i == 0 and worn[2] and worn[1] != worn[2]:
+            both = _of_two(joint.format(a=wearer.text.strip(), b=parts[2].text.strip()), (wearer, parts[2]), wording)
+            return _worn_both(inner, both)
         alone = said.replace(joint, wearer.text.strip(), 1)
-        outer = _of_two(alone, [part for part in parts if part is not pair[1]], wording)
-        if outer:
-            inner = _of_two(joint.format(a=wearer.text.strip(), b=pair[1].text.strip()), pair, wording)
-            both = [within(place, outer[i]) for place in inner]
-            return (*outer[:i], *both, *outer[i + 1 :])
+        if outer := _of_two(alone, [part for part in parts if part is not pair[1]], wording):
+            return (*outer[:i], *(within(place, outer[i]) for place in inner), *outer[i + 1 :])
     return ()
+
+
+def _worn_both(first: Sequence[Place], second: Sequence[Place]) -> tuple[Place, ...]:
+    """The wearer as for what leaves less of the picture to it, that and the other thing."""
+    if second[0].width < first[0].width:
+        return tuple(_worn_both(second, first)[i] for i in (0, 2, 1))
+    return *first, matched(second[1], second[0], first[0])
 
 
 def _is_there(text: str, parts: Sequence[Part], wording: Wording) -> bool:
@@ -142,6 +172,8 @@ def _relation(said: str, parts: Sequence[Part], known: Sequence[Known]) -> str:
     """How the first of two things stands to the second."""
     if "{a} with {b} on top" in said:
         return "on top"
+    if "{a} in {b}" in said and _WEATHER.intersection(known[1].names.get("en", ())):
+        return "below"
     if match := _ON_BODY.search(said):
         return _WHERE_ON_BODY[match[1]]
     if any(form in said for form in _WORN):

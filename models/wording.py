@@ -17,13 +17,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from models.amounts import without_parts
 from models.data.captions import caption, colour_words
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
 from models.data.grammar import MEASURES_ZH, NUMBERS, Language, article, as_said, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
-from models.naming import Known, Naming, Part
+from models.feelings import feelings, with_feeling
+from models.naming import PEOPLE, Known, Naming, Part
 from models.paints import painted
 from models.phrasing import ground_last, in_order, left_of, words_of
 from models.space import Embedder
@@ -34,6 +36,7 @@ PART = "wording"
 READ = 8  # pictures of a thing, and captions of each, that are read for what captions say
 REMEMBERED = 1024  # prompts
 COMMON = 0.02  # share of the things of a group whose captions hold a word that is said of all of them
+_UNFELT = {"smileys-emotion", PEOPLE}  # whose feelings are in their names
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
 _SMALL = re.compile(r"\b(?:small|tiny)\b|小小?的|[很微]小", re.IGNORECASE)  # 小猫 is a kitten of any size
 _ON_GROUND = re.compile(
@@ -83,7 +86,7 @@ class Wording:
 
     def taught(self, text: str) -> str:
         """`text` as captions would say it."""
-        if (told := painted(text.lower())) != text.lower():
+        if (told := without_parts(painted(text.lower()))) != text.lower():
             text = told
         parts = self.parts(text)
         new = [part for part in parts if self._is_new(part)]
@@ -97,9 +100,14 @@ class Wording:
         at = 0
         for part in new:
             if match := re.compile(rf"(?<![a-z]){re.escape(part.text.strip())}(?![a-z])").search(said, at):
-                phrase = f"{space}{self._phrase(part, language)}{space}"
+                phrase = f"{space}{self._with_feeling(part, self._phrase(part, language))}{space}"
                 said, at = said[: match.start()] + phrase + said[match.end() :], match.start() + len(phrase)
         return as_said(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
+
+    def _with_feeling(self, part: Part, phrase: str) -> str:
+        """How several things feel is drawn on each (`models.layout`), though no caption says it of things."""
+        felt = [] if self.naming.known[part.number].group in _UNFELT else feelings(part.beside)
+        return with_feeling(felt[-1], phrase) if felt else phrase
 
     def _is_new(self, part: Part) -> bool:
         """Whether captions of the thing would not have said it so."""
@@ -286,7 +294,7 @@ def on_no_ground(text: str) -> str:
 
 def plainly(prompt: str) -> str:
     """A prompt in small letters and the colours that are taught, without words that ask for no background."""
-    return on_no_ground(painted(prompt.lower()))
+    return on_no_ground(without_parts(painted(prompt.lower())))
 
 
 def without_ground(text: str) -> str:

@@ -1,5 +1,7 @@
 """Laws of pictures of several things: each is where it is said to be, and is the one that is drawn alone."""
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from models.drawing import Pictures, Progress, Sampling
 from models.layout import Layout, layout
 from models.naming import Known
 from models.pipeline import StickerPipeline
-from models.places import BACKDROP, THERE, TWO, WHOLE, Place, within
+from models.places import AROUND, BACKDROP, ON_IT, STREWN, THERE, TWO, WHOLE, Place, several, within
 from models.prototypes import Prototypes
 from models.wording import Wording
 from studio.backends.embedded import Embedded
@@ -156,6 +158,51 @@ def test_what_one_of_two_wears_is_in_its_place(wording: Wording) -> None:
     assert layout("a dog to the left of a cat with sunglasses", wording) == Layout(
         ("dog", "cat", "sunglasses"), (left, *(within(place, right) for place in TWO["on the eyes"]))
     )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts", "places"),
+    [
+        ("a cat with hamburgers", ("cat", *("hamburger",) * 3), AROUND),
+        ("a cat with two hamburgers", ("cat", *("hamburger",) * 2), AROUND[:3]),
+        ("a dog surrounded by hamburgers", ("dog", *("hamburger",) * 3), AROUND),
+        ("a crown with hamburgers", ("crown", *("hamburger",) * 3), STREWN),
+        ("a hamburger with a crown on it", ("hamburger", "crown"), ON_IT),
+        ("a cat with two dogs", ("cat", "dog", "dog"), several(3)),
+    ],
+)
+def test_small_things_lie_around_and_on_others(
+    wording: Wording, prompt: str, texts: tuple[str, ...], places: tuple[Place, ...]
+) -> None:
+    assert layout(prompt, wording) == Layout(texts, places)
+
+
+@pytest.mark.parametrize("prompt", ["a cat with a crown and sunglasses", "a cat wearing sunglasses and a crown"])
+def test_what_is_worn_together_fits_the_same_head(wording: Wording, prompt: str) -> None:
+    found = layout(prompt, wording)
+    assert found is not None and sorted(found.texts) == ["cat", "crown", "sunglasses"]
+    where = dict(zip(found.texts, found.places, strict=True))
+    wearer, crown = TWO["on the head"]
+    assert (where["cat"], where["crown"]) == (wearer, crown)
+    eyed, glasses = TWO["on the eyes"]
+    across = (where["sunglasses"].left - wearer.left) / wearer.width
+    assert across == pytest.approx((glasses.left - eyed.left) / eyed.width, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("an angry cat and a sad hamburger", ("an angry cat", "hamburger", "disappointed face, fluent flat style")),
+        ("two happy hamburgers", ("hamburger", "smiling face, fluent flat style") * 2),
+        ("a happy hamburger holding a crown", ("hamburger", "smiling face, fluent flat style", "crown")),
+    ],
+)
+def test_each_of_several_feels_what_is_said_of_it(wording: Wording, prompt: str, texts: tuple[str, ...]) -> None:
+    found = layout(prompt, wording)
+    assert found is not None and found.texts == texts
+    for (text, place), (face, on) in pairwise(zip(found.texts, found.places, strict=True)):
+        if "face," in face:
+            assert text == "hamburger" and on == replace(place, onto="middle")
 
 
 FACED = (

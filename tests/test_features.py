@@ -55,6 +55,7 @@ def test_of_nothing_there_is_nothing(nothing: np.ndarray) -> None:
     [
         ((("ellipse", (20, 40, 80, 100)),), 50, 70, 30),
         ((("rectangle", (10, 50, 120, 70)),), 65, 60, 10.5),  # of a long thing, the middle of its length
+        ((("rectangle", (60, 10, 66, 120)), ("rectangle", (10, 60, 120, 66))), 64, 64, 27),  # no room anywhere
         ((("ellipse", (10, 60, 70, 120)), ("rectangle", (38, 4, 42, 60))), 40, 90, 30),  # a stalk has no room
     ],
 )
