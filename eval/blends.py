@@ -27,9 +27,9 @@ def blend_rows(bench: Bench) -> Iterator[Row]:
     pairs = sets.pairs(bench.world, bench.sizes.conditions)
     names = [(display_name(a, "en"), display_name(b, "en")) for a, b in pairs]
     pipeline, nothing = bench.parts.pipeline, [""] * len(pairs)
-    blends = [pipeline.blend([(1.0, a), (1.0, b)]) for a, b in names]
+    prompts, blends = zip(*(pipeline.together(pair) for pair in names), strict=True)
     halfway = torch.cat([pipeline.mix([(1.0, a), (1.0, b)]) for a, b in names])
-    made = _drawn(bench, nothing, blends=blends)
+    made = _drawn(bench, list(prompts), blends=blends)
     found, half = _found(bench, pairs, made), len(pairs) // 2
     others = _found(bench, pairs[half:] + pairs[:half], made)
     controls = {

@@ -79,8 +79,8 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     side = len(next(iter(found.values())))
     canvas, things = resized(ground(layout.ground), side, side).copy(), np.zeros((side, side, 4), np.uint8)
     for text, place in sorted(zip(layout.texts, layout.places, strict=True), key=lambda pair: pair[1].z):
-        if place.onto == "middle":
-            _put_features(things, found[text], place)
+        if place.onto in ("middle", "face"):
+            _put_in_middle(things, found[text], place)
         else:
             _lay(things, found[text], on_head(place, things[..., 3]) if place.onto == "head" else place, side)
     put(canvas, things, 0, 0)
@@ -98,17 +98,19 @@ def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> No
     put(canvas, resized(seen, *inner), left + (width - inner[0]) // 2, top + round(place.stands * (height - inner[1])))
 
 
-def _put_features(canvas: np.ndarray, face: np.ndarray, place: Place) -> None:
-    """Eyes and mouth of a face, where what is on the canvas in that place has most room for them."""
+def _put_in_middle(canvas: np.ndarray, picture: np.ndarray, place: Place) -> None:
+    """What is seen of the picture, or of a face only eyes and mouth, where what is on the canvas in that place has most
+    room for it."""
     left, top, width, height = _box(place, len(canvas))
     below = canvas[max(top, 0) : top + height, max(left, 0) : left + width]
-    cut, room = features(face), middle(below[..., 3])
-    if not cut.size or room is None:
+    cut = features(picture) if place.onto == "face" else _seen(picture)
+    room = middle(below[..., 3])
+    if max(cut.shape[:2]) < LEAST or room is None:
         return
     x, y, radius = room
     scale = ROOM * radius / max(cut.shape[:2])
     tall, wide = (max(1, round(scale * length)) for length in cut.shape[:2])
-    cut = on_dark(cut) if is_dark(below, x, y, radius) else cut
+    cut = on_dark(cut) if place.onto == "face" and is_dark(below, x, y, radius) else cut
     put(below, resized(cut, wide, tall), max(0, round(x - wide / 2)), max(0, round(y - tall / 2)))
 
 

@@ -14,14 +14,16 @@ from models.data.colours import COLOURS
 from models.data.grammar import language_of, singular
 from models.data.scenes import GROUNDS
 from models.data.styles import styled
-from models.dressed import close_up, dressed, portrait
+from models.dressed import close_up, dressed, one_thing, portrait
 from models.feelings import with_feeling
-from models.hybrids import FEATURED, WINGS, Felt, felt, felt_of, hybrid, in_style, winged
+from models.hybrids import FEATURED, WINGS, Felt, felt, felt_of, has_eyes, hybrid, in_style, winged
 from models.naming import Part
 from models.phrasing import bare, in_order
-from models.places import BACKDROP, DRESSED, FEATURES, SMALL, WHOLE, WINGED, Place, several
+from models.places import BACKDROP, DRESSED, FEATURES, MIDDLE, SMALL, WHOLE, WINGED, Place, several
 from models.relations import places
 from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
+
+SUM = " + "  # between two things that are one
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     """
     if not wording.is_free(prompt) or NEGATED.search(prompt):
         return None
+    if SUM in prompt:
+        return _combined(prompt.split(SUM), wording)
     text, ground, bare_prompt = in_order(prompt), _colours(ground_of(prompt)), without_ground(prompt)
     if ground and hybrid(bare_prompt, wording):
         return Layout((bare_prompt,), (WHOLE,), ground)
@@ -68,6 +72,17 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     return _laid(things, where, prompt, ground, wording)
 
 
+def _combined(words: Sequence[str], wording: Wording) -> Layout | None:
+    """Of "panda + pineapple" the one that has a face, in the middle of the other; None where both have one, or none."""
+    things = [(thing, word) for word in words if wording.is_free(word) and (thing := one_thing(word, wording))]
+    eyed = [pair for pair in things if has_eyes(wording.naming.known[pair[0].number])]
+    plain = [pair for pair in things if pair not in eyed]
+    if len(words) != 2 or (len(plain), len(eyed)) != (1, 1) or not wording.naming.stands(plain[0][0].number):
+        return None
+    (thing, said), (whose, called) = *plain, *eyed
+    return Layout((wording.alone(thing, said), wording.alone(close_up(whose, wording), called)), (BACKDROP, MIDDLE))
+
+
 def _featured(feeling: Felt, prompt: str, ground: tuple[str, ...], wording: Wording) -> Layout:
     """A thing and the face whose eyes and mouth it has."""
     texts = wording.alone(feeling.thing, prompt), styled(feeling.face, FEATURED, False)
@@ -87,7 +102,7 @@ def _laid(
 
 def _drawn(part: Part, place: Place, prompt: str, wording: Wording) -> list[tuple[str, Place]]:
     """What is drawn for a place: the thing, and the face whose eyes and mouth it gets."""
-    if place.onto == "middle":
+    if place.onto == "face":
         return [(styled(wording.naming.known[part.number].names["en"][0], FEATURED, False), place)]
     plain = wording.alone(close_up(part, wording) if place.close else part, prompt)
     feeling = None if place.onto else felt_of(part, prompt, wording)
@@ -95,7 +110,7 @@ def _drawn(part: Part, place: Place, prompt: str, wording: Wording) -> list[tupl
         return [(plain, place)]
     if feeling.blended:
         return [(with_feeling(feeling.word, plain), place)]
-    return [(plain, place), (styled(feeling.face, FEATURED, False), replace(place, onto="middle"))]
+    return [(plain, place), (styled(feeling.face, FEATURED, False), replace(place, onto="face"))]
 
 
 def _one(part: Part, prompt: str, ground: tuple[str, ...], wording: Wording) -> Layout | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from models.data.pixels import SIZE
 
 SIDE = 60  # pixels of each of several
-Onto = Literal["", "head", "middle"]
+Onto = Literal["", "head", "middle", "face"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Place:
         left, top, width, height: of its box, in pixels of SIZE.
         z: higher is nearer.
         stands: at which height a thing stands that is lower than its box: 0 at the top, 1 at the bottom.
-        onto: "head" moves what is worn to the head of what lies below it, wherever that is (`models.worn`); "middle"
-            takes eyes and mouth of a face, and puts them where what lies in the box has most room (`models.features`).
+        onto: "head" moves what is worn to the head of what lies below it, wherever that is (`models.worn`), "middle" to
+            where what lies in the box has most room (`models.features`); "face" there, and only its eyes and mouth.
         close: whether of an animal its face goes there: what is too small for legs, or wears something on its head.
     """
 
@@ -38,7 +38,7 @@ class Place:
 WHOLE, SMALL = Place(8, 8, 112, 112), Place(38, 38, 52, 52)
 DRESSED = Place(32, 30, 64, 60, z=1), WHOLE  # an animal's face on a person, whose own is there in nearly all sets
 BACKDROP = Place(0, 0, 128, 128)
-FEATURES = Place(0, 0, 128, 128, z=1, onto="middle")
+MIDDLE, FEATURES = (Place(0, 0, 128, 128, z=1, onto=onto) for onto in ("middle", "face"))
 WINGED = Place(33, 34, 62, 74, z=1, close=True), Place(1, 2, 126, 120)  # before a butterfly, whose wings are all seen
 _LEFT, _RIGHT = Place(1, 30, 62, 68, close=True), Place(65, 30, 62, 68, close=True)
 _UPPER, _LOWER = Place(30, 1, 68, 62, close=True), Place(30, 65, 68, 62, close=True)

@@ -26,7 +26,7 @@ from models.hybrids import WORDS as MANNERS
 from models.hybrids import hybrid
 from models.hybrids import said as said_of_felt
 from models.language import LanguageModel
-from models.layout import Layout, layout
+from models.layout import SUM, Layout, layout
 from models.phrasing import bare, words_of
 from models.prototypes import Prototypes
 from models.space import DIM, Embedder, SemanticSpace
@@ -95,6 +95,14 @@ class Teller:
         told = [self._told_of(what, away, words, draft) for _, what in kept]
         flat = all(isinstance(what, str) and is_flat(what, new=True) for _, what in kept)
         return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]), flat)
+
+    def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
+        """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
+        face are laid (`models.layout`), and for that the prompt is enough; others are blended in equal shares."""
+        words = SUM.join(texts)
+        if len(texts) == 2 and self.wording is not None and layout(words, self.wording):
+            return words, None
+        return "", self.blend([(1.0, text) for text in texts])
 
     def _told_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, draft: bool) -> Condition:
         """What one part of a blend tells, one row."""

@@ -202,7 +202,7 @@ def test_each_of_several_feels_what_is_said_of_it(wording: Wording, prompt: str,
     assert found is not None and found.texts == texts
     for (text, place), (face, on) in pairwise(zip(found.texts, found.places, strict=True)):
         if "face," in face:
-            assert text == "hamburger" and on == replace(place, onto="middle")
+            assert text == "hamburger" and on == replace(place, onto="face")
 
 
 FACED = (

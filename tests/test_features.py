@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from models.collage import collage
 from models.features import features, is_dark, middle, on_dark
 from models.layout import Layout
-from models.places import FEATURES, WHOLE
+from models.places import FEATURES, MIDDLE, WHOLE
 
 SKIN, INK = (255, 200, 60, 255), (60, 30, 20, 255)
 
@@ -73,6 +73,15 @@ def test_eyes_and_mouth_lie_in_the_middle_of_the_thing_and_nowhere_else() -> Non
     assert np.mean([rows.min(), rows.max()]) == pytest.approx(64, abs=3)
     assert np.mean([columns.min(), columns.max()]) == pytest.approx(64, abs=3)
     assert 60 < np.ptp(columns) < 100 and np.array_equal(laid[..., 3], bare[..., 3])
+
+
+def test_another_drawing_lies_there_whole() -> None:
+    thing = picture(("ellipse", (4, 44, 74, 114), (0, 160, 0, 255)))
+    laid = collage(Layout(("thing", "face"), (WHOLE, MIDDLE)), iter([thing, FACE]))
+    skin = (laid == SKIN).all(-1)
+    rows, columns = np.nonzero(skin)
+    assert np.mean(rows) == pytest.approx(64, abs=6) and np.mean(columns) == pytest.approx(64, abs=3)
+    assert 50 < np.ptp(columns) < 100
 
 
 def test_on_what_is_black_they_are_light() -> None:

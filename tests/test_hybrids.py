@@ -13,7 +13,7 @@ from models.layout import Layout, layout
 from models.naming import Known
 from models.other_names import OTHER_NAMES
 from models.pipeline import StickerPipeline
-from models.places import BACKDROP, FEATURES, WHOLE, WINGED
+from models.places import BACKDROP, FEATURES, MIDDLE, WHOLE, WINGED
 from models.prototypes import Prototypes
 from models.space import Embedder
 from models.telling import Teller
@@ -69,6 +69,26 @@ def test_what_has_a_face_is_blended_with_its_feeling(wording: Wording, prompt: s
 def test_what_has_no_face_gets_eyes_and_a_mouth(wording: Wording, prompt: str, face: str, thing: str) -> None:
     assert hybrid(prompt, wording) is None
     assert layout(prompt, wording) == Layout((thing, f"{face}, fluent flat style"), (BACKDROP, FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("dog + avocado", ("avocado", "dog")),
+        ("a red teapot, noto style + dog, noto style", ("a red teapot, noto style", "dog, noto style")),
+        ("robot + 茶壶", ("茶壶", "robot")),
+        ("dog + cat", None),  # both have a face
+        ("avocado + teapot", None),
+        ("dog + something", None),
+        ("detective + avocado", None),
+        ("dog + avocado + teapot", None),
+        ("two dogs + avocado", None),
+    ],
+)
+def test_of_two_at_once_the_one_with_a_face_is_in_the_middle_of_the_other(
+    wording: Wording, prompt: str, texts: tuple[str, str] | None
+) -> None:
+    assert layout(prompt, wording) == (texts and Layout(texts, (BACKDROP, MIDDLE)))
 
 
 def test_on_a_ground_too(wording: Wording) -> None:

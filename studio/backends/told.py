@@ -44,16 +44,24 @@ def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
     parts, several = _parts(request)
     try:
         if several:
-            beside = phrase("", request.style)
-            blend = pipeline.blend(parts, beside, draft=request.image is None)
             texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
-            return Told("", _said(texts, pipeline.read), request.negative, None, blend, *start(request))
+            text, blend = _together(pipeline, request, parts)
+            return Told(text, _said(texts, pipeline.read), request.negative, None, blend, *start(request))
         vector = pipeline.mix(parts) if parts else None
     except ValueError as error:
         raise Refused(f"{error}.") from error
     text = phrase(request.prompt, request.style)
     read = pipeline.read_as if vector is None and request.image is None else pipeline.read
     return Told(text, _said([text], read), request.negative, vector, None, *start(request))
+
+
+def _together(
+    pipeline: "StickerPipeline", request: ImageRequest, parts: list[tuple[float, Any]]
+) -> tuple[str, "Blend | None"]:
+    """The prompt and the blend of several things in one picture."""
+    if not (request.image or _given(request)):
+        return pipeline.together(_words(request))
+    return "", pipeline.blend(parts, phrase("", request.style), draft=request.image is None)
 
 
 def _said(texts: list[str], read: Callable[[str], str]) -> str:
