@@ -16,7 +16,7 @@ _MEASURES = (
 )
 _COMPANIES = ("group", "herd", "flock", "school", "swarm", "litter", "family", "pack", "crowd", "pride", "army")
 _HOLDERS = ("basket", "box", "bucket", "vase", "nest", "crate")  # drawn too, with what is in them
-_PAIRED = (  # that are one thing by the pair
+PAIRED = (  # that are one thing by the pair
     "socks|shoes|sneakers|boots|glasses|sunglasses|scissors|gloves|mittens|pants|jeans|trousers|shorts|headphones"
     "|wings|lovers"
 )
@@ -24,7 +24,7 @@ _NAMED = r"(?!food\b|poop?\b|cards\b|paper\b|fire\b|hair\b|friends\b|state\b)"  
 _MANY = r"many (?!thanks\b)|(?:lots|a lot|plenty|dozens) of |a dozen "
 # By number: with four of them there is no place for another thing.
 _NUMBERS = {
-    "two ": re.compile(rf"\b(?:a couple|a pair) of (?:the )?(?!(?:{_PAIRED})\b)(?=\w+s\b|fish\b|sheep\b|people\b)"),
+    "two ": re.compile(rf"\b(?:a couple|a pair) of (?:the )?(?!(?:{PAIRED})\b)(?=\w+s\b|fish\b|sheep\b|people\b)"),
     "three ": re.compile(
         rf"(?<!how )(?<!not )\b(?:several |a few (?:of the )?|{_MANY}|an? (?:{'|'.join(_COMPANIES)}) of {_NAMED})"
         r"(?=(?:\w+ ){0,2}(?!colou?rs\b)(?:\w+[^s\W]s|people|fish|sheep)\b)"
@@ -39,7 +39,7 @@ _BUNCH_ZH = re.compile(r"一?束(?:[红粉白黄紫]色?的?)?(?:鲜?花|玫瑰|
 # "lilys" is what `models.data.grammar.regular` makes of lilies.
 _FLOWERS = r"(?:[\w-]+ ){0,2}(?:flowers|roses|tulips|sunflowers|lilies|lilys|daisies|daisys)"
 _INSIDE = re.compile(  # what is as good as said by what holds it
-    r"(?<=cake) with (?:\w+ ){0,2}candles?\b|(?<!heart) on fire\b"
+    r"(?<=birthday cake) with (?:\w+ ){0,2}candles?\b|(?<!heart) on fire\b"
     rf"|(?<=\bbouquet) of {_FLOWERS}(?: and {_FLOWERS})?\b"
     r"|(?:(?<=\bbottle)|(?<=\bglass)|(?<=\bcup)|(?<=\bjug)|(?<=\bjar)|(?<=\bbowl)|(?<=\bmug)|(?<=\bbucket)) of water\b"
 )

@@ -15,7 +15,7 @@ from models.data.grammar import language_of
 from models.data.styles import style_of, styled
 from models.dressed import BEASTS, close_up, one_thing
 from models.feelings import FACE_OF, FELT, feelings, with_feeling
-from models.naming import PEOPLE, Known, Part
+from models.naming import FACES, PEOPLE, Known, Part
 from models.phrasing import left_of, words_of
 from models.wording import NEGATED, Wording, ground_of, plainly, style_said
 
@@ -26,12 +26,12 @@ LONGEST = 200  # characters: what says more is about more than this
 SHARE = 0.5  # of two things at once, and of what a thing is made of
 WINGS = "butterfly"  # of all that has wings, the one whose wings stand out to both sides
 FEATURED = "fluent flat"  # the style whose eyes and mouths are plainest: dark, large, on one colour
-FLYING = {  # words of what flies as it is
+FLYING = {  # words of what flies as it is, or has wings
     *("bird", "fly", "flying", "insect", "wing", "plane", "aircraft", "rocket", "helicopter", "parachute", "balloon"),
-    *("dragon", "bat", "鸟"),
+    *("dragon", "bat", "鸟", "leaf", "comet", "squirrel", "fish", "angel", "fairy", "superhero", "butterfly"),
+    *("penguin", "chicken", "rooster", "turkey", "duck", "phoenix"),
 }
 _BARE = {"sleeping face": "relieved face"}  # whose eyes and mouth are the same, without letters beside them
-FACES = "smileys-emotion"  # group of things
 # What has a face of its own, by CLDR's names: who is drawn with eyes, and all animals, which share a group with plants.
 _EYED = frozenset(
     {
@@ -51,9 +51,11 @@ _PLANTS = frozenset(
     }
 )
 _WINGED = re.compile(
-    r"\b(?:flying|winged)\b|\bwith (?:(?!chicken|hot|buffalo)\w+ )?wings\b"
-    r"|(?<![不没])(?:会飞的?|飞[翔行]的|[长带有]着?翅膀的?)"
+    r"\b(?:flying|winged)\b(?! (?:through|over|around|on|an?|the)\b)|\bwith (?:(?!chicken|hot|buffalo)\w+ )?wings\b"
+    r"|(?<![不没])(?:会飞的?|飞[翔行]的|[长带有]着?(?:一[对双])?(?:[^，,。的]{1,3}的?)?翅膀的?)"
 )
+_WINGS = re.compile(r"wing|翅膀")
+HAS_WINGS = re.compile(r" with (?:\w+ )?wings\b|[长带有]着?(?:一[对双])?(?:[^，,。的]{1,3}的?)?翅膀的")
 _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
 _UNNATURAL = "robot|zombie|ghost|alien|unicorn|dragon"  # what an animal may be too
 _UNNATURAL_ZH = "机器人|僵尸|幽灵|外星人|独角兽"
@@ -118,13 +120,13 @@ def felt(prompt: str, wording: Wording) -> Felt | None:
         return None
     if not wording.naming.stands(thing.number) or (len(whole) > 1 and not all(others)):
         return None
-    return None if _is_face(known[thing.number]) else _felt(thing, moods[-1], style_said(text), wording)
+    return None if known[thing.number].is_face else _felt(thing, moods[-1], style_said(text), wording)
 
 
 def felt_of(part: Part, prompt: str, wording: Wording) -> Felt | None:
     """One of several things with the feeling that is said of it: "an angry cat and a sad house"."""
     moods, known = feelings(part.beside), wording.naming.known[part.number]
-    if not moods or known.group in (PEOPLE, FACES):
+    if not moods or known.is_face or not wording.naming.stands(part.number):
         return None
     return _felt(part, moods[-1], style_said(prompt), wording)
 
@@ -140,7 +142,9 @@ def winged(prompt: str, wording: Wording) -> Part | None:
     if not _WINGED.search(text) or not _is_free(text, prompt, wording):
         return None
     thing, whole, known = one_thing(_WINGED.sub(" ", text), wording), wording.parts(text), wording.naming.known
-    if thing is None or known[thing.number].group == PEOPLE or FLYING & known[thing.number].words:
+    if thing is None or FLYING & known[thing.number].words:
+        return None
+    if known[thing.number].group == PEOPLE and not _WINGS.search(text):  # superheroes fly without
         return None
     if any(_WINGED.search(part.name) for part in whole):  # money with wings has a name
         return None
@@ -222,10 +226,6 @@ def has_eyes(known: Known) -> bool:
     """Whether a thing is drawn with a face of its own."""
     names = set(known.names.get("en", ()))
     return bool(names & _EYED) or (known.group == BEASTS and not names & _PLANTS)
-
-
-def _is_face(known: Known) -> bool:
-    return known.group == FACES and any("face" in name.lower() for name in known.names.get("en", ()))
 
 
 def in_style(text: str, prompt: str) -> str:

@@ -16,8 +16,9 @@ from models.data.scenes import GROUNDS
 from models.data.styles import styled
 from models.dressed import close_up, dressed, one_thing, portrait
 from models.feelings import with_feeling
-from models.hybrids import FEATURED, WINGS, Felt, felt, felt_of, has_eyes, hybrid, in_style, winged
+from models.hybrids import FEATURED, HAS_WINGS, WINGS, Felt, felt, felt_of, has_eyes, hybrid, in_style, winged
 from models.naming import Part
+from models.paints import painted as in_taught_colours
 from models.phrasing import bare, in_order
 from models.places import BACKDROP, DRESSED, FEATURES, MIDDLE, SMALL, WHOLE, WINGED, Place, several
 from models.relations import places
@@ -48,7 +49,11 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
         return None
     if SUM in prompt:
         return _combined(prompt.split(SUM), wording)
-    text, ground, bare_prompt = in_order(prompt), _colours(ground_of(prompt)), without_ground(prompt)
+    text, ground, bare_prompt = (
+        in_order(prompt),
+        _colours(ground_of(in_taught_colours(prompt.lower()))),
+        without_ground(prompt),
+    )
     if ground and hybrid(bare_prompt, wording):
         return Layout((bare_prompt,), (WHOLE,), ground)
     if (feeling := felt(bare_prompt, wording)) and not feeling.blended:
@@ -61,6 +66,7 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
         return Layout((wording.alone(face, prompt),), (WHOLE if ground else BACKDROP,), ground)
     if painted := _painted(text, wording):
         return _laid(painted, several(len(painted)), prompt, ground, wording)
+    text = HAS_WINGS.sub("", text)  # what has them as it is
     parts = wording.parts(text)
     counts = [how_many(part) for part in parts]
     if counts == [1]:

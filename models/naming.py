@@ -17,6 +17,7 @@ from torch import Tensor
 from models.other_names import OTHER_NAMES
 from models.phrasing import (
     CLAUSES,
+    DOING,
     JOINTS,
     ON_BODY,
     SAYS_MORE,
@@ -43,6 +44,9 @@ MOST = 32  # parts of a prompt: no picture has room for so many things, and each
 LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _INNER = re.compile(r"(?<= )(?:an?|the) ")  # articles inside: "a heart with an arrow" is a heart with arrow
 PEOPLE = "people-body"  # group of things
+FACES = "smileys-emotion"  # group of things
+_ANYONE = frozenset({"person", "man", "woman", "boy", "girl", "child", "baby", "older person", "old man", "old woman"})
+_DRESS = re.compile(r"\b(?:hat|crown|cap|helmet|mask|ribbon|performing arts)\b")
 _LOOSE_PARTS = frozenset({"bone", "brain", "tooth"})  # of bodies: things, where others are parts of who is drawn
 _EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
@@ -76,6 +80,11 @@ class Known:
     def chinese(self) -> tuple[str, ...]:
         """Phrases that hold Chinese characters."""
         return tuple(phrase for phrase in self.phrases if not phrase.isascii())
+
+    @property
+    def is_face(self) -> bool:
+        """Whether it is a face and nothing else, and not a heart or a ghost."""
+        return self.group == FACES and any("face" in name.lower() for name in self.names.get("en", ()))
 
     def share(self, said: Sequence[str]) -> tuple[float, float]:
         """Which share of some words (as `words_of` gives them) is its own, and which share of its own these are.
@@ -168,6 +177,8 @@ class Naming:
                     name = self._name_in(first, best)
                     own = next((part for part in parts if (name in part if name else bare(part))), "")
                     return [Part(first, best, name, of_itself(first, own) if own else "")]
+        if told > 1 and (deed := self._deed(first, name, embed)):
+            return [deed]
         found = [named for part in parts if (named := self._named(part, embed))]
         both = beside(first)
         apart = both.union(*map(split, more))
@@ -177,7 +188,7 @@ class Naming:
         by_name = {part.number for part in found if part.name}
         found = [part for part in found if part.name or part.number not in by_name]
         # A thing that is named twice is another one only where it is said to stand beside the first.
-        doer = found[0] if found and found[0].name and self.known[found[0].number].group == PEOPLE else None
+        doer = found[0] if found and found[0].name and self._may_do(found) else None
         things = {
             part.text if part.text in apart else part.number: part
             for part in found
@@ -189,9 +200,26 @@ class Naming:
         said = " ".join(split(first))
         return [Part(said, one.number, one.name, of_itself(first, one.text)) for one in chosen]
 
+    def _deed(self, text: str, name: str, embed: Embed) -> Part | None:
+        """What somebody does, where that has a name of its own: "a man climbing a mountain" is a person climbing."""
+        if not DOING.search(text):
+            return None
+        who = self._longest(DOING.split(text)[0])
+        if not who or all(self.known[number].group != PEOPLE for number in self._names[who]):
+            return None
+        best, cosine, share = self._best(text, embed(bare(text)))
+        named = best in self._names[who] or self.known[best].group != PEOPLE or cosine < FAR
+        return None if named or share < SOME else Part(text, best)
+
     def _has_doer(self, text: str, name: str) -> bool:
         """Whether a name that is a deed, 骑自行车, is done by another thing, which is then meant with what it holds."""
         return bool(JOINTS.match(name) and self._longest(text.replace(name, " ", 1)))
+
+    def _may_do(self, found: Sequence[Part]) -> bool:
+        """Whether the first is a person who may stand beside the others; whose clothes are drawn needs no hat."""
+        who = self.known[found[0].number]
+        dress = any(_DRESS.search(name) for part in found[1:] for name in self.known[part.number].names.get("en", ()))
+        return who.group == PEOPLE and (not dress or bool(_ANYONE.intersection(who.names.get("en", ()))))
 
     def same(self, text: str, embed: Embed) -> bool:
         """Whether the space takes `text` for some name."""
@@ -211,9 +239,9 @@ class Naming:
         return Part(text, number, found[0] if found and found[0] in text else "")
 
     def _named(self, part: str, embed: Embed) -> Part | None:
-        if called := self._called(part) or self._called(part.rstrip("上下里中")):
+        if called := self._called(part) or self._called(part.rstrip("上下里中旁边")):
             return called
-        if name := self._longest(part):
+        if name := self._bearer(part, self._longest(part)):
             number = self._nearest(self._names[name], embed(part))
             return self._trade(part, number) or Part(part, number, name)
         if not (said := bare(part)):
@@ -223,6 +251,14 @@ class Naming:
             return called
         enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
         return Part(part, best) if share >= enough else None
+
+    def _bearer(self, part: str, name: str) -> str:
+        """Of a face and a thing in one part the thing, which looks so: a smiling cloud, 生气的狗."""
+        if not any(self.known[number].is_face for number in self._names.get(name, ())):
+            return name
+        other = self._longest(part.replace(name, " ", 1))
+        things = [number for number in self._names.get(other, ()) if not self.known[number].is_face]
+        return other if any(map(self.stands, things)) else name
 
     def _trade(self, part: str, number: int) -> Part | None:
         """What a person does is who is meant: a woman doctor is a health worker, as she is a scientist by name."""

@@ -7,6 +7,7 @@ Captions know fourteen colours by name (`models.data.colours`).
 import re
 
 from models.data.colours import COLOURS
+from models.data.grammar import article
 
 
 def _by_word(listed: dict[str, str]) -> dict[str, str]:
@@ -28,9 +29,19 @@ SHADES = _by_word(
         "grey": "silvery|silver",
     }
 )
-SHADES_ZH = {"金黄色": "黄色", "金色": "黄色", "银灰色": "灰色", "银色": "灰色"}
-# What is called by such a word is no thing of that colour.
-_CALLED = r"(?:medal|retriever|gate|week|hour|age|flower|plant|blossom|screen|bell|mountain)s?\b"
+SHADES_ZH = _by_word(
+    {
+        "黄色": "金黄色|金色",
+        "灰色": "银灰色|银色",
+        "橙色": "橘黄色|橘红色|橘色",
+        "粉色": "粉红色|粉红",
+        "棕色": "咖啡色",
+    }
+)
+# What is called by such a word has no such colour; and before other words it is a thing itself: gold in a chest.
+_CALLED = r"(?<=gold|lver|lden) (?:medal|retriever|gate|week|hour|age|screen|coin|bullet)s?\b"
+_CALLED += r"|(?<=nder|olet|ilac) (?:flower|plant|blossom)s?\b|(?<=navy) (?:seal|officer)s?\b"
+_JOINED = r"(?:and|or|in|on|with|of|at|by|to|from|for|near|under|beside|behind|over|inside|hair)\b"
 # By the colour of what is made of it; a dragon of ice is told from others by nothing else.
 STUFFS = _by_word(
     {
@@ -58,24 +69,37 @@ _TINTED = re.compile(
 )
 _GRAY = re.compile(r"\bgray\b")
 _HAIRED = re.compile(r"\b[a-z]+[- ]haired ")  # is said of hair
-_SHADE = re.compile(rf"(?<![\w-])({_any_of(SHADES, chinese=False)})(?= [a-z])(?! {_CALLED})")
-_SHADE_ZH = re.compile(f"(?:{'|'.join(SHADES_ZH)})(?!头?发)")
-_MADE_OF = re.compile(
-    r"^(?:(an?|the|one) )?([^,]+?) made (?:out )?of (?:(?:pure|solid|melted|some|an?|the) )?"
-    rf"({_any_of(STUFFS, chinese=False)})s?(?=$|,| (?:on|in|with|at|and)\b)"
+_OF_WORDS, _OF_ONE = ({word: "" for word in SHADES if (" " in word) is several} for several in (True, False))
+_SHADE = re.compile(
+    rf"(?<![\w-])(?:({_any_of(_OF_WORDS, chinese=False)})(?![\w-])"
+    rf"|({_any_of(_OF_ONE, chinese=False)})(?= [a-z])(?! {_JOINED})(?!{_CALLED}))"
 )
-_MADE_OF_ZH = re.compile(rf"^(?:一[只个条座朵辆])?用?({_any_of(STUFFS, chinese=True)})(?:做|制)成?的(?=[^，,])")
+_SHADE_ZH = re.compile(f"(?:{'|'.join(SHADES_ZH)})(?!头?发|色|的?心)")
+_AN = re.compile(rf"\ban? (?=({'|'.join(COLOURS)})\b)")
+_MADE_OF = re.compile(
+    r"^(?:(an?|the|one|two|three|four) )?((?:(?!\b(?:and|with|on|in|of|to|by|next|beside|\w+ing)\b)[^,])+?)"
+    r" made (?:out )?of "
+    rf"(?:(?:pure|solid|melted|some|an?|the) )?({_any_of(STUFFS, chinese=False)})s?(?=$|,| (?:on|in|with|at)\b)"
+)
+_MADE_OF_ZH = re.compile(
+    rf"^(?:一[只个条座朵辆把颗栋间艘匹架块张])?[用由]?({_any_of(STUFFS, chinese=True)})(?:做|制)成?的(?=[^，,])"
+)
 # A colour of one character, where what follows is no name with it: 黄瓜 is a cucumber, and 黑猫 is known as that.
 _CHARACTER = re.compile(
-    r"(?<![\u3400-\u9fff])(一?[只个条朵匹头])?小?(?!黑猫|黑鸟|白花|[红绿]苹果)([红橙黄绿蓝紫粉棕黑灰白])"
-    "(?=小?(?:猫(?!头)|狗|兔|马(?!路)|鸟|龙(?!虾)|鱼|鸡|鸭|羊(?!座)|猪|狐狸|老虎|苹果|玫瑰|气球|汽车|雨伞|帽子|裙子|爱心|星|花(?![椰生])))"
+    r"(?:(?<![\u3400-\u9fff])|(?<=[的和与跟、只条个朵匹头把顶件颗辆着拿戴穿抱骑吃系]))小?"
+    "(?!黑猫|黑鸟|白花|[红绿]苹果|白熊|红灯笼)([红橙黄绿蓝紫粉棕黑灰白橘])"
+    "(?=小?(?:猫(?!头)|狗|兔|马(?![路甲车桶]|王子)|鸟|龙(?![虾果舟珠猫])|鱼(?!丸)|鸡(?![蛋尾腿翅])|鸭|鹅|天鹅|羊(?![座绒毛肉])|猪"
+    "|熊(?!猫)|狼|狐狸|老虎|蝴蝶|苹果|玫瑰|气球|汽车|雨?伞|帽子?|裙子?|围巾|灯笼|爱心|星星|花(?![椰生油菜])))"
 )
+_WARM = {"橘": "橙"}
 
 
 def painted(text: str) -> str:
     """`text`, in small letters, in the colours that are taught."""
-    text = _HAIRED.sub("", _GRAY.sub("grey", _TINTED.sub("", text)))
-    text = _SHADE_ZH.sub(lambda match: SHADES_ZH[match[0]], _SHADE.sub(lambda match: SHADES[match[1]], text))
-    text = _CHARACTER.sub(lambda match: f"{match[1] or ''}{match[2]}色的", text)
-    text = _MADE_OF.sub(lambda match: f"{'the' if match[1] == 'the' else 'a'} {STUFFS[match[3]]} {match[2]}", text)
-    return _MADE_OF_ZH.sub(lambda match: f"{COLOURS[STUFFS[match[1]]].zh}的", text)
+    told = _HAIRED.sub("", _GRAY.sub("grey", _TINTED.sub("", text)))
+    told = _SHADE.sub(lambda match: SHADES[match[1] or match[2]], told)
+    told = _SHADE_ZH.sub(lambda match: SHADES_ZH[match[0]], told)
+    told = _CHARACTER.sub(lambda match: f"{_WARM.get(match[1], match[1])}色的", told)
+    told = _MADE_OF.sub(lambda match: f"{match[1] or 'a'} {STUFFS[match[3]]} {match[2]}", told)
+    told = _MADE_OF_ZH.sub(lambda match: f"{COLOURS[STUFFS[match[1]]].zh}的", told)
+    return told if told == text else _AN.sub(lambda match: f"{article(match[1])[: -len(match[1])]}", told)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from models.amounts import counted
+from models.chinese import ground_last, ordered
 from models.data.colours import COLOURS
 from models.data.grammar import MEASURES_ZH, article, regular
 from models.data.styles import STYLES
@@ -17,41 +18,37 @@ _COUNTS = "[一两二三四五]"
 # What one thing does to another, which is then in its hand, in its arms, or beside it; the longer of two comes first.
 IN_HAND = (
     *("holding", "carrying", "catching", "eating", "drinking from", "drinking", "playing", "waving", "throwing"),
-    *("lifting", "using", "bringing", "giving", "offering", "showing", "serving", "licking", "sniffing", "blowing"),
+    *("lifting", "raising", "using", "bringing", "giving", "offering", "showing", "serving", "licking", "sniffing"),
+    *("blowing", "strumming", "stealing", "biting"),
 )
 IN_ARMS = ("hugging", "reading")
 ASIDE = ("chasing", "following", "kissing", "pulling", "pushing", "watching", "looking at", "kicking", "playing with")
 DEEDS = (*IN_HAND, *ASIDE, *IN_ARMS)
+_NO_DEEDS = "king|ring|string|wing|thing|duckling|pudding|taking|being|doing|smiling|laughing|crying|winking"
 _DOING = (  # anything else
-    r"(?<=\w )(?!(?:king|ring|string|wing|thing|duckling|pudding)\b)[a-z]{2,}ing(?: from| at| to)?(?= an? | the )"
+    rf"(?<=\w )(?!(?:{_NO_DEEDS})\b)[a-z]{{2,}}ing(?: from| at| to)?(?= an? | the )"
     r"|(?<=[b-z] )cooking(?= \w)"
 )
 # In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
 _DEEDS_ZH = (
-    "弹着?(?=吉他|钢琴|琴)|打着?(?=[篮网排棒羽乒鼓伞])|踢着?(?=足球|球)|喝着?(?=[咖奶牛啤果可茶水酒汤红])"
-    "|(?<![好小])吃着?(?![惊货])|看着?(?=[书报电手])|读着?(?=书|报)"
+    "弹着?(?=吉他|钢琴|琴)|打着?(?=[篮网排棒羽乒鼓伞])|踢着?(?=足球|球)|喝着?(?=[咖奶牛啤果可茶水酒汤红热珍冰饮])"
+    "|(?<![好小])吃着?(?![惊货力])|看着?(?=[书报电手])|读着?(?=书|报)"
 )
+DOING = re.compile(_DOING)
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
     r"|beside|near|behind|surrounded by|above|over|below|under|beneath|inside|into|wearing|riding|made of"
     rf"|{'|'.join(DEEDS)}|{_DOING}"
-    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in|of)\b"
-    rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和|与|跟|戴着?|穿着?|拿着?|骑着?|追着?|抱着|{_DEEDS_ZH})"
+    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in(?! love\b)|of)\b"
+    rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和(?![服平尚])|与|跟|戴着?|穿着?|拿着?(?![大铁破])|骑着?|追着?|抱着?(?![歉怨枕])|{_DEEDS_ZH})"
 )
 # Where on somebody a thing is: no other thing.
 ON_BODY = re.compile(
     r"\b(?:on|in|round|around) (?:its|his|her|their|the) (?:head|nose|back|shoulder|lap|mouth|neck|paw|hand|arm)s?\b"
 )
 _LOOSE = re.compile(rf"with|in|of|made of|(?:at|on|in) the {_PLACES}")  # joints that may lead to no other thing
-_WEARS = re.compile(rf"^((?:{_COUNTS}?[个只位名])?)([戴穿拿骑系披抱]着?|{_DEEDS_ZH})([^，,。]+?)的([^，,。]+)")
 _ARTICLE = re.compile(r"\s*(?:an?|the) ")
-_GROUND_FIRST = re.compile(r"^([^,，。]*背景)[上里中]?的([^,，。]+)")
-_ON_GROUND_LAST = re.compile(r"^([^,，。]+)在([^,，。]*背景)[上里中]?$")
 CLAUSES = re.compile(r"([,;，；。、])")
-# Chinese places come first: 盒子里的猫. But 跪下的人 kneels, 合上的书本, 蒸房里的人 are names, 世界上 is nowhere.
-_AT_FIRST = re.compile(
-    r"^([^，,。在]+?)(?<![跪向躺房合球幕界手头身墙脸])(里面?|上面?|下面?|旁边|边|[前后]面)的([^，,。]+)"
-)
 PAINTS, PAINTS_ZH = "|".join(COLOURS), "|".join(colour.zh for colour in COLOURS.values())  # of patterns
 # A colour that is said after the one thing: "a cat, orange".
 _PAINTED_LAST = re.compile(
@@ -61,6 +58,15 @@ _PAINTED_LAST = re.compile(
 _PAINTED_LAST_ZH = re.compile(
     rf"^(?![^，]*(?:{PAINTS_ZH}|[和与跟]))([^,，]+)，({PAINTS_ZH})的?(?=$|，(?!.*(?:{PAINTS_ZH})))"
 )
+_NEXT = "(?=an? |the |one |two |three |four )"
+_ASKED = re.compile(
+    rf"^(?:please )?(?:(?:draw|make|create|generate|give|show|i want|i need)(?: me)? {_NEXT})?"
+    rf"(?:(?:an? )?(?:sticker|emoji|icon|picture|drawing|illustration|image) of {_NEXT})?"
+)
+_OUT_OF = re.compile(r" (?:[a-z]+ing )?out of (?=an? |the |his |her |its |\w+$)")
+_THROUGH = re.compile(r" (?:[a-z]+ing )?(?:through|across) (?=\w)")
+_VASE = re.compile(r"\bvase with (?=(?:\w+ ){0,2}\w+s\b)")
+_AROUND = re.compile(r" with ((?:\w+ ){0,2}\w+s)(?: flying| floating)?(?: all)? around (?:it|him|her|them)\b")
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
     rf"^\s*(?:(?:an?|the|one|two|three|four|{PAINTS})\b|{_COUNTS}|{PAINTS_ZH})"
@@ -70,7 +76,7 @@ _PLAIN = (
     "a an the one two three four some emoji emojis sticker stickers icon icons picture image small large big little"
     " style"
 )
-_PLAIN_ZH = "贴纸 图标 表情符号 表情 符号 图片 风格 小 大 的"
+_PLAIN_ZH = "贴纸 图标 表情符号 表情包 表情 符号 图片 风格 小 大 的"
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
 
 
@@ -115,18 +121,13 @@ def beside(clause: str) -> set[str]:
     return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
 
 
-def ground_last(text: str) -> str:
-    """With a Chinese ground in a clause of its own, behind what stands on it."""
-    return _ON_GROUND_LAST.sub(r"\1，\2", _GROUND_FIRST.sub(r"\2，\1", text))
-
-
 def in_order(text: str) -> str:
-    """In small letters, regular plurals and numbers, with who wears or holds something before it, and the ground
-    behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
-    text = _AT_FIRST.sub(r"\3在\1\2", counted(painted(regular(ground_last(text)))))
-    text = _PAINTED_LAST_ZH.sub(r"\2的\1", _PAINTED_LAST.sub(_painted_first, text))
-    worn = _WEARS.match(text)
-    return _WEARS.sub(r"\1\4\2\3", text) if worn and bare(worn[3]) else text
+    """In small letters, in the colours that are taught, regular plurals and numbers; Chinese in the order of English,
+    and the ground behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
+    text = _VASE.sub("vase of ", _THROUGH.sub(" over ", text))
+    text = _OUT_OF.sub(" in ", _AROUND.sub(r" surrounded by \1", _ASKED.sub("", regular(ground_last(text)))))
+    text = painted(ordered(counted(painted(text)), lambda phrase: bool(bare(phrase))))
+    return _PAINTED_LAST_ZH.sub(r"\2的\1", _PAINTED_LAST.sub(_painted_first, text))
 
 
 def _painted_first(match: re.Match[str]) -> str:

@@ -80,6 +80,8 @@ THERE: dict[int, tuple[Place, ...]] = {
     2: (Place(3, 56, 60, 68, z=1, stands=1), Place(65, 56, 60, 68, z=1, stands=1)),
     3: tuple(Place(left, 70, 41, 54, z=1, stands=1) for left in (2, 44, 86)),
 }
+STAGE = Place(20, 32, 88, 94, z=1, stands=1)  # of a pair that belongs together, in front of a place
+SKY, BELOW_SKY = Place(30, 0, 68, 46, close=True), Place(20, 42, 88, 86, stands=1)
 # Centres of several of one size, in shares of the picture.
 _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
     2: ((0.25, 0.5), (0.75, 0.5)),

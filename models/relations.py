@@ -6,31 +6,52 @@ The places that follow from it are in `models.places`.
 import re
 from collections.abc import Iterable, Sequence
 
+from models.amounts import PAIRED
 from models.data.grammar import singular
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
-from models.dressed import BEASTS, close_up
-from models.hybrids import FACES, has_eyes
+from models.dressed import close_up
+from models.hybrids import has_eyes
 from models.naming import PEOPLE, Known, Part
 from models.phrasing import ASIDE, IN_ARMS, IN_HAND, bare
-from models.places import AROUND, BACKDROP, ON_IT, STREWN, THERE, TWO, Place, matched, several, within
+from models.places import (
+    AROUND,
+    BACKDROP,
+    BELOW_SKY,
+    ON_IT,
+    SKY,
+    STAGE,
+    STREWN,
+    THERE,
+    TWO,
+    Place,
+    matched,
+    several,
+    within,
+)
 from models.wording import Wording
 
 # What people say and captions of scenes do not.
 _MORE = {
     "on": ("{a} on top of {b}", "{a} on {b}", "{a} riding {b}", "{a}骑着{b}", "{a}骑{b}", "{a}在{b}上"),
-    "in": ("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a} hatching from {b}", "{a} driving {b}", "{a}在{b}里"),
+    "in": (
+        *("{a} in {b}", "{a} inside {b}", "{a} into {b}", "{a} hatching from {b}", "{a}在{b}里", "{a}在{b}中"),
+        *("{a} driving {b}", "{a} flying {b}", "{a} piloting {b}"),
+    ),
     "left of": (
         *("{a} beside {b}", "{a} near {b}", "{a} by {b}", "{a} & {b}"),
-        *("{a}跟{b}", "{a}在{b}旁边", "{a}追着{b}", "{a}追{b}"),
+        *("{a}跟{b}", "{a}在{b}旁边", "{a}在{b}左边", "{a}在{b}左侧", "{a}追着{b}", "{a}追{b}"),
         *(f"{{a}} {deed} {{b}}" for deed in ASIDE),
     ),
+    "right of": ("{a}在{b}右边", "{a}在{b}右侧"),
+    "in front of": ("{a}在{b}前面", "{a}在{b}前边", "{a}在{b}前"),
+    "behind": ("{a}在{b}后面", "{a}在{b}后边", "{a}在{b}后"),
     "in the hand": (
         *(f"{{a}} {deed} {{b}}" for deed in IN_HAND),
         *(f"{{a}}{deed}{{b}}" for deed in ("拿着", "拿", "吃着", "吃", "喝着", "喝", "弹着", "弹", "打着", "打")),
     ),
     "in the arms": (
         *(f"{{a}} {deed} {{b}}" for deed in IN_ARMS),
-        *(f"{{a}}{deed}{{b}}" for deed in ("抱着", "看着", "看", "读着", "读")),
+        *(f"{{a}}{deed}{{b}}" for deed in ("抱着", "抱", "看着", "看", "读着", "读")),
     ),
     "above": ("{a} flying over {b}", "{a} abducting {b}", "{a}在{b}上面"),
     "below": ("{a} beneath {b}", "{a} underneath {b}", "{a}在{b}下"),
@@ -50,12 +71,17 @@ _WHERE_WORN = {
     "on the body": re.compile(r"\b(?:t-shirt|shirt|coat|dress|kimono|sari|vest)\b"),
     "round the neck": re.compile(r"\b(?:scarf|necktie|medal)\b"),
 }
-_ON_BODY = re.compile(r"\{b\} (?:on|round|around) (?:its|his|her|their|the) (head|nose|neck|back)\b")
+_ON_BODY = re.compile(
+    r"\{b\} (?:on|in|round|around) (?:its|his|her|their|the) (head|nose|neck|back|hand|paw|mouth|arm)s?\b"
+)
 _WHERE_ON_BODY = {"head": "on the head", "nose": "on the head", "neck": "round the neck", "back": "below"}
 _ON_IT = re.compile(r"\{b\} on (?:it|top of it)\b")
 _BOW_TIE = re.compile(r"\bbow ?tie|领结")  # a ribbon by name, and not in the hair
-_HELD = {"food-drink", "activities", "objects"}  # groups of things: what somebody who comes with it holds
-_CREATURES = {BEASTS, PEOPLE, FACES}
+_PLACES = {"travel-places", "flags", "symbols"}  # groups of what nobody holds
+_HELD = frozenset(
+    {"fish", "tropical fish", "blowfish", "shrimp", "bone"}
+)  # held, though they have eyes, or are of bodies
+_PLENTY = re.compile(rf"\b(?:{PAIRED}|fries|noodles|chopsticks|wings)\b")  # plurals that are one thing
 # What is all around a thing that is there, by CLDR's names; on top of a mountain it would stand.
 _SCENERY = frozenset(
     {
@@ -85,10 +111,13 @@ FORMS = _forms()
 
 
 def places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
-    """One for each of the things, of which there are so many; none where they are not to be laid out."""
-    if _is_there(text, parts, wording):
-        around = THERE.get(sum(counts) - 1, ())
-        return (*around, BACKDROP) if around and counts[-1] == 1 else ()
+    """One for each of the things, of which there are so many, and more where the last are strewn; none where they are
+    not to be laid out."""
+    if scene := next((i for i in range(1, len(parts)) if _is_there(text, parts[i], wording)), 0):
+        others = [part for i, part in enumerate(parts) if i != scene]
+        around = _in_scene(text, others, [*counts[:scene], *counts[scene + 1 :]], wording)
+        at = sum(counts[:scene])
+        return (*around[:at], BACKDROP, *around[at:]) if around and counts[scene] == 1 else ()
     if len(parts) == 2 and counts[0] == 1 and (small := _small(text, parts, counts[1], wording)):
         return small
     if counts == [1, 1]:
@@ -96,19 +125,42 @@ def places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wor
     return (_of_three(text, parts, wording) if counts == [1, 1, 1] else ()) or several(sum(counts))
 
 
+def _in_scene(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
+    """Those that are in front of a place: a pair that belongs together as that, others in a row."""
+    if list(counts) == [1, 1] and (pair := _of_two(text, parts, wording)) and pair != TWO["left of"]:
+        return tuple(within(place, STAGE) for place in pair)
+    return THERE.get(sum(counts), ())
+
+
 def _small(text: str, parts: Sequence[Part], count: int, wording: Wording) -> tuple[Place, ...]:
     """Where the second is small and lies on the first, or around it: "a bear with hearts"; none where it is not."""
     said, (first, second) = _marked(text, parts), [wording.naming.known[part.number] for part in parts]
-    around = "{a} surrounded by {b}" in said
-    if not around and ("{a} with {b}" not in said or has_eyes(second) or second.group == PEOPLE):
-        return ()
-    noun = bare(parts[1].text)
+    around, noun = "{a} surrounded by {b}" in said, bare(parts[1].text)
+    if "{a} with {b}" in said and _ON_IT.search(said):
+        return ON_IT
+    lies = around or ("{a} with {b}" in said and _is_held(second) and not _worn(parts[1], second))
     plural = singular(noun) != noun and noun not in map(str.lower, second.names.get("en", ()))
-    many = count if count > 1 else len(AROUND) - 1 if plural or around else 1
-    if many == 1:
-        return ON_IT if _ON_IT.search(said) else ()
-    beside = around or has_eyes(first) or first.group in (PEOPLE, FACES)
-    return (AROUND if beside else STREWN)[: 1 + many] if many < len(AROUND) else ()
+    many = count if count > 1 else len(AROUND) - 1 if plural else 1
+    if not lies or many == 1 or many >= len(AROUND) or _PLENTY.search(noun) or _is_several(second):
+        return ()
+    if around or _is_somebody(first):
+        return AROUND[: 1 + many]
+    return STREWN[: 1 + many] if first.group not in _PLACES and second.group not in _PLACES else ()
+
+
+def _is_somebody(known: Known) -> bool:
+    return has_eyes(known) or known.group == PEOPLE or known.is_face
+
+
+def _is_held(known: Known) -> bool:
+    """Whether somebody who comes with it holds it."""
+    small = bool(_HELD.intersection(known.names.get("en", ()))) or not _is_somebody(known)
+    return small and known.group not in _PLACES
+
+
+def _is_several(known: Known) -> bool:
+    """Whether one drawing of it shows more than one: two hearts."""
+    return any(name.startswith("two ") for name in known.names.get("en", ()))
 
 
 def _of_two(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, ...]:
@@ -122,8 +174,13 @@ def _of_two(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, 
 
 
 def _of_three(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, ...]:
-    """Where one of three is worn by the one before it: that pair is one of two. Or both are worn by the first."""
-    worn = [_worn(part, wording.naming.known[part.number]) for part in parts]
+    """Where one of three is worn by the one before it: that pair is one of two. Or both are worn by the first; or it
+    rains on the first two."""
+    known = [wording.naming.known[part.number] for part in parts]
+    worn = [_worn(part, one) for part, one in zip(parts, known, strict=True)]
+    if _WEATHER.intersection(known[2].names.get("en", ())):
+        below = _of_two(text, parts[:2], wording)
+        return (*(within(place, BELOW_SKY) for place in below), SKY) if below and below != TWO["left of"] else ()
     for i, wearer in enumerate(parts[:2]):
         pair = wearer, parts[i + 1]
         said = _marked(text, pair)
@@ -147,12 +204,11 @@ def _worn_both(first: Sequence[Place], second: Sequence[Place]) -> tuple[Place, 
     return *first, matched(second[1], second[0], first[0])
 
 
-def _is_there(text: str, parts: Sequence[Part], wording: Wording) -> bool:
-    """Whether the last of several is a place, and the others are in it."""
-    last = parts[-1] if len(parts) > 1 else None
-    if last is None or not _SCENERY.intersection(wording.naming.known[last.number].names.get("en", ())):
+def _is_there(text: str, part: Part, wording: Wording) -> bool:
+    """Whether a thing is a place, and the others are in it."""
+    if not _SCENERY.intersection(wording.naming.known[part.number].names.get("en", ())):
         return False
-    return bool(_THERE.search(text[: text.rfind(last.text.strip())].strip()))
+    return bool(_THERE.search(text[: text.rfind(part.text.strip())].strip()))
 
 
 def _marked(text: str, parts: Iterable[Part]) -> str:
@@ -175,13 +231,13 @@ def _relation(said: str, parts: Sequence[Part], known: Sequence[Known]) -> str:
     if "{a} in {b}" in said and _WEATHER.intersection(known[1].names.get("en", ())):
         return "below"
     if match := _ON_BODY.search(said):
-        return _WHERE_ON_BODY[match[1]]
+        return _WHERE_ON_BODY.get(match[1], "in the hand")
     if any(form in said for form in _WORN):
         if where := _worn(parts[1], known[1]):
             return where
-        if known[1].group == FACES and "face" in known[1].names["en"][0]:
+        if known[1].is_face:
             return "on the front"
-    if "{a} with {b}" in said and known[0].group in _CREATURES and known[1].group in _HELD:
+    if "{a} with {b}" in said and _is_somebody(known[0]) and _is_held(known[1]):
         return "in the hand"
     return FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
 

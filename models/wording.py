@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.amounts import without_parts
+from models.chinese import ground_last
 from models.data.captions import caption, colour_words
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
@@ -25,9 +26,9 @@ from models.data.grammar import MEASURES_ZH, NUMBERS, Language, article, as_said
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
 from models.feelings import feelings, with_feeling
-from models.naming import PEOPLE, Known, Naming, Part
+from models.naming import Known, Naming, Part
 from models.paints import painted
-from models.phrasing import ground_last, in_order, left_of, words_of
+from models.phrasing import in_order, left_of, words_of
 from models.space import Embedder
 from models.weighting import QUOTED, plain
 from models.weights import part_folder, record_part
@@ -36,7 +37,6 @@ PART = "wording"
 READ = 8  # pictures of a thing, and captions of each, that are read for what captions say
 REMEMBERED = 1024  # prompts
 COMMON = 0.02  # share of the things of a group whose captions hold a word that is said of all of them
-_UNFELT = {"smileys-emotion", PEOPLE}  # whose feelings are in their names
 _FELT = {"smileys-emotion"}  # things that captions call by their feelings too: "a sleepy face"
 _SMALL = re.compile(r"\b(?:small|tiny)\b|小小?的|[很微]小", re.IGNORECASE)  # 小猫 is a kitten of any size
 _ON_GROUND = re.compile(
@@ -106,7 +106,8 @@ class Wording:
 
     def _with_feeling(self, part: Part, phrase: str) -> str:
         """How several things feel is drawn on each (`models.layout`), though no caption says it of things."""
-        felt = [] if self.naming.known[part.number].group in _UNFELT else feelings(part.beside)
+        known = self.naming.known[part.number]
+        felt = feelings(part.beside) if self.naming.stands(part.number) and not known.is_face else []
         return with_feeling(felt[-1], phrase) if felt else phrase
 
     def _is_new(self, part: Part) -> bool:

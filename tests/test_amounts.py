@@ -64,7 +64,7 @@ def test_what_is_measured_is_meant(text: str, meant: str) -> None:
         ("草地上的兔子", "兔子在草地上"),
         ("红色背景上的猫", "猫，红色背景"),
         ("喝咖啡的狗", "狗喝咖啡"),
-        ("在湖边的鸭子", "在湖边的鸭子"),
+        ("在湖边的鸭子", "鸭子在湖边"),
     ],
 )
 def test_what_is_said_of_a_thing_stands_where_it_is_looked_for(text: str, ordered: str) -> None:
@@ -72,9 +72,57 @@ def test_what_is_said_of_a_thing_stands_where_it_is_looked_for(text: str, ordere
     assert in_order(ordered) == ordered
 
 
+@pytest.mark.parametrize(
+    ("text", "ordered"),
+    [
+        ("戴皇冠的白猫", "白色的猫戴皇冠"),
+        ("一只可爱的戴红帽子的猫", "一只猫戴红色的帽子"),
+        ("3D风格的拿着气球的熊", "熊拿着气球，3d风格"),
+        ("我想要一只戴墨镜的狗", "一只狗戴墨镜"),
+        ("蓝色背景，戴帽子的猫", "猫戴帽子，蓝色背景"),
+        ("熊正在弹吉他", "熊拿着吉他"),
+        ("坐在月亮上的兔子", "兔子在月亮上"),
+        ("盒子里有一只猫", "一只猫在盒子里"),
+        ("嘴里叼着鱼的猫", "猫拿着鱼"),
+        ("系着领带的狗和追老鼠的猫", "狗戴领带和猫追老鼠"),
+        ("戴着帽子和眼镜的猫", "猫戴着帽子和眼镜"),
+        ("开着红色汽车的熊", "熊骑红色汽车"),
+        ("猫、狗和兔子", "猫和狗和兔子"),
+        ("穿和服的女孩", "女孩穿和服"),
+        ("戴头纱的女人", "戴头纱的女人"),
+        ("地球上的欧洲非洲", "地球上的欧洲非洲"),
+    ],
+)
+def test_chinese_says_who_does_it_before_what_is_done(text: str, ordered: str) -> None:
+    assert in_order(text) == ordered
+    assert in_order(ordered) == ordered
+
+
+@pytest.mark.parametrize(
+    ("text", "ordered"),
+    [
+        ("please draw me a cat with a hat", "a cat with a hat"),
+        ("a sticker of a dog", "a dog"),
+        ("a sticker", "a sticker"),
+        ("a cat peeking out of a box", "a cat in a box"),
+        ("a bear with small stars around it", "a bear surrounded by small stars"),
+        ("a plane flying through clouds", "a plane over clouds"),
+        ("a vase with red roses", "red roses in a vase"),
+    ],
+)
+def test_english_says_where_in_the_words_that_are_looked_for(text: str, ordered: str) -> None:
+    assert in_order(text) == ordered
+    assert in_order(ordered) == ordered
+
+
 @pytest.fixture(scope="module")
 def shipped() -> Wording:
     return Wording.load(Embedder.load())
+
+
+def test_a_chinese_name_stays_as_it_is(shipped: Wording) -> None:
+    names = {name for known in shipped.naming.known for name in known.names.get("zh", ())}
+    assert len(names) > 1500 and [name for name in names if in_order(name) != name.lower()] == []
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_no_name_is_a_hybrid(shipped: Wording) -> None:
     "prompts",
     [
         "a cat and a flying saucer|a dog catching a flying disc|a cat flying a plane|a flying balloon",
-        "不开心的猫|不会飞的狗|没有翅膀的狗|不哭的洋葱|a robot that is not angry|a pig with no wings",
+        "不会飞的狗|没有翅膀的狗|不哭的洋葱|a robot that is not angry|a pig with no wings",
         "生日快乐气球|新年快乐红包|圣诞快乐圣诞树|中秋快乐月饼|happy halloween pumpkin|happy mother's day bouquet",
         "happy 18th birthday cake|happy chinese new year lantern|happy hour cocktail|an eco-friendly light bulb",
         "开心果冰淇淋|a weeping willow tree|sleeping pills|laughing gas balloon|shocked by lightning|开心的笑脸",
