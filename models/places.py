@@ -42,7 +42,7 @@ MIDDLE, FEATURES = (Place(0, 0, 128, 128, z=1, onto=onto) for onto in ("middle",
 WINGED = Place(33, 34, 62, 74, z=1, close=True), Place(1, 2, 126, 120)  # before a butterfly, whose wings are all seen
 _LEFT, _RIGHT = Place(1, 30, 62, 68, close=True), Place(65, 30, 62, 68, close=True)
 _UPPER, _LOWER = Place(30, 1, 68, 62, close=True), Place(30, 65, 68, 62, close=True)
-_FRONT, _BACK = Place(58, 58, 68, 68, z=1, stands=1), Place(2, 4, 92, 92)
+_FRONT, _BACK = Place(58, 58, 68, 68, z=1, stands=1, close=True), Place(2, 4, 92, 92, close=True)
 # Of two things, by what is said of the first to the second. Boxes are as large as can be, but for what is worn or held.
 TWO: dict[str, tuple[Place, Place]] = {
     "left of": (_LEFT, _RIGHT),
@@ -51,7 +51,7 @@ TWO: dict[str, tuple[Place, Place]] = {
     "below": (_LOWER, _UPPER),
     "in front of": (_FRONT, _BACK),
     "behind": (_BACK, _FRONT),
-    "on": (Place(28, 0, 72, 66, z=1, stands=1), Place(14, 58, 100, 70, stands=0)),
+    "on": (Place(28, 0, 72, 66, z=1, stands=1, close=True), Place(14, 58, 100, 70, stands=0)),
     "in": (Place(26, 2, 76, 76, stands=1, close=True), Place(10, 52, 108, 76, z=1, stands=1)),
     "on the head": (Place(12, 30, 104, 98, stands=0, close=True), Place(38, 0, 52, 42, z=1, stands=1, onto="head")),
     "on top": (Place(12, 30, 104, 98, stands=0), Place(42, 0, 44, 38, z=1, stands=1, onto="head")),
@@ -76,9 +76,9 @@ AROUND = (
 )
 # Of one to three things in front of a place, which is the BACKDROP.
 THERE: dict[int, tuple[Place, ...]] = {
-    1: (Place(30, 44, 68, 82, z=1, stands=1),),
-    2: (Place(3, 56, 60, 68, z=1, stands=1), Place(65, 56, 60, 68, z=1, stands=1)),
-    3: tuple(Place(left, 70, 41, 54, z=1, stands=1) for left in (2, 44, 86)),
+    1: (Place(30, 44, 68, 82, z=1, stands=1, close=True),),
+    2: tuple(Place(left, 56, 60, 68, z=1, stands=1, close=True) for left in (3, 65)),
+    3: tuple(Place(left, 70, 41, 54, z=1, stands=1, close=True) for left in (2, 44, 86)),
 }
 STAGE = Place(20, 32, 88, 94, z=1, stands=1)  # of a pair that belongs together, in front of a place
 SKY, BELOW_SKY = Place(30, 0, 68, 46, close=True), Place(20, 42, 88, 86, stands=1)

@@ -78,9 +78,8 @@ _WHERE_ON_BODY = {"head": "on the head", "nose": "on the head", "neck": "round t
 _ON_IT = re.compile(r"\{b\} on (?:it|top of it)\b")
 _BOW_TIE = re.compile(r"\bbow ?tie|领结")  # a ribbon by name, and not in the hair
 _PLACES = {"travel-places", "flags", "symbols"}  # groups of what nobody holds
-_HELD = frozenset(
-    {"fish", "tropical fish", "blowfish", "shrimp", "bone"}
-)  # held, though they have eyes, or are of bodies
+# Held, though they have eyes, are parts of bodies, or of a group that nobody holds.
+_HELD = frozenset({"fish", "tropical fish", "shrimp", "bone", "star", "glowing star", "snowflake", "sparkles"})
 _PLENTY = re.compile(rf"\b(?:{PAIRED}|fries|noodles|chopsticks|wings)\b")  # plurals that are one thing
 # What is all around a thing that is there, by CLDR's names; on top of a mountain it would stand.
 _SCENERY = frozenset(
@@ -145,7 +144,7 @@ def _small(text: str, parts: Sequence[Part], count: int, wording: Wording) -> tu
         return ()
     if around or _is_somebody(first):
         return AROUND[: 1 + many]
-    return STREWN[: 1 + many] if first.group not in _PLACES and second.group not in _PLACES else ()
+    return STREWN[: 1 + many] if first.group not in _PLACES else ()
 
 
 def _is_somebody(known: Known) -> bool:
@@ -154,8 +153,8 @@ def _is_somebody(known: Known) -> bool:
 
 def _is_held(known: Known) -> bool:
     """Whether somebody who comes with it holds it."""
-    small = bool(_HELD.intersection(known.names.get("en", ()))) or not _is_somebody(known)
-    return small and known.group not in _PLACES
+    named = bool(_HELD.intersection(known.names.get("en", ())))
+    return named or (known.group not in _PLACES and not _is_somebody(known))
 
 
 def _is_several(known: Known) -> bool:
@@ -228,8 +227,6 @@ def _relation(said: str, parts: Sequence[Part], known: Sequence[Known]) -> str:
     """How the first of two things stands to the second."""
     if "{a} with {b} on top" in said:
         return "on top"
-    if "{a} in {b}" in said and _WEATHER.intersection(known[1].names.get("en", ())):
-        return "below"
     if match := _ON_BODY.search(said):
         return _WHERE_ON_BODY.get(match[1], "in the hand")
     if any(form in said for form in _WORN):
@@ -239,7 +236,9 @@ def _relation(said: str, parts: Sequence[Part], known: Sequence[Known]) -> str:
             return "on the front"
     if "{a} with {b}" in said and _is_somebody(known[0]) and _is_held(known[1]):
         return "in the hand"
-    return FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
+    relation = FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
+    rains = relation == "in" and _WEATHER.intersection(known[1].names.get("en", ()))
+    return "below" if rains else relation
 
 
 def _worn(part: Part, known: Known) -> str:

@@ -5,7 +5,7 @@ import pytest
 from models.amounts import counted
 from models.layout import layout
 from models.phrasing import in_order
-from models.places import TWO, Place
+from models.places import BACKDROP, BELOW_SKY, SKY, STAGE, STREWN, TWO, Place, within
 from models.space import Embedder
 from models.wording import Wording
 
@@ -150,6 +150,14 @@ def test_a_chinese_name_stays_as_it_is(shipped: Wording) -> None:
         ("a cat drinking a glass of milk", ["cat", "glass of milk"], 2),
         ("a teapot and cups of tea", ["teapot", "hot beverage"], 2),
         ("a bunny with a bow", ["rabbit face", "ribbon"], 2),
+        ("a girl with a balloon", ["girl", "balloon"], 2),
+        ("a queen with a crown", ["person with crown"], 0),
+        ("a girl with a hat", ["girl", "top hat"], 2),
+        ("a man climbing a mountain", ["person climbing"], 0),
+        ("a bear climbing a mountain", ["bear", "mountain"], 2),
+        ("a dragon with wings", ["dragon", "wing"], 0),
+        ("生气的狗和猫", ["dog", "cat"], 2),
+        ("动物园里的大象", ["elephant", "national park"], 2),
     ],
 )
 def test_as_shipped(shipped: Wording, prompt: str, names: list[str], count: int) -> None:
@@ -183,8 +191,20 @@ def test_a_word_is_read_where_it_is_what_a_thing_is_called(shipped: Wording, wor
         ("a snowman with a scarf", TWO["round the neck"]),
         ("a cupcake with a cherry on top", TWO["on top"]),
         ("a cat by a tree", TWO["left of"]),
+        ("a dog with a bone", TWO["in the hand"]),
+        ("a tree with an apple", TWO["left of"]),
+        ("a cat with two hearts", TWO["in the hand"]),
+        ("a top hat with stars", STREWN),
+        ("a dog with headphones", TWO["on the ears"]),
+        ("a burger with fries", TWO["left of"]),
+        ("a fox wearing a coat", TWO["on the body"]),
+        ("a dog wearing a bow tie", TWO["under the chin"]),
+        ("雨中的猫", TWO["below"]),
+        ("a cat with a crown at night", (*(within(place, STAGE) for place in TWO["on the head"]), BACKDROP)),
+        ("a cat holding an apple in the rain", (*(within(place, BELOW_SKY) for place in TWO["in the hand"]), SKY)),
+        ("a fish with a flower in its mouth", TWO["in the hand"]),
     ],
 )
-def test_what_is_worn_or_on_top_is_laid_there(shipped: Wording, prompt: str, places: tuple[Place, Place]) -> None:
+def test_what_is_worn_held_or_on_top_is_laid_there(shipped: Wording, prompt: str, places: tuple[Place, ...]) -> None:
     found = layout(prompt, shipped)
     assert found is not None and found.places == places
