@@ -40,6 +40,10 @@ SAID = [
     ("a bucket of water", "a bucket"),
     ("一束红玫瑰", "花束"),
     ("a cat", "a cat"),
+    ("a birthday cake with three candles", "a birthday cake"),
+    ("a cake with candles", "a cake with candles"),
+    ("a heart on fire", "a heart on fire"),
+    ("a basketball on fire", "a basketball"),
     ("a glasshouse, a boxer", "a glasshouse, a boxer"),
 ]
 

@@ -205,6 +205,13 @@ def test_each_of_several_feels_what_is_said_of_it(wording: Wording, prompt: str,
             assert text == "hamburger" and on == replace(place, onto="face")
 
 
+def test_a_picture_within_a_frame_is_in_its_middle_and_stands_as_it_does() -> None:
+    whole = Place(0, 0, 128, 128)
+    assert within(whole, Place(10, 20, 100, 50, z=2)) == Place(35, 20, 50, 50, z=2)
+    assert within(whole, Place(10, 20, 50, 100, stands=1)) == Place(10, 70, 50, 50)
+    assert within(Place(64, 32, 32, 64, z=1), Place(0, 0, 64, 64, z=1)) == Place(32, 16, 16, 32, z=2)
+
+
 FACED = (
     *THINGS,
     Known({"en": ("cat face",), "zh": ("猫脸",)}, (), "animals-nature", True),

@@ -39,6 +39,13 @@ def test_the_rim_of_a_face_is_no_feature() -> None:
     assert np.array_equal(features(rimmed), features(FACE))
 
 
+def test_the_skin_is_that_of_the_face_however_small_that_is() -> None:
+    small = np.zeros_like(FACE)
+    small[40:104, 40:104] = np.array(Image.fromarray(FACE).resize((64, 64), Image.Resampling.NEAREST))
+    cut = features(small)
+    assert abs(cut.shape[0] - 22) <= 1 and abs(cut.shape[1] - 24) <= 1 and not cut[12].any()
+
+
 @pytest.mark.parametrize(
     "nothing", [np.zeros((128, 128, 4), np.uint8), picture(("ellipse", (4, 4, 123, 123), SKIN))], ids=["empty", "bare"]
 )

@@ -8,6 +8,7 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
+from models.feelings import with_feeling
 from models.hybrids import FACE, SHARE, Shares, felt, hybrid, winged
 from models.layout import Layout, layout
 from models.naming import Known
@@ -89,6 +90,20 @@ def test_of_two_at_once_the_one_with_a_face_is_in_the_middle_of_the_other(
     wording: Wording, prompt: str, texts: tuple[str, str] | None
 ) -> None:
     assert layout(prompt, wording) == (texts and Layout(texts, (BACKDROP, MIDDLE)))
+
+
+@pytest.mark.parametrize(
+    ("word", "thing", "said"),
+    [
+        ("angry", "a red teapot", "an angry red teapot"),
+        ("happy", "avocado", "a happy avocado"),
+        ("happy", "two dogs", "two happy dogs"),
+        ("in love", "dog", "a dog in love"),
+        ("生气", "茶壶", "生气的茶壶"),
+    ],
+)
+def test_a_feeling_is_said_of_a_thing(word: str, thing: str, said: str) -> None:
+    assert with_feeling(word, thing) == said
 
 
 def test_on_a_ground_too(wording: Wording) -> None:
