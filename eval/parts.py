@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from eval.judge import Judge
     from models.autoencoder import Autoencoder
     from models.pipeline import StickerPipeline
+    from models.reading.wording import Wording
     from models.space import Embedder
     from models.vocabulary import Vocabulary
-    from models.wording import Wording
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Parts:
     @cached_property
     def wording(self) -> "Wording":
         """What prompts are read by."""
-        from models.wording import Wording
+        from models.reading.wording import Wording
 
         return self._load(lambda: Wording.load(self.embedder, self.root))
 

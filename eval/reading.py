@@ -15,8 +15,8 @@ from eval.parts import SPACE
 from eval.rows import Row
 from models.data.captions import caption
 from models.data.scenes import make_scene
-from models.naming import Naming
-from models.wording import Wording
+from models.reading.naming import Naming
+from models.reading.wording import Wording
 
 PARTS = (*SPACE, "wording")
 

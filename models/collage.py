@@ -1,4 +1,4 @@
-"""Drawings of single things, laid into pictures as `models.layout` says.
+"""Drawings of single things, laid into pictures as `models.reading.layout` says.
 
 N pictures are made of M drawings: one that is not laid out is its only drawing.
 """
@@ -14,8 +14,8 @@ from models.data.compose import ground, put, resized
 from models.data.pixels import SIZE
 from models.drawing import MAX_SEED
 from models.features import ROOM, features, is_dark, middle, on_dark
-from models.layout import Layout
-from models.places import Place
+from models.reading.layout import Layout
+from models.reading.places import Place
 from models.worn import on_head
 
 T = TypeVar("T")

@@ -40,7 +40,7 @@ class Sampling:
         fast: whether the fast variant of the generator draws; it knows the plan of FAST_SAMPLING and no other.
         weaken: whether guidance leads away from a weakened network too (`models.guidance`).
         draft: whether a thing that is named is drawn from what several hands have in common (`models.prototypes`), and
-            several are drawn one by one (`models.layout`).
+            several are drawn one by one (`models.reading.layout`).
     """
 
     steps: int = 16

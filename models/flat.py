@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.data.styles import style_of
-from models.wording import style_said
+from models.reading.wording import style_said
 
 JUMP = 0.01  # lambda: what a change costs in a place, in squared colour; a half and a quarter do as well (LOG.md)
 FASTER = 2.0  # kappa, the paper's own: with 4 it takes half the time and evens out less

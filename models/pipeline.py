@@ -2,7 +2,7 @@
 
 `StickerPipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some
 are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual way in. What a
-prompt names several of is drawn thing by thing (`models.layout`).
+prompt names several of is drawn thing by thing (`models.reading.layout`).
 
 **Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
 its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
@@ -36,6 +36,7 @@ from models.language import LanguageModel
 from models.precision import native_dtype
 from models.preview import preview
 from models.prototypes import Prototypes
+from models.reading.wording import Wording
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import SemanticSpace
 from models.start import Start
@@ -43,7 +44,6 @@ from models.telling import Teller
 from models.tokenizer import load_tokenizer
 from models.vision import VisionEncoder
 from models.weights import align, load_part, part_folder
-from models.wording import Wording
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 

@@ -23,9 +23,9 @@ from models.data.grammar import stream
 from models.data.pixels import SIZE, premultiply, unpremultiply
 from models.data.world import Picture, World
 from models.mirror import Mirror
+from models.reading.wording import PART as WORDING
+from models.reading.wording import things
 from models.weights import check_company, part_digests, part_folder, record_made_with, record_part
-from models.wording import PART as WORDING
-from models.wording import things
 
 PART = "prototypes"
 SIDE = 64
@@ -49,7 +49,7 @@ STYLES = (
 
 
 class Prototypes:
-    """Premultiplied uint8 `pictures` (N, SIDE, SIDE, 4), in the order of `models.wording.things`.
+    """Premultiplied uint8 `pictures` (N, SIDE, SIDE, 4), in the order of `models.reading.wording.things`.
 
     `mirror` tells which of them are symmetric; without one, none is taken to be.
     """

@@ -18,22 +18,22 @@ from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
 from models.data.grammar import as_said
 from models.data.pixels import fit, to_tensor
-from models.dressed import WORDS as CLOTHES
-from models.dressed import dressed, portrait
-from models.dressed import said as said_of_dressed
 from models.flat import is_flat
-from models.hybrids import WORDS as MANNERS
-from models.hybrids import hybrid
-from models.hybrids import said as said_of_felt
 from models.language import LanguageModel
-from models.layout import SUM, Layout, layout
-from models.phrasing import bare, words_of
 from models.prototypes import Prototypes
+from models.reading.dressed import WORDS as CLOTHES
+from models.reading.dressed import dressed, portrait
+from models.reading.dressed import said as said_of_dressed
+from models.reading.hybrids import WORDS as MANNERS
+from models.reading.hybrids import hybrid
+from models.reading.hybrids import said as said_of_felt
+from models.reading.layout import SUM, Layout, layout
+from models.reading.phrasing import bare, words_of
+from models.reading.wording import Wording, ground_of, on_no_ground, without_ground
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
 from models.weighting import plain, weighted_states
-from models.wording import Wording, ground_of, on_no_ground, without_ground
 
 Part = str | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (premultiplied uint8 or PIL), vector (128,)
 
@@ -98,7 +98,7 @@ class Teller:
 
     def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
-        face are laid (`models.layout`), and for that the prompt is enough; others are blended in equal shares."""
+        face are laid (`models.reading.layout`), for which the prompt is enough; others are blended in equal shares."""
         words = SUM.join(texts)
         if len(texts) == 2 and self.wording is not None and layout(words, self.wording):
             return words, None
@@ -116,8 +116,7 @@ class Teller:
         return replace(told, draft=self._encode(_pixels(part)[None]))
 
     def read_as(self, prompt: str) -> str:
-        """What is drawn of a prompt: itself, or the words that say the same and were taught (`models.wording`), or what
-        a hybrid is blended of (`models.hybrids`)."""
+        """What is drawn of a prompt: itself, words that say the same and were taught, or what it is blended of."""
         asked = on_no_ground(prompt)
         if self.wording is None:
             return prompt

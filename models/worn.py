@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from models.data.pixels import SIZE
-from models.places import Place
+from models.reading.places import Place
 
 SEEN = 128  # alpha from which a pixel is part of a body
 THIN = 0.08  # what is thinner is no head

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.naming import Known, Naming
-from models.other_names import OTHER_NAMES
-from models.phrasing import words_of
-from models.wording import Wording
+from models.reading.naming import Known, Naming
+from models.reading.other_names import OTHER_NAMES
+from models.reading.phrasing import words_of
+from models.reading.wording import Wording
 
 COMMON = {"food-drink": frozenset({"isolated"}), "people-body": frozenset({"dark", "skin"})}
 
@@ -41,4 +41,4 @@ def of_bags(things: Sequence[Known], others: Mapping[str, Sequence[str]] = OTHER
 @pytest.fixture(name="near", autouse=True)
 def no_far_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bag of words knows nothing of burgers and hamburgers: no name is too far."""
-    monkeypatch.setattr("models.naming.FAR", -1.0)
+    monkeypatch.setattr("models.reading.naming.FAR", -1.0)

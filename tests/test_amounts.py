@@ -2,12 +2,12 @@
 
 import pytest
 
-from models.amounts import counted
-from models.layout import layout
-from models.phrasing import in_order
-from models.places import BACKDROP, BELOW_SKY, SKY, STAGE, STREWN, TWO, Place, within
+from models.reading.amounts import counted
+from models.reading.layout import layout
+from models.reading.phrasing import in_order
+from models.reading.places import BACKDROP, BELOW_SKY, SKY, STAGE, STREWN, TWO, Place, within
+from models.reading.wording import Wording
 from models.space import Embedder
-from models.wording import Wording
 
 SAID = [
     ("a glass of wine", "a wine"),

@@ -17,7 +17,7 @@ from models.drawing import Pictures, Sampling
 from models.guidance import Guidance, guided
 from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
-from models.wording import Wording
+from models.reading.wording import Wording
 from studio.backends.embedded import Embedded
 from studio.backends.told import tell
 from studio.prompts import summands

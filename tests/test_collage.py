@@ -18,12 +18,12 @@ from models.data.fixture import fixture_world
 from models.data.pixels import unpremultiply
 from models.data.scenes import make_scene
 from models.drawing import Pictures, Progress, Sampling
-from models.layout import Layout, layout
-from models.naming import Known
 from models.pipeline import StickerPipeline
-from models.places import AROUND, BACKDROP, ON_IT, STREWN, THERE, TWO, WHOLE, Place, several, within
 from models.prototypes import Prototypes
-from models.wording import Wording
+from models.reading.layout import Layout, layout
+from models.reading.naming import Known
+from models.reading.places import AROUND, BACKDROP, ON_IT, STREWN, THERE, TWO, WHOLE, Place, several, within
+from models.reading.wording import Wording
 from studio.backends.embedded import Embedded
 from studio.events import Result
 

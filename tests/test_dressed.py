@@ -3,14 +3,14 @@
 import pytest
 from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
-from models.dressed import dressed
-from models.hybrids import hybrid
-from models.layout import Layout, layout
-from models.naming import Known
-from models.places import DRESSED
+from models.reading.dressed import dressed
+from models.reading.hybrids import hybrid
+from models.reading.layout import Layout, layout
+from models.reading.naming import Known
+from models.reading.places import DRESSED
+from models.reading.wording import Wording
 from models.space import Embedder
 from models.telling import Teller
-from models.wording import Wording
 
 THINGS = (
     Known({"en": ("detective",), "zh": ("侦探",)}, (), "people-body", False),

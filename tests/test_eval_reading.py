@@ -3,7 +3,7 @@
 from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
 from eval.reading import _found, _nearest
-from models.naming import Known
+from models.reading.naming import Known
 
 KNOWN = (
     Known({"en": ("teacher", "woman teacher"), "zh": ("老师",)}, (), "people-body", False),

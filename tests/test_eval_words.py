@@ -18,8 +18,8 @@ from models.assets import assets
 from models.data.fixture import fixture_world
 from models.data.text import caption_words
 from models.data.world import World
+from models.reading.wording import Wording
 from models.train.lexicon import is_held_out
-from models.wording import Wording
 
 CATS = [
     "tabby",

@@ -8,17 +8,17 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
-from models.feelings import with_feeling
-from models.hybrids import FACE, SHARE, Shares, felt, hybrid, winged
-from models.layout import Layout, layout
-from models.naming import Known
-from models.other_names import OTHER_NAMES
 from models.pipeline import StickerPipeline
-from models.places import BACKDROP, FEATURES, MIDDLE, WHOLE, WINGED
 from models.prototypes import Prototypes
+from models.reading.feelings import with_feeling
+from models.reading.hybrids import FACE, SHARE, Shares, felt, hybrid, winged
+from models.reading.layout import Layout, layout
+from models.reading.naming import Known
+from models.reading.other_names import OTHER_NAMES
+from models.reading.places import BACKDROP, FEATURES, MIDDLE, WHOLE, WINGED
+from models.reading.wording import Wording
 from models.space import Embedder
 from models.telling import Teller
-from models.wording import Wording
 
 THINGS = (
     Known({"en": ("avocado",), "zh": ("牛油果",)}, ("fruit",), "food-drink", True),

@@ -3,10 +3,10 @@
 import pytest
 
 from models.data.colours import COLOURS
-from models.other_names import OTHER_NAMES
-from models.paints import SHADES, STUFFS, painted
+from models.reading.other_names import OTHER_NAMES
+from models.reading.paints import SHADES, STUFFS, painted
+from models.reading.wording import Wording
 from models.space import Embedder
-from models.wording import Wording
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from models.data.world import World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
 from models.pipeline import StickerPipeline
 from models.prototypes import ALL_SHARE, SIDE, OtherHands, Prototypes
+from models.reading.wording import Wording, things
 from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
-from models.wording import Wording, things
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from tiny_parts import give_variant, save_tiny_parts
 
+from models.reading.wording import Wording
 from models.train import ship as shipping
 from models.train.ship import ship
 from models.vocabulary import Vocabulary
 from models.weights import WeightsError, listed_parts, part_digests, part_folder, record_part
-from models.wording import Wording
 
 MADE = ("wording", "prototypes")
 

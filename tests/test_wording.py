@@ -11,12 +11,12 @@ from tiny_parts import save_tiny_parts
 from models.data.captions import caption
 from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
-from models.naming import Known, Naming
-from models.other_names import OTHER_NAMES
-from models.phrasing import bare, words_of
 from models.pipeline import StickerPipeline
+from models.reading.naming import Known, Naming
+from models.reading.other_names import OTHER_NAMES
+from models.reading.phrasing import bare, words_of
+from models.reading.wording import Wording
 from models.weights import WeightsError
-from models.wording import Wording
 
 KNOWN = (
     Known({"en": ("hamburger",), "zh": ("汉堡",)}, ("burger", "food"), "food-drink", True),
@@ -100,7 +100,7 @@ def test_a_name_goes_before_what_another_thing_is_called(wording: Wording) -> No
 
 
 def test_what_is_called_beside_a_name_is_another_thing(wording: Wording, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.naming.SURE", 0.5)  # so that all of it lies near the name
+    monkeypatch.setattr("models.reading.naming.SURE", 0.5)  # so that all of it lies near the name
     naming = Naming(KNOWN, wording.naming.places, {"dog": ("hound",)})
     assert len(naming.parts("a hot beverage with hound", bag)) == 2
     assert len(wording.naming.parts("a hot beverage with hound", bag)) == 1
@@ -191,7 +191,7 @@ def test_what_was_taught_or_is_not_known_is_left_alone(wording: Wording, text: s
 
 
 def test_a_keyword_of_what_lies_far_away_is_no_hint(wording: Wording, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.naming.FAR", 0.4)
+    monkeypatch.setattr("models.reading.naming.FAR", 0.4)
     wording = Wording(wording.embedder, wording.naming, wording.common)  # one that remembers nothing
     assert wording.taught("a burger") == "a burger" and wording.taught("a huge hamburger") == "hamburger"
 

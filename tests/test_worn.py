@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from models.collage import collage
-from models.layout import Layout
-from models.places import TWO, Place
+from models.reading.layout import Layout
+from models.reading.places import TWO, Place
 from models.worn import WIDTHS, head, on_head
 
 SIDE = 128

@@ -12,15 +12,15 @@ from models.dit import DiT
 from models.fast import FILE, PART
 from models.language import LanguageConfig, LanguageModel
 from models.lora import attach, changes
-from models.naming import Naming
 from models.presets import preset
 from models.prototypes import SIDE, Prototypes
+from models.reading.naming import Naming
+from models.reading.wording import Wording
 from models.space import Embedder, SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
 from models.vision import VisionEncoder
 from models.weights import load_part, record_part, save_part
-from models.wording import Wording
 
 
 def awaken(network: torch.nn.Module) -> None:

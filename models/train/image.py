@@ -35,6 +35,8 @@ from models.pipeline import StickerPipeline
 from models.precision import native_dtype
 from models.presets import preset
 from models.prototypes import OtherHands, Prototypes
+from models.reading.wording import PART as WORDING
+from models.reading.wording import Wording
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
@@ -42,8 +44,6 @@ from models.train.loop import TaskOptions
 from models.train.shape_rows import BELOW, POOL, ShapeRows
 from models.train.sheet import grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
-from models.wording import PART as WORDING
-from models.wording import Wording
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
 SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
@@ -67,7 +67,7 @@ class Mix:
         shapes: share of what teaches how lines and areas are drawn (`models.data.shapes`): icons of other sets, and
             elements of training drawings in other places and colours.
         scenes: share of composed scenes among the others. Few: colour is learned from views that are painted, and what
-            a prompt names several of is drawn thing by thing (`models.layout`), but for prompts read word for word.
+            a prompt names several of is drawn thing by thing (`models.reading.layout`), unless read word for word.
         views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. A view
             without a share is not encoded.
         drop_text: share of samples without words.

@@ -2,7 +2,7 @@
 
 Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
 anew (`models.vocabulary`), because they are measured in it, and so are the names that prompts are read by
-(`models.wording`), and the drawings' common ground, which is numbered as they are (`models.prototypes`).
+(`models.reading.wording`), and the drawings' common ground, which is numbered as they are (`models.prototypes`).
 """
 
 import shutil
@@ -18,6 +18,8 @@ from models.data.text import Nouns, wordnet_folder
 from models.data.world import World, data_folder
 from models.prototypes import PART as PROTOTYPES
 from models.prototypes import Prototypes
+from models.reading.wording import PART as WORDING
+from models.reading.wording import Wording
 from models.space import Embedder
 from models.vocabulary import PART as VOCABULARY
 from models.vocabulary import Vocabulary
@@ -31,8 +33,6 @@ from models.weights import (
     weights_digest,
     weights_root,
 )
-from models.wording import PART as WORDING
-from models.wording import Wording
 
 READERS = ("language", "vision", "space")  # what vocabulary and wording are measured in
 CARD = "README.md"

@@ -99,7 +99,7 @@ def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
 
 def _words(request: ImageRequest) -> list[str]:
     """What the prompt adds up, each in the style of the request, or in that which is said of the last of them."""
-    from models.wording import style_said
+    from models.reading.wording import style_said
 
     words = summands(request.prompt)
     said = style_said(words[-1]) if len(words) > 1 else ""

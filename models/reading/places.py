@@ -1,6 +1,6 @@
 """Where the things of a picture stand that are drawn one by one: boxes, and what is moved to what lies below it.
 
-Which of them a prompt asks for is read in `models.layout`.
+Which of them a prompt asks for is read in `models.reading.layout`.
 """
 
 from dataclasses import dataclass, replace

@@ -14,8 +14,8 @@ from functools import cached_property
 
 from torch import Tensor
 
-from models.other_names import OTHER_NAMES
-from models.phrasing import (
+from models.reading.other_names import OTHER_NAMES
+from models.reading.phrasing import (
     CLAUSES,
     DOING,
     JOINTS,

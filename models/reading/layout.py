@@ -2,8 +2,8 @@
 
 The generator draws one thing well and two of them poorly: at half of the picture's side a thing is eight latents wide.
 So each is drawn alone, as large as a picture, and laid where the prompt says (the arrangement of Collage Diffusion,
-arXiv 2303.00262, read from the words). Here stands which things; `models.relations` reads where, and `models.collage`
-lays them.
+arXiv 2303.00262, read from the words). Here stands which things; `models.reading.relations` reads where, and
+`models.collage` lays them.
 """
 
 import re
@@ -14,15 +14,15 @@ from models.data.colours import COLOURS
 from models.data.grammar import language_of, singular
 from models.data.scenes import GROUNDS
 from models.data.styles import styled
-from models.dressed import close_up, dressed, one_thing, portrait
-from models.feelings import with_feeling
-from models.hybrids import FEATURED, HAS_WINGS, WINGS, Felt, felt, felt_of, has_eyes, hybrid, in_style, winged
-from models.naming import Part
-from models.paints import painted as in_taught_colours
-from models.phrasing import bare, in_order
-from models.places import BACKDROP, DRESSED, FEATURES, MIDDLE, SMALL, WHOLE, WINGED, Place, several
-from models.relations import places
-from models.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
+from models.reading.dressed import close_up, dressed, one_thing, portrait
+from models.reading.feelings import with_feeling
+from models.reading.hybrids import FEATURED, HAS_WINGS, WINGS, Felt, felt, felt_of, has_eyes, hybrid, in_style, winged
+from models.reading.naming import Part
+from models.reading.paints import painted as in_taught_colours
+from models.reading.phrasing import bare, in_order
+from models.reading.places import BACKDROP, DRESSED, FEATURES, MIDDLE, SMALL, WHOLE, WINGED, Place, several
+from models.reading.relations import places
+from models.reading.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
 
 SUM = " + "  # between two things that are one
 

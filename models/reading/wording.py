@@ -1,8 +1,8 @@
 """A prompt in words that the models were taught: "a burger, twemoji style" is a hamburger in the twemoji style.
 
 The generator has read some thirty captions of a thing. Of "hamburger" it draws one, of "a burger" a brown bear: so what
-a prompt names is found (`models.naming`), and where the prompt says it otherwise than captions do, or says more than
-they do, it is read as the caption that comes nearest. Where it says what captions say, weighs words, or stands in
+a prompt names is found (`models.reading.naming`), and where the prompt says it otherwise than captions do, or says more
+than they do, it is read as the caption that comes nearest. Where it says what captions say, weighs words, or stands in
 quotation marks, it is left alone.
 """
 
@@ -17,18 +17,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.amounts import without_parts
-from models.chinese import ground_last
 from models.data.captions import caption, colour_words
 from models.data.colours import COLOURS
 from models.data.combinations import MAX_COUNT, THINGS
 from models.data.grammar import MEASURES_ZH, NUMBERS, Language, article, as_said, language_of, plural
 from models.data.styles import STYLES, styled
 from models.data.world import Picture, World
-from models.feelings import feelings, with_feeling
-from models.naming import Known, Naming, Part
-from models.paints import painted
-from models.phrasing import in_order, left_of, words_of
+from models.reading.amounts import without_parts
+from models.reading.chinese import ground_last
+from models.reading.feelings import feelings, with_feeling
+from models.reading.naming import Known, Naming, Part
+from models.reading.paints import painted
+from models.reading.phrasing import in_order, left_of, words_of
 from models.space import Embedder
 from models.weighting import QUOTED, plain
 from models.weights import part_folder, record_part
@@ -105,7 +105,7 @@ class Wording:
         return as_said(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
 
     def _with_feeling(self, part: Part, phrase: str) -> str:
-        """How several things feel is drawn on each (`models.layout`), though no caption says it of things."""
+        """How several things feel is drawn on each (`models.reading.layout`), though no caption says it of things."""
         known = self.naming.known[part.number]
         felt = feelings(part.beside) if self.naming.stands(part.number) and not known.is_face else []
         return with_feeling(felt[-1], phrase) if felt else phrase

@@ -1,7 +1,7 @@
 """Chinese in the order of English: who it is, what it does, with what, and where.
 
 戴墨镜的企鹅 is 企鹅戴墨镜, 盒子里的猫 is 猫在盒子里, 红色背景上的猫 is 猫，红色背景. Deeds are said in the few words
-that `models.phrasing` joins things by: who raises a heart holds it, and who drives a car rides it.
+that `models.reading.phrasing` joins things by: who raises a heart holds it, and who drives a car rides it.
 """
 
 import re

@@ -1,17 +1,17 @@
 """How prompts say things: what is joined to what, what says nothing of a thing, and all of it in one order.
 
-Here a text is words; which things they name is found in `models.naming`.
+Here a text is words; which things they name is found in `models.reading.naming`.
 """
 
 import re
 from collections.abc import Iterable
 
-from models.amounts import counted
-from models.chinese import ground_last, ordered
 from models.data.colours import COLOURS
 from models.data.grammar import MEASURES_ZH, article, regular
 from models.data.styles import STYLES
-from models.paints import painted
+from models.reading.amounts import counted
+from models.reading.chinese import ground_last, ordered
+from models.reading.paints import painted
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
 _COUNTS = "[一两二三四五]"

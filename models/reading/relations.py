@@ -1,19 +1,19 @@
 """How the things of a prompt stand to each other: which words say that one is left of, on, worn or held by another.
 
-The places that follow from it are in `models.places`.
+The places that follow from it are in `models.reading.places`.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
-from models.amounts import PAIRED
 from models.data.grammar import singular
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
-from models.dressed import close_up
-from models.hybrids import has_eyes
-from models.naming import PEOPLE, Known, Part
-from models.phrasing import ASIDE, IN_ARMS, IN_HAND, bare
-from models.places import (
+from models.reading.amounts import PAIRED
+from models.reading.dressed import close_up
+from models.reading.hybrids import has_eyes
+from models.reading.naming import PEOPLE, Known, Part
+from models.reading.phrasing import ASIDE, IN_ARMS, IN_HAND, bare
+from models.reading.places import (
     AROUND,
     BACKDROP,
     BELOW_SKY,
@@ -28,7 +28,7 @@ from models.places import (
     several,
     within,
 )
-from models.wording import Wording
+from models.reading.wording import Wording
 
 # What people say and captions of scenes do not.
 _MORE = {

@@ -1,7 +1,7 @@
 """An animal that does what people do: "a cat astronaut", 猫宇航员, is an astronaut with the face of a cat.
 
 No set draws one, and a blend of both has the features of neither; laid on the person's own, the animal's face stays as
-it was drawn (`models.layout`).
+it was drawn (`models.reading.layout`).
 """
 
 import re
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from models.data.grammar import language_of, singular
-from models.naming import Part
-from models.phrasing import JOINTS, PAINTS, PAINTS_ZH, bare, in_order, left_of
-from models.wording import NEGATED, Wording, how_many, plainly, without_ground
+from models.reading.naming import Part
+from models.reading.phrasing import JOINTS, PAINTS, PAINTS_ZH, bare, in_order, left_of
+from models.reading.wording import NEGATED, Wording, how_many, plainly, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
 BEASTS = "animals-nature"  # group of things

@@ -4,7 +4,7 @@ pig" has a butterfly's wings.
 
 No caption ever said them. But the sets draw faces and avocados. What has a face of its own is blended with the feeling,
 for a blend is told both as themselves (`models.condition.Blend`); on what has none, and before wings, the drawings are
-laid (`models.layout`).
+laid (`models.reading.layout`).
 """
 
 import re
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from models.data.grammar import language_of
 from models.data.styles import style_of, styled
-from models.dressed import BEASTS, close_up, one_thing
-from models.feelings import FACE_OF, FELT, feelings, with_feeling
-from models.naming import FACES, PEOPLE, Known, Part
-from models.phrasing import left_of, words_of
-from models.wording import NEGATED, Wording, ground_of, plainly, style_said
+from models.reading.dressed import BEASTS, close_up, one_thing
+from models.reading.feelings import FACE_OF, FELT, feelings, with_feeling
+from models.reading.naming import FACES, PEOPLE, Known, Part
+from models.reading.phrasing import left_of, words_of
+from models.reading.wording import NEGATED, Wording, ground_of, plainly, style_said
 
 Shares = tuple[tuple[float, str], ...]  # of a blend: how much of the picture, and what in words; the middle first
 
@@ -94,7 +94,7 @@ class Felt:
 def hybrid(prompt: str, wording: Wording) -> Shares | None:
     """What a picture of a prompt is blended of; None where it asks for no blend, and where it is read word for word.
 
-    Where a ground is asked for too, it is laid under what is drawn without it (`models.layout`).
+    Where a ground is asked for too, it is laid under what is drawn without it (`models.reading.layout`).
     """
     text = plainly(prompt)
     if ground_of(text) or not _is_free(text, prompt, wording):
