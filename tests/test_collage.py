@@ -22,7 +22,7 @@ from models.pipeline import StickerPipeline
 from models.prototypes import Prototypes
 from models.reading.layout import Layout, layout
 from models.reading.naming import Known
-from models.reading.places import AROUND, BACKDROP, ON_IT, STREWN, THERE, TWO, WHOLE, Place, several, within
+from models.reading.places import AROUND, BACKDROP, ON_IT, STAGE, STREWN, THERE, TWO, WHOLE, Place, several, within
 from models.reading.wording import Wording
 from studio.backends.embedded import Embedded
 from studio.events import Result
@@ -134,6 +134,13 @@ def test_two_things_go_where_is_said(wording: Wording, prompt: str, texts: tuple
 )
 def test_a_place_lies_behind_what_is_there(wording: Wording, prompt: str, texts: tuple[str, ...]) -> None:
     assert layout(prompt, wording) == Layout(texts, (*THERE[len(texts) - 1], BACKDROP))
+
+
+def test_what_belongs_together_does_so_in_front_of_a_place(wording: Wording) -> None:
+    for alone in ("a cat with a crown", "a cat with a crown and sunglasses", "a dog holding a hamburger"):
+        found, there = layout(alone, wording), layout(f"{alone} in the desert", wording)
+        assert found is not None and there is not None and there.texts == (*found.texts, "desert")
+        assert there.places == (*(within(place, STAGE) for place in found.places), BACKDROP)
 
 
 def test_more_than_have_room_are_not_laid_out(wording: Wording) -> None:

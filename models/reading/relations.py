@@ -125,9 +125,11 @@ def places(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wor
 
 
 def _in_scene(text: str, parts: Sequence[Part], counts: Sequence[int], wording: Wording) -> tuple[Place, ...]:
-    """Those that are in front of a place: a pair that belongs together as that, others in a row."""
-    if list(counts) == [1, 1] and (pair := _of_two(text, parts, wording)) and pair != TWO["left of"]:
-        return tuple(within(place, STAGE) for place in pair)
+    """Those that are in front of a place: what belongs together as that, others in a row."""
+    together = {2: _of_two, 3: _of_three}.get(len(parts)) if set(counts) == {1} else None
+    found = together(text, parts, wording) if together else ()
+    if found and found != TWO["left of"]:
+        return tuple(within(place, STAGE) for place in found)
     return THERE.get(sum(counts), ())
 
 
