@@ -10,7 +10,7 @@ from models.data.colours import COLOURS
 from models.data.grammar import MEASURES_ZH, article, regular
 from models.data.styles import STYLES
 from models.reading.amounts import counted
-from models.reading.chinese import ground_last, ordered
+from models.reading.chinese import TAKES, ground_last, ordered
 from models.reading.paints import painted
 
 _PLACES = "(?:top|bottom|left|right|front|back)"
@@ -30,10 +30,7 @@ _DOING = (  # anything else
     r"|(?<=[b-z] )cooking(?= \w)"
 )
 # In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
-_DEEDS_ZH = (
-    "弹着?(?=吉他|钢琴|琴)|打着?(?=[篮网排棒羽乒鼓伞])|踢着?(?=足球|球)|喝着?(?=[咖奶牛啤果可茶水酒汤红热珍冰饮])"
-    "|(?<![好小])吃着?(?![惊货力])|看着?(?=[书报电手])|读着?(?=书|报)"
-)
+_DEEDS_ZH = f"弹着?(?=吉他|钢琴|琴)|打着?(?=[篮网排棒羽乒鼓伞])|踢着?(?=足球|球)|{TAKES}"
 DOING = re.compile(_DOING)
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
