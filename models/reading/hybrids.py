@@ -1,6 +1,6 @@
-"""What no set draws, and several drawings in one are: "an angry dog" is a dog and an angry face at once, "a dragon made
-of ice" a dragon and ice; "a smiling avocado" is an avocado with the eyes and the mouth of a smiling face, and "a flying
-pig" has a butterfly's wings.
+"""What no set draws, and several drawings in one are: "an angry dog" is a dog and an angry face at once, "a house made
+of cakes" a house and a cake; "a smiling avocado" is an avocado with the eyes and the mouth of a smiling face, and "a
+flying pig" has a butterfly's wings.
 
 No caption ever said them. But the sets draw faces and avocados. What has a face of its own is blended with the feeling,
 for a blend is told both as themselves (`models.condition.Blend`); on what has none, and before wings, the drawings are
@@ -50,12 +50,14 @@ _PLANTS = frozenset(
         *("white flower", "wilted flower", "wing"),
     }
 )
+_WITH_WINGS = (
+    r"\bwith (?:(?!chicken|hot|buffalo)\w+ )?wings\b|(?<![不没])[长带有]着?(?:一[对双])?(?:[^，,。的]{1,3}的?)?翅膀的?"
+)
 _WINGED = re.compile(
-    r"\b(?:flying|winged)\b(?! (?:through|over|around|on|an?|the)\b)|\bwith (?:(?!chicken|hot|buffalo)\w+ )?wings\b"
-    r"|(?<![不没])(?:会飞的?|飞[翔行]的|[长带有]着?(?:一[对双])?(?:[^，,。的]{1,3}的?)?翅膀的?)"
+    rf"\b(?:flying|winged)\b(?! (?:through|over|around|on|an?|the)\b)|(?<![不没])(?:会飞的?|飞[翔行]的)|{_WITH_WINGS}"
 )
 _WINGS = re.compile(r"wing|翅膀")
-HAS_WINGS = re.compile(r" with (?:\w+ )?wings\b|[长带有]着?(?:一[对双])?(?:[^，,。的]{1,3}的?)?翅膀的")
+HAS_WINGS = re.compile(_WITH_WINGS)
 _MADE_OF = re.compile(r"^(.+?)\s+made (?:out )?of\s+(.+)$")
 _UNNATURAL = "robot|zombie|ghost|alien|unicorn|dragon"  # what an animal may be too
 _UNNATURAL_ZH = "机器人|僵尸|幽灵|外星人|独角兽"

@@ -49,11 +49,8 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
         return None
     if SUM in prompt:
         return _combined(prompt.split(SUM), wording)
-    text, ground, bare_prompt = (
-        in_order(prompt),
-        _colours(ground_of(in_taught_colours(prompt.lower()))),
-        without_ground(prompt),
-    )
+    text, bare_prompt = in_order(prompt), without_ground(prompt)
+    ground = _colours(ground_of(in_taught_colours(prompt.lower())))
     if ground and hybrid(bare_prompt, wording):
         return Layout((bare_prompt,), (WHOLE,), ground)
     if (feeling := felt(bare_prompt, wording)) and not feeling.blended:

@@ -5,6 +5,7 @@ Captions know fourteen colours by name (`models.data.colours`).
 """
 
 import re
+from collections.abc import Iterable
 
 from models.data.colours import COLOURS
 from models.data.grammar import article
@@ -60,7 +61,7 @@ STUFFS = _by_word(
 )
 
 
-def _any_of(words: dict[str, str], chinese: bool) -> str:
+def _any_of(words: Iterable[str], chinese: bool = False) -> str:
     return "|".join(sorted((word for word in words if word.isascii() is not chinese), key=len, reverse=True))
 
 
@@ -69,17 +70,17 @@ _TINTED = re.compile(
 )
 _GRAY = re.compile(r"\bgray\b")
 _HAIRED = re.compile(r"\b[a-z]+[- ]haired ")  # is said of hair
-_OF_WORDS, _OF_ONE = ({word: "" for word in SHADES if (" " in word) is several} for several in (True, False))
+_OF_WORDS, _OF_ONE = ([word for word in SHADES if (" " in word) is several] for several in (True, False))
 _SHADE = re.compile(
-    rf"(?<![\w-])(?:({_any_of(_OF_WORDS, chinese=False)})(?![\w-])"
-    rf"|({_any_of(_OF_ONE, chinese=False)})(?= [a-z])(?! {_JOINED})(?!{_CALLED}))"
+    rf"(?<![\w-])(?:({_any_of(_OF_WORDS)})(?![\w-])"
+    rf"|({_any_of(_OF_ONE)})(?= [a-z])(?! {_JOINED})(?!{_CALLED}))"
 )
 _SHADE_ZH = re.compile(f"(?:{'|'.join(SHADES_ZH)})(?!头?发|色|的?心)")
 _AN = re.compile(rf"\ban? (?=({'|'.join(COLOURS)})\b)")
 _MADE_OF = re.compile(
     r"^(?:(an?|the|one|two|three|four) )?((?:(?!\b(?:and|with|on|in|of|to|by|next|beside|\w+ing)\b)[^,])+?)"
     r" made (?:out )?of "
-    rf"(?:(?:pure|solid|melted|some|an?|the) )?({_any_of(STUFFS, chinese=False)})s?(?=$|,| (?:on|in|with|at)\b)"
+    rf"(?:(?:pure|solid|melted|some|an?|the) )?({_any_of(STUFFS)})s?(?=$|,| (?:on|in|with|at)\b)"
 )
 _MADE_OF_ZH = re.compile(
     rf"^(?:一[只个条座朵辆把颗栋间艘匹架块张])?[用由]?({_any_of(STUFFS, chinese=True)})(?:做|制)成?的(?=[^，,])"
