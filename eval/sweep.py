@@ -62,6 +62,9 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="guidance away from a worse self",
     )
+    group.add_argument(
+        "--temperature", type=_list(float, "0.65,1"), default=(OWN.temperature,), metavar="LIST", help="1 is all noise"
+    )
     group.add_argument("--count", type=int, default=COUNT, metavar="N", help="pictures of each setting")
 
 
@@ -94,9 +97,10 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     if arguments.count < 2:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     return [
-        Sampling(steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken)
-        for scheduler, steps, guidance, interval, weaken in itertools.product(
-            arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval, arguments.weaken
+        Sampling(steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken, temperature=temperature)
+        for scheduler, steps, guidance, interval, weaken, temperature in itertools.product(
+            *(arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval),
+            *(arguments.weaken, arguments.temperature),
         )
     ]
 
@@ -130,14 +134,16 @@ def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
 def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
     """Print the table -> what the JSON holds."""
     table = Table(header_style="bold")
-    for title in ("scheduler", "steps", "guidance", "interval", "weaken", "concept", "style", KERNEL_NAME, "s"):
+    settings = "scheduler", "steps", "guidance", "interval", "weaken", "temperature"
+    for title in (*settings, "concept", "style", KERNEL_NAME, "s"):
         table.add_column(title, justify="right")
     for one in results:
         s, (low, high) = one.sampling, one.concept_interval
         concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
         table.add_row(
             s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
-            "yes" if s.weaken else "no", concept, f"{one.style:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
+            "yes" if s.weaken else "no", f"{s.temperature:g}",
+            concept, f"{one.style:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
         )  # fmt: skip
     console.print(table)
     return {"split": "val", "seed": SEED, "settings": [asdict(one) for one in results]}

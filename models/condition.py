@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from models.data.styles import Finish
+
 MIDDLE = 0.25  # how far below the picture's own middle that of a blend lies: ears, leaves and hats are the outer part's
 REACH = 0.88  # how far from there things reach, of half a side: two equal parts meet at 0.62 of it
 EDGE = 8.0  # of the sigmoid between two parts, per half side: a latent's cell or two
@@ -49,13 +51,13 @@ class Blend:
     Each part is told as things are told in training, and the velocities' mean is followed (conjunction, arXiv
     2206.01714); halfway between the vectors of two there is seldom anything that was ever drawn. And each has its place
     (MultiDiffusion, arXiv 2302.08113), the first in the middle and every other around those before it: of a mean alone
-    the noise mostly makes one of both (LOG.md). `flat` says of one picture's whether all of them are asked for in flat
-    colours (`models.flat`); several rows do not know it.
+    the noise mostly makes one of both (LOG.md). `finish` is the one that all of them are asked for in, of one
+    picture (`models.finish`); several rows do not know it.
     """
 
     parts: tuple[Condition, ...]
     weights: Tensor
-    flat: bool = False
+    finish: Finish = Finish.SHADED
 
     @staticmethod
     def of(condition: Condition) -> "Blend":

@@ -45,6 +45,7 @@ class DiffusersWay(DiffusionPipeline):
         sense: bool = True,
         image: np.ndarray | Tensor | None = None,
         strength: float = Sampling.strength,
+        temperature: float = Sampling.temperature,
         mask_image: np.ndarray | None = None,
         scheduler: str | None = None,
         batch: int | None = None,
@@ -66,7 +67,10 @@ class DiffusersWay(DiffusionPipeline):
             raise ValueError(f"unknown output_type {output_type!r}; choose from {', '.join(OUTPUT_TYPES)}")
         prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
         seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
-        sampling = Sampling(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch)
+        sampling = Sampling(
+            *(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch),
+            temperature=temperature,
+        )
         self._interrupt = False
         events = self.steps(
             prompts if len(prompts) > 1 else prompts * len(seeds),

@@ -39,6 +39,8 @@ class Sampling:
         batch: pictures drawn together, None for the pipeline's choice.
         fast: whether the fast variant of the generator draws; it knows the plan of FAST_SAMPLING and no other.
         weaken: whether guidance leads away from a weakened network too (`models.guidance`).
+        temperature: of what a picture is drawn from where it starts from none, in [0, 2]: 1 is the noise that training
+            had; with less a network that takes it for as much draws fewer and clearer parts, and pictures more alike.
         draft: whether a thing that is named is drawn from what several hands have in common (`models.prototypes`), and
             several are drawn one by one (`models.reading.layout`).
     """
@@ -51,6 +53,7 @@ class Sampling:
     batch: int | None = None
     fast: bool = False
     weaken: bool = True
+    temperature: float = 0.65  # by KID, and to the eye far (LOG.md)
     draft: bool = True
 
     def __post_init__(self) -> None:
@@ -63,6 +66,8 @@ class Sampling:
             raise ValueError(f"guidance interval {self.interval}; give two noise levels, 0 <= low <= high <= 1")
         if not 0 < self.strength <= 1:
             raise ValueError(f"strength {self.strength}; give more than 0 and at most 1")
+        if not 0 <= self.temperature <= 2:
+            raise ValueError(f"temperature {self.temperature}; give 0 to 2")
         if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
             raise ValueError(f"batch {self.batch}; give 1 to {MAX_BATCH}")
 
@@ -160,7 +165,7 @@ def denoise(
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
     velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval, sampling.weaken))
-    x = _drafted(wanted.draft, noise) if start is None else _noised(start, noise, sigmas[begin])
+    x = _noised(start, noise, sigmas[begin]) if start is not None else _begun(wanted.draft, noise, sampling.temperature)
     count = len(sigmas) - begin
     for i, sigma in enumerate(sigmas[begin:]):
         velocity = velocity_at(x, sigma)
@@ -181,10 +186,10 @@ def denoise(
         yield Step(i, count, x, clean)
 
 
-def _drafted(draft: Tensor, noise: Tensor) -> Tensor:
-    """The noise, over a draft in the rows that have one."""
+def _begun(draft: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """The noise, over a draft in the rows that have one, as much of it as the temperature says."""
     rows = draft.flatten(1).any(1).view(-1, *[1] * (noise.ndim - 1))
-    return torch.where(rows, _noised(draft, noise, DRAFTED), noise) if rows.any() else noise
+    return temperature * torch.where(rows, _noised(draft, noise, DRAFTED), noise)
 
 
 def _noised(start: Tensor, noise: Tensor, sigma: float) -> Tensor:

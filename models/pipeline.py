@@ -27,11 +27,12 @@ from models.autoencoder import Autoencoder
 from models.collage import Drawings
 from models.condition import Blend, Condition
 from models.data.pixels import to_uint8
+from models.data.styles import Finish
 from models.diffusers_way import DiffusersWay
 from models.dit import DiT
 from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
 from models.fast import load_fast
-from models.flat import flatten, is_flat
+from models.finish import finish_of, finished
 from models.language import LanguageModel
 from models.precision import native_dtype
 from models.preview import preview
@@ -52,8 +53,7 @@ BATCH = 8  # pictures drawn together; changing it changes every picture that is 
 class _Work:
     """A call's pictures and the drawings that make them: what each is told, its noise, and what it starts from.
 
-    `seeds` and `senses` (N, 128) are the pictures' own; everything else has a row a drawing. `flat` are the drawings of
-    flat colours.
+    `seeds` and `senses` (N, 128) are the pictures' own; everything else has a row a drawing.
     """
 
     drawings: Drawings
@@ -63,7 +63,7 @@ class _Work:
     unwanted: Condition
     noise: Tensor
     start: Start | None
-    flat: tuple[bool, ...]
+    finish: tuple[Finish, ...]
 
 
 class StickerPipeline(Teller, DiffusersWay):
@@ -180,15 +180,15 @@ class StickerPipeline(Teller, DiffusersWay):
                 for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
                     image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
                     yield Progress(done * step.count + step.index + 1, total * step.count, some[0], image)
-                pixels.append(self._decode(step.latents, [work.flat[row] for row in rows]))
+                pixels.append(self._decode(step.latents, [work.finish[row] for row in rows]))
                 latents.append(step.latents[: len(rows)])
                 done += 1
             yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
 
-    def _decode(self, latents: Tensor, flat: Sequence[bool]) -> np.ndarray:
-        """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, of flat colours or not."""
-        decoded = self.autoencoder.decode(latents)[: len(flat)]
-        return to_uint8(torch.stack([flatten(p) if even else p for p, even in zip(decoded, flat, strict=True)]))
+    def _decode(self, latents: Tensor, finish: Sequence[Finish]) -> np.ndarray:
+        """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, finished as those say."""
+        decoded = self.autoencoder.decode(latents)[: len(finish)]
+        return to_uint8(torch.stack(list(map(finished, decoded, finish))))
 
     def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
@@ -257,11 +257,11 @@ class StickerPipeline(Teller, DiffusersWay):
             if blend is not None and not drawings.layouts[number]:
                 meant[number] = blend.vector[0]
         new, heard = start is None, words or sense
-        flat = tuple(
-            new and blend.flat if blend else heard and is_flat(text, new)
+        finish = tuple(
+            (blend.finish if new else Finish.SHADED) if blend else finish_of(text if heard else "", new)
             for blend, text in zip(at_once, drawings.texts, strict=True)
         )
-        return _Work(drawings, tuple(seeds), meant, _with_blends(wanted, at_once), unwanted, noise, start, flat)
+        return _Work(drawings, tuple(seeds), meant, _with_blends(wanted, at_once), unwanted, noise, start, finish)
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config

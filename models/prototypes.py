@@ -1,9 +1,9 @@
 """What several hands' drawings of a thing have in common, for the generator to draw from.
 
-The mean of the art families' drawings is too soft to be a picture, and says where its parts are and which colours they
-have, so it needs no more than SIDE pixels. The generator learns from the mean of all hands but the one that it is to
-draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has. What that is worth:
-`models/train/LOG.md`.
+The mean of the art families' drawings (`models.hands`) is too soft to be a picture, and says where its parts are and
+which colours they have, so it needs no more than SIDE pixels. The generator learns from the mean of all hands but the
+one that it is to draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has. What
+that is worth: `models/train/LOG.md`.
 """
 
 import io
@@ -22,6 +22,7 @@ from models.data.compose import resized
 from models.data.grammar import stream
 from models.data.pixels import SIZE, premultiply, unpremultiply
 from models.data.world import Picture, World
+from models.hands import in_common
 from models.mirror import Mirror
 from models.reading.wording import PART as WORDING
 from models.reading.wording import things
@@ -70,7 +71,7 @@ class Prototypes:
     @classmethod
     def build(cls, world: World, autoencoder: Autoencoder | None = None) -> "Prototypes":
         """From the training pictures; `autoencoder` is that whose latents are drawn."""
-        means = [_mean(world, one_of_each(pictures)) for pictures in things(world).values()]
+        means = [_common(world, one_of_each(pictures)) for pictures in things(world).values()]
         return cls(np.stack(means), Mirror.build(world, autoencoder) if autoencoder else None)
 
     def save(self, root: Path) -> Path:
@@ -115,7 +116,7 @@ class OtherHands:
         if not others:
             return None
         some = _some(others, stream(picture.id, "hands", seed))
-        mean = _mean(self.world, {one.family: one for one in some})
+        mean = _common(self.world, {one.family: one for one in some})
         return _painted(_unpacked(_packed(mean)), colour)
 
 
@@ -132,9 +133,8 @@ def _some(pictures: Sequence[Picture], rng: random.Random) -> Sequence[Picture]:
     return pictures if rng.random() < ALL_SHARE else rng.sample(pictures, rng.randint(1, len(pictures)))
 
 
-def _mean(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
-    mean = np.stack([world.pixels[picture.index] for picture in drawings.values()]).astype(np.float32).mean(0)
-    return resized(np.round(mean).astype(np.uint8), SIDE, SIDE)
+def _common(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
+    return resized(in_common(world.pixels[[picture.index for picture in drawings.values()]]), SIDE, SIDE)
 
 
 def _painted(small: np.ndarray, colour: str) -> np.ndarray:

@@ -18,7 +18,8 @@ from models.arguments import Vectors, senses
 from models.condition import Blend, Condition
 from models.data.grammar import as_said
 from models.data.pixels import fit, to_tensor
-from models.flat import is_flat
+from models.data.styles import Finish
+from models.finish import finish_of
 from models.language import LanguageModel
 from models.prototypes import Prototypes
 from models.reading.dressed import WORDS as CLOTHES
@@ -93,8 +94,9 @@ class Teller:
         total = sum(weight for weight, _ in kept)
         away = [(weight / total, what) for weight, what in parts if weight < 0]
         told = [self._told_of(what, away, words, draft) for _, what in kept]
-        flat = all(isinstance(what, str) and is_flat(what, new=True) for _, what in kept)
-        return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]), flat)
+        asked = {finish_of(what, new=True) if isinstance(what, str) else Finish.SHADED for _, what in kept}
+        finish = asked.pop() if len(asked) == 1 else Finish.SHADED
+        return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]), finish)
 
     def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a

@@ -38,7 +38,7 @@ def test_what_is_not_tried_is_as_it_ships() -> None:
 
 
 def test_each_is_tried_against_each() -> None:
-    words = ("--guidance", "1,3", "--steps", "2, 4", "--interval", "0-1,0.1-0.9", "--weaken", "yes,no")
+    words = ("--guidance", "1,3", "--steps", "2, 4", "--interval", "0-1,0.1-0.9", "--temperature", "0.65,1")
     tried = module.samplings(asked(*words))
     assert len({repr(one) for one in tried}) == 16 and {one.interval for one in tried} == {(0.0, 1.0), (0.1, 0.9)}
     for words, sentence in (

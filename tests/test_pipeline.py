@@ -65,13 +65,15 @@ def curved(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEDULERS if not is_stochastic(build_scheduler(name))])
-def test_a_scheduler_converges_on_a_curved_flow(name: str) -> None:
-    """Noise e ends at e / 2."""
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+def test_a_scheduler_converges_on_a_curved_flow(name: str, temperature: float) -> None:
+    """Noise e ends at e / 2, and less of it at as much less."""
     noise = torch.linspace(-2, 2, 8).view(1, 8, 1, 1)
     errors = []
     for steps in (8, 32):
-        *_, last = denoise(curved, noise, Blend.of(nothing(1)), nothing(1), Sampling(steps, 1.0), build_scheduler(name))
-        errors.append(float((last.latents - noise / 2).abs().max()))
+        sampling = Sampling(steps, 1.0, temperature=temperature)
+        *_, last = denoise(curved, noise, Blend.of(nothing(1)), nothing(1), sampling, build_scheduler(name))
+        errors.append(float((last.latents - temperature * noise / 2).abs().max()))
     assert errors[1] < 0.06 and errors[1] < errors[0]
 
 
@@ -171,7 +173,7 @@ def test_a_latent_that_stops_being_finite_names_the_step() -> None:
     "wrong",
     [
         {"steps": 0}, {"steps": 10**9}, {"guidance": float("nan")}, {"guidance": -1}, {"interval": (0.9, 0.1)},
-        {"strength": 0}, {"batch": 0},
+        {"strength": 0}, {"batch": 0}, {"temperature": -1}, {"temperature": float("nan")},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_named(wrong: dict[str, Any]) -> None:

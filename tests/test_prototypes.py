@@ -11,9 +11,11 @@ from tiny_parts import save_tiny_parts
 
 from models.condition import Blend, Condition
 from models.data.colours import colour_shares
+from models.data.compose import resized
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
+from models.hands import in_common
 from models.pipeline import StickerPipeline
 from models.prototypes import ALL_SHARE, SIDE, OtherHands, Prototypes
 from models.reading.wording import Wording, things
@@ -39,14 +41,13 @@ def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **setting
     return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
 
 
-def test_a_prototype_is_the_mean_of_the_families(built: Prototypes) -> None:
+def test_a_prototype_is_what_the_families_have_in_common(built: Prototypes) -> None:
     world = fixture_world()
     numbers = {concept: number for number, concept in enumerate(things(world))}
     for concept, pictures in things(world).items():
-        families = {p.family for p in pictures}
-        if len(pictures) == len(families):
-            mean = world.pixels[[p.index for p in pictures]].astype(float).mean((0, 1, 2))
-            assert np.allclose(built.pictures[numbers[concept]].mean((0, 1)), mean, atol=1)
+        if len(pictures) == len({p.family for p in pictures}):
+            wanted = resized(in_common(world.pixels[[p.index for p in pictures]]), SIDE, SIDE)
+            assert np.array_equal(built.pictures[numbers[concept]], wanted)
     blue, own = built.picture(numbers["heart"], "blue").astype(int), built.picture(numbers["heart"]).astype(int)
     assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
     assert built.picture(0).shape == (128, 128, 4) and (built.pictures[..., :3] <= built.pictures[..., 3:]).all()
@@ -122,8 +123,9 @@ def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
         return torch.zeros_like(x)
 
     list(denoise(still, noise, Blend.of(told), told, sampling, build_scheduler("euler")))
-    assert seen[0][0] == 1.0 and torch.allclose(seen[0][1][0], 7 * (1 - DRAFTED) + DRAFTED * noise[0], atol=1e-5)
-    assert all(torch.equal(x[1], noise[1]) for _, x in seen) and all(torch.equal(x, seen[0][1]) for _, x in seen)
+    begun = torch.stack([7 * (1 - DRAFTED) + DRAFTED * noise[0], noise[1]]) * sampling.temperature
+    assert seen[0][0] == 1.0 and torch.allclose(seen[0][1], begun, atol=1e-5)
+    assert all(torch.equal(x, seen[0][1]) for _, x in seen)
 
 
 def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -> None:

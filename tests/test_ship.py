@@ -123,6 +123,18 @@ def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, bu
         assert built.count - before == again and Read.count == built.count
 
 
+def test_of_no_export_the_prototypes_alone_are_made_anew(tmp_path: Path, built: type[Built]) -> None:
+    export, weights = exported(tmp_path / "run"), tmp_path / "weights"
+    weights.mkdir()
+    ship([export], weights)
+    before = listed_parts(weights)
+    (weights / "prototypes" / "prototypes.json").write_text("altered")
+    assert ship([], weights) == ["prototypes"]
+    assert {name: listed_parts(weights)[name] for name in before if name != "prototypes"} == {
+        name: part for name, part in before.items() if name != "prototypes"
+    }
+
+
 def test_words_that_could_not_be_measured_are_measured_next_time(
     tmp_path: Path, built: type[Built], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models.data.grammar import language_of
-from models.data.styles import style_of, styled
+from models.data.styles import Finish, style_of, styled
 from models.reading.dressed import BEASTS, close_up, one_thing
 from models.reading.feelings import FACE_OF, FELT, feelings, with_feeling
 from models.reading.naming import FACES, PEOPLE, Known, Part
@@ -134,7 +134,7 @@ def felt_of(part: Part, prompt: str, wording: Wording) -> Felt | None:
 
 
 def _felt(thing: Part, word: str, style: str, wording: Wording) -> Felt:
-    blended = has_eyes(wording.naming.known[thing.number]) or bool(style and style_of(style).colourless)
+    blended = has_eyes(wording.naming.known[thing.number]) or bool(style and style_of(style).finish is Finish.INK)
     return Felt(FACE_OF[word] if blended else _BARE.get(FACE_OF[word], FACE_OF[word]), thing, word, blended)
 
 

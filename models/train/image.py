@@ -26,7 +26,7 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.shapes import Shapes
-from models.data.styles import style_of
+from models.data.styles import Finish, style_of
 from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
@@ -372,5 +372,5 @@ class ImageTask:
 
 def _told(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
     """A view with captions that no other view of the picture has."""
-    always = True if style_of(picture.style).colourless else None
+    always = True if style_of(picture.style).finish is Finish.INK else None
     return Item(pixels, [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)])

@@ -1,8 +1,9 @@
-"""`python -m models.train.ship EXPORT... [--weights assets/weights]`: runs' exported parts become what is shipped.
+"""`python -m models.train.ship [EXPORT...] [--weights assets/weights]`: runs' exported parts become what is shipped.
 
 Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
 anew (`models.vocabulary`), because they are measured in it, and so are the names that prompts are read by
-(`models.reading.wording`), and the drawings' common ground, which is numbered as they are (`models.prototypes`).
+(`models.reading.wording`), and the drawings' common ground, which is numbered as they are (`models.prototypes`). Of no
+export at all that ground alone is made anew.
 """
 
 import shutil
@@ -45,6 +46,9 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
 
     Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
     """
+    if not exports:
+        _common_ground(weights, world).save(weights)
+        return [PROTOTYPES]
     # All are verified before the first is copied.
     found = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
     before = listed_parts(weights) if (weights / "manifest.json").exists() else {}
@@ -71,11 +75,15 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
         made.append(VOCABULARY)
     if Wording.space_of(weights) != space:
         # Before the wording is written, which says that both are made: without an autoencoder neither is.
-        prototypes = Prototypes.build(World.load(world), load_part(Autoencoder, "autoencoder", weights))
+        prototypes = _common_ground(weights, world)
         Wording.build(Embedder.load(weights), World.load(world)).save(weights, space)
         prototypes.save(weights)
         made += [WORDING, PROTOTYPES]
     return made
+
+
+def _common_ground(weights: Path, world: Path | None) -> Prototypes:
+    return Prototypes.build(World.load(world), load_part(Autoencoder, "autoencoder", weights))
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -89,13 +97,15 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def main(
-    exports: Annotated[list[Path], typer.Argument(help="folders `export` of runs", metavar="EXPORT...")],
+    exports: Annotated[
+        list[Path] | None, typer.Argument(help="folders `export` of runs; none: prototypes anew", metavar="EXPORT...")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="folder to ship from; the shipped one otherwise")] = None,
     world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
 ) -> None:
     """Ship what runs exported."""
     try:
-        changed = ship(exports, weights_root(weights), world)
+        changed = ship(exports or [], weights_root(weights), world)
     except (WeightsError, OSError) as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)

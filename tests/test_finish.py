@@ -1,4 +1,4 @@
-"""Laws of flat colour: ripples go, edges stay where they are, and only what is asked for in a flat style is touched."""
+"""Laws of the finish: ripples and haze go, edges stay where they are, and each style has its own."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from tiny_parts import save_tiny_parts
 
 from models.data.pixels import to_tensor, to_uint8
-from models.data.styles import STYLES
+from models.data.styles import STYLES, Finish
 from models.drawing import Pictures, Sampling
-from models.flat import flatten, is_flat
+from models.finish import EDGE, finish_of, finished, flatten, solid
 from models.pipeline import StickerPipeline
 
 LEVEL = 1 / 255
@@ -63,16 +63,38 @@ def test_colours_are_no_brighter_than_their_alpha() -> None:
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_a_style_that_is_named_says_whether_it_is_flat(name: str) -> None:
+def test_a_style_that_is_named_says_its_finish(name: str) -> None:
     style = STYLES[name]
     for text in (f"a cat, {name} style", f"猫，{style.zh[-1]}风格"):
-        assert is_flat(text, new=True) is is_flat(text, new=False) is style.flat
+        assert finish_of(text, new=True) is finish_of(text, new=False) is style.finish
 
 
 def test_without_a_style_a_sticker_is_flat_and_a_picture_that_is_changed_stays_as_it_is() -> None:
-    assert is_flat("a cat", new=True)
-    assert not is_flat("a cat", new=False)
-    assert not is_flat("", new=True), "of a picture or a mix that is drawn from, nothing is said"
+    assert finish_of("a cat", new=True) is Finish.FLAT
+    assert finish_of("a cat", new=False) is Finish.SHADED
+    assert finish_of("", new=True) is Finish.SHADED, "of a picture or a mix that is drawn from, nothing is said"
+
+
+@pytest.mark.parametrize("finish", Finish)
+def test_what_is_nothing_has_no_haze_and_what_is_opaque_no_hole(finish: Finish) -> None:
+    """As a decoder gives it back: some levels of alpha where there is nothing, some missing where there is all."""
+    true = drawing()
+    hazy = torch.cat([true[:3] * 250 / 255, true[3:] * (247 / 255) + 4 * LEVEL])
+    found = to_uint8(finished(hazy, finish)[None])[0]
+    inner, outer = (F.avg_pool2d(side[None], 5, 1, 2)[0, 0] == 1 for side in (true[3:], 1 - true[3:]))
+    assert (found[inner.numpy(), 3] == 255).all() and not found[outer.numpy()].any()
+
+
+def test_an_edge_is_where_it_was_and_as_wide_as_its_style_has_it() -> None:
+    ramp = torch.linspace(0, 1, 256).expand(4, 8, 256)
+    for low, high in EDGE.values():
+        found = solid(ramp, low, high)
+        assert abs(float(found[3, 0].mean()) - 0.5) < 0.01 and (found[3].diff() >= 0).all()
+        assert (found[:3] <= found[3:]).all() and torch.allclose(found[0], found[3]), "white stays white"
+    widths = {
+        finish: ((found := solid(ramp, *edge)[3, 0]) > 0).sum() - (found == 1).sum() for finish, edge in EDGE.items()
+    }
+    assert widths[Finish.INK] * 2 < widths[Finish.FLAT] == widths[Finish.SHADED]
 
 
 # --- In the pipeline --------------------------------------------------------------------------------------------------
@@ -91,23 +113,30 @@ def drawn(pipe: StickerPipeline, prompts: list[str], **told: Any) -> tuple[np.nd
     return np.concatenate([event.pixels for event in made]), pipe.autoencoder.decode(latents)
 
 
-def test_only_what_is_asked_for_in_a_flat_style_is_flattened(pipe: StickerPipeline) -> None:
-    prompts = ["a cat, fluent style", "a cat, twemoji style", "a cat", "a cat, outline style"]
-    pixels, decoded = drawn(pipe, prompts)
-    for picture, plain, prompt in zip(pixels, decoded, prompts, strict=True):
-        wanted = flatten(plain) if prompt in prompts[1:3] else plain
-        assert np.abs(picture.astype(int) - to_uint8(wanted[None])[0]).max() <= 1, prompt
-        assert np.abs(picture.astype(int) - to_uint8(plain[None])[0]).max() > 1 or prompt not in prompts[1:3]
+def test_each_style_has_its_finish(pipe: StickerPipeline) -> None:
+    wanted = {
+        "a cat, fluent style": Finish.SHADED,
+        "a cat, twemoji style": Finish.FLAT,
+        "a cat": Finish.FLAT,
+        "a cat, black glyph style": Finish.INK,
+    }
+    pixels, decoded = drawn(pipe, list(wanted))
+    for picture, plain, finish in zip(pixels, decoded, wanted.values(), strict=True):
+        for one in Finish:
+            far = np.abs(picture.astype(int) - to_uint8(finished(plain, one)[None])[0]).max()
+            assert (far <= 1) == (one is finish), (finish, one)
 
 
 def test_a_blend_is_flat_where_all_of_it_is(pipe: StickerPipeline) -> None:
     pair = [(1.0, "a cat"), (1.0, "a dog")]
-    assert pipe.blend(pair).flat and pipe.blend([(1.0, "a cat, noto style"), *pair[1:]]).flat
-    assert not pipe.blend([(1.0, "a cat, 3d style"), *pair[1:]]).flat
-    assert not pipe.blend([(1.0, np.zeros((128, 128, 4), np.uint8)), *pair[1:]]).flat, "a picture has its own shades"
+    picture = np.zeros((128, 128, 4), np.uint8)
+    assert pipe.blend(pair).finish is pipe.blend([(1.0, "a cat, noto style"), *pair[1:]]).finish is Finish.FLAT
+    assert pipe.blend([(1.0, "a cat, 3d style"), *pair[1:]]).finish is Finish.SHADED
+    assert pipe.blend([(1.0, picture), *pair[1:]]).finish is Finish.SHADED, "a picture has its own shades"
+    assert pipe.blend([(1.0, f"{one}, black glyph style") for one in ("a cat", "a dog")]).finish is Finish.INK
     for blend in (pipe.blend(pair), pipe.blend([(1.0, "a cat, 3d style"), (1.0, "a dog, 3d style")])):
         (picture,), (plain,) = drawn(pipe, [""], blends=[blend])
-        wanted = flatten(plain) if blend.flat else plain
+        wanted = finished(plain, blend.finish)
         assert np.abs(picture.astype(int) - to_uint8(wanted[None])[0]).max() <= 1
 
 
@@ -121,5 +150,5 @@ def test_a_picture_is_flattened_the_same_alone_and_beside_others(pipe: StickerPi
 def test_what_a_picture_is_drawn_from_keeps_its_shades(pipe: StickerPipeline, tmp_path: Path) -> None:
     start = np.full((1, 128, 128, 4), 255, np.uint8)
     pixels, decoded = drawn(pipe, ["a cat"], start=start, sampling={"strength": 0.5})
-    assert np.abs(pixels.astype(int) - to_uint8(decoded)).max() <= 1
+    assert np.abs(pixels.astype(int) - to_uint8(finished(decoded[0], Finish.SHADED)[None])).max() <= 1
     assert to_tensor(pixels).shape == decoded.shape
