@@ -16,9 +16,11 @@ from models.drawing import MAX_SEED
 from models.features import ROOM, features, is_dark, middle, on_dark
 from models.reading.layout import Layout
 from models.reading.places import Place
-from models.worn import on_head
+from models.worn import on_head, on_neck
 
 T = TypeVar("T")
+
+WORN = {"head": on_head, "neck": on_neck}  # what moves a place to where it is worn
 
 SEEN = 16  # alpha of 255 from which a pixel counts as part of a thing
 LEAST = 8  # pixels; what has no longer side than this was not drawn
@@ -82,7 +84,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
         if place.onto in ("middle", "face"):
             _put_in_middle(things, found[text], place)
         else:
-            _lay(things, found[text], on_head(place, things[..., 3]) if place.onto == "head" else place, side)
+            _lay(things, found[text], WORN[place.onto](place, things[..., 3]) if place.onto else place, side)
     put(canvas, things, 0, 0)
     return canvas
 

@@ -1,7 +1,7 @@
-"""Where the head is of what was drawn, for what is worn on it: seen from the side, an animal's is not in the middle.
+"""Where head and neck are of what was drawn, for what is worn there: from the side, an animal's are not in the middle.
 
 The head is what is highest, once tails and antlers are left out; two ears that stand close or in a shallow dip are of
-one head. All lengths are shares of the picture's side.
+one head. The neck is where what is below the head is narrowest. All lengths are shares of the picture's side.
 """
 
 from dataclasses import replace
@@ -18,6 +18,11 @@ HIGH = 0.1  # below the top: how much of a round head's top is still its top
 DIP, GAP = 0.2, 0.3  # between ears: no deeper, or no wider
 WIDTHS = (0.28, 0.47)  # of what is worn
 SUNK = 0.06  # how far it is pulled down
+HEADS = 0.45  # of a body's height, its head's at least: a snowman's is no hat
+NECK = (0.5, 1.4)  # below the head's top, in heads: from where to where a neck may be
+CHIN = 0.95  # where it is of who has none, a penguin
+ROUND, LOOSE = (0.2, 0.5), 1.2  # how wide what is worn round it is, and how much wider than the neck
+KNOT = 0.35  # of its own height: what lies above the neck's middle
 
 
 def on_head(place: Place, alpha: np.ndarray) -> Place:
@@ -31,6 +36,45 @@ def on_head(place: Place, alpha: np.ndarray) -> Place:
     bottom = max(round(SIZE * (top + SUNK)), 1)
     height = min(place.height, bottom)
     return replace(place, left=left, top=bottom - height, width=wide, height=height)
+
+
+def on_neck(place: Place, alpha: np.ndarray) -> Place:
+    """The place, moved to the neck of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
+    found = neck(alpha)
+    if found is None:
+        return place
+    middle, row, width = found
+    wide = round(SIZE * float(np.clip(LOOSE * width, *ROUND)))
+    left = min(max(round(SIZE * middle - wide / 2), 0), SIZE - wide)
+    height = min(place.height * wide // place.width, SIZE)
+    return replace(place, left=left, top=max(round(SIZE * row - KNOT * height), 0), width=wide, height=height)
+
+
+def neck(alpha: np.ndarray) -> tuple[float, float, float] | None:
+    """Middle, height and width of the neck of what is seen in `alpha` (S, S); None of nothing."""
+    found, side = head(alpha), len(alpha)
+    if found is None:
+        return None
+    middle, top, width = found
+    body, column = _without_thin(alpha >= SEEN), min(round(middle * side), side - 1)
+    size = max(width, HEADS * float(body.any(1).sum()) / side)
+    chin = (top + CHIN * size) * side
+    first, last = (min(round((top + share * size) * side), side) for share in NECK)
+    runs = {row: _run(body[row], column) for row in range(first, last) if body[row, column]}
+    if not runs:
+        return middle, chin / side, width
+    row = min(runs, key=lambda row: runs[row][1] - runs[row][0])
+    if row == min(runs):  # it only gets wider
+        row = min(runs, key=lambda row: abs(row - chin))
+    left, right = runs[row]
+    return (left + right) / 2 / side, row / side, (right - left) / side
+
+
+def _run(seen: np.ndarray, column: int) -> tuple[int, int]:
+    """From where to where a row is seen without a gap around that column, the end not included."""
+    gaps = np.flatnonzero(~seen)
+    before, after = gaps[gaps < column], gaps[gaps > column]
+    return int(before[-1]) + 1 if len(before) else 0, int(after[0]) if len(after) else len(seen)
 
 
 def head(alpha: np.ndarray) -> tuple[float, float, float] | None:

@@ -193,6 +193,7 @@ def test_a_word_is_read_where_it_is_what_a_thing_is_called(shipped: Wording, wor
     [
         ("a cat with a scarf", TWO["under the chin"]),  # whose face is drawn
         ("a snowman with a scarf", TWO["round the neck"]),
+        ("a person with a scarf", TWO["under the chin"]),  # of whom hardly more is
         ("a cupcake with a cherry on top", TWO["on top"]),
         ("a cat by a tree", TWO["left of"]),
         ("a dog with a bone", TWO["in the hand"]),

@@ -43,6 +43,23 @@ SHADES_ZH = _by_word(
 _CALLED = r"(?<=gold|lver|lden) (?:medal|retriever|gate|week|hour|age|screen|coin|bullet)s?\b"
 _CALLED += r"|(?<=nder|olet|ilac) (?:flower|plant|blossom)s?\b|(?<=navy) (?:seal|officer)s?\b"
 _JOINED = r"(?:and|or|in|on|with|of|at|by|to|from|for|near|under|beside|behind|over|inside|hair)\b"
+# Animals that are known by a colour, which their name may say otherwise: a red panda is brown.
+BEASTS = {
+    "red panda": "brown panda",
+    "snow leopard": "white leopard",
+    "arctic fox": "white fox",
+    "red fox": "orange fox",
+    "grizzly bear": "brown bear",
+    "blue jay": "blue bird",
+    "bluebird": "blue bird",
+}
+BEASTS_ZH = {
+    "小熊猫": "棕色的熊猫",
+    "红熊猫": "棕色的熊猫",
+    "雪豹": "白色的豹子",
+    "北极狐": "白色的狐狸",
+    "红狐狸": "橙色的狐狸",
+}
 # By the colour of what is made of it; a dragon of ice is told from others by nothing else.
 STUFFS = _by_word(
     {
@@ -68,6 +85,8 @@ def _any_of(words: Iterable[str], chinese: bool = False) -> str:
 _TINTED = re.compile(
     rf"\b(?:dark|deep|bright|pale|pastel|neon|vivid|soft|light(?![ -]blue))[ -](?=(?:{'|'.join(COLOURS)}|gray)\b)"
 )
+_BEAST = re.compile(rf"\b(?:{_any_of(BEASTS)})(?=(?:e?s)?\b)")
+_BEAST_ZH = re.compile("|".join(BEASTS_ZH))
 _GRAY = re.compile(r"\bgray\b")
 _HAIRED = re.compile(r"\b[a-z]+[- ]haired ")  # is said of hair
 _OF_WORDS, _OF_ONE = ([word for word in SHADES if (" " in word) is several] for several in (True, False))
@@ -97,7 +116,8 @@ _WARM = {"橘": "橙"}
 
 def painted(text: str) -> str:
     """`text`, in small letters, in the colours that are taught."""
-    told = _HAIRED.sub("", _GRAY.sub("grey", _TINTED.sub("", text)))
+    told = _BEAST.sub(lambda match: BEASTS[match[0]], _BEAST_ZH.sub(lambda match: BEASTS_ZH[match[0]], text))
+    told = _HAIRED.sub("", _GRAY.sub("grey", _TINTED.sub("", told)))
     told = _SHADE.sub(lambda match: SHADES[match[1] or match[2]], told)
     told = _SHADE_ZH.sub(lambda match: SHADES_ZH[match[0]], told)
     told = _CHARACTER.sub(lambda match: f"{_WARM.get(match[1], match[1])}色的", told)

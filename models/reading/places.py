@@ -9,7 +9,7 @@ from typing import Literal
 from models.data.pixels import SIZE
 
 SIDE = 60  # pixels of each of several
-Onto = Literal["", "head", "middle", "face"]
+Onto = Literal["", "head", "neck", "middle", "face"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class Place:
         left, top, width, height: of its box, in pixels of SIZE.
         z: higher is nearer.
         stands: at which height a thing stands that is lower than its box: 0 at the top, 1 at the bottom.
-        onto: "head" moves what is worn to the head of what lies below it, wherever that is (`models.worn`), "middle" to
-            where what lies in the box has most room (`models.features`); "face" there, and only its eyes and mouth.
+        onto: "head" and "neck" move what is worn to those of what lies below it, wherever they are (`models.worn`),
+            "middle" to where what lies in the box has most room (`models.features`); "face" there, and only its eyes
+            and mouth.
         close: whether of an animal its face goes there: what is too small for legs, or wears something on its head.
     """
 
@@ -59,7 +60,7 @@ TWO: dict[str, tuple[Place, Place]] = {
     "on the eyes": (Place(6, 6, 116, 116, close=True), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), FEATURES),
     "on the body": (Place(22, 0, 84, 76, z=1, stands=1, close=True), Place(10, 58, 108, 70, stands=0)),
-    "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0)),
+    "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0, onto="neck")),
     "under the chin": (Place(12, 0, 104, 98, close=True), Place(38, 78, 52, 50, z=1, stands=0)),
     "in the hand": (Place(1, 0, 108, 112, close=True), Place(66, 62, 62, 66, z=1, stands=1)),
     "in the arms": (Place(13, 0, 102, 100, close=True), Place(32, 74, 64, 54, z=1, stands=1)),

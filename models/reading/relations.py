@@ -169,8 +169,8 @@ def _of_two(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, 
     if "{a} on {b}" in said and (where := _worn(parts[0], known[0])):
         return TWO[where][::-1]
     relation = _relation(said, parts, known)
-    if relation == "round the neck" and close_up(parts[0], wording) != parts[0]:
-        relation = "under the chin"  # of whom only the face is drawn
+    if relation == "round the neck" and (known[0].group == PEOPLE or close_up(parts[0], wording) != parts[0]):
+        relation = "under the chin"  # of whom only the face is drawn, or little more
     return TWO[relation] if relation else ()
 
 
