@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 IMAGES = ROOT / "docs" / "images"
 BYTES = 150_000
 WIDE = {"viewport": {"width": 1280, "height": 860}, "device_scale_factor": 1}
-PROMPTS = ("a smiling cat with heart eyes", "a blue dragon", "戴帽子的小狗", "a happy taco holding a heart")
+PROMPTS = ("a smiling cat with heart eyes", "a blue dragon", "戴帽子的小狗", "a happy strawberry holding a star")
 SLOW = "two green apples and a yellow star"
 FOUND = "#stage .status:has-text('made in'), #stage .status:has-text('用时')"
 
