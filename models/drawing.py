@@ -189,7 +189,7 @@ def denoise(
 def _begun(draft: Tensor, noise: Tensor, temperature: float) -> Tensor:
     """The noise, over a draft in the rows that have one, as much of it as the temperature says."""
     rows = draft.flatten(1).any(1).view(-1, *[1] * (noise.ndim - 1))
-    return temperature * torch.where(rows, _noised(draft, noise, DRAFTED), noise)
+    return temperature * (torch.where(rows, _noised(draft, noise, DRAFTED), noise) if rows.any() else noise)
 
 
 def _noised(start: Tensor, noise: Tensor, sigma: float) -> Tensor:

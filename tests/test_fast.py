@@ -102,11 +102,8 @@ def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) ->
     """All its walks, one after the other, are Euler's steps with guidance from noise to picture."""
     pipeline = StickerPipeline.assemble(parts, torch.float32)
     task.teacher, steps = pipeline.dit, task.walk * FAST_SAMPLING.steps
-    (drawn,) = (
-        event
-        for event in pipeline.steps(["a red heart"], [7], Sampling(steps, task.taught.guidance, scheduler="euler"))
-        if isinstance(event, Pictures)
-    )
+    sampling = Sampling(steps, task.taught.guidance, scheduler="euler", temperature=1.0)
+    (drawn,) = (e for e in pipeline.steps(["a red heart"], [7], sampling) if isinstance(e, Pictures))
     condition, x = pipeline.condition(["a red heart"]), pipeline._noise([7])()
     for sigma in task.sigmas.tolist():
         x = task.walked(x, torch.tensor([sigma]), 1 / FAST_SAMPLING.steps, condition)
