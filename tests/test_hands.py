@@ -45,6 +45,8 @@ def test_a_mirror_image_is_turned_back() -> None:
     middle = np.mean([arrow(), mirrored(arrow())], 0)  # where it stands is the mean of where they stood
     assert min(far(found, np.roll(arrow(), shift, 1)) for shift in range(12)) < 1
     assert far(plain, arrow()) > 10 and far(found, middle) > 10
+    both = in_common(np.stack([arrow(shade=200), mirrored(arrow(shade=100))]))
+    assert np.median(both[both[..., 3] == 255][:, 0]) == 150, "it has its say"
 
 
 def test_what_looks_the_same_in_a_mirror_stays_as_it_is() -> None:
@@ -78,6 +80,7 @@ def test_proportions_are_kept_where_the_boxes_differ_much() -> None:
     wide[24:40, 4:60], square[4:60, 4:60] = (90, 90, 90, 255), (90, 90, 90, 255)
     found = in_common(np.stack([wide, square, wide]))
     assert (found[..., 3] > 128).any(1).sum() <= 40
+    assert found[40, 6, 3] == pytest.approx(170, abs=3), "the square is no wider than it is high"
 
 
 def test_nothing_is_of_nothing() -> None:
