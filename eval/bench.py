@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
 GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
-STEPS, GUIDANCE = 16, 3.0
+STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Bench:
         from models.drawing import Sampling
         from models.pipeline import BATCH
 
-        return Sampling(STEPS, GUIDANCE, batch=BATCH)
+        return Sampling(STEPS, batch=BATCH)
 
     def generate(
         self, prompts: Sequence[str], words: bool = True, sense: bool = True, sampling: "Sampling | None" = None

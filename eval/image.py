@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval import sets
-from eval.bench import GUIDANCE, SEED, STEPS, Bench
+from eval.bench import SEED, STEPS, Bench
 from eval.distribution import distances, distribution_rows
 from eval.intervals import wilson
 from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, thumbs
@@ -21,6 +21,7 @@ from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
 from models.data.world import Picture
+from models.schedulers import GUIDANCE
 
 if TYPE_CHECKING:
     from models.drawing import Sampling

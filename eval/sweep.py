@@ -65,6 +65,9 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--temperature", type=_list(float, "0.65,1"), default=(OWN.temperature,), metavar="LIST", help="1 is all noise"
     )
+    group.add_argument(
+        "--cooling", type=_list(float, "0,1"), default=(OWN.cooling,), metavar="LIST", help="0 keeps the temperature"
+    )
     group.add_argument("--count", type=int, default=COUNT, metavar="N", help="pictures of each setting")
 
 
@@ -97,10 +100,12 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     if arguments.count < 2:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     return [
-        Sampling(steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken, temperature=temperature)
-        for scheduler, steps, guidance, interval, weaken, temperature in itertools.product(
+        Sampling(
+            steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken, temperature=temperature, cooling=cooling
+        )
+        for scheduler, steps, guidance, interval, weaken, temperature, cooling in itertools.product(
             *(arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval),
-            *(arguments.weaken, arguments.temperature),
+            *(arguments.weaken, arguments.temperature, arguments.cooling),
         )
     ]
 
@@ -134,7 +139,7 @@ def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
 def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
     """Print the table -> what the JSON holds."""
     table = Table(header_style="bold")
-    settings = "scheduler", "steps", "guidance", "interval", "weaken", "temperature"
+    settings = "scheduler", "steps", "guidance", "interval", "weaken", "temperature", "cooling"
     for title in (*settings, "concept", "style", KERNEL_NAME, "s"):
         table.add_column(title, justify="right")
     for one in results:
@@ -142,7 +147,7 @@ def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
         concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
         table.add_row(
             s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
-            "yes" if s.weaken else "no", f"{s.temperature:g}",
+            "yes" if s.weaken else "no", f"{s.temperature:g}", f"{s.cooling:g}",
             concept, f"{one.style:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
         )  # fmt: skip
     console.print(table)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.bench import GUIDANCE, SEED, STEPS, Bench
+from eval.bench import SEED, Bench
 from eval.blends import blend_rows
 from eval.conditions import condition_rows
 from eval.experts import expert_rows
@@ -77,7 +77,7 @@ def report(bench: Bench, groups: dict[str, Group], size: str) -> dict[str, Any]:
             "seconds": {name: group["seconds"] for name, group in groups.items()},
             "size": {"name": size, **asdict(bench.sizes)},
             "seed": SEED,
-            "sampling": {"steps": STEPS, "guidance": GUIDANCE},
+            "sampling": asdict(bench.sampling),
             "world": bench.world.digest,
             "extractor": {
                 "sha256": WEIGHTS_SHA256,

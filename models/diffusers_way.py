@@ -46,6 +46,7 @@ class DiffusersWay(DiffusionPipeline):
         image: np.ndarray | Tensor | None = None,
         strength: float = Sampling.strength,
         temperature: float = Sampling.temperature,
+        cooling: float = Sampling.cooling,
         mask_image: np.ndarray | None = None,
         scheduler: str | None = None,
         batch: int | None = None,
@@ -70,6 +71,7 @@ class DiffusersWay(DiffusionPipeline):
         sampling = Sampling(
             *(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch),
             temperature=temperature,
+            cooling=cooling,
         )
         self._interrupt = False
         events = self.steps(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.condition import Blend, Condition
+from models.schedulers import GUIDANCE
 
 Network = Callable[..., Tensor]  # (x, t, states, mask, vector, draft) and (B,) bool `weakened` -> velocity
 Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity
@@ -24,7 +25,7 @@ class Guidance:
     more wrong, so that leading away from it mends shapes as well as sense (autoguidance, arXiv 2406.02507).
     """
 
-    scale: float = 3.0
+    scale: float = GUIDANCE
     interval: tuple[float, float] = (0.0, 1.0)
     weaken: bool = False
 

@@ -23,6 +23,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "unipc": ("UniPCMultistepScheduler", _FLOW),
 }
 DEFAULT_SCHEDULER = "dpm++"
+GUIDANCE = 4.0  # 3 is further from real pictures, and 5 is no nearer (LOG.md)
 GUIDED_FROM = 0.25  # noise level from which guidance works: below it costs twice the time and sharpness (LOG.md)
 FAST_STEPS = 4  # of Euler's, which the fast variant of the generator (`models.fast`) was taught and no others
 
@@ -64,6 +65,12 @@ def set_steps(scheduler: Scheduler, evaluations: int) -> list[float]:
 def is_stochastic(scheduler: Scheduler) -> bool:
     """Whether its steps add noise."""
     return getattr(scheduler.config, "algorithm_type", "").startswith("sde")
+
+
+def keeps_changes(scheduler: Scheduler) -> bool:
+    """Whether noise that was taken from the latents between two steps stays away: a stochastic scheduler adds fresh
+    noise, and UniPC's corrector goes back to the latents before its last step."""
+    return not is_stochastic(scheduler) and not hasattr(scheduler, "solver_p")
 
 
 def step(scheduler: Scheduler, index: int, velocity: Any, x: Any, noise: Callable[[], Any] | None = None) -> Any:

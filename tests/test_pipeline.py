@@ -16,7 +16,7 @@ from models.drawing import Pictures, Progress, Sampling, denoise
 from models.guidance import Guidance, guided
 from models.pipeline import BATCH, StickerPipeline
 from models.preview import PREVIEW_SIZE, fit_preview, preview
-from models.schedulers import SCHEDULERS, build_scheduler, is_stochastic, set_steps
+from models.schedulers import SCHEDULERS, build_scheduler, is_stochastic, keeps_changes, set_steps
 
 PROMPT, OTHER = "red apple", "a cat"
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "uint8"}
@@ -71,10 +71,35 @@ def test_a_scheduler_converges_on_a_curved_flow(name: str, temperature: float) -
     noise = torch.linspace(-2, 2, 8).view(1, 8, 1, 1)
     errors = []
     for steps in (8, 32):
-        sampling = Sampling(steps, 1.0, temperature=temperature)
+        sampling = Sampling(steps, 1.0, temperature=temperature, cooling=0.0)
         *_, last = denoise(curved, noise, Blend.of(nothing(1)), nothing(1), sampling, build_scheduler(name))
         errors.append(float((last.latents - temperature * noise / 2).abs().max()))
     assert errors[1] < 0.06 and errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if keeps_changes(build_scheduler(name))])
+@pytest.mark.parametrize(("temperature", "cooling"), [(0.8, 1.0), (1.0, 0.5), (0.6, 0.0)])
+def test_noise_is_cooled_by_the_level_to_a_power(name: str, temperature: float, cooling: float) -> None:
+    """On the way to a picture x0 there is (1 - s) x0 + s (temperature s^cooling) noise after every whole step."""
+    x0, noise = torch.linspace(-1, 1, 8).view(1, 8, 1, 1), torch.linspace(-2, 2, 8).flip(0).view(1, 8, 1, 1)
+    network = lambda x, t, *_: (x - x0) / t.view(-1, 1, 1, 1)  # noqa: E731
+    sampling, scheduler = Sampling(8, 1.0, temperature=temperature, cooling=cooling), build_scheduler(name)
+    done = list(denoise(network, noise, Blend.of(nothing(1)), nothing(1), sampling, scheduler))
+    for one in done[scheduler.order - 1 :: scheduler.order]:
+        s = float(scheduler.sigmas[one.index + 1])
+        assert torch.allclose(one.latents, (1 - s) * x0 + s * temperature * s**cooling * noise, atol=0.02)
+    assert torch.allclose(done[-1].latents, x0, atol=0.02)
+
+
+def test_a_start_from_a_picture_is_not_cooled() -> None:
+    """What is kept of it lies under all of the noise."""
+    x0, noise = torch.linspace(-1, 1, 8).view(1, 8, 1, 1), torch.linspace(-2, 2, 8).flip(0).view(1, 8, 1, 1)
+    network = lambda x, t, *_: (x - x0) / t.view(-1, 1, 1, 1)  # noqa: E731
+    sampling, scheduler = Sampling(8, 1.0, strength=0.5), build_scheduler("euler")
+    done = list(denoise(network, noise, Blend.of(nothing(1)), nothing(1), sampling, scheduler, x0))
+    for one in done:
+        s = float(scheduler.sigmas[one.index + len(scheduler.timesteps) - one.count + 1])
+        assert torch.allclose(one.latents, (1 - s) * x0 + s * noise, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEDULERS if is_stochastic(build_scheduler(name))])
@@ -82,7 +107,7 @@ def test_a_stochastic_scheduler_ends_in_the_datas_own_spread(name: str) -> None:
     noise, spreads = torch.randn(1, 8, 64, 64, generator=torch.Generator().manual_seed(0)), []
     for steps in (8, 32):
         stream = torch.Generator().manual_seed(1)
-        sampling, scheduler = Sampling(steps, 1.0), build_scheduler(name)
+        sampling, scheduler = Sampling(steps, 1.0, temperature=1.0), build_scheduler(name)
         renoise = lambda stream=stream: torch.randn(noise.shape, generator=stream)  # noqa: E731
         *_, last = denoise(curved, noise, Blend.of(nothing(1)), nothing(1), sampling, scheduler, renoise=renoise)
         spreads.append(float(last.latents.std()))

@@ -111,7 +111,7 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
         Prototypes.load(tmp_path)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(8, 1.0), FAST_SAMPLING])
+@pytest.mark.parametrize("sampling", [Sampling(8, 1.0, cooling=0.0), FAST_SAMPLING])
 def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
     mask, draft = torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 8, 4, 4)
     draft[0] = 7

@@ -13,7 +13,7 @@ from PIL import Image
 from models.assets import assets
 from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
-from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDED_FROM, SCHEDULERS
+from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, check_company, listed_parts, weights_digest
 from studio.backends.enlarger import Enlarger
@@ -70,7 +70,7 @@ class Embedded:
             schedulers=(*sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER), *fixed),
             fixed=fixed,
             steps=Range(least=1, most=100, usual=16),
-            guidance=Range(least=1, most=20, usual=3),
+            guidance=Range(least=1, most=20, usual=GUIDANCE),
             guided_from=Range(least=0, most=1, usual=GUIDED_FROM),
             count=Range(least=1, most=64, usual=1),
             shapes=SHAPES,
