@@ -2,8 +2,10 @@
 
 Progressive distillation (arXiv 2202.00512) of a guided teacher (arXiv 2210.03142) onto the one plan of
 `models.drawing.FAST_SAMPLING`: from each of its noise levels the teacher walks to the next one in small steps of
-Euler's, with guidance, and the student learns the mean velocity of that walk. It is the generator with low-rank changes
-(LCM-LoRA, arXiv 2311.05556), so that it takes a tenth of the generator's bytes.
+Euler's, with guidance, and the student learns the mean velocity of that walk. Where it begins is where the student's
+own steps lead from what a picture is drawn from (DAgger, arXiv 1011.0686): no picture is needed, and what an early step
+gets wrong a later one learns to mend. It is the generator with low-rank changes (LCM-LoRA, arXiv 2311.05556), so that
+it takes a tenth of the generator's bytes.
 """
 
 from dataclasses import replace
@@ -17,20 +19,21 @@ from torch import Tensor, nn
 
 from models.condition import Condition
 from models.dit import DiT
-from models.drawing import FAST_SAMPLING, Sampling
+from models.drawing import FAST_SAMPLING, Sampling, begun, cooled
 from models.fast import FILE, PART
 from models.guidance import combined
 from models.lora import attach, changes
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype
 from models.schedulers import build_scheduler, set_steps
-from models.train.image import NO_VECTOR, Draws, ImageTask, Mix, noised
+from models.train.image import NO_VECTOR, Draws, ImageTask, Mix
 from models.train.loop import TaskOptions
 from models.weights import load_part, part_digests, record_made_with, record_part
 
 TAUGHT = Sampling()  # whose guidance the student learns to do without
 # Nearly as people ask: words with their own vector, and the draft of what they name.
-MIX = Mix(shapes=0.0, drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
+# Nobody asks for what is warped, and a mirrored picture is asked for as the picture itself.
+MIX = Mix(0.0, views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
 
 
 class FastTask(ImageTask):
@@ -47,17 +50,16 @@ class FastTask(ImageTask):
         super().__init__(options, mix=MIX, **settings)
         self.walk, self.taught = walk, taught
         self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST_SAMPLING.scheduler)), FAST_SAMPLING.steps))
+        self.length = 1 / len(self.sigmas)
         self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
         self.model = load_part(DiT, "dit", options.parts)
         self.model.warp_in = None  # nobody asks it for what is warped
         attach(self.model, rank)
 
     def draws(self, rng: np.random.Generator, count: int) -> Draws:
-        """As for the generator, but nobody asks for nothing, nor for what is warped: then for the picture as it is."""
+        """As for the generator, but nobody asks for nothing."""
         drawn = super().draws(rng, count)
-        warped = self.encoded.warp[torch.from_numpy(drawn.rows)].any(-1).numpy(force=True)
-        rows = np.where(warped, drawn.rows % len(self.pictures), drawn.rows)  # the first view is as it is
-        return replace(drawn, rows=rows, text=drawn.text | (drawn.vector == NO_VECTOR))
+        return replace(drawn, text=drawn.text | (drawn.vector == NO_VECTOR))
 
     def times(self, rng: np.random.Generator, count: int) -> Tensor:
         """Noise levels of the plan, equally many of each."""
@@ -68,10 +70,28 @@ class FastTask(ImageTask):
         return self.times(np.random.default_rng(0), count)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
-        """Noisy latents and the mean velocity of the teacher's walk from there to the plan's next noise level."""
-        x, length = noised(latents, noise, times), 1 / len(self.sigmas)
-        target = (x - self.walked(x, times, length, condition)) / length
-        return {"x": x, "t": times, "target": target, **vars(condition)}
+        """What pictures are drawn from, of the pictures nothing, and the levels from which the student is to walk."""
+        return {"x": begun(condition.draft, noise, FAST_SAMPLING.temperature), "t": times, **vars(condition)}
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
+        """Mean squared distance to the mean velocity of the teacher's walk, from where the student itself comes to."""
+        told = {name: value for name, value in batch.items() if name not in ("x", "t")}
+        condition, t = Condition(**{name: told[name] for name in Condition.__dataclass_fields__}), batch["t"]
+        x = self.reached(model, batch["x"], t, told)
+        target = (x - self.walked(x, t, self.length, condition)) / self.length
+        return {"loss": (model(x=x, t=t, **told) - target).square().mean()}
+
+    @torch.no_grad()
+    def reached(self, model: nn.Module, x: Tensor, times: Tensor, told: dict[str, Tensor]) -> Tensor:
+        """Where the student's steps lead from `x` (B, C, S, S), each row's to its own noise level."""
+        x = x.clone()
+        for sigma in self.sigmas[:-1].tolist():
+            rows = (times < sigma).nonzero()[:, 0]
+            if len(rows):
+                level = torch.full((len(rows),), sigma, device=x.device)
+                velocity = model(x=x[rows], t=level, **{name: value[rows] for name, value in told.items()})
+                x[rows] -= self.length * velocity.to(x.dtype)
+        return x
 
     @torch.no_grad()
     def walked(self, x: Tensor, times: Tensor, length: float, condition: Condition) -> Tensor:
@@ -91,8 +111,13 @@ class FastTask(ImageTask):
             t = (times - k * step).repeat(2)
             answers = self.teacher(torch.cat([x, x]), t, *vars(both).values(), weak)
             guided = (low <= t) & (t <= high)
-            scale = torch.where(guided, self.taught.guidance, 1.0).chunk(2)[0][:, None, None, None]
-            x = x - step * combined(answers, scale)
+            scale, level = (
+                torch.where(guided, self.taught.guidance, 1.0).chunk(2)[0][:, None, None, None],
+                t.chunk(2)[0],
+            )
+            velocity, level = combined(answers, scale), level[:, None, None, None]
+            left, x = x + (1 - level) * velocity, x - step * velocity
+            x = cooled(x, left, level, (level - step).clamp(min=0), self.taught.cooling)
         return x
 
     @torch.no_grad()

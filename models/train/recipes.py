@@ -56,10 +56,10 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         minutes=600,
     ),
-    # A step costs the teacher's six passes: few samples, and each says exactly where to go. The generator's rows serve,
-    # so that nothing has to be encoded where it was trained.
+    # A step costs the teacher's eight passes: few samples, and each says exactly where to go. Of scenes it sees few,
+    # so few are encoded.
     "fast": Recipe(
-        task_of("models.train.fast:FastTask", walk=3),
+        task_of("models.train.fast:FastTask", walk=4, scenes=4000),
         batch_size=sizes((0.0, 32)),
         lr=1e-3,
         weight_decay=0.0,
