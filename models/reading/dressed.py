@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from models.data.grammar import language_of, singular
-from models.reading.naming import Part
+from models.reading.naming import ANIMALS, Part
 from models.reading.phrasing import JOINTS, PAINTS, PAINTS_ZH, bare, in_order, left_of
 from models.reading.wording import NEGATED, Wording, how_many, plainly, without_ground
 
 LONGEST = 4  # words, or Chinese characters, that people are called
-BEASTS = "animals-nature"  # group of things
 SIDEWAYS = frozenset({"horse", "dragon"})  # whose faces are drawn from the side, and badly
 # Whose clothes or hat say who they are, by CLDR's names; seen from the front, with a face in the middle.
 ROLES = frozenset(
@@ -91,7 +90,7 @@ def _pair(animal: str, called: str, person: Part, wording: Wording) -> tuple[Par
     if not roles or JOINTS.search(animal.split("的")[-1]):  # 骑马的宇航员 rides one
         return None
     beast = one_thing(animal, wording)
-    if beast is None or known[beast.number].group != BEASTS or not animal.endswith(beast.name):
+    if beast is None or known[beast.number].group != ANIMALS or not animal.endswith(beast.name):
         return None
     return _face_of(beast, wording), replace(person, number=roles[0])
 
@@ -123,7 +122,7 @@ def close_up(part: Part, wording: Wording) -> Part:
     """Of an animal its face, where that is drawn from the front and nothing is said of its body; else `part`."""
     known = wording.naming.known[part.number]
     alone = part.name and singular(bare(part.text)).endswith(part.name) and not _POSED.search(part.text)
-    from_front = known.group == BEASTS and not SIDEWAYS.intersection(known.names.get("en", ()))
+    from_front = known.group == ANIMALS and not SIDEWAYS.intersection(known.names.get("en", ()))
     return _face_of(part, wording) if alone and from_front else part
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from models.data.grammar import language_of
 from models.data.styles import Finish, style_of, styled
-from models.reading.dressed import BEASTS, close_up, one_thing
+from models.reading.dressed import close_up, one_thing
 from models.reading.feelings import FACE_OF, FELT, feelings, with_feeling
-from models.reading.naming import FACES, PEOPLE, Known, Part
+from models.reading.naming import ANIMALS, FACES, PEOPLE, Known, Part
 from models.reading.phrasing import left_of, words_of
 from models.reading.wording import NEGATED, Wording, ground_of, plainly, style_said
 
@@ -193,7 +193,7 @@ def _both(text: str, wording: Wording) -> Shares | None:
         return _equal(match[1], match[2], text, wording, close_up)
     match = _first_match(_UNNATURAL_ONE, text)
     beast = one_thing(match[2], wording) if match else None
-    if match is None or beast is None or wording.naming.known[beast.number].group != BEASTS:
+    if match is None or beast is None or wording.naming.known[beast.number].group != ANIMALS:
         return None
     alone = not left_of(match[2], beast.name)
     return _equal(match[1], match[2], text, wording, close_up) if alone else None
@@ -227,7 +227,7 @@ def _is_no_one(part: Part, known: Known) -> bool:
 def has_eyes(known: Known) -> bool:
     """Whether a thing is drawn with a face of its own."""
     names = set(known.names.get("en", ()))
-    return bool(names & _EYED) or (known.group == BEASTS and not names & _PLANTS)
+    return bool(names & _EYED) or (known.group == ANIMALS and not names & _PLANTS)
 
 
 def in_style(text: str, prompt: str) -> str:

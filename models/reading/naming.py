@@ -14,7 +14,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from models.reading.other_names import OTHER_NAMES
+from models.reading.other_names import OTHER_NAMES, of_flag
 from models.reading.phrasing import (
     CLAUSES,
     DOING,
@@ -45,10 +45,12 @@ LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _INNER = re.compile(r"(?<= )(?:an?|the) ")  # articles inside: "a heart with an arrow" is a heart with arrow
 PEOPLE = "people-body"  # group of things
 FACES = "smileys-emotion"  # group of things
+ANIMALS = "animals-nature"  # group of things
+FLAGS = "flags"  # group of things
 _ANYONE = frozenset({"person", "man", "woman", "boy", "girl", "child", "baby", "older person", "old man", "old woman"})
 _DRESS = re.compile(r"\b(?:hat|crown|cap|helmet|mask|ribbon|performing arts)\b")
 _LOOSE_PARTS = frozenset({"bone", "brain", "tooth"})  # of bodies: things, where others are parts of who is drawn
-_EXACT = {"flags", "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
+_EXACT = {FLAGS, "symbols", ""}  # groups of which one thing is no hint at another: those are named or not meant
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ class Naming:
         self._names: dict[str, list[int]] = defaultdict(list)
         for name, number in named:
             self._names[name.lower()].append(number)
-        called = ((said, number) for name, number in named for said in others.get(name, ()))
+        called = [(said, number) for name, number in named for said in others.get(name, ())]
+        flags = [one for one in named if known[one[1]].group == FLAGS]
+        called += [(said, number) for name, number in flags for said in of_flag(name)]
         self._others = {tuple(words_of(bare(said))): number for said, number in called}
         # An icon outside Unicode's groups does not keep a name that people mean another thing by: a bunny is a rabbit.
         for said in {said for names in others.values() for said in names}:
@@ -173,7 +177,11 @@ class Naming:
         if told < 2 and not any(map(self._called, parts)) and left_of(first, name):
             for said in (first, bare(first)):
                 best, cosine, share = self._best(first, embed(said))
-                if cosine >= SURE and share >= SOME:
+                if (
+                    cosine >= SURE
+                    and share >= SOME
+                    and not (self._is_animal(name) and self.known[best].group == PEOPLE)
+                ):
                     name = self._name_in(first, best)
                     own = next((part for part in parts if (name in part if name else bare(part))), "")
                     return [Part(first, best, name, of_itself(first, own) if own else "")]
@@ -215,6 +223,10 @@ class Naming:
         """Whether a name that is a deed, 骑自行车, is done by another thing, which is then meant with what it holds."""
         return bool(JOINTS.match(name) and self._longest(text.replace(name, " ", 1)))
 
+    def _is_animal(self, name: str) -> bool:
+        """Whether what is called so is no person, whatever it does: a dog swimming is a dog."""
+        return any(self.known[number].group == ANIMALS for number in self._names.get(name, ()))
+
     def _may_do(self, found: Sequence[Part]) -> bool:
         """Whether the first is a person who may stand beside the others; whose clothes are drawn needs no hat."""
         who = self.known[found[0].number]
@@ -232,6 +244,8 @@ class Naming:
         words = text_words = words_of(said := bare(text))
         while head and len(words) > 1 and tuple(words) not in self._others:
             words = words[1:]
+        if words[-1:] and words[-1].endswith("ing") and tuple(words[:-1]) in self._others:  # a doctor running
+            words = words[:-1]
         number = self._others.get(tuple(words))
         if number is None or (words != text_words and len("".join(words)) < 2):  # 棉花 is cotton, and no flower
             return None
@@ -269,7 +283,8 @@ class Naming:
     def stands(self, number: int) -> bool:
         """Whether a thing may stand beside another one."""
         known = self.known[number]
-        return known.thing or bool(_LOOSE_PARTS.intersection(known.names.get("en", ())))
+        loose = bool(_LOOSE_PARTS.intersection(known.names.get("en", ())))
+        return known.thing or known.group == FLAGS or loose
 
     def _stands(self, part: Part, beside: bool) -> bool:
         """The same of a part; people where that is said."""

@@ -35,8 +35,8 @@ DOING = re.compile(_DOING)
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
     r"|beside|near|behind|surrounded by|above|over|below|under|beneath|inside|into|wearing|riding|made of"
-    rf"|{'|'.join(DEEDS)}|{_DOING}"
-    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in(?! love\b)|of)\b"
+    rf"|{'|'.join(DEEDS)}|{_DOING}|(?<!flag )(?<!flags )of"
+    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in(?! love\b))\b"
     rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和(?![服平尚])|与|跟|戴着?|穿着?|拿着?(?![大铁破])|骑着?|追着?|抱着?(?![歉怨枕])|{_DEEDS_ZH})"
 )
 # Where on somebody a thing is: no other thing.
@@ -62,8 +62,10 @@ _ASKED = re.compile(
 )
 _OUT_OF = re.compile(r" (?:[a-z]+ing )?out of (?=an? |the |his |her |its |\w+$)")
 _THROUGH = re.compile(r" (?:[a-z]+ing )?(?:through|across) (?=\w)")
+_ABOUT = re.compile(r" (?:[a-z]+ing )?around (?=an? )")
 _VASE = re.compile(r"\bvase with (?=(?:\w+ ){0,2}\w+s\b)")
 _AROUND = re.compile(r" with ((?:\w+ ){0,2}\w+s)(?: flying| floating)?(?: all)? around (?:it|him|her|them)\b")
+_FLYING = re.compile(r"(?<=\w) flying(?=$|[,，]| (?:on|in|at|with)\b)")  # said of what has wings, or is given some
 _GROUND = re.compile(r"background|backdrop|gradient|背景|渐变")
 SAYS_MORE = re.compile(  # a clause after the first that names another thing, and no keyword of the first
     rf"^\s*(?:(?:an?|the|one|two|three|four|{PAINTS})\b|{_COUNTS}|{PAINTS_ZH})"
@@ -121,8 +123,10 @@ def beside(clause: str) -> set[str]:
 def in_order(text: str) -> str:
     """In small letters, in the colours that are taught, regular plurals and numbers; Chinese in the order of English,
     and the ground behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
-    text = _VASE.sub("vase of ", _THROUGH.sub(" over ", text))
-    text = _OUT_OF.sub(" in ", _AROUND.sub(r" surrounded by \1", _ASKED.sub("", regular(ground_last(text)))))
+    text = _VASE.sub("vase of ", _ABOUT.sub(" near ", _THROUGH.sub(" over ", text)))
+    text = _OUT_OF.sub(
+        " in ", _AROUND.sub(r" surrounded by \1", _ASKED.sub("", regular(ground_last(_FLYING.sub("", text)))))
+    )
     text = painted(ordered(counted(painted(text)), lambda phrase: bool(bare(phrase))))
     return _PAINTED_LAST_ZH.sub(r"\2的\1", _PAINTED_LAST.sub(_painted_first, text))
 
