@@ -34,6 +34,7 @@ _HELD = re.compile(
 _RIDDEN = re.compile(
     "滑着?(?=滑板)|(?:开着?|坐着?|驾驶着?|乘着?)" + _OBJECT % "汽?车|飞机|火箭|飞船|船|坦克|热气球|雪橇|扫帚"
 )
+_PRINTED = re.compile("[印画绣]着|[印画]有|带着?(?=[一两三]?[颗个]?(?:爱心|红心|心形|星星|笑脸))")
 # Places come first. But 跪下的人 kneels, 合上的书本, 蒸房里的人 are names, 世界上 is nowhere.
 _AT_FIRST = re.compile(
     rf"^({_MEASURE})(?:[坐站躺趴睡躲蹲飘]?着?在)?([^，,。在有]+?)(?<![跪向躺房合幕界手头身墙脸])(?<!足球)(?<!网球)(?<!水晶球)(?<!地球)(?<!卷)"
@@ -43,10 +44,10 @@ _IS_THERE = re.compile(r"^([^，,。在有嘴头脸手]+?)(里面?|上面?|下�
 TAKES = (  # deeds of one character that stand in names too, by what they are done with
     "喝着?(?=[咖奶牛啤果可茶水酒汤红热珍冰饮])|(?<![好小])吃着?(?![惊货力])|看着?(?=[书报电手])|读着?(?=书|报)"
 )
-_DOES = f"戴着?|穿着?|拿着?|骑着?|抱着?|追着?|{TAKES}"
+_DOES = f"戴着?|穿着?|印着|拿着?|骑着?|抱着?|追着?|{TAKES}"
 _DOER_LAST = re.compile(
     rf"^({_MEASURE})({_DOES})((?:(?:{'|'.join(c.zh for c in COLOURS.values())}|[大小]{{1,2}})的)?[^，,。]+?)的"
-    r"((?:(?!和(?![服平尚])|[与跟在戴穿拿抱骑吃])[^，,。])+)"
+    r"((?:(?!和(?![服平尚])|[与跟在戴穿印拿抱骑吃])[^，,。])+)"
 )
 _UNDONE = re.compile(rf"^{_MEASURE}(?:{_DOES})[^的]+$")
 _AND = re.compile(r"(和(?![服平尚面])|[与跟]|[，,。])")
@@ -67,7 +68,14 @@ def ordered(text: str, names: Callable[[str], bool]) -> str:
         return text
     text = _ASKED.sub("", _CLAUSE_FIRST.sub(r"\2，\1", _LISTED.sub("和", text) if "和" in text else text))
     text = _STYLE_FIRST.sub(r"\1\3，\2", _DEAR.sub("", text))
-    for said, meant in ((_BODY, ""), (_WORN, "戴"), (_RIDDEN, "骑"), (_HELD, "拿着"), (_DURING, "")):
+    for said, meant in (
+        (_BODY, ""),
+        (_WORN, "戴"),
+        (_RIDDEN, "骑"),
+        (_HELD, "拿着"),
+        (_PRINTED, "印着"),
+        (_DURING, ""),
+    ):
         text = said.sub(meant, text)
     text = _IS_THERE.sub(r"\3在\1\2", _AT_FIRST.sub(r"\1\4在\2\3", text))
     clauses = _AND.split(text)

@@ -140,7 +140,7 @@ class Naming:
         called += [(said, number) for name, number in flags for said in of_flag(name)]
         self._others = {tuple(words_of(bare(said))): number for said, number in called}
         # An icon outside Unicode's groups does not keep a name that people mean another thing by: a bunny is a rabbit.
-        for said in {said for names in others.values() for said in names}:
+        for said in {said.lower() for names in (*others.values(), [said for said, _ in called]) for said in names}:
             if said in self._names and all(not known[number].group for number in self._names[said]):
                 del self._names[said]
 

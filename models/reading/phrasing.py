@@ -37,7 +37,7 @@ JOINTS = re.compile(
     r"|beside|near|behind|surrounded by|above|over|below|under|beneath|inside|into|wearing|riding|made of"
     rf"|{'|'.join(DEEDS)}|{_DOING}|(?<!flag )(?<!flags )of"
     r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in(?! love\b))\b"
-    rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和(?![服平尚])|与|跟|戴着?|穿着?|拿着?(?![大铁破])|骑着?|追着?|抱着?(?![歉怨枕])|{_DEEDS_ZH})"
+    rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和(?![服平尚])|与|跟|戴着?|穿着?|印着|拿着?(?![大铁破])|骑着?|追着?|抱着?(?![歉怨枕])|{_DEEDS_ZH})"
 )
 # Where on somebody a thing is: no other thing.
 ON_BODY = re.compile(

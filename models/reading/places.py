@@ -59,6 +59,7 @@ TWO: dict[str, tuple[Place, Place]] = {
     "on the ears": (Place(26, 32, 76, 94, stands=0, close=True), Place(4, 2, 120, 102, z=1)),
     "on the eyes": (Place(6, 6, 116, 116, close=True), Place(32, 36, 64, 30, z=1)),
     "on the front": (Place(6, 6, 116, 116), FEATURES),
+    "printed on": (Place(2, 2, 124, 124), replace(MIDDLE, close=True)),
     "on the body": (Place(22, 0, 84, 76, z=1, stands=1, close=True), Place(10, 58, 108, 70, stands=0)),
     "round the neck": (Place(6, 2, 116, 124), Place(40, 60, 48, 56, z=1, stands=0, onto="neck")),
     "under the chin": (Place(12, 0, 104, 98, close=True), Place(38, 78, 52, 50, z=1, stands=0)),

@@ -11,7 +11,7 @@ from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_
 from models.reading.amounts import PAIRED
 from models.reading.dressed import close_up
 from models.reading.hybrids import has_eyes
-from models.reading.naming import PEOPLE, Known, Part
+from models.reading.naming import FLAGS, PEOPLE, Known, Part
 from models.reading.phrasing import ASIDE, IN_ARMS, IN_HAND, bare
 from models.reading.places import (
     AROUND,
@@ -77,6 +77,33 @@ _ON_BODY = re.compile(
 _WHERE_ON_BODY = {"head": "on the head", "nose": "on the head", "neck": "round the neck", "back": "below"}
 _ON_IT = re.compile(r"\{b\} on (?:it|top of it)\b")
 _BOW_TIE = re.compile(r"\bbow ?tie|领结")  # a ribbon by name, and not in the hair
+# What has room for a picture on it, by CLDR's names, and which of them nobody sits on.
+_WORN_PRINTS = frozenset({"t-shirt", "running shirt", "billed cap", "hot beverage", "balloon", "white flag", "shield"})
+_PRINTS = _WORN_PRINTS | {
+    *("backpack", "clutch bag", "coin", "cookie", "credit card", "dress", "envelope", "framed picture", "handbag"),
+    *("kimono", "laptop", "locked", "luggage", "mobile phone", "package", "page facing up", "placard", "purse"),
+    *("speech balloon", "teacup without handle", "television", "thought balloon", "triangular flag", "wrapped gift"),
+    *("closed book", "notebook", "crystal ball", "desktop computer", "money bag", "name badge", "newspaper"),
+}
+_WITH_PRINT = ("{a} with {b}", "{a}印着{b}")
+_EMBLEMS = frozenset(
+    {
+        *("red heart", "beating heart", "star", "glowing star", "crescent moon", "sun", "skull", "blossom", "rose"),
+        *(
+            "cherry blossom",
+            "sunflower",
+            "tulip",
+            "hibiscus",
+            "four leaf clover",
+            "shamrock",
+            "maple leaf",
+            "snowflake",
+        ),
+        *("high voltage", "fire", "rainbow", "cherries", "strawberry", "red apple", "pizza", "anchor", "musical note"),
+        *("musical notes", "musical score", "crown", "gem stone", "paw prints", "mushroom", "key", "light bulb"),
+        *("money bag", "dollar banknote", "camera", "rocket", "airplane", "house", "Christmas tree", "hamburger"),
+    }
+)
 _PLACES = {"travel-places", "flags", "symbols"}  # groups of what nobody holds
 # Held, though they have eyes, are parts of bodies, or of a group that nobody holds.
 _HELD = frozenset({"fish", "tropical fish", "shrimp", "bone", "star", "glowing star", "snowflake", "sparkles"})
@@ -138,7 +165,7 @@ def _small(text: str, parts: Sequence[Part], count: int, wording: Wording) -> tu
     said, (first, second) = _marked(text, parts), [wording.naming.known[part.number] for part in parts]
     around, noun = "{a} surrounded by {b}" in said, bare(parts[1].text)
     if "{a} with {b}" in said and _ON_IT.search(said):
-        return ON_IT
+        return TWO["printed on"] if _is_print(first, second) else ON_IT
     lies = around or ("{a} with {b}" in said and _is_held(second) and not _worn(parts[1], second))
     plural = singular(noun) != noun and noun not in map(str.lower, second.names.get("en", ()))
     many = count if count > 1 else len(AROUND) - 1 if plural else 1
@@ -159,6 +186,14 @@ def _is_held(known: Known) -> bool:
     return named or (known.group not in _PLACES and not _is_somebody(known))
 
 
+def _is_print(known: Known, other: Known, said: bool = True) -> bool:
+    """Whether of the two the other is a picture on the first: a heart on an envelope, a cat on a shirt. Where the first
+    is not `said` to come with it, a cat on a laptop sits there."""
+    names, pictured = known.names.get("en", ()), bool(_EMBLEMS.intersection(other.names.get("en", ())))
+    flat = _PRINTS if said or pictured else _WORN_PRINTS
+    return bool(flat.intersection(names)) and (pictured or other.group == FLAGS or _is_somebody(other))
+
+
 def _is_several(known: Known) -> bool:
     """Whether one drawing of it shows more than one: two hearts."""
     return any(name.startswith("two ") for name in known.names.get("en", ()))
@@ -168,6 +203,8 @@ def _of_two(text: str, parts: Sequence[Part], wording: Wording) -> tuple[Place, 
     said, known = _said(text, parts), [wording.naming.known[part.number] for part in parts]
     if "{a} on {b}" in said and (where := _worn(parts[0], known[0])):
         return TWO[where][::-1]
+    if "{a} on {b}" in said and _is_print(known[1], known[0], said=False):
+        return TWO["printed on"][::-1]
     relation = _relation(said, parts, known)
     if relation == "round the neck" and (known[0].group == PEOPLE or close_up(parts[0], wording) != parts[0]):
         relation = "under the chin"  # of whom only the face is drawn, or little more
@@ -236,6 +273,10 @@ def _relation(said: str, parts: Sequence[Part], known: Sequence[Known]) -> str:
             return where
         if known[1].is_face:
             return "on the front"
+    if any(form in said for form in _WITH_PRINT) and _is_print(known[0], known[1]):
+        return "printed on"
+    if "{a} with {b}" in said and known[1].group == FLAGS and known[0].group == "travel-places":
+        return "on top"
     if "{a} with {b}" in said and _is_somebody(known[0]) and _is_held(known[1]):
         return "in the hand"
     relation = FORMS[max((form for form in FORMS if form in said), key=len, default="{a} and {b}")]
