@@ -14,6 +14,7 @@ from models.data.compose import ground, put, resized
 from models.data.pixels import SIZE
 from models.drawing import MAX_SEED
 from models.features import ROOM, features, is_dark, middle, on_dark
+from models.lettering import write
 from models.reading.layout import Layout
 from models.reading.places import Place
 from models.worn import on_head, on_neck
@@ -83,8 +84,12 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     for text, place in sorted(zip(layout.texts, layout.places, strict=True), key=lambda pair: pair[1].z):
         if place.onto in ("middle", "face"):
             _put_in_middle(things, found[text], place)
-        else:
-            _lay(things, found[text], WORN[place.onto](place, things[..., 3]) if place.onto else place, side)
+            continue
+        thing = np.zeros_like(things)
+        _lay(thing, found[text], WORN[place.onto](place, things[..., 3]) if place.onto else place, side)
+        put(things, thing, 0, 0)
+        if place.words:
+            write(things, place.words, thing[..., 3])
     put(canvas, things, 0, 0)
     return canvas
 

@@ -29,6 +29,7 @@ from models.reading.hybrids import WORDS as MANNERS
 from models.reading.hybrids import hybrid
 from models.reading.hybrids import said as said_of_felt
 from models.reading.layout import SUM, Layout, layout
+from models.reading.lettering import written
 from models.reading.phrasing import bare, words_of
 from models.reading.wording import Wording, ground_of, on_no_ground, without_ground
 from models.space import DIM, Embedder, SemanticSpace
@@ -122,6 +123,8 @@ class Teller:
         asked = on_no_ground(prompt)
         if self.wording is None:
             return prompt
+        if (found := written(asked)) and layout(asked, self.wording):
+            return f"{self.read_as(found.rest)}{found.said.removesuffix('的')}"
         if pair := dressed(asked, self.wording):
             return said_of_dressed(pair, asked, self.wording) + ground_of(asked)
         if face := portrait(asked, self.wording):
@@ -129,8 +132,8 @@ class Teller:
         if felt := said_of_felt(without_ground(asked), self.wording):
             as_asked = words_of(bare(felt)) == words_of(bare(without_ground(asked)))
             return asked if as_asked else as_said(felt, asked) + ground_of(asked)
-        found = hybrid(without_ground(asked), self.wording)
-        return " + ".join(text for _, text in found) + ground_of(asked) if found else self.read(prompt)
+        both = hybrid(without_ground(asked), self.wording)
+        return " + ".join(text for _, text in both) + ground_of(asked) if both else self.read(prompt)
 
     def is_read(self, word: str) -> bool:
         """Whether a word of a prompt is read as something though no caption holds it: spaceship, kawaii, spacesuit."""

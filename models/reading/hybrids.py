@@ -15,6 +15,7 @@ from models.data.grammar import language_of
 from models.data.styles import Finish, style_of, styled
 from models.reading.dressed import close_up, one_thing
 from models.reading.feelings import FACE_OF, FELT, feelings, with_feeling
+from models.reading.lettering import written
 from models.reading.naming import ANIMALS, FACES, PEOPLE, Known, Part
 from models.reading.phrasing import left_of, words_of
 from models.reading.wording import NEGATED, Wording, ground_of, plainly, style_said
@@ -164,7 +165,8 @@ def said(prompt: str, wording: Wording) -> str:
 
 
 def _is_free(text: str, prompt: str, wording: Wording) -> bool:
-    return len(text) <= LONGEST and wording.is_free(prompt) and not NEGATED.search(text)
+    plain = wording.is_free(prompt) and not NEGATED.search(text) and not written(prompt)
+    return len(text) <= LONGEST and plain
 
 
 def _faced(text: str, wording: Wording) -> Shares | None:

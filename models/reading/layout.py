@@ -17,11 +17,25 @@ from models.data.styles import styled
 from models.reading.dressed import close_up, dressed, one_thing, portrait
 from models.reading.feelings import with_feeling
 from models.reading.hybrids import FEATURED, HAS_WINGS, WINGS, Felt, felt, felt_of, has_eyes, hybrid, in_style, winged
+from models.reading.lettering import Written, written
 from models.reading.naming import Part
 from models.reading.paints import painted as in_taught_colours
 from models.reading.phrasing import bare, in_order
-from models.reading.places import BACKDROP, DRESSED, FEATURES, MIDDLE, SMALL, WHOLE, WINGED, Place, several
-from models.reading.relations import places
+from models.reading.places import (
+    BACKDROP,
+    BALLOON,
+    DRESSED,
+    FEATURES,
+    MIDDLE,
+    SMALL,
+    SPEAKER,
+    WHOLE,
+    WINGED,
+    Place,
+    several,
+    within,
+)
+from models.reading.relations import has_room, places
 from models.reading.wording import NEGATED, Wording, count_of, ground_of, how_many, without_ground
 
 SUM = " + "  # between two things that are one
@@ -47,6 +61,8 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     """
     if not wording.is_free(prompt) or NEGATED.search(prompt):
         return None
+    if found := written(prompt):
+        return _lettered(found, wording)
     if SUM in prompt:
         return _combined(prompt.split(SUM), wording)
     text, bare_prompt = in_order(prompt), without_ground(prompt)
@@ -73,6 +89,22 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     things = [part for part, count in each for _ in range(count)]
     things += things[-1:] * (len(where) - len(things))  # "with hearts" are as many as there is room for
     return _laid(things, where, prompt, ground, wording)
+
+
+def _lettered(found: Written, wording: Wording) -> Layout:
+    """The one thing that has room for words with the words on it; anybody and anything else with a balloon that says
+    them."""
+    rest, ground = without_ground(found.rest), _colours(ground_of(in_taught_colours(found.rest.lower())))
+    inner, parts = layout(rest, wording), wording.parts(in_order(rest))
+    alone = len(parts) == 1 and how_many(parts[0]) == 1
+    if alone and has_room(wording.naming.known[parts[0].number]):
+        return Layout((wording.alone(parts[0], rest),), (replace(WHOLE, words=found.words),), ground)
+    if inner is None:
+        text = wording.alone(close_up(parts[0], wording), rest) if alone and not hybrid(rest, wording) else rest
+        inner = Layout((text,), (BACKDROP,))
+    texts = *inner.texts, in_style("speech balloon", rest)
+    speaker = (within(place, SPEAKER, keep=True) for place in inner.places)
+    return Layout(texts, (*speaker, replace(BALLOON, words=found.words)), ground)
 
 
 def _combined(words: Sequence[str], wording: Wording) -> Layout | None:

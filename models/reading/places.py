@@ -24,6 +24,7 @@ class Place:
             "middle" to where what lies in the box has most room (`models.features`); "face" there, and only its eyes
             and mouth.
         close: whether of an animal its face goes there: what is too small for legs, or wears something on its head.
+        words: written on the thing, where it has most room (`models.lettering`).
     """
 
     left: int
@@ -34,6 +35,7 @@ class Place:
     stands: float = 0.5
     onto: Onto = ""
     close: bool = False
+    words: str = ""
 
 
 WHOLE, SMALL = Place(8, 8, 112, 112), Place(38, 38, 52, 52)
@@ -84,6 +86,8 @@ THERE: dict[int, tuple[Place, ...]] = {
 }
 STAGE = Place(20, 32, 88, 94, z=1, stands=1)  # of a pair that belongs together, in front of a place
 SKY, BELOW_SKY = Place(30, 0, 68, 46, close=True), Place(20, 42, 88, 86, stands=1)
+# Of who says something, and of what is said.
+SPEAKER, BALLOON = Place(0, 48, 80, 80, stands=1, close=True), Place(44, 0, 84, 68, z=9)
 # Centres of several of one size, in shares of the picture.
 _SEVERAL: dict[int, tuple[tuple[float, float], ...]] = {
     2: ((0.25, 0.5), (0.75, 0.5)),
@@ -98,13 +102,18 @@ def several(count: int) -> tuple[Place, ...]:
     return tuple(Place(left, top, SIDE, SIDE, close=True) for left, top in corners)
 
 
-def within(place: Place, frame: Place) -> Place:
-    """A place of a whole picture, where that picture is as small as a frame: glasses on who stands at the left."""
+def within(place: Place, frame: Place, keep: bool = False) -> Place:
+    """A place of a whole picture, where that picture is as small as a frame: glasses on who stands at the left.
+
+    What moves to where something lies is not to find another thing there; `keep` where there is no other.
+    """
     scale = min(frame.width, frame.height) / SIZE
     left = frame.left + (frame.width - scale * SIZE) / 2
     top = frame.top + frame.stands * (frame.height - scale * SIZE)
     x, y, width, height = (round(scale * value) for value in (place.left, place.top, place.width, place.height))
-    return Place(round(left) + x, round(top) + y, width, height, frame.z + place.z, place.stands, close=place.close)
+    onto: Onto = place.onto if keep else ""
+    at = round(left) + x, round(top) + y
+    return replace(place, left=at[0], top=at[1], width=width, height=height, z=frame.z + place.z, onto=onto)
 
 
 def matched(place: Place, own: Place, other: Place) -> Place:

@@ -85,6 +85,14 @@ _PRINTS = _WORN_PRINTS | {
     *("speech balloon", "teacup without handle", "television", "thought balloon", "triangular flag", "wrapped gift"),
     *("closed book", "notebook", "crystal ball", "desktop computer", "money bag", "name badge", "newspaper"),
 }
+# And for words.
+_PAGES = _PRINTS | {
+    *("red envelope", "birthday cake", "red heart", "star", "stop sign", "ticket", "label", "bookmark", "scroll"),
+    *("admission tickets", "open book", "spiral notepad", "clipboard", "calendar", "pill", "rosette", "love letter"),
+    *("white heart", "pink heart", "blue heart", "yellow heart", "green heart", "purple heart", "orange heart"),
+    *("beating heart", "growing heart", "bed", "basket", "bucket", "jar", "canned food", "lotion bottle", "soap"),
+    *("right anger bubble", "left speech bubble", "beverage box", "takeout box", "shopping bags", "bubble tea"),
+}
 _WITH_PRINT = ("{a} with {b}", "{a}印着{b}")
 _EMBLEMS = frozenset(
     {
@@ -184,6 +192,11 @@ def _is_held(known: Known) -> bool:
     """Whether somebody who comes with it holds it."""
     named = bool(_HELD.intersection(known.names.get("en", ())))
     return named or (known.group not in _PLACES and not _is_somebody(known))
+
+
+def has_room(known: Known) -> bool:
+    """Whether words may stand on a thing."""
+    return bool(_PAGES.intersection(known.names.get("en", ())))
 
 
 def _is_print(known: Known, other: Known, said: bool = True) -> bool:

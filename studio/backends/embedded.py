@@ -13,6 +13,7 @@ from PIL import Image
 from models.assets import assets
 from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
+from models.reading.lettering import without_words
 from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, check_company, listed_parts, weights_digest
@@ -180,7 +181,7 @@ class Embedded:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
         if self._vocabulary is None:
             return ()
-        text = plain(" ".join([request.prompt, *(part.text for part in request.mix)]))
+        text = plain(" ".join([without_words(request.prompt), *(part.text for part in request.mix)]))
         pipeline = self._pipeline
         found = [one for one in self._vocabulary.unknown(text) if not (pipeline and pipeline.is_read(one.word))]
         return tuple(Unknown(one.word, one.nearest) for one in found)
