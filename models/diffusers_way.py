@@ -88,9 +88,8 @@ class DiffusersWay(DiffusionPipeline):
         )
         whole = self._collect(events)
         images = as_output(whole, output_type)
-        if not return_dict:
-            return (images,)
-        return StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
+        drawn = StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
+        return drawn if return_dict else (images,)
 
     def _callback(self, callback: Callback) -> OnStep:
         def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:

@@ -213,7 +213,7 @@ def test_a1111s_clients_choose_it_and_their_steps_are_left_out(server: Server, n
 
 def test_the_sliders_of_the_page_are_not_heard(frame: Frame) -> None:
     desk = Desk(frame)
-    given = {"prompt": "a cat", "count": 1, "seed": "1", "steps": 16, "guidance": 3.0, "best_of": 1, "like": None}
+    given = {"prompt": "a cat", "count": 1, "seed": "1", "steps": 16, "guidance": 4.0, "best_of": 1, "like": None}
     inputs = {"scheduler": FAST, "canvas": None, "first": None, "second": None, "between": 0.5, "expand": False}
     fields = desk.fields({**given, **inputs, "strength": 0.6})
     assert "steps" not in fields and resolve(image_request(**fields), frame.can).steps == 4
@@ -240,4 +240,4 @@ def test_a_person_picks_it_and_takes_another(server: Server, visit: Callable[...
     make(page, "a red fox")
     pick("heun")
     page.wait_for_function("!document.querySelector('#steps input[type=number]').disabled", timeout=1000 * PATIENCE)
-    assert (steps.input_value(), page.locator("#guidance input[type=number]").input_value()) == ("16", "3")
+    assert (steps.input_value(), page.locator("#guidance input[type=number]").input_value()) == ("16", "4")

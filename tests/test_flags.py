@@ -40,6 +40,8 @@ def wording() -> Wording:
         ("a turkey", ["turkey"]),
         ("a flag", ["triangular flag"]),
         ("a white flag", ["white flag"]),
+        ("a pirate flag", []),
+        ("a small red flag", ["triangular flag"]),
         ("flag of Atlantis", []),  # another country's would be wrong
         ("a panda holding a Japanese flag", ["panda", "flag of Japan"]),
         ("拿着日本国旗的熊猫", ["panda", "flag of Japan"]),

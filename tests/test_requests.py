@@ -85,7 +85,7 @@ def test_a_picture_or_a_mix_needs_no_words(tmp_path: Path) -> None:
 def test_resolve_fixes_everything_and_changes_nothing_twice() -> None:
     once = resolve(image_request(prompt="  a \n cat ", style="Black-Glyph", scheduler="HEUN"), CAN)
     assert (once.prompt, once.style, once.scheduler) == ("a cat", "black glyph", "heun")
-    assert (once.steps, once.guidance, once.count) == (16, 3.0, 1) and once.seed is not None
+    assert (once.steps, once.guidance, once.count) == (16, 4.0, 1) and once.seed is not None
     assert resolve(once, CAN) == once
     assert resolve(image_request(prompt="猫", style="安卓"), CAN).style == "noto"
 

@@ -247,7 +247,8 @@ class Naming:
         if words[-1:] and words[-1].endswith("ing") and tuple(words[:-1]) in self._others:  # a doctor running
             words = words[:-1]
         number = self._others.get(tuple(words))
-        if number is None or (words != text_words and len("".join(words)) < 2):  # 棉花 is cotton, and no flower
+        short = len("".join(words)) < 2  # 棉花 is cotton, and no flower
+        if number is None or (words != text_words and (short or words == ["flag"])):  # a pirate flag is another one
             return None
         found = re.search(r"\s*".join(f"{re.escape(word)}s?" for word in words) + r"$", said)
         return Part(text, number, found[0] if found and found[0] in text else "")

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from models.data.pixels import fit, png
 from models.edits import blend
+from models.schedulers import GUIDANCE
 from models.weighting import plain, segments
 from studio.backends.given import as_given, start
 from studio.backends.together import Together
@@ -49,7 +50,7 @@ class Fake:
             schedulers=("euler", "heun", FAST),
             fixed={FAST: Fixed(steps=4, guidance=1, variant="fake")},
             steps=Range(least=1, most=100, usual=16),
-            guidance=Range(least=1, most=20, usual=3),
+            guidance=Range(least=1, most=20, usual=GUIDANCE),
             count=Range(least=1, most=64, usual=1),
             shapes=(1, 8),
             size=SIZE,
