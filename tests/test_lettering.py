@@ -68,6 +68,9 @@ def test_words_are_found(prompt: str, words: str, rest: str) -> None:
             "小说",
             "传说中的龙",
             "说话的猫",
+            "会说英语的猫",
+            "a cat saying hello to a dog",
+            "a book with letters on it",
         ),
         *("印着猫的T恤", "a cat saying that it is late", f'a cat saying "{"x" * (LONGEST + 1)}"', ""),
     ],
@@ -85,6 +88,9 @@ def test_who_says_something_has_a_balloon_and_what_has_room_has_it_written_on_it
     assert layout('a xylograph saying "hi"', wording) == Layout(
         ("a xylograph", "speech balloon"), (within(BACKDROP, SPEAKER), replace(BALLOON, words="hi"))
     )
+    assert layout('a cat saying "no"', wording) == Layout(
+        ("cat", "speech balloon"), (within(BACKDROP, SPEAKER), replace(BALLOON, words="no"))
+    ), "what is said denies nothing"
     crowned = layout("a cat with a crown saying hi, noto style", wording)
     assert crowned and crowned.texts == ("cat, noto style", "crown, noto style", "speech balloon, noto style")
     assert crowned.places[1].onto == TWO["on the head"][1].onto == "head", "the crown is on the head in any company"

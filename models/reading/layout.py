@@ -59,10 +59,10 @@ def layout(prompt: str, wording: Wording) -> Layout | None:
     """Of a prompt that names two to four things, or one that is small, on a coloured ground, has a face that is not its
     own or wings; None of any other, of one that says what should not be there, and of one that is read word for word.
     """
+    if wording.is_free(prompt) and (found := written(prompt)):
+        return _lettered(found, wording)
     if not wording.is_free(prompt) or NEGATED.search(prompt):
         return None
-    if found := written(prompt):
-        return _lettered(found, wording)
     if SUM in prompt:
         return _combined(prompt.split(SUM), wording)
     text, bare_prompt = in_order(prompt), without_ground(prompt)
@@ -100,7 +100,8 @@ def _lettered(found: Written, wording: Wording) -> Layout:
     if alone and has_room(wording.naming.known[parts[0].number]):
         return Layout((wording.alone(parts[0], rest),), (replace(WHOLE, words=found.words),), ground)
     if inner is None:
-        text = wording.alone(close_up(parts[0], wording), rest) if alone and not hybrid(rest, wording) else rest
+        plain = alone and not hybrid(rest, wording) and not NEGATED.search(rest)
+        text = wording.alone(close_up(parts[0], wording), rest) if plain else rest
         inner = Layout((text,), (BACKDROP,))
     texts = *inner.texts, in_style("speech balloon", rest)
     speaker = (within(place, SPEAKER, keep=True) for place in inner.places)
