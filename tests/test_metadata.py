@@ -95,7 +95,7 @@ def test_other_programs_find_prompt_seed_and_steps(tmp_path: Path, kind: str) ->
     write(tmp_path / "a", kind, prompt="戴帽子的小狗 🐶", negative="blurry, dark", style="black glyph")
     prompt, negative, found = a1111(text_of((tmp_path / "a").read_bytes()))
     assert (prompt, negative) == ("戴帽子的小狗 🐶", "blurry, dark")
-    assert (found["Steps"], found["Seed"], found["CFG scale"], found["Size"]) == ("16", "6", "3", "128x128")
+    assert (found["Steps"], found["Seed"], found["CFG scale"], found["Size"]) == ("16", "6", "4", "128x128")
     assert (found["Sampler"], found["Model hash"], found["Style"]) == ("euler", "d" * 10, "black glyph")
 
 

@@ -113,7 +113,7 @@ def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
     rows = {job: html for name in ("line", "wrong", "past") for job, html in stand[name]}
     assert "Stops after this picture" in rows[running] and "pictures: 3" in rows[running]
     assert "The memory does not suffice" in rows[failed] and 'data-act="retry"' in rows[failed]
-    assert "noto · 8 steps · guidance 3 · seed 1 · without blue" in rows[waiting]
+    assert "noto · 8 steps · guidance 4 · seed 1 · without blue" in rows[waiting]
     queue.cancel([waiting])
     assert [job for job, _ in client.get("/line").json()["past"]] == [waiting]
     chinese = client.get("/line", headers={"accept-language": "zh"}).json()

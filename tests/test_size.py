@@ -82,9 +82,10 @@ def refusal(**fields: Any) -> str:
 
 
 def test_old_work_keeps_its_name() -> None:
-    old = resolve(image_request(prompt="a cat", seed=5), CAN)
+    said = {"prompt": "a cat", "seed": 5, "guidance": 3.0}
+    old = resolve(image_request(**said), CAN)
     assert job_id(old, "d" * 64) == "02529e908120b31cde13a6f098bef0b1ec6dbcccd7b48f4ef87d172e36f83dbf"
-    assert resolve(image_request(prompt="a cat", seed=5, size=128), CAN) == old, "its own size need not be said"
+    assert resolve(image_request(**said, size=128), CAN) == old, "its own size need not be said"
     stored = {name: value for name, value in old.model_dump().items() if name not in ("size", "upscaler")}
     assert ImageRequest.model_validate(stored) == old
 
