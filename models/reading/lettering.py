@@ -15,7 +15,7 @@ _WRITING = r"(?:text|words?|message|caption|letters?|lettering|inscription|sloga
 _SAYS = rf"(?:(?:that |which |who )?(?:says?|saying)|with (?:the |an? )?{_WRITING})"
 _SHOWS = r"(?:(?:that |which )?reads?|reading|labell?ed|captioned|shouting|yelling|whispering|singing|asking)"
 _AFTER = r"(?= in (?:the )?[\w ]+ style\b| on (?:an? )?[\w ]*background\b|[,，。]|$)"
-_PLAIN = rf"(?P<plain>[^\s,，。\"“”'][^,，。\"“”]*?){_AFTER}"
+_PLAIN = rf"(?P<plain>[^\s,，。\"“”'][^,，。\"“”]{{0,{LONGEST}}}?){_AFTER}"  # bounded: each letter looks ahead
 _IN_BALLOON = r"(?:\s+(?:with|in|and) an? (?:speech|text|chat|thought) (?:bubble|balloon))?"
 _ENGLISH = re.compile(
     rf"{_IN_BALLOON}\s*,?\s+(?:{_SAYS}|{_SHOWS})[\s:：]+(?:{_QUOTED.format('quoted')})"

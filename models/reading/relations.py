@@ -97,18 +97,19 @@ _WITH_PRINT = ("{a} with {b}", "{a}印着{b}")
 _EMBLEMS = frozenset(
     {
         *("red heart", "beating heart", "star", "glowing star", "crescent moon", "sun", "skull", "blossom", "rose"),
+        *("cherry blossom", "sunflower", "tulip", "hibiscus", "four leaf clover", "shamrock", "maple leaf"),
+        *("snowflake", "high voltage", "fire", "rainbow", "cherries", "strawberry", "red apple", "pizza", "anchor"),
         *(
-            "cherry blossom",
-            "sunflower",
-            "tulip",
-            "hibiscus",
-            "four leaf clover",
-            "shamrock",
-            "maple leaf",
-            "snowflake",
+            "musical note",
+            "musical notes",
+            "musical score",
+            "crown",
+            "gem stone",
+            "paw prints",
+            "mushroom",
+            "key",
+            "light bulb",
         ),
-        *("high voltage", "fire", "rainbow", "cherries", "strawberry", "red apple", "pizza", "anchor", "musical note"),
-        *("musical notes", "musical score", "crown", "gem stone", "paw prints", "mushroom", "key", "light bulb"),
         *("money bag", "dollar banknote", "camera", "rocket", "airplane", "house", "Christmas tree", "hamburger"),
     }
 )
