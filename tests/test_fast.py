@@ -150,6 +150,16 @@ def test_a_student_that_answers_as_the_teacher_walks_has_nothing_to_learn(task: 
     assert not (~draws.text & (draws.vector == NO_VECTOR)).any(), "nobody asks for nothing"
 
 
+def test_the_teacher_goes_on_from_where_the_student_came_to(task: FastTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, seen = task.batch(5, 0, 1, 0.1), []
+    walked = task.walked
+    monkeypatch.setattr(task, "walked", lambda x, *rest: (seen.append(x), walked(x, *rest))[1])
+    told = {name: value for name, value in batch.items() if name not in ("x", "t")}
+    task.loss(task.model, batch, 0.1)
+    assert torch.allclose(seen[0], task.reached(task.model, batch["x"], batch["t"], told), atol=1e-5)
+    assert not torch.allclose(seen[0], batch["x"], atol=1e-2)
+
+
 def test_a_student_is_taught_from_where_its_own_steps_lead(task: FastTask) -> None:
     """What it begins with is what a picture is drawn from, and each of its steps is one of the drawing's."""
     batch = task.batch(5, 0, 1, 0.1)

@@ -42,6 +42,7 @@ def wording() -> Wording:
         ("画着红心的气球", ("气球", "红心"), "printed on"),
         ("带红心的信封", ("信封", "红心"), "printed on"),
         ("a laptop with a cat", ("laptop", "cat"), "printed on"),
+        ("a laptop with a wrench", ("laptop", "wrench"), "left of"),  # no picture
         ("a laptop and a cat", ("laptop", "cat"), "left of"),
         ("a cat on a laptop", ("cat", "laptop"), "on"),  # it sits there
         ("a wrench with a red heart", ("wrench", "red heart"), "left of"),
