@@ -8,7 +8,7 @@ from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
 from models.collage import collage
 from models.lettering import DARK, INK, LIGHT, Block, write
-from models.reading.hybrids import felt
+from models.reading.hybrids import hybrid
 from models.reading.layout import Layout, layout
 from models.reading.lettering import LONGEST, Written, without_words, written
 from models.reading.naming import Known
@@ -100,7 +100,7 @@ def test_who_says_something_has_a_balloon_and_what_has_room_has_it_written_on_it
 
 
 def test_words_are_no_part_of_what_is_drawn(wording: Wording) -> None:
-    assert felt("an angry cat", wording) and felt('an angry cat saying "no"', wording) is None
+    assert hybrid("a crown made of cat", wording) and hybrid('a crown made of cat saying "hi"', wording) is None
     assert written('a cat saying "hi"') == Written("hi", "a cat", ' saying "hi"')
 
 
