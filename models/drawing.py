@@ -42,8 +42,8 @@ class Sampling:
         temperature: of what a picture is drawn from where it starts from none, in [0, 2]: 1 is the noise that training
             had; with less a network that takes it for as much draws fewer and clearer parts, and pictures more alike.
         cooling: power of the noise level that the temperature falls with on the way, in [0, 4]; 0 keeps it. What is
-            decided first stays various, and lines that are drawn last do not wave. Not
-            with schedulers that put the noise back (`models.schedulers.keeps_changes`).
+            decided first stays various, and lines that are drawn last do not wave. Schedulers that put the noise back
+            (`models.schedulers.keeps_changes`) keep it too.
         draft: whether a thing that is named is drawn from what several hands have in common (`models.prototypes`), and
             several are drawn one by one (`models.reading.layout`).
     """

@@ -108,16 +108,13 @@ class FastTask(ImageTask):
         low, high = self.taught.interval
         weak = torch.arange(len(both), device=x.device) >= len(condition) if self.taught.weaken else None
         for k in range(self.walk):
-            t = (times - k * step).repeat(2)
-            answers = self.teacher(torch.cat([x, x]), t, *vars(both).values(), weak)
-            guided = (low <= t) & (t <= high)
-            scale, level = (
-                torch.where(guided, self.taught.guidance, 1.0).chunk(2)[0][:, None, None, None],
-                t.chunk(2)[0],
-            )
-            velocity, level = combined(answers, scale), level[:, None, None, None]
+            t = times - k * step
+            answers = self.teacher(torch.cat([x, x]), t.repeat(2), *vars(both).values(), weak)
+            level = t[:, None, None, None]
+            scale = torch.where((low <= level) & (level <= high), self.taught.guidance, 1.0)
+            velocity = combined(answers, scale)
             left, x = x + (1 - level) * velocity, x - step * velocity
-            x = cooled(x, left, level, (level - step).clamp(min=0), self.taught.cooling)
+            x = cooled(x, left, level, (level - step).clamp(min=0), self.taught.cooling)  # 0 may be rounded below
         return x
 
     @torch.no_grad()
