@@ -23,7 +23,7 @@ import models
 from eval import sets
 from eval.features import BLOCK, stored_features
 from eval.neighbours import thumbs
-from eval.parts import FAST_IMAGE, IMAGE, Parts
+from eval.parts import IMAGE, Parts
 from eval.reference import Projection
 from eval.rows import MissingError
 from models.data.pixels import to_tensor, to_uint8
@@ -173,7 +173,7 @@ class Bench:
         pipeline: Any = self.parts.pipeline
         told = [list(prompts), list(seeds), words, sense, repr(sampling), str(pipeline.dit.dtype)]
         drawn_by = [type(pipeline.scheduler).__name__, dict(pipeline.scheduler.config), _drawing_code()]
-        digests = self.parts.digests(FAST_IMAGE if sampling.fast else IMAGE)
+        digests = self.parts.digests(IMAGE)
         key = json.dumps([digests, *told, *drawn_by], sort_keys=True, default=str)
         path = self._file("pictures", key)
         if path and path.is_file():

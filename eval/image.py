@@ -16,7 +16,7 @@ from eval.bench import SEED, STEPS, Bench
 from eval.distribution import distances, distribution_rows
 from eval.intervals import wilson
 from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, thumbs
-from eval.parts import FAST_IMAGE, IMAGE
+from eval.parts import IMAGE
 from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
@@ -74,7 +74,7 @@ def fast_rows(bench: Bench) -> Iterator[Row]:
     if bench.parts.pipeline.fast is None:
         raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
     told = f"noise {SEED}, {SEED + 1}, ...; {FAST_SAMPLING.steps} steps without guidance"
-    yield from _drawn_rows(bench, "fast", FAST_IMAGE, told, replace(FAST_SAMPLING, batch=BATCH))
+    yield from _drawn_rows(bench, "fast", IMAGE, told, replace(FAST_SAMPLING, batch=BATCH))
 
 
 def _drawn_rows(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from eval.rows import MissingError
-from models.weights import WeightsError, load_part, weights_digest
+from models.weights import WeightsError, listed_parts, load_part, weights_digest
 
 if TYPE_CHECKING:
     from eval.judge import Judge
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SPACE = ("language", "vision", "space")
-IMAGE = (*SPACE, "autoencoder", "dit", "wording", "prototypes")
-FAST_IMAGE = (*IMAGE, "fast")
+FAST = "fast"  # need not be there; where it is, it draws the last of every picture's way
+IMAGE = (*SPACE, "autoencoder", "dit", "wording", "prototypes", FAST)
 
 
 class Parts:
@@ -72,8 +72,9 @@ class Parts:
         return self._load(lambda: Judge.load(self.root))
 
     def digests(self, names: tuple[str, ...]) -> dict[str, str]:
-        """sha256 of each part, from the manifest."""
-        return {name: self._load(partial(weights_digest, (name,), self.root)) for name in names}
+        """sha256 of each part, from the manifest; of the fast variant where there is one."""
+        there = [name for name in names if name != FAST or self._load(partial(listed_parts, self.root)).get(FAST)]
+        return {name: self._load(partial(weights_digest, (name,), self.root)) for name in there}
 
     @staticmethod
     def _load(load: Callable[[], T]) -> T:

@@ -6,7 +6,7 @@ text and no pixels, and takes latents of any rank (B, C, ...).
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,23 @@ import torch
 from torch import Tensor
 
 from models.condition import Blend, Condition
-from models.guidance import Guidance, Network, guided
-from models.schedulers import FAST_STEPS, GUIDANCE, GUIDED_FROM, first_step, keeps_changes, set_steps, step
+from models.guidance import Guidance, Network, Velocity, guided
+from models.schedulers import (
+    FAST_STEPS,
+    GUIDANCE,
+    GUIDED_FROM,
+    build_scheduler,
+    first_step,
+    keeps_changes,
+    set_steps,
+    step,
+)
 
 MAX_STEPS = 1000
 MAX_BATCH = 64
 MAX_SEED = 2**63 - 1
+POLISHED = 0.5  # noise level from which the fast variant's last steps can be taken: it was taught there
+POLISHING = FAST_STEPS // 2  # that many
 DRAFTED = 0.9  # share of noise over a draft: with more it is forgotten, with less pictures keep its style (LOG.md)
 
 OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
@@ -31,7 +42,8 @@ class Sampling:
     """How pictures are drawn, the same for all of one call.
 
     Attributes:
-        steps: calls of the network a picture (guidance runs two passes in one call), 1 to MAX_STEPS.
+        steps: from noise to picture, 1 to MAX_STEPS; each is a call of the network (guidance runs two passes in one
+            call), but for those that `polish` replaces.
         guidance: 1 is none; more follows the prompt more closely.
         interval: noise levels (low, high) between which guidance works, within [0, 1].
         scheduler: a name in `models.schedulers.SCHEDULERS`, None for the pipeline's own.
@@ -44,6 +56,9 @@ class Sampling:
         cooling: power of the noise level that the temperature falls with on the way, in [0, 4]; 0 keeps it. What is
             decided first stays various, and lines that are drawn last do not wave. Schedulers that put the noise back
             (`models.schedulers.keeps_changes`) keep it too.
+        polish: whether the fast variant takes over at noise level POLISHED, in POLISHING steps, where the pipeline has
+            one, as many steps or more were left, and the noise is cooled, as it was when that was taught: it knows how
+            drawings look, and the generator what they are.
         draft: whether a thing that is named is drawn from what several hands have in common (`models.prototypes`), and
             several are drawn one by one (`models.reading.layout`).
     """
@@ -58,6 +73,7 @@ class Sampling:
     weaken: bool = True
     temperature: float = 0.8  # clearer to the eye, and nearer by KID, as is cooling (LOG.md)
     cooling: float = 1.0
+    polish: bool = True
     draft: bool = True
 
     def __post_init__(self) -> None:
@@ -149,6 +165,7 @@ def denoise(
     on_step: OnStep | None = None,
     renoise: Callable[[], Tensor] | None = None,
     steer: Steer | None = None,
+    polisher: Network | None = None,
 ) -> Iterator[Step]:
     """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
 
@@ -165,35 +182,58 @@ def denoise(
         on_step: sees the latents after each step and may replace them.
         renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
         steer: sees each guided velocity and answers with the one that is followed.
+        polisher: the fast variant, for the last of the way where noise is cooled.
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
-    velocity_at = guided(network, wanted, unwanted, Guidance(sampling.guidance, sampling.interval, sampling.weaken))
     x = _noised(start, noise, sigmas[begin]) if start is not None else begun(wanted.draft, noise, sampling.temperature)
-    count, cools = len(sigmas) - begin, start is None and sampling.cooling > 0 and keeps_changes(scheduler)
+    cools = start is None and sampling.cooling > 0 and keeps_changes(scheduler)
+    guidance = Guidance(sampling.guidance, sampling.interval, sampling.weaken)
+    whole = _Leg(guided(network, wanted, unwanted, guidance), scheduler, begin, len(sigmas), cools)
+    last = guided(polisher, wanted, unwanted, Guidance(1.0)) if polisher is not None and cools else None
+    calls = [(leg, i) for leg in _legs(whole, last, sigmas) for i in range(leg.begin, leg.end)]
     level = sigmas[begin]  # that the noise has been cooled to
-    for i, sigma in enumerate(sigmas[begin:]):
-        velocity = velocity_at(x, sigma)
+    for number, (leg, i) in enumerate(calls):
+        sigma, following = float(leg.scheduler.sigmas[i]), float(leg.scheduler.sigmas[i + 1])
+        velocity = leg.velocity(x, sigma)
         if steer is not None:
             velocity = steer(sigma, x, velocity)
         clean, left = x - sigma * velocity, x + (1 - sigma) * velocity
-        x = step(scheduler, begin + i, velocity, x, renoise)
-        if cools and (i + 1) % scheduler.order == 0:  # a step of the second order takes two calls
-            following = float(scheduler.sigmas[begin + i + 1])
+        x = step(leg.scheduler, i, velocity, x, renoise)
+        if leg.cools and (i + 1) % scheduler.order == 0:  # a step of the second order takes two calls
             x, level = cooled(x, left, level, following, sampling.cooling), following
         if start is not None and redraw is not None:
-            x = torch.where(redraw, x, _noised(start, noise, float(scheduler.sigmas[begin + i + 1])))
+            x = torch.where(redraw, x, _noised(start, noise, following))
             clean = torch.where(redraw, clean, start)
         if on_step is not None:
-            x = _replaced(x, on_step(i, sigma, x))
-        if not torch.isfinite(x).all():
-            raise FloatingPointError(
-                f"the latent is not finite after step {i + 1} of {count} ({type(scheduler).__name__}, guidance "
-                f"{sampling.guidance}); lower the guidance or take another scheduler"
-            )
-        yield Step(i, count, x, clean)
+            x = _replaced(x, on_step(number, sigma, x))
+        _check(x, f"step {number + 1} of {len(calls)} ({type(scheduler).__name__}, guidance {sampling.guidance})")
+        yield Step(number, len(calls), x, clean)
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """A part of the way: the calls `begin` to `end` of a scheduler's plan, by one network."""
+
+    velocity: Velocity
+    scheduler: Any
+    begin: int
+    end: int
+    cools: bool = False
+
+
+def _legs(whole: _Leg, polishing: Velocity | None, sigmas: Sequence[float]) -> list[_Leg]:
+    """The whole way, or up to the first step at POLISHED or below, and from there POLISHING steps of Euler's; the whole
+    one where fewer would be left."""
+    order = whole.scheduler.order  # calls a step: none is left in its middle
+    ends = [i for i, sigma in enumerate(sigmas) if sigma <= POLISHED + 1e-6 and i % order == 0 and i > 0]
+    if polishing is None or not ends or len(sigmas) - ends[0] < POLISHING:
+        return [whole]
+    scheduler, level = build_scheduler("euler"), sigmas[ends[0]]
+    scheduler.set_timesteps(sigmas=np.linspace(level, level / POLISHING, POLISHING))
+    return [replace(whole, end=ends[0]), _Leg(polishing, scheduler, 0, POLISHING)]
 
 
 def begun(draft: Tensor, noise: Tensor, temperature: float) -> Tensor:
@@ -205,6 +245,13 @@ def begun(draft: Tensor, noise: Tensor, temperature: float) -> Tensor:
 def cooled(x: Tensor, noise: Tensor, before: float | Tensor, after: float | Tensor, power: float) -> Tensor:
     """Latents at the level `after`, with (after / before)^power of the `noise` that a step from `before` left there."""
     return x + after * ((after / before) ** power - 1) * noise
+
+
+def _check(latents: Tensor, after: str) -> None:
+    if not torch.isfinite(latents).all():
+        raise FloatingPointError(
+            f"the latent is not finite after {after}; lower the guidance or take another scheduler"
+        )
 
 
 def _noised(start: Tensor, noise: Tensor, sigma: float) -> Tensor:

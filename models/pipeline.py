@@ -212,7 +212,10 @@ class StickerPipeline(Teller, DiffusersWay):
         renoise()  # what the pictures begin with
         network, noise, mirror = self._network(sampling), work.noise[rows], self.prototypes and self.prototypes.mirror
         steer = mirror.steer(wanted.draft) if mirror else None
-        return denoise(network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, steer)
+        polisher = self.fast if sampling.polish and not sampling.fast else None
+        return denoise(
+            network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, steer, polisher
+        )
 
     def _network(self, sampling: Sampling) -> Any:
         if not sampling.fast:

@@ -61,6 +61,7 @@ def save_tiny_upscaler(root: Path, seed: int = 0) -> Path:
 def give_variant(root: Path, change: float) -> None:
     """Put a fast variant beside the parts: every number of its low-rank changes is `change` from untrained ones."""
     dit = load_part(DiT, "dit", root)
+    dit.warp_in = None  # nobody asks it for what is warped
     attach(dit, 2)
     (root / PART).mkdir(exist_ok=True)
     save_file({name: tensor + change for name, tensor in changes(dit).items()}, root / PART / FILE)

@@ -67,6 +67,16 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=20,
     ),
+    # The gradient of a batch is noisy, and a rate three times as high lost colours before it found lines (LOG.md).
+    "polish": Recipe(
+        task_of("models.train.polish:PolishTask", scenes=4000),
+        batch_size=sizes((0.0, 32)),
+        lr=1.5e-4,
+        weight_decay=0.0,
+        warmup=20,
+        ema=0.99,
+        minutes=25,
+    ),
     # Half of the crops are decoded pictures: nearly all that it is used on, and the other half is what it is judged by.
     "upscaler": Recipe(
         task_of("models.train.upscaler:UpscalerTask", soft=0.5),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
-VARIANT = "fast"  # models.fast.PART, a part that need not be there
+VARIANT = "fast"  # models.fast.PART, which draws alone or the last of the way, and need not be there
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,12 @@ class Embedded:
         )
 
     def digest(self) -> str:
-        """Of all parts together that draw, without torch. The upscaler's and the fast variant's are in the requests
-        that they do.
+        """Of all parts together that draw, without torch. The upscaler's is in the requests that it does.
 
         Refused where weights are missing.
         """
         try:
-            return weights_digest(PARTS, self.root)
+            return weights_digest((*PARTS, VARIANT) if self._variant() else PARTS, self.root)
         except WeightsError as error:
             raise Refused(f"{error}; --model fake shows the studio without them.") from error
 

@@ -1,0 +1,234 @@
+"""Polishing: the Frechet loss is the distance's own gradient, and what learns by it is what draws."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_parts import give_variant, save_tiny_parts
+from torch import Tensor, nn
+
+from models.condition import Blend, Condition
+from models.data.fixture import fixture_world
+from models.drawing import FAST_SAMPLING, POLISHED, Pictures, Sampling, Step, denoise
+from models.fast import FILE, PART
+from models.guidance import Network
+from models.pipeline import StickerPipeline
+from models.schedulers import SCHEDULERS, build_scheduler, keeps_changes
+from models.train.frechet import Gaussian, Likeness, transport
+from models.train.lite2 import BLOCKS, lite2
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.polish import PolishTask
+
+PICTURES, TOLD, FEATURES = 400, 3, 5
+
+
+def pictures(shift: float, stretch: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """What pictures were told, and features whose mean depends on it."""
+    generator = torch.Generator().manual_seed(seed)
+    told = torch.randn(PICTURES, TOLD, generator=generator)
+    mixed = torch.randn(FEATURES, FEATURES, generator=torch.Generator().manual_seed(9))
+    noise = torch.randn(PICTURES, FEATURES, generator=generator) @ (stretch * mixed + torch.eye(FEATURES))
+    return told, noise + told @ (shift * torch.ones(TOLD, FEATURES))
+
+
+def likeness(real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]) -> Likeness:
+    found = Likeness(*real, size=FEATURES, recent=PICTURES)
+    found.remember(*made)
+    found.fit()
+    return found
+
+
+def test_what_is_alike_is_no_distance_away() -> None:
+    real = pictures(1.0, 0.5)
+    same = likeness(real, real)
+    assert abs(same.distance) < 1e-3
+    assert same.loss(*real) < 2e-3
+    assert likeness(real, pictures(0.0, 0.1)).distance > 0.1
+
+
+def test_the_transport_carries_one_spread_to_the_other() -> None:
+    made, real = (Gaussian.of(*pictures(*args)) for args in ((0.2, 0.1), (1.0, 0.6)))
+    carry, trace = transport(made, real)
+    assert torch.allclose(carry @ made.spread @ carry, real.spread, rtol=0.02, atol=0.02)
+    assert torch.allclose(carry, carry.T, atol=1e-4), "the optimal map between Gaussians is symmetric"
+    assert trace > 0.1
+
+
+def test_the_loss_of_all_pictures_has_the_gradient_of_the_distance() -> None:
+    """The envelope: that the fit depends on the features too adds nothing."""
+    real, (told, features) = pictures(1.0, 0.5), pictures(0.3, 0.2, seed=1)
+    found = likeness(real, (told, features))
+    y = features.clone().requires_grad_()
+    found.loss(told, y).backward()
+    by_loss, y = y.grad, features.clone().requires_grad_()
+    seen = (y - found.centre) @ found.directions
+    made = Gaussian.of(told, seen)
+    apart = (found.real.mean(told) - made.mean(told)).square().sum(1).mean()
+    ((apart + transport(made, found.real)[1]) / found.variance).backward()
+    assert by_loss is not None and y.grad is not None
+    assert torch.nn.functional.cosine_similarity(by_loss.flatten(), y.grad.flatten(), dim=0) > 0.99
+    assert by_loss.norm() == pytest.approx(float(y.grad.norm()), rel=0.05)
+
+
+def test_what_was_drawn_long_ago_is_forgotten() -> None:
+    told, features = pictures(1.0, 0.5)
+    found = Likeness(told, features, FEATURES, recent=100)
+    for rows in torch.arange(PICTURES).split(40):
+        found.remember(told[rows], features[rows])
+    assert len(found) == 80
+
+
+def test_features_are_of_what_is_seen_on_white() -> None:
+    eyes = lite2()
+    clear = torch.zeros(1, 4, 128, 128)
+    white = torch.ones(1, 4, 128, 128)
+    assert all(torch.equal(a, b) for a, b in zip(eyes(clear), eyes(white), strict=True))
+    picture = torch.rand(2, 4, 128, 128, requires_grad=True)
+    seen = eyes(picture)
+    assert len(seen) == 2 * len(BLOCKS) + 1 and seen[-1].shape == (2, 1280)
+    torch.cat(seen, 1).sum().backward()
+    assert picture.grad is not None and picture.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in eyes.parameters())
+
+
+# --- Drawing ----------------------------------------------------------------------------------------------------------
+
+
+def to(picture: Tensor, calls: list[float]) -> Network:
+    """A network that knows the picture, and notes the noise levels it was asked at."""
+
+    def network(x: Tensor, t: Tensor, *_: Tensor, **__: Tensor) -> Tensor:
+        calls.append(float(t[0]))
+        return (x - picture) / t.view(-1, 1, 1, 1)
+
+    return network
+
+
+def drawn(name: str, sampling: Sampling, start: Tensor | None = None) -> tuple[list[Step], list[float], list[float]]:
+    """The steps, and the noise levels that the generator and the polisher were asked at."""
+    mask, draft = torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 8, 4, 4)
+    told = Condition(torch.zeros(1, 1, 4), mask, torch.zeros(1, 128), draft)
+    noise, asked, polished = torch.ones(1, 8, 4, 4), list[float](), list[float]()
+    networks = to(torch.zeros(1, 8, 4, 4), asked), to(torch.full((1, 8, 4, 4), 0.5), polished)
+    steps = denoise(
+        networks[0], noise, Blend.of(told), told, sampling, build_scheduler(name), start, polisher=networks[1]
+    )
+    return list(steps), asked, polished
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if keeps_changes(build_scheduler(name))])
+@pytest.mark.parametrize("steps", [8, 16, 30])
+def test_the_last_of_the_way_is_the_polishers(name: str, steps: int) -> None:
+    done, asked, polished = drawn(name, Sampling(steps, 1.0))
+    assert min(asked) >= polished[0] and 0.35 < polished[0] <= POLISHED + 1e-6
+    assert polished == pytest.approx([polished[0], polished[0] / 2])
+    assert len(done) == done[0].count == len(asked) + 2
+    assert torch.allclose(done[-1].latents, torch.full((1, 8, 4, 4), 0.5), atol=1e-4), (
+        "it draws what the polisher knows"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sampling", "start"),
+    [
+        ("dpm++", Sampling(16, 1.0, strength=0.7), torch.zeros(1, 8, 4, 4)),
+        ("dpm++", Sampling(3, 1.0), None),
+        ("dpm++", Sampling(16, 1.0, cooling=0.0), None),
+        ("dpm++ sde", Sampling(16, 1.0), None),
+        ("unipc", Sampling(16, 1.0), None),
+    ],
+    ids=["from a picture", "few steps", "not cooled", "stochastic", "corrected"],
+)
+def test_what_the_polisher_was_not_taught_stays_the_generators(
+    name: str, sampling: Sampling, start: Tensor | None
+) -> None:
+    _, asked, polished = drawn(name, sampling, start)
+    assert not polished and min(asked) < POLISHED
+
+
+def test_a_pipeline_polishes_unless_it_is_told_not_to(parts: Path) -> None:
+    pipeline = StickerPipeline.assemble(parts, torch.float32)
+    usual, plain = Sampling(8), Sampling(8, polish=False)
+    pixels = list[np.ndarray]()
+    for sampling in (usual, plain):
+        pixels += [e.pixels for e in pipeline.steps(["a red apple"], [1], sampling) if isinstance(e, Pictures)]
+    assert not np.array_equal(*pixels)
+    pipeline.fast = None
+    (bare,) = (e.pixels for e in pipeline.steps(["a red apple"], [1], usual) if isinstance(e, Pictures))
+    assert np.array_equal(bare, pixels[1])
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+class Eyes(nn.Module):
+    """Two sets of features: mean colours, and how much neighbours differ."""
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        return [pictures.mean((2, 3)), (pictures[..., 1:] - pictures[..., :-1]).abs().mean((2, 3))]
+
+
+def polish(options: TaskOptions) -> PolishTask:
+    return PolishTask(options, real=40, recent=32, size=4, eyes=Eyes())
+
+
+RECIPE = Recipe(polish, batch_size=lambda _: 8, warmup=1, lr=3e-3, ema=0.5)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    give_variant(root, 0.01)
+    return root
+
+
+@pytest.fixture
+def options(parts: Path) -> TaskOptions:
+    return TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, parts, parts / "cache")
+
+
+def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
+    task = polish(options)
+    batch = task.batch(5, 0, 1, 0.0)
+    told = {name: value for name, value in batch.items() if name not in ("x", "about")}
+    bare = {**told, "draft": torch.zeros_like(told["draft"])}  # what is laid under the noise is under it already
+    wanted = Condition(*(bare[name] for name in ("states", "mask", "vector", "draft")))
+    sampling = FAST_SAMPLING.__class__(**{**vars(FAST_SAMPLING), "temperature": 1.0})
+    with torch.no_grad():
+        walked = task.stepped(task.model, batch["x"], [*task.first, *task.rest], bare)
+        blend = Blend((wanted,), torch.ones(len(walked), 1))
+        *_, drawn = denoise(task.model, batch["x"], blend, wanted, sampling, build_scheduler("euler"))
+    assert torch.allclose(walked, drawn.latents, atol=1e-4)
+
+
+def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) -> None:
+    task = polish(options)
+    values = task.loss(task.model, task.batch(0, 0, 1, 0.0), 0.0)
+    assert values["away"] < 5e-3 and values["tint"] < 1e-4, "bf16 and nothing else"
+    values["loss"].backward()
+    assert any(p.grad is not None and p.grad.any() for p in task.model.parameters())
+    with torch.no_grad():
+        for parameter in task.model.parameters():
+            parameter += 0.02 * parameter.requires_grad
+    assert task.loss(task.model, task.batch(1, 0, 1, 0.0), 0.0)["away"] > 0.02
+
+
+def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOptions, tmp_path: Path) -> None:
+    run = Trainer(RECIPE, options, tmp_path, Length(steps=24), precision="no")
+    run.step(0.0)
+    task = run.task
+    assert isinstance(task, PolishTask)
+    before = [likeness.distance for likeness in task.likenesses]
+    run.run()
+    assert sum(likeness.distance for likeness in task.likenesses) < 0.9 * sum(before)
+    learned = load_file(tmp_path / "export" / PART / FILE)
+    shipped = load_file((options.parts or Path()) / PART / FILE)
+    assert learned.keys() >= shipped.keys() - {"warp_in"}
+
+
+def test_without_a_variant_there_is_nothing_to_polish(tmp_path: Path) -> None:
+    root = save_tiny_parts(tmp_path)
+    with pytest.raises(ValueError, match="train recipe fast first"):
+        polish(TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, root))
