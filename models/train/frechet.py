@@ -57,7 +57,7 @@ def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
 def transport(made: Gaussian, real: Gaussian) -> tuple[Tensor, Tensor]:
     """W (D, D) from the one's residuals to the other's, and the last trace of the squared distance."""
     spread = made.spread.double()
-    spread = spread + ROUNDING * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
+    spread = spread + ROUNDING * spread.diagonal().mean() * torch.eye(len(spread)).to(spread)
     root, _ = _roots(real.spread.double())
     middle, inverse = _roots(root @ spread @ root)
     trace = real.spread.trace() + spread.trace() - 2 * middle.trace()
@@ -79,7 +79,7 @@ class Likeness:
         seen = self._seen(features)
         self.real, self.variance = Gaussian.of(told, seen), seen.var(0).sum()
         self._drawn: deque[tuple[Tensor, Tensor]] = deque()
-        self._made, self._carry = self.real, torch.eye(self.directions.shape[1])
+        self._made, self._carry = self.real, torch.eye(self.directions.shape[1]).to(seen)
         self.distance = float("nan")  # squared, in parts of the real pictures' variance, at the last `fit`
 
     def _seen(self, features: Tensor) -> Tensor:

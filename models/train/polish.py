@@ -70,10 +70,10 @@ class PolishTask(FastTask):
         begin_from(self.model, load_file(part_folder(PART, options.parts) / FILE))
         self.real, self.recent, self.size, self.near, self.tint = real, recent, size, near, tint
         self.first, self.rest = self.sigmas[:-last].tolist(), self.sigmas[-last:].tolist()
-        self.eyes = eyes or lite2()
+        self.eyes = (eyes or lite2()).to(self.device)
         self.autoencoder.requires_grad_(False)
-        styles = [picture.style for picture in self.pictures]
-        self.style = F.one_hot(torch.tensor([sorted(set(styles)).index(style) for style in styles])).float()
+        styles = sorted({picture.style for picture in self.pictures})
+        self.style = F.one_hot(torch.tensor([styles.index(picture.style) for picture in self.pictures])).float()
         self.colours = torch.tensor(self.autoencoder.config.preview)[:-1].to(self.device)
         self.likenesses: list[Likeness] = []
         self._steps = 0
