@@ -125,6 +125,7 @@ def test_the_last_of_the_way_is_the_polishers(name: str, steps: int) -> None:
     assert min(asked) >= polished[0] and 0.35 < polished[0] <= POLISHED + 1e-6
     assert polished == pytest.approx([polished[0], polished[0] / 2])
     assert len(done) == done[0].count == len(asked) + 2
+    assert len(asked) % build_scheduler(name).order == 0, "no step is left in its middle"
     assert torch.allclose(done[-1].latents, torch.full((1, 8, 4, 4), 0.5), atol=1e-4), (
         "it draws what the polisher knows"
     )
@@ -212,7 +213,9 @@ def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) 
     with torch.no_grad():
         for parameter in task.model.parameters():
             parameter += 0.02 * parameter.requires_grad
-    assert task.loss(task.model, task.batch(1, 0, 1, 0.0), 0.0)["away"] > 0.02
+    moved = task.loss(task.model, task.batch(1, 0, 1, 0.0), 0.0)
+    assert moved["away"] > 0.02
+    assert moved["loss"] > moved["looks"] + 0.9 * task.near * moved["away"]
 
 
 def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOptions, tmp_path: Path) -> None:
