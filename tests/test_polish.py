@@ -215,6 +215,9 @@ def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) 
             parameter += 0.02 * parameter.requires_grad
     moved = task.loss(task.model, task.batch(1, 0, 1, 0.0), 0.0)
     assert moved["away"] > 0.02
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = task.loss(task.model, task.batch(2, 0, 1, 0.0), 0.0)
+    assert rounded["looks"].dtype == rounded["loss"].dtype == torch.float32, "moments are not rounded"
     assert moved["loss"] > moved["looks"] + 0.9 * task.near * moved["away"]
 
 

@@ -89,6 +89,7 @@ class PolishTask(FastTask):
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """What pictures are drawn from, their conditions, and what their features depend on."""
+        self._prepare()
         return self._batch(np.random.default_rng((self.options.seed, step)), rank, ranks, progress)
 
     def _batch(self, rng: np.random.Generator, rank: int, ranks: int, progress: float) -> dict[str, Any]:
@@ -122,23 +123,25 @@ class PolishTask(FastTask):
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """How far the features are from where they are to be carried, and the picture from what it was."""
-        self._prepare(model)
-        if self._steps % EVERY == 0:
-            for likeness in self.likenesses:
-                likeness.fit()
-        self._steps += 1
-        about, told = batch["about"], _told(batch)
+        told = _told(batch)
         with torch.no_grad():
             x = self.stepped(model, batch["x"], self.first, told)
             before = self.stepped(self.before, x, self.rest, told)
         latents = self.stepped(model, x, self.rest, told)
-        features = self.seen(latents)
+        with torch.autocast(self.device.type, enabled=False):  # it would round the moments
+            looks = self.looks(batch["about"], self.seen(latents))
+            away, tint = (latents - before).square().mean(), self.coarse(latents - before).square().mean()
+        return {"loss": looks + self.near * away + self.tint * tint, "looks": looks, "away": away, "tint": tint}
+
+    def looks(self, about: Tensor, features: list[Tensor]) -> Tensor:
+        """The mean of what the sets of features lose; they are remembered."""
+        if self._steps % EVERY == 0:
+            for likeness in self.likenesses:
+                likeness.fit()
+        self._steps += 1
         for likeness, own in zip(self.likenesses, features, strict=True):
             likeness.remember(about, own)
-        unlike = [likeness.loss(about, own) for likeness, own in zip(self.likenesses, features, strict=True)]
-        away, tint = (latents - before).square().mean(), self.coarse(latents - before).square().mean()
-        looks = torch.stack(unlike).mean()
-        return {"loss": looks + self.near * away + self.tint * tint, "looks": looks, "away": away, "tint": tint}
+        return torch.stack([one.loss(about, own) for one, own in zip(self.likenesses, features, strict=True)]).mean()
 
     def coarse(self, latents: Tensor) -> Tensor:
         """(B, C, S, S) -> the colours of COARSE x COARSE cells, by the autoencoder's linear preview."""
@@ -146,8 +149,9 @@ class PolishTask(FastTask):
         return F.adaptive_avg_pool2d(colours, COARSE)
 
     @torch.no_grad()
-    def _prepare(self, model: nn.Module) -> None:
-        """See real pictures and, until half of what is to be remembered is there, drawn ones, once."""
+    def _prepare(self) -> None:
+        """See real pictures and, until half of what is to be remembered is there, drawn ones, once: with the first
+        batch, so that it is no time of training."""
         if self.likenesses:
             return
         rng, console = np.random.default_rng((self.options.seed, 0, 0)), Console(stderr=True, quiet=self.real < 1000)
@@ -158,7 +162,7 @@ class PolishTask(FastTask):
         self.likenesses = [Likeness(about, torch.cat(s), self.size, self.recent) for s in zip(*seen, strict=True)]
         while len(self.likenesses[0]) < self.recent // 2:
             batch = self._batch(rng, 0, 1, 0.0)
-            features = self.seen(self.stepped(model, batch["x"], [*self.first, *self.rest], _told(batch)))
+            features = self.seen(self.stepped(self.model, batch["x"], [*self.first, *self.rest], _told(batch)))
             for likeness, own in zip(self.likenesses, features, strict=True):
                 likeness.remember(batch["about"], own)
 
