@@ -15,13 +15,15 @@ from models.drawing import FAST_SAMPLING, POLISHED, Pictures, Sampling, Step, de
 from models.fast import FILE, PART
 from models.guidance import Network
 from models.pipeline import StickerPipeline
-from models.schedulers import SCHEDULERS, build_scheduler, keeps_changes
+from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS, build_scheduler, keeps_changes
 from models.train.frechet import Gaussian, Likeness, transport
 from models.train.lite2 import BLOCKS, lite2
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.polish import PolishTask
+from models.train.polish import LED, OWN, PolishTask
 
 PICTURES, TOLD, FEATURES = 400, 3, 5
+PLAIN = Sampling(guidance=1.0)
+NOTHING = Condition(*[torch.empty(0)] * 4)
 
 
 def pictures(shift: float, stretch: float, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -172,7 +174,8 @@ class Eyes(nn.Module):
 
 
 def polish(options: TaskOptions) -> PolishTask:
-    return PolishTask(options, real=40, recent=32, size=4, eyes=Eyes())
+    """Led without guidance, which drives a generator that knows nothing out of all bounds."""
+    return PolishTask(options, real=40, recent=32, led=16, share=0.5, size=4, eyes=Eyes(), taught=PLAIN)
 
 
 RECIPE = Recipe(polish, batch_size=lambda _: 8, warmup=1, lr=3e-3, ema=0.5)
@@ -190,18 +193,40 @@ def options(parts: Path) -> TaskOptions:
     return TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, parts, parts / "cache")
 
 
+def told(rows: dict[str, Tensor]) -> Condition:
+    """What is laid under the noise is under it already."""
+    bare = {**rows, "draft": torch.zeros_like(rows["draft"])}
+    return Condition(*(bare[name].float() if name != "mask" else bare[name] for name in vars(NOTHING)))
+
+
 def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
     task = polish(options)
-    batch = task.batch(5, 0, 1, 0.0)
-    told = {name: value for name, value in batch.items() if name not in ("x", "about")}
-    bare = {**told, "draft": torch.zeros_like(told["draft"])}  # what is laid under the noise is under it already
-    wanted = Condition(*(bare[name] for name in ("states", "mask", "vector", "draft")))
+    rows = task.batch(5, 0, 1, 0.0)[OWN]
+    wanted, way = told(rows), task.ways[OWN]
     sampling = FAST_SAMPLING.__class__(**{**vars(FAST_SAMPLING), "temperature": 1.0})
     with torch.no_grad():
-        walked = task.stepped(task.model, batch["x"], [*task.first, *task.rest], bare)
-        blend = Blend((wanted,), torch.ones(len(walked), 1))
-        *_, drawn = denoise(task.model, batch["x"], blend, wanted, sampling, build_scheduler("euler"))
+        walked = task.stepped(task.model, rows["x"], [*way.first, *way.rest], vars(wanted))
+        *_, drawn = denoise(task.model, rows["x"], Blend.of(wanted), wanted, sampling, build_scheduler("euler"))
     assert torch.allclose(walked, drawn.latents, atol=1e-4)
+
+
+def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
+    """As a pipeline draws: led by the generator, and then by the variant."""
+    task = polish(options)
+    task.batch(5, 0, 1, 0.0)
+    task.mirror = None  # it steers the first of the variant's steps too
+    generator, variant, way = task.teacher.float(), task.before.float(), task.ways[LED]
+    wanted, noise = task.condition(task.led_draws.part(0, 4)), torch.randn(4, 8, 16, 16)
+    wanted = Condition(wanted.states.float(), wanted.mask, wanted.vector, wanted.draft)
+    nothing = Condition(*(torch.zeros_like(part) for part in vars(wanted).values()))
+    with torch.no_grad():
+        led = task.handed_over(wanted, noise)
+        walked = task.stepped(variant, led, way.rest, vars(wanted))
+        whole = generator, noise, Blend.of(wanted), nothing, PLAIN, build_scheduler(DEFAULT_SCHEDULER)
+        *_, drawn = denoise(*whole, polisher=variant)
+    assert way.rest == pytest.approx([POLISHED, POLISHED / 2])
+    apart, done = ((x - drawn.latents).norm() / drawn.latents.norm() for x in (walked, led))
+    assert apart < 0.02 < 0.1 < done, "the generator's plan comes to 0.4995, and the variant was taught at 0.5"
 
 
 def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) -> None:
@@ -226,9 +251,11 @@ def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOpt
     run.step(0.0)
     task = run.task
     assert isinstance(task, PolishTask)
-    before = [likeness.distance for likeness in task.likenesses]
+    before = {name: way.unlike for name, way in task.ways.items()}
+    assert before[OWN] != before[LED], "each way is compared by itself"
     run.run()
-    assert sum(likeness.distance for likeness in task.likenesses) < 0.9 * sum(before)
+    for name, unlike in before.items():
+        assert task.ways[name].unlike < 0.9 * unlike, name
     learned = load_file(tmp_path / "export" / PART / FILE)
     shipped = load_file((options.parts or Path()) / PART / FILE)
     assert learned.keys() >= shipped.keys() - {"warp_in"}
