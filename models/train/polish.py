@@ -186,8 +186,7 @@ class PolishTask(FastTask):
         """How far the features are from where they are to be carried, and the picture from what it was: the mean over
         the pictures of both ways."""
         if self._steps % EVERY == 0:
-            for likeness in [likeness for way in self.ways.values() for likeness in way.likenesses]:
-                likeness.fit()
+            self._fit()
         self._steps += 1
         counts = {name: len(rows["x"]) for name, rows in batch.items()}
         losses = {name: self._loss(model, batch[name], self.ways[name]) for name, count in counts.items() if count}
@@ -197,13 +196,20 @@ class PolishTask(FastTask):
             for key in ("loss", "looks", "away", "tint")
         }
 
+    def _fit(self) -> None:
+        """Find each way's transports from what is remembered of it."""
+        with torch.autocast(self.device.type, enabled=False):  # it would round the moments
+            for way in self.ways.values():
+                for likeness in way.likenesses:
+                    likeness.fit()
+
     def _loss(self, model: nn.Module, rows: Rows, way: Way) -> dict[str, Tensor]:
         told = _told(rows)
         with torch.no_grad():
             x = self.stepped(model, rows["x"], way.first, told)
             before = self.stepped(self.before, x, way.rest, told)
         latents = self.stepped(model, x, way.rest, told)
-        with torch.autocast(self.device.type, enabled=False):  # it would round the moments
+        with torch.autocast(self.device.type, enabled=False):  # likewise
             looks = self.looks(way.likenesses, rows["about"], self.seen(latents))
             away, tint = (latents - before).square().mean(), self.coarse(latents - before).square().mean()
         return {"loss": looks + self.near * away + self.tint * tint, "looks": looks, "away": away, "tint": tint}
