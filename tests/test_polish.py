@@ -243,7 +243,7 @@ def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) 
     assert moved["away"] > 0.02
     with torch.no_grad():
         alone = [float(task.loss(task.model, {name: rows}, 0.0)["away"]) for name, rows in batch.items()]
-    assert float(moved["away"].detach()) == pytest.approx(sum(alone) / 2, rel=1e-4), "half of the pictures are of each way"
+    assert float(moved["away"].detach()) == pytest.approx(sum(alone) / 2, rel=1e-4), "half of them are of each way"
     task._steps = 0  # a step that fits the transports first
     with torch.autocast("cpu", torch.bfloat16):
         rounded = task.loss(task.model, task.batch(2, 0, 1, 0.0), 0.0)
