@@ -108,9 +108,13 @@ class Draws:
     vector: np.ndarray  # NO_VECTOR, TEXT_VECTOR or IMAGE_VECTOR
     draft: np.ndarray  # bool
 
+    def __getitem__(self, index: slice | np.ndarray) -> "Draws":
+        """Those of them."""
+        return Draws(*(array[index] for array in vars(self).values()))
+
     def part(self, rank: int, ranks: int) -> "Draws":
         """Every `ranks`-th of them."""
-        return Draws(*(array[rank::ranks] for array in vars(self).values()))
+        return self[rank::ranks]
 
 
 def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:

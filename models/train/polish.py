@@ -141,7 +141,7 @@ class PolishTask(FastTask):
     def _led(self, rng: np.random.Generator, count: int, rank: int = 0, ranks: int = 1) -> Rows:
         """Where the generator has led."""
         rows = rng.integers(len(self.states), size=count)[rank::ranks]
-        draws = _rows(self.led_draws, rows)
+        draws = self.led_draws[rows]
         return {"x": self.states[rows].float(), "about": self.about(draws.rows), **vars(self.condition(draws))}
 
     def _noise(self, rng: np.random.Generator, count: int) -> Tensor:
@@ -265,7 +265,7 @@ class PolishTask(FastTask):
         """Let the generator come to where the variant takes over."""
         self.led_draws = self.draws(rng, self.led)
         chunks = track(np.array_split(np.arange(self.led), -(-self.led // CHUNK)), "ways led", console=console)
-        conditions = (self.condition(_rows(self.led_draws, rows)) for rows in chunks)
+        conditions = (self.condition(self.led_draws[rows]) for rows in chunks)
         self.states = torch.cat([self.handed_over(told, self._noise(rng, len(told))) for told in conditions])
 
     @torch.no_grad()
@@ -277,7 +277,3 @@ class PolishTask(FastTask):
 
 def _told(rows: Rows) -> dict[str, Tensor]:
     return {name: value for name, value in rows.items() if name not in ("x", "about")}
-
-
-def _rows(draws: Draws, rows: np.ndarray) -> Draws:
-    return Draws(*(array[rows] for array in vars(draws).values()))
