@@ -2,18 +2,21 @@
 
 The mean of the art families' drawings (`models.hands`) is too soft to be a picture, and says where its parts are and
 which colours they have, so it needs no more than SIDE pixels. The generator learns from the mean of all hands but the
-one that it is to draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has. What
-that is worth: `models/train/LOG.md`.
+one that it is to draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has. Where
+a style lacks a thing, its drawing of the next of kin (`models.kin`) is laid over that. What both are worth: `LOG.md`.
 """
 
 import io
+import json
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.autoencoder import Autoencoder
@@ -23,16 +26,20 @@ from models.data.grammar import stream
 from models.data.pixels import SIZE, premultiply, unpremultiply
 from models.data.world import Picture, World
 from models.hands import in_common
+from models.kin import kin
 from models.mirror import Mirror
 from models.reading.wording import PART as WORDING
 from models.reading.wording import things
+from models.space import Embedder
 from models.weights import check_company, part_digests, part_folder, record_made_with, record_part
 
 PART = "prototypes"
+FILE = "prototypes.safetensors"
 SIDE = 64
 COLUMNS = 64  # of the atlas: WebP holds 16,383 pixels a side
 QUALITY = 50  # of its WebP
 MOSTLY = 0.6  # of what is asked for in a colour: with less of it neutral parts are painted too
+KIN = 0.5  # share of a kin's drawing: with more of it the thing is lost, with less the style (LOG.md)
 ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
 # Whose drawings are taken, coloured ones first; one of each family.
 STYLES = (
@@ -49,41 +56,76 @@ STYLES = (
 )
 
 
+@dataclass(frozen=True)
+class Kindred:
+    """Drawings of next of kin, premultiplied uint8 `pictures` (K, SIDE, SIDE, 4); `rows` says which of them belongs to
+    a thing, by its number, in a style."""
+
+    pictures: np.ndarray
+    rows: Mapping[tuple[int, str], int]
+
+    @classmethod
+    def build(cls, world: World, embedder: Embedder) -> "Kindred":
+        """Of every thing in every style that has no training picture of it."""
+        named = things(world)
+        drawn = {(concept, picture.style) for concept, own in named.items() for picture in own}
+        found = {cell: one for cell, one in kin(world, named, embedder).items() if cell not in drawn}
+        places = {one.index: place for place, one in enumerate({one.index: one for one in found.values()}.values())}
+        numbers = {concept: number for number, concept in enumerate(named)}
+        pictures = [resized(world.pixels[index], SIDE, SIDE) for index in places]
+        rows = {(numbers[concept], style): places[one.index] for (concept, style), one in found.items()}
+        return cls(np.stack(pictures) if pictures else NOTHING.pictures, rows)
+
+
+NOTHING = Kindred(np.zeros((0, SIDE, SIDE, 4), np.uint8), {})
+
+
 class Prototypes:
     """Premultiplied uint8 `pictures` (N, SIDE, SIDE, 4), in the order of `models.reading.wording.things`.
 
-    `mirror` tells which of them are symmetric; without one, none is taken to be.
+    `mirror` tells which of them are symmetric; without one, none is taken to be. `kindred` are what styles drew of what
+    is like the things that they lack.
     """
 
-    def __init__(self, pictures: np.ndarray, mirror: Mirror | None = None) -> None:
-        self.pictures, self.mirror = pictures, mirror
+    def __init__(self, pictures: np.ndarray, mirror: Mirror | None = None, kindred: Kindred = NOTHING) -> None:
+        self.pictures, self.mirror, self.kindred = pictures, mirror, kindred
 
-    def picture(self, number: int, colour: str = "") -> np.ndarray:
-        """Premultiplied uint8 (128, 128, 4): the thing, painted where a colour is named.
+    def picture(self, number: int, colour: str = "", style: str = "") -> np.ndarray:
+        """Premultiplied uint8 (128, 128, 4): the thing as a style would have it, painted where a colour is named.
 
         A rocket with orange fins is an orange rocket to training's captions, and to nobody who asks for one.
         """
-        painted = _painted(self.pictures[number], colour)
+        painted = _painted(self._own(number, style), colour)
         if not colour or colour_shares(painted).get(colour, 0) >= MOSTLY:
             return painted
         return hue_shift(painted, colour, whole=True)
 
+    def _own(self, number: int, style: str) -> np.ndarray:
+        common, row = self.pictures[number], self.kindred.rows.get((number, style))
+        return common if row is None else laid_over(common, self.kindred.pictures[row])
+
     @classmethod
-    def build(cls, world: World, autoencoder: Autoencoder | None = None) -> "Prototypes":
-        """From the training pictures; `autoencoder` is that whose latents are drawn."""
+    def build(
+        cls, world: World, autoencoder: Autoencoder | None = None, embedder: Embedder | None = None
+    ) -> "Prototypes":
+        """From the training pictures; `autoencoder` is that whose latents are drawn, by `embedder` kin are found."""
         means = [_common(world, one_of_each(pictures)) for pictures in things(world).values()]
-        return cls(np.stack(means), Mirror.build(world, autoencoder) if autoencoder else None)
+        mirror = Mirror.build(world, autoencoder) if autoencoder else None
+        return cls(np.stack(means), mirror, Kindred.build(world, embedder) if embedder else NOTHING)
 
     def save(self, root: Path) -> Path:
         """Write `root/prototypes`, to be read beside the `wording` that lies there, and enter it in the manifest."""
         folder = root / PART
         folder.mkdir(parents=True, exist_ok=True)
-        packed = _packed(_atlas(self.pictures))
-        tensors = {"webp": torch.frombuffer(bytearray(packed), dtype=torch.uint8)}
-        tensors["count"] = torch.tensor(len(self.pictures))
+        tensors = {"webp": _tensor(self.pictures), "count": torch.tensor(len(self.pictures))}
         if self.mirror:
             tensors["mirror"] = self.mirror.weights.contiguous()
-        save_file(tensors, folder / "prototypes.safetensors")
+        rows = self.kindred.rows
+        styles = sorted({style for _, style in rows})
+        if rows:
+            cells = [[number, styles.index(style), row] for (number, style), row in sorted(rows.items())]
+            tensors |= {"kin.webp": _tensor(self.kindred.pictures), "kin.cells": torch.tensor(cells, dtype=torch.int16)}
+        save_file(tensors, folder / FILE, {"styles": json.dumps(styles)})
         record_made_with(folder, part_digests((WORDING, "autoencoder") if self.mirror else (WORDING,), root))
         record_part(PART, root)
         return folder
@@ -93,11 +135,15 @@ class Prototypes:
         """What ships, or lies under `root`; WeightsError where it is missing, altered or of another wording."""
         folder = part_folder(PART, root)
         check_company(folder, root)
-        tensors = load_file(folder / "prototypes.safetensors")
-        atlas = _unpacked(tensors["webp"].numpy().tobytes())
-        rows = atlas.reshape(len(atlas) // SIDE, SIDE, COLUMNS, SIDE, 4).swapaxes(1, 2)
+        with safe_open(folder / FILE, framework="pt") as file:
+            styles = json.loads((file.metadata() or {}).get("styles", "[]"))
+        tensors = load_file(folder / FILE)
         mirror = Mirror(tensors["mirror"]) if "mirror" in tensors else None
-        return cls(rows.reshape(-1, SIDE, SIDE, 4)[: int(tensors["count"])], mirror)
+        pictures = _pictures(tensors["webp"])[: int(tensors["count"])]
+        if "kin.cells" not in tensors:
+            return cls(pictures, mirror)
+        rows = {(number, styles[style]): row for number, style, row in tensors["kin.cells"].tolist()}
+        return cls(pictures, mirror, Kindred(_pictures(tensors["kin.webp"]), rows))
 
 
 class OtherHands:
@@ -133,6 +179,12 @@ def _some(pictures: Sequence[Picture], rng: random.Random) -> Sequence[Picture]:
     return pictures if rng.random() < ALL_SHARE else rng.sample(pictures, rng.randint(1, len(pictures)))
 
 
+def laid_over(common: np.ndarray, kindred: np.ndarray) -> np.ndarray:
+    """Premultiplied uint8 (SIDE, SIDE, 4): as much of what the hands have in common as of the kin's drawing."""
+    mean = (1 - KIN) * common + KIN * kindred.astype(np.float32)
+    return mean.round().astype(np.uint8)
+
+
 def _common(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
     return resized(in_common(world.pixels[[picture.index for picture in drawings.values()]]), SIDE, SIDE)
 
@@ -154,6 +206,18 @@ def _packed(pixels: np.ndarray) -> bytes:
 def _unpacked(packed: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(packed), formats=("WEBP",)) as picture:
         return premultiply(np.asarray(picture.convert("RGBA")))
+
+
+def _tensor(pictures: np.ndarray) -> torch.Tensor:
+    """Pictures (N, SIDE, SIDE, 4) as the bytes of one WebP."""
+    return torch.frombuffer(bytearray(_packed(_atlas(pictures))), dtype=torch.uint8)
+
+
+def _pictures(webp: torch.Tensor) -> np.ndarray:
+    """The same back, and what the last row is filled up with."""
+    atlas = _unpacked(webp.numpy().tobytes())
+    rows = atlas.reshape(len(atlas) // SIDE, SIDE, COLUMNS, SIDE, 4).swapaxes(1, 2)
+    return rows.reshape(-1, SIDE, SIDE, 4)
 
 
 def _atlas(pictures: np.ndarray) -> np.ndarray:

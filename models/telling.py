@@ -31,7 +31,7 @@ from models.reading.hybrids import said as said_of_felt
 from models.reading.layout import SUM, Layout, layout
 from models.reading.lettering import written
 from models.reading.phrasing import bare, words_of
-from models.reading.wording import Wording, ground_of, on_no_ground, without_ground
+from models.reading.wording import Wording, ground_of, on_no_ground, style_said, without_ground
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
@@ -185,7 +185,8 @@ class Teller:
         if self.wording is None or self.prototypes is None:
             return told
         named = {text: self.wording.thing(text) for text, one in zip(texts, free, strict=True) if one}
-        latents = {text: self._encode(self.prototypes.picture(*thing)[None]) for text, thing in named.items() if thing}
+        own = {t: self.prototypes.picture(*thing, style_said(t)) for t, thing in named.items() if thing}
+        latents = {text: self._encode(picture[None]) for text, picture in own.items()}
         rows = zip(texts, free, told.draft.split(1), strict=True)
         return replace(told, draft=torch.cat([latents.get(text, none) if one else none for text, one, none in rows]))
 

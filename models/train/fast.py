@@ -43,11 +43,12 @@ class FastTask(ImageTask):
     """
 
     sampling = FAST_SAMPLING
+    asked = MIX
 
     def __init__(
         self, options: TaskOptions, rank: int = 16, walk: int = 4, taught: Sampling = TAUGHT, **settings: Any
     ) -> None:
-        super().__init__(options, mix=MIX, **settings)
+        super().__init__(options, mix=self.asked, **settings)
         self.walk, self.taught = walk, taught
         self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST_SAMPLING.scheduler)), FAST_SAMPLING.steps))
         self.length = 1 / len(self.sigmas)

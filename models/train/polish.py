@@ -34,11 +34,12 @@ from models.prototypes import Prototypes
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.train.fast import FastTask
 from models.train.frechet import Likeness
-from models.train.image import IMAGE_VECTOR, TEXT_VECTOR, Draws
+from models.train.image import IMAGE_VECTOR, TEXT_VECTOR, Draws, Mix
 from models.train.lite2 import lite2
 from models.train.loop import TaskOptions
 from models.weights import listed_parts, part_folder
 
+ASKED = Mix(0.0, scenes=0.0, views=(1.0, 0.0, 0.0, 0.0))  # pictures as they are: no other view is encoded
 DROP_DRAFT = 0.15
 WORDS = 16  # principal directions of the caption's vector: of all 128 the mean is not known from some thousand pictures
 VECTOR_SCALE = 3.0  # of them: as large as a style's share, so that both are shrunk alike
@@ -79,6 +80,8 @@ class PolishTask(FastTask):
         tint: what that of the colours does, per number of a picture of COARSE cells less.
         eyes: pictures (B, 4, H, W) -> sets of features (B, D); None is `lite2`.
     """
+
+    asked = ASKED
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     # The gradient of a batch is noisy, and a rate three times as high lost colours before it found lines (LOG.md).
     "polish": Recipe(
-        task_of("models.train.polish:PolishTask", scenes=4000),
+        task_of("models.train.polish:PolishTask", scenes=1),
         batch_size=sizes((0.0, 32)),
         lr=1.5e-4,
         weight_decay=0.0,

@@ -83,7 +83,8 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
 
 
 def _common_ground(weights: Path, world: Path | None) -> Prototypes:
-    return Prototypes.build(World.load(world), load_part(Autoencoder, "autoencoder", weights))
+    autoencoder, embedder = load_part(Autoencoder, "autoencoder", weights), Embedder.load(weights)
+    return Prototypes.build(World.load(world), autoencoder, embedder)
 
 
 def _replace(source: Path, target: Path) -> None:
