@@ -5,7 +5,7 @@ hands, its fourth keycap the first with another digit. So where a style lacks a 
 says what no other hand can: how large, in which colours, with which face. Who is kin the other hands tell, who drew
 both: their drawings lie on each other, and their pictures and the names near each other in the shared space.
 
-Shapes: C things, P pixels of a coarse drawing, V = 128.
+Shapes: C things, K of them drawn in a style, V = 128.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -11,13 +11,14 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
 from models.data.colours import colour_shares, hue_shift
@@ -58,11 +59,16 @@ STYLES = (
 
 @dataclass(frozen=True)
 class Kindred:
-    """Drawings of next of kin, premultiplied uint8 `pictures` (K, SIDE, SIDE, 4); `rows` says which of them belongs to
-    a thing, by its number, in a style."""
+    """Drawings of next of kin, premultiplied uint8 (K, SIDE, SIDE, 4) or the WebP that holds them; `rows` says which of
+    them belongs to a thing, by its number, in a style."""
 
-    pictures: np.ndarray
+    drawings: np.ndarray | torch.Tensor
     rows: Mapping[tuple[int, str], int]
+
+    @cached_property
+    def pictures(self) -> np.ndarray:
+        """The drawings; unpacked when first asked for, which takes half a second that no start has to wait for."""
+        return _pictures(self.drawings) if isinstance(self.drawings, torch.Tensor) else self.drawings
 
     @classmethod
     def build(cls, world: World, embedder: Embedder) -> "Kindred":
@@ -102,7 +108,7 @@ class Prototypes:
 
     def _own(self, number: int, style: str) -> np.ndarray:
         common, row = self.pictures[number], self.kindred.rows.get((number, style))
-        return common if row is None else laid_over(common, self.kindred.pictures[row])
+        return common if row is None else _laid_over(common, self.kindred.pictures[row])
 
     @classmethod
     def build(
@@ -137,13 +143,13 @@ class Prototypes:
         check_company(folder, root)
         with safe_open(folder / FILE, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
-        tensors = load_file(folder / FILE)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         mirror = Mirror(tensors["mirror"]) if "mirror" in tensors else None
         pictures = _pictures(tensors["webp"])[: int(tensors["count"])]
         if "kin.cells" not in tensors:
             return cls(pictures, mirror)
         rows = {(number, styles[style]): row for number, style, row in tensors["kin.cells"].tolist()}
-        return cls(pictures, mirror, Kindred(_pictures(tensors["kin.webp"]), rows))
+        return cls(pictures, mirror, Kindred(tensors["kin.webp"], rows))
 
 
 class OtherHands:
@@ -179,7 +185,7 @@ def _some(pictures: Sequence[Picture], rng: random.Random) -> Sequence[Picture]:
     return pictures if rng.random() < ALL_SHARE else rng.sample(pictures, rng.randint(1, len(pictures)))
 
 
-def laid_over(common: np.ndarray, kindred: np.ndarray) -> np.ndarray:
+def _laid_over(common: np.ndarray, kindred: np.ndarray) -> np.ndarray:
     """Premultiplied uint8 (SIDE, SIDE, 4): as much of what the hands have in common as of the kin's drawing."""
     mean = (1 - KIN) * common + KIN * kindred.astype(np.float32)
     return mean.round().astype(np.uint8)

@@ -68,6 +68,7 @@ RECIPES: dict[str, Recipe] = {
         minutes=20,
     ),
     # The gradient of a batch is noisy, and a rate three times as high lost colours before it found lines (LOG.md).
+    # It draws no scenes, and one is the fewest that can be encoded.
     "polish": Recipe(
         task_of("models.train.polish:PolishTask", scenes=1),
         batch_size=sizes((0.0, 32)),
