@@ -30,7 +30,7 @@ from models.reading.naming import Known, Naming, Part
 from models.reading.paints import painted
 from models.reading.phrasing import in_order, left_of, words_of
 from models.space import Embedder
-from models.weighting import QUOTED, plain
+from models.weighting import QUOTED, plain, segments
 from models.weights import part_folder, record_part
 
 PART = "wording"
@@ -150,7 +150,9 @@ class Wording:
 
     def thing(self, prompt: str) -> tuple[int, str] | None:
         """Number and colour ("" for its own) of the one thing that a prompt asks for, as large as the picture and on
-        no ground; None where it asks for something else, or is read word for word."""
+        no ground; None where it asks for something else, or stands in quotation marks. Weights say how much a word is
+        to be heard, and not that nothing is meant by it, unless they are 0."""
+        prompt = "".join(run.text for run in segments(prompt) if run.weight)
         if not self.is_free(prompt):
             return None
         parts = self.parts(prompt)
