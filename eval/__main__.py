@@ -90,7 +90,7 @@ def run_sweep(arguments: argparse.Namespace, bench: Bench) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        found = list(sweeping.sweep(bench, tried, arguments.count))
+        found = list(sweeping.sweep(bench, tried, arguments.count, arguments.times))
     except MissingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from eval import sets
 from eval.bench import SEED, STEPS, Bench
 from eval.distribution import distances, distribution_rows
 from eval.intervals import wilson
-from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, thumbs
+from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, style_share, thumbs
 from eval.parts import IMAGE
 from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
@@ -32,15 +32,17 @@ DRAWN = f"noise {SEED}, {SEED + 1}, ...; {STEPS} steps, guidance {GUIDANCE}"
 
 @dataclass(frozen=True)
 class Judged:
-    """What is seen in made pictures, each asked for by one held-out picture: four answers (N,) bool.
+    """What is seen in made pictures, each asked for by one held-out picture: answers (N,), bool but for one share.
 
     `concept`: one of the 10 nearest drawings shows the concept. `other`: one of them shows another cell's concept, the
-    control. `style`: the nearest has the style. `copied`: some training picture is the same drawing.
+    control. `style`: the nearest has the style. `styles`: the share of the 10 that have it. `copied`: some training
+    picture is the same drawing.
     """
 
     concept: np.ndarray
     other: np.ndarray
     style: np.ndarray
+    styles: np.ndarray
     copied: np.ndarray
 
 
@@ -53,6 +55,7 @@ def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.nda
         concept_found(asked, bench.drawings, rows),
         concept_found(asked[half:] + asked[:half], bench.drawings, rows),
         style_right(asked, bench.drawings, rows),
+        style_share(asked, bench.drawings, rows),
         drawing_distance(thumbs(made), bench.train_thumbs)[0] <= SAME_DRAWING,
     )
 

@@ -33,6 +33,12 @@ def style_right(pictures: list[Picture], gallery: list[Picture], rows: np.ndarra
     return np.array([p.style == gallery[row].style for p, row in zip(pictures, rows[:, 0], strict=True)])
 
 
+def style_share(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
+    """(N,) in [0, 1]: how many of the neighbours `rows` (N, K) have the picture's style; steadier than the nearest."""
+    styles = np.array([picture.style for picture in gallery])
+    return (styles[rows] == np.array([picture.style for picture in pictures])[:, None]).mean(1)
+
+
 def thumbs(pixels: np.ndarray) -> np.ndarray:
     """uint8 (N, 128, 128, 4) -> float32 (N, 1024): means over 8 x 8 pixels, as the world's own audit takes them."""
     n, side = len(pixels), pixels.shape[1] // THUMB

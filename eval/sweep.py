@@ -30,7 +30,8 @@ COUNT = 128  # pictures of each setting, unless it is said
 
 @dataclass(frozen=True)
 class Swept:
-    """What a setting gave: shares in [0, 1], the 95 % interval of one, KID x 1000, seconds a single picture.
+    """What a setting gave with `n` pictures: shares in [0, 1], the 95 % interval of one, KID x 1000, seconds a single
+    picture. `styles` is the share of the right style among the ten nearest: the nearest alone is one bit a picture.
 
     KID and not FD, whose covariance a hundred pictures do not fill.
     """
@@ -40,6 +41,7 @@ class Swept:
     concept: float
     concept_interval: tuple[float, float]
     style: float
+    styles: float
     kernel: float
     seconds: float
 
@@ -68,7 +70,8 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cooling", type=_list(float, "0,1"), default=(OWN.cooling,), metavar="LIST", help="0 keeps the temperature"
     )
-    group.add_argument("--count", type=int, default=COUNT, metavar="N", help="pictures of each setting")
+    group.add_argument("--count", type=int, default=COUNT, metavar="N", help="cells that are asked for")
+    group.add_argument("--times", type=int, default=1, metavar="N", help="pictures of each cell, from other noise")
 
 
 def _list(kind: Any, like: str) -> Any:
@@ -99,6 +102,8 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
         raise ValueError(f"unknown scheduler {unknown[0]!r}; there are {', '.join(SCHEDULERS)}")
     if arguments.count < 2:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
+    if arguments.times < 1:
+        raise ValueError(f"--times {arguments.times}; each cell is drawn once at least")
     return [
         Sampling(
             steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken, temperature=temperature, cooling=cooling
@@ -110,9 +115,10 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     ]
 
 
-def sweep(bench: Bench, tried: Sequence[Sampling], count: int) -> Iterator[Swept]:
-    """Each setting on the same prompts and seeds."""
-    asked = sets.chosen(bench.world, count)
+def sweep(bench: Bench, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
+    """Each setting on the same `count` cells and seeds, `times` of each."""
+    cells = sets.chosen(bench.world, count)
+    asked = cells * times
     prompts = [sets.prompt(picture) for picture in asked]
     trained = bench.features_of(sets.partners(bench.world, asked, "0"))
     for sampling in tried:
@@ -120,8 +126,8 @@ def sweep(bench: Bench, tried: Sequence[Sampling], count: int) -> Iterator[Swept
         features = bench.features(made)
         found, kernel = judge(bench, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
         yield Swept(
-            sampling, len(asked), float(found.concept.mean()), wilson(found.concept.sum(), len(asked)),
-            float(found.style.mean()), 1000 * kernel, _seconds(bench, prompts[0], sampling),
+            sampling, len(asked), float(found.concept.mean()), wilson(found.concept.sum() / times, len(cells)),
+            float(found.style.mean()), float(found.styles.mean()), 1000 * kernel, _seconds(bench, prompts[0], sampling),
         )  # fmt: skip
 
 
@@ -140,7 +146,7 @@ def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
     """Print the table -> what the JSON holds."""
     table = Table(header_style="bold")
     settings = "scheduler", "steps", "guidance", "interval", "weaken", "temperature", "cooling"
-    for title in (*settings, "concept", "style", KERNEL_NAME, "s"):
+    for title in (*settings, "concept", "style", "of ten", KERNEL_NAME, "s"):
         table.add_column(title, justify="right")
     for one in results:
         s, (low, high) = one.sampling, one.concept_interval
@@ -148,7 +154,7 @@ def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
         table.add_row(
             s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
             "yes" if s.weaken else "no", f"{s.temperature:g}", f"{s.cooling:g}",
-            concept, f"{one.style:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
+            concept, f"{one.style:.3f}", f"{one.styles:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
         )  # fmt: skip
     console.print(table)
     return {"split": "val", "seed": SEED, "settings": [asdict(one) for one in results]}

@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 from tiny_parts import save_tiny_parts
@@ -12,6 +13,7 @@ from eval import sets
 from eval import sweep as module
 from eval.bench import Bench, Sizes
 from eval.frechet import Stats
+from eval.intervals import wilson
 from eval.parts import Parts
 from eval.reference import Projection
 from models.data.fixture import fixture_world
@@ -45,6 +47,7 @@ def test_each_is_tried_against_each() -> None:
         (("--scheduler", "eular"), "unknown scheduler 'eular'"),
         (("--steps", "0"), "steps 0"),
         (("--count", "1"), "two pictures"),
+        (("--times", "0"), "--times 0"),
     ):
         with pytest.raises(ValueError, match=sentence):
             module.samplings(asked(*words))
@@ -65,13 +68,24 @@ def test_settings_are_chosen_on_validation_pictures_alone(bench: Bench) -> None:
     chosen = sets.chosen(bench.world, 100)
     assert {picture.split for picture in chosen} == {"val"}
     assert not {picture.id for picture in chosen} & {picture.id for picture in sets.held_out(bench.world, 100)}
+    assert len({(picture.concept, picture.family) for picture in chosen}) == len(chosen), "mixed as the table's cells"
+
+
+def test_more_pictures_of_a_cell_are_of_other_noise_and_do_not_narrow_the_interval(bench: Bench) -> None:
+    (sampling,) = module.samplings(asked("--steps", "2"))
+    cells = len(sets.chosen(bench.world, 4))
+    once, thrice = (next(module.sweep(bench, [sampling], 4, times)) for times in (1, 3))
+    made = bench.generate([sets.prompt(one) for one in sets.chosen(bench.world, 4)] * 3, sampling=sampling)
+    assert len(np.unique(made, axis=0)) == len(made)
+    assert (once.n, thrice.n) == (cells, 3 * cells)
+    assert wilson(thrice.concept * cells, cells) == pytest.approx(thrice.concept_interval)
 
 
 def test_it_prints_and_writes_what_each_gave(bench: Bench) -> None:
     tried = module.samplings(asked("--guidance", "1,4", "--steps", "2"))
     found = list(module.sweep(bench, tried, 4))
     assert [one.sampling for one in found] == tried
-    assert all(0 <= one.concept <= 1 and one.seconds > 0 for one in found)
+    assert all(0 <= one.concept <= 1 and 0 <= one.styles <= 1 and one.seconds > 0 for one in found)
     out = io.StringIO()
     document = module.report(found, Console(file=out, width=200))
     assert json.loads(json.dumps(document))["settings"][1]["sampling"]["guidance"] == 4
