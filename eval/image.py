@@ -15,7 +15,7 @@ from eval import sets
 from eval.bench import SEED, STEPS, Bench
 from eval.distribution import distances, distribution_rows
 from eval.intervals import wilson
-from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_right, style_share, thumbs
+from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_share, thumbs
 from eval.parts import IMAGE
 from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
@@ -54,7 +54,7 @@ def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.nda
     return Judged(
         concept_found(asked, bench.drawings, rows),
         concept_found(asked[half:] + asked[:half], bench.drawings, rows),
-        style_right(asked, bench.drawings, rows),
+        style_share(asked, bench.drawings, rows[:, :1]) == 1,
         style_share(asked, bench.drawings, rows),
         drawing_distance(thumbs(made), bench.train_thumbs)[0] <= SAME_DRAWING,
     )

@@ -28,11 +28,6 @@ def concept_found(pictures: list[Picture], gallery: list[Picture], rows: np.ndar
     return (concepts[rows] == np.array([picture.concept for picture in pictures])[:, None]).any(1)
 
 
-def style_right(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
-    """(N,) bool: the very nearest has the picture's style."""
-    return np.array([p.style == gallery[row].style for p, row in zip(pictures, rows[:, 0], strict=True)])
-
-
 def style_share(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
     """(N,) in [0, 1]: how many of the neighbours `rows` (N, K) have the picture's style; steadier than the nearest."""
     styles = np.array([picture.style for picture in gallery])

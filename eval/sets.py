@@ -28,16 +28,20 @@ def _one_of_each(pictures: Iterable[Picture], name: Callable[[Picture], tuple[st
 
 def cells(world: World, count: int) -> list[Picture]:
     """At most `count` held-out cells (concept x art family), one picture of each."""
-    return _one_of_each(_known(world), lambda picture: (picture.concept, picture.family))[:count]
+    return _one_a_cell(_known(world))[:count]
 
 
-def _known(world: World) -> list[Picture]:
-    """Pictures of held-out cells whose concept was trained on, in their order.
+def _one_a_cell(pictures: Iterable[Picture]) -> list[Picture]:
+    return _one_of_each(pictures, lambda picture: (picture.concept, picture.family))
+
+
+def _known(world: World, split: str = "cell") -> list[Picture]:
+    """Pictures of a split whose concept was trained on, in their order.
 
     Concepts that one family draws alike share their splits, so a few have no training picture under their own name.
     """
     trained = {picture.concept for picture in world.split("train")}
-    return [p for p in _order(world.split("cell", allow_test=True)) if p.concept in trained]
+    return [p for p in _order(world.split(split, allow_test=split == "cell")) if p.concept in trained]
 
 
 def chosen(world: World, count: int) -> list[Picture]:
@@ -46,9 +50,7 @@ def chosen(world: World, count: int) -> list[Picture]:
     What is chosen (settings, recipes) is chosen on these. They are mixed as `cells` are: one of each style would make
     three of what an art family draws in three, and a style that is easily told outweigh the others.
     """
-    trained = {picture.concept for picture in world.split("train")}
-    known = (p for p in world.split("val") if p.concept in trained)
-    return _one_of_each(known, lambda picture: (picture.concept, picture.family))[:count]
+    return _one_a_cell(_known(world, "val"))[:count]
 
 
 def held_out(world: World, count: int) -> list[Picture]:

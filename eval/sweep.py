@@ -25,7 +25,7 @@ from models.schedulers import SCHEDULERS
 
 OWN = Sampling()  # what is not tried stays as it ships
 TIMED = 3  # single pictures, of which the median is said
-COUNT = 128  # pictures of each setting, unless it is said
+COUNT = 128  # cells that each setting draws, unless it is said
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from eval.conditions import condition_rows
 from eval.distribution import distances
 from eval.frechet import Stats
 from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
-from eval.neighbours import drawing_distance, nearest, style_right, style_share, thumbs
+from eval.neighbours import drawing_distance, nearest, style_share, thumbs
 from eval.parts import Parts
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.reference import Projection
@@ -134,7 +134,8 @@ def test_the_style_of_the_nearest_is_the_share_of_one_and_of_more_it_is_their_me
     gallery = world.pictures[:40]
     rows = np.random.default_rng(0).permuted(np.tile(np.arange(40), (40, 1)), axis=1)[:, :10]
     each = [style_share(gallery, gallery, rows[:, k : k + 1]) for k in range(10)]
-    assert np.array_equal(each[0] == 1, style_right(gallery, gallery, rows)) and 0 < each[0].mean() < 1
+    right = [one.style == gallery[row].style for one, row in zip(gallery, rows[:, 0], strict=True)]
+    assert np.array_equal(each[0], right) and 0 < each[0].mean() < 1
     assert np.allclose(style_share(gallery, gallery, rows), np.mean(each, 0))
 
 
