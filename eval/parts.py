@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from eval.judge import Judge
     from models.autoencoder import Autoencoder
     from models.pipeline import StickerPipeline
+    from models.prototypes import Prototypes
     from models.reading.wording import Wording
     from models.space import Embedder
     from models.vocabulary import Vocabulary
@@ -63,6 +64,13 @@ class Parts:
         from models.reading.wording import Wording
 
         return self._load(lambda: Wording.load(self.embedder, self.root))
+
+    @cached_property
+    def prototypes(self) -> "Prototypes":
+        """What things are drawn from, numbered as `wording` numbers them."""
+        from models.prototypes import Prototypes
+
+        return self._load(lambda: Prototypes.load(self.root))
 
     @cached_property
     def judge(self) -> "Judge":

@@ -90,6 +90,11 @@ def one_a_drawing(pictures: Iterable[Picture]) -> list[Picture]:
     return _one_of_each(pictures, lambda picture: (picture.concept, picture.style))
 
 
+def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
+    """One picture of each concept, chosen by hash."""
+    return _one_of_each(pictures, lambda picture: (picture.concept, ""))
+
+
 def strangers(world: World, count: int) -> list[Picture]:
     """At most `count` held-out concepts, one picture of each concept and style: what they show was never drawn."""
     return one_a_drawing(world.split("concept", allow_test=True))[:count]

@@ -21,6 +21,7 @@ from eval.conditions import condition_rows
 from eval.experts import expert_rows
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
 from eval.image import control_rows, fast_rows, image_rows, stranger_rows
+from eval.plain import plain_rows
 from eval.reading import reading_rows
 from eval.reconstruction import reconstruction_rows
 from eval.retrieval import retrieval_rows
@@ -39,6 +40,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "experts": expert_rows,
     "image": image_rows,
     "fast": fast_rows,
+    "plain": plain_rows,
     "strangers": stranger_rows,
     "conditions": condition_rows,
     "blends": blend_rows,

@@ -7,6 +7,7 @@ text and no pixels, and takes latents of any rank (B, C, ...).
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -211,6 +212,15 @@ def denoise(
             x = _replaced(x, on_step(number, sigma, x))
         _check(x, f"step {number + 1} of {len(calls)} ({type(scheduler).__name__}, guidance {sampling.guidance})")
         yield Step(number, len(calls), x, clean)
+
+
+def in_turn(steers: Sequence[Steer]) -> Steer | None:
+    """All of them as one, each with what the one before answers; None where there is none."""
+
+    def led(sigma: float, x: Tensor, velocity: Tensor) -> Tensor:
+        return reduce(lambda so_far, steer: steer(sigma, x, so_far), steers, velocity)
+
+    return led if steers else None
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,15 @@ from models.data.pixels import to_uint8
 from models.data.styles import Finish
 from models.diffusers_way import DiffusersWay
 from models.dit import DiT
-from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.draft_guidance import DraftGuidance
+from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Steer, Step, denoise, in_turn
 from models.fast import load_fast
 from models.finish import finish_of, finished
 from models.language import LanguageModel
 from models.precision import native_dtype
 from models.preview import preview
 from models.prototypes import Prototypes
-from models.reading.wording import Wording
+from models.reading.wording import Wording, style_said
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import SemanticSpace
 from models.start import Start
@@ -210,12 +211,20 @@ class StickerPipeline(Teller, DiffusersWay):
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
         renoise = self._noise([work.drawings.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
-        network, noise, mirror = self._network(sampling), work.noise[rows], self.prototypes and self.prototypes.mirror
-        steer = mirror.steer(wanted.draft) if mirror else None
+        network, noise = self._network(sampling), work.noise[rows]
+        steer = self._steer(wanted.draft, [work.drawings.texts[row] for row in rows])
         polisher = self.fast if sampling.polish and not sampling.fast else None
         return denoise(
             network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, steer, polisher
         )
+
+    def _steer(self, drafts: Tensor, texts: Sequence[str]) -> Steer | None:
+        """How pictures are led that are drawn from `drafts`: a symmetric one to its mirror image, and where no style is
+        named, to the draft itself."""
+        mirror = self.prototypes and self.prototypes.mirror
+        plain = torch.tensor([bool(text) and not style_said(text) for text in texts])
+        both = mirror.steer(drafts) if mirror else None, DraftGuidance.of(drafts, plain)
+        return in_turn([steer for steer in both if steer is not None])
 
     def _network(self, sampling: Sampling) -> Any:
         if not sampling.fast:

@@ -18,6 +18,7 @@ from eval.frechet import Stats
 from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
 from eval.neighbours import drawing_distance, nearest, style_share, thumbs
 from eval.parts import Parts
+from eval.plain import plain_rows
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.reference import Projection
 from eval.retrieval import retrieval_rows
@@ -27,6 +28,7 @@ from models.data.splits import fraction
 from models.data.world import World
 from models.drawing import FAST_SAMPLING, Sampling
 from models.pipeline import BATCH, StickerPipeline
+from models.reading.wording import style_said
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -233,6 +235,21 @@ def test_held_out_concepts_are_looked_for_among_all_drawings(bench: Bench) -> No
     assert row.n == len(sets.strangers(bench.world, 3)) > 0 and 0 <= row.value <= 1
     assert 0 < control["chance"] <= 1 and 0 <= control["real"] <= 1
     assert {picture.split for picture in sets.strangers(bench.world, 100)} == {"concept"}
+
+
+def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    generate = Bench.generate
+    monkeypatch.setattr(Bench, "generate", lambda own, prompts: asked.extend(prompts) or generate(own, prompts))
+    rows = list(plain_rows(bench))
+    assert len(asked) == len(set(asked)) and not any(map(style_said, asked))
+    assert [row.name.partition(": ")[2] for row in rows] == [
+        "concept among the 10 nearest drawings",
+        "copies of training pictures",
+    ]
+    for row in rows:
+        assert row.n == len(asked) > 0 and 0 <= row.value <= 1
+        assert [name for name, _ in row.against] == ["real held-out", "drafts alone"]
 
 
 def test_blends_are_looked_at_for_both_things(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

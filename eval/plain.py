@@ -1,0 +1,50 @@
+"""Things that are asked for by name alone, as most people ask: no style is wanted, only the thing.
+
+Such a picture is led to the thing's draft (`models.draft_guidance`), so the draft itself stands beside it as a control:
+what is drawn should be as easily known, and unlike any drawing, as a mean of drawings is.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from eval import sets
+from eval.bench import Bench
+from eval.image import DRAWN, judge, judge_real
+from eval.intervals import wilson
+from eval.neighbours import SAME_DRAWING
+from eval.parts import IMAGE
+from eval.rows import Row
+from models.data.captions import display_name
+from models.data.pixels import SIZE
+
+
+def plain_rows(bench: Bench) -> Iterator[Row]:
+    """Of held-out cells, one of each concept: is it among the 10 nearest drawings, and is it some training picture?"""
+    asked = sets.one_a_concept(sets.cells(bench.world, bench.sizes.cells))
+    prompts = [display_name(picture, "en") for picture in asked]
+    made, drafts, real = (
+        judge(bench, asked, bench.generate(prompts)),
+        judge(bench, asked, _drafts(bench, prompts)),
+        judge_real(bench, asked),
+    )
+    for name, note in (
+        ("concept", "concept among the 10 nearest drawings"),
+        ("copied", "copies of training pictures"),
+    ):
+        own, control, drawn = (getattr(judged, name) for judged in (made, drafts, real))
+        yield Row(
+            "plain", f"no style named: {note}", float(own.mean()), len(own), interval=wilson(own.sum(), len(own)),
+            against=(("real held-out", float(drawn.mean())), ("drafts alone", float(control.mean()))),
+            note=f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels" if name == "copied" else "",
+            seeds=DRAWN, parts=IMAGE,
+        )  # fmt: skip
+
+
+def _drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
+    """Premultiplied uint8 (N, 128, 128, 4): what each is drawn from; nothing where there is no draft."""
+    pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
+    for number, prompt in enumerate(prompts):
+        if thing := bench.parts.wording.thing(prompt):
+            pictures[number] = bench.parts.prototypes.picture(*thing)
+    return pictures
