@@ -12,8 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.reading.wording import style_said
+
 NEARER = 0.5  # share of the way to the draft, at each step: with 0.6 edges become outlines, where hands disagree
 UNTIL = 0.5  # noise level, not included: below it a draft has no details to give
+
+
+def styleless(text: str) -> bool:
+    """Whether a text asks for something, and in no style."""
+    return bool(text) and not style_said(text)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from models.data.pixels import to_uint8
 from models.data.styles import Finish
 from models.diffusers_way import DiffusersWay
 from models.dit import DiT
-from models.draft_guidance import DraftGuidance
+from models.draft_guidance import DraftGuidance, styleless
 from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Steer, Step, denoise, in_turn
 from models.fast import load_fast
 from models.finish import finish_of, finished
@@ -38,7 +38,7 @@ from models.language import LanguageModel
 from models.precision import native_dtype
 from models.preview import preview
 from models.prototypes import Prototypes
-from models.reading.wording import Wording, style_said
+from models.reading.wording import Wording
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import SemanticSpace
 from models.start import Start
@@ -65,6 +65,7 @@ class _Work:
     noise: Tensor
     start: Start | None
     finish: tuple[Finish, ...]
+    styleless: tuple[bool, ...]
 
 
 class StickerPipeline(Teller, DiffusersWay):
@@ -212,18 +213,17 @@ class StickerPipeline(Teller, DiffusersWay):
         renoise = self._noise([work.drawings.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
         network, noise = self._network(sampling), work.noise[rows]
-        steer = self._steer(wanted.draft, [work.drawings.texts[row] for row in rows])
+        steer = self._steer(wanted.draft, torch.tensor([work.styleless[row] for row in rows]))
         polisher = self.fast if sampling.polish and not sampling.fast else None
         return denoise(
             network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, steer, polisher
         )
 
-    def _steer(self, drafts: Tensor, texts: Sequence[str]) -> Steer | None:
-        """How pictures are led that are drawn from `drafts`: a symmetric one to its mirror image, and where no style is
-        named, to the draft itself."""
+    def _steer(self, drafts: Tensor, free: Tensor) -> Steer | None:
+        """How pictures are led that are drawn from `drafts`: a symmetric one to its mirror image, and those that are
+        `free` (B,) of a style, to the draft itself."""
         mirror = self.prototypes and self.prototypes.mirror
-        plain = torch.tensor([bool(text) and not style_said(text) for text in texts])
-        both = mirror.steer(drafts) if mirror else None, DraftGuidance.of(drafts, plain)
+        both = mirror.steer(drafts) if mirror else None, DraftGuidance.of(drafts, free)
         return in_turn([steer for steer in both if steer is not None])
 
     def _network(self, sampling: Sampling) -> Any:
@@ -273,7 +273,10 @@ class StickerPipeline(Teller, DiffusersWay):
             (blend.finish if new else Finish.SHADED) if blend else finish_of(text if heard else "", new)
             for blend, text in zip(at_once, drawings.texts, strict=True)
         )
-        return _Work(drawings, tuple(seeds), meant, _with_blends(wanted, at_once), unwanted, noise, start, finish)
+        asked = zip(at_once, drawings.texts, strict=True)
+        free_of = tuple(blend.styleless if blend else styleless(text) for blend, text in asked)
+        blended = _with_blends(wanted, at_once)
+        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, free_of)
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config

@@ -19,6 +19,7 @@ from models.condition import Blend, Condition
 from models.data.grammar import as_said
 from models.data.pixels import fit, to_tensor
 from models.data.styles import Finish
+from models.draft_guidance import styleless
 from models.finish import finish_of
 from models.language import LanguageModel
 from models.prototypes import Prototypes
@@ -97,7 +98,8 @@ class Teller:
         told = [self._told_of(what, away, words, draft) for _, what in kept]
         asked = {finish_of(what, new=True) if isinstance(what, str) else Finish.SHADED for _, what in kept}
         finish = asked.pop() if len(asked) == 1 else Finish.SHADED
-        return Blend(tuple(told), torch.tensor([[weight / total for weight, _ in kept]]), finish)
+        shares = torch.tensor([[weight / total for weight, _ in kept]])
+        return Blend(tuple(told), shares, finish, not away and _one_styleless([what for _, what in kept]))
 
     def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
@@ -200,6 +202,12 @@ class Teller:
 
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()
+
+
+def _one_styleless(parts: Sequence[Part]) -> bool:
+    """Whether all parts are one text that names no style: of different things no draft is that of both."""
+    texts = {part if isinstance(part, str) else "" for part in parts}
+    return len(texts) == 1 and all(map(styleless, texts))
 
 
 def _check(parts: Sequence[tuple[float, Part]]) -> None:
