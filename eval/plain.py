@@ -28,15 +28,15 @@ def plain_rows(bench: Bench) -> Iterator[Row]:
         judge(bench, asked, _drafts(bench, prompts)),
         judge_real(bench, asked),
     )
-    for name, note in (
+    for answer, name in (
         ("concept", "concept among the 10 nearest drawings"),
         ("copied", "copies of training pictures"),
     ):
-        own, control, drawn = (getattr(judged, name) for judged in (made, drafts, real))
+        own, control, drawn = (getattr(judged, answer) for judged in (made, drafts, real))
         yield Row(
-            "plain", f"no style named: {note}", float(own.mean()), len(own), interval=wilson(own.sum(), len(own)),
+            "plain", f"no style named: {name}", float(own.mean()), len(own), interval=wilson(own.sum(), len(own)),
             against=(("real held-out", float(drawn.mean())), ("drafts alone", float(control.mean()))),
-            note=f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels" if name == "copied" else "",
+            note=f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels" if answer == "copied" else "",
             seeds=DRAWN, parts=IMAGE,
         )  # fmt: skip
 

@@ -274,9 +274,9 @@ class StickerPipeline(Teller, DiffusersWay):
             for blend, text in zip(at_once, drawings.texts, strict=True)
         )
         asked = zip(at_once, drawings.texts, strict=True)
-        free_of = tuple(blend.styleless if blend else styleless(text) for blend, text in asked)
+        free_of_style = tuple(blend.styleless if blend else styleless(text) for blend, text in asked)
         blended = _with_blends(wanted, at_once)
-        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, free_of)
+        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, free_of_style)
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config
