@@ -1,7 +1,7 @@
 """What each condition brings: the same prompts and noise, told by token states, semantic vector, both or neither.
 
-Only with both does a drawing begin from what drawings of its thing have in common (`models.prototypes`); the row "from
-noise alone" is without that.
+Only with both does a drawing begin from how its thing is mostly drawn (`models.prototypes`); the row "from noise alone"
+is without that.
 """
 
 from collections.abc import Iterator

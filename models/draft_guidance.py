@@ -1,10 +1,11 @@
-"""Keeping to a draft: what nobody asked to be in another hand is drawn as most hands draw it.
+"""Keeping to a draft: what nobody asked to be in another hand is drawn as it mostly is.
 
 The generator has learned that a draft (`models.prototypes`) is only roughly what is wanted, for in training it is what
-all hands but one have in common, and that one is to be drawn. Who names no style wants none of them, only the thing. So
-while there is much noise, and the shape is still being decided, the clean latents that a step promises are brought
-nearer to the draft, as ILVR (arXiv 2108.02938) brings them to a reference picture. Where a style is named they are left
-alone: it would be lost with the shapes (LOG.md).
+other hands drew, and another one is to be drawn. Who names no style wants none of them, only the thing. So while there
+is much noise, and the shape is still being decided, the clean latents that a step promises are brought nearer to the
+draft, as ILVR (arXiv 2108.02938) brings them to a reference picture: by as much as there is noise, for of noise alone
+nothing is known but the draft, and what has been drawn since is to stay. Where a style is named they are left alone: it
+would be lost with the shapes (LOG.md).
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from models.reading.wording import style_said
 
-NEARER = 0.5  # share of the way to the draft, at each step: with 0.6 edges become outlines, where hands disagree
+NEARER = 1.0  # of the way to the draft, times the noise level
 UNTIL = 0.5  # noise level, not included: below it a draft has no details to give
 
 
@@ -40,5 +41,5 @@ class DraftGuidance:
         """The velocity (B, C, S, S) at `x` that leads nearer to the drafts."""
         if sigma <= UNTIL:
             return velocity
-        nearer = (x - sigma * velocity).lerp(self.drafts.to(x.dtype), NEARER)
+        nearer = (x - sigma * velocity).lerp(self.drafts.to(x.dtype), NEARER * sigma)
         return torch.where(self.rows.view(-1, 1, 1, 1), (x - nearer) / sigma, velocity)

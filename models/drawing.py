@@ -60,8 +60,8 @@ class Sampling:
         polish: whether the fast variant takes over at noise level POLISHED, in POLISHING steps, where the pipeline has
             one, as many steps or more were left, and the noise is cooled, as it was when that was taught: it knows how
             drawings look, and the generator what they are.
-        draft: whether a thing that is named is drawn from what several hands have in common (`models.prototypes`), and
-            several are drawn one by one (`models.reading.layout`).
+        draft: whether a thing that is named is drawn from how it mostly is (`models.prototypes`), and several are drawn
+            one by one (`models.reading.layout`).
     """
 
     steps: int = 16

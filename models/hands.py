@@ -2,7 +2,8 @@
 
 Hands agree on what a pencil looks like and not on where it points: the plain mean of theirs is a cross. So each drawing
 is brought to one box, turned to its mirror image where it agrees with the others only so, and left out where it does
-not agree at all; the mean is that of the rest. Pictures are premultiplied uint8 (S, S, 4).
+not agree at all; what is in common is the mean of the rest, and most typical the one that agrees most with all others.
+Pictures are premultiplied uint8 (S, S, 4).
 """
 
 import numpy as np
@@ -20,18 +21,28 @@ STRETCH = 1.25  # a drawing is stretched to the common box up to this change of 
 
 def in_common(drawings: np.ndarray) -> np.ndarray:
     """The mean of `drawings` (N, S, S, 4), the ones that weigh most first, as far as they agree."""
+    mean: np.ndarray = np.mean(_agreed(drawings), 0)
+    return mean.round().astype(np.uint8)
+
+
+def typical(drawings: np.ndarray) -> np.ndarray:
+    """The one of `drawings` (N, S, S, 4) that agrees most with the others, of equals the first; it stands where those
+    that agree with it do."""
+    return _agreed(drawings)[0]
+
+
+def _agreed(drawings: np.ndarray) -> list[np.ndarray]:
+    """Of `drawings` those that agree, laid over each other; the most typical one first."""
     boxes = [_box(drawing) for drawing in drawings]
     there = [number for number, (left, top, right, bottom) in enumerate(boxes) if right > left and bottom > top]
     if len(there) < 2:
-        return drawings[there[0] if there else 0]
+        return [drawings[there[0] if there else 0]]
     cut = [_cut(drawings[number], boxes[number]) for number in there]
     apart, turned = _disagreements(np.stack([resized(one, COARSE, COARSE) for one in cut]))
     main = int(apart.sum(1).argmin())
-    kept = _agreeing(apart[main])
+    kept = sorted(_agreeing(apart[main]), key=lambda number: number != main)
     box = np.round(np.mean([boxes[there[number]] for number in kept], 0)).astype(int)
-    laid = [_laid(cut[number][:, :: -1 if turned[main, number] else 1], box, len(drawings[0])) for number in kept]
-    mean: np.ndarray = np.mean(laid, 0)
-    return mean.round().astype(np.uint8)
+    return [_laid(cut[number][:, :: -1 if turned[main, number] else 1], box, len(drawings[0])) for number in kept]
 
 
 def _box(drawing: np.ndarray) -> tuple[int, int, int, int]:

@@ -1,9 +1,11 @@
-"""What several hands' drawings of a thing have in common, for the generator to draw from.
+"""How a thing is mostly drawn, for the generator to draw it from.
 
-The mean of the art families' drawings (`models.hands`) is too soft to be a picture, and says where its parts are and
-which colours they have, so it needs no more than SIDE pixels. The generator learns from the mean of all hands but the
-one that it is to draw in (retrieval-augmented diffusion, arXiv 2204.11824), which is what a held-out drawing has. Where
-a style lacks a thing, its drawing of the next of kin (`models.kin`) is laid over that. What both are worth: `LOG.md`.
+Of the art families' drawings that is the most typical one (`models.hands`) that is filled. It says where the thing's
+parts are and which colours they have, so it needs no more than SIDE pixels. The generator learns from what all hands
+but the one that it is to draw in have in common, their mean (retrieval-augmented diffusion, arXiv 2204.11824), or some
+of them; to draw from, one is as good where a style is named and better where none is, for means are blurred where hands
+disagree. Where a style lacks a thing, its drawing of the next of kin (`models.kin`) is laid over that. What all are
+worth: `LOG.md`.
 """
 
 import io
@@ -26,7 +28,7 @@ from models.data.compose import resized
 from models.data.grammar import stream
 from models.data.pixels import SIZE, premultiply, unpremultiply
 from models.data.world import Picture, World
-from models.hands import in_common
+from models.hands import in_common, typical
 from models.kin import kin
 from models.mirror import Mirror
 from models.reading.wording import PART as WORDING
@@ -55,6 +57,7 @@ STYLES = (
     "fluent flat",
     "black glyph",
 )
+LINES = ("outline", "black glyph")  # not drawn from where others drew the thing: who names no style wants no lines
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,17 @@ class Prototypes:
         return hue_shift(painted, colour, whole=True)
 
     def _own(self, number: int, style: str) -> np.ndarray:
-        common, row = self.pictures[number], self.kindred.rows.get((number, style))
-        return common if row is None else _laid_over(common, self.kindred.pictures[row])
+        own, row = self.pictures[number], self.kindred.rows.get((number, style))
+        return own if row is None else _laid_over(own, self.kindred.pictures[row])
 
     @classmethod
     def build(
         cls, world: World, autoencoder: Autoencoder | None = None, embedder: Embedder | None = None
     ) -> "Prototypes":
         """From the training pictures; `autoencoder` is that whose latents are drawn, by `embedder` kin are found."""
-        means = [_common(world, one_of_each(pictures)) for pictures in things(world).values()]
+        drawings = [_small(typical(_pixels(world, _filled(one_of_each(own))))) for own in things(world).values()]
         mirror = Mirror.build(world, autoencoder) if autoencoder else None
-        return cls(np.stack(means), mirror, Kindred.build(world, embedder) if embedder else NOTHING)
+        return cls(np.stack(drawings), mirror, Kindred.build(world, embedder) if embedder else NOTHING)
 
     def save(self, root: Path) -> Path:
         """Write `root/prototypes`, to be read beside the `wording` that lies there, and enter it in the manifest."""
@@ -168,8 +171,8 @@ class OtherHands:
         if not others:
             return None
         some = _some(others, stream(picture.id, "hands", seed))
-        mean = _common(self.world, {one.family: one for one in some})
-        return _painted(_unpacked(_packed(mean)), colour)
+        mean = in_common(_pixels(self.world, {one.family: one for one in some}))
+        return _painted(_unpacked(_packed(_small(mean))), colour)
 
 
 def one_of_each(pictures: Sequence[Picture]) -> dict[str, Picture]:
@@ -181,18 +184,27 @@ def one_of_each(pictures: Sequence[Picture]) -> dict[str, Picture]:
     return families
 
 
+def _filled(drawings: dict[str, Picture]) -> dict[str, Picture]:
+    """Those of them that are more than lines, where there are any."""
+    return {family: one for family, one in drawings.items() if one.style not in LINES} or drawings
+
+
 def _some(pictures: Sequence[Picture], rng: random.Random) -> Sequence[Picture]:
     return pictures if rng.random() < ALL_SHARE else rng.sample(pictures, rng.randint(1, len(pictures)))
 
 
-def _laid_over(common: np.ndarray, kindred: np.ndarray) -> np.ndarray:
-    """Premultiplied uint8 (SIDE, SIDE, 4): as much of what the hands have in common as of the kin's drawing."""
-    mean = (1 - KIN) * common + KIN * kindred.astype(np.float32)
+def _laid_over(drawing: np.ndarray, kindred: np.ndarray) -> np.ndarray:
+    """Premultiplied uint8 (SIDE, SIDE, 4): as much of the typical drawing as of the kin's."""
+    mean = (1 - KIN) * drawing + KIN * kindred.astype(np.float32)
     return mean.round().astype(np.uint8)
 
 
-def _common(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
-    return resized(in_common(world.pixels[[picture.index for picture in drawings.values()]]), SIDE, SIDE)
+def _pixels(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
+    return world.pixels[[picture.index for picture in drawings.values()]]
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    return resized(picture, SIDE, SIDE)
 
 
 def _painted(small: np.ndarray, colour: str) -> np.ndarray:

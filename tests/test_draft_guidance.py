@@ -37,7 +37,7 @@ def test_a_step_promises_what_is_nearer_to_the_draft_in_its_rows_alone() -> None
     sigma = UNTIL + 0.25
     answer = led(sigma, x, velocity)
     before, after = x - sigma * velocity, x - sigma * answer
-    assert torch.allclose(after[0] - drafts[0], (1 - NEARER) * (before[0] - drafts[0]), atol=1e-5)
+    assert torch.allclose(after[0] - drafts[0], (1 - NEARER * sigma) * (before[0] - drafts[0]), atol=1e-5)
     assert torch.equal(answer[1:], velocity[1:])
     assert torch.equal(led(UNTIL, x, velocity), velocity)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.data.fixture import fixture_world
-from models.hands import COARSE, in_common
+from models.hands import COARSE, in_common, typical
 
 SIDE = 64
 
@@ -65,6 +65,20 @@ def test_the_odd_one_is_left_out() -> None:
     found = in_common(np.stack([disc(), arrow(), arrow(shade=190)]))
     assert not found[..., 2].max() > 60, "nothing of the blue disc"
     assert far(found, arrow(shade=195)) < 1.5
+
+
+def test_the_most_typical_is_one_of_them_as_it_is_and_stands_where_they_do() -> None:
+    def reds(found: np.ndarray) -> list[int]:
+        return np.unique(found[found[..., 3] == 255][:, 0]).tolist()
+
+    shades = np.stack([arrow(shade=shade) for shade in (120, 230, 190)])
+    assert reds(typical(shades)) == [190] and reds(in_common(shades)) == [210], (
+        "the middle one; the mean of two that agree"
+    )
+    assert reds(typical(np.stack([disc(), arrow(), arrow(shade=190)])))[0] >= 190, "not the odd one"
+    assert [reds(typical(pair)) for pair in (shades[:2], shades[1::-1])] == [[120], [230]], "of two the first"
+    assert far(typical(np.stack([arrow(4, 4, 40), arrow(20, 20, 40), arrow(12, 12, 40)])), arrow(12, 12, 40)) < 1
+    assert np.array_equal(typical(arrow()[None]), arrow())
 
 
 def test_of_two_that_have_nothing_in_common_the_first_is_taken() -> None:

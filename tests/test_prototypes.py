@@ -15,9 +15,9 @@ from models.data.compose import resized
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
-from models.hands import in_common
+from models.hands import in_common, typical
 from models.pipeline import StickerPipeline
-from models.prototypes import ALL_SHARE, SIDE, OtherHands, Prototypes
+from models.prototypes import ALL_SHARE, LINES, SIDE, OtherHands, Prototypes
 from models.reading.wording import Wording, things
 from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
@@ -41,16 +41,28 @@ def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **setting
     return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
 
 
-def test_a_prototype_is_what_the_families_have_in_common(built: Prototypes) -> None:
+def test_a_prototype_is_the_most_typical_of_the_families_drawings_that_are_filled(built: Prototypes) -> None:
     world = fixture_world()
     numbers = {concept: number for number, concept in enumerate(things(world))}
     for concept, pictures in things(world).items():
         if len(pictures) == len({p.family for p in pictures}):
-            wanted = resized(in_common(world.pixels[[p.index for p in pictures]]), SIDE, SIDE)
+            filled = [p for p in pictures if p.style not in LINES] or pictures
+            wanted = resized(typical(world.pixels[[p.index for p in filled]]), SIDE, SIDE)
             assert np.array_equal(built.pictures[numbers[concept]], wanted)
     blue, own = built.picture(numbers["heart"], "blue").astype(int), built.picture(numbers["heart"]).astype(int)
     assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
     assert built.picture(0).shape == (128, 128, 4) and (built.pictures[..., :3] <= built.pictures[..., 3:]).all()
+
+
+def test_lines_are_taken_where_nobody_filled_the_thing() -> None:
+    world, bar = fixture_world(), np.zeros((128, 128, 4), np.uint8)
+    bar[40:80] = 255
+    pixels = world.pixels.copy()
+    pixels[[p.index for own in things(world).values() for p in own if p.style in LINES]] = bar
+    built = Prototypes.build(World(world.pictures, pixels, world.digest))
+    lines = [all(p.style in LINES for p in own) for own in things(world).values()]
+    same = [np.array_equal(one, resized(bar, SIDE, SIDE)) for one in built.pictures]
+    assert same == lines and any(lines) and not all(lines)
 
 
 def test_what_is_asked_for_in_a_colour_is_mostly_of_it() -> None:
@@ -83,12 +95,12 @@ def test_other_hands_do_not_know_the_picture_s_own(colour: str) -> None:
         assert not any(one.any() for seed in range(6) if (one := blind.prototype(picture, seed, colour)) is not None)
 
 
-def test_of_all_other_hands_it_is_their_prototype_and_of_some_it_is_another(built: Prototypes) -> None:
-    """A picture that the atlas has no drawing of: of all hands, as it would be drawn."""
-    world, numbers = fixture_world(), {concept: number for number, concept in enumerate(things(fixture_world()))}
-    picture = replace(world.split("train")[0], family="another")
-    whole = built.picture(numbers[picture.concept]).astype(int)
-    hands = OtherHands(world)
+def test_of_all_other_hands_it_is_what_they_have_in_common_and_of_some_it_is_another() -> None:
+    """A picture of another hand than all that are known."""
+    world = fixture_world()
+    picture, hands = replace(world.split("train")[0], family="another"), OtherHands(world)
+    drawn = world.pixels[[p.index for p in hands.drawings[picture.concept].values()]]
+    whole = resized(resized(in_common(drawn), SIDE, SIDE), 128, 128).astype(int)
     apart = np.array([np.abs(hands.prototype(picture, seed) - whole).mean() for seed in range(200)])  # type: ignore[operator]
     assert len(hands.drawings[picture.concept]) > 1 and (apart < 4).mean() > ALL_SHARE + 0.1, (
         "some are all now and then"

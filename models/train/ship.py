@@ -2,8 +2,8 @@
 
 Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
 anew (`models.vocabulary`), because they are measured in it, and so are the names that prompts are read by
-(`models.reading.wording`), and the drawings' common ground, which is numbered as they are (`models.prototypes`). Of no
-export at all that ground alone is made anew.
+(`models.reading.wording`), and what things are drawn from, which is numbered as they are (`models.prototypes`). Of no
+export at all that alone is made anew.
 """
 
 import shutil
@@ -47,7 +47,7 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
     Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
     """
     if not exports:
-        _common_ground(weights, world).save(weights)
+        _prototypes(weights, world).save(weights)
         return [PROTOTYPES]
     # All are verified before the first is copied.
     found = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
@@ -75,14 +75,14 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
         made.append(VOCABULARY)
     if Wording.space_of(weights) != space:
         # Before the wording is written, which says that both are made: without an autoencoder neither is.
-        prototypes = _common_ground(weights, world)
+        prototypes = _prototypes(weights, world)
         Wording.build(Embedder.load(weights), World.load(world)).save(weights, space)
         prototypes.save(weights)
         made += [WORDING, PROTOTYPES]
     return made
 
 
-def _common_ground(weights: Path, world: Path | None) -> Prototypes:
+def _prototypes(weights: Path, world: Path | None) -> Prototypes:
     autoencoder, embedder = load_part(Autoencoder, "autoencoder", weights), Embedder.load(weights)
     return Prototypes.build(World.load(world), autoencoder, embedder)
 
