@@ -1,7 +1,8 @@
 """Things that are asked for by name alone, as most people ask: no style is wanted, only the thing.
 
-Such a picture is led to the thing's draft (`models.draft_guidance`), so the draft itself stands beside it as a control:
-what is drawn should be as easily known, and unlike any drawing, as a mean of drawings is.
+Such a picture is led to the thing's draft (`models.draft_guidance`), which is a training drawing laid in its place. So
+the draft itself stands beside it as a control: what is drawn should be as easily known, and be no copy as often as real
+held-out drawings are none.
 """
 
 from collections.abc import Iterator
