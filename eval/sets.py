@@ -107,6 +107,17 @@ def pairs(world: World, count: int) -> list[Pair]:
     return list(zip(chosen[::2], chosen[1::2], strict=False))[:count]
 
 
+def hands(world: World, count: int) -> list[Pair]:
+    """At most `count` pairs of training drawings of one thing by two art families, chosen by hash; of no skin tone,
+    which would be told apart too."""
+    drawn = defaultdict[str, list[Picture]](list)
+    toneless = (picture for picture in world.split("train") if picture.skin is None)
+    for picture in _one_of_each(toneless, lambda picture: (picture.concept, picture.family)):
+        drawn[picture.concept].append(picture)
+    both = [(own[0], own[1]) for own in drawn.values() if len(own) > 1]
+    return sorted(both, key=lambda pair: fraction("eval", "hands", pair[0].concept))[:count]
+
+
 def pixels(world: World, pictures: list[Picture]) -> np.ndarray:
     """uint8 (N, 128, 128, 4) premultiplied."""
     return world.pixels[[picture.index for picture in pictures]]

@@ -21,18 +21,13 @@ STRETCH = 1.25  # a drawing is stretched to the common box up to this change of 
 
 def in_common(drawings: np.ndarray) -> np.ndarray:
     """The mean of `drawings` (N, S, S, 4), the ones that weigh most first, as far as they agree."""
-    mean: np.ndarray = np.mean(_agreed(drawings), 0)
+    mean: np.ndarray = np.mean(agreeing(drawings), 0)
     return mean.round().astype(np.uint8)
 
 
-def typical(drawings: np.ndarray) -> np.ndarray:
-    """The one of `drawings` (N, S, S, 4) that agrees most with the others, of equals the first; it stands where those
-    that agree with it do."""
-    return _agreed(drawings)[0]
-
-
-def _agreed(drawings: np.ndarray) -> list[np.ndarray]:
-    """Of `drawings` those that agree, laid over each other; the most typical one first."""
+def agreeing(drawings: np.ndarray) -> list[np.ndarray]:
+    """Of `drawings` (N, S, S, 4), N > 0, those that agree, laid over each other: the most typical one first, of equals
+    the one that comes first, and the others in their order."""
     boxes = [_box(drawing) for drawing in drawings]
     there = [number for number, (left, top, right, bottom) in enumerate(boxes) if right > left and bottom > top]
     if len(there) < 2:
@@ -40,7 +35,7 @@ def _agreed(drawings: np.ndarray) -> list[np.ndarray]:
     cut = [_cut(drawings[number], boxes[number]) for number in there]
     apart, turned = _disagreements(np.stack([resized(one, COARSE, COARSE) for one in cut]))
     main = int(apart.sum(1).argmin())
-    kept = sorted(_agreeing(apart[main]), key=lambda number: number != main)
+    kept = sorted(_like(apart[main]), key=lambda number: number != main)
     box = np.round(np.mean([boxes[there[number]] for number in kept], 0)).astype(int)
     return [_laid(cut[number][:, :: -1 if turned[main, number] else 1], box, len(drawings[0])) for number in kept]
 
@@ -67,7 +62,7 @@ def _disagreements(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(turned, mirrored, plain), turned
 
 
-def _agreeing(apart: np.ndarray) -> list[int]:
+def _like(apart: np.ndarray) -> list[int]:
     """Those that agree with the one that `apart` (N,) is the disagreement from."""
     others = apart[apart > 0]
     most = min(OTHER, ODD * float(np.median(others))) if len(others) > 1 else OTHER

@@ -256,7 +256,7 @@ class StickerPipeline(Teller, DiffusersWay):
         drawings = Drawings.of(prompts, seeds, self._layouts(prompts, free if noise is None else [False] * count))
         told = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
         wanted = self._drafted(
-            drawings.texts, drawings.spread(free), self.condition(drawings.texts, told, words, sense)
+            drawings.texts, drawings.seeds, drawings.spread(free), self.condition(drawings.texts, told, words, sense)
         )
         own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
         unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)

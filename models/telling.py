@@ -3,6 +3,7 @@
 Shapes: N pictures of one call, latents (N, 8, 16, 16), vectors (N, 128).
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from models.data.styles import Finish
 from models.draft_guidance import styleless
 from models.finish import finish_of
 from models.language import LanguageModel
-from models.prototypes import Prototypes
+from models.prototypes import Prototypes, hand_of
 from models.reading.dressed import WORDS as CLOTHES
 from models.reading.dressed import dressed, portrait
 from models.reading.dressed import said as said_of_dressed
@@ -117,7 +118,7 @@ class Teller:
         if not draft or isinstance(part, Tensor):
             return told
         if isinstance(part, str):
-            return self._drafted([part], [True], told)
+            return self._drafted([part], [0], [True], told)
         return replace(told, draft=self._encode(_pixels(part)[None]))
 
     def read_as(self, prompt: str) -> str:
@@ -182,15 +183,18 @@ class Teller:
         found = hybrid(text, self.wording) if self.wording else None
         return self.blend(found) if found else None
 
-    def _drafted(self, texts: Sequence[str], free: Sequence[bool], told: Condition) -> Condition:
+    def _drafted(self, texts: Sequence[str], seeds: Sequence[int], free: Sequence[bool], told: Condition) -> Condition:
         """What the drawings are `told`, with the thing that each names to draw from, of those that are `free` to."""
-        if self.wording is None or self.prototypes is None:
+        if self.wording is None or (prototypes := self.prototypes) is None:
             return told
-        named = {text: self.wording.thing(text) for text, one in zip(texts, free, strict=True) if one}
-        own = {t: self.prototypes.picture(*thing, style_said(t)) for t, thing in named.items() if thing}
-        latents = {text: self._encode(picture[None]) for text, picture in own.items()}
-        rows = zip(texts, free, told.draft.split(1), strict=True)
-        return replace(told, draft=torch.cat([latents.get(text, none) if one else none for text, one, none in rows]))
+        thing = functools.cache(self.wording.thing)
+        latent = functools.cache(lambda *which: self._encode(prototypes.picture(*which)[None]))
+        rows = zip(texts, seeds, free, told.draft.split(1), strict=True)
+        drafts = [
+            latent(*named, style := style_said(text), hand_of(seed, style)) if one and (named := thing(text)) else none
+            for text, seed, one, none in rows
+        ]
+        return replace(told, draft=torch.cat(drafts))
 
     def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
         """Where the things stand that each prompt names, of those that are `free` to be laid out."""

@@ -106,7 +106,7 @@ def test_each_part_says_its_own(pipe: StickerPipeline) -> None:
     blend = pipe.blend([(3.0, "cat"), (1.0, picture), (1.0, vector)], words="noto style")
     cat, red, sky = blend.parts
     assert torch.allclose(blend.weights, torch.tensor([[0.6, 0.2, 0.2]]))
-    named = pipe._drafted(["cat"], [True], pipe.condition(["cat"]))
+    named = pipe._drafted(["cat"], [0], [True], pipe.condition(["cat"]))
     for mine, own in zip(vars(cat).values(), vars(named).values(), strict=True):
         assert torch.equal(mine, own)
     style = pipe.condition(["noto style"])

@@ -18,7 +18,7 @@ from eval.frechet import Stats
 from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
 from eval.neighbours import drawing_distance, nearest, style_share, thumbs
 from eval.parts import Parts
-from eval.plain import plain_rows
+from eval.plain import plain_rows, variety_row
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.reference import Projection
 from eval.retrieval import retrieval_rows
@@ -242,14 +242,38 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
     generate = Bench.generate
     monkeypatch.setattr(Bench, "generate", lambda own, prompts: asked.extend(prompts) or generate(own, prompts))
     rows = list(plain_rows(bench))
-    assert len(asked) == len(set(asked)) and not any(map(style_said, asked))
+    assert not any(map(style_said, asked))
     assert [row.name.partition(": ")[2] for row in rows] == [
         "concept among the 10 nearest drawings",
         "copies of training pictures",
+        "distance in EffLite0 of two seeds' pictures",
     ]
+    *rows, variety = rows
+    once, twice = asked[: -2 * variety.n], asked[-2 * variety.n :]
+    assert len(once) == len(set(once)) and twice[::2] == twice[1::2] and len(set(twice)) == variety.n > 0
     for row in rows:
-        assert row.n == len(asked) > 0 and 0 <= row.value <= 1
+        assert row.n == len(once) > 0 and 0 <= row.value <= 1
         assert [name for name, _ in row.against] == ["real held-out", "drafts alone"]
+    assert 0 < variety.value < 1 and [name for name, _ in variety.against] == ["two hands' drawings", "of two things"]
+
+
+def test_pictures_of_two_seeds_are_as_unlike_as_what_is_seen_in_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bench, "generate", lambda _, prompts: np.zeros((len(prompts), 128, 128, 4), np.uint8))
+    own = np.eye(1280)
+    monkeypatch.setattr(Bench, "features", lambda _, pictures: own[np.arange(len(pictures)) // 2])
+    same = variety_row(bench)
+    assert same.value == 0 and dict(same.against)["of two things"] == 1
+    monkeypatch.setattr(Bench, "features", lambda _, pictures: own[: len(pictures)])
+    assert variety_row(bench).value == 1
+
+
+def test_two_hands_drew_one_thing() -> None:
+    pairs = sets.hands(fixture_world(), 100)
+    assert len(pairs) > 2 and sets.hands(fixture_world(), 2) == pairs[:2]
+    for one, other in pairs:
+        assert one.concept == other.concept and one.family != other.family and {one.split, other.split} == {"train"}
 
 
 def test_blends_are_looked_at_for_both_things(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

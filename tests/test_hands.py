@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.data.fixture import fixture_world
-from models.hands import COARSE, in_common, typical
+from models.hands import COARSE, agreeing, in_common
 
 SIDE = 64
 
@@ -68,6 +68,9 @@ def test_the_odd_one_is_left_out() -> None:
 
 
 def test_the_most_typical_is_one_of_them_as_it_is_and_stands_where_they_do() -> None:
+    def typical(drawings: np.ndarray) -> np.ndarray:
+        return agreeing(drawings)[0]
+
     def reds(found: np.ndarray) -> list[int]:
         return np.unique(found[found[..., 3] == 255][:, 0]).tolist()
 
@@ -79,6 +82,12 @@ def test_the_most_typical_is_one_of_them_as_it_is_and_stands_where_they_do() -> 
     assert [reds(typical(pair)) for pair in (shades[:2], shades[1::-1])] == [[120], [230]], "of two the first"
     assert far(typical(np.stack([arrow(4, 4, 40), arrow(20, 20, 40), arrow(12, 12, 40)])), arrow(12, 12, 40)) < 1
     assert np.array_equal(typical(arrow()[None]), arrow())
+    assert [reds(one) for one in agreeing(np.stack([arrow(shade=shade) for shade in (230, 190, 210)]))] == [
+        [210],
+        [230],
+        [190],
+    ], "the others in their order"
+    assert len(agreeing(np.stack([disc(), arrow(), arrow(shade=190)]))) == 2, "the odd one out"
 
 
 def test_of_two_that_have_nothing_in_common_the_first_is_taken() -> None:

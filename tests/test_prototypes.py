@@ -1,5 +1,6 @@
 """Laws of drafts: what is kept of drawings comes back, and a drawing begins from its thing, whatever is beside it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from models.data.compose import resized
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
-from models.hands import in_common, typical
+from models.hands import agreeing, in_common
 from models.pipeline import StickerPipeline
-from models.prototypes import ALL_SHARE, LINES, SIDE, OtherHands, Prototypes
+from models.prototypes import ALL_SHARE, HANDS, LINES, SIDE, OtherHands, Prototypes, hand_of
 from models.reading.wording import Wording, things
 from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
@@ -35,23 +36,32 @@ def pipe(tmp_path_factory: pytest.TempPathFactory, built: Prototypes) -> Sticker
     return made
 
 
+def small(drawings: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [resized(drawing, SIDE, SIDE) for drawing in drawings]
+
+
 def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **settings: object) -> np.ndarray:
     sampling = Sampling(steps=16, guidance=1.0, **settings)  # type: ignore[arg-type]
     events = pipe.steps(prompts, seeds, sampling)
     return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
 
 
-def test_a_prototype_is_the_most_typical_of_the_families_drawings_that_are_filled(built: Prototypes) -> None:
+def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agree(built: Prototypes) -> None:
     world = fixture_world()
     numbers = {concept: number for number, concept in enumerate(things(world))}
     for concept, pictures in things(world).items():
         if len(pictures) == len({p.family for p in pictures}):
             filled = [p for p in pictures if p.style not in LINES] or pictures
-            wanted = resized(typical(world.pixels[[p.index for p in filled]]), SIDE, SIDE)
-            assert np.array_equal(built.pictures[numbers[concept]], wanted)
+            wanted = [
+                resized(one, 128, 128) for one in small(agreeing(world.pixels[[p.index for p in filled]])[:HANDS])
+            ]
+            found = [built.picture(numbers[concept], hand=hand) for hand in range(2 * len(wanted))]
+            assert built.counts[numbers[concept]] == len(wanted) and np.array_equal(found, wanted * 2)
+    assert 1 < built.counts.max() <= HANDS and len(built.pictures) == built.counts.sum()
     blue, own = built.picture(numbers["heart"], "blue").astype(int), built.picture(numbers["heart"]).astype(int)
     assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
-    assert built.picture(0).shape == (128, 128, 4) and (built.pictures[..., :3] <= built.pictures[..., 3:]).all()
+    whole = np.stack(list(built.pictures))
+    assert built.picture(0).shape == (128, 128, 4) and (whole[..., :3] <= whole[..., 3:]).all()
 
 
 def test_lines_are_taken_where_nobody_filled_the_thing() -> None:
@@ -61,7 +71,7 @@ def test_lines_are_taken_where_nobody_filled_the_thing() -> None:
     pixels[[p.index for own in things(world).values() for p in own if p.style in LINES]] = bar
     built = Prototypes.build(World(world.pictures, pixels, world.digest))
     lines = [all(p.style in LINES for p in own) for own in things(world).values()]
-    same = [np.array_equal(one, resized(bar, SIDE, SIDE)) for one in built.pictures]
+    same = [np.array_equal(built.picture(number), resized(*small([bar]), 128, 128)) for number in range(len(lines))]
     assert same == lines and any(lines) and not all(lines)
 
 
@@ -113,14 +123,37 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
     wording.save(tmp_path)
     built.save(tmp_path)
     again = Prototypes.load(tmp_path)
-    assert again.pictures.shape == built.pictures.shape == (len(wording.naming.known), SIDE, SIDE, 4)
-    assert np.abs(again.pictures.astype(int) - built.pictures).mean() < 8
-    apart = np.abs(again.pictures[0].astype(int) - built.pictures[1]).mean()
-    assert np.abs(again.pictures[1].astype(int) - built.pictures[1]).mean() < apart / 2
+    assert again.counts.tolist() == built.counts.tolist() and len(built.counts) == len(wording.naming.known)
+    cells = [(number, hand) for number, count in enumerate(built.counts) for hand in range(count)]
+    assert len(again.pictures) == len(built.pictures) == len(cells)
+    for number, hand in cells:
+        kept = again.picture(number, hand=hand).astype(int) - built.picture(number, hand=hand)
+        others = built.picture((number + 1) % len(built.counts)).astype(int) - built.picture(number, hand=hand)
+        assert np.abs(kept).mean() < min(8, np.abs(others).mean() / 2)
     wording.save(tmp_path, "another")
     record_part("wording", tmp_path)
     with pytest.raises(WeightsError, match="another part 'wording'"):
         Prototypes.load(tmp_path)
+
+
+def test_seeds_in_a_row_begin_from_different_hands_and_a_seed_from_its_own(pipe: StickerPipeline) -> None:
+    assert pipe.wording is not None and pipe.prototypes is not None
+    number, _ = pipe.wording.thing("fish") or (-1, "")
+    hands = int(pipe.prototypes.counts[number])
+    texts, seeds = ["fish"] * 7, [9, 10, 11, 12, 3, 4, 2**63 - 1]
+    drafts = pipe._drafted(texts, seeds, [True] * 7, pipe.condition(texts)).draft
+    own = {(hand_of(seed) % hands): draft for seed, draft in zip(seeds, drafts, strict=True)}
+    assert hands > 1 and len({draft.numpy().tobytes() for draft in drafts}) == len(own) == hands
+    assert all(torch.equal(draft, own[hand_of(seed) % hands]) for seed, draft in zip(seeds, drafts, strict=True))
+    styled = pipe._drafted(["fish, noto style"] * 7, seeds, [True] * 7, pipe.condition(texts)).draft
+    assert all(torch.equal(draft, own[0]) for draft in styled), "in a style, from the most typical one"
+
+
+def test_a_hand_s_drawing_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, encode = [], pipe._encode
+    monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
+    pipe._drafted(["fish"] * 64, range(64), [True] * 64, pipe.condition(["fish"] * 64))
+    assert len(seen) == HANDS
 
 
 @pytest.mark.parametrize("sampling", [Sampling(8, 1.0, cooling=0.0), FAST_SAMPLING])
