@@ -29,19 +29,19 @@ def plain_rows(bench: Bench) -> Iterator[Row]:
     """Of held-out cells, one of each concept: is it among the 10 nearest drawings, and is it some training picture?"""
     asked = sets.one_a_concept(sets.cells(bench.world, bench.sizes.cells))
     prompts = [display_name(picture, "en") for picture in asked]
-    made, drafts, real = (
+    made, control, real = (
         judge(bench, asked, bench.generate(prompts)),
-        judge(bench, asked, _drafts(bench, prompts)),
+        judge(bench, asked, drafts(bench, prompts)),
         judge_real(bench, asked),
     )
     for answer, name in (
         ("concept", "concept among the 10 nearest drawings"),
         ("copied", "copies of training pictures"),
     ):
-        own, control, drawn = (getattr(judged, answer) for judged in (made, drafts, real))
+        own, of_drafts, drawn = (getattr(judged, answer) for judged in (made, control, real))
         yield Row(
             "plain", f"no style named: {name}", float(own.mean()), len(own), interval=wilson(own.sum(), len(own)),
-            against=(("real held-out", float(drawn.mean())), ("drafts alone", float(control.mean()))),
+            against=(("real held-out", float(drawn.mean())), ("drafts alone", float(of_drafts.mean()))),
             note=f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels" if answer == "copied" else "",
             seeds=DRAWN, parts=IMAGE,
         )  # fmt: skip
@@ -71,7 +71,7 @@ def _apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return 1 - cosine(first, second).diagonal()
 
 
-def _drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
+def drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
     """Premultiplied uint8 (N, 128, 128, 4): what each is drawn from by `generate`; nothing where there is no draft."""
     pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
     for number, prompt in enumerate(prompts):

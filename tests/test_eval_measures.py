@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,23 +12,25 @@ import torch
 from tiny_parts import give_variant, save_tiny_parts
 
 from eval import blends, sets
-from eval.bench import Bench, Sizes
+from eval.bench import SEED, Bench, Sizes
 from eval.conditions import condition_rows
 from eval.distribution import distances
 from eval.frechet import Stats
 from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
 from eval.neighbours import drawing_distance, nearest, style_share, thumbs
 from eval.parts import Parts
-from eval.plain import plain_rows, variety_row
+from eval.plain import drafts, plain_rows, variety_row
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.reference import Projection
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
+from models.atlas import SIDE
 from models.data.fixture import fixture_world
 from models.data.splits import fraction
 from models.data.world import World
 from models.drawing import FAST_SAMPLING, Sampling
 from models.pipeline import BATCH, StickerPipeline
+from models.prototypes import HANDS, Prototypes
 from models.reading.wording import style_said
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
@@ -255,6 +258,14 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
         assert row.n == len(once) > 0 and 0 <= row.value <= 1
         assert [name for name, _ in row.against] == ["real held-out", "drafts alone"]
     assert 0 < variety.value < 1 and [name for name, _ in variety.against] == ["two hands' drawings", "of two things"]
+
+
+def test_the_draft_beside_a_picture_is_the_one_that_it_is_drawn_from(bench: Bench) -> None:
+    grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(HANDS)])
+    wording = SimpleNamespace(thing=lambda prompt: (0, "") if prompt == "cat" else None)
+    own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, counts=[HANDS])))
+    levels = [int(picture.max()) for picture in drafts(own, ["cat", "sky", "cat", "cat"])]  # type: ignore[arg-type]
+    assert levels == [60 * (SEED % HANDS), 0, 60 * ((SEED + 2) % HANDS), 60 * (SEED % HANDS)]
 
 
 def test_pictures_of_two_seeds_are_as_unlike_as_what_is_seen_in_them(
