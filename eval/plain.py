@@ -20,7 +20,6 @@ from eval.ranks import cosine
 from eval.rows import Row
 from models.data.captions import display_name
 from models.data.pixels import SIZE
-from models.prototypes import hand_of
 
 VARIETY = "distance in EffLite0"  # 1 - cosine
 
@@ -76,5 +75,6 @@ def drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
     pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
     for number, prompt in enumerate(prompts):
         if thing := bench.parts.wording.thing(prompt):
-            pictures[number] = bench.parts.prototypes.picture(*thing, hand=hand_of(SEED + number))
+            hand = bench.parts.prototypes.hand(thing[0], SEED + number)
+            pictures[number] = bench.parts.prototypes.picture(*thing, hand=hand)
     return pictures

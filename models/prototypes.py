@@ -38,7 +38,7 @@ from models.weights import check_company, part_digests, part_folder, record_made
 PART = "prototypes"
 FILE = "prototypes.safetensors"
 MOSTLY = 0.6  # of what is asked for in a colour: with less of it neutral parts are painted too
-HANDS = 3  # drawings of a thing that are kept, for as many seeds in a row
+HANDS = 3  # drawings of a thing that are kept, at most
 KIN = 0.5  # share of a kin's drawing: with more of it the thing is lost, with less the style (LOG.md)
 ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
 # Whose drawings are taken, coloured ones first; one of each family.
@@ -117,11 +117,16 @@ class Prototypes:
         self.counts = np.asarray([1] * len(pictures) if counts is None else counts, np.int64)
         self._first = self.counts.cumsum() - self.counts
 
+    def hand(self, number: int, seed: int, style: str = "") -> int:
+        """Which of a thing's drawings a picture is drawn from: by seeds in a row one after another; where a style is
+        named the most typical one, for there another makes little difference, and a little for the worse."""
+        return 0 if style else seed % int(self.counts[number])
+
     def picture(self, number: int, colour: str = "", style: str = "", hand: int = 0) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the thing as a style would have it, painted where a colour is named.
 
-        `hand` says which of its drawings; after the last comes the first again. A rocket with orange fins is an orange
-        rocket to training's captions, and to nobody who asks for one.
+        `hand` says which of its drawings. A rocket with orange fins is an orange rocket to training's captions, and to
+        nobody who asks for one.
         """
         painted = _painted(self._own(number, style, hand), colour)
         if not colour or colour_shares(painted).get(colour, 0) >= MOSTLY:
@@ -129,7 +134,7 @@ class Prototypes:
         return hue_shift(painted, colour, whole=True)
 
     def _own(self, number: int, style: str, hand: int) -> np.ndarray:
-        own = self.pictures[self._first[number] + hand % self.counts[number]]
+        own = self.pictures[self._first[number] + hand]
         row = self.kindred.rows.get((number, style))
         return own if row is None else _laid_over(own, self.kindred.pictures[row])
 
@@ -174,12 +179,6 @@ class Prototypes:
 
 def _atlas(pictures: np.ndarray | Atlas) -> Atlas:
     return pictures if isinstance(pictures, Atlas) else Atlas.of(pictures)
-
-
-def hand_of(seed: int, style: str = "") -> int:
-    """Whose drawing of a thing a picture is drawn from: the most typical one where a style is named, for there another
-    makes little difference, and a little for the worse."""
-    return 0 if style else seed % HANDS
 
 
 class OtherHands:

@@ -23,7 +23,7 @@ from models.data.styles import Finish
 from models.draft_guidance import styleless
 from models.finish import finish_of
 from models.language import LanguageModel
-from models.prototypes import Prototypes, hand_of
+from models.prototypes import Prototypes
 from models.reading.dressed import WORDS as CLOTHES
 from models.reading.dressed import dressed, portrait
 from models.reading.dressed import said as said_of_dressed
@@ -190,8 +190,12 @@ class Teller:
         thing = functools.cache(self.wording.thing)
         latent = functools.cache(lambda *which: self._encode(prototypes.picture(*which)[None]))
         rows = zip(texts, seeds, free, told.draft.split(1), strict=True)
+
+        def draft(number: int, colour: str, style: str, seed: int) -> Tensor:
+            return latent(number, colour, style, prototypes.hand(number, seed, style))
+
         drafts = [
-            latent(*named, style := style_said(text), hand_of(seed, style)) if one and (named := thing(text)) else none
+            draft(*named, style_said(text), seed) if one and (named := thing(text)) else none
             for text, seed, one, none in rows
         ]
         return replace(told, draft=torch.cat(drafts))
