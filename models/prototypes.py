@@ -80,7 +80,8 @@ class Kindred:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """As safetensors hold them; the styles are named by their place in `styles`."""
-        cells = [[number, self.styles.index(style), row] for (number, style), row in sorted(self.rows.items())]
+        places = {style: place for place, style in enumerate(self.styles)}
+        cells = [[number, places[style], row] for (number, style), row in sorted(self.rows.items())]
         return {**_atlas(self.pictures).tensors(), "cells": torch.tensor(cells, dtype=torch.int16)}
 
     @classmethod
