@@ -52,14 +52,14 @@ class Blend:
     2206.01714); halfway between the vectors of two there is seldom anything that was ever drawn. And each has its place
     (MultiDiffusion, arXiv 2302.08113), the first in the middle and every other around those before it: of a mean alone
     the noise mostly makes one of both (LOG.md). `finish` is the one that all of them are asked for in, of one
-    picture (`models.finish`), `styleless` says that it is one thing in no style (`models.draft_guidance`); several rows
-    do not know them.
+    picture (`models.finish`), `led` says that it is one thing and keeps to its draft (`models.draft_guidance`); several
+    rows do not know them.
     """
 
     parts: tuple[Condition, ...]
     weights: Tensor
     finish: Finish = Finish.SHADED
-    styleless: bool = False
+    led: bool = False
 
     @staticmethod
     def of(condition: Condition) -> "Blend":

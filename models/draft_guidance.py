@@ -1,11 +1,12 @@
-"""Keeping to a draft: what nobody asked to be in another hand is drawn as it mostly is.
+"""Keeping to a draft: what nobody asked to be in another hand is drawn as it mostly is, or as the style has drawn it.
 
 The generator has learned that a draft (`models.prototypes`) is only roughly what is wanted, for in training it is what
-other hands drew, and another one is to be drawn. Who names no style wants none of them, only the thing. So while there
-is much noise, and the shape is still being decided, the clean latents that a step promises are brought nearer to the
-draft, as ILVR (arXiv 2108.02938) brings them to a reference picture: by as much as there is noise, for of noise alone
-nothing is known but the draft, and what has been drawn since is to stay. Where a style is named they are left alone: it
-would be lost with the shapes (LOG.md).
+other hands drew, and another one is to be drawn. Who names no style wants none of them, only the thing; and what a
+style has drawn itself is no other hand's. So while there is much noise, and the shape is still being decided, the clean
+latents that a step promises are brought nearer to the draft, as ILVR (arXiv 2108.02938) brings them to a reference
+picture: by as much as there is noise, for of noise alone nothing is known but the draft, and what has been drawn since
+is to stay. In a style that lacks the thing they are left alone: the style would be lost with the shapes of others
+(LOG.md).
 """
 
 from dataclasses import dataclass
@@ -13,15 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.reading.wording import style_said
-
 NEARER = 1.0  # of the way to the draft, times the noise level
 UNTIL = 0.5  # noise level, not included: below it a draft has no details to give
-
-
-def styleless(text: str) -> bool:
-    """Whether a text asks for something, and in no style."""
-    return bool(text) and not style_said(text)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,29 @@ not agree at all; what is in common is the mean of the rest, and most typical th
 Pictures are premultiplied uint8 (S, S, 4).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from PIL import Image
 
 from models.data.compose import put, resized
+from models.data.world import Picture
+
+# Whose drawings are taken, coloured ones first.
+STYLES = (
+    "noto",
+    "twemoji",
+    "fluent",
+    "emojione",
+    "fxemoji",
+    "outline",
+    "blob",
+    "fluent 3d",
+    "fluent flat",
+    "black glyph",
+)
 
 SEEN = 16  # alpha of 255 from which a pixel is part of a drawing
 COARSE = 32  # pixels a side are enough to compare
@@ -19,25 +38,59 @@ ODD = 1.35  # times the middle one of the disagreements: with more a drawing is 
 STRETCH = 1.25  # a drawing is stretched to the common box up to this change of its proportions
 
 
+def drawn_by(pictures: Sequence[Picture], by: Literal["family", "style"]) -> dict[str, Picture]:
+    """Of each art family, or style, one of the thing's `pictures`: without skin tone and gender where there is one."""
+    found: dict[str, Picture] = {}
+    places = {style: place for place, style in enumerate(STYLES)}  # one that is new is taken last
+    for picture in sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), places.get(p.style, len(places)))):
+        found.setdefault(getattr(picture, by), picture)
+    return found
+
+
 def in_common(drawings: np.ndarray) -> np.ndarray:
     """The mean of `drawings` (N, S, S, 4), the ones that weigh most first, as far as they agree."""
-    mean: np.ndarray = np.mean(agreeing(drawings), 0)
+    laid = _laid_over_each_other(drawings)
+    mean: np.ndarray = np.mean(laid, 0)
     return mean.round().astype(np.uint8)
 
 
-def agreeing(drawings: np.ndarray) -> list[np.ndarray]:
-    """Of `drawings` (N, S, S, 4), N > 0, those that agree, laid over each other: the most typical one first, of equals
-    the one that comes first, and the others in their order."""
-    boxes = [_box(drawing) for drawing in drawings]
+def agreeing(drawings: np.ndarray) -> list[int]:
+    """Which of `drawings` (N, S, S, 4), N > 0, agree: the most typical one first, of equals the one that comes first,
+    and the others in their order."""
+    return _compared(drawings).kept
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Numbers of the drawings that are `kept`, the most typical one first; of all, their boxes and whether they agree
+    with that one as mirror images."""
+
+    kept: list[int]
+    boxes: list[tuple[int, int, int, int]]
+    turned: np.ndarray
+
+
+def _compared(drawings: np.ndarray) -> _Compared:
+    boxes, turned = [_box(drawing) for drawing in drawings], np.zeros(len(drawings), bool)
     there = [number for number, (left, top, right, bottom) in enumerate(boxes) if right > left and bottom > top]
     if len(there) < 2:
-        return [drawings[there[0] if there else 0]]
+        return _Compared([there[0] if there else 0], boxes, turned)
     cut = [_cut(drawings[number], boxes[number]) for number in there]
-    apart, turned = _disagreements(np.stack([resized(one, COARSE, COARSE) for one in cut]))
+    apart, mirrored = _disagreements(np.stack([resized(one, COARSE, COARSE) for one in cut]))
     main = int(apart.sum(1).argmin())
+    turned[there] = mirrored[main]
     kept = sorted(_like(apart[main]), key=lambda number: number != main)
-    box = np.round(np.mean([boxes[there[number]] for number in kept], 0)).astype(int)
-    return [_laid(cut[number][:, :: -1 if turned[main, number] else 1], box, len(drawings[0])) for number in kept]
+    return _Compared([there[number] for number in kept], boxes, turned)
+
+
+def _laid_over_each_other(drawings: np.ndarray) -> list[np.ndarray]:
+    """Those that agree, turned as the most typical one is, each in the box that is the mean of theirs."""
+    found = _compared(drawings)
+    if len(found.kept) < 2:
+        return [drawings[found.kept[0]]]
+    box = np.round(np.mean([found.boxes[number] for number in found.kept], 0)).astype(int)
+    cut = {number: _cut(drawings[number], found.boxes[number]) for number in found.kept}
+    return [_laid(one[:, :: -1 if found.turned[number] else 1], box, len(drawings[0])) for number, one in cut.items()]
 
 
 def _box(drawing: np.ndarray) -> tuple[int, int, int, int]:

@@ -16,6 +16,7 @@ import torch
 
 from models.data.compose import resized
 from models.data.world import Picture, World
+from models.hands import drawn_by
 from models.space import Embedder
 
 COARSE = 32  # pixels a side are enough to compare
@@ -46,7 +47,7 @@ def kin(world: World, things: Mapping[str, Sequence[Picture]], embedder: Embedde
         things: training pictures by concept.
         embedder: into the space in which pictures and names are compared.
     """
-    drawn = {style: _one_of_each(things, style) for style in sorted({p.style for own in things.values() for p in own})}
+    drawn = _by_style(things)
     told = {style: _told(world, own, embedder) for style, own in drawn.items()}
     names = [own[0].names.get("en", concept) for concept, own in things.items()]
     meant = MEANT * _cosines(torch.cat([embedder.text(list(some)) for some in _chunks(names)]))
@@ -63,14 +64,13 @@ def kin(world: World, things: Mapping[str, Sequence[Picture]], embedder: Embedde
     return found
 
 
-def _one_of_each(things: Mapping[str, Sequence[Picture]], style: str) -> dict[int, Picture]:
-    """By number of its thing a style's drawing of it, without skin tone and gender where there is one without."""
-    found: dict[int, Picture] = {}
+def _by_style(things: Mapping[str, Sequence[Picture]]) -> dict[str, dict[int, Picture]]:
+    """Of each style by number of its thing its drawing of it."""
+    found: dict[str, dict[int, Picture]] = {}
     for number, pictures in enumerate(things.values()):
-        own = sorted((p for p in pictures if p.style == style), key=lambda p: (bool(p.skin) + bool(p.gender), p.id))
-        if own:
-            found[number] = own[0]
-    return found
+        for style, picture in drawn_by(pictures, "style").items():
+            found.setdefault(style, {})[number] = picture
+    return dict(sorted(found.items()))
 
 
 def _told(world: World, drawn: Mapping[int, Picture], embedder: Embedder) -> _Told:

@@ -30,7 +30,7 @@ from models.data.pixels import to_uint8
 from models.data.styles import Finish
 from models.diffusers_way import DiffusersWay
 from models.dit import DiT
-from models.draft_guidance import DraftGuidance, styleless
+from models.draft_guidance import DraftGuidance
 from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Steer, Step, denoise, in_turn
 from models.fast import load_fast
 from models.finish import finish_of, finished
@@ -65,7 +65,7 @@ class _Work:
     noise: Tensor
     start: Start | None
     finish: tuple[Finish, ...]
-    styleless: tuple[bool, ...]
+    led: tuple[bool, ...]
 
 
 class StickerPipeline(Teller, DiffusersWay):
@@ -213,17 +213,17 @@ class StickerPipeline(Teller, DiffusersWay):
         renoise = self._noise([work.drawings.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
         network, noise = self._network(sampling), work.noise[rows]
-        steer = self._steer(wanted.draft, torch.tensor([work.styleless[row] for row in rows]))
+        steer = self._steer(wanted.draft, torch.tensor([work.led[row] for row in rows]))
         polisher = self.fast if sampling.polish and not sampling.fast else None
         return denoise(
             network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, steer, polisher
         )
 
-    def _steer(self, drafts: Tensor, free: Tensor) -> Steer | None:
+    def _steer(self, drafts: Tensor, led: Tensor) -> Steer | None:
         """How pictures are led that are drawn from `drafts`: a symmetric one to its mirror image, and those that are
-        `free` (B,) of a style, to the draft itself."""
+        `led` (B,), to the draft itself."""
         mirror = self.prototypes and self.prototypes.mirror
-        both = mirror.steer(drafts) if mirror else None, DraftGuidance.of(drafts, free)
+        both = mirror.steer(drafts) if mirror else None, DraftGuidance.of(drafts, led)
         return in_turn([steer for steer in both if steer is not None])
 
     def _network(self, sampling: Sampling) -> Any:
@@ -274,9 +274,9 @@ class StickerPipeline(Teller, DiffusersWay):
             for blend, text in zip(at_once, drawings.texts, strict=True)
         )
         asked = zip(at_once, drawings.texts, strict=True)
-        free_of_style = tuple(blend.styleless if blend else styleless(text) for blend, text in asked)
+        led = tuple(blend.led if blend else self.is_led(text) for blend, text in asked)
         blended = _with_blends(wanted, at_once)
-        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, free_of_style)
+        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, led)
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config

@@ -1,18 +1,18 @@
-"""How a thing is mostly drawn, for the generator to draw it from.
+"""What others drew, for the generator to draw from: of every thing each style's training drawing, if it has one.
 
-Of the art families' filled drawings that is the most typical one (`models.hands`) or, where no style is named, another
-one that agrees with it: the seed decides, so that pictures of other seeds are other pictures. It says where the thing's
-parts are and which colours they have, so it needs no more than SIDE pixels. The generator learns from what all hands
-but the one that it is to draw in have in common, their mean (retrieval-augmented diffusion, arXiv 2204.11824), or some
-of them; to draw from, one is as good where a style is named and better where none is, for means are blurred where hands
-disagree. Where a style lacks a thing, its drawing of the next of kin (`models.kin`) is laid over that. What all are
-worth: `LOG.md`.
+Who names a style that has drawn the thing is drawn from that drawing. Else it is one of the art families' filled
+drawings: the most typical one (`models.hands`) or, where no style is named, another one that agrees with it: the seed
+decides, so that pictures of other seeds are other pictures. It says where the thing's parts are and which colours they
+have, so it needs no more than SIDE pixels. The generator learns from what all hands but the one that it is to draw in
+have in common, their mean (retrieval-augmented diffusion, arXiv 2204.11824), or some of them; to draw from, one is as
+good where a style is named and better where none is, for means are blurred where hands disagree. Where a style lacks a
+thing, its drawing of the next of kin (`models.kin`) is laid over that. What all are worth: `LOG.md`.
 """
 
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,139 +27,117 @@ from models.data.compose import resized
 from models.data.grammar import stream
 from models.data.pixels import SIZE
 from models.data.world import Picture, World
-from models.hands import agreeing, in_common
+from models.hands import agreeing, drawn_by, in_common
 from models.kin import kin
 from models.mirror import Mirror
 from models.reading.wording import PART as WORDING
 from models.reading.wording import things
+from models.skin import TONES, toned
 from models.space import Embedder
-from models.weights import check_company, part_digests, part_folder, record_made_with, record_part
+from models.weights import WeightsError, check_company, part_digests, part_folder, record_made_with, record_part
 
 PART = "prototypes"
 FILE = "prototypes.safetensors"
 MOSTLY = 0.6  # of what is asked for in a colour: with less of it neutral parts are painted too
-HANDS = 3  # drawings of a thing that are kept, at most
+HANDS = 4  # drawings of a thing that take turns, at most: as many as the page makes at once
 KIN = 0.5  # share of a kin's drawing: with more of it the thing is lost, with less the style (LOG.md)
 ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
-# Whose drawings are taken, coloured ones first; one of each family.
-STYLES = (
-    "noto",
-    "twemoji",
-    "fluent",
-    "emojione",
-    "fxemoji",
-    "outline",
-    "blob",
-    "fluent 3d",
-    "fluent flat",
-    "black glyph",
-)
-_KIN = "kin."  # before the names of their tensors
 LINES = ("outline", "black glyph")  # not drawn from where others drew the thing: who names no style wants no lines
 
-
-@dataclass(frozen=True)
-class Kindred:
-    """Drawings of next of kin, premultiplied uint8 (K, SIDE, SIDE, 4); `rows` says which of them belongs to a thing, by
-    its number, in a style."""
-
-    pictures: np.ndarray | Atlas
-    rows: Mapping[tuple[int, str], int]
-
-    @classmethod
-    def build(cls, world: World, embedder: Embedder) -> "Kindred":
-        """Of every thing in every style that has no training picture of it."""
-        named = things(world)
-        drawn = {(concept, picture.style) for concept, own in named.items() for picture in own}
-        found = {cell: one for cell, one in kin(world, named, embedder).items() if cell not in drawn}
-        places = {one.index: place for place, one in enumerate({one.index: one for one in found.values()}.values())}
-        numbers = {concept: number for number, concept in enumerate(named)}
-        pictures = [resized(world.pixels[index], SIDE, SIDE) for index in places]
-        rows = {(numbers[concept], style): places[one.index] for (concept, style), one in found.items()}
-        return cls(np.stack(pictures) if pictures else NOTHING.pictures, rows)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """As safetensors hold them; the styles are named by their place in `styles`."""
-        places = {style: place for place, style in enumerate(self.styles)}
-        cells = [[number, places[style], row] for (number, style), row in sorted(self.rows.items())]
-        return {**_atlas(self.pictures).tensors(), "cells": torch.tensor(cells, dtype=torch.int16)}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, torch.Tensor], styles: Sequence[str]) -> "Kindred":
-        """What `tensors` gave."""
-        rows = {(number, styles[style]): row for number, style, row in tensors["cells"].tolist()}
-        return cls(Atlas.from_tensors(tensors), rows)
-
-    @property
-    def styles(self) -> list[str]:
-        """Of its rows."""
-        return sorted({style for _, style in self.rows})
-
-
-NOTHING = Kindred(np.zeros((0, SIDE, SIDE, 4), np.uint8), {})
+Rows = Mapping[tuple[int, str], int]  # of pictures, by a thing's number and a style
 
 
 class Prototypes:
-    """Premultiplied uint8 `pictures` (M, SIDE, SIDE, 4), of each thing as many as `counts` (N,) says, the most typical
-    one first; None is one of each. Things are in the order of `models.reading.wording.things`.
+    """Premultiplied uint8 `pictures` (M, SIDE, SIDE, 4) and which of them a thing is drawn from.
 
-    `mirror` tells which of them are symmetric; without one, none is taken to be. `kindred` are what styles drew of what
-    is like the things that they lack.
+    Attributes:
+        hands: of each thing, in the order of `models.reading.wording.things`, the rows of those that are drawn from
+            where the style has none, the most typical first; None is one picture each.
+        own: rows of what styles drew, by thing and style.
+        kin: rows of what styles drew of what is like the things that they lack.
+        mirror: tells which pictures are symmetric; without one, none is taken to be.
     """
 
     def __init__(
         self,
         pictures: np.ndarray | Atlas,
+        hands: Sequence[Sequence[int]] | None = None,
+        own: Rows | None = None,
+        kin: Rows | None = None,
         mirror: Mirror | None = None,
-        kindred: Kindred = NOTHING,
-        counts: Sequence[int] | None = None,
     ) -> None:
-        self.pictures, self.mirror, self.kindred = pictures, mirror, kindred
-        self.counts = np.asarray([1] * len(pictures) if counts is None else counts, np.int64)
-        self._first = self.counts.cumsum() - self.counts
+        self.pictures, self.mirror = pictures, mirror
+        self.hands = [[row] for row in range(len(pictures))] if hands is None else hands
+        self.own, self.kin = own or {}, kin or {}
+
+    def has(self, number: int, style: str) -> bool:
+        """Whether the style has drawn the thing."""
+        return (number, style) in self.own
 
     def hand(self, number: int, seed: int, style: str = "") -> int:
         """Which of a thing's drawings a picture is drawn from: by seeds in a row one after another; where a style is
         named the most typical one, for there another makes little difference, and a little for the worse."""
-        return 0 if style else seed % int(self.counts[number])
+        return 0 if style else seed % len(self.hands[number])
 
-    def picture(self, number: int, colour: str = "", style: str = "", hand: int = 0) -> np.ndarray:
-        """Premultiplied uint8 (128, 128, 4): the thing as a style would have it, painted where a colour is named.
+    def picture(self, number: int, paint: str = "", style: str = "", hand: int = 0) -> np.ndarray:
+        """Premultiplied uint8 (128, 128, 4): the thing as a style has drawn it or would, in the colour or skin tone
+        `paint` where one is named.
 
-        `hand` says which of its drawings. A rocket with orange fins is an orange rocket to training's captions, and to
-        nobody who asks for one.
+        `hand` says which of its drawings, where the style has none. A rocket with orange fins is an orange rocket to
+        training's captions, and to nobody who asks for one.
         """
-        painted = _painted(self._own(number, style, hand), colour)
-        if not colour or colour_shares(painted).get(colour, 0) >= MOSTLY:
+        drawing = self._drawing(number, style, hand)
+        if paint in TONES:
+            return toned(_painted(drawing, ""), paint)
+        painted = _painted(drawing, paint)
+        if not paint or colour_shares(painted).get(paint, 0) >= MOSTLY:
             return painted
-        return hue_shift(painted, colour, whole=True)
+        return hue_shift(painted, paint, whole=True)
 
-    def _own(self, number: int, style: str, hand: int) -> np.ndarray:
-        own = self.pictures[self._first[number] + hand]
-        row = self.kindred.rows.get((number, style))
-        return own if row is None else _laid_over(own, self.kindred.pictures[row])
+    def _drawing(self, number: int, style: str, hand: int) -> np.ndarray:
+        if (own := self.own.get((number, style))) is not None:
+            return self.pictures[own]
+        drawing, row = self.pictures[self.hands[number][hand]], self.kin.get((number, style))
+        return drawing if row is None else _laid_over(drawing, self.pictures[row])
 
     @classmethod
     def build(
         cls, world: World, autoencoder: Autoencoder | None = None, embedder: Embedder | None = None
     ) -> "Prototypes":
         """From the training pictures; `autoencoder` is that whose latents are drawn, by `embedder` kin are found."""
-        drawings = [agreeing(_pixels(world, _filled(one_of_each(own))))[:HANDS] for own in things(world).values()]
-        mirror = Mirror.build(world, autoencoder) if autoencoder else None
-        kindred = Kindred.build(world, embedder) if embedder else NOTHING
-        pictures = np.stack([_small(drawing) for of_thing in drawings for drawing in of_thing])
-        return cls(pictures, mirror, kindred, list(map(len, drawings)))
+        named = things(world)
+        numbers = {concept: number for number, concept in enumerate(named)}
+        drawn = {
+            (number, style): picture
+            for number, pictures in enumerate(named.values())
+            for style, picture in sorted(drawn_by(pictures, "style").items())
+        }
+        places = {picture.index: row for row, picture in enumerate(drawn.values())}
+        found = kin(world, named, embedder) if embedder else {}
+        related = {(numbers[concept], style): places[one.index] for (concept, style), one in found.items()}
+        return cls(
+            np.stack([_small(world.pixels[picture.index]) for picture in drawn.values()]),
+            [[places[one.index] for one in _typical(world, pictures)] for pictures in named.values()],
+            {cell: places[picture.index] for cell, picture in drawn.items()},
+            {cell: row for cell, row in related.items() if cell not in drawn},
+            Mirror.build(world, autoencoder) if autoencoder else None,
+        )
 
     def save(self, root: Path) -> Path:
         """Write `root/prototypes`, to be read beside the `wording` that lies there, and enter it in the manifest."""
         folder = root / PART
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {**_atlas(self.pictures).tensors(), "counts": torch.from_numpy(self.counts.astype(np.uint8))}
+        styles = sorted({style for _, style in chain(self.own, self.kin)})
+        atlas = self.pictures if isinstance(self.pictures, Atlas) else Atlas.of(self.pictures)
+        tensors = atlas.tensors() | {
+            "hands": torch.tensor(list(chain.from_iterable(self.hands)), dtype=torch.int16),
+            "counts": torch.tensor([len(rows) for rows in self.hands], dtype=torch.uint8),
+            "own": _table(self.own, styles),
+            "kin": _table(self.kin, styles),
+        }
         if self.mirror:
             tensors["mirror"] = self.mirror.weights.contiguous()
-        if self.kindred.rows:
-            tensors |= {f"{_KIN}{name}": tensor for name, tensor in self.kindred.tensors().items()}
-        save_file(tensors, folder / FILE, {"styles": json.dumps(self.kindred.styles)})
+        save_file(tensors, folder / FILE, {"styles": json.dumps(styles)})
         record_made_with(folder, part_digests((WORDING, "autoencoder") if self.mirror else (WORDING,), root))
         record_part(PART, root)
         return folder
@@ -172,14 +150,41 @@ class Prototypes:
         with safe_open(folder / FILE, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        mirror = Mirror(tensors["mirror"]) if "mirror" in tensors else None
-        of_kin = {name.removeprefix(_KIN): tensor for name, tensor in tensors.items() if name.startswith(_KIN)}
-        kindred = Kindred.from_tensors(of_kin, styles) if of_kin else NOTHING
-        return cls(Atlas.from_tensors(tensors), mirror, kindred, tensors["counts"].tolist())
+        if missing := {"webp", "hands", "counts", "own", "kin"} - tensors.keys():
+            raise WeightsError(
+                f"{folder / FILE} is of another version: it has no {min(missing)}; make it anew with "
+                "`python -m models.train.ship`"
+            )
+        rows = iter(tensors["hands"].tolist())
+        return cls(
+            Atlas.from_tensors(tensors),
+            [[next(rows) for _ in range(count)] for count in tensors["counts"].tolist()],
+            _rows(tensors["own"], styles),
+            _rows(tensors["kin"], styles),
+            Mirror(tensors["mirror"]) if "mirror" in tensors else None,
+        )
 
 
-def _atlas(pictures: np.ndarray | Atlas) -> Atlas:
-    return pictures if isinstance(pictures, Atlas) else Atlas.of(pictures)
+def _table(rows: Rows, styles: Sequence[str]) -> torch.Tensor:
+    """(K, 3): number of the thing, place of the style, row."""
+    places = {style: place for place, style in enumerate(styles)}
+    table = [[number, places[style], row] for (number, style), row in sorted(rows.items())]
+    return torch.tensor(table, dtype=torch.int16).reshape(-1, 3)
+
+
+def _rows(table: torch.Tensor, styles: Sequence[str]) -> Rows:
+    return {(number, styles[place]): row for number, place, row in table.tolist()}
+
+
+def _typical(world: World, pictures: Sequence[Picture]) -> list[Picture]:
+    """The most typical one of the families' filled drawings, and those that agree with it."""
+    filled = list(_filled(drawn_by(pictures, "family")).values())
+    return [filled[number] for number in agreeing(_pixels(world, filled))[:HANDS]]
+
+
+def _filled(drawings: Mapping[str, Picture]) -> Mapping[str, Picture]:
+    """Those of them that are more than lines, where there are any."""
+    return {family: one for family, one in drawings.items() if one.style not in LINES} or drawings
 
 
 class OtherHands:
@@ -187,7 +192,7 @@ class OtherHands:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.drawings = {concept: one_of_each(pictures) for concept, pictures in things(world).items()}
+        self.drawings = {concept: drawn_by(pictures, "family") for concept, pictures in things(world).items()}
 
     def prototype(self, picture: Picture, seed: int, colour: str = "") -> np.ndarray | None:
         """Premultiplied uint8 (128, 128, 4), with what the atlas loses; None where no other hand drew the thing.
@@ -198,22 +203,8 @@ class OtherHands:
         if not others:
             return None
         some = _some(others, stream(picture.id, "hands", seed))
-        mean = in_common(_pixels(self.world, {one.family: one for one in some}))
+        mean = in_common(_pixels(self.world, some))
         return _painted(unpacked(packed(_small(mean))), colour)
-
-
-def one_of_each(pictures: Sequence[Picture]) -> dict[str, Picture]:
-    """By family, one drawing without skin tone and gender where there is one without."""
-    families: dict[str, Picture] = {}
-    places = {style: place for place, style in enumerate(STYLES)}  # one that is new is taken last
-    for picture in sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), places.get(p.style, len(places)))):
-        families.setdefault(picture.family, picture)
-    return families
-
-
-def _filled(drawings: dict[str, Picture]) -> dict[str, Picture]:
-    """Those of them that are more than lines, where there are any."""
-    return {family: one for family, one in drawings.items() if one.style not in LINES} or drawings
 
 
 def _some(pictures: Sequence[Picture], rng: random.Random) -> Sequence[Picture]:
@@ -226,8 +217,8 @@ def _laid_over(drawing: np.ndarray, kindred: np.ndarray) -> np.ndarray:
     return mean.round().astype(np.uint8)
 
 
-def _pixels(world: World, drawings: Mapping[str, Picture]) -> np.ndarray:
-    return world.pixels[[picture.index for picture in drawings.values()]]
+def _pixels(world: World, drawings: Sequence[Picture]) -> np.ndarray:
+    return world.pixels[[picture.index for picture in drawings]]
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

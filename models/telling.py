@@ -20,7 +20,6 @@ from models.condition import Blend, Condition
 from models.data.grammar import as_said
 from models.data.pixels import fit, to_tensor
 from models.data.styles import Finish
-from models.draft_guidance import styleless
 from models.finish import finish_of
 from models.language import LanguageModel
 from models.prototypes import Prototypes
@@ -100,7 +99,7 @@ class Teller:
         asked = {finish_of(what, new=True) if isinstance(what, str) else Finish.SHADED for _, what in kept}
         finish = asked.pop() if len(asked) == 1 else Finish.SHADED
         shares = torch.tensor([[weight / total for weight, _ in kept]])
-        return Blend(tuple(told), shares, finish, not away and _one_styleless([what for _, what in kept]))
+        return Blend(tuple(told), shares, finish, not away and self._one_led([what for _, what in kept]))
 
     def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
@@ -191,14 +190,28 @@ class Teller:
         latent = functools.cache(lambda *which: self._encode(prototypes.picture(*which)[None]))
         rows = zip(texts, seeds, free, told.draft.split(1), strict=True)
 
-        def draft(number: int, colour: str, style: str, seed: int) -> Tensor:
-            return latent(number, colour, style, prototypes.hand(number, seed, style))
+        def draft(number: int, paint: str, style: str, seed: int) -> Tensor:
+            return latent(number, paint, style, prototypes.hand(number, seed, style))
 
         drafts = [
             draft(*named, style_said(text), seed) if one and (named := thing(text)) else none
             for text, seed, one, none in rows
         ]
         return replace(told, draft=torch.cat(drafts))
+
+    def is_led(self, text: str) -> bool:
+        """Whether a drawing of it keeps to its draft (`models.draft_guidance`): one in no style, or in a style that has
+        drawn the thing. What the others drew would take the style with it."""
+        style = style_said(text)
+        if not style or self.wording is None or self.prototypes is None:
+            return bool(text) and not style
+        thing = self.wording.thing(text)
+        return thing is not None and self.prototypes.has(thing[0], style)
+
+    def _one_led(self, parts: Sequence[Part]) -> bool:
+        """Whether all parts are one text that is led: of different things no draft is that of both."""
+        texts = {part if isinstance(part, str) else "" for part in parts}
+        return len(texts) == 1 and all(map(self.is_led, texts))
 
     def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
         """Where the things stand that each prompt names, of those that are `free` to be laid out."""
@@ -210,12 +223,6 @@ class Teller:
 
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()
-
-
-def _one_styleless(parts: Sequence[Part]) -> bool:
-    """Whether all parts are one text that names no style: of different things no draft is that of both."""
-    texts = {part if isinstance(part, str) else "" for part in parts}
-    return len(texts) == 1 and all(map(styleless, texts))
 
 
 def _check(parts: Sequence[tuple[float, Part]]) -> None:

@@ -263,9 +263,9 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
 def test_the_draft_beside_a_picture_is_the_one_that_it_is_drawn_from(bench: Bench) -> None:
     grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(HANDS)])
     wording = SimpleNamespace(thing=lambda prompt: (0, "") if prompt == "cat" else None)
-    own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, counts=[HANDS])))
+    own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, [range(HANDS)])))
     levels = [int(picture.max()) for picture in drafts(own, ["cat", "sky", "cat", "cat"])]  # type: ignore[arg-type]
-    assert levels == [60 * (SEED % HANDS), 0, 60 * ((SEED + 2) % HANDS), 60 * (SEED % HANDS)]
+    assert levels == [60 * ((SEED + number) % HANDS) * (number != 1) for number in range(4)]
 
 
 def test_pictures_of_two_seeds_are_as_unlike_as_what_is_seen_in_them(

@@ -17,7 +17,7 @@ from models.data.fixture import fixture_world
 from models.data.world import Picture, World
 from models.kin import kin
 from models.pipeline import StickerPipeline
-from models.prototypes import KIN, Kindred, Prototypes
+from models.prototypes import KIN, SIDE, Prototypes
 from models.reading.wording import Wording, things
 
 
@@ -106,21 +106,23 @@ def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
     numbers = {concept: number for number, concept in enumerate(things(world))}
     drawn = {(numbers[concept], p.style) for concept, own in things(world).items() for p in own}
     built = Prototypes.build(world, embedder=SEEING)
-    rows = built.kindred.rows
     every = {(number, style) for number in numbers.values() for style in {p.style for p in world.pictures}}
-    assert set(rows) == every - drawn and len(built.kindred.pictures) <= len(rows)
+    assert set(built.kin) == every - drawn and set(built.own) == drawn
+    assert all(
+        any(row == other and style == own for (_, own), other in built.own.items())
+        for (_, style), row in built.kin.items()
+    )
     Wording.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
-    again = Prototypes.load(tmp_path).kindred
-    assert again.rows == rows
-    for kept, own in zip(again.pictures, built.kindred.pictures, strict=True):  # type: ignore[call-overload]
-        assert np.abs(kept.astype(int) - own).mean() < 8
-    assert Prototypes.build(world).kindred.rows == {}
+    again = Prototypes.load(tmp_path)
+    assert again.kin == built.kin and again.own == built.own
+    assert Prototypes.build(world).kin == {}
 
 
 def test_a_thing_is_half_its_kin_in_that_style_alone() -> None:
-    common, relative = np.full((2, 64, 64, 4), 200, np.uint8), np.full((1, 64, 64, 4), 100, np.uint8)
-    prototypes = Prototypes(common, kindred=Kindred(relative, {(1, "noto"): 0}))
+    pictures = np.full((3, SIDE, SIDE, 4), 200, np.uint8)
+    pictures[2] = 100
+    prototypes = Prototypes(pictures, [[0], [1]], {(2, "noto"): 2}, {(1, "noto"): 2})
     assert np.unique(prototypes.picture(1, style="noto")) == round(200 - 100 * KIN)
     for other in (prototypes.picture(1), prototypes.picture(1, style="twemoji"), prototypes.picture(0, style="noto")):
         assert np.unique(other) == 200

@@ -109,7 +109,7 @@ def test_below_a_noise_level_each_side_is_its_own(mirror: Mirror) -> None:
 def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: Path, mirror: Mirror) -> None:
     root = save_tiny_parts(tmp_path)
     assert Prototypes.load(root).mirror is None
-    Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror).save(root)
+    Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror).save(root)
     again = Prototypes.load(root).mirror
     assert again is not None and torch.equal(again.weights, mirror.weights)
     save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", root)
@@ -120,7 +120,7 @@ def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: 
 def test_the_pipeline_draws_what_is_symmetric_by_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
     mirror = Mirror.fit(*(torch.randn(20, 8, 16, 16) for _ in range(2)))
-    pipe.prototypes = Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror)
+    pipe.prototypes = Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror)
     asked: list[torch.Tensor] = []
     mirror.steer = lambda drafts: asked.append(drafts)  # type: ignore[method-assign,assignment]
     list(pipe.steps(["a cat"], [1], Sampling(2)))

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 from bags import Bags
+from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts
 
 from models.condition import Blend, Condition
 from models.data.colours import colour_shares
 from models.data.compose import resized
 from models.data.fixture import fixture_world
-from models.data.world import World
+from models.data.world import Picture, World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
-from models.hands import agreeing, in_common
+from models.hands import STYLES, agreeing, drawn_by, in_common
 from models.pipeline import StickerPipeline
-from models.prototypes import ALL_SHARE, HANDS, LINES, SIDE, OtherHands, Prototypes
+from models.prototypes import ALL_SHARE, FILE, HANDS, LINES, SIDE, OtherHands, Prototypes
 from models.reading.wording import Wording, things
 from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
@@ -46,23 +47,45 @@ def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **setting
     return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
 
 
+def kept(world: World, picture: Picture) -> np.ndarray:
+    return resized(*small([world.pixels[picture.index]]), 128, 128)
+
+
 def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agree(built: Prototypes) -> None:
     world = fixture_world()
-    numbers = {concept: number for number, concept in enumerate(things(world))}
-    for concept, pictures in things(world).items():
+    for number, pictures in enumerate(things(world).values()):
         if len(pictures) == len({p.family for p in pictures}):
             filled = [p for p in pictures if p.style not in LINES] or pictures
-            wanted = [
-                resized(one, 128, 128) for one in small(agreeing(world.pixels[[p.index for p in filled]])[:HANDS])
-            ]
-            number = numbers[concept]
+            agree = agreeing(world.pixels[[p.index for p in filled]])[:HANDS]
+            wanted = [kept(world, filled[hand]) for hand in agree]
             found = [built.picture(number, hand=built.hand(number, seed)) for seed in range(2 * len(wanted))]
-            assert built.counts[number] == len(wanted) and np.array_equal(found, wanted * 2)
-    assert 1 < built.counts.max() <= HANDS and len(built.pictures) == built.counts.sum()
-    blue, own = built.picture(numbers["heart"], "blue").astype(int), built.picture(numbers["heart"]).astype(int)
+            assert len(built.hands[number]) == len(wanted) and np.array_equal(found, wanted * 2)
+    assert 1 < max(map(len, built.hands)) <= HANDS
+    number = list(things(world)).index("heart")
+    blue, own = built.picture(number, "blue").astype(int), built.picture(number).astype(int)
     assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
     whole = np.stack(list(built.pictures))
     assert built.picture(0).shape == (128, 128, 4) and (whole[..., :3] <= whole[..., 3:]).all()
+
+
+def test_in_a_style_that_has_drawn_the_thing_it_is_that_drawing(built: Prototypes) -> None:
+    world = fixture_world()
+    for number, pictures in enumerate(things(world).values()):
+        assert {style for style in STYLES if built.has(number, style)} == {p.style for p in pictures}
+        for hand, picture in zip(range(HANDS), pictures, strict=False):
+            assert np.array_equal(built.picture(number, style=picture.style, hand=hand), kept(world, picture))
+    assert len(built.pictures) == len(built.own)
+
+
+def test_of_many_drawings_it_is_one_without_skin_tone_and_gender() -> None:
+    world = fixture_world()
+    first = things(world)["cat"][0]
+    toned = [
+        replace(first, id="toned", skin="dark", index=0),
+        replace(first, id="woman", gender="woman", index=0),
+        first,
+    ]
+    assert drawn_by(toned, "style") == {first.style: first} and drawn_by(toned[:2], "family")[first.family] in toned[:2]
 
 
 def test_lines_are_taken_where_nobody_filled_the_thing() -> None:
@@ -79,7 +102,7 @@ def test_lines_are_taken_where_nobody_filled_the_thing() -> None:
 def test_what_is_asked_for_in_a_colour_is_mostly_of_it() -> None:
     """Where captions call it so: a rocket whose fins alone are coloured, and one that is coloured but for a window."""
     rockets = np.full((2, SIDE, SIDE, 4), 255, np.uint8)
-    for rocket, grey in zip(rockets, (30, 10), strict=True):
+    for rocket, grey in zip(rockets, (SIDE // 2, SIDE // 7), strict=True):
         rocket[:grey, :, :3] = 128
         rocket[grey:, :, 1:3] = 30
     prototypes = Prototypes(rockets)
@@ -124,30 +147,46 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
     wording.save(tmp_path)
     built.save(tmp_path)
     again = Prototypes.load(tmp_path)
-    assert again.counts.tolist() == built.counts.tolist() and len(built.counts) == len(wording.naming.known)
-    cells = [(number, hand) for number, count in enumerate(built.counts) for hand in range(count)]
-    assert len(again.pictures) == len(built.pictures) == len(cells)
-    for number, hand in cells:
-        kept = again.picture(number, hand=hand).astype(int) - built.picture(number, hand=hand)
-        others = built.picture((number + 1) % len(built.counts)).astype(int) - built.picture(number, hand=hand)
-        assert np.abs(kept).mean() < min(8, np.abs(others).mean() / 2)
+    assert again.hands == built.hands and len(built.hands) == len(wording.naming.known)
+    assert again.own == built.own and len(again.pictures) == len(built.pictures)
+    cells = [(number, "", hand) for number, rows in enumerate(built.hands) for hand in range(len(rows))]
+    for number, style, hand in [*cells, *((*cell, 0) for cell in built.own)]:
+        lost = again.picture(number, "", style, hand).astype(int) - built.picture(number, "", style, hand)
+        others = built.picture((number + 1) % len(built.hands)).astype(int) - built.picture(number, "", style, hand)
+        assert np.abs(lost).mean() < min(8, np.abs(others).mean() / 2)
     wording.save(tmp_path, "another")
     record_part("wording", tmp_path)
     with pytest.raises(WeightsError, match="another part 'wording'"):
         Prototypes.load(tmp_path)
 
 
+def test_of_another_version_it_is_refused(built: Prototypes, tmp_path: Path) -> None:
+    Wording.build(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
+    file = built.save(tmp_path) / FILE
+    tensors = load_file(file)
+    del tensors["own"]
+    save_file(tensors, file)
+    record_part("prototypes", tmp_path)
+    with pytest.raises(WeightsError, match="of another version: it has no own; make it anew"):
+        Prototypes.load(tmp_path)
+
+
 def test_seeds_in_a_row_begin_from_different_hands_and_a_seed_from_its_own(pipe: StickerPipeline) -> None:
     assert pipe.wording is not None and pipe.prototypes is not None
     number, _ = pipe.wording.thing("fish") or (-1, "")
-    hands = int(pipe.prototypes.counts[number])
+    hands = len(pipe.prototypes.hands[number])
     texts, seeds = ["fish"] * 7, [9, 10, 11, 12, 3, 4, 2**63 - 1]
     drafts = pipe._drafted(texts, seeds, [True] * 7, pipe.condition(texts)).draft
     own = {seed % hands: draft for seed, draft in zip(seeds, drafts, strict=True)}
     assert hands > 1 and len({draft.numpy().tobytes() for draft in drafts}) == len(own) == hands
     assert all(torch.equal(draft, own[seed % hands]) for seed, draft in zip(seeds, drafts, strict=True))
-    styled = pipe._drafted(["fish, noto style"] * 7, seeds, [True] * 7, pipe.condition(texts)).draft
-    assert all(torch.equal(draft, own[0]) for draft in styled), "in a style, from the most typical one"
+    assert pipe.prototypes.has(number, "noto") and not pipe.prototypes.has(number, "blob")
+    for style, wanted in (
+        ("noto", pipe._encode(pipe.prototypes.picture(number, style="noto")[None])[0]),
+        ("blob", own[0]),
+    ):
+        styled = pipe._drafted([f"fish, {style} style"] * 7, seeds, [True] * 7, pipe.condition(texts)).draft
+        assert all(torch.equal(draft, wanted) for draft in styled), "from its own, or from the most typical one"
 
 
 def test_a_hand_s_drawing_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +194,7 @@ def test_a_hand_s_drawing_is_encoded_once(pipe: StickerPipeline, monkeypatch: py
     monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
     pipe._drafted(["fish"] * 64, range(64), [True] * 64, pipe.condition(["fish"] * 64))
     number, _ = pipe.wording.thing("fish")  # type: ignore[union-attr, misc]
-    assert len(seen) == pipe.prototypes.counts[number]  # type: ignore[union-attr]
+    assert len(seen) == len(pipe.prototypes.hands[number])  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(8, 1.0, cooling=0.0), FAST_SAMPLING])

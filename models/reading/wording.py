@@ -29,6 +29,7 @@ from models.reading.feelings import feelings, with_feeling
 from models.reading.naming import Known, Naming, Part
 from models.reading.paints import painted
 from models.reading.phrasing import in_order, left_of, words_of
+from models.skin import tone_said, with_tone, without_tone
 from models.space import Embedder
 from models.weighting import QUOTED, plain, segments
 from models.weights import part_folder, record_part
@@ -88,13 +89,14 @@ class Wording:
         """`text` as captions would say it."""
         if (told := without_parts(painted(text.lower()))) != text.lower():
             text = told
-        parts = self.parts(text)
+        parts = self.parts(without_tone(text))
         new = [part for part in parts if self._is_new(part)]
         if not new or (len(parts) == 1 and self.naming.same(text, self._embed)):
             return text
         language = language_of(text)
         if len(parts) == 1:
-            said, style = self._phrase(parts[0], language, alone=True) + ground_of(text), style_said(text)
+            style = style_said(text)
+            said = self._phrase(parts[0], language, alone=True) + with_tone(text) + ground_of(text)
             return styled(said, style, language == "zh") if style else said
         said, space = in_order(text), "" if language == "zh" else " "
         at = 0
@@ -149,18 +151,18 @@ class Wording:
         return noun if alone and not colour else article(noun)
 
     def thing(self, prompt: str) -> tuple[int, str] | None:
-        """Number and colour ("" for its own) of the one thing that a prompt asks for, as large as the picture and on
-        no ground; None where it asks for something else, or stands in quotation marks. Weights say how much a word is
-        to be heard, and not that nothing is meant by it, unless they are 0."""
+        """Number and paint of the one thing that a prompt asks for, as large as the picture and on no ground; None
+        where it asks for something else, or stands in quotation marks. Paint is a colour or a skin tone, "" for its
+        own. Weights say how much a word is to be heard, and not that nothing is meant by it, unless they are 0."""
         prompt = "".join(run.text for run in segments(prompt) if run.weight)
         if not self.is_free(prompt):
             return None
-        parts = self.parts(prompt)
+        parts = self.parts(without_tone(prompt))
         language = language_of(prompt)
         grounded = bool(_NO_GROUND.sub("", ground_of(prompt)).strip(" ,，"))
         if len(parts) != 1 or grounded or self.is_small(parts[0]) or how_many(parts[0]) > 1:
             return None
-        return parts[0].number, _paint(parts[0].beside, language)
+        return parts[0].number, tone_said(prompt) or _paint(parts[0].beside, language)
 
     @classmethod
     def build(cls, embedder: Embedder, world: World) -> "Wording":

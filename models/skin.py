@@ -1,0 +1,82 @@
+"""Skin tones: which one a prompt names, and a drawing of yellow people in it.
+
+Sets draw each gesture and person six times: in the yellow of emoji, and in the five tones of Unicode's modifiers (UTS
+51, 2.4). The yellow one is what others are drawn from (`models.prototypes`), so it is painted where a tone is named.
+"""
+
+import re
+
+import numpy as np
+
+from models.data.captions import SKIN_EN, SKIN_ZH
+from models.data.colours import oklab, srgb
+from models.data.grammar import language_of
+
+# As the noto and blob sets have them: medians of their hands, sRGB; other sets' lie within 0.1 of OKLab's lightness.
+TONES = {
+    "light": (0xFA, 0xDC, 0xBC),
+    "medium-light": (0xE0, 0xBB, 0x95),
+    "medium": (0xBF, 0x8F, 0x68),
+    "medium-dark": (0x9B, 0x64, 0x3C),
+    "dark": (0x70, 0x53, 0x4A),
+}
+YELLOW = (68, 100)  # degrees of hue: sets' skin lies from 76 to 94
+CHROMA, LIGHTNESS = 0.1, 0.6  # at least: 0.14 and 0.82 in all sets
+ALIKE = 22  # degrees of hue within which shades of one skin lie; hair is further
+LEAST = 0.02  # share of what is drawn: less than that is no skin
+_EN = re.compile(
+    r"[,:]?\s*\b(?:with (?:an? )?)?(medium[- ]light|medium[- ]dark|light|medium|dark)[ -]skin(?:ned|[ -]tone)?\b",
+    re.IGNORECASE,
+)
+_ZH = re.compile(r"[，、：]?(中浅|中深|中等|浅|深|白|黑)色?(?:肤色|皮肤)(?:的)?")
+_SAID_ZH = {
+    "浅": "light",
+    "白": "light",
+    "中浅": "medium-light",
+    "中等": "medium",
+    "中深": "medium-dark",
+    "深": "dark",
+    "黑": "dark",
+}
+
+
+def tone_said(text: str) -> str:
+    """The skin tone that a text names, one of TONES; "" where it names none."""
+    if found := _EN.search(text):
+        return found[1].lower().replace(" ", "-")
+    return _SAID_ZH[found[1]] if (found := _ZH.search(text)) else ""
+
+
+def without_tone(text: str) -> str:
+    """What `text` says besides."""
+    return _ZH.sub("", _EN.sub("", text)).strip()
+
+
+def with_tone(text: str) -> str:
+    """What captions say after a name of the skin tone that `text` names; "" where it names none."""
+    tone = tone_said(text)
+    if not tone:
+        return ""
+    return f"，{SKIN_ZH[tone]}" if language_of(text) == "zh" else f", {SKIN_EN[0].format(tone)}"
+
+
+def toned(pixels: np.ndarray, tone: str) -> np.ndarray:
+    """Premultiplied uint8 (H, W, 4): the same with yellow skin in a tone, its light and shade kept."""
+    alpha = pixels[..., 3].astype(np.uint16)
+    seen = alpha > 0
+    straight = np.minimum((pixels[seen][:, :3].astype(np.uint16) * 255) // alpha[seen][:, None], 255).astype(np.uint8)
+    lab = oklab(straight)
+    chroma, hue = np.hypot(lab[:, 1], lab[:, 2]), np.degrees(np.arctan2(lab[:, 2], lab[:, 1]))
+    yellow = (hue > YELLOW[0]) & (hue < YELLOW[1]) & (chroma > CHROMA) & (lab[:, 0] > LIGHTNESS)
+    if yellow.sum() <= LEAST * len(lab):
+        return pixels
+    base = np.median(lab[yellow], 0)
+    strength, angle = np.hypot(base[1], base[2]), np.degrees(np.arctan2(base[2], base[1]))
+    skin = (np.abs(hue - angle) < ALIKE) & (chroma > strength / 2) & (lab[:, 0] > LIGHTNESS)
+    target = oklab(np.array(TONES[tone], np.uint8))
+    shade = np.stack([lab[skin, 0] / base[0], *[chroma[skin] / strength] * 2], 1)
+    rgb = srgb(np.clip(target * shade, [0, -1, -1], 1))
+    out, solid = pixels.copy(), pixels[seen]
+    solid[skin, :3] = (rgb * alpha[seen][skin][:, None] + 127) // 255
+    out[seen] = solid
+    return out

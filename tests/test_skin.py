@@ -1,0 +1,90 @@
+"""Laws of skin tones: a prompt says which, only yellow skin is painted, and darker tones are darker."""
+
+import numpy as np
+import pytest
+from bags import Bags
+
+from models.data.captions import SKIN_EN, SKIN_ZH
+from models.data.colours import oklab
+from models.data.fixture import fixture_world
+from models.prototypes import SIDE, Prototypes
+from models.reading.wording import Wording
+from models.skin import TONES, tone_said, toned, with_tone, without_tone
+
+YELLOW, BLUE, BLACK = (255, 204, 77, 255), (60, 90, 220, 255), (20, 20, 20, 255)
+
+
+def face(skin: tuple[int, ...] = YELLOW) -> np.ndarray:
+    """A square of skin with a black eye, on a blue shirt."""
+    drawing = np.zeros((SIDE, SIDE, 4), np.uint8)
+    drawing[4:30, 8:40], drawing[30:44, 8:40], drawing[10:14, 14:18] = skin, BLUE, BLACK
+    drawing[4, 8:40] = [level // 2 for level in skin]  # an edge
+    return drawing
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_every_wording_of_captions_is_understood_and_said_again(tone: str) -> None:
+    for name, said in (
+        ("waving hand", ", " + SKIN_EN[0]),
+        ("waving hand", ", " + SKIN_EN[1]),
+        ("waving hand", " " + SKIN_EN[2]),
+        ("挥手", "，" + SKIN_ZH[tone]),
+    ):
+        assert tone_said(name + said.format(tone)) == tone
+        assert without_tone(name + said.format(tone)) == name
+    assert tone_said(with_tone(f"a {tone}-skinned wizard")) == tone == tone_said(with_tone(f"挥手，{SKIN_ZH[tone]}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "tone"),
+    [
+        ("a medium light skinned man", "medium-light"),
+        ("深色皮肤的男人", "dark"),
+        ("a dark blue skirt", ""),
+        ("a skinny dark cat", ""),
+        ("light", ""),
+        ("", ""),
+    ],
+)
+def test_how_people_say_it(text: str, tone: str) -> None:
+    assert tone_said(text) == tone
+    assert bool(with_tone(text)) == bool(tone) == (without_tone(text) != text)
+
+
+def test_skin_alone_is_painted_and_the_darker_tone_is_darker() -> None:
+    before = face()
+    skin = (before == YELLOW).all(-1)
+    painted = {tone: toned(before, tone) for tone in TONES}
+    lightness = [float(oklab(one[skin][:, :3]).mean(0)[0]) for one in painted.values()]
+    assert lightness == sorted(lightness, reverse=True) and lightness[0] - lightness[-1] > 0.3
+    for tone, one in painted.items():
+        assert np.abs(one[skin][:, :3].astype(int) - TONES[tone]).max() <= 2
+        rest = ~skin & ~(before[..., 3] == 127)
+        assert np.array_equal(one[rest], before[rest]) and np.array_equal(one[..., 3], before[..., 3])
+        assert (one[..., :3] <= one[..., 3:]).all() and not np.array_equal(one[4], before[4]), "edges too"
+    assert np.array_equal(before, face()), "the drawing itself stays"
+
+
+@pytest.mark.parametrize("skin", [BLUE, BLACK, (255, 211, 182, 255), (255, 0, 0, 255)])
+def test_where_there_is_no_yellow_skin_nothing_is_painted(skin: tuple[int, ...]) -> None:
+    assert np.array_equal(toned(face(skin), "dark"), face(skin))
+    assert not toned(np.zeros((4, 4, 4), np.uint8), "dark").any()
+
+
+def test_a_thing_is_drawn_from_its_drawing_in_the_tone() -> None:
+    prototypes = Prototypes(face()[None])
+    own, dark = prototypes.picture(0), prototypes.picture(0, "dark")
+    assert np.abs(dark[40, 60].astype(int) - [*TONES["dark"], 255]).max() <= 2 and tuple(own[40, 60]) == YELLOW
+    assert np.array_equal(dark[100, 60], own[100, 60])
+
+
+def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:
+    wording = Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    number = (wording.thing("grinning face") or (-1, ""))[0]
+    for prompt in (
+        "grinning face: dark skin tone",
+        "a dark-skinned grinning face",
+        "grinning face with dark skin, noto style",
+    ):
+        assert wording.thing(prompt) == (number, "dark")
+    assert wording.read("grinning face: dark skin tone") == "grinning face: dark skin tone"
