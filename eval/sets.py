@@ -95,6 +95,11 @@ def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
     return _one_of_each(pictures, lambda picture: (picture.concept, ""))
 
 
+def taught(world: World, count: int) -> list[Picture]:
+    """At most `count` training pictures, one of each concept, chosen by hash; of no skin tone and gender."""
+    return one_a_concept(p for p in world.split("train") if not p.skin and not p.gender)[:count]
+
+
 def strangers(world: World, count: int) -> list[Picture]:
     """At most `count` held-out concepts, one picture of each concept and style: what they show was never drawn."""
     return one_a_drawing(world.split("concept", allow_test=True))[:count]

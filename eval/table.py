@@ -27,6 +27,7 @@ from eval.reconstruction import reconstruction_rows
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
 from eval.scenes import scene_rows
+from eval.taught import taught_rows
 from eval.unknown import unknown_rows
 from eval.words import word_rows
 
@@ -41,6 +42,7 @@ METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "image": image_rows,
     "fast": fast_rows,
     "plain": plain_rows,
+    "taught": taught_rows,
     "strangers": stranger_rows,
     "conditions": condition_rows,
     "blends": blend_rows,

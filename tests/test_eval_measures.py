@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,26 +11,22 @@ import torch
 from tiny_parts import give_variant, save_tiny_parts
 
 from eval import blends, sets
-from eval.bench import SEED, Bench, Sizes
+from eval.bench import Bench, Sizes
 from eval.conditions import condition_rows
 from eval.distribution import distances
 from eval.frechet import Stats
 from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
 from eval.neighbours import drawing_distance, nearest, style_share, thumbs
 from eval.parts import Parts
-from eval.plain import drafts, plain_rows, variety_row
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.reference import Projection
 from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
-from models.atlas import SIDE
 from models.data.fixture import fixture_world
 from models.data.splits import fraction
 from models.data.world import World
 from models.drawing import FAST_SAMPLING, Sampling
 from models.pipeline import BATCH, StickerPipeline
-from models.prototypes import HANDS, Prototypes
-from models.reading.wording import style_said
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -238,56 +233,6 @@ def test_held_out_concepts_are_looked_for_among_all_drawings(bench: Bench) -> No
     assert row.n == len(sets.strangers(bench.world, 3)) > 0 and 0 <= row.value <= 1
     assert 0 < control["chance"] <= 1 and 0 <= control["real"] <= 1
     assert {picture.split for picture in sets.strangers(bench.world, 100)} == {"concept"}
-
-
-def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    generate = Bench.generate
-    monkeypatch.setattr(Bench, "generate", lambda own, prompts: asked.extend(prompts) or generate(own, prompts))
-    rows = list(plain_rows(bench))
-    assert not any(map(style_said, asked))
-    assert [row.name.partition(": ")[2] for row in rows] == [
-        "concept among the 10 nearest drawings",
-        "copies of training pictures",
-        "distance in EffLite0 of two seeds' pictures",
-    ]
-    *rows, variety = rows
-    once, twice = asked[: -2 * variety.n], asked[-2 * variety.n :]
-    assert len(once) == len(set(once)) and twice[::2] == twice[1::2] and len(set(twice)) == variety.n > 0
-    for row in rows:
-        assert row.n == len(once) > 0 and 0 <= row.value <= 1
-        assert [name for name, _ in row.against] == ["real held-out", "drafts alone"]
-    assert 0 < variety.value < 1 and [name for name, _ in variety.against] == ["two hands' drawings", "of two things"]
-
-
-def test_the_draft_beside_a_picture_is_the_one_that_it_is_drawn_from(bench: Bench) -> None:
-    grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(HANDS)])
-    wording = SimpleNamespace(thing=lambda prompt: (0, "") if prompt == "cat" else None)
-    own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, [range(HANDS)])))
-    levels = [int(picture.max()) for picture in drafts(own, ["cat", "sky", "cat", "cat"])]  # type: ignore[arg-type]
-    assert levels == [60 * ((SEED + number) % HANDS) * (number != 1) for number in range(4)]
-
-
-def test_pictures_of_two_seeds_are_as_unlike_as_what_is_seen_in_them(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Bench, "generate", lambda _, prompts: np.zeros((len(prompts), 128, 128, 4), np.uint8))
-    own = np.eye(1280)
-    monkeypatch.setattr(Bench, "features", lambda _, pictures: own[np.arange(len(pictures)) // 2])
-    same = variety_row(bench)
-    assert same.value == 0 and dict(same.against)["of two things"] == 1
-    monkeypatch.setattr(Bench, "features", lambda _, pictures: own[: len(pictures)])
-    assert variety_row(bench).value == 1
-
-
-def test_two_hands_drew_one_thing() -> None:
-    world = fixture_world()
-    pairs = sets.hands(world, 100)
-    assert len(pairs) > 2 and sets.hands(world, 2) == pairs[:2]
-    toned = [replace(p, skin="dark") if p.concept == pairs[0][0].concept else p for p in world.pictures]
-    assert sets.hands(World(toned, world.pixels, world.digest), 100) == pairs[1:]
-    for one, other in pairs:
-        assert one.concept == other.concept and one.family != other.family and {one.split, other.split} == {"train"}
 
 
 def test_blends_are_looked_at_for_both_things(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

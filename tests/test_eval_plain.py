@@ -1,0 +1,104 @@
+"""Laws of the rows for what most people ask: a thing by its name, and a thing in a style that has drawn it."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_parts import save_tiny_parts
+
+from eval import sets
+from eval.bench import SEED, Bench, Sizes
+from eval.parts import Parts
+from eval.plain import drafts, plain_rows, variety_row
+from eval.taught import taught_rows
+from models.atlas import SIDE
+from models.data.fixture import fixture_world
+from models.data.world import World
+from models.drawing import Sampling
+from models.prototypes import HANDS, Prototypes
+from models.reading.wording import style_said
+
+SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    weights: Path = save_tiny_parts(tmp_path_factory.mktemp("weights"))
+    return Bench(fixture_world(), SIZES, Parts(weights), tmp_path_factory.mktemp("cache"), quiet=True)
+
+
+def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    generate = Bench.generate
+    monkeypatch.setattr(Bench, "generate", lambda own, prompts: asked.extend(prompts) or generate(own, prompts))
+    rows = list(plain_rows(bench))
+    assert not any(map(style_said, asked))
+    assert [row.name.partition(": ")[2] for row in rows] == [
+        "concept among the 10 nearest drawings",
+        "copies of training pictures",
+        "distance in EffLite0 of two seeds' pictures",
+    ]
+    *rows, variety = rows
+    once, twice = asked[: -2 * variety.n], asked[-2 * variety.n :]
+    assert len(once) == len(set(once)) and twice[::2] == twice[1::2] and len(set(twice)) == variety.n > 0
+    for row in rows:
+        assert row.n == len(once) > 0 and 0 <= row.value <= 1
+        assert [name for name, _ in row.against] == ["real held-out", "drafts alone"]
+    assert 0 < variety.value < 1 and [name for name, _ in variety.against] == ["two hands' drawings", "of two things"]
+
+
+def test_the_draft_beside_a_picture_is_the_one_that_it_is_drawn_from(bench: Bench) -> None:
+    grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(HANDS)])
+    wording = SimpleNamespace(thing=lambda prompt: (0, "") if prompt == "cat" else None)
+    own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, [range(HANDS)])))
+    levels = [int(picture.max()) for picture in drafts(own, ["cat", "sky", "cat", "cat"])]  # type: ignore[arg-type]
+    assert levels == [60 * ((SEED + number) % HANDS) * (number != 1) for number in range(4)]
+
+
+def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[str], bool]] = []
+    generate = Bench.generate
+
+    def seen(own: Bench, prompts: list[str], sampling: Sampling | None = None) -> np.ndarray:
+        asked.append((prompts, (sampling or own.sampling).draft))
+        return generate(own, prompts, sampling=sampling)
+
+    monkeypatch.setattr(Bench, "generate", seen)
+    rows = list(taught_rows(bench))
+    (prompts, led), (same, free) = asked
+    assert prompts == same and led and not free and all(map(style_said, prompts))
+    assert [row.name.partition(": ")[2].split()[0] for row in rows] == ["concept", "style", "copies"]
+    for row in rows:
+        assert (
+            row.n == len(prompts) and 0 <= row.value <= 1 and [name for name, _ in row.against] == ["from noise alone"]
+        )
+    pictures = sets.taught(bench.world, 100)
+    assert {p.split for p in pictures} == {"train"} and len({p.concept for p in pictures}) == len(pictures) > 2
+    toned = [replace(p, skin="dark") if p.concept == pictures[0].concept else p for p in bench.world.pictures]
+    assert sets.taught(World(toned, bench.world.pixels, bench.world.digest), 2) == pictures[1:3]
+
+
+def test_pictures_of_two_seeds_are_as_unlike_as_what_is_seen_in_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bench, "generate", lambda _, prompts: np.zeros((len(prompts), 128, 128, 4), np.uint8))
+    own = np.eye(1280)
+    monkeypatch.setattr(Bench, "features", lambda _, pictures: own[np.arange(len(pictures)) // 2])
+    same = variety_row(bench)
+    assert same.value == 0 and dict(same.against)["of two things"] == 1
+    monkeypatch.setattr(Bench, "features", lambda _, pictures: own[: len(pictures)])
+    assert variety_row(bench).value == 1
+
+
+def test_two_hands_drew_one_thing() -> None:
+    world = fixture_world()
+    pairs = sets.hands(world, 100)
+    assert len(pairs) > 2 and sets.hands(world, 2) == pairs[:2]
+    toned = [replace(p, skin="dark") if p.concept == pairs[0][0].concept else p for p in world.pictures]
+    assert sets.hands(World(toned, world.pixels, world.digest), 100) == pairs[1:]
+    for one, other in pairs:
+        assert one.concept == other.concept and one.family != other.family and {one.split, other.split} == {"train"}
