@@ -15,7 +15,7 @@ from eval import sets
 from eval.bench import SEED, STEPS, Bench
 from eval.distribution import distances, distribution_rows
 from eval.intervals import wilson
-from eval.neighbours import SAME_DRAWING, concept_found, drawing_distance, nearest, style_share, thumbs
+from eval.neighbours import COPY, concept_found, copied, nearest, style_share
 from eval.parts import IMAGE
 from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
@@ -56,7 +56,7 @@ def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.nda
         concept_found(asked[half:] + asked[:half], bench.drawings, rows),
         style_share(asked, bench.drawings, rows[:, :1]) == 1,
         style_share(asked, bench.drawings, rows),
-        drawing_distance(thumbs(made), bench.train_thumbs)[0] <= SAME_DRAWING,
+        copied(made, bench.train_thumbs),
     )
 
 
@@ -121,7 +121,7 @@ def stranger_rows(bench: Bench) -> Iterator[Row]:
 def _recognised(bench: Bench, asked: list[Picture]) -> Row:
     """The copies that the rule would see, had the generator drawn training pictures: it draws through the decoder."""
     train = sets.pixels(bench.world, sets.partners(bench.world, asked))
-    found = drawing_distance(thumbs(bench.reconstruct(train)), bench.train_thumbs)[0] <= SAME_DRAWING
+    found = copied(bench.reconstruct(train), bench.train_thumbs)
     name, interval = "copies recognised, training pictures through the autoencoder", wilson(found.sum(), len(found))
     return Row("image", name, float(found.mean()), len(found), interval=interval, parts=("autoencoder",))
 
@@ -151,8 +151,7 @@ def judged_rows(
     half = float(real.concept.mean()) / 2
     yield share("concept among the 10 nearest drawings", made.concept, real.concept, half, shuffled)
     yield share("style of the nearest drawing", made.style, real.style, 0.7, "")
-    rule = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels"
-    yield share("copies of training pictures", made.copied, real.copied, None, rule)
+    yield share("copies of training pictures", made.copied, real.copied, None, COPY)
 
 
 def control_rows(bench: Bench) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from models.data.world import Picture
 
 THUMB = 16  # pixels a side
 SAME_DRAWING = 3.0  # levels of 255; the world's own rule for two pictures of one drawing (models.data.splits.kin)
+COPY = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels, mirrored or not"  # what `copied` says
 CANDIDATES = 20
 
 
@@ -38,6 +39,13 @@ def thumbs(pixels: np.ndarray) -> np.ndarray:
     """uint8 (N, 128, 128, 4) -> float32 (N, 1024): means over 8 x 8 pixels, as the world's own audit takes them."""
     n, side = len(pixels), pixels.shape[1] // THUMB
     return pixels.reshape(n, THUMB, side, THUMB, side, 4).mean((2, 4), dtype=np.float32).reshape(n, -1)
+
+
+def copied(made: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """(N,) bool: some training picture, of which `train` are thumbs, is the same drawing as a picture of `made`
+    (N, 128, 128, 4), or as its mirror image."""
+    sides = (made, made[:, :, ::-1])
+    return np.min([drawing_distance(thumbs(side), train)[0] for side in sides], 0) <= SAME_DRAWING
 
 
 def drawing_distance(made: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

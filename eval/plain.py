@@ -14,7 +14,7 @@ from eval import sets
 from eval.bench import SEED, Bench
 from eval.image import DRAWN, judge, judge_real
 from eval.intervals import bootstrap, wilson
-from eval.neighbours import SAME_DRAWING
+from eval.neighbours import COPY
 from eval.parts import IMAGE
 from eval.ranks import cosine
 from eval.rows import Row
@@ -41,7 +41,7 @@ def plain_rows(bench: Bench) -> Iterator[Row]:
         yield Row(
             "plain", f"no style named: {name}", float(own.mean()), len(own), interval=wilson(own.sum(), len(own)),
             against=(("real held-out", float(drawn.mean())), ("drafts alone", float(of_drafts.mean()))),
-            note=f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels" if answer == "copied" else "",
+            note=COPY if answer == "copied" else "",
             seeds=DRAWN, parts=IMAGE,
         )  # fmt: skip
     yield variety_row(bench)
@@ -75,6 +75,6 @@ def drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
     pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
     for number, prompt in enumerate(prompts):
         if thing := bench.parts.wording.thing(prompt):
-            hand = bench.parts.prototypes.hand(thing[0], SEED + number)
-            pictures[number] = bench.parts.prototypes.picture(*thing, hand=hand)
+            look = bench.parts.prototypes.look(thing[0], SEED + number)
+            pictures[number] = bench.parts.prototypes.picture(*thing, look=look)
     return pictures

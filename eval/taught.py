@@ -12,7 +12,7 @@ from eval import sets
 from eval.bench import Bench
 from eval.image import DRAWN, judge
 from eval.intervals import wilson
-from eval.neighbours import SAME_DRAWING
+from eval.neighbours import COPY
 from eval.parts import IMAGE
 from eval.rows import Row
 
@@ -26,7 +26,7 @@ def taught_rows(bench: Bench) -> Iterator[Row]:
     for answer, name, note in (
         ("concept", "concept among the 10 nearest drawings, of which its own is one", ""),
         ("style", "style of the nearest drawing", ""),
-        ("copied", "copies of training pictures", f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels"),
+        ("copied", "copies of training pictures", COPY),
     ):
         own, control = getattr(made, answer), getattr(alone, answer)
         yield Row(

@@ -2,16 +2,17 @@
 
 Who names a style that has drawn the thing is drawn from that drawing. Else it is one of the art families' filled
 drawings: the most typical one (`models.hands`) or, where no style is named, another one that agrees with it: the seed
-decides, so that pictures of other seeds are other pictures. It says where the thing's parts are and which colours they
-have, so it needs no more than SIDE pixels. The generator learns from what all hands but the one that it is to draw in
-have in common, their mean (retrieval-augmented diffusion, arXiv 2204.11824), or some of them; to draw from, one is as
-good where a style is named and better where none is, for means are blurred where hands disagree. Where a style lacks a
-thing, its drawing of the next of kin (`models.kin`) is laid over that. What all are worth: `LOG.md`.
+decides, so that pictures of other seeds are other pictures, and mirror images of them (`Prototypes.look`). It says
+where the thing's parts are and which colours they have, so it needs no more than SIDE pixels. The generator learns from
+what all hands but the one that it is to draw in have in common, their mean (retrieval-augmented diffusion, arXiv
+2204.11824), or some of them; to draw from, one is as good where a style is named and better where none is, for means
+are blurred where hands disagree. Where a style lacks a thing, its drawing of the next of kin (`models.kin`) is laid
+over that. What all are worth: `LOG.md`.
 """
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from models.data.colours import colour_shares, hue_shift
 from models.data.compose import resized
 from models.data.grammar import stream
 from models.data.pixels import SIZE
+from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World
 from models.hands import agreeing, drawn_by, in_common
 from models.kin import kin
@@ -55,6 +57,7 @@ class Prototypes:
             where the style has none, the most typical first; None is one picture each.
         own: rows of what styles drew, by thing and style.
         kin: rows of what styles drew of what is like the things that they lack.
+        two_sided: numbers of things whose mirror images show the same.
         mirror: tells which pictures are symmetric; without one, none is taken to be.
     """
 
@@ -64,29 +67,36 @@ class Prototypes:
         hands: Sequence[Sequence[int]] | None = None,
         own: Rows | None = None,
         kin: Rows | None = None,
+        two_sided: Collection[int] = (),
         mirror: Mirror | None = None,
     ) -> None:
         self.pictures, self.mirror = pictures, mirror
         self.hands = [[row] for row in range(len(pictures))] if hands is None else hands
-        self.own, self.kin = own or {}, kin or {}
+        self.own, self.kin, self.two_sided = own or {}, kin or {}, frozenset(two_sided)
 
     def has(self, number: int, style: str) -> bool:
         """Whether the style has drawn the thing."""
         return (number, style) in self.own
 
-    def hand(self, number: int, seed: int, style: str = "") -> int:
-        """Which of a thing's drawings a picture is drawn from: by seeds in a row one after another; where a style is
-        named the most typical one, for there another makes little difference, and a little for the worse."""
-        return 0 if style else seed % len(self.hands[number])
+    def look(self, number: int, seed: int, style: str = "") -> int:
+        """Which look of a thing a picture is drawn from: seeds in a row take one drawing after another, and then their
+        mirror images. In a style that lacks it a thing has one look, for there another makes little difference, and a
+        little for the worse."""
+        if style and not self.has(number, style):
+            return 0
+        return seed % (self._drawings(number, style) * (2 if number in self.two_sided else 1))
 
-    def picture(self, number: int, paint: str = "", style: str = "", hand: int = 0) -> np.ndarray:
+    def _drawings(self, number: int, style: str) -> int:
+        return 1 if style else len(self.hands[number])
+
+    def picture(self, number: int, paint: str = "", style: str = "", look: int = 0) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the thing as a style has drawn it or would, in the colour or skin tone
         `paint` where one is named.
 
-        `hand` says which of its drawings, where the style has none. A rocket with orange fins is an orange rocket to
-        training's captions, and to nobody who asks for one.
+        A rocket with orange fins is an orange rocket to training's captions, and to nobody who asks for one.
         """
-        drawing = self._drawing(number, style, hand)
+        turned, hand = divmod(look, self._drawings(number, style))
+        drawing = self._drawing(number, style, hand)[:, :: -1 if turned else 1]
         if paint in TONES:
             return toned(_painted(drawing, ""), paint)
         painted = _painted(drawing, paint)
@@ -120,6 +130,7 @@ class Prototypes:
             [[places[one.index] for one in _typical(world, pictures)] for pictures in named.values()],
             {cell: places[picture.index] for cell, picture in drawn.items()},
             {cell: row for cell, row in related.items() if cell not in drawn},
+            [number for number, pictures in enumerate(named.values()) if all(map(can_be_mirrored, pictures))],
             Mirror.build(world, autoencoder) if autoencoder else None,
         )
 
@@ -134,6 +145,7 @@ class Prototypes:
             "counts": torch.tensor([len(rows) for rows in self.hands], dtype=torch.uint8),
             "own": _table(self.own, styles),
             "kin": _table(self.kin, styles),
+            "two_sided": torch.tensor(sorted(self.two_sided), dtype=torch.int16),
         }
         if self.mirror:
             tensors["mirror"] = self.mirror.weights.contiguous()
@@ -150,7 +162,7 @@ class Prototypes:
         with safe_open(folder / FILE, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        if missing := {"webp", "hands", "counts", "own", "kin"} - tensors.keys():
+        if missing := {"webp", "hands", "counts", "own", "kin", "two_sided"} - tensors.keys():
             raise WeightsError(
                 f"{folder / FILE} is of another version: it has no {min(missing)}; make it anew with "
                 "`python -m models.train.ship`"
@@ -161,6 +173,7 @@ class Prototypes:
             [[next(rows) for _ in range(count)] for count in tensors["counts"].tolist()],
             _rows(tensors["own"], styles),
             _rows(tensors["kin"], styles),
+            tensors["two_sided"].tolist(),
             Mirror(tensors["mirror"]) if "mirror" in tensors else None,
         )
 

@@ -191,7 +191,7 @@ class Teller:
         rows = zip(texts, seeds, free, told.draft.split(1), strict=True)
 
         def draft(number: int, paint: str, style: str, seed: int) -> Tensor:
-            return latent(number, paint, style, prototypes.hand(number, seed, style))
+            return latent(number, paint, style, prototypes.look(number, seed, style))
 
         drafts = [
             draft(*named, style_said(text), seed) if one and (named := thing(text)) else none

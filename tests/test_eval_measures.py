@@ -16,7 +16,7 @@ from eval.conditions import condition_rows
 from eval.distribution import distances
 from eval.frechet import Stats
 from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
-from eval.neighbours import drawing_distance, nearest, style_share, thumbs
+from eval.neighbours import copied, drawing_distance, nearest, style_share, thumbs
 from eval.parts import Parts
 from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.reference import Projection
@@ -146,6 +146,8 @@ def test_a_copy_is_seen_through_small_changes_and_another_drawing_is_not(world: 
     distance, index = drawing_distance(thumbs(copy), train)
     assert (distance < 1).all() and index.tolist() == [0, 1, 2]
     assert (drawing_distance(thumbs(255 - copy), train)[0] > 3).all()
+    for side in (copy, copy[:, :, ::-1]):
+        assert copied(side, train).all() and not copied(255 - side, train).any()
 
 
 def test_reconstruction_rows(bench: Bench) -> None:

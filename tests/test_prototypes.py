@@ -15,6 +15,7 @@ from models.condition import Blend, Condition
 from models.data.colours import colour_shares
 from models.data.compose import resized
 from models.data.fixture import fixture_world
+from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
 from models.hands import STYLES, agreeing, drawn_by, in_common
@@ -58,8 +59,9 @@ def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agre
             filled = [p for p in pictures if p.style not in LINES] or pictures
             agree = agreeing(world.pixels[[p.index for p in filled]])[:HANDS]
             wanted = [kept(world, filled[hand]) for hand in agree]
-            found = [built.picture(number, hand=built.hand(number, seed)) for seed in range(2 * len(wanted))]
-            assert len(built.hands[number]) == len(wanted) and np.array_equal(found, wanted * 2)
+            looks = wanted + ([one[:, ::-1] for one in wanted] if can_be_mirrored(pictures[0]) else [])
+            found = [built.picture(number, look=built.look(number, seed)) for seed in range(2 * len(looks))]
+            assert len(built.hands[number]) == len(wanted) and np.array_equal(found, looks * 2)
     assert 1 < max(map(len, built.hands)) <= HANDS
     number = list(things(world)).index("heart")
     blue, own = built.picture(number, "blue").astype(int), built.picture(number).astype(int)
@@ -72,8 +74,11 @@ def test_in_a_style_that_has_drawn_the_thing_it_is_that_drawing(built: Prototype
     world = fixture_world()
     for number, pictures in enumerate(things(world).values()):
         assert {style for style in STYLES if built.has(number, style)} == {p.style for p in pictures}
-        for hand, picture in zip(range(HANDS), pictures, strict=False):
-            assert np.array_equal(built.picture(number, style=picture.style, hand=hand), kept(world, picture))
+        for seed, picture in enumerate(pictures):
+            turned = seed % 2 and number in built.two_sided
+            found = built.picture(number, style=picture.style, look=built.look(number, seed, picture.style))
+            assert np.array_equal(found, kept(world, picture)[:, :: -1 if turned else 1])
+        assert built.look(number, 5, "a style that lacks it") == 0
     assert len(built.pictures) == len(built.own)
 
 
@@ -149,10 +154,11 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
     again = Prototypes.load(tmp_path)
     assert again.hands == built.hands and len(built.hands) == len(wording.naming.known)
     assert again.own == built.own and len(again.pictures) == len(built.pictures)
-    cells = [(number, "", hand) for number, rows in enumerate(built.hands) for hand in range(len(rows))]
-    for number, style, hand in [*cells, *((*cell, 0) for cell in built.own)]:
-        lost = again.picture(number, "", style, hand).astype(int) - built.picture(number, "", style, hand)
-        others = built.picture((number + 1) % len(built.hands)).astype(int) - built.picture(number, "", style, hand)
+    assert again.two_sided == built.two_sided and built.two_sided
+    cells = [(number, "", look) for number, rows in enumerate(built.hands) for look in range(len(rows))]
+    for number, style, look in [*cells, *((*cell, 0) for cell in built.own)]:
+        lost = again.picture(number, "", style, look).astype(int) - built.picture(number, "", style, look)
+        others = built.picture((number + 1) % len(built.hands)).astype(int) - built.picture(number, "", style, look)
         assert np.abs(lost).mean() < min(8, np.abs(others).mean() / 2)
     wording.save(tmp_path, "another")
     record_part("wording", tmp_path)
@@ -171,30 +177,41 @@ def test_of_another_version_it_is_refused(built: Prototypes, tmp_path: Path) -> 
         Prototypes.load(tmp_path)
 
 
-def test_seeds_in_a_row_begin_from_different_hands_and_a_seed_from_its_own(pipe: StickerPipeline) -> None:
+def test_seeds_in_a_row_begin_from_different_looks_and_a_seed_from_its_own(pipe: StickerPipeline) -> None:
     assert pipe.wording is not None and pipe.prototypes is not None
     number, _ = pipe.wording.thing("fish") or (-1, "")
-    hands = len(pipe.prototypes.hands[number])
-    texts, seeds = ["fish"] * 7, [9, 10, 11, 12, 3, 4, 2**63 - 1]
-    drafts = pipe._drafted(texts, seeds, [True] * 7, pipe.condition(texts)).draft
-    own = {seed % hands: draft for seed, draft in zip(seeds, drafts, strict=True)}
-    assert hands > 1 and len({draft.numpy().tobytes() for draft in drafts}) == len(own) == hands
-    assert all(torch.equal(draft, own[seed % hands]) for seed, draft in zip(seeds, drafts, strict=True))
+    looks, seeds = 2 * len(pipe.prototypes.hands[number]), [*range(9, 9 + 16), 3, 2**63 - 1]
+
+    def drafts(text: str) -> list[torch.Tensor]:
+        texts = [text] * len(seeds)
+        return list(pipe._drafted(texts, seeds, [True] * len(seeds), pipe.condition(texts)).draft)
+
+    def looked(style: str, look: int) -> torch.Tensor:
+        return pipe._encode(pipe.prototypes.picture(number, style=style, look=look)[None])[0]  # type: ignore[union-attr]
+
+    plain = drafts("fish")
+    assert looks > 2 and len({draft.numpy().tobytes() for draft in plain}) == looks
+    assert all(torch.equal(draft, looked("", seed % looks)) for seed, draft in zip(seeds, plain, strict=True))
     assert pipe.prototypes.has(number, "noto") and not pipe.prototypes.has(number, "blob")
-    for style, wanted in (
-        ("noto", pipe._encode(pipe.prototypes.picture(number, style="noto")[None])[0]),
-        ("blob", own[0]),
-    ):
-        styled = pipe._drafted([f"fish, {style} style"] * 7, seeds, [True] * 7, pipe.condition(texts)).draft
-        assert all(torch.equal(draft, wanted) for draft in styled), "from its own, or from the most typical one"
+    own = zip(seeds, drafts("fish, noto style"), strict=True)
+    assert all(torch.equal(draft, looked("noto", seed % 2)) for seed, draft in own), "its own, and that mirrored"
+    assert all(torch.equal(draft, looked("", 0)) for draft in drafts("fish, blob style")), "the most typical one"
 
 
-def test_a_hand_s_drawing_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_another_thing_in_a_mirror_has_the_looks_of_its_hands() -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (3, SIDE, SIDE, 4)).astype(np.uint8)
+    prototypes = Prototypes(pictures, [[0], [1, 2]], {(0, "noto"): 0}, two_sided=[1])
+    looks = [[prototypes.look(number, seed) for seed in range(5)] for number in range(2)]
+    assert looks == [[0] * 5, [0, 1, 2, 3, 0]] and prototypes.look(0, 7, "noto") == 0
+    assert np.array_equal(prototypes.picture(1, look=3), prototypes.picture(1, look=1)[:, ::-1])
+
+
+def test_a_look_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, encode = [], pipe._encode
     monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
     pipe._drafted(["fish"] * 64, range(64), [True] * 64, pipe.condition(["fish"] * 64))
     number, _ = pipe.wording.thing("fish")  # type: ignore[union-attr, misc]
-    assert len(seen) == len(pipe.prototypes.hands[number])  # type: ignore[union-attr]
+    assert len(seen) == 2 * len(pipe.prototypes.hands[number])  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(8, 1.0, cooling=0.0), FAST_SAMPLING])
