@@ -46,8 +46,11 @@ class Judged:
     copied: np.ndarray
 
 
-def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None) -> Judged:
-    """Pictures `made` (N, 128, 128, 4), and their features where they are known, for the held-out pictures `asked`."""
+def judge(
+    bench: Bench, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None, mirrored: bool = False
+) -> Judged:
+    """Pictures `made` (N, 128, 128, 4), and their features where they are known, for the held-out pictures `asked`;
+    `mirrored` says whether the mirror image of a training picture is a copy too."""
     features = bench.features(made) if features is None else features
     rows = nearest(features, bench.drawing_features, NEIGHBOURS)
     half = len(asked) // 2
@@ -56,7 +59,7 @@ def judge(bench: Bench, asked: list[Picture], made: np.ndarray, features: np.nda
         concept_found(asked[half:] + asked[:half], bench.drawings, rows),
         style_share(asked, bench.drawings, rows[:, :1]) == 1,
         style_share(asked, bench.drawings, rows),
-        copied(made, bench.train_thumbs),
+        copied(made, bench.train_thumbs, mirrored),
     )
 
 
@@ -126,9 +129,9 @@ def _recognised(bench: Bench, asked: list[Picture]) -> Row:
     return Row("image", name, float(found.mean()), len(found), interval=interval, parts=("autoencoder",))
 
 
-def judge_real(bench: Bench, asked: list[Picture]) -> Judged:
+def judge_real(bench: Bench, asked: list[Picture], mirrored: bool = False) -> Judged:
     """The held-out pictures themselves."""
-    return judge(bench, asked, sets.pixels(bench.world, asked), bench.features_of(asked))
+    return judge(bench, asked, sets.pixels(bench.world, asked), bench.features_of(asked), mirrored)
 
 
 def _asked(bench: Bench) -> list[Picture]:

@@ -10,7 +10,7 @@ from models.data.world import Picture
 
 THUMB = 16  # pixels a side
 SAME_DRAWING = 3.0  # levels of 255; the world's own rule for two pictures of one drawing (models.data.splits.kin)
-COPY = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels, mirrored or not"  # what `copied` says
+COPY = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels"  # what `copied` says
 CANDIDATES = 20
 
 
@@ -41,10 +41,10 @@ def thumbs(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(n, THUMB, side, THUMB, side, 4).mean((2, 4), dtype=np.float32).reshape(n, -1)
 
 
-def copied(made: np.ndarray, train: np.ndarray) -> np.ndarray:
+def copied(made: np.ndarray, train: np.ndarray, mirrored: bool = False) -> np.ndarray:
     """(N,) bool: some training picture, of which `train` are thumbs, is the same drawing as a picture of `made`
-    (N, 128, 128, 4), or as its mirror image."""
-    sides = (made, made[:, :, ::-1])
+    (N, 128, 128, 4), or as its mirror image where `mirrored` ones count."""
+    sides = (made, made[:, :, ::-1]) if mirrored else (made,)
     return np.min([drawing_distance(thumbs(side), train)[0] for side in sides], 0) <= SAME_DRAWING
 
 

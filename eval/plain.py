@@ -1,6 +1,6 @@
 """Things that are asked for by name alone, as most people ask: no style is wanted, only the thing.
 
-Such a picture is led to the thing's draft (`models.draft_guidance`), which is a training drawing laid in its place. So
+Such a picture is led to the thing's draft (`models.draft_guidance`), which is a training drawing, or its mirror image. So
 the draft itself stands beside it as a control: what is drawn should be as easily known, and be no copy as often as real
 held-out drawings are none. And who asks twice wants to see two pictures: those of two seeds should be as unlike as what
 two hands drew.
@@ -29,13 +29,13 @@ def plain_rows(bench: Bench) -> Iterator[Row]:
     asked = sets.one_a_concept(sets.cells(bench.world, bench.sizes.cells))
     prompts = [display_name(picture, "en") for picture in asked]
     made, control, real = (
-        judge(bench, asked, bench.generate(prompts)),
-        judge(bench, asked, drafts(bench, prompts)),
-        judge_real(bench, asked),
+        judge(bench, asked, bench.generate(prompts), mirrored=True),
+        judge(bench, asked, drafts(bench, prompts), mirrored=True),
+        judge_real(bench, asked, mirrored=True),
     )
     for answer, name in (
         ("concept", "concept among the 10 nearest drawings"),
-        ("copied", "copies of training pictures"),
+        ("copied", "copies of training pictures, mirrored or not"),
     ):
         own, of_drafts, drawn = (getattr(judged, answer) for judged in (made, control, real))
         yield Row(

@@ -21,12 +21,13 @@ def taught_rows(bench: Bench) -> Iterator[Row]:
     """Of training pictures, one of each concept, asked for by name and style."""
     asked = sets.taught(bench.world, bench.sizes.conditions)
     prompts = [sets.prompt(picture) for picture in asked]
-    made = judge(bench, asked, bench.generate(prompts))
-    alone = judge(bench, asked, bench.generate(prompts, sampling=replace(bench.sampling, draft=False)))
+    made = judge(bench, asked, bench.generate(prompts), mirrored=True)
+    free = bench.generate(prompts, sampling=replace(bench.sampling, draft=False))
+    alone = judge(bench, asked, free, mirrored=True)
     for answer, name, note in (
         ("concept", "concept among the 10 nearest drawings, of which its own is one", ""),
         ("style", "style of the nearest drawing", ""),
-        ("copied", "copies of training pictures", COPY),
+        ("copied", "copies of training pictures, mirrored or not", COPY),
     ):
         own, control = getattr(made, answer), getattr(alone, answer)
         yield Row(

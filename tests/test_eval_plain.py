@@ -37,7 +37,7 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
     assert not any(map(style_said, asked))
     assert [row.name.partition(": ")[2] for row in rows] == [
         "concept among the 10 nearest drawings",
-        "copies of training pictures",
+        "copies of training pictures, mirrored or not",
         "distance in EffLite0 of two seeds' pictures",
     ]
     *rows, variety = rows

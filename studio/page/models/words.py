@@ -42,7 +42,7 @@ say = Said(
         "dit": ("draws", "作画"),
         "fast": ("draws sooner, in four steps instead of sixteen", "画得更快：四步代替十六步"),
         "vocabulary": ("knows which words it was taught", "记得学过哪些词"),
-        "prototypes": ("how things are mostly drawn", "事物最典型的画法"),
+        "prototypes": ("what sets drew, which it draws from", "各套图的画法，作画时参照"),
         "wording": ("reads prompts in words it was taught", "用学过的词理解提示词"),
         "upscaler": ("makes pictures larger", "放大图片"),
         "judge": ("judges pictures in the table; has no part in making them", "在评测中评判图片，不参与生成"),
