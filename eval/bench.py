@@ -200,7 +200,7 @@ def _drawing_code() -> list[str]:
     All modules, and not those that draw today: drawing anew costs minutes, and figures of other code are false ones.
     """
     folder = Path(models.__file__).parent
-    sources = [path.read_bytes() for place in (folder, folder / "data") for path in sorted(place.glob("*.py"))]
+    sources = [path.read_bytes() for path in sorted(folder.rglob("*.py")) if path.parent.name != "train"]
     libraries = ("torch", "diffusers", "transformers", "tokenizers")
     return [hashlib.sha256(b"\0".join(sources)).hexdigest(), *map(version, libraries)]
 

@@ -1,9 +1,9 @@
 """Things that are asked for by name alone, as most people ask: no style is wanted, only the thing.
 
-Such a picture is led to the thing's draft (`models.draft_guidance`), which is a training drawing, or its mirror image. So
-the draft itself stands beside it as a control: what is drawn should be as easily known, and be no copy as often as real
-held-out drawings are none. And who asks twice wants to see two pictures: those of two seeds should be as unlike as what
-two hands drew.
+Such a picture is led to the thing's draft (`models.draft_guidance`), which is a training drawing, or its mirror image.
+So the draft itself stands beside it as a control: what is drawn should be as easily known, and be no copy as often as
+real held-out drawings are none. And who asks twice wants to see two pictures: those of two seeds should be as unlike as
+what two hands drew.
 """
 
 from collections.abc import Iterator

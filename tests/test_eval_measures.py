@@ -11,7 +11,7 @@ import torch
 from tiny_parts import give_variant, save_tiny_parts
 
 from eval import blends, sets
-from eval.bench import Bench, Sizes
+from eval.bench import Bench, Sizes, _drawing_code
 from eval.conditions import condition_rows
 from eval.distribution import distances
 from eval.frechet import Stats
@@ -255,9 +255,17 @@ def test_pictures_kept_are_those_of_this_very_code(bench: Bench, monkeypatch: py
     drawn = bench.generate(["a cat"])
     monkeypatch.setattr(bench.parts.pipeline, "steps", lambda *_, **__: pytest.fail("drawn again"))
     assert np.array_equal(bench.generate(["a cat"]), drawn)
-    monkeypatch.setattr("eval.bench._drawing_code", lambda: ["another"])
+    read, seen = Path.read_bytes, set[str]()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: seen.add(f"{path.parent.name}/{path.name}") or read(path))
+    _drawing_code.cache_clear()
+    code = _drawing_code()
+    assert {"models/dit.py", "data/colours.py", "reading/wording.py"} <= seen and not {s for s in seen if "train/" in s}
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "wording.py"))
+    _drawing_code.cache_clear()
+    assert _drawing_code() != code
     with pytest.raises(pytest.fail.Exception, match="drawn again"):
         bench.generate(["a cat"])
+    _drawing_code.cache_clear()
 
 
 def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
