@@ -29,6 +29,22 @@ def drawn(pipe: StickerPipeline, prompts: list[str], sampling: Sampling) -> np.n
     return np.concatenate([event.latents for event in events if isinstance(event, Pictures)])
 
 
+@pytest.mark.parametrize(
+    ("parts", "led"),
+    [
+        (("a cat", "a cat"), True),
+        (("a cat", "a fish"), False),
+        (("a cat, noto style",), True),
+        (("a cat, blob style",), False),
+        (("a cat", np.zeros((128, 128, 4), np.uint8)), False),
+    ],
+)
+def test_a_blend_is_led_where_it_is_of_one_thing_that_is(
+    pipe: StickerPipeline, parts: tuple[str | np.ndarray, ...], led: bool
+) -> None:
+    assert pipe.blend([(1.0, part) for part in parts]).led == led
+
+
 def test_a_step_promises_what_is_nearer_to_the_draft_in_its_rows_alone() -> None:
     drafts, x, velocity = (torch.randn(3, 8, 4, 4) for _ in range(3))
     drafts[1] = 0

@@ -1,5 +1,7 @@
 """Laws of skin tones: a prompt says which, only yellow skin is painted, and darker tones are darker."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bags import Bags
@@ -7,6 +9,7 @@ from bags import Bags
 from models.data.captions import SKIN_EN, SKIN_ZH
 from models.data.colours import oklab
 from models.data.fixture import fixture_world
+from models.data.world import World
 from models.prototypes import SIDE, Prototypes
 from models.reading.wording import Wording
 from models.skin import TONES, tone_said, toned, with_tone, without_tone
@@ -71,11 +74,28 @@ def test_where_there_is_no_yellow_skin_nothing_is_painted(skin: tuple[int, ...])
     assert not toned(np.zeros((4, 4, 4), np.uint8), "dark").any()
 
 
+def test_neither_cream_nor_a_speck_of_yellow_is_skin() -> None:
+    drawing, speck = face(), face(BLUE)
+    drawing[20:26, 12:36], speck[20, 12:36] = (255, 247, 228, 255), YELLOW
+    assert np.array_equal(toned(drawing, "dark")[20:26, 12:36], drawing[20:26, 12:36])
+    assert np.array_equal(toned(speck, "dark"), speck)
+
+
 def test_a_thing_is_drawn_from_its_drawing_in_the_tone() -> None:
     prototypes = Prototypes(face()[None])
     own, dark = prototypes.picture(0), prototypes.picture(0, "dark")
     assert np.abs(dark[40, 60].astype(int) - [*TONES["dark"], 255]).max() <= 2 and tuple(own[40, 60]) == YELLOW
     assert np.array_equal(dark[100, 60], own[100, 60])
+
+
+def test_a_tone_s_name_names_no_thing() -> None:
+    """Swatches of skin are things of the world: "medium"."""
+    world = fixture_world()
+    renamed = [replace(p, names={"en": "medium"}) if p.concept == "star" else p for p in world.pictures]
+    wording = Wording.build(Bags(), World(renamed, world.pixels, world.digest))  # type: ignore[arg-type]
+    number = (wording.thing("grinning face") or (-1, ""))[0]
+    assert wording.thing("grinning face: medium skin tone") == (number, "medium")
+    assert (wording.thing("medium") or (number, ""))[0] != number
 
 
 def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:
@@ -88,3 +108,5 @@ def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:
     ):
         assert wording.thing(prompt) == (number, "dark")
     assert wording.read("grinning face: dark skin tone") == "grinning face: dark skin tone"
+    assert wording.read("a shiny grinning face with dark skin") == "grinning face, dark skin tone"
+    assert wording.read("深肤色的闪亮猫") == "猫，深肤色"
