@@ -17,7 +17,7 @@ from models.data.pixels import premultiply, unpremultiply
 SIDE = 48
 STRIP = 64  # pictures side by side: fewer pack worse, more take longer than the 7 ms that a picture may cost
 QUALITY = 24  # of the WebP: what is drawn of it is as good as of 50 (LOG.md)
-_KEPT = 16  # strips that stay unpacked, a megabyte each
+_KEPT = 16  # strips that stay unpacked, 0.6 MB each
 
 
 class Atlas:
