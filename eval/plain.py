@@ -75,6 +75,7 @@ def drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
     pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
     for number, prompt in enumerate(prompts):
         if thing := bench.parts.wording.thing(prompt):
-            look = bench.parts.prototypes.look(thing[0], SEED + number)
-            pictures[number] = bench.parts.prototypes.picture(*thing, look=look)
+            figure = bench.parts.prototypes.figure(thing.number, thing.gender)
+            look = bench.parts.prototypes.look(figure, SEED + number)
+            pictures[number] = bench.parts.prototypes.picture(figure, thing.paint, look=look)
     return pictures

@@ -11,6 +11,7 @@ from models.data.styles import style_of
 from models.data.world import Picture, World
 
 Pair = tuple[Picture, Picture]
+OTHER = {"woman": "man", "man": "woman"}
 APART = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}  # groups of what can be told apart
 
 
@@ -98,6 +99,16 @@ def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
 def taught(world: World, count: int) -> list[Picture]:
     """At most `count` training pictures, one of each concept, chosen by hash; of no skin tone and gender."""
     return one_a_concept(p for p in world.split("train") if not p.skin and not p.gender)[:count]
+
+
+def genders(world: World, count: int) -> list[Pair]:
+    """At most `count` training pictures of women and men, one of each thing and gender, chosen by hash; beside each
+    the same thing in the same style as the other gender. Of no skin tone."""
+    people = [p for p in world.split("train") if p.gender and not p.skin]
+    drawn = {(p.concept, p.style, p.gender): p for p in people}
+    others = {p.id: drawn.get((p.concept, p.style, OTHER[p.gender])) for p in people if p.gender}
+    chosen = _one_of_each((p for p in people if others[p.id]), lambda picture: (picture.concept, str(picture.gender)))
+    return [(own, other) for own in chosen if (other := others[own.id])][:count]
 
 
 def strangers(world: World, count: int) -> list[Picture]:

@@ -2,7 +2,9 @@
 
 Who names a style that has drawn the thing is drawn from that drawing. Else it is one of the art families' filled
 drawings: the most typical one (`models.hands`) or, where no style is named, another one that agrees with it: the seed
-decides, so that pictures of other seeds are other pictures, and mirror images of them (`Prototypes.look`). It says
+decides, so that pictures of other seeds are other pictures, and mirror images of them (`Prototypes.look`). Of whoever
+does something the drawings show nobody's gender where there are such; who asks for a woman or a man is drawn from one
+(`Prototypes.figure`), in a style too that has drawn one. It says
 where the thing's parts are and which colours they have, so it needs no more than SIDE pixels. The generator learns from
 what all hands but the one that it is to draw in have in common, their mean (retrieval-augmented diffusion, arXiv
 2204.11824), or some of them; to draw from, one is as good where a style is named and better where none is, for means
@@ -23,7 +25,7 @@ from safetensors.torch import save_file
 
 from models.atlas import SIDE, Atlas, packed, unpacked
 from models.autoencoder import Autoencoder
-from models.data.colours import colour_shares, hue_shift
+from models.data.colours import black_and_white, colour_shares, hue_shift
 from models.data.compose import resized
 from models.data.grammar import stream
 from models.data.pixels import SIZE
@@ -32,8 +34,8 @@ from models.data.world import Picture, World
 from models.hands import agreeing, drawn_by, in_common
 from models.kin import kin
 from models.mirror import Mirror
+from models.reading.wording import BLACK_AND_WHITE, things
 from models.reading.wording import PART as WORDING
-from models.reading.wording import things
 from models.skin import TONES, toned
 from models.space import Embedder
 from models.weights import WeightsError, check_company, part_digests, part_folder, record_made_with, record_part
@@ -46,18 +48,24 @@ KIN = 0.5  # share of a kin's drawing: with more of it the thing is lost, with l
 ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
 LINES = ("outline", "black glyph")  # not drawn from where others drew the thing: who names no style wants no lines
 
-Rows = Mapping[tuple[int, str], int]  # of pictures, by a thing's number and a style
+GENDERS = ("woman", "man")
+
+Rows = Mapping[tuple[int, str], int]  # of pictures, by a figure's number and a style
 
 
 class Prototypes:
     """Premultiplied uint8 `pictures` (M, SIDE, SIDE, 4) and which of them a thing is drawn from.
 
+    A thing is drawn as one figure or several: first come the things themselves, numbered as in
+    `models.reading.wording.things`, then the women and men of those that have them.
+
     Attributes:
-        hands: of each thing, in the order of `models.reading.wording.things`, the rows of those that are drawn from
-            where the style has none, the most typical first; None is one picture each.
-        own: rows of what styles drew, by thing and style.
-        kin: rows of what styles drew of what is like the things that they lack.
-        two_sided: numbers of things whose mirror images show the same.
+        hands: of each figure the rows of those that are drawn from where the style has none, the most typical first;
+            None is one picture each.
+        own: rows of what styles drew, by figure and style.
+        kin: rows of what styles drew of what is like the figures that they lack.
+        two_sided: figures whose mirror images show the same.
+        figures: those of women and men, by the thing and one of GENDERS.
         mirror: tells which pictures are symmetric; without one, none is taken to be.
     """
 
@@ -68,19 +76,26 @@ class Prototypes:
         own: Rows | None = None,
         kin: Rows | None = None,
         two_sided: Collection[int] = (),
+        figures: Mapping[tuple[int, str], int] | None = None,
         mirror: Mirror | None = None,
     ) -> None:
         self.pictures, self.mirror = pictures, mirror
         self.hands = [[row] for row in range(len(pictures))] if hands is None else hands
         self.own, self.kin, self.two_sided = own or {}, kin or {}, frozenset(two_sided)
+        self.figures = figures or {}
+
+    def figure(self, number: int, gender: str, style: str = "") -> int:
+        """Which figure a thing is drawn as where a gender is asked for, or "". One that the style has drawn, if any."""
+        found = self.figures.get((number, gender), number)
+        return number if style and self.has(number, style) and not self.has(found, style) else found
 
     def has(self, number: int, style: str) -> bool:
-        """Whether the style has drawn the thing."""
+        """Whether the style has drawn the figure."""
         return (number, style) in self.own
 
     def look(self, number: int, seed: int, style: str = "") -> int:
-        """Which look of a thing a picture is drawn from: seeds in a row take one drawing after another, and then their
-        mirror images. In a style that lacks it a thing has one look, for there another makes little difference, and a
+        """Which look of a figure a picture is drawn from: seeds in a row take one drawing after another, and then their
+        mirror images. In a style that lacks it it has one look, for there another makes little difference, and a
         little for the worse."""
         if style and not self.has(number, style):
             return 0
@@ -90,8 +105,8 @@ class Prototypes:
         return 1 if style else len(self.hands[number])
 
     def picture(self, number: int, paint: str = "", style: str = "", look: int = 0) -> np.ndarray:
-        """Premultiplied uint8 (128, 128, 4): the thing as a style has drawn it or would, in the colour or skin tone
-        `paint` where one is named.
+        """Premultiplied uint8 (128, 128, 4): the figure as a style has drawn it or would, in a `paint` where one is
+        named (`models.reading.wording.Thing`).
 
         A rocket with orange fins is an orange rocket to training's captions, and to nobody who asks for one.
         """
@@ -99,6 +114,8 @@ class Prototypes:
         drawing = self._drawing(number, style, hand)[:, :: -1 if turned else 1]
         if paint in TONES:
             return toned(_painted(drawing, ""), paint)
+        if paint == BLACK_AND_WHITE:
+            return black_and_white(_painted(drawing, ""))
         painted = _painted(drawing, paint)
         if not paint or colour_shares(painted).get(paint, 0) >= MOSTLY:
             return painted
@@ -116,21 +133,24 @@ class Prototypes:
     ) -> "Prototypes":
         """From the training pictures; `autoencoder` is that whose latents are drawn, by `embedder` kin are found."""
         named = things(world)
-        numbers = {concept: number for number, concept in enumerate(named)}
+        gendered = _gendered(named)
+        shown = [*named.values(), *gendered.values()]
         drawn = {
-            (number, style): picture
-            for number, pictures in enumerate(named.values())
+            (figure, style): picture
+            for figure, pictures in enumerate(shown)
             for style, picture in sorted(drawn_by(pictures, "style").items())
         }
-        places = {picture.index: row for row, picture in enumerate(drawn.values())}
-        found = kin(world, named, embedder) if embedder else {}
-        related = {(numbers[concept], style): places[one.index] for (concept, style), one in found.items()}
+        indices = list(dict.fromkeys(picture.index for picture in drawn.values()))
+        places = {index: row for row, index in enumerate(indices)}
+        figures = {cell: len(named) + place for place, cell in enumerate(gendered)}
+        related = _related(kin(world, named, embedder) if embedder else {}, list(named), figures)
         return cls(
-            np.stack([_small(world.pixels[picture.index]) for picture in drawn.values()]),
-            [[places[one.index] for one in _typical(world, pictures)] for pictures in named.values()],
+            np.stack([_small(world.pixels[index]) for index in indices]),
+            [[places[one.index] for one in _typical(world, pictures)] for pictures in shown],
             {cell: places[picture.index] for cell, picture in drawn.items()},
-            {cell: row for cell, row in related.items() if cell not in drawn},
-            [number for number, pictures in enumerate(named.values()) if all(map(can_be_mirrored, pictures))],
+            {cell: places[picture.index] for cell, picture in related.items() if cell not in drawn},
+            [figure for figure, pictures in enumerate(shown) if all(map(can_be_mirrored, pictures))],
+            figures,
             Mirror.build(world, autoencoder) if autoencoder else None,
         )
 
@@ -146,6 +166,7 @@ class Prototypes:
             "own": _table(self.own, styles),
             "kin": _table(self.kin, styles),
             "two_sided": torch.tensor(sorted(self.two_sided), dtype=torch.int16),
+            "figures": _table(self.figures, GENDERS),
         }
         if self.mirror:
             tensors["mirror"] = self.mirror.weights.contiguous()
@@ -162,7 +183,7 @@ class Prototypes:
         with safe_open(folder / FILE, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        if missing := {"webp", "hands", "counts", "own", "kin", "two_sided"} - tensors.keys():
+        if missing := {"avif", "hands", "counts", "own", "kin", "two_sided", "figures"} - tensors.keys():
             raise WeightsError(
                 f"{folder / FILE} is of another version: it has no {min(missing)}; make it anew with "
                 "`python -m models.train.ship`"
@@ -174,12 +195,13 @@ class Prototypes:
             _rows(tensors["own"], styles),
             _rows(tensors["kin"], styles),
             tensors["two_sided"].tolist(),
+            _rows(tensors["figures"], GENDERS),
             Mirror(tensors["mirror"]) if "mirror" in tensors else None,
         )
 
 
 def _table(rows: Rows, styles: Sequence[str]) -> torch.Tensor:
-    """(K, 3): number of the thing, place of the style, row."""
+    """(K, 3): number, place of the style (or gender), row."""
     places = {style: place for place, style in enumerate(styles)}
     table = [[number, places[style], row] for (number, style), row in sorted(rows.items())]
     return torch.tensor(table, dtype=torch.int16).reshape(-1, 3)
@@ -187,6 +209,32 @@ def _table(rows: Rows, styles: Sequence[str]) -> torch.Tensor:
 
 def _rows(table: torch.Tensor, styles: Sequence[str]) -> Rows:
     return {(number, styles[place]): row for number, place, row in table.tolist()}
+
+
+def _gendered(named: Mapping[str, Sequence[Picture]]) -> dict[tuple[int, str], list[Picture]]:
+    """By number and gender those of the things' pictures that show a woman, or a man, where others show somebody."""
+    found = {
+        (number, gender): [picture for picture in pictures if picture.gender == gender]
+        for number, pictures in enumerate(named.values())
+        for gender in GENDERS
+        if any(picture.gender != gender for picture in pictures)
+    }
+    return {cell: pictures for cell, pictures in found.items() if pictures}
+
+
+def _related(
+    found: Mapping[tuple[str, str], Picture], concepts: Sequence[str], figures: Mapping[tuple[int, str], int]
+) -> dict[tuple[int, str], Picture]:
+    """The kin of things, and of their women and men, by figure and style."""
+    numbers = {concept: number for number, concept in enumerate(concepts)}
+    own = {(numbers[concept], style): picture for (concept, style), picture in found.items()}
+    theirs = {
+        (figure, style): picture
+        for (thing, _), figure in figures.items()
+        for (number, style), picture in own.items()
+        if number == thing
+    }
+    return own | theirs
 
 
 def _typical(world: World, pictures: Sequence[Picture]) -> list[Picture]:

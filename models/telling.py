@@ -184,29 +184,34 @@ class Teller:
 
     def _drafted(self, texts: Sequence[str], seeds: Sequence[int], free: Sequence[bool], told: Condition) -> Condition:
         """What the drawings are `told`, with the thing that each names to draw from, of those that are `free` to."""
-        if self.wording is None or (prototypes := self.prototypes) is None:
+        if (prototypes := self.prototypes) is None:
             return told
-        thing = functools.cache(self.wording.thing)
+        figure = functools.cache(self._figure)
         latent = functools.cache(lambda *which: self._encode(prototypes.picture(*which)[None]))
         rows = zip(texts, seeds, free, told.draft.split(1), strict=True)
 
-        def draft(number: int, paint: str, style: str, seed: int) -> Tensor:
-            return latent(number, paint, style, prototypes.look(number, seed, style))
+        def draft(which: int, paint: str, style: str, seed: int) -> Tensor:
+            return latent(which, paint, style, prototypes.look(which, seed, style))
 
-        drafts = [
-            draft(*named, style_said(text), seed) if one and (named := thing(text)) else none
-            for text, seed, one, none in rows
-        ]
+        drafts = [draft(*named, seed) if one and (named := figure(text)) else none for text, seed, one, none in rows]
         return replace(told, draft=torch.cat(drafts))
+
+    def _figure(self, text: str) -> tuple[int, str, str] | None:
+        """The figure of `prototypes` that a drawing begins from, its paint, and the style that it is asked for in."""
+        if self.wording is None or self.prototypes is None or (thing := self.wording.thing(text)) is None:
+            return None
+        style = style_said(text)
+        return self.prototypes.figure(thing.number, thing.gender, style), thing.paint, style
 
     def is_led(self, text: str) -> bool:
         """Whether a drawing of it keeps to its draft (`models.draft_guidance`): one in no style, or in a style that has
         drawn the thing. What the others drew would take the style with it."""
-        style = style_said(text)
-        if not style or self.wording is None or self.prototypes is None:
-            return bool(text) and not style
-        thing = self.wording.thing(text)
-        return thing is not None and self.prototypes.has(thing[0], style)
+        if not style_said(text):
+            return bool(text)
+        if self.prototypes is None or (found := self._figure(text)) is None:
+            return False
+        figure, _, style = found
+        return self.prototypes.has(figure, style)
 
     def _one_led(self, parts: Sequence[Part]) -> bool:
         """Whether all parts are one text that is led: of different things no draft is that of both."""

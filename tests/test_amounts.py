@@ -6,7 +6,7 @@ from models.reading.amounts import counted
 from models.reading.layout import layout
 from models.reading.phrasing import in_order
 from models.reading.places import BACKDROP, BELOW_SKY, SKY, STAGE, STREWN, TWO, Place, within
-from models.reading.wording import Wording
+from models.reading.wording import Thing, Wording
 from models.space import Embedder
 
 SAID = [
@@ -172,8 +172,8 @@ def test_as_shipped(shipped: Wording, prompt: str, names: list[str], count: int)
 
 
 def test_what_is_said_of_hair_colours_no_one(shipped: Wording) -> None:
-    assert shipped.thing("a girl with pink hair") == (shipped.named("a girl with pink hair")[0], "")
-    assert shipped.thing("a cat, orange") == (shipped.named("a cat")[0], "orange")
+    assert shipped.thing("a girl with pink hair") == Thing(shipped.named("a girl with pink hair")[0], "", "woman")
+    assert shipped.thing("a cat, orange") == Thing(shipped.named("a cat")[0], "orange")
 
 
 def test_what_is_said_of_two_things_stands_where_each_is_said(shipped: Wording) -> None:

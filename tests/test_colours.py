@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from models.data.colours import COLOURS, NAMES, PAINTS, colour_shares, hue_shift, main_colours, oklab, srgb
+from models.data.colours import (
+    COLOURS,
+    NAMES,
+    PAINTS,
+    black_and_white,
+    colour_shares,
+    hue_shift,
+    main_colours,
+    oklab,
+    srgb,
+)
 from models.data.fixture import fixture_world
 
 WORLD = fixture_world()
@@ -81,3 +91,16 @@ def test_painted_whole_its_neutral_parts_have_the_colour_too(colour: str) -> Non
 def test_unknown_paint_names_the_paints() -> None:
     with pytest.raises(ValueError, match=r"no paint 'beige'; there are red"):
         hue_shift(WORLD.pixels[0], "beige")
+
+
+def test_in_black_and_white_nothing_has_a_colour_and_the_ends_are_reached() -> None:
+    picture = np.zeros((64, 64, 4), np.uint8)
+    picture[8:56, 8:56] = [200, 120, 40, 255]
+    picture[8:20, 8:56] = [120, 40, 20, 255]
+    picture[40:56, 8:56] = [100, 90, 10, 128]
+    grey = black_and_white(picture)
+    assert np.array_equal(grey[..., 3], picture[..., 3]) and np.ptp(grey[..., :3].astype(int), -1).max() <= 1
+    assert grey[10, 10, 0] < 50 < grey[30, 30, 0] < 200 and grey[45, 30, 0] > 115 and not grey[0].any()
+    assert np.array_equal(black_and_white(np.zeros_like(picture)), np.zeros_like(picture))
+    plain = np.full_like(picture, 255)
+    assert np.abs(black_and_white(plain)[..., :3].astype(int) - 245).max() < 5

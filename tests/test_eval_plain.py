@@ -6,19 +6,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cooks import peopled
 from tiny_parts import save_tiny_parts
 
 from eval import sets
 from eval.bench import SEED, Bench, Sizes
 from eval.parts import Parts
 from eval.plain import drafts, plain_rows, variety_row
-from eval.taught import taught_rows
+from eval.taught import gender_row, taught_rows
 from models.atlas import SIDE
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.drawing import Sampling
 from models.prototypes import HANDS, Prototypes
-from models.reading.wording import style_said
+from models.reading.wording import Thing, style_said
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -51,7 +52,7 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
 
 def test_the_draft_beside_a_picture_is_the_one_that_it_is_drawn_from(bench: Bench) -> None:
     grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(HANDS)])
-    wording = SimpleNamespace(thing=lambda prompt: (0, "") if prompt == "cat" else None)
+    wording = SimpleNamespace(thing=lambda prompt: Thing(0) if prompt == "cat" else None)
     own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, [range(HANDS)])))
     levels = [int(picture.max()) for picture in drafts(own, ["cat", "sky", "cat", "cat"])]  # type: ignore[arg-type]
     assert levels == [60 * ((SEED + number) % HANDS) * (number != 1) for number in range(4)]
@@ -80,6 +81,25 @@ def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
     assert {p.split for p in pictures} == {"train"} and len({p.concept for p in pictures}) == len(pictures) > 2
     toned = [replace(p, skin="dark") if p.concept == pictures[0].concept else p for p in bench.world.pictures]
     assert sets.taught(World(toned, bench.world.pixels, bench.world.digest), 2) == pictures[1:3]
+
+
+@pytest.mark.parametrize("drawn_as", ["asked", "other", "thing"])
+def test_a_woman_is_told_from_a_man_by_whose_drawing_is_nearer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, drawn_as: str
+) -> None:
+    """Pictures that are the drawing of the one, of the other, or of neither: the middle one of three greys."""
+    world = peopled([("noto", "noto", gender) for gender in ("woman", "man", None)])
+    pairs = sets.genders(world, 100)
+    assert {(own.gender, other.gender) for own, other in pairs} == {("woman", "man"), ("man", "woman")}
+    assert sets.genders(world, 1) == pairs[:1] and {p.concept for pair in pairs for p in pair} == {"cook"}
+    toned = [replace(p, skin="dark") if p.gender == "man" else p for p in world.pictures]
+    assert not sets.genders(World(toned, world.pixels, world.digest), 100)
+    people = Bench(world, SIZES, bench.parts, quiet=True)
+    drawings = {"asked": [own for own, _ in pairs], "other": [other for _, other in pairs]}
+    made = sets.pixels(world, drawings.get(drawn_as) or [world.pictures[-1]] * 2)
+    monkeypatch.setattr(Bench, "generate", lambda own, prompts, sampling=None: made[: len(prompts)])
+    row = gender_row(people, pairs)
+    assert row.n == 2 and row.value == {"asked": 1, "other": 0, "thing": 0.5}[drawn_as]
 
 
 def test_pictures_of_two_seeds_are_as_unlike_as_what_is_seen_in_them(

@@ -21,7 +21,7 @@ from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
 from models.hands import STYLES, agreeing, drawn_by, in_common
 from models.pipeline import StickerPipeline
 from models.prototypes import ALL_SHARE, FILE, HANDS, LINES, SIDE, OtherHands, Prototypes
-from models.reading.wording import Wording, things
+from models.reading.wording import BLACK_AND_WHITE, Wording, things
 from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
 
@@ -179,7 +179,7 @@ def test_of_another_version_it_is_refused(built: Prototypes, tmp_path: Path) -> 
 
 def test_seeds_in_a_row_begin_from_different_looks_and_a_seed_from_its_own(pipe: StickerPipeline) -> None:
     assert pipe.wording is not None and pipe.prototypes is not None
-    number, _ = pipe.wording.thing("fish") or (-1, "")
+    number = thing.number if (thing := pipe.wording.thing("fish")) else -1
     looks, seeds = 2 * len(pipe.prototypes.hands[number]), [*range(9, 9 + 16), 3, 2**63 - 1]
 
     def drafts(text: str) -> list[torch.Tensor]:
@@ -210,7 +210,7 @@ def test_a_look_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.Monke
     seen, encode = [], pipe._encode
     monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
     pipe._drafted(["fish"] * 64, range(64), [True] * 64, pipe.condition(["fish"] * 64))
-    number, _ = pipe.wording.thing("fish")  # type: ignore[union-attr, misc]
+    number = pipe.wording.thing("fish").number  # type: ignore[union-attr]
     assert len(seen) == 2 * len(pipe.prototypes.hands[number])  # type: ignore[union-attr]
 
 
@@ -245,6 +245,7 @@ def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -
         ("a red cat", ("cat", "red")),
         ("cat", ("cat", "")),
         ("a red and blue cat", ("cat", "")),
+        ("a black and white cat", ("cat", BLACK_AND_WHITE)),
         ("a cat and a fish", None),
         ("two cats", None),
         ("a cat, transparent background", ("cat", "")),
@@ -262,7 +263,7 @@ def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: t
     assert pipe.wording is not None
     numbers = list(things(fixture_world()))
     found = pipe.wording.thing(prompt)
-    assert (found and (numbers[found[0]], found[1])) == thing
+    assert (found and (numbers[found.number], found.paint)) == thing
 
 
 def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:

@@ -11,7 +11,7 @@ from models.data.colours import oklab
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.prototypes import SIDE, Prototypes
-from models.reading.wording import Wording
+from models.reading.wording import Thing, Wording
 from models.skin import TONES, tone_said, toned, with_tone, without_tone
 
 YELLOW, BLUE, BLACK = (255, 204, 77, 255), (60, 90, 220, 255), (20, 20, 20, 255)
@@ -93,20 +93,20 @@ def test_a_tone_s_name_names_no_thing() -> None:
     world = fixture_world()
     renamed = [replace(p, names={"en": "medium"}) if p.concept == "star" else p for p in world.pictures]
     wording = Wording.build(Bags(), World(renamed, world.pixels, world.digest))  # type: ignore[arg-type]
-    number = (wording.thing("grinning face") or (-1, ""))[0]
-    assert wording.thing("grinning face: medium skin tone") == (number, "medium")
-    assert (wording.thing("medium") or (number, ""))[0] != number
+    number = wording.named("grinning face")[0]
+    assert wording.thing("grinning face: medium skin tone") == Thing(number, "medium")
+    assert wording.thing("medium") not in (None, Thing(number))
 
 
 def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:
     wording = Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
-    number = (wording.thing("grinning face") or (-1, ""))[0]
+    number = wording.named("grinning face")[0]
     for prompt in (
         "grinning face: dark skin tone",
         "a dark-skinned grinning face",
         "grinning face with dark skin, noto style",
     ):
-        assert wording.thing(prompt) == (number, "dark")
+        assert wording.thing(prompt) == Thing(number, "dark")
     assert wording.read("grinning face: dark skin tone") == "grinning face: dark skin tone"
     assert wording.read("a shiny grinning face with dark skin") == "grinning face, dark skin tone"
     assert wording.read("深肤色的闪亮猫") == "猫，深肤色"

@@ -15,7 +15,7 @@ from models.pipeline import StickerPipeline
 from models.reading.naming import Known, Naming
 from models.reading.other_names import OTHER_NAMES
 from models.reading.phrasing import bare, words_of
-from models.reading.wording import Wording
+from models.reading.wording import BLACK_AND_WHITE, Thing, Wording
 from models.weights import WeightsError
 
 KNOWN = (
@@ -226,11 +226,13 @@ def test_captions_of_one_thing_and_of_scenes_are_left_alone(built: Wording) -> N
         ("a cat with two ears", ""),
         ("a cat with small ears", ""),
         ("a cat and an orange", ""),
-        ("a black and white cat", ""),
+        ("a black and white cat", BLACK_AND_WHITE),
+        ("黑白猫", BLACK_AND_WHITE),
+        ("a black white and red cat", ""),
     ],
 )
 def test_what_is_said_of_its_parts_is_not_said_of_a_thing(wording: Wording, text: str, colour: str) -> None:
-    assert wording.thing(text) == (4, colour)
+    assert wording.thing(text) == Thing(4, colour)
 
 
 def test_saved_and_loaded_it_reads_the_same(built: Wording, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ equal steps look equal and a change of hue leaves lightness alone. Pictures are 
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 MIN_SHARE = 0.12  # a colour on less of the picture than this is a detail nobody would name
 MAX_COLOURS = 3
+ENDS = (2, 98)  # percentiles of lightness that are black and white where that is all there is
+MOST = 2.5  # times the contrast that a picture has: what is plain stays so
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,26 @@ def hue_shift(pixels: np.ndarray, colour: str, whole: bool = False) -> np.ndarra
         premultiplied uint8 (H, W, 4), same alpha.
     """
     target = paint_lab(colour)
+    return _with_lab(pixels, lambda lab, alpha: _painted(lab, alpha, target, whole))
+
+
+def black_and_white(pixels: np.ndarray) -> np.ndarray:
+    """The same picture, premultiplied uint8 (H, W, 4), without colour: its darkest parts black and its lightest white,
+    unless they differ by little."""
+
+    def grey(lab: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        low, high = np.percentile(lab[:, 0], ENDS, weights=alpha, method="inverted_cdf")
+        black, white = paint_lab("black")[0], paint_lab("white")[0]
+        contrast = min((white - black) / max(high - low, 1e-3), MOST)
+        middle, half = (low + high) / 2, contrast * (high - low) / 2
+        lightness = np.clip(middle, black + half, white - half) + contrast * (lab[:, 0] - middle)
+        return np.stack([np.clip(lightness, 0, 1), *[np.zeros_like(lightness)] * 2], 1)
+
+    return _with_lab(pixels, grey)
+
+
+def _with_lab(pixels: np.ndarray, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """The picture with what `change` makes of the OKLab (N, 3) and the alpha (N,) of all that is seen."""
     out = pixels.copy()
     seen = pixels[..., 3] > 0
     solid = pixels[seen]
@@ -182,7 +205,7 @@ def hue_shift(pixels: np.ndarray, colour: str, whole: bool = False) -> np.ndarra
         return out
     alpha = solid[:, 3].astype(np.uint16)
     straight = np.minimum((solid[:, :3].astype(np.uint16) * 255 + (alpha // 2)[:, None]) // alpha[:, None], 255)
-    rgb = srgb(_painted(oklab(straight), alpha.astype(np.float32), target, whole))
+    rgb = srgb(change(oklab(straight), alpha.astype(np.float32)))
     solid[:, :3] = (rgb * alpha[:, None] + 127) // 255
     out[seen] = solid
     return out

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from models.data.world import Picture, World
 from models.reading.amounts import without_parts
 from models.reading.chinese import ground_last
 from models.reading.feelings import feelings, with_feeling
+from models.reading.genders import gender_said
 from models.reading.naming import Known, Naming, Part
 from models.reading.paints import painted
 from models.reading.phrasing import in_order, left_of, words_of
@@ -49,10 +50,23 @@ _GROUND = re.compile(r"[^,，。]*(?:background|背景(?!的))[^,，。]*", re.I
 NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是|不要|没戴", re.IGNORECASE)
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _SECOND = re.compile(rf"(?<!第)二(?=[{MEASURES_ZH}])")  # as some people count
-_GENDERED = {"female": "woman", "lady": "woman", "girl": "woman", "male": "man", "boy": "man", "guy": "man"}
-_GENDERS = re.compile(rf"\b(?:{'|'.join(_GENDERED)})\b")
-_GENDER = frozenset({"woman", "man", "女", "男"})
+BLACK_AND_WHITE = "black and white"
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What one drawing is to show.
+
+    Attributes:
+        number: in `naming.known`.
+        paint: a colour, BLACK_AND_WHITE or a skin tone, "" for its own.
+        gender: "woman" or "man", "" for nobody's in particular.
+    """
+
+    number: int
+    paint: str = ""
+    gender: str = ""
 
 
 class Wording:
@@ -150,10 +164,10 @@ class Wording:
             return f"{NUMBERS['en'][count]} {plural(noun)}"
         return noun if alone and not colour else article(noun)
 
-    def thing(self, prompt: str) -> tuple[int, str] | None:
-        """Number and paint of the one thing that a prompt asks for, as large as the picture and on no ground; None
-        where it asks for something else, or stands in quotation marks. Paint is a colour or a skin tone, "" for its
-        own. Weights say how much a word is to be heard, and not that nothing is meant by it, unless they are 0."""
+    def thing(self, prompt: str) -> Thing | None:
+        """The one thing that a prompt asks for, as large as the picture and on no ground; None where it asks for
+        something else, or stands in quotation marks. Weights say how much a word is to be heard, and not that nothing
+        is meant by it, unless they are 0."""
         prompt = "".join(run.text for run in segments(prompt) if run.weight)
         if not self.is_free(prompt):
             return None
@@ -162,7 +176,8 @@ class Wording:
         grounded = bool(_NO_GROUND.sub("", ground_of(prompt)).strip(" ,，"))
         if len(parts) != 1 or grounded or self.is_small(parts[0]) or how_many(parts[0]) > 1:
             return None
-        return parts[0].number, tone_said(prompt) or _paint(parts[0].beside, language)
+        paint = tone_said(prompt) or _paint(parts[0].beside, language)
+        return Thing(parts[0].number, paint, gender_said(prompt))
 
     @classmethod
     def build(cls, embedder: Embedder, world: World) -> "Wording":
@@ -216,8 +231,8 @@ class Wording:
 
 def _gendered(name: str, names: Sequence[str], text: str) -> str:
     """Of a thing's names the one that says what a text says of a person: a woman doctor is a woman health worker."""
-    said = _GENDER.intersection(words_of(_GENDERS.sub(lambda match: _GENDERED[match[0]], text.lower())))
-    return next((one for one in names if said and said <= set(words_of(one))), name)
+    gender = gender_said(text)
+    return next((one for one in names if gender and gender_said(one) == gender), name)
 
 
 def things(world: World) -> dict[str, list[Picture]]:
@@ -268,8 +283,10 @@ def _word(colour: str, language: str) -> str:
 
 
 def _paint(text: str, language: str) -> str:
-    """The colour that is asked for, if it is one and things can be painted in it."""
+    """The colour that is asked for, if it is one and things can be painted in it; black and white are one."""
     colours = _colours(text, language)
+    if set(colours) == {"black", "white"} or "黑白" in text:
+        return BLACK_AND_WHITE
     return colours[0] if len(colours) == 1 and COLOURS[colours[0]].paint else ""
 
 
