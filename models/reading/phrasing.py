@@ -32,11 +32,12 @@ _DOING = (  # anything else
 # In Chinese only before what it is done with: 弹 is also of a bomb (炸弹), 打 of snoring.
 _DEEDS_ZH = f"弹着?(?=吉他|钢琴|琴)|打着?(?=[篮网排棒羽乒鼓伞])|踢着?(?=足球|球)|{TAKES}"
 DOING = re.compile(_DOING)
+_AND = "(?<!black )and|(?<=black )and(?! white)"  # black and white are one
 JOINTS = re.compile(
     rf"(\b(?:to the (?:left|right) of|in front of|(?:at|on|in) the {_PLACES}|on top(?: of)?|next to|(?:left|right) of"
     r"|beside|near|behind|surrounded by|above|over|below|under|beneath|inside|into|wearing|riding|made of"
     rf"|{'|'.join(DEEDS)}|{_DOING}|(?<!flag )(?<!flags )of"
-    r"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|and|with|on|in(?! love\b))\b"
+    rf"|(?:at|(?<!ed )(?<!wn )(?<!en )by)(?= an? | the | sun(?:rise|set)\b| night\b)|{_AND}|with|on|in(?! love\b))\b"
     rf"|&|[左右上下前后][面边方侧]是?|旁边|里面?|还有|在|和(?![服平尚])|与|跟|戴着?|穿着?|印着|拿着?(?![大铁破])|骑着?|追着?|抱着?(?![歉怨枕])|{_DEEDS_ZH})"
 )
 # Where on somebody a thing is: no other thing.
@@ -120,9 +121,15 @@ def beside(clause: str) -> set[str]:
     return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
 
 
+# As captions say it: a woman riding a bicycle is one who bikes, and "woman: red hair" has red hair.
+_BIKE = re.compile(r"\b(riding (?:(?:an?|the|his|her|their) )?)bike\b")
+_HAIR = re.compile(r"(?<=man|son): (?=\w+ hair\b|beard\b)")
+
+
 def in_order(text: str) -> str:
     """In small letters, in the colours that are taught, regular plurals and numbers; Chinese in the order of English,
     and the ground behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
+    text = _BIKE.sub(r"\1bicycle", _HAIR.sub(" with ", text))
     text = _VASE.sub("vase of ", _ABOUT.sub(" near ", _THROUGH.sub(" over ", text)))
     text = _OUT_OF.sub(
         " in ", _AROUND.sub(r" surrounded by \1", _ASKED.sub("", regular(ground_last(_FLYING.sub("", text)))))
@@ -137,7 +144,8 @@ def _painted_first(match: re.Match[str]) -> str:
 
 
 def _unsaid() -> re.Pattern[str]:
-    english = [*_PLAIN.split(), *COLOURS, *(word.lower() for style in STYLES.values() for word in style.en)]
+    english = ["black and white", *_PLAIN.split(), *COLOURS]
+    english += [word.lower() for style in STYLES.values() for word in style.en]
     chinese = [*_PLAIN_ZH.split(), *(colour.zh for colour in COLOURS.values())]
     chinese += [word for style in STYLES.values() for word in style.zh if not word.isascii()]
     return re.compile(rf"\b(?:{any_of(english)}|\d+)\b|{_COUNTS}[{MEASURES_ZH}]?|{any_of(chinese)}")

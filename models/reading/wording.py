@@ -30,7 +30,7 @@ from models.reading.genders import gender_said
 from models.reading.naming import Known, Naming, Part
 from models.reading.paints import painted
 from models.reading.phrasing import in_order, left_of, words_of
-from models.skin import tone_said, with_tone, without_tone
+from models.skin import of_people, tone_said, with_tone, without_tone
 from models.space import Embedder
 from models.weighting import QUOTED, plain, segments
 from models.weights import part_folder, record_part
@@ -51,6 +51,8 @@ NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _SECOND = re.compile(rf"(?<!第)二(?=[{MEASURES_ZH}])")  # as some people count
 BLACK_AND_WHITE = "black and white"
+_PEOPLE = "people-body"
+_IN_COLOUR = re.compile(rf"\b(?:in|wearing) (?:{'|'.join(COLOURS)})\b", re.IGNORECASE)  # of people: their clothes
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 
 
@@ -101,7 +103,7 @@ class Wording:
 
     def taught(self, text: str) -> str:
         """`text` as captions would say it."""
-        if (told := without_parts(painted(text.lower()))) != text.lower():
+        if (told := without_parts(painted(of_people(text.lower())))) != text.lower():
             text = told
         parts = self.parts(without_tone(text))
         new = [part for part in parts if self._is_new(part)]
@@ -140,7 +142,7 @@ class Wording:
     def alone(self, part: Part, prompt: str) -> str:
         """How one thing of what `part` names is asked for, in the style of the prompt that it is a part of."""
         language, style = language_of(prompt), style_said(prompt)
-        said = self._phrase(part, language, alone=True, one=True)
+        said = self._phrase(part, language, alone=True, one=True) + with_tone(part.beside)
         return styled(said, style, language == "zh") if style else said
 
     def is_small(self, part: Part) -> bool:
@@ -176,7 +178,8 @@ class Wording:
         grounded = bool(_NO_GROUND.sub("", ground_of(prompt)).strip(" ,，"))
         if len(parts) != 1 or grounded or self.is_small(parts[0]) or how_many(parts[0]) > 1:
             return None
-        paint = tone_said(prompt) or _paint(parts[0].beside, language)
+        dressed = self.naming.known[parts[0].number].group == _PEOPLE and _IN_COLOUR.search(prompt)
+        paint = tone_said(prompt) or ("" if dressed else _paint(parts[0].beside, language))
         return Thing(parts[0].number, paint, gender_said(prompt))
 
     @classmethod
