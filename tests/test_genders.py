@@ -1,5 +1,7 @@
 """Laws of women and men: who is asked for is drawn from, in a style that drew one, and nobody else is changed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,15 @@ def test_what_has_no_gender_is_one_figure(world: World, built: Prototypes) -> No
     assert {numbers[thing] for thing, _ in built.figures} == {"cook"} and len(built.figures) == len(GENDERS)
     assert sorted(built.figures.values()) == [len(numbers), len(numbers) + 1] and len(built.hands) == len(numbers) + 2
     assert built.figure(numbers.index("fish"), "woman") == numbers.index("fish")
+    assert {numbers.index("cook"), *built.figures.values()} <= set(built.two_sided), "a cook's mirror image is a cook"
     assert len(built.pictures) == len(set(built.own.values())), "each drawing once, whoever is drawn from it"
+
+
+def test_saved_and_loaded_they_are_the_same(world: World, built: Prototypes, tmp_path: Path) -> None:
+    Wording.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
+    built.save(tmp_path)
+    again = Prototypes.load(tmp_path)
+    assert again.figures == built.figures and again.hands == built.hands and again.own == built.own
 
 
 def test_where_all_drawings_are_of_women_they_are_the_thing_s_own() -> None:

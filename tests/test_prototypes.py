@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts
 
 from models.condition import Blend, Condition
-from models.data.colours import colour_shares
+from models.data.colours import black_and_white, colour_shares
 from models.data.compose import resized
 from models.data.fixture import fixture_world
 from models.data.variety import can_be_mirrored
@@ -114,6 +114,11 @@ def test_what_is_asked_for_in_a_colour_is_mostly_of_it() -> None:
     fins, window = (prototypes.picture(number, "blue") for number in range(2))
     assert colour_shares(fins)["blue"] > 0.9
     assert 0.8 < colour_shares(window)["blue"] < 0.9, "a window stays one"
+
+
+def test_in_black_and_white_a_thing_has_no_colour(built: Prototypes) -> None:
+    own, grey = built.picture(0), built.picture(0, BLACK_AND_WHITE)
+    assert np.array_equal(grey, black_and_white(own)) and not np.array_equal(grey, own)
 
 
 @pytest.mark.parametrize("colour", ["", "blue"])
