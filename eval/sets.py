@@ -9,9 +9,10 @@ from models.data.captions import Language, display_name
 from models.data.splits import fraction
 from models.data.styles import style_of
 from models.data.world import Picture, World
+from models.reading.genders import GENDERS
 
 Pair = tuple[Picture, Picture]
-OTHER = {"woman": "man", "man": "woman"}
+OTHER = dict(zip(GENDERS, reversed(GENDERS), strict=True))
 APART = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}  # groups of what can be told apart
 
 

@@ -18,8 +18,8 @@ from models.data.pixels import premultiply, unpremultiply
 SIDE = 64
 STRIP = 32  # pictures side by side: fewer pack worse, more take longer than the 3 ms that a picture may cost
 QUALITY = 15  # of the AVIF
-EFFORT = 3  # of packing, 0 to 10, 0 the most: with 8 files are a quarter larger and come at once
-COLOUR = "4:4:4"  # WebP keeps a colour for four pixels, which is little at this size (LOG.md)
+SPEED = 3  # of packing, 0 to 10: with 8 it takes seconds instead of minutes, and files are a quarter larger
+SUBSAMPLING = "4:4:4"  # a colour for every pixel: one for four, as WebP has them, is little at this size (LOG.md)
 TUNED = {"tune": "ssim"}  # nearer than by squared errors, in as many bytes
 HAZE = 4  # levels of alpha that what is clear gets by packing, and what is opaque loses
 _KEPT = 32  # strips that stay unpacked, 0.5 MB each
@@ -67,7 +67,7 @@ def packed(pixels: np.ndarray) -> bytes:
     """Premultiplied pixels (H, W, 4) as AVIF."""
     file = io.BytesIO()
     image = Image.fromarray(unpremultiply(pixels), "RGBA")
-    image.save(file, "AVIF", quality=QUALITY, speed=EFFORT, subsampling=COLOUR, advanced=TUNED, max_threads=1)
+    image.save(file, "AVIF", quality=QUALITY, speed=SPEED, subsampling=SUBSAMPLING, advanced=TUNED, max_threads=1)
     return file.getvalue()
 
 

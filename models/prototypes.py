@@ -2,14 +2,13 @@
 
 Who names a style that has drawn the thing is drawn from that drawing. Else it is one of the art families' filled
 drawings: the most typical one (`models.hands`) or, where no style is named, another one that agrees with it: the seed
-decides, so that pictures of other seeds are other pictures, and mirror images of them (`Prototypes.look`). Of whoever
-does something the drawings show nobody's gender where there are such; who asks for a woman or a man is drawn from one
-(`Prototypes.figure`), in a style too that has drawn one. It says
-where the thing's parts are and which colours they have, so it needs no more than SIDE pixels. The generator learns from
-what all hands but the one that it is to draw in have in common, their mean (retrieval-augmented diffusion, arXiv
-2204.11824), or some of them; to draw from, one is as good where a style is named and better where none is, for means
-are blurred where hands disagree. Where a style lacks a thing, its drawing of the next of kin (`models.kin`) is laid
-over that. What all are worth: `LOG.md`.
+decides, so that pictures of other seeds are other pictures, and mirror images of them (`Prototypes.look`). A cook is
+drawn from a drawing that shows neither a woman nor a man where there is one, and who asks for a woman from that of a
+woman (`Prototypes.figure`). Such a drawing says where the thing's parts are and which colours they have, so it needs no
+more than SIDE pixels. The generator learns from what all hands but the one that it is to draw in have in common, their
+mean (retrieval-augmented diffusion, arXiv 2204.11824), or some of them; to draw from, one is as good where a style is
+named and better where none is, for means are blurred where hands disagree. Where a style lacks a thing, its drawing of
+the next of kin (`models.kin`) is laid over that. What all are worth: `LOG.md`.
 """
 
 import json
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import features
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -34,6 +34,7 @@ from models.data.world import Picture, World
 from models.hands import agreeing, drawn_by, in_common
 from models.kin import kin
 from models.mirror import Mirror
+from models.reading.genders import GENDERS
 from models.reading.wording import BLACK_AND_WHITE, things
 from models.reading.wording import PART as WORDING
 from models.skin import TONES, toned
@@ -47,8 +48,6 @@ HANDS = 4  # drawings of a thing that take turns, at most: as many as the page m
 KIN = 0.5  # share of a kin's drawing: with more of it the thing is lost, with less the style (LOG.md)
 ALL_SHARE = 0.5  # of training pictures that are told what all other hands have in common; the rest, what some have
 LINES = ("outline", "black glyph")  # not drawn from where others drew the thing: who names no style wants no lines
-
-GENDERS = ("woman", "man")
 
 Rows = Mapping[tuple[int, str], int]  # of pictures, by a figure's number and a style
 
@@ -89,29 +88,29 @@ class Prototypes:
         found = self.figures.get((number, gender), number)
         return number if style and self.has(number, style) and not self.has(found, style) else found
 
-    def has(self, number: int, style: str) -> bool:
+    def has(self, figure: int, style: str) -> bool:
         """Whether the style has drawn the figure."""
-        return (number, style) in self.own
+        return (figure, style) in self.own
 
-    def look(self, number: int, seed: int, style: str = "") -> int:
+    def look(self, figure: int, seed: int, style: str = "") -> int:
         """Which look of a figure a picture is drawn from: seeds in a row take one drawing after another, and then their
         mirror images. In a style that lacks it it has one look, for there another makes little difference, and a
         little for the worse."""
-        if style and not self.has(number, style):
+        if style and not self.has(figure, style):
             return 0
-        return seed % (self._drawings(number, style) * (2 if number in self.two_sided else 1))
+        return seed % (self._drawings(figure, style) * (2 if figure in self.two_sided else 1))
 
-    def _drawings(self, number: int, style: str) -> int:
-        return 1 if style else len(self.hands[number])
+    def _drawings(self, figure: int, style: str) -> int:
+        return 1 if style else len(self.hands[figure])
 
-    def picture(self, number: int, paint: str = "", style: str = "", look: int = 0) -> np.ndarray:
+    def picture(self, figure: int, paint: str = "", style: str = "", look: int = 0) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the figure as a style has drawn it or would, in a `paint` where one is
         named (`models.reading.wording.Thing`).
 
         A rocket with orange fins is an orange rocket to training's captions, and to nobody who asks for one.
         """
-        turned, hand = divmod(look, self._drawings(number, style))
-        drawing = self._drawing(number, style, hand)[:, :: -1 if turned else 1]
+        turned, hand = divmod(look, self._drawings(figure, style))
+        drawing = self._drawing(figure, style, hand)[:, :: -1 if turned else 1]
         if paint in TONES:
             return toned(_painted(drawing, ""), paint)
         if paint == BLACK_AND_WHITE:
@@ -121,10 +120,10 @@ class Prototypes:
             return painted
         return hue_shift(painted, paint, whole=True)
 
-    def _drawing(self, number: int, style: str, hand: int) -> np.ndarray:
-        if (own := self.own.get((number, style))) is not None:
+    def _drawing(self, figure: int, style: str, hand: int) -> np.ndarray:
+        if (own := self.own.get((figure, style))) is not None:
             return self.pictures[own]
-        drawing, row = self.pictures[self.hands[number][hand]], self.kin.get((number, style))
+        drawing, row = self.pictures[self.hands[figure][hand]], self.kin.get((figure, style))
         return drawing if row is None else _laid_over(drawing, self.pictures[row])
 
     @classmethod
@@ -177,7 +176,12 @@ class Prototypes:
 
     @classmethod
     def load(cls, root: Path | None = None) -> "Prototypes":
-        """What ships, or lies under `root`; WeightsError where it is missing, altered or of another wording."""
+        """What ships, or lies under `root`; WeightsError where it is missing, altered or of another wording, or where
+        this Pillow reads no AVIF."""
+        if not features.check("avif"):
+            raise WeightsError(
+                "this Pillow reads no AVIF, which drawings are kept in; run: pip install --upgrade pillow"
+            )
         folder = part_folder(PART, root)
         check_company(folder, root)
         with safe_open(folder / FILE, framework="pt") as file:

@@ -38,16 +38,20 @@ _SAID_ZH = {
     "深": "dark",
     "黑": "dark",
 }
-# Of people black, white and brown are tones, and of nothing else: a baby elephant, a chess piece, somebody's shoes.
+# Of people black, white and brown are tones, and of nothing else: a baby elephant, a chef's hat, a lady beetle.
 _SOMEBODY = (
-    r"(?:(?:old|older|young|little|tall|female|male|pregnant|happy|smiling|business|police) ?)*"
-    r"(?:(?:wom[ae]n|m[ae]n|girls?|boys?|lad(?:y|ies)|guys?|persons?|people|doctors?|nurses?|teachers?|scientists?"
-    r"|firefighters?|cooks?|chefs?|students?|singers?|judges?|farmers?|pilots?|astronauts?|officers?)"
-    r"|(?:bab(?:y|ies)|kids?|child(?:ren)?)(?=$|[,.;]| (?:with|in|on|and|or|wearing|holding|who)\b))\b(?!['’]s)"
+    r"(?:wom[ae]n|m[ae]n|girls?|boys?|lad(?:y|ies)|guys?|persons?|people|bab(?:y|ies)|kids?|child(?:ren)?|doctors?"
+    r"|nurses?|teachers?|scientists?|firefighters?|cooks?|chefs?|students?|singers?|judges?|farmers?|pilots?"
+    r"|astronauts?|officers?|artists?|workers?|vampires?|zombies?|superheroe?s?|elf|elves|fair(?:y|ies))"
 )
-_COLOURED = re.compile(rf"(?<!and )\b(black|white|brown)(?= {_SOMEBODY})", re.IGNORECASE)
+_LIKE = r"(?:(?:old|older|young|little|tall|female|male|pregnant|happy|smiling|business|police) )"
+_ENDS = r"(?=$|[,.;:!?]| &| (?:with|in|on|at|by|from|and|or|who|is|has|[a-z]+ing)\b)"
+_COLOURED = re.compile(
+    rf"(?<!and )(?<!& )\b(black|white|brown)(?= {_LIKE}*{_SOMEBODY}(?: {_SOMEBODY})*{_ENDS})", re.IGNORECASE
+)
 _COLOURED_ZH = re.compile(
-    "([黑白])人(?=[女男]|医生|护士|老师|厨师|警察|消防员|科学家|学生|歌手)|([黑白])(?=人(?:$|[，,。的和与跟在戴穿拿抱骑吃看]))"
+    "(?<![雪明漂黑苍斑])(?:([黑白])人(?=[女男小孩妇医护老厨警消科学歌音])"
+    "|([黑白])(?=人(?:$|[，,。的和与跟在戴穿拿抱骑吃喝看弹打踢跑跳])))"
 )
 _AS_SKIN = {"black": "dark-skinned", "brown": "medium-dark-skinned", "white": "light-skinned"}
 _AS_SKIN_ZH = {"黑": "深肤色的", "白": "浅肤色的"}
@@ -59,12 +63,16 @@ def of_people(text: str) -> str:
     return _COLOURED_ZH.sub(lambda match: _AS_SKIN_ZH[match[1] or match[2]], told)
 
 
-def tone_said(text: str) -> str:
-    """The skin tone that a text names, one of TONES; "" where it names none."""
+def tones_said(text: str) -> list[str]:
+    """The skin tones that a text names, of TONES, each once."""
     text = of_people(text)
-    if found := _EN.search(text):
-        return found[1].lower().replace(" ", "-")
-    return _SAID_ZH[found[1]] if (found := _ZH.search(text)) else ""
+    english = [found[1].lower().replace(" ", "-") for found in _EN.finditer(text)]
+    return list(dict.fromkeys([*english, *(_SAID_ZH[found[1]] for found in _ZH.finditer(text))]))
+
+
+def tone_said(text: str) -> str:
+    """The first of them; "" where there is none."""
+    return next(iter(tones_said(text)), "")
 
 
 def without_tone(text: str) -> str:

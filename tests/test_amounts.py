@@ -166,7 +166,10 @@ def test_a_chinese_name_stays_as_it_is(shipped: Wording) -> None:
         ("woman: red hair", ["person with red hair"], 0),
         ("a fireman", ["firefighter"], 0),
         ("一个女孩在跑步", ["person running"], 0),
+        ("a man riding his bike", ["person biking"], 0),
+        ("A Woman Riding A Bike", ["person biking"], 0),
         ("一只猫在游泳", ["cat", "person swimming"], 2),
+        ("鸭子在游泳", ["duck", "person swimming"], 2),
         ("a dragon with wings", ["dragon", "wing"], 0),
         ("生气的狗和猫", ["dog", "cat"], 2),
         ("动物园里的大象", ["elephant", "national park"], 2),
@@ -191,6 +194,11 @@ def test_what_is_said_of_people_is_no_paint_of_theirs(shipped: Wording) -> None:
         ("黑人医生", "dark"),
         ("a white man", "light"),
         ("a man in black", ""),
+        ("a man in dark blue", ""),
+        ("a white cat on black", ""),
+        ("a cat, black and white", BLACK_AND_WHITE),
+        ("a black-and-white cat", BLACK_AND_WHITE),
+        ("黑白红相间的猫", ""),
         ("a woman wearing red", ""),
         ("a cat in black", "black"),
         ("a black and white man", BLACK_AND_WHITE),
@@ -201,12 +209,21 @@ def test_what_is_said_of_people_is_no_paint_of_theirs(shipped: Wording) -> None:
     assert shipped.read("黑人女孩") == "深肤色的女孩"
 
 
+def test_who_comes_with_somebody_is_somebody_else(shipped: Wording) -> None:
+    for text, gender in (("a teacher with a girl", ""), ("a woman with a boy", "woman"), ("给女孩打针的医生", "")):
+        found = shipped.thing(text)
+        assert found is None or found.gender == gender
+    family = shipped.thing("family with a boy")
+    assert family is not None and not family.gender
+
+
 def test_each_of_several_has_its_own_tone_and_black_and_white_are_one(shipped: Wording) -> None:
     for prompt, texts in (
         ("a dark-skinned woman and a cat", ("woman, dark skin tone", "cat face")),
         ("深肤色的女人和猫", ("女人，深肤色", "猫脸")),
         ("a black and white cat and a red fish", ("a black and white cat face", "a red fish")),
         ("a black cat and a white dog", ("black cat", "a white dog face")),
+        ("a white & black cat and a red fish", ("a black and white cat face", "a red fish")),
     ):
         laid = layout(prompt, shipped)
         assert laid is not None and laid.texts == texts

@@ -7,6 +7,8 @@ from safetensors.torch import load, save
 
 from models import atlas
 from models.atlas import SIDE, STRIP, Atlas, packed, unpacked
+from models.data.compose import resized
+from models.data.fixture import fixture_world
 
 LAST = 3  # pictures of the last strip
 
@@ -35,7 +37,7 @@ def test_one_strip_is_unpacked_once_and_only_when_it_is_asked_for(
     pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(atlas, "unpacked", lambda webp: seen.append(len(webp)) or unpacked(webp))
+    monkeypatch.setattr(atlas, "unpacked", lambda avif: seen.append(len(avif)) or unpacked(avif))
     made = Atlas.from_tensors(Atlas.of(pictures).tensors())
     assert not seen
     for number in (0, STRIP - 1, 1):
@@ -56,3 +58,10 @@ def test_what_is_clear_stays_so() -> None:
     kept = unpacked(packed(half))
     assert (kept[:, : SIDE // 2 - 2] > 250).all() and (kept[:, SIDE // 2 + 2 :] < 5).all()
     assert (kept[..., :3] <= kept[..., 3:]).all()
+
+
+def test_packing_leaves_no_haze_where_nothing_is_and_no_hole_where_all_is() -> None:
+    drawings = np.stack([resized(pixels, SIDE, SIDE) for pixels in fixture_world().pixels[:STRIP]])
+    strip = drawings.swapaxes(0, 1).reshape(SIDE, -1, 4)
+    kept, alpha = unpacked(packed(strip))[..., 3], strip[..., 3]
+    assert (kept[alpha == 0] == 0).mean() > 0.9 and (kept[alpha == 255] == 255).mean() > 0.9

@@ -87,7 +87,7 @@ def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
 def test_a_woman_is_told_from_a_man_by_whose_drawing_is_nearer(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, drawn_as: str
 ) -> None:
-    """Pictures that are the drawing of the one, of the other, or of neither: the middle one of three greys."""
+    """Pictures that are the drawing of the one, of the other, or a third, which cannot be nearer to both."""
     world = peopled([("noto", "noto", gender) for gender in ("woman", "man", None)])
     pairs = sets.genders(world, 100)
     assert {(own.gender, other.gender) for own, other in pairs} == {("woman", "man"), ("man", "woman")}

@@ -12,8 +12,8 @@ from tiny_parts import save_tiny_parts
 from models.data.compose import resized
 from models.data.world import Picture, World
 from models.pipeline import StickerPipeline
-from models.prototypes import GENDERS, SIDE, Prototypes
-from models.reading.genders import gender_said
+from models.prototypes import SIDE, Prototypes
+from models.reading.genders import GENDERS, gender_said
 from models.reading.wording import Thing, Wording, things
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bags import Bags
+from PIL import features
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts
 
@@ -179,6 +180,12 @@ def test_of_another_version_it_is_refused(built: Prototypes, tmp_path: Path) -> 
     save_file(tensors, file)
     record_part("prototypes", tmp_path)
     with pytest.raises(WeightsError, match="of another version: it has no own; make it anew"):
+        Prototypes.load(tmp_path)
+
+
+def test_without_avif_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(features, "check", lambda name: name != "avif")
+    with pytest.raises(WeightsError, match=r"reads no AVIF.*pip install --upgrade pillow"):
         Prototypes.load(tmp_path)
 
 

@@ -17,8 +17,10 @@ _ASKED = re.compile(r"^(?:请)?(?:帮我|给我|我想要|我要)?(?:画|生成|
 _DEAR = re.compile(r"(?:超级?|非常|很|特别|好)?(?:可爱|萌萌?|呆萌|萌萌哒|帅气|卡通|漂亮|美丽|胖乎乎|圆滚滚|毛茸茸)的")
 _MEASURE = "(?:[一两三四]?[个只位名条头匹朵])?"
 _BODY = re.compile(r"(?:[手嘴头]|脖子|怀|背)[里上](?=[拿叼戴抱顶背系围咬握])|手(?=拿|持|握)")
+# Whoever runs is a person running by name; a duck that swims is a duck, and a fireman one.
+_SOMEBODY = "(?:(?<=[女男小]孩)|(?<=[女男]生)|(?<=[女男]士)|(?<=[孩男女]子)|(?<=[女男个黑白的]人)|(?<=^人))"
 _DURING = re.compile(
-    r"(?:正在|在)(?=[弹喝吃看读踢抱拿骑追戴穿玩]|打(?!开))|(?<=[人孩子士员生师女男])(?:正在|在)(?=跑步|跳舞|游泳|冲浪|滑雪|攀岩|举重)"
+    rf"(?:正在|在)(?=[弹喝吃看读踢抱拿骑追戴穿玩]|打(?!开))|{_SOMEBODY}(?:正在|在)(?=跑步|跳舞|游泳|冲浪|滑雪|攀岩|举重)"
 )
 _LISTED = re.compile(r"(?<!色)、")
 # How else people say what is worn, held, or ridden; of one character only before what is.

@@ -2,6 +2,7 @@
 
 import re
 
+GENDERS = ("woman", "man")
 _WHO = (
     r"(?:police|fire|business|sales|super|spider|fisher|sports|post|mail|camera|crafts|cave|milk|door|horse|swords"
     r"|work|handy|space|strong)?"

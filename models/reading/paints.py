@@ -114,8 +114,12 @@ _CHARACTER = re.compile(
 _WARM = {"橘": "橙"}
 
 
+_BOTH = re.compile(r"\bblack(?: ?& ?|[ -](?:and|n)[ -])white\b|\bwhite(?: ?& ?|[ -]and[ -])black\b")
+
+
 def painted(text: str) -> str:
     """`text`, in small letters, in the colours that are taught."""
+    text = _BOTH.sub("black and white", text)
     told = _BEAST.sub(lambda match: BEASTS[match[0]], _BEAST_ZH.sub(lambda match: BEASTS_ZH[match[0]], text))
     told = _HAIRED.sub("", _GRAY.sub("grey", _TINTED.sub("", told)))
     told = _SHADE.sub(lambda match: SHADES[match[1] or match[2]], told)

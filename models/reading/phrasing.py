@@ -50,7 +50,7 @@ CLAUSES = re.compile(r"([,;，；。、])")
 PAINTS, PAINTS_ZH = "|".join(COLOURS), "|".join(colour.zh for colour in COLOURS.values())  # of patterns
 # A colour that is said after the one thing: "a cat, orange".
 _PAINTED_LAST = re.compile(
-    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{PAINTS}|and)\b)([^,，&]+), ({PAINTS})"
+    rf"^((?:an?|the|one|two|three|four) )?(?![^,]*\b(?:{PAINTS}|and)\b)([^,，&]+), (black and white|{PAINTS})"
     rf"(?=$|,(?!.*\b(?:{PAINTS})\b))"
 )
 _PAINTED_LAST_ZH = re.compile(
@@ -121,15 +121,15 @@ def beside(clause: str) -> set[str]:
     return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
 
 
-# As captions say it: a woman riding a bicycle is one who bikes, and "woman: red hair" has red hair.
-_BIKE = re.compile(r"\b(riding (?:(?:an?|the|his|her|their) )?)bike\b")
-_HAIR = re.compile(r"(?<=man|son): (?=\w+ hair\b|beard\b)")
+# A person riding a bicycle is a person biking, whatever it is called; and who is "woman: red hair" has red hair.
+_BIKE = re.compile(r"\briding (?:(?:an?|the|his|her|their) )?bike\b", re.IGNORECASE)
+_HAIR = re.compile(r"(?<=man|son): (?=\w+ hair\b|beard\b)", re.IGNORECASE)
 
 
 def in_order(text: str) -> str:
     """In small letters, in the colours that are taught, regular plurals and numbers; Chinese in the order of English,
     and the ground behind all: 戴墨镜的企鹅 is 企鹅戴墨镜, 红色背景上的猫 is 猫，红色背景."""
-    text = _BIKE.sub(r"\1bicycle", _HAIR.sub(" with ", text))
+    text = _BIKE.sub("riding a bicycle", _HAIR.sub(" with ", text))
     text = _VASE.sub("vase of ", _ABOUT.sub(" near ", _THROUGH.sub(" over ", text)))
     text = _OUT_OF.sub(
         " in ", _AROUND.sub(r" surrounded by \1", _ASKED.sub("", regular(ground_last(_FLYING.sub("", text)))))

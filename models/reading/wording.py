@@ -27,10 +27,10 @@ from models.reading.amounts import without_parts
 from models.reading.chinese import ground_last
 from models.reading.feelings import feelings, with_feeling
 from models.reading.genders import gender_said
-from models.reading.naming import Known, Naming, Part
+from models.reading.naming import PEOPLE, Known, Naming, Part
 from models.reading.paints import painted
 from models.reading.phrasing import in_order, left_of, words_of
-from models.skin import of_people, tone_said, with_tone, without_tone
+from models.skin import of_people, tone_said, tones_said, with_tone, without_tone
 from models.space import Embedder
 from models.weighting import QUOTED, plain, segments
 from models.weights import part_folder, record_part
@@ -51,8 +51,9 @@ NEGATED = re.compile(r"\b(?:no|not|without|never)\b(?! background)|没有|不是
 _NO_GROUND = re.compile(r"\b(?:on )?(?:an? )?(?:transparent|no) background\b|(?:透明|无)背景|背景透明", re.IGNORECASE)
 _SECOND = re.compile(rf"(?<!第)二(?=[{MEASURES_ZH}])")  # as some people count
 BLACK_AND_WHITE = "black and white"
-_PEOPLE = "people-body"
+_BOTH_ZH = re.compile("黑白(?![红黄蓝绿橙紫粉棕灰色])")
 _IN_COLOUR = re.compile(rf"\b(?:in|wearing) (?:{'|'.join(COLOURS)})\b", re.IGNORECASE)  # of people: their clothes
+_COMPANY = re.compile(r"\b(?:with|holding|feeding|hugging|carrying)\b|给|抱")  # who comes then is somebody else
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 
 
@@ -176,11 +177,12 @@ class Wording:
         parts = self.parts(without_tone(prompt))
         language = language_of(prompt)
         grounded = bool(_NO_GROUND.sub("", ground_of(prompt)).strip(" ,，"))
-        if len(parts) != 1 or grounded or self.is_small(parts[0]) or how_many(parts[0]) > 1:
+        several = len(parts) != 1 or len(tones_said(prompt)) > 1
+        if several or grounded or self.is_small(parts[0]) or how_many(parts[0]) > 1:
             return None
-        dressed = self.naming.known[parts[0].number].group == _PEOPLE and _IN_COLOUR.search(prompt)
+        dressed = self.naming.known[parts[0].number].group == PEOPLE and _IN_COLOUR.search(painted(prompt.lower()))
         paint = tone_said(prompt) or ("" if dressed else _paint(parts[0].beside, language))
-        return Thing(parts[0].number, paint, gender_said(prompt))
+        return Thing(parts[0].number, paint, gender_said(_COMPANY.split(prompt)[0]))
 
     @classmethod
     def build(cls, embedder: Embedder, world: World) -> "Wording":
@@ -276,6 +278,7 @@ def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[
 def _colours(text: str, language: str) -> tuple[str, ...]:
     """The colours that `text` names, in order; light blue is one."""
     named = {_word(name, language): name for name in COLOURS}
+    text = _BOTH_ZH.sub("黑色白色", text)
     edge = "" if language == "zh" else r"\b"
     expression = f"{edge}(?:{'|'.join(named)}){edge}"
     return tuple(dict.fromkeys(named[word] for word in re.findall(expression, text)))
@@ -288,7 +291,7 @@ def _word(colour: str, language: str) -> str:
 def _paint(text: str, language: str) -> str:
     """The colour that is asked for, if it is one and things can be painted in it; black and white are one."""
     colours = _colours(text, language)
-    if set(colours) == {"black", "white"} or "黑白" in text:
+    if set(colours) == {"black", "white"} and (BLACK_AND_WHITE in text or language == "zh"):
         return BLACK_AND_WHITE
     return colours[0] if len(colours) == 1 and COLOURS[colours[0]].paint else ""
 
