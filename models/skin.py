@@ -20,6 +20,12 @@ TONES = {
     "medium-dark": (0x9B, 0x64, 0x3C),
     "dark": (0x70, 0x53, 0x4A),
 }
+# Of who has golden hair, with skin of that tone; with lighter skin it stays.
+HAIR = {"medium": (0x6B, 0x42, 0x2C), "medium-dark": (0x44, 0x2B, 0x22), "dark": (0x2B, 0x20, 0x1E)}
+GOLD = 56  # degrees of hue from which hair is golden, up to the skin
+WIDE = 4  # degrees of hue, a bar of the histogram that tells them apart
+APART, SHARE = 9, 0.15  # degrees between hair and skin, and of both together the share of each, at least
+VALLEY = 0.4  # of the lower of their bars, at most, the one between them
 YELLOW = (68, 100)  # degrees of hue: sets' skin lies from 76 to 94
 CHROMA, LIGHTNESS = 0.1, 0.6  # at least: 0.14 and 0.82 in all sets
 ALIKE = 22  # degrees of hue within which shades of one skin lie; hair is further
@@ -89,22 +95,50 @@ def with_tone(text: str) -> str:
 
 
 def toned(pixels: np.ndarray, tone: str) -> np.ndarray:
-    """Premultiplied uint8 (H, W, 4): the same with yellow skin in a tone, its light and shade kept."""
+    """Premultiplied uint8 (H, W, 4): the same with yellow skin in a tone, its light and shade kept, and golden hair in
+    the colour that goes with it."""
     alpha = pixels[..., 3].astype(np.uint16)
     seen = alpha > 0
     straight = np.minimum((pixels[seen][:, :3].astype(np.uint16) * 255) // alpha[seen][:, None], 255).astype(np.uint8)
     lab = oklab(straight)
     chroma, hue = np.hypot(lab[:, 1], lab[:, 2]), np.degrees(np.arctan2(lab[:, 2], lab[:, 1]))
-    yellow = (hue > YELLOW[0]) & (hue < YELLOW[1]) & (chroma > CHROMA) & (lab[:, 0] > LIGHTNESS)
+    bright = (chroma > CHROMA) & (lab[:, 0] > LIGHTNESS)
+    edge = _hair_below(hue[(hue > GOLD) & (hue < YELLOW[1]) & bright])
+    yellow = (hue > max(YELLOW[0], edge)) & (hue < YELLOW[1]) & bright
     if yellow.sum() <= LEAST * len(lab):
         return pixels
     base = np.median(lab[yellow], 0)
     strength, angle = np.hypot(base[1], base[2]), np.degrees(np.arctan2(base[2], base[1]))
-    skin = (np.abs(hue - angle) < ALIKE) & (chroma > strength / 2) & (lab[:, 0] > LIGHTNESS)
-    target = oklab(np.array(TONES[tone], np.uint8))
-    shade = np.stack([lab[skin, 0] / base[0], *[chroma[skin] / strength] * 2], 1)
-    rgb = srgb(np.clip(target * shade, [0, -1, -1], 1))
+    skin = (np.abs(hue - angle) < ALIKE) & (hue > edge) & (chroma > strength / 2) & (lab[:, 0] > LIGHTNESS)
     out, solid = pixels.copy(), pixels[seen]
-    solid[skin, :3] = (rgb * alpha[seen][skin][:, None] + 127) // 255
+    for part, colour in ((skin, TONES[tone]), ((hue > GOLD) & (hue <= edge) & bright, HAIR.get(tone))):
+        if colour and part.any():
+            rgb = _shaded(lab[part], colour)
+            solid[part, :3] = (rgb * alpha[seen][part][:, None] + 127) // 255
     out[seen] = solid
     return out
+
+
+def _shaded(lab: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """sRGB (N, 3) of a colour in the light and shade of what has `lab` (N, 3)."""
+    base, target = np.median(lab, 0), oklab(np.array(colour, np.uint8))
+    chroma = np.hypot(lab[:, 1], lab[:, 2]) / np.hypot(base[1], base[2])
+    return srgb(np.clip(target * np.stack([lab[:, 0] / base[0], chroma, chroma], 1), [0, -1, -1], 1))
+
+
+def _hair_below(hues: np.ndarray) -> float:
+    """Degrees below which golden hair lies, of hair and yellow skin together; 0 where it is all skin.
+
+    Otsu's threshold (1979), which makes the most of the variance between both, where they are APART and little lies
+    between them: the shades of one skin are not.
+    """
+    count, edges = np.histogram(hues, np.arange(GOLD, YELLOW[1] + WIDE, WIDE))
+    number, total = count.cumsum(), (count * (edges[:-1] + WIDE / 2)).cumsum()
+    below, above = number[:-1], number[-1] - number[:-1]
+    between = (total[-1] - total[:-1]) / np.maximum(above, 1) - total[:-1] / np.maximum(below, 1)
+    cut = int((below * above * between**2).argmax())
+    if between[cut] < APART or min(below[cut], above[cut]) < SHARE * number[-1]:
+        return 0.0
+    hair, skin = int(count[: cut + 1].argmax()), cut + 1 + int(count[cut + 1 :].argmax())
+    valley = hair + int(count[hair : skin + 1].argmin())
+    return float(edges[valley] + WIDE / 2) if count[valley] < VALLEY * min(count[hair], count[skin]) else 0.0

@@ -62,7 +62,7 @@ def built(world: World) -> Prototypes:
 
 def drawing(world: World, place: int) -> np.ndarray:
     pixels = world.pixels[len(world.pixels) - len(COOKS) + place]
-    return resized(resized(pixels, SIDE, SIDE), 128, 128)
+    return resized(resized(pixels, SIDE, SIDE), 128, 128).copy()  # Pillow's memory may not be written to
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from models.data.fixture import fixture_world
 from models.data.world import World
 from models.prototypes import SIDE, Prototypes
 from models.reading.wording import Thing, Wording
-from models.skin import TONES, of_people, tone_said, toned, with_tone, without_tone
+from models.skin import HAIR, TONES, of_people, tone_said, toned, with_tone, without_tone
 
 YELLOW, BLUE, BLACK = (255, 204, 77, 255), (60, 90, 220, 255), (20, 20, 20, 255)
+GOLDEN = (255, 150, 20, 255)
 
 
 def face(skin: tuple[int, ...] = YELLOW) -> np.ndarray:
@@ -66,6 +67,26 @@ def test_skin_alone_is_painted_and_the_darker_tone_is_darker() -> None:
         assert np.array_equal(one[rest], before[rest]) and np.array_equal(one[..., 3], before[..., 3])
         assert (one[..., :3] <= one[..., 3:]).all() and not np.array_equal(one[4], before[4]), "edges too"
     assert np.array_equal(before, face()), "the drawing itself stays"
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_golden_hair_is_no_skin_and_is_darker_with_darker_skin(tone: str) -> None:
+    blond = face()
+    blond[4:12, 8:40] = GOLDEN
+    hair, skin = (blond == GOLDEN).all(-1), (blond == YELLOW).all(-1)
+    painted = toned(blond, tone).astype(int)
+    assert np.abs(painted[skin][:, :3] - TONES[tone]).max() <= 2
+    assert np.abs(painted[hair] - [*HAIR.get(tone, GOLDEN[:3]), 255]).max() <= 2
+
+
+def test_the_shades_of_one_skin_are_all_skin() -> None:
+    """From its light to its shadow, as glossy sets draw it: as far apart as hair and skin are, with nothing missing."""
+    shaded, shadow = face(), np.array([255, 176, 46])
+    for row, level in zip(shaded[4:30], np.linspace(0, 1, 26), strict=True):
+        row[8:40, :3] = np.array(YELLOW[:3]) + level * (shadow - YELLOW[:3])
+    painted = toned(shaded, "dark")[15:30, 8:40, :3]
+    assert oklab(painted)[..., 0].min() > oklab(np.array(HAIR["dark"], np.uint8))[0] + 0.1
+    assert np.abs(painted.astype(int) - TONES["dark"]).max() < 60
 
 
 @pytest.mark.parametrize("skin", [BLUE, BLACK, (255, 211, 182, 255), (255, 0, 0, 255)])
