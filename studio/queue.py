@@ -109,7 +109,7 @@ class Queue:
         rows = self._database.rows(
             f"SELECT * FROM jobs WHERE state IN ({', '.join('?' * len(wanted))}) AND NOT question"
             " ORDER BY state != 'running', state != 'waiting', iif(state = 'waiting', -priority, 0),"
-            " iif(state = 'waiting', place, -number) LIMIT ?",
+            " iif(state = 'waiting', place, -number), number LIMIT ?",
             *wanted,
             limit,
         )
@@ -312,10 +312,10 @@ def _first_in_line(connection: Connection) -> list[Row]:
     """The first waiting job, then others of its company in their order."""
     return connection.execute(
         "WITH first AS (SELECT number, company FROM jobs WHERE state = 'waiting' AND NOT question"
-        " ORDER BY priority DESC, place LIMIT 1)"
+        " ORDER BY priority DESC, place, number LIMIT 1)"
         " SELECT jobs.* FROM jobs JOIN first ON jobs.company = first.company WHERE jobs.state = 'waiting'"
         " AND NOT jobs.question"
-        " ORDER BY jobs.number != first.number, jobs.priority DESC, jobs.place LIMIT ?",
+        " ORDER BY jobs.number != first.number, jobs.priority DESC, jobs.place, jobs.number LIMIT ?",
         (TOGETHER,),
     ).fetchall()
 
@@ -347,13 +347,16 @@ def _fitting(jobs: list[QueuedJob]) -> list[QueuedJob]:
 
 
 def _place_before(connection: Connection, job: str, before: str) -> None:
-    there = connection.execute("SELECT priority, place FROM jobs WHERE id = ?", (before,)).fetchone()
+    there = connection.execute("SELECT priority, place, number FROM jobs WHERE id = ?", (before,)).fetchone()
+    # A job that ran while others were moved comes back to its place, where another one may stand by now.
     left = connection.execute(
-        "SELECT max(place) FROM jobs WHERE state = 'waiting' AND priority = ? AND place < ? AND id != ?",
-        (there["priority"], there["place"], job),
+        "SELECT max(place) FROM jobs WHERE state = 'waiting' AND priority = ? AND (place, number) < (?, ?) AND id != ?",
+        (there["priority"], there["place"], there["number"], job),
     ).fetchone()[0]
     place = (there["place"] + (there["place"] - 1 if left is None else left)) / 2
-    if left is not None and not left < place < there["place"]:  # halved fifty times: no number is left between
+    if (
+        left is not None and not left < place < there["place"]
+    ):  # one place for two, or halved fifty times: no number is left between
         _renumber(connection)
         return _place_before(connection, job, before)
     connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", (there["priority"], place, job))

@@ -65,6 +65,18 @@ def test_moving_and_raising(queue: Queue) -> None:
         queue.move("d", before="a")
 
 
+def test_jobs_are_moved_past_one_that_came_back_to_a_place_that_another_one_has_by_now(queue: Queue) -> None:
+    put(queue, "a", "b", "c")
+    queue.move("a", "b")
+    with queue._database.writing() as connection:
+        connection.execute("UPDATE jobs SET place = (SELECT place FROM jobs WHERE id = 'a') WHERE id = 'c'")
+    assert waiting(queue) == ["a", "c", "b"]
+    queue.move("b", "c")
+    assert waiting(queue) == ["a", "b", "c"]
+    queue.move("c", "a")
+    assert waiting(queue) == ["c", "a", "b"] and [job.id for job in queue.claim("w1")][:1] == ["c"]
+
+
 def test_a_place_is_found_however_often_jobs_are_moved_into_the_same_gap(queue: Queue) -> None:
     put(queue, "a", "b", "c")
     for turn in range(200):
