@@ -53,9 +53,8 @@ _SECOND = re.compile(rf"(?<!第)二(?=[{MEASURES_ZH}])")  # as some people count
 BLACK_AND_WHITE = "black and white"
 _BOTH_ZH = re.compile("黑白(?![红黄蓝绿橙紫粉棕灰色])")
 _IN_COLOUR = re.compile(rf"\b(?:in|wearing) (?:{'|'.join(COLOURS)})\b", re.IGNORECASE)  # of people: their clothes
-_COMPANY = re.compile(
-    r"\b(?:with|holding|feeding|hugging|carrying) (?=an? |the |his |her |two )|给|抱"
-)  # who comes then is somebody else
+# Who is named after it is somebody else.
+_COMPANY = re.compile(r"\b(?:with|holding|feeding|hugging|carrying) (?=an? |the |his |her |two )|给|抱")
 _SOLID = re.compile(r"3\s*d", re.IGNORECASE)  # is no number of things
 
 
