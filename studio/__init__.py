@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from studio.capabilities import Refused
+    from models.messages import Refused
     from studio.gallery import Filter
     from studio.studio import Studio
 

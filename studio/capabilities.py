@@ -1,15 +1,10 @@
 """What a model can do, as data: the doors read it to offer choices and to check requests, without loading the model."""
 
-import difflib
-from collections.abc import Iterable
-
 from pydantic import BaseModel, ConfigDict
 
+from models.messages import Refused, did_you_mean
+
 FAST = "fast"  # the scheduler of a model's fast variant, where it has one
-
-
-class Refused(ValueError):
-    """A request that can't be done. Its text is one sentence that says what is wrong and what to do."""
 
 
 class Range(BaseModel):
@@ -96,12 +91,6 @@ class Capabilities(BaseModel):
             hint = did_you_mean(_plain(word), known)
             raise Refused(f"unknown scheduler {word!r}{hint}; there are {', '.join(self.schedulers)}.")
         return known[_plain(word)]
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` where something known is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _plain(word: str) -> str:

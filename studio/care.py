@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.database import remove, remove_sidecars
 from studio.files import PART
 from studio.gallery import Entry, Gallery

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import typer
 
+from models.messages import Refused
 from studio import settings
-from studio.capabilities import Refused
 from studio.commands import batch, care, export, files, jobs, make, mcp, models, search  # noqa: F401  puts them in
 from studio.commands.base import app, printable
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from studio.capabilities import Refused
+from models.messages import Refused
 
 BUSY_SECONDS = 30.0  # so long a writer waits for another process's transaction
 

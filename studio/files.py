@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from studio.capabilities import Refused
+from models.messages import Refused
 
 PART = ".part-"  # how the names of unfinished files begin
 UPLOAD = "upload-"  # how the names of folders begin that hold the pictures of one request

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Row
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.database import Database
 from studio.metadata import read
 from studio.prompts import PICTURES

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from models.messages import Refused
 from studio.backends.base import Backend
-from studio.capabilities import Refused
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.files import ready_folder, remove_empty
 from studio.make import explain, make_together

@@ -16,8 +16,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from models.messages import Refused
 from studio.backends.registry import Opener, open_backend
-from studio.capabilities import Refused
 from studio.queue import Queue
 from studio.worker import GROWN, LOCK, serve
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from studio.capabilities import FAST, Refused, did_you_mean
+from models.messages import Refused, did_you_mean
+from studio.capabilities import FAST
 from studio.grid_sheet import sheet_of
 from studio.metadata import Said, content, encoded, version
 from studio.metadata.origin import nameless

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.fields import Picture
 from studio.files import ABANDONED, make_folder, write_whole
 from studio.house import House

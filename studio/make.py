@@ -4,8 +4,8 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from models.messages import Refused
 from studio.backends.base import Backend
-from studio.capabilities import Refused
 from studio.events import Done, Failed, Progress, Result, Saved
 from studio.metadata import Job
 from studio.requests import ImageRequest, company, job_id

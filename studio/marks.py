@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.files import write_whole
 
 RATINGS = range(6)  # 0 is none

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from models.messages import Refused
 from models.weighting import QUOTED
-from studio.capabilities import Refused
 
 R = TypeVar("R")
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from PIL import Image
 from pydantic import Field, TypeAdapter, ValidationError
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.database import Database
 from studio.events import Answer, Enlarged
 from studio.requests import EmbedRequest, ImageRequest

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.database import Database
 from studio.events import Cancelled, Done, End, Failed
 from studio.requests import ImageRequest

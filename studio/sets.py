@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.data.moods import MOODS, Mood
-from studio.capabilities import Refused, did_you_mean
+from models.messages import Refused, did_you_mean
 from studio.requests import SEEDS, ImageRequest, image_request
 
 # Apart from each other, and frequent among the captions that the models learned from.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from studio.capabilities import Refused
+from models.messages import Refused
 
 
 def home(folder: str | Path | None = None) -> Path:

@@ -15,8 +15,9 @@ import numpy as np
 from models.assets import prompt_list
 from models.data.pixels import load_picture, png
 from models.data.sheet import captioned
+from models.messages import Refused
 from studio.backends.registry import open_backend
-from studio.capabilities import Capabilities, Refused
+from studio.capabilities import Capabilities
 from studio.foreground import run
 from studio.requests import image_request, resolve
 from studio.settings import stay_offline

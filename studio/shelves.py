@@ -8,7 +8,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.events import Result, Saved
 from studio.files import write_whole
 from studio.gallery import Entry, Gallery

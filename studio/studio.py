@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from PIL import Image
 
+from models.messages import Refused
 from studio import inputs, settings
 from studio.backends.registry import Opener, open_backend
-from studio.capabilities import Refused
 from studio.events import Answer, Cancelled, Done, End, Failed, Progress, Saved, Vector
 from studio.files import ready_folder
 from studio.foreman import Foreman

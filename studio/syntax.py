@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.wildcards import WEIGHT, Entry, Wildcards
 
 CHOICES = 10_000  # in one prompt, those in the lines of wildcards included

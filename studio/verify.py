@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from models.data.pixels import MAX_PIXELS, premultiply
+from models.messages import Refused
 from studio.backends.base import Backend
 from studio.backends.registry import KINDS, open_backend
-from studio.capabilities import Capabilities, Refused
+from studio.capabilities import Capabilities
 from studio.events import Result
 from studio.metadata import Origin, content, encoded, read, restore, version
 from studio.metadata.write import KINDS as FILES

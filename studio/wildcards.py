@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from studio.capabilities import Refused, did_you_mean
+from models.messages import Refused, did_you_mean
 from studio.yaml_file import load_yaml
 
 FILES = 10_000

@@ -20,9 +20,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
+from models.messages import Refused
 from studio.backends.base import Backend
 from studio.backends.registry import Opener
-from studio.capabilities import Refused
 from studio.database import StoreTrouble
 from studio.events import Answer, Cancelled, Done, End, Enlarged, Failed, Progress, Result, Saved
 from studio.files import UPLOAD, remove_parts, remove_uploads

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from studio.capabilities import Refused, did_you_mean
+from models.messages import Refused, did_you_mean
 
 TEXT_LIMIT = 2**20  # characters: the parser is slow
 NODE_LIMIT = 100_000  # values, those behind an alias counted each time that they are named

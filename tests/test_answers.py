@@ -17,11 +17,11 @@ from PIL import Image
 from test_queue import ask as job
 from test_queue import put, waiting
 
+from models.messages import Refused
 from studio import care
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.capabilities import Refused
 from studio.database import Database
 from studio.events import Cancelled, Done, Failed, Progress, Result, Vector
 from studio.house import House

@@ -16,8 +16,8 @@ import pytest
 from patience import PATIENCE
 from PIL import Image
 
+from models.messages import Refused
 from studio import cli, files
-from studio.capabilities import Refused
 from studio.commands.files import info
 from studio.files import write_whole
 

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.assets import assets
+from models.messages import Refused
 from studio.backends.fake import Fake
 from studio.batch import plan as planning
 from studio.batch import sources
 from studio.batch.plan import Desk, Plan, plan, safe_name
 from studio.batch.readers import READERS, read
 from studio.batch.rows import Fault, Source
-from studio.capabilities import Refused
 from studio.wildcards import Wildcards
 
 FAKE = Fake()

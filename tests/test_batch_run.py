@@ -19,12 +19,12 @@ from PIL import Image
 from rich.progress import Progress as Bar
 
 from models.assets import assets
+from models.messages import Refused
 from studio import shelves
 from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import folder as folders
 from studio.batch import runner
-from studio.capabilities import Refused
 from studio.metadata import read
 from studio.requests import image_request, job_id, resolve
 

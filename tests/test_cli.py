@@ -15,8 +15,8 @@ from patience import PATIENCE, until
 from PIL import Image
 
 from models.assets import prompt_list
+from models.messages import Refused
 from studio import sheet, shelves
-from studio.capabilities import Refused
 from studio.house import House
 
 ROOT = Path(__file__).resolve().parent.parent

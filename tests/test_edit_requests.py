@@ -11,10 +11,10 @@ from PIL import Image
 
 from models.data.pixels import fit, load_picture, png
 from models.edits import expanded
+from models.messages import Refused
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.capabilities import Refused
 from studio.events import Result
 from studio.metadata import read
 from studio.requests import ImageRequest, company, image_request, job_id, resolve

@@ -12,6 +12,7 @@ from models.autoencoder import Autoencoder
 from models.data.pixels import fit
 from models.data.styles import STYLES
 from models.dit import DiT
+from models.messages import Refused
 from models.pipeline import BATCH, StickerPipeline
 from models.presets import preset
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
@@ -20,7 +21,7 @@ from models.vocabulary import Vocabulary, Words
 from models.weights import load_part, part_digests, record_part, save_part, weights_digest
 from studio.backends.embedded import PARTS, SHAPES, Embedded
 from studio.backends.told import phrase
-from studio.capabilities import FAST, Refused
+from studio.capabilities import FAST
 from studio.events import Progress, Result, Saved, Vector
 from studio.make import make
 from studio.metadata import read

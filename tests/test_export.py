@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from models.data.pixels import premultiply
+from models.messages import Refused
 from studio.backends.embedded import Embedded
-from studio.capabilities import Refused
 from studio.export.apps import APPS, app_named, fit, fit_icon
 from studio.export.budget import indexed, within
 from studio.export.enlarge import Drawing

@@ -19,12 +19,13 @@ from tiny_parts import give_variant, save_tiny_parts
 
 from models.drawing import FAST_SAMPLING
 from models.fast import PART
+from models.messages import Refused
 from models.pipeline import StickerPipeline
 from models.schedulers import build_scheduler, first_step, set_steps
 from models.weights import record_part
 from studio.backends.embedded import VARIANT, Embedded
 from studio.backends.fake import Fake
-from studio.capabilities import FAST, Capabilities, Refused
+from studio.capabilities import FAST, Capabilities
 from studio.events import Result
 from studio.grid import Axis, Grid
 from studio.metadata import read

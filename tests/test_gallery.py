@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from models.messages import Refused
 from studio import care
 from studio.backends.fake import Fake
-from studio.capabilities import Refused
 from studio.files import remove_parts
 from studio.fulltext import match
 from studio.gallery import Entry, Filter, Gallery

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.data.sheet import font_for
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.grid import MOST, Axis, Grid
 from studio.labels import lines_of
 from studio.metadata import read

@@ -6,10 +6,11 @@ import pytest
 from tiny_parts import save_tiny_parts
 
 from models.drawing import Sampling
+from models.messages import Refused
 from models.schedulers import GUIDED_FROM
 from studio.backends.embedded import Embedded, _sampling
 from studio.backends.fake import Fake
-from studio.capabilities import FAST, Range, Refused
+from studio.capabilities import FAST, Range
 from studio.metadata.restore import restore
 from studio.requests import ImageRequest, company, image_request, job_id, resolve
 

@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, result_of, write, write_moving
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.metadata import encoded, read, stripped, xmp
 from studio.metadata.raw import LIMIT
 from studio.metadata.write import Said

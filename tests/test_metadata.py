@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_files import MOVING, SUFFIXES, a1111, frames_of, job_of, result_of, text_of, write, write_moving
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.fields import BIDI_CONTROLS
 from studio.metadata import Said, encoded, exif, file_bytes, kind_of, read, xmp
 from studio.metadata.files import CONTAINERS

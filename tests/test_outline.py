@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.export.apps import APPS, fit
 from studio.export.enlarge import Drawing, both
 from studio.export.outline import distance, outlined, seen_box

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from models.data.moods import MOODS
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.export.apps import APPS
 from studio.export.emoji import USUAL, emoji_for
 from studio.export.pack import Sticker, pack, pack_name, slug

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from page_kit import ROOT
 
+from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
 from studio.batch.plan import Desk, plan
 from studio.batch.rows import Source
-from studio.capabilities import Refused
 from studio.page.refusals import _KNOWN, in_language
 from studio.requests import image_request, resolve
 from studio.wildcards import Wildcards

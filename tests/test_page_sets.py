@@ -12,7 +12,7 @@ from page_kit import HOSTILE, PHONE, Elements, get, stays_text
 from PIL import Image
 from series_kit import CHINESE, ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.export.apps import APPS
 from studio.export.pack import Sticker, pack
 from studio.grid import Axis, Grid

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from models.messages import Refused
 from studio.backends.fake import Fake
-from studio.capabilities import Refused
 from studio.database import Database
 from studio.events import Cancelled, Done, Failed, Progress, Unknown
 from studio.house import House

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from models.messages import Refused
 from studio.backends.fake import Fake
-from studio.capabilities import Refused
 from studio.fields import PROMPT_LIMIT
 from studio.requests import (
     SEEDS,

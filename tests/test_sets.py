@@ -8,7 +8,7 @@ import pytest
 from conftest import Said
 
 from models.data.moods import MOODS
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.metadata import read
 from studio.sets import EMOTIONS, SUBJECTS, SUBJECTS_ZH, emotions, felt, make_set, styled, subjects
 

@@ -15,6 +15,7 @@ from tiny_parts import save_tiny_parts, save_tiny_upscaler
 
 from models.assets import assets
 from models.data.pixels import fit, place, png
+from models.messages import Refused
 from models.upscaler import Upscaler
 from models.weights import load_part
 from studio.backends.base import Backend
@@ -22,7 +23,6 @@ from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.batch.plan import Desk, Plan, plan
 from studio.batch.rows import Source
-from studio.capabilities import Refused
 from studio.events import Progress, Result, Saved
 from studio.make import make
 from studio.metadata import Job, file_bytes, parse_parameters, read, restore

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from patience import until
 
+from models.messages import Refused
 from studio import care
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
-from studio.capabilities import Refused
 from studio.house import House
 from studio.make import make
 from studio.requests import ImageRequest, company, image_request, job_id, resolve

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.messages import Refused
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
-from studio.capabilities import Refused
 from studio.events import Done, Failed, Progress, Result, Saved
 from studio.make import make, make_together
 from studio.requests import ImageRequest, company, image_request, resolve

@@ -17,8 +17,8 @@ import pytest
 from page_kit import PHONE, ROOT, Server, make
 from PIL import Image
 
+from models.messages import Refused
 from studio.backends.embedded import Embedded
-from studio.capabilities import Refused
 from studio.page import layout
 
 pytestmark = pytest.mark.slow

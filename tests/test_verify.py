@@ -13,9 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 from tiny_files import SUFFIXES
 from tiny_parts import save_tiny_parts
 
+from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.capabilities import Refused
 from studio.events import Result
 from studio.metadata import Job, encoded, file_bytes, said, version
 from studio.requests import ImageRequest, image_request, job_id, resolve

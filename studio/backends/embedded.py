@@ -13,6 +13,7 @@ from PIL import Image
 from models.assets import assets
 from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
+from models.messages import Refused
 from models.reading.lettering import without_words
 from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weighting import plain
@@ -21,7 +22,7 @@ from studio.backends.enlarger import Enlarger
 from studio.backends.given import given_pixels
 from studio.backends.together import Together
 from studio.backends.told import Told, tell
-from studio.capabilities import FAST, Capabilities, Fixed, Range, Refused, Style
+from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 

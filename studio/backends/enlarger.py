@@ -11,9 +11,9 @@ from PIL import Image
 
 from models.data.compose import resized
 from models.data.pixels import SIZE, png
+from models.messages import Refused
 from models.weights import WeightsError, listed_parts, weights_digest, weights_root
 from studio.backends.given import as_given
-from studio.capabilities import Refused
 from studio.requests import ImageRequest
 
 if TYPE_CHECKING:

@@ -16,11 +16,12 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from models.data.pixels import fit, png
 from models.edits import blend
+from models.messages import Refused
 from models.schedulers import GUIDANCE
 from models.weighting import plain, segments
 from studio.backends.given import as_given, start
 from studio.backends.together import Together
-from studio.capabilities import FAST, Capabilities, Fixed, Range, Refused, Style
+from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 

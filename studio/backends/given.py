@@ -8,7 +8,7 @@ from PIL import Image
 
 from models.data.pixels import SIZE, fit, read_picture
 from models.edits import expanded, fit_mask, levels
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.fields import Picture
 from studio.requests import ImageRequest
 

@@ -7,8 +7,8 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from models.messages import Refused, did_you_mean
 from studio.backends.base import Backend
-from studio.capabilities import Refused, did_you_mean
 
 Opener = Callable[[str], Backend]  # what `open_backend` is; tests bring their own
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from models.data.grammar import language_of
 from models.data.styles import styled
+from models.messages import Refused
 from models.weighting import QUOTED
 from studio.backends.given import given_pixels, start
-from studio.capabilities import Refused
 from studio.prompts import summands
 from studio.requests import ImageRequest
 

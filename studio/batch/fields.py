@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from models.messages import did_you_mean
 from studio.batch.rows import Row, Source, Wrong
-from studio.capabilities import did_you_mean
 from studio.fields import Picture
 from studio.prompts import ingredient
 from studio.requests import ImageRequest

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from models.messages import Refused
 from studio.batch.lines import lines, whole
 from studio.batch.rows import Fault, Row, Source, Wrong, once
-from studio.capabilities import Refused
 from studio.yaml_file import TEXT_LIMIT, Tree, read_tree
 
 LIST_BYTES = 16 * 2**20

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from models.messages import Refused
 from studio.batch.fields import Settings, settings
 from studio.batch.readers import read
 from studio.batch.rows import Fault, Row, Source, Wrong
-from studio.capabilities import Capabilities, Refused
+from studio.capabilities import Capabilities
 from studio.fields import Picture
 from studio.requests import ImageRequest, apart, image_request, job_id, resolve
 from studio.shelves import names

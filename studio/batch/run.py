@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.messages import Refused
 from studio.backends.base import Backend
 from studio.batch import sources
 from studio.batch.folder import opened
 from studio.batch.plan import Desk, Plan, plan, safe_name
 from studio.batch.rows import Source
 from studio.batch.runner import Outcome, Runner
-from studio.capabilities import Refused
 from studio.metadata import version
 
 

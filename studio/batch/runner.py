@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.messages import Refused
 from studio.backends.base import Backend
 from studio.batch.folder import Folder, Record, sha256
 from studio.batch.plan import Job, Plan, Problem
-from studio.capabilities import Refused
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.foreground import STOPPED
 from studio.make import explain, make_together

@@ -11,8 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from models.messages import Refused
 from studio.batch.rows import Source
-from studio.capabilities import Refused
 
 PIECE = 2**20
 STREAM_BYTES = 2**30  # of standard input or a pipe; files are read where they lie, however large

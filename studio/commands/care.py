@@ -6,8 +6,8 @@ from dataclasses import asdict
 import typer
 from filelock import FileLock, Timeout
 
+from models.messages import Refused
 from studio import care, settings
-from studio.capabilities import Refused
 from studio.commands.base import Home, Json, app, print_rows
 from studio.files import make_folder
 from studio.house import House

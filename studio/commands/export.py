@@ -10,12 +10,12 @@ import typer
 from PIL import Image
 
 from models.data.pixels import read_picture
+from models.messages import Refused
 from studio import settings
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.batch.plan import safe_name
-from studio.capabilities import Refused
 from studio.commands import options
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.commands.files import each

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from models.messages import Refused
 from studio.backends.registry import open_backend
-from studio.capabilities import Refused
 from studio.commands.base import Json, app, printable
 from studio.files import ready_folder, why, write_whole
 from studio.foreground import STOPPED

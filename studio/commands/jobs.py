@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from models.messages import Refused
 from studio import settings
-from studio.capabilities import Refused
 from studio.commands.base import Home, Json, app, print_rows
 from studio.house import House
 from studio.queue import FURTHEST, Queue, QueuedJob, State

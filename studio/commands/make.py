@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from models.messages import Refused
 from studio import settings
 from studio.backends.registry import open_backend
-from studio.capabilities import FAST, Refused
+from studio.capabilities import FAST
 from studio.commands import options
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.events import Vector

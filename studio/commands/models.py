@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from models.messages import Refused
 from studio.backends.registry import KINDS, open_backend
-from studio.capabilities import Refused
 from studio.commands.base import Json, Model, app, print_rows
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from studio.capabilities import Refused, did_you_mean
+from models.messages import Refused, did_you_mean
 from studio.export.budget import within
 from studio.export.enlarge import Drawing
 from studio.export.outline import seen_box

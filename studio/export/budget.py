@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from models.data.pixels import premultiply, unpremultiply
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.export.scale import resized, straight
 from studio.metadata import Said, encoded
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from models.data.pixels import premultiply
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.export.scale import resized, straight
 
 FINE = 1024  # pixels of the longer side, at least, in which distances are measured: edges come out smooth

@@ -14,8 +14,8 @@ from PIL import Image
 
 from models.data.pixels import fit as fit_square
 from models.data.sheet import captioned
+from models.messages import Refused
 from studio.batch.plan import safe_name
-from studio.capabilities import Refused
 from studio.export.apps import App, fit, fit_icon
 from studio.export.emoji import emoji_for
 from studio.export.enlarge import Drawing

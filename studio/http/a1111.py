@@ -13,7 +13,8 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from PIL import Image, ImageOps
 
-from studio.capabilities import Capabilities, Refused
+from models.messages import Refused
+from studio.capabilities import Capabilities
 from studio.events import Failed
 from studio.fields import Picture
 from studio.http import a1111_answers as answers

@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException
 from PIL import Image
 
 from models.data.pixels import MAX_PIXELS, place
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.events import Cancelled, Done, End, Failed
 from studio.http.a1111_facts import Facts
 from studio.http.a1111_models import Dropped, ManyEnlarged, ManyImages, OneEnlarged, OneImage, Told, Upscaling

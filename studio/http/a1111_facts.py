@@ -5,8 +5,9 @@ from typing import Any
 import psutil
 from fastapi import APIRouter, HTTPException
 
+from models.messages import Refused
 from studio.backends.registry import KINDS, open_backend
-from studio.capabilities import Capabilities, Refused
+from studio.capabilities import Capabilities
 from studio.http.a1111_names import AUTOMATIC, SAMPLERS
 from studio.http.a1111_upscale import OURS, UPSCALERS
 

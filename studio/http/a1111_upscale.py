@@ -3,7 +3,7 @@
 from PIL import Image, ImageOps
 
 from models.data.pixels import MAX_PIXELS
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.http.a1111_models import Upscaling
 
 OURS = "Studio 128"

@@ -8,8 +8,8 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
+from models.messages import Refused
 from studio.backends.registry import KINDS, offered, open_backend
-from studio.capabilities import Refused
 from studio.http.api_gallery import Gallery
 from studio.http.api_models import (
     PREFIX,

@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from fastapi.responses import FileResponse, Response
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.gallery import PAGE, Filter, Kept
 from studio.http.api_models import LARGEST, SHA256, HitOut, Hits, KeptOut, MarksIn, Page
 from studio.studio import Studio

@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from PIL import Image
 
 from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery

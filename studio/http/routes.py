@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException  # FastAPI raises both its own and this, of which its own is one
 from starlette.routing import Match
 
-from studio.capabilities import Refused
+from models.messages import Refused
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 BROKEN = "something went wrong in the studio; the terminal that it runs in says what."

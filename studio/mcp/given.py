@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from fastapi import HTTPException
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.http.pictures import Uploads, uploads
 from studio.prompts import PICTURES
 from studio.studio import Studio

@@ -12,9 +12,10 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
+from models.messages import Refused
 from studio import inputs
 from studio.backends.registry import KINDS, offered, open_backend
-from studio.capabilities import FAST, Refused
+from studio.capabilities import FAST
 from studio.events import Progress
 from studio.gallery import Kept
 from studio.mcp.given import given

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.data.pixels import MAX_BYTES
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.metadata import avif, exif, gif, jpeg, png, webp, xmp
 from studio.metadata.raw import Broken, Raw
 from studio.metadata.readers import KEYWORDS, own, read_texts

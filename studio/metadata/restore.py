@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.messages import Refused
 from studio.backends.registry import KINDS
-from studio.capabilities import FAST, Capabilities, Refused
+from studio.capabilities import FAST, Capabilities
 from studio.metadata.files import content
 from studio.metadata.origin import is_picture
 from studio.requests import ImageRequest, image_request, resolve

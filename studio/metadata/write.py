@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from studio.capabilities import Refused, did_you_mean
+from models.messages import Refused, did_you_mean
 from studio.events import Result
 from studio.metadata import exif, xmp
 from studio.metadata.origin import Job, origin, parameters

@@ -7,8 +7,8 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 from PIL import Image
 
+from models.messages import Refused
 from studio.batch.plan import safe_name
-from studio.capabilities import Refused
 from studio.export.apps import APPS, App
 from studio.export.enlarge import Larger, both
 from studio.export.pack import Sticker, pack, pack_name

@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.events import Failed, Saved
 from studio.page.frame import Frame
 from studio.prompts import only

@@ -14,9 +14,10 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from models.messages import Refused
 from studio import settings
 from studio.backends.registry import open_backend
-from studio.capabilities import Capabilities, Refused
+from studio.capabilities import Capabilities
 from studio.page.words import language
 from studio.studio import Studio
 from studio.wildcards import Wildcards

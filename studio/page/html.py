@@ -6,7 +6,7 @@ Every word that comes from outside goes through `escape`; gr.HTML itself does no
 from html import escape
 from pathlib import Path
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.page.refusals import in_language
 
 # A round sticker whose corner comes off.

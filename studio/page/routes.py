@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from PIL import Image
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.export.apps import APPS, fit
 from studio.export.enlarge import Drawing, Larger, both
 from studio.export.svg import svg

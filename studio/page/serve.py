@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.messages import Refused
 from studio import settings
 from studio.backends.registry import open_backend
-from studio.capabilities import Refused
 from studio.http.guard import PASSWORD_LEAST, Guard, is_loopback
 
 if TYPE_CHECKING:

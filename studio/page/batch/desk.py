@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from models.messages import Refused
 from studio.batch.plan import Plan
-from studio.capabilities import Refused
 from studio.files import ready_folder
 from studio.page.batch import view
 from studio.page.batch.reading import ROWS, Read, read_file, read_text

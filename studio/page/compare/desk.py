@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
+from models.messages import Refused
 from studio.backends.registry import open_backend
-from studio.capabilities import Refused
 from studio.files import ready_folder
 from studio.grid import Axis, Grid
 from studio.page.compare import view

@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from models.messages import Refused
 from studio import inputs
-from studio.capabilities import Refused
 from studio.metadata import read, restore
 from studio.page.create import edits
 from studio.page.create.view import nothing_yet, refused, strip, told

@@ -10,8 +10,9 @@ from PIL import Image, ImageColor
 
 from models.data.pixels import read_picture
 from models.edits import levels
+from models.messages import Refused
 from studio import settings
-from studio.capabilities import Capabilities, Refused
+from studio.capabilities import Capabilities
 from studio.files import make_folder, write_whole
 from studio.metadata import encoded
 

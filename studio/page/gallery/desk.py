@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.gallery import PAGE, Filter
 from studio.inputs import remove_unneeded
 from studio.marks import labels_in

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.gallery import Filter
 from studio.page.frame import Frame
 from studio.page.gallery.desk import GalleryDesk

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.page.frame import Frame
 from studio.page.line import view
 from studio.page.line.view import Row

@@ -7,10 +7,10 @@ from pathlib import Path
 import gradio as gr
 
 from models.assets import prompt_list
+from models.messages import Refused
 from models.weights import WeightsError
 from studio import care
 from studio.backends.registry import KINDS, open_backend
-from studio.capabilities import Refused
 from studio.page.frame import Frame
 from studio.page.models import facts, view
 from studio.page.refusals import in_language

@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
+from models.messages import Refused
 from studio import inputs
-from studio.capabilities import Refused
 from studio.export.apps import APPS
 from studio.gallery import Kept
 from studio.marks import labels_in

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.gallery import Filter
 from studio.page.frame import Frame
 from studio.page.html import noted, wrong

@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.gallery import Kept
 from studio.page.frame import Frame, said
 from studio.page.html import empty, noted, wrong

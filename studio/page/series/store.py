@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from studio.capabilities import Refused
+from models.messages import Refused
 from studio.files import make_folder, write_whole
 from studio.gallery import Kept
 from studio.queue import OPEN

@@ -5,9 +5,9 @@ from typing import Any
 
 import gradio as gr
 
+from models.messages import Refused
 from studio.backends.registry import open_backend
 from studio.batch.plan import safe_name
-from studio.capabilities import Refused
 from studio.export.pack import NAME_LIMIT
 from studio.files import ready_folder
 from studio.page.frame import Frame, said, whole_number

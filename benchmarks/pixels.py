@@ -1,0 +1,93 @@
+"""Whether a change of the code changes a picture: `python benchmarks/pixels.py record FILE`, then `compare FILE`.
+
+Draws the 64 prompts of the contact sheet, those of `pixels.txt` and the edits of `pixels.jsonl` through `studio batch`
+with the shipped weights, and hashes the pixels of each picture. Pixels depend on the processor: compare on the machine
+that recorded. `compare` prints each prompt whose pixels differ, and exits with 1.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("record", "compare"))
+    parser.add_argument("file", type=Path, help="where the hashes are, JSON")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = draw(Path(folder))
+    if asked.action == "record":
+        asked.file.write_text(json.dumps(found, indent=1, ensure_ascii=False))
+        print(f"{len(found)} pictures recorded")
+        return 0
+    recorded = json.loads(asked.file.read_text())
+    other = [name for name in recorded.keys() | found.keys() if recorded.get(name) != found.get(name)]
+    print("\n".join([*sorted(other), f"{len(other)} of {len(recorded)} pictures differ"]))
+    return 1 if other else 0
+
+
+def draw(folder: Path) -> dict[str, str]:
+    """Draw every prompt -> sha256 of its pixels by the prompt's file, line and picture."""
+    _start(folder)
+    prompts = [*_lines(ROOT / "assets/prompts/sheet.txt"), *_lines(HERE / "pixels.txt")]
+    lines = [line if "--d " in line else f"{line} --d {number}" for number, line in enumerate(prompts, 1)]
+    (folder / "words.txt").write_text("\n".join(lines), encoding="utf-8")
+    edits = [
+        json.loads(line) | {"seed": 7} for line in (HERE / "pixels.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    (folder / "edits.jsonl").write_text("\n".join(map(json.dumps, edits)))
+    wildcards = folder / "home" / "wildcards"
+    wildcards.mkdir(parents=True)
+    (wildcards / "animal.txt").write_text("cat\nfox\nwhale\n")
+    found = {}
+    for file in ("words.txt", "edits.jsonl"):
+        out = folder / file.split(".")[0]
+        command = ["batch", str(folder / file), "--out", str(out), "--home", str(folder / "home")]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        subprocess.run(
+            [sys.executable, "-c", "from studio.cli import main; main()", *command],
+            check=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        for path in sorted(out.rglob("*.png")):
+            found[f"{file}/{path.relative_to(out)}"] = _hash(path)
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _start(folder: Path) -> None:
+    """A picture to start from, and a mask whose upper half is drawn anew."""
+    picture = Image.new("RGBA", (128, 128))
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((16, 24, 112, 120), fill=(250, 200, 60, 255), outline=(90, 60, 10, 255), width=4)
+    pen.ellipse((42, 56, 52, 70), fill=(40, 30, 20, 255))
+    pen.ellipse((76, 56, 86, 70), fill=(40, 30, 20, 255))
+    picture.save(folder / "start.png")
+    mask = Image.new("L", (128, 128))
+    ImageDraw.Draw(mask).rectangle((0, 0, 127, 60), fill=255)
+    mask.save(folder / "mask.png")
+
+
+def _hash(path: Path) -> str:
+    with Image.open(path) as picture:
+        return hashlib.sha256(f"{picture.mode} {picture.size}".encode() + picture.tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
