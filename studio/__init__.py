@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filter", "Refused", "Studio"]
 
-_HOMES = {"Filter": "studio.gallery", "Refused": "studio.capabilities", "Studio": "studio.studio"}
+_HOMES = {"Filter": "studio.gallery", "Refused": "models.messages", "Studio": "studio.studio"}
 
 
 def __getattr__(name: str) -> Any:

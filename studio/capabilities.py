@@ -20,7 +20,7 @@ class Range(BaseModel):
         if value is None:
             return self.usual
         if not self.least <= value <= self.most:
-            raise Refused(f"{name} must be between {self.least:g} and {self.most:g}, not {value}.")
+            raise Refused("model.range", name=name, least=f"{self.least:g}", most=f"{self.most:g}", value=value)
         return value
 
 
@@ -52,6 +52,7 @@ class Capabilities(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     title: str
+    tasks: tuple[str, ...] = ("image",)  # of studio.requests.REQUESTS
     size: int = 128  # pixels a side
     sizes: tuple[int, ...] = (128,)  # that can be asked for; those above `size` are enlarged from it
     beyond: str = ""  # why there are no larger ones, where something is missing
@@ -70,6 +71,10 @@ class Capabilities(BaseModel):
     strength: Range = Range(least=0.05, most=1, usual=0.6)  # of an edit: how much of a picture is forgotten
     variation: float = 0.8  # the strength of --variations
     expand: Range = Range(least=0.05, most=1, usual=0.25)  # of the longer side, on each side
+    frames: Range = Range(least=2, most=64, usual=16)  # of a clip
+    fps: Range = Range(least=1, most=60, usual=8)
+    languages: tuple[str, ...] = ()  # of captions
+    candidates: Range = Range(least=1, most=32, usual=5)  # of a caption
 
     def shape(self, count: int) -> int:
         """The usual shape for so many pictures: the smallest that holds them, else the largest."""
@@ -79,17 +84,17 @@ class Capabilities(BaseModel):
         """The style that `word` means: any of its words, in any case, with spaces or hyphens."""
         known = {_plain(name): style.name for style in self.styles for name in (style.zh, *style.words, style.name)}
         if _plain(word) not in known:
-            raise Refused(f"unknown style {word!r}{did_you_mean(_plain(word), known)}; `studio styles` lists them.")
+            raise Refused("model.style", style=word, hint=did_you_mean(_plain(word), known))
         return known[_plain(word)]
 
     def scheduler(self, word: str) -> str:
         """The scheduler that `word` means, in any case."""
         known = {_plain(name): name for name in self.schedulers}
         if _plain(word) == FAST and FAST not in known:
-            raise Refused(f"{self.title} has no fast variant; leave {FAST} out.")
+            raise Refused("model.no_fast", model=self.title)
         if _plain(word) not in known:
             hint = did_you_mean(_plain(word), known)
-            raise Refused(f"unknown scheduler {word!r}{hint}; there are {', '.join(self.schedulers)}.")
+            raise Refused("model.scheduler", scheduler=word, hint=hint, schedulers=list(self.schedulers))
         return known[_plain(word)]
 
 

@@ -11,8 +11,15 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.messages import Refused
+from models.messages import Message, Refused
 
+SIGNS = {  # what SQLite's errors say, in this order
+    "store.full": ("full",),
+    "store.read_only": ("readonly", "read-only"),
+    "store.cant_open": ("unable to open",),
+    "store.busy": ("locked", "busy"),
+    "store.damaged": ("malformed", "not a database", "no such table", "no such column"),
+}
 BUSY_SECONDS = 30.0  # so long a writer waits for another process's transaction
 
 
@@ -76,7 +83,7 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreTrouble(sentence(error, self.path)) from error
+            raise StoreTrouble(explained(error, self.path)) from error
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -98,10 +105,7 @@ class Database:
         connection, newest = self.connection, len(self._migrations)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > newest and self._durable:
-            raise Refused(
-                f"{self.path} was written by a newer studio (version {version}, this one knows {newest}); "
-                "update the studio or give another --home."
-            )
+            raise Refused("store.newer", path=str(self.path), version=version, newest=newest)
         if version < newest:
             with self.writing():  # another process may have been faster: look again
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -148,22 +152,15 @@ def remove_sidecars(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def sentence(error: Exception, path: Path) -> str:
-    """What went wrong with the database, as a sentence that says what to do."""
-    text = str(error).lower()
+def explained(error: Exception, path: Path) -> Message:
+    """What went wrong with the database, and what to do."""
     if isinstance(error, OSError):
-        return f"{path.parent} can't be used ({error.strerror or error}); give another --home."
-    if "full" in text:
-        return f"the disk that holds {path} is full; make room and try again, nothing that was saved is lost."
-    if "readonly" in text or "read-only" in text:
-        return f"{path} can't be written to; give another --home."
-    if "unable to open" in text:
-        return f"{path} can't be opened; give another --home."
-    if "locked" in text or "busy" in text:
-        return f"{path} is in use by another program for too long; close it and try again."
-    if "malformed" in text or "not a database" in text or "no such table" in text or "no such column" in text:
-        return f"{path} is damaged; run: studio rebuild."
-    return f"{path} can't be used ({error}); run: studio doctor."
+        return Message("store.unusable_folder", {"path": str(path.parent), "problem": str(error.strerror or error)})
+    text = str(error).lower()
+    for code, signs in SIGNS.items():
+        if any(sign in text for sign in signs):
+            return Message(code, {"path": str(path)})
+    return Message("store.unusable", {"path": str(path), "problem": str(error)})
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

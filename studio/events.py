@@ -4,8 +4,9 @@ import base64
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from PIL import Image
 from pydantic import BeforeValidator, PlainSerializer
+
+from models.messages import Message
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Unknown:
 class Progress:
     """`step` of `total` steps are done; total 0 says that the model is still being loaded.
 
-    `previews` holds PNG bytes by index of the picture, for those that changed. `unknown` is said with the first step or
-    with all, and so is `read_as`: what the model reads of the prompt, where that is not its very words.
+    `previews` holds image bytes by index of the artifact, for those that changed. `unknown` is said with the first step
+    or with all, and so is `read_as`: what the model reads of the prompt, where that is not its very words.
     """
 
     step: int
@@ -29,24 +30,6 @@ class Progress:
     previews: dict[int, bytes] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()
     read_as: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished picture, straight RGBA.
-
-    `score` is its cosine to what was asked for, where the model can tell. `how` holds what else it takes to make it
-    again bit for bit, such as the shape it was computed in. `vector` is its place (128,) in the semantic space that is
-    named `space`, where the model has one.
-    """
-
-    index: int
-    seed: int
-    picture: Image.Image
-    score: float | None = None
-    how: dict[str, int | str] = field(default_factory=dict)
-    vector: tuple[float, ...] = ()
-    space: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,17 +41,12 @@ class Vector:
     vector: tuple[float, ...]
 
 
-def _encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _decoded(data: str | bytes) -> bytes:
-    return base64.b64decode(data) if isinstance(data, str) else data
-
-
 @dataclass(frozen=True)
 class Saved:
-    """A picture that is whole on disk. `seconds` since the job began; `found` where it was there before."""
+    """An artifact that is whole on disk. `seconds` since the job began; `found` where it was there before.
+
+    `kind`, `media_type` and `text` are the artifact's.
+    """
 
     path: str
     index: int
@@ -76,6 +54,9 @@ class Saved:
     score: float | None
     seconds: float
     found: bool = False
+    kind: str = "image"
+    media_type: str = "image/png"
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,18 +71,32 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Failed:
-    """It can't be done; one sentence why."""
+    """It can't be done; the message says why."""
 
-    sentence: str
+    message: Message
+
+    @property
+    def sentence(self) -> str:
+        """The message in English."""
+        return self.message.text()
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decoded(data: str | bytes) -> bytes:
+    return base64.b64decode(data) if isinstance(data, str) else data
 
 
 @dataclass(frozen=True)
-class Enlarged:
-    """The bytes of a PNG file."""
+class Content:
+    """The bytes of an artifact that is an answer, and is kept nowhere else."""
 
-    png: Annotated[bytes, BeforeValidator(_decoded), PlainSerializer(_encoded, when_used="json")]
+    data: Annotated[bytes, BeforeValidator(_decoded), PlainSerializer(_encoded, when_used="json")]
+    media_type: str
 
 
-Answer = Vector | Enlarged  # what questions are answered with
+Answer = Vector | Content  # to interactive requests
 Event = Progress | Saved | Done | Cancelled | Failed
 End = Done | Cancelled | Failed

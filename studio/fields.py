@@ -6,6 +6,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from models.messages import Refused
+
 PROMPT_LIMIT = 2_000  # characters; the model reads the first 31 tokens
 # They turn text round on screen, so that a file name or a log line reads as something else.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -17,17 +19,17 @@ def _text(value: object, info: Any) -> object:
         return value
     name = info.field_name
     if len(value) > PROMPT_LIMIT:
-        raise ValueError(f"the {name} has {len(value):,} characters; make it {PROMPT_LIMIT:,} at most.")
+        raise Refused("text.too_long", name=name, length=len(value), most=PROMPT_LIMIT)
     folded = " ".join(value.split())
     for character in folded:
         if unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS:
-            raise ValueError(f"the {name} has a control character (U+{ord(character):04X}); take it out.")
+            raise Refused("text.control_character", name=name, character=f"U+{ord(character):04X}")
     return folded
 
 
 def _finite(value: object, info: Any) -> object:
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{info.field_name} must be a number, not {value}.")
+        raise Refused("request.not_float", name=info.field_name, value=value)
     return value
 
 
@@ -59,7 +61,7 @@ class Ingredient(Frozen):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if bool(self.text) == (self.picture is not None):
-            raise ValueError("each part of a mix is either words or a picture file.")
+            raise Refused("request.mix_part")
         if not 0 < abs(self.weight) <= 10:
-            raise ValueError(f"the weight of a mix is between -10 and 10 and not 0, not {self.weight:g}.")
+            raise Refused("request.mix_weight", weight=f"{self.weight:g}")
         return self

@@ -12,8 +12,18 @@ from pathlib import Path
 
 import psutil
 
-from models.messages import Refused
+from models.messages import Message, Refused
 
+ERRORS = {
+    errno.ENOSPC: "file.disk_full",
+    errno.EDQUOT: "file.disk_full",
+    errno.EACCES: "file.read_only",
+    errno.EPERM: "file.read_only",
+    errno.EROFS: "file.read_only",
+    errno.EEXIST: "file.no_folder",
+    errno.ENOTDIR: "file.no_folder",
+    errno.ENAMETOOLONG: "file.name_too_long",
+}
 PART = ".part-"  # how the names of unfinished files begin
 UPLOAD = "upload-"  # how the names of folders begin that hold the pictures of one request
 DAY = 86_400.0  # seconds
@@ -97,18 +107,10 @@ def remove_empty(folders: list[Path]) -> None:
             return
 
 
-def why(error: OSError, folder: Path, option: str = "--out") -> str:
-    """An OSError as a sentence."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return f"the disk that holds {folder} is full; make room or give another {option}."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"{folder} can't be written to; give another {option}."
-        case errno.EEXIST | errno.ENOTDIR:
-            return f"{folder} is not a folder; give another {option}."
-        case errno.ENAMETOOLONG:
-            return f"the name of the folder is too long; give another {option}."
-    return f"{folder} can't be written to ({error.strerror or error}); give another {option}."
+def why(error: OSError, folder: Path, option: str = "--out") -> Message:
+    """What went wrong with a folder, and what to do."""
+    code = ERRORS.get(error.errno or 0, "file.cant_write")
+    return Message(code, {"folder": str(folder), "option": option, "problem": str(error.strerror or error)})
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,8 +13,8 @@ from models.messages import Refused
 from studio.database import Database
 from studio.metadata import read
 from studio.prompts import PICTURES
-from studio.sense import AT_ONCE
-from studio.studio import Studio, looking
+from studio.query import EMBED_BATCH, search_request
+from studio.studio import Studio
 from studio.vectors import as_bytes, from_bytes
 
 TABLES = (
@@ -63,8 +63,8 @@ class Folders:
         there = _pictures(folder)
         new = self._new(folder, there)
         yield Step(0, len(new))
-        for start in range(0, len(new), AT_ONCE):
-            part = new[start : start + AT_ONCE]
+        for start in range(0, len(new), EMBED_BATCH):
+            part = new[start : start + EMBED_BATCH]
             try:
                 self._look(part, there)
             except Refused:  # one that can't be read spoils the question for all
@@ -77,10 +77,10 @@ class Folders:
         """At most `k` pictures below an indexed `folder`, best first: those whose name or prompt has all words, then
         those that mean it. Arguments are those of `Studio.search`.
         """
-        looked_for = self._studio.sense(looking(words, like, without, k, model=self._model))
-        if looked_for.request is None:
-            raise Refused("say what to look for, in words or with a picture.")
-        place = looked_for.vector(self._studio.ask(looked_for.request))
+        looked_for = self._studio.query(search_request(words, like, without, k, model=self._model))
+        if looked_for.embed is None:
+            raise Refused("request.search_empty")
+        place = looked_for.vector(self._studio.ask(looked_for.embed))
         rows = self._rows(folder)
         scores = from_bytes(b"".join(row["vector"] for row in rows)) @ place
         found = [Found(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)]
@@ -120,7 +120,7 @@ class Folders:
 def _pictures(folder: Path) -> dict[str, os.stat_result]:
     """The picture files below a folder, each with its size and age."""
     if not folder.is_dir():
-        raise Refused(f"{folder} is not a folder; give one with pictures in it.")
+        raise Refused("folder.no_folder", folder=str(folder))
     files = (path for path in sorted(folder.resolve().rglob("*")) if path.suffix.lower() in PICTURES)
     return {str(path): path.stat() for path in files if path.is_file()}
 

@@ -1,4 +1,4 @@
-"""Several requests done in this process, with a bar and the time left on stderr."""
+"""Jobs done in this process, with a progress bar and the time left on stderr."""
 
 import sys
 import traceback
@@ -16,16 +16,16 @@ from models.messages import Refused
 from studio.backends.base import Backend
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.files import ready_folder, remove_empty
-from studio.make import explain, make_together
-from studio.requests import ImageRequest, job_id
-from studio.shelves import Folder, Shelf
+from studio.planner import Job
+from studio.run import explain, run_jobs
+from studio.sinks import FolderSink, Sink
 
 STOPPED = 130
 
 
 @dataclass(frozen=True)
 class Row:
-    """A picture that was made, as `--json` prints it."""
+    """An artifact that was made, as `--json` prints it. `text` is that of a caption."""
 
     path: str
     seed: int
@@ -35,6 +35,8 @@ class Row:
     seconds: float
     unknown: tuple[Unknown, ...] = ()
     read_as: str = ""
+    kind: str = "image"
+    text: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values only."""
@@ -43,7 +45,7 @@ class Row:
 
 @dataclass
 class Batch:
-    """What came of it: the pictures, the first problem as a sentence, and the exit code."""
+    """What was made, the first problem as a sentence, and the exit code."""
 
     rows: list[Row] = field(default_factory=list)
     problem: str = ""
@@ -57,31 +59,24 @@ class Batch:
         return (1 if self.rows else 2) if self.problem else 0
 
 
-def run(backend: Backend, requests: list[ImageRequest], folder: Path, shelf: Shelf | None = None) -> Batch:
-    """Do resolved requests onto `shelf` in `folder` (None: a plain folder), those that can be drawn together together.
+def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = None) -> Batch:
+    """Do planned jobs into `sink`, which lies in `folder` (None: files in that folder).
 
     One that fails does not spoil the others; the first problem is the batch's. Stopped with Ctrl-C, it leaves whole
-    pictures only. Raises Refused where `folder` won't do, before any work.
+    files only. Raises Refused where `folder` won't do, before any work.
     """
-    made = ready_folder(folder, sum(request.count for request in requests))
+    made = ready_folder(folder, sum(job.request.count for job in jobs))
     batch, rows = Batch(), dict[tuple[int, int], Row]()
     try:
         with bar_on_stderr() as bar:
-            _follow(
-                make_together(backend, requests, shelf or Folder(folder), previews=False),
-                requests,
-                backend.digest(),
-                rows,
-                batch,
-                bar,
-            )
+            _follow(run_jobs(backend, jobs, sink or FolderSink(folder), previews=False), jobs, rows, batch, bar)
     except KeyboardInterrupt:
         batch.stopped = True
     except Refused as refusal:
         batch.problem = str(refusal)
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        batch.problem = explain(error)
+        batch.problem = str(explain(error))
     batch.rows = [rows[place] for place in sorted(rows)]
     if not batch.rows:
         remove_empty(made)
@@ -90,22 +85,21 @@ def run(backend: Backend, requests: list[ImageRequest], folder: Path, shelf: She
 
 def _follow(
     events: Iterator[tuple[int, Progress | Saved | Done | Failed]],
-    requests: list[ImageRequest],
-    digest: str,
+    jobs: list[Job],
     rows: dict[tuple[int, int], Row],
     batch: Batch,
     bar: Bar,
 ) -> None:
-    """Take in what happens; a picture that is saved is a row at once, so that it counts when the next one fails."""
-    task, parts = bar.add_task("", total=len(requests)), [0.0] * len(requests)
+    """Collect what happens; an artifact that is saved is a row at once, so that it counts when the next one fails."""
+    task, parts = bar.add_task("", total=len(jobs)), [0.0] * len(jobs)
     unknown: dict[int, tuple[Unknown, ...]] = {}
     read_as: dict[int, str] = {}
     for number, event in events:
-        request = requests[number]
+        title = jobs[number].request.title
         if isinstance(event, Saved):
-            said = (request.prompt, job_id(request, digest), event.score, event.seconds)
+            facts = (title, jobs[number].id, event.score, event.seconds)
             words = unknown.get(number, ()), read_as.get(number, "")
-            rows[number, event.index] = Row(event.path, event.seed, *said, *words)
+            rows[number, event.index] = Row(event.path, event.seed, *facts, *words, event.kind, event.text)
         elif isinstance(event, Failed):
             batch.problem = batch.problem or event.sentence
         elif isinstance(event, Progress):
@@ -116,7 +110,7 @@ def _follow(
             if event.read_as and number not in read_as:
                 read_as[number] = event.read_as
                 sys.stderr.write(f"Read as: {event.read_as}\n")
-        bar.update(task, completed=sum(parts), description=_title(request))
+        bar.update(task, completed=sum(parts), description=_description(title))
 
 
 def _say(unknown: tuple[Unknown, ...]) -> None:
@@ -132,6 +126,6 @@ def bar_on_stderr(*more: ProgressColumn) -> Bar:
     return Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _title(request: ImageRequest) -> str:
-    prompt = request.prompt or "from pictures"
-    return escape(prompt if len(prompt) <= 40 else prompt[:39] + "…")
+def _description(title: str) -> str:
+    title = title or "from pictures"
+    return escape(title if len(title) <= 40 else title[:39] + "…")

@@ -1,11 +1,10 @@
-"""Finished pictures: files named by what they hold, and rows that find them.
+"""Finished artifacts: files named by their content, and rows that find them.
 
-The files lead. A picture is written whole before its row; what a person adds to it (star, tags, note...) is written to
-a small file beside it before the row changes. So the database can be made again from the files alone.
+The files lead. An artifact is written whole before its row; what a person adds to it (star, tags, note...) is written
+to a small file beside it before the row changes. So the database can be rebuilt from the files alone.
 """
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,23 +13,24 @@ from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any, Literal
 
-from PIL import Image
-
+from studio import media
+from studio.annotations import Annotations, check, read_annotations, remove_artifact, write_annotations
 from studio.database import Database
 from studio.events import Saved
 from studio.files import make_folder, write_whole
 from studio.fulltext import match, spaced
-from studio.marks import Marks, check, read_marks, remove_picture, write_marks
+from studio.media import SUFFIXES, Artifact
 from studio.queue import QueuedJob
 
-THUMBNAIL = 128  # pixels a side; a picture that is no larger is its own
 COURTESY = 0.005  # seconds between two transactions of one change
 PAGE = 60  # pictures that are asked for at a time
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A picture of the gallery. `path` is the file; `made` and `deleted` are seconds since the epoch."""
+    """An artifact of the gallery. `path` is the file; `made` and `deleted` are seconds since the epoch; the facts are
+    those of `studio.media.Artifact`.
+    """
 
     number: int
     sha256: str
@@ -49,6 +49,11 @@ class Kept:
     rating: int
     note: str
     deleted: float | None
+    kind: str = "image"
+    media_type: str = "image/png"
+    frames: int = 1
+    seconds: float = 0.0
+    text: str = ""
     tags: tuple[str, ...] = ()
     boards: tuple[str, ...] = ()
 
@@ -63,6 +68,7 @@ class Filter:
 
     style: str = ""
     model: str = ""
+    kind: str = ""
     tag: str = ""
     board: str = ""
     starred: bool = False
@@ -80,6 +86,7 @@ class Filter:
         for sql, value in (
             ("style = ?", self.style),
             ("model = ?", self.model),
+            ("kind = ?", self.kind),
             ("rating >= ?", self.rating),
             ("made >= ?", self.since),
             ("made < ?", self.until),
@@ -128,21 +135,23 @@ class Gallery:
 
     # --- Keeping ------------------------------------------------------------------------------------------------------
 
-    def add(self, data: bytes, entry: Entry, suffix: str = ".png") -> Path:
-        """Keep a picture file. The same bytes are kept once; a job's picture made anew takes its old row's place."""
+    def add(self, data: bytes, media_type: str, entry: Entry) -> Path:
+        """Keep a file. The same bytes are kept once; a job's artifact made anew takes its old row's place."""
         digest = hashlib.sha256(data).hexdigest()
-        path = self.file(digest, suffix)
+        path = self.file(digest, SUFFIXES[media_type])
         if _size(path) != len(data):
             make_folder(path.parent)
             self._renew(digest, entry.made)
             write_whole(path, data, "--home")
         earlier = self._earlier(path, entry)
-        marks = replace(Marks(**_marks_of(earlier)) if earlier else read_marks(path), deleted=None)
+        annotations = replace(
+            Annotations(**_annotations_of(earlier)) if earlier else read_annotations(path), deleted=None
+        )
         if earlier:
-            write_marks(path, marks)
-        self.enter(path, digest, data, entry, marks)
+            write_annotations(path, annotations)
+        self.enter(path, digest, media.read(data, media_type), entry, annotations)
         if earlier:
-            remove_picture(earlier.path)
+            remove_artifact(earlier.path)
         return path
 
     def _renew(self, digest: str, made: float) -> None:
@@ -162,9 +171,9 @@ class Gallery:
         rows = self.database.rows("SELECT sha256 FROM pictures WHERE job = ? AND deleted IS NOT NULL", job)
         self.restore([row["sha256"] for row in rows])
 
-    def enter(self, path: Path, digest: str, data: bytes, entry: Entry, marks: Marks) -> None:
+    def enter(self, path: Path, digest: str, artifact: Artifact, entry: Entry, annotations: Annotations) -> None:
         """Write the row of a file that is there."""
-        width, height, thumbnail = _look(data)
+        thumbnail = media.thumbnail(artifact)
         with self.database.writing() as connection:
             known = "UPDATE pictures SET made = ? WHERE sha256 = ?"
             if connection.execute(known, (entry.made, digest)).rowcount:
@@ -172,17 +181,20 @@ class Gallery:
             _forget(connection, "job = ? AND position = ?", entry.job, entry.position)
             number = connection.execute(
                 "INSERT INTO pictures (sha256, file, bytes, width, height, made, job, position, seed, score, prompt,"
-                " style, model, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " style, model, digest, kind, media_type, frames, seconds, text)"
+                f" VALUES ({', '.join('?' * 19)})",
                 (
-                    *(digest, path.relative_to(self.root).as_posix(), len(data), width, height, entry.made, entry.job),
+                    *(digest, path.relative_to(self.root).as_posix(), len(artifact.data)),
+                    *(artifact.width, artifact.height, entry.made, entry.job),
                     *(entry.position, entry.seed, entry.score, entry.prompt, entry.style, entry.model, entry.digest),
+                    *(artifact.kind, artifact.media_type, artifact.frames, artifact.seconds, artifact.text),
                 ),
             ).lastrowid
             if thumbnail:
                 connection.execute("INSERT INTO thumbnails VALUES (?, ?)", (number, thumbnail))
             if entry.vector:
                 connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (number, entry.space, entry.vector))
-            _write_marks(connection, int(number or 0), entry.prompt, marks)
+            _write_annotations(connection, int(number or 0), entry.prompt, annotations)
 
     def file(self, digest: str, suffix: str = ".png") -> Path:
         """Where a picture lies; 256 folders, so that none grows too large to list."""
@@ -260,29 +272,29 @@ class Gallery:
         Refused where a value won't do.
         """
         check(changes)
-        self._change(digests, lambda marks: replace(marks, **changes))
+        self._change(digests, lambda annotations: replace(annotations, **changes))
 
     def label(self, digests: Iterable[str], kind: Literal["tags", "boards"], name: str, on: bool = True) -> None:
         """Put a tag or board on pictures, or take it off; what else they have stays. Raises as `mark` does."""
         name = name.strip()
         check({kind: (name,)})
 
-        def changed(marks: Marks) -> Marks:
-            others = tuple(one for one in getattr(marks, kind) if one != name)
+        def changed(annotations: Annotations) -> Annotations:
+            others = tuple(one for one in getattr(annotations, kind) if one != name)
             labels: dict[str, Any] = {kind: (*others, name) if on else others}
-            return replace(marks, **labels)
+            return replace(annotations, **labels)
 
         self._change(digests, changed)
 
-    def _change(self, digests: Iterable[str], change: Callable[[Marks], Marks]) -> None:
+    def _change(self, digests: Iterable[str], change: Callable[[Annotations], Annotations]) -> None:
         for number, digest in enumerate(digests):
             if number:
                 time.sleep(COURTESY)  # SQLite's writers don't queue: whoever waits needs a gap to get in
             with self.database.writing() as connection:  # alone from reading to writing: nobody's change is lost
                 kept = self.get(digest)
-                marks = change(Marks(**_marks_of(kept)))
-                write_marks(kept.path, marks)
-                _write_marks(connection, kept.number, kept.prompt, marks)
+                annotations = change(Annotations(**_annotations_of(kept)))
+                write_annotations(kept.path, annotations)
+                _write_annotations(connection, kept.number, kept.prompt, annotations)
 
     def delete(self, digests: Iterable[str]) -> None:
         """Put pictures in the bin; `restore` takes them out, `empty_bin` ends them."""
@@ -303,7 +315,7 @@ class Gallery:
                 )  # not taken out meanwhile
             if gone:
                 with self.database.explained():
-                    remove_picture(self.root / row["file"])
+                    remove_artifact(self.root / row["file"])
                 count += 1
         return count
 
@@ -329,6 +341,11 @@ class Gallery:
             "rating",
             "note",
             "deleted",
+            "kind",
+            "media_type",
+            "frames",
+            "seconds",
+            "text",
         ]
         return [
             Kept(
@@ -342,25 +359,25 @@ class Gallery:
         ]
 
 
-def _marks_of(kept: Kept) -> dict[str, Any]:
-    return {name: getattr(kept, name) for name in Marks.__dataclass_fields__}
+def _annotations_of(kept: Kept) -> dict[str, Any]:
+    return {name: getattr(kept, name) for name in Annotations.__dataclass_fields__}
 
 
-def _write_marks(connection: Connection, number: int, prompt: str, marks: Marks) -> None:
+def _write_annotations(connection: Connection, number: int, prompt: str, annotations: Annotations) -> None:
     counted = "INSERT INTO settings VALUES ('marked', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
     connection.execute(counted)  # open pages see by it that something was changed
     connection.execute(
         "UPDATE pictures SET star = ?, rating = ?, note = ?, deleted = ? WHERE number = ?",
-        (marks.star, marks.rating, marks.note, marks.deleted, number),
+        (annotations.star, annotations.rating, annotations.note, annotations.deleted, number),
     )
     connection.execute("DELETE FROM labels WHERE picture = ?", (number,))
-    for kind, names in (("tag", marks.tags), ("board", marks.boards)):
+    for kind, names in (("tag", annotations.tags), ("board", annotations.boards)):
         rows = [(number, kind, name.strip()) for name in dict.fromkeys(names)]
         connection.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?, ?)", rows)
     connection.execute("DELETE FROM words WHERE rowid = ?", (number,))
     connection.execute(
         "INSERT INTO words (rowid, prompt, note, tags) VALUES (?, ?, ?, ?)",
-        (number, spaced(prompt), spaced(marks.note), spaced(" ".join(marks.tags))),
+        (number, spaced(prompt), spaced(annotations.note), spaced(" ".join(annotations.tags))),
     )
 
 
@@ -372,22 +389,11 @@ def _forget(connection: Connection, where: str, *values: object) -> int:
     return len(rows)
 
 
-def _look(data: bytes) -> tuple[int, int, bytes]:
-    """(width, height, thumbnail) of a picture file; b"" where it needs none."""
-    with Image.open(io.BytesIO(data)) as picture:
-        if max(picture.size) <= THUMBNAIL:
-            return *picture.size, b""
-        size, small = picture.size, picture.convert("RGBA")
-    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=80, method=2)
-    return *size, file.getvalue()
-
-
 def _saved(root: Path, row: Row, job: QueuedJob | None = None) -> Saved:
     found = job is None or row["made"] < job.submitted
     seconds = 0.0 if found or job is None else max(0.0, row["made"] - (job.started or job.submitted))
-    return Saved(str(root / row["file"]), row["position"], row["seed"], row["score"], seconds, found)
+    facts = {name: row[name] for name in ("kind", "media_type", "text")}
+    return Saved(str(root / row["file"]), row["position"], row["seed"], row["score"], seconds, found, **facts)
 
 
 def _size(path: Path) -> int:

@@ -1,6 +1,6 @@
-"""The pictures that jobs are given: copied into the home, so that a job in line does not depend on where they lay.
+"""The files that jobs are given: copied into the home, so that a job does not depend on where they lay.
 
-They go when the last picture that was made from them does.
+They are removed when the last artifact that was made from them is.
 """
 
 import contextlib
@@ -16,27 +16,22 @@ from typing import Any
 from models.messages import Refused
 from studio.fields import Picture
 from studio.files import ABANDONED, make_folder, write_whole
-from studio.house import House
+from studio.home import Home
 from studio.metadata import read
-from studio.requests import ImageRequest
+from studio.requests import Request
 
 INPUTS = "inputs"  # in the home
 SHA256 = re.compile("[0-9a-f]{64}")
 SUFFIX = 8  # characters of a file's ending that are kept
 
 
-def keep(request: ImageRequest, root: Path) -> ImageRequest:
+def keep(request: Request, root: Path) -> Any:
     """The resolved request with its pictures read from the home `root`, each under its sha256. The job's id stays.
 
     Refused where a picture has changed since the request was resolved, or can't be copied.
     """
     folder = root / INPUTS
-    update: dict[str, Any] = {name: _copied(value, folder) for name, value in request if isinstance(value, Picture)}
-    update["mix"] = tuple(
-        part.model_copy(update={"picture": _copied(part.picture, folder)}) if part.picture else part
-        for part in request.mix
-    )
-    return request.model_copy(update=update)
+    return request.with_pictures(lambda picture: _copied(picture, folder))
 
 
 def _copied(picture: Picture, folder: Path) -> Picture:
@@ -49,9 +44,9 @@ def _copied(picture: Picture, folder: Path) -> Picture:
         try:
             data = source.read_bytes()
         except OSError as error:
-            raise Refused(f"{source} can't be read ({error.strerror}); give another picture.") from error
+            raise Refused("picture.cant_read", path=str(source), problem=error.strerror) from error
         if hashlib.sha256(data).hexdigest() != picture.sha256:
-            raise Refused(f"{source} was changed just now; ask again.")
+            raise Refused("picture.changed_now", path=str(source))
         make_folder(folder)
         write_whole(target, data, "--home")
     return picture.model_copy(update={"path": str(target)})
@@ -61,13 +56,13 @@ def _holds(path: Path, sha256: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
-def remove_unneeded(house: House) -> None:
+def remove_unneeded(home: Home) -> None:
     """Remove pictures that were given, but not within the hour, and that nothing names any more: no job but one that is
     done and whose pictures are gone, no job that is yet to be put in line, and no picture of the gallery or its bin.
     """
-    folder = house.root / INPUTS
+    folder = home.root / INPUTS
     old = {path.stem: path for path in folder.glob("*") if time.time() - path.stat().st_mtime > ABANDONED}
-    for text in _naming(house):
+    for text in _naming(home):
         if not old:
             return
         for name in SHA256.findall(text):
@@ -77,12 +72,12 @@ def remove_unneeded(house: House) -> None:
             path.unlink()
 
 
-def _naming(house: House) -> Iterator[str]:
+def _naming(home: Home) -> Iterator[str]:
     """What names pictures that were given, the cheapest first."""
-    rows = house.database.rows("SELECT request FROM jobs WHERE state != 'done' OR id IN (SELECT job FROM pictures)")
+    rows = home.database.rows("SELECT request FROM jobs WHERE state != 'done' OR id IN (SELECT job FROM pictures)")
     yield from (str(row["request"]) for row in rows)
-    for path in (house.root / "series").glob("*.jsonl"):
+    for path in (home.root / "series").glob("*.jsonl"):
         yield path.read_text(encoding="utf-8", errors="replace")
-    for row in house.database.rows("SELECT file FROM pictures WHERE job NOT IN (SELECT id FROM jobs)"):
+    for row in home.database.rows("SELECT file FROM pictures WHERE job NOT IN (SELECT id FROM jobs)"):
         with contextlib.suppress(Refused):  # made by a command, or from before the database was made again
-            yield json.dumps(read(house.root / row["file"]).get("request"), default=str)
+            yield json.dumps(read(home.root / row["file"]).get("request"), default=str)

@@ -42,7 +42,7 @@ def ingredient(part: str) -> dict[str, Any]:
 def given(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields of an image request as a program writes them: pictures by path, the parts of a mix as on a line."""
     read = dict(fields)
-    for name in ("like", "image", "mask"):
+    for name in ("like", "image", "mask", "last"):
         if isinstance(read.get(name), str | Path):
             read[name] = {"path": str(read[name])}
     if "mix" in read:
@@ -53,7 +53,5 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
 def only(requests: Sequence[R]) -> R:
     """The one request that a prompt came to; Refused where the seed draws the words and each picture has its own."""
     if len(requests) > 1:
-        raise Refused(
-            "with {braces} or __lists__ each picture is a job of its own; ask for them one by one, with a count of 1."
-        )
+        raise Refused("request.several_jobs")
     return requests[0]

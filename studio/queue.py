@@ -1,52 +1,62 @@
-"""The jobs of a home, on disk: put in line by any process, done by one worker, seen by all.
+"""The jobs of a home, on disk: submitted by any process, done by one worker, seen by all.
 
-A job is `waiting`, then `running`, then `done`, `failed` or `cancelled`; or it is put `aside`, where it ended its
-worker twice without a picture in between. A worker holds its jobs by its name (`owner`): what it reports counts only
-while it holds them, so that one that was given up for dead can't finish what another has taken over. Clocks are for
-show: no decision reads one.
+A job is `waiting`, then `running`, then `done`, `failed` or `cancelled`; or it is quarantined (`aside`), where it
+crashed its worker twice without an artifact in between. A worker holds its jobs by its name (`owner`): what it reports
+counts only while it holds them, so that one that was given up for dead can't finish what another has taken over.
+No decision reads a clock.
 
-Questions (`studio.questions`) stand in the same table under the same laws; what is for everyone here does not see them.
+Interactive jobs are asked for their answer (vectors, an enlarged picture) by somebody who waits. They go before all
+others and through a pause, no list and no count shows them, and the answer lies in the row, so that the answer and the
+news of it are one commit. The latest KEPT_ANSWERS stay and answer the same request at once.
 """
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection, Row
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.database import Database
-from studio.events import Cancelled, Done, End, Failed
-from studio.requests import ImageRequest
+from studio.events import Answer, Cancelled, Done, End, Failed
+from studio.planner import Job
+from studio.requests import ANY_REQUEST
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "aside"]
 Wish = Literal["", "cancel", "finish"]
 OPEN: tuple[State, ...] = ("waiting", "running")
-DEATHS = 2  # of workers, after which a job is put aside
-TOGETHER = 64  # jobs that one claim takes at most
-FURTHEST = 1_000_000  # that a priority may be from the usual 0
+MAX_PRIORITY = 1_000_000  # above or below the usual 0
+KEPT_ANSWERS = 64  # one of 32 vectors takes 80 kB, one of a picture 150 kB
+ANSWERS: TypeAdapter[tuple[Answer, ...]] = TypeAdapter(tuple[Answer, ...])
+OPEN_STATES = "'waiting', 'running'"
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job as it stands. `sentence` says why it failed or was put aside; times are seconds since the epoch.
+    """A job as it stands. `message` says why it failed or is quarantined; times are seconds since the epoch.
 
-    `wish` is what somebody wishes of one that is running.
+    `wish` is what somebody asked of one that is running.
     """
 
     id: str
     number: int
-    request: ImageRequest
+    request: Any
     state: State
     priority: int
-    sentence: str
-    deaths: int
+    message: Message
+    crashes: int
     submitted: float
     started: float | None
     ended: float | None
     wish: Wish = ""
+
+    @property
+    def sentence(self) -> str:
+        """The message in English."""
+        return self.message.text()
 
     @property
     def end(self) -> End | None:
@@ -55,7 +65,7 @@ class QueuedJob:
             return None
         if self.state == "done":
             return Done()
-        return Cancelled() if self.state == "cancelled" else Failed(self.sentence)
+        return Cancelled() if self.state == "cancelled" else Failed(self.message)
 
 
 class Queue:
@@ -64,18 +74,16 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # --- For everyone -------------------------------------------------------------------------------------------------
-
-    def submit(self, request: ImageRequest, job: str, company: str, priority: int = 0, again: bool = False) -> None:
-        """Put a resolved request in line under its id. An open job stays as it is; a done one too, unless `again`."""
-        now = time.time()
+    def submit(self, planned: Job, priority: int = 0, again: bool = False) -> None:
+        """Put a job in line. An open job stays as it is; a done one too, unless `again`."""
+        now, job = time.time(), planned.id
         with self._database.writing() as connection:
             found = connection.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
             if found is None:
                 connection.execute(
                     "INSERT INTO jobs (id, request, company, priority, place, submitted)"
                     " VALUES (?, ?, ?, ?, (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?)",
-                    (job, request.model_dump_json(), company, priority, now),
+                    (job, planned.request.model_dump_json(), repr(planned.batch_key), priority, now),
                 )
             elif found["state"] not in OPEN and (found["state"] != "done" or again):
                 _put_in_line(connection, [job], priority)
@@ -89,15 +97,14 @@ class Queue:
         row = self._database.row("SELECT * FROM jobs WHERE id = ? AND NOT question", job)
         if row is None:
             raise KeyError(job)
-        return _job(row)
+        return read_job(row)
 
     def find(self, start: str) -> str:
         """The id that begins with `start`; Refused where there is none, or more than one."""
         sql = "SELECT id FROM jobs WHERE substr(id, 1, ?) = ? AND NOT question LIMIT 2"
         rows = self._database.rows(sql, len(start), start) if start.isprintable() else []  # else it is no UTF-8
         if len(rows) != 1 or not start:
-            what = f"there is no job {start!r}" if not rows else f"more than one job begins with {start!r}"
-            raise Refused(f"{what}; `studio queue` lists them.")
+            raise Refused("job.ambiguous" if rows else "job.unknown", job=start)
         return str(rows[0]["id"])
 
     def jobs(self, states: Iterable[State] = OPEN, limit: int = 1000) -> list[QueuedJob]:
@@ -171,7 +178,7 @@ class Queue:
         """Put a waiting job before another one, with that one's priority; None is the end of its own."""
         with self._database.writing() as connection:
             if _state_of(connection, job) != "waiting" or (before and _state_of(connection, before) != "waiting"):
-                raise Refused("only jobs that wait can be moved; this one has begun or ended.")
+                raise Refused("job.not_waiting")
             if before is None:
                 connection.execute("UPDATE jobs SET place = (SELECT max(place) + 1 FROM jobs) WHERE id = ?", (job,))
             elif before != job:
@@ -181,7 +188,7 @@ class Queue:
         """Set a waiting job's priority; higher ones are done first."""
         with self._database.writing() as connection:
             if _state_of(connection, job) != "waiting":
-                raise Refused("only jobs that wait can be moved; this one has begun or ended.")
+                raise Refused("job.not_waiting")
             connection.execute("UPDATE jobs SET priority = ? WHERE id = ?", (priority, job))
 
     def pause(self, paused: bool = True) -> None:
@@ -194,93 +201,68 @@ class Queue:
         row = self._database.row("SELECT value FROM settings WHERE name = 'paused'")
         return row is not None and row["value"] == "1"
 
-    def say(self, sentence: str) -> None:
-        """The worker has something to say of itself."""
+    def set_notice(self, message: Message) -> None:
+        """Note what the worker reports of itself."""
         with self._database.writing() as connection:
-            connection.execute("REPLACE INTO settings VALUES ('notice', ?)", (sentence,))
+            connection.execute("REPLACE INTO settings VALUES ('notice', ?)", (stored(message),))
 
-    def notice(self) -> str:
-        """The latest that the worker had to say."""
+    def notice(self) -> Message:
+        """The latest report of the worker; empty where there is none."""
         row = self._database.row("SELECT value FROM settings WHERE name = 'notice'")
-        return row["value"] if row else ""
+        return read_message(row["value"] if row else "")
 
-    # --- For the worker -----------------------------------------------------------------------------------------------
+    # --- Interactive jobs ---------------------------------------------------------------------------------------------
 
-    def claim(self, owner: str) -> list[QueuedJob]:
-        """Take the first job in line, and those of its company that follow, while they fit into one batch of theirs."""
-        if self.is_paused():
-            return []
-        with self._database.writing() as connection:
-            taken = _fitting(_readable(connection, _first_in_line(connection)))
-            connection.executemany(
-                "UPDATE jobs SET state = 'running', owner = ?, wish = '', started = ?, ended = NULL, sentence = ''"
-                " WHERE id = ?",
-                [(owner, time.time(), job.id) for job in taken],
-            )
-        return taken
-
-    def wishes(self, owner: str) -> dict[str, Wish]:
-        """The running jobs of a worker, each with what somebody wishes of it."""
-        held = "SELECT id, wish FROM jobs WHERE owner = ? AND state = 'running' AND NOT question"
-        rows = self._database.rows(held, owner)
-        return {row["id"]: row["wish"] for row in rows}
-
-    def end(self, owner: str, job: str, end: End) -> bool:
-        """Note how a job ended -> whether it was this worker's to say. One that was cancelled and asked for anew while
-        it was being stopped goes back in line.
-        """
-        state = "done" if isinstance(end, Done) else "cancelled" if isinstance(end, Cancelled) else "failed"
-        sentence = end.sentence if isinstance(end, Failed) else ""
-        with self._database.writing() as connection:
-            changed = connection.execute(
-                "UPDATE jobs SET state = iif(? = 'cancelled' AND wish = '', 'waiting', ?), sentence = ?, ended = ?,"
-                " owner = '', wish = '' WHERE id = ? AND owner = ? AND state = 'running'",
-                (state, state, sentence, time.time(), job, owner),
-            )
-            return changed.rowcount == 1
-
-    def alive(self, owner: str, job: str) -> None:
-        """A picture of this job was saved: it is not what ends workers."""
-        with self._database.writing() as connection:
-            connection.execute("UPDATE jobs SET deaths = 0 WHERE id = ? AND owner = ? AND deaths > 0", (job, owner))
-
-    def release(self, owner: str) -> None:
-        """Put a worker's jobs back in line: it was asked to stop, and they did nothing wrong."""
-        with self._database.writing() as connection:
-            _put_back(connection, "owner = ?", owner, deaths=0, how="")
-
-    def bury(self, owner: str, how: str) -> None:
-        """A worker died in the middle of its jobs: put them back in line, or aside where it is the second time."""
-        with self._database.writing() as connection:
-            _put_back(connection, "owner = ?", owner, deaths=1, how=how)
-
-    def give_up(self, sentence: str) -> None:
-        """No worker can be started, and there is none: what is open has failed, so that nobody waits in vain."""
+    def ask(self, request: Any, job: str) -> None:
+        """Submit an interactive request under its id. An open one stays as it is, an answered one too."""
+        now, text = time.time(), request.model_dump_json()
         with self._database.writing() as connection:
             connection.execute(
-                "UPDATE jobs SET state = 'failed', sentence = ?, ended = ?, owner = '', wish = ''"
-                " WHERE state IN ('waiting', 'running')",
-                (sentence, time.time()),
+                "INSERT INTO jobs (id, request, company, place, submitted, question)"
+                " VALUES (?, ?, ?, (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?, 1)"
+                " ON CONFLICT (id) DO UPDATE SET place = excluded.place"  # else it might be forgotten just now
+                f" WHERE state NOT IN ({OPEN_STATES})",
+                (job, text, request.model, now),
+            )
+            connection.execute(
+                "UPDATE jobs SET state = 'waiting', request = ?, submitted = ?, wish = '', deaths = 0, sentence = '',"
+                " started = NULL, ended = NULL WHERE id = ? AND state IN ('failed', 'cancelled', 'aside')",
+                (text, now, job),
+            )
+            connection.execute(
+                f"DELETE FROM jobs WHERE question AND state NOT IN ({OPEN_STATES}) AND place <="
+                " (SELECT place FROM jobs WHERE question ORDER BY place DESC LIMIT 1 OFFSET ?)",
+                (KEPT_ANSWERS,),
             )
 
-    def recover(self, owner: str) -> None:
-        """Put back what other workers held; to be called by the only worker there can be, before its first claim."""
-        with self._database.writing() as connection:
-            _put_back(connection, "owner != ?", owner, deaths=1, how="ended without a word, as when the power goes")
+    def answer(self, job: str) -> tuple[Answer, ...] | None:
+        """The answer, None while there is none yet; Refused with the reason where there will be none."""
+        row = self._database.row("SELECT state, sentence, answer FROM jobs WHERE id = ? AND question", job)
+        if row is None:
+            raise Refused("job.answer_forgotten")
+        if row["state"] == "done":
+            return ANSWERS.validate_json(row["answer"])
+        if row["state"] in ("failed", "aside"):
+            raise Refused(read_message(row["sentence"]))
+        if row["state"] == "cancelled":
+            raise Refused("job.answer_cancelled")
+        return None
 
 
-def _job(row: Row) -> QueuedJob:
+def read_job(row: Row) -> QueuedJob:
+    """A job from its row; Refused where another version wrote it."""
     try:
-        request = ImageRequest.model_validate_json(row["request"])
+        request = ANY_REQUEST.validate_json(row["request"])
     except ValidationError as error:
-        raise Refused(f"job {row['id'][:16]} was put in line by another version of the studio; cancel it.") from error
-    names = ("id", "number", "state", "priority", "sentence", "deaths", "submitted", "started", "ended", "wish")
-    return QueuedJob(request=request, **{name: row[name] for name in names})
+        raise Refused("job.other_version", job=row["id"][:16]) from error
+    names = ("id", "number", "state", "priority", "submitted", "started", "ended", "wish")
+    message, crashes = read_message(row["sentence"]), row["deaths"]
+    return QueuedJob(request=request, message=message, crashes=crashes, **{name: row[name] for name in names})
 
 
 def _job_or_none(row: Row) -> QueuedJob | None:
     try:
-        return _job(row)
+        return read_job(row)
     except Refused:
         return None
 
@@ -308,44 +290,6 @@ def _put_in_line(connection: Connection, jobs: Sequence[str], priority: int | No
         )
 
 
-def _first_in_line(connection: Connection) -> list[Row]:
-    """The first waiting job, then others of its company in their order."""
-    return connection.execute(
-        "WITH first AS (SELECT number, company FROM jobs WHERE state = 'waiting' AND NOT question"
-        " ORDER BY priority DESC, place, number LIMIT 1)"
-        " SELECT jobs.* FROM jobs JOIN first ON jobs.company = first.company WHERE jobs.state = 'waiting'"
-        " AND NOT jobs.question"
-        " ORDER BY jobs.number != first.number, jobs.priority DESC, jobs.place, jobs.number LIMIT ?",
-        (TOGETHER,),
-    ).fetchall()
-
-
-def _readable(connection: Connection, rows: list[Row]) -> list[QueuedJob]:
-    """The jobs of `rows`; those of another version's making have failed, or the line would stand still."""
-    jobs = []
-    for row in rows:
-        try:
-            jobs.append(_job(row))
-        except Refused as refusal:
-            connection.execute("UPDATE jobs SET state = 'failed', sentence = ? WHERE id = ?", (str(refusal), row["id"]))
-    return jobs
-
-
-def _fitting(jobs: list[QueuedJob]) -> list[QueuedJob]:
-    """The first job, whatever its size, and those after it that fit beside it in one shape.
-
-    One that a worker died of is done alone: its companions would be blamed with it.
-    """
-    taken = jobs[:1]
-    room = (taken[0].request.shape or 1) - taken[0].request.count if taken and not taken[0].deaths else 0
-    for job in jobs[1:]:
-        if job.request.count > room or job.deaths:
-            break  # a smaller one further back would jump the line
-        taken.append(job)
-        room -= job.request.count
-    return taken
-
-
 def _place_before(connection: Connection, job: str, before: str) -> None:
     there = connection.execute("SELECT priority, place, number FROM jobs WHERE id = ?", (before,)).fetchone()
     # A job that ran while others were moved comes back to its place, where another one may stand by now.
@@ -370,14 +314,11 @@ def _renumber(connection: Connection) -> None:
     )
 
 
-def _put_back(connection: Connection, whose: str, owner: str, deaths: int, how: str) -> None:
-    """Running jobs go back to their place in line; cancelled where that was wished, aside after DEATHS."""
-    held = f"state = 'running' AND {whose}"
-    gone = "UPDATE jobs SET state = 'cancelled', owner = '', wish = '', ended = ?"
-    connection.execute(f"{gone} WHERE {held} AND wish != ''", (time.time(), owner))
-    sentence = f"the worker {how} in the middle of this job, {DEATHS} times; retry it alone, or ask for less at once."
-    connection.execute(
-        f"UPDATE jobs SET deaths = deaths + ?, owner = '', state = iif(deaths + ? >= ?, 'aside', 'waiting'),"
-        f" sentence = iif(deaths + ? >= ?, ?, '') WHERE {held}",
-        (deaths, deaths, DEATHS, deaths, DEATHS, sentence, owner),
-    )
+def stored(message: Message) -> str:
+    """A message as a column keeps it."""
+    return json.dumps(message.as_json(), ensure_ascii=False)
+
+
+def read_message(text: str) -> Message:
+    """A message from a column; older versions kept the English sentence."""
+    return Message.from_json(json.loads(text) if text.startswith('{"code"') else text)

@@ -1,57 +1,112 @@
-"""What can be asked for: one frozen model a task, the same behind every door, and its identity.
+"""What can be asked for: one frozen model a task, the same behind every door.
 
-A request goes three ways: `image_request(...)` checks what is wrong in itself, `resolve` checks it against a model's
-capabilities and fixes all that was left open (seed, steps, words that the seed draws, what the pictures given hold),
-`job_id` names the work.
+`make_request(task, ...)` checks what is wrong in itself; `studio.planner` checks it against a model and fixes what was
+left open. A new task is a class here, its row in `REQUESTS`, and its row in `studio.planner.RESOLVERS`.
 """
 
-import hashlib
-import json
-import secrets
-from collections.abc import Hashable
-from pathlib import Path
-from typing import Any, Literal, Self
+from collections.abc import Hashable, Iterator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from models.data.pixels import load_picture, read_picture
-from models.edits import fit_mask, levels
-from models.messages import Refused, did_you_mean
-from models.weighting import plain
-from studio import settings
-from studio.capabilities import Capabilities
+from models.messages import Message, Refused, did_you_mean
 from studio.fields import Frozen, Ingredient, Number, Picture, Text, Whole
 from studio.prompts import MIX_LIMIT
-from studio.syntax import draw, is_dynamic
-from studio.wildcards import Wildcards
 
 SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
-APART = 0x9E3779B1
-HITS = 1_000  # pictures of one search
+CANDIDATE_STRIDE = 0x9E3779B1
+MAX_HITS = 1_000  # of one search
+
+Task = Literal["image", "clip", "caption", "embed", "search", "enlarge"]
 
 
-class ImageRequest(Frozen):
-    """Pictures from words, from a picture's sense (`like`), from a weighted mix of both, or from a picture's pixels.
+class Request(Frozen):
+    """What all tasks share."""
+
+    model: Text = "embedded"
+
+    def pictures(self) -> Iterator[tuple[str, Picture]]:
+        """The files that the request names, each with the name of its field."""
+        for name, value in self:
+            if isinstance(value, Picture):
+                yield name, value
+            elif isinstance(value, tuple):
+                for part in value:
+                    found = part if isinstance(part, Picture) else getattr(part, "picture", None)
+                    if found is not None:
+                        yield name, found
+
+    def with_pictures(self, change: Any) -> Self:
+        """The request with `change` applied to each `Picture` in it."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Picture):
+                return change(value)
+            if isinstance(value, Ingredient):
+                return value.model_copy(update={"picture": change(value.picture)}) if value.picture else value
+            return tuple(map(changed, value)) if isinstance(value, tuple) else value
+
+        return self.model_copy(update={name: changed(value) for name, value in self})
+
+
+class MediaRequest(Request):
+    """What makes artifacts for the gallery: `count` of them, artifact i from the seed `seed + i`.
+
+    So each can be made again alone, in the same `shape`: so many go through the model together, missing ones filled in,
+    and the last bits of a picture depend on it.
+    """
+
+    task: Task
+    count: Whole = 1
+    seed: Whole | None = None
+    shape: Whole | None = None
+
+    @model_validator(mode="after")
+    def _seed_in_range(self) -> Self:
+        if self.seed is not None and not 0 <= self.seed < SEEDS:
+            raise Refused("request.seed", most=SEEDS - 1, seed=self.seed)
+        return self
+
+    def seeds(self) -> list[int]:
+        """The seed of each artifact, of a resolved request."""
+        if self.seed is None:
+            raise ValueError("an unresolved request has no seeds; plan it first")
+        return [(self.seed + i) % SEEDS for i in range(self.count)]
+
+    def alone(self, index: int) -> Self:
+        """The request of one of its artifacts."""
+        return self.model_copy(update={"seed": self.seeds()[index], "count": 1})
+
+    def texts(self) -> dict[str, str]:
+        """The texts in which wildcards are drawn, by name."""
+        return {}
+
+    def batch_key(self) -> Hashable:
+        """Requests of equal keys may share a batch of the model. Unless a task says otherwise, none do."""
+        return (self.task, self.model, self.model_dump_json())
+
+    @property
+    def title(self) -> str:
+        """What lists show of it: its prompt, "" where it has none."""
+        return str(getattr(self, "prompt", ""))
+
+
+class ImageRequest(MediaRequest):
+    """Pictures from words, from a picture's semantic vector (`like`), from a weighted mix, or from pixels (`image`).
 
     `image` is a picture to start from; `strength` says how much of it is forgotten, 1 all of it. Where nothing else
-    says what to make, it is of the picture's own sense. With `mask` only what is white there is drawn anew; with
-    `expand` the picture is made smaller and a border of that share of its longer side is drawn round it on each side.
-    `variations` is so many near relatives: its own sense and, under that much strength, its own pixels, with as many
-    seeds; `resolve` turns it into `count`, `like` and `strength`.
+    says what to make, its own semantic vector does. With `mask` only what is white there is drawn anew; with `expand`
+    the picture is made smaller and a border of that share of its longer side is drawn round it on each side.
+    `variations` asks for so many near relatives; planning turns it into `count`, `like` and `strength`.
 
     `size` is pixels a side, None the model's own; a larger picture is drawn in that one and enlarged. A `strength` of 0
-    forgets nothing: `image` is not drawn again but only enlarged to `size` (`enlarge` asks for that). `upscaler` is the
-    digest of the network that does it, `variant` that of the one that draws where it is another than the usual;
-    `resolve` fills them in. So it does with `guided_from`, the noise level from which guidance works (0: always):
-    nobody is asked for it, but pictures of another time had another.
+    forgets nothing: planning turns the request into an `EnlargeRequest`. Planning fills in `upscaler` (the digest of
+    the network that enlarges), `variant` (of the network that draws, where it is another than the usual) and
+    `guided_from`, the noise level from which guidance works (0: always).
 
     `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
-    seed that draws it alone.
-
-    None stands for "as the model likes it" until `resolve` has been at it. Picture i of `count` has the seed
-    `seed + i`, so each of them can be made again alone, in the same `shape`: so many pictures go through the model
-    together, missing ones filled in, and the last bits of a picture depend on it.
+    seed that draws it alone. None stands for "as the model likes it" until the request is planned.
     """
 
     task: Literal["image"] = "image"
@@ -76,19 +131,16 @@ class ImageRequest(Frozen):
     expand: Number | None = None
     variations: Whole | None = None
     mix: tuple[Ingredient, ...] = ()
-    model: Text = "embedded"
 
     @model_validator(mode="after")
     def _something_to_make(self) -> Self:
-        said = any(c.isprintable() and not c.isspace() for c in self.prompt)
-        if not said and not (self.like or self.mix or self.image):
-            raise ValueError("the prompt is empty; say what to make, for example: a smiling cat.")
-        if self.seed is not None and not 0 <= self.seed < SEEDS:
-            raise ValueError(f"the seed must be between 0 and {SEEDS - 1}, not {self.seed}.")
+        words = has_words(self.prompt)
+        if not words and not (self.like or self.mix or self.image):
+            raise Refused("request.empty_prompt")
         if len(self.mix) > MIX_LIMIT:
-            raise ValueError(f"a mix has at most {MIX_LIMIT} parts, not {len(self.mix)}.")
-        if self.mix and not (said or self.like or self.image) and all(part.weight < 0 for part in self.mix):
-            raise ValueError("the mix only takes away; say what from, in words or with a picture.")
+            raise Refused("request.mix_too_long", most=MIX_LIMIT, parts=len(self.mix))
+        if self.mix and not (words or self.like or self.image) and all(part.weight < 0 for part in self.mix):
+            raise Refused("request.mix_only_subtracts")
         return self
 
     @model_validator(mode="after")
@@ -96,50 +148,109 @@ class ImageRequest(Frozen):
         edits = {"mask": self.mask, "expand": self.expand, "variations": self.variations}
         given = [name for name, value in edits.items() if value is not None]
         if (given or self.strength is not None) and self.image is None:
-            raise ValueError(f"{(given or ['strength'])[0]} is about a picture to start from; give it as image.")
+            raise Refused("request.needs_image", name=(given or ["strength"])[0])
         if len(given) > 1:
-            raise ValueError(f"{given[0]} and {given[1]} exclude each other; give one of them.")
+            raise Refused("request.exclusive", first=given[0], second=given[1])
         if self.variations is not None and self.count != 1:
-            raise ValueError("variations says how many pictures to make; leave count out.")
+            raise Refused("request.variations_and_count")
         return self
-
-    @property
-    def drawn(self) -> bool:
-        """Whether anything is drawn: not where a picture is only enlarged."""
-        return self.strength != 0
-
-    def seeds(self) -> list[int]:
-        """The seed of each picture, of a resolved request."""
-        if self.seed is None:
-            raise ValueError("an unresolved request has no seeds; call resolve first")
-        return [(self.seed + i) % SEEDS for i in range(self.count)]
 
     def candidates(self) -> list[list[int]]:
         """For each picture the seeds of all that is drawn for it, its own first."""
-        return [[(seed + k * APART) % SEEDS for k in range(self.best_of or 1)] for seed in self.seeds()]
+        return [[(seed + k * CANDIDATE_STRIDE) % SEEDS for k in range(self.best_of or 1)] for seed in self.seeds()]
+
+    def texts(self) -> dict[str, str]:
+        """Prompt, negative prompt, and the words of the mix."""
+        mixed = {f"mix {number}": part.text for number, part in enumerate(self.mix, 1)}
+        return {"prompt": self.prompt, "negative": self.negative, **mixed}
+
+    def batch_key(self) -> Hashable:
+        """Equal sampling settings and the same kind of start."""
+        edit = (self.image is not None, self.strength, self.mask is not None or self.expand is not None)
+        guidance = (self.guidance, self.guided_from or 0.0)
+        return (self.model, self.shape, self.steps, *guidance, self.scheduler, *edit)
 
 
-class EmbedRequest(Frozen):
-    """Places in the semantic space: of words first, then of pictures, in the order given."""
+class ClipRequest(MediaRequest):
+    """Moving pictures from words, from a first frame (`image`), or from a first and a `last` one.
 
-    task: Literal["embed"] = "embed"
-    texts: tuple[Text, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    model: Text = "embedded"
+    `frames` at `fps` frames a second; with `loop` the last frame leads back to the first.
+    """
+
+    task: Literal["clip"] = "clip"
+    prompt: Text = ""
+    negative: Text = ""
+    style: Text = ""
+    frames: Whole | None = None
+    fps: Whole | None = None
+    loop: bool = True
+    steps: Whole | None = None
+    guidance: Number | None = None
+    scheduler: Text = ""
+    image: Picture | None = None
+    last: Picture | None = None
 
     @model_validator(mode="after")
-    def _something_to_place(self) -> Self:
-        if not self.texts and not self.pictures:
-            raise ValueError("nothing to embed; give --text or --image.")
-        if "" in self.texts:
-            raise ValueError("the text is empty; give some words.")
+    def _something_to_make(self) -> Self:
+        if not has_words(self.prompt) and not self.image:
+            raise Refused("request.empty_clip")
+        if self.last and not self.image:
+            raise Refused("request.needs_image", name="last")
+        return self
+
+    def texts(self) -> dict[str, str]:
+        """Prompt and negative prompt."""
+        return {"prompt": self.prompt, "negative": self.negative}
+
+
+class CaptionRequest(MediaRequest):
+    """What a picture shows, in words. The best of `candidates` is the caption; the others are facts beside it."""
+
+    task: Literal["caption"] = "caption"
+    image: Picture
+    language: Literal["en", "zh"] = "en"
+    long: bool = False
+    candidates: Whole | None = None
+
+    @model_validator(mode="after")
+    def _one_caption(self) -> Self:
+        if self.count != 1:
+            raise Refused("request.caption_count")
         return self
 
 
-class SearchRequest(Frozen):
-    """At most `k` pictures, best first: those that say `words`, then those that mean them and what `like` shows.
+class EnlargeRequest(MediaRequest):
+    """A picture made larger, `size` pixels a side, and nothing else; `upscaler` as in `ImageRequest`.
 
-    What `without` says, or the picture `unlike` shows, is taken away. Without `meaning` words alone are looked for.
+    What is not square stands in the middle of a transparent square, as `models.data.pixels.place` says.
+    """
+
+    task: Literal["enlarge"] = "enlarge"
+    image: Picture
+    size: Whole
+    upscaler: Text | None = None
+
+
+class EmbedRequest(Request):
+    """Vectors in the semantic space: of texts first, then of pictures, in the order given."""
+
+    task: Literal["embed"] = "embed"
+    texts: tuple[Text, ...] = ()
+    images: tuple[Picture, ...] = ()
+
+    @model_validator(mode="after")
+    def _something_to_embed(self) -> Self:
+        if not self.texts and not self.images:
+            raise Refused("request.empty_embed")
+        if "" in self.texts:
+            raise Refused("request.empty_text")
+        return self
+
+
+class SearchRequest(Request):
+    """At most `k` artifacts, best first: those that say `words`, then those whose vectors are near.
+
+    What `without` says, or the picture `unlike` shows, is subtracted. Without `meaning` only words are matched.
     """
 
     task: Literal["search"] = "search"
@@ -149,247 +260,62 @@ class SearchRequest(Frozen):
     unlike: Picture | None = None
     k: Whole = 20
     meaning: bool = True
-    model: Text = "embedded"
 
     @model_validator(mode="after")
     def _something_to_look_for(self) -> Self:
         if self.without and self.unlike:
-            raise ValueError("words or a picture can be taken away, not both; leave one of them out.")
+            raise Refused("request.search_two_subtractions")
         if self.unlike and not (self.words or self.like):
-            raise ValueError("the search only takes away; say what from, in words or with a picture.")
-        if not 1 <= self.k <= HITS:
-            raise ValueError(f"k must be between 1 and {HITS}, not {self.k}.")
+            raise Refused("request.search_only_subtracts")
+        if not 1 <= self.k <= MAX_HITS:
+            raise Refused("request.search_k", most=MAX_HITS, k=self.k)
         return self
 
 
-Request = ImageRequest | EmbedRequest  # what a model answers; a search asks it where things lie
+REQUESTS: dict[str, type[Request]] = {
+    "image": ImageRequest,
+    "clip": ClipRequest,
+    "caption": CaptionRequest,
+    "embed": EmbedRequest,
+    "search": SearchRequest,
+    "enlarge": EnlargeRequest,
+}
+AnyMediaRequest = Annotated[ImageRequest | ClipRequest | CaptionRequest | EnlargeRequest, Field(discriminator="task")]
+AnyRequest = Annotated[
+    ImageRequest | ClipRequest | CaptionRequest | EnlargeRequest | EmbedRequest | SearchRequest,
+    Field(discriminator="task"),
+]
+ANY_REQUEST: TypeAdapter[Any] = TypeAdapter(AnyRequest)
 
 
-def image_request(**fields: Any) -> ImageRequest:
-    """An ImageRequest from what a door was given; Refused says the first thing that is wrong with it."""
+def make_request(task: str = "image", **fields: Any) -> Any:
+    """A request from what a door was given; Refused says the first thing that is wrong with it."""
+    if task not in REQUESTS:
+        raise Refused("request.unknown_task", task=task, hint=did_you_mean(task, REQUESTS), tasks=list(REQUESTS))
+    kind = REQUESTS[task]
     try:
-        return ImageRequest(**fields)
+        return kind(**fields)
     except ValidationError as error:
-        raise Refused(_sentence(error, ImageRequest)) from error
+        raise Refused(_message(error, kind)) from error
 
 
-def enlarge(path: str, size: int, model: str = "embedded") -> ImageRequest:
-    """A request that makes a picture of any size larger and nothing else.
-
-    What is not square stands in the middle of a transparent square, as `models.data.pixels.place` says.
-    """
-    return image_request(image={"path": path}, strength=0.0, size=size, model=model)
+def has_words(prompt: str) -> bool:
+    """Whether a prompt has anything that can be read."""
+    return any(c.isprintable() and not c.isspace() for c in prompt)
 
 
-def embed_request(**fields: Any) -> EmbedRequest:
-    """An EmbedRequest from what a door was given; Refused says the first thing that is wrong with it."""
-    try:
-        return EmbedRequest(**fields)
-    except ValidationError as error:
-        raise Refused(_sentence(error, EmbedRequest)) from error
-
-
-def search_request(**fields: Any) -> SearchRequest:
-    """A SearchRequest from what a door was given; Refused says the first thing that is wrong with it."""
-    try:
-        return SearchRequest(**fields)
-    except ValidationError as error:
-        raise Refused(_sentence(error, SearchRequest)) from error
-
-
-def apart(request: ImageRequest, can: Capabilities) -> list[ImageRequest]:
-    """One request a picture where the seed draws the words, so that each has words of its own; else the request.
-
-    Refused where they are more than the model makes at once: nothing is made of them.
-    """
-    if request.count <= 1 or not any(map(is_dynamic, _texts(request).values())):
-        return [request]
-    can.count.within("count", request.count)
-    seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
-    return [request.model_copy(update={"count": 1, "seed": (seed + i) % SEEDS}) for i in range(request.count)]
-
-
-def resolve(request: ImageRequest, can: Capabilities, wildcards: Wildcards | None = None) -> ImageRequest:
-    """The request with everything fixed, so that it makes the same pictures wherever it runs.
-
-    `wildcards` None takes the lists in the studio's own folder. Raises Refused where the model can't do it, a picture
-    given can't be read, or the words can't be drawn or weighted.
-    """
-    seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
-    request = _drawn(request, seed, wildcards or Wildcards(settings.wildcards()))
-    if (request.like or request.mix) and not can.pictures:
-        raise Refused(f"{can.title} makes pictures from words only; leave --like and --mix out.")
-    best_of = int(can.best_of.within("best_of", request.best_of))
-    request = request.model_copy(update={"best_of": best_of if best_of > 1 else None, **_size(request, can)})
-    request = request.model_copy(update=_edit(request, can))
-    count = int(can.count.within("count", request.count))
-    if request.shape is not None and request.shape not in can.shapes:
-        raise Refused(f"shape must be one of {', '.join(map(str, can.shapes))}, not {request.shape}.")
-    return request.model_copy(
-        update={
-            **_sampled(request, can),
-            "style": can.style(request.style) if request.style else "",
-            "count": count,
-            "shape": request.shape or can.shape(count * best_of),
-            "seed": seed if request.drawn else request.seed,
-            "like": request.like and _known(request.like),
-            "mix": tuple(_known_part(part) for part in request.mix),
-        }
-    )
-
-
-def _sampled(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """The scheduler and how it draws; one that draws in one way only takes no other."""
-    scheduler = can.scheduler(request.scheduler) if request.scheduler else can.schedulers[0]
-    fixed = can.fixed.get(scheduler)
-    if fixed is None:
-        names = ("steps", "guidance", "guided_from")
-        said = {name: getattr(can, name).within(name, getattr(request, name)) for name in names}
-        return {"scheduler": scheduler, **said, "steps": int(said["steps"]), "variant": None}
-    for name in ("steps", "guidance"):
-        if getattr(request, name) not in (None, own := getattr(fixed, name)):
-            raise Refused(f"{scheduler} draws with {name} {own:g} only; leave {name} out, or draw without {scheduler}.")
-    if request.negative:
-        raise Refused(f"{scheduler} hears no negative prompt; leave it out, or draw without {scheduler}.")
-    strength = request.strength and fixed.strength(request.strength)
-    return {"scheduler": scheduler, **dict(fixed), "guided_from": None, "strength": strength}
-
-
-def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """Its size, None where it is the model's own: saying so makes no other work of it."""
-    if request.size is None or request.size == can.size:
-        return {"size": None, "upscaler": None}
-    if request.size not in can.sizes:
-        listed, why = " or ".join(map(str, can.sizes)), f"; {can.beyond}" if can.beyond else ""
-        raise Refused(f"size must be {listed}, not {request.size}{why}.")
-    return {"size": request.size, "upscaler": can.upscaler or None}
-
-
-def _only_enlarged(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """What is fixed in a request that draws nothing: all that does not count, so that the same work has one name."""
-    blank = ImageRequest(image=request.image)
-    said = ("count", "negative", "style", "like", "mix", "mask", "expand", "variations", "best_of")
-    for name in said:
-        if getattr(request, name) != getattr(blank, name):
-            raise Refused(f"a strength of 0 only enlarges the picture; leave {name} out, or give more strength.")
-    plainest = {"steps": int(can.steps.least), "guidance": can.guidance.least, "guided_from": 0.0, "scheduler": ""}
-    return {**plainest, "seed": 0, "shape": can.shape(1), "image": request.image and _known(request.image)}
-
-
-def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """What is fixed in a request that starts from a picture. Variations become what they are made of."""
-    if request.image is None:
-        return {}
-    if request.size is not None and not request.drawn:
-        return _only_enlarged(request, can)
-    larger = [str(size) for size in can.sizes if size > can.size]
-    if not request.drawn and larger:
-        raise Refused(f"a strength of 0 only enlarges the picture; give a size of {' or '.join(larger)}.")
-    if not can.edits:
-        raise Refused(f"{can.title} can't start from a picture; leave --image out.")
-    image, mask = _known(request.image), _mask(request.mask, request.image)
-    partly = mask is not None or request.expand is not None
-    fixed: dict[str, Any] = {"image": image, "mask": mask, "variations": None}
-    if request.expand is not None:
-        fixed["expand"] = can.expand.within("expand", request.expand)
-    usual = can.strength.most if partly else can.strength.usual
-    if request.variations is not None:
-        fixed["count"], usual = int(can.count.within("variations", request.variations)), can.variation
-        fixed["like"] = request.like or (None if request.mix else image)
-    fixed["strength"] = can.strength.model_copy(update={"usual": usual}).within("strength", request.strength)
-    return fixed
-
-
-def _mask(mask: Picture | None, image: Picture) -> Picture | None:
-    """The mask, read; None where it is white all over, for then nothing is kept."""
-    if mask is None:
-        return None
-    known = _known(mask)
-    grey, size = levels(read_picture(mask.path)), read_picture(image.path).size
-    if grey.size != size:
-        theirs, ours = (f"{width} x {height}" for width, height in (grey.size, size))
-        raise Refused(f"the mask {mask.path} has {theirs} pixels and the picture {ours}; make them the same size.")
-    if not fit_mask(grey).any():
-        raise Refused(f"the mask {mask.path} is black all over; paint white what is to be drawn anew.")
-    return None if grey.getextrema() == (255, 255) else known
-
-
-def resolve_embed(request: EmbedRequest) -> EmbedRequest:
-    """The request with its pictures read once and named by content; Refused where one can't be read."""
-    known = [(picture, _known(picture)) for picture in request.pictures]
-    pictures = tuple(Picture(path=given.path, sha256=read.sha256) for given, read in known)
-    return request.model_copy(update={"pictures": pictures})
-
-
-def job_id(request: ImageRequest, digest: str) -> str:
-    """The name of the work: sha256 (64 hex digits) of the resolved request and the model's digest.
-
-    Where a picture lies does not count, what it holds does; the model is what its weights are, not what it is called.
-    What is None does not count, so that a new setting leaves the names of old work alone.
-    """
-    paths: dict[str, Any] = {name: {"path"} for name in ("like", "image", "mask")}
-    paths["mix"] = {"__all__": {"picture": {"path"}}}
-    always = {} if request.guided_from else {"guided_from": True}  # as when there was no such setting
-    content = request.model_dump(exclude={"model": True, **always, **paths}, exclude_none=True)
-    canonical = json.dumps({**content, "digest": digest}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def company(request: ImageRequest) -> Hashable:
-    """What pictures must have in common to be drawn in one batch: resolved requests of equal keys can share theirs."""
-    edit = (request.image is not None, request.strength, request.mask is not None or request.expand is not None)
-    guidance = (request.guidance, request.guided_from or 0.0)
-    return (request.model, request.shape, request.steps, *guidance, request.scheduler, *edit)
-
-
-def _texts(request: ImageRequest) -> dict[str, str]:
-    mixed = {f"mix {number}": part.text for number, part in enumerate(request.mix, 1)}
-    return {"prompt": request.prompt, "negative": request.negative, **mixed}
-
-
-def _drawn(request: ImageRequest, seed: int, wildcards: Wildcards) -> ImageRequest:
-    """The request with its words drawn (`studio.syntax`), each text by itself, and their weights looked through."""
-    said = {name: draw(text, f"{seed} {name}", wildcards, f"the {name}") for name, text in _texts(request).items()}
-    if said != _texts(request):
-        fields = {name: getattr(request, name) for name in ImageRequest.model_fields}
-        mix = [part.model_copy(update={"text": said[f"mix {n}"]}) for n, part in enumerate(request.mix, 1)]
-        request = image_request(**{**fields, "prompt": said["prompt"], "negative": said["negative"], "mix": tuple(mix)})
-    try:
-        words = {name: plain(text) for name, text in said.items()}
-    except ValueError as error:
-        raise Refused(f"{error}.") from error
-    if request.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
-        image_request(**{**{name: getattr(request, name) for name in ImageRequest.model_fields}, "prompt": ""})
-    return request
-
-
-def _known(picture: Picture) -> Picture:
-    """The picture with its sha256, once it has been read through: a bad file is refused before any work is done.
-
-    Its path is the whole one, for who does the work may stand in another folder.
-    """
-    try:
-        load_picture(picture.path)
-        return Picture(
-            path=str(Path(picture.path).absolute()), sha256=hashlib.sha256(Path(picture.path).read_bytes()).hexdigest()
-        )
-    except (ValueError, OSError) as error:
-        raise Refused(f"{error}.") from error
-
-
-def _known_part(part: Ingredient) -> Ingredient:
-    return part.model_copy(update={"picture": _known(part.picture)}) if part.picture else part
-
-
-def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:
-    """pydantic's first complaint as one sentence."""
+def _message(error: ValidationError, kind: type[BaseModel]) -> Message:
+    """pydantic's first complaint."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
+        raised = first["ctx"]["error"]
+        return raised.message if isinstance(raised, Refused) else Message(str(raised))
     if first["type"] == "extra_forbidden":
-        return f"there is no setting {name!r}{did_you_mean(name, kind.model_fields)}."
-    wanted = {"int": "a whole number", "float": "a number", "string": "text"}.get(first["type"].split("_")[0])
-    if wanted:
-        return f"{name} must be {wanted}, not {first['input']!r}."
-    return f"{name}: {first['msg'].lower()}."
+        return Message("request.unknown_setting", {"name": name, "hint": did_you_mean(name, kind.model_fields)})
+    if first["type"] == "missing":
+        return Message("request.missing", {"name": name})
+    for code in ("int", "float", "string", "bool"):
+        if first["type"].startswith(code):
+            return Message(f"request.not_{code}", {"name": name, "value": repr(first["input"])})
+    return Message("request.invalid", {"name": name, "problem": first["msg"].lower()})

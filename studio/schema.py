@@ -74,10 +74,19 @@ ALTER TABLE jobs ADD COLUMN question INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN answer TEXT;
 CREATE INDEX jobs_questions ON jobs (place) WHERE question;
 """,
+    """
+-- Artifacts of any kind: images, clips, texts.
+ALTER TABLE pictures ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
+ALTER TABLE pictures ADD COLUMN media_type TEXT NOT NULL DEFAULT 'image/png';
+ALTER TABLE pictures ADD COLUMN frames INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE pictures ADD COLUMN seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE pictures ADD COLUMN text TEXT NOT NULL DEFAULT '';
+CREATE INDEX pictures_kind ON pictures (kind, number);
+""",
 )
 
 # Progress: worth nothing once the job is over.
-LIVE: tuple[str, ...] = (
+PROGRESS_MIGRATIONS: tuple[str, ...] = (
     """
 CREATE TABLE progress (
   job TEXT PRIMARY KEY, step INTEGER NOT NULL, total INTEGER NOT NULL, unknown TEXT NOT NULL, revision INTEGER NOT NULL

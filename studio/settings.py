@@ -17,7 +17,7 @@ def home(folder: str | Path | None = None) -> Path:
     try:
         return Path(chosen).expanduser().resolve()
     except RuntimeError as error:
-        raise Refused(f"{chosen} begins with a user that there is not; give another --home.") from error
+        raise Refused("home.no_user", path=str(chosen)) from error
 
 
 def password(given: str | None = None) -> str:

@@ -1,5 +1,5 @@
-"""The worker process: takes jobs from the queue, does them with a model that stays loaded, and reports to the store.
-Questions go before jobs, and are answered in the middle of them where the model is the same.
+"""The worker process: claims jobs, does them with a model that stays loaded, and reports to the store. Interactive jobs
+go before others, and are answered in the middle of them where the model is the same.
 
 There is one worker a home at a time, whoever started it: a lock that the system drops with the process says so. A
 second one waits for it. The worker ends with the studio that started it.
@@ -16,112 +16,113 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock
 
-from models.messages import Refused
-from studio.backends.base import Backend
+from models.messages import Message, Refused
+from studio.backends.base import Backend, run
 from studio.backends.registry import Opener
+from studio.claims import Claims
 from studio.database import StoreTrouble
-from studio.events import Answer, Cancelled, Done, End, Enlarged, Failed, Progress, Result, Saved
+from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Vector
 from studio.files import UPLOAD, remove_parts, remove_uploads
-from studio.house import House
+from studio.home import Home
 from studio.inputs import INPUTS
-from studio.make import explain, make_together
-from studio.metadata import encoded
-from studio.questions import Asked, question_id
-from studio.queue import Queue, QueuedJob, Wish
-from studio.requests import job_id
+from studio.planner import Job, job_id
+from studio.queue import QueuedJob, Wish
+from studio.run import explain, run_jobs
 from studio.settings import stay_offline, uploads
-from studio.shelves import GalleryShelf
+from studio.sinks import GallerySink
 
 LOCK = "worker.lock"  # in the home: the one worker holds it
-TROUBLE = 2.0  # seconds between attempts where the store refuses
+RETRY_SECONDS = 2.0  # seconds between attempts where the store refuses
 POLL = 0.2  # seconds between looks at the queue, for jobs that other processes put in
-GROWN = 75  # exit code of a worker that wants to be started anew
+RESTART_CODE = 75  # exit code of a worker that wants to be started anew
 WARM_JOBS = 3  # after which a model's memory should have stopped growing
-REPLACED = "the model is another one since this was asked for; ask again."
+REPLACED = Message("model.replaced")
 GROWTH = 1 << 30  # bytes beyond what it had then, and half as much again
 
 
-def serve(orders: Connection, reports: Connection, root: Path, opener: Opener, owner: str) -> None:
-    """Do what is in the queue of the home `root` until the other side of `orders` is gone."""
+def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, owner: str) -> None:
+    """Do what is in the queue of the home `root` until the other side of `wakes` is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the page's to answer
     stay_offline()
-    house = House(root)
-    bell = _Bell(orders, house.queue, owner)
+    home = Home(root)
+    claims = Claims(home.database, owner)
+    wake = _WakeUp(wakes, claims)
     with FileLock(root / LOCK):
-        _work(house, _Bench(opener), bell, owner, lambda: reports.send("started"))
+        _work(home, _LoadedModel(opener), wake, claims, lambda: reports.send("started"))
 
 
-def _work(house: House, bench: "_Bench", bell: "_Bell", owner: str, started: Callable[[], None]) -> None:
-    """Take jobs and do them. Where the store refuses (a full disk), wait and try again: nothing is lost meanwhile."""
-    shift, ready = _Shift(house, owner), False
+def _work(home: Home, loaded: "_LoadedModel", wake: "_WakeUp", claims: Claims, started: Callable[[], None]) -> None:
+    """Claim jobs and do them. Where the store refuses (a full disk), wait and try again: nothing is lost meanwhile."""
+    executor, ready = _Executor(home, claims), False
     while True:
         try:
             if not ready:
-                _tidy(house, owner)
-            asked = house.questions.claim(owner)
-            jobs = [] if asked else house.queue.claim(owner)
+                _recover(home, claims)
+            asked = claims.claim_interactive()
+            jobs = [] if asked else claims.claim()
             if not ready:
                 ready = True
                 started()
             if asked:
-                shift.answer(asked, bench)
+                executor.answer(*asked, loaded)
             elif not jobs:
-                bench.warm(bell.wait())
+                loaded.warm(wake.wait())
             if not jobs:
                 continue
-            shift.do(jobs, bench)
-            if sentence := bench.has_grown():
-                house.queue.say(sentence)
-                sys.stderr.write(f"studio: {sentence}\n")
+            executor.do(jobs, loaded)
+            if message := loaded.has_grown():
+                home.queue.set_notice(message)
+                sys.stderr.write(f"studio: {message}\n")
                 sys.stderr.flush()
-                os._exit(GROWN)  # what it holds would go on holding it through an orderly exit
+                os._exit(RESTART_CODE)  # what it holds would go on holding it through an orderly exit
         except Refused as refusal:
             sys.stderr.write(f"studio: {refusal}\n")
-            time.sleep(TROUBLE)
+            time.sleep(RETRY_SECONDS)
             with contextlib.suppress(Refused):
-                house.queue.release(owner)
+                claims.release()
 
 
-def _tidy(house: House, owner: str) -> None:
-    """What the last worker left: its jobs, its progress, its unfinished files."""
-    house.queue.recover(owner)
-    house.live.keep_only(job.id for job in house.queue.jobs())
-    for folder in (house.gallery.folder, house.root / INPUTS):
+def _recover(home: Home, claims: Claims) -> None:
+    """Clean up what the last worker left: its jobs, its progress, its unfinished files."""
+    claims.recover()
+    home.progress.keep_only(job.id for job in home.queue.jobs())
+    for folder in (home.gallery.folder, home.root / INPUTS):
         remove_parts(folder)
-    remove_uploads((*(house.root / "cache").glob(f"{UPLOAD}*"), *uploads(house.root).glob("*")))
+    remove_uploads((*(home.root / "cache").glob(f"{UPLOAD}*"), *uploads(home.root).glob("*")))
 
 
-class _Bell:
-    """Listens to the studio that started this worker; when it is gone, puts the work back and ends the process."""
+class _WakeUp:
+    """Listens to the supervisor that started this worker; when it is gone, puts the jobs back and ends the process."""
 
-    def __init__(self, orders: Connection, queue: Queue, owner: str) -> None:
-        self._rung, self._model = threading.Event(), ""
-        threading.Thread(target=self._listen, args=(orders, queue, owner), daemon=True).start()
+    def __init__(self, wakes: Connection, claims: Claims) -> None:
+        self._woken, self._model = threading.Event(), ""
+        threading.Thread(target=self._listen, args=(wakes, claims), daemon=True).start()
 
     def wait(self) -> str:
-        """Until it rings, or a moment -> the model to have ready, if one was named."""
-        self._rung.wait(POLL)
-        self._rung.clear()
+        """Until the supervisor calls, or a moment -> the model to load, if one was named."""
+        self._woken.wait(POLL)
+        self._woken.clear()
         model, self._model = self._model, ""
         return model
 
-    def _listen(self, orders: Connection, queue: Queue, owner: str) -> None:
+    def _listen(self, wakes: Connection, claims: Claims) -> None:
         try:
             with contextlib.suppress(EOFError, OSError):
                 while True:
-                    self._model = orders.recv() or self._model
-                    self._rung.set()
-            queue.release(owner)
+                    self._model = wakes.recv() or self._model
+                    self._woken.set()
+            claims.release()
         finally:
             os._exit(0)  # no orphan goes on computing, store or no store
 
 
-class _Bench:
-    """The one model in memory, and whether it grows."""
+class _LoadedModel:
+    """The one model in memory, and whether its memory grows."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener, self._name, self._digest = opener, "", ""
@@ -142,141 +143,138 @@ class _Bench:
             with contextlib.suppress(Exception):  # the first job will say what is wrong
                 self.backend(model).load()
 
-    def has_grown(self) -> str:
-        """A sentence if the process holds far more memory than it did after the model's first jobs."""
+    def has_grown(self) -> Message | None:
+        """A message if the process holds far more memory than it did after the model's first jobs."""
         self._jobs += 1
         held = psutil.Process().memory_info().rss
         if self._jobs <= WARM_JOBS:
             self._usual = held
         if held < self._usual * 1.5 + GROWTH:
-            return ""
-        return f"the worker's memory grew from {self._usual >> 20} to {held >> 20} MB; it was started anew."
+            return None
+        return Message("worker.grew", {"before": self._usual >> 20, "after": held >> 20})
 
 
 @dataclass
-class _Errand:
+class _Running:
     """A job that is being done."""
 
     job: QueuedJob
-    pictures: int = 0
-    last: int | None = None  # pictures it had when somebody wished that it ends with the next ones
+    made: int = 0
+    last: int | None = None  # artifacts it had when somebody asked that it ends with the next ones
 
     def stops(self, wish: Wish, event: Progress | Saved | Done | Failed) -> bool:
-        """Whether this is where it ends early, by the wish."""
+        """Whether it ends early here, because of the wish."""
         if wish == "finish" and self.last is None:
-            self.last = self.pictures
-        over = self.last is not None and self.pictures > self.last and isinstance(event, Progress)
+            self.last = self.made
+        over = self.last is not None and self.made > self.last and isinstance(event, Progress)
         return wish == "cancel" or over
 
 
-class _Shift:
-    """What one worker does with the jobs it takes."""
+class _Executor:
+    """Does the jobs that the worker claimed, and reports on them."""
 
-    def __init__(self, house: House, owner: str) -> None:
-        self._queue, self._live, self._gallery, self._owner = house.queue, house.live, house.gallery, owner
-        self._questions = house.questions
+    def __init__(self, home: Home, claims: Claims) -> None:
+        self._claims, self._progress, self._sink = claims, home.progress, GallerySink(home.gallery)
 
-    def answer(self, asked: Asked, bench: _Bench) -> None:
-        """Answer a question. Refused where the store can't be told: whoever claims next gets it again."""
-        found = self._found(asked, bench)
+    def answer(self, job: str, request: Any, loaded: _LoadedModel) -> None:
+        """Answer an interactive job. Refused where the store can't be written: the next claim gets it again."""
+        found = _answers(job, request, loaded)
         if isinstance(found, Failed):
-            self._queue.end(self._owner, asked.id, found)
+            self._claims.end(job, found)
         else:
-            self._questions.answer(self._owner, asked.id, found)
+            self._claims.end_interactive(job, found)
 
-    def _found(self, asked: Asked, bench: _Bench) -> tuple[Answer, ...] | Failed:
-        try:
-            backend = bench.backend(asked.request.model)
-            if question_id(asked.request, backend.digest()) != asked.id:
-                return Failed(REPLACED)
-            told = (event for event in backend.run(asked.request) if not isinstance(event, Progress))
-            return tuple(_enlarged(event) if isinstance(event, Result) else event for event in told)
-        except Refused as refusal:
-            return Failed(str(refusal))
-        except Exception as error:
-            traceback.print_exc(file=sys.stderr)
-            return Failed(explain(error))
-
-    def do(self, jobs: list[QueuedJob], bench: _Bench) -> None:
-        """Do jobs of one company, until each has ended. Refused where the store can't be told."""
-        self._live.show_only(job.id for job in jobs)
+    def do(self, jobs: list[QueuedJob], loaded: _LoadedModel) -> None:
+        """Do jobs of one batch key, until each has ended. Refused where the store can't be written."""
+        self._progress.show_only(job.id for job in jobs)
         for job in jobs:
-            self._live.begin(job.id)
-        errands = [_Errand(job) for job in jobs]
-        while errands:
+            self._progress.begin(job.id)
+        running = [_Running(job) for job in jobs]
+        while running:
             try:
-                errands = self._together(self._ours(errands, bench), bench)
+                running = self._together(self._ours(running, loaded), loaded)
             except StoreTrouble:
                 raise
             except Refused as refusal:
-                errands = self._fail(errands, str(refusal))
+                running = self._fail(running, refusal.message)
             except Exception as error:
-                if len(errands) > 1:  # one of them may be too much: each alone
-                    self._each_alone(errands, bench)
+                if len(running) > 1:  # one of them may be too much: each alone
+                    self._each_alone(running, loaded)
                     return
                 traceback.print_exc(file=sys.stderr)
-                errands = self._fail(errands, explain(error))
+                running = self._fail(running, explain(error))
 
-    def _each_alone(self, errands: list[_Errand], bench: _Bench) -> None:
-        held = self._queue.wishes(self._owner)  # some may have ended
-        for errand in errands:
-            if errand.job.id in held:
-                self.do([errand.job], bench)
+    def _each_alone(self, running: list[_Running], loaded: _LoadedModel) -> None:
+        held = self._claims.wishes()  # some may have ended
+        for one in running:
+            if one.job.id in held:
+                self.do([one.job], loaded)
 
-    def _ours(self, errands: list[_Errand], bench: _Bench) -> list[_Errand]:
+    def _ours(self, running: list[_Running], loaded: _LoadedModel) -> list[_Running]:
         """Those that were asked of this very model; its files may have been replaced while they waited."""
-        digest = bench.backend(errands[0].job.request.model).digest()
-        others = [errand for errand in errands if job_id(errand.job.request, digest) != errand.job.id]
+        digest = loaded.backend(running[0].job.request.model).digest()
+        others = [one for one in running if job_id(one.job.request, digest) != one.job.id]
         self._fail(others, REPLACED)
-        return [errand for errand in errands if errand not in others]
+        return [one for one in running if one not in others]
 
-    def _together(self, errands: list[_Errand], bench: _Bench) -> list[_Errand]:
+    def _together(self, running: list[_Running], loaded: _LoadedModel) -> list[_Running]:
         """Do them until one is stopped -> those that are to go on without it."""
-        if not errands:
+        if not running:
             return []
-        requests = [errand.job.request for errand in errands]
-        events = make_together(bench.backend(requests[0].model), requests, GalleryShelf(self._gallery))
+        backend = loaded.backend(running[0].job.request.model)
+        jobs = [Job(one.job.request, one.job.id, backend.digest()) for one in running]
+        events = run_jobs(backend, jobs, self._sink)
         ended: set[int] = set()
         with contextlib.closing(events):
             for number, event in events:
-                if asked := self._questions.claim(self._owner, between=requests[0].model):
-                    self.answer(asked, bench)
+                if asked := self._claims.claim_interactive(between=jobs[0].request.model):
+                    self.answer(*asked, loaded)
                 if number in ended:
                     continue
-                errand = errands[number]
-                wishes = self._queue.wishes(self._owner)
-                stopped = {n for n, e in enumerate(errands) if n not in ended and self._stops(e, wishes, event, errand)}
+                one = running[number]
+                wishes = self._claims.wishes()
+                stopped = {n for n, e in enumerate(running) if n not in ended and self._stops(e, wishes, event, one)}
                 for n in stopped:
-                    self._queue.end(self._owner, errands[n].job.id, Cancelled())
+                    self._claims.end(running[n].job.id, Cancelled())
                 if stopped:
-                    return [errand for n, errand in enumerate(errands) if n not in stopped | ended]
-                if end := self._report(errand, event):
-                    self._queue.end(self._owner, errand.job.id, end)
+                    return [one for n, one in enumerate(running) if n not in stopped | ended]
+                if end := self._report(one, event):
+                    self._claims.end(one.job.id, end)
                     ended.add(number)
         return []
 
     def _stops(
-        self, errand: _Errand, wishes: dict[str, Wish], event: Progress | Saved | Done | Failed, whose: _Errand
+        self, one: _Running, wishes: dict[str, Wish], event: Progress | Saved | Done | Failed, whose: _Running
     ) -> bool:
-        wish = wishes.get(errand.job.id, "cancel")  # one that is no longer ours is not to be done
-        return errand.stops(wish, event) if errand is whose else wish == "cancel"
+        wish = wishes.get(one.job.id, "cancel")  # one that is no longer ours is not to be done
+        return one.stops(wish, event) if one is whose else wish == "cancel"
 
-    def _report(self, errand: _Errand, event: Progress | Saved | Done | Failed) -> End | None:
+    def _report(self, one: _Running, event: Progress | Saved | Done | Failed) -> End | None:
         if isinstance(event, Progress):
-            self._live.note(errand.job.id, event)
+            self._progress.note(one.job.id, event)
         elif isinstance(event, Saved):
-            errand.pictures += not event.found  # one from an earlier try is no sign of life
-            if errand.job.deaths and errand.pictures == 1 and not event.found:
-                self._queue.alive(self._owner, errand.job.id)
+            one.made += not event.found  # one from an earlier try is no sign of life
+            if one.job.crashes and one.made == 1 and not event.found:
+                self._claims.clear_crashes(one.job.id)
         else:
             return event
         return None
 
-    def _fail(self, errands: list[_Errand], sentence: str) -> list[_Errand]:
-        for errand in errands:
-            self._queue.end(self._owner, errand.job.id, Failed(sentence))
+    def _fail(self, running: list[_Running], message: Message) -> list[_Running]:
+        for one in running:
+            self._claims.end(one.job.id, Failed(message))
         return []
 
 
-def _enlarged(result: Result) -> Enlarged:
-    return Enlarged(encoded([result.picture], None, "png"))
+def _answers(job: str, request: Any, loaded: _LoadedModel) -> tuple[Answer, ...] | Failed:
+    try:
+        backend = loaded.backend(request.model)
+        if job_id(request, backend.digest(), interactive=True) != job:
+            return Failed(REPLACED)
+        events = [event for event in run(backend, request) if not isinstance(event, Progress)]
+        return tuple(one if isinstance(one, Vector) else Content(one.data, one.media_type) for one in events)
+    except Refused as refusal:
+        return Failed(refusal.message)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        return Failed(explain(error))

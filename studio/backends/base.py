@@ -1,18 +1,25 @@
-"""The one interface between the studio and whatever makes pictures."""
+"""The one interface between the studio and whatever makes media."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
+from models.messages import Refused
 from studio.capabilities import Capabilities
-from studio.events import Progress, Result, Vector
-from studio.requests import ImageRequest, Request
+from studio.events import Progress, Vector
+from studio.media import Artifact
+
+# Does resolved requests of equal batch key -> (number of the request, event). The second argument says whether previews
+# are wanted. Dropping the iterator cancels. Refused, for all of them, where one can't be done. An artifact is the same,
+# bit for bit, in whatever company and order it is made.
+Handler = Callable[[Sequence[Any], bool], Iterator[tuple[int, Progress | Artifact | Vector]]]
 
 
 class Backend(Protocol):
-    """A model that the studio can use.
+    """A model that the studio can use. All but `load` and the handlers are cheap and import no torch."""
 
-    All but `load`, `run` and `run_together` are cheap and import no torch: the page asks them before it is up.
-    """
+    @property
+    def tasks(self) -> Mapping[str, Handler]:
+        """What it can do: a handler a task of `studio.requests.REQUESTS`."""
 
     def capabilities(self) -> Capabilities:
         """Styles, schedulers and ranges; Refused where the model's files are missing or damaged."""
@@ -28,16 +35,17 @@ class Backend(Protocol):
     def load(self) -> None:
         """Bring the model into memory, once; Refused with a sentence that says which file is missing or altered."""
 
-    def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
-        """Do a resolved request. Between two events the caller may stop: dropping the iterator cancels the work."""
 
-    def run_together(
-        self, requests: Sequence[ImageRequest], previews: bool = True
-    ) -> Iterator[tuple[int, Progress | Result]]:
-        """Do resolved requests of equal `company`, in shared batches of their shape: each event with the number of its
-        request. A request's progress counts the batches that hold pictures of it; `previews` False leaves them out,
-        where nobody looks: they cost a tenth of the drawing.
+def run(backend: Backend, request: Any, previews: bool = False) -> Iterator[Progress | Artifact | Vector]:
+    """Do one resolved request."""
+    yield from (event for _, event in run_batch(backend, [request], previews))
 
-        A picture is the same, bit for bit, in whatever company and order it is drawn. Refused, for all of them, where
-        one can't be done; dropping the iterator cancels.
-        """
+
+def run_batch(
+    backend: Backend, requests: Sequence[Any], previews: bool = True
+) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+    """Do resolved requests of equal batch key with the handler of their task; Refused where there is none."""
+    task = requests[0].task
+    if task not in backend.tasks:
+        raise Refused("model.no_task", model=backend.capabilities().title, task=task, tasks=list(backend.tasks))
+    yield from backend.tasks[task](requests, previews)

@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,16 @@ from models.reading.lettering import without_words
 from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, check_company, listed_parts, weights_digest
+from studio import media
+from studio.backends.base import Handler
 from studio.backends.enlarger import Enlarger
 from studio.backends.given import given_pixels
-from studio.backends.together import Together
+from studio.backends.together import Batches
 from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress, Result, Unknown, Vector
-from studio.requests import EmbedRequest, ImageRequest, Request
+from studio.events import Progress, Unknown, Vector
+from studio.media import Artifact
+from studio.requests import EmbedRequest, EnlargeRequest, ImageRequest
 
 if TYPE_CHECKING:
     from models import drawing
@@ -40,7 +43,7 @@ VARIANT = "fast"  # models.fast.PART, which draws alone or the last of the way, 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Premultiplied `pixels` from the generator, with their `score` and `place` as in `Result`."""
+    """Premultiplied `pixels` from the generator, their `score` and their semantic vector (`place`)."""
 
     pixels: np.ndarray
     seed: int
@@ -64,6 +67,7 @@ class Embedded:
         styles = (Style(name=name, zh=style.zh[-1], words=style.en + style.zh) for name, style in STYLES.items())
         return Capabilities(
             title="Studio 128 stickers",
+            tasks=tuple(self.tasks),
             size=SIZE,
             sizes=self._enlarge.sizes(),
             beyond=self._enlarge.beyond(),
@@ -87,7 +91,7 @@ class Embedded:
         try:
             return weights_digest((*PARTS, VARIANT) if self._variant() else PARTS, self.root)
         except WeightsError as error:
-            raise Refused(f"{error}; --model fake shows the studio without them.") from error
+            raise Refused("model.weights_or_fake", problem=str(error)) from error
 
     def _variant(self) -> str:
         """Digest of the fast variant; nothing where there is none, or only one of another generator."""
@@ -104,7 +108,7 @@ class Embedded:
         try:
             return weights_digest(SPACE, self.root)
         except WeightsError as error:
-            raise Refused(f"{error}.") from error
+            raise Refused("model.weights", problem=str(error)) from error
 
     def load(self) -> None:
         """Read and verify the parts, once."""
@@ -114,29 +118,30 @@ class Embedded:
             self._vocabulary = _words(pipeline, self.root)
             self._pipeline = pipeline
 
-    def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
-        """Pictures in the pipeline's fixed shapes, or vectors."""
+    @property
+    def tasks(self) -> Mapping[str, Handler]:
+        """Pictures, vectors, and larger pictures."""
+        return {"image": self._images, "embed": self._vectors, "enlarge": self._enlarged}
+
+    def _vectors(
+        self, requests: Sequence[EmbedRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
         self.load()
         assert self._pipeline is not None
-        if isinstance(request, EmbedRequest):
-            yield from _vectors(self._pipeline.embedder, request)
-        else:
-            yield from (event for _, event in self.run_together([request]))
+        for number, request in enumerate(requests):
+            yield from ((number, vector) for vector in _vectors(self._pipeline.embedder, request))
 
-    def run_together(
-        self, requests: Sequence[ImageRequest], previews: bool = True
-    ) -> Iterator[tuple[int, Progress | Result]]:
-        """A batch after the other; what a request says is read when its first batch comes."""
+    def _images(
+        self, requests: Sequence[ImageRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+        """A batch after the other; the words of a request are read when its first batch comes."""
         self.load()
         assert self._pipeline is not None
         from models.drawing import Pictures
 
-        if requests and not requests[0].drawn:
-            yield from self._only_enlarged(requests)
-            return
         if any(request.variant and request.variant != self._variant() for request in requests):
-            raise Refused("the fast variant is another one since this was asked for; ask again.")
-        pipeline, together = self._pipeline, Together(requests)
+            raise Refused("model.variant_replaced")
+        pipeline, together = self._pipeline, Batches(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
         try:
@@ -151,7 +156,7 @@ class Embedded:
                     for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
                         yield number, replace(progress, unknown=unknown(number), read_as=told(number).read)
         except FloatingPointError as error:
-            raise Refused(f"{error}.") from error
+            raise Refused("model.weights", problem=str(error)) from error
 
     def _scored(self, event: "drawing.Pictures") -> "Iterator[_Drawn]":
         assert self._pipeline is not None
@@ -159,23 +164,26 @@ class Embedded:
             place = self._pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
             yield _Drawn(pixels, seed, round(float(place @ wanted), 4), tuple(place.tolist()))
 
-    def _result(self, drawn: "_Drawn", index: int, batch: int, request: ImageRequest) -> Result:
-        """In the size that the request asks for. Its place is that of what was drawn."""
+    def _result(self, drawn: "_Drawn", index: int, batch: int, request: ImageRequest) -> Artifact:
+        """In the size that the request asks for. Its vector is that of what was drawn, before it was enlarged."""
         picture, how = png(self._enlarge(drawn.pixels, request)), _how(self._pipeline, batch, request)
-        return Result(index, drawn.seed, picture, drawn.score, how, drawn.place, self.space())
+        made = replace(media.image(picture), index=index, seed=drawn.seed, score=drawn.score, how=how)
+        return replace(made, vector=drawn.place, space=self.space())
 
-    def _only_enlarged(self, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, Progress | Result]]:
+    def _enlarged(
+        self, requests: Sequence[EnlargeRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+        self.load()
         assert self._pipeline is not None
         for number, request in enumerate(requests):
             yield number, Progress(0, 1)
-            assert request.image is not None
             place = self._pipeline.embedder.image(given_pixels(request.image)[None])[0]
-            picture, how = self._enlarge.given(request), _how(self._pipeline, 1, request)
-            yield number, Result(0, 0, picture, None, how, tuple(place.tolist()), self.space())
+            made = replace(media.image(self._enlarge.picture(request)), how=_how(self._pipeline, 1, request))
+            yield number, replace(made, vector=tuple(place.tolist()), space=self.space())
 
-    def enlarged(self, request: ImageRequest) -> Image.Image:
-        """The picture of a resolved request that only enlarges, with nothing else in memory than what does that."""
-        return self._enlarge.given(request)
+    def enlarged(self, request: EnlargeRequest) -> Image.Image:
+        """The picture of a resolved request, with nothing in memory but the upscaler."""
+        return self._enlarge.picture(request)
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
@@ -201,7 +209,7 @@ def _assemble(root: Path) -> "StickerPipeline":
     try:
         return StickerPipeline.assemble(root)
     except WeightsError as error:
-        raise Refused(f"{error}.") from error
+        raise Refused("model.weights", problem=str(error)) from error
 
 
 def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
@@ -212,7 +220,7 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
     try:
         return Vocabulary.load(pipeline.embedder, root)
     except WeightsError as error:
-        raise Refused(f"{error}.") from error
+        raise Refused("model.weights", problem=str(error)) from error
 
 
 def _draw(
@@ -232,7 +240,7 @@ def _draw(
     )
 
 
-def _how(pipeline: Any, batch: int, request: ImageRequest) -> dict[str, int | str]:
+def _how(pipeline: Any, batch: int, request: ImageRequest | EnlargeRequest) -> dict[str, int | str]:
     """What else the bits of a picture depend on."""
     import torch
 
@@ -271,9 +279,9 @@ def _vectors(embedder: "Embedder", request: EmbedRequest) -> Iterator[Vector]:
     if request.texts:
         for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
             yield Vector("text", text, tuple(vector))
-    if request.pictures:
-        pixels = np.stack([given_pixels(picture) for picture in request.pictures])
-        for picture, vector in zip(request.pictures, embedder.image(pixels).tolist(), strict=True):
+    if request.images:
+        pixels = np.stack([given_pixels(picture) for picture in request.images])
+        for picture, vector in zip(request.images, embedder.image(pixels).tolist(), strict=True):
             yield Vector("image", picture.path, tuple(vector))
 
 

@@ -1,4 +1,4 @@
-"""The sizes beyond the models' own: the part `upscaler` of the weights, read when it is first needed.
+"""Sizes beyond the models' own, by the part `upscaler` of the weights, which is read when it is first needed.
 
 Weights without it are whole: then there is one size less, and a sentence that says why. torch comes in with `__call__`.
 """
@@ -13,8 +13,8 @@ from models.data.compose import resized
 from models.data.pixels import SIZE, png
 from models.messages import Refused
 from models.weights import WeightsError, listed_parts, weights_digest, weights_root
-from studio.backends.given import as_given
-from studio.requests import ImageRequest
+from studio.backends.given import to_enlarge
+from studio.requests import EnlargeRequest, ImageRequest
 
 if TYPE_CHECKING:
     from models.upscaler import Upscaler
@@ -46,7 +46,7 @@ class Enlarger:
         except WeightsError:  # whoever wants to draw will hear of it
             return ""
 
-    def __call__(self, pixels: np.ndarray, request: ImageRequest) -> np.ndarray:
+    def __call__(self, pixels: np.ndarray, request: ImageRequest | EnlargeRequest) -> np.ndarray:
         """Premultiplied uint8 (S, S, 4) in the size that a resolved request asks for.
 
         Refused where the part is missing, altered, or another one than when it was asked for.
@@ -55,13 +55,13 @@ class Enlarger:
         if len(pixels) == size:
             return pixels
         if request.upscaler != self.digest():
-            raise Refused("the upscaler is another one since this was asked for; ask again.")
+            raise Refused("model.upscaler_replaced")
         enlarged = self._network(str(request.upscaler)).enlarge(pixels)
         return enlarged if len(enlarged) == size else resized(enlarged, size, size)
 
-    def given(self, request: ImageRequest) -> Image.Image:
-        """The picture that a resolved request only enlarges, in the size that it asks for. Refused as above."""
-        return png(self(as_given(request), request))
+    def picture(self, request: EnlargeRequest) -> Image.Image:
+        """The picture of a resolved request in the size that it asks for. Refused as above."""
+        return png(self(to_enlarge(request), request))
 
     def _network(self, digest: str) -> "Upscaler":
         if self._loaded is None or self._loaded[0] != digest:
@@ -74,6 +74,6 @@ class Enlarger:
             try:
                 network = load_part(Upscaler, PART, self.root, native_dtype())
             except WeightsError as error:
-                raise Refused(f"{error}.") from error
+                raise Refused("model.weights", problem=str(error)) from error
             self._loaded = digest, network.to(memory_format=torch.channels_last)
         return self._loaded[1]

@@ -1,4 +1,6 @@
-"""A backend without a model: a round face whose colours and mood come from prompt and seed. For tests and page work."""
+"""A backend without a model, for tests and for work on the page. It draws round faces whose colours and mood come from
+prompt and seed, lets them bounce in clips, and captions pictures by their main colour.
+"""
 
 import colorsys
 import functools
@@ -7,7 +9,7 @@ import io
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,17 +21,22 @@ from models.edits import blend
 from models.messages import Refused
 from models.schedulers import GUIDANCE
 from models.weighting import plain, segments
-from studio.backends.given import as_given, start
-from studio.backends.together import Together
+from studio import media
+from studio.backends.base import Handler
+from studio.backends.given import given_pixels, start, to_enlarge
+from studio.backends.together import Batches
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress, Result, Unknown, Vector
-from studio.requests import EmbedRequest, ImageRequest, Request
+from studio.events import Progress, Unknown, Vector
+from studio.media import Artifact
+from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest
 
 SIZE, LARGE = 128, 512
 LONGEST = 60  # seconds a step
 FINE = 4  # drawn this much larger, then made smaller: smooth edges
 SPACE = 128
 STYLES = {"noto": "安卓", "black glyph": "黑色图标", "outline": "线条"}
+MOODS = {"en": ("happy", "sleepy", "proud"), "zh": ("开心", "困倦", "骄傲")}
+HUES = {"en": ("red", "yellow", "green", "blue", "pink"), "zh": ("红色", "黄色", "绿色", "蓝色", "粉色")}
 UNKNOWN = {"axolotl": ("lizard", "fish"), "美西螈": ("蜥蜴", "鱼")}
 
 
@@ -43,6 +50,10 @@ class Fake:
         """A few styles and the usual ranges."""
         return Capabilities(
             title="Fake",
+            tasks=tuple(self.tasks),
+            frames=Range(least=2, most=64, usual=8),
+            languages=("en", "zh"),
+            candidates=Range(least=1, most=len(MOODS["en"]), usual=3),
             styles=(
                 Style(name="noto", zh="安卓"),
                 Style(name="black glyph", zh="黑色图标"),
@@ -70,18 +81,22 @@ class Fake:
     def load(self) -> None:
         """Nothing to load."""
 
-    def run(self, request: Request) -> Iterator[Progress | Result | Vector]:
-        """The pictures, step by step, or the vectors."""
-        if isinstance(request, EmbedRequest):
-            yield from _vectors(request)
-        else:
-            yield from (event for _, event in self.run_together([request]))
+    @property
+    def tasks(self) -> Mapping[str, Handler]:
+        """All but search, which is the studio's own."""
+        return {
+            "image": self._images,
+            "clip": self._clips,
+            "caption": self._captions,
+            "enlarge": self._enlarged,
+            "embed": self._vectors,
+        }
 
-    def run_together(
-        self, requests: Sequence[ImageRequest], previews: bool = True
-    ) -> Iterator[tuple[int, Progress | Result]]:
+    def _images(
+        self, requests: Sequence[ImageRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
         """A batch after the other, each step by step."""
-        together = Together(requests)
+        together = Batches(requests)
         for k, batch in enumerate(together.batches):
             pictures = [_made(requests[slot.number], slot.seed) for slot in batch]
             steps = requests[0].steps or 1
@@ -92,10 +107,56 @@ class Fake:
                 shown = [_preview(one, step / steps) for one in pictures] if previews else []
                 yield from together.progress(k, step, steps, shown)
             for slot, picture in zip(batch, pictures, strict=True):
-                place = _unit(plain(requests[slot.number].prompt))
-                made = Result(slot.index, slot.seed, picture, 0.5, vector=place, space=self.space())
-                if (best := together.chosen(slot, 0.5, made)) is not None:
+                made = replace(media.image(picture), index=slot.index, seed=slot.seed)
+                if (best := together.chosen(slot, 0.5, self._placed(made, requests[slot.number].prompt))) is not None:
                     yield slot.number, best
+
+    def _clips(
+        self, requests: Sequence[ClipRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+        """A face that bounces, one step a frame; the preview is the clip so far."""
+        for number, request in enumerate(requests):
+            frames, fps = request.frames or 2, request.fps or 1
+            for index, seed in enumerate(request.seeds()):
+                made: list[Image.Image] = []
+                face = _first_frame(request, seed)
+                for step in range(frames):
+                    yield number, Progress(index * frames + step, request.count * frames, _last_preview(made, index))
+                    time.sleep(self.seconds)
+                    made.append(_bounced(face, step / frames))
+                artifact = replace(media.clip(made, fps, request.loop), index=index, seed=seed)
+                yield number, self._placed(artifact, request.prompt)
+
+    def _captions(
+        self, requests: Sequence[CaptionRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+        """The main colour of the picture, and a mood for each candidate."""
+        for number, request in enumerate(requests):
+            yield number, Progress(0, 1)
+            time.sleep(self.seconds)
+            texts = _named(given_pixels(request.image), request)
+            scored = [(text, round(0.9 - 0.1 * place, 1)) for place, text in enumerate(texts)]
+            best, score = scored[0]
+            artifact = replace(media.caption(best, scored[1:]), seed=request.seed or 0, score=score)
+            yield number, replace(artifact, vector=_unit(best), space=self.space())
+
+    def _enlarged(
+        self, requests: Sequence[EnlargeRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+        for number, request in enumerate(requests):
+            yield number, Progress(0, 1)
+            picture = _in_size(png(to_enlarge(request)), request.size)
+            yield number, replace(media.image(picture), vector=_unit(request.image.sha256), space=self.space())
+
+    def _vectors(
+        self, requests: Sequence[EmbedRequest], previews: bool
+    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+        for number, request in enumerate(requests):
+            yield from ((number, Vector("text", text, _unit(text))) for text in request.texts)
+            yield from ((number, Vector("image", one.path, _unit(one.sha256))) for one in request.images)
+
+    def _placed(self, artifact: Artifact, prompt: str) -> Artifact:
+        return replace(artifact, score=0.5, vector=_unit(plain(prompt)), space=self.space())
 
 
 def _seconds(text: str) -> float:
@@ -104,10 +165,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds <= LONGEST:
-        raise Refused(
-            f"the model 'fake' takes seconds a step, from 0 to {LONGEST}, not {text[:80]!r};"
-            " write fake:0.5, for example."
-        )
+        raise Refused("model.fake_seconds", most=LONGEST, seconds=text[:80])
     return seconds
 
 
@@ -126,9 +184,40 @@ def _random(*parts: object) -> random.Random:
 
 def _made(request: ImageRequest, seed: int) -> Image.Image:
     """The picture in the size asked for."""
-    picture = _edited(request, _draw(request, seed)) if request.drawn else png(as_given(request))
-    size = request.size or SIZE
+    return _in_size(_edited(request, _draw(request, seed)), request.size or SIZE)
+
+
+def _in_size(picture: Image.Image, size: int) -> Image.Image:
     return picture if picture.width == size else picture.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _first_frame(request: ClipRequest, seed: int) -> Image.Image:
+    if request.image:
+        return png(given_pixels(request.image))
+    return _draw(ImageRequest(prompt=request.prompt, negative=request.negative, style=request.style), seed)
+
+
+def _bounced(face: Image.Image, phase: float) -> Image.Image:
+    """The face smaller and lower or higher, back where it began at phase 1."""
+    side = round(SIZE * 0.7)
+    frame = Image.new("RGBA", (SIZE, SIZE))
+    top = round((SIZE - side) * (0.5 + 0.5 * math.sin(2 * math.pi * phase)))
+    frame.paste(face.resize((side, side), Image.Resampling.LANCZOS), ((SIZE - side) // 2, top))
+    return frame
+
+
+def _last_preview(frames: list[Image.Image], index: int) -> dict[int, bytes]:
+    return {index: _preview(frames[-1], 1.0)} if frames else {}
+
+
+def _named(pixels: np.ndarray, request: CaptionRequest) -> list[str]:
+    """Captions of a picture (128, 128, 4), as many as are asked for."""
+    colour = pixels[pixels[..., 3] > 0][:, :3].mean(0) / 255 if pixels[..., 3].any() else (1, 1, 1)
+    hues, moods = HUES[request.language], MOODS[request.language]
+    hue = hues[round(colorsys.rgb_to_hsv(*map(float, colour))[0] * len(hues)) % len(hues)]
+    form = {"en": "a {} face, {}", "zh": "一张{}的脸，{}"}[request.language]
+    first = int(request.seed or 0)
+    return [form.format(hue, moods[(first + n) % len(moods)]) for n in range(request.candidates or 1)]
 
 
 def _edited(request: ImageRequest, face: Image.Image) -> Image.Image:
@@ -164,7 +253,7 @@ def _draw(request: ImageRequest, seed: int) -> Image.Image:
 
 
 def _pictures(request: ImageRequest) -> tuple[object, ...]:
-    """What the pictures of its sense hold; where they lie does not count."""
+    """The contents of the pictures that its semantic vector comes from."""
     mix = [(part.weight, part.text, part.picture and part.picture.sha256) for part in request.mix]
     return request.like and request.like.sha256, mix
 
@@ -183,13 +272,6 @@ def _preview(picture: Image.Image, done: float) -> bytes:
     file = io.BytesIO()
     picture.filter(ImageFilter.GaussianBlur(12 * (1 - done))).save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def _vectors(request: EmbedRequest) -> Iterator[Vector]:
-    for text in request.texts:
-        yield Vector("text", text, _unit(text))
-    for picture in request.pictures:
-        yield Vector("image", picture.path, _unit(picture.sha256))
 
 
 def _unit(key: str) -> tuple[float, ...]:

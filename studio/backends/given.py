@@ -1,4 +1,4 @@
-"""The pictures that a request names, read as they were when it was resolved. Imports no torch."""
+"""The pictures that a request names, read and checked against their sha256. Imports no torch."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ from models.data.pixels import SIZE, fit, read_picture
 from models.edits import expanded, fit_mask, levels
 from models.messages import Refused
 from studio.fields import Picture
-from studio.requests import ImageRequest
+from studio.requests import EnlargeRequest, ImageRequest
 
 
 def given_pixels(picture: Picture) -> np.ndarray:
@@ -28,13 +28,12 @@ def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
     return fit(picture), None if request.mask is None else fit_mask(levels(_unchanged(request.mask)))
 
 
-def as_given(request: ImageRequest) -> np.ndarray:
-    """The picture that a resolved request only enlarges: premultiplied uint8 (S, S, 4), as it is where it is square.
+def to_enlarge(request: EnlargeRequest) -> np.ndarray:
+    """The picture of a resolved request: premultiplied uint8 (S, S, 4), as it is where it is square.
 
     S is 128 for what is smaller still, and at once the size asked for where it is not even half of it: a filter does
     that as well, and the network would make four times as much only to have it made smaller.
     """
-    assert request.image is not None and request.size is not None
     picture = _unchanged(request.image)
     longer = max(picture.size)
     return fit(picture, max(SIZE, longer) if 2 * longer <= request.size else request.size)
@@ -44,7 +43,7 @@ def _unchanged(picture: Picture) -> Image.Image:
     try:
         read, data = read_picture(picture.path), Path(picture.path).read_bytes()
     except (ValueError, OSError) as error:
-        raise Refused(f"{error}.") from error
+        raise Refused("picture.unreadable", problem=str(error)) from error
     if hashlib.sha256(data).hexdigest() != picture.sha256:
-        raise Refused(f"{picture.path} was changed after the job was put in line; ask again.")
+        raise Refused("picture.changed", path=picture.path)
     return read

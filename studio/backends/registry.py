@@ -36,9 +36,9 @@ def open_backend(model: str) -> Backend:
     name, _, argument = model.partition(":")
     kind = KINDS.get(name)
     if kind is None:
-        raise Refused(f"unknown model {model!r}{did_you_mean(name, KINDS)}; there are {', '.join(KINDS)}.")
+        raise Refused("model.unknown", model=model, hint=did_you_mean(name, KINDS), models=list(KINDS))
     if argument and not kind.argument:
-        raise Refused(f"the model {name!r} takes no argument; write {name}, not {model}.")
+        raise Refused("model.no_argument", name=name, model=model)
     cls = getattr(importlib.import_module(kind.module), kind.cls)
     return cls(argument) if argument else cls()
 
@@ -48,5 +48,5 @@ def offered(model: str, served: str) -> str:
     such as those that take a folder, are for whoever starts it to choose.
     """
     if model != served and model not in KINDS:
-        raise Refused(f"unknown model {model!r}{did_you_mean(model, KINDS)}; there are {', '.join(KINDS)}.")
+        raise Refused("model.unknown", model=model, hint=did_you_mean(model, KINDS), models=list(KINDS))
     return model

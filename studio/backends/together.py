@@ -1,5 +1,5 @@
-"""Pictures of several requests in shared batches: who is drawn when, what progress means to each of them, and which of
-a picture's candidates it is.
+"""Pictures of several requests in shared batches: what is drawn in which batch, the progress of each request, and which
+candidate of a picture is kept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.events import Progress
-from studio.requests import ImageRequest, company
+from studio.requests import ImageRequest
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Slot:
     seed: int
 
 
-class Together:
-    """The batches of resolved requests of one company, in their order, each of the shape that they share.
+class Batches:
+    """The batches of resolved requests of one batch key, in their order, each of the shape that they share.
 
-    Raises ValueError where the requests are not of one company.
+    Raises ValueError where the batch keys differ.
     """
 
     def __init__(self, requests: Sequence[ImageRequest]) -> None:
-        if len({company(request) for request in requests}) > 1:
-            raise ValueError("these requests can't share a batch; their company differs")
+        if len({request.batch_key() for request in requests}) > 1:
+            raise ValueError("these requests can't share a batch; their batch keys differ")
         slots = [
             Slot(number, index, seed)
             for number, request in enumerate(requests)

@@ -5,14 +5,13 @@ programs wrote, and `restore` turns it into a request again.
 """
 
 from studio.metadata.files import content, read, said_in, stripped, texts
-from studio.metadata.origin import Job, Origin, origin, parameters, version
+from studio.metadata.origin import Origin, origin, parameters, version
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import Restored, restore
-from studio.metadata.write import KINDS, Said, encoded, file_bytes, kind_of, png_bytes, said
+from studio.metadata.write import KINDS, Said, encoded, file_bytes, kind_of, png_bytes, said, with_origin
 
 __all__ = [
     "KINDS",
-    "Job",
     "Origin",
     "Restored",
     "Said",
@@ -31,4 +30,5 @@ __all__ = [
     "stripped",
     "texts",
     "version",
+    "with_origin",
 ]

@@ -4,13 +4,12 @@ import importlib.metadata
 import json
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.events import Result
-from studio.requests import ImageRequest
+from studio.media import Artifact
+from studio.planner import Job
 from studio.vectors import as_bytes
 
 
@@ -20,15 +19,6 @@ def version() -> str:
         return importlib.metadata.version("studio128")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A resolved request, its identity and the digest of the model that does it."""
-
-    request: ImageRequest
-    id: str
-    digest: str
 
 
 class Origin(BaseModel):
@@ -50,7 +40,7 @@ class Origin(BaseModel):
     request: dict[str, Any]
 
 
-def origin(job: Job, result: Result) -> Origin:
+def origin(job: Job, result: Artifact) -> Origin:
     """The record of a finished picture. Pictures that it was made from are named by file name and content."""
     return Origin(
         version=version(),
@@ -84,19 +74,21 @@ def nameless(value: Any) -> Any:
 def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
     """The text that A1111 and its kin write and read. They take the last line for settings, if it has three or more."""
     request = job.request
-    drawing = {"Steps": request.steps, "Sampler": request.scheduler, "CFG scale": f"{request.guidance:g}", "Seed": seed}
+    guidance = getattr(request, "guidance", None)
+    drawing = {"Steps": getattr(request, "steps", None), "Sampler": getattr(request, "scheduler", "")}
+    drawing |= {"CFG scale": f"{guidance:g}" if guidance is not None else "", "Seed": seed}
     settings = {
-        **(drawing if request.drawn else {}),
+        **(drawing if request.task in ("image", "clip") else {}),
         "Size": f"{size[0]}x{size[1]}",
         "Model hash": job.digest[:10],
         "Model": request.model,
-        "Style": request.style,
-        "Denoising strength": request.strength,
+        "Style": getattr(request, "style", ""),
+        "Denoising strength": getattr(request, "strength", None),
         "Version": f"Studio 128 {version()}",
     }
     line = ", ".join(f"{key}: {_quoted(value)}" for key, value in settings.items() if value not in ("", None))
-    negative = [f"Negative prompt: {request.negative}"] if request.negative else []
-    return "\n".join([request.prompt, *negative, line])
+    negative = [f"Negative prompt: {said}"] if (said := getattr(request, "negative", "")) else []
+    return "\n".join([getattr(request, "prompt", ""), *negative, line])
 
 
 def _quoted(value: object) -> str:

@@ -11,7 +11,8 @@ from studio.backends.registry import KINDS
 from studio.capabilities import FAST, Capabilities
 from studio.metadata.files import content
 from studio.metadata.origin import is_picture
-from studio.requests import ImageRequest, image_request, resolve
+from studio.planner import resolve
+from studio.requests import ImageRequest, make_request
 
 # Samplers that are one of ours under another name. Euler a, DPM++ 3M SDE and the like are others.
 SAMPLERS = {
@@ -107,7 +108,7 @@ def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[str]) -> Res
 def _problem(fields: dict[str, Any], can: Capabilities) -> str:
     """Why a request of these fields is refused, or nothing. A prompt that is missing is not the point."""
     try:
-        resolve(image_request(**{"prompt": "a", **fields}), can)
+        resolve(make_request(**{"prompt": "a", **fields}), can)
     except Refused as refusal:
         return str(refusal)
     return ""

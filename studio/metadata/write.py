@@ -14,9 +14,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from models.messages import Refused, did_you_mean
-from studio.events import Result
+from studio.media import Artifact, frames
 from studio.metadata import exif, xmp
-from studio.metadata.origin import Job, origin, parameters
+from studio.metadata.origin import origin, parameters
+from studio.planner import Job
 
 OWN = "studio"  # keyword of our chunk
 PNG_XMP = "XML:com.adobe.xmp"
@@ -51,18 +52,24 @@ class Said:
     keyword: str = OWN
 
 
-def said(job: Job, result: Result) -> Said:
+def said(job: Job, result: Artifact) -> Said:
     """What the file of a finished picture says."""
     record = origin(job, result).model_dump_json()
-    return Said(parameters(job, result.seed, result.picture.size), record)
+    return Said(parameters(job, result.seed, (result.width, result.height)), record)
 
 
-def file_bytes(result: Result, job: Job, kind: str = "png") -> bytes:
+def file_bytes(result: Artifact, job: Job, kind: str = "png") -> bytes:
     """The file of a finished picture as one of KINDS, with its origin inside. Refused as `encoded` says."""
-    return encoded([result.picture], said(job, result), kind)
+    return encoded(frames(result.data), said(job, result), kind)
 
 
-def png_bytes(result: Result, job: Job) -> bytes:
+def with_origin(artifact: Artifact, job: Job) -> bytes:
+    """The file of an artifact, with its origin inside."""
+    kind = artifact.media_type.rpartition("/")[2]
+    return file_bytes(artifact, job, kind) if kind != "plain" else artifact.data
+
+
+def png_bytes(result: Artifact, job: Job) -> bytes:
     """A PNG file of a finished picture, with its origin inside."""
     return file_bytes(result, job, "png")
 

@@ -1,19 +1,37 @@
-"""How far running jobs are, for every process to see: the latest step and preview of each, gone once nobody asks."""
+"""What is in a home: queue, gallery, progress and search. Any number of processes may open it."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from studio.database import Database
-from studio.events import Progress, Unknown
-from studio.schema import LIVE
+from studio.events import End, Progress, Saved, Unknown
+from studio.gallery import Gallery
+from studio.queue import Queue
+from studio.schema import MIGRATIONS, PROGRESS_MIGRATIONS
+from studio.search import Search
+
+DATABASE = "studio.db"
 
 
-class Live:
-    """Progress in a database that does not wait for the disk."""
+class Home:
+    """The folder `root`, made where it is not there. Refused with a sentence where it can't be used."""
+
+    def __init__(self, root: Path, database: str = DATABASE) -> None:
+        self.root = root
+        self.database = Database(root / database, MIGRATIONS)
+        self.queue, self.gallery = Queue(self.database), Gallery(root, self.database)
+        self.search = Search(self.gallery)
+        self.progress = ProgressStore(root / "cache" / "live.db")
+
+
+class ProgressStore:
+    """The latest step and preview of each running job, for every process to see; in a database that does not wait for
+    the disk.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, LIVE, durable=False)
+        self._database = Database(path, PROGRESS_MIGRATIONS, durable=False)
 
     def note(self, job: str, progress: Progress) -> None:
         """The latest of a job. Previews that it does not bring, and words said before, stay as they are."""
@@ -70,3 +88,29 @@ class Live:
         with self._database.writing() as connection:
             wanted = "SELECT value FROM json_each(?)"
             connection.execute(f"DELETE FROM {table} WHERE job NOT IN ({wanted})", (json.dumps(list(jobs)),))
+
+
+class JobEvents:
+    """The events of one job, polled from the store. KeyError, when polled, where nobody knows the job.
+
+    The first poll gets the state so far. Progress between two polls is left out: the latest holds it all.
+    """
+
+    def __init__(self, home: Home, job: str) -> None:
+        self._home, self._job = home, job
+        self._revision, self._reported, self.ended = 0, set[int](), False
+
+    def poll(self) -> list[Progress | Saved | End]:
+        """What is new since the last poll, the end last."""
+        state = self._home.queue.job(self._job)  # before the artifacts: those of an ended job are all there
+        news: list[Progress | Saved | End] = []
+        if state.state != "waiting":  # what an earlier try came to is no longer true
+            self._revision, progress = self._home.progress.read(self._job, self._revision)
+            news += [progress] if progress else []
+        found = self._home.gallery.made_by(state)
+        news += [found[index] for index in found if index not in self._reported]
+        self._reported |= set(found)
+        if state.end:
+            news.append(state.end)
+            self.ended = True
+        return news

@@ -1,4 +1,4 @@
-"""Looking after a home: what is wrong with it (`inspect`), and making its database again from the files (`rebuild`)."""
+"""Maintenance of a home: what is wrong with it (`inspect`), and rebuilding its database from the files (`rebuild`)."""
 
 import contextlib
 import hashlib
@@ -12,52 +12,58 @@ from typing import Any
 
 from PIL import Image
 
-from models.messages import Refused
+from models.messages import Message, Refused
+from studio import media
+from studio.annotations import read_annotations
 from studio.database import remove, remove_sidecars
 from studio.files import PART
 from studio.gallery import Entry, Gallery
-from studio.house import DATABASE, House
-from studio.marks import read_marks
+from studio.home import DATABASE, Home
+from studio.media import MEDIA_TYPES, Artifact
 from studio.metadata import read
+from studio.requests import ANY_REQUEST
 from studio.schema import MIGRATIONS
 from studio.vectors import DIM
 
-PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".avif")
+ENDINGS = tuple(MEDIA_TYPES)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: what `kind`, with which file, and what to do."""
+    """Something wrong: what `kind`, with which file, and what to do (`advice`)."""
 
     kind: str
     path: str
-    advice: str
+    message: Message
+
+    @property
+    def advice(self) -> str:
+        """The message in English."""
+        return self.message.text()
 
 
-def inspect(house: House) -> Iterator[Finding]:
+def inspect(home: Home) -> Iterator[Finding]:
     """Everything that does not fit, file by file; changes nothing. Reads each picture once (sha256)."""
     known: set[Path] = set()
-    for row in house.database.rows("SELECT * FROM pictures ORDER BY number"):
-        path = house.root / row["file"]
+    for row in home.database.rows("SELECT * FROM pictures ORDER BY number"):
+        path = home.root / row["file"]
         known.add(path)
         if finding := _wrong_file(path, row["bytes"], row["sha256"]):
             yield finding
-    yield from _strays(house.gallery, known)
+    yield from _strays(home.gallery, known)
     with contextlib.suppress(Refused):
-        if house.database.rows("PRAGMA quick_check(1)")[0][0] == "ok":
+        if home.database.rows("PRAGMA quick_check(1)")[0][0] == "ok":
             return
-    yield Finding("damaged database", str(house.database.path), "run: studio rebuild")
+    yield Finding("damaged database", str(home.database.path), Message("advice.rebuild"))
 
 
 def _wrong_file(path: Path, size: int, digest: str) -> Finding | None:
     if path.is_symlink() or not path.is_file():
-        return Finding(
-            "missing file", str(path), "ask for it again; or, if it is meant to be gone, run: studio rebuild"
-        )
+        return Finding("missing file", str(path), Message("advice.missing"))
     if path.stat().st_size != size:
-        return Finding("cut short", str(path), "ask for it again: it is made anew")
+        return Finding("cut short", str(path), Message("advice.make_again"))
     if _sha256(path) != digest:
-        return Finding("altered or rotten", str(path), "restore it from a copy, or delete it and ask for it again")
+        return Finding("altered or rotten", str(path), Message("advice.restore"))
     return None
 
 
@@ -66,11 +72,11 @@ def _strays(gallery: Gallery, known: set[Path]) -> Iterator[Finding]:
         if path.is_dir() and not path.is_symlink():
             continue
         if path.name.startswith(PART):
-            yield Finding("unfinished file", str(path), "the next start of the studio removes it")
-        elif path.suffix.lower() in PICTURES and path not in known:
+            yield Finding("unfinished file", str(path), Message("advice.next_start"))
+        elif path.suffix.lower() in ENDINGS and path not in known:
             ours = not path.is_symlink() and path.stem == _sha256(path)
-            advice = "run: studio rebuild" if ours else "it is none of the studio's; move it away"
-            yield Finding("not in the gallery", str(path), advice)
+            advice = "advice.rebuild" if ours else "advice.not_ours"
+            yield Finding("not in the gallery", str(path), Message(advice))
 
 
 @dataclass
@@ -91,25 +97,25 @@ def rebuild(root: Path) -> Rebuilt:
     """
     path, new = root / DATABASE, root / f"new-{DATABASE}"
     remove(new)  # of a rebuild that was stopped
-    house, result = House(root, new.name), Rebuilt()
+    home, result = Home(root, new.name), Rebuilt()
     for table in ("settings", "jobs"):
         rows = _saved(path, table)
-        with house.database.writing() as connection:
+        with home.database.writing() as connection:
             for row in rows:
                 columns, marks = ", ".join(row), ", ".join("?" * len(row))
                 connection.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", tuple(row.values()))
-    for file in _by_age(house.gallery.folder):
-        taken = _take_up(house.gallery, file)
+    for file in _by_age(home.gallery.folder):
+        taken = _take_up(home.gallery, file)
         result.pictures += taken
         result.skipped += not taken
-    result.jobs = sum(house.queue.counts().values())
-    _swap(house, path, result)
+    result.jobs = sum(home.queue.counts().values())
+    _swap(home, path, result)
     return result
 
 
-def _swap(house: House, path: Path, result: Rebuilt) -> None:
+def _swap(home: Home, path: Path, result: Rebuilt) -> None:
     """The new database in the old one's place."""
-    new = house.database
+    new = home.database
     with new.explained():
         new.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         new.close()
@@ -148,7 +154,7 @@ def _aside(path: Path) -> Path:
 
 
 def _by_age(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file() and not p.is_symlink()]
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file() and not p.is_symlink()]
     return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
@@ -159,23 +165,21 @@ def _take_up(gallery: Gallery, path: Path) -> bool:
         digest = hashlib.sha256(data).hexdigest()
         if path.stem != digest or "job_id" not in origin:
             return False
-        entry = _entry(origin, path.stat().st_mtime)
-    except (OSError, ValueError, KeyError, TypeError):
+        artifact = media.read(data, media.media_type_of(path))
+        entry = _entry(origin, artifact, path.stat().st_mtime)
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError):
         return False
-    try:
-        gallery.enter(path, digest, data, entry, read_marks(path))
-    except (SyntaxError, Image.DecompressionBombError):
-        return False
+    gallery.enter(path, digest, artifact, entry, read_annotations(path))
     return True
 
 
-def _entry(origin: dict[str, Any], made: float) -> Entry:
+def _entry(origin: dict[str, Any], artifact: Artifact, made: float) -> Entry:
     request, vector = origin["request"], b64decode(origin.get("vector", ""))
     return Entry(
         job=str(origin["job_id"]),
         position=int(origin["index"]),
         seed=int(origin["seed"]),
-        prompt=str(request.get("prompt", "")),
+        prompt=artifact.text or ANY_REQUEST.validate_python(request).title,
         style=str(request.get("style", "")),
         model=str(request.get("model", "")),
         digest=str(origin.get("digest", "")),

@@ -1,4 +1,4 @@
-"""What a person says about a picture, in a small file beside it: the files alone know all that the database knows."""
+"""What a person notes about an artifact, in a small file beside it: the database can be rebuilt from the files."""
 
 import json
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ RATINGS = range(6)  # 0 is none
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What a person says about a picture."""
+class Annotations:
+    """Star, rating, note, tags, boards, and since when it is in the bin (seconds since the epoch)."""
 
     star: bool = False
     rating: int = 0
@@ -30,48 +30,48 @@ def labels_in(text: str) -> tuple[str, ...]:
 
 
 def beside(path: Path) -> Path:
-    """The file that holds a picture's marks."""
+    """The file that holds a picture's annotations."""
     return path.with_suffix(path.suffix + ".json")
 
 
-def read_marks(path: Path) -> Marks:
-    """The marks beside a picture file; none where there are none, or where they can't be read."""
+def read_annotations(path: Path) -> Annotations:
+    """The annotations beside a picture file; none where there are none, or where they can't be read."""
     try:
         found = json.loads(beside(path).read_text(encoding="utf-8"))
-        known = {name: found[name] for name in Marks.__dataclass_fields__ if name in found}
+        known = {name: found[name] for name in Annotations.__dataclass_fields__ if name in found}
         for name in ("tags", "boards"):
             known[name] = tuple(known.get(name, ()))
         check(known)
-        return Marks(**known)
+        return Annotations(**known)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return Marks()
+        return Annotations()
 
 
 def check(changes: dict[str, Any]) -> None:
-    unknown = set(changes) - set(Marks.__dataclass_fields__)
+    unknown = set(changes) - set(Annotations.__dataclass_fields__)
     if unknown:
         raise TypeError(f"a picture has no {', '.join(sorted(unknown))}")
     if changes.get("rating", 0) not in RATINGS:
-        raise Refused(f"a rating is 0 to {RATINGS[-1]}, not {changes['rating']}.")
+        raise Refused("annotation.rating", most=RATINGS[-1], rating=changes["rating"])
     for name in (*changes.get("tags", ()), *changes.get("boards", ())):
         if not isinstance(name, str) or not name.strip() or len(name) > 100:
-            raise Refused("a tag or a board has a name of 1 to 100 characters.")
+            raise Refused("annotation.label")
     if len(changes.get("note", "")) > 10_000:
-        raise Refused("a note has 10,000 characters at most.")
+        raise Refused("annotation.note")
     for text in (changes.get("note", ""), *changes.get("tags", ()), *changes.get("boards", ())):
         if not text.isascii() and text != text.encode(errors="replace").decode():
-            raise Refused("the text holds half a character (a surrogate); type it again.")
+            raise Refused("annotation.surrogate")
 
 
-def write_marks(path: Path, marks: Marks) -> None:
-    """Put the marks of a picture beside it, whole; nothing said, no file."""
-    if marks == Marks():
+def write_annotations(path: Path, annotations: Annotations) -> None:
+    """Put the annotations of a picture beside it, whole; nothing said, no file."""
+    if annotations == Annotations():
         beside(path).unlink(missing_ok=True)
     else:
-        write_whole(beside(path), json.dumps(vars(marks), ensure_ascii=False).encode(), "--home")
+        write_whole(beside(path), json.dumps(vars(annotations), ensure_ascii=False).encode(), "--home")
 
 
-def remove_picture(path: Path) -> None:
-    """Remove a picture and its marks. These first: without a picture they would fall on one made anew."""
+def remove_artifact(path: Path) -> None:
+    """Remove a picture and its annotations. These first: without a picture they would fall on one made anew."""
     for gone in (beside(path), path):
         gone.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Keeps a worker going: starts the process, wakes it, starts it again when it dies, tells the queue what ended it."""
+"""Supervises the worker: starts its process, wakes it, restarts it when it dies, and tells the queue how it ended."""
 
 import contextlib
 import multiprocessing
@@ -16,15 +16,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.backends.registry import Opener, open_backend
-from studio.queue import Queue
-from studio.worker import GROWN, LOCK, serve
+from studio.claims import Claims
+from studio.database import Database
+from studio.worker import LOCK, RESTART_CODE, serve
 
 KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
-STARTS = 3  # that fail in a row by themselves, after which nobody waits any longer
-POLITE = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  # a computer that shuts down
-PAUSE = 0.2  # seconds before a start that follows a death
+MAX_FAILED_STARTS = 3  # in a row, after which what is open fails
+SHUTDOWN_CODES = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  # a computer that shuts down
+RESTART_SECONDS = 0.2  # seconds before a start that follows a death
 NAME = "studio-worker"  # a process of this name does not import the program that started it
 
 
@@ -34,14 +35,14 @@ class _Running:
 
     owner: str
     process: BaseProcess
-    orders: Connection
+    wakes: Connection
 
 
-class Foreman:
+class Supervisor:
     """The worker of the home `root`. `opener` turns a model's name into a backend, in the worker."""
 
-    def __init__(self, root: Path, queue: Queue, opener: Opener = open_backend) -> None:
-        self._root, self._queue, self._opener = root, queue, opener
+    def __init__(self, root: Path, database: Database, opener: Opener = open_backend) -> None:
+        self._root, self._database, self._opener = root, database, opener
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._running: _Running | None = None
         self._failed_starts = 0
@@ -54,9 +55,7 @@ class Foreman:
             self._failed_starts = 0
             begun = self._begin()
         if not begun:
-            self._give_up(
-                "the worker process could not be started (the system says no); its reason is in the terminal."
-            )
+            self._give_up(Message("worker.no_process"))
 
     def wake(self, model: str = "") -> None:
         """Have the worker look into the queue now, and load `model` if there is nothing to do."""
@@ -64,7 +63,7 @@ class Foreman:
         with self._lock:
             if self._running:
                 with contextlib.suppress(OSError):  # it died just now; the next one looks by itself
-                    self._running.orders.send(model)
+                    self._running.wakes.send(model)
 
     def close(self) -> None:
         """End the worker; what it was doing goes back in line."""
@@ -72,12 +71,12 @@ class Foreman:
         with self._lock:
             running, self._running = self._running, None
         if running:
-            running.orders.close()
+            running.wakes.close()
             if not wait([running.process.sentinel], 5):
                 running.process.kill()
                 wait([running.process.sentinel], 5)
             with contextlib.suppress(Refused):  # the next worker puts back what this one can't
-                self._queue.release(running.owner)
+                Claims(self._database, running.owner).release()
 
     @property
     def process(self) -> BaseProcess | None:
@@ -89,7 +88,7 @@ class Foreman:
         context, owner = multiprocessing.get_context("spawn"), uuid.uuid4().hex  # fork would copy threads and locks
         name = NAME if b"__main__" not in pickle.dumps(self._opener) else f"{NAME} with the starter's program"
         try:
-            theirs, orders = context.Pipe(duplex=False)
+            theirs, wakes = context.Pipe(duplex=False)
             ours, reports = context.Pipe(duplex=False)
             arguments = (theirs, reports, self._root, self._opener, owner)
             process = context.Process(target=serve, args=arguments, daemon=True, name=name)
@@ -99,7 +98,7 @@ class Foreman:
             return False
         theirs.close()  # only the worker holds these ends now: their closing tells of its death
         reports.close()
-        self._running = _Running(owner, process, orders)
+        self._running = _Running(owner, process, wakes)
         threading.Thread(target=self._watch, args=(self._running, ours), daemon=True).start()
         return True
 
@@ -116,24 +115,24 @@ class Foreman:
 
     def _replace(self, running: _Running, code: int | None, started: bool) -> None:
         with contextlib.suppress(Refused):  # a full disk, for one: the next worker puts its jobs back
-            if code in POLITE:
-                self._queue.release(running.owner)
-            elif code != GROWN:
-                self._queue.bury(running.owner, obituary(code))
-        self._closing.wait(0.0 if code == GROWN else PAUSE)
+            if code in SHUTDOWN_CODES:
+                Claims(self._database, running.owner).release()
+            elif code != RESTART_CODE:
+                Claims(self._database, running.owner).report_crash(exit_reason(code))
+        self._closing.wait(0.0 if code == RESTART_CODE else RESTART_SECONDS)
         with self._lock:
             self._running = None
             # Ended by itself it is broken, and will be the next time; by a signal, somebody's doing or the memory's.
             self._failed_starts = 0 if started or code is None or code < 0 else self._failed_starts + 1
-            if self._closing.is_set() or (self._failed_starts < STARTS and self._begin()):
+            if self._closing.is_set() or (self._failed_starts < MAX_FAILED_STARTS and self._begin()):
                 return
-        self._give_up(f"the worker process could not be started ({obituary(code)}); its messages are in the terminal.")
+        self._give_up(Message("worker.no_start", {"how": exit_reason(code)}))
 
-    def _give_up(self, sentence: str) -> None:
+    def _give_up(self, message: Message) -> None:
         """Nobody is to wait in vain, unless another studio's worker is at it."""
-        sys.stderr.write(f"studio: {sentence}\n")
+        sys.stderr.write(f"studio: {message}\n")
         with contextlib.suppress(Refused, Timeout), FileLock(self._root / LOCK, timeout=0):
-            self._queue.give_up(sentence)
+            Claims(self._database, "").fail_all(message)
 
 
 def _prepared(name: str, usual: Any = spawn.get_preparation_data) -> dict[str, Any]:
@@ -147,11 +146,10 @@ def _prepared(name: str, usual: Any = spawn.get_preparation_data) -> dict[str, A
 spawn.get_preparation_data = _prepared
 
 
-def obituary(code: int | None) -> str:
+def exit_reason(code: int | None) -> Message:
     """How a process ended, as part of a sentence."""
     if code is None or code >= 0:
-        return f"ended with exit code {code}"
-    hint = " (perhaps the memory ran out)" if -code == KILLED else ""
-    with contextlib.suppress(ValueError):
-        return f"was ended by signal {-code}, {signal.Signals(-code).name}{hint}"
-    return f"was ended by signal {-code}{hint}"
+        return Message("worker.exit_code", {"code": code})
+    hint: Message | str = Message("worker.out_of_memory") if -code == KILLED else ""
+    name = f", {signal.Signals(-code).name}" if -code in set(signal.Signals) else ""
+    return Message("worker.signal", {"number": -code, "name": name, "hint": hint})

@@ -1,0 +1,170 @@
+"""What jobs make: bytes of a media type with facts that doors show. What only one kind needs is its row in `MEDIA`."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageSequence
+
+Kind = Literal["image", "clip", "text"]
+
+THUMBNAIL = 128  # pixels a side; what is no larger is its own thumbnail
+SUFFIXES = {  # of the media types that jobs make and files are rebuilt from
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/jpeg": ".jpg",
+    "image/avif": ".avif",
+    "image/gif": ".gif",
+    "text/plain": ".txt",
+}
+MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()} | {".jpeg": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One finished piece of work.
+
+    Attributes:
+        data: the file's bytes, without metadata.
+        media_type, kind: what the bytes are.
+        width, height: pixels; 0 for text.
+        frames, seconds: 1 and 0.0 unless it is a clip; `seconds` is one pass of it.
+        text: of a caption, the caption; else "".
+        index, seed: which of its request's artifacts it is, and the seed that makes it alone.
+        score: cosine to what was asked for, where the model can tell.
+        how: what else it takes to make the same bits again, such as the batch shape.
+        vector, space: its place (128,) in the semantic space of that name, where the model has one.
+        candidates: of a caption, the other texts with their scores, best first.
+    """
+
+    data: bytes
+    media_type: str
+    kind: Kind
+    width: int = 0
+    height: int = 0
+    frames: int = 1
+    seconds: float = 0.0
+    text: str = ""
+    index: int = 0
+    seed: int = 0
+    score: float | None = None
+    how: dict[str, int | str] = field(default_factory=dict)
+    vector: tuple[float, ...] = ()
+    space: str = ""
+    candidates: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its file's name."""
+        return SUFFIXES[self.media_type]
+
+
+@dataclass(frozen=True)
+class Medium:
+    """One kind: how facts are read from a file's bytes, and how a small preview of it is made (b"": none is needed)."""
+
+    inspect: Callable[[Artifact], Artifact]
+    thumbnail: Callable[[Artifact], bytes]
+
+
+def image(picture: Image.Image) -> Artifact:
+    """A still picture, straight RGBA, as PNG."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return Artifact(file.getvalue(), "image/png", "image", *picture.size)
+
+
+def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True) -> Artifact:
+    """A moving picture, straight RGBA, as animated WebP: lossless but for the colours of transparent pixels.
+
+    It plays for ever, or once.
+    """
+    file = io.BytesIO()
+    frames[0].save(
+        file,
+        "WEBP",
+        save_all=True,
+        append_images=list(frames[1:]),
+        duration=round(1000 / fps),
+        loop=0 if loop else 1,
+        lossless=True,
+        minimize_size=False,
+        kmax=0,  # no frame is stored as a difference: each can be decoded alone
+    )
+    width, height = frames[0].size
+    return Artifact(file.getvalue(), "image/webp", "clip", width, height, len(frames), len(frames) / fps)
+
+
+def caption(text: str, candidates: Sequence[tuple[str, float]] = ()) -> Artifact:
+    """A caption as UTF-8 text."""
+    return Artifact(text.encode(), "text/plain", "text", text=text, candidates=tuple(candidates))
+
+
+def read(data: bytes, media_type: str) -> Artifact:
+    """An artifact from a file's bytes. ValueError or OSError where they are not of the type."""
+    kind: Kind = "text" if media_type.startswith("text/") else "image"
+    return MEDIA[kind].inspect(Artifact(data, media_type, kind))
+
+
+def media_type_of(path: Path) -> str:
+    """By the ending of the name; KeyError where it is none of ours."""
+    return MEDIA_TYPES[path.suffix.lower()]
+
+
+def thumbnail(artifact: Artifact) -> bytes:
+    """A small WebP, moving where the artifact does; b"" where it needs none."""
+    return MEDIA[artifact.kind].thumbnail(artifact)
+
+
+def frames(data: bytes) -> list[Image.Image]:
+    """Every frame of an image file, straight RGBA."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return [frame.convert("RGBA") for frame in ImageSequence.Iterator(picture)]
+
+
+def _inspect_image(artifact: Artifact) -> Artifact:
+    with Image.open(io.BytesIO(artifact.data)) as picture:
+        count = getattr(picture, "n_frames", 1)
+        found = replace(artifact, width=picture.width, height=picture.height)
+        if count == 1:
+            return found
+        seconds = 0.0
+        for frame in ImageSequence.Iterator(picture):
+            frame.load()  # WebP says a frame's duration once it is decoded
+            seconds += frame.info.get("duration", 0) / 1000
+        return replace(found, kind="clip", frames=count, seconds=seconds)
+
+
+def _inspect_text(artifact: Artifact) -> Artifact:
+    return replace(artifact, text=artifact.data.decode())
+
+
+def _small_image(artifact: Artifact) -> bytes:
+    if max(artifact.width, artifact.height) <= THUMBNAIL:
+        return b""
+    with Image.open(io.BytesIO(artifact.data)) as picture:
+        small = picture.convert("RGBA")
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=80, method=2)
+    return file.getvalue()
+
+
+def _small_clip(artifact: Artifact) -> bytes:
+    if max(artifact.width, artifact.height) <= THUMBNAIL:
+        return b""
+    small = frames(artifact.data)
+    for frame in small:
+        frame.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    file, milliseconds = io.BytesIO(), round(1000 * artifact.seconds / artifact.frames)
+    small[0].save(file, "WEBP", save_all=True, append_images=small[1:], duration=milliseconds, loop=0, quality=80)
+    return file.getvalue()
+
+
+MEDIA: dict[Kind, Medium] = {
+    "image": Medium(_inspect_image, _small_image),
+    "clip": Medium(_inspect_image, _small_clip),
+    "text": Medium(_inspect_text, lambda artifact: b""),
+}

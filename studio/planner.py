@@ -1,0 +1,322 @@
+"""From what was asked for to jobs: the one place where defaults, capabilities, wildcards and identity are decided.
+
+Every door calls `plan`. It splits requests whose words the seed draws, gives those that belong together one batch
+shape, resolves each against the model's capabilities, and names the work. `RESOLVERS` has a row a task.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.data.pixels import load_picture, read_picture
+from models.edits import fit_mask, levels
+from models.messages import Refused
+from models.weighting import plain
+from studio import settings
+from studio.backends.base import Backend
+from studio.capabilities import Capabilities
+from studio.fields import Picture
+from studio.requests import (
+    SEEDS,
+    CaptionRequest,
+    ClipRequest,
+    EnlargeRequest,
+    ImageRequest,
+    MediaRequest,
+    Request,
+    make_request,
+)
+from studio.syntax import draw, is_dynamic
+from studio.wildcards import Wildcards
+
+
+@dataclass(frozen=True)
+class Job:
+    """A resolved request, its identity, and the digest of the model that does it."""
+
+    request: Any
+    id: str
+    digest: str
+
+    @property
+    def batch_key(self) -> Hashable:
+        """Jobs of equal keys may share batches."""
+        key: Hashable = self.request.batch_key()
+        return key
+
+
+def plan(
+    asked: MediaRequest | Sequence[MediaRequest], backend: Backend, wildcards: Wildcards | None = None
+) -> list[Job]:
+    """Jobs for what was asked for together, in its order; more than were asked for where the seed draws the words.
+
+    Several jobs get one batch shape, so that they are drawn together; a request that names a shape keeps it.
+    `wildcards` None takes the lists in the studio's own folder. Refused where the model can't do it, a file can't be
+    read, or the words can't be drawn or weighted.
+    """
+    can, digest = backend.capabilities(), backend.digest()
+    lists = wildcards or Wildcards(settings.wildcards())
+    requests = [asked] if isinstance(asked, MediaRequest) else asked
+    single = [part for one in requests for part in split(one, can)]
+    if len(single) > 1:
+        shape = can.shape(sum(map(_drawings, single)))
+        single = [one if one.shape else one.model_copy(update={"shape": shape}) for one in single]
+    resolved = [resolve(one, can, lists) for one in single]
+    return [Job(one, job_id(one, digest), digest) for one in resolved]
+
+
+def split(asked: MediaRequest, can: Capabilities) -> list[MediaRequest]:
+    """One request an artifact where the seed draws the words, so that each has words of its own; else the request."""
+    if asked.count <= 1 or not any(map(is_dynamic, asked.texts().values())):
+        return [asked]
+    can.count.within("count", asked.count)
+    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
+    return [asked.model_copy(update={"count": 1, "seed": (seed + i) % SEEDS}) for i in range(asked.count)]
+
+
+def resolve(asked: Request, can: Capabilities, wildcards: Wildcards | None = None) -> Any:
+    """The request with everything fixed: it makes the same artifacts wherever it runs. Refused as for `plan`."""
+    task = getattr(asked, "task", "")
+    if (NEEDS.get(task, task)) not in can.tasks:
+        raise Refused("model.no_task", model=can.title, task=task, tasks=list(can.tasks))
+    return RESOLVERS[task](asked, can, wildcards)
+
+
+def job_id(resolved: Request, digest: str, interactive: bool = False) -> str:
+    """The name of the work: sha256 (64 hex digits) of the resolved request and the model's digest.
+
+    Where a file lies does not count, what it holds does; the model is what its weights are, not what it is called.
+    What is None does not count, so that a new setting leaves the names of old work alone. What is asked for its answer
+    (`interactive`) and not for the gallery has another name.
+    """
+    content = _without_paths(resolved.model_dump(exclude={"model"}, exclude_none=True))
+    if not content.get("guided_from", 1):
+        del content["guided_from"]  # as when there was no such setting
+    about = {"digest": digest, **({"question": True} if interactive else {})}
+    canonical = json.dumps({**content, **about}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# --- Image ------------------------------------------------------------------------------------------------------------
+
+
+def _image(asked: ImageRequest, can: Capabilities, wildcards: Wildcards | None) -> ImageRequest | EnlargeRequest:
+    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
+    asked = _drawn_words(asked, seed, wildcards)
+    if (asked.like or asked.mix) and not can.pictures:
+        raise Refused("model.words_only", model=can.title)
+    best_of = int(can.best_of.within("best_of", asked.best_of))
+    asked = asked.model_copy(update={"best_of": best_of if best_of > 1 else None, **_size(asked, can)})
+    if asked.strength == 0:
+        return _enlarge(_only_enlarged(asked, can), can, wildcards)
+    asked = asked.model_copy(update=_edit(asked, can))
+    count = int(can.count.within("count", asked.count))
+    if asked.shape is not None and asked.shape not in can.shapes:
+        raise Refused("model.shape", shapes=list(can.shapes), shape=asked.shape)
+    return asked.model_copy(
+        update={
+            **_sampling(asked, can),
+            "style": can.style(asked.style) if asked.style else "",
+            "count": count,
+            "shape": asked.shape or can.shape(count * best_of),
+            "seed": seed,
+            "like": asked.like and known(asked.like),
+            "mix": tuple(
+                part.model_copy(update={"picture": known(part.picture)}) if part.picture else part for part in asked.mix
+            ),
+        }
+    )
+
+
+def _sampling(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """The scheduler and its settings; one that draws with fixed settings takes no others."""
+    scheduler = can.scheduler(asked.scheduler) if asked.scheduler else can.schedulers[0]
+    fixed = can.fixed.get(scheduler)
+    if fixed is None:
+        names = ("steps", "guidance", "guided_from")
+        chosen = {name: getattr(can, name).within(name, getattr(asked, name)) for name in names}
+        return {"scheduler": scheduler, **chosen, "steps": int(chosen["steps"]), "variant": None}
+    for name in ("steps", "guidance"):
+        if getattr(asked, name) not in (None, own := getattr(fixed, name)):
+            raise Refused("model.fixed_setting", scheduler=scheduler, name=name, value=f"{own:g}")
+    if asked.negative:
+        raise Refused("model.no_negative", scheduler=scheduler)
+    strength = asked.strength and fixed.strength(asked.strength)
+    return {"scheduler": scheduler, **dict(fixed), "guided_from": None, "strength": strength}
+
+
+def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """Its size, None where it is the model's own: saying so makes no other work of it."""
+    if asked.size is None or (asked.size == can.size and asked.strength != 0):
+        return {"size": None, "upscaler": None}
+    check_size(asked.size, can)
+    return {"size": asked.size, "upscaler": can.upscaler or None}
+
+
+def check_size(size: int, can: Capabilities) -> None:
+    """Refused where the model makes no pictures of so many pixels a side."""
+    if size not in can.sizes:
+        raise Refused(
+            "model.size", sizes=" or ".join(map(str, can.sizes)), size=size, why=f"; {can.beyond}" if can.beyond else ""
+        )
+
+
+def _only_enlarged(asked: ImageRequest, can: Capabilities) -> EnlargeRequest:
+    """A strength of 0 draws nothing."""
+    larger = [size for size in can.sizes if size > can.size]
+    if asked.size is None:
+        raise (
+            Refused("request.strength_0_needs_size", sizes=" or ".join(map(str, larger)))
+            if larger
+            else Refused("model.no_edits", model=can.title)
+        )
+    blank = ImageRequest(image=asked.image)
+    for name in ("count", "negative", "style", "like", "mix", "mask", "expand", "variations", "best_of"):
+        if getattr(asked, name) != getattr(blank, name):
+            raise Refused("request.strength_0_excludes", name=name)
+    assert asked.image is not None
+    return EnlargeRequest(image=asked.image, size=asked.size, model=asked.model)
+
+
+def _edit(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """What is fixed in a request that starts from a picture. Variations become what they are made of."""
+    if asked.image is None:
+        return {}
+    if not can.edits:
+        raise Refused("model.no_edits", model=can.title)
+    image, mask = known(asked.image), _mask(asked.mask, asked.image)
+    partly = mask is not None or asked.expand is not None
+    fixed: dict[str, Any] = {"image": image, "mask": mask, "variations": None}
+    if asked.expand is not None:
+        fixed["expand"] = can.expand.within("expand", asked.expand)
+    usual = can.strength.most if partly else can.strength.usual
+    if asked.variations is not None:
+        fixed["count"], usual = int(can.count.within("variations", asked.variations)), can.variation
+        fixed["like"] = asked.like or (None if asked.mix else image)
+    fixed["strength"] = can.strength.model_copy(update={"usual": usual}).within("strength", asked.strength)
+    return fixed
+
+
+def _mask(mask: Picture | None, image: Picture) -> Picture | None:
+    """The mask, read; None where it is white all over, for then nothing is kept."""
+    if mask is None:
+        return None
+    found = known(mask)
+    grey, size = levels(read_picture(mask.path)), read_picture(image.path).size
+    if grey.size != size:
+        theirs, ours = (f"{width} x {height}" for width, height in (grey.size, size))
+        raise Refused("request.mask_size", path=mask.path, mask=theirs, image=ours)
+    if not fit_mask(grey).any():
+        raise Refused("request.mask_black", path=mask.path)
+    return None if grey.getextrema() == (255, 255) else found
+
+
+def _drawings(asked: MediaRequest) -> int:
+    """How many pictures a request draws."""
+    return (getattr(asked, "variations", None) or asked.count) * (getattr(asked, "best_of", None) or 1)
+
+
+# --- Other tasks ------------------------------------------------------------------------------------------------------
+
+
+def _clip(asked: ClipRequest, can: Capabilities, wildcards: Wildcards | None) -> ClipRequest:
+    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
+    asked = _drawn_words(asked, seed, wildcards)
+    names = ("frames", "fps", "steps", "guidance")
+    chosen = {name: getattr(can, name).within(name, getattr(asked, name)) for name in names}
+    whole = {name: int(chosen[name]) for name in ("frames", "fps", "steps")}
+    return asked.model_copy(
+        update={
+            **chosen,
+            **whole,
+            "seed": seed,
+            "count": int(can.count.within("count", asked.count)),
+            "style": can.style(asked.style) if asked.style else "",
+            "scheduler": can.scheduler(asked.scheduler) if asked.scheduler else can.schedulers[0],
+            "shape": 1,
+            "image": asked.image and known(asked.image),
+            "last": asked.last and known(asked.last),
+        }
+    )
+
+
+def _caption(asked: CaptionRequest, can: Capabilities, wildcards: Wildcards | None) -> CaptionRequest:
+    """Without a seed it is 0: the same picture has the same caption."""
+    if asked.language not in can.languages:
+        raise Refused("model.language", model=can.title, language=asked.language, languages=list(can.languages))
+    candidates = int(can.candidates.within("candidates", asked.candidates))
+    fixed = {"image": known(asked.image), "candidates": candidates, "seed": asked.seed or 0, "shape": 1}
+    return asked.model_copy(update=fixed)
+
+
+def _enlarge(asked: EnlargeRequest, can: Capabilities, wildcards: Wildcards | None) -> EnlargeRequest:
+    check_size(asked.size, can)
+    if asked.count != 1:
+        raise Refused("request.strength_0_excludes", name="count")
+    fixed = {"image": known(asked.image), "upscaler": can.upscaler or None, "seed": 0, "shape": 1}
+    return asked.model_copy(update=fixed)
+
+
+def _with_known_pictures(asked: Request, can: Capabilities, wildcards: Wildcards | None) -> Request:
+    return asked.with_pictures(known)
+
+
+RESOLVERS: dict[str, Callable[[Any, Capabilities, Wildcards | None], Any]] = {
+    "image": _image,
+    "clip": _clip,
+    "caption": _caption,
+    "enlarge": _enlarge,
+    "embed": _with_known_pictures,
+    "search": _with_known_pictures,
+}
+NEEDS = {"search": "embed"}  # what a model must do for a task that is not its own
+
+
+# --- Parts ------------------------------------------------------------------------------------------------------------
+
+
+def known(picture: Picture) -> Picture:
+    """The picture with its whole path and its sha256, once it has been read: a bad file is refused before any work."""
+    try:
+        load_picture(picture.path)
+        path = Path(picture.path).absolute()
+        return Picture(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    except (ValueError, OSError) as error:
+        raise Refused("picture.unreadable", problem=str(error)) from error
+
+
+def _drawn_words(asked: Any, seed: int, wildcards: Wildcards | None) -> Any:
+    """The request with its wildcards drawn (`studio.syntax`), each text by itself, and its weights checked."""
+    texts = asked.texts()
+    lists = wildcards or Wildcards(settings.wildcards())
+    drawn = {name: draw(text, f"{seed} {name}", lists, f"the {name}") for name, text in texts.items()}
+    if drawn != texts:
+        asked = _with_texts(asked, drawn)
+    try:
+        words = {name: plain(text) for name, text in drawn.items()}
+    except ValueError as error:
+        raise Refused("request.weights", problem=str(error)) from error
+    if asked.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
+        _with_texts(asked, {**drawn, "prompt": ""})
+    return asked
+
+
+def _with_texts(asked: Any, texts: dict[str, str]) -> Any:
+    """The request with other words, checked anew."""
+    fields = {name: getattr(asked, name) for name in type(asked).model_fields}
+    fields |= {name: text for name, text in texts.items() if name in fields}
+    if "mix" in fields:
+        fields["mix"] = tuple(
+            part.model_copy(update={"text": texts[f"mix {n}"]}) for n, part in enumerate(asked.mix, 1)
+        )
+    return make_request(**fields)
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(one) for key, one in value.items() if key != "path" or "sha256" not in value}
+    return [_without_paths(one) for one in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,133 @@
+"""Where finished artifacts go: a folder that somebody named, or the gallery. What lies there is not made again."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from models.messages import Refused
+from studio import media
+from studio.events import Saved
+from studio.files import write_whole
+from studio.gallery import Entry, Gallery
+from studio.media import Artifact
+from studio.metadata import content, read, with_origin
+from studio.planner import Job
+from studio.vectors import as_bytes
+
+PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
+
+
+class Sink(Protocol):
+    """A place for finished artifacts."""
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """The job's artifacts that are here and whole, by index."""
+
+    def keep(self, job: Job, artifact: Artifact) -> Path:
+        """Put an artifact here, whole or not at all -> its file; Refused where it can't be written."""
+
+
+def file_names(job: Job, suffix: str = ".png") -> list[str]:
+    """The usual file name of each artifact: `<job>-<index>-<seed>.<ending>`. No word of the prompt gets into a name."""
+    return [f"{job.id[:16]}-{index}-{seed}{suffix}" for index, seed in enumerate(job.request.seeds())]
+
+
+class FolderSink:
+    """Files in a folder, under their usual names or, a job's, under those that `named` gives. Whatever ending such a
+    name has, the file gets that of its media type.
+    """
+
+    def __init__(self, folder: Path, named: Callable[[Job], Sequence[str]] = file_names) -> None:
+        self.folder, self._named = folder, named
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """Read back from the files' own metadata."""
+        paths = [self._path(name, suffix) for name in self._named(job) for suffix in media.SUFFIXES.values()]
+        saved = [one for path in paths if path.is_file() and (one := _found(path, job))]
+        return {one.index: one for one in saved}
+
+    def keep(self, job: Job, artifact: Artifact) -> Path:
+        """Under its name."""
+        path = self._path(self._named(job)[artifact.index], artifact.suffix)
+        write_whole(path, with_origin(artifact, job))
+        return path
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return (self.folder / name).with_suffix(suffix)
+
+
+class BareFolderSink:
+    """Files without metadata, inside and in their names. They can't be found again, only made again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """Nothing."""
+        return {}
+
+    def keep(self, job: Job, artifact: Artifact) -> Path:
+        """Named by its content."""
+        path = self.folder / f"{hashlib.sha256(artifact.data).hexdigest()[:16]}{artifact.suffix}"
+        write_whole(path, artifact.data)
+        return path
+
+
+class GallerySink:
+    """The gallery."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.gallery = gallery
+
+    def found(self, job: Job) -> dict[int, Saved]:
+        """As the rows say, where the files are there."""
+        return self.gallery.found(job.id)
+
+    def keep(self, job: Job, artifact: Artifact) -> Path:
+        """File, row, thumbnail and vector."""
+        return self.gallery.add(with_origin(artifact, job), artifact.media_type, entry_of(job, artifact))
+
+
+def entry_of(job: Job, artifact: Artifact) -> Entry:
+    """What the gallery's row says of an artifact."""
+    request: Any = job.request
+    return Entry(
+        job=job.id,
+        position=artifact.index,
+        seed=artifact.seed,
+        prompt=artifact.text or request.title,
+        style=getattr(request, "style", ""),
+        model=request.model,
+        digest=job.digest,
+        score=artifact.score,
+        made=time.time(),
+        space=artifact.space,
+        vector=as_bytes(artifact.vector) if artifact.vector else b"",
+    )
+
+
+def holds_another(path: Path, job: str) -> bool:
+    """Whether `path` is there and is no artifact of that job."""
+    if not path.exists():
+        return False
+    try:
+        return bool(read(path).get("job_id") != job)
+    except Refused:
+        return True
+
+
+def _found(path: Path, job: Job) -> Saved | None:
+    """The artifact of this job that `path` holds already, if it is whole."""
+    try:
+        origin, data = read(path), content(path)
+        artifact = media.read(data, media.media_type_of(path))
+        if artifact.kind != "text":
+            media.frames(data)  # decodes: what is cut short is made again
+    except (OSError, SyntaxError, ValueError, KeyError, EOFError):
+        return None
+    if origin.get("job_id") != job.id or (path.suffix == ".png" and not data.endswith(PNG_END)):
+        return None
+    facts = (artifact.kind, artifact.media_type, artifact.text)
+    return Saved(str(path), origin["index"], origin["seed"], origin["score"], 0.0, True, *facts)
