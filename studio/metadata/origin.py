@@ -13,6 +13,8 @@ from studio.events import Result
 from studio.requests import ImageRequest
 from studio.vectors import as_bytes
 
+OWN = "studio"  # keyword of our record
+
 
 def version() -> str:
     """The studio's version, or "unknown" where it runs from a checkout that was never installed."""
@@ -66,6 +68,22 @@ def origin(job: Job, result: Result) -> Origin:
     )
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """What a file says of where it comes from: A1111's text and our record as JSON, under its keyword where the
+    container has keywords.
+    """
+
+    parameters: str
+    record: str
+    keyword: str = OWN
+
+
+def provenance(job: Job, result: Result) -> Provenance:
+    """What the file of a finished picture says."""
+    return Provenance(parameters(job, result.seed, result.picture.size), origin(job, result).model_dump_json())
+
+
 def is_picture(value: object) -> bool:
     """Whether a part of a request, as plain values, is a picture file."""
     return isinstance(value, dict) and set(value) == {"path", "sha256"}
@@ -82,7 +100,7 @@ def nameless(value: Any) -> Any:
 
 
 def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
-    """The text that A1111 and its kin write and read. They take the last line for settings, if it has three or more."""
+    """The text that A1111 and programs like it write and read. They take a last line of three or more for settings."""
     request = job.request
     drawing = {"Steps": request.steps, "Sampler": request.scheduler, "CFG scale": f"{request.guidance:g}", "Seed": seed}
     settings = {
