@@ -15,7 +15,6 @@ from hostile_kit import doors, trap  # noqa: F401 - fixtures
 from page_kit import browser, home, part, url, visit  # noqa: F401 - fixtures
 from tiny_parts import save_tiny_parts
 
-from studio import cli
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
@@ -39,6 +38,8 @@ def studio(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> Iterator[Callable[..., Said]]:
     """Runs the `studio` command in this process."""
+    from studio import cli  # all commands, which most tests don't need
+
     monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
 
     def run(*arguments: object) -> Said:

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from conftest import Said
 from PIL import Image
+from queue_kit import picture
 
 from models.data.pixels import fit, load_picture, png
 from models.edits import expanded
 from models.messages import Refused
-from studio.backends.base import Backend
+from studio.backends.base import Backend, run, run_batch
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.events import Result
+from studio.media import Artifact
 from studio.metadata import read
-from studio.requests import ImageRequest, company, image_request, job_id, resolve
+from studio.planner import job_id, resolve
+from studio.requests import ImageRequest, make_request
 
 CAN = Fake().capabilities()
 
@@ -44,7 +46,7 @@ def ask(**fields: object) -> ImageRequest:
     for name in ("image", "mask", "like"):
         if isinstance(fields.get(name), str):
             fields[name] = {"path": fields[name]}
-    return resolve(image_request(**{"seed": 1, "steps": 2, **fields}), CAN)
+    return resolve(make_request("image", **{"seed": 1, "steps": 2, **fields}), CAN)
 
 
 # --- What is asked ----------------------------------------------------------------------------------------------------
@@ -88,20 +90,20 @@ def test_pictures_count_by_what_they_hold(files: dict[str, str], tmp_path: Path)
 def test_edits_keep_to_their_own_company(files: dict[str, str]) -> None:
     image = files["picture.png"]
     kinds = [{}, {"image": image}, {"image": image, "strength": 0.4}, {"image": image, "mask": files["right"]}]
-    assert len({company(ask(prompt="a cat", **fields)) for fields in kinds}) == 4
-    assert company(ask(image=image, expand=0.3)) == company(ask(image=files["white"], mask=files["right"]))
+    assert len({ask(prompt="a cat", **fields).batch_key() for fields in kinds}) == 4
+    assert ask(image=image, expand=0.3).batch_key() == ask(image=files["white"], mask=files["right"]).batch_key()
 
 
 def test_a_model_that_can_not_edit_says_so(files: dict[str, str]) -> None:
     with pytest.raises(Refused, match="can't start from a picture; leave --image out"):
-        resolve(image_request(image={"path": files["picture.png"]}), CAN.model_copy(update={"edits": False}))
+        resolve(make_request("image", image={"path": files["picture.png"]}), CAN.model_copy(update={"edits": False}))
 
 
 # --- What comes out ---------------------------------------------------------------------------------------------------
 
 
 def drawn(backend: Backend, request: ImageRequest) -> list[np.ndarray]:
-    return [np.asarray(event.picture) for event in backend.run(request) if isinstance(event, Result)]
+    return [np.asarray(picture(event)) for event in run(backend, request) if isinstance(event, Artifact)]
 
 
 def original(path: str) -> np.ndarray:
@@ -149,8 +151,8 @@ def test_together_is_apart_with_pictures_too(backend: Backend, files: dict[str, 
         ask(prompt="a dog", image=files["picture.png"], expand=0.25, shape=8, count=6),
     ]
     apart = [picture for request in masked for picture in drawn(backend, request)]
-    events = list(backend.run_together(masked))
-    together = [np.asarray(event.picture) for _, event in events if isinstance(event, Result)]
+    events = list(run_batch(backend, masked))
+    together = [np.asarray(picture(event)) for _, event in events if isinstance(event, Artifact)]
     assert len(apart) == len(together) == 10
     assert all(np.array_equal(one, two) for one, two in zip(apart, together, strict=True))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from queue_kit import picture, planned
 from tiny_parts import save_tiny_parts
 
 from models.autoencoder import Autoencoder
@@ -19,14 +20,17 @@ from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.vocabulary import Vocabulary, Words
 from models.weights import load_part, part_digests, record_part, save_part, weights_digest
+from studio.backends.base import run
 from studio.backends.embedded import PARTS, SHAPES, Embedded
 from studio.backends.told import phrase
 from studio.capabilities import FAST
-from studio.events import Progress, Result, Saved, Vector
-from studio.make import make
+from studio.events import Progress, Saved, Vector
+from studio.media import Artifact
 from studio.metadata import read
-from studio.requests import ImageRequest, embed_request, image_request, resolve, resolve_embed
-from studio.shelves import Folder
+from studio.planner import resolve
+from studio.requests import ImageRequest, make_request
+from studio.run import run_job
+from studio.sinks import FolderSink
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +53,14 @@ def test_the_shapes_offered_are_the_pipelines() -> None:
 
 
 def ask(backend: Embedded, **fields: object) -> ImageRequest:
-    return resolve(image_request(**{"prompt": "a cat", "seed": 1, "steps": 2, **fields}), backend.capabilities())
+    return resolve(
+        make_request("image", **{"prompt": "a cat", "seed": 1, "steps": 2, **fields}), backend.capabilities()
+    )
 
 
 def pictures(backend: Embedded, **fields: object) -> list[np.ndarray]:
-    events = backend.run(ask(backend, **fields))
-    return [np.asarray(event.picture) for event in events if isinstance(event, Result)]
+    events = run(backend, ask(backend, **fields))
+    return [np.asarray(picture(event)) for event in events if isinstance(event, Artifact)]
 
 
 def test_it_offers_what_the_models_know() -> None:
@@ -69,14 +75,14 @@ def test_the_digest_is_that_of_the_parts(backend: Embedded, folder: Path) -> Non
 
 
 def test_a_job_goes_step_by_step_to_transparent_pictures(backend: Embedded) -> None:
-    events = list(backend.run(ask(backend, count=2, steps=3)))
+    events = list(run(backend, ask(backend, count=2, steps=3), previews=True))
     progress = [event for event in events if isinstance(event, Progress)]
-    results = [event for event in events if isinstance(event, Result)]
+    results = [event for event in events if isinstance(event, Artifact)]
     assert [event.step for event in progress] == [1, 2, 3] and {event.total for event in progress} == {3}
     assert progress[0].previews[1].startswith(b"\x89PNG")
     assert [(event.index, event.seed) for event in results] == [(0, 1), (1, 2)]
     for event in results:
-        assert (event.picture.mode, event.picture.size) == ("RGBA", (128, 128))
+        assert (picture(event).mode, picture(event).size) == ("RGBA", (128, 128))
         assert event.score is not None and -1 <= event.score <= 1 and event.how["batch"] >= 2
 
 
@@ -112,15 +118,15 @@ def test_the_same_request_is_the_same_picture_and_each_part_of_it_counts(backend
 def test_weights_move_the_picture_and_not_what_it_is_measured_by(backend: Embedded) -> None:
     plain, weighted, one = (pictures(backend, prompt=prompt)[0] for prompt in ("a cat", "a (cat:1.6)", "a (cat:1)"))
     assert np.array_equal(plain, one) and not np.array_equal(plain, weighted)
-    (result,) = (event for event in backend.run(ask(backend, prompt="a (cat:1.6)")) if isinstance(event, Result))
+    (result,) = (event for event in run(backend, ask(backend, prompt="a (cat:1.6)")) if isinstance(event, Artifact))
     backend.load()
     embedder = backend._pipeline.embedder
-    seen = embedder.image(fit(result.picture)[None])[0]
+    seen = embedder.image(fit(picture(result))[None])[0]
     assert result.score == pytest.approx(float(seen @ embedder.text(["a cat"])[0]), abs=0.02)
 
 
 def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path) -> None:
-    said = [event.unknown for event in backend.run(ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
+    said = [event.unknown for event in run(backend, ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
     assert said[0] == (), "these weights came without a vocabulary"
     backend.load()
     embedder = backend._pipeline.embedder
@@ -128,44 +134,51 @@ def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path) -> None
     words = Words(frozenset({"cat"}), frozenset({"an"}), frozenset({"猫"}))
     Vocabulary(embedder, words, concepts, embedder.text(["cat", "dog"]), 2.0).save(broken)
     taught = Embedded(str(broken))
-    (one,) = next(taught.run(ask(taught, prompt="a cat", mix=[{"text": "an axolotl"}]))).unknown
+    (one,) = next(run(taught, ask(taught, prompt="a cat", mix=[{"text": "an axolotl"}]))).unknown
     assert (one.word, set(one.nearest)) == ("axolotl", {"cat", "dog"})
     assert taught.digest() == backend.digest(), "words to speak of are no part of what draws"
-    (same,) = next(taught.run(ask(taught, prompt="an (axo(lotl:1.2)) [cat]"))).unknown
+    (same,) = next(run(taught, ask(taught, prompt="an (axo(lotl:1.2)) [cat]"))).unknown
     assert same == one, "marks are no part of a word"
-    assert next(taught.run(ask(taught, prompt="a kawaii axolotl in a spacesuit"))).unknown == (one,), "others are read"
+    assert next(run(taught, ask(taught, prompt="a kawaii axolotl in a spacesuit"))).unknown == (one,), "others are read"
     (broken / "vocabulary" / "vocabulary.json").write_text("{}")
     assert "altered or cut short" in refusal(broken)
 
 
 def test_what_is_read_of_a_prompt_is_said_and_drawn(backend: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ask(backend, prompt="a burger", style="noto")
-    assert {event.read_as for event in backend.run(asked) if isinstance(event, Progress)} == {""}
+    assert {event.read_as for event in run(backend, asked) if isinstance(event, Progress)} == {""}
     literal = pictures(backend, prompt="hamburger", style="noto")[0]
     monkeypatch.setattr(backend._pipeline.wording, "read", lambda text: text.replace("a burger", "hamburger"))
-    events = list(backend.run(asked))
+    events = list(run(backend, asked))
     assert {event.read_as for event in events if isinstance(event, Progress)} == {"hamburger, noto style"}
-    drawn = next(np.asarray(event.picture) for event in events if isinstance(event, Result))
+    drawn = next(np.asarray(picture(event)) for event in events if isinstance(event, Artifact))
     assert np.array_equal(drawn, literal)
 
 
 def test_closing_stops_between_steps(backend: Embedded) -> None:
-    events = backend.run(ask(backend, steps=50))
+    events = run(backend, ask(backend, steps=50))
     assert isinstance(next(events), Progress)
     events.close()
     assert list(events) == []
 
 
 def test_files_carry_the_shape_they_were_made_in(backend: Embedded, tmp_path: Path) -> None:
-    saved = [event for event in make(backend, ask(backend), Folder(tmp_path)) if isinstance(event, Saved)]
+    saved = [
+        event
+        for event in run_job(backend, planned(ask(backend), backend), FolderSink(tmp_path))
+        if isinstance(event, Saved)
+    ]
     found = read(Path(saved[0].path))
     assert found["how"]["batch"] == 1 and "float" in found["how"]["dtype"] and found["digest"] == backend.digest()
 
 
 def test_words_and_pictures_get_places(backend: Embedded, tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
-    request = resolve_embed(embed_request(texts=("a cat", "猫"), pictures=({"path": str(tmp_path / "red.png")},)))
-    places = [event for event in backend.run(request) if isinstance(event, Vector)]
+    request = resolve(
+        make_request("embed", texts=("a cat", "猫"), images=({"path": str(tmp_path / "red.png")},)),
+        backend.capabilities(),
+    )
+    places = [event for event in run(backend, request) if isinstance(event, Vector)]
     assert [place.kind for place in places] == ["text", "text", "image"]
     assert all(len(place.vector) == 128 and abs(np.linalg.norm(place.vector) - 1) < 1e-3 for place in places)
 
@@ -184,7 +197,7 @@ def test_a_picture_that_changed_meanwhile_is_refused(backend: Embedded, tmp_path
     request = ask(backend, like={"path": str(path)})
     Image.new("RGBA", (64, 64), "blue").save(path)
     with pytest.raises(Refused, match="was changed"):
-        list(backend.run(request))
+        list(run(backend, request))
 
 
 def test_a_mix_that_cancels_out_is_refused(backend: Embedded) -> None:

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from queue_kit import ask, planned, put
 
 from models.messages import Refused
-from studio import care
+from studio import maintenance
+from studio.annotations import Annotations, beside, read_annotations
 from studio.backends.fake import Fake
 from studio.files import remove_parts
 from studio.fulltext import match
 from studio.gallery import Entry, Filter, Gallery
-from studio.house import House
-from studio.make import make
-from studio.marks import Marks, beside, read_marks
-from studio.requests import image_request, resolve
-from studio.shelves import GalleryShelf
+from studio.home import Home
+from studio.run import run_job
+from studio.sinks import GallerySink
 from studio.vectors import as_bytes, from_bytes
 
 
@@ -43,17 +43,17 @@ def add(gallery: Gallery, number: int, prompt: str, vector: np.ndarray | None = 
     """Keep a picture of a colour of its own -> its sha256."""
     place = {"space": "s", "vector": as_bytes(vector)} if vector is not None else {}
     entry = Entry(**{"job": f"job{number}", "position": 0, "seed": number, "prompt": prompt, **place, **fields})
-    return gallery.add(png((number % 256, number // 256, 7)), entry).stem
+    return gallery.add(png((number % 256, number // 256, 7)), "image/png", entry).stem
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path / "home")
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
 
 
 @pytest.fixture
-def gallery(house: House) -> Gallery:
-    return house.gallery
+def gallery(home: Home) -> Gallery:
+    return home.gallery
 
 
 def ids(gallery: Gallery, **wanted: object) -> list[str]:
@@ -70,7 +70,7 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
     assert gallery.thumbnail(first) == png((1, 0, 7)), "small enough to be its own"
     file = io.BytesIO()
     Image.new("RGBA", (600, 300), "red").save(file, "PNG")
-    large = gallery.add(file.getvalue(), Entry("large", 0, 1, "large")).stem
+    large = gallery.add(file.getvalue(), "image/png", Entry("large", 0, 1, "large")).stem
     with Image.open(io.BytesIO(gallery.thumbnail(large))) as small:
         assert small.format == "WEBP" and small.size == (128, 64)
 
@@ -78,11 +78,11 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
 def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of_it(gallery: Gallery) -> None:
     old = add(gallery, 1, "a cat")
     gallery.mark([old], star=True, tags=("pets",))
-    new = gallery.add(png((9, 9, 9)), Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
+    new = gallery.add(png((9, 9, 9)), "image/png", Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
     assert gallery.count() == 1 and gallery.get(new).star and gallery.get(new).tags == ("pets",)
     with pytest.raises(KeyError):
         gallery.get(old)
-    assert read_marks(gallery.file(new)) == Marks(star=True, tags=("pets",))
+    assert read_annotations(gallery.file(new)) == Annotations(star=True, tags=("pets",))
 
 
 def test_a_file_that_is_gone_or_cut_short_is_not_found(gallery: Gallery) -> None:
@@ -124,7 +124,7 @@ def test_a_label_is_put_on_and_taken_off_beside_the_others(gallery: Gallery) -> 
     gallery.label([cat, dog], "tags", " round ")
     gallery.label([cat, dog], "tags", "round")
     assert gallery.get(cat).tags == ("pets", "red", "round") and gallery.get(dog).tags == ("round",)
-    assert read_marks(gallery.file(cat)).tags == ("pets", "red", "round") and gallery.get(cat).boards == ("Mine",)
+    assert read_annotations(gallery.file(cat)).tags == ("pets", "red", "round") and gallery.get(cat).boards == ("Mine",)
     gallery.label([cat, dog], "tags", "round", on=False)
     gallery.label([dog], "boards", "nowhere", on=False)
     assert [gallery.get(cat), gallery.get(dog)] == before
@@ -200,36 +200,38 @@ def test_marks_that_will_not_do(gallery: Gallery, changes: dict, says: str) -> N
 # --- Searching --------------------------------------------------------------------------------------------------------
 
 
-def prompts(house: House, *args: object, **kwargs: object) -> list[str]:
-    return [hit.picture.prompt for hit in house.search(*args, **kwargs)]
+def prompts(home: Home, *args: object, **kwargs: object) -> list[str]:
+    return [hit.picture.prompt for hit in home.search(*args, **kwargs)]
 
 
-def test_words_choose_and_vectors_order(house: House) -> None:
-    gallery = house.gallery
+def test_words_choose_and_vectors_order(home: Home) -> None:
+    gallery = home.gallery
     cat = add(gallery, 1, "a red cat", unit(1, 0))
     add(gallery, 2, "a red dog", unit(0.6, 0.8))
     add(gallery, 3, "一只红色的猫", unit(0.8, 0.6))
-    other = gallery.add(png((5, 5, 5)), Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0))))
-    assert prompts(house, vector=unit(1, 0), space="s") == ["a red cat", "一只红色的猫", "a red dog"]
-    assert [round(hit.score or 0, 2) for hit in house.search(vector=unit(1, 0), space="s", k=2)] == [1.0, 0.8]
-    assert prompts(house, "red") == ["a red fish", "a red dog", "a red cat"]
-    assert prompts(house, "red", unit(0, 1), "s") == ["a red dog", "a red cat"], "fish lies in another space"
-    assert prompts(house, "红色") == prompts(house, "猫") == ["一只红色的猫"] and prompts(house, "色红") == []
-    assert prompts(house, "re ca") == ["a red cat"], "the last letters may be missing"
+    other = gallery.add(
+        png((5, 5, 5)), "image/png", Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0)))
+    )
+    assert prompts(home, vector=unit(1, 0), space="s") == ["a red cat", "一只红色的猫", "a red dog"]
+    assert [round(hit.score or 0, 2) for hit in home.search(vector=unit(1, 0), space="s", k=2)] == [1.0, 0.8]
+    assert prompts(home, "red") == ["a red fish", "a red dog", "a red cat"]
+    assert prompts(home, "red", unit(0, 1), "s") == ["a red dog", "a red cat"], "fish lies in another space"
+    assert prompts(home, "红色") == prompts(home, "猫") == ["一只红色的猫"] and prompts(home, "色红") == []
+    assert prompts(home, "re ca") == ["a red cat"], "the last letters may be missing"
     gallery.mark([cat], note="mine alone", star=True)
-    assert prompts(house, "alone") == ["a red cat"]
-    assert prompts(house, vector=unit(0, 1), space="s", wanted=Filter(starred=True)) == ["a red cat"]
+    assert prompts(home, "alone") == ["a red cat"]
+    assert prompts(home, vector=unit(0, 1), space="s", wanted=Filter(starred=True)) == ["a red cat"]
     gallery.delete([cat, other.stem])
-    assert prompts(house, "red") == ["a red dog"]
-    assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
+    assert prompts(home, "red") == ["a red dog"]
+    assert prompts(home, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
     gallery.empty_bin()
-    assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
+    assert prompts(home, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
     for n in range(20, 90):
         add(gallery, n, "gone", unit(1, 0))
     gallery.delete([kept.sha256 for kept in gallery.page(limit=100) if kept.prompt == "gone"])
-    assert prompts(house, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"], "behind seventy in the bin"
+    assert prompts(home, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"], "behind seventy in the bin"
     add(gallery, 9, "a new cat", unit(1, 0))
-    assert prompts(house, vector=unit(1, 0), space="s", k=1) == ["a new cat"], "what was added since is found"
+    assert prompts(home, vector=unit(1, 0), space="s", k=1) == ["a new cat"], "what was added since is found"
 
 
 @given(st.text(max_size=60))
@@ -249,49 +251,48 @@ def test_vectors_survive_as_bytes() -> None:
 # --- Care -------------------------------------------------------------------------------------------------------------
 
 
-def fill(house: House) -> list[Path]:
+def fill(home: Home) -> list[Path]:
     """A few real pictures, made as the worker makes them."""
-    can = Fake().capabilities()
     paths = []
     for prompt in ("a cat", "一只猫", 'quotes " and, commas\u2028'):
-        request = resolve(image_request(prompt=prompt, model="fake", seed=1, steps=1, count=2), can)
+        job = planned(ask(prompt, steps=1, count=2))
         paths += [
-            Path(event.path) for event in make(Fake(), request, GalleryShelf(house.gallery)) if hasattr(event, "path")
+            Path(event.path) for event in run_job(Fake(), job, GallerySink(home.gallery)) if hasattr(event, "path")
         ]
     return paths
 
 
-def table(house: House) -> list[tuple]:
+def table(home: Home) -> list[tuple]:
     names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star"
-    rows = house.database.rows(
+    rows = home.database.rows(
         f"SELECT {names}, rating, note, deleted, space, hex(vector) FROM pictures JOIN vectors ON picture = number"
         " ORDER BY file"
     )
-    return [tuple(row) for row in rows] + [tuple(row) for row in house.database.rows("SELECT name FROM labels")]
+    return [tuple(row) for row in rows] + [tuple(row) for row in home.database.rows("SELECT name FROM labels")]
 
 
 @pytest.mark.parametrize("damage", ["none", "gone", "junk", "truncated"])
-def test_the_database_is_made_again_from_the_files_alone(house: House, damage: str) -> None:
-    paths = fill(house)
-    house.gallery.mark([paths[0].stem], star=True, rating=5, note="不错", tags=("a", "b"), boards=("B",))
-    house.gallery.delete([paths[1].stem])
-    house.queue.submit(resolve(image_request(prompt="later"), Fake().capabilities()), "waiting", "c")
-    house.queue.submit(resolve(image_request(prompt="now"), Fake().capabilities()), "running", "c")
-    before = table(house)
-    house.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    house.database.close()
-    path = house.database.path
+def test_the_database_is_made_again_from_the_files_alone(home: Home, damage: str) -> None:
+    paths = fill(home)
+    home.gallery.mark([paths[0].stem], star=True, rating=5, note="不错", tags=("a", "b"), boards=("B",))
+    home.gallery.delete([paths[1].stem])
+    put(home.queue, "waiting")
+    put(home.queue, "running")
+    before = table(home)
+    home.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    home.database.close()
+    path = home.database.path
     if damage == "gone":
         path.unlink()
     elif damage == "junk":
         path.write_bytes(os.urandom(5000))
     elif damage == "truncated":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    stray = house.gallery.folder / "aa" / "holiday.png"
+    stray = home.gallery.folder / "aa" / "holiday.png"
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(png())
-    result = care.rebuild(house.root)
-    again = House(house.root)
+    result = maintenance.rebuild(home.root)
+    again = Home(home.root)
     assert table(again) == before and result.pictures == 6 and result.skipped == 1 and stray.exists()
     assert [hit.picture.prompt for hit in again.search("不错")] == ["a cat"]
     if damage == "none":
@@ -300,9 +301,9 @@ def test_the_database_is_made_again_from_the_files_alone(house: House, damage: s
         assert Path(result.old).exists(), "the old one is kept"
 
 
-def test_the_doctor_finds_what_does_not_fit(house: House) -> None:
-    paths = fill(house)
-    assert list(care.inspect(house)) == []
+def test_the_doctor_finds_what_does_not_fit(home: Home) -> None:
+    paths = fill(home)
+    assert list(maintenance.inspect(home)) == []
     paths[0].unlink()
     paths[1].write_bytes(paths[1].read_bytes()[:-5])
     rotten = bytearray(paths[2].read_bytes())
@@ -310,7 +311,7 @@ def test_the_doctor_finds_what_does_not_fit(house: House) -> None:
     paths[2].write_bytes(rotten)
     (paths[3].parent / ".part-123").write_bytes(b"half")
     (paths[3].parent / "other.png").write_bytes(png())
-    found = {finding.kind: finding.path for finding in care.inspect(house)}
+    found = {finding.kind: finding.path for finding in maintenance.inspect(home)}
     assert found == {
         "missing file": str(paths[0]),
         "cut short": str(paths[1]),
@@ -347,22 +348,22 @@ def test_each_write_may_fail_and_the_gallery_stays_true(tmp_path: Path) -> None:
     turn, count = 0, 1
     while turn < count:
         turn += 1
-        house = House(tmp_path / str(turn))
-        kept = add(house.gallery, 1, "kept")
+        home = Home(tmp_path / str(turn))
+        kept = add(home.gallery, 1, "kept")
         with pytest.MonkeyPatch.context() as patch:
             count = 99
             calls = broken_at(turn, patch)
             try:
-                new = add(house.gallery, 2, "new")
-                house.gallery.mark([new], star=True)
+                new = add(home.gallery, 2, "new")
+                home.gallery.mark([new], star=True)
                 count = calls()  # the turn is past the last call: nothing failed
             except Refused as refusal:
                 assert "\n" not in str(refusal)
-        findings = [finding.kind for finding in care.inspect(house)]
+        findings = [finding.kind for finding in maintenance.inspect(home)]
         assert set(findings) <= {"not in the gallery"}, (turn, findings)
-        assert house.gallery.get(kept).prompt == "kept"
-        assert not list(house.root.rglob(".part-*"))
-        again = add(house.gallery, 2, "new")
-        house.gallery.mark([again], star=True)
-        assert list(care.inspect(house)) == [] and house.gallery.count() == 2
+        assert home.gallery.get(kept).prompt == "kept"
+        assert not list(home.root.rglob(".part-*"))
+        again = add(home.gallery, 2, "new")
+        home.gallery.mark([again], star=True)
+        assert list(maintenance.inspect(home)) == [] and home.gallery.count() == 2
     assert turn > 5

@@ -12,13 +12,14 @@ from studio.backends.embedded import Embedded, _sampling
 from studio.backends.fake import Fake
 from studio.capabilities import FAST, Range
 from studio.metadata.restore import restore
-from studio.requests import ImageRequest, company, image_request, job_id, resolve
+from studio.planner import job_id, resolve
+from studio.requests import ImageRequest, make_request
 
 CAN = Fake().capabilities().model_copy(update={"guided_from": Range(least=0, most=1, usual=0.25)})
 
 
 def asked(**fields: object) -> ImageRequest:
-    return resolve(image_request(**{"prompt": "a cat", "seed": 1, **fields}), CAN)
+    return resolve(make_request("image", **{"prompt": "a cat", "seed": 1, **fields}), CAN)
 
 
 def test_the_model_says_it_and_asking_again_changes_nothing() -> None:
@@ -34,7 +35,7 @@ def test_work_of_before_keeps_its_name_and_is_drawn_as_it_was() -> None:
     before = asked().model_copy(update={"guided_from": None})
     always = asked(guided_from=0.0)
     assert job_id(always, "x") == job_id(before, "x") != job_id(asked(), "x")
-    assert company(always) == company(before) != company(asked())
+    assert always.batch_key() == before.batch_key() != asked().batch_key()
     assert _sampling(before).interval == _sampling(always).interval == (0.0, 1.0)
     assert _sampling(asked()).interval == (0.25, 1.0)
 
@@ -44,7 +45,7 @@ def test_a_file_brings_back_its_own_and_one_that_says_nothing_was_guided_all_the
     assert restore(record, CAN).fields["guided_from"] == 0.25
     del record["request"]["guided_from"]
     fields = restore(record, CAN).fields
-    assert fields["guided_from"] == 0.0 and resolve(image_request(**fields), CAN).guided_from == 0.0
+    assert fields["guided_from"] == 0.0 and resolve(make_request("image", **fields), CAN).guided_from == 0.0
 
 
 def test_the_embedded_model_is_guided_as_its_pipeline_is(tmp_path: Path) -> None:

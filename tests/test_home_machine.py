@@ -10,21 +10,25 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from queue_kit import claims, planned
 
-from studio import care, gallery, queue
+from models.messages import Message
+from studio import claims as claiming
+from studio import gallery, maintenance
 from studio.backends.fake import Fake
 from studio.events import Done, Failed, Saved
 from studio.gallery import Filter
-from studio.house import House
-from studio.make import make
-from studio.requests import ImageRequest, company, image_request, job_id, resolve
-from studio.shelves import GalleryShelf
+from studio.home import Home
+from studio.planner import job_id, resolve
+from studio.requests import ImageRequest, make_request
+from studio.run import run_job
+from studio.sinks import GallerySink
 
 CAN = Fake().capabilities()
 COUNTS = (1, 2, 3)
-DEATHS = 2  # that a job may cause
+CRASHES = 2  # that a job may cause
 ASKED = [
-    resolve(image_request(prompt=f"face {n}", model="fake", seed=n, steps=1, count=n), CAN) for n in COUNTS
+    resolve(make_request("image", prompt=f"face {n}", model="fake", seed=n, steps=1, count=n), CAN) for n in COUNTS
 ]  # fmt: skip
 JOBS = {job_id(request, Fake().digest()): request for request in ASKED}
 
@@ -38,9 +42,9 @@ class HomeMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.root, self.turn = Path(self.folder.name), 0
-        self.house = House(self.root)
+        self.home = Home(self.root)
         self.state: dict[str, str] = {}
-        self.deaths: dict[str, int] = {}
+        self.crashes: dict[str, int] = {}
         self.pictures: dict[tuple[str, int], dict[str, bool]] = {}
         for job in JOBS:
             self.submit(job)
@@ -54,26 +58,26 @@ class HomeMachine(RuleBasedStateMachine):
     @rule(job=jobs)
     def submit(self, job: str) -> None:
         request = JOBS[job]
-        self.house.gallery.take_out(job)
+        self.home.gallery.take_out(job)
         for (owner, _), marks in self.pictures.items():
             marks["bin"] &= owner != job
-        again = len(self.house.gallery.found(job)) < request.count
-        self.house.queue.submit(request, job, repr(company(request)), again=again)
+        again = len(self.home.gallery.found(job)) < request.count
+        self.home.queue.submit(planned(request), again=again)
         state = self.state.get(job)
         if state not in ("waiting", "running") and (state != "done" or again):
-            self.state[job], self.deaths[job] = "waiting", 0
+            self.state[job], self.crashes[job] = "waiting", 0
 
     @rule()
     def work(self) -> None:
         for job, request in self._claimed():
             self._draw(job, request, None)
-            assert self.house.queue.end(self.owner, job, Done())
+            assert claims(self.home.queue, self.owner).end(job, Done())
             self.state[job] = "done"
 
     @rule()
     def work_fails(self) -> None:
         for job, _ in self._claimed():
-            assert self.house.queue.end(self.owner, job, Failed("no."))
+            assert claims(self.home.queue, self.owner).end(job, Failed(Message("no.")))
             self.state[job] = "failed"
 
     @rule(stop=st.integers(0, 5))
@@ -82,30 +86,30 @@ class HomeMachine(RuleBasedStateMachine):
         taken = self._claimed()
         for job, request in taken:
             self._draw(job, request, stop)
-        self.house.queue.bury(self.owner, "died")
+        claims(self.home.queue, self.owner).report_crash(Message("died"))
         for job, _ in taken:
-            self.deaths[job] += 1
-            self.state[job] = "aside" if self.deaths[job] >= DEATHS else "waiting"
+            self.crashes[job] += 1
+            self.state[job] = "aside" if self.crashes[job] >= CRASHES else "waiting"
 
     @rule(stop=st.integers(0, 5))
     def worker_is_asked_to_go(self, stop: int) -> None:
         taken = self._claimed()
         for job, request in taken:
             self._draw(job, request, stop)
-        self.house.queue.release(self.owner)
+        claims(self.home.queue, self.owner).release()
         self.state.update({job: "waiting" for job, _ in taken})
 
     def _claimed(self) -> list[tuple[str, ImageRequest]]:
-        taken = [(job.id, job.request) for job in self.house.queue.claim(self.owner)]
+        taken = [(job.id, job.request) for job in claims(self.home.queue, self.owner).claim()]
         self.state.update({job: "running" for job, _ in taken})
         return taken
 
     def _draw(self, job: str, request: ImageRequest, stop: int | None) -> None:
-        events = make(Fake(), request, GalleryShelf(self.house.gallery))
+        events = run_job(Fake(), planned(request, Fake()), GallerySink(self.home.gallery))
         for number, event in enumerate(events):
             if isinstance(event, Saved) and not event.found:  # it is there, whatever happens next
-                self.house.queue.alive(self.owner, job)
-                self.deaths[job] = 0
+                claims(self.home.queue, self.owner).clear_crashes(job)
+                self.crashes[job] = 0
                 self.pictures.setdefault((job, event.index), {"bin": False, "star": False})
             if stop is not None and number >= stop:
                 break
@@ -113,79 +117,79 @@ class HomeMachine(RuleBasedStateMachine):
 
     @rule(job=jobs)
     def cancel(self, job: str) -> None:
-        self.house.queue.cancel([job])
+        self.home.queue.cancel([job])
         if self.state.get(job) == "waiting":
             self.state[job] = "cancelled"
 
     @rule()
     def retry(self) -> None:
-        self.house.queue.retry()
+        self.home.queue.retry()
         for job, state in self.state.items():
             if state in ("failed", "aside"):
-                self.state[job], self.deaths[job] = "waiting", 0
+                self.state[job], self.crashes[job] = "waiting", 0
 
     # --- The gallery --------------------------------------------------------------------------------------------------
 
     @rule(job=jobs, index=st.integers(0, 2), star=st.booleans())
     def star(self, job: str, index: int, star: bool) -> None:
-        self._change(job, index, lambda digest: self.house.gallery.mark([digest], star=star), star=star)
+        self._change(job, index, lambda digest: self.home.gallery.mark([digest], star=star), star=star)
 
     @rule(job=jobs, index=st.integers(0, 2))
     def delete(self, job: str, index: int) -> None:
-        self._change(job, index, lambda digest: self.house.gallery.delete([digest]), bin=True)
+        self._change(job, index, lambda digest: self.home.gallery.delete([digest]), bin=True)
 
     @rule(job=jobs, index=st.integers(0, 2))
     def restore(self, job: str, index: int) -> None:
-        self._change(job, index, lambda digest: self.house.gallery.restore([digest]), bin=False)
+        self._change(job, index, lambda digest: self.home.gallery.restore([digest]), bin=False)
 
     def _change(self, job: str, index: int, change: Callable[[str], None], **marks: bool) -> None:
         if (job, index) in self.pictures:
-            change(Path(self.house.gallery.found(job)[index].path).stem)
+            change(Path(self.home.gallery.found(job)[index].path).stem)
             self.pictures[job, index] |= marks
 
     @rule()
     def empty_bin(self) -> None:
-        self.house.gallery.empty_bin()
+        self.home.gallery.empty_bin()
         self.pictures = {key: marks for key, marks in self.pictures.items() if not marks["bin"]}
 
     # --- Catastrophes -------------------------------------------------------------------------------------------------
 
     @rule()
     def power_goes(self) -> None:
-        self.house = House(self.root)
+        self.home = Home(self.root)
         self.turn += 1
-        self.house.queue.recover(self.owner)
+        claims(self.home.queue, self.owner).recover()
 
     @rule(damage=st.booleans())
     def rebuild(self, damage: bool) -> None:
         """The database is lost, or damaged past reading; jobs go with it, pictures and what was said of them do not."""
-        self.house.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self.house.database.close()
+        self.home.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.home.database.close()
         if damage:
-            self.house.database.path.write_bytes(os.urandom(4096))
-            self.state, self.deaths = {}, {}
-        care.rebuild(self.root)
-        self.house = House(self.root)
+            self.home.database.path.write_bytes(os.urandom(4096))
+            self.state, self.crashes = {}, {}
+        maintenance.rebuild(self.root)
+        self.home = Home(self.root)
 
     # --- What must be true --------------------------------------------------------------------------------------------
 
     @invariant()
     def jobs_are_as_expected(self) -> None:
-        if hasattr(self, "house"):
-            every = self.house.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "aside"])
+        if hasattr(self, "home"):
+            every = self.home.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "aside"])
             assert {job.id: job.state for job in every} == self.state
 
     @invariant()
     def pictures_are_as_expected(self) -> None:
-        if hasattr(self, "house"):
+        if hasattr(self, "home"):
             for binned in (False, True):
-                shown = {(p.job, p.position): p.star for p in self.house.gallery.page(Filter(deleted=binned))}
+                shown = {(p.job, p.position): p.star for p in self.home.gallery.page(Filter(deleted=binned))}
                 assert shown == {key: marks["star"] for key, marks in self.pictures.items() if marks["bin"] == binned}
 
     @invariant()
     def files_are_whole_and_none_is_astray(self) -> None:
-        if hasattr(self, "house"):
-            files = list(self.house.gallery.folder.rglob("*.png"))
+        if hasattr(self, "home"):
+            files = list(self.home.gallery.folder.rglob("*.png"))
             assert len(files) == len(self.pictures)
             assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in files)
 
@@ -209,9 +213,9 @@ def test_a_home_stays_true_for_two_thousand_steps() -> None:
 @pytest.mark.parametrize("bug", ["marks stay in the row alone", "the dead are forgiven", "the bin forgets the file"])
 def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if bug == "marks stay in the row alone":
-        monkeypatch.setattr(gallery, "write_marks", lambda *_: None)
+        monkeypatch.setattr(gallery, "write_annotations", lambda *_: None)
     elif bug == "the dead are forgiven":
-        monkeypatch.setattr(queue, "DEATHS", 3)
+        monkeypatch.setattr(claiming, "CRASHES", 3)
     else:
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     hunting = settings(max_examples=300, stateful_step_count=40, deadline=None, phases=[Phase.generate], database=None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Said
 from PIL import Image
+from queue_kit import claims
 from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from studio.events import Done
@@ -35,9 +36,9 @@ def given(frame: Frame, tmp_path: Path) -> Path:
 
 def finish(frame: Frame) -> str:
     """Do the one job that there is -> the sha256 of its picture."""
-    (job,) = frame.studio.queue.claim("w")
+    (job,) = claims(frame.studio.queue, "w").claim()
     path = keep(frame, Member(job.id, "", (), job.request))
-    frame.studio.queue.end("w", job.id, Done())
+    claims(frame.studio.queue, "w").end(job.id, Done())
     return path.stem
 
 
@@ -55,7 +56,7 @@ def test_what_a_picture_was_made_from_stays_until_the_bin_is_emptied_of_it(frame
     empty(frame)
     assert given.exists()
     frame.studio.gallery.delete([picture])
-    remove_unneeded(frame.studio.house)
+    remove_unneeded(frame.studio.home)
     assert given.exists(), "it may be taken out of the bin"
     empty(frame)
     assert not given.exists()

@@ -22,7 +22,7 @@ from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.gallery import Entry
-from studio.requests import ImageRequest, embed_request
+from studio.requests import ImageRequest, make_request
 from studio.vectors import as_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,7 +177,7 @@ def test_embed_is_the_models_own_answer(model: str, tiny: Embedded, tmp_path: Pa
     with Studio(tmp_path / "home", partial(open_tiny, str(tiny.root))) as studio:
         found = studio.embed(["a  cat", "猫"], model=model)
         assert [(one.kind, one.input) for one in found] == [("text", "a  cat"), ("text", "猫")]
-        expected = direct(backend, embed_request(texts=("a cat", "猫")))
+        expected = direct(backend, make_request("embed", texts=("a cat", "猫")))
         assert [one.vector for one in found] == [one.vector for one in expected]
         many = asyncio.run(studio.aembed([f"{n}" for n in range(40)], [tmp_path / "red.png"], model=model))
         assert [one.input for one in many] == [*map(str, range(40)), str(tmp_path / "red.png")]

@@ -6,36 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from queue_kit import claims, named, put, waiting
 
-from models.messages import Refused
-from studio.backends.fake import Fake
+from models.messages import Message, Refused
+from studio.claims import CRASHES
 from studio.database import Database
 from studio.events import Cancelled, Done, Failed, Progress, Unknown
-from studio.house import House
-from studio.live import Live
-from studio.queue import DEATHS, Queue
-from studio.requests import ImageRequest, image_request, resolve
+from studio.home import Home, ProgressStore
+from studio.queue import Queue
 from studio.schema import MIGRATIONS
-
-CAN = Fake().capabilities()
-
-
-def ask(prompt: str = "a cat", **settings: object) -> ImageRequest:
-    return resolve(image_request(prompt=prompt, model="fake", **{"seed": 1, "steps": 4, **settings}), CAN)
 
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    yield House(tmp_path / "home").queue
-
-
-def put(queue: Queue, *names: str, company: str = "c", **settings: object) -> None:
-    for name in names:
-        queue.submit(ask(name, **settings), name, company)
-
-
-def waiting(queue: Queue) -> list[str]:
-    return [job.id for job in queue.jobs(["waiting"])]
+    yield Home(tmp_path / "home").queue
 
 
 # --- In line ----------------------------------------------------------------------------------------------------------
@@ -43,11 +27,11 @@ def waiting(queue: Queue) -> list[str]:
 
 def test_first_come_first_served_within_a_priority(queue: Queue) -> None:
     put(queue, "a", "b")
-    queue.submit(ask("c"), "c", "c", priority=5)
+    queue.submit(named("c"), priority=5)
     assert waiting(queue) == ["c", "a", "b"]
     assert [queue.ahead(name) for name in ("c", "a", "b")] == [0, 1, 2]
-    assert [queue.claim("w")[0].id for _ in range(3)] == ["c", "a", "b"]
-    assert queue.claim("w") == []
+    assert [claims(queue).claim()[0].id for _ in range(3)] == ["c", "a", "b"]
+    assert claims(queue).claim() == []
 
 
 def test_moving_and_raising(queue: Queue) -> None:
@@ -60,7 +44,7 @@ def test_moving_and_raising(queue: Queue) -> None:
     queue.prioritise("b", 3)
     queue.move("d", before="b")
     assert waiting(queue) == ["d", "b", "c", "a"]
-    queue.claim("w")
+    claims(queue).claim()
     with pytest.raises(Refused, match="only jobs that wait"):
         queue.move("d", before="a")
 
@@ -74,7 +58,7 @@ def test_jobs_are_moved_past_one_that_came_back_to_a_place_that_another_one_has_
     queue.move("b", "c")
     assert waiting(queue) == ["a", "b", "c"]
     queue.move("c", "a")
-    assert waiting(queue) == ["c", "a", "b"] and [job.id for job in queue.claim("w1")][:1] == ["c"]
+    assert waiting(queue) == ["c", "a", "b"] and [job.id for job in claims(queue, "w1").claim()][:1] == ["c"]
 
 
 def test_a_place_is_found_however_often_jobs_are_moved_into_the_same_gap(queue: Queue) -> None:
@@ -87,43 +71,43 @@ def test_a_place_is_found_however_often_jobs_are_moved_into_the_same_gap(queue: 
 def test_the_same_work_is_in_line_once_and_done_work_stays_done(queue: Queue) -> None:
     put(queue, "a", "a")
     assert waiting(queue) == ["a"]
-    queue.claim("w")
+    claims(queue).claim()
     put(queue, "a")
     assert queue.job("a").state == "running"
-    assert queue.end("w", "a", Done())
+    assert claims(queue).end("a", Done())
     put(queue, "a")
     assert queue.job("a").state == "done"
-    queue.submit(ask("a"), "a", "c", again=True)
+    queue.submit(named("a"), again=True)
     assert waiting(queue) == ["a"]
 
 
 def test_companions_are_taken_while_they_fit(queue: Queue) -> None:
-    put(queue, "a", "b", company="8", shape=8, count=3)
-    put(queue, "x", company="other", shape=8)
-    put(queue, "c", company="8", shape=8, count=3)
-    put(queue, "d", company="8", shape=8, count=1)
-    assert [job.id for job in queue.claim("w")] == ["a", "b"], "c does not fit, and d may not jump the line"
-    assert [job.id for job in queue.claim("w")] == ["x"]
-    assert [job.id for job in queue.claim("w")] == ["c", "d"]
-    put(queue, "e", "f", company="1")
-    assert [job.id for job in queue.claim("w")] == ["e"], "in the shape of one nobody has company"
+    put(queue, "a", "b", shape=8, count=3)
+    put(queue, "x", shape=8, steps=5)
+    put(queue, "c", shape=8, count=3)
+    put(queue, "d", shape=8, count=1)
+    assert [job.id for job in claims(queue).claim()] == ["a", "b"], "c does not fit, and d may not jump the line"
+    assert [job.id for job in claims(queue).claim()] == ["x"]
+    assert [job.id for job in claims(queue).claim()] == ["c", "d"]
+    put(queue, "e", "f")
+    assert [job.id for job in claims(queue).claim()] == ["e"], "in the shape of one nobody has company"
 
 
 def test_pause_begins_nothing_and_forgets_nothing(queue: Queue) -> None:
     put(queue, "a")
     queue.pause()
-    assert queue.is_paused() and queue.claim("w") == []
+    assert queue.is_paused() and claims(queue).claim() == []
     queue.pause(False)
-    assert [job.id for job in queue.claim("w")] == ["a"]
+    assert [job.id for job in claims(queue).claim()] == ["a"]
 
 
 def test_cancel_one_or_all(queue: Queue) -> None:
     put(queue, "a", "b", "c")
-    queue.claim("w")
+    claims(queue).claim()
     assert queue.cancel(["a", "b", "nobody"]) == 2
-    assert queue.wishes("w") == {"a": "cancel"} and queue.job("b").state == "cancelled"
+    assert claims(queue).wishes() == {"a": "cancel"} and queue.job("b").state == "cancelled"
     assert queue.cancel() == 2, "a still runs, c waits"
-    assert queue.end("w", "a", Cancelled())
+    assert claims(queue).end("a", Cancelled())
     assert queue.counts() == {"cancelled": 3}
     assert queue.cancel() == 0
 
@@ -131,9 +115,9 @@ def test_cancel_one_or_all(queue: Queue) -> None:
 def test_retry_puts_back_what_went_wrong(queue: Queue) -> None:
     put(queue, "a", "b", "c")
     for name in "abc":
-        queue.claim("w")
-        queue.end("w", name, Failed("no.") if name != "b" else Done())
-    assert queue.job("a").sentence == "no." and queue.job("a").end == Failed("no.")
+        claims(queue).claim()
+        claims(queue).end(name, Failed(Message("no.")) if name != "b" else Done())
+    assert queue.job("a").sentence == "no." and queue.job("a").end == Failed(Message("no."))
     assert queue.retry(["a", "b"]) == 1, "what is done needs no other try"
     assert queue.retry() == 1
     assert waiting(queue) == ["a", "c"] and queue.job("a").sentence == ""
@@ -154,51 +138,51 @@ def test_a_job_is_found_by_the_start_of_its_id(queue: Queue) -> None:
 
 def test_what_a_worker_says_counts_only_while_it_holds_the_job(queue: Queue) -> None:
     put(queue, "a")
-    queue.claim("old")
-    queue.recover("new")
-    assert not queue.end("old", "a", Done())
-    assert queue.claim("new")[0].id == "a"
-    assert not queue.end("old", "a", Failed("late")) and queue.end("new", "a", Done())
+    claims(queue, "old").claim()
+    claims(queue, "new").recover()
+    assert not claims(queue, "old").end("a", Done())
+    assert claims(queue, "new").claim()[0].id == "a"
+    assert not claims(queue, "old").end("a", Failed(Message("late"))) and claims(queue, "new").end("a", Done())
 
 
 def test_a_job_that_ends_its_worker_twice_is_put_aside_with_the_reason(queue: Queue) -> None:
     put(queue, "bad", "good")
-    for turn in range(DEATHS):
-        assert queue.claim(f"w{turn}")[0].id == "bad", "it keeps its place"
-        queue.bury(f"w{turn}", "was ended by signal 9")
+    for turn in range(CRASHES):
+        assert claims(queue, f"w{turn}").claim()[0].id == "bad", "it keeps its place"
+        claims(queue, f"w{turn}").report_crash(Message("was ended by signal 9"))
     job = queue.job("bad")
     assert job.state == "aside" and "signal 9" in job.sentence and isinstance(job.end, Failed)
-    assert queue.claim("w")[0].id == "good", "the others go on"
+    assert claims(queue).claim()[0].id == "good", "the others go on"
     queue.retry(["bad"])
-    assert queue.job("bad").deaths == 0
+    assert queue.job("bad").crashes == 0
 
 
 def test_a_picture_in_between_is_a_sign_of_life(queue: Queue) -> None:
     put(queue, "long")
-    for turn in range(3 * DEATHS):
-        assert queue.claim(f"w{turn}")
-        queue.alive(f"w{turn}", "long")
-        queue.bury(f"w{turn}", "died")
+    for turn in range(3 * CRASHES):
+        assert claims(queue, f"w{turn}").claim()
+        claims(queue, f"w{turn}").clear_crashes("long")
+        claims(queue, f"w{turn}").report_crash(Message("died"))
         assert queue.job("long").state == "waiting"
 
 
 def test_a_worker_that_is_asked_to_go_takes_no_blame_and_a_wish_outlives_it(queue: Queue) -> None:
     put(queue, "a", "b")
-    for turn in range(2 * DEATHS):
-        assert queue.claim(f"w{turn}")[0].id == "a"
-        queue.release(f"w{turn}")
-    queue.claim("w")
+    for turn in range(2 * CRASHES):
+        assert claims(queue, f"w{turn}").claim()[0].id == "a"
+        claims(queue, f"w{turn}").release()
+    claims(queue).claim()
     queue.cancel(["a"])
-    queue.bury("w", "died")
+    claims(queue).report_crash(Message("died"))
     assert queue.job("a").state == "cancelled"
 
 
 def test_a_job_of_another_version_does_not_hold_up_the_line(tmp_path: Path) -> None:
-    queue = House(tmp_path).queue
+    queue = Home(tmp_path).queue
     put(queue, "old", "new")
     with sqlite3.connect(tmp_path / "studio.db") as connection:
         connection.execute("UPDATE jobs SET request = '{\"task\": \"dance\"}' WHERE id = 'old'")
-    assert [job.id for job in queue.claim("w")] == ["new"]
+    assert [job.id for job in claims(queue).claim()] == ["new"]
     assert queue.counts() == {"failed": 1, "running": 1}
     with pytest.raises(Refused, match="another version"):
         queue.job("old")
@@ -206,11 +190,11 @@ def test_a_job_of_another_version_does_not_hold_up_the_line(tmp_path: Path) -> N
 
 
 def test_many_threads_never_claim_a_job_twice(tmp_path: Path) -> None:
-    queue, claimed = House(tmp_path).queue, list[str]()
+    queue, claimed = Home(tmp_path).queue, list[str]()
     put(queue, *(f"{n}" for n in range(60)))
 
     def work(owner: str) -> None:
-        while jobs := queue.claim(owner):
+        while jobs := claims(queue, owner).claim():
             claimed.extend(job.id for job in jobs)
 
     threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(8)]
@@ -222,73 +206,73 @@ def test_many_threads_never_claim_a_job_twice(tmp_path: Path) -> None:
 
 
 def test_one_that_a_worker_died_of_is_done_alone(queue: Queue) -> None:
-    put(queue, "a", "bad", "b", company="8", shape=8)
-    assert [job.id for job in queue.claim("w0")] == ["a", "bad", "b"]
-    queue.bury("w0", "died")
-    alone = [[job.id for job in queue.claim(f"w{n}")] for n in (1, 2, 3)]
+    put(queue, "a", "bad", "b", shape=8)
+    assert [job.id for job in claims(queue, "w0").claim()] == ["a", "bad", "b"]
+    claims(queue, "w0").report_crash(Message("died"))
+    alone = [[job.id for job in claims(queue, f"w{n}").claim()] for n in (1, 2, 3)]
     assert alone == [["a"], ["bad"], ["b"]], "each may be the one"
 
 
 def test_asked_for_anew_while_it_is_being_stopped(queue: Queue) -> None:
     put(queue, "a")
-    queue.claim("w")
+    claims(queue).claim()
     queue.cancel(["a"])
     queue.finish_picture("a")
-    assert queue.wishes("w") == {"a": "cancel"}, "a milder wish does not take it back"
+    assert claims(queue).wishes() == {"a": "cancel"}, "a milder wish does not take it back"
     put(queue, "a")
-    assert queue.wishes("w") == {"a": ""}
-    queue.end("w", "a", Cancelled())  # the worker had seen the wish before
+    assert claims(queue).wishes() == {"a": ""}
+    claims(queue).end("a", Cancelled())  # the worker had seen the wish before
     assert waiting(queue) == ["a"]
 
 
 def test_when_no_worker_can_be_nobody_waits(queue: Queue) -> None:
     put(queue, "runs", "waits")
-    queue.claim("gone")
-    queue.give_up("no worker.")
+    claims(queue, "gone").claim()
+    claims(queue).fail_all(Message("no worker."))
     assert queue.counts() == {"failed": 2} and queue.job("runs").sentence == "no worker."
-    assert not queue.end("gone", "runs", Done())
+    assert not claims(queue, "gone").end("runs", Done())
 
 
 # --- Progress ---------------------------------------------------------------------------------------------------------
 
 
 def test_progress_is_told_once_to_each_who_asks(tmp_path: Path) -> None:
-    live = Live(tmp_path / "live.db")
-    live.begin("a")
-    live.note("a", Progress(1, 4, {0: b"one"}, (Unknown("axolotl", ("fish",)),), "hamburger"))
-    live.note("a", Progress(2, 4, {1: b"two"}))
-    revision, progress = live.read("a")
+    store = ProgressStore(tmp_path / "live.db")
+    store.begin("a")
+    store.note("a", Progress(1, 4, {0: b"one"}, (Unknown("axolotl", ("fish",)),), "hamburger"))
+    store.note("a", Progress(2, 4, {1: b"two"}))
+    revision, progress = store.read("a")
     assert progress == Progress(2, 4, {0: b"one", 1: b"two"}, (Unknown("axolotl", ("fish",)),), "hamburger")
-    assert live.read("a", revision) == (revision, None)
-    live.note("a", Progress(3, 4, {1: b"new"}))
-    assert live.read("a", revision)[1] == Progress(3, 4, {1: b"new"}, (Unknown("axolotl", ("fish",)),), "hamburger")
-    live.begin("a")
-    later, progress = live.read("a", revision + 1)
+    assert store.read("a", revision) == (revision, None)
+    store.note("a", Progress(3, 4, {1: b"new"}))
+    assert store.read("a", revision)[1] == Progress(3, 4, {1: b"new"}, (Unknown("axolotl", ("fish",)),), "hamburger")
+    store.begin("a")
+    later, progress = store.read("a", revision + 1)
     assert progress == Progress(0, 0) and later > revision, "a new try is news"
-    live.keep_only([])
-    assert live.read("a") == (0, None)
+    store.keep_only([])
+    assert store.read("a") == (0, None)
 
 
 def test_a_step_and_its_preview_are_of_one_moment(tmp_path: Path) -> None:
-    live = Live(tmp_path / "live.db")
-    live.begin("a")
+    store = ProgressStore(tmp_path / "live.db")
+    store.begin("a")
     steps = [Progress(n, 2000, {0: b"%d" % n}) for n in range(1, 2001)]
-    worker = threading.Thread(target=lambda: [live.note("a", step) for step in steps])
+    worker = threading.Thread(target=lambda: [store.note("a", step) for step in steps])
     worker.start()
     while worker.is_alive():
-        step = live.read("a")[1]
+        step = store.read("a")[1]
         assert step is not None and step.previews == ({0: b"%d" % step.step} if step.step else {})
     worker.join()
 
 
 def test_damaged_progress_is_thrown_away(tmp_path: Path) -> None:
     path = tmp_path / "live.db"
-    Live(path).note("a", Progress(1, 2))
+    ProgressStore(path).note("a", Progress(1, 2))
     path.write_bytes(b"not a database at all" * 100)
     path.with_name("live.db-wal").unlink(missing_ok=True)
-    live = Live(path)
-    assert live.read("a") == (0, None)
-    live.note("a", Progress(1, 2))
+    store = ProgressStore(path)
+    assert store.read("a") == (0, None)
+    store.note("a", Progress(1, 2))
 
 
 # --- The database -----------------------------------------------------------------------------------------------------
@@ -299,7 +283,7 @@ def test_what_is_wrong_with_the_database_is_one_sentence(tmp_path: Path) -> None
     with sqlite3.connect(newer) as connection:
         connection.execute("PRAGMA user_version=99")
     (tmp_path / "junk.db").write_bytes(b"junk" * 1000)
-    whole = House(tmp_path / "cut")
+    whole = Home(tmp_path / "cut")
     put(whole.queue, *(f"{n}" for n in range(300)))
     whole.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     whole.database.close()
@@ -322,22 +306,22 @@ def test_a_lock_that_lasts_is_said_and_one_that_passes_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studio.database.BUSY_SECONDS", 0.2)
-    queue = House(tmp_path).queue
+    queue = Home(tmp_path).queue
     other = sqlite3.connect(tmp_path / "studio.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Refused, match="in use by another program"):
         put(queue, "a")
     monkeypatch.setattr("studio.database.BUSY_SECONDS", 30)
-    queue = House(tmp_path).queue
+    queue = Home(tmp_path).queue
     threading.Timer(0.05, other.execute, ("ROLLBACK",)).start()
     put(queue, "a")
     assert waiting(queue) == ["a"]
 
 
 def test_a_full_disk_and_one_that_is_read_only_are_said_and_lose_nothing(tmp_path: Path) -> None:
-    house = House(tmp_path)
-    put(house.queue, "kept")
-    connection = house.database.connection
+    home = Home(tmp_path)
+    put(home.queue, "kept")
+    connection = home.database.connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     for trouble, cure, says in (
         (f"PRAGMA max_page_count={pages}", "PRAGMA max_page_count=1000000", "is full; make room"),
@@ -345,11 +329,11 @@ def test_a_full_disk_and_one_that_is_read_only_are_said_and_lose_nothing(tmp_pat
     ):
         connection.execute(trouble)
         with pytest.raises(Refused, match=says):
-            put(house.queue, *(f"{n}" for n in range(200)))
+            put(home.queue, *(f"{n}" for n in range(200)))
         connection.execute(cure)
-        assert "kept" in waiting(house.queue) and not connection.in_transaction
-        put(house.queue, "after")
-        assert waiting(house.queue)[-1] == "after" or trouble.endswith("ON")
+        assert "kept" in waiting(home.queue) and not connection.in_transaction
+        put(home.queue, "after")
+        assert waiting(home.queue)[-1] == "after" or trouble.endswith("ON")
 
 
 def test_eight_openers_migrate_once(tmp_path: Path) -> None:
@@ -357,7 +341,7 @@ def test_eight_openers_migrate_once(tmp_path: Path) -> None:
 
     def open_it() -> None:
         try:
-            House(tmp_path / "home").queue.counts()
+            Home(tmp_path / "home").queue.counts()
         except Exception as error:
             problems.append(error)
 

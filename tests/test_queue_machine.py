@@ -6,10 +6,11 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from test_queue import put, waiting
+from queue_kit import claims, put, waiting
 
+from models.messages import Message
 from studio.events import Cancelled, Done, Failed
-from studio.house import House
+from studio.home import Home
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -20,7 +21,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.queue = House(Path(self.folder.name)).queue
+        self.queue = Home(Path(self.folder.name)).queue
         self.model: dict[str, str] = {}
         self.holder: dict[str, str] = {}
         self.wished: set[str] = set()
@@ -35,15 +36,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        for job in self.queue.claim(self.owner):
+        for job in claims(self.queue, self.owner).claim():
             assert self.model[job.id] == "waiting"
             self.model[job.id], self.holder[job.id] = "running", self.owner
             self.wished.discard(job.id)
 
-    @rule(name=names, end=st.sampled_from([Done(), Failed("no."), Cancelled()]), stale=st.booleans())
+    @rule(name=names, end=st.sampled_from([Done(), Failed(Message("no.")), Cancelled()]), stale=st.booleans())
     def report(self, name: str, end: Done | Failed | Cancelled, stale: bool) -> None:
         owner = "somebody else" if stale else self.owner
-        counted = self.queue.end(owner, name, end)
+        counted = claims(self.queue, owner).end(name, end)
         assert counted == (self.model.get(name) == "running" and self.holder.get(name) == owner)
         if counted:
             stopped = "cancelled" if name in self.wished else "waiting"
@@ -51,15 +52,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def worker_dies(self) -> None:
-        self.queue.bury(self.owner, "died")
+        claims(self.queue, self.owner).report_crash(Message("died"))
         self._taken_over()
 
     @rule()
     def power_goes(self) -> None:
         self.turn += 1
         self.owner = f"w{self.turn}"
-        self.queue = House(Path(self.folder.name)).queue
-        self.queue.recover(self.owner)
+        self.queue = Home(Path(self.folder.name)).queue
+        claims(self.queue, self.owner).recover()
         self._taken_over()
 
     def _taken_over(self) -> None:

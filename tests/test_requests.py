@@ -13,24 +13,15 @@ from pydantic import ValidationError
 from models.messages import Refused
 from studio.backends.fake import Fake
 from studio.fields import PROMPT_LIMIT
-from studio.requests import (
-    SEEDS,
-    ImageRequest,
-    SearchRequest,
-    embed_request,
-    image_request,
-    job_id,
-    resolve,
-    resolve_embed,
-    search_request,
-)
+from studio.planner import job_id, resolve
+from studio.requests import SEEDS, ImageRequest, SearchRequest, make_request
 
 CAN = Fake().capabilities()
 
 
 def refusal(**fields: object) -> str:
     with pytest.raises(Refused) as caught:
-        resolve(image_request(**{"prompt": "a cat", **fields}), CAN)
+        resolve(make_request("image", **{"prompt": "a cat", **fields}), CAN)
     sentence = str(caught.value)
     assert "\n" not in sentence and len(sentence) < 250 and sentence.endswith("."), sentence
     return sentence
@@ -78,35 +69,35 @@ def test_each_fault_is_one_sentence(fields: dict, says: str) -> None:
 
 def test_a_picture_or_a_mix_needs_no_words(tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9)).save(tmp_path / "a.png")
-    assert image_request(like={"path": str(tmp_path / "a.png")}).prompt == ""
-    assert image_request(mix=[{"text": "cat"}]).prompt == ""
+    assert make_request("image", like={"path": str(tmp_path / "a.png")}).prompt == ""
+    assert make_request("image", mix=[{"text": "cat"}]).prompt == ""
 
 
 def test_resolve_fixes_everything_and_changes_nothing_twice() -> None:
-    once = resolve(image_request(prompt="  a \n cat ", style="Black-Glyph", scheduler="HEUN"), CAN)
+    once = resolve(make_request("image", prompt="  a \n cat ", style="Black-Glyph", scheduler="HEUN"), CAN)
     assert (once.prompt, once.style, once.scheduler) == ("a cat", "black glyph", "heun")
     assert (once.steps, once.guidance, once.count) == (16, 4.0, 1) and once.seed is not None
     assert resolve(once, CAN) == once
-    assert resolve(image_request(prompt="猫", style="安卓"), CAN).style == "noto"
+    assert resolve(make_request("image", prompt="猫", style="安卓"), CAN).style == "noto"
 
 
 def test_the_shape_fits_the_count_and_is_fixed() -> None:
-    shapes = [resolve(image_request(prompt="a cat", count=count), CAN).shape for count in (1, 2, 8, 9)]
+    shapes = [resolve(make_request("image", prompt="a cat", count=count), CAN).shape for count in (1, 2, 8, 9)]
     assert shapes == [1, 8, 8, 8]
-    alone = resolve(image_request(prompt="a cat", shape=8), CAN)
+    alone = resolve(make_request("image", prompt="a cat", shape=8), CAN)
     assert alone.shape == 8
-    assert job_id(alone, "x") != job_id(resolve(image_request(prompt="a cat", seed=alone.seed), CAN), "x")
+    assert job_id(alone, "x") != job_id(resolve(make_request("image", prompt="a cat", seed=alone.seed), CAN), "x")
     assert "shape must be one of 1, 8, not 3" in refusal(shape=3)
 
 
 def test_random_seeds_differ_and_count_up() -> None:
-    seeds = {resolve(image_request(prompt="a cat"), CAN).seed for _ in range(20)}
+    seeds = {resolve(make_request("image", prompt="a cat"), CAN).seed for _ in range(20)}
     assert len(seeds) == 20
-    assert image_request(prompt="a cat", seed=SEEDS - 1, count=3).seeds() == [SEEDS - 1, 0, 1]
+    assert make_request("image", prompt="a cat", seed=SEEDS - 1, count=3).seeds() == [SEEDS - 1, 0, 1]
 
 
 def test_the_job_is_what_is_asked_of_which_weights() -> None:
-    request = resolve(image_request(prompt="a cat", seed=1), CAN)
+    request = resolve(make_request("image", prompt="a cat", seed=1), CAN)
     same = ImageRequest.model_validate_json(request.model_dump_json())
     assert job_id(request, "a") == job_id(same, "a") and len(job_id(request, "a")) == 64
     others = [request.model_copy(update=change) for change in ({"seed": 2}, {"guidance": 3.5}, {"negative": "dog"})]
@@ -117,9 +108,10 @@ def test_the_job_is_what_is_asked_of_which_weights() -> None:
 def test_pictures_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGBA", (9, 9)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
-    resolved = resolve(image_request(like={"path": "a.png"}, mix=[{"picture": {"path": "a.png"}}], seed=1), CAN)
+    resolved = resolve(make_request("image", like={"path": "a.png"}, mix=[{"picture": {"path": "a.png"}}], seed=1), CAN)
     assert resolved.like.path == resolved.mix[0].picture.path == str(tmp_path / "a.png")
-    assert resolve_embed(embed_request(pictures=({"path": "a.png"},))).pictures[0].path == "a.png", "as it was given"
+    embedded = resolve(make_request("embed", images=({"path": "a.png"},)), CAN)
+    assert embedded.images[0].path == str(tmp_path / "a.png")
 
 
 def test_a_picture_counts_by_what_it_holds(tmp_path: Path) -> None:
@@ -131,14 +123,14 @@ def test_a_picture_counts_by_what_it_holds(tmp_path: Path) -> None:
             "like": {"path": str(tmp_path / name)},
             "mix": [{"picture": {"path": str(tmp_path / name)}}],
         }
-        ids.append(job_id(resolve(image_request(**fields), CAN), "a"))
+        ids.append(job_id(resolve(make_request("image", **fields), CAN), "a"))
     assert ids[0] == ids[1] != ids[2]
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_taken_or_refused(text: str) -> None:
     try:
-        request = resolve(image_request(prompt=text, negative=text), CAN)
+        request = resolve(make_request("image", prompt=text, negative=text), CAN)
     except Refused:
         return
     assert len(job_id(request, "a")) == 64 and len(request.prompt) <= PROMPT_LIMIT
@@ -147,8 +139,8 @@ def test_any_text_is_taken_or_refused(text: str) -> None:
 def test_embedding_asks_for_something() -> None:
     for fields in ({}, {"texts": ("",)}, {"texts": ("a\x00",)}):
         with pytest.raises(Refused):
-            embed_request(**fields)
-    assert embed_request(texts=("a cat",)).texts == ("a cat",)
+            make_request("embed", **fields)
+    assert make_request("embed", texts=("a cat",)).texts == ("a cat",)
 
 
 # --- Searches ---------------------------------------------------------------------------------------------------------
@@ -168,12 +160,12 @@ def test_embedding_asks_for_something() -> None:
 )
 def test_a_search_that_cannot_be_meant_is_a_sentence(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Refused) as refused:
-        search_request(**fields)
+        make_request("search", **fields)
     assert sentence in str(refused.value)
 
 
 def test_a_search_is_a_request_like_the_others() -> None:
-    asked = search_request(words="  a   cat ", k=3)
+    asked = make_request("search", words="  a   cat ", k=3)
     assert (asked.task, asked.words, asked.k) == ("search", "a cat", 3)
     assert SearchRequest.model_validate_json(asked.model_dump_json()) == asked
     with pytest.raises(ValidationError):

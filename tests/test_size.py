@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from queue_kit import picture
 from tiny_parts import save_tiny_parts, save_tiny_upscaler
 
 from models.assets import assets
@@ -18,16 +19,18 @@ from models.data.pixels import fit, place, png
 from models.messages import Refused
 from models.upscaler import Upscaler
 from models.weights import load_part
-from studio.backends.base import Backend
+from studio.backends.base import Backend, run, run_batch
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.batch.plan import Desk, Plan, plan
 from studio.batch.rows import Source
-from studio.events import Progress, Result, Saved
-from studio.make import make
+from studio.events import Progress, Saved
+from studio.media import Artifact
 from studio.metadata import Job, file_bytes, parse_parameters, read, restore
-from studio.requests import ImageRequest, company, enlarge, image_request, job_id, resolve
-from studio.shelves import Folder
+from studio.planner import job_id, resolve
+from studio.requests import ImageRequest, make_request
+from studio.run import run_job
+from studio.sinks import FolderSink
 from studio.verify import verify
 from studio.wildcards import Wildcards
 
@@ -59,20 +62,22 @@ def changed(folder: Path, tmp_path: Path) -> Path:
 
 
 def ask(backend: Backend, **fields: Any) -> ImageRequest:
-    return resolve(image_request(**{"prompt": "a cat", "seed": 1, "steps": 2, **fields}), backend.capabilities())
+    return resolve(
+        make_request("image", **{"prompt": "a cat", "seed": 1, "steps": 2, **fields}), backend.capabilities()
+    )
 
 
-def results(backend: Backend, request: ImageRequest) -> list[Result]:
-    return [event for event in backend.run(request) if isinstance(event, Result)]
+def results(backend: Backend, request: ImageRequest) -> list[Artifact]:
+    return [event for event in run(backend, request) if isinstance(event, Artifact)]
 
 
-def pixels(result: Result) -> np.ndarray:
-    return np.asarray(result.picture)
+def pixels(result: Artifact) -> np.ndarray:
+    return np.asarray(picture(result))
 
 
 def refusal(**fields: Any) -> str:
     with pytest.raises(Refused) as caught:
-        resolve(image_request(**{"prompt": "a cat", **fields}), CAN)
+        resolve(make_request("image", **{"prompt": "a cat", **fields}), CAN)
     sentence = str(caught.value)
     assert "\n" not in sentence and sentence.endswith(".")
     return sentence
@@ -83,16 +88,16 @@ def refusal(**fields: Any) -> str:
 
 def test_old_work_keeps_its_name() -> None:
     said = {"prompt": "a cat", "seed": 5, "guidance": 3.0}
-    old = resolve(image_request(**said), CAN)
+    old = resolve(make_request("image", **said), CAN)
     assert job_id(old, "d" * 64) == "02529e908120b31cde13a6f098bef0b1ec6dbcccd7b48f4ef87d172e36f83dbf"
-    assert resolve(image_request(**said, size=128), CAN) == old, "its own size need not be said"
+    assert resolve(make_request("image", **said, size=128), CAN) == old, "its own size need not be said"
     stored = {name: value for name, value in old.model_dump().items() if name not in ("size", "upscaler")}
     assert ImageRequest.model_validate(stored) == old
 
 
 def test_pictures_are_drawn_as_before() -> None:
-    drawn = results(Fake(), resolve(image_request(prompt="a cat", seed=5, count=2), CAN))
-    digests = [hashlib.sha256(result.picture.tobytes()).hexdigest()[:16] for result in drawn]
+    drawn = results(Fake(), resolve(make_request("image", prompt="a cat", seed=5, count=2), CAN))
+    digests = [hashlib.sha256(picture(result).tobytes()).hexdigest()[:16] for result in drawn]
     assert digests == ["5e00a247491c83d1", "d8797f6d7773910d"]
 
 
@@ -101,7 +106,7 @@ def test_a_size_is_one_of_the_models() -> None:
         assert refusal(size=size) == f"size must be 128 or 512, not {size}."
     assert "size must be a whole number" in refusal(size="512")
     assert "size must be a whole number" in refusal(size=512.0)
-    large = resolve(image_request(prompt="a cat", size=512), CAN)
+    large = resolve(make_request("image", prompt="a cat", size=512), CAN)
     assert large.size == 512 and resolve(large, CAN) == large
 
 
@@ -116,11 +121,11 @@ def test_another_size_or_upscaler_is_other_work(changed: Path) -> None:
     names = {job_id(request, before.digest()) for request in (small, large, ask(after, size=512))}
     assert len(names) == 3
     with pytest.raises(Refused, match="the upscaler is another one since this was asked for; ask again"):
-        list(after.run(large))
+        list(run(after, large))
 
 
 def test_sizes_share_a_batch() -> None:
-    assert company(ask(Fake(), size=512)) == company(ask(Fake()))
+    assert ask(Fake(), size=512).batch_key() == ask(Fake()).batch_key()
 
 
 # --- What is made -----------------------------------------------------------------------------------------------------
@@ -128,7 +133,7 @@ def test_sizes_share_a_batch() -> None:
 
 def test_a_larger_picture_is_the_same_one_enlarged(large: Embedded, folder: Path) -> None:
     (small,), (result,) = results(large, ask(large)), results(large, ask(large, size=512))
-    assert result.picture.size == (512, 512) and result.picture.mode == "RGBA"
+    assert picture(result).size == (512, 512) and picture(result).mode == "RGBA"
     large.load()
     drawn = next(e for e in large._pipeline.steps(["a cat"], [1], _sampling(large)) if hasattr(e, "pixels"))
     network = load_part(Upscaler, "upscaler", folder, large._pipeline.dit.dtype)
@@ -145,7 +150,7 @@ def _sampling(backend: Embedded) -> Any:
 
 def test_in_whatever_company_it_is_the_same(large: Embedded) -> None:
     requests = [ask(large, seed=seed, shape=8, size=size) for seed, size in ((1, 512), (2, None), (3, 512))]
-    together = {number: event for number, event in large.run_together(requests) if isinstance(event, Result)}
+    together = {number: event for number, event in run_batch(large, requests) if isinstance(event, Artifact)}
     for number, request in enumerate(requests):
         (alone,) = results(large, request)
         assert np.array_equal(pixels(alone), pixels(together[number]))
@@ -155,9 +160,9 @@ def test_in_whatever_company_it_is_the_same(large: Embedded) -> None:
 def test_the_fake_draws_larger_too() -> None:
     for fields in ({}, {"style": "outline"}):
         (small,), (result,) = (results(Fake(), ask(Fake(), size=size, **fields)) for size in (None, 512))
-        assert result.picture.size == (512, 512)
-        assert np.abs(fit(result.picture).astype(int) - fit(small.picture)).mean() < 3
-        blown = np.asarray(small.picture.resize((512, 512), Image.Resampling.LANCZOS))
+        assert picture(result).size == (512, 512)
+        assert np.abs(fit(picture(result)).astype(int) - fit(picture(small))).mean() < 3
+        blown = np.asarray(picture(small).resize((512, 512), Image.Resampling.LANCZOS))
         assert not np.array_equal(pixels(result), blown), "drawn, not blown up"
 
 
@@ -165,27 +170,35 @@ def test_an_edit_may_be_enlarged(either: Backend, tmp_path: Path) -> None:
     Image.radial_gradient("L").resize((128, 128)).convert("RGBA").save(tmp_path / "a.png")
     edit = {"image": {"path": str(tmp_path / "a.png")}, "strength": 0.5}
     (small,), (result,) = (results(either, ask(either, size=size, **edit)) for size in (None, 512))
-    assert result.picture.size == (512, 512)
-    assert np.abs(fit(result.picture).astype(int) - fit(small.picture)).mean() < 60
+    assert picture(result).size == (512, 512)
+    assert np.abs(fit(picture(result)).astype(int) - fit(picture(small))).mean() < 60
 
 
 def test_files_say_it_and_are_made_again(either: Backend, tmp_path: Path) -> None:
     request = ask(either, size=512, count=2, model="fake" if isinstance(either, Fake) else "embedded")
-    saved = [event for event in make(either, request, Folder(tmp_path)) if isinstance(event, Saved)]
+    saved = [
+        event for event in run_job(either, planned(request, either), FolderSink(tmp_path)) if isinstance(event, Saved)
+    ]
     for one in saved:
         with Image.open(one.path) as picture:
             assert picture.size == (512, 512) and "Size: 512x512" in picture.text["parameters"]
         assert read(Path(one.path))["request"]["size"] == 512
         verdict = verify(Path(one.path), opener=lambda _: either)
         assert (verdict.result, verdict.why) == ("identical", "")
-    again = [event for event in make(either, request, Folder(tmp_path)) if isinstance(event, Saved)]
+    again = [
+        event for event in run_job(either, planned(request, either), FolderSink(tmp_path)) if isinstance(event, Saved)
+    ]
     assert all(event.found for event in again)
 
 
 def test_another_upscaler_is_told_of(changed: Path, tmp_path: Path) -> None:
     backend = Embedded(str(changed))
     (tmp_path / "out").mkdir()
-    (saved,) = (e for e in make(backend, ask(backend, size=512), Folder(tmp_path / "out")) if isinstance(e, Saved))
+    (saved,) = (
+        e
+        for e in run_job(backend, planned(ask(backend, size=512), backend), FolderSink(tmp_path / "out"))
+        if isinstance(e, Saved)
+    )
     save_tiny_upscaler(changed, seed=1)
     verdict = verify(Path(saved.path), opener=lambda _: Embedded(str(changed)))
     assert verdict.result == "different" and verdict.why.startswith("made with upscaler ")
@@ -202,7 +215,7 @@ def test_weights_without_it_are_whole(tiny: Embedded, large: Embedded) -> None:
     where = f"512 px need the part 'upscaler', which is not in {tiny.root}"
     assert str(caught.value) == f"size must be 128, not 512; {where}."
     (result,) = results(tiny, ask(tiny))
-    assert result.picture.size == (128, 128)
+    assert picture(result).size == (128, 128)
     assert Embedded(str(tiny.root / "nowhere")).capabilities().sizes == (128,), "whoever draws will hear of it"
 
 
@@ -212,9 +225,9 @@ def test_an_altered_part_is_named(changed: Path) -> None:
     weights = next((changed / "upscaler").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(Refused, match=r"upscaler.* is altered or cut short"):
-        list(backend.run(request))
+        list(run(backend, request))
     (result,) = results(backend, ask(backend))
-    assert result.picture.size == (128, 128), "pictures of the model's own size don't need it"
+    assert picture(result).size == (128, 128), "pictures of the model's own size don't need it"
 
 
 # --- A picture that is only enlarged ----------------------------------------------------------------------------------
@@ -229,11 +242,11 @@ def file(path: Path, width: int, height: int) -> dict[str, str]:
 
 def test_a_picture_is_enlarged_as_it_is(either: Backend, folder: Path, tmp_path: Path) -> None:
     given = file(tmp_path / "a.png", 128, 128)
-    request = resolve(enlarge(given["path"], 512), either.capabilities())
-    events = list(either.run(request))
+    request = resolve(make_request("enlarge", image={"path": given["path"]}, size=512), either.capabilities())
+    events = list(run(either, request))
     assert isinstance(events[0], Progress) and events[0].total == 1
-    (result,) = (event for event in events if isinstance(event, Result))
-    assert result.picture.size == (512, 512)
+    (result,) = (event for event in events if isinstance(event, Artifact))
+    assert picture(result).size == (512, 512)
     assert result.score is None or isinstance(either, Fake)
     coarse = np.asarray(Image.open(given["path"])).repeat(4, 0).repeat(4, 1)
     assert np.array_equal(pixels(result)[256, 200], coarse[256, 200])
@@ -247,8 +260,10 @@ def test_a_picture_is_enlarged_as_it_is(either: Backend, folder: Path, tmp_path:
 @pytest.mark.parametrize(("width", "height"), [(128, 64), (9, 30), (200, 256), (300, 400), (512, 512), (900, 300)])
 def test_any_size_comes_out_in_the_one_asked_for(either: Backend, tmp_path: Path, width: int, height: int) -> None:
     given = file(tmp_path / "a.png", width, height)
-    (result,) = results(either, resolve(enlarge(given["path"], 512), either.capabilities()))
-    assert result.picture.size == (512, 512)
+    (result,) = results(
+        either, resolve(make_request("enlarge", image={"path": given["path"]}, size=512), either.capabilities())
+    )
+    assert picture(result).size == (512, 512)
     inner, left, top = place((width, height), 512)
     x, y = left + 3 * inner[0] // 8, top + inner[1] // 2
     middle = pixels(result)[y, x].astype(int) - (200, 40, 30, 255)
@@ -261,11 +276,11 @@ def test_any_size_comes_out_in_the_one_asked_for(either: Backend, tmp_path: Path
 
 def test_nothing_but_the_picture_counts(tmp_path: Path) -> None:
     image = file(tmp_path / "a.png", 64, 64)
-    plain = resolve(enlarge(image["path"], 512, "fake"), CAN)
+    plain = resolve(make_request("enlarge", image={"path": image["path"]}, size=512, model="fake"), CAN)
     said = {"steps": 40, "guidance": 9.0, "seed": 7, "scheduler": "heun", "shape": 8, "best_of": 1}
-    other = resolve(image_request(image=image, strength=0.0, size=512, model="fake", **said), CAN)
+    other = resolve(make_request("image", image=image, strength=0.0, size=512, model="fake", **said), CAN)
     assert job_id(other, "d") == job_id(plain, "d") and resolve(plain, CAN) == plain
-    assert company(plain) != company(ask(Fake(), size=512, image=image))
+    assert plain.batch_key() != ask(Fake(), size=512, image=image).batch_key()
 
 
 @pytest.mark.parametrize(
@@ -293,8 +308,12 @@ def test_what_draws_nothing_takes_nothing(tmp_path: Path, fields: dict[str, Any]
 def test_its_file_does_not_say_that_it_was_drawn(either: Backend, tmp_path: Path) -> None:
     image = file(tmp_path / "a.png", 64, 64)
     model = "fake" if isinstance(either, Fake) else "embedded"
-    request = resolve(enlarge(image["path"], 512, model), either.capabilities())
-    (saved,) = (event for event in make(either, request, Folder(tmp_path)) if isinstance(event, Saved))
+    request = resolve(
+        make_request("enlarge", image={"path": image["path"]}, size=512, model=model), either.capabilities()
+    )
+    (saved,) = (
+        event for event in run_job(either, planned(request, either), FolderSink(tmp_path)) if isinstance(event, Saved)
+    )
     with Image.open(saved.path) as picture:
         text = picture.text["parameters"]
     assert "Steps" not in text and "Seed" not in text and "Size: 512x512" in text

@@ -13,15 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 from patience import until
+from queue_kit import planned
 
 from models.messages import Refused
-from studio import care
+from studio import maintenance
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
-from studio.house import House
-from studio.make import make
-from studio.requests import ImageRequest, company, image_request, job_id, resolve
-from studio.shelves import GalleryShelf
+from studio.home import Home
+from studio.planner import resolve
+from studio.requests import ImageRequest, make_request
+from studio.run import run_job
+from studio.sinks import GallerySink
 
 ROOT = Path(__file__).resolve().parent.parent
 CAN = Fake().capabilities()
@@ -35,14 +37,16 @@ def jobs(count: int, seconds: float) -> list[ImageRequest]:
     """Jobs of several sizes: of one picture, of more than a batch, and some that may be drawn together."""
     model = f"fake:{seconds}"
     shapes = [{"count": 1}, {"count": 3}, {"count": 10}, {"count": 1, "shape": 8}, {"count": 2, "shape": 8}]
-    asked = (image_request(prompt=f"face {n}", model=model, seed=n, steps=2, **shapes[n % 5]) for n in range(count))
+    asked = (
+        make_request("image", prompt=f"face {n}", model=model, seed=n, steps=2, **shapes[n % 5]) for n in range(count)
+    )
     return [resolve(request, CAN) for request in asked]
 
 
-def submit(house: House, request: ImageRequest) -> str:
-    job = job_id(request, open_backend(request.model).digest())
-    house.queue.submit(request, job, repr(company(request)))
-    return job
+def submit(home: Home, request: ImageRequest) -> str:
+    job = planned(request)
+    home.queue.submit(job)
+    return job.id
 
 
 class Server:
@@ -101,29 +105,29 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def straight(folder: Path, asked: list[ImageRequest]) -> dict[tuple[str, int], str]:
     """The same jobs done in one go: sha256 of the pictures' files by (job, position)."""
-    house = House(folder)
+    home = Home(folder)
     for request in asked:
-        list(make(open_backend(request.model), request, GalleryShelf(house.gallery)))
-    return pictures(house)
+        list(run_job(open_backend(request.model), planned(request), GallerySink(home.gallery)))
+    return pictures(home)
 
 
-def pictures(house: House) -> dict[tuple[str, int], str]:
-    rows = house.database.rows("SELECT job, position, sha256 FROM pictures")
+def pictures(home: Home) -> dict[tuple[str, int], str]:
+    rows = home.database.rows("SELECT job, position, sha256 FROM pictures")
     return {(row["job"], row["position"]): row["sha256"] for row in rows}
 
 
-def finish(house: House) -> None:
+def finish(home: Home) -> None:
     """Wait until nothing is open; what was put aside for having been under two kills is put back, as a person would."""
-    until(lambda: not (house.queue.jobs() or house.queue.retry(job.id for job in house.queue.jobs(["aside"]))), 0.1)
+    until(lambda: not (home.queue.jobs() or home.queue.retry(job.id for job in home.queue.jobs(["aside"]))), 0.1)
 
 
-def check(house: House, asked: list[ImageRequest], expected: dict[tuple[str, int], str]) -> None:
-    assert house.queue.counts() == {"done": len(asked)}, "none lost, none there twice"
-    assert pictures(house) == expected, "the same pixels and the same words as in one go"
-    files = [path for path in house.gallery.folder.rglob("*") if path.is_file()]
+def check(home: Home, asked: list[ImageRequest], expected: dict[tuple[str, int], str]) -> None:
+    assert home.queue.counts() == {"done": len(asked)}, "none lost, none there twice"
+    assert pictures(home) == expected, "the same pixels and the same words as in one go"
+    files = [path for path in home.gallery.folder.rglob("*") if path.is_file()]
     assert len(files) == len(expected), "no file too many, none half-written"
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in files)
-    assert list(care.inspect(house)) == []
+    assert list(maintenance.inspect(home)) == []
 
 
 @pytest.mark.parametrize(
@@ -132,17 +136,17 @@ def check(house: House, asked: list[ImageRequest], expected: dict[tuple[str, int
     ids=["short", "long"],
 )
 def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, count: int, seconds: float) -> None:
-    asked, chance, house = jobs(count, seconds), random.Random(1), House(server.root)
+    asked, chance, home = jobs(count, seconds), random.Random(1), Home(server.root)
     for request in asked:
-        submit(house, request)
+        submit(home, request)
     hits = 0
-    while hits < kills and house.queue.jobs():
+    while hits < kills and home.queue.jobs():
         time.sleep(chance.uniform(0.2, 1.0))
         server.kill_something(chance)
-        hits += bool(house.queue.jobs())
+        hits += bool(home.queue.jobs())
     assert hits > kills / 2, "the jobs were over before they could be disturbed"
-    finish(house)
-    check(house, asked, straight(tmp_path / "straight", asked))
+    finish(home)
+    check(home, asked, straight(tmp_path / "straight", asked))
 
 
 @pytest.mark.parametrize(
@@ -153,11 +157,11 @@ def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, co
 def test_many_clients_put_jobs_while_the_worker_dies(
     server: Server, tmp_path: Path, clients: int, count: int, pause: float
 ) -> None:
-    asked, house, over = jobs(count, 0.01), House(server.root), threading.Event()
+    asked, home, over = jobs(count, 0.01), Home(server.root), threading.Event()
     problems: list[Exception] = []
 
     def put(part: list[ImageRequest]) -> None:
-        own = House(server.root)  # a connection of its own, as a process has
+        own = Home(server.root)  # a connection of its own, as a process has
         for request in part:
             try:
                 submit(own, request)
@@ -167,7 +171,7 @@ def test_many_clients_put_jobs_while_the_worker_dies(
     def kill() -> None:
         done = -1
         while not over.wait(pause):
-            worker, now = server.worker(), house.queue.counts().get("done", 0)
+            worker, now = server.worker(), home.queue.counts().get("done", 0)
             if worker and now > done:  # however slow the machine, each has done something
                 worker.kill()
                 done = now
@@ -178,10 +182,10 @@ def test_many_clients_put_jobs_while_the_worker_dies(
         thread.start()
     for thread in threads:
         thread.join()
-    finish(house)
+    finish(home)
     over.set()
     killer.join()
     assert not problems
-    assert house.queue.counts() == {"done": count}
-    wanted = {(job_id(r, open_backend(r.model).digest()), n) for r in asked for n in range(r.count)}
-    assert set(pictures(house)) == wanted and list(care.inspect(house)) == []
+    assert home.queue.counts() == {"done": count}
+    wanted = {(planned(r).id, n) for r in asked for n in range(r.count)}
+    assert set(pictures(home)) == wanted and list(maintenance.inspect(home)) == []

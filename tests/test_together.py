@@ -3,31 +3,35 @@
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from queue_kit import picture, planned
 
 from models.messages import Refused
-from studio.backends.base import Backend
+from studio.backends.base import Backend, Handler, run, run_batch
 from studio.backends.embedded import Embedded
-from studio.events import Done, Failed, Progress, Result, Saved
-from studio.make import make, make_together
-from studio.requests import ImageRequest, company, image_request, resolve
-from studio.shelves import Folder
+from studio.events import Done, Failed, Progress, Saved
+from studio.media import Artifact
+from studio.planner import Job, resolve
+from studio.requests import ImageRequest, make_request
+from studio.run import run_job, run_jobs
+from studio.sinks import FolderSink
 
 
 def ask(backend: Backend, prompt: str = "a cat", **fields: object) -> ImageRequest:
     fields = {"seed": 1, "steps": 2, "shape": 8, **fields}
-    return resolve(image_request(prompt=prompt, **fields), backend.capabilities())
+    return resolve(make_request("image", prompt=prompt, **fields), backend.capabilities())
 
 
-def results(events: Iterator[tuple[int, Progress | Result]]) -> dict[tuple[int, int], Result]:
-    return {(number, event.index): event for number, event in events if isinstance(event, Result)}
+def results(events: Iterator[tuple[int, Progress | Artifact]]) -> dict[tuple[int, int], Artifact]:
+    return {(number, event.index): event for number, event in events if isinstance(event, Artifact)}
 
 
-def same(one: Result, two: Result) -> bool:
-    pixels = np.array_equal(np.asarray(one.picture), np.asarray(two.picture))
+def same(one: Artifact, two: Artifact) -> bool:
+    pixels = np.array_equal(np.asarray(picture(one)), np.asarray(picture(two)))
     return pixels and (one.seed, one.score, one.how) == (two.seed, two.score, two.how)
 
 
@@ -43,30 +47,30 @@ def test_together_is_apart_in_any_company_and_order(backend: Backend, tmp_path: 
     ]
     apart = {}
     for number, request in enumerate(asked):
-        alone = [event for event in backend.run(request) if isinstance(event, Result)]
+        alone = [event for event in run(backend, request) if isinstance(event, Artifact)]
         apart |= {(number, event.index): event for event in alone}
     assert len(apart) == 15
     for order in (range(5), random.Random(1).sample(range(5), 5), [3, 2]):
-        drawn = results(backend.run_together([asked[number] for number in order]))
+        drawn = results(run_batch(backend, [asked[number] for number in order]))
         assert len(drawn) == sum(asked[number].count for number in order)
         assert all(same(result, apart[order[number], index]) for (number, index), result in drawn.items())
 
 
 def test_only_what_is_of_one_company_is_drawn_together(backend: Backend) -> None:
     same_batch = [ask(backend), ask(backend, "a dog", seed=5, count=8, negative="x", style="noto")]
-    assert len({company(request) for request in same_batch}) == 1
+    assert len({request.batch_key() for request in same_batch}) == 1
     others = [{"steps": 3}, {"guidance": 2.0}, {"scheduler": "heun"}, {"shape": 1}, {"model": "other"}]
-    assert len({company(ask(backend, **fields)) for fields in [{}, *others]}) == 6
-    with pytest.raises(ValueError, match="company"):
-        list(backend.run_together([ask(backend), ask(backend, steps=3)]))
-    assert list(backend.run_together([])) == []
+    assert len({ask(backend, **fields).batch_key() for fields in [{}, *others]}) == 6
+    with pytest.raises(ValueError, match="batch keys differ"):
+        list(run_batch(backend, [ask(backend), ask(backend, steps=3)]))
+    assert list(backend.tasks["image"]([], True)) == []
 
 
 def test_progress_goes_to_the_requests_whose_pictures_are_in_the_batch(backend: Backend) -> None:
     asked = [ask(backend, count=3), ask(backend, "red apple", count=7), ask(backend, "dog")]  # batches of 8 and of 3
     steps: dict[int, list[tuple[int, int]]] = {0: [], 1: [], 2: []}
     shown: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
-    for number, event in backend.run_together(asked):
+    for number, event in run_batch(backend, asked):
         if isinstance(event, Progress) and event.step:
             steps[number].append((event.step, event.total))
             shown[number] |= set(event.previews)
@@ -76,7 +80,7 @@ def test_progress_goes_to_the_requests_whose_pictures_are_in_the_batch(backend: 
 
 
 def test_dropping_the_iterator_stops_between_steps(backend: Backend) -> None:
-    events = backend.run_together([ask(backend, steps=50), ask(backend, "a dog", steps=50)])
+    events = run_batch(backend, [ask(backend, steps=50), ask(backend, "a dog", steps=50)])
     assert isinstance(next(events)[1], Progress)
     events.close()
     assert list(events) == []
@@ -84,13 +88,17 @@ def test_dropping_the_iterator_stops_between_steps(backend: Backend) -> None:
 
 def test_without_previews_the_pictures_are_the_same(backend: Backend) -> None:
     asked = [ask(backend, count=3), ask(backend, "a dog", shape=8)]
-    events = list(backend.run_together(asked, previews=False))
+    events = list(run_batch(backend, asked, previews=False))
     assert not any(event.previews for _, event in events if isinstance(event, Progress))
-    plain, shown = (results(iter(each)) for each in (events, list(backend.run_together(asked))))
+    plain, shown = (results(iter(each)) for each in (events, list(run_batch(backend, asked))))
     assert plain.keys() == shown.keys() and all(same(plain[key], shown[key]) for key in plain)
 
 
 # --- Into files -------------------------------------------------------------------------------------------------------
+
+
+def jobs(backend: Backend, asked: Sequence[ImageRequest]) -> list[Job]:
+    return [planned(request, backend) for request in asked]
 
 
 def saved(events: Iterator[tuple[int, object]]) -> list[tuple[int, Saved]]:
@@ -100,19 +108,19 @@ def saved(events: Iterator[tuple[int, object]]) -> list[tuple[int, Saved]]:
 def test_several_requests_become_the_files_of_each(backend: Backend, tmp_path: Path) -> None:
     asked = [ask(backend, count=2), ask(backend, "a dog", steps=3), ask(backend, "red apple", count=2, seed=9)]
     (tmp_path / "together").mkdir()
-    events = list(make_together(backend, asked, Folder(tmp_path / "together")))
+    events = list(run_jobs(backend, jobs(backend, asked), FolderSink(tmp_path / "together")))
     assert sorted(number for number, event in events if isinstance(event, Done)) == [0, 1, 2]
     assert [event for number, event in events if number == 1][-1] == Done()
     (tmp_path / "apart").mkdir()
     for request in asked:
-        list(make(backend, request, Folder(tmp_path / "apart")))
+        list(run_job(backend, planned(request, backend), FolderSink(tmp_path / "apart")))
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("together", "apart"))
     assert one == two and len(one) == 5
 
 
 def test_only_missing_pictures_are_drawn_and_are_as_they_were(backend: Backend, tmp_path: Path) -> None:
     asked = [ask(backend, count=8), ask(backend, "a dog", count=2)]
-    first = saved(make_together(backend, asked, Folder(tmp_path)))
+    first = saved(run_jobs(backend, jobs(backend, asked), FolderSink(tmp_path)))
     before = {event.path: Path(event.path).read_bytes() for _, event in first}
     lost = [event.path for number, event in first if number == 0 and event.index in (2, 6)]
     Path(lost[0]).unlink()
@@ -123,13 +131,15 @@ def test_only_missing_pictures_are_drawn_and_are_as_they_were(backend: Backend, 
         def __getattr__(self, name: str) -> object:
             return getattr(backend, name)
 
-        def run_together(
-            self, requests: Sequence[ImageRequest], previews: bool
-        ) -> Iterator[tuple[int, Progress | Result]]:
-            drawn.extend(requests)
-            return backend.run_together(requests, previews)
+        @property
+        def tasks(self) -> dict[str, Handler]:
+            return {"image": self._images}
 
-    events = list(make_together(Counted(), asked, Folder(tmp_path)))
+        def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
+            drawn.extend(requests)
+            return backend.tasks["image"](requests, previews)
+
+    events = list(run_jobs(Counted(), jobs(backend, asked), FolderSink(tmp_path)))
     assert [(request.seed, request.count, request.shape) for request in drawn] == [(3, 1, 8), (7, 1, 8)]
     assert [(event.index, event.found) for number, event in saved(iter(events)) if number == 0] == [
         *((index, True) for index in (0, 1, 3, 4, 5, 7)),
@@ -149,7 +159,7 @@ def test_one_that_can_not_be_done_does_not_spoil_the_others(tiny: Embedded, tmp_
     asked = [ask(tiny, count=8), ask(tiny, "", like={"path": str(path)}), ask(tiny, "a dog", count=2)]
     Image.new("RGBA", (64, 64), "blue").save(path)
     (tmp_path / "out").mkdir()
-    events = list(make_together(tiny, asked, Folder(tmp_path / "out")))
+    events = list(run_jobs(tiny, jobs(tiny, asked), FolderSink(tmp_path / "out")))
     ends = {number: event for number, event in events if isinstance(event, Done | Failed)}
     assert ends[0] == ends[2] == Done() and "was changed" in ends[1].sentence
     assert [event for number, event in events if number == 0][-1] == Done(), "what is done is not begun again"
@@ -159,16 +169,16 @@ def test_one_that_can_not_be_done_does_not_spoil_the_others(tiny: Embedded, tmp_
         (2, 1),
     ]
     with pytest.raises(Refused, match="was changed"):
-        list(make(tiny, asked[1], Folder(tmp_path / "out")))
+        list(run_job(tiny, planned(asked[1], tiny), FolderSink(tmp_path / "out")))
 
 
 def test_the_best_of_so_many_is_the_one_of_the_highest_score(backend: Backend) -> None:
     """And its own seed draws it alone, in the same shape: the others leave no trace in it."""
     asked = [ask(backend, "red apple", count=2, seed=7, best_of=4), ask(backend, "a dog")]
-    drawn = results(backend.run_together(asked))
+    drawn = results(run_batch(backend, asked))
     assert set(drawn) == {(0, 0), (0, 1), (1, 0)}
     for index, seeds in enumerate(asked[0].candidates()):
-        apart = [next(iter(results(backend.run_together([ask(backend, "red apple", seed=s)])).values())) for s in seeds]
+        apart = [next(iter(results(run_batch(backend, [ask(backend, "red apple", seed=s)])).values())) for s in seeds]
         best = max(apart, key=lambda one: one.score or 0)
         assert same(drawn[0, index], best)
         assert seeds[0] == 7 + index and len({one.seed for one in apart}) == 4
@@ -190,9 +200,17 @@ def test_what_was_begun_goes_on_with_the_same_candidates(backend: Backend, tmp_p
     asked = ask(backend, "red apple", count=3, best_of=2)
     for name in ("whole", "part"):
         (tmp_path / name).mkdir()
-    whole = [event for event in make(backend, asked, Folder(tmp_path / "whole")) if isinstance(event, Saved)]
-    begun = make(backend, asked, Folder(tmp_path / "part"))
+    whole = [
+        event
+        for event in run_job(backend, planned(asked, backend), FolderSink(tmp_path / "whole"))
+        if isinstance(event, Saved)
+    ]
+    begun = run_job(backend, planned(asked, backend), FolderSink(tmp_path / "part"))
     next(event for event in begun if isinstance(event, Saved))
     begun.close()
-    rest = {event.index: event for event in make(backend, asked, Folder(tmp_path / "part")) if isinstance(event, Saved)}
+    rest = {
+        event.index: event
+        for event in run_job(backend, planned(asked, backend), FolderSink(tmp_path / "part"))
+        if isinstance(event, Saved)
+    }
     assert [(rest[one.index].seed, rest[one.index].score) for one in whole] == [(one.seed, one.score) for one in whole]

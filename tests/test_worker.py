@@ -17,23 +17,26 @@ from typing import Any
 import pytest
 from patience import PATIENCE
 from PIL import Image
+from queue_kit import ask, claims, planned
 
 from studio import worker
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
 from studio.backends.registry import Opener, open_backend
+from studio.claims import Claims
 from studio.database import StoreTrouble
-from studio.events import Cancelled, Done, End, Failed, Progress, Result, Saved
+from studio.events import Cancelled, Done, End, Failed, Progress, Saved
 from studio.gallery import Filter
-from studio.house import House
-from studio.requests import ImageRequest, image_request, job_id, resolve
+from studio.home import Home
+from studio.media import Artifact
+from studio.planner import Job
+from studio.requests import ImageRequest
 from studio.studio import Studio
 
 
-def ask(prompt: str, seconds: float = 0, **settings: object) -> ImageRequest:
-    model = f"fake:{seconds}" if seconds else "fake"
-    settings = {"seed": 1, "steps": 4, **settings}
-    return resolve(image_request(prompt=prompt, model=model, **settings), open_backend(model).capabilities())
+def drawing(prompt: str, seconds: float = 0, **settings: object) -> Job:
+    """A planned job whose steps take so many seconds."""
+    return planned(ask(prompt, model=f"fake:{seconds}" if seconds else "fake", **settings))
 
 
 @pytest.fixture
@@ -43,8 +46,8 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     studio.close()
 
 
-def finish(studio: Studio, request: ImageRequest) -> tuple[list[Saved], End]:
-    *events, end = studio.events(studio.submit(request))
+def finish(studio: Studio, planned: Job) -> tuple[list[Saved], End]:
+    *events, end = studio.events(studio.submit(planned))
     return [event for event in events if isinstance(event, Saved)], end
 
 
@@ -53,13 +56,13 @@ def first_step(studio: Studio, job: str) -> Progress:
 
 
 def kill(studio: Studio) -> None:
-    process = studio._foreman.process
+    process = studio._supervisor.process
     assert process and process.pid
     os.kill(process.pid, signal.SIGKILL)
 
 
 def test_a_job_is_seen_step_by_step_and_ends_saved(studio: Studio) -> None:
-    events = list(studio.events(studio.submit(ask("an axolotl", 0.05, count=2))))
+    events = list(studio.events(studio.submit(drawing("an axolotl", 0.05, count=2))))
     steps = [event.step for event in events if isinstance(event, Progress)]
     last = [event for event in events if isinstance(event, Progress)][-1]
     saved = [event for event in events if isinstance(event, Saved)]
@@ -71,11 +74,11 @@ def test_a_job_is_seen_step_by_step_and_ends_saved(studio: Studio) -> None:
 
 
 def test_the_same_job_is_found_not_made_again(studio: Studio) -> None:
-    first, _ = finish(studio, ask("a cat"))
-    second, end = finish(studio, ask("a cat"))
+    first, _ = finish(studio, drawing("a cat"))
+    second, end = finish(studio, drawing("a cat"))
     assert not first[0].found and second[0].found and isinstance(end, Done)
     Path(first[0].path).write_bytes(Path(first[0].path).read_bytes()[:-20])
-    third, _ = finish(studio, ask("a cat"))
+    third, _ = finish(studio, drawing("a cat"))
     assert not third[0].found, "a picture that was cut short is made again"
 
 
@@ -85,7 +88,7 @@ def test_a_job_keeps_the_pictures_it_was_given(studio: Studio, tmp_path: Path) -
     given = {"like": {"path": str(tmp_path / "like.png")}}
     given["mix"] = ({"picture": {"path": str(tmp_path / "part.png")}}, {"text": "cat"})
     studio.queue.pause()
-    job = studio.submit(ask("", **given))
+    job = studio.submit(drawing("", **given))
     for name in ("like", "part"):
         (tmp_path / f"{name}.png").unlink()
     studio.queue.pause(False)
@@ -94,7 +97,7 @@ def test_a_job_keeps_the_pictures_it_was_given(studio: Studio, tmp_path: Path) -
 
 
 def test_cancel_stops_a_running_job_and_one_in_line(studio: Studio) -> None:
-    running, waiting = studio.submit(ask("slow", 0.1, steps=100)), studio.submit(ask("next", 0.1))
+    running, waiting = studio.submit(drawing("slow", 0.1, steps=100)), studio.submit(drawing("next", 0.1))
     first_step(studio, running)
     assert (studio.queue.ahead(running), studio.queue.ahead(waiting)) == (0, 1)
     studio.cancel(waiting)
@@ -102,17 +105,17 @@ def test_cancel_stops_a_running_job_and_one_in_line(studio: Studio) -> None:
     assert isinstance(list(studio.events(running))[-1], Cancelled)
     assert isinstance(list(studio.events(waiting))[-1], Cancelled)
     assert not list(studio.gallery.folder.rglob("*.*")), "nothing half-made is left"
-    assert isinstance(finish(studio, ask("next", 0.1))[1], Done), "a cancelled job can be asked for again"
+    assert isinstance(finish(studio, drawing("next", 0.1))[1], Done), "a cancelled job can be asked for again"
 
 
 def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(studio: Studio) -> None:
-    job = studio.submit(ask("a dog", 0.05, steps=10))
+    job = studio.submit(drawing("a dog", 0.05, steps=10))
     studio.events(job).close()
     ends: list[object] = []
     watch = [threading.Thread(target=lambda: ends.append(list(studio.events(job))[-1])) for _ in range(2)]
     for thread in watch:
         thread.start()
-    assert studio.submit(ask("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
+    assert studio.submit(drawing("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
     for thread in watch:
         thread.join(PATIENCE)
     assert ends == [Done(), Done()]
@@ -120,10 +123,10 @@ def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(studio: Stud
 
 
 def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Studio) -> None:
-    running, waiting = studio.submit(ask("slow", 0.1, steps=100)), studio.submit(ask("next", 0.01))
+    running, waiting = studio.submit(drawing("slow", 0.1, steps=100)), studio.submit(drawing("next", 0.01))
     first_step(studio, running)
     kill(studio)
-    while (job := studio.queue.job(running)).deaths == 0 or job.state != "running":
+    while (job := studio.queue.job(running)).crashes == 0 or job.state != "running":
         time.sleep(0.05)
     kill(studio)
     end = list(studio.events(running))[-1]
@@ -131,11 +134,11 @@ def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Stud
     assert studio.queue.job(running).state == "aside"
     assert isinstance(list(studio.events(waiting))[-1], Done)
     kill(studio)
-    assert isinstance(finish(studio, ask("after"))[1], Done)
+    assert isinstance(finish(studio, drawing("after"))[1], Done)
 
 
 def test_what_waits_goes_on_another_day_with_the_same_pixels(studio: Studio) -> None:
-    one, two = ask("slow", 0.05, steps=20, count=12), ask("next")
+    one, two = drawing("slow", 0.05, steps=20, count=12), drawing("next")
     jobs = [studio.submit(one), studio.submit(two)]
     while not studio.gallery.found(jobs[0]):
         time.sleep(0.02)
@@ -159,10 +162,10 @@ def test_what_waits_goes_on_another_day_with_the_same_pixels(studio: Studio) -> 
 
 def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
     other = Studio(studio.home)
-    job = studio.submit(ask("slow", 0.05, steps=100))
+    job = studio.submit(drawing("slow", 0.05, steps=100))
     first_step(studio, job)
     other.open()
-    late = other.submit(ask("late"))
+    late = other.submit(drawing("late"))
     assert other.queue.counts() == {"running": 1, "waiting": 1}, "one worker at a time"
     studio.close()
     assert list(other.events(job))[-1] == Done() and list(other.events(late))[-1] == Done()
@@ -170,7 +173,7 @@ def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
 
 
 def test_stop_after_this_picture_keeps_what_is_being_drawn(studio: Studio) -> None:
-    job = studio.submit(ask("many", 0.2, count=24, steps=10))
+    job = studio.submit(drawing("many", 0.2, count=24, steps=10))
     first_step(studio, job)
     studio.queue.finish_picture(job)
     assert list(studio.events(job))[-1] == Cancelled()
@@ -179,7 +182,7 @@ def test_stop_after_this_picture_keeps_what_is_being_drawn(studio: Studio) -> No
 
 def test_jobs_drawn_together_end_each_on_its_own(studio: Studio) -> None:
     studio.queue.pause()
-    jobs = [studio.submit(ask(f"face {n}", 0.05, shape=8, steps=20)) for n in range(3)]
+    jobs = [studio.submit(drawing(f"face {n}", 0.05, shape=8, steps=20)) for n in range(3)]
     studio.queue.pause(False)
     first_step(studio, jobs[0])
     assert studio.queue.counts() == {"running": 3}
@@ -188,44 +191,44 @@ def test_jobs_drawn_together_end_each_on_its_own(studio: Studio) -> None:
 
 
 def test_a_refusal_in_the_worker_comes_back_as_a_sentence(studio: Studio) -> None:
-    finish(studio, ask("warm up"))
+    finish(studio, drawing("warm up"))
     shutil.rmtree(studio.gallery.folder)
     studio.gallery.folder.write_text("in the way")
-    _, end = finish(studio, ask("a cat"))
+    _, end = finish(studio, drawing("a cat"))
     assert isinstance(end, Failed) and "not a folder" in end.sentence
 
 
 def test_the_worker_does_not_outlive_the_studio(studio: Studio) -> None:
-    finish(studio, ask("warm up"))
-    process = studio._foreman.process
+    finish(studio, drawing("warm up"))
+    process = studio._supervisor.process
     assert process
-    studio._foreman._running.orders.close()
+    studio._supervisor._running.wakes.close()
     # The sentinel, not `is_alive`: the listening thread waits for the same process, and only one of the two is told.
     assert wait([process.sentinel], PATIENCE)
 
 
 def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
-    job = studio.submit(ask("slow", 0.1, steps=100))
+    job = studio.submit(drawing("slow", 0.1, steps=100))
     first_step(studio, job)
     closing = threading.Timer(0.2, studio.close)
     closing.start()
     assert isinstance(list(studio.events(job))[-1], Progress), "they do not wait for its end"
     closing.join()
-    assert studio.queue.job(job).state == "waiting" and studio.queue.job(job).deaths == 0
+    assert studio.queue.job(job).state == "waiting" and studio.queue.job(job).crashes == 0
 
 
 def test_a_job_that_ends_every_worker_is_not_tried_for_ever(tmp_path: Path) -> None:
     studio = Studio(tmp_path, opener=_opener_that_ends_the_worker)
-    *_, end = studio.events(studio.submit(ask("a cat")))
+    *_, end = studio.events(studio.submit(drawing("a cat")))
     studio.close()
     assert isinstance(end, Failed) and "exit code 3" in end.sentence
 
 
 def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
-    house, ids = House(tmp_path), []
-    for request in (ask("an axolotl"), ask("a cat", steps=5)):
-        ids.append(job_id(request, Fake().digest()))
-        house.queue.submit(request, ids[-1], repr(request.steps))
+    home, ids = Home(tmp_path), []
+    for one in (drawing("an axolotl"), drawing("a cat", steps=5)):
+        ids.append(one.id)
+        home.queue.submit(one)
     old, new, sent = (tmp_path / "cache" / name for name in ("upload-old", "upload-new", "page"))
     for folder in (old, new, sent):
         folder.mkdir()
@@ -233,9 +236,9 @@ def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
     (sent / "mask-1.png").write_bytes(b"x")
     for path in (old, sent / "mask-1.png"):
         os.utime(path, (0, 0))
-    work(house)
+    work(home)
     assert [path.name for path in sent.iterdir()] == ["0.png"]
-    first, second = (house.live.read(one)[1] for one in ids)
+    first, second = (home.progress.read(one)[1] for one in ids)
     assert first and second and not first.previews and second.previews, "previews of the latest only"
     assert first.unknown[0].word == "axolotl" and new.exists() and not old.exists()
 
@@ -249,16 +252,16 @@ def test_where_no_worker_can_be_started_nobody_waits(
 
     with monkeypatch.context() as patch:
         patch.setattr(multiprocessing.get_context("spawn"), what, none_left)
-        _, end = finish(studio, ask("a cat"))
+        _, end = finish(studio, drawing("a cat"))
     assert isinstance(end, Failed) and "could not be started" in end.sentence
     assert "Too many open files" in capfd.readouterr().err
     studio.queue.retry()
-    assert isinstance(finish(studio, ask("a cat"))[1], Done), "later there are some again"
+    assert isinstance(finish(studio, drawing("a cat"))[1], Done), "later there are some again"
 
 
 def test_a_job_that_dies_after_a_picture_is_not_tried_for_ever(tmp_path: Path) -> None:
     studio = Studio(tmp_path, opener=_opener_that_ends_the_second_batch)
-    job = studio.submit(ask("many", count=12))
+    job = studio.submit(drawing("many", count=12))
     *_, end = studio.events(job)
     studio.close()
     assert isinstance(end, Failed) and "2 times" in end.sentence
@@ -267,32 +270,31 @@ def test_a_job_that_dies_after_a_picture_is_not_tried_for_ever(tmp_path: Path) -
 
 def test_a_model_that_was_replaced_is_said(tmp_path: Path) -> None:
     studio = Studio(tmp_path, opener=_opener_of_another_model)
-    *_, end = studio.events(studio.submit(ask("a cat")))
+    *_, end = studio.events(studio.submit(drawing("a cat")))
     studio.close()
     assert isinstance(end, Failed) and "the model is another one" in end.sentence
 
 
 class Quiet:
-    """A bell that rings once nothing is left to do."""
+    """Stands for the wake-up: the worker has nothing left to do."""
 
     def wait(self) -> str:
         raise KeyboardInterrupt
 
 
-def work(house: House, opener: Opener = open_backend) -> None:
+def work(home: Home, opener: Opener = open_backend) -> None:
     """Do what is in line, in this process."""
     with pytest.raises(KeyboardInterrupt):
-        worker._work(house, worker._Bench(opener), Quiet(), "w", lambda: None)
+        worker._work(home, worker._LoadedModel(opener), Quiet(), claims(home.queue), lambda: None)
 
 
-@pytest.mark.parametrize("name", ["note", "wishes", "claim"])
+@pytest.mark.parametrize("name", ["note", "wishes", "claim_interactive"])
 def test_where_the_store_refuses_the_worker_waits_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    house, tries = House(tmp_path), []
-    request = ask("a cat")
-    house.queue.submit(request, job_id(request, Fake().digest()), "c")
-    store = {"note": house.live, "wishes": house.queue, "claim": house.questions}[name]
+    home, tries = Home(tmp_path), []
+    home.queue.submit(drawing("a cat"))
+    store = home.progress if name == "note" else Claims
     real = getattr(store, name)
 
     def full_at_first(*arguments: Any, **named: Any) -> Any:
@@ -302,37 +304,35 @@ def test_where_the_store_refuses_the_worker_waits_and_goes_on(
         return real(*arguments, **named)
 
     monkeypatch.setattr(store, name, full_at_first)
-    monkeypatch.setattr(worker, "TROUBLE", 0.01)
-    work(house)
-    assert house.queue.counts() == {"done": 1} and house.gallery.count() == 1 and len(tries) > 3
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.01)
+    work(home)
+    assert home.queue.counts() == {"done": 1} and home.gallery.count() == 1 and len(tries) > 3
 
 
 def test_what_a_full_disk_says_is_the_stores_trouble(tmp_path: Path) -> None:
-    with pytest.raises(StoreTrouble, match="is full"), House(tmp_path).queue._database.explained():
+    with pytest.raises(StoreTrouble, match="is full"), Home(tmp_path).queue._database.explained():
         raise sqlite3.OperationalError("database or disk is full")
 
 
 @pytest.mark.parametrize("prompts", [("bad", "good"), ("good", "bad")])
 def test_a_job_that_always_fails_spoils_none_of_its_companions(tmp_path: Path, prompts: tuple[str, str]) -> None:
-    house, ids = House(tmp_path), {}
+    home, ids = Home(tmp_path), {}
     for prompt in prompts:
-        request = ask(prompt, shape=8)
-        ids[prompt] = job_id(request, Fake().digest())
-        house.queue.submit(request, ids[prompt], "c")
-    work(house, lambda _: Broken())
-    assert house.queue.job(ids["bad"]).state == "failed" and "RuntimeError" in house.queue.job(ids["bad"]).sentence
-    assert house.queue.job(ids["good"]).state == "done"
+        one = drawing(prompt, shape=8)
+        ids[prompt] = one.id
+        home.queue.submit(one)
+    work(home, lambda _: Broken())
+    assert home.queue.job(ids["bad"]).state == "failed" and "RuntimeError" in home.queue.job(ids["bad"]).sentence
+    assert home.queue.job(ids["good"]).state == "done"
 
 
 class Broken(Fake):
     """Can't do what is called bad."""
 
-    def run_together(
-        self, requests: Sequence[ImageRequest], previews: bool = True
-    ) -> Iterator[tuple[int, Progress | Result]]:
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
         if any(request.prompt == "bad" for request in requests):
             raise RuntimeError("no such thing")
-        yield from super().run_together(requests, previews)
+        yield from super()._images(requests, previews)
 
 
 def _opener_that_ends_the_second_batch(model: str) -> Backend:
@@ -353,12 +353,10 @@ class Other(Fake):
 class SecondBatch(Fake):
     """Ends its process with the second batch."""
 
-    def run_together(
-        self, requests: Sequence[ImageRequest], previews: bool = True
-    ) -> Iterator[tuple[int, Progress | Result]]:
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
         drawn = 0
-        for number, event in super().run_together(requests, previews):
-            drawn += isinstance(event, Result)
+        for number, event in super()._images(requests, previews):
+            drawn += isinstance(event, Artifact)
             if drawn > 8 or sum(request.count for request in requests) < 8:
                 os._exit(3)
             yield number, event
@@ -378,7 +376,7 @@ class Deadly(Fake):
 def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = worker._Bench(open_backend)
+    loaded = worker._LoadedModel(open_backend)
     memory = iter([100, 110, 120, 1200, 1300])
 
     class Process:
@@ -386,13 +384,13 @@ def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
             return SimpleNamespace(rss=next(memory) << 20)
 
     monkeypatch.setattr(worker.psutil, "Process", Process)
-    assert [bool(bench.has_grown()) for _ in range(5)] == [False, False, False, False, True]
-    finish(studio, ask("warm up"))
-    running = studio._foreman._running
+    assert [bool(loaded.has_grown()) for _ in range(5)] == [False, False, False, False, True]
+    finish(studio, drawing("warm up"))
+    running = studio._supervisor._running
     assert running
     with monkeypatch.context() as watched:
-        watched.setattr(studio.queue, "bury", lambda *_: pytest.fail("it asked to be started anew"))
-        studio._foreman._replace(running, worker.GROWN, True)
-    assert studio._foreman.process is not running.process
+        watched.setattr(Claims, "report_crash", lambda *_: pytest.fail("it asked to be started anew"))
+        studio._supervisor._replace(running, worker.RESTART_CODE, True)
+    assert studio._supervisor.process is not running.process
     studio.close()  # from here on nobody is replaced
     running.process.kill()
