@@ -15,9 +15,9 @@ from page_kit import Elements, Server
 from patience import PATIENCE, until
 from PIL import Image
 
+from studio.api import news
+from studio.api.api_models import FILLED, ImageJob
 from studio.events import Done, Progress
-from studio.http import news
-from studio.http.api_models import FILLED, ImageJob
 from studio.requests import ImageRequest
 
 NOBODY = "0" * 64

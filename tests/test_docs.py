@@ -137,7 +137,7 @@ def test_commands_and_options_are_those_that_there_are(capsys: pytest.CaptureFix
 def test_addresses_are_those_that_there_are(tmp_path: Path) -> None:
     from fastapi import FastAPI
 
-    from studio.http import a1111, api
+    from studio.api import a1111, api
 
     server, studio = FastAPI(), Studio(tmp_path)
     for door in (a1111, api):

@@ -25,7 +25,7 @@ from PIL import Image
 from starlette.applications import Starlette
 
 from studio import Studio
-from studio.http.guard import Guard
+from studio.api.guard import Guard
 from studio.mcp import http
 from studio.mcp.server import server
 from studio.metadata import read as read_settings

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from fastapi import HTTPException
 
 from models.messages import Refused
-from studio.http.pictures import Uploads, uploads
+from studio.api.pictures import Uploads, uploads
 from studio.prompts import PICTURES
 from studio.studio import Studio
 

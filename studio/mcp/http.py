@@ -4,7 +4,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.routing import BaseRoute
 
-from studio.http.guard import BODY_LIMIT
+from studio.api.guard import BODY_LIMIT
 
 PATH = "/mcp"
 
@@ -12,7 +12,7 @@ PATH = "/mcp"
 def routes(server: MCPServer) -> list[BaseRoute]:
     """What is to be added to the routes of an app. They work while `server.session_manager.run()` is entered, once.
 
-    Who may come in is for `studio.http.guard` to say, which stands before everything.
+    Who may come in is for `studio.api.guard` to say, which stands before everything.
     """
     guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = server.streamable_http_app(

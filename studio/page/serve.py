@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from models.messages import Refused
 from studio import settings
+from studio.api.guard import PASSWORD_LEAST, Guard, is_loopback
 from studio.backends.registry import open_backend
-from studio.http.guard import PASSWORD_LEAST, Guard, is_loopback
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -135,7 +135,7 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
     import gradio as gr
     from fastapi import FastAPI
 
-    from studio.http import a1111, api
+    from studio.api import a1111, api
     from studio.mcp import http
     from studio.mcp.server import server
     from studio.page import layout, routes

@@ -6,10 +6,10 @@ import psutil
 from fastapi import APIRouter, HTTPException
 
 from models.messages import Refused
+from studio.api.a1111_names import AUTOMATIC, SAMPLERS
+from studio.api.a1111_upscale import OURS, UPSCALERS
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
-from studio.http.a1111_names import AUTOMATIC, SAMPLERS
-from studio.http.a1111_upscale import OURS, UPSCALERS
 
 TRIAL = "fake"  # draws faces: listed only where the studio was started with it
 EMPTY: tuple[str, ...] = (

@@ -9,9 +9,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
 from models.messages import Refused
-from studio.backends.registry import KINDS, offered, open_backend
-from studio.http.api_gallery import Gallery
-from studio.http.api_models import (
+from studio.api.api_gallery import Gallery
+from studio.api.api_models import (
     PREFIX,
     SHA256,
     Given,
@@ -24,10 +23,11 @@ from studio.http.api_models import (
     Problem,
     StyleOut,
 )
-from studio.http.docs import page
-from studio.http.news import job_out, stream
-from studio.http.pictures import Uploads, uploads
-from studio.http.routes import Route, close
+from studio.api.docs import page
+from studio.api.news import job_out, stream
+from studio.api.pictures import Uploads, uploads
+from studio.api.routes import Route, close
+from studio.backends.registry import KINDS, offered, open_backend
 from studio.metadata import version
 from studio.prompts import only
 from studio.queue import OPEN, State

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from models.messages import Refused
-from studio.commands.base import Home, Json, Model, app, print_rows, printable
+from studio.cli.base import Home, Json, Model, app, print_rows, printable
 from studio.folders import Folders, Found
 from studio.foreground import bar_on_stderr
 from studio.prompts import PICTURES

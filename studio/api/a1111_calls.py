@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from studio.api.a1111_models import Going, State
 from studio.events import Progress
-from studio.http.a1111_models import Going, State
 from studio.queue import QueuedJob
 from studio.requests import ImageRequest
 from studio.studio import Studio

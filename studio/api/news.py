@@ -10,8 +10,8 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
+from studio.api.api_models import PREFIX, JobOut, PictureOut, ProgressOut
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved
-from studio.http.api_models import PREFIX, JobOut, PictureOut, ProgressOut
 from studio.metadata.origin import nameless
 from studio.queue import QueuedJob
 from studio.studio import Studio

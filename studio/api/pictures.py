@@ -18,10 +18,10 @@ from PIL import Image
 
 from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
 from models.messages import Refused
+from studio.api.api_models import Given
 from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
-from studio.http.api_models import Given
 from studio.metadata import gif
 from studio.metadata.raw import Broken
 

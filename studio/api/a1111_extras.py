@@ -12,11 +12,11 @@ from PIL import Image
 
 from models.data.pixels import MAX_PIXELS, place
 from models.messages import Refused
+from studio.api.a1111_facts import Facts
+from studio.api.a1111_models import Dropped, ManyEnlarged, ManyImages, OneEnlarged, OneImage, Told, Upscaling
+from studio.api.a1111_upscale import OURS, UPSCALERS, resized, target
+from studio.api.pictures import decoded, looked_through, uploads
 from studio.events import Cancelled, Done, End, Failed
-from studio.http.a1111_facts import Facts
-from studio.http.a1111_models import Dropped, ManyEnlarged, ManyImages, OneEnlarged, OneImage, Told, Upscaling
-from studio.http.a1111_upscale import OURS, UPSCALERS, resized, target
-from studio.http.pictures import decoded, looked_through, uploads
 from studio.metadata import encoded, parse_parameters, texts
 from studio.requests import enlarge, resolve
 from studio.studio import Studio

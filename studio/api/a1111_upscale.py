@@ -4,7 +4,7 @@ from PIL import Image, ImageOps
 
 from models.data.pixels import MAX_PIXELS
 from models.messages import Refused
-from studio.http.a1111_models import Upscaling
+from studio.api.a1111_models import Upscaling
 
 OURS = "Studio 128"
 UPSCALERS = {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}

@@ -14,17 +14,17 @@ from fastapi import APIRouter, HTTPException
 from PIL import Image, ImageOps
 
 from models.messages import Refused
+from studio.api import a1111_answers as answers
+from studio.api.a1111_calls import Asked, Call, Calls
+from studio.api.a1111_extras import CLOSING, Extras, ended
+from studio.api.a1111_facts import Facts
+from studio.api.a1111_models import ImageToImage, Made, Making, TextToImage
+from studio.api.a1111_names import sampler, schedule
+from studio.api.pictures import Uploads, decoded, looked_through, uploads
+from studio.api.routes import SdRoute, close
 from studio.capabilities import Capabilities
 from studio.events import Failed
 from studio.fields import Picture
-from studio.http import a1111_answers as answers
-from studio.http.a1111_calls import Asked, Call, Calls
-from studio.http.a1111_extras import CLOSING, Extras, ended
-from studio.http.a1111_facts import Facts
-from studio.http.a1111_models import ImageToImage, Made, Making, TextToImage
-from studio.http.a1111_names import sampler, schedule
-from studio.http.pictures import Uploads, decoded, looked_through, uploads
-from studio.http.routes import SdRoute, close
 from studio.studio import Studio
 
 PREFIX = "/sdapi/v1"

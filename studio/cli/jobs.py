@@ -7,7 +7,7 @@ import typer
 
 from models.messages import Refused
 from studio import settings
-from studio.commands.base import Home, Json, app, print_rows
+from studio.cli.base import Home, Json, app, print_rows
 from studio.house import House
 from studio.queue import FURTHEST, Queue, QueuedJob, State
 

@@ -9,8 +9,8 @@ from models.messages import Refused
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.capabilities import FAST
-from studio.commands import options
-from studio.commands.base import Home, Json, Model, app, print_rows
+from studio.cli import options
+from studio.cli.base import Home, Json, Model, app, print_rows
 from studio.events import Vector
 from studio.foreground import Batch, run
 from studio.house import House

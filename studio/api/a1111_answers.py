@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.http.a1111_calls import Call
-from studio.http.a1111_facts import Facts
-from studio.http.a1111_models import ImageToImage, Made, Making
+from studio.api.a1111_calls import Call
+from studio.api.a1111_facts import Facts
+from studio.api.a1111_models import ImageToImage, Made, Making
 from studio.metadata import texts, version
 from studio.requests import ImageRequest
 from studio.studio import Studio

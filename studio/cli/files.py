@@ -11,7 +11,7 @@ import typer
 
 from models.messages import Refused
 from studio.backends.registry import open_backend
-from studio.commands.base import Json, app, printable
+from studio.cli.base import Json, app, printable
 from studio.files import ready_folder, why, write_whole
 from studio.foreground import STOPPED
 from studio.metadata import read, stripped

@@ -16,9 +16,9 @@ from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.batch.plan import safe_name
-from studio.commands import options
-from studio.commands.base import Home, Json, Model, app, print_rows
-from studio.commands.files import each
+from studio.cli import options
+from studio.cli.base import Home, Json, Model, app, print_rows
+from studio.cli.files import each
 from studio.export.apps import APPS, App, app_named, fit
 from studio.export.enlarge import Drawing, both
 from studio.export.pack import Sticker, check_count, pack, pack_name, title_of

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from models.messages import Refused
 from studio import care, settings
-from studio.commands.base import Home, Json, app, print_rows
+from studio.cli.base import Home, Json, app, print_rows
 from studio.files import make_folder
 from studio.house import House
 from studio.worker import LOCK

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from fastapi.responses import FileResponse, Response
 
 from models.messages import Refused
+from studio.api.api_models import LARGEST, SHA256, HitOut, Hits, KeptOut, MarksIn, Page
 from studio.gallery import PAGE, Filter, Kept
-from studio.http.api_models import LARGEST, SHA256, HitOut, Hits, KeptOut, MarksIn, Page
 from studio.studio import Studio
 
 Digest = Annotated[str, Path(pattern=SHA256, description="sha256 of the picture's file.")]

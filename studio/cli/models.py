@@ -4,7 +4,7 @@ from typing import Any
 
 from models.messages import Refused
 from studio.backends.registry import KINDS, open_backend
-from studio.commands.base import Json, Model, app, print_rows
+from studio.cli.base import Json, Model, app, print_rows
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import typer
 
 from studio.backends.registry import open_backend
-from studio.commands.base import Home, Model, app
+from studio.cli.base import Home, Model, app
 from studio.studio import Studio
 
 

@@ -17,7 +17,7 @@ from studio.batch import sources
 from studio.batch.plan import Desk, Plan, Problem, plan
 from studio.batch.run import refuse_nothing, run
 from studio.batch.runner import Outcome, Runner
-from studio.commands.base import Home, Json, Model, app
+from studio.cli.base import Home, Json, Model, app
 from studio.foreground import bar_on_stderr
 from studio.wildcards import Wildcards
 

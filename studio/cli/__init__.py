@@ -12,8 +12,8 @@ import typer
 
 from models.messages import Refused
 from studio import settings
-from studio.commands import batch, care, export, files, jobs, make, mcp, models, search  # noqa: F401  puts them in
-from studio.commands.base import app, printable
+from studio.cli import batch, care, export, files, generate, jobs, mcp, models, search  # noqa: F401  puts them in
+from studio.cli.base import app, printable
 
 
 def main() -> NoReturn:
@@ -43,7 +43,3 @@ def _exit_code() -> int:
 
 def _one_sentence(message: str) -> str:
     return " ".join(message.split()).rstrip(".") + "."
-
-
-if __name__ == "__main__":
-    main()
