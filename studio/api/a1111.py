@@ -5,123 +5,133 @@ was asked for; a client that leaves loses nothing, for the job goes on and its p
 A1111 takes addresses in take base64 only.
 """
 
+import base64
 import io
+import json
 import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from PIL import Image, ImageOps
 
-from models.messages import Refused
-from studio.api import a1111_answers as answers
-from studio.api.a1111_calls import Asked, Call, Calls
-from studio.api.a1111_extras import CLOSING, Extras, ended
-from studio.api.a1111_facts import Facts
-from studio.api.a1111_models import ImageToImage, Made, Making, TextToImage
-from studio.api.a1111_names import sampler, schedule
-from studio.api.pictures import Uploads, decoded, looked_through, uploads
-from studio.api.routes import SdRoute, close
+from models.messages import Message, Refused
+from studio.api import a1111_files  # noqa: F401  adds its routes
+from studio.api.a1111_lists import sampler, sampler_name, schedule
+from studio.api.a1111_schemas import Generation, ImageToImage, TextToImage
+from studio.api.a1111_state import PREFIX, Call, Served, State, ended, routes, timestamp
+from studio.api.routing import Rejected, close, serve
+from studio.api.uploads import Uploads, checked, decoded, uploads
 from studio.capabilities import Capabilities
 from studio.events import Failed
 from studio.fields import Picture
+from studio.metadata import texts, version
+from studio.requests import ImageRequest
 from studio.studio import Studio
-
-PREFIX = "/sdapi/v1"
 
 THEIRS = {"guidance": "cfg_scale", "strength": "denoising_strength", "count": "batch_size x n_iter"}
 
 
 def router(studio: Studio, model: str) -> APIRouter:
-    """The routes of /sdapi/v1. `model` is what pictures are made with until a client chooses another."""
-    calls, facts = Calls(studio), Facts(model)
-    maker = Maker(studio, calls, facts)
-    routes = APIRouter(prefix=PREFIX, route_class=SdRoute, tags=["A1111"])
-    routes.add_api_route("/txt2img", maker.from_text, methods=["POST"])
-    routes.add_api_route("/img2img", maker.from_image, methods=["POST"])
-    routes.add_api_route("/progress", calls.progress, methods=["GET"])
-    routes.add_api_route("/interrupt", _doing(calls.interrupt), methods=["POST"])
-    routes.add_api_route("/skip", _doing(calls.skip), methods=["POST"])
-    Extras(studio, facts).add_to(routes)
-    facts.add_to(routes)
-    whole = APIRouter(route_class=SdRoute)
-    whole.include_router(close(routes))
-    whole.add_api_route("/internal/ping", _doing(lambda: None), methods=["GET"])  # how some look whether it is there
-    return whole
+    """The routes of /sdapi/v1. `model` makes the pictures until a client chooses another."""
+    bound = serve(routes, State(studio, model))
+    bound.add_api_route("/internal/ping", ping, methods=["GET"])
+    return bound
 
 
-def _doing(what: Any) -> Any:
-    def do() -> dict[str, str]:
-        what()
-        return {}
-
-    return do
+def ping() -> dict[str, str]:
+    """Some clients look here whether the server runs."""
+    return {}
 
 
-class Maker:
-    """Makes pictures for clients that wait for them."""
-
-    def __init__(self, studio: Studio, calls: Calls, facts: Facts) -> None:
-        self._studio, self._calls, self._facts = studio, calls, facts
-
-    async def from_text(self, body: TextToImage) -> Made:
-        """Pictures from words; the answer comes when they are made."""
-        return await self._make(body)
-
-    async def from_image(self, body: ImageToImage) -> Made:
-        """Pictures from a picture, all of it or what is white in a mask; the answer comes when they are made."""
-        if not body.init_images:
-            raise HTTPException(404, "Init image not found; give it in init_images, in base64.")
-        if len(body.init_images) > 1:
-            raise Refused("one picture at a time is started from here; give one in init_images.")
-        return await self._make(body)
-
-    async def _make(self, body: Making) -> Made:
-        call = await to_thread.run_sync(self._begin, body)
-        with self._calls.waiting(call):
-            ends = [await ended(self._studio, asked.job) for asked in call.asked]
-        made = await to_thread.run_sync(answers.pictures, self._studio, call)
-        failed = [end.sentence for end in ends if isinstance(end, Failed)]
-        if failed:
-            raise HTTPException(500, failed[0])
-        if None in ends:
-            raise HTTPException(503, CLOSING)
-        return await to_thread.run_sync(answers.made, body, call, made, self._facts)
-
-    def _begin(self, body: Making) -> Call:
-        """Everything that can be wrong with it, then into the line."""
-        model = self._facts.chosen(body.override_settings or {})
-        can, notes = self._facts.capabilities(model), list[str]()
-        _without_scripts(body)
-        fields = {"model": model, **_fields(body, can, notes)}
-        if fields["count"] > can.count.most:
-            raise Refused(f"batch_size x n_iter must be {can.count.most:g} at most, not {fields['count']}.")
-        try:
-            with uploads(self._studio.home) as files:
-                if isinstance(body, ImageToImage):
-                    fields |= _pictures(body, files)
-                requests = self._studio.prepare(**fields)
-                return Call([Asked(self._studio.submit(one), one) for one in requests], notes)
-        except Refused as refusal:
-            raise Refused(_in_their_words(str(refusal))) from refusal
+@routes.post("/txt2img")
+async def text_to_image(state: Served, body: TextToImage) -> dict[str, Any]:
+    """Pictures from words; the answer comes when they are made."""
+    return await _make(state, body)
 
 
-def _fields(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any]:
+@routes.post("/img2img")
+async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
+    """Pictures from a picture, all of it or what is white in a mask; the answer comes when they are made."""
+    if not body.init_images:
+        raise Rejected(404, "api.no_init_image")
+    if len(body.init_images) > 1:
+        raise Refused("api.one_init_image")
+    return await _make(state, body)
+
+
+@routes.get("/progress")
+def progress(state: Served, skip_current_image: bool = False) -> dict[str, Any]:
+    """How far the current request is."""
+    return state.progress(preview=not skip_current_image)
+
+
+@routes.post("/interrupt")
+def interrupt(state: Served) -> dict[str, str]:
+    """Stop the current request."""
+    state.interrupt()
+    return {}
+
+
+@routes.post("/skip")
+def skip(state: Served) -> dict[str, str]:
+    """Stop what is being drawn, and go on with the rest of the request."""
+    state.skip()
+    return {}
+
+
+async def _make(state: State, body: Generation) -> dict[str, Any]:
+    call = await to_thread.run_sync(_begin, state, body)
+    with state.waiting(call):
+        ends = [await ended(state.studio, job) for job in call.jobs]
+    made = await to_thread.run_sync(_files, state.studio, call)
+    failed = [end.sentence for end in ends if isinstance(end, Failed)]
+    if failed:
+        raise Rejected(500, failed[0])
+    if None in ends:
+        raise Rejected(503, "api.closing")
+    return await to_thread.run_sync(_answer, state, body, call, made)
+
+
+# --- What is asked for ------------------------------------------------------------------------------------------------
+
+
+def _begin(state: State, body: Generation) -> Call:
+    """The request as jobs in the queue; Refused where anything is wrong with it."""
+    model = state.chosen(body.override_settings or {})
+    can, notes, studio = state.capabilities(model), list[Message](), state.studio
+    _check_scripts(body)
+    fields = {"model": model, **_fields(body, can, notes)}
+    if fields["count"] > can.count.most:
+        raise Refused("api.too_many_pictures", most=f"{can.count.most:g}", count=fields["count"])
+    try:
+        with uploads(studio.home, studio.gallery) as files:
+            if isinstance(body, ImageToImage):
+                fields |= _pictures(body, files)
+            return Call({studio.submit(one): one for one in studio.prepare(**fields)}, notes)
+    except Refused as refusal:
+        refusal.message = Message(_in_their_words(str(refusal)))
+        raise
+
+
+def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
     """The request's fields that are not pictures; `notes` takes what is done otherwise."""
-    wanted = {"enable_hr": body.enable_hr, "restore_faces": body.restore_faces, "tiling": body.tiling}
-    wanted["subseed_strength"] = bool(body.subseed_strength)
-    notes += [f"there is no {name} here; it was left out." for name, value in wanted.items() if value]
+    unknown = {"enable_hr": body.enable_hr, "restore_faces": body.restore_faces, "tiling": body.tiling}
+    unknown["subseed_strength"] = bool(body.subseed_strength)
+    notes += [Message("api.note_unknown", {"name": name}) for name, value in unknown.items() if value]
     return {
         "size": _size(body, can, notes),
         "prompt": body.prompt or "",
         "style": _style(body.styles or []),
         "count": (body.batch_size or 1) * (body.n_iter or 1),
         "seed": None if body.seed == -1 else body.seed,
-        **_sampled(body, can, notes),
+        **_sampling(body, can, notes),
     }
 
 
-def _sampled(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any]:
+def _sampling(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
     """How it is drawn. Clients send steps with every sampler: one that has its own takes none."""
     scheduler = _scheduler(body, can, notes)
     said = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
@@ -130,66 +140,65 @@ def _sampled(body: Making, can: Capabilities, notes: list[str]) -> dict[str, Any
     own = {**dict(can.fixed[scheduler]), "negative": ""}
     names = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_prompt"}
     left = [names[name] for name, value in said.items() if value is not None and value != own[name]]
-    notes += [f"{scheduler} draws in one way only; {', '.join(left)} was left out."] if left else []
+    notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
     return {"scheduler": scheduler}
 
 
-def _size(body: Making, can: Capabilities, notes: list[str]) -> int:
-    """The largest size that does not go beyond what is asked for. Clients ask for 512 where nobody said anything."""
+def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str:
+    """Ours for the sampler that is named; 404 where it is unknown, as at A1111."""
+    name, plan = body.sampler_name or body.sampler_index or "", body.scheduler or "Automatic"
+    found, on_schedule = sampler(name, can.schedulers) if name else ("", ()), schedule(plan)
+    if found is None:
+        raise Rejected(404, "api.no_sampler", name=name[:100], list=f"{PREFIX}/samplers")
+    if on_schedule is None:
+        raise Rejected(404, "api.no_schedule", name=plan[:100], list=f"{PREFIX}/schedulers")
+    notes += [*found[1], *on_schedule]
+    return found[0]
+
+
+def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int:
+    """The largest size that is no larger than what is asked for. Clients ask for 512 where nobody chose a size."""
     width, height = body.width or can.size, body.height or can.size
     size = max((size for size in can.sizes if size <= max(width, height)), default=can.size)
     if (width, height) != (size, size):
-        notes.append(f"pictures are {size} x {size} here, not {width} x {height}.")
+        notes.append(Message("api.note_size", {"size": size, "width": width, "height": height}))
     return size
 
 
 def _style(names: list[str]) -> str:
     named = [name for name in names if name and name != "None"]
     if len(named) > 1:
-        raise Refused("there is one style a picture here; give one, /sdapi/v1/prompt-styles lists them.")
+        raise Refused("api.one_style", list=f"{PREFIX}/prompt-styles")
     return named[0] if named else ""
 
 
-def _scheduler(body: Making, can: Capabilities, notes: list[str]) -> str:
-    """Ours for the sampler that is named; HTTP 404 where nobody knows it, as at A1111."""
-    name = body.sampler_name or body.sampler_index or ""
-    found = sampler(name, can.schedulers) if name else ("", "")
-    if found is None:
-        raise HTTPException(404, f"Sampler not found: {name[:100]!r}; {PREFIX}/samplers lists them.")
-    plan = schedule(body.scheduler) if body.scheduler else ""
-    if plan is None:
-        raise HTTPException(404, f"Scheduler not found: {str(body.scheduler)[:100]!r}; {PREFIX}/schedulers lists them.")
-    notes += [note for note in (found[1], plan) if note]
-    return found[0]
-
-
-def _without_scripts(body: Making) -> None:
-    """HTTP 422 where a script is asked for that would change the picture: there are none."""
+def _check_scripts(body: Generation) -> None:
+    """Refused where a script is asked for that would change the picture: there are none."""
     if body.script_name and body.script_name != "None":
-        raise HTTPException(422, f"Script {body.script_name[:100]!r} not found; there are none here.")
+        raise Refused("api.no_script", name=body.script_name[:100])
     for name, said in (body.alwayson_scripts or {}).items():
         if not isinstance(said, dict) or said.get("args"):
-            raise HTTPException(422, f"always on script {name[:100]!r} not found; there are none here.")
+            raise Refused("api.no_always_on_script", name=name[:100])
 
 
 def _pictures(body: ImageToImage, files: Uploads) -> dict[str, Any]:
-    image = files.given((body.init_images or [""])[0], "init_images")
+    image = files.add_base64((body.init_images or [""])[0], "init_images")
     mask = _mask(body.mask, bool(body.inpainting_mask_invert), files, files.sizes[image.path]) if body.mask else None
     return {"image": image, "mask": mask, "strength": body.denoising_strength}
 
 
 def _mask(text: str, invert: bool, files: Uploads, size: tuple[int, int]) -> Picture:
     """A mask as ours are, of the picture's size: grey, white is drawn anew."""
-    grey = _grey(looked_through(decoded(text, "mask"), "mask"))
+    grey = _grey(checked(decoded(text, "mask"), "mask"))
     grey = ImageOps.invert(grey) if invert else grey
     grey = grey if grey.size == size else grey.resize(size, Image.Resampling.BOX)
     file = io.BytesIO()
     grey.save(file, "PNG", compress_level=1)
-    return files.keep(file.getvalue(), "mask")
+    return files.add(file.getvalue(), "mask")
 
 
 def _grey(picture: Image.Image) -> Image.Image:
-    """Levels of a mask. As at A1111, one that is transparent anywhere is what is opaque in it, whatever its colours."""
+    """Levels of a mask. As at A1111, of one that is transparent anywhere the opaque part counts, not its colours."""
     if "A" in picture.getbands() or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
@@ -200,3 +209,80 @@ def _grey(picture: Image.Image) -> Image.Image:
 def _in_their_words(sentence: str) -> str:
     name = re.match(r"\w+", sentence)
     return THEIRS[name[0]] + sentence[name.end() :] if name and name[0] in THEIRS else sentence
+
+
+# --- What is answered -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture: the bytes of its file, its seed, and the request that it is of."""
+
+    data: bytes
+    seed: int
+    request: ImageRequest
+
+    @property
+    def parameters(self) -> str:
+        """A1111's text, from the file itself."""
+        return texts(self.data, "the picture").texts.get("parameters", "")
+
+
+def _files(studio: Studio, call: Call) -> list[Made]:
+    """What the call has made so far, in the order asked for."""
+    found = ((request, studio.gallery.found(job)) for job, request in call.jobs.items())
+    saved = ((request, found[index]) for request, found in found for index in sorted(found))
+    return [Made(Path(one.path).read_bytes(), one.seed, request) for request, one in saved]
+
+
+def _answer(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
+    """The files in base64, what was asked for, and a JSON document that says how they were made."""
+    whole = isinstance(body, ImageToImage) and body.include_init_images
+    parameters = body.model_dump(exclude=set() if whole else {"init_images", "mask"})
+    images = [base64.b64encode(one.data).decode() for one in made] if body.send_images is not False else []
+    info = json.dumps(_info(state, body, call, made), ensure_ascii=False)
+    return {"images": images, "parameters": parameters, "info": info}
+
+
+def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
+    """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
+    first = next(iter(call.jobs.values()))
+    size, seeds = first.size or state.capabilities(first.model).size, [one.seed for one in made]
+    return {
+        "prompt": first.prompt,
+        "all_prompts": [one.request.prompt for one in made],
+        "negative_prompt": first.negative,
+        "all_negative_prompts": [one.request.negative for one in made],
+        "seed": first.seed,
+        "all_seeds": seeds,
+        "subseed": first.seed,
+        "all_subseeds": seeds,
+        "subseed_strength": 0,
+        "width": size,
+        "height": size,
+        "sampler_name": sampler_name(first.scheduler),
+        "cfg_scale": first.guidance,
+        "steps": first.steps,
+        "batch_size": body.batch_size or 1,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": first.model,
+        "sd_model_hash": state.digest(first.model)[:10],
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": -1,
+        "seed_resize_from_h": -1,
+        "denoising_strength": first.strength,
+        "extra_generation_params": {},
+        "index_of_first_image": 0,
+        "infotexts": [one.parameters for one in made],
+        "styles": [first.style] if first.style else [],
+        "job_timestamp": timestamp(),
+        "clip_skip": 1,
+        "is_using_inpainting_conditioning": first.mask is not None,
+        "version": f"Studio 128 {version()}",
+        "studio": {"jobs": list(call.jobs), "notes": [str(note) for note in call.notes]},
+    }
+
+
+close(routes)

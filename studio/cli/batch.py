@@ -1,7 +1,6 @@
 """`studio batch`: prompt files."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +13,14 @@ from rich.text import Text
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.batch import sources
-from studio.batch.plan import Desk, Plan, Problem, plan
+from studio.batch.plan import Desk, Job, Plan, Problem, plan
 from studio.batch.run import refuse_nothing, run
 from studio.batch.runner import Outcome, Runner
-from studio.cli.base import Home, Json, Model, app
+from studio.cli.base import Home, Json, Model, Wildcards, app, leave, print_document, warn
 from studio.foreground import bar_on_stderr
-from studio.wildcards import Wildcards
+from studio.wildcards import Wildcards as Lists
 
-TOLD = 20  # problems and words on the terminal
+LISTED = 20  # problems and words on the terminal
 
 
 @app.command()
@@ -29,25 +28,22 @@ def batch(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".txt, .jsonl, .json, .csv, .yaml, or -.")],
     out: Annotated[Path | None, typer.Option(help="The batch's folder (else one in the studio's own).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and do nothing.")] = False,
-    wildcards: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The lists of __wildcards__ (else wildcards/ in the home).")
-    ] = None,
+    wildcards: Wildcards = None,
     model: Model = "embedded",
     as_json: Json = False,
     home: Home = None,
 ) -> None:
     """Make the pictures of prompt files; stopped in any way, the same command goes on where it was."""
     backend, root = open_backend(model), settings.home(home)
-    lists = Wildcards(wildcards or settings.wildcards(root))
+    lists = Lists(wildcards or settings.wildcards(root))
     desk = Desk(model, backend.capabilities(), backend.digest(), lists)
     with sources.opened(files) as read:
         if dry_run:
-            _show(plan(read, desk), as_json)
+            _print_plan(plan(read, desk), as_json)
             return
         outcome, path = run(backend, read, desk, out, root, _watch)
-    _tell(outcome, path, as_json)
-    if outcome.code:
-        raise typer.Exit(outcome.code)
+    _print_outcome(outcome, path, as_json)
+    leave(outcome.code)
 
 
 def _watch(runner: Runner) -> None:
@@ -68,42 +64,40 @@ class PicturesASecond(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
 
 
-def _show(asked: Plan, as_json: bool) -> None:
+def _print_plan(planned: Plan, as_json: bool) -> None:
     """The jobs that would be done. Exit code 1 where there are lines that can't be."""
-    refuse_nothing(asked)
-    jobs, errors = [job.as_dict() for job in asked.jobs], [asdict(problem) for problem in asked.problems]
-    if as_json:
-        total = len(jobs) + len(errors) + asked.more
-        typer.echo(json.dumps({"total": total, "jobs": jobs, "errors": errors}, ensure_ascii=False, indent=1))
-    else:
-        for job in asked.jobs:
-            one = job.request
-            cells = [job.line, one.seed, one.count, one.steps, f"{one.guidance:g}", one.scheduler, one.style or "-"]
-            typer.echo("\t".join(map(str, [*cells, one.prompt or "from pictures"])))
-    _tell_problems(asked, asked.problems)
-    if errors:
-        raise typer.Exit(1)
+    refuse_nothing(planned)
+    jobs, errors = [job.as_dict() for job in planned.jobs], [asdict(problem) for problem in planned.problems]
+    total = len(jobs) + len(errors) + planned.more
+    text = "\n".join(map(_job_line, planned.jobs))
+    if as_json or text:
+        print_document({"total": total, "jobs": jobs, "errors": errors}, as_json, text)
+    _warn_of(planned, planned.problems)
+    leave(1 if errors else 0)
 
 
-def _tell(outcome: Outcome, path: Path, as_json: bool) -> None:
-    told = {**outcome.as_dict(), "out": str(path)}
-    if as_json:
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
-    else:
-        typer.echo(f"{told['done']} done, {told['found']} found, {told['failed']} failed: {path}")
-    for word in list(outcome.unknown.values())[:TOLD]:
+def _job_line(job: Job) -> str:
+    one = job.request
+    cells = [job.line, one.seed, one.count, one.steps, f"{one.guidance:g}", one.scheduler, one.style or "-"]
+    return "\t".join(map(str, [*cells, one.prompt or "from pictures"]))
+
+
+def _print_outcome(outcome: Outcome, path: Path, as_json: bool) -> None:
+    row = {**outcome.as_dict(), "out": str(path)}
+    print_document(row, as_json, f"{row['done']} done, {row['found']} found, {row['failed']} failed: {path}")
+    for word in list(outcome.unknown.values())[:LISTED]:
         nearest = f"; nearest: {', '.join(word.nearest)}" if word.nearest else ""
-        typer.echo(f"I don't know {word.word}{nearest}.", err=True)
-    _tell_problems(outcome.plan, outcome.problems)
+        warn(f"I don't know {word.word}{nearest}.", program="")
+    _warn_of(outcome.plan, outcome.problems)
     if outcome.problem:
-        typer.echo(f"studio: {outcome.problem}", err=True)
+        warn(outcome.problem)
 
 
-def _tell_problems(asked: Plan, problems: Sequence[Problem]) -> None:
-    for problem in problems[:TOLD]:
-        typer.echo(f"studio: {problem.sentence()}", err=True)
-    if len(problems) + asked.more > TOLD:
-        typer.echo(f"studio: and {len(problems) + asked.more - TOLD} more; errors.jsonl lists them.", err=True)
-    if asked.ignored:
-        met = ", ".join(f"{name} ({count})" for name, count in asked.ignored.most_common())
-        typer.echo(f"studio: left out, for it means nothing here: {met}.", err=True)
+def _warn_of(planned: Plan, problems: Sequence[Problem]) -> None:
+    for problem in problems[:LISTED]:
+        warn(problem.sentence())
+    if len(problems) + planned.more > LISTED:
+        warn(f"and {len(problems) + planned.more - LISTED} more; errors.jsonl lists them.")
+    if planned.ignored:
+        met = ", ".join(f"{name} ({count})" for name, count in planned.ignored.most_common())
+        warn(f"left out, for it means nothing here: {met}.")

@@ -1,0 +1,66 @@
+"""What HTTP and tools know of a medium: how a stored file is described, and how its bytes are served."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi.responses import FileResponse, Response
+
+from studio.api.routing import Rejected
+from studio.events import Saved
+from studio.gallery import Gallery, Kept
+
+PREFIX = "/api/v1"
+MEDIA_TYPES = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+    ".txt": "text/plain; charset=utf-8",
+}
+# A file is named by its content: it never changes.
+FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
+
+
+def media_type(path: Path) -> str:
+    """Of a stored file, by the ending of its name."""
+    return MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+
+
+def describe_saved(saved: Saved) -> dict[str, Any]:
+    """A file that a job made, as JSON; it is named by its sha256."""
+    path = Path(saved.path)
+    facts = {name: value for name, value in asdict(saved).items() if name != "path"}
+    place = {"sha256": path.stem, "url": f"{PREFIX}/gallery/{path.stem}/file", "media_type": media_type(path)}
+    return {**facts, **place, "seconds": round(saved.seconds, 3)}
+
+
+def describe_kept(kept: Kept) -> dict[str, Any]:
+    """A file of the gallery, as JSON."""
+    facts = {name: value for name, value in asdict(kept).items() if name != "path"}
+    place = f"{PREFIX}/gallery/{kept.sha256}"
+    return {**facts, "url": f"{place}/file", "thumbnail": f"{place}/thumbnail", "media_type": media_type(kept.path)}
+
+
+def file_response(kept: Kept) -> Response:
+    """The stored file, byte for byte; 404 where it is gone."""
+    if kept.path.is_symlink() or not kept.path.is_file():
+        raise Rejected(404, "api.file_gone")
+    return FileResponse(kept.path, media_type=media_type(kept.path), headers=FOREVER)
+
+
+def thumbnail(gallery: Gallery, kept: Kept) -> tuple[bytes, str]:
+    """A small preview and its media type; 404 where the file is gone."""
+    try:
+        data = gallery.thumbnail(kept.sha256)
+    except KeyError as error:
+        raise Rejected(404, "api.file_gone") from error
+    return data, "image/webp" if data[:4] == b"RIFF" else media_type(kept.path)
+
+
+def thumbnail_response(gallery: Gallery, kept: Kept) -> Response:
+    """The small preview."""
+    data, kind = thumbnail(gallery, kept)
+    return Response(data, media_type=kind, headers=FOREVER)
