@@ -19,7 +19,7 @@ from studio.database import Database
 from studio.events import Saved
 from studio.files import make_folder, write_whole
 from studio.fulltext import match, spaced
-from studio.media import SUFFIXES, Artifact
+from studio.media import Artifact
 from studio.queue import QueuedJob
 
 COURTESY = 0.005  # seconds between two transactions of one change
@@ -135,10 +135,12 @@ class Gallery:
 
     # --- Keeping ------------------------------------------------------------------------------------------------------
 
-    def add(self, data: bytes, media_type: str, entry: Entry) -> Path:
-        """Keep a file. The same bytes are kept once; a job's artifact made anew takes its old row's place."""
+    def add(self, data: bytes, artifact: Artifact, entry: Entry) -> Path:
+        """Keep the file `data` of an artifact. The same bytes are kept once; what a job makes anew takes the old row's
+        place.
+        """
         digest = hashlib.sha256(data).hexdigest()
-        path = self.file(digest, SUFFIXES[media_type])
+        path = self.file(digest, artifact.suffix)
         if _size(path) != len(data):
             make_folder(path.parent)
             self._renew(digest, entry.made)
@@ -149,7 +151,7 @@ class Gallery:
         )
         if earlier:
             write_annotations(path, annotations)
-        self.enter(path, digest, media.read(data, media_type), entry, annotations)
+        self.enter(path, digest, len(data), artifact, entry, annotations)
         if earlier:
             remove_artifact(earlier.path)
         return path
@@ -171,8 +173,10 @@ class Gallery:
         rows = self.database.rows("SELECT sha256 FROM pictures WHERE job = ? AND deleted IS NOT NULL", job)
         self.restore([row["sha256"] for row in rows])
 
-    def enter(self, path: Path, digest: str, artifact: Artifact, entry: Entry, annotations: Annotations) -> None:
-        """Write the row of a file that is there."""
+    def enter(
+        self, path: Path, digest: str, size: int, artifact: Artifact, entry: Entry, annotations: Annotations
+    ) -> None:
+        """Write the row of a file of `size` bytes that is there."""
         thumbnail = media.thumbnail(artifact)
         with self.database.writing() as connection:
             known = "UPDATE pictures SET made = ? WHERE sha256 = ?"
@@ -184,7 +188,7 @@ class Gallery:
                 " style, model, digest, kind, media_type, frames, seconds, text)"
                 f" VALUES ({', '.join('?' * 19)})",
                 (
-                    *(digest, path.relative_to(self.root).as_posix(), len(artifact.data)),
+                    *(digest, path.relative_to(self.root).as_posix(), size),
                     *(artifact.width, artifact.height, entry.made, entry.job),
                     *(entry.position, entry.seed, entry.score, entry.prompt, entry.style, entry.model, entry.digest),
                     *(artifact.kind, artifact.media_type, artifact.frames, artifact.seconds, artifact.text),

@@ -18,9 +18,8 @@ from PIL import Image
 from models.messages import Refused, did_you_mean
 from studio.capabilities import FAST
 from studio.grid_sheet import sheet_of
-from studio.metadata import Said, content, encoded, version
+from studio.metadata import Provenance, content, encoded, texts, version
 from studio.metadata.origin import nameless
-from studio.metadata.png import is_png, look
 from studio.requests import SEEDS, ImageRequest, image_request
 
 KEYWORD = "studio-grid"  # of the chunk that holds what a sheet was made from
@@ -141,7 +140,9 @@ class Grid:
 
     def file(self, pictures: Sequence[Image.Image | None]) -> bytes:
         """The sheet as a PNG file that says what it was made from, to us and, in A1111's words, to others."""
-        return encoded([self.sheet(pictures)], Said(self._parameters(), self.record(), KEYWORD), "png", optimize=True)
+        return encoded(
+            [self.sheet(pictures)], Provenance(self._parameters(), self.record(), KEYWORD), "png", optimize=True
+        )
 
     def record(self) -> str:
         """What it takes to make the grid again, as JSON."""
@@ -158,7 +159,7 @@ class Grid:
     def from_file(path: Path) -> "Grid":
         """The grid that a sheet was made from; Refused where the file says nothing of one."""
         data = content(path)
-        record = look(data, frozenset({KEYWORD})).texts.get(KEYWORD, "") if is_png(data) else ""
+        record = texts(data, path, frozenset({KEYWORD})).texts.get(KEYWORD, "")
         try:
             said = json.loads(record)
             axes = [_axis(said[name]) for name in ("x", "y") if name in said]

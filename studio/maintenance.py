@@ -20,7 +20,7 @@ from studio.files import PART
 from studio.gallery import Entry, Gallery
 from studio.home import DATABASE, Home
 from studio.media import MEDIA_TYPES, Artifact
-from studio.metadata import read
+from studio.metadata import read, strip
 from studio.requests import ANY_REQUEST
 from studio.schema import MIGRATIONS
 from studio.vectors import DIM
@@ -165,11 +165,11 @@ def _take_up(gallery: Gallery, path: Path) -> bool:
         digest = hashlib.sha256(data).hexdigest()
         if path.stem != digest or "job_id" not in origin:
             return False
-        artifact = media.read(data, media.media_type_of(path))
+        artifact = media.read(strip(data, path), media.media_type_of(path))
         entry = _entry(origin, artifact, path.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError):
         return False
-    gallery.enter(path, digest, artifact, entry, read_annotations(path))
+    gallery.enter(path, digest, len(data), artifact, entry, read_annotations(path))
     return True
 
 

@@ -53,5 +53,5 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
 def only(requests: Sequence[R]) -> R:
     """The one request that a prompt came to; Refused where the seed draws the words and each picture has its own."""
     if len(requests) > 1:
-        raise Refused("request.several_jobs")
+        raise Refused("syntax.one_job_each")
     return requests[0]

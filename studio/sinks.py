@@ -12,7 +12,7 @@ from studio.events import Saved
 from studio.files import write_whole
 from studio.gallery import Entry, Gallery
 from studio.media import Artifact
-from studio.metadata import content, read, with_origin
+from studio.metadata import content, provenance, read, strip, write
 from studio.planner import Job
 from studio.vectors import as_bytes
 
@@ -51,7 +51,7 @@ class FolderSink:
     def keep(self, job: Job, artifact: Artifact) -> Path:
         """Under its name."""
         path = self._path(self._named(job)[artifact.index], artifact.suffix)
-        write_whole(path, with_origin(artifact, job))
+        write_whole(path, _file(artifact, job))
         return path
 
     def _path(self, name: str, suffix: str) -> Path:
@@ -87,7 +87,12 @@ class GallerySink:
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
         """File, row, thumbnail and vector."""
-        return self.gallery.add(with_origin(artifact, job), artifact.media_type, entry_of(job, artifact))
+        return self.gallery.add(_file(artifact, job), artifact, entry_of(job, artifact))
+
+
+def _file(artifact: Artifact, job: Job) -> bytes:
+    """The bytes of an artifact with its metadata inside."""
+    return write(artifact.data, artifact.media_type, provenance(job, artifact))
 
 
 def entry_of(job: Job, artifact: Artifact) -> Entry:
@@ -122,7 +127,7 @@ def _found(path: Path, job: Job) -> Saved | None:
     """The artifact of this job that `path` holds already, if it is whole."""
     try:
         origin, data = read(path), content(path)
-        artifact = media.read(data, media.media_type_of(path))
+        artifact = media.read(strip(data, path), media.media_type_of(path))
         if artifact.kind != "text":
             media.frames(data)  # decodes: what is cut short is made again
     except (OSError, SyntaxError, ValueError, KeyError, EOFError):

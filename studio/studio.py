@@ -327,9 +327,8 @@ class Studio:
         nothing to do, or the folder holds another batch.
         """
         from studio.batch import sources  # readers of many formats, which only prompt files need
-        from studio.batch.plan import Desk
-        from studio.batch.run import run
-        from studio.batch.runner import Runner
+        from studio.batch.plan import Context
+        from studio.batch.run import Runner, run
 
         def watch(runner: Runner) -> None:
             with contextlib.closing(runner.run()) as running:
@@ -339,9 +338,9 @@ class Studio:
                         return
 
         backend, files = self._opener(model), [file] if isinstance(file, str | Path) else file
-        desk = Desk(model, backend.capabilities(), backend.digest(), Wildcards(settings.wildcards(self.home)))
+        context = Context(model, backend.capabilities(), backend.digest(), Wildcards(settings.wildcards(self.home)))
         with sources.opened([str(one) for one in files]) as read:
-            outcome, path = run(backend, read, desk, Path(out) if out else None, self.home, watch)
+            outcome, path = run(backend, read, context, Path(out) if out else None, self.home, watch)
         return {**outcome.as_dict(), "out": str(path)}
 
     # --- The same, awaited --------------------------------------------------------------------------------------------

@@ -19,14 +19,16 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.wildcards import WEIGHT, Entry, Wildcards
 
 CHOICES = 10_000  # in one prompt, those in the lines of wildcards included
 LENGTH = 100_000  # characters on the way; what comes out has the prompt's own limit
 DEPTH = 10  # of braces in one text, and of lists in lists
 SEPARATOR = ", "
+THE_PROMPT = Message("syntax.the_prompt")
 
 _ESCAPE = r"\\."
 _NAME = r"__(?![_\s])[^\s{}|$()\[\],:]+?__"
@@ -63,7 +65,7 @@ def literal(text: str) -> str:
     return "".join("\\" + token if token in "{}" or _is_wildcard(token) else token for token in _TOKEN.findall(text))
 
 
-def draw(text: str, seed: str, wildcards: Wildcards, where: str = "the prompt") -> str:
+def draw(text: str, seed: str, wildcards: Wildcards, where: Message | str = THE_PROMPT) -> str:
     """Plain words; the same for the same text, seed and lists.
 
     Raises Refused with a sentence that says where in `where` a brace is open or a weight is wrong, which wildcard is
@@ -85,7 +87,7 @@ class _Draw:
         self.chance, self.wildcards = chance, wildcards
         self.choices, self.length = CHOICES, LENGTH
 
-    def text(self, text: str, where: str, inside: tuple[str, ...]) -> str:
+    def text(self, text: str, where: Message | str, inside: tuple[str, ...]) -> str:
         """`inside` names the lists that led here."""
         return self._say(_Parser(text, where).parse(), inside)
 
@@ -93,7 +95,7 @@ class _Draw:
         said = "".join(self._part(part, inside) for part in option.parts)
         self.length -= len(said)
         if self.length < 0:
-            raise Refused(f"the prompt grows beyond {LENGTH:,} characters; use shorter lists.")
+            raise Refused("syntax.prompt_grows", most=LENGTH)
         return said
 
     def _part(self, part: "str | _Wildcard | _Choice", inside: tuple[str, ...]) -> str:
@@ -118,17 +120,18 @@ class _Draw:
         for _ in range(min(amount, len(left))):
             self.choices -= 1
             if self.choices < 0:
-                raise Refused(f"the prompt makes more than {CHOICES:,} choices; make it simpler.")
+                raise Refused("syntax.too_many_choices", most=CHOICES)
             one = left.pop(_index(self.chance.random(), [each.weight for each in left]))
             said.append(self._say(one, inside) if isinstance(one, _Option) else self._line(one, inside))
         return said
 
     def _line(self, entry: Entry, inside: tuple[str, ...]) -> str:
         if entry.source in inside:
-            raise Refused(f"the wildcard {' -> '.join((*inside, entry.source))} names itself; break the circle.")
+            raise Refused("syntax.wildcard_circle", names=" -> ".join((*inside, entry.source)))
         if len(inside) >= DEPTH:
-            raise Refused(f"wildcards name each other more than {DEPTH} deep; make them simpler.")
-        return self.text(entry.text, f"a line of the wildcard {entry.source}", (*inside, entry.source))
+            raise Refused("syntax.wildcard_depth", most=DEPTH)
+        where = Message("syntax.wildcard_line", {"name": entry.source})
+        return self.text(entry.text, where, (*inside, entry.source))
 
 
 def _index(chance: float, weights: Sequence[float]) -> int:
@@ -147,7 +150,7 @@ def _index(chance: float, weights: Sequence[float]) -> int:
 class _Parser:
     """A text as a tree. Columns count from 1."""
 
-    def __init__(self, text: str, where: str) -> None:
+    def __init__(self, text: str, where: Message | str) -> None:
         self.where = where
         self.tokens = [(match[0], match.start() + 1) for match in _TOKEN.finditer(text)]
         self.at = 0
@@ -158,7 +161,7 @@ class _Parser:
         while self.at < len(self.tokens):
             token, column = self.tokens[self.at]
             if token == "}":
-                raise self._refused(f"the brace at column {column} closes nothing")
+                raise self._refused("closes_nothing", column=column)
             whole.parts.append(token)  # a bar outside braces is a bar
             self.at += 1
             whole.parts += self._option(0).parts
@@ -178,7 +181,7 @@ class _Parser:
 
     def _choice(self, depth: int, column: int) -> _Choice:
         if depth > DEPTH:
-            raise self._refused(f"braces are nested more than {DEPTH} deep at column {column}")
+            raise self._refused("depth", most=DEPTH, column=column)
         choice = _Choice([])
         self._amount(choice, column)
         while True:
@@ -186,7 +189,7 @@ class _Parser:
             option = self._option(depth)
             choice.options.append(_Option(weight, option.parts))
             if self.at == len(self.tokens):
-                raise self._refused(f"the brace at column {column} is never closed")
+                raise self._refused("open", column=column)
             self.at += 1
             if self.tokens[self.at - 1][0] == "}":
                 return choice
@@ -199,7 +202,7 @@ class _Parser:
         choice.least = int(match[1] or 1)
         choice.most = int(match[3] or 10_000) if match[2] else choice.least
         if choice.least > choice.most:
-            raise self._refused(f"the brace at column {column} asks for {match[0].strip('$ ')}; put the smaller first")
+            raise self._refused("amount", column=column, amount=match[0].strip("$ "))
         separator = self._take(re.compile(r"([^$]*)\$\$"))
         if separator:
             choice.separator = separator[1]
@@ -218,5 +221,5 @@ class _Parser:
             self.tokens[self.at] = (token[match.end() :], column + match.end())
         return match
 
-    def _refused(self, what: str) -> Refused:
-        return Refused(f"{self.where}: {what}; write \\{{ or \\}} for a brace that is meant.")
+    def _refused(self, what: str, **values: Any) -> Refused:
+        return Refused("syntax.brace", where=self.where, problem=Message(f"syntax.brace_{what}", values))

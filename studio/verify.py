@@ -16,8 +16,8 @@ from studio.backends.base import Backend
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
 from studio.events import Result
+from studio.metadata import KINDS as FILES
 from studio.metadata import Origin, content, encoded, read, restore, version
-from studio.metadata.write import KINDS as FILES
 from studio.requests import ImageRequest, image_request, job_id, resolve
 
 CLOSE = 40.0  # dB; what another processor or number type does is well above
@@ -45,7 +45,7 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     data = content(path)
     found = read(path)
     if "request" not in found:
-        raise Refused(f"{path} holds no record of the studio's own, so it can't be made again.")
+        raise Refused("metadata.no_record", file=str(path))
     record, format, before = Origin.model_validate(found), *_still(path, data)
     backend = opener(model or _named(path, record))
     result = _again(backend, _request(path, found, backend.capabilities()))
@@ -58,7 +58,7 @@ def _named(path: Path, record: Origin) -> str:
     """The model that the file names. One with an argument may be any folder or address: only the user says that."""
     model = str(record.request.get("model"))
     if model not in KINDS:
-        raise Refused(f"{path} was made with {model!r}; say which model is to make it again with --model.")
+        raise Refused("metadata.say_model", file=str(path), model=model)
     return model
 
 
@@ -66,7 +66,7 @@ def _request(path: Path, found: dict[str, Any], can: Capabilities) -> ImageReque
     known = {**found, "request": {**found["request"], "model": "embedded"}}  # another model is a matter of its digest
     again = restore(known, can, path.parent)
     if again.dropped:
-        raise Refused(f"{path} can't be made again: {again.dropped[0]}")
+        raise Refused("metadata.not_again", file=str(path), why=again.lost[0])
     return resolve(image_request(**again.fields), can)
 
 
@@ -80,12 +80,12 @@ def _still(path: Path, data: bytes) -> tuple[str, np.ndarray]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             if getattr(picture, "n_frames", 1) > 1:
-                raise Refused(f"{path} moves; only still pictures can be made again to compare.")
+                raise Refused("metadata.moves", file=str(path))
             if picture.width * picture.height > MAX_PIXELS:
-                raise Refused(f"{path} has more than {MAX_PIXELS} pixels; the studio makes none of that size.")
+                raise Refused("metadata.too_many_pixels", file=str(path), most=MAX_PIXELS)
             return str(picture.format), np.asarray(picture.convert("RGBA"))
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise Refused(f"{path} is damaged or cut short.") from error
+        raise Refused("metadata.damaged", file=str(path)) from error
 
 
 def _differences(record: Origin, digest: str, result: Result) -> list[str]:

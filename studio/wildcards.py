@@ -50,19 +50,16 @@ class Wildcards:
         Raises Refused where there is none or it can't be read.
         """
         if name.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-            raise Refused(f"the wildcard __{name}__ leads out of {self.folder}; give the name of a list in it.")
+            raise Refused("syntax.wildcard_outside", name=name, folder=str(self.folder))
         names = [known for known in sorted(self._known) if fnmatch.fnmatchcase(known, name)]
         if not names:
-            raise Refused(self._missing(name))
+            code = "wildcard_missing" if self.folder.is_dir() else "wildcards_missing"
+            hint = did_you_mean(name, self._known)
+            raise Refused(f"syntax.{code}", name=name, hint=hint, folder=str(self.folder))
         found = tuple(entry for known in names for entry in self._list(known))
         if not found:
-            raise Refused(f"the wildcard __{name}__ has no entries; put some into {self._known[names[0]].path}.")
+            raise Refused("syntax.wildcard_empty", name=name, file=str(self._known[names[0]].path))
         return found
-
-    def _missing(self, name: str) -> str:
-        hint = did_you_mean(name, self._known)
-        where = f"no list of that name is in {self.folder}" if self.folder.is_dir() else f"{self.folder} is not there"
-        return f"there is no wildcard __{name}__{hint}: {where}; \\__ writes two plain underscores."
 
     def _list(self, name: str) -> tuple[Entry, ...]:
         if name not in self._read:
@@ -92,12 +89,12 @@ class Wildcards:
             for file in sorted(files):
                 count += 1
                 if count > FILES:
-                    raise Refused(f"{self.folder} holds more than {FILES:,} files; give a folder of wildcards.")
+                    raise Refused("syntax.wildcard_files", folder=str(self.folder), most=FILES)
                 yield Path(place) / file
 
     def _inside(self, path: Path) -> None:
         if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise Refused(f"{path} is a link out of {self.folder}; put the list itself there.")
+            raise Refused("syntax.wildcard_link", file=str(path), folder=str(self.folder))
 
 
 def _text(path: Path) -> str:
@@ -105,12 +102,12 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)
         if len(data) > FILE_BYTES:
-            raise Refused(f"{path} is larger than {FILE_BYTES >> 20} MB; split the list.")
+            raise Refused("syntax.list_too_large", file=str(path), most=FILE_BYTES >> 20)
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Refused(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from error
+        raise Refused("syntax.list_not_utf8", file=str(path), byte=error.start + 1) from error
     except OSError as error:
-        raise Refused(f"{path} can't be read ({error.strerror or error}).") from error
+        raise Refused("syntax.unreadable", file=str(path), why=error.strerror or str(error)) from error
 
 
 def _entry(text: str, source: str) -> Entry:

@@ -21,13 +21,13 @@ from models.messages import Refused
 from studio.backends.fake import Fake
 from studio.batch import plan as planning
 from studio.batch import sources
-from studio.batch.plan import Desk, Plan, plan, safe_name
+from studio.batch.plan import Context, Plan, plan, safe_name
 from studio.batch.readers import READERS, read
-from studio.batch.rows import Fault, Source
+from studio.batch.sources import Problem, Source
 from studio.wildcards import Wildcards
 
 FAKE = Fake()
-DESK = Desk("fake", FAKE.capabilities(), FAKE.digest(), Wildcards(assets() / "prompts" / "wildcards"))
+DESK = Context("fake", FAKE.capabilities(), FAKE.digest(), Wildcards(assets() / "prompts" / "wildcards"))
 
 
 def planned(path: Path, data: str | bytes) -> Plan:
@@ -290,7 +290,7 @@ def test_a_line_of_any_length_takes_little_memory(tmp_path: Path, kind: str) -> 
     found = list(read(Source("long", path, tmp_path)))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(found) == 1 and isinstance(found[0], Fault) and "64 KB" in found[0].message and most < 4 * 2**20
+    assert len(found) == 1 and isinstance(found[0], Problem) and "64 KB" in found[0].message and most < 4 * 2**20
 
 
 def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from studio import shelves
 from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import folder as folders
-from studio.batch import runner
+from studio.batch import run as runner
 from studio.metadata import read
 from studio.requests import image_request, job_id, resolve
 

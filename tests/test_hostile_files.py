@@ -20,9 +20,9 @@ from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, result_of, write, write_moving
 
 from models.messages import Refused
-from studio.metadata import encoded, read, stripped, xmp
-from studio.metadata.raw import LIMIT
-from studio.metadata.write import Said
+from studio.metadata import Provenance, encoded, read, stripped
+from studio.metadata.containers import LIMIT
+from studio.metadata.exif_xmp import NAMESPACE, xmp_packet
 
 KINDS = (*SUFFIXES, "gif")
 HANG = 20.0  # seconds; what these files ask for takes minutes where nothing bounds it
@@ -56,7 +56,7 @@ def sample(path: Path, kind: str) -> bytes:
     elif kind.startswith("moving "):
         write_moving(path, kind.removeprefix("moving "))
     else:
-        path.write_bytes(encoded([result_of(8).picture], Said("a\nSteps: 1, Seed: 2, Size: 3x3", "{}"), kind))
+        path.write_bytes(encoded([result_of(8).picture], Provenance("a\nSteps: 1, Seed: 2, Size: 3x3", "{}"), kind))
     return path.read_bytes()
 
 
@@ -169,14 +169,19 @@ DOCTYPES = [
 @pytest.mark.parametrize("doctype", DOCTYPES)
 @pytest.mark.parametrize("kind", ["webp", "jpeg", "avif"])
 def test_xmp_with_entities(tmp_path: Path, doctype: str, kind: str) -> None:
-    packet = doctype + xmp.packet("{}").replace("{}", "&l9;").replace("\ufeff", "").partition("?>")[2]
+    packet = doctype + xmp_packet("{}").replace("{}", "&l9;").replace("\ufeff", "").partition("?>")[2]
     path = tmp_path / "a"
     Image.new("RGB", (8, 8)).save(path, kind, xmp=packet.encode())
     assert "document type" in refusal(path)
 
 
 def test_xmp_that_is_none(tmp_path: Path) -> None:
-    for packet in (xmp.OURS, f"<x xmlns='{xmp.OURS}'>", "<a>" * 100_000 + xmp.OURS, xmp.packet("{}").encode("utf-16")):
+    for packet in (
+        NAMESPACE,
+        f"<x xmlns='{NAMESPACE}'>",
+        "<a>" * 100_000 + NAMESPACE,
+        xmp_packet("{}").encode("utf-16"),
+    ):
         data = packet if isinstance(packet, bytes) else packet.encode()
         Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", xmp=data)
         assert read(tmp_path / "a.webp") == {}

@@ -15,9 +15,7 @@ from tiny_files import MOVING, SUFFIXES, a1111, frames_of, job_of, result_of, te
 
 from models.messages import Refused
 from studio.fields import BIDI_CONTROLS
-from studio.metadata import Said, encoded, exif, file_bytes, kind_of, read, xmp
-from studio.metadata.files import CONTAINERS
-from studio.metadata.readers import KEYWORDS
+from studio.metadata import Provenance, encoded, file_bytes, kind_of, read, texts
 
 KINDS = tuple(SUFFIXES)
 PROMPTS = (
@@ -72,12 +70,11 @@ def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, prompt: s
 def test_any_text_is_the_same_for_all_readers(kind: str, text: str) -> None:
     """Also with line breaks and control characters, which a prompt of ours never has."""
     text = f"a {text} z"
-    data = encoded([Image.new("RGB", (8, 8))], Said(text, json.dumps({"x": text}, ensure_ascii=False)), kind)
+    data = encoded([Image.new("RGB", (8, 8))], Provenance(text, json.dumps({"x": text}, ensure_ascii=False)), kind)
     assert text_of(data) == text
-    raw = next(container for container in CONTAINERS if container.begins(data)).look(data, KEYWORDS)
-    texts = {**raw.texts, **exif.texts(raw.exif)}
-    assert texts["parameters"] == text
-    assert json.loads(texts.get("studio") or xmp.own(raw.xmp)) == {"x": text}
+    found = texts(data, "the file").texts
+    assert found["parameters"] == text
+    assert json.loads(found["studio"]) == {"x": text}
 
 
 @pytest.mark.parametrize("kind", MOVING)
@@ -167,9 +164,9 @@ def test_what_a_format_can_not_hold_is_refused() -> None:
     with pytest.raises(Refused, match="did you mean 'webp'"):
         encoded(frames, None, "wepb")
     with pytest.raises(Refused, match="too long for a jpeg file"):
-        encoded(frames[:1], Said("🐶" * 20_000, "{}"), "jpeg")
+        encoded(frames[:1], Provenance("🐶" * 20_000, "{}"), "jpeg")
     with pytest.raises(Refused, match="too long for a jpeg file"):
-        encoded(frames[:1], Said("a", "🐶" * 20_000), "jpeg")
+        encoded(frames[:1], Provenance("a", "🐶" * 20_000), "jpeg")
 
 
 def test_a_pillow_without_a_format_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

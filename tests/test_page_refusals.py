@@ -12,8 +12,8 @@ from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
-from studio.batch.plan import Desk, plan
-from studio.batch.rows import Source
+from studio.batch.plan import Context, plan
+from studio.batch.sources import Source
 from studio.page.refusals import _KNOWN, in_language
 from studio.requests import image_request, resolve
 from studio.wildcards import Wildcards
@@ -74,7 +74,7 @@ BAD_FILES = {
 
 def refusals(folder: Path) -> list[str]:
     """What is wrong with every line of the files in `folder`."""
-    desk = Desk("fake", Fake().capabilities(), "", Wildcards(folder / "wildcards"), within=folder)
+    desk = Context("fake", Fake().capabilities(), "", Wildcards(folder / "wildcards"), within=folder)
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     return [one.message for one in plan([Source(path.name, path, folder) for path in paths], desk).problems]
 

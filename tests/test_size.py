@@ -22,8 +22,8 @@ from models.weights import load_part
 from studio.backends.base import Backend, run, run_batch
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.batch.plan import Desk, Plan, plan
-from studio.batch.rows import Source
+from studio.batch.plan import Context, Plan, plan
+from studio.batch.sources import Source
 from studio.events import Progress, Saved
 from studio.media import Artifact
 from studio.metadata import Job, file_bytes, parse_parameters, read, restore
@@ -346,7 +346,7 @@ def test_the_command(studio: Callable, tmp_path: Path) -> None:
 
 def planned(path: Path, data: str, can: Any = CAN) -> Plan:
     path.write_text(data)
-    desk = Desk("fake", can, Fake().digest(), Wildcards(assets() / "prompts" / "wildcards"))
+    desk = Context("fake", can, Fake().digest(), Wildcards(assets() / "prompts" / "wildcards"))
     return plan([Source(path.name, path, path.parent)], desk)
 
 

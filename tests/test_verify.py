@@ -17,7 +17,7 @@ from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.events import Result
-from studio.metadata import Job, encoded, file_bytes, said, version
+from studio.metadata import Job, encoded, file_bytes, provenance, version
 from studio.requests import ImageRequest, image_request, job_id, resolve
 from studio.verify import verify
 
@@ -33,7 +33,7 @@ def drawn(**fields: Any) -> tuple[Job, list[Result]]:
 
 def save(path: Path, job: Job, result: Result, kind: str = "png", picture: Image.Image | None = None) -> Path:
     """The file of a result, with another picture in it where one is given."""
-    path.write_bytes(encoded([picture or result.picture], said(job, result), kind))
+    path.write_bytes(encoded([picture or result.picture], provenance(job, result), kind))
     return path
 
 
@@ -214,7 +214,7 @@ def test_what_can_not_be_made_again_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_still_picture_is_refused(tmp_path: Path) -> None:
     job, (result,) = drawn()
     path = tmp_path / "a"
-    path.write_bytes(encoded([result.picture, noisy(result.picture, 90)], said(job, result), "png"))
+    path.write_bytes(encoded([result.picture, noisy(result.picture, 90)], provenance(job, result), "png"))
     with pytest.raises(Refused, match="moves; only still pictures"):
         verify(path)
     whole = file_bytes(result, job)

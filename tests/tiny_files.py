@@ -8,7 +8,7 @@ from PIL import Image
 
 from studio.backends.fake import Fake
 from studio.events import Result
-from studio.metadata import Job, encoded, file_bytes, said
+from studio.metadata import Job, encoded, file_bytes, provenance
 from studio.requests import image_request, job_id, resolve
 
 CAN = Fake().capabilities()
@@ -38,7 +38,7 @@ def write(path: Path, kind: str = "png", **fields: object) -> Job:
 def write_moving(path: Path, kind: str, **fields: object) -> Job:
     job = job_of(**fields)
     frames = [Image.new("RGBA", (32, 32), (60 * i, 200 - 60 * i, 30, 255)) for i in range(4)]
-    path.write_bytes(encoded(frames, said(job, result_of(32)), kind, 100))
+    path.write_bytes(encoded(frames, provenance(job, result_of(32)), kind, 100))
     return job
 
 

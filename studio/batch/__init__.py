@@ -1,1 +1,1 @@
-"""Prompt files: sources -> rows or faults (`readers`) -> jobs (`plan`) -> pictures in a folder (`runner`, `folder`)."""
+"""Prompt files: `sources` -> rows or problems (`readers`, `fields`) -> jobs (`plan`) -> pictures (`run`, `folder`)."""

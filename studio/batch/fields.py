@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from models.messages import did_you_mean
-from studio.batch.rows import Row, Source, Wrong
+from studio.batch.sources import BadRow, Source
 from studio.fields import Picture
 from studio.prompts import ingredient
 from studio.requests import ImageRequest
 from studio.syntax import literal
+
+if TYPE_CHECKING:
+    from studio.batch.readers import Row
 
 # A1111's long flags and API, sd-scripts' short flags, diffusers' arguments -> ours.
 ALIASES = {
@@ -61,14 +64,14 @@ def is_known(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Wrong names the nearest setting where there is none of that name."""
+    """BadRow names the nearest setting where there is none of that name."""
     if not is_known(name):
         known = [*OWN, *ALIASES]
-        raise Wrong(f"there is no setting {name[:40]!r}{did_you_mean(name[:40], known)}.")
+        raise BadRow("batch.unknown_setting", name=name[:40], hint=did_you_mean(name[:40], known))
 
 
-def settings(row: Row, source: Source, sizes: Sequence[int] = ()) -> Settings:
-    """The settings of a row; Wrong where a name means nothing, comes twice, or its value can't be one.
+def settings(row: "Row", source: Source, sizes: Sequence[int] = ()) -> Settings:
+    """The settings of a row; BadRow where a name means nothing, comes twice, or its value can't be one.
 
     Of `sizes` are the pictures that can be made: other programs' width and height are left out where they say another.
     """
@@ -85,7 +88,7 @@ def settings(row: Row, source: Source, sizes: Sequence[int] = ()) -> Settings:
     found.seeds = _seeds(found.fields.pop("seed", None), row.typed)
     name = found.fields.pop("name", "")
     if not isinstance(name, str):
-        raise Wrong(f"name must be text, not {name!r}.")
+        raise BadRow("batch.no_text", name="name", value=repr(name))
     found.name = name
     if not row.expand:
         _spell_out(found.fields)
@@ -99,7 +102,7 @@ def _put(found: Settings, own: str, name: str, value: Any) -> None:
     elif own == "count" and isinstance(value, int) and isinstance(found.fields[own], int):
         found.fields[own] *= value
     else:
-        raise Wrong(f"{own} is given twice, the second time as {name}.")
+        raise BadRow("batch.twice_as", name=own, alias=name)
 
 
 def _put_size(found: Settings, sides: dict[str, Any], sizes: Sequence[int]) -> None:
@@ -121,15 +124,16 @@ def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
     if typed or own == "seed":
         return value
     if int in kinds:
-        return _number(own, value, int, "a whole number")
-    return _number(own, value, float, "a number") if float in kinds else value
+        return _number(own, value, int)
+    return _number(own, value, float) if float in kinds else value
 
 
-def _number(own: str, value: str, kind: type, wanted: str) -> Any:
+def _number(own: str, value: str, kind: type) -> Any:
     try:
         return kind(value)
     except ValueError as error:
-        raise Wrong(f"{own} must be {wanted}, not {value[:40]!r}.") from error
+        code = "batch.no_whole_number" if kind is int else "batch.no_number"
+        raise BadRow(code, name=own, value=value[:40]) from error
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -142,9 +146,9 @@ def _seeds(value: Any, typed: bool) -> list[Any]:
     several = value.split(",") if isinstance(value, str) and not typed else value
     several = several if isinstance(several, list) else [several]
     if len(several) > SEEDS_A_LINE:
-        raise Wrong(f"{len(several):,} seeds in one line; give {SEEDS_A_LINE:,} at most.")
+        raise BadRow("batch.too_many_seeds", count=len(several), most=SEEDS_A_LINE)
     if not typed:
-        several = [_number("seed", one.strip(), int, "a whole number") if one else one for one in several]
+        several = [_number("seed", one.strip(), int) if one else one for one in several]
     return [None if seed == -1 else seed for seed in several]
 
 

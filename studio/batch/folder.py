@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 
 from models.messages import Refused
 from models.weighting import plain
-from studio.batch.plan import Job, Plan, Problem
+from studio.batch.plan import Job, Plan
+from studio.batch.sources import Problem
 from studio.files import ready_folder, remove_empty, why, write_whole
 from studio.shelves import holds_another
 
@@ -57,8 +58,8 @@ class Folder:
             return None
         before = next(_rows(self.path / "run.json"), {})
         if any(before.get(key) != run[key] for key in IDENTITY):
-            what = "other prompts" if before.get("source") != run["source"] else "another model"
-            raise Refused(f"{self.path} holds a batch of {what}; give another --out.")
+            what = "prompts" if before.get("source") != run["source"] else "model"
+            raise Refused(f"batch.folder_of_other_{what}", folder=str(self.path))
         return before
 
     def check_free(self, jobs: Iterable[Job], run: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ class Folder:
         records = [self.images / "metadata.jsonl"]
         records += [] if own else [self.path / "run.json", self.path / "errors.jsonl"]
         if other := next((file for file in (*filter(Path.exists, records), *pictures)), None):
-            raise Refused(f"{other} is there already and is none of this batch; give another --out.")
+            raise Refused("batch.file_is_there", file=str(other))
 
     def load_plan(self) -> Plan:
         """The jobs as they were fixed, and the lines that could not be; Refused where the file is damaged."""
@@ -78,11 +79,11 @@ class Folder:
         rows = list(_rows(path))
         try:
             jobs = [Job.of(row) for row in rows]
-            problems = [Problem(**row) for row in _rows(self.path / "errors.jsonl") if row.get("id") is None]
+            problems = [Problem.of(row) for row in _rows(self.path / "errors.jsonl") if row.get("id") is None]
+            if len(rows) != len(path.read_bytes().splitlines()):
+                raise ValueError("a line is no row")
         except (KeyError, TypeError, ValueError) as error:
-            raise Refused(f"{path} or errors.jsonl beside it is damaged; give another --out.") from error
-        if len(rows) != len(path.read_bytes().splitlines()):
-            raise Refused(f"{path} or errors.jsonl beside it is damaged; give another --out.")
+            raise Refused("batch.damaged", file=str(path)) from error
         return Plan(jobs, problems, int(next(_rows(self.path / "run.json"), {}).get("more_errors", 0)))
 
     def save_plan(self, plan: Plan, run: dict[str, Any]) -> None:
@@ -97,7 +98,7 @@ class Folder:
 
     def save_problems(self, problems: Iterable[Problem]) -> None:
         """errors.jsonl."""
-        _write(self.path / "errors.jsonl", map(asdict, problems))
+        _write(self.path / "errors.jsonl", (problem.as_dict() for problem in problems))
 
     def save_jobs(self, jobs: Iterable[Job], status: dict[str, str]) -> None:
         """jobs.jsonl; `status` by the job's first file."""
@@ -165,7 +166,7 @@ def opened(path: Path, pictures: int) -> Iterator[Folder]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise Refused(f"another batch is at work in {path}; wait for its end or give another --out.") from error
+        raise Refused("batch.at_work", folder=str(path)) from error
     except OSError as error:
         remove_empty(made)
         raise Refused(why(error, path)) from error
@@ -211,7 +212,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise Refused(f"{path} can't be read ({error.strerror or error}).") from error
+        raise Refused("batch.unreadable", file=str(path), why=error.strerror or str(error)) from error
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(row := json.loads(line), dict):

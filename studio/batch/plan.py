@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.batch.fields import Settings, settings
-from studio.batch.readers import read
-from studio.batch.rows import Fault, Row, Source, Wrong
+from studio.batch.readers import Row, read
+from studio.batch.sources import Problem, Source
 from studio.capabilities import Capabilities
 from studio.fields import Picture
 from studio.requests import ImageRequest, apart, image_request, job_id, resolve
@@ -22,7 +22,7 @@ from studio.wildcards import Wildcards
 JOBS = 100_000
 PROBLEMS = 1_000  # told one by one; more are counted
 NAME_BYTES = 100
-MESSAGE = 400  # characters
+VALUE = 200  # characters of a value in a message
 DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
 
 
@@ -50,22 +50,6 @@ class Job:
         return Job(str(row["file"]), int(row["line"]), str(row["id"]), files, request)
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One sentence why a line, or the job `id` that it asked for, can't be done."""
-
-    file: str
-    line: int
-    message: str
-    column: int | None = None
-    id: str | None = None
-
-    def sentence(self) -> str:
-        """With its place in front."""
-        column = f", column {self.column}" if self.column else ""
-        return f"{self.file}, line {self.line}{column}: {self.message}"
-
-
 @dataclass
 class Plan:
     """All that a batch is to do, and what it can't; `more` counts the problems that are not listed."""
@@ -77,16 +61,14 @@ class Plan:
 
     def refuse(self, problem: Problem) -> None:
         """Take note of it, in words that a terminal can be shown."""
-        said = "".join(c if c.isprintable() else "\ufffd" for c in problem.message[:MESSAGE])
-        problem = replace(problem, message=said)
         if len(self.problems) < PROBLEMS:
-            self.problems.append(problem)
+            self.problems.append(replace(problem, reason=_printable(problem.reason)))
         else:
             self.more += 1
 
 
 @dataclass(frozen=True)
-class Desk:
+class Context:
     """What every job of a batch has in common. Pictures that a line names must lie in `within`, where it is given; the
     sources may ask for `most` jobs.
     """
@@ -99,59 +81,55 @@ class Desk:
     most: int = JOBS
 
 
-def plan(sources: Sequence[Source], desk: Desk) -> Plan:
+def plan(sources: Sequence[Source], context: Context) -> Plan:
     """Every job that the sources ask for. Refused where a source can't be read, or they ask for too many."""
     made, taken = Plan(), dict[str, str]()
     for source in sources:
         for item in read(source):
-            if isinstance(item, Fault):
-                made.refuse(Problem(source.name, item.line, item.message, item.column))
+            if isinstance(item, Problem):
+                made.refuse(item)
             else:
-                _add(made, taken, source, item, desk)
+                _add(made, taken, source, item, context)
     return made
 
 
-def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, desk: Desk) -> None:
+def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, context: Context) -> None:
     """The jobs of one row, all or none."""
     try:
-        said = settings(row, source, desk.can.sizes)
-        jobs = _named(_requests(said, desk), said, source, row.line, desk)
+        said = settings(row, source, context.can.sizes)
+        jobs = _named(_requests(said, context), said, source, row.line, context)
         _claim(jobs, taken)
-    except Wrong as wrong:
-        made.refuse(Problem(source.name, row.line, str(wrong), wrong.column))
-    except Refused as refusal:
-        made.refuse(Problem(source.name, row.line, str(refusal)))
+    except Refused as error:
+        made.refuse(Problem(source.name, row.line, error.message, getattr(error, "column", None)))
     else:
         made.jobs += jobs
         made.ignored.update(said.ignored)
-        if len(made.jobs) > desk.most:
-            raise Refused(f"{source.name} asks for more than {desk.most:,} jobs; split it.")
+        if len(made.jobs) > context.most:
+            raise Refused("batch.too_many_jobs", file=source.name, most=context.most)
 
 
-def _requests(said: Settings, desk: Desk) -> list[ImageRequest]:
-    """In the largest shape: so they are drawn together, and alike in whatever company."""
-    fields = {"model": desk.model, "shape": max(desk.can.shapes), **said.fields}
-    if fields["model"] != desk.model:
-        raise Refused(f"the line asks for the model {fields['model']!r}; give --model, and one batch a model.")
+def _requests(said: Settings, context: Context) -> list[ImageRequest]:
+    """In the largest shape: so they are drawn together, and alike whatever they are drawn together with."""
+    fields = {"model": context.model, "shape": max(context.can.shapes), **said.fields}
+    if fields["model"] != context.model:
+        raise Refused("batch.other_model", model=repr(fields["model"]))
     asked = [image_request(**fields, seed=seed) for seed in said.seeds]
-    if desk.within:
-        _check_places(asked[0], desk.within)
-    return [resolve(one, desk.can, desk.wildcards) for request in asked for one in apart(request, desk.can)]
+    if context.within:
+        _check_places(asked[0], context.within)
+    return [resolve(one, context.can, context.wildcards) for request in asked for one in apart(request, context.can)]
 
 
 def _check_places(request: ImageRequest, folder: Path) -> None:
     named = [value for _, value in request if isinstance(value, Picture)]
     for picture in [*named, *(part.picture for part in request.mix if part.picture)]:
         if not Path(picture.path).resolve().is_relative_to(folder.resolve()):
-            raise Refused(
-                f"the picture {picture.path[:80]} is not in the studio's folder; only pictures there may be named."
-            )
+            raise Refused("batch.not_in_home", file=picture.path[:80])
 
 
-def _named(requests: list[ImageRequest], said: Settings, source: Source, line: int, desk: Desk) -> list[Job]:
+def _named(requests: list[ImageRequest], said: Settings, source: Source, line: int, context: Context) -> list[Job]:
     stem, count, jobs = safe_name(said.name), sum(request.count for request in requests), list[Job]()
     for request in requests:
-        identity, first = job_id(request, desk.digest), sum(job.request.count for job in jobs)
+        identity, first = job_id(request, context.digest), sum(job.request.count for job in jobs)
         own = [stem if count == 1 else f"{stem}-{first + i}" for i in range(request.count)]
         files = [f"{name}.png" for name in own] if stem else names(request, identity)
         jobs.append(Job(source.name, line, identity, tuple(files), request))
@@ -163,8 +141,17 @@ def _claim(jobs: list[Job], taken: dict[str, str]) -> None:
     mine = {name.casefold(): job.id for job in jobs for name in job.files}
     for name, identity in mine.items():
         if taken.get(name, identity) != identity:
-            raise Refused(f"another line makes a file {name} already; give another name.")
+            raise Refused("batch.name_taken", file=name)
     taken |= mine
+
+
+def _printable(value: Any) -> Any:
+    """A message, with all text in it as a terminal can be shown it."""
+    if isinstance(value, Message):
+        return Message(_printable(value.code), {name: _printable(one) for name, one in value.values.items()})
+    if isinstance(value, list | tuple):
+        return [_printable(one) for one in value]
+    return "".join(c if c.isprintable() else "\ufffd" for c in value[:VALUE]) if isinstance(value, str) else value
 
 
 def safe_name(name: str) -> str:

@@ -1,49 +1,49 @@
-"""Prompt files by their kind: a new kind is a reader and a row here."""
+"""Prompt files into rows: text with flags, tables, JSON and YAML. A new format is a reader and a row of READERS.
 
+    a smiling cat --n blurry --d 1,2 --s 20 --l 4 --f cat             a text line with short flags (sd-scripts)
+    --prompt "a smiling cat" --negative_prompt blurry --steps 20      or with long ones (A1111's "Prompts from file")
+
+A reader yields a Row or a Problem for each line and never stops at a bad one, unless nothing after it makes sense.
+"""
+
+import csv
+import itertools
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from studio.batch.fields import is_known
-from studio.batch.flags import read_line
-from studio.batch.lines import lines
-from studio.batch.objects import read_json, read_jsonl, read_yaml
-from studio.batch.rows import Fault, Row, Source, Wrong
-from studio.batch.sources import reading
-from studio.batch.tables import delimiter, read_csv
+from models.messages import Refused
+from studio.batch.fields import check_name, is_known
+from studio.batch.sources import BadRow, Problem, Source, lines, reading, whole
+from studio.yaml_file import TEXT_LIMIT, Tree, read_tree
 
-Reader = Callable[[Source], Iterator[Row | Fault]]
-LOOKED_AT = 4096  # bytes
-
-
-def read_text(source: Source) -> Iterator[Row | Fault]:
-    """A row a line that is neither empty nor a comment."""
-    for item in lines(source):
-        if isinstance(item, Fault):
-            yield item
-            continue
-        number, text = item[0], item[1].strip()
-        if text and not text.startswith("#"):
-            try:
-                yield Row(number, read_line(text), typed=False)
-            except Wrong as wrong:
-                yield wrong.at(number)
+LOOKED_AT = 4096  # bytes that tell the format of a file without an ending
+LIST_BYTES = 16 * 2**20
+_FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
+_SPACE = re.compile(r"[ \t\r\n]*")
 
 
-READERS: dict[str, Reader] = {
-    ".txt": read_text,
-    ".jsonl": read_jsonl,
-    ".ndjson": read_jsonl,
-    ".json": read_json,
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".yaml": read_yaml,
-    ".yml": read_yaml,
-}
+@dataclass(frozen=True)
+class Row:
+    """What one line asks for, by the names that it uses.
+
+    `typed` is false where numbers are still text; `expand` says whether braces and wildcards are drawn.
+    """
+
+    line: int
+    fields: dict[str, Any]
+    typed: bool = True
+    expand: bool = True
 
 
-def read(source: Source) -> Iterator[Row | Fault]:
-    """The rows and faults of a file, by its ending, else by how it begins. Refused where it can't be read at all."""
+Reader = Callable[[Source], Iterator[Row | Problem]]
+
+
+def read(source: Source) -> Iterator[Row | Problem]:
+    """The rows and problems of a file, by its ending, else by how it begins. Refused where it can't be read at all."""
     reader = READERS.get(source.path.suffix.lower())
     return (reader or READERS[_kind(source)])(source)
 
@@ -58,7 +58,7 @@ def _kind(source: Source) -> str:
         return ".jsonl" if _is_json(first) else ".json"
     if re.match(r"(---|defaults:|jobs:|matrix:)", first):
         return ".yaml"
-    cells = [cell.strip().strip('"') for cell in first.split(delimiter(first))]
+    cells = [cell.strip().strip('"') for cell in first.split(_delimiter(first))]
     return ".csv" if len(cells) > 1 and all(is_known(cell) for cell in cells) else ".txt"
 
 
@@ -68,3 +68,316 @@ def _is_json(line: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _by_line(source: Source, row_of: Callable[[int, str], Row | None]) -> Iterator[Row | Problem]:
+    """What `row_of` makes of each line that is not empty."""
+    for item in lines(source):
+        if isinstance(item, Problem):
+            yield item
+        elif item[1].strip():
+            try:
+                row = row_of(*item)
+            except BadRow as error:
+                yield error.at(source, item[0])
+            else:
+                yield from [row] if row else []
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Pairs as a dictionary; BadRow where a name comes twice."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise BadRow("batch.twice", name=name)
+        fields[name] = value
+    return fields
+
+
+# --- Text -------------------------------------------------------------------------------------------------------------
+
+
+def read_text(source: Source) -> Iterator[Row | Problem]:
+    """A row a line that is neither empty nor a comment."""
+    return _by_line(source, _text_row)
+
+
+def _text_row(number: int, line: str) -> Row | None:
+    line = line.strip()
+    return None if line.startswith("#") else Row(number, _flags(line), typed=False)
+
+
+def _flags(line: str) -> dict[str, Any]:
+    return _once(_long_flags(line) if line.startswith("--") else _short_flags(line))
+
+
+def _short_flags(line: str) -> list[tuple[str, str]]:
+    prompt, *flags = _FLAG.split(line)
+    pairs = [flag.strip().partition(" ") for flag in flags]
+    for name, _, value in pairs:
+        if not value.strip():
+            raise BadRow("batch.no_value", line.rfind(f"--{name}") + 1, flag=f"--{name}")
+    return [("prompt", prompt.strip()), *((name, value.strip()) for name, _, value in pairs)]
+
+
+def _long_flags(line: str) -> list[tuple[str, str]]:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise BadRow("batch.open_quote", why=str(error).lower()) from error
+    pairs = []
+    for name, value in zip(words[::2], [*words[1::2], None], strict=False):
+        if not name.startswith("--") or value is None:
+            code = "batch.no_value" if name.startswith("--") else "batch.no_flag"
+            raise BadRow(code, line.rfind(name) + 1 or None, flag=name[:40])
+        pairs.append((name[2:], value))
+    return pairs
+
+
+# --- Tables: the header names the settings. A cell that looks like a formula is just text. ----------------------------
+
+
+def read_csv(source: Source) -> Iterator[Row | Problem]:
+    """Rows of a table; commas, semicolons or tabs, whichever the header has most of."""
+    feed = _Feed(source)
+    header = next((text for text in feed if text.strip()), "")
+    names = [name.strip().strip('"') for name in header.rstrip("\n").split(_delimiter(header))]
+    try:
+        _check_header(names)
+    except BadRow as error:
+        yield from feed.problems
+        if header:
+            yield error.at(source, feed.first)
+        return
+    rows = csv.reader(feed, delimiter=_delimiter(header), strict=True)
+    while (found := _next_row(rows, feed, names)) is not None:
+        yield from feed.problems
+        feed.problems.clear()
+        if isinstance(found, Problem) or found.fields:
+            yield found
+    yield from feed.problems
+
+
+class _Feed:
+    """Lines for `csv.reader`. Those that are no text are put aside; `first` is the first one taken since it was 0."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self._lines = source, lines(source)
+        self.problems: list[Problem] = []
+        self.first = 0
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        for item in self._lines:
+            if isinstance(item, Problem):
+                self.problems.append(item)
+                continue
+            self.first = self.first or item[0]
+            return item[1] + "\n"
+        raise StopIteration
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _check_header(names: list[str]) -> None:
+    _once([(name, None) for name in names if name])
+    for name in filter(None, names):
+        check_name(name)
+    if not any(names):
+        raise BadRow("batch.empty_header")
+
+
+def _next_row(rows: Iterator[list[str]], feed: _Feed, names: list[str]) -> Row | Problem | None:
+    feed.first = 0
+    try:
+        cells = next(rows)
+        return Row(feed.first, _cells(names, cells), typed=False)
+    except StopIteration:
+        return None
+    except csv.Error as error:
+        return BadRow("batch.broken_table", why=str(error)).at(feed.source, feed.first)
+    except BadRow as error:
+        return error.at(feed.source, feed.first)
+
+
+def _cells(names: list[str], cells: list[str]) -> dict[str, str]:
+    """The cells that hold something, by name; BadRow where one is under no name."""
+    for place, cell in enumerate(cells):
+        if cell.strip() and (place >= len(names) or not names[place]):
+            raise BadRow("batch.no_column", place=place + 1, cell=cell.strip()[:40])
+    return {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}
+
+
+# --- JSON, one object a line or a list of them ------------------------------------------------------------------------
+
+
+def read_jsonl(source: Source) -> Iterator[Row | Problem]:
+    """A row a line."""
+    return _by_line(source, lambda line, text: _object_row(line, _parsed(text)[0]))
+
+
+def read_json(source: Source) -> Iterator[Row | Problem]:
+    """A row an item of the list. What follows broken JSON can't be made sense of."""
+    try:
+        text = whole(source, LIST_BYTES)
+    except BadRow as error:
+        yield Problem(source.name, 1, error.message)
+        return
+    line, at = 1, 0
+    try:
+        for value, start in _items(text):
+            line, at = line + text.count("\n", at, start), start
+            try:
+                yield _object_row(line, value)
+            except BadRow as error:
+                yield error.at(source, line)
+    except BadRow as error:
+        if error.column:  # a place in the whole text
+            at = error.column - 1
+            line, error.column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        yield error.at(source, line)
+
+
+def _items(text: str) -> Iterator[tuple[Any, int]]:
+    """The items of a JSON list, each with the place where it begins; one object is a list of one."""
+    at = _past_space(text, 0)
+    if text[at : at + 1] == "[":
+        at = _past_space(text, at + 1)
+        while text[at : at + 1] != "]":
+            value, end = _parsed(text, at)
+            yield value, at
+            at = _past_space(text, end)
+            if text[at : at + 1] not in ("]", ","):
+                raise BadRow("batch.no_comma", at + 1)
+            if text[at] == ",":
+                at = _past_space(text, at + 1)
+        end = at + 1
+    else:
+        value, end = _parsed(text, at)
+        yield value, at
+    if (at := _past_space(text, end)) < len(text):
+        raise BadRow("batch.after_end", at + 1)
+
+
+def _past_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _parsed(text: str, at: int | None = None) -> tuple[Any, int]:
+    """The JSON value of a text, or the one at `at`, and where it ends; BadRow says what is wrong where."""
+    decoder = json.JSONDecoder(object_pairs_hook=_json_object)
+    try:
+        if at is None:
+            return decoder.decode(text), len(text)
+        return decoder.raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        raise BadRow("batch.no_json", error.pos + 1, why=error.msg.lower()) from error
+    except RecursionError as error:
+        raise BadRow("batch.deep_json") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise BadRow("batch.no_json", why=str(error).split(";")[0].lower()) from error
+
+
+def _json_object(pairs: list[tuple[str, Any]]) -> Any:
+    """An object; one with a key that comes twice is the error that says so, so that the text after it is read."""
+    try:
+        return _once(pairs)
+    except BadRow as error:
+        return error
+
+
+def _object_row(line: int, value: Any) -> Row:
+    if isinstance(value, BadRow):
+        raise value
+    if not isinstance(value, dict):
+        raise BadRow("batch.no_object")
+    return _expanded(line, value, False)
+
+
+def _expanded(line: int, fields: dict[str, Any], usual: bool) -> Row:
+    """`expand: true` draws braces and wildcards, `false` lets them stand; a number would be a setting of that name."""
+    switch = fields.get("expand")
+    if not isinstance(switch, bool):
+        return Row(line, fields, expand=usual)
+    return Row(line, {name: value for name, value in fields.items() if name != "expand"}, expand=switch)
+
+
+# --- YAML with `defaults`, `jobs` and `matrix` ------------------------------------------------------------------------
+
+
+def read_yaml(source: Source) -> Iterator[Row | Problem]:
+    """A row a job, times the combinations of the matrix; what a job does not say is taken from the defaults."""
+    try:
+        tree = read_tree(whole(source, 4 * TEXT_LIMIT), source.name)
+        yield from _jobs(tree, source) if tree else ()
+    except Refused as error:
+        yield _yaml_problem(error, source, 1)
+
+
+def _yaml_problem(error: Refused, source: Source, line: int) -> Problem:
+    """An error as a problem: those of `yaml_file` know their place."""
+    values = error.message.values if error.message.code.startswith("syntax.yaml") else {}
+    return Problem(source.name, values.get("line", line), values.get("problem", error.message), values.get("column"))
+
+
+def _jobs(tree: Tree, source: Source) -> Iterator[Row | Problem]:
+    parts = tree.members("defaults", "jobs", "matrix") if tree.kind == "mapping" else {"jobs": tree}
+    defaults = _mapping(parts.get("defaults"), "defaults")
+    columns = {name: _column(name, values) for name, values in _mapping(parts.get("matrix"), "matrix").items()}
+    for job in _listed(parts.get("jobs")) or ([None] if columns else []):
+        line = job.line if job else parts["matrix"].line
+        try:
+            own = _job_fields(job)
+            for cells in itertools.product(*columns.values()):
+                yield _expanded(line, {**defaults, **dict(zip(columns, cells, strict=True)), **own}, True)
+        except Refused as error:
+            yield _yaml_problem(error, source, line)
+
+
+def _mapping(tree: Tree | None, name: str) -> dict[str, Any]:
+    value = tree.value() if tree else None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRow("batch.no_mapping", name=name)
+    return {str(key): part for key, part in value.items()}
+
+
+def _column(name: str, values: Any) -> list[Any]:
+    if not isinstance(values, list) or not values:
+        raise BadRow("batch.no_column_list", name=name)
+    return values
+
+
+def _listed(tree: Tree | None) -> list[Tree | None]:
+    if tree is None or (tree.kind == "scalar" and tree.value() is None):
+        return []
+    if tree.kind != "sequence":
+        raise BadRow("batch.no_job_list")
+    return list(tree.items())
+
+
+def _job_fields(job: Tree | None) -> dict[str, Any]:
+    value = job.value() if job else {}
+    if isinstance(value, str):
+        return {"prompt": value}
+    if not isinstance(value, dict):
+        raise BadRow("batch.no_job")
+    return {str(key): part for key, part in value.items()}
+
+
+READERS: dict[str, Reader] = {
+    ".txt": read_text,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_json,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
+}

@@ -1,64 +1,230 @@
-"""A batch from its sources to its end, as the command and the Python interface do it."""
+"""A plan into pictures in its folder: groups of jobs drawn together, each picture whole on disk before its line in the
+journal; and a batch from its sources to its end, as the command and the Python interface do it.
+"""
 
 import datetime
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.backends.base import Backend
 from studio.batch import sources
-from studio.batch.folder import opened
-from studio.batch.plan import Desk, Plan, plan, safe_name
-from studio.batch.rows import Source
-from studio.batch.runner import Outcome, Runner
+from studio.batch.folder import Folder, Record, opened, sha256
+from studio.batch.plan import Context, Job, Plan, plan, safe_name
+from studio.batch.sources import Problem, Source
+from studio.events import Done, Failed, Progress, Saved, Unknown
+from studio.foreground import STOPPED
+from studio.make import explain, make_together
 from studio.metadata import version
+from studio.requests import company
+from studio.shelves import Folder as Shelf
+
+TOGETHER = 64  # pictures of one group: a multiple of every shape, and what is asked anew where one of them fails
+
+
+@dataclass
+class Outcome:
+    """What came of a batch. `problem` is what stopped it, where it could not go on."""
+
+    plan: Plan
+    status: dict[str, str] = field(default_factory=dict)  # by a job's first file: done, found or failed
+    problems: list[Problem] = field(default_factory=list)
+    unknown: dict[str, Unknown] = field(default_factory=dict)
+    problem: str = ""
+    stopped: bool = False
+
+    def count(self, status: str) -> int:
+        """Jobs of that status; a line that says the same as an earlier one finds the other's pictures."""
+        own = sum(one == status for one in self.status.values())
+        again = len(self.plan.jobs) - len({job.files[0] for job in self.plan.jobs})
+        return own + again if status == "found" and not self.stopped and not self.problem else own
+
+    @property
+    def failed(self) -> int:
+        """Lines and jobs that can't be done."""
+        return len(self.problems) + self.plan.more
+
+    @property
+    def code(self) -> int:
+        """0 done, 1 partly done, 2 nothing done, 130 stopped."""
+        if self.stopped:
+            return STOPPED
+        if not self.failed and not self.problem:
+            return 0
+        return 1 if self.count("done") + self.count("found") else 2
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints. `total` counts jobs and lines that can't be one."""
+        lines = len(self.plan.problems) + self.plan.more
+        counts = {"done": self.count("done"), "found": self.count("found"), "failed": self.failed}
+        errors = [problem.as_dict() for problem in self.problems]
+        return {"total": len(self.plan.jobs) + lines, **counts, "errors": errors, "problem": self.problem or None}
+
+
+class Runner:
+    """One run of a plan in its folder. `pictures` of the plan are whole, as far as is known."""
+
+    def __init__(self, backend: Backend, folder: Folder, plan: Plan) -> None:
+        self.backend, self.folder, self.plan = backend, folder, plan
+        self.outcome = Outcome(plan, problems=list(plan.problems))
+        self.records = folder.records()
+        self.jobs = list({job.files[0]: job for job in plan.jobs}.values())
+        for job in self.jobs:
+            if all(name in self.records for name in job.files):
+                self.outcome.status[job.files[0]] = "found"
+
+    @property
+    def total(self) -> int:
+        """Pictures of the plan."""
+        return sum(job.request.count for job in self.jobs)
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that are there."""
+        return len(self.records)
+
+    def run(self) -> Generator[float, None, None]:
+        """Do what is missing; yields the pictures that are there, the one at work as a share.
+
+        What comes of it is in `outcome`, and the files are in step with it however this ends: by itself, by a full
+        disk, by Ctrl-C or by being closed.
+        """
+        try:
+            for group in groups([job for job in self.jobs if job.files[0] not in self.outcome.status]):
+                yield from self._group(group)
+        except Refused as refusal:
+            self.outcome.problem = str(refusal)
+        finally:
+            self._write()
+
+    def _group(self, jobs: Sequence[Job]) -> Iterator[float]:
+        """Where the model breaks down over a group, each of its jobs is asked for alone: what is there is found."""
+        try:
+            yield from self._draw(jobs)
+        except Refused:
+            raise
+        except Exception as error:
+            if len(jobs) > 1:
+                for job in jobs:
+                    if job.files[0] not in self.outcome.status:
+                        yield from self._group([job])
+                return
+            traceback.print_exc(file=sys.stderr)
+            self._fail(jobs[0], Message(explain(error)))
+
+    def _draw(self, jobs: Sequence[Job]) -> Iterator[float]:
+        files = {job.id: job.files for job in jobs}
+        shelf = Shelf(self.folder.images, lambda job: files[job.id])
+        made = set[int]()
+        for number, event in make_together(self.backend, [job.request for job in jobs], shelf, previews=False):
+            job = jobs[number]
+            if isinstance(event, Progress):
+                self.outcome.unknown |= {one.word: one for one in event.unknown}
+                yield self.pictures + (event.step / event.total if event.total else 0)
+            elif isinstance(event, Saved):
+                self._save(job, event)
+                made |= set() if event.found else {number}
+                yield self.pictures
+            elif isinstance(event, Failed):
+                self._fail(job, Message(event.sentence))
+            elif isinstance(event, Done):
+                self.outcome.status[job.files[0]] = "done" if number in made else "found"
+
+    def _save(self, job: Job, saved: Saved) -> None:
+        name = job.files[saved.index]
+        if name not in self.records:
+            path = Path(saved.path)
+            self.records[name] = Record(name, job.id, saved.index, saved.seed, saved.score, sha256(path))
+            self.folder.add(self.records[name])
+
+    def _fail(self, job: Job, reason: Message) -> None:
+        self.outcome.status[job.files[0]] = "failed"
+        self.outcome.problems.append(Problem(job.file, job.line, reason, id=job.id))
+
+    def _write(self) -> None:
+        """What follows from the journal, written anew. A disk that is full now was full before."""
+        try:
+            self.folder.save_metadata(self.jobs, self.records)
+            self.folder.save_problems(self.outcome.problems)
+            self.folder.save_jobs(self.plan.jobs, self.outcome.status)
+        except Refused as refusal:
+            self.outcome.problem = self.outcome.problem or str(refusal)
+
+
+def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """Jobs that may be drawn together, TOGETHER pictures or a little more at a time; no job twice, for one may be asked
+    for under two names."""
+    alike: dict[Hashable, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(company(job.request), []).append(job)
+    for members in alike.values():
+        group: list[Job] = []
+        for job in members:
+            if any(one.id == job.id for one in group):
+                yield group
+                group = []
+            group.append(job)
+            if sum(one.request.count for one in group) >= TOGETHER:
+                yield group
+                group = []
+        if group:
+            yield group
 
 
 def run(
-    backend: Backend, read: Sequence[Source], desk: Desk, out: Path | None, root: Path, watch: Callable[[Runner], None]
+    backend: Backend,
+    read: Sequence[Source],
+    context: Context,
+    out: Path | None,
+    root: Path,
+    watch: Callable[[Runner], None],
 ) -> tuple[Outcome, Path]:
     """The batch, begun or gone on with, in the folder `out` (None: one in the home `root`) -> what came of it, and
     where. `watch` iterates the runner to its end, or stops it.
 
     Refused, and nothing written, where there is nothing to do.
     """
-    told: dict[str, Any] = {"source": sources.digest(read), "model": desk.model, "digest": desk.digest}
-    path = out or _own_folder(root, read, told)
+    facts: dict[str, Any] = {"source": sources.digest(read), "model": context.model, "digest": context.digest}
+    path = out or _own_folder(root, read, facts)
     begun = (path / "jobs.jsonl").exists()
-    asked = Plan() if begun else plan(read, desk)
+    asked = Plan() if begun else plan(read, context)
     if not begun:
         refuse_nothing(asked)
-    told |= {"version": version(), "files": [source.name for source in read], "argv": sys.argv[1:], "begun": _now()}
+    facts |= {"version": version(), "files": [source.name for source in read], "argv": sys.argv[1:], "begun": _now()}
     with opened(path, sum(job.request.count for job in asked.jobs)) as folder:
-        before = folder.begun(told)
+        before = folder.begun(facts)
         if before is not None:
-            told["begun"], asked = before.get("begun"), folder.load_plan()
+            facts["begun"], asked = before.get("begun"), folder.load_plan()
         else:
-            folder.check_free(asked.jobs, told)
-            folder.save_plan(asked, told)
+            folder.check_free(asked.jobs, facts)
+            folder.save_plan(asked, facts)
         runner = Runner(backend, folder, asked)
         watch(runner)
         ended = {"ended": _now(), "result": runner.outcome.as_dict() | {"errors": len(runner.outcome.problems)}}
-        folder.save_run({**told, "more_errors": asked.more, **ended})
+        folder.save_run({**facts, "more_errors": asked.more, **ended})
     return runner.outcome, path
 
 
 def refuse_nothing(asked: Plan) -> None:
     """Refused where a plan holds nothing to do."""
     if not asked.jobs and asked.problems:
-        more = len(asked.problems) + asked.more - 1
-        raise Refused(asked.problems[0].sentence().rstrip(".") + (f", and {more} more." if more else "."))
+        more, first = len(asked.problems) + asked.more - 1, asked.problems[0]
+        if not more:
+            raise Refused(first.placed)
+        raise Refused("batch.and_more", first=first.placed, short=str(first.placed).rstrip("."), more=more)
     if not asked.jobs:
-        raise Refused("there is nothing to do; write a prompt a line, for example: a smiling cat --d 1.")
+        raise Refused("batch.nothing_to_do")
 
 
-def _own_folder(root: Path, read: Sequence[Source], told: dict[str, Any]) -> Path:
+def _own_folder(root: Path, read: Sequence[Source], facts: dict[str, Any]) -> Path:
     """The same for the same prompts and model, so that the same command goes on with the same batch."""
     stem = safe_name(Path(read[0].name).stem) or "batch"
-    return root / "batches" / f"{stem}-{hashlib.sha256((told['source'] + told['digest']).encode()).hexdigest()[:12]}"
+    return root / "batches" / f"{stem}-{hashlib.sha256((facts['source'] + facts['digest']).encode()).hexdigest()[:12]}"
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""The files that a batch reads: names, patterns and standard input, each as a file that can be read again."""
+"""The files that a batch reads: names, patterns and standard input, as lines of any length and any bytes."""
 
 import contextlib
 import glob
@@ -7,16 +7,79 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from models.messages import Refused
-from studio.batch.rows import Source
+from models.messages import Message, Refused
 
 PIECE = 2**20
 STREAM_BYTES = 2**30  # of standard input or a pipe; files are read where they lie, however large
 FILES = 10_000
+LINE_BYTES = 64 * 1024
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A prompt file: how it is called to people, where it can be read, and where paths in it begin."""
+
+    name: str
+    path: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a line of `file`, or the job `id` that it asked for, can't be done. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    reason: Message
+    column: int | None = None
+    id: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The reason in English."""
+        return self.reason.text()
+
+    @property
+    def placed(self) -> Message:
+        """The reason with its place in front."""
+        place = {"file": self.file, "line": self.line, "problem": self.reason}
+        return (
+            Message("batch.at_column", place | {"column": self.column})
+            if self.column
+            else Message("batch.at_line", place)
+        )
+
+    def sentence(self, language: str = "en") -> str:
+        """`placed` in a language."""
+        return self.placed.text(language)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, the reason in English under `message`."""
+        return {"file": self.file, "line": self.line, "message": self.message, "column": self.column, "id": self.id}
+
+    @staticmethod
+    def of(row: dict[str, Any]) -> "Problem":
+        """From `as_dict`; KeyError or ValueError where it is none."""
+        return Problem(row["file"], int(row["line"]), Message(str(row["message"])), row["column"], row["id"])
+
+
+class BadRow(Refused):
+    """What is wrong with a row, before its line is known."""
+
+    def __init__(self, code: str | Message, column: int | None = None, **values: Any) -> None:
+        super().__init__(code, **values)
+        self.column = column
+
+    def at(self, source: Source, line: int) -> Problem:
+        """It, on a line of a file."""
+        return Problem(source.name, line, self.message, self.column)
 
 
 @contextlib.contextmanager
@@ -45,7 +108,53 @@ def reading(source: Source) -> Iterator[BufferedReader]:
         with source.path.open("rb") as file:
             yield file
     except OSError as error:
-        raise Refused(f"{source.name} can't be read ({error.strerror or error}).") from error
+        raise Refused("batch.unreadable", file=source.name, why=error.strerror or str(error)) from error
+
+
+def lines(source: Source) -> Iterator[tuple[int, str] | Problem]:
+    """Each line with its number, from 1, without its end; a Problem for one that is no text or too long."""
+    with reading(source) as file:
+        number = 0
+        while data := file.readline(LINE_BYTES + 1):
+            number += 1
+            try:
+                _check_length(data, file)
+                yield number, _decoded(data, first=number == 1).rstrip("\r\n")
+            except BadRow as error:
+                yield error.at(source, number)
+                if number == 1 and data.startswith(UTF16):
+                    return
+
+
+def whole(source: Source, limit: int) -> str:
+    """All of a file of at most `limit` bytes; BadRow where it is larger or no text."""
+    with reading(source) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise BadRow("batch.file_too_large", most=limit >> 20)
+    return _decoded(data, first=True)
+
+
+def _decoded(data: bytes, first: bool) -> str:
+    """UTF-8 without NUL, or BadRow; at the first bytes of a file its encoding may be said."""
+    if first and data.startswith(UTF16):
+        raise BadRow("batch.utf16")
+    data = data.removeprefix(BOM) if first else data
+    if (zero := data.find(b"\0")) >= 0:
+        raise BadRow("batch.zero_byte", zero + 1, byte=zero + 1)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRow("batch.not_utf8", error.start + 1, byte=error.start + 1) from error
+
+
+def _check_length(data: bytes, file: BinaryIO) -> None:
+    """BadRow where the line does not end within the limit, once the rest of it is read over."""
+    if len(data) <= LINE_BYTES or data.endswith(b"\n"):
+        return
+    while data and not data.endswith(b"\n"):
+        data = file.readline(LINE_BYTES)
+    raise BadRow("batch.line_too_long", most=LINE_BYTES >> 10)
 
 
 def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
@@ -59,17 +168,16 @@ def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
         with Path(name).open("rb") as pipe:
             return [_kept(name, pipe, stack)]
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no file"
-        raise Refused(f"{name} is {kind}; give a prompt file, or a pattern such as '{name}/*.txt'.")
+        raise Refused("batch.is_a_folder" if stat.S_ISDIR(mode) else "batch.is_no_file", file=name)
     return [Source(name, Path(name), Path(name).parent)]
 
 
 def _matching(name: str) -> list[Source]:
     found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
     if not found:
-        raise Refused(f"{name} does not exist; give a prompt file, a pattern, or - for standard input.")
+        raise Refused("batch.missing", file=name)
     if len(found) > FILES:
-        raise Refused(f"{name} matches {len(found):,} files; {FILES:,} are the most.")
+        raise Refused("batch.too_many_files", pattern=name, count=len(found), most=FILES)
     return [Source(path, Path(path), Path(path).parent) for path in found]
 
 
@@ -80,6 +188,6 @@ def _kept(name: str, stream: BinaryIO, stack: contextlib.ExitStack) -> Source:
         while piece := stream.read(PIECE):
             size += len(piece)
             if size > STREAM_BYTES:
-                raise Refused(f"{name} goes on for more than {STREAM_BYTES >> 30} GB; write it to a file.")
+                raise Refused("batch.endless", file=name, most=STREAM_BYTES >> 30)
             file.write(piece)
     return Source(name, path, Path())

@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +13,9 @@ from rich.text import Text
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.batch import sources
-from studio.batch.plan import Desk, Plan, Problem, plan
-from studio.batch.run import refuse_nothing, run
-from studio.batch.runner import Outcome, Runner
+from studio.batch.plan import Context, Plan, plan
+from studio.batch.run import Outcome, Runner, refuse_nothing, run
+from studio.batch.sources import Problem
 from studio.commands.base import Home, Json, Model, app
 from studio.foreground import bar_on_stderr
 from studio.wildcards import Wildcards
@@ -39,12 +38,12 @@ def batch(
     """Make the pictures of prompt files; stopped in any way, the same command goes on where it was."""
     backend, root = open_backend(model), settings.home(home)
     lists = Wildcards(wildcards or settings.wildcards(root))
-    desk = Desk(model, backend.capabilities(), backend.digest(), lists)
+    context = Context(model, backend.capabilities(), backend.digest(), lists)
     with sources.opened(files) as read:
         if dry_run:
-            _show(plan(read, desk), as_json)
+            _show(plan(read, context), as_json)
             return
-        outcome, path = run(backend, read, desk, out, root, _watch)
+        outcome, path = run(backend, read, context, out, root, _watch)
     _tell(outcome, path, as_json)
     if outcome.code:
         raise typer.Exit(outcome.code)
@@ -71,7 +70,7 @@ class PicturesASecond(ProgressColumn):
 def _show(asked: Plan, as_json: bool) -> None:
     """The jobs that would be done. Exit code 1 where there are lines that can't be."""
     refuse_nothing(asked)
-    jobs, errors = [job.as_dict() for job in asked.jobs], [asdict(problem) for problem in asked.problems]
+    jobs, errors = [job.as_dict() for job in asked.jobs], [problem.as_dict() for problem in asked.problems]
     if as_json:
         total = len(jobs) + len(errors) + asked.more
         typer.echo(json.dumps({"total": total, "jobs": jobs, "errors": errors}, ensure_ascii=False, indent=1))

@@ -28,7 +28,7 @@ from studio.files import ready_folder, write_whole
 from studio.foreground import Batch, run
 from studio.grid import SETTINGS, Axis, Grid
 from studio.house import House
-from studio.metadata import encoded, read, said_in
+from studio.metadata import encoded, provenance_in, read
 from studio.requests import ImageRequest, enlarge, image_request, job_id, resolve
 from studio.sets import KINDS, Member, make_set
 from studio.shelves import Folder, GalleryShelf, Shelf, holds_another
@@ -268,7 +268,7 @@ def _larger(file: Path) -> Image.Image | None:
 
 def _made(file: Path, chosen: App | None, outline: bool, as_svg: bool, plain: bool) -> dict[str, bytes]:
     """The files that a picture becomes, by name."""
-    says = None if plain else said_in(file)
+    says = None if plain else provenance_in(file)
     picture, larger = both(file, _picture(file), chosen.sizes[0] if chosen else None, _larger, outline)
     made = {f"{file.stem}.svg": svg(picture).encode()} if as_svg else {}
     if chosen:
@@ -293,7 +293,7 @@ def _sticker(file: Path, chosen: App, outline: bool, plain: bool, label: str = "
     return Sticker(
         picture,
         label,
-        says=None if plain else said_in(file),
+        says=None if plain else provenance_in(file),
         facts=facts if request else {},
         larger=larger,
     )

@@ -15,7 +15,7 @@ from studio.export.budget import within
 from studio.export.enlarge import Drawing
 from studio.export.outline import seen_box
 from studio.export.scale import straight
-from studio.metadata import Said
+from studio.metadata import Provenance
 
 KB, KIB = 1_000, 1_024
 LARGER = 1.5  # times: a small thing in a large picture is not blown up further than that
@@ -126,7 +126,7 @@ def app_named(word: str) -> App:
 
 
 def fit(
-    picture: Image.Image | Drawing, app: App, size: tuple[int, int] | None = None, says: Said | None = None
+    picture: Image.Image | Drawing, app: App, size: tuple[int, int] | None = None, says: Provenance | None = None
 ) -> tuple[bytes, str]:
     """A picture (RGBA, any size) as a file for an app, within its limits -> bytes and suffix.
 
@@ -146,7 +146,7 @@ def _drawing(picture: Image.Image | Drawing) -> Drawing:
 
 
 def _file(
-    drawing: Drawing, size: tuple[int, int], limit: int, kind: str, says: Said | None, app: App | None = None
+    drawing: Drawing, size: tuple[int, int], limit: int, kind: str, says: Provenance | None, app: App | None = None
 ) -> tuple[bytes, str]:
     margin, exact = (app.margin, app.exact) if app else (0, True)
     return within(straight(_placed(drawing, size, margin, exact)), kind, limit, says), f".{kind}"

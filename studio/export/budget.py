@@ -10,14 +10,14 @@ from PIL import Image
 from models.data.pixels import premultiply, unpremultiply
 from models.messages import Refused
 from studio.export.scale import resized, straight
-from studio.metadata import Said, encoded
+from studio.metadata import Provenance, encoded
 
 PALETTES = (256, 128, 64, 32, 16, 8, 4, 2)
 COARSER = (1, 2, 4, 8, 16)
 ALPHAS = (100, 50, 0)  # WebP's quality of the alpha channel
 
 
-def within(picture: Image.Image, kind: str, limit: int, says: Said | None = None) -> bytes:
+def within(picture: Image.Image, kind: str, limit: int, says: Provenance | None = None) -> bytes:
     """A "png" or "webp" file of a picture (RGBA) of at most `limit` bytes, what it says of itself included.
 
     Without any loss where that fits, else with as little as it takes: fewer colours in PNG, a lower quality in WebP, in
@@ -29,13 +29,13 @@ def within(picture: Image.Image, kind: str, limit: int, says: Said | None = None
     raise Refused(f"a picture of {picture.width} x {picture.height} pixels does not fit into {limit:,} bytes.")
 
 
-def _pngs(picture: Image.Image, limit: int, says: Said | None) -> Iterator[bytes]:
+def _pngs(picture: Image.Image, limit: int, says: Provenance | None) -> Iterator[bytes]:
     yield encoded([picture], says, "png", optimize=True)
     for colours in PALETTES:
         yield encoded([indexed(picture, colours)], says, "png", optimize=True)
 
 
-def _webps(picture: Image.Image, limit: int, says: Said | None) -> Iterator[bytes]:
+def _webps(picture: Image.Image, limit: int, says: Provenance | None) -> Iterator[bytes]:
     yield encoded([picture], says, "webp", exact=False, method=4)
     for coarser in COARSER:
         small = premultiply(np.asarray(picture))
@@ -46,7 +46,7 @@ def _webps(picture: Image.Image, limit: int, says: Said | None) -> Iterator[byte
             yield _best(partial(_webp, shown, says, lossy), limit)
 
 
-def _webp(shown: Image.Image, says: Said | None, lossy: dict[str, Any], quality: int) -> bytes:
+def _webp(shown: Image.Image, says: Provenance | None, lossy: dict[str, Any], quality: int) -> bytes:
     return encoded([shown], says, "webp", quality=quality, **lossy)
 
 

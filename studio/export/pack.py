@@ -19,7 +19,7 @@ from studio.batch.plan import safe_name
 from studio.export.apps import App, fit, fit_icon
 from studio.export.emoji import emoji_for
 from studio.export.enlarge import Drawing
-from studio.metadata import Said, version
+from studio.metadata import Provenance, version
 
 ABOUT = "about"  # the folder of what is for people
 NAME_LIMIT = 128  # characters; WhatsApp's limit for a pack's name
@@ -37,7 +37,7 @@ class Sticker:
     picture: Image.Image
     label: str = ""
     emoji: tuple[str, ...] = ()
-    says: Said | None = None
+    says: Provenance | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     larger: Image.Image | None = None
 

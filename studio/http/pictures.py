@@ -22,8 +22,7 @@ from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
 from studio.http.api_models import Given
-from studio.metadata import gif
-from studio.metadata.raw import Broken
+from studio.metadata.containers import GIF_ROW, Broken, gif_frames
 
 MAX_FRAMES = 300
 DATA_URL = re.compile(r"data:[\w.+/-]{0,60}(?:;[\w.+=-]{1,60})*;base64,", re.ASCII)
@@ -51,7 +50,7 @@ def looked_through(data: bytes, name: str) -> Image.Image:
         picture = decode_picture(data, name)
         frames = _frames(data)
     except Broken as error:
-        raise Refused(f"{name} {error}.") from error
+        raise error.refused(name) from error
     except (ValueError, OSError) as error:
         said = str(error) if str(error).startswith(name) else f"{name} can't be read: {error}"
         raise Refused(f"{said}.") from error
@@ -114,7 +113,7 @@ def uploads(home: Path) -> Iterator[Uploads]:
 
 def _frames(data: bytes) -> int:
     """How many frames a file has that was read; Pillow would walk through a whole GIF to say it."""
-    if gif.is_gif(data):
-        return gif.frames(data, MAX_FRAMES)
+    if GIF_ROW.begins(data):
+        return gif_frames(data, MAX_FRAMES)
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         return int(getattr(picture, "n_frames", 1))

@@ -1,34 +1,49 @@
 """Files that say where they come from, to us and to the programs that read A1111's text.
 
-`write` puts it in, `files` gets it out (a file a format: png, webp, jpeg, gif, avif), `readers` understands what other
-programs wrote, and `restore` turns it into a request again.
+`files` writes, reads and strips (`containers` and `avif` know the formats, `exif_xmp` two blocks that many have),
+`origin` is our record, `readers` understands what other programs wrote, `restore` turns it into a request again.
 """
 
-from studio.metadata.files import content, read, said_in, stripped, texts
-from studio.metadata.origin import Origin, origin, parameters, version
+from studio.metadata.files import (
+    CONTAINERS,
+    KINDS,
+    content,
+    encoded,
+    kind_of,
+    media_type,
+    provenance_in,
+    read,
+    read_bytes,
+    strip,
+    stripped,
+    texts,
+    write,
+)
+from studio.metadata.origin import Origin, Provenance, origin, parameters, provenance, version
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import Restored, restore
-from studio.metadata.write import KINDS, Said, encoded, file_bytes, kind_of, png_bytes, said, with_origin
 
 __all__ = [
+    "CONTAINERS",
     "KINDS",
     "Origin",
+    "Provenance",
     "Restored",
-    "Said",
     "content",
     "encoded",
-    "file_bytes",
     "kind_of",
+    "media_type",
     "origin",
     "parameters",
     "parse_parameters",
-    "png_bytes",
+    "provenance",
+    "provenance_in",
     "read",
+    "read_bytes",
     "restore",
-    "said",
-    "said_in",
+    "strip",
     "stripped",
     "texts",
     "version",
-    "with_origin",
+    "write",
 ]

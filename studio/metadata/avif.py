@@ -1,15 +1,15 @@
 """AVIF, still and moving: boxes within boxes, and items that say where in the file they lie.
 
-All places are counted from the file's beginning, so nothing can be cut out: what is taken off is overwritten with zeros
-and its length is set to zero. The file keeps its size and the picture its bytes.
+All places are counted from the file's beginning, so nothing can be cut out or put in: what is taken off is overwritten
+with zeros and its length is set to zero, and XMP is added behind the end, in the box that ISO's media files have for it
+(XMP specification, part 3, 1.1.6). The picture keeps its bytes.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from studio.metadata import exif
-from studio.metadata.raw import BROKEN, LIMIT, TOO_MUCH, Broken, Raw
+from studio.metadata.containers import EXIF, EXIF_HEADER, LIMIT, XMP, Broken, Container, Extra, Metadata
 
 BRANDS = (b"avif", b"avis")
 # Boxes whose body is boxes, with the bytes that stand before them.
@@ -17,7 +17,8 @@ FOLDERS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0}
 CLOCKS = (b"mvhd", b"tkhd", b"mdhd")  # they say when the file was made
 EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no picture
 META = (b"Exif", b"mime", b"uri ")  # kinds of items that are no picture
-XMP = b"application/rdf+xml"
+XMP_TYPE = b"application/rdf+xml"
+XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the identifier of a `uuid` box that holds XMP
 MOST = 4096  # boxes and pieces of items that are looked at: a tiny file can name billions of pieces without bytes
 
 
@@ -39,33 +40,30 @@ class _Piece:
     end: int
 
 
-def is_avif(data: bytes) -> bool:
-    """Whether its first box says so."""
+def _begins(data: bytes) -> bool:
     size = int.from_bytes(data[:4])
     return data[4:8] == b"ftyp" and any(data[at : at + 4] in BRANDS for at in range(8, min(size, 256), 4))
 
 
-def look(data: bytes, wanted: frozenset[str]) -> Raw:
-    """EXIF and XMP, the first of each."""
-    raw = Raw()
-    try:
-        for kind, pieces in _extras(data, _walk(data)):
-            if sum(piece.end - piece.start for piece in pieces) > LIMIT:
-                raise Broken(TOO_MUCH)
-            body = b"".join(data[piece.start : piece.end] for piece in pieces)
-            if kind == b"Exif":
-                raw.exif = raw.exif or _tiff(body)
-            elif kind == XMP:
-                raw.xmp = raw.xmp or body
-    except Broken as broken:
-        raw.problem = str(broken)
-    return raw
+def _extras(data: bytes) -> Iterator[Extra]:
+    boxes = _walk(data)
+    for kind, pieces in _items(data, boxes):
+        if sum(piece.end - piece.start for piece in pieces) > LIMIT:
+            raise Broken("metadata.too_much")
+        body = b"".join(data[piece.start : piece.end] for piece in pieces)
+        if kind == b"Exif":
+            yield EXIF, _tiff(body), False
+        elif kind == XMP_TYPE:
+            yield XMP, body, False
+    for box in boxes:
+        if box.kind == b"uuid" and data[box.body : box.body + len(XMP_BOX)] == XMP_BOX:
+            yield XMP, data[box.body + len(XMP_BOX) : box.end], False
 
 
-def strip(data: bytes) -> bytes:
-    """With zeros in place of EXIF, XMP, boxes that show nothing, and the time when it was made."""
+def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
+    """With zeros in place of EXIF, XMP, boxes that show nothing, and the time when it was made; only XMP is added."""
     plain, boxes = bytearray(data), _walk(data)
-    for _, pieces in _extras(data, boxes):
+    for _, pieces in _items(data, boxes):
         for piece in pieces:
             plain[piece.start : piece.end] = bytes(piece.end - piece.start)
             plain[piece.field : piece.field + piece.width] = bytes(piece.width)
@@ -74,14 +72,21 @@ def strip(data: bytes) -> bytes:
             plain[box.start + 4 : box.start + 8] = b"free"
             plain[box.body : box.end] = bytes(box.end - box.body)
         elif box.kind in CLOCKS:
+            if box.end - box.body < 20:
+                raise Broken
             times = (box.body + 4, box.body + (20 if data[box.body] else 12))
             plain[slice(*times)] = bytes(times[1] - times[0])
+    if metadata.xmp:
+        for box in boxes:
+            if data[box.start : box.start + 4] == bytes(4):  # "up to the file's end", which is about to move
+                plain[box.start : box.start + 4] = (box.end - box.start).to_bytes(4)
+        plain += struct.pack(">I4s", 24 + len(metadata.xmp), b"uuid") + XMP_BOX + metadata.xmp
     return bytes(plain)
 
 
 def _tiff(body: bytes) -> bytes:
     """An Exif item begins with the place of its TIFF block, counted from behind these four bytes."""
-    return body[4 + int.from_bytes(body[:4]) :].removeprefix(exif.HEADER)
+    return body[4 + int.from_bytes(body[:4]) :].removeprefix(EXIF_HEADER)
 
 
 def _walk(data: bytes) -> list[_Box]:
@@ -94,7 +99,7 @@ def _walk(data: bytes) -> list[_Box]:
             if box.kind in FOLDERS:
                 todo.append((box.body + FOLDERS[box.kind], box.end))
             if len(found) > MOST:
-                raise Broken(BROKEN)
+                raise Broken
     return found
 
 
@@ -106,12 +111,12 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
             size, body = struct.unpack_from(">Q", data, at + 8)[0], at + 16
         stop = at + size if size else end
         if not body <= stop <= end:
-            raise Broken(BROKEN)
+            raise Broken
         yield _Box(kind, at, body, stop)
         at = stop
 
 
-def _extras(data: bytes, boxes: list[_Box]) -> Iterator[tuple[bytes, list[_Piece]]]:
+def _items(data: bytes, boxes: list[_Box]) -> Iterator[tuple[bytes, list[_Piece]]]:
     """Kind and pieces of the items that are no pictures, of every `meta` box."""
     try:
         for meta in (box for box in boxes if box.kind == b"meta"):
@@ -122,7 +127,7 @@ def _extras(data: bytes, boxes: list[_Box]) -> Iterator[tuple[bytes, list[_Piece
                     if item in kinds:
                         yield kinds[item], pieces
     except (struct.error, IndexError) as error:
-        raise Broken(BROKEN) from error
+        raise Broken from error
 
 
 def _kinds(data: bytes, iinf: _Box) -> dict[int, bytes]:
@@ -151,12 +156,12 @@ def _places(data: bytes, iloc: _Box, idat: _Box | None) -> Iterator[tuple[int, l
         for _ in range(reader.number(2)):
             left -= 1
             if left < 0 or reader.at > iloc.end:
-                raise Broken(BROKEN)
+                raise Broken
             reader.number(index_size)
             start = base + reader.number(offset_size) + (idat.body if idat and method == 1 else 0)
             field, length = reader.at, reader.number(length_size)
             if start + length > len(data):
-                raise Broken(BROKEN)
+                raise Broken
             pieces.append(_Piece(field, length_size, start, start + length))
         yield item, pieces
 
@@ -169,6 +174,9 @@ class _Reader:
     def number(self, width: int) -> int:
         """The next `width` bytes as a number."""
         if self.at + width > len(self.data):
-            raise Broken(BROKEN)
+            raise Broken
         self.at += width
         return int.from_bytes(self.data[self.at - width : self.at])
+
+
+AVIF_ROW = Container("AVIF", "image/avif", ".avif", _begins, _extras, _with_metadata)

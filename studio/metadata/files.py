@@ -1,107 +1,246 @@
-"""Picture files in: what they say of themselves, and the same files without it. What a file says is untrusted: sizes
-are capped, nothing in it is run or fetched, and it is only ever shown as text. Reading never writes.
+"""Files that say where they come from: written, read and stripped, whatever is in them.
+
+`write`, `read_bytes` and `strip` take the bytes of a file of any of CONTAINERS and do not decode them; `read` and
+`stripped` take a path, `encoded` takes pictures. PNG holds A1111's text and our record as text chunks; WebP, AVIF, JPEG
+and GIF hold the text as EXIF UserComment (GIF: as comment), as A1111 writes it, and the record as a property of the XMP
+packet. A text file ends in an empty line and `studio: RECORD`. Pictures hold IPTC's mark for what a model made.
+
+What a file says is untrusted: sizes are limited, nothing in it is run or fetched, and it is only ever shown as text.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from models.data.pixels import MAX_BYTES
-from models.messages import Refused
-from studio.metadata import avif, exif, gif, jpeg, png, webp, xmp
-from studio.metadata.raw import Broken, Raw
+from models.messages import Message, Refused, did_you_mean
+from studio.metadata.avif import AVIF_ROW
+from studio.metadata.containers import (
+    EXIF,
+    GIF_ROW,
+    JPEG_ROW,
+    PNG_ROW,
+    TEXT_ROW,
+    WEBP_ROW,
+    XMP,
+    Broken,
+    Container,
+    Metadata,
+    decoded,
+    unpacked,
+)
+from studio.metadata.exif_xmp import exif_block, exif_orientation, exif_texts, xmp_packet, xmp_settings
+from studio.metadata.origin import OWN, Provenance
 from studio.metadata.readers import KEYWORDS, own, read_texts
-from studio.metadata.write import OWN, Said
+
+CONTAINERS = (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW, AVIF_ROW, TEXT_ROW)
 
 
 @dataclass(frozen=True)
-class Container:
-    """A file format: whether bytes are one, what lies in it beside its pixels, and the same bytes without that."""
+class Kind:
+    """A kind of picture file to be made: Pillow's name for it, how it saves one picture, and several if it can."""
 
-    name: str
-    begins: Callable[[bytes], bool]
-    look: Callable[[bytes, frozenset[str]], Raw]
-    strip: Callable[[bytes], bytes]
+    format: str
+    suffix: str
+    still: dict[str, Any] = field(default_factory=dict)
+    moving: dict[str, Any] | None = None
 
 
-CONTAINERS = (
-    Container("PNG", png.is_png, png.look, png.strip),
-    Container("WEBP", webp.is_webp, webp.look, webp.strip),
-    Container("JPEG", jpeg.is_jpeg, jpeg.look, jpeg.strip),
-    Container("GIF", gif.is_gif, gif.look, gif.strip),
-    Container("AVIF", avif.is_avif, avif.look, avif.strip),
-)
+# AVIF keeps colours at full size: flat art with thin lines shows it at once when it does not.
+_AVIF = {"quality": 90, "subsampling": "4:4:4"}
+KINDS = {
+    "png": Kind("PNG", ".png", moving={"disposal": 1, "blend": 0}),  # each frame on a cleared canvas, no blending
+    "webp": Kind("WEBP", ".webp", {"lossless": True, "exact": True}, {"lossless": True}),
+    "avif": Kind("AVIF", ".avif", _AVIF, _AVIF),
+    "jpeg": Kind("JPEG", ".jpg", {"quality": 95, "subsampling": 0}),
+}
+
+
+@dataclass
+class Texts:
+    """The texts in a file by keyword; `problem` says why there may be more."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    problem: Message | None = None
+
+
+# --- Bytes ------------------------------------------------------------------------------------------------------------
+
+
+def write(data: bytes, media_type: str, says: Provenance) -> bytes:
+    """The file with what it is to say of itself, in place of all that it said before. Its content keeps its bytes.
+
+    ValueError where `data` is no file of that media type; Refused where it is damaged or has too little room (JPEG).
+    """
+    container = next((one for one in CONTAINERS if one.media_type == media_type), None)
+    if container is None or not (container is TEXT_ROW or container.begins(data)):
+        raise ValueError(f"this is no {media_type} file that metadata can be written into")
+    try:
+        return container.with_metadata(data, _metadata(says, container, _orientation(container, data)))
+    except Broken as broken:
+        raise broken.refused(media_type) from broken
+
+
+def read_bytes(data: bytes, name: Path | str) -> dict[str, Any]:
+    """What a file says about itself, as `readers.read_texts` has it; `{}` where it says nothing.
+
+    Of a file that is cut short, what comes before the cut. Refused, by this `name`, where it is of no known container
+    or may say something that can't be read.
+    """
+    found = texts(data, name)
+    settings = read_texts(found.texts)
+    if not settings and found.problem:
+        raise Refused(found.problem)
+    return settings
+
+
+def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> Texts:
+    """The texts in a file's bytes by keyword, of those keywords that programs use and of `more`, and those in EXIF and
+    XMP. Refused, by this `name`, where it is of no known container.
+    """
+    container, found, result = _container(name, data), dict[str, bytes](), Texts()
+    wanted = KEYWORDS | more | {EXIF, XMP}
+    try:
+        for keyword, body, deflated in container.extras(data):
+            if keyword in wanted and keyword not in found:
+                found[keyword] = b""  # also where it can't be unpacked: a thousand bombs cost no more than one
+                try:
+                    found[keyword] = body if keyword in (EXIF, XMP) else unpacked(body, deflated)
+                    result.texts |= {} if keyword in (EXIF, XMP) else {keyword: decoded(found[keyword])}
+                except Broken as broken:
+                    result.problem = broken.message(name)
+    except Broken as broken:
+        result.problem = broken.message(name)
+    result.texts |= exif_texts(found.get(EXIF, b""))
+    try:
+        result.texts.setdefault(OWN, xmp_settings(found.get(XMP, b"")))
+    except Broken as broken:
+        result.problem = result.problem or broken.message(name)
+    return result
+
+
+def strip(data: bytes, name: Path | str) -> bytes:
+    """The file without all that it says about itself. Its content keeps its bytes.
+
+    Colour profile, resolution, frames and orientation stay. Refused, by this `name`, where it is no whole file.
+    """
+    container = _container(name, data)
+    try:
+        exif = exif_block(turned=_orientation(container, data))
+        return container.with_metadata(data, Metadata(exif))
+    except Broken as broken:
+        raise broken.refused(name) from broken
+
+
+def media_type(data: bytes, name: Path | str) -> str:
+    """The media type of a file's bytes; Refused, by this `name`, where it is of no known container."""
+    return _container(name, data).media_type
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What the file says about itself, as `readers.read_texts` has it; `{}` where it says nothing.
-
-    Of a file that is cut short, what comes before the cut. Refused where it is no picture, or where it may say
-    something that can't be read.
-    """
-    raw = texts(content(path), path)
-    found = read_texts(raw.texts)
-    if not found and raw.problem:
-        raise Refused(f"{path} {raw.problem}.")
-    return found
-
-
-def said_in(path: Path) -> Said | None:
-    """What a file of ours says, to be put into another file of the same picture; None where it is not of ours."""
-    found = texts(content(path), path).texts
-    return Said(found.get("parameters", ""), found[OWN]) if own(found.get(OWN, "")) else None
-
-
-def texts(data: bytes, name: Path | str) -> Raw:
-    """The texts in a picture file's bytes by keyword, those of EXIF and XMP among them.
-
-    Refused where it is no picture; the sentence calls it `name`.
-    """
-    raw = _container(name, data).look(data, KEYWORDS)
-    raw.texts |= exif.texts(raw.exif) if raw.exif else {}
-    try:
-        raw.texts.setdefault("studio", xmp.own(raw.xmp))
-    except Broken as broken:
-        raw.problem = raw.problem or str(broken)
-    return raw
+    """What the file says about itself, as `read_bytes` has it. Nothing is written."""
+    return read_bytes(content(path), path)
 
 
 def stripped(path: Path) -> bytes:
-    """The file's bytes without all that it says about itself. No pixel changes, for none is decoded.
+    """The file's bytes without all that it says about itself, as `strip` has them."""
+    return strip(content(path), path)
 
-    Colour profile, resolution, animation and the way the picture is turned stay. Refused where it is no whole picture.
-    """
-    data = content(path)
-    try:
-        return _container(path, data).strip(data)
-    except Broken as broken:
-        raise Refused(f"{path} {broken}.") from broken
+
+def provenance_in(path: Path) -> Provenance | None:
+    """What a file of ours says, to be put into another file of the same content; None where it is not of ours."""
+    found = texts(content(path), path).texts
+    return Provenance(found.get("parameters", ""), found[OWN]) if own(found.get(OWN, "")) else None
 
 
 def content(path: Path) -> bytes:
-    """A picture file's bytes, once, so that nothing can change between two looks. Refused with the reason."""
+    """A file's bytes, once, so that nothing can change between two looks. Refused with the reason."""
     try:
         if not path.is_file():
-            raise Refused(f"{path} is {_what(path)}; give a picture file.")
+            kind = "a_folder" if path.is_dir() else "no_file" if path.exists() else "missing"
+            raise Refused(f"metadata.is_{kind}", file=str(path))
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise Refused(f"{path} can't be read ({error.strerror or error}).") from error
+        raise Refused("metadata.unreadable", file=str(path), why=error.strerror or str(error)) from error
     if len(data) > MAX_BYTES:
-        raise Refused(f"{path} is larger than {MAX_BYTES >> 20} MB; give a smaller picture.")
+        raise Refused("metadata.too_large", file=str(path), most=MAX_BYTES >> 20)
     return data
 
 
-def _what(path: Path) -> str:
-    if path.is_dir():
-        return "a folder"
-    return "no ordinary file" if path.exists() else "not there"
+# --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
-def _container(path: Path | str, data: bytes) -> Container:
+def encoded(
+    frames: Sequence[Image.Image], says: Provenance | None, kind: str, milliseconds: int = 125, **options: Any
+) -> bytes:
+    """A file as one of KINDS: one frame is a still picture, more are a loop, each shown so many milliseconds.
+
+    PNG and still WebP keep every pixel, AVIF is nearly exact. JPEG has no transparency: there the picture stands on
+    white. Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a
+    kind that there is not, frames that it can't move, and settings too long for JPEG (64 KB).
+    """
+    how = _options(kind, len(frames)) | options
+    if len(frames) > 1:
+        how |= {"save_all": True, "append_images": list(frames[1:]), "duration": milliseconds, "loop": 0}
+    container = next(one for one in CONTAINERS if one.name == KINDS[kind].format)
+    native = says and container is AVIF_ROW  # its EXIF can't be put in afterwards
+    if says and native:
+        metadata = _metadata(says, container)
+        how |= {"exif": metadata.exif, "xmp": metadata.xmp}
+    file = io.BytesIO()
+    try:
+        (_on_white(frames[0]) if kind == "jpeg" else frames[0]).save(file, container.name, **how)
+    except KeyError as error:  # a Pillow that was built without it
+        raise Refused("metadata.no_writer", kind=kind) from error
+    return write(file.getvalue(), container.media_type, says) if says and not native else file.getvalue()
+
+
+def kind_of(path: Path) -> str:
+    """The kind that a file name ends in; Refused names what there is."""
+    endings = {kind.suffix: name for name, kind in KINDS.items()} | {".jpeg": "jpeg", ".apng": "png"}
+    if path.suffix.lower() not in endings:
+        raise Refused("metadata.no_ending", file=str(path), endings=list(endings))
+    return endings[path.suffix.lower()]
+
+
+def _options(kind: str, frames: int) -> dict[str, Any]:
+    if kind not in KINDS:
+        raise Refused("metadata.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
+    options = KINDS[kind].still if frames == 1 else KINDS[kind].moving
+    if options is None:
+        raise Refused("metadata.still_only", kind=kind)
+    return dict(options)
+
+
+def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metadata:
+    """What goes into a container: texts where it has keywords, else EXIF and XMP."""
+    exif = exif_block("" if container.keywords else says.parameters, turned)
+    xmp = xmp_packet("" if container.keywords else says.record).encode()
+    return Metadata(exif, xmp, {"parameters": says.parameters, says.keyword: says.record})
+
+
+def _orientation(container: Container, data: bytes) -> int:
+    block = next((body for name, body, _ in container.extras(data) if name == EXIF), b"")
+    return exif_orientation(block)
+
+
+def _container(name: Path | str, data: bytes) -> Container:
     for container in CONTAINERS:
         if container.begins(data):
             return container
-    names = ", ".join(container.name for container in CONTAINERS)
-    raise Refused(f"{path} is not a picture that can be read ({names}).")
+    formats = [container.name for container in CONTAINERS if container.media_type.startswith("image/")]
+    raise Refused("metadata.not_a_picture", file=str(name), formats=formats)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    ground = Image.new("RGBA", picture.size, "white")
+    ground.alpha_composite(picture.convert("RGBA"))
+    return ground.convert("RGB")

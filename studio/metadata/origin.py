@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import re
 from base64 import b64encode
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from studio.media import Artifact
 from studio.planner import Job
 from studio.vectors import as_bytes
+
+OWN = "studio"  # keyword of our record
 
 
 def version() -> str:
@@ -40,20 +43,37 @@ class Origin(BaseModel):
     request: dict[str, Any]
 
 
-def origin(job: Job, result: Artifact) -> Origin:
+def origin(job: Job, artifact: Artifact) -> Origin:
     """The record of a finished picture. Pictures that it was made from are named by file name and content."""
     return Origin(
         version=version(),
         job_id=job.id,
         digest=job.digest,
-        index=result.index,
-        seed=result.seed,
-        score=result.score,
-        how=dict(result.how),
-        space=result.space if result.vector else "",
-        vector=b64encode(as_bytes(result.vector)).decode() if result.vector else "",
+        index=artifact.index,
+        seed=artifact.seed,
+        score=artifact.score,
+        how=dict(artifact.how),
+        space=artifact.space if artifact.vector else "",
+        vector=b64encode(as_bytes(artifact.vector)).decode() if artifact.vector else "",
         request=nameless(job.request.model_dump(mode="json")),
     )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a file says of where it comes from: A1111's text and our record as JSON, under its keyword where the
+    container has keywords.
+    """
+
+    parameters: str
+    record: str
+    keyword: str = OWN
+
+
+def provenance(job: Job, artifact: Artifact) -> Provenance:
+    """What the file of a finished artifact says."""
+    size = (artifact.width, artifact.height)
+    return Provenance(parameters(job, artifact.seed, size), origin(job, artifact).model_dump_json())
 
 
 def is_picture(value: object) -> bool:
@@ -72,14 +92,14 @@ def nameless(value: Any) -> Any:
 
 
 def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
-    """The text that A1111 and its kin write and read. They take the last line for settings, if it has three or more."""
+    """The text that A1111 and programs like it write and read. They take a last line of three or more for settings."""
     request = job.request
     guidance = getattr(request, "guidance", None)
     drawing = {"Steps": getattr(request, "steps", None), "Sampler": getattr(request, "scheduler", "")}
     drawing |= {"CFG scale": f"{guidance:g}" if guidance is not None else "", "Seed": seed}
     settings = {
         **(drawing if request.task in ("image", "clip") else {}),
-        "Size": f"{size[0]}x{size[1]}",
+        "Size": f"{size[0]}x{size[1]}" if size[0] else "",
         "Model hash": job.digest[:10],
         "Model": request.model,
         "Style": getattr(request, "style", ""),

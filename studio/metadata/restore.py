@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.backends.registry import KINDS
 from studio.capabilities import FAST, Capabilities
 from studio.metadata.files import content
@@ -32,10 +32,15 @@ SAMPLED = ("scheduler", "steps", "guidance")
 
 @dataclass(frozen=True)
 class Restored:
-    """Fields for `image_request`, all of which the model takes, and a sentence for each thing that it does not."""
+    """Fields for `image_request`, all of which the model takes, and a message for each thing that it does not."""
 
     fields: dict[str, Any]
-    dropped: tuple[str, ...]
+    lost: tuple[Message, ...]
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The messages in English."""
+        return tuple(map(str, self.lost))
 
 
 def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None) -> Restored:
@@ -48,9 +53,9 @@ def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None
         return _theirs(found, can)
     task = found["request"].get("task", "image")
     if task != "image":
-        return Restored({}, (f"it is no picture but {task!r}, which can't be made from here.",))
+        return Restored({}, (Message("metadata.other_task", {"task": str(task)}),))
     shape = found["how"].get("batch", found["request"].get("shape"))
-    fields, lost = {}, []
+    fields, lost = {}, list[Message]()
     fixed = ("upscaler", "variant")  # those of here do it
     said = {name: value for name, value in found["request"].items() if name not in fixed}
     if said.get("strength") == 0:  # it was drawn by nobody: what stands there says nothing
@@ -61,18 +66,18 @@ def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None
         try:
             fields[name] = _here(value, folder)
         except Refused as refusal:
-            lost.append(str(refusal))
+            lost.append(refusal.message)
     return _accepted(fields, can, lost)
 
 
 def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
     fields = {name: value for name, value in found.items() if name not in ("program", "size", "other")}
-    lost = []
+    lost = list[Message]()
     sizes = {f"{size}x{size}": size for size in can.sizes}
     if found.get("size") in sizes:
         fields["size"] = sizes[found["size"]]
     elif "size" in found:
-        lost.append(f"the size {found['size']}: pictures are {' or '.join(sizes)} here.")
+        lost.append(Message("metadata.other_size", {"size": found["size"], "sizes": " or ".join(sizes)}))
     if "scheduler" in fields:
         fields["scheduler"] = SAMPLERS.get(fields["scheduler"].lower(), fields["scheduler"])
     for name in ("scheduler", "style"):
@@ -80,18 +85,18 @@ def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
             if name in fields:
                 fields[name] = getattr(can, name)(fields[name])
     if found.get("other"):
-        lost.append(f"settings that there are not here: {', '.join(found['other'])}.")
+        lost.append(Message("metadata.other_settings", {"names": list(found["other"])}))
     return _accepted(fields, can, lost)
 
 
-def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[str]) -> Restored:
+def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[Message]) -> Restored:
     """All of the fields where they fit together, else one after the other as many as do."""
     said = {name: value for name, value in fields.items() if value not in ("", None, (), [])}
     if _model_is_here(said.get("model", "embedded")):
         if not _problem(said, can):
             return Restored(said, tuple(lost))
     else:
-        lost.append(f"the model {said.pop('model')!r}, which is not here.")
+        lost.append(Message("metadata.other_model", {"model": str(said.pop("model"))}))
     kept: dict[str, Any] = {}
     order = ["scheduler", *ImageRequest.model_fields]  # it first: some leave no choice of steps
     for name in sorted(said, key=lambda name: order.index(name) if name in order else len(order)):
@@ -105,13 +110,13 @@ def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[str]) -> Res
     return Restored(kept, tuple(lost))
 
 
-def _problem(fields: dict[str, Any], can: Capabilities) -> str:
-    """Why a request of these fields is refused, or nothing. A prompt that is missing is not the point."""
+def _problem(fields: dict[str, Any], can: Capabilities) -> Message | None:
+    """Why a request of these fields is refused, or None. A prompt that is missing is not the point."""
     try:
         resolve(make_request(**{"prompt": "a", **fields}), can)
     except Refused as refusal:
-        return str(refusal)
-    return ""
+        return refusal.message
+    return None
 
 
 def _model_is_here(model: object) -> bool:
@@ -123,7 +128,7 @@ def _here(value: Any, folder: Path | None) -> Any:
     if is_picture(value):
         name = str(value["path"]).replace("\\", "/").rpartition("/")[2]
         if folder is None or not name or not _is(folder / name, value["sha256"]):
-            raise Refused(f"the picture {name!r} that it was made from is not beside it, or is another one by now.")
+            raise Refused("metadata.source_gone", name=name)
         return {"path": str(folder / name), "sha256": value["sha256"]}
     if isinstance(value, dict):
         return {key: _here(part, folder) for key, part in value.items()}

@@ -13,7 +13,7 @@ from studio.export.apps import APPS, App
 from studio.export.enlarge import Larger, both
 from studio.export.pack import Sticker, pack, pack_name
 from studio.gallery import Kept
-from studio.metadata import said_in
+from studio.metadata import provenance_in
 from studio.page.compare.grids import grid_of
 from studio.page.frame import Frame
 from studio.page.refusals import in_language
@@ -78,7 +78,7 @@ def packed_for(every: AllSeries, series: Series, app: str, larger: Larger) -> by
 def _sticker(kept: Kept, label: str, rim: bool, app: App, larger: Larger) -> Sticker:
     picture, more = both(kept.path, opened(kept.path), app.sizes[0], larger, rim)
     facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
-    return Sticker(picture, label, says=said_in(kept.path), facts=facts, larger=more)
+    return Sticker(picture, label, says=provenance_in(kept.path), facts=facts, larger=more)
 
 
 def opened(path: Path) -> Image.Image:

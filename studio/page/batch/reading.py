@@ -7,8 +7,8 @@ from pathlib import Path
 
 from studio import settings
 from studio.backends.registry import open_backend
-from studio.batch.plan import Desk, Job, Plan, Problem, plan
-from studio.batch.rows import Source
+from studio.batch.plan import Context, Job, Plan, plan
+from studio.batch.sources import Problem, Source
 from studio.files import make_folder, write_whole
 from studio.page.frame import Frame
 from studio.wildcards import Wildcards
@@ -65,5 +65,5 @@ def _read(frame: Frame, source: Source, text: str) -> Read:
     """Pictures that the lines name must lie in the home: who sends a file need not be who may read this computer's."""
     backend, home = open_backend(frame.model), frame.studio.home
     digest, lists = backend.digest(), Wildcards(settings.wildcards(home))
-    desk = Desk(frame.model, backend.capabilities(), digest, lists, within=home, most=JOBS)
-    return Read(source.name, text, digest, plan([source], desk))
+    context = Context(frame.model, backend.capabilities(), digest, lists, within=home, most=JOBS)
+    return Read(source.name, text, digest, plan([source], context))

@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass
 from html import escape
 
-from studio.batch.plan import Job, Problem
+from studio.batch.plan import Job
+from studio.batch.sources import Problem
 from studio.gallery import Kept
 from studio.page.batch.reading import ROWS, Read, cells
 from studio.page.batch.words import say

@@ -1,0 +1,388 @@
+"""File containers, piece by piece: what lies in a file beside its content, and the same file with other metadata in it.
+
+Nothing is decoded: pixels, frames, durations, loop count, colour profile and resolution stay as they are, byte for
+byte. One row of CONTAINERS a container.
+
+Pillow is not used to read metadata. When it opens a JPEG or an AVIF it reads EXIF directories without a bound (a
+thousand tags that point at the same megabyte take a gigabyte), it takes UTF-8 in a PNG's tEXt for Latin-1, and one
+text that is too long makes it give up the whole file.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from models.messages import Message, Refused
+
+LIMIT = 4 * 2**20  # bytes of one text, unpacked. More is not read at all: half a setting is a wrong setting
+EXIF, XMP = "exif", "xmp"  # names of extras beside the keywords of texts
+EXIF_HEADER = b"Exif\0\0"
+
+Extra = tuple[str, bytes, bool]  # EXIF, XMP or a text's keyword; its bytes; whether they are deflated
+
+
+class Broken(ValueError):
+    """A file that does not keep to its format. `code` is the message's, which has one value, `file`."""
+
+    def __init__(self, code: str = "metadata.damaged") -> None:
+        super().__init__(code)
+        self.code = code
+
+    def refused(self, file: object) -> Refused:
+        """The error for a file of that name."""
+        return Refused(self.message(file))
+
+    def message(self, file: object) -> Message:
+        """What is wrong with a file of that name."""
+        return Message(self.code, {"file": str(file), "most": LIMIT >> 20})
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What to put into a file: EXIF (a TIFF block), XMP (a packet), texts by keyword. A container takes what it has
+    a place for.
+    """
+
+    exif: bytes = b""
+    xmp: bytes = b""
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file format. `extras` yields what lies beside the content, `with_metadata` is the file with nothing beside its
+    content but what is given; both raise Broken. `keywords`: whether it holds texts by keyword, and needs no EXIF.
+    """
+
+    name: str
+    media_type: str
+    suffix: str
+    begins: Callable[[bytes], bool]
+    extras: Callable[[bytes], Iterator[Extra]]
+    with_metadata: Callable[[bytes, Metadata], bytes]
+    keywords: bool = False
+
+
+def decoded(text: bytes) -> str:
+    """UTF-8, else Latin-1: by its own rules a PNG's tEXt is Latin-1, but many programs write UTF-8 into it."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+def unpacked(body: bytes, deflated: bool) -> bytes:
+    """The bytes of an extra; Broken where they are more than LIMIT."""
+    try:
+        body = zlib.decompressobj().decompress(body, LIMIT + 1) if deflated else body
+    except zlib.error as error:
+        raise Broken from error
+    if len(body) > LIMIT:
+        raise Broken("metadata.too_much")
+    return body
+
+
+# --- PNG and APNG: chunks (https://www.w3.org/TR/png-3/) --------------------------------------------------------------
+
+PNG = b"\x89PNG\r\n\x1a\n"
+# What the pixels need, and what says how they are to be shown.
+PNG_KEPT = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs hIST sPLT cICP mDCV cLLI acTL fcTL fdAT".split()
+)
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"comf")  # ComfyUI's animations have a chunk of their own, built like tEXt
+PNG_XMP = "XML:com.adobe.xmp"
+
+
+def _png_extras(data: bytes) -> Iterator[Extra]:
+    for kind, start, end in _png_chunks(data):
+        body = data[start + 8 : end - 4]
+        if kind == b"eXIf":
+            yield EXIF, body, False
+        elif kind in PNG_TEXTS:
+            keyword, _, text = body.partition(b"\0")
+            deflated = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
+            if kind == b"iTXt":
+                text = text[2:].split(b"\0", 2)[-1]  # behind method, language and translated keyword
+            elif deflated:
+                text = text[1:]  # behind the method
+            yield keyword.decode("latin-1"), text, deflated
+
+
+def _png_with(data: bytes, metadata: Metadata) -> bytes:
+    texts = metadata.texts | ({PNG_XMP: metadata.xmp.decode()} if metadata.xmp else {})
+    added = [_png_chunk(b"iTXt", key.encode() + bytes(5) + text.encode()) for key, text in texts.items()]
+    if metadata.exif:
+        added.append(_png_chunk(b"eXIf", metadata.exif))
+    parts = [PNG]
+    for kind, start, end in _png_chunks(data):
+        parts += [data[start:end]] if kind in PNG_KEPT else []
+        parts += added if kind == b"IHDR" else []
+    return b"".join(parts)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of each chunk, length and checksum included, up to the last."""
+    at = len(PNG)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data) or (at == len(PNG)) != (kind == b"IHDR"):
+            break
+        yield kind, at, end
+        if kind == b"IEND":
+            return
+        at = end
+    raise Broken
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+# --- WebP, still and moving: RIFF chunks (https://developers.google.com/speed/webp/docs/riff_container) ---------------
+
+WEBP_KEPT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP")
+WEBP_EXTRAS = {b"EXIF": EXIF, b"XMP ": XMP}
+FRAME_HEADER = 16  # bytes of an ANMF before its own chunks
+HAS_EXIF, HAS_XMP, HAS_ALPHA = 0x08, 0x04, 0x10  # bits of VP8X
+
+
+def _webp_extras(data: bytes) -> Iterator[Extra]:
+    for kind, body in _riff_chunks(_riff_content(data)):
+        if kind in WEBP_EXTRAS:
+            yield WEBP_EXTRAS[kind], body, False
+
+
+def _webp_with(data: bytes, metadata: Metadata) -> bytes:
+    chunks = [(kind, body) for kind, body in _riff_chunks(_riff_content(data)) if kind in WEBP_KEPT]
+    flags = (HAS_EXIF if metadata.exif else 0) | (HAS_XMP if metadata.xmp else 0)
+    if flags and all(kind != b"VP8X" for kind, _ in chunks):
+        chunks.insert(0, (b"VP8X", _webp_header(*(chunks or [(b"", b"")])[0])))
+    parts = [_riff_chunk(kind, _webp_chunk_body(kind, body, flags)) for kind, body in chunks]
+    parts += [_riff_chunk(b"EXIF", metadata.exif)] if metadata.exif else []
+    parts += [_riff_chunk(b"XMP ", metadata.xmp)] if metadata.xmp else []
+    content = b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content
+
+
+def _webp_header(kind: bytes, body: bytes) -> bytes:
+    """The body of VP8X, which only files with metadata or several frames need, from the picture's own header."""
+    if len(body) < 10 or kind not in (b"VP8 ", b"VP8L"):
+        raise Broken
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")  # behind the signature: 14 bits width - 1, 14 height - 1, 1 alpha
+        width, height, alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bits >> 28 & 1
+    else:
+        width, height, alpha = *(side & 0x3FFF for side in struct.unpack_from("<HH", body, 6)), 0
+    sides = b"".join((max(side, 1) - 1).to_bytes(3, "little") for side in (width, height))
+    return bytes([HAS_ALPHA if alpha else 0, 0, 0, 0]) + sides
+
+
+def _webp_chunk_body(kind: bytes, body: bytes, flags: int) -> bytes:
+    if kind == b"VP8X":
+        return bytes([body[0] & ~(HAS_EXIF | HAS_XMP) | flags]) + body[1:]
+    if kind == b"ANMF":
+        inside = (_riff_chunk(kind, part) for kind, part in _riff_chunks(body[FRAME_HEADER:]) if kind in WEBP_KEPT)
+        return body[:FRAME_HEADER] + b"".join(inside)
+    return body
+
+
+def _riff_content(data: bytes) -> bytes:
+    size = int.from_bytes(data[4:8], "little")
+    if size < 4 or 8 + size > len(data):
+        raise Broken
+    return data[12 : 8 + size]
+
+
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        body = data[at + 8 : at + 8 + size]
+        if len(body) < size or (kind == b"VP8X" and not size):
+            raise Broken
+        yield kind, body
+        at += 8 + size + size % 2
+
+
+def _riff_chunk(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+# --- JPEG: segments (ITU T.81, annex B) -------------------------------------------------------------------------------
+
+JPEG = b"\xff\xd8"
+JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+JFIF, APP1, COLOUR, ADOBE, APP15, COM, SOS, EOI = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA, 0xD9
+# Application segments that say how the pixels are meant; all others are about something else.
+JPEG_KEPT = {JFIF: b"JFIF\0", COLOUR: b"ICC_PROFILE\0", ADOBE: b"Adobe"}
+BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
+AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+SEGMENT = 0xFFFF  # bytes of a segment at most
+
+
+def _jpeg_extras(data: bytes) -> Iterator[Extra]:
+    for marker, start, end in _jpeg_segments(data):
+        body = data[start + 4 : end]
+        for name, head in ((EXIF, EXIF_HEADER), (XMP, JPEG_XMP)):
+            if marker == APP1 and body.startswith(head):
+                yield name, body.removeprefix(head), False
+
+
+def _jpeg_with(data: bytes, metadata: Metadata) -> bytes:
+    kept = [(marker, data[start:end]) for marker, start, end in _jpeg_segments(data)]
+    kept = [(marker, whole) for marker, whole in kept if _jpeg_is_kept(marker, whole[4:])]
+    bodies = [EXIF_HEADER + metadata.exif] if metadata.exif else []
+    bodies += [JPEG_XMP + metadata.xmp] if metadata.xmp else []
+    if any(len(body) + 2 > SEGMENT for body in bodies):
+        raise Refused("metadata.too_long", kind="jpeg")
+    added = [(APP1, struct.pack(">BBH", 0xFF, APP1, len(body) + 2) + body) for body in bodies]
+    after = 1 if kept and kept[0][0] == JFIF else 0  # JFIF wants to be the first
+    return JPEG + b"".join(whole for _, whole in (*kept[:after], *added, *kept[after:]))
+
+
+def _jpeg_is_kept(marker: int, body: bytes) -> bool:
+    if marker in JPEG_KEPT:
+        return body.startswith(JPEG_KEPT[marker])
+    return marker != COM and not JFIF <= marker <= APP15
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment, marker and length included; a scan's data belongs to its header."""
+    at = len(JPEG)
+    while at + 2 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+            continue
+        end = at + 2
+        if marker != EOI and marker not in BARE:
+            end = _jpeg_end(data, at, marker)
+        yield marker, at, end
+        if marker == EOI:
+            return
+        at = end
+    raise Broken
+
+
+def _jpeg_end(data: bytes, at: int, marker: int) -> int:
+    length = int.from_bytes(data[at + 2 : at + 4])
+    end = at + 2 + length
+    if marker == SOS:
+        after = AFTER_SCAN.search(data, end)
+        end = after.start() if after else len(data) + 1
+    if length < 2 or end > len(data):
+        raise Broken
+    return end
+
+
+# --- GIF: blocks (https://www.w3.org/Graphics/GIF/spec-gif89a.txt) ----------------------------------------------------
+
+GIFS = (b"GIF87a", b"GIF89a")
+IMAGE, EXTENSION, END, COMMENT, APPLICATION = 0x2C, 0x21, 0x3B, 0xFE, 0xFF
+GIF_KEPT = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")  # how often it plays, and its colours
+# XMP lies in its application extension as it is. Whatever byte of it a reader of blocks takes for a length, it lands in
+# these 258 bytes, which count down to the block's end (XMP specification, part 3, 1.1.2).
+GIF_XMP, XMP_END = b"XMP DataXMP", bytes([1, *range(255, -1, -1), 0])
+
+
+def _gif_extras(data: bytes) -> Iterator[Extra]:
+    for start, end in _gif_blocks(data):
+        if data[start : start + 2] == bytes((EXTENSION, COMMENT)):  # A1111 keeps its text there
+            yield "parameters", _gif_joined(data, start + 2), False
+        elif data[start + 3 : start + 14] == GIF_XMP and end - start > 14 + len(XMP_END):
+            yield XMP, data[start + 14 : end - len(XMP_END)], False
+
+
+def _gif_with(data: bytes, metadata: Metadata) -> bytes:
+    blocks = list(_gif_blocks(data))
+    head = data[: blocks[0][0]]
+    parts = [data[start:end] for start, end in blocks if _gif_is_kept(data, start)]
+    added = b""
+    if text := metadata.texts.get("parameters", "").encode():
+        pieces = (text[at : at + 255] for at in range(0, len(text), 255))
+        added += bytes((EXTENSION, COMMENT)) + b"".join(bytes([len(one)]) + one for one in pieces) + b"\0"
+    if metadata.xmp:
+        added += bytes((EXTENSION, APPLICATION, len(GIF_XMP))) + GIF_XMP + metadata.xmp + XMP_END
+    return (GIFS[1] + head[6:] if added else head) + added + b"".join(parts)
+
+
+def gif_frames(data: bytes, most: int) -> int:
+    """How many frames a GIF holds; it stops counting at one more than `most`. Broken where it is damaged before that.
+
+    Pillow decodes the whole file to say it.
+    """
+    return sum(1 for _ in islice((start for start, _ in _gif_blocks(data) if data[start] == IMAGE), most + 1))
+
+
+def _gif_is_kept(data: bytes, start: int) -> bool:
+    if data[start] != EXTENSION or data[start + 1] not in (COMMENT, APPLICATION):
+        return True
+    return data[start + 1] == APPLICATION and data[start + 3 : start + 14] in GIF_KEPT
+
+
+def _gif_blocks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of each block behind the header, up to the last."""
+    try:
+        at = 13 + _gif_palette(data[10])
+        while data[at] != END:
+            start = at
+            if data[at] == IMAGE:
+                at += 11 + _gif_palette(data[at + 9])
+            elif data[at] == EXTENSION:
+                at += 2
+            else:
+                raise Broken
+            while data[at]:
+                at += 1 + data[at]
+            at += 1
+            yield start, at
+        yield at, at + 1
+    except IndexError as error:
+        raise Broken from error
+
+
+def _gif_palette(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _gif_joined(data: bytes, at: int) -> bytes:
+    parts = []
+    while data[at]:
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return b"".join(parts)
+
+
+# --- Plain text: the record is a last line of its own behind an empty one ---------------------------------------------
+
+TEXT_MARK = b"\n\nstudio: "
+
+
+def _text_split(data: bytes) -> tuple[bytes, bytes]:
+    """The words, and the record behind them or nothing."""
+    words, mark, record = data.rpartition(TEXT_MARK)
+    whole = mark and record.startswith(b"{") and record.endswith(b"}\n") and b"\n" not in record[:-1]
+    return (words, record[:-1]) if whole else (data, b"")
+
+
+def _text_extras(data: bytes) -> Iterator[Extra]:
+    yield "studio", _text_split(data)[1], False
+
+
+def _text_with(data: bytes, metadata: Metadata) -> bytes:
+    record = metadata.texts.get("studio", "").encode()
+    return _text_split(data)[0] + (TEXT_MARK + record + b"\n" if record else b"")
+
+
+# The table is in `files`: AVIF has a file of its own.
+PNG_ROW = Container("PNG", "image/png", ".png", lambda d: d.startswith(PNG), _png_extras, _png_with, keywords=True)
+WEBP_ROW = Container(
+    "WEBP", "image/webp", ".webp", lambda d: d[:4] == b"RIFF" and d[8:12] == b"WEBP", _webp_extras, _webp_with
+)
+JPEG_ROW = Container("JPEG", "image/jpeg", ".jpg", lambda d: d.startswith(JPEG + b"\xff"), _jpeg_extras, _jpeg_with)
+GIF_ROW = Container("GIF", "image/gif", ".gif", lambda d: d[:6] in GIFS, _gif_extras, _gif_with)
+TEXT_ROW = Container("text", "text/plain", ".txt", lambda d: bool(_text_split(d)[1]), _text_extras, _text_with, True)

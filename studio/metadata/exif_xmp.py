@@ -1,0 +1,139 @@
+"""Two blocks that most formats have room for: EXIF, where A1111 keeps its text, and XMP, where our record lies beside
+IPTC's mark for pictures that were made by a model.
+"""
+
+import re
+import struct
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from studio.metadata.containers import EXIF_HEADER, LIMIT, Broken, decoded
+
+# The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
+# the same megabyte fills the memory of a reader that takes everything.
+DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT = 0x010E, 0x010F, 0x0110, 0x0112, 0x8769, 0x9286
+WANTED = (DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT)
+WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
+UNICODE = b"UNICODE\0"
+
+# IPTC's term for pictures made wholly by a trained model (cv.iptc.org/newscodes/digitalsourcetype).
+MADE_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+NAMESPACE = "urn:x-studio128:settings/"
+PACKET = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+    f' xmlns:studio="{NAMESPACE}" Iptc4xmpExt:DigitalSourceType="{MADE_BY_MODEL}">'
+    "{settings}</rdf:Description></rdf:RDF></x:xmpmeta>"
+    '<?xpacket end="w"?>'
+)
+NOT_XML = re.compile("[\ufffe\uffff\ud800-\udfff]")  # JSON escapes the control characters by itself
+
+
+def exif_block(text: str = "", turned: int = 1) -> bytes:
+    """A TIFF block with `text` as UserComment, in the encoding that A1111 writes and reads, and with the orientation
+    `turned` (1 to 8) where it is not 1; empty where it would say nothing.
+
+    Pillow can't write it: it gives UserComment the type BYTE, and A1111's reader fails on that.
+    """
+    if not text:
+        return b"" if turned == 1 else struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ORIENTATION, 3, 1, turned, 0, 0)
+    comment = UNICODE + text.encode("utf-16-be", "replace")
+    first = struct.pack(">HHIHH", ORIENTATION, 3, 1, turned, 0) if turned != 1 else b""
+    count = 1 + bool(first)
+    at = 8 + 2 + 12 * count + 4  # of the second directory, which holds the comment
+    first += struct.pack(">HHII", DETAILS, 4, 1, at)
+    details = struct.pack(">HHHIII", 1, COMMENT, 7, len(comment), at + 18, 0)
+    return struct.pack(">2sHIH", b"MM", 42, 8, count) + first + bytes(4) + details + comment
+
+
+def exif_orientation(block: bytes) -> int:
+    """How the picture is turned, 1 to 8; 1 where it does not say."""
+    order, tags = _tags(block)
+    value = tags.get(ORIENTATION, b"")
+    turned = struct.unpack(order + "H", value[:2])[0] if len(value) >= 2 else 1
+    return turned if 1 <= turned <= 8 else 1
+
+
+def exif_texts(block: bytes) -> dict[str, str]:
+    """`parameters` from UserComment (A1111, SwarmUI, Fooocus), and `prompt` from where ComfyUI puts it: camera tags."""
+    _, tags = _tags(block)
+    found = {}
+    for tag in (MODEL, MAKE, DESCRIPTION):
+        keyword, colon, text = decoded(tags.get(tag, b"")).rstrip("\0").partition(":")
+        if colon and keyword == "prompt":
+            found[keyword] = text
+    if COMMENT in tags:
+        found["parameters"] = _comment(tags[COMMENT])
+    return found
+
+
+def _tags(block: bytes) -> tuple[str, dict[int, bytes]]:
+    """Byte order and values of the wanted tags, of the first directory and of its EXIF directory."""
+    tiff = block.removeprefix(EXIF_HEADER)
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
+    if not order or len(tiff) < 8:
+        return "<", {}
+    tags = _directory(tiff, order, struct.unpack_from(order + "I", tiff, 4)[0])
+    details = tags.pop(DETAILS, b"")
+    if len(details) == 4:
+        tags |= _directory(tiff, order, struct.unpack(order + "I", details)[0])
+    return order, tags
+
+
+def _directory(tiff: bytes, order: str, at: int) -> dict[int, bytes]:
+    if at + 2 > len(tiff):
+        return {}
+    tags = {}
+    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from(order + "H", tiff, at)[0], 12):
+        if entry + 12 > len(tiff):
+            break
+        tag, kind, count = struct.unpack_from(order + "HHI", tiff, entry)
+        size = count * WIDTHS.get(kind, 0)
+        if tag in WANTED and tag not in tags and size <= LIMIT:
+            start = entry + 8 if size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
+            tags[tag] = tiff[start : start + size]
+    return tags
+
+
+def _comment(value: bytes) -> str:
+    """A UserComment: eight bytes that name the encoding, then the text; some programs leave the eight out."""
+    code, rest = value[:8], value[8:]
+    if code == UNICODE:
+        return _utf16(rest).rstrip("\0")
+    if code in (b"ASCII\0\0\0", bytes(8)):
+        value = rest
+    return decoded(value).rstrip("\0")
+
+
+def _utf16(text: bytes) -> str:
+    """The byte order is not said. A1111 writes the big end first; others are known by what settings look like."""
+    big, little = (text.decode(f"utf-16-{order}", "replace") for order in ("be", "le"))
+    looks = [said for said in (big, little) if "Steps: " in said or said.lstrip().startswith("{")]
+    return looks[0] if looks else big
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """A document type is where entities come from, which grow without end or fetch files: no writer of XMP has one."""
+
+    def doctype(self, *_: object) -> None:
+        raise Broken("metadata.doctype")
+
+
+def xmp_packet(settings: str = "") -> str:
+    """A packet with the mark and, where there are any, settings as JSON."""
+    safe = escape(NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", settings))
+    return PACKET.format(settings=f"<studio:settings>{safe}</studio:settings>" if settings else "")
+
+
+def xmp_settings(packet: bytes) -> str:
+    """Our settings in a packet, else nothing. Raises Broken for a document type, and for more than is looked at."""
+    if NAMESPACE.encode() not in packet:
+        return ""
+    if len(packet) > LIMIT:
+        raise Broken("metadata.too_much")
+    try:
+        parser = ElementTree.XMLParser(target=_NoDoctype(), encoding="utf-8")
+        return ElementTree.fromstring(packet, parser).findtext(f".//{{{NAMESPACE}}}settings") or ""
+    except ElementTree.ParseError:
+        return ""

@@ -1,0 +1,188 @@
+"""Metadata put into files of any container and taken out of them again: the content keeps its bytes."""
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+from tiny_files import frames_of, job_of, result_of, text_of
+
+from models.messages import Refused
+from studio.metadata import CONTAINERS, Provenance, media_type, provenance, read_bytes, strip, texts, write
+from studio.metadata.exif_xmp import NAMESPACE, xmp_packet, xmp_settings
+
+TIMES = [40, 80, 120, 200]  # milliseconds of the frames
+STILL: dict[str, tuple[str, dict[str, object]]] = {
+    "png": ("PNG", {}),
+    "webp lossless": ("WEBP", {"lossless": True}),
+    "webp lossy": ("WEBP", {"quality": 60}),
+    "webp opaque": ("WEBP", {"quality": 60}),
+    "jpeg": ("JPEG", {}),
+    "gif": ("GIF", {}),
+    "avif": ("AVIF", {}),
+}
+MOVING = {"moving png": "PNG", "moving webp": "WEBP", "moving gif": "GIF", "moving avif": "AVIF"}
+KINDS = (*STILL, *MOVING)
+RECORD = provenance(job_of(prompt="戴帽子的小狗 🐶"), result_of())
+ODD = Provenance('a "b", <c> & ]]>\nSteps: 1, Seed: 2, Size: 3x3', RECORD.record)
+
+
+def plain(kind: str) -> bytes:
+    """A file with an odd width that says nothing of itself."""
+    file = io.BytesIO()
+    if kind in MOVING:
+        frames = [Image.new("RGBA", (33, 20), (60 * i, 200 - 60 * i, 30, 255)) for i in range(len(TIMES))]
+        frames[0].save(file, MOVING[kind], save_all=True, append_images=frames[1:], duration=TIMES, loop=3)
+    else:
+        format, options = STILL[kind]
+        picture = result_of(33).picture.crop((0, 0, 33, 20))
+        (picture.convert("RGB") if kind in ("jpeg", "webp opaque") else picture).save(file, format, **options)
+    return file.getvalue()
+
+
+def facts(data: bytes) -> list[object]:
+    """What a viewer shows: size, mode, loop, and all frames with their times."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return [picture.size, picture.mode, picture.info.get("loop"), frames_of(data)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("says", [RECORD, ODD])
+def test_written_read_and_taken_out_again(kind: str, says: Provenance) -> None:
+    before = plain(kind)
+    told = write(before, media_type(before, "it"), says)
+    assert facts(told) == facts(before)
+    assert read_bytes(told, "it") == json.loads(says.record)
+    without = strip(told, "it")
+    assert facts(without) == facts(before) and read_bytes(without, "it") == {}
+    assert b"job_id" not in without and b"Steps" not in without and b"trainedAlgorithmicMedia" not in without
+    if "avif" not in kind:  # there nothing can be cut out: what is taken off becomes an empty box
+        assert strip(write(without, media_type(before, "it"), RECORD), "it") == without
+        assert texts(told, "it").texts["parameters"] == says.parameters
+
+
+@pytest.mark.parametrize("kind", MOVING)
+def test_moving_files_keep_frames_times_and_loop(kind: str) -> None:
+    told = write(plain(kind), media_type(plain(kind), "it"), RECORD)
+    shown = frames_of(told)
+    assert [duration for _, duration in shown] == TIMES and len({pixels for pixels, _ in shown}) == len(TIMES)
+    with Image.open(io.BytesIO(told)) as picture:
+        assert picture.info.get("loop") == (None if "avif" in kind else 3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "gif" not in kind and "avif" not in kind])
+def test_other_programs_find_the_text_where_a1111_writes_it(kind: str) -> None:
+    assert text_of(write(plain(kind), media_type(plain(kind), "it"), ODD)) == ODD.parameters
+
+
+def test_a_gif_says_it_in_its_comment() -> None:
+    told = write(plain("moving gif").replace(b"GIF89a", b"GIF87a"), "image/gif", Provenance("猫" * 300, "{}"))
+    assert told.startswith(b"GIF89a"), "the older version has no comments"
+    with Image.open(io.BytesIO(told)) as picture:
+        assert picture.info["comment"].decode() == "猫" * 300
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_said_before_is_replaced(kind: str) -> None:
+    before = plain(kind)
+    once = write(before, media_type(before, "it"), ODD)
+    assert read_bytes(once, "it")["request"]["prompt"] == "戴帽子的小狗 🐶"
+    other = provenance(job_of(prompt="a fox"), result_of())
+    twice = write(once, media_type(before, "it"), other)
+    assert read_bytes(twice, "it")["request"]["prompt"] == "a fox"
+    assert facts(twice) == facts(before) and "小狗".encode() not in twice
+    if "avif" not in kind:
+        assert twice == write(before, media_type(before, "it"), other)
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
+def test_orientation_and_colours_stay(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a secret"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    info: dict[str, object] = {"pnginfo": PngInfo()} if format == "PNG" else {}
+    file = io.BytesIO()
+    Image.effect_noise((33, 20), 90).convert("RGB").save(file, format, exif=exif, icc_profile=profile, **info)
+    told = write(file.getvalue(), f"image/{format.lower()}", RECORD)
+    with Image.open(io.BytesIO(told)) as picture:
+        assert picture.getexif()[0x0112] == 6 and picture.info["icc_profile"] == profile
+    assert text_of(told) == RECORD.parameters and b"a secret" not in told
+    assert read_bytes(told, "it") == json.loads(RECORD.record)
+
+
+def test_a_text_ends_in_its_record() -> None:
+    for words in ("a smiling cat", "a cat\n", "", "一只猫。\n\n第二段\n\nstudio: not a record\n", "studio: {}\n"):
+        told = write(words.encode(), "text/plain", RECORD)
+        assert told.startswith(words.encode()), "a program that reads the first line gets the caption"
+        assert media_type(told, "it") == "text/plain"
+        assert read_bytes(told, "it") == json.loads(RECORD.record)
+        assert strip(told, "it") == words.encode()
+        assert write(told, "text/plain", RECORD) == told
+
+
+def test_a_text_without_a_record_is_no_file_of_ours() -> None:
+    for words in (b"a cat", b"a\n\nstudio: {\n", b"a\n\nstudio: {}", b"a\n\nstudio: {}\nb\n"):
+        with pytest.raises(Refused, match="is not a picture that can be read"):
+            strip(words, "it")
+        with pytest.raises(Refused, match="is not a picture that can be read"):
+            read_bytes(words, "it")
+    assert read_bytes(b"a\n\nstudio: {}\n", "it") == {}, "nothing that is a record of ours"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_written_into_a_part_of_a_file(kind: str) -> None:
+    whole = plain(kind)
+    for length in range(16, len(whole) - 1, max(1, len(whole) // 50)):
+        try:
+            write(whole[:length], media_type(whole, "it"), RECORD)
+        except (Refused, ValueError) as error:
+            assert "cut short" in str(error) or "this is no" in str(error)
+        else:
+            assert "avif" in kind, "no box but that of its pixels, which come last, says how long they are"
+
+
+def test_another_media_type_is_a_mistake_of_the_program() -> None:
+    for media in ("image/webp", "video/mp4"):
+        with pytest.raises(ValueError, match=f"this is no {media} file"):
+            write(plain("png"), media, RECORD)
+
+
+def test_settings_too_long_for_a_jpeg_are_refused_in_both_languages() -> None:
+    with pytest.raises(Refused) as refused:
+        write(plain("jpeg"), "image/jpeg", Provenance("🐶" * 20_000, "{}"))
+    assert str(refused.value) == "the settings are too long for a jpeg file; choose png, webp or avif."
+    assert refused.value.text("zh") == "设置太长，jpeg 文件放不下；请选择 png、webp 或 avif。"
+
+
+def test_xmp_of_a_million_levels_is_read_in_no_time() -> None:
+    deep = f"<x xmlns='{NAMESPACE}'>" + "<a>" * 500_000 + "<settings>1</settings>" + "</a>" * 500_000 + "</x>"
+    began = time.monotonic()
+    assert xmp_settings(deep.encode()) in ("", "1")
+    assert time.monotonic() - began < 20
+    assert xmp_settings(xmp_packet("{}").encode()) == "{}"
+
+
+def test_every_container_has_a_media_type_of_its_own() -> None:
+    assert len({container.media_type for container in CONTAINERS}) == len(CONTAINERS)
+    assert all(container.suffix.startswith(".") for container in CONTAINERS)
+
+
+def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) -> None:
+    for name, data, media in (
+        ("clip.webp", plain("moving webp"), "image/webp"),
+        ("clip.gif", plain("moving gif"), "image/gif"),
+        ("caption.txt", b"a smiling cat", "text/plain"),
+    ):
+        (tmp_path / name).write_bytes(write(data, media, RECORD))
+        said = studio("info", tmp_path / name, "--json")
+        assert said.code == 0 and said.json["request"]["prompt"] == "戴帽子的小狗 🐶"
+        out = Path(studio("strip", tmp_path / name).out.strip())
+        assert out.name == name.replace(".", "-plain.")
+        if media == "text/plain":
+            assert out.read_bytes() == data
+        else:
+            assert facts(out.read_bytes()) == facts(data)
