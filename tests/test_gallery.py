@@ -43,7 +43,7 @@ def add(gallery: Gallery, number: int, prompt: str, vector: np.ndarray | None = 
     """Keep a picture of a colour of its own -> its sha256."""
     place = {"space": "s", "vector": as_bytes(vector)} if vector is not None else {}
     entry = Entry(**{"job": f"job{number}", "position": 0, "seed": number, "prompt": prompt, **place, **fields})
-    return gallery.add(png((number % 256, number // 256, 7)), "image/png", entry).stem
+    return keep(gallery, png((number % 256, number // 256, 7)), entry).stem
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
     assert gallery.thumbnail(first) == png((1, 0, 7)), "small enough to be its own"
     file = io.BytesIO()
     Image.new("RGBA", (600, 300), "red").save(file, "PNG")
-    large = gallery.add(file.getvalue(), "image/png", Entry("large", 0, 1, "large")).stem
+    large = keep(gallery, file.getvalue(), Entry("large", 0, 1, "large")).stem
     with Image.open(io.BytesIO(gallery.thumbnail(large))) as small:
         assert small.format == "WEBP" and small.size == (128, 64)
 
@@ -78,7 +78,7 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
 def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of_it(gallery: Gallery) -> None:
     old = add(gallery, 1, "a cat")
     gallery.mark([old], star=True, tags=("pets",))
-    new = gallery.add(png((9, 9, 9)), "image/png", Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
+    new = keep(gallery, png((9, 9, 9)), Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
     assert gallery.count() == 1 and gallery.get(new).star and gallery.get(new).tags == ("pets",)
     with pytest.raises(KeyError):
         gallery.get(old)
