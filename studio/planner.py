@@ -58,7 +58,13 @@ def plan(
     `wildcards` None takes the lists in the studio's own folder. Refused where the model can't do it, a file can't be
     read, or the words can't be drawn or weighted.
     """
-    can, digest = backend.capabilities(), backend.digest()
+    return plan_with(asked, backend.capabilities(), backend.digest(), wildcards)
+
+
+def plan_with(
+    asked: MediaRequest | Sequence[MediaRequest], can: Capabilities, digest: str, wildcards: Wildcards | None = None
+) -> list[Job]:
+    """As `plan`, for callers that plan many requests of one model."""
     lists = wildcards or Wildcards(settings.wildcards())
     requests = [asked] if isinstance(asked, MediaRequest) else asked
     single = [part for one in requests for part in split(one, can)]

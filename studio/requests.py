@@ -5,7 +5,7 @@ left open. A new task is a class here, its row in `REQUESTS`, and its row in `st
 """
 
 from collections.abc import Hashable, Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
@@ -57,6 +57,7 @@ class MediaRequest(Request):
     and the last bits of a picture depend on it.
     """
 
+    suffix: ClassVar[str] = ".png"  # of the files that it makes
     task: Task
     count: Whole = 1
     seed: Whole | None = None
@@ -177,6 +178,7 @@ class ClipRequest(MediaRequest):
     `frames` at `fps` frames a second; with `loop` the last frame leads back to the first.
     """
 
+    suffix: ClassVar[str] = ".webp"
     task: Literal["clip"] = "clip"
     prompt: Text = ""
     negative: Text = ""
@@ -206,6 +208,7 @@ class ClipRequest(MediaRequest):
 class CaptionRequest(MediaRequest):
     """What a picture shows, in words. The best of `candidates` is the caption; the others are facts beside it."""
 
+    suffix: ClassVar[str] = ".txt"
     task: Literal["caption"] = "caption"
     image: Picture
     language: Literal["en", "zh"] = "en"

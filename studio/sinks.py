@@ -29,33 +29,28 @@ class Sink(Protocol):
         """Put an artifact here, whole or not at all -> its file; Refused where it can't be written."""
 
 
-def file_names(job: Job, suffix: str = ".png") -> list[str]:
+def file_names(job: Job) -> list[str]:
     """The usual file name of each artifact: `<job>-<index>-<seed>.<ending>`. No word of the prompt gets into a name."""
-    return [f"{job.id[:16]}-{index}-{seed}{suffix}" for index, seed in enumerate(job.request.seeds())]
+    request = job.request
+    return [f"{job.id[:16]}-{index}-{seed}{request.suffix}" for index, seed in enumerate(request.seeds())]
 
 
 class FolderSink:
-    """Files in a folder, under their usual names or, a job's, under those that `named` gives. Whatever ending such a
-    name has, the file gets that of its media type.
-    """
+    """Files in a folder, under their usual names or, a job's, under those that `named` gives."""
 
     def __init__(self, folder: Path, named: Callable[[Job], Sequence[str]] = file_names) -> None:
         self.folder, self._named = folder, named
 
     def found(self, job: Job) -> dict[int, Saved]:
         """Read back from the files' own metadata."""
-        paths = [self._path(name, suffix) for name in self._named(job) for suffix in media.SUFFIXES.values()]
-        saved = [one for path in paths if path.is_file() and (one := _found(path, job))]
-        return {one.index: one for one in saved}
+        saved = (_found(self.folder / name, job) for name in self._named(job))
+        return {one.index: one for one in saved if one}
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
         """Under its name."""
-        path = self._path(self._named(job)[artifact.index], artifact.suffix)
+        path = self.folder / self._named(job)[artifact.index]
         write_whole(path, _file(artifact, job))
         return path
-
-    def _path(self, name: str, suffix: str) -> Path:
-        return (self.folder / name).with_suffix(suffix)
 
 
 class BareFolderSink:

@@ -1,4 +1,7 @@
-"""The settings of a row: names that other programs use, text into numbers, and paths that begin beside the file."""
+"""The settings of a row: names that other programs use, text into numbers, and paths that begin beside the file.
+
+A row may say its `task`; its settings are the fields of that task's request.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +12,7 @@ from models.messages import did_you_mean
 from studio.batch.sources import BadRow, Source
 from studio.fields import Picture
 from studio.prompts import ingredient
-from studio.requests import ImageRequest
+from studio.requests import REQUESTS, MediaRequest
 from studio.syntax import literal
 
 if TYPE_CHECKING:
@@ -44,15 +47,24 @@ SIDES = ("w", "h", "width", "height")  # other programs' two for our one: `size`
 # What other programs need to be told and this one does not; a batch says how often it met them.
 IGNORED = {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
 IGNORED |= {"restore_faces", "do_not_save_samples", "do_not_save_grid"}
-OWN = frozenset(ImageRequest.model_fields) - {"task", "upscaler", "variant", "guided_from"} | {"name"}
+# The settings of all tasks by name, with their types, without what planning fills in.
+SETTINGS = {
+    name: field.annotation
+    for request in reversed(REQUESTS.values())
+    if issubclass(request, MediaRequest)
+    for name, field in request.model_fields.items()
+    if name not in ("upscaler", "variant", "guided_from")
+}
+OWN = SETTINGS.keys() | {"name"}
 SEEDS_A_LINE = 1_000
 
 
 @dataclass
 class Settings:
-    """What a row says, in our words: fields of an image request, its seeds, its name, and what was left out."""
+    """What a row says, in our words: its task, the fields of a request, its seeds, its name, and what was left out."""
 
     fields: dict[str, Any]
+    task: str = "image"
     seeds: list[Any] = field(default_factory=list)
     name: str = ""
     ignored: list[str] = field(default_factory=list)
@@ -86,6 +98,7 @@ def settings(row: "Row", source: Source, sizes: Sequence[int] = ()) -> Settings:
             _put(found, ALIASES.get(name, name), name, _value(ALIASES.get(name, name), value, row.typed, source))
     _put_size(found, {name: value for name, value in row.fields.items() if name in SIDES}, sizes)
     found.seeds = _seeds(found.fields.pop("seed", None), row.typed)
+    found.task = str(found.fields.pop("task", "image"))
     name = found.fields.pop("name", "")
     if not isinstance(name, str):
         raise BadRow("batch.no_text", name="name", value=repr(name))
@@ -115,7 +128,7 @@ def _put_size(found: Settings, sides: dict[str, Any], sizes: Sequence[int]) -> N
 
 
 def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
-    kinds = _kinds(ImageRequest.model_fields[own].annotation) if own in ImageRequest.model_fields else []
+    kinds = _kinds(SETTINGS.get(own))
     if own == "mix":
         parts = value if isinstance(value, list) else [value]
         return tuple(_ingredient(part, source) for part in parts)

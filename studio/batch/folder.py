@@ -26,14 +26,14 @@ from models.weighting import plain
 from studio.batch.plan import Job, Plan
 from studio.batch.sources import Problem
 from studio.files import ready_folder, remove_empty, why, write_whole
-from studio.shelves import holds_another
+from studio.sinks import holds_another
 
 IDENTITY = ("source", "digest")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A picture that is whole on disk."""
+    """A file that is whole on disk. `text` is that of a caption."""
 
     file: str
     id: str
@@ -41,6 +41,7 @@ class Record:
     seed: int
     score: float | None
     sha256: str
+    text: str = ""
 
 
 class Folder:
@@ -188,14 +189,14 @@ def _described(job: Job, index: int, record: Record) -> dict[str, Any]:
     asked = job.request
     return {
         "file_name": record.file,
-        "text": plain(asked.prompt),
-        "prompt": asked.prompt,
-        "negative": asked.negative,
-        "style": asked.style,
+        "text": record.text or plain(asked.title),
+        "prompt": asked.title,
+        "negative": getattr(asked, "negative", ""),
+        "style": getattr(asked, "style", ""),
         "seed": record.seed,
-        "steps": asked.steps,
-        "guidance": asked.guidance,
-        "scheduler": asked.scheduler,
+        "steps": getattr(asked, "steps", None),
+        "guidance": getattr(asked, "guidance", None),
+        "scheduler": getattr(asked, "scheduler", ""),
         "model": asked.model,
         "score": record.score,
         "job_id": job.id,

@@ -14,9 +14,10 @@ from studio.batch.fields import Settings, settings
 from studio.batch.readers import Row, read
 from studio.batch.sources import Problem, Source
 from studio.capabilities import Capabilities
-from studio.fields import Picture
-from studio.requests import ImageRequest, apart, image_request, job_id, resolve
-from studio.shelves import names
+from studio.planner import Job as Planned
+from studio.planner import plan_with
+from studio.requests import ANY_REQUEST, make_request
+from studio.sinks import file_names
 from studio.wildcards import Wildcards
 
 JOBS = 100_000
@@ -28,13 +29,13 @@ DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
 
 @dataclass(frozen=True)
 class Job:
-    """A resolved request and the line that asked for it. `files` are the names of its pictures."""
+    """A resolved request and the line that asked for it. `files` are the names of the files that it makes."""
 
     file: str
     line: int
     id: str
     files: tuple[str, ...]
-    request: ImageRequest
+    request: Any
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values only."""
@@ -46,7 +47,7 @@ class Job:
         files = tuple(map(str, row["files"]))
         if any(PurePosixPath(name).name != name for name in files):
             raise ValueError(f"{files} are no names of files in one folder")
-        request = ImageRequest.model_validate_json(json.dumps(row["request"]))
+        request = ANY_REQUEST.validate_json(json.dumps(row["request"]))
         return Job(str(row["file"]), int(row["line"]), str(row["id"]), files, request)
 
 
@@ -97,7 +98,7 @@ def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, context: C
     """The jobs of one row, all or none."""
     try:
         said = settings(row, source, context.can.sizes)
-        jobs = _named(_requests(said, context), said, source, row.line, context)
+        jobs = _named(_planned(said, context), said, source, row.line)
         _claim(jobs, taken)
     except Refused as error:
         made.refuse(Problem(source.name, row.line, error.message, getattr(error, "column", None)))
@@ -108,31 +109,30 @@ def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, context: C
             raise Refused("batch.too_many_jobs", file=source.name, most=context.most)
 
 
-def _requests(said: Settings, context: Context) -> list[ImageRequest]:
-    """In the largest shape: so they are drawn together, and alike whatever they are drawn together with."""
+def _planned(said: Settings, context: Context) -> list[Planned]:
+    """In the largest batch shape, whatever they are drawn together with: so the same line makes the same pictures."""
     fields = {"model": context.model, "shape": max(context.can.shapes), **said.fields}
     if fields["model"] != context.model:
         raise Refused("batch.other_model", model=repr(fields["model"]))
-    asked = [image_request(**fields, seed=seed) for seed in said.seeds]
+    asked = [make_request(said.task, **fields, seed=seed) for seed in said.seeds]
     if context.within:
         _check_places(asked[0], context.within)
-    return [resolve(one, context.can, context.wildcards) for request in asked for one in apart(request, context.can)]
+    return plan_with(asked, context.can, context.digest, context.wildcards)
 
 
-def _check_places(request: ImageRequest, folder: Path) -> None:
-    named = [value for _, value in request if isinstance(value, Picture)]
-    for picture in [*named, *(part.picture for part in request.mix if part.picture)]:
+def _check_places(request: Any, folder: Path) -> None:
+    for _, picture in request.pictures():
         if not Path(picture.path).resolve().is_relative_to(folder.resolve()):
             raise Refused("batch.not_in_home", file=picture.path[:80])
 
 
-def _named(requests: list[ImageRequest], said: Settings, source: Source, line: int, context: Context) -> list[Job]:
-    stem, count, jobs = safe_name(said.name), sum(request.count for request in requests), list[Job]()
-    for request in requests:
-        identity, first = job_id(request, context.digest), sum(job.request.count for job in jobs)
+def _named(planned: list[Planned], said: Settings, source: Source, line: int) -> list[Job]:
+    stem, count, jobs = safe_name(said.name), sum(one.request.count for one in planned), list[Job]()
+    for one in planned:
+        first, request = sum(job.request.count for job in jobs), one.request
         own = [stem if count == 1 else f"{stem}-{first + i}" for i in range(request.count)]
-        files = [f"{name}.png" for name in own] if stem else names(request, identity)
-        jobs.append(Job(source.name, line, identity, tuple(files), request))
+        files = [f"{name}{request.suffix}" for name in own] if stem else file_names(one)
+        jobs.append(Job(source.name, line, one.id, tuple(files), request))
     return jobs
 
 
@@ -157,7 +157,7 @@ def _printable(value: Any) -> Any:
 def safe_name(name: str) -> str:
     """A name as the name of a file without its ending, good on any system; "" where nothing of it is."""
     stem = PurePosixPath(name.replace("\\", "/")).name
-    stem = re.sub(r"(?i)\.(png|webp|jpe?g)$", "", unicodedata.normalize("NFC", stem))
+    stem = re.sub(r"(?i)\.(png|webp|jpe?g|txt)$", "", unicodedata.normalize("NFC", stem))
     kept = "".join(c if c in " ._-" or unicodedata.category(c)[0] in "LN" else "_" for c in stem)
     kept = kept.encode()[:NAME_BYTES].decode(errors="ignore").strip(" .")
     if not kept.strip("_- "):

@@ -19,12 +19,12 @@ from studio.batch.plan import Context, Job, Plan, plan, safe_name
 from studio.batch.sources import Problem, Source
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.foreground import STOPPED
-from studio.make import explain, make_together
 from studio.metadata import version
-from studio.requests import company
-from studio.shelves import Folder as Shelf
+from studio.planner import Job as Planned
+from studio.run import explain, run_jobs
+from studio.sinks import FolderSink
 
-TOGETHER = 64  # pictures of one group: a multiple of every shape, and what is asked anew where one of them fails
+GROUP = 64  # artifacts of one group: a multiple of every shape, and what is done again where one of them fails
 
 
 @dataclass
@@ -115,13 +115,14 @@ class Runner:
                         yield from self._group([job])
                 return
             traceback.print_exc(file=sys.stderr)
-            self._fail(jobs[0], Message(explain(error)))
+            self._fail(jobs[0], explain(error))
 
     def _draw(self, jobs: Sequence[Job]) -> Iterator[float]:
         files = {job.id: job.files for job in jobs}
-        shelf = Shelf(self.folder.images, lambda job: files[job.id])
-        made = set[int]()
-        for number, event in make_together(self.backend, [job.request for job in jobs], shelf, previews=False):
+        sink = FolderSink(self.folder.images, lambda job: files[job.id])
+        made, digest = set[int](), self.backend.digest()
+        planned = [Planned(job.request, job.id, digest) for job in jobs]
+        for number, event in run_jobs(self.backend, planned, sink, previews=False):
             job = jobs[number]
             if isinstance(event, Progress):
                 self.outcome.unknown |= {one.word: one for one in event.unknown}
@@ -131,7 +132,7 @@ class Runner:
                 made |= set() if event.found else {number}
                 yield self.pictures
             elif isinstance(event, Failed):
-                self._fail(job, Message(event.sentence))
+                self._fail(job, event.message)
             elif isinstance(event, Done):
                 self.outcome.status[job.files[0]] = "done" if number in made else "found"
 
@@ -139,7 +140,7 @@ class Runner:
         name = job.files[saved.index]
         if name not in self.records:
             path = Path(saved.path)
-            self.records[name] = Record(name, job.id, saved.index, saved.seed, saved.score, sha256(path))
+            self.records[name] = Record(name, job.id, saved.index, saved.seed, saved.score, sha256(path), saved.text)
             self.folder.add(self.records[name])
 
     def _fail(self, job: Job, reason: Message) -> None:
@@ -157,11 +158,11 @@ class Runner:
 
 
 def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Jobs that may be drawn together, TOGETHER pictures or a little more at a time; no job twice, for one may be asked
+    """Jobs that may be drawn together, GROUP artifacts or a little more at a time; no job twice, for one may be asked
     for under two names."""
     alike: dict[Hashable, list[Job]] = {}
     for job in jobs:
-        alike.setdefault(company(job.request), []).append(job)
+        alike.setdefault(job.request.batch_key(), []).append(job)
     for members in alike.values():
         group: list[Job] = []
         for job in members:
@@ -169,7 +170,7 @@ def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
                 yield group
                 group = []
             group.append(job)
-            if sum(one.request.count for one in group) >= TOGETHER:
+            if sum(one.request.count for one in group) >= GROUP:
                 yield group
                 group = []
         if group:
