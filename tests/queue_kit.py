@@ -1,4 +1,4 @@
-"""What the tests of the core share: requests of the fake model, planned jobs, what workers report, what backends make."""
+"""What the tests of the core share: requests of the fake model, planned jobs, what workers report, artifacts."""
 
 from collections.abc import Iterator
 from dataclasses import replace

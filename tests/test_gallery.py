@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from queue_kit import ask, planned, put
+from queue_kit import ask, keep, planned, put
 
 from models.messages import Refused
 from studio import maintenance
@@ -209,9 +209,7 @@ def test_words_choose_and_vectors_order(home: Home) -> None:
     cat = add(gallery, 1, "a red cat", unit(1, 0))
     add(gallery, 2, "a red dog", unit(0.6, 0.8))
     add(gallery, 3, "一只红色的猫", unit(0.8, 0.6))
-    other = gallery.add(
-        png((5, 5, 5)), "image/png", Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0)))
-    )
+    other = keep(gallery, png((5, 5, 5)), Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0))))
     assert prompts(home, vector=unit(1, 0), space="s") == ["a red cat", "一只红色的猫", "a red dog"]
     assert [round(hit.score or 0, 2) for hit in home.search(vector=unit(1, 0), space="s", k=2)] == [1.0, 0.8]
     assert prompts(home, "red") == ["a red fish", "a red dog", "a red cat"]

@@ -14,6 +14,7 @@ import pytest
 from conftest import Said
 from patience import PATIENCE, until
 from PIL import Image
+from queue_kit import keep
 from test_answers import direct, open_tiny
 
 import studio as package

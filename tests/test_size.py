@@ -26,7 +26,7 @@ from studio.batch.plan import Context, Plan, plan
 from studio.batch.sources import Source
 from studio.events import Progress, Saved
 from studio.media import Artifact
-from studio.metadata import parse_parameters, read, restore
+from studio.metadata import parse_parameters, provenance, read, restore, write
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 from studio.run import run_job
@@ -150,7 +150,7 @@ def test_in_whatever_company_it_is_the_same(large: Embedded) -> None:
     for number, request in enumerate(requests):
         (alone,) = made(large, request)
         assert np.array_equal(pixels(alone), pixels(together[number]))
-        assert alone.picture.width == (request.size or 128)
+        assert alone.width == (request.size or 128)
 
 
 def test_the_fake_draws_larger_too() -> None:
@@ -380,7 +380,9 @@ def test_sizes_of_other_programs_are_restored() -> None:
 
 def test_a_file_of_ours_is_restored_where_there_is_no_upscaler(tiny: Embedded, large: Embedded) -> None:
     request = ask(large, size=512)
-    data = io.BytesIO(file_of(*made(large, request), planned(request, large)))
+    (artifact,) = made(large, request)
+    says = provenance(planned(request, large), artifact)
+    data = io.BytesIO(write(artifact.data, artifact.media_type, says))
     with Image.open(data) as picture:
         found = json.loads(picture.text["studio"])
     again = restore(found, tiny.capabilities())
