@@ -18,7 +18,7 @@ from models.drawing import Sampling
 from models.pipeline import BATCH, StickerPipeline
 from models.weights import WeightsError
 from studio.backends.embedded import Embedded, _words
-from studio.commands import batch as command
+from studio.cli import batch as command
 
 sys.path.append(str(Path(__file__).resolve().parent))
 from generate import untrained

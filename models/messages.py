@@ -42,6 +42,9 @@ class Message:
     def __str__(self) -> str:
         return self.text()
 
+    def __bool__(self) -> bool:
+        return bool(self.code)
+
 
 class Refused(ValueError):
     """A request that can't be done. Its message says what is wrong, where, and what to do."""

@@ -20,7 +20,7 @@ from studio.capabilities import FAST
 from studio.grid_sheet import sheet_of
 from studio.metadata import Provenance, content, encoded, texts, version
 from studio.metadata.origin import nameless
-from studio.requests import SEEDS, ImageRequest, image_request
+from studio.requests import SEEDS, ImageRequest, make_request
 
 KEYWORD = "studio-grid"  # of the chunk that holds what a sheet was made from
 MOST = 32  # values of an axis
@@ -127,8 +127,8 @@ class Grid:
         fields = {name: getattr(request, name) for name in ImageRequest.model_fields}
         if axis.setting == "prompt":
             said = {name: fields[name].replace(str(axis.values[0]), str(value)) for name in ("prompt", "negative")}
-            return image_request(**{**fields, **said})
-        return image_request(**{**fields, axis.setting: value})
+            return make_request(**{**fields, **said})
+        return make_request(**{**fields, axis.setting: value})
 
     def sheet(self, pictures: Sequence[Image.Image | None]) -> Image.Image:
         """All pictures (RGBA, in the order of `requests`; None where there is none) with their labels, opaque RGBA."""
@@ -163,7 +163,7 @@ class Grid:
         try:
             said = json.loads(record)
             axes = [_axis(said[name]) for name in ("x", "y") if name in said]
-            request = image_request(**said["request"])
+            request = make_request(**said["request"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, Refused):
                 raise

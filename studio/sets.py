@@ -11,7 +11,7 @@ from typing import Any
 
 from models.data.moods import MOODS, Mood
 from models.messages import Refused, did_you_mean
-from studio.requests import SEEDS, ImageRequest, image_request
+from studio.requests import SEEDS, ImageRequest, make_request
 
 # Apart from each other, and frequent among the captions that the models learned from.
 EMOTIONS = ("happy", "crying", "angry", "surprised", "in love", "sleepy")
@@ -112,4 +112,4 @@ def _words(words: Iterable[str]) -> list[str]:
 def _members(asked: list[tuple[str, str]], fields: dict[str, Any]) -> list[Member]:
     seed = fields.get("seed")
     same = {**fields, "seed": secrets.randbelow(SEEDS) if seed is None else seed, "count": 1}
-    return [Member(label, image_request(**{**same, "prompt": prompt})) for label, prompt in asked]
+    return [Member(label, make_request(**{**same, "prompt": prompt})) for label, prompt in asked]

@@ -19,7 +19,8 @@ from models.messages import Refused
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities
 from studio.foreground import run
-from studio.requests import image_request, resolve
+from studio.planner import plan
+from studio.requests import make_request
 from studio.settings import stay_offline
 
 SUBJECT, SEED = "a smiling cat", 1  # of the styles' pictures
@@ -39,10 +40,10 @@ def draw(model: str, folder: Path) -> None:
 
 def _drawn(model: str, can: Capabilities, asked: list[dict[str, Any]]) -> list[np.ndarray]:
     """Pictures of requests, one each, in one shape: premultiplied uint8 (128, 128, 4)."""
-    shape = can.shape(len(asked))
-    requests = [resolve(image_request(**fields, model=model, shape=shape), can) for fields in asked]
+    shape, backend = can.shape(len(asked)), open_backend(model)
+    jobs = plan([make_request(**fields, model=model, shape=shape) for fields in asked], backend)
     with tempfile.TemporaryDirectory() as folder:
-        batch = run(open_backend(model), requests, Path(folder))
+        batch = run(backend, jobs, Path(folder))
         if batch.code:
             raise Refused(batch.problem or "stopped.")
         return [load_picture(row.path) for row in batch.rows]

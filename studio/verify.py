@@ -12,13 +12,15 @@ from PIL import Image
 
 from models.data.pixels import MAX_PIXELS, premultiply
 from models.messages import Refused
-from studio.backends.base import Backend
+from studio import media
+from studio.backends.base import Backend, run
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
-from studio.events import Result
+from studio.media import Artifact
 from studio.metadata import KINDS as FILES
 from studio.metadata import Origin, content, encoded, read, restore, version
-from studio.requests import ImageRequest, image_request, job_id, resolve
+from studio.planner import job_id, resolve
+from studio.requests import ImageRequest, make_request
 
 CLOSE = 40.0  # dB; what another processor or number type does is well above
 CLOSE_STEP = 16  # levels of 255: rounding moves all pixels a little, a brush moves some of them a lot
@@ -50,7 +52,7 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     backend = opener(model or _named(path, record))
     result = _again(backend, _request(path, found, backend.capabilities()))
     kind = next(name for name, kind in FILES.items() if kind.format == format)
-    _, after = _still(path, encoded([result.picture], None, kind))
+    _, after = _still(path, encoded(media.frames(result.data), None, kind))
     return _verdict(before, after, _differences(record, backend.digest(), result), record)
 
 
@@ -67,12 +69,12 @@ def _request(path: Path, found: dict[str, Any], can: Capabilities) -> ImageReque
     again = restore(known, can, path.parent)
     if again.dropped:
         raise Refused("metadata.not_again", file=str(path), why=again.lost[0])
-    return resolve(image_request(**again.fields), can)
+    return resolve(make_request(**again.fields), can)
 
 
-def _again(backend: Backend, request: ImageRequest) -> Result:
+def _again(backend: Backend, request: ImageRequest) -> Artifact:
     backend.load()
-    return next(event for event in backend.run(request) if isinstance(event, Result))
+    return next(event for event in run(backend, request) if isinstance(event, Artifact))
 
 
 def _still(path: Path, data: bytes) -> tuple[str, np.ndarray]:
@@ -88,7 +90,7 @@ def _still(path: Path, data: bytes) -> tuple[str, np.ndarray]:
         raise Refused("metadata.damaged", file=str(path)) from error
 
 
-def _differences(record: Origin, digest: str, result: Result) -> list[str]:
+def _differences(record: Origin, digest: str, result: Artifact) -> list[str]:
     """What is not as it was when the picture was made."""
     said = []
     if record.digest != digest:
@@ -121,7 +123,7 @@ def _verdict(before: np.ndarray, after: np.ndarray, differences: list[str], reco
 def _tampered(record: Origin) -> str:
     """Same model, same version, other pixels: the file was edited, and the job's id tells whether its settings were."""
     try:
-        same = job_id(image_request(**record.request), record.digest) == record.job_id
+        same = job_id(make_request(**record.request), record.digest) == record.job_id
     except Refused:
         same = False
     return "the pixels were changed after it was made" if same else "the settings were changed after it was made"

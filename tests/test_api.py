@@ -15,9 +15,9 @@ from page_kit import Elements, Server
 from patience import PATIENCE, until
 from PIL import Image
 
+from studio.api import v1
+from studio.api.schemas import FILLED, ImageJob
 from studio.events import Done, Progress
-from studio.http import news
-from studio.http.api_models import FILLED, ImageJob
 from studio.requests import ImageRequest
 
 NOBODY = "0" * 64
@@ -133,7 +133,7 @@ def test_one_who_comes_in_the_middle_gets_the_state_first(api: httpx.Client) -> 
 
 
 def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(news, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(v1, "HEARTBEAT", 0.01)
 
     async def slow() -> AsyncIterator[Progress | Done]:
         yield Progress(0, 1)
@@ -141,7 +141,7 @@ def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
         yield Done()
 
     async def heard() -> list[Any]:
-        return [event async for event in news._with_silence(slow())]
+        return [event async for event in v1._with_heartbeat(slow())]
 
     told = asyncio.run(heard())
     assert told[0] == Progress(0, 1) and told[-1] == Done() and told.count(None) >= 2

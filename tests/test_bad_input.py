@@ -18,7 +18,7 @@ from PIL import Image
 
 from models.messages import Refused
 from studio import cli, files
-from studio.commands.files import info
+from studio.cli.files import info
 from studio.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -137,15 +137,15 @@ def test_commands_and_options_are_those_that_there_are(capsys: pytest.CaptureFix
 def test_addresses_are_those_that_there_are(tmp_path: Path) -> None:
     from fastapi import FastAPI
 
-    from studio.http import a1111, api
+    from studio.api import a1111, v1
 
     server, studio = FastAPI(), Studio(tmp_path)
-    for door in (a1111, api):
+    for door in (a1111, v1):
         server.include_router(door.router(studio, "fake"))
     named = {"{job}": "ID", "{sha256}": "SHA256"}
     there = {re.sub(r"{\w+}", lambda m: named[m[0]], path): how for path, how in server.openapi()["paths"].items()}
     text = (kit.DOCS / "http.md").read_text(encoding="utf-8")
-    for path in (path for path in there if path.startswith(api.PREFIX)):
+    for path in (path for path in there if path.startswith(v1.PREFIX)):
         assert f" {path}`" in text, f"docs/http.md does not name {path}"
     for method, path in re.findall(r"`(GET|POST|PATCH|DELETE) (/api/v1[\w/]*)", text):
         assert method.lower() in there.get(path, {}), f"docs/http.md names {method} {path}"
@@ -166,6 +166,7 @@ def test_tools_are_those_that_there_are(tmp_path: Path) -> None:
 def sources() -> str:
     """All that the code may say: its text, with strings that go on on the next line joined."""
     files = [*(ROOT / "studio").rglob("*.py"), *(ROOT / "models").rglob("*.py")]
+    files += (ROOT / "assets" / "messages" / "en").glob("*.json")
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     return re.sub(r'"\s*\n\s*f?"', "", text).replace("{{", "{").replace("}}", "}").replace("\\\\", "\\")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from studio.http.guard import Guard, is_loopback
+from studio.api.guard import Guard, is_loopback
 from studio.page.serve import _fetch_nothing
 
 OURS = "127.0.0.1:7860"

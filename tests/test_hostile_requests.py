@@ -12,7 +12,7 @@ from page_kit import Server
 from patience import PATIENCE
 from PIL import Image
 
-from studio.http.guard import BODY_LIMIT, PASSWORD_LEAST
+from studio.api.guard import BODY_LIMIT, PASSWORD_LEAST
 from studio.page import serve
 
 PASSWORD = "correct horse: 正确"

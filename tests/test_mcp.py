@@ -25,9 +25,8 @@ from PIL import Image
 from starlette.applications import Starlette
 
 from studio import Studio
-from studio.http.guard import Guard
-from studio.mcp import http
-from studio.mcp.server import server
+from studio.api.guard import Guard
+from studio.mcp.server import http_routes, server
 from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +52,7 @@ def url(home: Path) -> Iterator[str]:
             async with tools.session_manager.run():
                 yield
 
-        app = Starlette(routes=http.routes(tools), lifespan=lifespan)
+        app = Starlette(routes=http_routes(tools), lifespan=lifespan)
         listener = socket.create_server(("127.0.0.1", 0))
         serving = uvicorn.Server(uvicorn.Config(Guard(app), log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=serving.run, args=([listener],))

@@ -16,7 +16,7 @@ from patience import PATIENCE, until
 from PIL import Image
 
 from models.data.pixels import fit, png
-from studio.http.a1111_names import SAMPLERS, sampler, schedule
+from studio.api.a1111_lists import SAMPLERS, sampler, schedule
 
 webuiapi = pytest.importorskip("webuiapi", reason="webuiapi is not installed (extra `test`)")
 
@@ -331,12 +331,13 @@ def test_names_of_samplers() -> None:
     assert {row.ours for row in SAMPLERS} == set(ours)
     names = [name for row in SAMPLERS for name in (row.name, *row.same, *row.stands_for)]
     assert len({name.casefold() for name in names}) == len(names), "each means one thing"
-    assert sampler("Euler a", ours) == ("euler", "there is no Euler a here; Euler was taken.")
-    assert sampler("dpm++", ours) == sampler("DPM++ 2M", ours) == ("dpm++", "")
+    found = sampler("Euler a", ours)
+    assert found and (found[0], list(map(str, found[1]))) == ("euler", ["there is no Euler a here; Euler was taken."])
+    assert sampler("dpm++", ours) == sampler("DPM++ 2M", ours) == ("dpm++", ())
     found = sampler("DPM++ 2M Karras", ours)
-    assert found and found[0] == "dpm++" and "Karras" in found[1]
+    assert found and found[0] == "dpm++" and "Karras" in str(found[1][0])
     assert sampler("DPM++ 2M", ("euler",)) is None and sampler("My Sampler", ours) is None
-    assert schedule("Automatic") == schedule("automatic") == "" and "Karras" in (schedule("karras") or "")
+    assert schedule("Automatic") == schedule("automatic") == () and "Karras" in str((schedule("karras") or [""])[0])
     assert schedule("mine") is None
 
 

@@ -1,257 +1,274 @@
-"""The tools: make, edit and find pictures, and look after the queue. One server speaks over HTTP or over stdio."""
+"""The tools: make, edit and find pictures, and manage the queue. One server speaks over HTTP or over stdio."""
 
 import asyncio
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
+from starlette.routing import BaseRoute
 
 from models.messages import Refused
 from studio import inputs
-from studio.backends.registry import KINDS, offered, open_backend
-from studio.capabilities import FAST
+from studio.api.guard import BODY_LIMIT
+from studio.api.schemas import StyleOut
+from studio.api.uploads import Uploads, uploads
+from studio.backends.registry import offered, open_backend
+from studio.doors import SETTINGS, Setting, model_states, request_fields, with_settings
 from studio.events import Progress
-from studio.gallery import Kept
-from studio.mcp.given import given
-from studio.mcp.told import PICTURE, Hits, Jobs, ModelOut, StyleOut, jobs_out, kept_out, refused, told
+from studio.mcp.results import RESOURCE, Hits, Jobs, hits_result, jobs_result, refused
 from studio.metadata import version
-from studio.requests import ImageRequest
+from studio.planner import Job
+from studio.prompts import PICTURES
 from studio.studio import Studio
 
+PATH = "/mcp"
 INSTRUCTIONS = (
     "Studio 128 draws stickers, emoji and icons with transparent backgrounds on this computer. It knows short English "
     "and Chinese descriptions such as `a smiling cat with a red hat`; words that it does not know are named in the "
     "answer. Pictures that were made lie in its gallery and are named by their id."
 )
 LISTED = 20  # jobs
-PICTURE_ID = "The id of a picture in the gallery, or the picture itself in base64"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+PICTURE = "The id of a picture in the gallery, or the picture itself in base64"
+COMMON = ("negative", "style", "count", "seed", "steps", "guidance", "best_of", "fast", "size")
 
-Prompt = Annotated[str, Field(description="What to draw, in English or Chinese, for example: a smiling cat.")]
-Negative = Annotated[str, Field(description="What should not be in it.")]
-Style = Annotated[str, Field(description="One of `styles`.")]
-Count = Annotated[int, Field(description="How many pictures.")]
-Seed = Annotated[int | None, Field(description="The first picture's; the next ones count up. The same makes the same.")]
-Steps = Annotated[int | None, Field(description="More takes longer and is finer.")]
-Guidance = Annotated[float | None, Field(description="How closely to keep to the prompt.")]
-BestOf = Annotated[
-    int | None, Field(description="So many are drawn for each picture; the one nearest to what was asked for is kept.")
-]
-Fast = Annotated[bool, Field(description="Four steps without guidance: sooner there, a little worse.")]
-Size = Annotated[int | None, Field(description="Pixels a side.")]
-Given = Annotated[str, Field(description=f"{PICTURE_ID}.")]
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
-Wait = Annotated[bool, Field(description="Without it the job is only put in line; `status` tells of it.")]
-Job = Annotated[str, Field(description="A job's id, or its first characters.")]
+Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` tells of it.")]
+
+
+class ModelOut(BaseModel):
+    """A model, and what is missing where it is not ready."""
+
+    name: str
+    about: str
+    ready: bool
+    problem: str
 
 
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
-    """The tools of a studio. `model` is the usual one; `local` lets pictures be given by path, for who is on the other
-    side is the user of this computer.
+    """The tools of a studio. `model` is the usual one; `local` lets pictures be given by path, for the client is the
+    user of this computer.
     """
-    about = "Makes, edits and finds stickers on this computer."
-    tools, made = Tools(studio, model, local), version()
-    # Its usual level would turn every library's chatter on.
-    mcp = MCPServer("studio128", "Studio 128", about, INSTRUCTIONS, version=made, log_level="WARNING")
+    about, tools = "Makes, edits and finds stickers on this computer.", Tools(studio, model, local)
+    # At its usual level it would turn on the logs of every library.
+    mcp = MCPServer("studio128", "Studio 128", about, INSTRUCTIONS, version=version(), log_level="WARNING")
     makes = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
     looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-    for tool in (tools.generate, tools.edit, tools.cancel):
+    for tool in (tools.generate, tools.edit, tools.animate, tools.caption, tools.cancel):
         mcp.add_tool(tool, annotations=makes)
     for tool in (tools.search, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=looks)
-    mcp.resource(PICTURE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
+    mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
     return mcp
 
 
-def _plainly(tool: Callable[..., Any]) -> Callable[..., Any]:
-    """What the studio refuses is the tool's answer, in the studio's own sentence."""
-    if inspect.iscoroutinefunction(tool):
+def http_routes(server: MCPServer) -> list[BaseRoute]:
+    """The tools over HTTP, as routes of an app. They work while `server.session_manager.run()` is entered, once.
 
-        @functools.wraps(tool)
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return await tool(*args, **kwargs)
-            except Refused as refusal:
-                return refused(str(refusal))
+    `studio.api.guard`, which stands before the app, decides who may send requests.
+    """
+    guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    app = server.streamable_http_app(
+        streamable_http_path=PATH, transport_security=guarded, max_request_body_size=BODY_LIMIT
+    )
+    return list(app.routes)
 
-        return awaited
 
-    @functools.wraps(tool)
-    def called(*args: Any, **kwargs: Any) -> Any:
+def _parameter(name: str, setting: Setting) -> Any:
+    """A setting as a tool's parameter."""
+    about = f"{PICTURE}. {setting.help}" if setting.is_picture else setting.help
+    return Annotated[setting.type, Field(description=about)]
+
+
+def _tool(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A refusal is the tool's answer, in one sentence. What is no coroutine runs in a thread."""
+
+    @functools.wraps(function)
+    async def answered(*args: Any, **kwargs: Any) -> Any:
         try:
-            return tool(*args, **kwargs)
+            if inspect.iscoroutinefunction(function):
+                return await function(*args, **kwargs)
+            return await asyncio.to_thread(function, *args, **kwargs)
         except Refused as refusal:
             return refused(str(refusal))
 
-    return called
+    return answered
 
 
 class Tools:
-    """What a client may ask for. The first paragraph of each is what it reads of it."""
+    """What a client may ask for. The first paragraph of each docstring is what it reads of the tool."""
 
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
 
-    def _named(self, model: str) -> str:
-        """The model that a call names, else the one that is served; from elsewhere only one that is offered."""
-        return (model if self._local else offered(model, self._model)) if model else self._model
-
-    @_plainly
+    @_tool
+    @with_settings("prompt", *COMMON, "like", annotate=_parameter)
     async def generate(
-        self,
-        ctx: Context,
-        prompt: Prompt = "",
-        negative: Negative = "",
-        style: Style = "",
-        count: Count = 1,
-        seed: Seed = None,
-        steps: Steps = None,
-        guidance: Guidance = None,
-        best_of: BestOf = None,
-        fast: Fast = False,
-        size: Size = None,
-        like: Annotated[str, Field(description=f"{PICTURE_ID}: another of its sense.")] = "",
-        model: Model = "",
-        wait: Wait = True,
+        self, ctx: Context, model: Model = "", wait: Wait = True, **fields: Any
     ) -> Annotated[CallToolResult, Jobs]:
-        """Draw stickers from words, or from another picture's sense, into the gallery. The same request finds what it
+        """Draw stickers from words, or from another picture's meaning, into the gallery. The same request finds what it
         made before.
         """
-        fields = {"negative": negative, "style": style, "count": count, "seed": seed, "steps": steps, "size": size}
-        fields |= {"prompt": prompt, "guidance": guidance, "best_of": best_of, "model": self._named(model)}
-        fields["scheduler"] = FAST if fast else ""
-        return await self._make(ctx, fields, {"like": like}, wait)
+        return await self._make(ctx, "image", fields, model, wait)
 
-    @_plainly
+    @_tool
+    @with_settings("prompt", "strength", "mask", "expand", "variations", *COMMON, annotate=_parameter)
     async def edit(
         self,
         ctx: Context,
-        image: Given,
-        prompt: Prompt = "",
-        strength: Annotated[
-            float | None, Field(description="How much of the picture is forgotten, up to 1: all of it.")
-        ] = None,
-        mask: Annotated[str, Field(description=f"{PICTURE_ID}: only what is white in it is drawn anew.")] = "",
-        expand: Annotated[
-            float | None, Field(description="Draw a border round it: 0.25 is a quarter of its side.")
-        ] = None,
-        variations: Annotated[int | None, Field(description="So many near relatives of it.")] = None,
-        negative: Negative = "",
-        style: Style = "",
-        count: Count = 1,
-        seed: Seed = None,
-        steps: Steps = None,
-        guidance: Guidance = None,
-        best_of: BestOf = None,
-        fast: Fast = False,
-        size: Size = None,
+        image: Annotated[str, Field(description=f"{PICTURE}.")],
         model: Model = "",
         wait: Wait = True,
+        **fields: Any,
     ) -> Annotated[CallToolResult, Jobs]:
         """Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays."""
-        fields: dict[str, Any] = {"prompt": prompt, "negative": negative, "style": style, "count": count, "seed": seed}
-        fields |= {"steps": steps, "guidance": guidance, "size": size, "strength": strength, "expand": expand}
-        fields |= {"variations": variations, "best_of": best_of, "model": self._named(model)}
-        fields["scheduler"] = FAST if fast else ""
-        return await self._make(ctx, fields, {"image": image, "mask": mask}, wait)
+        return await self._make(ctx, "image", {**fields, "image": image}, model, wait)
 
-    @_plainly
+    @_tool
+    @with_settings(
+        *("prompt", "negative", "style", "count", "seed", "frames", "fps", "loop", "image", "last"), annotate=_parameter
+    )
+    async def animate(
+        self, ctx: Context, model: Model = "", wait: Wait = True, **fields: Any
+    ) -> Annotated[CallToolResult, Jobs]:
+        """Make a moving picture from words or from a first frame, into the gallery."""
+        return await self._make(ctx, "clip", fields, model, wait)
+
+    @_tool
+    @with_settings("language", "long", "candidates", "seed", annotate=_parameter)
+    async def caption(
+        self,
+        ctx: Context,
+        image: Annotated[str, Field(description=f"{PICTURE}.")],
+        model: Model = "",
+        wait: Wait = True,
+        **fields: Any,
+    ) -> Annotated[CallToolResult, Jobs]:
+        """Describe a picture in words."""
+        return await self._make(ctx, "caption", {**fields, "image": image}, model, wait)
+
+    @_tool
     async def search(
         self,
         query: Annotated[str, Field(description="Words; those that mean it are found too.")] = "",
-        like: Annotated[str, Field(description=f"{PICTURE_ID}: and like this one.")] = "",
+        like: Annotated[str, Field(description=f"{PICTURE}: and like this one.")] = "",
         without: Annotated[str, Field(description="Words: and not this.")] = "",
         k: Annotated[int, Field(description="At most so many.", ge=1, le=100)] = 8,
         model: Model = "",
     ) -> Annotated[CallToolResult, Hits]:
         """Find pictures in the gallery by words, by likeness to a picture, or by both. Without either: the newest."""
-        with given(self._studio, self._local) as files:
-            path = (await asyncio.to_thread(files.pictures, like=like)).get("like")
-            model = self._named(model)
-            hits = await self._studio.asearch(query, like=path, without=without, k=k, model=model)
-        found = Hits(pictures=[kept_out(hit.picture, hit.score) for hit in hits])
-        return await asyncio.to_thread(told, self._studio, found)
+        studio, served = self._studio, self._served(model)
+        with uploads(studio.home, studio.gallery) as files:
+            path = await asyncio.to_thread(self._path, files, like, "like") if like.strip() else None
+            hits = await studio.asearch(query, like=path, without=without, k=k, model=served)
+        found = [(hit.picture, hit.score) for hit in hits]
+        return await asyncio.to_thread(hits_result, studio.gallery, found)
 
-    @_plainly
+    @_tool
     def status(
         self,
         job: Annotated[str, Field(description="A job's id, or its first characters; else all that are open.")] = "",
     ) -> Annotated[CallToolResult, Jobs]:
         """Say what runs, what waits and what went wrong; of one job also the pictures that it made."""
         queue = self._studio.queue
-        if job:
-            return told(self._studio, jobs_out(self._studio, [queue.job(queue.find(job))]))
-        return told(self._studio, jobs_out(self._studio, queue.jobs(limit=LISTED) + queue.jobs(["failed", "aside"], 5)))
+        jobs = [queue.job(queue.find(job))] if job else queue.jobs(limit=LISTED) + queue.jobs(["failed", "aside"], 5)
+        return jobs_result(self._studio, jobs)
 
-    @_plainly
-    def cancel(self, job: Job) -> Annotated[CallToolResult, Jobs]:
-        """Stop a job at its next step, or take it out of line. What it made stays."""
+    @_tool
+    def cancel(
+        self, job: Annotated[str, Field(description="A job's id, or its first characters.")]
+    ) -> Annotated[CallToolResult, Jobs]:
+        """Stop a job at its next step, or take it out of the queue. What it made stays."""
         found = self._studio.queue.find(job)
         self._studio.cancel(found)
-        return told(self._studio, jobs_out(self._studio, [self._studio.queue.job(found)]))
+        return jobs_result(self._studio, [self._studio.queue.job(found)])
 
-    @_plainly
+    @_tool
     def styles(self, model: Model = "") -> list[StyleOut]:
         """List the styles that a model knows."""
-        known = open_backend(self._named(model)).capabilities().styles
-        return [StyleOut(name=style.name, zh=style.zh, words=list(style.words)) for style in known]
+        known = open_backend(self._served(model)).capabilities().styles
+        return [StyleOut(**style.model_dump()) for style in known]
 
+    @_tool
     def models(self) -> list[ModelOut]:
         """List the models, the usual one first, and what is missing where one is not ready."""
-        usual = self._model.partition(":")[0]
-        return [_model_out(name) for name in (self._model, *(kind for kind in KINDS if kind != usual))]
+        return [ModelOut(**state.model_dump(include=set(ModelOut.model_fields))) for state in model_states(self._model)]
 
     def picture(self, id: str) -> bytes:
         """The file of a picture of the gallery."""
         try:
-            kept: Kept = self._studio.gallery.get(id)
-            return kept.path.read_bytes()
+            return self._studio.gallery.get(id).path.read_bytes()
         except (KeyError, OSError) as error:
             raise ResourceNotFoundError(f"there is no picture {id} in the gallery.") from error
 
-    async def _make(self, ctx: Context, fields: dict[str, Any], brought: dict[str, str], wait: bool) -> CallToolResult:
-        """Put it in line, and say how far it is until it is done. A call that is cancelled cancels its jobs."""
-        requests = await asyncio.to_thread(self._prepared, fields, brought)
-        if not wait:
-            jobs = [await asyncio.to_thread(self._studio.submit, request) for request in requests]
-        else:
-            jobs = await self._follow(ctx, requests)
-        made = await asyncio.to_thread(lambda: jobs_out(self._studio, [self._studio.queue.job(job) for job in jobs]))
-        if sentences := [job.sentence for job in made.jobs if job.sentence]:
-            raise Refused(sentences[0])
-        return await asyncio.to_thread(told, self._studio, made)
+    # --- Requests -----------------------------------------------------------------------------------------------------
 
-    async def _follow(self, ctx: Context, requests: list[ImageRequest]) -> list[str]:
+    def _served(self, model: str) -> str:
+        """The model that a call names, else the usual one; a remote client may name only those that are offered."""
+        return (model if self._local else offered(model, self._model)) if model else self._model
+
+    async def _make(self, ctx: Context, task: str, fields: dict[str, Any], model: str, wait: bool) -> CallToolResult:
+        """Put it in the queue, and report progress until it is done. A call that is cancelled cancels its jobs."""
+        studio = self._studio
+        planned = await asyncio.to_thread(self._prepared, task, fields, self._served(model))
+        if wait:
+            jobs = await self._follow(ctx, planned)
+        else:
+            jobs = [await asyncio.to_thread(studio.submit, job) for job in planned]
+        made = [await asyncio.to_thread(studio.queue.job, job) for job in jobs]
+        if sentences := [job.sentence for job in made if job.sentence]:
+            raise Refused(sentences[0])
+        return await asyncio.to_thread(jobs_result, studio, made)
+
+    async def _follow(self, ctx: Context, planned: list[Job]) -> list[str]:
         jobs: list[str] = []
         furthest = -1.0
-        async with aclosing(self._studio.amake(requests)) as events:
+        async with aclosing(self._studio.amake(planned)) as events:
             async for job, event in events:
                 jobs += [job] if job not in jobs else []
                 if isinstance(event, Progress):
                     far = len(jobs) - 1 + (event.step / event.total if event.total else 0.0)
                     if far > furthest:  # the protocol wants it to grow
                         what = f"step {event.step} of {event.total}" if event.total else "loading the model"
-                        await ctx.report_progress(far, len(requests), what)
+                        await ctx.report_progress(far, len(planned), what)
                         furthest = far
         return jobs
 
-    def _prepared(self, fields: dict[str, Any], brought: dict[str, str]) -> list[ImageRequest]:
-        with given(self._studio, self._local) as files:
-            said: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-            requests = self._studio.prepare(**said, **files.pictures(**brought))
-            return [inputs.keep(request, self._studio.home) for request in requests]
+    def _prepared(self, task: str, fields: dict[str, Any], model: str) -> list[Job]:
+        """Planned jobs for a tool's arguments; their pictures are copied into the home."""
+        studio = self._studio
+        with uploads(studio.home, studio.gallery) as files:
+            said = {name: value for name, value in request_fields(fields).items() if value not in (None, "")}
+            for name in [name for name in said if SETTINGS[name].is_picture]:
+                said[name] = self._path(files, said[name], name)
+            jobs = studio.prepare(task, **said, model=model)
+            return [replace(job, request=inputs.keep(job.request, studio.home)) for job in jobs]
+
+    def _path(self, files: Uploads, text: str, name: str) -> str:
+        """The file of a picture that is given by its id, as base64, or, by this computer's user, by path."""
+        text = text.strip()
+        if SHA256.fullmatch(text):
+            return files.add_stored(text, name).path
+        if self._local and Path(text[-8:]).suffix.lower() in PICTURES:  # base64 has no dot
+            return _expanded(text)
+        return files.add_base64(text, name).path
 
 
-def _model_out(name: str) -> ModelOut:
-    problem = ""
+def _expanded(text: str) -> str:
+    """A path or a file URL as a path."""
+    place = urlsplit(text)
     try:
-        open_backend(name).digest()
-    except Refused as refusal:
-        problem = str(refusal)
-    about = KINDS[name.partition(":")[0]].about
-    return ModelOut(name=name, about=about, ready=not problem, problem=problem)
+        return str(Path(unquote(place.path) if place.scheme == "file" else text).expanduser())
+    except RuntimeError as error:
+        raise Refused("api.no_such_user", path=text) from error

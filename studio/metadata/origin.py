@@ -40,6 +40,7 @@ class Origin(BaseModel):
     how: dict[str, Any] = {}
     space: str = ""
     vector: str = ""
+    candidates: tuple[tuple[str, float], ...] = ()  # of a caption: the other texts, best first
     request: dict[str, Any]
 
 
@@ -55,6 +56,7 @@ def origin(job: Job, artifact: Artifact) -> Origin:
         how=dict(artifact.how),
         space=artifact.space if artifact.vector else "",
         vector=b64encode(as_bytes(artifact.vector)).decode() if artifact.vector else "",
+        candidates=artifact.candidates,
         request=nameless(job.request.model_dump(mode="json")),
     )
 

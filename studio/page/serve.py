@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from models.messages import Refused
 from studio import settings
+from studio.api.guard import PASSWORD_LEAST, Guard, is_loopback
 from studio.backends.registry import open_backend
-from studio.http.guard import PASSWORD_LEAST, Guard, is_loopback
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -135,16 +135,15 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
     import gradio as gr
     from fastapi import FastAPI
 
-    from studio.http import a1111, api
-    from studio.mcp import http
-    from studio.mcp.server import server
+    from studio.api import a1111, v1
+    from studio.mcp.server import http_routes, server
     from studio.page import layout, routes
     from studio.page.early import Early
     from studio.page.gallery import routes as gallery
     from studio.page.line import routes as line
 
     tools = server(frame.studio, frame.model)
-    tool_routes = http.routes(tools)
+    tool_routes = http_routes(tools)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -156,7 +155,7 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
     app.add_middleware(Early, html=layout.head())
     for part in (routes, gallery, line):
         app.include_router(part.router(frame))
-    for door in (a1111, api):
+    for door in (a1111, v1):
         app.include_router(door.router(frame.studio, frame.model))
     app.router.routes.extend(tool_routes)
     _fetch_nothing()

@@ -1,8 +1,8 @@
-"""Stands before all that listens on this computer: the page and every other door.
+"""ASGI middleware before everything that listens: who may send requests, and how large they may be.
 
-Browsers let any site post to 127.0.0.1; and a name that an attacker makes point there (DNS rebinding) reads the answers
+Browsers let any site post to 127.0.0.1, and a name that an attacker makes point there (DNS rebinding) reads the answers
 too. So the Host header must name this computer by address, and an Origin, where there is one, must be this very page.
-Where there is a password, everything asks for it. What is sent is limited in bytes before anybody reads it.
+Where there is a password, every request must bring it. A body is limited in bytes before any application reads it.
 """
 
 import base64
@@ -16,12 +16,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from models.messages import Message
+
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 # The largest picture that is read (models.data.pixels.MAX_BYTES) as base64, and room for what is said with it.
 BODY_LIMIT = 48 * 2**20
-TOO_LARGE = f"a request has {BODY_LIMIT >> 20} MB at most; send less"
+TOO_LARGE = Message("api.request_too_large", {"most": BODY_LIMIT >> 20})
 PASSWORD_LEAST = 8  # characters
 ADDRESS = re.compile(r"/file[=/].*https?:", re.IGNORECASE)  # in Gradio's two ways to ask for a file
 API = ("/sdapi/", "/api/")  # programs: they are refused in JSON
@@ -54,10 +56,10 @@ class Guard:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if problem := self.problem(headers, scope["path"]):
-            await _refuse(send, scope["path"], 403, problem)
+            await _refuse(send, scope["path"], 403, Message(problem))
         elif not self.lets_in(headers.get("authorization", "")):
             asks = (b"www-authenticate", b'Basic realm="Studio 128", charset="UTF-8"')
-            await _refuse(send, scope["path"], 401, "this studio has a password; send it, under any user name", asks)
+            await _refuse(send, scope["path"], 401, Message("api.password_wanted"), asks)
         elif _length(headers) > BODY_LIMIT:
             await _refuse(send, scope["path"], 413, TOO_LARGE)
         else:
@@ -73,21 +75,21 @@ class Guard:
             await _refuse(exchange.send_on, scope["path"], 413, TOO_LARGE)
 
     def problem(self, headers: dict[str, str], path: str) -> str:
-        """Why a request is refused, or nothing."""
+        """The code of the message that says why a request is refused, or nothing."""
         host = headers.get("host", "")
         if not self._is_ours(_hostname(f"//{host}")):
-            return "this address is not the studio's; open it as http://127.0.0.1"
+            return "api.address_not_ours"
         origin = headers.get("origin")
-        if origin is not None and _place(origin) != host:
-            return "another web site may not use the studio"
+        if origin is not None and _netloc(origin) != host:
+            return "api.other_site"
         if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
-            return "another web site may not use the studio"
-        if ADDRESS.search(path):  # Gradio would fetch it and show it as ours: the studio does not reach out
-            return "the studio fetches nothing from the network"
+            return "api.other_site"
+        if ADDRESS.search(path):  # Gradio would fetch it and show it as ours
+            return "api.nothing_fetched"
         return ""
 
     def lets_in(self, authorization: str) -> bool:
-        """Whether the header brings the password, or none is wanted. Takes as long for a near miss as for a far one."""
+        """Whether the header brings the password, or none is wanted; in constant time."""
         if not self._password:
             return True
         scheme, _, credentials = authorization.partition(" ")
@@ -115,7 +117,7 @@ class _Exchange:
         self._bytes, self.too_large, self.answered = 0, False, False
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """The next piece; one too many, and for the app the client has hung up."""
+        """The next message; beyond the limit the application sees a client that has disconnected."""
         message = {"type": "http.disconnect"} if self.too_large else await self._receive()
         self._bytes += len(message.get("body", b""))
         if self._bytes > BODY_LIMIT:
@@ -124,7 +126,7 @@ class _Exchange:
         return message
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        """On to the client, but for what an app has to say of half a body."""
+        """On to the client, except what the application answers to a body that was cut off."""
         if self.too_large and not self.answered:
             return
         if message["type"] == "http.response.start":
@@ -142,7 +144,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _digest(password: bytes) -> bytes:
-    """Of one length, whatever the password's."""
+    """Of a fixed length, for a comparison in constant time."""
     return hashlib.sha256(password).digest()
 
 
@@ -151,7 +153,7 @@ def _length(headers: dict[str, str]) -> int:
     return int(declared) if declared.isdecimal() else 0
 
 
-def _place(url: str) -> str:
+def _netloc(url: str) -> str:
     try:
         return urlsplit(url).netloc
     except ValueError:
@@ -165,7 +167,8 @@ def _hostname(url: str) -> str:
         return ""
 
 
-async def _refuse(send: Any, path: str, status: int, sentence: str, *more: tuple[bytes, bytes]) -> None:
+async def _refuse(send: Any, path: str, status: int, message: Message, *more: tuple[bytes, bytes]) -> None:
+    sentence = message.text()
     kind, body = b"text/plain; charset=utf-8", sentence.encode()
     if path.startswith(API):
         kind, body = b"application/json", json.dumps({"error": sentence, "detail": sentence}).encode()

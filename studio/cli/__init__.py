@@ -12,14 +12,14 @@ import typer
 
 from models.messages import Refused
 from studio import settings
-from studio.commands import batch, care, export, files, jobs, make, mcp, models, search  # noqa: F401  puts them in
-from studio.commands.base import app, printable
+from studio.cli import batch, files, generate, home  # noqa: F401  registers the commands
+from studio.cli.base import app, warn
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     settings.stay_offline()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped politely is to be stopped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends a command as Ctrl-C does
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks Chinese is no reason to fail
@@ -32,18 +32,9 @@ def _exit_code() -> int:
     except typer.Abort:  # Ctrl-C where no command expects it
         return 130
     except Refused as refusal:
-        typer.echo(printable(f"studio: {refusal}"), err=True)
-        return 2
+        warn(refusal)
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own complaints about options have it
             raise
-        typer.echo(f"studio: {_one_sentence(error.format_message())}", err=True)
-        return 2
-
-
-def _one_sentence(message: str) -> str:
-    return " ".join(message.split()).rstrip(".") + "."
-
-
-if __name__ == "__main__":
-    main()
+        warn(" ".join(error.format_message().split()).rstrip(".") + ".")
+    return 2

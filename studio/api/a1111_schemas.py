@@ -1,4 +1,4 @@
-"""What A1111's clients send and get: the fields that mean something here. What else they send is let pass unread."""
+"""What A1111's clients send: the fields that have a meaning here. Others are ignored."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ class _Sent(BaseModel):
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
 
-class Making(_Sent):
+class Generation(_Sent):
     """Pictures to make. None, which many clients send, is the same as leaving it out."""
 
     prompt: str | None = None
@@ -36,11 +36,11 @@ class Making(_Sent):
     send_images: bool | None = True
 
 
-class TextToImage(Making):
+class TextToImage(Generation):
     """Pictures from words."""
 
 
-class ImageToImage(Making):
+class ImageToImage(Generation):
     """Pictures from a picture, all of it or what is white in a mask; both in base64."""
 
     init_images: list[str] | None = None
@@ -48,14 +48,6 @@ class ImageToImage(Making):
     inpainting_mask_invert: bool | None = Field(False, description="What is black is drawn anew.")
     denoising_strength: float | None = 0.75
     include_init_images: bool | None = False
-
-
-class Made(BaseModel):
-    """The files of the pictures in base64, what was asked for, and a JSON document that says how they were made."""
-
-    images: list[str]
-    parameters: dict[str, Any]
-    info: str
 
 
 class Upscaling(_Sent):
@@ -88,53 +80,7 @@ class ManyImages(Upscaling):
     imageList: list[NamedImage] = Field(max_length=64)
 
 
-class OneEnlarged(BaseModel):
-    """A file in base64."""
-
-    image: str
-    html_info: str = ""
-
-
-class ManyEnlarged(BaseModel):
-    """Files in base64."""
-
-    images: list[str]
-    html_info: str = ""
-
-
-class Dropped(_Sent):
+class PictureFile(_Sent):
     """A picture in base64."""
 
     image: str = ""
-
-
-class Told(BaseModel):
-    """What a file says: A1111's text, all its texts by keyword, and the text's settings by A1111's names."""
-
-    info: str
-    items: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
-
-
-class State(BaseModel):
-    """What is being done, as A1111 counts it: `job_no` of `job_count` requests, a step of so many."""
-
-    skipped: bool = False
-    interrupted: bool = False
-    stopping_generation: bool = False
-    job: str = ""
-    job_count: int = 0
-    job_timestamp: str = "0"
-    job_no: int = 0
-    sampling_step: int = 0
-    sampling_steps: int = 0
-
-
-class Going(BaseModel):
-    """How far it is: 0 to 1, seconds left, the latest preview in base64."""
-
-    progress: float
-    eta_relative: float
-    state: State
-    current_image: str | None = None
-    textinfo: str | None = None

@@ -1,0 +1,288 @@
+"""A1111's API, /sdapi/v1, over the studio's own requests and queue: plug-ins and client libraries work unchanged.
+
+Facts from AUTOMATIC1111/stable-diffusion-webui, modules/api. What differs: pictures have the model's own size, whatever
+was asked for; a client that leaves loses nothing, for the job goes on and its pictures are in the gallery; fields that
+A1111 takes addresses in take base64 only.
+"""
+
+import base64
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter
+from PIL import Image, ImageOps
+
+from models.messages import Message, Refused
+from studio.api import a1111_files  # noqa: F401  adds its routes
+from studio.api.a1111_lists import sampler, sampler_name, schedule
+from studio.api.a1111_schemas import Generation, ImageToImage, TextToImage
+from studio.api.a1111_state import PREFIX, Call, Served, State, ended, routes, timestamp
+from studio.api.routing import Rejected, close, serve
+from studio.api.uploads import Uploads, checked, decoded, uploads
+from studio.capabilities import Capabilities
+from studio.events import Failed
+from studio.fields import Picture
+from studio.metadata import texts, version
+from studio.requests import ImageRequest
+from studio.studio import Studio
+
+THEIRS = {"guidance": "cfg_scale", "strength": "denoising_strength", "count": "batch_size x n_iter"}
+
+
+def router(studio: Studio, model: str) -> APIRouter:
+    """The routes of /sdapi/v1. `model` makes the pictures until a client chooses another."""
+    bound = serve(routes, State(studio, model))
+    bound.add_api_route("/internal/ping", ping, methods=["GET"])
+    return bound
+
+
+def ping() -> dict[str, str]:
+    """Some clients look here whether the server runs."""
+    return {}
+
+
+@routes.post("/txt2img")
+async def text_to_image(state: Served, body: TextToImage) -> dict[str, Any]:
+    """Pictures from words; the answer comes when they are made."""
+    return await _make(state, body)
+
+
+@routes.post("/img2img")
+async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
+    """Pictures from a picture, all of it or what is white in a mask; the answer comes when they are made."""
+    if not body.init_images:
+        raise Rejected(404, "api.no_init_image")
+    if len(body.init_images) > 1:
+        raise Refused("api.one_init_image")
+    return await _make(state, body)
+
+
+@routes.get("/progress")
+def progress(state: Served, skip_current_image: bool = False) -> dict[str, Any]:
+    """How far the current request is."""
+    return state.progress(preview=not skip_current_image)
+
+
+@routes.post("/interrupt")
+def interrupt(state: Served) -> dict[str, str]:
+    """Stop the current request."""
+    state.interrupt()
+    return {}
+
+
+@routes.post("/skip")
+def skip(state: Served) -> dict[str, str]:
+    """Stop what is being drawn, and go on with the rest of the request."""
+    state.skip()
+    return {}
+
+
+async def _make(state: State, body: Generation) -> dict[str, Any]:
+    call = await to_thread.run_sync(_begin, state, body)
+    with state.waiting(call):
+        ends = [await ended(state.studio, job) for job in call.jobs]
+    made = await to_thread.run_sync(_files, state.studio, call)
+    failed = [end.sentence for end in ends if isinstance(end, Failed)]
+    if failed:
+        raise Rejected(500, failed[0])
+    if None in ends:
+        raise Rejected(503, "api.closing")
+    return await to_thread.run_sync(_answer, state, body, call, made)
+
+
+# --- What is asked for ------------------------------------------------------------------------------------------------
+
+
+def _begin(state: State, body: Generation) -> Call:
+    """The request as jobs in the queue; Refused where anything is wrong with it."""
+    model = state.chosen(body.override_settings or {})
+    can, notes, studio = state.capabilities(model), list[Message](), state.studio
+    _check_scripts(body)
+    fields = {"model": model, **_fields(body, can, notes)}
+    if fields["count"] > can.count.most:
+        raise Refused("api.too_many_pictures", most=f"{can.count.most:g}", count=fields["count"])
+    try:
+        with uploads(studio.home, studio.gallery) as files:
+            if isinstance(body, ImageToImage):
+                fields |= _pictures(body, files)
+            return Call({studio.submit(job): job.request for job in studio.prepare("image", **fields)}, notes)
+    except Refused as refusal:
+        refusal.message = Message(_in_their_words(str(refusal)))
+        raise
+
+
+def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
+    """The request's fields that are not pictures; `notes` takes what is done otherwise."""
+    unknown = {"enable_hr": body.enable_hr, "restore_faces": body.restore_faces, "tiling": body.tiling}
+    unknown["subseed_strength"] = bool(body.subseed_strength)
+    notes += [Message("api.note_unknown", {"name": name}) for name, value in unknown.items() if value]
+    return {
+        "size": _size(body, can, notes),
+        "prompt": body.prompt or "",
+        "style": _style(body.styles or []),
+        "count": (body.batch_size or 1) * (body.n_iter or 1),
+        "seed": None if body.seed == -1 else body.seed,
+        **_sampling(body, can, notes),
+    }
+
+
+def _sampling(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
+    """How it is drawn. Clients send steps with every sampler: one that has its own takes none."""
+    scheduler = _scheduler(body, can, notes)
+    said = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
+    if scheduler not in can.fixed:
+        return {"scheduler": scheduler, **said}
+    own = {**dict(can.fixed[scheduler]), "negative": ""}
+    names = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_prompt"}
+    left = [names[name] for name, value in said.items() if value is not None and value != own[name]]
+    notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
+    return {"scheduler": scheduler}
+
+
+def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str:
+    """Ours for the sampler that is named; 404 where it is unknown, as at A1111."""
+    name, plan = body.sampler_name or body.sampler_index or "", body.scheduler or "Automatic"
+    found, on_schedule = sampler(name, can.schedulers) if name else ("", ()), schedule(plan)
+    if found is None:
+        raise Rejected(404, "api.no_sampler", name=name[:100], list=f"{PREFIX}/samplers")
+    if on_schedule is None:
+        raise Rejected(404, "api.no_schedule", name=plan[:100], list=f"{PREFIX}/schedulers")
+    notes += [*found[1], *on_schedule]
+    return found[0]
+
+
+def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int:
+    """The largest size that is no larger than what is asked for. Clients ask for 512 where nobody chose a size."""
+    width, height = body.width or can.size, body.height or can.size
+    size = max((size for size in can.sizes if size <= max(width, height)), default=can.size)
+    if (width, height) != (size, size):
+        notes.append(Message("api.note_size", {"size": size, "width": width, "height": height}))
+    return size
+
+
+def _style(names: list[str]) -> str:
+    named = [name for name in names if name and name != "None"]
+    if len(named) > 1:
+        raise Refused("api.one_style", list=f"{PREFIX}/prompt-styles")
+    return named[0] if named else ""
+
+
+def _check_scripts(body: Generation) -> None:
+    """Refused where a script is asked for that would change the picture: there are none."""
+    if body.script_name and body.script_name != "None":
+        raise Refused("api.no_script", name=body.script_name[:100])
+    for name, said in (body.alwayson_scripts or {}).items():
+        if not isinstance(said, dict) or said.get("args"):
+            raise Refused("api.no_always_on_script", name=name[:100])
+
+
+def _pictures(body: ImageToImage, files: Uploads) -> dict[str, Any]:
+    image = files.add_base64((body.init_images or [""])[0], "init_images")
+    mask = _mask(body.mask, bool(body.inpainting_mask_invert), files, files.sizes[image.path]) if body.mask else None
+    return {"image": image, "mask": mask, "strength": body.denoising_strength}
+
+
+def _mask(text: str, invert: bool, files: Uploads, size: tuple[int, int]) -> Picture:
+    """A mask as ours are, of the picture's size: grey, white is drawn anew."""
+    grey = _grey(checked(decoded(text, "mask"), "mask"))
+    grey = ImageOps.invert(grey) if invert else grey
+    grey = grey if grey.size == size else grey.resize(size, Image.Resampling.BOX)
+    file = io.BytesIO()
+    grey.save(file, "PNG", compress_level=1)
+    return files.add(file.getvalue(), "mask")
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """Levels of a mask. As at A1111, of one that is transparent anywhere the opaque part counts, not its colours."""
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        alpha = picture.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            return alpha.point([255 if level > 128 else 0 for level in range(256)])
+    return picture.convert("L")
+
+
+def _in_their_words(sentence: str) -> str:
+    name = re.match(r"\w+", sentence)
+    return THEIRS[name[0]] + sentence[name.end() :] if name and name[0] in THEIRS else sentence
+
+
+# --- What is answered -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture: the bytes of its file, its seed, and the request that it is of."""
+
+    data: bytes
+    seed: int
+    request: ImageRequest
+
+    @property
+    def parameters(self) -> str:
+        """A1111's text, from the file itself."""
+        return texts(self.data, "the picture").texts.get("parameters", "")
+
+
+def _files(studio: Studio, call: Call) -> list[Made]:
+    """What the call has made so far, in the order asked for."""
+    found = ((request, studio.gallery.found(job)) for job, request in call.jobs.items())
+    saved = ((request, found[index]) for request, found in found for index in sorted(found))
+    return [Made(Path(one.path).read_bytes(), one.seed, request) for request, one in saved]
+
+
+def _answer(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
+    """The files in base64, what was asked for, and a JSON document that says how they were made."""
+    whole = isinstance(body, ImageToImage) and body.include_init_images
+    parameters = body.model_dump(exclude=set() if whole else {"init_images", "mask"})
+    images = [base64.b64encode(one.data).decode() for one in made] if body.send_images is not False else []
+    info = json.dumps(_info(state, body, call, made), ensure_ascii=False)
+    return {"images": images, "parameters": parameters, "info": info}
+
+
+def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
+    """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
+    first = next(iter(call.jobs.values()))
+    size, seeds = first.size or state.capabilities(first.model).size, [one.seed for one in made]
+    return {
+        "prompt": first.prompt,
+        "all_prompts": [one.request.prompt for one in made],
+        "negative_prompt": first.negative,
+        "all_negative_prompts": [one.request.negative for one in made],
+        "seed": first.seed,
+        "all_seeds": seeds,
+        "subseed": first.seed,
+        "all_subseeds": seeds,
+        "subseed_strength": 0,
+        "width": size,
+        "height": size,
+        "sampler_name": sampler_name(first.scheduler),
+        "cfg_scale": first.guidance,
+        "steps": first.steps,
+        "batch_size": body.batch_size or 1,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": first.model,
+        "sd_model_hash": state.digest(first.model)[:10],
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": -1,
+        "seed_resize_from_h": -1,
+        "denoising_strength": first.strength,
+        "extra_generation_params": {},
+        "index_of_first_image": 0,
+        "infotexts": [one.parameters for one in made],
+        "styles": [first.style] if first.style else [],
+        "job_timestamp": timestamp(),
+        "clip_skip": 1,
+        "is_using_inpainting_conditioning": first.mask is not None,
+        "version": f"Studio 128 {version()}",
+        "studio": {"jobs": list(call.jobs), "notes": [str(note) for note in call.notes]},
+    }
+
+
+close(routes)

@@ -1,0 +1,183 @@
+"""What A1111's API holds between requests: the model that clients chose, and the requests that clients wait for.
+
+A1111 does one thing at a time and its API speaks of that one. Here one queue serves every door, so `progress`,
+`interrupt` and `skip` are about what came in through this API only.
+"""
+
+import base64
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from models.messages import Message, Refused
+from studio.api.routing import Rejected, Route, served
+from studio.backends.registry import KINDS, open_backend
+from studio.capabilities import Capabilities
+from studio.events import Cancelled, Done, End, Failed, Progress
+from studio.queue import QueuedJob
+from studio.requests import ImageRequest
+from studio.studio import Studio
+
+PREFIX = "/sdapi/v1"
+TRIAL = "fake"  # draws faces: listed only where the studio was started with it
+
+
+class SdRoute(Route):
+    """Answers errors as A1111's clients look for them."""
+
+    keys = ("error", "detail", "errors")
+
+
+routes = APIRouter(prefix=PREFIX, route_class=SdRoute, tags=["A1111"])
+
+
+@dataclass(eq=False)
+class Call:
+    """A request to make pictures: resolved requests by their ids in the queue, and notes on what was done otherwise
+    than asked.
+    """
+
+    jobs: dict[str, ImageRequest]
+    notes: list[Message] = field(default_factory=list)
+    interrupted: bool = False
+    skipped: bool = False
+
+
+class State:
+    """The served studio, the chosen model, which holds for all clients as at A1111, and the open calls, oldest first.
+    May be used from any thread.
+    """
+
+    def __init__(self, studio: Studio, model: str) -> None:
+        self.studio, self._served, self.model = studio, model, model
+        self._open, self._lock = list[Call](), threading.Lock()
+
+    # --- The model ----------------------------------------------------------------------------------------------------
+
+    def capabilities(self, model: str = "") -> Capabilities:
+        """What a model can do; "" is the chosen one."""
+        return open_backend(model or self.model).capabilities()
+
+    def digest(self, model: str) -> str:
+        """Of a model's weights, "" where they are missing."""
+        try:
+            return open_backend(model).digest()
+        except Refused:
+            return ""
+
+    def title(self, model: str) -> str:
+        """As A1111 writes it: the name and the beginning of the digest."""
+        digest = self.digest(model)
+        return f"{model} [{digest[:10]}]" if digest else model
+
+    def names(self) -> list[str]:
+        """The models that can be chosen: the one that is served, and others whose weights are here."""
+        others = [name for name in KINDS if name not in (TRIAL, self._served.partition(":")[0])]
+        return [self._served, *(name for name in others if self.digest(name))]
+
+    def chosen(self, settings: dict[str, Any]) -> str:
+        """The model that a request is for: its own choice, else the one chosen for all; 404 where it is unknown."""
+        wanted = settings.get("sd_model_checkpoint") or settings.get("sd_checkpoint")
+        if not wanted:
+            return self.model
+        for name in self.names():
+            if str(wanted).casefold() in (name.casefold(), self.title(name).casefold(), self.digest(name)[:10]):
+                return name
+        raise Rejected(404, "api.no_model", name=str(wanted)[:100], list=f"{PREFIX}/sd-models")
+
+    # --- Calls --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def waiting(self, call: Call) -> Iterator[None]:
+        """While a client waits for a call."""
+        with self._lock:
+            self._open.append(call)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.remove(call)
+
+    def interrupt(self) -> None:
+        """Stop the current call: what is whole by then is its answer."""
+        call, _ = self._current()
+        if call:
+            call.interrupted = True
+            self.studio.queue.cancel(list(call.jobs))
+
+    def skip(self) -> None:
+        """Stop what the current call is drawing now, and go on with the rest of it."""
+        call, jobs = self._current()
+        running = next((job for job in jobs if not job.end), None)
+        if call and running:
+            call.skipped = True
+            self.studio.queue.cancel([running.id])
+
+    def progress(self, preview: bool) -> dict[str, Any]:
+        """How far the current call is, as A1111 counts it: 0 to 1, seconds left, the latest preview in base64; 0 of no
+        jobs where there is none.
+        """
+        call, jobs = self._current()
+        running = next((job for job in jobs if job.state == "running"), None)
+        step = (running and self.studio.store.progress.read(running.id)[1]) or Progress(0, 0)
+        share, passed = _share(jobs, step, running), _passed(jobs)
+        shown = step.previews[min(step.previews)] if step.previews and preview else b""
+        return {
+            "progress": round(share, 4),
+            "eta_relative": round(passed / share - passed, 2) if share else 0,
+            "current_image": base64.b64encode(shown).decode() if shown else None,
+            "textinfo": None,
+            "state": {
+                "skipped": bool(call and call.skipped),
+                "interrupted": bool(call and call.interrupted),
+                "stopping_generation": False,
+                "job": jobs[0].id if jobs else "",
+                "job_count": len(self._open) if jobs else 0,
+                "job_timestamp": timestamp(jobs[0].started or jobs[0].submitted) if jobs else "0",
+                "job_no": 0,
+                "sampling_step": step.step,
+                "sampling_steps": step.total,
+            },
+        }
+
+    def _current(self) -> tuple[Call | None, list[QueuedJob]]:
+        """The call that is being worked on, else the first that waits, with its jobs."""
+        with self._lock:
+            calls = list(self._open)
+        looked = [(call, [self.studio.queue.job(job) for job in call.jobs]) for call in calls]
+        undone = [(call, jobs) for call, jobs in looked if not all(job.end for job in jobs)]
+        running = (one for one in undone if any(job.state == "running" for job in one[1]))
+        return next(running, undone[0] if undone else (None, []))
+
+
+Served = Annotated[State, Depends(served)]
+
+
+async def ended(studio: Studio, job: str) -> End | None:
+    """How a job ends, once it has; None where the studio is closed before."""
+    last = None
+    async for event in studio.aevents(job):
+        last = event
+    return last if isinstance(last, Done | Cancelled | Failed) else None
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """A time, None for now, as A1111 writes it."""
+    return time.strftime("%Y%m%d%H%M%S", time.localtime(seconds))
+
+
+def _share(jobs: list[QueuedJob], step: Progress, running: QueuedJob | None) -> float:
+    """Of all jobs, how much is done; at least 0.01 of a running one, for clients take 0 for idle."""
+    done = sum(job.end is not None for job in jobs) + (step.step / step.total if step.total else 0)
+    return max(0.01 if running else 0.0, done / len(jobs)) if jobs else 0.0
+
+
+def _passed(jobs: list[QueuedJob]) -> float:
+    """Seconds since the first of the jobs began."""
+    began = min((job.started for job in jobs if job.started), default=0.0)
+    return max(0.0, time.time() - began) if began else 0.0

@@ -1,0 +1,127 @@
+"""The gallery and its search, for programs."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Path, Query
+from fastapi.responses import Response
+
+from models.messages import Refused
+from studio.api.media import describe_kept, file_response, thumbnail_response
+from studio.api.routing import Rejected, Route, ServedStudio
+from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Hits, KeptOut, Page
+from studio.gallery import PAGE, Filter, Gallery, Kept
+
+Digest = Annotated[str, Path(pattern=SHA256, description="sha256 of the picture's file.")]
+Maybe = Annotated[str | None, Query(pattern=SHA256, description="sha256 of a picture of the gallery.")]
+Name = Annotated[str, Query(max_length=200)]
+FILE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}, "text/plain": {}}, "description": "A file."}}
+
+routes = APIRouter(route_class=Route, tags=["gallery"])
+
+
+def wanted(
+    style: Name = "",
+    model: Name = "",
+    kind: Annotated[Literal["", "image", "clip", "text"], Query(description="Of this kind.")] = "",
+    tag: Name = "",
+    board: Name = "",
+    starred: bool = False,
+    rating: Annotated[int, Query(ge=0, le=5, description="At least.")] = 0,
+    since: Annotated[float | None, Query(description="Seconds since the epoch.")] = None,
+    until: float | None = None,
+    deleted: Annotated[bool, Query(description="Those in the bin instead.")] = False,
+) -> Filter:
+    """Which pictures: all that is given must hold."""
+    return Filter(style, model, kind, tag, board, starred, rating, since, until, deleted)
+
+
+Where = Annotated[Filter, Depends(wanted)]
+
+
+@routes.get("/gallery", response_model=Page)
+def page(
+    served: ServedStudio,
+    where: Where,
+    before: Annotated[int | None, Query(ge=0, le=LARGEST, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
+) -> Any:
+    """Pictures, newest first."""
+    gallery = served.studio.gallery
+    kept = gallery.page(where, before, limit + 1)
+    follows = kept[limit - 1].number if len(kept) > limit else None
+    return {"pictures": list(map(describe_kept, kept[:limit])), "next": follows, "count": gallery.count(where)}
+
+
+@routes.get("/gallery/{sha256}", response_model=KeptOut)
+def get(served: ServedStudio, sha256: Digest) -> Any:
+    """One picture; the bin's too."""
+    return describe_kept(_kept(served.studio.gallery, sha256))
+
+
+@routes.patch("/gallery/{sha256}", response_model=KeptOut)
+def annotate(served: ServedStudio, sha256: Digest, body: AnnotationsIn) -> Any:
+    """Star, rate, note, tag a picture, or put it on boards. What is left out stays; lists are given whole."""
+    changes = {name: value for name, value in body if value is not None}
+    return _changed(served.studio.gallery, sha256, lambda names: served.studio.gallery.mark(names, **changes))
+
+
+@routes.delete("/gallery/{sha256}", response_model=KeptOut)
+def delete(served: ServedStudio, sha256: Digest) -> Any:
+    """Put a picture in the bin."""
+    return _changed(served.studio.gallery, sha256, served.studio.gallery.delete)
+
+
+@routes.post("/gallery/{sha256}/restore", response_model=KeptOut)
+def restore(served: ServedStudio, sha256: Digest) -> Any:
+    """Take a picture out of the bin."""
+    return _changed(served.studio.gallery, sha256, served.studio.gallery.restore)
+
+
+@routes.get("/gallery/{sha256}/file", response_class=Response, responses=FILE)
+def file(served: ServedStudio, sha256: Digest) -> Response:
+    """The file itself, byte for byte."""
+    return file_response(_kept(served.studio.gallery, sha256))
+
+
+@routes.get("/gallery/{sha256}/thumbnail", response_class=Response, responses=FILE)
+def thumbnail(served: ServedStudio, sha256: Digest) -> Response:
+    """A small picture of it, at most 128 pixels a side."""
+    return thumbnail_response(served.studio.gallery, _kept(served.studio.gallery, sha256))
+
+
+@routes.get("/search", response_model=Hits)
+async def search(
+    served: ServedStudio,
+    where: Where,
+    words: Annotated[str, Query(max_length=2_000)] = "",
+    like: Maybe = None,
+    without: Annotated[str, Query(max_length=2_000, description="Words that are taken away.")] = "",
+    unlike: Maybe = None,
+    k: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 20,
+    meaning: Annotated[bool, Query(description="Else only what says the words.")] = True,
+) -> Any:
+    """Pictures by words, by likeness to a picture of the gallery, or by both, and away from others."""
+    if without and unlike:  # `asearch` takes one of them
+        raise Refused("api.words_or_picture")
+    studio = served.studio
+    near, far = [one and (await to_thread.run_sync(_kept, studio.gallery, one)).path for one in (like, unlike)]
+    hits = await studio.asearch(
+        words, like=near or None, without=far or without, k=k, wanted=where, meaning=meaning, model=served.model
+    )
+    return {"hits": [{"picture": describe_kept(hit.picture), "score": hit.score} for hit in hits]}
+
+
+def _kept(gallery: Gallery, sha256: str) -> Kept:
+    try:
+        return gallery.get(sha256)
+    except KeyError as error:
+        raise Rejected(404, "api.no_picture", sha256=sha256) from error
+
+
+def _changed(gallery: Gallery, sha256: str, change: Callable[[list[str]], Any]) -> dict[str, Any]:
+    """The picture after a change; 404 where there is none."""
+    _kept(gallery, sha256)
+    change([sha256])
+    return describe_kept(_kept(gallery, sha256))

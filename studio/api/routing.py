@@ -1,0 +1,112 @@
+"""What all routes for programs share: what they serve, and errors as one sentence in JSON."""
+
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException  # FastAPI raises both its own and this, of which its own is one
+from starlette.routing import Match
+
+from models.messages import Message, Refused
+from studio.studio import Studio
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Rejected(Refused):
+    """A refusal with an HTTP status of its own; that of others is 422."""
+
+    def __init__(self, status: int, code: str | Message, **values: Any) -> None:
+        super().__init__(code, **values)
+        self.status = status
+
+
+class Route(APIRoute):
+    """A route that answers errors with `{"error": "one sentence"}`: 422 where the request can't be done as it is."""
+
+    keys: ClassVar[tuple[str, ...]] = ("error",)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, with its errors put into words."""
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Refused as refusal:
+                return self.problem(getattr(refusal, "status", 422), str(refusal))
+            except RequestValidationError as error:
+                return self.problem(422, str(_first_problem(error)))
+            except HTTPException as error:
+                return self.problem(error.status_code, str(error.detail))
+            except Exception:
+                traceback.print_exc(file=sys.stderr)
+                return self.problem(500, str(Message("api.broken")))
+
+        return handled
+
+    @classmethod
+    def problem(cls, status: int, sentence: str) -> JSONResponse:
+        """The answer; lone surrogates, which JSON can't carry, become question marks."""
+        text = sentence.encode(errors="replace").decode()
+        return JSONResponse(dict.fromkeys(cls.keys, text), status)
+
+
+def _first_problem(error: RequestValidationError) -> Message:
+    """pydantic's first complaint, without the value: it may be a picture."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return Message(str(first["ctx"]["error"]))
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    if first["type"] == "json_invalid":
+        return Message("api.not_json")
+    if not place:
+        return Message("api.no_json")
+    if first["type"] == "extra_forbidden":
+        return Message("api.no_setting", {"name": place})
+    return Message("api.invalid", {"name": place, "problem": f"{first['msg'][0].lower()}{first['msg'][1:]}"})
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the routes serve: a studio, and the model of requests that name none."""
+
+    studio: Studio
+    model: str
+
+
+async def served(request: Request) -> Any:
+    """A dependency: what `serve` bound the routes to."""
+    return request.state.served
+
+
+ServedStudio = Annotated[Served, Depends(served)]
+
+
+def serve(routes: APIRouter, context: Any) -> APIRouter:
+    """The routes of a module, bound to what they serve."""
+
+    async def bind(request: Request) -> None:
+        request.state.served = context
+
+    bound = APIRouter()
+    bound.include_router(routes, dependencies=[Depends(bind)])
+    return bound
+
+
+def close(router: APIRouter, hint: str = "") -> None:
+    """Add a last route that catches what no other does: 404, or 405 for a method that is not there."""
+
+    async def nowhere(request: Request) -> Response:
+        others = [route for route in router.routes if getattr(route, "endpoint", None) is not nowhere]
+        if any(route.matches(request.scope)[0] == Match.PARTIAL for route in others):
+            raise Rejected(405, "api.no_method", path=request.url.path, method=request.method, hint=hint)
+        raise Rejected(404, "api.no_path", path=request.url.path[:200], hint=hint)
+
+    router.add_api_route("/{rest:path}", nowhere, methods=METHODS, include_in_schema=False)

@@ -1,0 +1,197 @@
+"""What goes in and out of /api/v1, typed. Jobs and stored files have the fields of the studio's own classes."""
+
+import dataclasses
+import inspect
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+
+from models.messages import Refused
+from studio.annotations import RATINGS
+from studio.events import Saved
+from studio.fields import Ingredient, Picture
+from studio.gallery import Kept
+from studio.queue import MAX_PRIORITY, QueuedJob, State
+from studio.requests import CaptionRequest, ClipRequest, EnlargeRequest, ImageRequest
+
+SHA256 = r"^[0-9a-f]{64}$"
+FILLED = ("upscaler", "variant")  # fields of a request that the studio fills in
+LARGEST = 2**63 - 1  # what SQLite counts to
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Given(_In):
+    """A picture: a file's content in base64, or the sha256 of one in the gallery. Never a path or an address."""
+
+    data: str = Field("", description="base64 of a PNG, WebP, JPEG or GIF file, with a data-URL prefix or without.")
+    sha256: str = Field("", description="A picture of the gallery.", pattern=SHA256 + "|^$")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Given":
+        if bool(self.data) == bool(self.sha256):
+            raise Refused("api.picture_given")
+        return self
+
+
+def _request_model(name: str, kind: type[BaseModel]) -> type[BaseModel]:
+    """A request as a client sends it: pictures are `Given`, and what the studio fills in is left out."""
+    fields: dict[str, Any] = {
+        field: (_sent(info.annotation), info) for field, info in kind.model_fields.items() if field not in FILLED
+    }
+    return create_model(name, __base__=_In, __doc__=inspect.getdoc(kind), **fields)
+
+
+def _sent(annotation: Any) -> Any:
+    """A field's type as a client sends it."""
+    if annotation is Picture:
+        return Given
+    if annotation is Ingredient:
+        return Part
+    if get_origin(annotation) in (Union, types.UnionType):
+        return Union[tuple(map(_sent, get_args(annotation)))]  # noqa: UP007  its members are not known here
+    if get_origin(annotation) is tuple:
+        return tuple[tuple(map(_sent, get_args(annotation)))]  # type: ignore[misc]
+    return annotation
+
+
+def _result_model(name: str, about: str, kind: Any, leave_out: tuple[str, ...] = (), **more: Any) -> type[BaseModel]:
+    """A dataclass of the studio as a client gets it: its fields without some, and `more`."""
+    hints = get_type_hints(kind)
+    same = {one.name: hints[one.name] for one in dataclasses.fields(kind) if one.name not in leave_out}
+    fields: dict[str, Any] = {field: (annotation, ...) for field, annotation in (same | more).items()}
+    return create_model(name, __doc__=about, **fields)
+
+
+Part = _request_model("Part", Ingredient)
+ImageJob = _request_model("ImageJob", ImageRequest)
+ClipJob = _request_model("ClipJob", ClipRequest)
+CaptionJob = _request_model("CaptionJob", CaptionRequest)
+EnlargeJob = _request_model("EnlargeJob", EnlargeRequest)
+
+
+def _task(body: Any) -> str:
+    """Of a job's body; one that names none asks for pictures."""
+    return str(body.get("task", "image") if isinstance(body, dict) else getattr(body, "task", "image"))
+
+
+AnyJob = Annotated[
+    Annotated[ImageJob, Tag("image")]  # type: ignore[valid-type]
+    | Annotated[ClipJob, Tag("clip")]  # type: ignore[valid-type]
+    | Annotated[CaptionJob, Tag("caption")]  # type: ignore[valid-type]
+    | Annotated[EnlargeJob, Tag("enlarge")],  # type: ignore[valid-type]
+    Discriminator(_task),
+]
+
+PictureOut = _result_model(
+    "PictureOut",
+    "A file that a job made. `seconds` since the job began; `found` where it was there before.",
+    Saved,
+    ("path",),
+    sha256=str,
+    url=str,
+)
+KeptOut = _result_model(
+    "KeptOut",
+    "A file of the gallery. `made` and `deleted` are seconds since the epoch; `number` orders and pages.",
+    Kept,
+    ("path",),
+    url=str,
+    thumbnail=str,
+)
+
+
+class ProgressOut(BaseModel):
+    """`step` of `total`; total 0 says that the model is still being loaded."""
+
+    step: int
+    total: int
+
+
+JobOut = _result_model(
+    "JobOut",
+    "A job as it stands. `ahead` is how many come before it; times are seconds since the epoch; `sentence` says why it"
+    " failed or was set aside. Pictures in `request` are named by content.",
+    QueuedJob,
+    ("request", "crashes", "wish", "message"),
+    sentence=str,
+    ahead=int,
+    progress=ProgressOut | None,
+    pictures=list[PictureOut],  # type: ignore[valid-type]
+    request=dict[str, Any],
+)
+
+
+class Jobs(BaseModel):
+    """Jobs, and how many there are in each state. `notice` is the latest message of the worker."""
+
+    jobs: list[JobOut]  # type: ignore[valid-type]
+    counts: dict[State, int]
+    paused: bool
+    notice: str
+
+
+class Move(_In):
+    """Where a waiting job goes: before another one, or to the end; and its priority, where that changes."""
+
+    before: str | None = Field(None, pattern=SHA256)
+    priority: int | None = Field(None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+
+
+class Page(BaseModel):
+    """Pictures, newest first. `next` is what to give as `before` for those that follow, null at the end."""
+
+    pictures: list[KeptOut]  # type: ignore[valid-type]
+    next: int | None
+    count: int = Field(description="Of all that the filter lets through.")
+
+
+class AnnotationsIn(_In):
+    """What a person says about a picture; what is left out stays."""
+
+    star: bool | None = None
+    rating: int | None = Field(None, ge=RATINGS[0], le=RATINGS[-1])
+    note: str | None = Field(None, max_length=10_000)
+    tags: tuple[str, ...] | None = Field(None, max_length=100)
+    boards: tuple[str, ...] | None = Field(None, max_length=100)
+
+
+class HitOut(BaseModel):
+    """A picture that was found; `score` is its cosine to what was asked for, null where only words chose."""
+
+    picture: KeptOut  # type: ignore[valid-type]
+    score: float | None
+
+
+class Hits(BaseModel):
+    """Best first."""
+
+    hits: list[HitOut]
+
+
+class StyleOut(BaseModel):
+    """A style: its name, its name in Chinese, and other words that mean it."""
+
+    name: str
+    zh: str
+    words: tuple[str, ...]
+
+
+class Health(BaseModel):
+    """Whether pictures can be made. `problem` says why not."""
+
+    status: Literal["ok", "not ready"]
+    version: str
+    model: str
+    problem: str
+    paused: bool
+    jobs: dict[State, int]
+
+
+class Problem(BaseModel):
+    """One sentence that says what is wrong and what to do."""
+
+    error: str

@@ -1,0 +1,270 @@
+"""The studio's own API, /api/v1: jobs and their events, and what there is; the gallery is in `studio.api.gallery`."""
+
+import asyncio
+import base64
+import functools
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+from models.messages import Refused
+from studio.api import gallery
+from studio.api.docs import page
+from studio.api.media import PREFIX, describe_saved
+from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
+from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem, StyleOut
+from studio.api.uploads import Uploads, uploads
+from studio.backends.registry import offered, open_backend
+from studio.doors import ModelState, model_state, model_states
+from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
+from studio.metadata import version
+from studio.metadata.origin import nameless
+from studio.prompts import only
+from studio.queue import OPEN, QueuedJob, State
+from studio.studio import Studio
+
+END = "end"  # id of the last event: a client that has it needs nothing more
+HEARTBEAT = 10.0  # seconds of silence after which a comment is sent, so that a client that has left is noticed
+STREAM = {"cache-control": "no-store", "x-accel-buffering": "no"}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is none."},
+    422: {"model": Problem, "description": "It can't be done as it was asked for."},
+}
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."},
+    204: {"description": "Nothing follows: the end was sent before."},
+}
+Id = Annotated[str, Path(pattern=SHA256, description="The job's id, 64 hexadecimal digits.")]
+
+routes = APIRouter(prefix=PREFIX, route_class=Route, responses=ERRORS)
+jobs = APIRouter(route_class=Route, tags=["jobs"])
+about = APIRouter(route_class=Route, tags=["studio"])
+
+
+def router(studio: Studio, model: str) -> APIRouter:
+    """The routes of /api/v1. `model` does the jobs that name none."""
+    return serve(routes, Served(studio, model))
+
+
+# --- Jobs -------------------------------------------------------------------------------------------------------------
+
+
+@jobs.post("/jobs", status_code=202, response_model=JobOut)
+def submit(served: ServedStudio, body: AnyJob) -> Any:
+    """Put a job in the queue. The same work is the same job: what was made before is there at once."""
+    studio = served.studio
+    with uploads(studio.home, studio.gallery) as files:
+        fields = {"model": served.model, **_request_fields("", body, files)}
+        offered(fields["model"], served.model)
+        return describe_job(served, studio.submit(only(studio.prepare(fields.pop("task", "image"), **fields))))
+
+
+@jobs.get("/jobs", response_model=Jobs)
+def list_jobs(
+    served: ServedStudio,
+    state: Annotated[list[State] | None, Query(description="Those in these states; else the open ones.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Any:
+    """Running ones first, then waiting ones, then those that ended, latest first."""
+    queue = served.studio.queue
+    listed = [_job_json(served.studio, job) for job in queue.jobs(state or OPEN, limit)]
+    return {"jobs": listed, "counts": queue.counts(), "paused": queue.is_paused(), "notice": str(queue.notice())}
+
+
+@jobs.get("/jobs/{job}", response_model=JobOut)
+def describe_job(served: ServedStudio, job: Id) -> Any:
+    """One job with its pictures."""
+    try:
+        return _job_json(served.studio, served.studio.queue.job(job))
+    except KeyError as error:
+        raise Rejected(404, "api.no_job", job=job) from error
+
+
+@jobs.delete("/jobs/{job}", response_model=JobOut)
+def cancel(served: ServedStudio, job: Id) -> Any:
+    """Stop a job at its next step, or take it out of the queue. What is made stays; so does a job that has ended."""
+    describe_job(served, job)
+    served.studio.queue.cancel([job])
+    return describe_job(served, job)
+
+
+@jobs.post("/jobs/{job}/retry", response_model=JobOut)
+def retry(served: ServedStudio, job: Id) -> Any:
+    """Put a job that failed, was cancelled or set aside in the queue again."""
+    if describe_job(served, job)["state"] == "done":
+        raise Refused("api.job_is_done")
+    served.studio.queue.retry([job])
+    served.studio.open()
+    return describe_job(served, job)
+
+
+@jobs.post("/jobs/{job}/finish", response_model=JobOut)
+def finish(served: ServedStudio, job: Id) -> Any:
+    """Stop a running job once the pictures being drawn are saved; a waiting one is taken out of the queue."""
+    describe_job(served, job)
+    served.studio.queue.finish_picture(job)
+    return describe_job(served, job)
+
+
+@jobs.post("/jobs/{job}/move", response_model=JobOut)
+def move(served: ServedStudio, job: Id, body: Move) -> Any:
+    """Change the place of a waiting job in the queue."""
+    for one in filter(None, (job, body.before)):
+        describe_job(served, one)
+    if body.priority is not None:
+        served.studio.queue.prioritise(job, body.priority)
+    served.studio.queue.move(job, body.before)
+    return describe_job(served, job)
+
+
+@jobs.get("/jobs/{job}/events", response_class=Response, responses=EVENTS)
+async def events(served: ServedStudio, job: Id, request: Request) -> Response:
+    """Events of a job as server-sent events, until it ends. `state` (the job) is first, then come `progress`, with
+    previews as data URLs, `picture` for each one that is saved, and `end`. A late client gets the state so far.
+    """
+    first = await to_thread.run_sync(describe_job, served, job)
+    if request.headers.get("last-event-id") == END and first["state"] not in OPEN:
+        return Response(status_code=204)
+    return StreamingResponse(_event_stream(served.studio, first), media_type="text/event-stream", headers=STREAM)
+
+
+@jobs.post("/queue/pause")
+def pause(served: ServedStudio) -> None:
+    """Begin no more jobs; the running one goes on."""
+    served.studio.queue.pause()
+
+
+@jobs.post("/queue/resume")
+def resume(served: ServedStudio) -> None:
+    """Go on."""
+    served.studio.queue.pause(False)
+
+
+def _request_fields(prefix: str, body: Any, files: Uploads) -> dict[str, Any]:
+    """What is set in a body, or in the part of it that is called `prefix`, with pictures as files."""
+
+    def read(name: str, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(_request_fields(f"{name}[{n}].", part, files) for n, part in enumerate(value))
+        if isinstance(value, Given):
+            return files.add_base64(value.data, name) if value.data else files.add_stored(value.sha256, name)
+        return value
+
+    return {key: read(f"{prefix}{key}", getattr(body, key)) for key in body.model_fields_set}
+
+
+def _job_json(studio: Studio, job: QueuedJob) -> dict[str, Any]:
+    """A job with its pictures and how far it is."""
+    live = studio.store.progress.read(job.id)[1] if job.state == "running" else None
+    return {
+        **{name: value for name, value in vars(job).items() if name in JobOut.model_fields},
+        "sentence": job.sentence,
+        "ahead": studio.queue.ahead(job.id),
+        "progress": {"step": live.step, "total": live.total} if live else None,
+        "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.made_by(job).items())],
+        "request": nameless(job.request.model_dump(mode="json")),
+    }
+
+
+async def _event_stream(studio: Studio, job: dict[str, Any]) -> AsyncIterator[str]:
+    yield _sse("state", job)
+    async for event in _with_heartbeat(studio.aevents(job["id"])):
+        yield ": still here\n\n" if event is None else _event_text(event)
+
+
+async def _with_heartbeat(events: AsyncIterator[Event]) -> AsyncIterator[Event | None]:
+    """The events, and None after each HEARTBEAT without one."""
+    while True:
+        coming = asyncio.ensure_future(_next(events))
+        try:
+            while not (await asyncio.wait({coming}, timeout=HEARTBEAT))[0]:
+                yield None
+        finally:
+            coming.cancel()  # does nothing to one that has come
+        event = coming.result()
+        if event is None:
+            return
+        yield event
+
+
+async def _next(events: AsyncIterator[Event]) -> Event | None:
+    return await anext(events, None)
+
+
+def _event_text(event: Event) -> str:
+    if isinstance(event, Progress):
+        shown = {n: f"data:image/png;base64,{base64.b64encode(png).decode()}" for n, png in event.previews.items()}
+        unknown = [asdict(word) for word in event.unknown]
+        facts = {"step": event.step, "total": event.total, "unknown": unknown, "read_as": event.read_as}
+        return _sse("progress", {**facts, "previews": shown})
+    if isinstance(event, Saved):
+        return _sse("picture", describe_saved(event))
+    states = {Done: "done", Failed: "failed", Cancelled: "cancelled"}
+    sentence = event.sentence if isinstance(event, Failed) else ""
+    return _sse("end", {"state": states[type(event)], "sentence": sentence}, END)
+
+
+def _sse(name: str, data: dict[str, Any], number: str = "") -> str:
+    identified = f"id: {number}\n" if number else ""
+    return f"event: {name}\n{identified}data: {json.dumps(data)}\n\n"
+
+
+# --- What there is ----------------------------------------------------------------------------------------------------
+
+
+@about.get("/health", response_model=Health)
+def health(served: ServedStudio) -> Any:
+    """Whether pictures can be made."""
+    problem, queue = model_state(served.model).problem, served.studio.queue
+    facts = {"version": version(), "model": served.model, "paused": queue.is_paused(), "jobs": queue.counts()}
+    return {"status": "not ready" if problem else "ok", "problem": problem, **facts}
+
+
+@about.get("/models")
+def models(served: ServedStudio) -> list[ModelState]:
+    """The models, the usual one first, and what is missing where one is not ready."""
+    return model_states(served.model)
+
+
+@about.get("/styles", response_model=list[StyleOut])
+def styles(
+    served: ServedStudio, model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = ""
+) -> Any:
+    """The styles that a model knows."""
+    known = open_backend(offered(model or served.model, served.model)).capabilities().styles
+    return [style.model_dump() for style in known]
+
+
+for part in (jobs, gallery.routes, about):
+    routes.include_router(part)
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return get_openapi(title="Studio 128", version=version(), routes=routes.routes)
+
+
+@functools.cache
+def _documentation() -> str:
+    return page(_schema())
+
+
+@routes.get("/openapi.json", include_in_schema=False)
+def openapi() -> Any:
+    """The schema for machines."""
+    return _schema()
+
+
+@routes.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+def docs() -> str:
+    """The schema for people."""
+    return _documentation()
+
+
+close(routes, f"; see {PREFIX}/docs")

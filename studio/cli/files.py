@@ -1,0 +1,267 @@
+"""Commands on picture files: `studio info`, `verify` and `strip` read, prove and remove what they say of themselves;
+`export` and `apps` make them ready for chat apps.
+"""
+
+import functools
+import io
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+
+from models.data.pixels import read_picture
+from models.messages import Refused
+from studio.backends.embedded import Embedded
+from studio.backends.registry import open_backend
+from studio.cli.base import Json, NoMetadata, app, each, leave, print_document, print_rows
+from studio.export import apps as app_table
+from studio.export.enlarge import Drawing, both
+from studio.export.pack import Sticker, check_count, pack, pack_name, title_of
+from studio.export.svg import svg
+from studio.fields import PROMPT_LIMIT
+from studio.files import ready_folder, why, write_whole
+from studio.metadata import encoded, provenance_in, read, stripped
+from studio.planner import resolve
+from studio.requests import make_request
+from studio.verify import verify as verified
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, WebP, JPEG, AVIF or GIF.")]
+Folder = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to put them (else beside each file).")]
+App = Annotated[str, typer.Option("--for", metavar="APP", help="`studio apps` lists them.")]
+Pack = Annotated[
+    str, typer.Option("--pack", metavar="NAME", help="Put them into one zip file for the app, with icons and licences.")
+]
+Outline = Annotated[bool, typer.Option("--outline", help="With a white outline.")]
+
+
+@app.command()
+def info(files: Files, as_json: Json = False) -> None:
+    """Show the settings that picture files hold: the studio's, or those of other programs."""
+
+    def look(file: Path) -> dict[str, Any]:
+        found = read(file)
+        if not found:
+            raise Refused("cli.no_settings", path=file)
+        return found
+
+    rows, code = each(files, look)
+    _print(rows, as_json, len(files), "\n".join(map(_settings_text, rows)))
+    raise typer.Exit(code)
+
+
+@app.command()
+def verify(
+    files: Files,
+    model: Annotated[str | None, typer.Option(help="The model to make them with (else the one they name).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make pictures again from their settings and compare. Exit code 1 where one of them differs."""
+    opener = functools.cache(open_backend)  # loaded once for all files
+    rows, code = each(files, lambda file: asdict(verified(file, model, opener)))
+    _print(rows, as_json, len(files), "\n".join(map(_verdict_text, rows)))
+    raise typer.Exit(code or int(any(row["result"] == "different" for row in rows)))
+
+
+@app.command()
+def strip(files: Files, out: Folder = None, as_json: Json = False) -> None:
+    """Write copies without settings or other metadata, NAME-plain.png beside NAME.png. No pixel changes."""
+
+    def copy(file: Path) -> dict[str, Any]:
+        data = stripped(file)
+        target = out / file.name if out else file.with_stem(f"{file.stem}-plain")
+        if out:
+            ready_folder(out, 1)
+        if not _holds(target, data):
+            write_whole(target, data)
+        return {"out": str(target)}
+
+    rows, code = each(files, copy)
+    _print(rows, as_json, len(files), "\n".join(row["out"] for row in rows))
+    raise typer.Exit(code)
+
+
+@app.command()
+def apps(as_json: Json = False) -> None:
+    """List the chat apps and what they take."""
+    rows = [_app_row(one) for one in app_table.APPS.values()]
+    print_rows(rows, as_json, lambda row: f"{row['app']}\t{row['title']}\t{row['takes']}")
+
+
+@app.command()
+def export(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, WebP, JPEG or GIF.")],
+    for_app: App = "",
+    outline: Outline = False,
+    as_svg: Annotated[bool, typer.Option("--svg", help="Traced, as SVG.")] = False,
+    pack_title: Pack = "",
+    cover: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The pack's icon (else its first picture).")
+    ] = None,
+    out: Folder = None,
+    no_metadata: NoMetadata = False,
+    as_json: Json = False,
+) -> None:
+    """Make pictures ready for a chat app, give them a white outline, or trace them as SVG."""
+    chosen = app_table.app_named(for_app) if for_app else None
+    if (pack_title or cover) and (chosen is None or as_svg or not pack_title):
+        raise Refused("cli.pack_without_svg")
+    if not (chosen or outline or as_svg):
+        raise Refused("cli.export_what")
+    if chosen and pack_title:
+        check_pack(pack_title, len(files), chosen)
+    if out:
+        ready_folder(out, len(files))
+    if chosen and pack_title:
+        row = pack_files([(file, "") for file in files], pack_title, chosen, cover, outline, no_metadata, out or Path())
+        print_rows([row], as_json, lambda one: f"{one['path']}\t{one['stickers']} stickers, {one['bytes']} bytes")
+        return
+    taken: set[Path] = set()
+
+    def make(file: Path) -> dict[str, Any]:
+        made = _exported(file, chosen, outline, as_svg, no_metadata)
+        return {"files": [_write(_free(out or file.parent, name, taken), data) for name, data in made.items()]}
+
+    rows, code = each(files, make)
+    print_rows(rows, as_json, lambda row: "\n".join(f"{one['path']}\t{one['bytes']} bytes" for one in row["files"]))
+    leave(code)
+
+
+# --- Packs --------------------------------------------------------------------------------------------------------
+
+
+def check_pack(title: str, count: int, chosen: app_table.App) -> None:
+    """Refused, before any work is done, where no such pack can be made."""
+    title_of(title)
+    check_count(count, chosen)
+
+
+def pack_files(
+    files: list[tuple[Path, str]],
+    title: str,
+    chosen: app_table.App,
+    cover: Path | None,
+    outline: bool,
+    plain: bool,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write a pack of (file, label) into `folder` -> its row."""
+    stickers = [_sticker(file, chosen, outline, plain, label) for file, label in files]
+    front = _sticker(cover, chosen, outline, plain=True) if cover else None
+    data = pack(stickers, title, chosen, front)
+    return {**_write(folder / pack_name(title), data), "app": chosen.name, "stickers": len(stickers)}
+
+
+def _sticker(file: Path, chosen: app_table.App, outline: bool, plain: bool, label: str = "") -> Sticker:
+    """A picture file as one of a pack, called by its label, else by its prompt, else by its name."""
+    said = {} if plain else read(file)
+    picture, larger = both(file, picture_of(file), chosen.sizes[0], _enlarged, outline)
+    request = said.get("request", {})
+    prompt, model = (_one_line(request.get(name)) for name in ("prompt", "model"))
+    facts = {"prompt": prompt, "seed": said.get("seed"), "model": model} if request else {}
+    says = None if plain else provenance_in(file)
+    return Sticker(picture, label or prompt or file.stem, says=says, facts=facts, larger=larger)
+
+
+# --- One file -----------------------------------------------------------------------------------------------------
+
+
+def picture_of(file: Path) -> Image.Image:
+    """A picture file's pixels, straight RGBA; Refused where it can't be read."""
+    try:
+        return read_picture(file).convert("RGBA")
+    except ValueError as error:
+        raise Refused("cli.unreadable_picture", reason=str(error)) from error
+
+
+@functools.cache
+def _embedded() -> Embedded:
+    return Embedded()
+
+
+def _enlarged(file: Path) -> Image.Image | None:
+    """The picture as our own model enlarges it, where the model is there."""
+    can = _embedded().capabilities()
+    if len(can.sizes) == 1:
+        return None
+    asked = make_request("enlarge", image={"path": str(file)}, size=max(can.sizes))
+    return _embedded().enlarged(resolve(asked, can))
+
+
+def _exported(file: Path, chosen: app_table.App | None, outline: bool, as_svg: bool, plain: bool) -> dict[str, bytes]:
+    """The files that a picture becomes, by name."""
+    says = None if plain else provenance_in(file)
+    picture, larger = both(file, picture_of(file), chosen.sizes[0] if chosen else None, _enlarged, outline)
+    made = {f"{file.stem}.svg": svg(picture).encode()} if as_svg else {}
+    if chosen:
+        drawing = Drawing(picture, larger)
+        for size in chosen.sizes:
+            data, suffix = app_table.fit(drawing, chosen, size, says)
+            more = f"-{size[0]}" if len(chosen.sizes) > 1 else ""
+            made[f"{file.stem}-{chosen.name}{more}{suffix}"] = data
+    elif outline and not as_svg:
+        made[f"{file.stem}-outlined.png"] = encoded([picture], says, "png")
+    return made
+
+
+def _holds(target: Path, data: bytes) -> bool:
+    """Whether the file is there already; Refused where another one is."""
+    try:
+        if target.exists() and (target.is_dir() or target.read_bytes() != data):
+            raise Refused("cli.another_file", path=target)
+        return target.exists()
+    except OSError as error:
+        raise Refused(why(error, target.parent)) from error
+
+
+def _write(target: Path, data: bytes) -> dict[str, Any]:
+    write_whole(target, data)
+    row: dict[str, Any] = {"path": str(target), "bytes": len(data)}
+    if target.suffix in (".png", ".webp"):
+        with Image.open(io.BytesIO(data)) as picture:
+            row |= {"width": picture.width, "height": picture.height}
+    return row
+
+
+def _free(folder: Path, name: str, taken: set[Path]) -> Path:
+    """A name that no other picture of this command has taken: those of two folders may have the same one."""
+    target, number = folder / name, 2
+    while target in taken:
+        target, number = folder / f"{Path(name).stem}-{number}{Path(name).suffix}", number + 1
+    taken.add(target)
+    return target
+
+
+# --- Text ---------------------------------------------------------------------------------------------------------
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool, asked: int, text: str) -> None:
+    """An object where one file was asked for and a list where more were; or text."""
+    if rows:
+        print_document(rows[0] if asked == 1 else rows, as_json, text)
+
+
+def _settings_text(row: dict[str, Any]) -> str:
+    flat: Mapping[str, Any] = {**row, **row.get("request", {}), "seed": row.get("seed"), **row.get("other", {})}
+    shown = {key: value for key, value in flat.items() if key not in ("request", "other", "vector")}
+    return "\n".join(f"{key}: {value}" for key, value in shown.items() if value not in ("", None, [], {}))
+
+
+def _verdict_text(row: dict[str, Any]) -> str:
+    psnr = f" ({row['psnr']} dB)" if row["psnr"] is not None else ""
+    why = f": {row['why']}" if row["why"] else ""
+    return f"{row['path']}\t{row['result']}{psnr}{why}"
+
+
+def _app_row(one: app_table.App) -> dict[str, Any]:
+    sizes = [f"{width} x {height}" for width, height in one.sizes]
+    count = list(one.counts) or [one.least, one.most]
+    takes = f"{one.kind.upper()} {', '.join(sizes)}, {one.limit:,} bytes"
+    return {"app": one.name, "title": one.title, "zh": one.zh, "takes": takes, "limit": one.limit, "stickers": count}
+
+
+def _one_line(value: object) -> str:
+    """What a file says, which may be anything, as a line of text."""
+    return " ".join(str(value or "").split())[:PROMPT_LIMIT]

@@ -1,0 +1,275 @@
+"""Commands on a home and on what is installed: the queue, search, checks, models, and the server of tools."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from filelock import FileLock, Timeout
+
+from models.messages import Refused
+from studio import maintenance, settings
+from studio.backends.registry import KINDS, open_backend
+from studio.cli.base import Home, Json, Model, app, leave, print_document, print_rows, warn
+from studio.doors import ModelState, model_state
+from studio.files import make_folder
+from studio.folders import Folders
+from studio.foreground import bar_on_stderr
+from studio.home import Home as HomeFolder
+from studio.prompts import PICTURES
+from studio.queue import MAX_PRIORITY, Queue, QueuedJob, State
+from studio.studio import Studio
+from studio.worker import LOCK
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The first characters of a job's id do.")]
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
+SHOWN = 20  # ended jobs that are listed
+
+
+# --- The queue ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def queue(
+    every: Annotated[bool, typer.Option("--all", help="Also the latest jobs that have ended.")] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """List the jobs: what runs, what waits, what went wrong."""
+    jobs = _queue(home)
+    listed = jobs.jobs() + jobs.jobs(ENDED if every else ("failed", "aside"), SHOWN)
+    if not as_json:
+        if jobs.is_paused():
+            warn("The queue is paused; studio resume goes on.", program="")
+        if notice := jobs.notice():
+            warn(f"Last from the worker: {notice}", program="")
+        if not listed:
+            warn("Nothing runs, nothing waits, nothing went wrong.", program="")
+    print_rows([_job_row(job) for job in listed], as_json, _job_line)
+
+
+@app.command()
+def cancel(
+    ids: Ids = None,
+    every: Annotated[bool, typer.Option("--all", help="All that run or wait.")] = False,
+    after_picture: Annotated[
+        bool, typer.Option("--after-picture", help="Keep the picture that is being drawn.")
+    ] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Stop running jobs at their next step and take waiting ones out of the queue."""
+    jobs = _queue(home)
+    wanted = _wanted(jobs, ids, every, "studio cancel --all")
+    if not after_picture:
+        _print_result(as_json, f"{jobs.cancel(wanted)} cancelled", wanted)
+        return
+    for job in wanted if wanted is not None else [job.id for job in jobs.jobs(limit=-1)]:
+        jobs.finish_picture(job)
+    _print_result(as_json, "they stop after the picture that is being drawn", wanted)
+
+
+@app.command()
+def retry(
+    ids: Ids = None,
+    every: Annotated[bool, typer.Option("--all", help="All that failed or were set aside.")] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Put jobs that failed, were cancelled or were set aside in the queue again."""
+    jobs = _queue(home)
+    wanted = _wanted(jobs, ids, every, "studio retry --all")
+    _print_result(as_json, f"{jobs.retry(wanted)} in line again", wanted)
+
+
+@app.command()
+def move(
+    job: Annotated[str, typer.Argument(help="The first characters of its id do.")],
+    before: Annotated[str | None, typer.Option(metavar="ID", help="The job to go before; else to the end.")] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher ones are done first; usually 0."),
+    ] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Change a waiting job's place in the queue."""
+    jobs = _queue(home)
+    identity = jobs.find(job)
+    if priority is not None:
+        jobs.prioritise(identity, priority)
+    if before is not None or priority is None:
+        jobs.move(identity, jobs.find(before) if before else None)
+    _print_result(as_json, f"{jobs.ahead(identity)} before it", [identity])
+
+
+@app.command()
+def pause(as_json: Json = False, home: Home = None) -> None:
+    """Begin no more jobs; the one that runs goes on."""
+    _queue(home).pause()
+    _print_result(as_json, "paused", None)
+
+
+@app.command()
+def resume(as_json: Json = False, home: Home = None) -> None:
+    """Go on after a pause."""
+    _queue(home).pause(False)
+    _print_result(as_json, "going on", None)
+
+
+def _queue(home: Path | None) -> Queue:
+    return HomeFolder(settings.home(home)).queue
+
+
+def _wanted(jobs: Queue, ids: list[str] | None, every: bool, command: str) -> list[str] | None:
+    """Full ids, None for all."""
+    if bool(ids) == every:
+        raise Refused("cli.which_jobs", command=command)
+    return [jobs.find(start) for start in ids] if ids else None
+
+
+def _print_result(as_json: bool, sentence: str, jobs: list[str] | None) -> None:
+    print_document({"jobs": jobs or "all", "result": sentence}, as_json, f"{sentence}.")
+
+
+def _job_row(job: QueuedJob) -> dict[str, Any]:
+    names = ("id", "state", "priority", "sentence", "submitted", "started", "ended")
+    request = job.request.model_dump(mode="json", exclude_defaults=True)
+    return {**{name: getattr(job, name) for name in names}, "prompt": job.request.prompt, "request": request}
+
+
+def _job_line(row: dict[str, Any]) -> str:
+    return "\t".join(part for part in (row["id"][:12], row["state"], row["prompt"], row["sentence"]) if part)
+
+
+# --- Search -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def search(
+    words: Annotated[str, typer.Argument(metavar="[QUERY]", help="In any language that the model knows.")] = "",
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Also like this picture.")] = None,
+    without: Annotated[str, typer.Option(metavar="WORDS|FILE", help="And without this.")] = "",
+    k: Annotated[int, typer.Option("--k", min=1, help="At most so many.")] = 20,
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="In this folder, not in the gallery.")] = None,
+    meaning: Annotated[bool, typer.Option(help="Also what means it and does not say it.")] = True,
+    model: Model = "embedded",
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Search the gallery by words, by a picture, or by both: those that say it first, then those that mean it."""
+    if not words.strip() and image is None:
+        raise Refused("cli.search_what")
+    taken = Path(without) if Path(without).suffix.lower() in PICTURES else without
+    found: list[tuple[Path, float | None, str]]
+    with Studio(home) as studio:
+        if folder is not None:
+            folders = Folders(studio, model)
+            _index(folders, folder)
+            found = [(one.path, one.score, one.prompt) for one in folders.search(folder, words, image, taken, k)]
+        else:
+            hits = studio.search(words, like=image, without=taken, k=k, meaning=meaning, model=model)
+            found = [(hit.picture.path, hit.score, hit.picture.prompt) for hit in hits]
+    rows = [
+        {"path": str(path), "score": None if score is None else round(score, 4), "prompt": prompt}
+        for path, score, prompt in found
+    ]
+    print_rows(
+        rows, as_json, lambda row: f"{row['path']}\t{'' if row['score'] is None else row['score']}\t{row['prompt']}"
+    )
+    if not rows:
+        warn("Nothing was found.", program="")
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="With the folders below it.")],
+    model: Model = "embedded",
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Look at a folder's pictures, so that `studio search --folder DIR` finds them at once."""
+    with Studio(home) as studio:
+        looked, problems = _index(Folders(studio, model), folder)
+    row = {"folder": str(folder), "looked_at": looked, "failed": problems}
+    print_rows([row], as_json, lambda row: f"{row['looked_at']} looked at, {row['failed']} failed: {row['folder']}")
+    leave(1 if problems else 0)
+
+
+def _index(folders: Folders, folder: Path) -> tuple[int, int]:
+    """(pictures looked at, those that could not be)."""
+    problems, total = 0, 0
+    with bar_on_stderr() as bar:
+        task = bar.add_task("looking", total=None)
+        for step in folders.index(folder):
+            total = step.total
+            bar.update(task, total=total, completed=step.done)
+            if step.problem:
+                problems += 1
+                warn(step.problem)
+    return total - problems, problems
+
+
+# --- The home's files ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def doctor(as_json: Json = False, home: Home = None) -> None:
+    """Look for files that are missing, altered, cut short or in no gallery, and say what to do."""
+    found = [
+        {"kind": one.kind, "path": one.path, "advice": one.advice}
+        for one in maintenance.inspect(HomeFolder(settings.home(home)))
+    ]
+    print_rows(found, as_json, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
+    if not as_json:
+        warn("More of each: docs/trouble.md#what-studio-doctor-finds" if found else "All is well.", program="")
+    leave(1 if found else 0)
+
+
+@app.command()
+def rebuild(as_json: Json = False, home: Home = None) -> None:
+    """Make the database again from the picture files; the old one is kept beside it."""
+    root = settings.home(home)
+    make_folder(root)
+    lock = FileLock(root / LOCK, timeout=0)
+    try:
+        with lock:  # a worker that writes into the old database would lose what it wrote
+            done = asdict(maintenance.rebuild(root))
+    except Timeout as error:
+        raise Refused("cli.home_is_open", home=root) from error
+    text = f"{done['pictures']} pictures and {done['jobs']} jobs taken up, {done['skipped']} files left alone."
+    print_document(done, as_json, text)
+
+
+# --- What there is ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def styles(model: Model = "embedded", as_json: Json = False) -> None:
+    """List the styles that the model knows."""
+    rows = [style.model_dump() for style in open_backend(model).capabilities().styles]
+    print_rows(rows, as_json, lambda row: f"{row['name']}\t{row['zh']}")
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models, and what is missing where one is not ready."""
+    rows = [_model_row(model_state(name)) for name in KINDS]
+    print_rows(rows, as_json, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
+
+
+def _model_row(state: ModelState) -> dict[str, Any]:
+    return {"model": state.name, **state.model_dump(include={"about", "ready", "problem", "digest"})}
+
+
+@app.command()
+def mcp(model: Model = "embedded", home: Home = None) -> None:
+    """Serve a chat program over standard input and output (Model Context Protocol); it starts this command itself."""
+    from studio.mcp.server import server  # half a second that only this command needs
+
+    open_backend(model)
+    try:
+        with Studio(home) as studio:
+            server(studio, model, local=True).run("stdio")
+    except KeyboardInterrupt as error:
+        raise typer.Exit(130) from error

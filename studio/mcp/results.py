@@ -1,0 +1,166 @@
+"""What the tools answer: data for programs, and text, pictures and links for people and models that read along."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
+from pydantic import BaseModel, Field
+
+from models.messages import Refused
+from studio.api.media import thumbnail
+from studio.gallery import Gallery, Kept
+from studio.queue import QueuedJob, State
+from studio.studio import Studio
+
+SHOWN = 8  # pictures shown in the chat; all are linked
+RESOURCE = "studio://pictures/{id}"  # how a client reads a stored file
+
+
+class PictureOut(BaseModel):
+    """A picture of the gallery."""
+
+    id: str = Field(description="sha256 of its file; other tools take it as a picture.")
+    path: str = Field(description="The file, where the studio runs.")
+    prompt: str = Field(description="What it was made from; of a caption, the caption.")
+    seed: int
+    score: float | None = Field(description="Cosine to what was asked for, -1 to 1.")
+    media_type: str
+
+
+class UnknownOut(BaseModel):
+    """A word that the model never learned, and the nearest ones that it did."""
+
+    word: str
+    nearest: list[str]
+
+
+class JobOut(BaseModel):
+    """A job, and the pictures that it made so far."""
+
+    id: str
+    state: State
+    prompt: str
+    ahead: int = Field(description="Jobs that come before it.")
+    step: int = Field(description="How far it is, of `total` steps; 0 of 0 while the model is loaded.")
+    total: int
+    sentence: str = Field(description="Why it failed.")
+    unknown: list[UnknownOut]
+    read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
+    pictures: list[PictureOut]
+
+
+class Jobs(BaseModel):
+    """Jobs; `counts` by state are those of the whole queue."""
+
+    jobs: list[JobOut]
+    counts: dict[str, int]
+    paused: bool
+    notice: str = Field(description="The latest message of the worker.")
+
+
+class Hits(BaseModel):
+    """Pictures that were found, best first. A score is None where a picture was found by its words alone."""
+
+    pictures: list[PictureOut]
+
+
+def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
+    """Jobs and the state of the queue, with the pictures that they made."""
+    queue, listed = studio.queue, [_job(studio, job) for job in jobs]
+    counts = {str(state): count for state, count in queue.counts().items()}
+    data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(queue.notice()))
+    lines = [line for job in listed for line in (_headline(job), *map(_line, job.pictures))]
+    lines += ["The queue is paused."] if data.paused else []
+    text = "\n".join(lines) or "Nothing runs and nothing waits."
+    return _result(studio.gallery, data, text, [one for job in listed for one in job.pictures])
+
+
+def hits_result(gallery: Gallery, found: Sequence[tuple[Kept, float | None]]) -> CallToolResult:
+    """Pictures that were found, with their scores."""
+    pictures = [
+        PictureOut(
+            id=kept.sha256,
+            path=str(kept.path),
+            prompt=kept.prompt,
+            seed=kept.seed,
+            score=None if score is None else round(score, 4),
+            media_type=kept.media_type,
+        )
+        for kept, score in found
+    ]
+    text = "\n".join([f"{len(pictures)} found.", *map(_line, pictures)])
+    return _result(gallery, Hits(pictures=pictures), text, pictures)
+
+
+def refused(sentence: str) -> CallToolResult:
+    """One sentence that says what is wrong and what to do."""
+    return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)
+
+
+def _job(studio: Studio, job: QueuedJob) -> JobOut:
+    live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
+    prompt = job.request.title
+    pictures = [
+        PictureOut(
+            id=Path(saved.path).stem,
+            path=saved.path,
+            prompt=saved.text or prompt,
+            seed=saved.seed,
+            score=saved.score,
+            media_type=saved.media_type,
+        )
+        for _, saved in sorted(studio.gallery.made_by(job).items())  # a picture's file is named by its sha256
+    ]
+    return JobOut(
+        id=job.id,
+        state=job.state,
+        prompt=prompt,
+        ahead=studio.queue.ahead(job.id),
+        step=live.step if live else 0,
+        total=live.total if live else 0,
+        sentence=job.sentence,
+        unknown=[UnknownOut(**asdict(word)) for word in live.unknown] if live else [],
+        read_as=live.read_as if live else "",
+        pictures=pictures,
+    )
+
+
+def _result(gallery: Gallery, data: Jobs | Hits, text: str, pictures: list[PictureOut]) -> CallToolResult:
+    """The first pictures are shown, all are linked."""
+    blocks: list[ContentBlock] = [TextContent(type="text", text=text)]
+    blocks += [block for one in pictures[:SHOWN] if (block := _content(gallery, one))]
+    blocks += [_link(one) for one in pictures]
+    return CallToolResult(content=blocks, structured_content=data.model_dump(mode="json"))
+
+
+def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
+    """A stored file in the chat: text as text, a picture made small where it is large; None where it is gone."""
+    try:
+        kept = gallery.get(picture.id)
+        if kept.kind == "text":
+            return TextContent(type="text", text=kept.text)
+        data, kind = thumbnail(gallery, kept)
+    except (KeyError, OSError, Refused):
+        return None
+    return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)
+
+
+def _link(picture: PictureOut) -> ResourceLink:
+    path, uri = Path(picture.path), RESOURCE.replace("{id}", picture.id)
+    title = picture.prompt or path.name
+    return ResourceLink(type="resource_link", uri=uri, name=path.name, title=title, mime_type=picture.media_type)
+
+
+def _headline(job: JobOut) -> str:
+    where = f", {job.ahead} before it" if job.state == "waiting" else ""
+    where = f", step {job.step} of {job.total}" if job.state == "running" else where
+    words = [f"I don't know {one.word}; nearest: {', '.join(one.nearest)}." for one in job.unknown]
+    words += [f"Read as: {job.read_as}."] if job.read_as else []
+    return " ".join(part for part in (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words) if part)
+
+
+def _line(picture: PictureOut) -> str:
+    score = "" if picture.score is None else f", score {picture.score}"
+    return f"- {picture.path} (seed {picture.seed}{score}): {picture.prompt}"
