@@ -157,7 +157,7 @@ def _sampling(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
 
 def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """Its size, None where it is the model's own: saying so makes no other work of it."""
-    if asked.size is None or (asked.size == can.size and asked.strength != 0):
+    if asked.size is None or asked.size == can.size:
         return {"size": None, "upscaler": None}
     check_size(asked.size, can)
     return {"size": asked.size, "upscaler": can.upscaler or None}

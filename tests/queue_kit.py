@@ -1,7 +1,8 @@
-"""What the tests of the core share: requests of the fake model, planned jobs, what workers report, what backends make."""
+"""What the tests of the core share: requests of the fake model, planned jobs, what workers report, artifacts."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -11,6 +12,7 @@ from studio.backends.base import Backend, run
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
 from studio.claims import Claims
+from studio.gallery import Entry, Gallery
 from studio.media import Artifact
 from studio.planner import Job, job_id, resolve
 from studio.queue import Queue
@@ -59,6 +61,11 @@ def made(backend: Backend, request: Any) -> list[Artifact]:
 def picture(artifact: Artifact) -> Image.Image:
     """An artifact's picture, straight RGBA; of a clip the first frame."""
     return media.frames(artifact.data)[0]
+
+
+def keep(gallery: Gallery, data: bytes, entry: Entry, media_type: str = "image/png") -> Path:
+    """Put a file into the gallery as it is."""
+    return gallery.add(data, media.read(data, media_type), entry)
 
 
 def of_kind(events: Any, kind: Any) -> Iterator[Any]:

@@ -34,7 +34,6 @@ from studio.metadata import read
 from studio.metadata.restore import restore
 from studio.page.create.desk import Desk
 from studio.page.frame import Frame
-from studio.page.refusals import in_language
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 
@@ -66,7 +65,7 @@ def test_it_draws_in_one_way_only() -> None:
 def test_what_it_can_not_do_is_refused(fields: dict[str, Any], sentence: str, chinese: str) -> None:
     with pytest.raises(Refused) as refusal:
         asked(**fields)
-    assert str(refusal.value).startswith(sentence) and chinese in in_language(str(refusal.value), "zh")
+    assert str(refusal.value).startswith(sentence) and chinese in refusal.value.text("zh")
 
 
 def test_a_start_from_a_picture_has_the_strength_that_so_few_steps_can_have(tmp_path: Path) -> None:
@@ -99,7 +98,7 @@ def test_settings_come_back_and_never_as_four_steps_of_another_sampler() -> None
     }  # fmt: skip
     assert not here.dropped and not {"scheduler", "steps", "guidance"} & gone.fields.keys()
     assert gone.dropped == ("Fake has no fast variant; leave fast out.",)
-    assert "没有快速版本" in in_language(gone.dropped[0], "zh")
+    assert "没有快速版本" in gone.lost[0].text("zh")
     theirs = {"program": "x", "prompt": "a", "steps": 8, "guidance": 1.5, "scheduler": "LCM"}
     taken = restore(theirs, CAN)
     assert taken.fields == {"prompt": "a", "scheduler": FAST} and len(taken.dropped) == 2
@@ -220,7 +219,7 @@ def test_the_sliders_of_the_page_are_not_heard(frame: Frame) -> None:
     given = {"prompt": "a cat", "count": 1, "seed": "1", "steps": 16, "guidance": 4.0, "best_of": 1, "like": None}
     inputs = {"scheduler": FAST, "canvas": None, "first": None, "second": None, "between": 0.5, "expand": False}
     fields = desk.fields({**given, **inputs, "strength": 0.6})
-    assert "steps" not in fields and resolve(make_request("image", **fields), frame.can).steps == 4
+    assert "steps" not in fields and resolve(make_request(**fields), frame.can).steps == 4
     assert desk.fields({**given, **inputs, "strength": 0.6, "scheduler": "heun"})["steps"] == 16
     values = desk.values({"scheduler": "heun", "steps": 4, "guidance": 1.0})
     *held, now = desk.sampled("heun", values["sampled"])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from queue_kit import ask, planned, put
+from queue_kit import ask, keep, planned, put
 
 from models.messages import Refused
 from studio import maintenance
@@ -43,7 +43,7 @@ def add(gallery: Gallery, number: int, prompt: str, vector: np.ndarray | None = 
     """Keep a picture of a colour of its own -> its sha256."""
     place = {"space": "s", "vector": as_bytes(vector)} if vector is not None else {}
     entry = Entry(**{"job": f"job{number}", "position": 0, "seed": number, "prompt": prompt, **place, **fields})
-    return gallery.add(png((number % 256, number // 256, 7)), "image/png", entry).stem
+    return keep(gallery, png((number % 256, number // 256, 7)), entry).stem
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
     assert gallery.thumbnail(first) == png((1, 0, 7)), "small enough to be its own"
     file = io.BytesIO()
     Image.new("RGBA", (600, 300), "red").save(file, "PNG")
-    large = gallery.add(file.getvalue(), "image/png", Entry("large", 0, 1, "large")).stem
+    large = keep(gallery, file.getvalue(), Entry("large", 0, 1, "large")).stem
     with Image.open(io.BytesIO(gallery.thumbnail(large))) as small:
         assert small.format == "WEBP" and small.size == (128, 64)
 
@@ -78,7 +78,7 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
 def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of_it(gallery: Gallery) -> None:
     old = add(gallery, 1, "a cat")
     gallery.mark([old], star=True, tags=("pets",))
-    new = gallery.add(png((9, 9, 9)), "image/png", Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
+    new = keep(gallery, png((9, 9, 9)), Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
     assert gallery.count() == 1 and gallery.get(new).star and gallery.get(new).tags == ("pets",)
     with pytest.raises(KeyError):
         gallery.get(old)
@@ -209,9 +209,7 @@ def test_words_choose_and_vectors_order(home: Home) -> None:
     cat = add(gallery, 1, "a red cat", unit(1, 0))
     add(gallery, 2, "a red dog", unit(0.6, 0.8))
     add(gallery, 3, "一只红色的猫", unit(0.8, 0.6))
-    other = gallery.add(
-        png((5, 5, 5)), "image/png", Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0)))
-    )
+    other = keep(gallery, png((5, 5, 5)), Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0))))
     assert prompts(home, vector=unit(1, 0), space="s") == ["a red cat", "一只红色的猫", "a red dog"]
     assert [round(hit.score or 0, 2) for hit in home.search(vector=unit(1, 0), space="s", k=2)] == [1.0, 0.8]
     assert prompts(home, "red") == ["a red fish", "a red dog", "a red cat"]

@@ -45,7 +45,7 @@ def test_a_file_brings_back_its_own_and_one_that_says_nothing_was_guided_all_the
     assert restore(record, CAN).fields["guided_from"] == 0.25
     del record["request"]["guided_from"]
     fields = restore(record, CAN).fields
-    assert fields["guided_from"] == 0.0 and resolve(make_request("image", **fields), CAN).guided_from == 0.0
+    assert fields["guided_from"] == 0.0 and resolve(make_request(**fields), CAN).guided_from == 0.0
 
 
 def test_the_embedded_model_is_guided_as_its_pipeline_is(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from conftest import Said
 from patience import PATIENCE, until
 from PIL import Image
+from queue_kit import keep
 from test_answers import direct, open_tiny
 
 import studio as package
@@ -112,7 +113,7 @@ def test_too_many_are_refused_before_anything_is_made_of_them(
     monkeypatch.setattr(ImageRequest, "model_copy", counted)
     for count in (65, 10**9):
         with pytest.raises(Refused, match=f"count must be between 1 and 64, not {count}"):
-            open_studio.prepare(prompt, model="fake", count=count)
+            open_studio.prepare("image", prompt=prompt, model="fake", count=count)
     assert len(made) < 20
 
 
@@ -149,7 +150,7 @@ def test_a_task_that_is_cancelled_cancels_its_jobs(open_studio: Studio) -> None:
 
 def test_events_can_be_awaited_while_others_go_on(open_studio: Studio) -> None:
     async def watch() -> tuple[list[object], int]:
-        job = open_studio.submit(open_studio.prepare("a cat", model="fake:0.05", steps=8, seed=1)[0])
+        job = open_studio.submit(open_studio.prepare("image", prompt="a cat", model="fake:0.05", steps=8, seed=1)[0])
         ticks = 0
 
         async def tick() -> None:
@@ -227,7 +228,7 @@ def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(open_studio
     Image.new("RGBA", (8, 8), "blue").save(tmp_path / "other.png")
     place = open_studio.embed(["a cat"], model="fake")[0].vector
     entry = Entry("j" * 64, 0, 1, "a cat of another space", space="another", vector=as_bytes(place))
-    open_studio.gallery.add((tmp_path / "other.png").read_bytes(), entry)
+    keep(open_studio.gallery, (tmp_path / "other.png").read_bytes(), entry)
     scores = {hit.picture.prompt: hit.score for hit in open_studio.search("a cat", model="fake")}
     assert scores["a cat"] == pytest.approx(1, abs=1e-3) and scores["a cat of another space"] is None
     assert [hit.picture.prompt for hit in open_studio.search("dog", model="fake")] == ["a cat"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from queue_kit import picture
+from queue_kit import made, picture, planned
 from tiny_parts import save_tiny_parts, save_tiny_upscaler
 
 from models.assets import assets
@@ -26,7 +26,7 @@ from studio.batch.plan import Context, Plan, plan
 from studio.batch.sources import Source
 from studio.events import Progress, Saved
 from studio.media import Artifact
-from studio.metadata import Job, file_bytes, parse_parameters, read, restore
+from studio.metadata import parse_parameters, provenance, read, restore, write
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 from studio.run import run_job
@@ -67,10 +67,6 @@ def ask(backend: Backend, **fields: Any) -> ImageRequest:
     )
 
 
-def results(backend: Backend, request: ImageRequest) -> list[Artifact]:
-    return [event for event in run(backend, request) if isinstance(event, Artifact)]
-
-
 def pixels(result: Artifact) -> np.ndarray:
     return np.asarray(picture(result))
 
@@ -96,7 +92,7 @@ def test_old_work_keeps_its_name() -> None:
 
 
 def test_pictures_are_drawn_as_before() -> None:
-    drawn = results(Fake(), resolve(make_request("image", prompt="a cat", seed=5, count=2), CAN))
+    drawn = made(Fake(), resolve(make_request("image", prompt="a cat", seed=5, count=2), CAN))
     digests = [hashlib.sha256(picture(result).tobytes()).hexdigest()[:16] for result in drawn]
     assert digests == ["5e00a247491c83d1", "d8797f6d7773910d"]
 
@@ -132,7 +128,7 @@ def test_sizes_share_a_batch() -> None:
 
 
 def test_a_larger_picture_is_the_same_one_enlarged(large: Embedded, folder: Path) -> None:
-    (small,), (result,) = results(large, ask(large)), results(large, ask(large, size=512))
+    (small,), (result,) = made(large, ask(large)), made(large, ask(large, size=512))
     assert picture(result).size == (512, 512) and picture(result).mode == "RGBA"
     large.load()
     drawn = next(e for e in large._pipeline.steps(["a cat"], [1], _sampling(large)) if hasattr(e, "pixels"))
@@ -152,14 +148,14 @@ def test_in_whatever_company_it_is_the_same(large: Embedded) -> None:
     requests = [ask(large, seed=seed, shape=8, size=size) for seed, size in ((1, 512), (2, None), (3, 512))]
     together = {number: event for number, event in run_batch(large, requests) if isinstance(event, Artifact)}
     for number, request in enumerate(requests):
-        (alone,) = results(large, request)
+        (alone,) = made(large, request)
         assert np.array_equal(pixels(alone), pixels(together[number]))
-        assert alone.picture.width == (request.size or 128)
+        assert alone.width == (request.size or 128)
 
 
 def test_the_fake_draws_larger_too() -> None:
     for fields in ({}, {"style": "outline"}):
-        (small,), (result,) = (results(Fake(), ask(Fake(), size=size, **fields)) for size in (None, 512))
+        (small,), (result,) = (made(Fake(), ask(Fake(), size=size, **fields)) for size in (None, 512))
         assert picture(result).size == (512, 512)
         assert np.abs(fit(picture(result)).astype(int) - fit(picture(small))).mean() < 3
         blown = np.asarray(picture(small).resize((512, 512), Image.Resampling.LANCZOS))
@@ -169,7 +165,7 @@ def test_the_fake_draws_larger_too() -> None:
 def test_an_edit_may_be_enlarged(either: Backend, tmp_path: Path) -> None:
     Image.radial_gradient("L").resize((128, 128)).convert("RGBA").save(tmp_path / "a.png")
     edit = {"image": {"path": str(tmp_path / "a.png")}, "strength": 0.5}
-    (small,), (result,) = (results(either, ask(either, size=size, **edit)) for size in (None, 512))
+    (small,), (result,) = (made(either, ask(either, size=size, **edit)) for size in (None, 512))
     assert picture(result).size == (512, 512)
     assert np.abs(fit(picture(result)).astype(int) - fit(picture(small))).mean() < 60
 
@@ -214,7 +210,7 @@ def test_weights_without_it_are_whole(tiny: Embedded, large: Embedded) -> None:
         ask(tiny, size=512)
     where = f"512 px need the part 'upscaler', which is not in {tiny.root}"
     assert str(caught.value) == f"size must be 128, not 512; {where}."
-    (result,) = results(tiny, ask(tiny))
+    (result,) = made(tiny, ask(tiny))
     assert picture(result).size == (128, 128)
     assert Embedded(str(tiny.root / "nowhere")).capabilities().sizes == (128,), "whoever draws will hear of it"
 
@@ -226,7 +222,7 @@ def test_an_altered_part_is_named(changed: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(Refused, match=r"upscaler.* is altered or cut short"):
         list(run(backend, request))
-    (result,) = results(backend, ask(backend))
+    (result,) = made(backend, ask(backend))
     assert picture(result).size == (128, 128), "pictures of the model's own size don't need it"
 
 
@@ -260,7 +256,7 @@ def test_a_picture_is_enlarged_as_it_is(either: Backend, folder: Path, tmp_path:
 @pytest.mark.parametrize(("width", "height"), [(128, 64), (9, 30), (200, 256), (300, 400), (512, 512), (900, 300)])
 def test_any_size_comes_out_in_the_one_asked_for(either: Backend, tmp_path: Path, width: int, height: int) -> None:
     given = file(tmp_path / "a.png", width, height)
-    (result,) = results(
+    (result,) = made(
         either, resolve(make_request("enlarge", image={"path": given["path"]}, size=512), either.capabilities())
     )
     assert picture(result).size == (512, 512)
@@ -344,7 +340,7 @@ def test_the_command(studio: Callable, tmp_path: Path) -> None:
     assert (said.code, said.out) == (2, "") and said.err == "studio: size must be 128 or 512, not 300.\n"
 
 
-def planned(path: Path, data: str, can: Any = CAN) -> Plan:
+def plan_of(path: Path, data: str, can: Any = CAN) -> Plan:
     path.write_text(data)
     desk = Context("fake", can, Fake().digest(), Wildcards(assets() / "prompts" / "wildcards"))
     return plan([Source(path.name, path, path.parent)], desk)
@@ -353,24 +349,24 @@ def planned(path: Path, data: str, can: Any = CAN) -> Plan:
 def test_prompt_files_say_it_as_other_programs_do(tmp_path: Path) -> None:
     flags = ("--w 512 --h 512", "--w 512", "--width 512 --height 512", "--size 512", "--w 64 --size 512")
     for number, flag in enumerate(flags):
-        made = planned(tmp_path / f"{number}.txt", f"a cat {flag}\n")
+        made = plan_of(tmp_path / f"{number}.txt", f"a cat {flag}\n")
         assert [job.request.size for job in made.jobs] == [512], flag
     rows = [{"prompt": "a", "width": 512, "height": 512}, {"prompt": "a", "size": 512}, {"prompt": "a", "w": "512"}]
-    made = planned(tmp_path / "a.json", json.dumps(rows))
+    made = plan_of(tmp_path / "a.json", json.dumps(rows))
     assert [job.request.size for job in made.jobs] == [512] * 3 and not made.ignored
-    made = planned(tmp_path / "a.csv", "prompt,width,height\na,512,512\nb,128,128\nc,,\n")
+    made = plan_of(tmp_path / "a.csv", "prompt,width,height\na,512,512\nb,128,128\nc,,\n")
     assert [job.request.size for job in made.jobs] == [512, None, None] and not made.problems
 
 
 def test_sizes_that_there_are_not_are_left_out_where_other_programs_mean_them(tmp_path: Path) -> None:
     for flags in ("--w 512 --h 768", "--w 1024 --h 1024", "--width huge", "--w 0512x"):
-        made = planned(tmp_path / "a.txt", f"a cat {flags}\n")
+        made = plan_of(tmp_path / "a.txt", f"a cat {flags}\n")
         assert [job.request.size for job in made.jobs] == [None] and sum(made.ignored.values()) == flags.count("--")
     bare = CAN.model_copy(update={"sizes": (128,)})
-    assert planned(tmp_path / "a.txt", "a cat --w 512 --h 512\n", bare).ignored == {"w": 1, "h": 1}
-    (problem,) = planned(tmp_path / "a.txt", "a cat --size 1024\n").problems
+    assert plan_of(tmp_path / "a.txt", "a cat --w 512 --h 512\n", bare).ignored == {"w": 1, "h": 1}
+    (problem,) = plan_of(tmp_path / "a.txt", "a cat --size 1024\n").problems
     assert problem.message == "size must be 128 or 512, not 1024."
-    (problem,) = planned(tmp_path / "a.txt", "a cat --upscaler x\n").problems
+    (problem,) = plan_of(tmp_path / "a.txt", "a cat --upscaler x\n").problems
     assert "there is no setting 'upscaler'" in problem.message
 
 
@@ -384,8 +380,9 @@ def test_sizes_of_other_programs_are_restored() -> None:
 
 def test_a_file_of_ours_is_restored_where_there_is_no_upscaler(tiny: Embedded, large: Embedded) -> None:
     request = ask(large, size=512)
-    job = Job(request, job_id(request, large.digest()), large.digest())
-    data = io.BytesIO(file_bytes(results(large, request)[0], job))
+    (artifact,) = made(large, request)
+    says = provenance(planned(request, large), artifact)
+    data = io.BytesIO(write(artifact.data, artifact.media_type, says))
     with Image.open(data) as picture:
         found = json.loads(picture.text["studio"])
     again = restore(found, tiny.capabilities())
