@@ -20,7 +20,7 @@ from studio.commands import options
 from studio.commands.base import Home, Json, Model, app, print_rows
 from studio.commands.files import each
 from studio.export.apps import APPS, App, app_named, fit
-from studio.export.enlarge import Drawing, both
+from studio.export.drawing import Drawing, both
 from studio.export.pack import Sticker, check_count, pack, pack_name, title_of
 from studio.export.svg import svg
 from studio.fields import PROMPT_LIMIT
