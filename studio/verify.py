@@ -17,12 +17,13 @@ from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
 from studio.events import Result
 from studio.metadata import KINDS as FILES
-from studio.metadata import Origin, content, encoded, read, restore, version
+from studio.metadata import Origin, content, encoded, media_type, read_bytes, restore, version
 from studio.requests import ImageRequest, image_request, job_id, resolve
 
 CLOSE = 40.0  # dB; what another processor or number type does is well above
 CLOSE_STEP = 16  # levels of 255: rounding moves all pixels a little, a brush moves some of them a lot
 FORMATS = tuple(kind.format for kind in FILES.values())
+MEDIA_TYPES = tuple(f"image/{name}" for name in FILES)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     or where it can't be made here any more.
     """
     data = content(path)
-    found = read(path)
+    found = read_bytes(data, path)
     if "request" not in found:
         raise Refused("metadata.no_record", file=str(path))
     record, format, before = Origin.model_validate(found), *_still(path, data)
@@ -77,6 +78,8 @@ def _again(backend: Backend, request: ImageRequest) -> Result:
 
 def _still(path: Path, data: bytes) -> tuple[str, np.ndarray]:
     """Format and straight RGBA (H, W, 4) of a still picture."""
+    if (media := media_type(data, path)) not in MEDIA_TYPES:
+        raise Refused("metadata.no_still", file=str(path), media_type=media)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             if getattr(picture, "n_frames", 1) > 1:
