@@ -19,7 +19,7 @@ from models.messages import Refused, did_you_mean
 from studio.capabilities import FAST
 from studio.grid_sheet import sheet_of
 from studio.metadata import Provenance, content, encoded, texts, version
-from studio.metadata.origin import nameless
+from studio.metadata.origin import a1111_text, nameless
 from studio.requests import SEEDS, ImageRequest, image_request
 
 KEYWORD = "studio-grid"  # of the chunk that holds what a sheet was made from
@@ -183,9 +183,7 @@ class Grid:
         if self.y:
             settings |= {"Y Type": _THEIRS[self.y.setting], "Y Values": ", ".join(self.y.labels())}
         settings["Version"] = f"Studio 128 {version()}"
-        said = (f"{key}: {json.dumps(str(value), ensure_ascii=False)}" for key, value in settings.items())
-        negative = [f"Negative prompt: {self.request.negative}"] if self.request.negative else []
-        return "\n".join([self.request.prompt, *negative, ", ".join(said)])
+        return a1111_text(self.request.prompt, self.request.negative, settings)
 
 
 # The settings as A1111 calls them.

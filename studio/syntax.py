@@ -6,10 +6,9 @@
     {2$$__colours__}   two different lines of it
     \\{ \\} \\_           a brace, an underscore that is meant
 
-The package `dynamicprompts` speaks the same language and was tried first (0.31): it takes "# ..." out of a prompt and
-reads "\\{a|b\\}" as an alternative, stops at a lone "$", leaves an unknown wildcard standing with a warning on the
-terminal, runs into Python's recursion limit at a list that names itself, follows links out of the folder, and bounds
-nothing. Hence this parser, which does less and says where it stops.
+The package `dynamicprompts` (0.31) has the same syntax, but it removes "# ..." from a prompt, reads "\\{a|b\\}" as an
+alternative, stops at a lone "$", keeps an unknown wildcard with a warning on the terminal, reaches Python's recursion
+limit at a list that names itself, follows links out of the folder, and has no limits. Hence this parser.
 
 Escapes stay in what is drawn, and `models.weighting` takes them off when the words are read: drawing twice changes
 nothing.
@@ -56,7 +55,7 @@ class _Choice:
 
 
 def is_dynamic(text: str) -> bool:
-    """Whether the seed has a say in the words."""
+    """Whether the words depend on the seed."""
     return any(token == "{" or _is_wildcard(token) for token in _TOKEN.findall(text))
 
 
@@ -71,7 +70,7 @@ def draw(text: str, seed: str, wildcards: Wildcards, where: Message | str = THE_
     Raises Refused with a sentence that says where in `where` a brace is open or a weight is wrong, which wildcard is
     missing or names itself, or which limit was met.
     """
-    if not any(mark in text for mark in ("{", "}", "__")):
+    if not any(sign in text for sign in ("{", "}", "__")):
         return text
     return _Draw(random.Random(seed), wildcards).text(text, where, ())
 
@@ -81,7 +80,7 @@ def _is_wildcard(token: str) -> bool:
 
 
 class _Draw:
-    """One drawing: the chances it takes, and how many are left to it."""
+    """One drawing: its random numbers, and how many choices and characters are left to it."""
 
     def __init__(self, chance: random.Random, wildcards: Wildcards) -> None:
         self.chance, self.wildcards = chance, wildcards
@@ -139,12 +138,12 @@ def _index(chance: float, weights: Sequence[float]) -> int:
     total = sum(weights)
     if not total:
         return int(chance * len(weights))
-    mark = chance * total
+    left = chance * total
     for index, weight in enumerate(weights):
-        mark -= weight
-        if mark < 0:
+        left -= weight
+        if left < 0:
             return index
-    return max(index for index, weight in enumerate(weights) if weight)  # rounding ate the last crumb
+    return max(index for index, weight in enumerate(weights) if weight)  # rounding may leave a remainder
 
 
 class _Parser:

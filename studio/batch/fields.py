@@ -29,7 +29,7 @@ _NAMES = {
 }
 ALIASES = {alias: own for own, aliases in _NAMES.items() for alias in aliases.split()}
 SIDES = ("w", "h", "width", "height")  # other programs' two for our one: `size`
-# What other programs need to be told and this one does not; a batch says how often it met them.
+# Settings of other programs without a meaning here; a batch says how often it met them.
 IGNORED = {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
 IGNORED |= {"restore_faces", "do_not_save_samples", "do_not_save_grid"}
 OWN = frozenset(ImageRequest.model_fields) - {"task", "upscaler", "variant", "guided_from"} | {"name"}

@@ -108,7 +108,7 @@ def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> 
     try:
         for keyword, body, deflated in container.extras(data):
             if keyword in wanted and keyword not in found:
-                found[keyword] = b""  # also where it can't be unpacked: a thousand bombs cost no more than one
+                found[keyword] = b""  # also where it can't be unpacked: each keyword is unpacked once
                 try:
                     found[keyword] = body if keyword in (EXIF, XMP) else unpacked(body, deflated)
                     result.texts |= {} if keyword in (EXIF, XMP) else {keyword: decoded(found[keyword])}

@@ -90,7 +90,7 @@ def is_picture(value: object) -> bool:
 
 
 def nameless(value: Any) -> Any:
-    """Plain values without folders: the file travels, and where its maker keeps his pictures is nobody's business."""
+    """Plain values without folders: the file is passed on, and the folders of whoever made it are private."""
     if is_picture(value):
         name = re.split(r"[/\\]", str(value["path"]))[-1]
         return {**value, "path": name.encode(errors="replace").decode()}
@@ -103,7 +103,7 @@ def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
     """The text that A1111 and programs like it write and read. They take a last line of three or more for settings."""
     request = job.request
     drawing = {"Steps": request.steps, "Sampler": request.scheduler, "CFG scale": f"{request.guidance:g}", "Seed": seed}
-    settings = {
+    settings: dict[str, object] = {
         **(drawing if request.drawn else {}),
         "Size": f"{size[0]}x{size[1]}",
         "Model hash": job.digest[:10],
@@ -112,9 +112,13 @@ def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
         "Denoising strength": request.strength,
         "Version": f"Studio 128 {version()}",
     }
+    return a1111_text(request.prompt, request.negative, settings)
+
+
+def a1111_text(prompt: str, negative: str, settings: dict[str, object]) -> str:
+    """A prompt, a negative prompt and a line of settings as A1111 writes them; empty settings are left out."""
     line = ", ".join(f"{key}: {_quoted(value)}" for key, value in settings.items() if value not in ("", None))
-    negative = [f"Negative prompt: {request.negative}"] if request.negative else []
-    return "\n".join([request.prompt, *negative, line])
+    return "\n".join([prompt, *([f"Negative prompt: {negative}"] if negative else []), line])
 
 
 def _quoted(value: object) -> str:

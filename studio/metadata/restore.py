@@ -57,9 +57,9 @@ def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None
     fields, lost = {}, list[Message]()
     fixed = ("upscaler", "variant")  # those of here do it
     said = {name: value for name, value in found["request"].items() if name not in fixed}
-    if said.get("strength") == 0:  # it was drawn by nobody: what stands there says nothing
+    if said.get("strength") == 0:  # nothing was sampled: these settings had no effect
         said = {name: value for name, value in said.items() if name not in SAMPLED}
-    said.setdefault("guided_from", 0.0)  # what says nothing of it was guided all the way
+    said.setdefault("guided_from", 0.0)  # a record without it is of a picture that was guided all the way
     # Its own seed draws it, without the candidates that it was chosen from.
     for name, value in {**said, "seed": found["seed"], "count": 1, "best_of": None, "shape": shape}.items():
         try:
