@@ -22,8 +22,8 @@ from studio.requests import ImageRequest, image_request, job_id, resolve
 
 CLOSE = 40.0  # dB; what another processor or number type does is well above
 CLOSE_STEP = 16  # levels of 255: rounding moves all pixels a little, a brush moves some of them a lot
-FORMATS = tuple(kind.format for kind in FILES.values())
-MEDIA_TYPES = tuple(f"image/{name}" for name in FILES)
+FORMATS = tuple(kind.name for kind in FILES.values())
+MEDIA_TYPES = tuple(kind.media_type for kind in FILES.values())
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     record, format, before = Origin.model_validate(found), *_still(path, data)
     backend = opener(model or _named(path, record))
     result = _again(backend, _request(path, found, backend.capabilities()))
-    kind = next(name for name, kind in FILES.items() if kind.format == format)
+    kind = next(name for name, kind in FILES.items() if kind.name == format)
     _, after = _still(path, encoded([result.picture], None, kind))
     return _verdict(before, after, _differences(record, backend.digest(), result), record)
 
