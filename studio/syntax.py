@@ -154,23 +154,15 @@ class _Parser:
         self.tokens = [(match[0], match.start() + 1) for match in _TOKEN.finditer(text)]
         self.at = 0
 
-    def parse(self) -> _Option:
-        """All of it."""
-        whole = self._option(0)
+    def parse(self, depth: int = 0) -> _Option:
+        """All of it; within braces, up to the next bar or closing brace of their own."""
+        option = _Option()
         while self.at < len(self.tokens):
             token, column = self.tokens[self.at]
+            if depth and token in ("|", "}"):
+                break
             if token == "}":
                 raise self._refused("closes_nothing", column=column)
-            whole.parts.append(token)  # a bar outside braces is a bar
-            self.at += 1
-            whole.parts += self._option(0).parts
-        return whole
-
-    def _option(self, depth: int) -> _Option:
-        """Up to the next bar or closing brace of its own."""
-        option = _Option()
-        while self.at < len(self.tokens) and self.tokens[self.at][0] not in ("|", "}"):
-            token, column = self.tokens[self.at]
             self.at += 1
             if token == "{":
                 option.parts.append(self._choice(depth + 1, column))
@@ -184,9 +176,8 @@ class _Parser:
         choice = _Choice([])
         self._amount(choice, column)
         while True:
-            weight = self._weight()
-            option = self._option(depth)
-            choice.options.append(_Option(weight, option.parts))
+            weight = self._take(WEIGHT)
+            choice.options.append(_Option(float(weight[1]) if weight else 1.0, self.parse(depth).parts))
             if self.at == len(self.tokens):
                 raise self._refused("open", column=column)
             self.at += 1
@@ -205,10 +196,6 @@ class _Parser:
         separator = self._take(re.compile(r"([^$]*)\$\$"))
         if separator:
             choice.separator = separator[1]
-
-    def _weight(self) -> float:
-        match = self._take(WEIGHT)
-        return float(match[1]) if match else 1.0
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """What the plain text at hand begins with, taken off it."""

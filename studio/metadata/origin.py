@@ -99,20 +99,28 @@ def nameless(value: Any) -> Any:
     return [nameless(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
-    """The text that A1111 and programs like it write and read. They take a last line of three or more for settings."""
-    request = job.request
-    drawing = {"Steps": request.steps, "Sampler": request.scheduler, "CFG scale": f"{request.guidance:g}", "Seed": seed}
+def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
+    """The text that A1111 and programs like it write and read. They take a last line of three or more for settings.
+
+    Of a request of any kind: what it has no field for is left out.
+    """
+    asked = {name: getattr(job.request, name, None) for name in ("steps", "scheduler", "guidance", "style", "strength")}
+    drawing = {
+        "Steps": asked["steps"],
+        "Sampler": asked["scheduler"],
+        "CFG scale": None if asked["guidance"] is None else f"{asked['guidance']:g}",
+        "Seed": seed,
+    }
     settings: dict[str, object] = {
-        **(drawing if request.drawn else {}),
-        "Size": f"{size[0]}x{size[1]}",
+        **(drawing if getattr(job.request, "drawn", True) else {}),
+        "Size": f"{size[0]}x{size[1]}" if size else None,
         "Model hash": job.digest[:10],
-        "Model": request.model,
-        "Style": request.style,
-        "Denoising strength": request.strength,
+        "Model": job.request.model,
+        "Style": asked["style"],
+        "Denoising strength": asked["strength"],
         "Version": f"Studio 128 {version()}",
     }
-    return a1111_text(request.prompt, request.negative, settings)
+    return a1111_text(getattr(job.request, "prompt", ""), getattr(job.request, "negative", ""), settings)
 
 
 def a1111_text(prompt: str, negative: str, settings: dict[str, object]) -> str:
