@@ -23,7 +23,7 @@ from studio.export.scale import resized, straight
 from studio.export.svg import _window, svg
 from studio.metadata import Said as Says
 from studio.metadata import read, said_in
-from studio.page.routes import made as page_file
+from studio.page.files import made as page_file
 from studio.requests import enlarge, resolve
 
 SAYS = Says("a prompt, twice as long as most\nSteps: 16, Sampler: euler, CFG scale: 3, Seed: 1", "x" * 3000)

@@ -14,99 +14,99 @@ from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from studio.events import Done
 from studio.inputs import INPUTS, remove_unneeded
-from studio.page.create.desk import Desk
-from studio.page.frame import Frame
-from studio.page.gallery.desk import GalleryDesk
-from studio.page.picture.desk import PictureDesk
-from studio.page.series.store import Member
+from studio.page.card import CardHandlers
+from studio.page.context import PageContext
+from studio.page.series_store import Member
+from studio.page.tabs.create import CreateHandlers
+from studio.page.tabs.gallery import GalleryHandlers
 
 HOUR = 3600
 
 
 @pytest.fixture
-def given(frame: Frame, tmp_path: Path) -> Path:
+def given(context: PageContext, tmp_path: Path) -> Path:
     """A picture that a job in line was given, two hours ago, as the home has it."""
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
-    frame.studio.submit(*frame.studio.prepare("a cat", model="fake", image=tmp_path / "red.png", strength=0.5))
-    (copy,) = (frame.studio.home / INPUTS).iterdir()
+    context.studio.submit(*context.studio.prepare("a cat", model="fake", image=tmp_path / "red.png", strength=0.5))
+    (copy,) = (context.studio.home / INPUTS).iterdir()
     os.utime(copy, (time.time() - 2 * HOUR,) * 2)
     return copy
 
 
-def finish(frame: Frame) -> str:
+def finish(context: PageContext) -> str:
     """Do the one job that there is -> the sha256 of its picture."""
-    (job,) = frame.studio.queue.claim("w")
-    path = keep(frame, Member(job.id, "", (), job.request))
-    frame.studio.queue.end("w", job.id, Done())
+    (job,) = context.studio.queue.claim("w")
+    path = keep(context, Member(job.id, "", (), job.request))
+    context.studio.queue.end("w", job.id, Done())
     return path.stem
 
 
-def empty(frame: Frame) -> None:
-    assert GalleryDesk(frame).empty_bin("en")["problem"] == ""
+def empty(context: PageContext) -> None:
+    assert GalleryHandlers(context).empty_bin("en")["problem"] == ""
 
 
-def test_what_a_job_in_line_was_given_stays(frame: Frame, given: Path) -> None:
-    empty(frame)
+def test_what_a_job_in_line_was_given_stays(context: PageContext, given: Path) -> None:
+    empty(context)
     assert given.exists()
 
 
-def test_what_a_picture_was_made_from_stays_until_the_bin_is_emptied_of_it(frame: Frame, given: Path) -> None:
-    picture = finish(frame)
-    empty(frame)
+def test_what_a_picture_was_made_from_stays_until_the_bin_is_emptied_of_it(context: PageContext, given: Path) -> None:
+    picture = finish(context)
+    empty(context)
     assert given.exists()
-    frame.studio.gallery.delete([picture])
-    remove_unneeded(frame.studio.house)
+    context.studio.gallery.delete([picture])
+    remove_unneeded(context.studio.house)
     assert given.exists(), "it may be taken out of the bin"
-    empty(frame)
+    empty(context)
     assert not given.exists()
 
 
 def test_a_picture_that_a_command_made_of_it_keeps_it_too(
-    frame: Frame, given: Path, studio: Callable[..., Said], tmp_path: Path
+    context: PageContext, given: Path, studio: Callable[..., Said], tmp_path: Path
 ) -> None:
     made = studio("generate", "a dog", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
-    frame.studio.gallery.delete([finish(frame)])
-    empty(frame)
+    context.studio.gallery.delete([finish(context)])
+    empty(context)
     assert given.exists()
-    frame.studio.gallery.delete([Path(made.json[0]["path"]).stem])
-    empty(frame)
+    context.studio.gallery.delete([Path(made.json[0]["path"]).stem])
+    empty(context)
     assert not given.exists()
 
 
-def test_what_was_given_within_the_hour_stays(frame: Frame, given: Path) -> None:
-    frame.studio.gallery.delete([finish(frame)])
+def test_what_was_given_within_the_hour_stays(context: PageContext, given: Path) -> None:
+    context.studio.gallery.delete([finish(context)])
     os.utime(given)
-    empty(frame)
+    empty(context)
     assert given.exists()
 
 
-def test_what_is_given_again_is_as_new(frame: Frame, given: Path, tmp_path: Path) -> None:
-    frame.studio.submit(*frame.studio.prepare("a dog", model="fake", image=tmp_path / "red.png", strength=0.5))
+def test_what_is_given_again_is_as_new(context: PageContext, given: Path, tmp_path: Path) -> None:
+    context.studio.submit(*context.studio.prepare("a dog", model="fake", image=tmp_path / "red.png", strength=0.5))
     assert time.time() - given.stat().st_mtime < HOUR
 
 
-def test_a_series_that_is_not_in_line_yet_keeps_what_it_names(frame: Frame, given: Path) -> None:
-    frame.studio.gallery.delete([finish(frame)])
-    (frame.studio.home / "series").mkdir()
-    (frame.studio.home / "series" / "a.jsonl").write_text(f'{{"sha256": "{given.stem}"}}')
-    empty(frame)
+def test_a_series_that_is_not_in_line_yet_keeps_what_it_names(context: PageContext, given: Path) -> None:
+    context.studio.gallery.delete([finish(context)])
+    (context.studio.home / "series").mkdir()
+    (context.studio.home / "series" / "a.jsonl").write_text(f'{{"sha256": "{given.stem}"}}')
+    empty(context)
     assert given.exists()
 
 
-def test_each_picture_has_words_of_its_own(frame: Frame) -> None:
+def test_each_picture_has_words_of_its_own(context: PageContext) -> None:
     said = {"prompt": "a {red|blue|green|white|black|pink} hat", "count": 4, "seed": "7"}
-    Desk(frame).start({**said, "best_of": 1, "steps": 2, "guidance": 1, "like": None}, ENGLISH)
-    jobs = frame.studio.queue.jobs()
+    CreateHandlers(context).start({**said, "best_of": 1, "steps": 2, "guidance": 1, "like": None}, ENGLISH)
+    jobs = context.studio.queue.jobs()
     assert [(job.request.count, job.request.seed) for job in jobs] == [(1, 7), (1, 8), (1, 9), (1, 10)]
     assert len({job.request.prompt for job in jobs}) > 1
 
 
 def test_without_its_start_a_picture_is_not_made_again(
-    frame: Frame, studio: Callable[..., Said], tmp_path: Path
+    context: PageContext, studio: Callable[..., Said], tmp_path: Path
 ) -> None:
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
     made = studio("generate", "a cat", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
     press = told(do="again", picture=Path(made.json[0]["path"]).stem)
-    card = unescape(PictureDesk(frame).act(press, ENGLISH)[0])
+    card = unescape(CardHandlers(context).act(press, ENGLISH)[0])
     assert re.search(r'class="note problem"[^>]*>[^<]*\'red\.png\' that it was made from is not beside it', card)
-    assert not frame.studio.queue.jobs()
+    assert not context.studio.queue.jobs()
