@@ -24,7 +24,7 @@ from studio.gallery import Entry, Kept
 from studio.page import card, layout
 from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
-from studio.page.html import media, note, render
+from studio.page.html import Media, media, note, render
 from studio.page.language import error_text, has_text, language_of, text, translations
 from studio.page.polling import GALLERY, QUEUE, Poll, Stage, fingerprint
 from studio.page.tabs import create
@@ -156,6 +156,21 @@ def test_words_from_outside_stay_words(words: str) -> None:
     assert all(stays_text(html, words) for html in pieces)
 
 
+def test_an_artifact_is_shown_by_its_kind() -> None:
+    def shown(name: str, **given: Any) -> str:
+        return render("parts.opener", "en", digest="d", name="n", shown=media(f"/x/{name}", **given))
+
+    for name in ("a.png", "a.webp"):
+        assert f'<img alt="a &lt;cat&gt;" src="/pictures/{name}"' in shown(name, alt="a <cat>")
+    assert all(
+        words in shown("a.mp4", alt="a cat") for words in ("<video src=", 'aria-label="a cat"', "loop muted autoplay")
+    )
+    assert 'src="/thumbnails/a.mp4"' in shown("a.mp4", small=True) and "<img" in shown("a.mp4", small=True)
+    assert ">a cat &amp; a dog</span>" in shown("a.txt", text="a cat & a dog")
+    sized = render("parts.media", "en", shown=Media("/x.webm", "x", "video/webm", "video", 64, 32))
+    assert 'width="64" height="32"' in sized
+
+
 # --- What the inputs ask for ------------------------------------------------------------------------------------------
 
 
@@ -238,7 +253,7 @@ def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
 
 
 def test_gradio_has_no_switches_of_its_own() -> None:
-    assert layout.looks()["footer_links"] == []
+    assert layout.appearance()["footer_links"] == []
 
 
 def test_the_page_is_served_to_this_computer_only(url: str) -> None:

@@ -14,7 +14,7 @@ from studio.page.tabs import gallery, queue
 from studio.queue import QueuedJob
 from studio.requests import image_request, resolve
 
-SHELF = ("gallery.js", "gallery_selection.js")
+GALLERY = ("gallery.js", "gallery_selection.js")
 REVEAL = "series.js"
 SILENT = '<div data-silent="Nobody answers."></div>'
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one that is there can be dragged
@@ -154,7 +154,7 @@ def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callabl
 # --- Gallery ----------------------------------------------------------------------------------------------------------
 
 
-class Shelf:
+class ThreePictures:
     """A gallery of three pictures; notes what is done to it and what is looked for."""
 
     def __init__(self) -> None:
@@ -184,8 +184,8 @@ class Shelf:
 
 
 def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -> None:
-    shelf = Shelf()
-    page = part(SILENT + holder(gallery.shelf("en")), *SHELF, answers=shelf.answers())
+    pictures = ThreePictures()
+    page = part(SILENT + holder(gallery.tab_html("en")), *GALLERY, answers=pictures.answers())
     page.focus("[data-picture=a] .board")
     for name in "ab":
         page.keyboard.press("Delete")
@@ -197,13 +197,13 @@ def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -
     for name in "ab":
         page.wait_for_selector(f".pick[data-picture={name}]")
     page.wait_for_timeout(300)
-    moved = [(do, pictures) for do, pictures in shelf.done if do != "star"]
+    moved = [(do, pictures) for do, pictures in pictures.done if do != "star"]
     assert moved == [("delete", ["a"]), ("delete", ["b"]), ("restore", ["b"]), ("restore", ["a"])]
 
 
 def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[..., Any]) -> None:
-    shelf = Shelf()
-    page = part(SILENT + holder(gallery.shelf("en")), *SHELF, answers=shelf.answers())
+    pictures = ThreePictures()
+    page = part(SILENT + holder(gallery.tab_html("en")), *GALLERY, answers=pictures.answers())
     page.wait_for_selector(".pick")
     compose = """([type, value, isComposing]) => {
       const box = document.querySelector('[name=words]');
@@ -213,10 +213,10 @@ def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[...,
     for letters in ("m", "ma", "mao"):
         page.evaluate(compose, ["input", letters, True])
         page.wait_for_timeout(300)
-    assert shelf.words == []
+    assert pictures.words == []
     page.evaluate(compose, ["compositionend", "cat", False])
     page.wait_for_timeout(600)
-    assert set(shelf.words) == {"cat"}
+    assert set(pictures.words) == {"cat"}
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

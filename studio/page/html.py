@@ -16,7 +16,8 @@ from jinja2.ext import Extension
 from markupsafe import Markup
 
 from models.messages import Message, Refused
-from studio.page.language import error_text, has_text, text
+from studio.page import language as texts
+from studio.page.language import error_text, has_text
 
 HERE = Path(__file__).parent
 
@@ -34,7 +35,7 @@ ENVIRONMENT = Environment(
 )
 
 
-def render(name: str, language: str, **values: Any) -> Markup:
+def render(name: str, language: str, /, **values: Any) -> Markup:
     """The macro `name` ("file.macro") filled in. In templates `text` and `error_text` speak `language`."""
     file, _, macro = name.partition(".")
     return Markup(getattr(_macros(file, language), macro)(**values))
@@ -42,8 +43,8 @@ def render(name: str, language: str, **values: Any) -> Markup:
 
 @cache
 def _macros(file: str, language: str) -> TemplateModule:
-    spoken = {"text": partial(text, language=language), "error_text": partial(error_text, language=language)}
-    return ENVIRONMENT.get_template(f"{file}.html").make_module({**spoken, "has_text": has_text, "language": language})
+    said = {"text": partial(texts.text, language=language), "error_text": partial(error_text, language=language)}
+    return ENVIRONMENT.get_template(f"{file}.html").make_module({**said, "has_text": has_text, "language": language})
 
 
 def script(*names: str) -> str:
@@ -66,14 +67,14 @@ class Media:
     text: str = ""
 
 
-def media(path: str | Path, alt: str = "", small: bool = False) -> Media:
-    """A file of the gallery, or its thumbnail (`small`)."""
+def media(path: str | Path, alt: str = "", small: bool = False, text: str = "") -> Media:
+    """A file of the gallery, or its thumbnail (`small`); `text` is the content of one that is a text."""
     name = PurePath(str(path).replace("\\", "/")).name
     media_type = mimetypes.guess_type(name)[0] or "image/png"
     kind = media_type.partition("/")[0]
     if small and kind == "video":
         media_type = kind = "image"  # its thumbnail is a picture
-    return Media(f"/{'thumbnails' if small else 'pictures'}/{name}", alt, media_type, kind)
+    return Media(f"/{'thumbnails' if small else 'pictures'}/{name}", alt, media_type, kind, text=text)
 
 
 def digest_of(path: str | Path) -> str:

@@ -50,7 +50,7 @@ def head() -> str:
     return icon + "".join(f"<script>{script(name)}</script>" for name in ("page.js", "event_stream.js"))
 
 
-def looks() -> dict[str, Any]:
+def appearance() -> dict[str, Any]:
     """How Gradio is to show it: theme, style sheets, labels."""
     return {
         "i18n": gr.I18n(**translations()),

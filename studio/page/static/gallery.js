@@ -19,7 +19,7 @@ let fetching = new AbortController();
 let newest = 0;          // the number of the newest picture that fits
 
 const text = (name, values = {}) =>
-  JSON.parse(find('.shelf').dataset.texts)[name].replace(/{(\w+)}/g, (_, name) => Number(values[name]).toLocaleString());
+  JSON.parse(find('.gallery-tab').dataset.texts)[name].replace(/{(\w+)}/g, (_, name) => Number(values[name]).toLocaleString());
 
 const { fresh, hide, write } = studio;
 
@@ -131,12 +131,12 @@ const change = (cell, html) => {
 let similarTo = '';  // the filters and the news that the pictures below the others belong to
 
 const showSimilar = async () => {
-  const asked = wanted, key = `${news} ${wanted}`, looks = new URLSearchParams(wanted).has('words');
-  if (similarTo === key || !shown() || (looks && bottom < news)) return;
+  const asked = wanted, key = `${news} ${wanted}`, searches = new URLSearchParams(wanted).has('words');
+  if (similarTo === key || !shown() || (searches && bottom < news)) return;
   if (!similarTo.endsWith(` ${wanted}`)) putSimilar([]);
   similarTo = key;
-  hide(find('.similar'), !looks);
-  if (!looks) return;
+  hide(find('.similar'), !searches);
+  if (!searches) return;
   hide(find('.looking'), Boolean(find('.similar .pick')));
   const similar = await ask(`similar?${wanted}`).catch(() => ({ cells: [] }));
   if (similar && asked === wanted) putSimilar(similar.cells);
@@ -176,11 +176,11 @@ const choices = (name, html) => {
   select.value = value;
   if (select.selectedIndex < 0) select.add(new Option(value, value, true, true)); // the last picture that had it is gone
   hide(select.parentElement, select.options.length < 2);
-  const list = find(`#shelf-${name}`);
+  const list = find(`#choices-${name}`);
   if (list) list.innerHTML = html;
 };
 
-// Pictures that came while one looks further down would move all that one sees: a button says that they are there.
+// Pictures that came while one searches further down would move all that one sees: a button says that they are there.
 const lookUp = () => {
   const first = grid().firstElementChild;
   hide(find('[data-act=newer]'), !first || newest <= first.number);
@@ -211,7 +211,7 @@ const clear = () => { find('.filters').reset(); narrow(); };
 
 const showBin = (on) => {
   find('[data-act=bin]').setAttribute('aria-pressed', String(on));
-  find('.shelf').classList.toggle('in-bin', on);
+  find('.gallery-tab').classList.toggle('in-bin', on);
   narrow();
 };
 
@@ -228,7 +228,7 @@ const begin = () => {
   };
   for (const name of ['input', 'compositionend']) filters.addEventListener(name, typed);
   find('.filters details').open = innerWidth > 720;
-  new IntersectionObserver(keepUp).observe(find('.shelf')); // the tab is opened
+  new IntersectionObserver(keepUp).observe(find('.gallery-tab')); // the tab is opened
   news += 1;
   keepUp();
 };

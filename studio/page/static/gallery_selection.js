@@ -74,7 +74,7 @@ const carryOut = async (act, value, pictures, undoing = false) => {
     say(studio.why(problem), 'problem');
   }
   news += 1;
-  studio.hurry();
+  studio.pollNow();
   await keepUp();
 };
 
@@ -97,7 +97,7 @@ const undo = () => inTurn(() => {
 });
 
 const zip = async (pictures) => {
-  const most = Number(find('.shelf').dataset.zipMost);
+  const most = Number(find('.gallery-tab').dataset.zipMost);
   if (pictures.length > most) return say(text('too_many', { count: most }), 'problem');
   try {
     say(text('at_work', { count: 0, total: pictures.length }));
@@ -122,7 +122,7 @@ const emptyBin = async () => {
   undone.length = 0;
   chosen.clear();
   update();
-  studio.hurry();
+  studio.pollNow();
   await keepUp();
 };
 

@@ -202,7 +202,7 @@
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
     ...{ morph, exchange, ask, post, why, save, fresh, hide, write, scrollTo, outcome, showBackground },
-    hurry: () => { clearTimeout(timer); poll(); },
+    pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {
         const button = event.target.closest('[data-do], [data-own]');

@@ -81,7 +81,7 @@ const perform = async (act, jobs = [], before = '') => {
   }
   await draw();
   find('.jobs > .unseen').textContent = jobs.length === 1 && find(`.job[data-job="${jobs[0]}"] .place`)?.title || '';
-  studio.hurry();
+  studio.pollNow();
 };
 
 element.addEventListener('click', (event) => {

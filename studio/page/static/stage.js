@@ -34,5 +34,5 @@ watch('value', () => {
   const head = stage()?.querySelector('.head');
   if (head) head.html = null; // it is another job's now
   if (stage()?.dataset.mine !== undefined) studio.scrollTo(stage()); // on a phone it is below the settings
-  studio.hurry();
+  studio.pollNow();
 });

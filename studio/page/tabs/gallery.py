@@ -178,11 +178,11 @@ def _rating(value: str) -> int:
 # --- HTML -------------------------------------------------------------------------------------------------------------
 
 
-def shelf(language: str) -> Markup:
+def tab_html(language: str) -> Markup:
     """The tab without its cells: the script fetches these."""
     texts = {name: text(f"gallery.{name}", language, **_places(name)) for name in SCRIPT_TEXTS}
     values = {"texts": json.dumps(texts, ensure_ascii=False), "zip_most": ZIP_PICTURES, "keys": KEYS}
-    return render("gallery.shelf", language, **values)
+    return render("gallery.tab", language, **values)
 
 
 def _places(name: str) -> dict[str, str]:
@@ -219,7 +219,7 @@ def build(context: PageContext) -> None:
     """Draw the tab; its script fills it."""
     with gr.Tab(label("tab.gallery"), id="gallery"):
         gallery = context.html(script=script("gallery.js", "gallery_selection.js"), elem_id="gallery")
-    context.on_load_text(shelf, gallery)
+    context.on_load_text(tab_html, gallery)
 
 
 # --- Routes -----------------------------------------------------------------------------------------------------------
