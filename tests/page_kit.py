@@ -44,7 +44,7 @@ class Elements(HTMLParser):
 
 def stays_text(html: str, words: str) -> bool:
     """Whether words from outside are words in this HTML, and nothing that runs."""
-    page = Elements(html)
+    page = Elements(str(html))  # escaped HTML would escape what is added to it
     quiet = not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
     said = words in page.text or any(words in attributes.values() for _, attributes in page.elements)
     return said and quiet and "script" not in [tag for tag, _ in page.elements]
@@ -179,7 +179,7 @@ def part(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 def _source(name: str) -> str:
-    return (ROOT / "studio" / "page" / name).read_text(encoding="utf-8")
+    return (ROOT / "studio" / "page" / "static" / name).read_text(encoding="utf-8")
 
 
 PANEL = "[...document.querySelectorAll('#tabs [role=tabpanel]')].findIndex(panel => panel.offsetParent)"

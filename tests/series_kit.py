@@ -1,4 +1,4 @@
-"""What the tests of tabs with series share: a frame whose worker never begins, what a button says, a picture."""
+"""What the tests of tabs with series share: a context whose worker never begins, what a button says, a picture."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +11,20 @@ from PIL import Image
 
 from studio.gallery import Entry
 from studio.metadata import encoded
-from studio.page.frame import Frame
-from studio.page.series.store import Member
+from studio.page.context import PageContext
+from studio.page.series_store import Member
 from studio.studio import Studio
 
 ENGLISH: Any = SimpleNamespace(headers={})
 CHINESE: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
 
 
-@pytest.fixture(name="frame")
-def idle_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Frame]:
-    """A page's frame on a home where what is put in line waits."""
+@pytest.fixture(name="context")
+def idle_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageContext]:
+    """A page's context on a home where what is put in line waits."""
     studio = Studio(tmp_path / "home")
     monkeypatch.setattr(studio._foreman, "wake", lambda model="": None)
-    yield Frame(studio, "fake")
+    yield PageContext(studio, "fake")
     studio.close()
 
 
@@ -33,10 +33,10 @@ def told(**data: object) -> gr.EventData:
     return gr.EventData(None, data)
 
 
-def keep(frame: Frame, member: Member, red: int | None = None) -> Path:
+def keep(context: PageContext, member: Member, red: int | None = None) -> Path:
     """A finished picture of a job, of a colour of its own."""
     seed = member.request.seed or 0
     picture = Image.new("RGBA", (32, 32), (seed % 256 if red is None else red, 0, 99, 255))
     picture.paste((0, 0, 0, 0), (0, 0, 32, 4))
     data = encoded([picture], None, "png")
-    return frame.studio.gallery.add(data, Entry(member.id, 0, seed, member.request.prompt, model="fake"))
+    return context.studio.gallery.add(data, Entry(member.id, 0, seed, member.request.prompt, model="fake"))

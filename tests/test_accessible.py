@@ -7,6 +7,7 @@ import pytest
 from page_kit import make
 
 from studio.page import layout
+from studio.page.language import text
 
 GRAVE = ("serious", "critical")
 SHUT = ".tabitem:visible .label-wrap:not(.open)"  # accordions
@@ -34,13 +35,13 @@ def test_every_tab_can_be_used_by_everyone(visit: Callable[..., Any], scheme: st
     page.wait_for_selector("#stage .status:has-text('made in')")
     found: dict[str, list[str]] = {}
     for name in layout.TABS:
-        tab = layout._words(name).labels["tab"][0]
+        tab = text(f"tab.{name}", "en")
         page.click(f'#tabs button[role=tab]:has-text("{tab}")')
         while page.locator(SHUT).count():
             page.locator(SHUT).first.click()
         page.wait_for_timeout(500)
         found[tab] = grave(page)
-    page.click(f'#tabs button[role=tab]:has-text("{layout._words("create").labels["tab"][0]}")')
+    page.click(f'#tabs button[role=tab]:has-text("{text("tab.create", "en")}")')
     page.click("#stage .done .board >> nth=0")
     page.wait_for_selector("dialog[open]")
     found["card"] = grave(page)

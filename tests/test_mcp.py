@@ -303,12 +303,12 @@ def test_other_sites_are_kept_out(url: str) -> None:
 
 def test_the_page_serves_them(tmp_path: Path) -> None:
     """At `/mcp` of the app that `python app.py` serves, beside the page."""
-    from studio.page.frame import Frame
+    from studio.page.context import PageContext
     from studio.page.serve import build_app
 
     with Studio(tmp_path) as studio:
         listener = socket.create_server(("127.0.0.1", 0))
-        app = Guard(build_app(Frame(studio, "fake")))
+        app = Guard(build_app(PageContext(studio, "fake")))
         serving = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=serving.run, args=([listener],))
         thread.start()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ from patience import PATIENCE
 from PIL import Image, ImageDraw
 
 from models.assets import prompt_list
+from models.messages import Refused, catalogue
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
 from studio.gallery import Entry, Kept
-from studio.page import layout
-from studio.page.create import edits, view
-from studio.page.frame import Frame
-from studio.page.picture import view as card
-from studio.page.pulse import GALLERY, LINE, Pulse, mark
-from studio.page.words import Labels, Said, language, translations
+from studio.page import card, layout
+from studio.page import picture_inputs as edits
+from studio.page.context import PageContext
+from studio.page.html import Media, media, note, render
+from studio.page.language import error_text, has_text, language_of, text, translations
+from studio.page.polling import GALLERY, QUEUE, Poll, Stage, fingerprint
+from studio.page.tabs import create
 from studio.queue import QueuedJob
 from studio.requests import image_request, resolve
 from studio.studio import Studio
@@ -40,28 +43,48 @@ ALIKE = (
     "{count} / 5",
     ".txt · .jsonl · .json · .csv · .tsv · .yaml",
 )
-
-
-def tables() -> list[dict[str, tuple[str, str]]]:
-    parts = sorted(path.parent.name for path in Path(layout.__file__).parent.glob("*/words.py"))
-    modules = [layout, *map(layout._words, parts)]
-    return [table for module in modules for table in vars(module).values() if isinstance(table, Labels | Said)]
+# Codes that are put together: of a hint, of a setting's name, of what `studio doctor` finds, of a part of the model.
+BUILT = re.compile(r"\w+_(hint|words)|(of|usual|key|about)_\w+|judge|\w+_(file|short|rotten|gallery|database)")
 
 
 def test_everything_is_said_in_both_languages() -> None:
-    assert len(tables()) > 12
-    for english, chinese in (both for table in tables() for both in table.values()):
-        assert english and (re.search(r"[\u4e00-\u9fff]", chinese) or chinese in ALIKE), english
-        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese))
+    english, chinese = (
+        {code: said for code, said in catalogue(one).items() if code.startswith("page.")} for one in ("en", "zh")
+    )
+    assert english.keys() == chinese.keys() and len(english) > 400
+    for code, said in english.items():
+        assert said and (re.search(r"[\u4e00-\u9fff]", chinese[code]) or chinese[code] in ALIKE), code
+        assert set(re.findall(r"{\w+}", said)) == set(re.findall(r"{\w+}", chinese[code])), code
 
 
-def test_the_language_is_the_picked_one_else_the_browsers() -> None:
-    assert [language({"accept-language": said}) for said in ("zh-CN,zh;q=0.9", "de, zh", "")] == ["zh", "en", "en"]
-    assert language({"accept-language": "de", "cookie": "a=b; studio_language=zh"}) == "zh"
-    assert language({"accept-language": "zh", "cookie": "studio_language=en"}) == "en"
-    assert language({"cookie": "studio_language=<script>"}) == language({"cookie": "\x00=;;="}) == "en"
-    parts = [Labels("one", {"x": ("a", "b")}), Labels("two", {"x": ("c", "d")})]
-    assert translations(parts)["zh"] == {"one_x": "b", "two_x": "d"}
+def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
+    files = [path for path in (ROOT / "studio").rglob("*") if path.suffix in (".py", ".html", ".js")]
+    sources = [path.read_text(encoding="utf-8") for path in files]
+    pattern = re.compile(r"""["'](?:page\.)?([a-z_]+(?:\.\w+)*\.?)["']""")
+    names = {name for source in sources for words in pattern.findall(source) for name in (words, *words.split("."))}
+    codes = [code.removeprefix("page.") for code in catalogue("en") if code.startswith("page.")]
+    unused = [code for code in codes if code not in names and code.rpartition(".")[2] not in names]
+    assert [code for code in unused if not BUILT.fullmatch(code.rpartition(".")[2])] == []
+    for source in (path.read_text(encoding="utf-8") for path in files if path.suffix != ".js"):
+        for code in re.findall(r"""\b(?:text|label|act)\(["']([a-z_.]+)["'][,)]""", source):
+            assert has_text(code), code
+    with pytest.raises(KeyError):
+        text("no such text", "en")
+
+
+def test_the_language_is_the_chosen_one_else_the_browsers() -> None:
+    assert [language_of({"accept-language": said}) for said in ("zh-CN,zh;q=0.9", "de, zh", "")] == ["zh", "en", "en"]
+    assert language_of({"accept-language": "de", "cookie": "a=b; studio_language=zh"}) == "zh"
+    assert language_of({"accept-language": "zh", "cookie": "studio_language=en"}) == "en"
+    assert language_of({"cookie": "studio_language=<script>"}) == language_of({"cookie": "\x00=;;="}) == "en"
+    assert translations()["zh-TW"]["page_tab_create"] == "生成"
+
+
+def test_an_error_is_said_in_the_readers_language() -> None:
+    refusal = Refused("page.gallery.too_many", count=1000)
+    assert error_text(refusal, "en") == str(refusal) and error_text(refusal, "zh") == refusal.text("zh")
+    assert error_text("something else.", "zh") == "something else."
+    assert error_text("the prompt is empty; say what to make.", "zh").startswith("提示词是空的")
 
 
 def test_the_prompt_lists_can_be_asked_for() -> None:
@@ -76,14 +99,12 @@ def test_the_prompt_lists_can_be_asked_for() -> None:
 # --- The stage --------------------------------------------------------------------------------------------------------
 
 
-def stage(
-    prompt: str = "a cat", count: int = 3, end: End | None = None, spoken: str = "en", **known: Any
-) -> view.Stage:
+def stage(prompt: str = "a cat", count: int = 3, end: End | None = None, language: str = "en", **known: Any) -> Stage:
     request = resolve(image_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     states: dict[Any, Any] = {Done(): "done", Cancelled(): "cancelled", None: known.pop("state", "running")}
     state, sentence = states.get(end, "failed"), getattr(end, "sentence", "")
     job = QueuedJob("a" * 64, 1, request, state, 0, sentence, 0, 0.0, None, None, known.pop("wish", ""))
-    return view.Stage(spoken, job, **known)
+    return Stage(language, job, **known)
 
 
 def saved(index: int, found: bool = False) -> Saved:
@@ -98,7 +119,7 @@ def test_the_stage_tells_how_far_it_is() -> None:
     known = Progress(1, 4, {0: b"png"}, (Unknown("axolotl", ("lizard", "fish")),))
     html = stage(progress=known, left=2.6).html()
     assert "Step 1 of 4 · 3 s left" in html and "width:25%" in html and "data:image/png;base64,cG5n" in html
-    assert "I don&#x27;t know axolotl; nearest: lizard, fish." in html
+    assert "I don't know axolotl; nearest: lizard, fish." in unescape(html)
     assert "Read as: a &lt;b&gt;." in stage(progress=Progress(1, 4, read_as="a <b>")).html()
     html = stage(end=Cancelled(), saved={1: saved(1)}).html()
     assert "Stopped" in html and html.count("<figure") == 1 and " download" in html
@@ -109,12 +130,12 @@ def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
     offered = {wish: re.findall(r'data-own="(\w+)"', said) for wish, said in html.items()}
     assert offered == {"": ["stop", "finish"], "finish": ["stop"], "cancel": []}
     assert "Stops after this picture" in html["finish"] and "Stopping" in html["cancel"]
-    assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel", spoken="zh").html()
+    assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel", language="zh").html()
 
 
-@pytest.mark.parametrize(("spoken", "says"), [("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")])
-def test_the_stage_tells_when_it_is_done(spoken: str, says: str) -> None:
-    assert says in stage(count=2, end=Done(), spoken=spoken, saved={0: saved(0), 1: saved(1)}).html()
+@pytest.mark.parametrize(("language", "says"), [("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")])
+def test_the_stage_tells_when_it_is_done(language: str, says: str) -> None:
+    assert says in stage(count=2, end=Done(), language=language, saved={0: saved(0), 1: saved(1)}).html()
     assert "again" in stage(end=Done(), saved={0: saved(0, found=True)}).html()
 
 
@@ -125,10 +146,29 @@ def test_words_from_outside_stay_words(words: str) -> None:
     kept = Kept(
         1, "a" * 64, Path(f"/x/{'a' * 64}.png"), 1, 1, 0.0, "", 0, 0, None, words, words, words, False, 0, words, None
     )
-    origin = {"request": {"negative": words}}
-    pieces = [shown.html(), view.refused(words), view.nothing_yet("en", words), view.strip([kept], "en")]
-    pieces += [card.card(kept, origin, [("slack", "Slack")], "en"), view.told("good", words)]
+    origin, shown_kept = {"request": {"negative": words}}, media(kept.path, words, small=True)
+    pieces = [shown.html(), create.nothing_yet("en", words), note("good", words)]
+    pieces += [
+        render("create.refused", "en", sentence=words),
+        render("create.strip", "en", pictures=[(kept, shown_kept)]),
+    ]
+    pieces += [card.card(kept, origin, [("slack", "Slack")], "en")]
     assert all(stays_text(html, words) for html in pieces)
+
+
+def test_an_artifact_is_shown_by_its_kind() -> None:
+    def shown(name: str, **given: Any) -> str:
+        return render("parts.opener", "en", digest="d", name="n", shown=media(f"/x/{name}", **given))
+
+    for name in ("a.png", "a.webp"):
+        assert f'<img alt="a &lt;cat&gt;" src="/pictures/{name}"' in shown(name, alt="a <cat>")
+    assert all(
+        words in shown("a.mp4", alt="a cat") for words in ("<video src=", 'aria-label="a cat"', "loop muted autoplay")
+    )
+    assert 'src="/thumbnails/a.mp4"' in shown("a.mp4", small=True) and "<img" in shown("a.mp4", small=True)
+    assert ">a cat &amp; a dog</span>" in shown("a.txt", text="a cat & a dog")
+    sized = render("parts.media", "en", shown=Media("/x.webm", "x", "video/webm", "video", 64, 32))
+    assert 'width="64" height="32"' in sized
 
 
 # --- What the inputs ask for ------------------------------------------------------------------------------------------
@@ -165,54 +205,55 @@ def test_a_blend_runs_from_one_picture_to_the_other(between: float, weights: lis
 
 
 def test_only_pictures_of_ours_are_handed_out(tmp_path: Path) -> None:
-    frame, ours, other = Frame(Studio(tmp_path), "fake"), "a" * 64, "b" * 64
-    assert frame.picture(f"{ours}.png") is None
+    context, ours, other = PageContext(Studio(tmp_path), "fake"), "a" * 64, "b" * 64
+    assert context.picture(f"{ours}.png") is None
     for name in (ours, other):
         (tmp_path / "pictures" / name[:2]).mkdir(parents=True)
     (tmp_path / "pictures" / "aa" / f"{ours}.png").write_bytes(b"x")
-    assert frame.picture(f"{ours}.png") == tmp_path / "pictures" / "aa" / f"{ours}.png"
+    assert context.picture(f"{ours}.png") == tmp_path / "pictures" / "aa" / f"{ours}.png"
     (tmp_path / "secret.png").write_bytes(b"x")
     (tmp_path / "pictures" / "bb" / f"{other}.png").symlink_to(tmp_path / "secret.png")
     for name in ("../secret.png", f"{other}.png", "/etc/passwd", "", f"{ours}.png\n", f"{ours}.png/../x", ours):
-        assert frame.picture(name) is None
+        assert context.picture(name) is None
     for path in ("/etc/passwd", "", str(tmp_path / "cache" / "page" / ".." / ".." / "secret.png")):
         with pytest.raises(ValueError, match="not uploaded here"):
-            frame.uploaded(path)
+            context.uploaded(path)
 
 
-def test_the_pulse_tells_what_changed(tmp_path: Path) -> None:
-    studio = Studio(tmp_path)
-    pulse = Pulse(studio)
-    before = pulse.beat("", "en")
+def test_polling_tells_what_changed(tmp_path: Path) -> None:
+    context = PageContext(Studio(tmp_path), "fake")
+    studio, poll = context.studio, Poll(context)
+    before = poll.news("", "en")
     assert before["stage"] is None and before["current"] == ""
     request = resolve(image_request(prompt="a cat", model="fake"), Fake().capabilities())
     studio.queue.submit(request, "a" * 64, "x")
-    pulse._stale = 0
-    after = pulse.beat("a" * 64, "zh")
+    poll._stale = 0
+    after = poll.news("a" * 64, "zh")
     assert after["queue"] != before["queue"] and after["gallery"] == before["gallery"]
     assert after["current"] == "a" * 64 and len(after["stage"]["cells"]) == 1 and not after["stage"]["ended"]
-    assert pulse.beat("no such job", "en")["stage"] is None
+    assert poll.news("no such job", "en")["stage"] is None
 
 
 def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
-    studio, data = Studio(tmp_path), io.BytesIO()
+    context, data = PageContext(Studio(tmp_path), "fake"), io.BytesIO()
+    studio = context.studio
     Image.new("RGBA", (8, 8)).save(data, "PNG")
     digest = studio.gallery.add(data.getvalue(), Entry("job", 0, 1, "a cat")).stem
-    seen = [mark(studio, GALLERY)]
+    seen = [fingerprint(context, GALLERY)]
     for said in ({"tags": ("cat",)}, {"tags": ("dog",)}, {"note": "one"}, {"note": "two"}, {"boards": ("x",)}):
         studio.gallery.mark([digest], **said)
-        seen.append(mark(studio, GALLERY))
+        seen.append(fingerprint(context, GALLERY))
     assert len(set(seen)) == len(seen)
     studio.queue.submit(resolve(image_request(prompt="a cat", model="fake"), Fake().capabilities()), "j", "x")
     studio.queue.claim("w")
     studio.queue.finish_picture("j")
-    finishing = mark(studio, LINE)
+    finishing = fingerprint(context, QUEUE)
     studio.queue.cancel(["j"])
-    assert mark(studio, LINE) != finishing
+    assert fingerprint(context, QUEUE) != finishing
 
 
 def test_gradio_has_no_switches_of_its_own() -> None:
-    assert layout.looks()["footer_links"] == []
+    assert layout.appearance()["footer_links"] == []
 
 
 def test_the_page_is_served_to_this_computer_only(url: str) -> None:
@@ -230,9 +271,9 @@ def test_the_page_is_served_to_this_computer_only(url: str) -> None:
 def test_the_server_process_loads_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from studio.settings import stay_offline; stay_offline()\n"
-        "from studio.page.frame import Frame; from studio.page.serve import build_app\n"
+        "from studio.page.context import PageContext; from studio.page.serve import build_app\n"
         "from studio.studio import Studio\n"
-        "build_app(Frame(Studio(Path(sys.argv[1])), 'embedded'))\n"
+        "build_app(PageContext(Studio(Path(sys.argv[1])), 'embedded'))\n"
         "print([name for name in ('torch', 'diffusers', 'transformers') if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

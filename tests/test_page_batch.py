@@ -22,20 +22,18 @@ from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 from models.assets import assets
 from studio.gallery import Entry
 from studio.metadata import encoded
-from studio.page.batch import view
-from studio.page.batch.desk import KIND, BatchDesk
-from studio.page.batch.reading import ROWS, Read, read_file, read_text
-from studio.page.frame import Frame
-from studio.page.series.estimate import busy, pace
-from studio.page.series.store import BY_AND_BY, IN_MEMORY, PIECE, AllSeries, Member, Series
-from studio.page.zipped import zipped
+from studio.page.context import PageContext
+from studio.page.files import zipped
+from studio.page.polling import busy, pace
+from studio.page.series_store import BACKGROUND, CHUNK, MEMBERS_CACHED, Member, Series, SeriesStore
+from studio.page.tabs.batch import KIND, ROWS, BatchHandlers, PromptFile, plan_table, read_file, read_text
 from studio.requests import image_request, job_id, resolve
 from studio.syntax import literal
 
 
-def table(read: Read) -> list[list[str]]:
+def table(read: PromptFile) -> list[list[str]]:
     """The cells of the rows, as they stand in the HTML."""
-    rows = view.plan(read, view.Part(), None, "en").split("<tr>")[2:]
+    rows = plan_table(read, None, "en").split("<tr>")[2:]
     return [re.findall(r">([^<>]*)</t[hd]>", row) for row in rows]
 
 
@@ -44,14 +42,14 @@ def table(read: Read) -> list[list[str]]:
 
 @pytest.mark.parametrize("kind", ["txt", "jsonl", "csv", "yaml"])
 def test_the_table_is_what_the_dry_run_says(
-    kind: str, frame: Frame, studio: Callable[..., Any], tmp_path: Path
+    kind: str, context: PageContext, studio: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = assets() / "prompts" / f"batch.{kind}"
-    home = frame.studio.home
+    home = context.studio.home
     shutil.copytree(assets() / "prompts" / "wildcards", home / "wildcards")
     path = tmp_path / source.name
     path.write_text(source.read_text().replace("a smiling cat\n", "a smiling cat --d 9\n"))  # else a new seed each time
-    read = read_file(frame, path, path.name)
+    read = read_file(context, path, path.name)
     dry = studio("batch", path, "--dry-run", "--model", "fake", "--home", home)
     said = [row.split("\t") for row in dry.out.splitlines()]
     ours = [
@@ -61,127 +59,131 @@ def test_the_table_is_what_the_dry_run_says(
     assert ours == said and dry.code == 0
 
 
-def test_a_bad_line_is_marked_with_its_place_and_the_others_are_jobs(frame: Frame) -> None:
+def test_a_bad_line_is_marked_with_its_place_and_the_others_are_jobs(context: PageContext) -> None:
     lines = '{"prompt": "one", "seed": 1}\n{"prompt": "two", "seed": }\n{"prompt": "three", "stepz": 3}\n'
-    read = read_text(frame, lines, "pasted")
+    read = read_text(context, lines, "pasted")
     assert [(problem.line, problem.column) for problem in read.plan.problems] == [(2, 27), (3, None)]
     assert [job.request.prompt for job in read.plan.jobs] == ["one"]
-    html = view.plan(read, view.Part(), None, "en")
-    assert html.count('<tr class="bad">') == 2 and "Column 27: " in html and "did you mean &#x27;steps&#x27;" in html
+    html = plan_table(read, None, "en")
+    assert html.count('<tr class="bad">') == 2 and "Column 27: " in html and "did you mean 'steps'" in unescape(html)
     assert html.index(">one<") < html.index("Column 27") < html.index("stepz")
-    only = view.plan(read, view.Part(only_bad=True), None, "zh")
+    only = plan_table(read, None, "zh", only_bad=True)
     assert only.count("<tr") == 3 and "第 27 列" in only
 
 
-def test_words_of_a_file_stay_words(frame: Frame) -> None:
+def test_words_of_a_file_stay_words(context: PageContext) -> None:
     for words in HOSTILE:
         line = json.dumps({"prompt": words, "seed": 1}) + "\n" + json.dumps({"prompt": "x", words: 1}) + "\n"
-        read = read_text(frame, line, words)
+        read = read_text(context, line, words)
         assert read.plan.jobs[0].request.prompt == literal(words) and len(read.plan.problems) == 1
-        assert stays_text(view.plan(read, view.Part(), 5.0, "en"), words)
+        assert stays_text(plan_table(read, 5.0, "en"), words)
 
 
-def test_lines_may_name_pictures_of_the_home_and_no_others(frame: Frame, tmp_path: Path) -> None:
-    home = frame.studio.home
+def test_lines_may_name_pictures_of_the_home_and_no_others(context: PageContext, tmp_path: Path) -> None:
+    home = context.studio.home
     for path in (home / "pictures" / "own.png", tmp_path / "secret.png"):
         path.parent.mkdir(exist_ok=True)
         Image.new("RGBA", (8, 8), "red").save(path)
     (home / "link.png").symlink_to(tmp_path / "secret.png")
     places = ["pictures/own.png", str(tmp_path / "secret.png"), "../secret.png", "link.png", "/etc/passwd"]
     lines = [{"like": place} for place in places] + [{"mix": [{"weight": 1, "picture": {"path": places[1]}}]}]
-    read = read_text(frame, "\n".join(map(json.dumps, lines)), "x")
+    read = read_text(context, "\n".join(map(json.dumps, lines)), "x")
     assert [job.line for job in read.plan.jobs] == [1]
     assert all("is not in the studio's folder" in problem.message for problem in read.plan.problems)
 
 
-def test_only_what_was_uploaded_is_read(frame: Frame, tmp_path: Path) -> None:
-    desk = BatchDesk(frame)
+def test_only_what_was_uploaded_is_read(context: PageContext, tmp_path: Path) -> None:
+    handlers = BatchHandlers(context)
     (tmp_path / "prompts.txt").write_text("a cat\n")
     for path in (str(tmp_path / "prompts.txt"), "/etc/passwd", "", "../../x"):
-        read, html, _ = desk.dropped(told(own="file", path=path, name="x.txt"), ENGLISH)
+        read, html, _ = handlers.dropped(told(own="file", path=path, name="x.txt"), ENGLISH)
         assert read.plan.jobs == [] and "was not uploaded here" in html
 
 
-def test_the_same_file_again_is_news(frame: Frame) -> None:
-    answers = {BatchDesk(frame).dropped(told(own="file", path="/x", name="x.txt"), ENGLISH)[1] for _ in range(2)}
+def test_the_same_file_again_is_news(context: PageContext) -> None:
+    answers = {BatchHandlers(context).dropped(told(own="file", path="/x", name="x.txt"), ENGLISH)[1] for _ in range(2)}
     assert len(answers) == 2
 
 
-def test_pages_of_the_table_hold_every_row_once(frame: Frame) -> None:
-    read = read_text(frame, "".join(f"face {i} --d {i}\n" for i in range(2 * ROWS + 7)), "x")
+def test_pages_of_the_table_hold_every_row_once(context: PageContext) -> None:
+    read = read_text(context, "".join(f"face {i} --d {i}\n" for i in range(2 * ROWS + 7)), "x")
     shown = []
     for first in range(0, 3 * ROWS, ROWS):
-        html = BatchDesk(frame).told(read, read.text, "", told(own="part", first=str(first), only="no"), ENGLISH)[1]
+        html = BatchHandlers(context).pressed(
+            read, read.text, "", told(own="part", first=str(first), only="no"), ENGLISH
+        )[1]
         shown += [f"face {i}" for i in range(2 * ROWS + 7) if f">face {i}<" in html]
     assert shown == [f"face {i}" for i in range(2 * ROWS + 7)]
     for first in ("-1", "9" * 30, "x", "", "²"):  # forged
-        html = BatchDesk(frame).told(read, read.text, "", told(own="part", first=first), ENGLISH)[1]
+        html = BatchHandlers(context).pressed(read, read.text, "", told(own="part", first=first), ENGLISH)[1]
         assert "<tbody><tr><th" in html
 
 
-def test_what_was_typed_meanwhile_is_looked_at_before_it_is_done(frame: Frame) -> None:
-    desk = BatchDesk(frame)
-    read = read_text(frame, "one --d 1\n", "pasted lines")
-    again, html, *_ = desk.told(read, "one --d 1\ntwo --d 2\n", "", told(own="go"), ENGLISH)
-    assert len(again.plan.jobs) == 2 and "were changed" in html and desk.series.latest(KIND, 9) == []
-    read, html, text, shown, listed = desk.told(again, again.text, "", told(own="go"), ENGLISH)
+def test_what_was_typed_meanwhile_is_looked_at_before_it_is_done(context: PageContext) -> None:
+    handlers = BatchHandlers(context)
+    read = read_text(context, "one --d 1\n", "pasted lines")
+    again, html, *_ = handlers.pressed(read, "one --d 1\ntwo --d 2\n", "", told(own="go"), ENGLISH)
+    assert len(again.plan.jobs) == 2 and "were changed" in html and handlers.series.latest(KIND, 9) == []
+    read, html, text, shown, listed = handlers.pressed(again, again.text, "", told(own="go"), ENGLISH)
     assert (read, text) == (None, "") and shown in listed and "in line" in html
 
 
-def test_what_was_read_before_the_studio_was_started_again_is_read_again(frame: Frame) -> None:
-    desk = BatchDesk(frame)
-    read, html, text, *_ = desk.told(None, "one --d 1\n", "", told(own="go"), ENGLISH)
+def test_what_was_read_before_the_studio_was_started_again_is_read_again(context: PageContext) -> None:
+    handlers = BatchHandlers(context)
+    read, html, text, *_ = handlers.pressed(None, "one --d 1\n", "", told(own="go"), ENGLISH)
     assert len(read.plan.jobs) == 1 and text == "one --d 1\n" and "read again" in html
-    assert desk.series.latest(KIND, 9) == []
-    read, html, *_ = desk.told(None, "", "", told(own="go"), ENGLISH)
+    assert handlers.series.latest(KIND, 9) == []
+    read, html, *_ = handlers.pressed(None, "", "", told(own="go"), ENGLISH)
     assert read is None and "drop it again" in html
 
 
 # --- Series -----------------------------------------------------------------------------------------------------------
 
 
-def members(frame: Frame, count: int) -> list[Member]:
-    backend_digest = read_text(frame, "x", "x").digest
+def members(context: PageContext, count: int) -> list[Member]:
+    backend_digest = read_text(context, "x", "x").digest
     made = []
     for i in range(count):
-        request = resolve(image_request(prompt=f"face {i}", seed=i, model="fake"), frame.can, frame.lists)
+        request = resolve(image_request(prompt=f"face {i}", seed=i, model="fake"), context.can, context.wildcards)
         identity = job_id(request, backend_digest)
         made.append(Member(identity, str(i), (f"{i}.png",), request))
     return made
 
 
-def lined(frame: Frame) -> list[str]:
-    return [job.request.prompt for job in frame.studio.queue.jobs(limit=-1)]
+def lined(context: PageContext) -> list[str]:
+    return [job.request.prompt for job in context.studio.queue.jobs(limit=-1)]
 
 
-def begun(frame: Frame, count: int, monkeypatch: pytest.MonkeyPatch) -> Series:
+def begun(context: PageContext, count: int, monkeypatch: pytest.MonkeyPatch) -> Series:
     """A series of which nothing is in line yet: the power went."""
-    every = AllSeries(frame.studio)
-    monkeypatch.setattr(every, "_line_up", lambda series: None)
-    return every.begin(KIND, "faces", members(frame, count), BY_AND_BY)
+    every = SeriesStore(context)
+    monkeypatch.setattr(every, "_start_queueing", lambda series: None)
+    return every.begin(KIND, "faces", members(context, count), BACKGROUND)
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 2, 3])
 def test_however_it_was_cut_off_every_job_comes_in_line_once_and_in_order(
-    pieces: int, frame: Frame, monkeypatch: pytest.MonkeyPatch
+    pieces: int, context: PageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = 2 * PIECE + 3
-    series, before = begun(frame, count, monkeypatch), AllSeries(frame.studio)
+    count = 2 * CHUNK + 3
+    series, before = begun(context, count, monkeypatch), SeriesStore(context)
     for _ in range(pieces):
-        before._put_piece(series)
+        before._queue_chunk(series)
     if pieces:  # killed after the jobs were put in line and before it was noted
-        before._take_note(series.id, max(0, before._lined(series.id) - 5))
-    after = AllSeries(frame.studio)
+        before._write_queued(series.id, max(0, before._queued(series.id) - 5))
+    after = SeriesStore(context)
     after.resume(KIND)
-    until(lambda: not after.is_lining(series))
-    assert lined(frame) == [f"face {i}" for i in range(count)]
-    assert {job.priority for job in frame.studio.queue.jobs(limit=-1)} == {BY_AND_BY}
-    assert after.standing(series).open == after.standing(series).total == count
+    until(lambda: not after.is_queueing(series))
+    assert lined(context) == [f"face {i}" for i in range(count)]
+    assert {job.priority for job in context.studio.queue.jobs(limit=-1)} == {BACKGROUND}
+    assert after.counts(series).open == after.counts(series).total == count
 
 
-def test_however_many_there_are_a_look_reads_none_of_them_again(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    several, every = [begun(frame, 2, monkeypatch) for _ in range(IN_MEMORY + 4)], AllSeries(frame.studio)
-    first = [every.standing(series) for series in several]
+def test_however_many_there_are_a_look_reads_none_of_them_again(
+    context: PageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several, every = [begun(context, 2, monkeypatch) for _ in range(MEMBERS_CACHED + 4)], SeriesStore(context)
+    first = [every.counts(series) for series in several]
     assert [len(set(every.ids(series))) for series in several] == [2] * len(several)
     assert every.ids(several[0]) == tuple(one.id for one in every.members(several[0]))
 
@@ -189,33 +191,35 @@ def test_however_many_there_are_a_look_reads_none_of_them_again(frame: Frame, mo
         raise AssertionError("read again")
 
     monkeypatch.setattr(Path, "open", read)
-    assert [every.standing(series) for series in several] == first
+    assert [every.counts(series) for series in several] == first
 
 
-def test_a_batch_waits_behind_what_somebody_asks_for_now(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, every = begun(frame, 3, monkeypatch), AllSeries(frame.studio)
-    every._put_piece(series)
-    request = resolve(image_request(prompt="now", model="fake"), frame.can, frame.lists)
-    frame.studio.submit(request)
-    assert lined(frame)[0] == "now"
+def test_a_batch_waits_behind_what_somebody_asks_for_now(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, every = begun(context, 3, monkeypatch), SeriesStore(context)
+    every._queue_chunk(series)
+    request = resolve(image_request(prompt="now", model="fake"), context.can, context.wildcards)
+    context.studio.submit(request)
+    assert lined(context)[0] == "now"
 
 
-def test_stopped_is_stopped_and_goes_on_when_it_is_told_to(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, every = begun(frame, PIECE + 5, monkeypatch), AllSeries(frame.studio)
-    every._put_piece(series)
+def test_stopped_is_stopped_and_goes_on_when_it_is_told_to(
+    context: PageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series, every = begun(context, CHUNK + 5, monkeypatch), SeriesStore(context)
+    every._queue_chunk(series)
     every.stop(series)
     every.resume(KIND)
-    standing = every.standing(series)
-    assert (standing.cancelled, standing.outside, standing.open, lined(frame)) == (PIECE, 5, 0, [])
+    counts = every.counts(series)
+    assert (counts.cancelled, counts.unqueued, counts.open, lined(context)) == (CHUNK, 5, 0, [])
     every.go_on(series)
-    until(lambda: not every.is_lining(series))
-    assert every.standing(series).open == PIECE + 5
+    until(lambda: not every.is_queueing(series))
+    assert every.counts(series).open == CHUNK + 5
 
 
-def test_only_what_failed_is_tried_again(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, every = begun(frame, 3, monkeypatch), AllSeries(frame.studio)
-    every._put_piece(series)
-    queue, ids = frame.studio.queue, [one.id for one in every.members(series)]
+def test_only_what_failed_is_tried_again(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, every = begun(context, 3, monkeypatch), SeriesStore(context)
+    every._queue_chunk(series)
+    queue, ids = context.studio.queue, [one.id for one in every.members(series)]
     queue.cancel(ids[:1])
     queue.give_up("the worker broke down.")
     assert [(one.label, why) for one, why in every.failures(series, 9)] == [
@@ -223,52 +227,54 @@ def test_only_what_failed_is_tried_again(frame: Frame, monkeypatch: pytest.Monke
         ("2", "the worker broke down."),
     ]
     every.retry(series)
-    standing = every.standing(series)
-    assert (standing.open, standing.cancelled, standing.failed) == (2, 1, 0)
+    counts = every.counts(series)
+    assert (counts.open, counts.cancelled, counts.failed) == (2, 1, 0)
 
 
-def test_a_job_that_is_refused_does_not_hold_up_the_others(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = frame.studio.home / "start.png"
+def test_a_job_that_is_refused_does_not_hold_up_the_others(
+    context: PageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = context.studio.home / "start.png"
     Image.new("RGBA", (8, 8), "red").save(source)
-    lost = resolve(image_request(image={"path": str(source)}, model="fake", seed=1), frame.can, frame.lists)
+    lost = resolve(image_request(image={"path": str(source)}, model="fake", seed=1), context.can, context.wildcards)
     source.unlink()
-    every = AllSeries(frame.studio)
-    monkeypatch.setattr(every, "_line_up", lambda series: None)
-    others = members(frame, 2)
-    series = every.begin(KIND, "x", [others[0], Member("f" * 64, "lost", ("x.png",), lost), others[1]], BY_AND_BY)
-    every._put_piece(series)
-    standing = every.standing(series)
-    assert (standing.open, standing.outside) == (2, 1) and "start.png" in standing.sentence
+    every = SeriesStore(context)
+    monkeypatch.setattr(every, "_start_queueing", lambda series: None)
+    others = members(context, 2)
+    series = every.begin(KIND, "x", [others[0], Member("f" * 64, "lost", ("x.png",), lost), others[1]], BACKGROUND)
+    every._queue_chunk(series)
+    counts = every.counts(series)
+    assert (counts.open, counts.unqueued) == (2, 1) and "start.png" in str(counts.problem)
 
 
-def test_a_name_from_a_browser_finds_only_series(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, desk = begun(frame, 1, monkeypatch), BatchDesk(frame)
-    inside = frame.studio.home / "series" / f"{series.id}.jsonl"
-    shutil.copy(inside, frame.studio.home / "secret.jsonl")
+def test_a_name_from_a_browser_finds_only_series(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, handlers = begun(context, 1, monkeypatch), BatchHandlers(context)
+    inside = context.studio.home / "series" / f"{series.id}.jsonl"
+    shutil.copy(inside, context.studio.home / "secret.jsonl")
     for name in ("../secret", "/etc/passwd", "", "0" * 24, series.id + "\n", series.id.upper() + "x", "../series/x"):
         for own in ("remove", "stop", "retry", "show", "go_on"):
-            shown, html = desk.acted("", told(own=own, series=name), ENGLISH)
+            shown, html = handlers.batch_pressed("", told(own=own, series=name), ENGLISH)
             assert shown == "" and "That is not here any more." in html
-    assert (frame.studio.home / "secret.jsonl").exists() and desk.series.latest(KIND, 9) == [series]
-    assert "is not here" not in desk.acted("", told(own="delete_everything", series=series.id), ENGLISH)[1]
+    assert (context.studio.home / "secret.jsonl").exists() and handlers.series.latest(KIND, 9) == [series]
+    assert "is not here" not in handlers.batch_pressed("", told(own="delete_everything", series=series.id), ENGLISH)[1]
 
 
-def test_removing_a_batch_leaves_its_pictures(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, desk = begun(frame, 2, monkeypatch), BatchDesk(frame)
-    keep(frame, desk.series.members(series)[0])
-    assert desk.acted("", told(own="remove", series=series.id), ENGLISH) == ("", "")
-    assert frame.studio.gallery.count() == 1 and list((frame.studio.home / "series").iterdir()) == []
+def test_removing_a_batch_leaves_its_pictures(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, handlers = begun(context, 2, monkeypatch), BatchHandlers(context)
+    keep(context, handlers.series.members(series)[0])
+    assert handlers.batch_pressed("", told(own="remove", series=series.id), ENGLISH) == ("", "")
+    assert context.studio.gallery.count() == 1 and list((context.studio.home / "series").iterdir()) == []
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_zip_holds_the_very_files_under_the_names_of_the_batch(
-    frame: Frame, monkeypatch: pytest.MonkeyPatch
+    context: PageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    series, every = begun(frame, 5, monkeypatch), AllSeries(frame.studio)
-    kept = {one.label: keep(frame, one) for one in every.members(series)[:4]}
-    frame.studio.gallery.delete([kept["1"].stem])
+    series, every = begun(context, 5, monkeypatch), SeriesStore(context)
+    kept = {one.label: keep(context, one) for one in every.members(series)[:4]}
+    context.studio.gallery.delete([kept["1"].stem])
     files = every.files(series)
     kept["2"].unlink()  # while the ZIP is being sent
     with zipfile.ZipFile(io.BytesIO(b"".join(zipped(files)))) as archive:
@@ -283,37 +289,37 @@ def test_time_that_was_shared_counts_once(spans: list[tuple[int, int]]) -> None:
     assert busy(told) == len({second for begin, end in told for second in range(begin, end)})
 
 
-def test_no_time_is_told_before_anything_was_drawn(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, every = begun(frame, 2, monkeypatch), AllSeries(frame.studio)
-    assert pace(frame.studio, "d") is None
-    every._put_piece(series)
-    jobs = frame.studio.queue.claim("worker")
+def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    series, every = begun(context, 2, monkeypatch), SeriesStore(context)
+    assert pace(context, "d") is None
+    every._queue_chunk(series)
+    jobs = context.studio.queue.claim("worker")
     data = encoded([Image.new("RGBA", (8, 8))], None, "png")
-    frame.studio.gallery.add(data, Entry(jobs[0].id, 0, 1, "x", digest="d"))
-    database = frame.studio.house.database
+    context.studio.gallery.add(data, Entry(jobs[0].id, 0, 1, "x", digest="d"))
+    database = context.studio.house.database
     with database.writing() as connection:
         connection.execute("UPDATE jobs SET state = 'done', started = 100, ended = 108")
         connection.execute("UPDATE pictures SET made = 104")
-    assert pace(frame.studio, "d") == 8 / (jobs[0].request.steps or 1) and pace(frame.studio, "other") is None
+    assert pace(context, "d") == 8 / (jobs[0].request.steps or 1) and pace(context, "other") is None
 
 
 @pytest.mark.slow
-def test_ten_thousand_lines(frame: Frame) -> None:
+def test_ten_thousand_lines(context: PageContext) -> None:
     began = time.monotonic()
-    read = read_text(frame, "".join(f"face {i} --d {i}\n" for i in range(10_000)), "many")
-    desk = BatchDesk(frame)
+    read = read_text(context, "".join(f"face {i} --d {i}\n" for i in range(10_000)), "many")
+    handlers = BatchHandlers(context)
     looked = time.monotonic()
-    *_, shown, _ = desk.told(read, read.text, "", told(own="go"), ENGLISH)
+    *_, shown, _ = handlers.pressed(read, read.text, "", told(own="go"), ENGLISH)
     pressed = time.monotonic()
-    series = desk.series.get(shown)
-    until(lambda: not desk.series.is_lining(series))
+    series = handlers.series.get(shown)
+    until(lambda: not handlers.series.is_queueing(series))
     asked = time.monotonic()
-    desk.batches(shown, "en")
+    handlers.batches(shown, "en")
     redrawn = time.monotonic() - asked
     print(
         f"read {looked - began:.1f} s, kept {pressed - looked:.1f}, in line {asked - pressed:.1f}, shown {redrawn:.2f}"
     )
-    assert desk.series.standing(series).open == 10_000
+    assert handlers.series.counts(series).open == 10_000
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------

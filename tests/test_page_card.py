@@ -11,9 +11,9 @@ from patience import PATIENCE
 from series_kit import CHINESE, ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from studio.gallery import Gallery
-from studio.page.frame import Frame
-from studio.page.picture.desk import PictureDesk
-from studio.page.sets.desk import SetsDesk
+from studio.page.card import CardHandlers
+from studio.page.context import PageContext
+from studio.page.tabs.sets import SetsHandlers
 from studio.studio import Studio
 
 SLOW_ANSWERS = """() => {
@@ -58,28 +58,28 @@ def gallery(home: Any) -> Gallery:
     return Studio(home).gallery
 
 
-def test_what_is_said_of_a_picture_opens_no_card(frame: Frame) -> None:
-    series = SetsDesk(frame)._begin("emotions", "cat", "", "", "", "en")
-    digest = keep(frame, SetsDesk(frame).series.members(series)[0]).stem
-    desk = PictureDesk(frame)
+def test_what_is_said_of_a_picture_opens_no_card(context: PageContext) -> None:
+    series = SetsHandlers(context).begin("emotions", "cat", "", "", "")
+    digest = keep(context, SetsHandlers(context).series.members(series)[0]).stem
+    handlers = CardHandlers(context)
     opens = {
-        do: desk.act(told(do=do, picture=digest, value="x"), ENGLISH)[0] for do in ("open", "note", "star", "rate")
+        do: handlers.act(told(do=do, picture=digest, value="x"), ENGLISH)[0] for do in ("open", "note", "star", "rate")
     }
     assert {do for do, html in opens.items() if "data-again" not in html} == {"open"}
 
 
-def test_what_is_refused_is_said_on_the_card_and_what_was_typed_stays(frame: Frame) -> None:
-    series = SetsDesk(frame)._begin("emotions", "cat", "", "", "", "en")
-    digest = keep(frame, SetsDesk(frame).series.members(series)[0]).stem
+def test_what_is_refused_is_said_on_the_card_and_what_was_typed_stays(context: PageContext) -> None:
+    series = SetsHandlers(context).begin("emotions", "cat", "", "", "")
+    digest = keep(context, SetsHandlers(context).series.members(series)[0]).stem
     typed = "x" * 101
     for request, says in ((ENGLISH, "1 to 100 characters"), (CHINESE, "须有 1 到 100 个字符")):
-        html, *rest = PictureDesk(frame).act(told(do="tags", picture=digest, value=typed), request)
-        before = PictureDesk(frame).show(digest, "zh" if request is CHINESE else "en")
+        html, *rest = CardHandlers(context).act(told(do="tags", picture=digest, value=typed), request)
+        before = CardHandlers(context).show(digest, "zh" if request is CHINESE else "en")
         assert '<div class="refused"></div><div class="marks">' in before, "what is refused moves nothing"
         head, _, below = html.partition('<div class="marks">')
         assert says in head and 'class="note problem"' in head and f'value="{typed}"' in below
         assert "data-again" not in html and all(one == gr.skip() for one in rest)
-    assert gallery(frame.studio.home).get(digest).tags == ()
+    assert gallery(context.studio.home).get(digest).tags == ()
 
 
 def test_a_note_and_a_star_at_once(opened: Any, home: Any) -> None:
@@ -125,14 +125,14 @@ def test_what_is_pressed_while_the_answers_end_is_answered(opened: Any) -> None:
 
 def test_what_pictures_lie_on_and_the_light_are_as_picked(opened: Any) -> None:
     page = opened
-    page.click("dialog[open] [data-board-is=black]")
+    page.click("dialog[open] [data-background=black]")
     page.click("dialog[open] [data-close]")
     page.click("[data-theme]")
     page.reload()
     page.wait_for_selector("#stage .empty, #stage .cells")
     page.click("#strip .board >> nth=0")
-    page.wait_for_selector("dialog[open] [data-board-is=black][aria-pressed=true]")
-    assert page.locator("dialog[open] [aria-pressed=true][data-board-is]").count() == 1
+    page.wait_for_selector("dialog[open] [data-background=black][aria-pressed=true]")
+    assert page.locator("dialog[open] [aria-pressed=true][data-background]").count() == 1
     page.eval_on_selector(
         "dialog[open] input[type=color]",
         "one => { one.value = '#102030'; one.dispatchEvent(new Event('input', { bubbles: true })); }",
@@ -145,7 +145,7 @@ def test_what_pictures_lie_on_and_the_light_are_as_picked(opened: Any) -> None:
     page.click("#strip .board >> nth=0")
     page.wait_for_selector("dialog[open]")
     assert page.input_value("dialog[open] input[type=color]") == "#102030"
-    assert page.locator("[aria-pressed=true][data-board-is]").count() == 0
+    assert page.locator("[aria-pressed=true][data-background]").count() == 0
 
 
 def test_copying_says_where_it_cannot(opened: Any) -> None:

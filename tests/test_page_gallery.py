@@ -15,8 +15,8 @@ from PIL import Image
 from studio.backends.fake import Fake
 from studio.gallery import PAGE, Entry, Filter, Gallery
 from studio.house import House
-from studio.page.frame import Frame
-from studio.page.gallery import desk, routes, view
+from studio.page.context import PageContext
+from studio.page.tabs import gallery as tab
 from studio.requests import embed_request, resolve_embed
 from studio.studio import Studio
 from studio.vectors import as_bytes
@@ -48,7 +48,7 @@ def gallery(tmp_path: Path) -> Gallery:
 @pytest.fixture
 def client(gallery: Gallery, tmp_path: Path) -> TestClient:
     app = FastAPI()
-    app.include_router(routes.router(Frame(Studio(tmp_path), "fake")))
+    app.include_router(tab.router(PageContext(Studio(tmp_path), "fake")))
     return TestClient(app)
 
 
@@ -88,12 +88,12 @@ def test_what_is_deleted_and_taken_back_is_as_before(client: TestClient, gallery
     act(client, "board", made[1:4], "Mine")
     assert act(client, "rate", made[:2], "5") == {"done": made[:2], "problem": ""}
     before = client.get("/gallery/page").json()
-    seen = before.pop("mark")
+    seen = before.pop("fingerprint")
     assert act(client, "delete", made[1:3])["done"] == made[1:3]
     assert client.get("/gallery/page").json()["bin"] == len(pages(client, bin=True)) == 2
     act(client, "restore", made[1:3])
     after = client.get("/gallery/page").json()
-    assert after.pop("mark") != seen and after == before
+    assert after.pop("fingerprint") != seen and after == before
     act(client, "delete", made[:1])
     assert client.post("/gallery/empty").json() == {"done": 1, "problem": ""}
     assert act(client, "restore", made[:1]) == {"done": [], "problem": "Not here any more: 1"}
@@ -145,7 +145,7 @@ def test_a_zip_holds_the_very_files(
     for forged in (FORGED, [made[4]]):
         assert "Not here any more" in client.post("/gallery/zip", json={"pictures": forged}).json()["problem"]
     assert "at most" in client.post("/gallery/zip", json={"pictures": made * 1000}).json()["problem"]
-    monkeypatch.setattr(desk, "ZIP_BYTES", 10)
+    monkeypatch.setattr(tab, "ZIP_BYTES", 10)
     refused = client.post("/gallery/zip", json={"pictures": made}, headers={"accept-language": "zh"})
     assert refused.status_code == 422 and "请少选几张" in refused.json()["problem"]
 
@@ -154,8 +154,8 @@ def test_a_zip_holds_the_very_files(
 def test_words_from_outside_stay_words(gallery: Gallery, words: str) -> None:
     digest = fill(gallery, 1)[0]
     gallery.database.connection.execute("UPDATE pictures SET prompt = ?", (words,))
-    assert stays_text(view.cell(gallery.get(digest), "en"), words)
-    assert stays_text(view.options([(words, words)], "zh"), words)
+    assert stays_text(tab.cell(gallery.get(digest), "en"), words)
+    assert stays_text(tab.options([(words, words)], "zh"), words)
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_filters_search_and_the_bin(visit: Callable[..., Any], home: Path, tmp_p
         assert [name[:16] for name in archive.namelist()] == [digest[:16] for digest in shown(page)]
     page.fill(".filters [name=words]", "zebra")
     page.wait_for_selector(".nothing .empty:has-text('Nothing fits')")
-    page.wait_for_selector(f".near [data-picture='{House(home).gallery.page()[12].sha256}']")
+    page.wait_for_selector(f".similar [data-picture='{House(home).gallery.page()[12].sha256}']")
     assert page.locator(".pick").count() == 1 and page.is_hidden(".chosen")
     page.click(".nothing [data-act=clear]")
     page.fill(".filters [name=words]", "onerror")

@@ -12,8 +12,8 @@ from page_kit import HOSTILE, PHONE, stays_text
 from studio.backends.registry import open_backend
 from studio.events import Failed, Saved
 from studio.house import House
-from studio.page.frame import Frame
-from studio.page.line import routes, view
+from studio.page.context import PageContext
+from studio.page.tabs import queue as tab
 from studio.queue import Queue
 from studio.requests import company, image_request, job_id, resolve
 from studio.studio import Studio
@@ -39,17 +39,17 @@ def queue(tmp_path: Path) -> Queue:
 @pytest.fixture
 def client(queue: Queue, tmp_path: Path) -> TestClient:
     app = FastAPI()
-    app.include_router(routes.router(Frame(Studio(tmp_path), MODEL)))
+    app.include_router(tab.router(PageContext(Studio(tmp_path), MODEL)))
     return TestClient(app)
 
 
 def act(client: TestClient, do: str, *jobs: str, before: str = "", **headers: str) -> dict[str, Any]:
-    answer = client.post("/line/act", json={"do": do, "jobs": jobs, "before": before}, headers=headers)
+    answer = client.post("/jobs/act", json={"do": do, "jobs": jobs, "before": before}, headers=headers)
     return answer.raise_for_status().json()
 
 
 def line(client: TestClient) -> list[str]:
-    return [job for job, _ in client.get("/line").json()["line"]]
+    return [job for job, _ in client.get("/jobs").json()["line"]]
 
 
 def test_moves_are_permutations(client: TestClient, queue: Queue) -> None:
@@ -88,19 +88,19 @@ def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, q
     job = put(queue, "a face")
     queue.claim("w")
     other = put(queue, "another")
-    before = client.get("/line").json()
+    before = client.get("/jobs").json()
     for do in ("up", "down", "first", "cancel", "finish", "retry", "before"):
         assert act(client, do, FORGED)["problem"] == "This job is not here any more."
     assert act(client, "before", other, before=FORGED)["problem"] == "This job is not here any more."
     assert act(client, "up", job, **{"accept-language": "zh"})["problem"] == "只能移动等待中的任务；它已开始或结束。"
     assert act(client, "before", other, before=job)["problem"].startswith("Only what waits")
     assert act(client, "__class__", job)["problem"].endswith("reload it.")
-    assert client.post("/line/act", json={"do": "x" * 99}).status_code == 422
-    assert client.get("/line").json() == before
+    assert client.post("/jobs/act", json={"do": "x" * 99}).status_code == 422
+    assert client.get("/jobs").json() == before
 
 
 def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
-    assert "Nothing waits" in client.get("/line").json()["nothing"]
+    assert "Nothing waits" in client.get("/jobs").json()["nothing"]
     running, failed = put(queue, "a face", count=3), put(queue, "a mask", count=3)
     queue.claim("w")
     assert queue.job(running).state == queue.job(failed).state == "running", "one company, one batch"
@@ -108,15 +108,15 @@ def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
     waiting = put(queue, "later", style="noto", negative="blue")
     queue.pause()
     queue.finish_picture(running)
-    stand = client.get("/line").json()
+    stand = client.get("/jobs").json()
     assert stand["busy"] and "At work: 1 · waiting: 1" in stand["head"] and "Paused" in stand["head"]
     rows = {job: html for name in ("line", "wrong", "past") for job, html in stand[name]}
     assert "Stops after this picture" in rows[running] and "pictures: 3" in rows[running]
     assert "The memory does not suffice" in rows[failed] and 'data-act="retry"' in rows[failed]
     assert "noto · 8 steps · guidance 4 · seed 1 · without blue" in rows[waiting]
     queue.cancel([waiting])
-    assert [job for job, _ in client.get("/line").json()["past"]] == [waiting]
-    chinese = client.get("/line", headers={"accept-language": "zh"}).json()
+    assert [job for job, _ in client.get("/jobs").json()["past"]] == [waiting]
+    chinese = client.get("/jobs", headers={"accept-language": "zh"}).json()
     assert "内存不足" in dict(chinese["wrong"])[failed] and "the memory does not" in dict(chinese["wrong"])[failed]
 
 
@@ -125,8 +125,8 @@ def test_words_from_outside_stay_words(queue: Queue, words: str) -> None:
     queue.submit(image_request(prompt=words, negative=words), "j", "c")
     job = queue.job("j")
     saved = (Saved(f"/x/{'a' * 64}.png", 0, 1, None, 0.1),)
-    assert stays_text(view.row(view.Row(job, saved), "en"), words)
-    assert stays_text(view.head({}, False, words, "zh"), words)
+    assert stays_text(tab.row(tab.Row(job, saved), "en"), words)
+    assert stays_text(tab.head({}, False, words, "zh"), words)
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------

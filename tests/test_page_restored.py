@@ -13,9 +13,9 @@ from PIL import Image
 from series_kit import ENGLISH, idle_frame  # noqa: F401 - a fixture
 
 from studio.backends.fake import Fake
-from studio.page.create import edits
-from studio.page.create.desk import Desk
-from studio.page.frame import Frame
+from studio.page import picture_inputs as edits
+from studio.page.context import PageContext
+from studio.page.tabs.create import CreateHandlers
 from studio.requests import image_request, resolve
 from studio.studio import Studio
 
@@ -78,19 +78,19 @@ def test_what_was_painted_is_painted_again(tmp_path: Path) -> None:
     assert again is not None and np.array_equal(np.asarray(again), np.asarray(grey))
 
 
-def test_a_file_that_asks_for_no_picture_leaves_the_inputs_alone(frame: Frame, monkeypatch: Any) -> None:
-    monkeypatch.setattr("studio.page.create.desk.read", lambda path: {"request": {"task": "embed"}})
-    values, words = Desk(frame).dropped("a.png", ENGLISH)
+def test_a_file_that_asks_for_no_picture_leaves_the_inputs_alone(context: PageContext, monkeypatch: Any) -> None:
+    monkeypatch.setattr("studio.page.tabs.create.read", lambda path: {"request": {"task": "embed"}})
+    values, words = CreateHandlers(context).dropped("a.png", ENGLISH)
     assert values == {} and "are back" not in words and "embed" in words
 
 
-def test_a_batch_does_not_bury_what_was_typed(frame: Frame) -> None:
+def test_a_batch_does_not_bury_what_was_typed(context: PageContext) -> None:
     for seed in range(3):
-        frame.studio.submit(resolve(image_request(prompt=f"typed {seed}", seed=seed, model="fake"), CAN))
+        context.studio.submit(resolve(image_request(prompt=f"typed {seed}", seed=seed, model="fake"), CAN))
     for seed in range(250):
         request = resolve(image_request(prompt=f"line {seed}", seed=seed, model="fake"), CAN)
-        frame.studio.queue.submit(request, f"{seed:064}", "x", -2)
-    assert [prompt for _, prompt in Desk(frame).history().choices] == ["typed 2", "typed 1", "typed 0"]
+        context.studio.queue.submit(request, f"{seed:064}", "x", -2)
+    assert [prompt for _, prompt in CreateHandlers(context).history().choices] == ["typed 2", "typed 1", "typed 0"]
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------

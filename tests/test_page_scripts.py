@@ -9,14 +9,13 @@ from typing import Any
 from studio.backends.fake import Fake
 from studio.events import Progress
 from studio.gallery import Kept
-from studio.page.create.view import Stage
-from studio.page.gallery import view as gallery
-from studio.page.line import view as line
+from studio.page.polling import Stage
+from studio.page.tabs import gallery, queue
 from studio.queue import QueuedJob
 from studio.requests import image_request, resolve
 
-SHELF = ("gallery/grid.js", "gallery/choose.js", "gallery/keys.js")
-REVEAL = "series/reveal.js"
+GALLERY = ("gallery.js", "gallery_selection.js")
+REVEAL = "series.js"
 SILENT = '<div data-silent="Nobody answers."></div>'
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one that is there can be dragged
 DRAG = """(from) => {
@@ -44,13 +43,13 @@ def holder(html: str) -> str:
 def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[..., Any]) -> None:
     steps = iter(range(1, 10**6))
 
-    def pulse(_: Any) -> dict[str, Any]:
+    def news(_: Any) -> dict[str, Any]:
         step = next(steps)
         stage = Stage("en", job("running" if step > 3 else "waiting"), progress=Progress(step, 10**6))
-        news = {"head": stage.head(), "cells": stage.cells(), "size": stage.size(), "ended": False}
-        return {"gallery": "", "queue": "", "current": "", "stage": news}
+        pieces = {"head": stage.head(), "cells": stage.cells(), "size": stage.size(), "ended": False}
+        return {"gallery": "", "queue": "", "current": "", "stage": pieces}
 
-    page = part(holder(Stage("en", job("waiting")).html()), "create/stage.js", answers={"pulse": pulse})
+    page = part(holder(Stage("en", job("waiting")).html()), "stage.js", answers={"news": news})
     page.hover("[data-own=stop]")
     page.mouse.down()
     page.wait_for_selector("[data-own=finish]")  # it was waiting when it was pressed
@@ -61,7 +60,7 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
 
 
 def test_the_head_of_another_job_is_not_taken_for_the_last_ones(part: Callable[..., Any]) -> None:
-    page = part(holder(Stage("en", job("running")).html()), "create/stage.js")
+    page = part(holder(Stage("en", job("running")).html()), "stage.js")
     stale = (
         "(() => { const head = document.querySelector('.head'); head.html = 'x'; watched[0](); return head.html; })()"
     )
@@ -69,7 +68,7 @@ def test_the_head_of_another_job_is_not_taken_for_the_last_ones(part: Callable[.
 
 
 def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[..., Any]) -> None:
-    page = part(holder("") + '<img id="own" alt=""><p id="else">x</p>', "create/drop.js")
+    page = part(holder("") + '<img id="own" alt=""><p id="else">x</p>', "drop.js")
     page.evaluate(DRAG, "#own")
     page.wait_for_timeout(200)
     assert page.evaluate("heard") == [] and not page.evaluate("document.body.classList.contains('dropping')")
@@ -118,15 +117,15 @@ def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Ca
 def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> None:
     asked: list[dict[str, Any]] = []
     picture = f'<img class="own" alt="" src="{DOT}" width="20" height="20"><div class="does">'
-    made = {name: line.row(line.Row(job("waiting", name), place=n), "en") for n, name in enumerate("ab", 1)}
+    made = {name: queue.row(queue.Row(job("waiting", name), place=n), "en") for n, name in enumerate("ab", 1)}
     rows = [(name, html.replace('<div class="does">', picture)) for name, html in made.items()]
-    stand = {"mark": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
+    stand = {"fingerprint": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
 
     def act(request: Any) -> dict[str, Any]:
         asked.append(json.loads(request.post_data))
         return {"said": "", "undo": [], "problem": ""}
 
-    page = part(SILENT + holder(line.line("en")), "line/line.js", answers={"line": stand, "line/act": act})
+    page = part(SILENT + holder(queue.jobs("en")), "queue.js", answers={"line": stand, "line/act": act})
     page.wait_for_selector("[data-job=b]")
     page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
     page.wait_for_timeout(500)
@@ -138,7 +137,7 @@ def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> No
 
 def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callable[..., Any]) -> None:
     zone = '<label class="dropzone" data-drop><input type="file"></label>'
-    page = part(holder(zone) + '<div id="batch-plan">before</div>', "batch/drop.js")
+    page = part(holder(zone) + '<div id="batch-plan">before</div>', "batch.js")
     for number in (1, 2):  # the second while the first is being read
         file = {"name": f"{number}.txt", "mimeType": "text/plain", "buffer": b"a cat"}
         page.set_input_files("input", file)
@@ -155,7 +154,7 @@ def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callabl
 # --- Gallery ----------------------------------------------------------------------------------------------------------
 
 
-class Shelf:
+class ThreePictures:
     """A gallery of three pictures; notes what is done to it and what is looked for."""
 
     def __init__(self) -> None:
@@ -165,7 +164,7 @@ class Shelf:
         if "words=" in request.url:
             self.words.append(request.url.rpartition("words=")[2])
         cells = [(9 - n, self.cell(9 - n, name)) for n, name in enumerate(self.names) if name not in self.binned]
-        same = {"mark": str(time.monotonic()), "low": None, "newest": 9, "found": 3, "counted": "", "bin": 0}
+        same = {"fingerprint": str(time.monotonic()), "low": None, "newest": 9, "found": 3, "counted": "", "bin": 0}
         return {**same, "cells": cells, "nothing": "", "choices": {}}
 
     def cell(self, number: int, name: str) -> str:
@@ -181,12 +180,12 @@ class Shelf:
         return {"done": asked["pictures"], "problem": ""}
 
     def answers(self) -> dict[str, Any]:
-        return {"gallery/page": self.page, "gallery/act": self.act, "gallery/near": {"cells": []}}
+        return {"gallery/page": self.page, "gallery/act": self.act, "gallery/similar": {"cells": []}}
 
 
 def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -> None:
-    shelf = Shelf()
-    page = part(SILENT + holder(gallery.shelf("en", 99)), *SHELF, answers=shelf.answers())
+    pictures = ThreePictures()
+    page = part(SILENT + holder(gallery.tab_html("en")), *GALLERY, answers=pictures.answers())
     page.focus("[data-picture=a] .board")
     for name in "ab":
         page.keyboard.press("Delete")
@@ -198,13 +197,13 @@ def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -
     for name in "ab":
         page.wait_for_selector(f".pick[data-picture={name}]")
     page.wait_for_timeout(300)
-    moved = [(do, pictures) for do, pictures in shelf.done if do != "star"]
+    moved = [(do, pictures) for do, pictures in pictures.done if do != "star"]
     assert moved == [("delete", ["a"]), ("delete", ["b"]), ("restore", ["b"]), ("restore", ["a"])]
 
 
 def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[..., Any]) -> None:
-    shelf = Shelf()
-    page = part(SILENT + holder(gallery.shelf("en", 99)), *SHELF, answers=shelf.answers())
+    pictures = ThreePictures()
+    page = part(SILENT + holder(gallery.tab_html("en")), *GALLERY, answers=pictures.answers())
     page.wait_for_selector(".pick")
     compose = """([type, value, isComposing]) => {
       const box = document.querySelector('[name=words]');
@@ -214,10 +213,10 @@ def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[...,
     for letters in ("m", "ma", "mao"):
         page.evaluate(compose, ["input", letters, True])
         page.wait_for_timeout(300)
-    assert shelf.words == []
+    assert pictures.words == []
     page.evaluate(compose, ["compositionend", "cat", False])
     page.wait_for_timeout(600)
-    assert set(shelf.words) == {"cat"}
+    assert set(pictures.words) == {"cat"}
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -227,7 +226,7 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
     links = "".join(f'<a href="/{name}" download data-fetch="Making…">{name}</a>' for name in ("no", "odd", "gone"))
     answers = {"no": (422, {"detail": "It is too wide."}), "odd": (500, "Internal Server Error")}
     html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
-    page = part(html, "picture/fetch.js", answers=answers)
+    page = part(html, "download.js", answers=answers)
     wide, silent = "It is too wide.", "Nobody answers."
     for name, said in (("no", wide), ("odd", silent), ("no", wide), ("gone", silent)):
         page.click(f"[href='/{name}']")
@@ -237,7 +236,7 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
 def test_files_that_are_asked_for_in_haste_are_all_made(part: Callable[..., Any]) -> None:
     links = "".join(f'<a href="/{name}" download="{name}.svg" data-fetch="Making…">{name}</a>' for name in "ab")
     html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
-    page, names = part(html, "picture/fetch.js", answers={"a": "1", "b": "2"}), []
+    page, names = part(html, "download.js", answers={"a": "1", "b": "2"}), []
     page.on("download", lambda download: names.append(download.suggested_filename))
     page.evaluate("document.querySelectorAll('a').forEach(link => link.click())")
     page.wait_for_function("document.querySelector('.fetching').textContent === ''")
@@ -251,7 +250,7 @@ def test_files_that_are_asked_for_in_haste_are_all_made(part: Callable[..., Any]
 def test_what_was_asked_for_comes_into_view_once_it_is_there_or_refused(part: Callable[..., Any]) -> None:
     high = '<div style="height: 2000px"></div>'
     page = part(f'<div role="tabpanel"><button class="make">Make</button>{high}{holder("")}{high}</div>', REVEAL)
-    for found in ('<section data-series="new"></section>', '<div class="told">No.</div><section data-series="new">'):
+    for found in ('<section data-series="new"></section>', '<div class="notice">No.</div><section data-series="new">'):
         page.evaluate("scrollTo(0, 0)")
         page.click(".make")
         page.evaluate("watched[0]()")  # a look that was on its way

@@ -15,9 +15,8 @@ from PIL import Image
 from studio.backends.fake import Fake
 from studio.gallery import Entry, Gallery
 from studio.house import House
-from studio.page.frame import Frame
-from studio.page.search import view
-from studio.page.search.desk import SearchDesk
+from studio.page.context import PageContext
+from studio.page.tabs.search import SearchHandlers, found, nothing
 from studio.requests import embed_request, resolve_embed
 from studio.search import Hit
 from studio.studio import Studio
@@ -47,8 +46,8 @@ def fill(gallery: Gallery) -> dict[str, str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> SearchDesk:
-    return SearchDesk(Frame(Studio(tmp_path), "fake:0"))
+def handlers(tmp_path: Path) -> SearchHandlers:
+    return SearchHandlers(PageContext(Studio(tmp_path), "fake:0"))
 
 
 def answers(found: Any) -> list[Any]:
@@ -58,30 +57,30 @@ def answers(found: Any) -> list[Any]:
     return asyncio.run(all_of_it())
 
 
-def test_it_says_so_before_anything_is_looked_for(desk: SearchDesk) -> None:
-    assert "Find what means the same" in desk.greet(ENGLISH) and "按含义查找" in desk.greet(CHINESE)
+def test_it_says_so_before_anything_is_looked_for(handlers: SearchHandlers) -> None:
+    assert "Find what means the same" in nothing("en") and "按含义查找" in nothing("zh")
     for words in ("", "  "):
-        (only,) = answers(desk.search(words, None, "hat", ENGLISH))
+        (only,) = answers(handlers.search(words, None, "hat", ENGLISH))
         assert "Say what to look for" in only
-    looking, nothing = answers(desk.search("a cat", None, "", CHINESE))
-    assert "正在查找" in looking and "还没有可搜索的图片" in nothing
-    _, problem = answers(desk.search("", str(Path(__file__)), "", ENGLISH))
+    looking, bare = answers(handlers.search("a cat", None, "", CHINESE))
+    assert "正在查找" in looking and "还没有可搜索的图片" in bare
+    _, problem = answers(handlers.search("", str(Path(__file__)), "", ENGLISH))
     assert "problem" in problem and "test_page_search.py" in problem
 
 
-def test_words_from_outside_stay_words(desk: SearchDesk) -> None:
-    kept = [desk.studio.gallery.get(digest) for digest in fill(desk.studio.gallery).values()]
-    html = view.found([Hit(kept[-1], None), Hit(kept[0], 0.5)], "en")
+def test_words_from_outside_stay_words(handlers: SearchHandlers) -> None:
+    kept = [handlers.studio.gallery.get(digest) for digest in fill(handlers.studio.gallery).values()]
+    html = found([Hit(kept[-1], None), Hit(kept[0], 0.5)], "en")
     assert stays_text(html, HOSTILE[0]) and "says it" in html and "0.50" in html
 
 
-def test_another_part_hands_a_picture_over(desk: SearchDesk) -> None:
-    digest = fill(desk.studio.gallery)["a cat"]
-    desk.studio.close()
-    skipped = answers(desk.handed({"use": "like", "picture": digest}, ENGLISH))
+def test_another_part_hands_a_picture_over(handlers: SearchHandlers) -> None:
+    digest = fill(handlers.studio.gallery)["a cat"]
+    handlers.studio.close()
+    skipped = answers(handlers.handed({"use": "like", "picture": digest}, ENGLISH))
     assert len(skipped) == 1 and isinstance(skipped[0][0], dict), "meant for another tab"
-    assert len(answers(desk.handed({"use": "find", "picture": "../../etc/passwd"}, ENGLISH))) == 1
-    words, path, _, looking = answers(desk.handed({"use": "find", "picture": digest}, ENGLISH))[0]
+    assert len(answers(handlers.handed({"use": "find", "picture": "../../etc/passwd"}, ENGLISH))) == 1
+    words, path, _, looking = answers(handlers.handed({"use": "find", "picture": digest}, ENGLISH))[0]
     assert words == "" and Path(path).stem == digest and "Looking" in looking
 
 

@@ -16,33 +16,31 @@ from models.messages import Refused
 from studio.export.apps import APPS
 from studio.export.pack import Sticker, pack
 from studio.grid import Axis, Grid
-from studio.page.compare import view as compared
-from studio.page.compare.desk import CompareDesk
-from studio.page.compare.grids import grid_of, members
-from studio.page.downloads import packed_for
-from studio.page.frame import Frame
+from studio.page.card import CardHandlers
+from studio.page.context import PageContext
+from studio.page.html import render
 from studio.page.layout import build
-from studio.page.picture.desk import PictureDesk
-from studio.page.series.progress import Progress
-from studio.page.series.store import LOOKED_AT, AllSeries, Series, Standing
-from studio.page.series.view import Cell, board
-from studio.page.sets import view
-from studio.page.sets.desk import SetsDesk
+from studio.page.series import Cell, Progress
+from studio.page.series_store import WATCHED, Counts, Series, SeriesStore
+from studio.page.tabs import compare as compare_tab
+from studio.page.tabs import sets as set_tab
+from studio.page.tabs.compare import CompareHandlers, grid_of, members
+from studio.page.tabs.sets import SetsHandlers, packed_for
 from studio.requests import image_request
 from studio.sets import EMOTIONS, make_set
 
 
-def made(desk: SetsDesk, kind: str = "emotions", first: str = "cat", words: str = "", **more: str) -> Series:
+def made(handlers: SetsHandlers, kind: str = "emotions", first: str = "cat", words: str = "", **more: str) -> Series:
     """A set, asked for as the page asks."""
     given = {"style": "", "seed": "7", "shown": ""} | more
-    shown, *_ = desk.make(kind, first, words, given["style"], given["seed"], given["shown"], ENGLISH)
-    return desk.find(shown)
+    shown, *_ = handlers.make(kind, first, words, given["style"], given["seed"], given["shown"], ENGLISH)
+    return handlers.find(shown)
 
 
-def finish(frame: Frame, desk: SetsDesk | CompareDesk, series: Series) -> None:
+def finish(context: PageContext, handlers: SetsHandlers | CompareHandlers, series: Series) -> None:
     """Every picture of it is there, each of another colour."""
-    for number, member in enumerate(desk.series.members(series)):
-        keep(frame, member, red=20 * number % 256)
+    for number, member in enumerate(handlers.series.members(series)):
+        keep(context, member, red=20 * number % 256)
 
 
 def doubled(path: Path) -> Image.Image:
@@ -51,8 +49,8 @@ def doubled(path: Path) -> Image.Image:
         return picture.convert("RGBA").resize((64, 64), Image.Resampling.NEAREST)
 
 
-def wait_in_line(desk: SetsDesk | CompareDesk, series: Series) -> None:
-    while desk.series.is_lining(series):
+def wait_in_line(handlers: SetsHandlers | CompareHandlers, series: Series) -> None:
+    while handlers.series.is_queueing(series):
         pass
 
 
@@ -69,21 +67,21 @@ def wait_in_line(desk: SetsDesk | CompareDesk, series: Series) -> None:
     ],
 )
 def test_a_set_is_what_the_command_makes_in_line_once_and_of_one_seed(
-    kind: str, first: str, words: str, listed: list[str], style: str, frame: Frame
+    kind: str, first: str, words: str, listed: list[str], style: str, context: PageContext
 ) -> None:
-    desk = SetsDesk(frame)
-    series = made(desk, kind, first, words, style=style)
+    handlers = SetsHandlers(context)
+    series = made(handlers, kind, first, words, style=style)
     asked = make_set(kind, style if kind == "style" else first, listed, style=style, seed=7)
-    found = desk.series.members(series)
+    found = handlers.series.members(series)
     assert [(one.label, one.request.prompt) for one in found] == [(one.label, one.request.prompt) for one in asked]
     assert {(one.request.seed, one.request.style, one.request.shape) for one in found} == {(7, style, 8)}
-    wait_in_line(desk, series)
-    jobs = frame.studio.queue.jobs(limit=-1)
-    assert [job.id for job in jobs] == [one.id for one in found] and {job.priority for job in jobs} == {LOOKED_AT}
+    wait_in_line(handlers, series)
+    jobs = context.studio.queue.jobs(limit=-1)
+    assert [job.id for job in jobs] == [one.id for one in found] and {job.priority for job in jobs} == {WATCHED}
 
 
-def test_what_cannot_be_a_set_is_said_and_nothing_is_kept(frame: Frame) -> None:
-    desk = SetsDesk(frame)
+def test_what_cannot_be_a_set_is_said_and_nothing_is_kept(context: PageContext) -> None:
+    handlers = SetsHandlers(context)
     for kind, first, words, style, seed in (
         ("emotions", " ", "", "", ""),
         ("style", "", "cat", "", ""),
@@ -94,92 +92,94 @@ def test_what_cannot_be_a_set_is_said_and_nothing_is_kept(frame: Frame) -> None:
         ("__class__", "cat", "", "", ""),
     ):
         for asked in (ENGLISH, CHINESE):
-            shown, panel, _ = desk.make(kind, first, words, style, seed, "", asked)
+            shown, panel, _ = handlers.make(kind, first, words, style, seed, "", asked)
             assert shown == "" and 'class="note problem"' in panel
-    assert desk.series.latest("set", 9) == [] and frame.studio.queue.counts() == {}
+    assert handlers.series.latest("set", 9) == [] and context.studio.queue.counts() == {}
 
 
-def test_name_cover_and_outline_are_kept_and_go_into_the_pack(frame: Frame) -> None:
-    desk = SetsDesk(frame)
-    series = made(desk)
-    finish(frame, desk, series)
+def test_name_cover_and_outline_are_kept_and_go_into_the_pack(context: PageContext) -> None:
+    handlers = SetsHandlers(context)
+    series = made(handlers)
+    finish(context, handlers, series)
     for data in ({"own": "name", "value": " Six cats "}, {"own": "cover", "index": "2"}):
-        desk.acted(series.id, told(series=series.id, **data), ENGLISH)
+        handlers.pressed(series.id, told(series=series.id, **data), ENGLISH)
     for data in ({"own": "name", "value": " "}, {"own": "cover", "index": "99"}, {"own": "cover", "index": "-1"}):
-        desk.acted(series.id, told(series=series.id, **data), ENGLISH)  # what won't do changes nothing
-    later = AllSeries(frame.studio).get(series.id)
-    assert (later.title, later.about["cover"]) == ("Six cats", 2) and desk.series.members(later)[5].label == "sleepy"
-    kept = {one.job: one for one in desk.series.pictures(later)}
-    pictures = [Image.open(kept[one.id].path).convert("RGBA") for one in desk.series.members(later)]
-    facts = [{"prompt": one.request.prompt, "seed": 7, "model": "fake"} for one in desk.series.members(later)]
-    rows = zip(pictures, EMOTIONS, facts, desk.series.members(later), strict=True)
+        handlers.pressed(series.id, told(series=series.id, **data), ENGLISH)  # what won't do changes nothing
+    later = SeriesStore(context).get(series.id)
+    assert (later.title, later.about["cover"]) == ("Six cats", 2) and handlers.series.members(later)[
+        5
+    ].label == "sleepy"
+    kept = {one.job: one for one in handlers.series.pictures(later)}
+    pictures = [Image.open(kept[one.id].path).convert("RGBA") for one in handlers.series.members(later)]
+    facts = [{"prompt": one.request.prompt, "seed": 7, "model": "fake"} for one in handlers.series.members(later)]
+    rows = zip(pictures, EMOTIONS, facts, handlers.series.members(later), strict=True)
     stickers = [Sticker(*rest, facts=row, larger=doubled(kept[one.id].path)) for *rest, row, one in rows]
-    plain = packed_for(desk.series, later, "telegram", doubled)
+    plain = packed_for(handlers.series, later, "telegram", doubled)
     assert plain == pack(stickers, "Six cats", APPS["telegram"], stickers[2])
-    desk.acted(series.id, told(own="outline", series=series.id), ENGLISH)
-    rimmed = packed_for(desk.series, AllSeries(frame.studio).get(series.id), "telegram", doubled)
+    handlers.pressed(series.id, told(own="outline", series=series.id), ENGLISH)
+    rimmed = packed_for(handlers.series, SeriesStore(context).get(series.id), "telegram", doubled)
     with zipfile.ZipFile(io.BytesIO(plain)) as a, zipfile.ZipFile(io.BytesIO(rimmed)) as b:
         assert a.namelist() == b.namelist() and a.read("01.png") != b.read("01.png")
 
 
-def test_the_card_names_apps_in_the_language_of_the_page(frame: Frame) -> None:
-    desk = SetsDesk(frame)
-    finish(frame, desk, series := made(desk))
-    digest = desk.series.pictures(series)[0].sha256
+def test_the_card_names_apps_in_the_language_of_the_page(context: PageContext) -> None:
+    handlers = SetsHandlers(context)
+    finish(context, handlers, series := made(handlers))
+    digest = handlers.series.pictures(series)[0].sha256
     for spoken, title in (("en", "Telegram sticker"), ("zh", "Telegram 贴纸")):
-        assert f">{title}<" in PictureDesk(frame).show(digest, spoken)
+        assert f">{title}<" in CardHandlers(context).show(digest, spoken)
 
 
-def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(frame: Frame) -> None:
-    desk = SetsDesk(frame)
-    series = made(desk)
+def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(context: PageContext) -> None:
+    handlers = SetsHandlers(context)
+    series = made(handlers)
     with pytest.raises(Refused, match="not all pictures"):
-        packed_for(desk.series, series, "slack", doubled)
-    assert "data-fetch" not in desk.look(series.id, ENGLISH)[1]
-    finish(frame, desk, series)
-    panel = desk.look(series.id, ENGLISH)[1]
+        packed_for(handlers.series, series, "slack", doubled)
+    assert "data-fetch" not in handlers.refresh(series.id, ENGLISH)[1]
+    finish(context, handlers, series)
+    panel = handlers.refresh(series.id, ENGLISH)[1]
     for app in APPS.values():
         can = 6 in (app.counts or range(app.least, app.most + 1))
         assert (f"/pack/{app.name}.zip" in panel) is can and (app.title in panel)
-    desk.series.pictures(series)[0].path.unlink()
+    handlers.series.pictures(series)[0].path.unlink()
     with pytest.raises(Refused, match="gone or damaged"):
-        packed_for(desk.series, series, "telegram", doubled)
+        packed_for(handlers.series, series, "telegram", doubled)
 
 
-def test_every_place_says_what_became_of_it(frame: Frame) -> None:
-    desk, queue = SetsDesk(frame), frame.studio.queue
-    series = made(desk)
-    wait_in_line(desk, series)
-    found = desk.series.members(series)
+def test_every_place_says_what_became_of_it(context: PageContext) -> None:
+    handlers, queue = SetsHandlers(context), context.studio.queue
+    series = made(handlers)
+    wait_in_line(handlers, series)
+    found = handlers.series.members(series)
     queue.cancel([found[0].id])
     queue.claim("worker")
-    keep(frame, found[2], red=2)
-    keep(frame, found[3], red=3)
-    database = frame.studio.house.database
+    keep(context, found[2], red=2)
+    keep(context, found[3], red=3)
+    database = context.studio.house.database
     with database.writing() as connection:
         done = "UPDATE jobs SET state = 'done' WHERE id IN (?, ?)"
         connection.execute(done, (found[2].id, found[3].id))
         connection.execute("UPDATE jobs SET state = 'failed', sentence = 'too <b>.' WHERE id = ?", (found[1].id,))
-    frame.studio.gallery.delete([desk.pictures(series)[found[3].id].sha256])
-    cells = {cell.label: board(cell, "en") for cell in desk.cells(series)}
+    context.studio.gallery.delete([handlers.pictures(series)[found[3].id].sha256])
+    cells = {cell.label: render("series.place", "en", cell=cell) for cell in handlers.cells(series)}
     said = ["stopped", "✗ too &lt;b&gt;.", "data-do", "deleted", "being drawn", "being drawn"]
     assert [words in cells[one.label] for one, words in zip(found, said, strict=True)] == [True] * 6
-    small = desk.look(series.id, ENGLISH)[1]
+    small = handlers.refresh(series.id, ENGLISH)[1]
     assert small.count('width="32"') == small.count('width="16"') == 2, "on light and on dark"
 
 
-def test_words_of_sets_and_comparisons_stay_words(frame: Frame) -> None:
-    desk, comparing = SetsDesk(frame), CompareDesk(frame)
+def test_words_of_sets_and_comparisons_stay_words(context: PageContext) -> None:
+    handlers, comparing = SetsHandlers(context), CompareHandlers(context)
     for words in HOSTILE[:2]:
-        series = made(desk, "emotions", words, "")
-        panel = "".join(desk.acted(series.id, told(own="name", series=series.id, value=words), ENGLISH)[1:])
+        series = made(handlers, "emotions", words, "")
+        panel = "".join(handlers.pressed(series.id, told(own="name", series=series.id, value=words), ENGLISH)[1:])
         assert stays_text(panel, words)
-        progress = Progress(series, Standing(open=1, sentence=words), False, False, None, "en")
+        progress = Progress(series, Counts(open=1, problem=words), False, False, None, "en")
         cells = [Cell(words, None, "failed", words)]
-        assert stays_text(view.Panel(series, progress, cells, "zh").html(), words)
+        assert stays_text(set_tab.panel(series, progress, cells, "zh"), words)
         grid = Grid(image_request(prompt=words), Axis("prompt", (words, f"{words}x")))
         both = [*cells, *cells]
-        assert stays_text(compared.panel(series, grid, both, progress, "en"), words)
+        assert stays_text(compare_tab.panel(series, grid, both, progress, "en"), words)
         refused = Elements(comparing.preview(words, "style", words, "", "", "", "", request=ENGLISH))
         assert refused.text and not any({"onerror", "src"} & set(attributes) for _, attributes in refused.elements)
 
@@ -187,45 +187,45 @@ def test_words_of_sets_and_comparisons_stay_words(frame: Frame) -> None:
 # --- Compare ----------------------------------------------------------------------------------------------------------
 
 
-def asked(desk: CompareDesk, *given: str) -> Series:
-    shown, *_ = desk.make(*given, "", request=ENGLISH)
-    return desk.find(shown)
+def asked(handlers: CompareHandlers, *given: str) -> Series:
+    shown, *_ = handlers.make(*given, "", request=ENGLISH)
+    return handlers.find(shown)
 
 
 CAT = ("a smiling cat", "style", "noto, outline, black glyph", "steps", "2-6 (+2)", "", "5")
 
 
-def test_a_comparison_is_the_commands_grid_and_is_found_again(frame: Frame) -> None:
-    desk = CompareDesk(frame)
-    assert "3 × 3 = 9" in desk.preview(*CAT, request=ENGLISH) and desk.series.latest("compare", 9) == []
-    series = asked(desk, *CAT)
+def test_a_comparison_is_the_commands_grid_and_is_found_again(context: PageContext) -> None:
+    handlers = CompareHandlers(context)
+    assert "3 × 3 = 9" in handlers.preview(*CAT, request=ENGLISH) and handlers.series.latest("compare", 9) == []
+    series = asked(handlers, *CAT)
     fields = image_request(prompt="a smiling cat", seed=5, model="fake")
     grid = Grid(fields, Axis.parse("style=noto, outline, black glyph"), Axis.parse("steps=2-6 (+2)"))
-    found = desk.series.members(series)
+    found = handlers.series.members(series)
     assert [(one.request.style, one.request.steps) for one in found] == [
         (request.style, request.steps) for request in grid.requests()
     ]
     assert [one.label for one in found[:4]] == ["noto · 2", "outline · 2", "black glyph · 2", "noto · 4"]
-    assert grid_of(AllSeries(frame.studio).get(series.id)).record() == grid.record()
-    wait_in_line(desk, series)
-    assert [job.id for job in frame.studio.queue.jobs(limit=-1)] == [one.id for one in found]
+    assert grid_of(SeriesStore(context).get(series.id)).record() == grid.record()
+    wait_in_line(handlers, series)
+    assert [job.id for job in context.studio.queue.jobs(limit=-1)] == [one.id for one in found]
 
 
-def test_the_sheet_says_what_it_was_made_from(frame: Frame, tmp_path: Path) -> None:
-    desk = CompareDesk(frame)
-    series = asked(desk, *CAT)
+def test_the_sheet_says_what_it_was_made_from(context: PageContext, tmp_path: Path) -> None:
+    handlers = CompareHandlers(context)
+    series = asked(handlers, *CAT)
     grid = grid_of(series)
-    finish(frame, desk, series)
-    pictures = [Image.open(cell.kept.path).convert("RGBA") for cell in desk.cells(series) if cell.kept]
+    finish(context, handlers, series)
+    pictures = [Image.open(cell.kept.path).convert("RGBA") for cell in handlers.cells(series) if cell.kept]
     (tmp_path / "sheet.png").write_bytes(grid.file([*pictures[:8], None]))
     again = Grid.from_file(tmp_path / "sheet.png")
     assert again.record() == grid.record()
-    pictures_asked = members(again, frame.lists, frame.model)
-    assert [one.id for one in pictures_asked] == [one.id for one in desk.series.members(series)]
+    pictures_asked = members(again, context.wildcards, context.model)
+    assert [one.id for one in pictures_asked] == [one.id for one in handlers.series.members(series)]
 
 
-def test_what_cannot_be_compared_is_said_and_nothing_is_kept(frame: Frame) -> None:
-    desk = CompareDesk(frame)
+def test_what_cannot_be_compared_is_said_and_nothing_is_kept(context: PageContext) -> None:
+    handlers = CompareHandlers(context)
     for given in (
         ("a cat", "style", "no such style", "", "", "", ""),
         ("a cat", "seed", "1-999", "", "", "", ""),
@@ -240,18 +240,18 @@ def test_what_cannot_be_compared_is_said_and_nothing_is_kept(frame: Frame) -> No
         ("a cat", "steps", "0", "", "", "", ""),
     ):
         for request in (ENGLISH, CHINESE):
-            assert 'class="note problem"' in desk.preview(*given, request=request), given
-            shown, panel, _ = desk.make(*given, "", request=request)
+            assert 'class="note problem"' in handlers.preview(*given, request=request), given
+            shown, panel, _ = handlers.make(*given, "", request=request)
             assert shown == "" and 'class="note problem"' in panel
-    assert desk.series.latest("compare", 9) == [] and frame.studio.queue.counts() == {}
+    assert handlers.series.latest("compare", 9) == [] and context.studio.queue.counts() == {}
 
 
-def test_a_series_of_another_tab_or_of_nobody_is_not_touched(frame: Frame) -> None:
-    sets, grids = SetsDesk(frame), CompareDesk(frame)
+def test_a_series_of_another_tab_or_of_nobody_is_not_touched(context: PageContext) -> None:
+    sets, grids = SetsHandlers(context), CompareHandlers(context)
     series, grid = made(sets), asked(grids, *CAT)
-    for desk, name in ((sets, grid.id), (grids, series.id), (sets, "../x"), (grids, "0" * 24)):
+    for handlers, name in ((sets, grid.id), (grids, series.id), (sets, "../x"), (grids, "0" * 24)):
         for own in ("remove", "stop", "show", "name", "cover", "outline"):
-            _, panel, _ = desk.acted("", told(own=own, series=name, value="x", index="0"), ENGLISH)
+            _, panel, _ = handlers.pressed("", told(own=own, series=name, value="x", index="0"), ENGLISH)
             assert "That is not here any more." in panel
     assert sets.find(series.id) == series and grids.find(grid.id) == grid
 
@@ -305,20 +305,21 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
     assert again.x.setting == "style" and again.y == Axis("guidance", (1.0, 5.0)) and again.request.prompt == "一只猫"
 
 
-def test_a_look_never_answers_after_a_press_that_it_began_before(frame: Frame) -> None:
-    """All wait in one line, one at a time: what shows the state as it was can't come last. The last news are seen."""
-    events, lines = list(build(frame).fns.values()), dict[str, list[str]]()
-    for name in ("look", "listed", "pasted", "acted", "make", "dropped", "told"):
+def test_a_refresh_never_answers_after_a_press_that_it_began_before(context: PageContext) -> None:
+    """All wait in one queue, one at a time: what shows the state as it was can't come last. The last news are seen."""
+    events, queues = list(build(context).fns.values()), dict[str, list[str]]()
+    for name in ("refresh", "pasted", "pressed", "batch_pressed", "make", "dropped"):
         several = [event for event in events if event.name == name and event.concurrency_limit == 1]
-        lines[name] = sorted(str(event.concurrency_id) for event in several)
-        if name in ("look", "listed", "pasted"):
+        queues[name] = sorted(str(event.concurrency_id) for event in several)
+        if name in ("refresh", "pasted"):
             assert {event.trigger_mode for event in several} == {"always_last"}
-    assert lines["look"] == lines["make"] == ["compare", "sets"] and lines["acted"] == ["batch", "compare", "sets"]
-    assert lines["listed"] == lines["pasted"] == ["batch"] and all(
-        "batch" in lines[name] for name in ("dropped", "told")
-    )
+    assert queues["refresh"] == queues["pressed"] == ["batch", "compare", "set"] and queues["make"] == [
+        "compare",
+        "set",
+    ]
+    assert queues["pasted"] == queues["batch_pressed"] == ["batch"] and "batch" in queues["dropped"]
 
 
-def test_what_is_said_of_a_dropped_picture_is_over_when_something_is_made(frame: Frame) -> None:
-    (start,) = (event for event in build(frame).fns.values() if event.name == "start")
+def test_what_is_said_of_a_dropped_picture_is_over_when_something_is_made(context: PageContext) -> None:
+    (start,) = (event for event in build(context).fns.values() if event.name == "start")
     assert "drop" in [one.elem_id for one in start.outputs]

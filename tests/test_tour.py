@@ -20,6 +20,7 @@ from PIL import Image
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.page import layout
+from studio.page.language import text
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,7 @@ def queue(page: Any) -> None:
     """A job at work and several that wait."""
     for prompt in (SLOW, *PROMPTS):
         httpx.post(f"{page.url}api/v1/jobs", json={"prompt": prompt, "count": 12}).raise_for_status()
-    page.wait_for_selector("#line li >> nth=2")
+    page.wait_for_selector("#queue li >> nth=2")
 
 
 def batch(page: Any) -> None:
@@ -142,7 +143,7 @@ def test_the_tour(visit: Callable[..., Any], server: Server, folder: Path) -> No
     shoot(page, folder / "card.webp")
     page.keyboard.press("Escape")
     for tab in (tab for tab in layout.TABS if tab != "create"):
-        label = layout._words(tab).labels["tab"][0]
+        label = text(f"tab.{tab}", "en")
         page.click(f'#tabs button[role=tab]:has-text("{label}")')
         SCENES.get(tab, lambda _: None)(page)
         shoot(page, folder / f"{NAMES.get(tab, tab)}.webp")

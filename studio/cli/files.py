@@ -18,7 +18,7 @@ from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.cli.base import Json, NoMetadata, app, each, leave, print_document, print_rows
 from studio.export import apps as app_table
-from studio.export.enlarge import Drawing, both
+from studio.export.drawing import Drawing, both
 from studio.export.pack import Sticker, check_count, pack, pack_name, title_of
 from studio.export.svg import svg
 from studio.fields import PROMPT_LIMIT

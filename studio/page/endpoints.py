@@ -1,4 +1,4 @@
-"""The page's named endpoints: what `gradio_client` and its kin call by name. The same queue stands behind them."""
+"""The page's named endpoints: what `gradio_client` and similar clients call by name. They use the same queue."""
 
 from typing import Any
 
@@ -6,15 +6,17 @@ import gradio as gr
 
 from models.messages import Refused
 from studio.events import Failed, Saved
-from studio.page.frame import Frame
+from studio.page.context import PageContext
+from studio.page.html import media
+from studio.page.language import text
 from studio.prompts import only
 
 
 class Endpoints:
     """Typed and documented; Gradio shows the docstrings in its description of the API."""
 
-    def __init__(self, frame: Frame) -> None:
-        self.frame, self.studio = frame, frame.studio
+    def __init__(self, context: PageContext) -> None:
+        self.context, self.studio = context, context.studio
 
     def submit(
         self,
@@ -27,7 +29,7 @@ class Endpoints:
         guidance: float = 0,
         scheduler: str = "",
     ) -> str:
-        """Put pictures in line.
+        """Queue pictures.
 
         Args:
             prompt: what to make, in English or Chinese.
@@ -46,7 +48,7 @@ class Endpoints:
         fields |= {"seed": None if seed == -1 else seed, "steps": steps or None, "guidance": guidance or None}
         fields["scheduler"] = scheduler
         try:
-            return self.studio.submit(only(self.studio.prepare(**fields, model=self.frame.model)))
+            return self.studio.submit(only(self.studio.prepare("image", **fields, model=self.context.model)))
         except Refused as refusal:
             raise gr.Error(str(refusal), print_exception=False) from refusal
 
@@ -63,15 +65,15 @@ class Endpoints:
         try:
             state = self.studio.queue.job(job)
         except KeyError as error:
-            raise gr.Error(f"there is no job {job[:80]!r}.", print_exception=False) from error
-        progress = None if state.state == "waiting" else self.studio.house.live.read(job)[1]
+            raise gr.Error(text("no_job", "en", job=job[:80]), print_exception=False) from error
+        progress = None if state.state == "waiting" else self.context.progress(job)
         step, total = (progress.step, progress.total) if progress else (0, 0)
         found = self.studio.gallery.made_by(state)
         pictures = [_row(found[index]) for index in sorted(found)]
         return {"state": state.state, "step": step, "total": total, "sentence": state.sentence, "pictures": pictures}
 
     def cancel(self, job: str) -> str:
-        """Stop a job at its next step, or take it out of line; what is finished stays.
+        """Stop a job at its next step, or take it out of the queue; what is finished stays.
 
         Args:
             job: the id that `submit` gave.
@@ -102,17 +104,16 @@ class Endpoints:
             if isinstance(event, Saved):
                 made[event.index] = event
             elif isinstance(event, Failed):
-                raise gr.Error(event.sentence, print_exception=False)
+                raise gr.Error(str(event.sentence), print_exception=False)
         return [_row(made[index]) for index in sorted(made)]
 
 
-def build(frame: Frame) -> None:
+def build(context: PageContext) -> None:
     """Name them."""
-    named = Endpoints(frame)
+    named = Endpoints(context)
     for function in (named.submit, named.status, named.cancel, named.generate):
         gr.api(function, api_name=function.__name__, concurrency_limit=None)
 
 
 def _row(saved: Saved) -> dict[str, Any]:
-    name = saved.path.replace("\\", "/").rpartition("/")[2]
-    return {"index": saved.index, "seed": saved.seed, "url": f"/pictures/{name}"}
+    return {"index": saved.index, "seed": saved.seed, "url": media(saved.path).url}

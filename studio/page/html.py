@@ -1,59 +1,102 @@
-"""Pieces of HTML that several parts of the page use.
+"""HTML of the page: the Jinja2 templates in `templates/`, one file a tab, and what several of them share.
 
-Every word that comes from outside goes through `escape`; gr.HTML itself does not.
+Values are escaped by the templates; `gr.HTML` itself does not escape.
 """
 
-from html import escape
-from pathlib import Path
+import mimetypes
+import re
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path, PurePath
+from typing import Any
 
-from models.messages import Refused
-from studio.page.refusals import in_language
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.environment import TemplateModule
+from jinja2.ext import Extension
+from markupsafe import Markup
 
-# A round sticker whose corner comes off.
-_FACE = (
-    '<path d="M24 3a21 21 0 1 0 21 21l-9 .5A11.5 11.5 0 0 1 24 12z" fill="{body}"/>'
-    '<path d="M24 3v9a11.5 11.5 0 0 0 12 12.5l9-.5A21 21 0 0 0 24 3z" fill="{corner}"/>'
-    '<circle cx="16.5" cy="22" r="2.6" fill="#fff"/><circle cx="26" cy="27" r="2.6" fill="#fff"/>'
-    '<path d="M13 31c3 5 9 6.500 13 4" fill="none" stroke="#fff" stroke-width="3" stroke-linecap="round"/></svg>'
+from models.messages import Message, Refused
+from studio.page import language as texts
+from studio.page.language import error_text, has_text
+
+HERE = Path(__file__).parent
+
+
+class OneLine(Extension):
+    """Line breaks in a template are layout of the source: none is left between tags, else one is a space."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """The template's source without them."""
+        return re.sub(r"\s*\n\s*", " ", re.sub(r"(?<=[>}])\s*\n\s*(?=[<{])", "", source)).strip()
+
+
+ENVIRONMENT = Environment(
+    loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, extensions=[OneLine]
 )
-MARK = '<svg viewBox="0 0 48 48" aria-hidden="true">' + _FACE.format(
-    body="var(--primary-500)", corner="var(--primary-200)"
-)
-ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48">' + _FACE.format(body="#8b5cf6", corner="#ddd6fe")
 
 
-def note(kind: str, sentence: str) -> str:
+def render(name: str, language: str, /, **values: Any) -> Markup:
+    """The macro `name` ("file.macro") filled in. In templates `text` and `error_text` speak `language`."""
+    file, _, macro = name.partition(".")
+    return Markup(getattr(_macros(file, language), macro)(**values))
+
+
+@cache
+def _macros(file: str, language: str) -> TemplateModule:
+    said = {"text": partial(texts.text, language=language), "error_text": partial(error_text, language=language)}
+    return ENVIRONMENT.get_template(f"{file}.html").make_module({**said, "has_text": has_text, "language": language})
+
+
+def script(*names: str) -> str:
+    """The scripts of `static/`, one after the other, as one program."""
+    return "".join((HERE / "static" / name).read_text(encoding="utf-8") for name in names)
+
+
+@dataclass(frozen=True)
+class Media:
+    """What the page shows of an artifact. `kind` is "image", "video" or "text"; width and height are in pixels, 0 where
+    the style sheet says them; a text is shown as `text`, everything else is at `url` and described by `alt`.
+    """
+
+    url: str
+    alt: str = ""
+    media_type: str = "image/png"
+    kind: str = "image"
+    width: int = 0
+    height: int = 0
+    text: str = ""
+
+
+def media(path: str | Path, alt: str = "", small: bool = False, text: str = "") -> Media:
+    """A file of the gallery, or its thumbnail (`small`); `text` is the content of one that is a text."""
+    name = PurePath(str(path).replace("\\", "/")).name
+    media_type = mimetypes.guess_type(name)[0] or "image/png"
+    kind = media_type.partition("/")[0]
+    if small and kind == "video":
+        media_type = kind = "image"  # its thumbnail is a picture
+    return Media(f"/{'thumbnails' if small else 'pictures'}/{name}", alt, media_type, kind, text=text)
+
+
+def digest_of(path: str | Path) -> str:
+    """The sha256 of a file of the gallery: its name."""
+    return PurePath(str(path).replace("\\", "/")).stem
+
+
+def note(kind: str, sentence: str) -> Markup:
     """A sentence in a box. `kind` is "problem", "unknown" or "good"."""
-    return f'<p class="note {kind}" role="{"alert" if kind == "problem" else "note"}">{escape(sentence)}</p>'
+    return render("parts.note", "en", kind=kind, sentence=sentence)
 
 
-def noted(kind: str, sentence: str) -> str:
+def notes(kind: str, *sentences: str) -> Markup:
+    """A box for each sentence; none for an empty one."""
+    return Markup("").join(note(kind, sentence) for sentence in sentences if sentence)
+
+
+def notice(kind: str, sentence: str) -> Markup:
     """The same, above what else there is."""
-    return f'<div class="told">{note(kind, sentence)}</div>'
+    return render("parts.notice", "en", kind=kind, sentence=sentence)
 
 
-def wrong(refusal: Refused, spoken: str) -> str:
-    """A refusal above what else there is, in the language of the person who looks."""
-    return noted("problem", in_language(str(refusal), spoken))
-
-
-def address(path: str | Path) -> str:
-    """Where the browser gets a picture of the gallery, escaped."""
-    return f"/pictures/{escape(Path(path).name)}"
-
-
-def picture(path: str | Path, words: str, small: bool = False) -> str:
-    """A picture of the gallery on the board of the viewer's choice; its alternative text is what it shows."""
-    source = address(path).replace("/pictures/", "/thumbnails/") if small else address(path)
-    return f'<img alt="{escape(words)}" src="{source}" loading="lazy" decoding="async">'
-
-
-def button(words: str, **data: str) -> str:
-    """A button that tells the page what its data say: `do` is for the whole page, `own` for the part it stands in."""
-    said = "".join(f' data-{key.replace("_", "-")}="{escape(value)}"' for key, value in data.items())
-    return f'<button type="button"{said}>{escape(words)}</button>'
-
-
-def empty(title: str, hint: str) -> str:
-    """What stands where there is nothing yet, and what to do about it."""
-    return f'<div class="empty">{MARK}<b>{escape(title)}</b><span>{escape(hint)}</span></div>'
+def problem(error: Refused | Message | str, language: str) -> Markup:
+    """An error above what else there is, in the reader's language."""
+    return notice("problem", error_text(error, language))

@@ -1,93 +1,93 @@
-"""The page: its head, its tabs, and the card that opens over them. What a tab holds is said in the tab's own folder.
+"""The page: its head, its tabs, its theme, and the card that opens over them."""
 
-Tabs don't import each other: what several of them use has a folder of its own beside them.
-"""
-
-from html import escape
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 
-from studio.page import endpoints
-from studio.page.frame import QUIET, Frame
-from studio.page.html import ICON, MARK
-from studio.page.picture import layout as card
-from studio.page.theme import theme
-from studio.page.words import Labels, Said, translations
+from studio.page import card, endpoints
+from studio.page.context import QUIET, PageContext
+from studio.page.html import HERE, render, script
+from studio.page.language import translations
 
-HERE = Path(__file__).parent
-TABS = ("create", "sets", "compare", "search", "gallery", "line", "batch", "models")  # folders beside this file
-QUEUE = 100  # events that wait; more are turned away
-
-say = Said(
-    {
-        "tagline": ("Stickers from your words, made on this computer.", "用一句话，在自己的电脑上生成贴纸。"),
-        "theme": ("Light or dark", "浅色或深色"),
-        "other": ("中文", "English"),
-        "silent": ("The studio does not answer. Is it still running?", "工作室没有回应，它还在运行吗？"),
-    }
-)
+TABS = ("create", "sets", "compare", "search", "gallery", "queue", "batch", "models")  # modules of `tabs/`
+STYLE_SHEETS = ("page.css", "tabs.css")
+EVENTS_MOST = 100  # events that wait; more are refused
 
 
-def build(frame: Frame) -> gr.Blocks:
-    """The page, wired to `frame.studio`."""
+def build(context: PageContext) -> gr.Blocks:
+    """The page, connected to `context.studio`."""
     with gr.Blocks(title="Studio 128", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True) as page:
         masthead = gr.HTML(header("en"), elem_id="masthead")
-        frame.handed, frame.tabs = gr.State(None), gr.Tabs(elem_id="tabs", render=False)
-        card.build(frame)
-        frame.tabs.render()
-        with frame.tabs:
+        context.handed, context.tabs = gr.State(None), gr.Tabs(elem_id="tabs", render=False)
+        card.build(context)
+        context.tabs.render()
+        with context.tabs:
             for name in TABS:
-                _part(name).tab(frame)
-        frame.on_load(frame.in_language(header), [masthead])
-        for function, inputs, outputs in frame.loads:
+                tab(name).build(context)
+        context.on_load_text(header, masthead)
+        for function, inputs, outputs in context.loads:
             page.load(function, inputs, outputs, **QUIET)
-        endpoints.build(frame)
-    page.queue(max_size=QUEUE)
+        endpoints.build(context)
+    page.queue(max_size=EVENTS_MOST)
     return page
 
 
-def header(spoken: str) -> str:
-    """The name of the place, and the switches for language and light."""
-    switch, silent = escape(say("theme", spoken)), escape(say("silent", spoken))
-    language = "en" if spoken == "zh" else "zh"
-    return (
-        f'<div class="masthead" data-silent="{silent}">{MARK}'
-        f"<div><h1>Studio 128</h1><p>{escape(say('tagline', spoken))}</p></div><nav>"
-        f'<button type="button" data-language="{language}" lang="{language}">{escape(say("other", spoken))}</button>'
-        f'<button type="button" data-theme aria-label="{switch}" title="{switch}">◐</button></nav></div>'
-    )
+def tab(name: str) -> Any:
+    """The module of a tab."""
+    return import_module(f"studio.page.tabs.{name}")
+
+
+def header(language: str) -> str:
+    """The name of the page, and the switches for language and light."""
+    return render("parts.header", language)
 
 
 def head() -> str:
     """What the page needs before Gradio begins."""
-    scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("page.js", "answers.js")]
-    icon = f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}">'
-    return icon + "".join(f"<script>{script}</script>" for script in scripts)
+    icon = f'<link rel="icon" href="data:image/svg+xml,{quote(render("parts.icon", "en"))}">'
+    return icon + "".join(f"<script>{script(name)}</script>" for name in ("page.js", "event_stream.js"))
 
 
-def looks() -> dict[str, Any]:
-    """How Gradio is to show it: theme, style sheets, words."""
-    parts = sorted(
-        HERE.glob("*/*.css"), key=lambda sheet: (sheet.parent.name in TABS, sheet)
-    )  # tabs after what they share
-    sheets = [HERE / "style.css", *parts]
-    labels = [part.labels for part in map(_words, TABS) if isinstance(getattr(part, "labels", None), Labels)]
+def appearance() -> dict[str, Any]:
+    """How Gradio is to show it: theme, style sheets, labels."""
     return {
-        "i18n": gr.I18n(**translations(labels)),
+        "i18n": gr.I18n(**translations()),
         "theme": theme(),
-        "css_paths": sheets,
+        "css_paths": [HERE / "static" / name for name in STYLE_SHEETS],
         "footer_links": [],  # Gradio's own settings would be a second switch for language and light
         "run_history": False,
     }
 
 
-def _part(name: str) -> Any:
-    return import_module(f"studio.page.{name}.layout")
-
-
-def _words(name: str) -> Any:
-    return import_module(f"studio.page.{name}.words")
+def theme() -> gr.Theme:
+    """Soft shapes in violet, in a typeface that Gradio ships. The rest is in the style sheets."""
+    font = gr.themes.LocalFont("Quicksand", weights=(400, 700))
+    soft = gr.themes.Soft(
+        primary_hue=gr.themes.colors.violet,
+        secondary_hue=gr.themes.colors.pink,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=(font, "ui-rounded", "system-ui", "sans-serif"),
+    )
+    # Text of at least 4.5:1 on its background (WCAG 2.2, 1.4.3); Soft's own colours are paler. (light, dark) of each.
+    texts = ("*neutral_600", "*neutral_300")
+    colours = {
+        "body_background_fill": ("linear-gradient(160deg, *primary_50, #fff 45%, *secondary_50)", "*neutral_950"),
+        "block_title_background_fill": ("transparent", "transparent"),
+        "block_title_text_color": texts,
+        "block_label_background_fill": ("transparent", "transparent"),
+        "block_label_text_color": texts,
+        "body_text_color_subdued": texts,
+        "block_info_text_color": texts,
+        "input_placeholder_color": ("*neutral_500", "*neutral_400"),
+        "link_text_color": ("*primary_700", "*primary_300"),
+        "checkbox_label_background_fill_selected": ("*primary_600", "*primary_600"),
+        "checkbox_background_color_selected": ("*primary_600", "*primary_600"),
+        "button_primary_background_fill": ("*primary_600", "*primary_600"),
+        "button_primary_background_fill_hover": ("*primary_700", "*primary_700"),
+    }
+    pairs = {f"{name}{end}": pair[i] for name, pair in colours.items() for i, end in enumerate(("", "_dark"))}
+    pairs |= {"block_title_padding": "0", "button_secondary_background_fill_hover_dark": "*neutral_600"}
+    return soft.set(**pairs)

@@ -1,4 +1,4 @@
-"""From the command line to a page in the browser, without torch: the models live in the worker's process."""
+"""Serves the page: `python app.py`, without torch. The models live in the worker's process."""
 
 import argparse
 import contextlib
@@ -8,9 +8,9 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.messages import Refused
 from studio import settings
@@ -20,9 +20,12 @@ from studio.backends.registry import open_backend
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from studio.page.frame import Frame
+    from studio.page.context import PageContext
 
 UPLOAD_LIMIT = "32mb"
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+HEAD = b"<head>"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -67,19 +70,16 @@ def _password(given: str | None) -> str:
     """The password that was given in one way or the other, "" for none; Refused where anybody could guess it."""
     password = settings.password(given)
     if (password or given is not None) and len(password) < PASSWORD_LEAST:
-        raise Refused(f"the password is too short; give one of {PASSWORD_LEAST} characters or more.")
+        raise Refused("page.serve.password_short", least=PASSWORD_LEAST)
     return password
 
 
 def _listen(host: str, port: int, others: bool) -> socket.socket:
     """A listening socket, before anything slow is imported: a second studio on the port learns at once."""
     if not is_loopback(host) and not others:
-        raise Refused(
-            f"--host {host} would let other computers in; add --password WORD, which they must then know, or"
-            " --allow-network if whoever reaches it may see all pictures and use the studio."
-        )
+        raise Refused("page.serve.host_open", host=host)
     if not 0 <= port <= 65535:
-        raise Refused(f"--port must be between 0 and 65535, not {port}.")
+        raise Refused("page.serve.port_range", port=port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named, or asyncio leaves small answers waiting for more (Nagle): 40 ms each.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -91,23 +91,21 @@ def _listen(host: str, port: int, others: bool) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise Refused(
-                f"port {port} is taken, perhaps by another studio; close it or give another --port."
-            ) from error
-        raise Refused(f"can't listen on {host}:{port} ({error.strerror}); give another --host or --port.") from error
+            raise Refused("page.serve.port_taken", port=port) from error
+        raise Refused("page.serve.cannot_listen", host=host, port=port, reason=str(error.strerror)) from error
     return listener
 
 
 def _serve(listener: socket.socket, options: argparse.Namespace, password: str) -> None:
     import uvicorn
 
-    from studio.page.frame import Frame
+    from studio.page.context import PageContext
     from studio.studio import Studio
 
     home = settings.home(options.home)
     settings.keep_uploads(home)
     studio = Studio(home)
-    frame = Frame(studio, options.model)
+    context = PageContext(studio, options.model)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -118,7 +116,7 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     anywhere = options.allow_network or not is_loopback(options.host)
-    guarded = Guard(build_app(frame, ready), anywhere, password)
+    guarded = Guard(build_app(context, ready), anywhere, password)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
     config = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
@@ -130,19 +128,16 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
         studio.close()
 
 
-def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "FastAPI":
+def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) -> "FastAPI":
     """The page as an ASGI app; `ready` is called once it listens."""
     import gradio as gr
     from fastapi import FastAPI
 
     from studio.api import a1111, v1
     from studio.mcp.server import http_routes, server
-    from studio.page import layout, routes
-    from studio.page.early import Early
-    from studio.page.gallery import routes as gallery
-    from studio.page.line import routes as line
+    from studio.page import files, layout, polling
 
-    tools = server(frame.studio, frame.model)
+    tools = server(context.studio, context.model)
     tool_routes = http_routes(tools)
 
     @contextlib.asynccontextmanager
@@ -152,33 +147,70 @@ def build_app(frame: "Frame", ready: Callable[[], None] = lambda: None) -> "Fast
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Early, html=layout.head())
-    for part in (routes, gallery, line):
-        app.include_router(part.router(frame))
-    for door in (a1111, v1):
-        app.include_router(door.router(frame.studio, frame.model))
+    app.add_middleware(HeadFirst, html=layout.head())
+    for part in (files, polling, *map(layout.tab, layout.TABS)):
+        if hasattr(part, "router"):
+            app.include_router(part.router(context))
+    for interface in (a1111, v1):
+        app.include_router(interface.router(context.studio, context.model))
     app.router.routes.extend(tool_routes)
     _fetch_nothing()
-    page, pictures = layout.build(frame), [str(frame.studio.gallery.folder), str(frame.studio.home / "inputs")]
+    home = context.studio.home
+    page, pictures = layout.build(context), [str(context.studio.gallery.folder), str(home / "inputs")]
     page.has_launched = True  # else Gradio takes any file that a browser names for one that it uploaded
     return gr.mount_gradio_app(
-        app, page, path="/", allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.looks()
+        app, page, path="/", allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.appearance()
     )
 
 
 def _fetch_nothing() -> None:
-    """Gradio would fetch an address that stands for an uploaded file, and pass on what is at one that is asked for as a
-    file; all its fetching goes through these functions."""
+    """Replace the functions by which Gradio fetches addresses: it would fetch one that is given as an uploaded file,
+    and pass on what is at one that is asked for as a file.
+    """
     import gradio as gr
     from gradio import processing_utils
     from gradio import routes as gradio_routes
     from starlette.exceptions import HTTPException
 
     async def refuse(url: str) -> None:
-        raise gr.Error("the studio fetches nothing from the network; upload the file.", print_exception=False)
+        raise gr.Error(str(Refused("page.serve.no_network")), print_exception=False)
 
     async def forbid(url: str, request: object) -> None:
         raise HTTPException(403, "the studio fetches nothing from the network")
 
     processing_utils.async_ssrf_protected_get = refuse  # type: ignore[assignment]
     gradio_routes.secure_url_stream_response = forbid
+
+
+class HeadFirst:
+    """ASGI middleware: `html` follows the first <head> of the page at "/"; everything else passes as it is.
+
+    Gradio loads what is given as `head` after it has read the browser's language and after it has painted: too late to
+    choose either.
+    """
+
+    def __init__(self, app: App, html: str) -> None:
+        self.app, self.html = app, html.encode()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Hold the page back until it is whole: its length changes."""
+        if scope["type"] != "http" or scope["path"] != "/":
+            await self.app(scope, receive, send)
+            return
+        start: MutableMapping[str, Any] = {}
+        body = bytearray()
+
+        async def held(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            body.extend(message.get("body", b""))
+            if not message.get("more_body"):
+                page = bytes(body).replace(HEAD, HEAD + self.html, 1)
+                headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+                if scope["method"] != "HEAD":
+                    headers.append((b"content-length", str(len(page)).encode()))
+                await send({**start, "headers": headers})
+                await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, held)

@@ -1,1 +1,0 @@
-"""The tab where a file of prompts becomes many pictures."""

@@ -1,1 +1,0 @@
-"""The tab where two settings are compared on one labelled sheet."""

@@ -1,0 +1,144 @@
+"""What every part of the page is given: the studio, the model, and the few things that the parts share.
+
+A part is a tab, or the card that opens over them all. It builds its components and connects its own events. What one
+part hands to another, such as a picture to start from, goes through the state `handed`.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from models.messages import Refused
+from studio import settings
+from studio.backends.registry import open_backend
+from studio.capabilities import Capabilities
+from studio.events import Progress
+from studio.media import SUFFIXES
+from studio.page.language import language_of
+from studio.studio import Studio
+from studio.wildcards import Wildcards
+
+NAME = re.compile(rf"([0-9a-f]{{64}})({'|'.join(map(re.escape, SUFFIXES.values()))})")
+# Events: not part of the public API, without Gradio's own spinner, and as many at once as there are pages open.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+# Presses: none is dropped while another is handled, and they are handled in the order in which they came.
+PRESSED: dict[str, Any] = {**QUIET, "trigger_mode": "multiple", "concurrency_limit": 1}
+ONCE = {"trigger_mode": "once"}  # a second press of the same button, before the first is handled, is dropped
+LISTEN = "studio.listen(element, trigger);"  # js_on_load of HTML whose buttons trigger events (see page.js)
+
+
+def in_order(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings for presses and for refreshes that wait in one queue.
+
+    A refresh that began before a press must not answer after it, or what it shows is out of date. Of refreshes that are
+    asked for while one is running only the last counts, and is not dropped.
+    """
+    queue = {"concurrency_id": name, "concurrency_limit": 1}
+    return {**PRESSED, **queue}, {**QUIET, **queue, "trigger_mode": "always_last"}
+
+
+@dataclass
+class PageContext:
+    """The page as it is being built. `model` is the backend's name."""
+
+    studio: Studio
+    model: str
+    can: Capabilities = field(init=False)
+    tabs: gr.Tabs = field(init=False)
+    handed: gr.State = field(init=False)
+    card: gr.HTML = field(init=False)
+    act: Callable[..., Any] = field(init=False)  # what `data-do` buttons do: set by the card
+    loads: list[tuple[Callable[..., Any], Any, list[Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.can = open_backend(self.model).capabilities()
+
+    # --- Building -----------------------------------------------------------------------------------------------------
+
+    def html(self, value: str = "", script: str = LISTEN, **settings: Any) -> gr.HTML:
+        """HTML whose `data-do` buttons work; its part listens to `select` for those with `data-own`."""
+        made = gr.HTML(value, js_on_load=script, **settings)
+        made.click(self.act, None, [self.card, self.handed, self.tabs], **PRESSED)
+        return made
+
+    def on_load(self, function: Callable[..., Any], outputs: Any, inputs: Any = None) -> None:
+        """What is done when a page is opened or reloaded."""
+        self.loads.append((function, inputs, outputs))
+
+    def on_load_text(self, function: Callable[[str], str], output: Any) -> None:
+        """The same for what depends on the reader's language alone."""
+
+        def event(request: gr.Request) -> str:
+            return function(language_of(request.headers))
+
+        self.on_load(event, [output])
+
+    # --- Asking the studio --------------------------------------------------------------------------------------------
+
+    @property
+    def wildcards(self) -> Wildcards:
+        """The lists of wildcards as they are now."""
+        return Wildcards(settings.wildcards(self.studio.home))
+
+    def progress(self, job: str) -> Progress | None:
+        """How far a running job is, None where it has not begun."""
+        return self.studio.store.progress.read(job)[1]
+
+    def rows(self, sql: str, *values: object) -> list[Any]:
+        """Rows of the studio's database."""
+        return self.studio.store.database.rows(sql, *values)
+
+    def larger(self, path: Path) -> Image.Image | None:
+        """A picture in the largest size that the model makes of it; None where it has no other. Refused where it can't
+        be done now.
+        """
+        if len(self.can.sizes) < 2:
+            return None
+        return self.studio.enlarge(path, max(self.can.sizes), model=self.model)
+
+    def problem(self) -> str | Refused:
+        """Why the model can't work, "" where it can."""
+        try:
+            open_backend(self.model).digest()
+        except Refused as refusal:
+            return refusal
+        return ""
+
+    # --- Files --------------------------------------------------------------------------------------------------------
+
+    def hand(self, use: str, digest: str) -> dict[str, Any]:
+        """A value for `handed`: picture `digest` is to be used as `use`. The time makes the same one twice a change."""
+        return {"use": use, "picture": digest, "at": time.time()}
+
+    def picture(self, name: str) -> Path | None:
+        """The file of an artifact by its name; only files of the gallery have such names."""
+        match = NAME.fullmatch(name)
+        path = self.studio.gallery.file(match[1], match[2]) if match else None
+        return path if path and path.is_file() and not path.is_symlink() else None
+
+    def uploaded(self, path: str) -> str:
+        """A file that this page has uploaded; Refused for any other, since a browser may name any path."""
+        folder = settings.uploads(self.studio.home).resolve()
+        if not path or not Path(path).resolve().is_relative_to(folder):
+            raise Refused("page.not_uploaded")
+        return path
+
+
+def pressed_data(event: gr.EventData) -> dict[str, str]:
+    """The data of the button that was pressed. It comes from a browser: only short texts are kept."""
+    data = event._data
+    if not isinstance(data, dict):
+        return {}
+    return {str(key): str(value)[:2_000] for key, value in data.items() if isinstance(value, str | int | bool)}
+
+
+def whole_number(typed: str | None) -> int | str | None:
+    """A seed as typed: nothing is None; what is no number stays text, and the request refuses it."""
+    stripped = (typed or "").strip()
+    return int(stripped) if re.fullmatch(r"[+-]?\d{1,20}", stripped, re.ASCII) else stripped or None

@@ -1,0 +1,155 @@
+"""Files that the page fetches: pictures, thumbnails, pictures made ready for other programs, ZIPs."""
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+from urllib.parse import quote
+from zipfile import ZIP_STORED, ZipFile
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from PIL import Image
+
+from models.messages import Refused
+from studio.batch.plan import safe_name
+from studio.export.apps import APPS, fit
+from studio.export.drawing import Drawing, Larger, both
+from studio.export.svg import svg
+from studio.metadata import encoded
+from studio.page.context import PageContext
+from studio.page.html import media
+from studio.page.language import error_text, language_of
+from studio.page.series_store import Series, SeriesStore
+
+# A picture is named by its content: it never changes. What is made of it does, with the studio.
+CACHED = {"cache-control": "private, max-age=31536000, immutable"}
+UNCACHED = {"cache-control": "no-cache"}
+TYPES = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".svg": "image/svg+xml",
+    ".gif": "image/gif",
+    ".zip": "application/zip",
+}
+
+
+def router(context: PageContext) -> APIRouter:
+    """The routes of one page."""
+    routes, gallery = APIRouter(include_in_schema=False), context.studio.gallery
+    store = SeriesStore(context)
+
+    @routes.get("/pictures/{name}")
+    def picture(name: str) -> FileResponse:
+        path = context.picture(name)
+        if path is None:
+            raise HTTPException(404, "no such picture")
+        return FileResponse(path, media_type=media(path).media_type, headers=CACHED)
+
+    @routes.get("/thumbnails/{name}")
+    def thumbnail(name: str) -> Response:
+        if context.picture(name) is None:
+            raise HTTPException(404, "no such picture")
+        data = gallery.thumbnail(PurePath(name).stem)
+        kind = "image/png" if data.startswith(b"\x89PNG") else "image/webp"
+        return Response(data, media_type=kind, headers=CACHED)
+
+    @routes.get("/downloads/{digest}/{use}")
+    def download(request: Request, digest: str, use: str, outline: bool = False) -> Response:
+        path, language = context.picture(f"{digest}.png"), language_of(request.headers)
+        if use not in APPS and use not in ("png", "svg"):
+            raise HTTPException(404, "nothing that a picture can be made ready for")
+        if path is None:
+            raise HTTPException(404, error_text(Refused("page.picture_damaged"), language))
+        try:
+            data, suffix = made(path, use, outline, context.larger)
+        except Refused as refusal:
+            raise HTTPException(422, error_text(refusal, language)) from refusal
+        named = attachment(f"{digest[:16]}-{use}{suffix}")
+        return Response(data, media_type=TYPES[suffix], headers={**UNCACHED, **named})
+
+    @routes.get("/series/{name}/pictures.zip")
+    def pictures(name: str) -> StreamingResponse:
+        series = series_of(store, name)
+        title = PurePath(series.title).stem if series.kind == "batch" else no_slashes(series.title)
+        stem = safe_name(title) or series.kind
+        pieces = zipped(store.files(series))
+        return StreamingResponse(pieces, media_type="application/zip", headers=attachment(f"{stem}.zip"))
+
+    return routes
+
+
+def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, str]:
+    """A picture of the gallery as a file for `use`: "png", "svg" or one of APPS, with a white outline or without ->
+    data, file suffix.
+    """
+    app = APPS.get(use)
+    picture, more = both(path, opened(path), app.sizes[0] if app else None, larger, outline)
+    if use == "svg":
+        return svg(picture).encode(), ".svg"
+    return fit(Drawing(picture, more), app) if app else (encoded([picture], None, "png"), ".png")
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture (RGBA) of a file of the gallery; Refused where it is not there or can't be read."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGBA")
+    except OSError as error:
+        raise Refused("page.picture_damaged") from error
+
+
+def series_of(store: SeriesStore, name: str) -> Series:
+    """A series that an address names; 404 where there is none."""
+    try:
+        return store.get(name)
+    except KeyError as error:
+        raise HTTPException(404, "no such series") from error
+
+
+def no_slashes(title: str) -> str:
+    """A title whose slashes are no folders."""
+    return title.replace("/", " ").replace("\\", " ")
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Headers that have the browser save an answer under a name."""
+    return {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+
+
+# --- ZIP --------------------------------------------------------------------------------------------------------------
+
+
+class _Buffer(io.RawIOBase):
+    """What was written and not sent yet."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._held += data
+        return len(data)
+
+    def take(self) -> bytes:
+        """It, once."""
+        data = bytes(self._held)
+        self._held.clear()
+        return data
+
+
+def zipped(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+    """The pieces of a ZIP with each file under its name, made while it is sent; a file that is gone by then is left
+    out. Pictures are compressed already: they are stored as they are.
+    """
+    buffer = _Buffer()
+    with ZipFile(buffer, "w", ZIP_STORED) as archive:
+        for name, path in files:
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
+            archive.writestr(name, data)
+            yield buffer.take()
+    yield buffer.take()

@@ -1,1 +1,0 @@
-"""The tab that holds all pictures: found, marked, put together, thrown away."""

@@ -1,0 +1,66 @@
+"""The page's texts in English and Chinese: labels, sentences and errors, from `assets/messages/<language>/page.json`.
+
+Labels of Gradio's components are translated in the browser (`gr.I18n`), everything else on the server. Both follow the
+language that was chosen on the page, else the browser's first choice.
+"""
+
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from gradio.i18n import I18nData
+
+from models.messages import DEFAULT, Message, Refused, catalogue
+from studio.page.refusals import in_language
+
+AREA = "page."
+LANGUAGES = ("en", "zh")
+COOKIE = "studio_language"
+
+
+def language_of(headers: Mapping[str, str]) -> str:
+    """ "zh" or "en": as chosen on the page, else the browser's first choice."""
+    try:
+        chosen = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        chosen = None
+    if chosen is not None and chosen.value in LANGUAGES:
+        return chosen.value
+    return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
+
+
+def has_text(code: str) -> bool:
+    """Whether the catalogue has a text of this code."""
+    return AREA + code in catalogue(DEFAULT)
+
+
+def text(code: str, language: str, **values: Any) -> str:
+    """A text of the page with its values filled in; KeyError where there is none. Plain text, not HTML."""
+    if not has_text(code):
+        raise KeyError(code)
+    return Message(AREA + code, values).text(language)
+
+
+def error_text(error: Refused | Message | str, language: str) -> str:
+    """An error or a message in a language. A sentence without a code stays English where nobody translated it."""
+    return in_language(error if isinstance(error, str) else error.text(language), language)
+
+
+def label(code: str) -> Any:
+    """A text as Gradio's components take it: the browser translates it. KeyError where there is none."""
+    if not has_text(code):
+        raise KeyError(code)
+    return I18nData(_key(AREA + code))
+
+
+def translations() -> dict[str, dict[str, str]]:
+    """The texts of the page as `gr.I18n` takes them."""
+    english, chinese = (
+        {_key(code): said for code, said in catalogue(one).items() if code.startswith(AREA)} for one in LANGUAGES
+    )
+    return {"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese}
+
+
+def _key(code: str) -> str:
+    """Gradio's keys have no dots: it would take them for nested tables."""
+    return code.replace(".", "_")

@@ -1,0 +1,148 @@
+// The jobs as they stand: fetched when the queue changes, and now and then while something is being made. Rows are known
+// by their job; what did not change is not touched, so that nothing flickers and the focus stays.
+studio.listen(element, trigger);
+
+const OFTEN = 700; // ms, while something is being made
+const { fresh, hide } = studio;
+const find = (selector) => element.querySelector(selector);
+const shown = () => Boolean(find('.jobs')?.offsetParent);
+const outcome = studio.outcome(element, shown);
+
+let busy = false, drawing = false, again = false;
+let fingerprint = ''; // the queue's, as of which the rows are
+let dragged = null; // the row under the pointer's drag
+
+const draw = async () => {
+  if (!shown() || dragged) return;
+  if (drawing) { again = true; return; }
+  drawing = true;
+  try {
+    const answer = await fetch('/jobs', { cache: 'no-store' });
+    if (!answer.ok) throw new Error(answer.statusText);
+    put(await answer.json());
+  } catch { /* page.js says that nobody answers */ }
+  drawing = false;
+  if (again) { again = false; draw(); }
+};
+
+const put = (answer) => {
+  if (dragged) return;
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const job = active?.closest('.job')?.dataset.job;
+  studio.exchange(find('.jobs-head'), answer.head);
+  studio.exchange(find('.nothing'), answer.nothing);
+  for (const list of element.querySelectorAll('[data-list]')) {
+    fill(list, answer[list.dataset.list]);
+    hide(list.parentElement, !list.firstElementChild);
+  }
+  [busy, fingerprint] = [answer.busy, answer.fingerprint];
+  if (active && document.activeElement !== active) refocus(active, job);
+};
+
+// A row that moves, or a button that goes, takes the focus with it.
+const refocus = (active, job) => {
+  const act = active.dataset.act;
+  const row = job && find(`.job[data-job="${job}"]`);
+  const again = active.isConnected ? active : row?.querySelector(`[data-act="${act}"]`) || row?.querySelector('button');
+  (again || find('section:not([hidden]) > h2') || find('.jobs-head button'))?.focus({ preventScroll: true });
+};
+
+const fill = (list, rows) => {
+  const kept = new Set(rows.map(([job]) => job)), old = new Map();
+  for (const row of [...list.children]) {
+    const job = row.dataset.job || '';
+    kept.has(job) ? old.set(job, row) : row.remove();
+  }
+  let at = list.firstElementChild;
+  for (const [job, html] of rows) {
+    const row = old.get(job) || fresh(html);
+    if (row.html !== html && row.isConnected) studio.morph(row, fresh(html));
+    row.html = html;
+    if (row === at) at = at.nextElementSibling;
+    else list.insertBefore(row, at);
+  }
+};
+
+// --- What is done ------------------------------------------------------------------------------------------------------
+
+let undone = [];
+const say = (sentence, kind = '', undo = []) => {
+  undone = undo;
+  outcome.say(sentence, kind, undo.length > 0);
+};
+
+const perform = async (act, jobs = [], before = '') => {
+  try {
+    const answer = await studio.post('/jobs/act', { do: act, jobs, before });
+    const { said, undo, problem } = await answer.json();
+    say(problem || said, problem ? 'problem' : '', undo);
+  } catch (problem) {
+    say(studio.why(problem), 'problem');
+  }
+  await draw();
+  find('.jobs > .unseen').textContent = jobs.length === 1 && find(`.job[data-job="${jobs[0]}"] .place`)?.title || '';
+  studio.pollNow();
+};
+
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-act]');
+  if (!button || button.getAttribute('aria-disabled') === 'true') return;
+  const act = button.dataset.act, job = button.closest('.job')?.dataset.job;
+  if (act === 'dismiss') say('');
+  else if (act === 'undo') perform('retry', undone);
+  else perform(act, job ? [job] : []);
+});
+
+// --- Dragging ----------------------------------------------------------------------------------------------------------
+
+const waitingRow = (event) => event.target.closest?.('.job.waiting');
+const marked = (row, below) => {
+  for (const old of element.querySelectorAll('.over, .under')) old.classList.remove('over', 'under');
+  row?.classList.add(below ? 'under' : 'over');
+};
+const isBelow = (row, event) => {
+  const { top, height } = row.getBoundingClientRect();
+  return event.clientY > top + height / 2;
+};
+element.addEventListener('dragstart', (event) => {
+  const row = waitingRow(event); // also by one of its pictures
+  if (!row) return;
+  dragged = row;
+  row.classList.add('dragged');
+  event.dataTransfer.effectAllowed = 'move';
+  event.dataTransfer.setData('text/plain', row.dataset.job);
+});
+element.addEventListener('dragover', (event) => {
+  const row = dragged && waitingRow(event);
+  if (!row) return;
+  event.preventDefault();
+  marked(row, isBelow(row, event));
+});
+element.addEventListener('drop', (event) => {
+  const row = dragged && waitingRow(event);
+  if (!row) return;
+  event.preventDefault();
+  const where = isBelow(row, event) ? 'after' : 'before';
+  const job = dragged.dataset.job, beside = row.dataset.job;
+  drop();
+  if (beside !== job) perform(where, [job], beside);
+});
+const drop = () => { dragged?.classList.remove('dragged'); dragged = null; marked(null); };
+element.addEventListener('dragend', () => { drop(); draw(); });
+
+// --- News --------------------------------------------------------------------------------------------------------------
+
+const begin = () => {
+  const jobs = find('.jobs');
+  if (!jobs || jobs.begun) return;
+  jobs.begun = true;
+  new IntersectionObserver(draw).observe(jobs); // the tab is opened
+  draw();
+};
+setInterval(() => { if (busy) draw(); }, OFTEN);
+studio.follow({
+  news: (fresh) => { if (fresh.queue !== fingerprint) draw(); },
+  silent: outcome.silent,
+});
+watch('value', begin);
+queueMicrotask(begin);
