@@ -19,7 +19,7 @@ from models.messages import Refused, did_you_mean
 from studio.capabilities import FAST
 from studio.grid_sheet import sheet_of
 from studio.metadata import Provenance, content, encoded, texts, version
-from studio.metadata.origin import nameless
+from studio.metadata.origin import a1111_text, nameless
 from studio.requests import SEEDS, ImageRequest, make_request
 
 KEYWORD = "studio-grid"  # of the chunk that holds what a sheet was made from
@@ -31,6 +31,7 @@ SETTINGS: dict[str, type] = {
     "prompt": str, "style": str, "seed": int, "steps": int, "guidance": float, "scheduler": str, "model": str,
     "strength": float,
 }  # fmt: skip
+_EXAMPLES = {str: "a, b", int: "1-4", float: "1-5 (+0.5)"}  # of values
 UNSIGNED = r"(?:\d+\.?\d*|\.\d+)"
 NUMBER = rf"[+-]?{UNSIGNED}"
 RANGE = re.compile(rf"({NUMBER})\s*-\s*({NUMBER})\s*(?:\(\s*([+-]?\s*{UNSIGNED})\s*\)|\[\s*(\d{{1,6}})\s*\])?")
@@ -48,13 +49,11 @@ class Axis:
     def __post_init__(self) -> None:
         if self.setting not in SETTINGS:
             hint = did_you_mean(self.setting, SETTINGS)
-            raise Refused(f"a grid can't vary {self.setting!r}{hint}; there are {', '.join(SETTINGS)}.")
+            raise Refused("series.unknown_axis", setting=self.setting, hint=hint, settings=list(SETTINGS))
         if not self.values:
-            raise Refused(
-                f"say which values of {self.setting} to compare, for example: {self.setting}={_example(self)}."
-            )
+            raise Refused("series.no_values", setting=self.setting, example=_EXAMPLES[SETTINGS[self.setting]])
         if len(self.values) > MOST:
-            raise Refused(f"a grid has at most {MOST} values of {self.setting}, not {len(self.values)}.")
+            raise Refused("series.too_many_values", most=MOST, setting=self.setting, count=len(self.values))
 
     @staticmethod
     def parse(text: str) -> "Axis":
@@ -66,7 +65,7 @@ class Axis:
         setting, equals, values = text.partition("=")
         name = setting.strip().casefold()
         if not equals:
-            raise Refused(f"write an axis as SETTING=VALUES, for example seed=1-4, not {text!r}.")
+            raise Refused("series.no_axis", text=text)
         if name not in SETTINGS:
             return Axis(name, ())
         kind = SETTINGS[name]
@@ -93,14 +92,14 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.y and self.y.setting == self.x.setting != "prompt":
-            raise Refused(f"both axes vary {self.x.setting}; give another one to one of them.")
+            raise Refused("series.same_axes", setting=self.x.setting)
         if len(self.x.values) * self._rows > CELLS:
-            raise Refused(f"a grid has at most {CELLS} pictures, not {len(self.x.values)} x {self._rows}.")
+            raise Refused("series.too_many_cells", most=CELLS, columns=len(self.x.values), rows=self._rows)
         seed = secrets.randbelow(SEEDS) if self.request.seed is None else self.request.seed
         object.__setattr__(self, "request", self.request.model_copy(update={"seed": seed, "count": 1}))
         for axis in (self.x, self.y):
             if axis and axis.setting == "prompt" and str(axis.values[0]) not in self._said():
-                raise Refused(f"the prompt does not say {axis.values[0]!r}; begin the axis with words that it has.")
+                raise Refused("series.not_in_prompt", words=str(axis.values[0]))
 
     @property
     def _rows(self) -> int:
@@ -167,7 +166,7 @@ class Grid:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, Refused):
                 raise
-            raise Refused(f"{path} is no sheet of a grid; give a file that `studio grid` made.") from error
+            raise Refused("series.no_sheet", file=str(path)) from error
         return Grid(request, *axes)
 
     def _common(self) -> str:
@@ -184,9 +183,7 @@ class Grid:
         if self.y:
             settings |= {"Y Type": _THEIRS[self.y.setting], "Y Values": ", ".join(self.y.labels())}
         settings["Version"] = f"Studio 128 {version()}"
-        said = (f"{key}: {json.dumps(str(value), ensure_ascii=False)}" for key, value in settings.items())
-        negative = [f"Negative prompt: {self.request.negative}"] if self.request.negative else []
-        return "\n".join([self.request.prompt, *negative, ", ".join(said)])
+        return a1111_text(self.request.prompt, self.request.negative, settings)
 
 
 # The settings as A1111 calls them.
@@ -201,10 +198,6 @@ def _axis(said: dict[str, list[Value]]) -> Axis:
     return Axis(setting, tuple(values))
 
 
-def _example(axis: Axis) -> str:
-    return {str: "a, b", int: "1-4", float: "1-5 (+0.5)"}[SETTINGS[axis.setting]]
-
-
 def _listed(text: str) -> list[str]:
     """The parts of a list with commas, Chinese ones where it has no others."""
     text = " ".join(text.split())
@@ -213,7 +206,7 @@ def _listed(text: str) -> list[str]:
     try:
         parts = next(csv.reader([text], skipinitialspace=True), [])
     except csv.Error as error:  # a field of more than 131,072 characters
-        raise Refused("the values of an axis are too long; write fewer.") from error
+        raise Refused("series.values_too_long") from error
     return [part.strip() for part in parts if part.strip()]
 
 
@@ -222,10 +215,10 @@ def _numbers(setting: str, part: str, kind: type) -> list[Value]:
     match = RANGE.fullmatch(part)
     single = re.fullmatch(NUMBER, part)
     if not match and not single:
-        raise Refused(f"{part!r} is no value of {setting}; write 3, 1-5, 1-10 (+2) or 1-10 [5].")
+        raise Refused("series.no_value", value=part, setting=setting)
     numbers = [Decimal(part)] if not match else _range(setting, *match.groups())
     if kind is int and not match and numbers[0] != int(numbers[0]):
-        raise Refused(f"{setting} must be a whole number, not {part}.")
+        raise Refused("series.no_whole_number", setting=setting, value=part)
     return [int(number) if kind is int else float(number) for number in numbers]
 
 
@@ -237,11 +230,11 @@ def _range(setting: str, first: str, last: str, step: str | None, count: str | N
         return [start] if many <= 1 else [start + (stop - start) * i / (many - 1) for i in range(many)]
     stride = Decimal(step.replace(" ", "")) if step else Decimal(1 if stop >= start else -1)
     if not stride or (stop - start) / stride < 0:
-        raise Refused(f"{first}-{last} has no values of {setting} with the step {step}.")
+        raise Refused("series.empty_range", first=first, last=last, setting=setting, step=str(step))
     return [start + stride * i for i in range(_enough(setting, int((stop - start) / stride)) + 1)]
 
 
 def _enough(setting: str, steps: int) -> int:
     if steps >= MOST:
-        raise Refused(f"a grid has at most {MOST} values of {setting}, not {steps + 1}.")
+        raise Refused("series.too_many_values", most=MOST, setting=setting, count=steps + 1)
     return steps

@@ -1,14 +1,16 @@
-"""How a comparison grid looks: pictures in a table, what varies along its edges, what they share above."""
+"""How a comparison grid looks: pictures in a table, what varies along its edges, what they share above; and text on
+pictures, in English and Chinese, without a font of the system's.
+"""
 
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
 from models.data.pixels import fit, png
-from models.data.sheet import checkerboard, font_for
-from studio.labels import line_height, lines_of, write
+from models.data.sheet import Font, checkerboard, font_for, wrap
 
 SMALLEST, LARGEST = 128, 256  # pixels a side of a picture on the sheet
+MORE = "…"  # in place of what does not fit
 GAP, EDGE = 8, 16  # pixels
 TEXT, TITLE, NOTE = 14, 18, 12  # pixels of letters
 LABEL_LINES, TITLE_LINES = 3, 2
@@ -89,3 +91,48 @@ def _put(sheet: Image.Image, picture: Image.Image | None, x: int, y: int, side: 
     shown = picture.convert("RGBA")
     board.alpha_composite(shown if shown.size == (side, side) else png(fit(shown, side)))
     sheet.paste(board, (x, y))
+
+
+def lines_of(text: str, font: Font, width: int, most: int) -> list[str]:
+    """Up to `most` lines no wider than `width` pixels; what is left over is cut with an ellipsis."""
+    lines = [part for line in wrap(text, font, width) for part in _broken(line.rstrip(), font, width)]
+    if len(lines) <= most:
+        return lines
+    last = lines[most - 1]
+    while last and font.getlength(last + MORE) > width:
+        last = last[:-1]
+    return [*lines[: most - 1], last.rstrip() + MORE]
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    box: tuple[int, int, int, int],
+    size: int,
+    middle: bool = False,
+    colour: str = "#111",
+) -> None:
+    """Text in a box (left, top, width, height), at its top left or, with `middle`, in its middle."""
+    left, top, width, height = box
+    font, line = font_for(text, size), line_height(size)
+    lines = lines_of(text, font, width, max(1, height // line))
+    if middle:
+        top += (height - len(lines) * line) // 2
+    for number, part in enumerate(lines):
+        x = left + int((width - font.getlength(part)) / 2) if middle else left
+        draw.text((x, top + number * line), part, colour, font)
+
+
+def line_height(size: int) -> int:
+    """Pixels from one line to the next."""
+    return round(size * 1.4)
+
+
+def _broken(line: str, font: Font, width: int) -> list[str]:
+    """A line whose one word is too wide, in pieces."""
+    pieces = [""]
+    for character in line:
+        if pieces[-1] and font.getlength(pieces[-1] + character) > width:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces

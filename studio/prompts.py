@@ -16,8 +16,8 @@ PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
 
 
 def summands(prompt: str) -> list[str]:
-    """What a prompt adds up, `A + B`; itself alone where it adds nothing up, is in quotation marks, or has too many
-    parts for one picture. Nothing where it says nothing.
+    """The parts of a prompt `A + B`; the prompt alone where it has no sum, is in quotation marks, or has too many parts
+    for one picture. Empty for an empty prompt.
     """
     parts = [part.strip() for part in SUM.split(prompt) if part.strip()]
     things = all(re.search(r"[^\W\d_]", part) and _closed(part) for part in parts)
@@ -27,7 +27,7 @@ def summands(prompt: str) -> list[str]:
 
 
 def _closed(part: str) -> bool:
-    """Whether no bracket is torn apart: `(cat + dog:1.3)` weighs both."""
+    """Whether all brackets are closed in it: `(cat + dog:1.3)` is one part, which weighs both."""
     return all(part.count(opened) == part.count(closed) for opened, closed in ("()", "[]"))
 
 

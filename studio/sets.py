@@ -34,20 +34,20 @@ def emotions(subject: str, words: Sequence[str] = EMOTIONS, **fields: Any) -> li
 
     `fields` are those of an ImageRequest, for all of them. Refused where subject or words are empty.
     """
-    subject = _given(subject, "a subject, for example: cat")
+    subject = _given(subject, "subject")
     return _members([(feeling(word, subject), felt(word, subject)) for word in _words(words)], fields)
 
 
 def subjects(emotion: str, words: Sequence[str] = (), **fields: Any) -> list[Member]:
     """One emotion on several subjects, the usual ones where none are given: Chinese ones for a Chinese emotion."""
-    emotion = _given(emotion, "an emotion, for example: happy")
+    emotion = _given(emotion, "emotion")
     words = words or (SUBJECTS_ZH if is_chinese(emotion) else SUBJECTS)
     return _members([(word, felt(emotion, word)) for word in _words(words)], fields)
 
 
 def styled(words: Sequence[str], style: str, **fields: Any) -> list[Member]:
     """A list of things in one style."""
-    style = _given(style, "a style, for example: noto")
+    style = _given(style, "style")
     return _members([(word, word) for word in _words(words)], {**fields, "style": style})
 
 
@@ -62,7 +62,7 @@ KINDS: dict[str, Callable[..., list[Member]]] = {
 def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) -> list[Member]:
     """The set of a kind ("emotions", "subjects", "style") for its first word; Refused names the kinds."""
     if kind not in KINDS:
-        raise Refused(f"unknown kind of set {kind!r}{did_you_mean(kind, KINDS)}; there are {', '.join(KINDS)}.")
+        raise Refused("series.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
     return KINDS[kind](first, words, **fields)
 
 
@@ -96,16 +96,16 @@ def _mood(word: str) -> Mood | None:
 
 def _given(word: str, what: str) -> str:
     if not word.strip():
-        raise Refused(f"say {what}.")
+        raise Refused(f"series.no_{what}")
     return word.strip()
 
 
 def _words(words: Iterable[str]) -> list[str]:
     kept = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     if not kept:
-        raise Refused("say what is to be in the set, for example: cat dog pizza.")
+        raise Refused("series.no_words")
     if len(kept) > MOST:
-        raise Refused(f"a set has at most {MOST} pictures, not {len(kept)}.")
+        raise Refused("series.too_many", most=MOST, count=len(kept))
     return kept
 
 

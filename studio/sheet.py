@@ -45,7 +45,7 @@ def _drawn(model: str, can: Capabilities, asked: list[dict[str, Any]]) -> list[n
     with tempfile.TemporaryDirectory() as folder:
         batch = run(backend, jobs, Path(folder))
         if batch.code:
-            raise Refused(batch.problem or "stopped.")
+            raise Refused(batch.problem or "series.stopped")
         return [load_picture(row.path) for row in batch.rows]
 
 

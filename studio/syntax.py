@@ -6,10 +6,9 @@
     {2$$__colours__}   two different lines of it
     \\{ \\} \\_           a brace, an underscore that is meant
 
-The package `dynamicprompts` speaks the same language and was tried first (0.31): it takes "# ..." out of a prompt and
-reads "\\{a|b\\}" as an alternative, stops at a lone "$", leaves an unknown wildcard standing with a warning on the
-terminal, runs into Python's recursion limit at a list that names itself, follows links out of the folder, and bounds
-nothing. Hence this parser, which does less and says where it stops.
+The package `dynamicprompts` (0.31) has the same syntax, but it removes "# ..." from a prompt, reads "\\{a|b\\}" as an
+alternative, stops at a lone "$", keeps an unknown wildcard with a warning on the terminal, reaches Python's recursion
+limit at a list that names itself, follows links out of the folder, and has no limits. Hence this parser.
 
 Escapes stay in what is drawn, and `models.weighting` takes them off when the words are read: drawing twice changes
 nothing.
@@ -56,7 +55,7 @@ class _Choice:
 
 
 def is_dynamic(text: str) -> bool:
-    """Whether the seed has a say in the words."""
+    """Whether the words depend on the seed."""
     return any(token == "{" or _is_wildcard(token) for token in _TOKEN.findall(text))
 
 
@@ -71,7 +70,7 @@ def draw(text: str, seed: str, wildcards: Wildcards, where: Message | str = THE_
     Raises Refused with a sentence that says where in `where` a brace is open or a weight is wrong, which wildcard is
     missing or names itself, or which limit was met.
     """
-    if not any(mark in text for mark in ("{", "}", "__")):
+    if not any(sign in text for sign in ("{", "}", "__")):
         return text
     return _Draw(random.Random(seed), wildcards).text(text, where, ())
 
@@ -81,7 +80,7 @@ def _is_wildcard(token: str) -> bool:
 
 
 class _Draw:
-    """One drawing: the chances it takes, and how many are left to it."""
+    """One drawing: its random numbers, and how many choices and characters are left to it."""
 
     def __init__(self, chance: random.Random, wildcards: Wildcards) -> None:
         self.chance, self.wildcards = chance, wildcards
@@ -139,12 +138,12 @@ def _index(chance: float, weights: Sequence[float]) -> int:
     total = sum(weights)
     if not total:
         return int(chance * len(weights))
-    mark = chance * total
+    left = chance * total
     for index, weight in enumerate(weights):
-        mark -= weight
-        if mark < 0:
+        left -= weight
+        if left < 0:
             return index
-    return max(index for index, weight in enumerate(weights) if weight)  # rounding ate the last crumb
+    return max(index for index, weight in enumerate(weights) if weight)  # rounding may leave a remainder
 
 
 class _Parser:
@@ -155,23 +154,15 @@ class _Parser:
         self.tokens = [(match[0], match.start() + 1) for match in _TOKEN.finditer(text)]
         self.at = 0
 
-    def parse(self) -> _Option:
-        """All of it."""
-        whole = self._option(0)
+    def parse(self, depth: int = 0) -> _Option:
+        """All of it; within braces, up to the next bar or closing brace of their own."""
+        option = _Option()
         while self.at < len(self.tokens):
             token, column = self.tokens[self.at]
+            if depth and token in ("|", "}"):
+                break
             if token == "}":
                 raise self._refused("closes_nothing", column=column)
-            whole.parts.append(token)  # a bar outside braces is a bar
-            self.at += 1
-            whole.parts += self._option(0).parts
-        return whole
-
-    def _option(self, depth: int) -> _Option:
-        """Up to the next bar or closing brace of its own."""
-        option = _Option()
-        while self.at < len(self.tokens) and self.tokens[self.at][0] not in ("|", "}"):
-            token, column = self.tokens[self.at]
             self.at += 1
             if token == "{":
                 option.parts.append(self._choice(depth + 1, column))
@@ -185,9 +176,8 @@ class _Parser:
         choice = _Choice([])
         self._amount(choice, column)
         while True:
-            weight = self._weight()
-            option = self._option(depth)
-            choice.options.append(_Option(weight, option.parts))
+            weight = self._take(WEIGHT)
+            choice.options.append(_Option(float(weight[1]) if weight else 1.0, self.parse(depth).parts))
             if self.at == len(self.tokens):
                 raise self._refused("open", column=column)
             self.at += 1
@@ -206,10 +196,6 @@ class _Parser:
         separator = self._take(re.compile(r"([^$]*)\$\$"))
         if separator:
             choice.separator = separator[1]
-
-    def _weight(self) -> float:
-        match = self._take(WEIGHT)
-        return float(match[1]) if match else 1.0
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """What the plain text at hand begins with, taken off it."""

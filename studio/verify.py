@@ -1,6 +1,5 @@
-"""Make a picture again from what its file says, and compare: is this what the studio makes of these settings?"""
+"""Make an artifact again from what its file says, and compare: is this what the studio makes of these settings?"""
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
 from studio.media import Artifact
 from studio.metadata import KINDS as FILES
-from studio.metadata import Origin, content, encoded, read, restore, version
+from studio.metadata import Origin, content, encoded, media_type, read_bytes, restore, strip, version
 from studio.planner import job_id, resolve
-from studio.requests import ImageRequest, make_request
+from studio.requests import REQUESTS, make_request
 
 CLOSE = 40.0  # dB; what another processor or number type does is well above
 CLOSE_STEP = 16  # levels of 255: rounding moves all pixels a little, a brush moves some of them a lot
-FORMATS = tuple(kind.format for kind in FILES.values())
+MAX_FRAMES = 1_000
+MEDIA_TYPES = {kind.media_type: name for name, kind in FILES.items()}
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,24 @@ class Verdict:
 
 
 def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend] = open_backend) -> Verdict:
-    """Make the still picture in `path` again, alone, from its seed in the shape that it was drawn in, and compare.
+    """Make the artifact in `path` again, alone, from its seed in the shape that it was made in, and compare.
 
     `model` is the backend to do it, else the one that the file names. Refused where the file holds no record of ours,
     or where it can't be made here any more.
     """
     data = content(path)
-    found = read(path)
+    found = read_bytes(data, path)
     if "request" not in found:
         raise Refused("metadata.no_record", file=str(path))
-    record, format, before = Origin.model_validate(found), *_still(path, data)
+    record, kind = Origin.model_validate(found), media_type(data, path)
+    before = _decoded(path, strip(data, path), kind)
     backend = opener(model or _named(path, record))
-    result = _again(backend, _request(path, found, backend.capabilities()))
-    kind = next(name for name, kind in FILES.items() if kind.format == format)
-    _, after = _still(path, encoded(media.frames(result.data), None, kind))
-    return _verdict(before, after, _differences(record, backend.digest(), result), record)
+    made = _again(backend, _request(path, found, backend.capabilities()))
+    differences = _differences(record, backend.digest(), made)
+    if isinstance(before, str):
+        return _text_verdict(before, made.text, differences, record)
+    after = encoded(media.frames(made.data), None, MEDIA_TYPES[kind])  # as the file was encoded, with its losses
+    return _verdict(before, np.stack(list(map(np.asarray, media.frames(after)))), differences, record)
 
 
 def _named(path: Path, record: Origin) -> str:
@@ -64,48 +67,56 @@ def _named(path: Path, record: Origin) -> str:
     return model
 
 
-def _request(path: Path, found: dict[str, Any], can: Capabilities) -> ImageRequest:
+def _request(path: Path, found: dict[str, Any], can: Capabilities) -> Any:
     known = {**found, "request": {**found["request"], "model": "embedded"}}  # another model is a matter of its digest
-    again = restore(known, can, path.parent)
+    again = restore(known, can, path.parent, tuple(REQUESTS))
     if again.dropped:
         raise Refused("metadata.not_again", file=str(path), why=again.lost[0])
     return resolve(make_request(**again.fields), can)
 
 
-def _again(backend: Backend, request: ImageRequest) -> Artifact:
+def _again(backend: Backend, request: Any) -> Artifact:
     backend.load()
     return next(event for event in run(backend, request) if isinstance(event, Artifact))
 
 
-def _still(path: Path, data: bytes) -> tuple[str, np.ndarray]:
-    """Format and straight RGBA (H, W, 4) of a still picture."""
+def _decoded(path: Path, data: bytes, kind: str) -> np.ndarray | str:
+    """The frames of a picture file, straight RGBA (F, H, W, 4), or the text of a text file."""
+    if kind == "text/plain":
+        return data.decode()
+    if kind not in MEDIA_TYPES:
+        raise Refused("metadata.no_still", file=str(path), media_type=kind)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            if getattr(picture, "n_frames", 1) > 1:
-                raise Refused("metadata.moves", file=str(path))
-            if picture.width * picture.height > MAX_PIXELS:
-                raise Refused("metadata.too_many_pixels", file=str(path), most=MAX_PIXELS)
-            return str(picture.format), np.asarray(picture.convert("RGBA"))
+        artifact = media.read(data, kind)
+        if artifact.width * artifact.height > MAX_PIXELS or artifact.frames > MAX_FRAMES:
+            raise Refused("metadata.too_many_pixels", file=str(path), most=MAX_PIXELS)
+        return np.stack(list(map(np.asarray, media.frames(data))))
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise Refused("metadata.damaged", file=str(path)) from error
 
 
-def _differences(record: Origin, digest: str, result: Artifact) -> list[str]:
+def _text_verdict(before: str, after: str, differences: list[str], record: Origin) -> Verdict:
+    if before == after:
+        return Verdict("identical", None, "")
+    return Verdict("different", None, "; ".join(differences) or _tampered(record))
+
+
+def _differences(record: Origin, digest: str, artifact: Artifact) -> list[str]:
     """What is not as it was when the picture was made."""
     said = []
     if record.digest != digest:
         said.append(f"made with another model ({record.digest[:10]}, here {digest[:10]})")
     if record.version != version():
         said.append(f"made by version {record.version}, this is {version()}")
-    for name in sorted(set(record.how) | set(result.how)):
-        if record.how.get(name) != result.how.get(name):
-            said.append(f"made with {name} {record.how.get(name, 'unknown')}, here {result.how.get(name, 'unknown')}")
+    for name in sorted(set(record.how) | set(artifact.how)):
+        if record.how.get(name) != artifact.how.get(name):
+            said.append(f"made with {name} {record.how.get(name, 'unknown')}, here {artifact.how.get(name, 'unknown')}")
     return said
 
 
 def _verdict(before: np.ndarray, after: np.ndarray, differences: list[str], record: Origin) -> Verdict:
     if before.shape != after.shape:
-        sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in (before, after)]
+        sizes = [_size(frames) for frames in (before, after)]
         return Verdict("different", None, "; ".join([f"it is {sizes[0]} and was made as {sizes[1]}", *differences]))
     if np.array_equal(before, after):
         return Verdict("identical", None, "")
@@ -118,6 +129,11 @@ def _verdict(before: np.ndarray, after: np.ndarray, differences: list[str], reco
         why = "; ".join(differences) or "the last bits differ, as they do on another processor"
         return Verdict("close", psnr, why)
     return Verdict("different", psnr, "; ".join(differences) or _tampered(record))
+
+
+def _size(frames: np.ndarray) -> str:
+    count = f", {len(frames)} frames" if len(frames) > 1 else ""
+    return f"{frames.shape[2]}x{frames.shape[1]}{count}"
 
 
 def _tampered(record: Origin) -> str:

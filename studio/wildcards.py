@@ -33,8 +33,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Found:
+    """Where a list is, and its lines where it is part of a YAML file."""
+
     path: Path
-    keys: tuple[str, ...] = ()
+    lines: list[str] | None = None
 
 
 class Wildcards:
@@ -64,8 +66,8 @@ class Wildcards:
     def _list(self, name: str) -> tuple[Entry, ...]:
         if name not in self._read:
             found = self._known[name]
-            self._inside(found.path)
-            lines = _yaml_lines(found) if found.keys else _text(found.path).splitlines()
+            self._check_inside(found.path)
+            lines = _text(found.path).splitlines() if found.lines is None else found.lines
             self._read[name] = tuple(_entry(text, name) for line in lines if (text := COMMENT.sub("", line).strip()))
         return self._read[name]
 
@@ -77,8 +79,9 @@ class Wildcards:
             if path.suffix.lower() == ".txt":
                 known[name] = _Found(path)
             elif path.suffix.lower() in (".yaml", ".yml"):
-                self._inside(path)
-                known |= {"/".join(keys): _Found(path, keys) for keys in _lists(load_yaml(_text(path), str(path)))}
+                self._check_inside(path)
+                lists = _lists(load_yaml(_text(path), str(path)))
+                known |= {"/".join(keys): _Found(path, lines) for keys, lines in lists}
         return known
 
     def _files(self) -> Iterator[Path]:
@@ -92,7 +95,7 @@ class Wildcards:
                     raise Refused("syntax.wildcard_files", folder=str(self.folder), most=FILES)
                 yield Path(place) / file
 
-    def _inside(self, path: Path) -> None:
+    def _check_inside(self, path: Path) -> None:
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise Refused("syntax.wildcard_link", file=str(path), folder=str(self.folder))
 
@@ -115,17 +118,10 @@ def _entry(text: str, source: str) -> Entry:
     return Entry(text[match.end() :].strip(), source, float(match[1])) if match else Entry(text, source)
 
 
-def _lists(tree: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The keys that lead to a list."""
+def _lists(tree: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """The keys that lead to a list, and its lines."""
     if isinstance(tree, list) and keys:
-        yield keys
+        yield keys, [str(item) for item in tree if isinstance(item, str | int | float)]
     elif isinstance(tree, dict):
         for key, below in tree.items():
             yield from _lists(below, (*keys, str(key)))
-
-
-def _yaml_lines(found: _Found) -> list[str]:
-    tree = load_yaml(_text(found.path), str(found.path))
-    for key in found.keys:
-        tree = next(below for name, below in tree.items() if str(name) == key)
-    return [str(item) for item in tree if isinstance(item, str | int | float)]

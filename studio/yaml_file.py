@@ -1,4 +1,4 @@
-"""YAML from strangers: plain values only, no key twice, and no more of it than its size promises (aliases multiply)."""
+"""Plain values from YAML that is not trusted: no key twice, and a limit on values, since aliases multiply them."""
 
 from typing import Any
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import io
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,9 +17,10 @@ from page_kit import Elements, Server
 from patience import PATIENCE, until
 from PIL import Image
 
-from studio.api import v1
+from studio.api import media, v1
 from studio.api.schemas import FILLED, ImageJob
 from studio.events import Done, Progress
+from studio.gallery import Kept
 from studio.requests import ImageRequest
 
 NOBODY = "0" * 64
@@ -75,7 +78,7 @@ def test_a_job_becomes_pictures(api: httpx.Client) -> None:
     assert job["request"]["style"] == "outline" and job["request"]["model"] == "fake:0.02"
     for picture in job["pictures"]:
         file = api.get(f"/gallery/{picture['sha256']}/file")
-        assert file.headers["content-type"] == "image/png"
+        assert file.headers["content-type"] == picture["media_type"] == "image/png"
         assert hashlib.sha256(file.content).hexdigest() == picture["sha256"] and picture["url"] == file.url.path
     assert api.get("/jobs", params={"state": "done"}).json()["jobs"][0]["id"] == job["id"]
     assert api.get("/jobs").json()["jobs"] == []
@@ -246,6 +249,16 @@ def test_marks_and_the_bin(api: httpx.Client, three: list[str]) -> None:
     assert api.post(f"/gallery/{three[1]}/restore").json()["deleted"] is None
     assert api.patch(f"/gallery/{three[0]}", json={"rating": 9}).status_code == 422
     assert api.patch(f"/gallery/{three[0]}", json={"path": "/etc/passwd"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.webp", "image/webp"), ("a.GIF", "image/gif"), ("a.txt", "text/plain; charset=utf-8")]
+)
+def test_a_file_is_served_with_its_own_media_type(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_bytes(b"anything")
+    facts = dict.fromkeys((field.name for field in dataclasses.fields(Kept)), 0)
+    kept = Kept(**{**facts, "sha256": NOBODY, "path": tmp_path / name})
+    assert media.file_response(kept).headers["content-type"] == media.describe_kept(kept)["media_type"] == kind
 
 
 def test_small_pictures_of_large_ones(api: httpx.Client) -> None:

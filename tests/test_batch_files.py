@@ -293,6 +293,27 @@ def test_a_line_of_any_length_takes_little_memory(tmp_path: Path, kind: str) -> 
     assert len(found) == 1 and isinstance(found[0], Problem) and "64 KB" in found[0].message and most < 4 * 2**20
 
 
+def test_a_problem_has_a_language(tmp_path: Path) -> None:
+    made = planned(tmp_path / "a.txt", "a --sede 1\na --d x\na {b")
+    assert [problem.sentence("zh").removeprefix("a.txt ") for problem in made.problems] == [
+        "第 1 行：没有名为“sede”的设置（是否想写“seed”？）。",
+        "第 2 行：seed 必须是整数，而不是 'x'。",
+        "第 3 行：the prompt：第 3 列的花括号没有闭合；要写花括号本身，请用 \\{ 或 \\}。",
+    ]
+    for problem in made.problems:
+        assert problem.as_dict()["message"] == problem.message and problem.message.isascii()
+        assert Problem.of(problem.as_dict()).as_dict() == problem.as_dict()
+
+
+def test_what_a_terminal_can_not_be_shown_is_not_in_a_problem(tmp_path: Path) -> None:
+    (problem,) = planned(tmp_path / "a.jsonl", '{"prompt": "a", "s\\u001b[31m": 1}\n').problems
+    assert problem.message.isprintable() and problem.sentence("zh").isprintable()
+    (problem,) = planned(
+        tmp_path / "a.yaml", f"jobs: [{{prompt: a, name: {'x' * 300}}}, {{prompt: b, seed: {'y' * 300}}}]"
+    ).problems
+    assert len(problem.message) < 300
+
+
 def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "PROBLEMS", 3)
     made = planned(tmp_path / "a.txt", "a --x 1\n" * 10)

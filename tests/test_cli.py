@@ -16,10 +16,11 @@ from PIL import Image
 
 from models.assets import prompt_list
 from models.messages import Refused
-from studio import sheet, shelves
+from studio import cli, sheet, shelves
 from studio.house import House
 
 ROOT = Path(__file__).resolve().parent.parent
+SHOWN = "*(one.name or one.callback.__name__ for one in app.registered_commands)"
 
 
 def faces(studio: Callable[..., Said], *arguments: object) -> Said:
@@ -156,6 +157,17 @@ def test_running_loads_no_torch(arguments: list[str], tmp_path: Path) -> None:
     )
     done = _python("-c", code, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr.strip().endswith("False")) == (0, True), done.stderr
+
+
+def test_a_command_imports_no_other() -> None:
+    """Each is registered by the module that the table names, and by none that comes along with it."""
+    for module, names in cli.COMMANDS.items():
+        code = f"from studio import cli; app = cli.program({names[0]!r}); print({SHOWN})"
+        there = set(_python("-c", code).stdout.split())
+        assert set(names) <= there, module
+    assert "set" not in _python("-c", f"from studio import cli; app = cli.program('generate'); print({SHOWN})").stdout
+    registered = {one.name or one.callback.__name__ for one in cli.program().registered_commands if one.callback}
+    assert registered == {name for names in cli.COMMANDS.values() for name in names}
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

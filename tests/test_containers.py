@@ -186,3 +186,10 @@ def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) 
             assert out.read_bytes() == data
         else:
             assert facts(out.read_bytes()) == facts(data)
+
+
+def test_a_caption_and_a_gif_can_not_be_made_again_to_compare(studio: Callable, tmp_path: Path) -> None:
+    for name, data, media in (("a.txt", b"a cat", "text/plain"), ("a.gif", plain("gif"), "image/gif")):
+        (tmp_path / name).write_bytes(write(data, media, RECORD))
+        said = studio("verify", tmp_path / name, "--model", "fake")
+        assert said.code == 2 and f"is no still picture ({media})" in said.err

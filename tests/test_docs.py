@@ -20,7 +20,7 @@ from patience import PATIENCE
 from studio import settings
 from studio.backends.fake import Fake
 from studio.batch import fields
-from studio.cli import app
+from studio.cli import program
 from studio.export.apps import APPS
 from studio.grid import SETTINGS
 from studio.page import serve
@@ -100,7 +100,7 @@ def test_nothing_is_asked_of_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def commands() -> dict[str, set[str]]:
     """The options of each command of `studio`."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(program())
     return {
         command: {option for parameter in one.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for command, one in group.commands.items()

@@ -15,11 +15,8 @@ from PIL import Image, ImageDraw
 from models.data.pixels import premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
-from studio.export.apps import APPS, app_named, fit, fit_icon
-from studio.export.budget import indexed, within
-from studio.export.enlarge import Drawing
-from studio.export.outline import SEEN, seen_box
-from studio.export.scale import resized, straight
+from studio.export.apps import APPS, app_named, fit, fit_icon, indexed, within
+from studio.export.drawing import SEEN, Drawing, resized, seen_box, straight
 from studio.export.svg import _window, svg
 from studio.metadata import Provenance as Says
 from studio.metadata import provenance_in, read

@@ -15,7 +15,7 @@ from PIL import Image
 from models.data.sheet import font_for
 from models.messages import Refused
 from studio.grid import MOST, Axis, Grid
-from studio.labels import lines_of
+from studio.grid_sheet import lines_of
 from studio.metadata import read
 from studio.requests import image_request
 

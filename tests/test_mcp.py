@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mcp
@@ -26,6 +28,8 @@ from starlette.applications import Starlette
 
 from studio import Studio
 from studio.api.guard import Guard
+from studio.gallery import Kept
+from studio.mcp.results import hits_result
 from studio.mcp.server import http_routes, server
 from studio.metadata import read as read_settings
 
@@ -270,6 +274,18 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
     assert [line["id"] for line in lines] == [1, 2] and not lines[1]["result"]["isError"]
     rest, noise = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest) == (0, ""), noise
+
+
+def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("一只猫", encoding="utf-8")
+    facts = dict.fromkeys((field.name for field in dataclasses.fields(Kept)), None)
+    there, gone = (
+        Kept(**{**facts, "sha256": n, "path": tmp_path / n, "seed": 1, "prompt": ""}) for n in ("a.txt", "b.png")
+    )
+    gallery: Any = SimpleNamespace(get={"a.txt": there}.__getitem__)
+    answer = hits_result(gallery, [(there, 0.5), (gone, None)])
+    assert [block.type for block in answer.content] == ["text", "text", "resource_link", "resource_link"]
+    assert answer.content[1].text == "一只猫" and answer.content[2].mime_type.startswith("text/plain")
 
 
 def test_a_bad_model_is_refused_before_it_serves(studio: Callable[..., Any]) -> None:

@@ -12,8 +12,7 @@ from PIL import Image, ImageDraw
 
 from models.messages import Refused
 from studio.export.apps import APPS, fit
-from studio.export.enlarge import Drawing, both
-from studio.export.outline import distance, outlined, seen_box
+from studio.export.drawing import Drawing, both, distance, outlined, seen_box
 
 
 def disc(side: int, radius: float, colour: str = "#0044cc") -> Image.Image:

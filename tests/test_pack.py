@@ -18,8 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from models.data.moods import MOODS
 from models.messages import Refused
 from studio.export.apps import APPS
-from studio.export.emoji import USUAL, emoji_for
-from studio.export.pack import Sticker, pack, pack_name, slug
+from studio.export.pack import USUAL, Sticker, emoji_for, pack, pack_name, slug
 
 
 def stickers(count: int) -> list[Sticker]:

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from models.messages import Message
 
@@ -52,7 +52,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Refuse with 403, 401 or 413, or pass on with headers that keep the page to itself."""
         if scope["type"] != "http":
-            await (_close(send) if scope["type"] == "websocket" else self.app(scope, receive, send))
+            socket = scope["type"] == "websocket"  # no door speaks over one
+            await (send({"type": "websocket.close", "code": 1008}) if socket else self.app(scope, receive, send))
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if problem := self.problem(headers, scope["path"]):
@@ -77,10 +78,10 @@ class Guard:
     def problem(self, headers: dict[str, str], path: str) -> str:
         """The code of the message that says why a request is refused, or nothing."""
         host = headers.get("host", "")
-        if not self._is_ours(_hostname(f"//{host}")):
+        if not self._is_ours(_split(f"//{host}").hostname or ""):
             return "api.address_not_ours"
         origin = headers.get("origin")
-        if origin is not None and _netloc(origin) != host:
+        if origin is not None and _split(origin).netloc != host:
             return "api.other_site"
         if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             return "api.other_site"
@@ -153,18 +154,11 @@ def _length(headers: dict[str, str]) -> int:
     return int(declared) if declared.isdecimal() else 0
 
 
-def _netloc(url: str) -> str:
+def _split(url: str) -> SplitResult:
     try:
-        return urlsplit(url).netloc
+        return urlsplit(url)
     except ValueError:
-        return ""
-
-
-def _hostname(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+        return urlsplit("")
 
 
 async def _refuse(send: Any, path: str, status: int, message: Message, *more: tuple[bytes, bytes]) -> None:
@@ -176,7 +170,3 @@ async def _refuse(send: Any, path: str, status: int, message: Message, *more: tu
     headers = [(b"content-type", kind), length, *more, *HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _close(send: Any) -> None:
-    await send({"type": "websocket.close", "code": 1008})

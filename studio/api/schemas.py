@@ -172,14 +172,6 @@ class Hits(BaseModel):
     hits: list[HitOut]
 
 
-class StyleOut(BaseModel):
-    """A style: its name, its name in Chinese, and other words that mean it."""
-
-    name: str
-    zh: str
-    words: tuple[str, ...]
-
-
 class Health(BaseModel):
     """Whether pictures can be made. `problem` says why not."""
 

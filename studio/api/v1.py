@@ -18,9 +18,10 @@ from studio.api import gallery
 from studio.api.docs import page
 from studio.api.media import PREFIX, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
-from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem, StyleOut
+from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem
 from studio.api.uploads import Uploads, uploads
 from studio.backends.registry import offered, open_backend
+from studio.capabilities import Style
 from studio.doors import ModelState, model_state, model_states
 from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
 from studio.metadata import version
@@ -232,13 +233,12 @@ def models(served: ServedStudio) -> list[ModelState]:
     return model_states(served.model)
 
 
-@about.get("/styles", response_model=list[StyleOut])
+@about.get("/styles")
 def styles(
     served: ServedStudio, model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = ""
-) -> Any:
+) -> list[Style]:
     """The styles that a model knows."""
-    known = open_backend(offered(model or served.model, served.model)).capabilities().styles
-    return [style.model_dump() for style in known]
+    return list(open_backend(offered(model or served.model, served.model)).capabilities().styles)
 
 
 for part in (jobs, gallery.routes, about):

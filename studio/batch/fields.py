@@ -18,33 +18,21 @@ from studio.syntax import literal
 if TYPE_CHECKING:
     from studio.batch.readers import Row
 
-# A1111's long flags and API, sd-scripts' short flags, diffusers' arguments -> ours.
-ALIASES = {
-    "text": "prompt",
-    "n": "negative",
-    "negative_prompt": "negative",
-    "d": "seed",
-    "s": "steps",
-    "num_inference_steps": "steps",
-    "l": "guidance",
-    "g": "guidance",
-    "scale": "guidance",
-    "cfg_scale": "guidance",
-    "guidance_scale": "guidance",
-    "ss": "scheduler",
-    "sampler": "scheduler",
-    "sampler_name": "scheduler",
-    "t": "strength",
-    "denoising_strength": "strength",
-    "n_iter": "count",
-    "batch_size": "count",
-    "num_images": "count",
-    "num_images_per_prompt": "count",
-    "f": "name",
-    "file_name": "name",
+# Ours, and what others call it: A1111's long flags and API, sd-scripts' short flags, diffusers' arguments.
+_NAMES = {
+    "prompt": "text",
+    "negative": "n negative_prompt",
+    "seed": "d",
+    "steps": "s num_inference_steps",
+    "guidance": "l g scale cfg_scale guidance_scale",
+    "scheduler": "ss sampler sampler_name",
+    "strength": "t denoising_strength",
+    "count": "n_iter batch_size num_images num_images_per_prompt",
+    "name": "f file_name",
 }
+ALIASES = {alias: own for own, aliases in _NAMES.items() for alias in aliases.split()}
 SIDES = ("w", "h", "width", "height")  # other programs' two for our one: `size`
-# What other programs need to be told and this one does not; a batch says how often it met them.
+# Settings of other programs without a meaning here; a batch says how often it met them.
 IGNORED = {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
 IGNORED |= {"restore_faces", "do_not_save_samples", "do_not_save_grid"}
 # The settings of all tasks by name, with their types, without what planning fills in.

@@ -158,7 +158,7 @@ class Folder:
 
 @contextlib.contextmanager
 def opened(path: Path, pictures: int) -> Iterator[Folder]:
-    """The folder at `path`, made where it is missing, and nobody else's meanwhile.
+    """The folder at `path`, made where it is missing, and locked.
 
     Refused where another batch is at work in it, or it can't be written.
     """

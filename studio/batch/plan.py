@@ -21,7 +21,7 @@ from studio.sinks import file_names
 from studio.wildcards import Wildcards
 
 JOBS = 100_000
-PROBLEMS = 1_000  # told one by one; more are counted
+PROBLEMS = 1_000  # that are listed; more are counted
 NAME_BYTES = 100
 VALUE = 200  # characters of a value in a message
 DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")

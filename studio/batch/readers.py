@@ -139,44 +139,38 @@ def _long_flags(line: str) -> list[tuple[str, str]]:
 
 def read_csv(source: Source) -> Iterator[Row | Problem]:
     """Rows of a table; commas, semicolons or tabs, whichever the header has most of."""
-    feed = _Feed(source)
-    header = next((text for text in feed if text.strip()), "")
+    problems = list[Problem]()
+    feed = _text_lines(source, problems)
+    header, first = next(((text, line) for line, text in enumerate(feed, 1) if text.strip()), ("", 0))
     names = [name.strip().strip('"') for name in header.rstrip("\n").split(_delimiter(header))]
+    rows = csv.reader(feed, delimiter=_delimiter(header), strict=True)
     try:
         _check_header(names)
     except BadRow as error:
-        yield from feed.problems
-        if header:
-            yield error.at(source, feed.first)
+        yield from [*problems, *([error.at(source, first)] if header else [])]
         return
-    rows = csv.reader(feed, delimiter=_delimiter(header), strict=True)
-    while (found := _next_row(rows, feed, names)) is not None:
-        yield from feed.problems
-        feed.problems.clear()
-        if isinstance(found, Problem) or found.fields:
-            yield found
-    yield from feed.problems
+    while True:
+        line = first + rows.line_num + 1
+        try:
+            fields = _cells(names, next(rows))
+            found: list[Row | Problem] = [Row(line, fields, typed=False)] if fields else []
+        except StopIteration:
+            break
+        except csv.Error as error:
+            found = [BadRow("batch.broken_table", why=str(error)).at(source, line)]
+        except BadRow as error:
+            found = [error.at(source, line)]
+        yield from [*problems, *found]
+        problems.clear()
+    yield from problems
 
 
-class _Feed:
-    """Lines for `csv.reader`. Those that are no text are put aside; `first` is the first one taken since it was 0."""
-
-    def __init__(self, source: Source) -> None:
-        self.source, self._lines = source, lines(source)
-        self.problems: list[Problem] = []
-        self.first = 0
-
-    def __iter__(self) -> "_Feed":
-        return self
-
-    def __next__(self) -> str:
-        for item in self._lines:
-            if isinstance(item, Problem):
-                self.problems.append(item)
-                continue
-            self.first = self.first or item[0]
-            return item[1] + "\n"
-        raise StopIteration
+def _text_lines(source: Source, problems: list[Problem]) -> Iterator[str]:
+    """Lines for `csv.reader`. One that is no text is an empty line to it, and put aside in `problems`."""
+    for item in lines(source):
+        if isinstance(item, Problem):
+            problems.append(item)
+        yield "\n" if isinstance(item, Problem) else item[1] + "\n"
 
 
 def _delimiter(header: str) -> str:
@@ -189,19 +183,6 @@ def _check_header(names: list[str]) -> None:
         check_name(name)
     if not any(names):
         raise BadRow("batch.empty_header")
-
-
-def _next_row(rows: Iterator[list[str]], feed: _Feed, names: list[str]) -> Row | Problem | None:
-    feed.first = 0
-    try:
-        cells = next(rows)
-        return Row(feed.first, _cells(names, cells), typed=False)
-    except StopIteration:
-        return None
-    except csv.Error as error:
-        return BadRow("batch.broken_table", why=str(error)).at(feed.source, feed.first)
-    except BadRow as error:
-        return error.at(feed.source, feed.first)
 
 
 def _cells(names: list[str], cells: list[str]) -> dict[str, str]:

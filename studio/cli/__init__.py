@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 partly done, 2 refused with one sentence on stderr, 130 st
 JSON document and nothing else; progress is always on stderr.
 """
 
+import importlib
 import signal
 import sys
 from typing import NoReturn
@@ -12,8 +13,25 @@ import typer
 
 from models.messages import Refused
 from studio import settings
-from studio.cli import batch, files, generate, home  # noqa: F401  registers the commands
 from studio.cli.base import app, warn
+
+COMMANDS = {  # which module has them
+    "generate": ("generate", "animate", "caption", "embed"),
+    "sets": ("set", "grid"),
+    "batch": ("batch",),
+    "files": ("info", "verify", "strip", "apps", "export"),
+    "home": (
+        *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index"),
+        *("doctor", "rebuild", "styles", "models", "mcp"),
+    ),
+}
+
+
+def program(command: str = "") -> typer.Typer:
+    """The program with one command, so that no other's code is imported; with all, where there is none of that name."""
+    for module in [one for one, names in COMMANDS.items() if command in names] or COMMANDS:
+        importlib.import_module(f"studio.cli.{module}")
+    return app
 
 
 def main() -> NoReturn:
@@ -28,7 +46,7 @@ def main() -> NoReturn:
 
 def _exit_code() -> int:
     try:
-        return typer.main.get_command(app).main(prog_name="studio", standalone_mode=False) or 0
+        return typer.main.get_command(program(*sys.argv[1:2])).main(prog_name="studio", standalone_mode=False) or 0
     except typer.Abort:  # Ctrl-C where no command expects it
         return 130
     except Refused as refusal:

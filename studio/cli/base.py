@@ -11,12 +11,13 @@ from models.messages import Refused
 from studio.doors import Setting
 from studio.foreground import STOPPED
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Studio 128: pictures from words, from pictures and from mixes of both, on your own machine.",
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _group() -> None:
+    """Studio 128: pictures from words, from pictures and from mixes of both, on your own machine."""
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[str, typer.Option(help="The model that does the work; `studio models` lists them.")]

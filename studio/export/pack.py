@@ -12,13 +12,13 @@ from typing import Any
 
 from PIL import Image
 
+from models.data.moods import MOODS
 from models.data.pixels import fit as fit_square
 from models.data.sheet import captioned
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.batch.plan import safe_name
 from studio.export.apps import App, fit, fit_icon
-from studio.export.emoji import emoji_for
-from studio.export.enlarge import Drawing
+from studio.export.drawing import Drawing
 from studio.metadata import Provenance, version
 
 ABOUT = "about"  # the folder of what is for people
@@ -26,6 +26,24 @@ NAME_LIMIT = 128  # characters; WhatsApp's limit for a pack's name
 PUBLISHER = "Studio 128"
 DATE = (1980, 1, 1, 0, 0, 0)  # the same pack is the same bytes whenever it is made
 SHEET_SIDE = 128
+USUAL = "🙂"  # every sticker needs one
+PICTURES = range(0x1F300, 0x1FB00)  # where Unicode keeps emoji that are always pictures
+
+# One for each of `MOODS`, by its first English word.
+_FACES = {
+    "happy": "😀", "smiling": "😊", "laughing": "😂", "crying": "😭", "sad": "😢", "angry": "😠", "in love": "😍",
+    "kissing": "😘", "surprised": "😮", "shocked": "🤯", "scared": "😱", "worried": "😟", "sleepy": "😪",
+    "sleeping": "😴", "tired": "😩", "sick": "🤒", "dizzy": "😵", "drunk": "🥴", "cool": "😎", "confused": "😕",
+    "bored": "😒", "embarrassed": "😳", "disappointed": "😞", "annoyed": "😤", "smug": "😏", "playful": "😜",
+    "silly": "🤪", "thoughtful": "🤔", "relieved": "😌", "evil": "😈", "hungry": "🤤", "cold": "🥶", "hot": "🥵",
+    "celebrating": "🥳", "hugging": "🤗", "quiet": "🤫", "pleading": "🥺", "rolling its eyes": "🙄", "nerdy": "🤓",
+    "lying": "🤥", "neutral": "😐",
+}  # fmt: skip
+_CHINESE = {
+    "猫": "cat", "狗": "dog", "熊猫": "panda", "狐狸": "fox", "青蛙": "frog", "兔": "rabbit", "熊": "bear",
+    "老虎": "tiger", "狮子": "lion", "猴": "monkey", "猪": "pig", "鸡": "chicken", "企鹅": "penguin", "鱼": "fish",
+    "火箭": "rocket", "鬼": "ghost", "机器人": "robot",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,7 @@ def title_of(name: str) -> str:
     """A pack's name on one line, as long as apps take it; Refused where it says nothing."""
     title = " ".join("".join(c for c in name if c.isprintable()).split())
     if not title:
-        raise Refused("a pack needs a name, for example: happy cats.")
+        raise Refused("export.pack_name")
     return title[:NAME_LIMIT]
 
 
@@ -87,10 +105,13 @@ def check_count(count: int, app: App) -> None:
     allowed = app.counts or range(app.least, app.most + 1)
     if count in allowed:
         return
-    listed = " or ".join(map(str, app.counts)) if app.counts else f"{app.least} to {app.most}"
-    hints = [f"add {n - count}" for n in allowed if n > count][:1]
-    hints += [f"leave {count - n} out" for n in reversed(allowed) if n < count][:1]
-    raise Refused(f"a pack for {app.title} has {listed} pictures, not {count}; {' or '.join(hints)}.")
+    listed = Message("export.from_to", {"least": app.least, "most": app.most})
+    if app.counts:
+        listed = Message("export.one_of", {"either": " or ".join(map(str, app.counts)), "numbers": list(app.counts)})
+    more, fewer = next((n for n in allowed if n > count), 0), next((n for n in reversed(allowed) if n < count), 0)
+    hint = "add_or_leave" if more and fewer else "add" if more else "leave"
+    what = Message(f"export.{hint}", {"more": more - count, "fewer": count - fewer})
+    raise Refused("export.pack_count", app=app.title, listed=listed, count=count, hint=what)
 
 
 def pack_name(name: str) -> str:
@@ -194,3 +215,36 @@ def _zipped(files: dict[str, bytes]) -> bytes:
             entry.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             archive.writestr(entry, data)
     return out.getvalue()
+
+
+# --- The emoji that stand for a sticker: messengers find stickers by them ---------------------------------------------
+
+
+def emoji_for(text: str, most: int = 3) -> tuple[str, ...]:
+    """Up to `most` emoji for what a label or prompt says, its feeling first; at least one."""
+    found = [_FACES[mood.en[0]] for mood in MOODS if any(_says(text, word) for word in (*mood.en, *mood.zh))]
+    words = [text, *re.findall(r"[A-Za-z]+", text)]
+    for chinese in sorted(_CHINESE, key=len, reverse=True):
+        if chinese in text:
+            words.append(_CHINESE[chinese])
+            break  # 熊猫 is no 猫
+    found += [picture for word in words if (picture := _named(word))]
+    return tuple(dict.fromkeys(found))[:most] or (USUAL,)
+
+
+def _says(text: str, word: str) -> bool:
+    if word.isascii():
+        return re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) is not None
+    return word.removesuffix("的") in text
+
+
+def _named(word: str) -> str:
+    """The emoji that Unicode calls so, or nothing."""
+    for name in (f"{word} FACE", word):
+        try:
+            character = unicodedata.lookup(name.upper())
+        except KeyError:
+            continue
+        if ord(character) in PICTURES:
+            return character
+    return ""

@@ -20,7 +20,7 @@ import vtracer
 from PIL import Image
 
 from models.data.pixels import premultiply, unpremultiply
-from studio.export.scale import resized
+from studio.export.drawing import resized
 
 WORK = 768  # pixels of the longer side while tracing: vtracer's curves are about half a pixel too wide
 COLOURS = 24  # more make larger files and no better ones

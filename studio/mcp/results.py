@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
@@ -10,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from models.messages import Refused
 from studio.api.media import thumbnail
+from studio.events import Unknown
 from studio.gallery import Gallery, Kept
 from studio.queue import QueuedJob, State
 from studio.studio import Studio
@@ -29,13 +29,6 @@ class PictureOut(BaseModel):
     media_type: str
 
 
-class UnknownOut(BaseModel):
-    """A word that the model never learned, and the nearest ones that it did."""
-
-    word: str
-    nearest: list[str]
-
-
 class JobOut(BaseModel):
     """A job, and the pictures that it made so far."""
 
@@ -46,7 +39,7 @@ class JobOut(BaseModel):
     step: int = Field(description="How far it is, of `total` steps; 0 of 0 while the model is loaded.")
     total: int
     sentence: str = Field(description="Why it failed.")
-    unknown: list[UnknownOut]
+    unknown: list[Unknown]
     read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
     pictures: list[PictureOut]
 
@@ -121,7 +114,7 @@ def _job(studio: Studio, job: QueuedJob) -> JobOut:
         step=live.step if live else 0,
         total=live.total if live else 0,
         sentence=job.sentence,
-        unknown=[UnknownOut(**asdict(word)) for word in live.unknown] if live else [],
+        unknown=list(live.unknown) if live else [],
         read_as=live.read_as if live else "",
         pictures=pictures,
     )

@@ -15,16 +15,16 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
 from studio import inputs
 from studio.api.guard import BODY_LIMIT
-from studio.api.schemas import StyleOut
 from studio.api.uploads import Uploads, uploads
 from studio.backends.registry import offered, open_backend
-from studio.doors import SETTINGS, Setting, model_states, request_fields, with_settings
+from studio.capabilities import Style
+from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings
 from studio.events import Progress
 from studio.mcp.results import RESOURCE, Hits, Jobs, hits_result, jobs_result, refused
 from studio.metadata import version
@@ -45,15 +45,6 @@ COMMON = ("negative", "style", "count", "seed", "steps", "guidance", "best_of", 
 
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
 Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` tells of it.")]
-
-
-class ModelOut(BaseModel):
-    """A model, and what is missing where it is not ready."""
-
-    name: str
-    about: str
-    ready: bool
-    problem: str
 
 
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
@@ -195,15 +186,14 @@ class Tools:
         return jobs_result(self._studio, [self._studio.queue.job(found)])
 
     @_tool
-    def styles(self, model: Model = "") -> list[StyleOut]:
+    def styles(self, model: Model = "") -> list[Style]:
         """List the styles that a model knows."""
-        known = open_backend(self._served(model)).capabilities().styles
-        return [StyleOut(**style.model_dump()) for style in known]
+        return list(open_backend(self._served(model)).capabilities().styles)
 
     @_tool
-    def models(self) -> list[ModelOut]:
+    def models(self) -> list[ModelState]:
         """List the models, the usual one first, and what is missing where one is not ready."""
-        return [ModelOut(**state.model_dump(include=set(ModelOut.model_fields))) for state in model_states(self._model)]
+        return model_states(self._model)
 
     def picture(self, id: str) -> bytes:
         """The file of a picture of the gallery."""

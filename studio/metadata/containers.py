@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from models.messages import Message, Refused
 
@@ -55,6 +56,7 @@ class Metadata:
 class Container:
     """A file format. `extras` yields what lies beside the content, `with_metadata` is the file with nothing beside its
     content but what is given; both raise Broken. `keywords`: whether it holds texts by keyword, and needs no EXIF.
+    `name` is Pillow's, `still` and `moving` are its options for one picture and for several, None where we make none.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Container:
     extras: Callable[[bytes], Iterator[Extra]]
     with_metadata: Callable[[bytes, Metadata], bytes]
     keywords: bool = False
+    still: dict[str, Any] | None = None
+    moving: dict[str, Any] | None = None
 
 
 def decoded(text: bytes) -> str:
@@ -379,10 +383,19 @@ def _text_with(data: bytes, metadata: Metadata) -> bytes:
 
 
 # The table is in `files`: AVIF has a file of its own.
-PNG_ROW = Container("PNG", "image/png", ".png", lambda d: d.startswith(PNG), _png_extras, _png_with, keywords=True)
+PNG_ROW = Container(
+    "PNG", "image/png", ".png", lambda data: data.startswith(PNG), _png_extras, _png_with,
+    keywords=True, still={}, moving={"disposal": 1, "blend": 0},  # each frame on a cleared canvas, no blending
+)  # fmt: skip
 WEBP_ROW = Container(
-    "WEBP", "image/webp", ".webp", lambda d: d[:4] == b"RIFF" and d[8:12] == b"WEBP", _webp_extras, _webp_with
+    "WEBP", "image/webp", ".webp", lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP", _webp_extras, _webp_with,
+    still={"lossless": True, "exact": True}, moving={"lossless": True},
+)  # fmt: skip
+JPEG_ROW = Container(
+    "JPEG", "image/jpeg", ".jpg", lambda data: data.startswith(JPEG + b"\xff"), _jpeg_extras, _jpeg_with,
+    still={"quality": 95, "subsampling": 0},
+)  # fmt: skip
+GIF_ROW = Container("GIF", "image/gif", ".gif", lambda data: data[:6] in GIFS, _gif_extras, _gif_with)
+TEXT_ROW = Container(
+    "text", "text/plain", ".txt", lambda data: bool(_text_split(data)[1]), _text_extras, _text_with, keywords=True
 )
-JPEG_ROW = Container("JPEG", "image/jpeg", ".jpg", lambda d: d.startswith(JPEG + b"\xff"), _jpeg_extras, _jpeg_with)
-GIF_ROW = Container("GIF", "image/gif", ".gif", lambda d: d[:6] in GIFS, _gif_extras, _gif_with)
-TEXT_ROW = Container("text", "text/plain", ".txt", lambda d: bool(_text_split(d)[1]), _text_extras, _text_with, True)

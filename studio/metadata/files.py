@@ -40,24 +40,8 @@ from studio.metadata.readers import KEYWORDS, own, read_texts
 CONTAINERS = (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW, AVIF_ROW, TEXT_ROW)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of picture file to be made: Pillow's name for it, how it saves one picture, and several if it can."""
-
-    format: str
-    suffix: str
-    still: dict[str, Any] = field(default_factory=dict)
-    moving: dict[str, Any] | None = None
-
-
-# AVIF keeps colours at full size: flat art with thin lines shows it at once when it does not.
-_AVIF = {"quality": 90, "subsampling": "4:4:4"}
-KINDS = {
-    "png": Kind("PNG", ".png", moving={"disposal": 1, "blend": 0}),  # each frame on a cleared canvas, no blending
-    "webp": Kind("WEBP", ".webp", {"lossless": True, "exact": True}, {"lossless": True}),
-    "avif": Kind("AVIF", ".avif", _AVIF, _AVIF),
-    "jpeg": Kind("JPEG", ".jpg", {"quality": 95, "subsampling": 0}),
-}
+# The kinds of picture files that are made here, by the names that people use.
+KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS if one.still is not None}
 
 
 @dataclass
@@ -107,7 +91,7 @@ def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> 
     try:
         for keyword, body, deflated in container.extras(data):
             if keyword in wanted and keyword not in found:
-                found[keyword] = b""  # also where it can't be unpacked: a thousand bombs cost no more than one
+                found[keyword] = b""  # also where it can't be unpacked: each keyword is unpacked once
                 try:
                     found[keyword] = body if keyword in (EXIF, XMP) else unpacked(body, deflated)
                     result.texts |= {} if keyword in (EXIF, XMP) else {keyword: decoded(found[keyword])}
@@ -187,11 +171,11 @@ def encoded(
     white. Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a
     kind that there is not, frames that it can't move, and settings too long for JPEG (64 KB).
     """
-    how = _options(kind, len(frames)) | options
+    container, how = _kind(kind, len(frames) > 1)
+    how |= options
     if len(frames) > 1:
         how |= {"save_all": True, "append_images": list(frames[1:]), "duration": milliseconds, "loop": 0}
-    container = next(one for one in CONTAINERS if one.name == KINDS[kind].format)
-    native = says and container is AVIF_ROW  # its EXIF can't be put in afterwards
+    native = container is AVIF_ROW  # its EXIF can't be put in afterwards
     if says and native:
         metadata = _metadata(says, container)
         how |= {"exif": metadata.exif, "xmp": metadata.xmp}
@@ -211,13 +195,14 @@ def kind_of(path: Path) -> str:
     return endings[path.suffix.lower()]
 
 
-def _options(kind: str, frames: int) -> dict[str, Any]:
+def _kind(kind: str, moving: bool) -> tuple[Container, dict[str, Any]]:
+    """The container of a kind and Pillow's options for it."""
     if kind not in KINDS:
         raise Refused("metadata.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
-    options = KINDS[kind].still if frames == 1 else KINDS[kind].moving
+    options = KINDS[kind].moving if moving else KINDS[kind].still
     if options is None:
         raise Refused("metadata.still_only", kind=kind)
-    return dict(options)
+    return KINDS[kind], dict(options)
 
 
 def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metadata:

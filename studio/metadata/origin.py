@@ -25,9 +25,10 @@ def version() -> str:
 
 
 class Origin(BaseModel):
-    """Our record of one picture. `request` holds the fields of the whole request, `index` and `seed` say which of its
+    """Our record of one artifact. `request` holds the fields of the whole request, `index` and `seed` say which of its
     pictures this is, `how` what else it takes to make it again bit for bit. `vector` is its place in the semantic space
     named `space`: 128 float16 as base64, finer than any two pictures that a person can tell apart.
+    `candidates` are those of a caption that were not taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -40,12 +41,12 @@ class Origin(BaseModel):
     how: dict[str, Any] = {}
     space: str = ""
     vector: str = ""
-    candidates: tuple[tuple[str, float], ...] = ()  # of a caption: the other texts, best first
+    candidates: tuple[tuple[str, float], ...] = ()
     request: dict[str, Any]
 
 
 def origin(job: Job, artifact: Artifact) -> Origin:
-    """The record of a finished picture. Pictures that it was made from are named by file name and content."""
+    """The record of a finished artifact. Pictures that it was made from are named by file name and content."""
     return Origin(
         version=version(),
         job_id=job.id,
@@ -74,7 +75,7 @@ class Provenance:
 
 def provenance(job: Job, artifact: Artifact) -> Provenance:
     """What the file of a finished artifact says."""
-    size = (artifact.width, artifact.height)
+    size = (artifact.width, artifact.height) if artifact.width else None
     return Provenance(parameters(job, artifact.seed, size), origin(job, artifact).model_dump_json())
 
 
@@ -84,7 +85,7 @@ def is_picture(value: object) -> bool:
 
 
 def nameless(value: Any) -> Any:
-    """Plain values without folders: the file travels, and where its maker keeps his pictures is nobody's business."""
+    """Plain values without folders: the file is passed on, and the folders of whoever made it are private."""
     if is_picture(value):
         name = re.split(r"[/\\]", str(value["path"]))[-1]
         return {**value, "path": name.encode(errors="replace").decode()}
@@ -93,24 +94,34 @@ def nameless(value: Any) -> Any:
     return [nameless(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def parameters(job: Job, seed: int, size: tuple[int, int]) -> str:
-    """The text that A1111 and programs like it write and read. They take a last line of three or more for settings."""
-    request = job.request
-    guidance = getattr(request, "guidance", None)
-    drawing = {"Steps": getattr(request, "steps", None), "Sampler": getattr(request, "scheduler", "")}
-    drawing |= {"CFG scale": f"{guidance:g}" if guidance is not None else "", "Seed": seed}
-    settings = {
-        **(drawing if request.task in ("image", "clip") else {}),
-        "Size": f"{size[0]}x{size[1]}" if size[0] else "",
+def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
+    """The text that A1111 and programs like it write and read. They take a last line of three or more for settings.
+
+    Of a request of any kind: what it has no field for is left out.
+    """
+    asked = {name: getattr(job.request, name, None) for name in ("steps", "scheduler", "guidance", "style", "strength")}
+    drawing = {
+        "Steps": asked["steps"],
+        "Sampler": asked["scheduler"],
+        "CFG scale": None if asked["guidance"] is None else f"{asked['guidance']:g}",
+        "Seed": seed,
+    }
+    settings: dict[str, object] = {
+        **(drawing if job.request.task in ("image", "clip") else {}),
+        "Size": f"{size[0]}x{size[1]}" if size else None,
         "Model hash": job.digest[:10],
-        "Model": request.model,
-        "Style": getattr(request, "style", ""),
-        "Denoising strength": getattr(request, "strength", None),
+        "Model": job.request.model,
+        "Style": asked["style"],
+        "Denoising strength": asked["strength"],
         "Version": f"Studio 128 {version()}",
     }
+    return a1111_text(getattr(job.request, "prompt", ""), getattr(job.request, "negative", ""), settings)
+
+
+def a1111_text(prompt: str, negative: str, settings: dict[str, object]) -> str:
+    """A prompt, a negative prompt and a line of settings as A1111 writes them; empty settings are left out."""
     line = ", ".join(f"{key}: {_quoted(value)}" for key, value in settings.items() if value not in ("", None))
-    negative = [f"Negative prompt: {said}"] if (said := getattr(request, "negative", "")) else []
-    return "\n".join([getattr(request, "prompt", ""), *negative, line])
+    return "\n".join([prompt, *([f"Negative prompt: {negative}"] if negative else []), line])
 
 
 def _quoted(value: object) -> str:

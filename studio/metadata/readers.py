@@ -71,40 +71,15 @@ def parse_parameters(text: str) -> dict[str, Any]:
 
 def invokeai(text: str) -> dict[str, Any]:
     """InvokeAI's core metadata."""
-    said = _object(parsed(text))
-    model = _object(said.get("model"))
-    return _named(
-        said,
-        {
-            "prompt": said.get("positive_prompt"),
-            "negative": said.get("negative_prompt"),
-            "steps": said.get("steps"),
-            "guidance": said.get("cfg_scale", said.get("guidance")),
-            "seed": said.get("seed"),
-            "scheduler": said.get("scheduler"),
-            "size": _by(said.get("width"), said.get("height")),
-            "model": model.get("name", model.get("model_name")),
-        },
-    )
+    words = {"prompt": "positive_prompt", "negative": "negative_prompt", "guidance": "cfg_scale guidance"}
+    return _flat(_object(parsed(text)), **words, scheduler="scheduler", model="model")
 
 
 def swarmui(text: str) -> dict[str, Any]:
     """SwarmUI's `sui_image_params`; numbers may be strings."""
-    said = _object(_object(parsed(text)).get("sui_image_params"))
-    samplers = (said.get(key) for key in ("sampler", "comfyuisampler", "autowebuisampler"))
-    return _named(
-        said,
-        {
-            "prompt": said.get("prompt"),
-            "negative": said.get("negativeprompt"),
-            "steps": said.get("steps"),
-            "guidance": said.get("cfgscale"),
-            "seed": said.get("seed"),
-            "scheduler": next((sampler for sampler in samplers if sampler), None),
-            "size": _by(said.get("width"), said.get("height")),
-            "model": said.get("model"),
-        },
-    )
+    said, samplers = _object(parsed(text)).get("sui_image_params"), "sampler comfyuisampler autowebuisampler"
+    words = {"prompt": "prompt", "negative": "negativeprompt", "guidance": "cfgscale"}
+    return _flat(_object(said), **words, scheduler=samplers, model="model")
 
 
 def fooocus(text: str) -> dict[str, Any]:
@@ -112,20 +87,10 @@ def fooocus(text: str) -> dict[str, Any]:
     said = _object(parsed(text))
     if "base_model" not in said or "full_prompt" not in said:
         return {}
-    sides = re.findall(r"\d+", str(said.get("resolution")))
-    return _named(
-        said,
-        {
-            "prompt": said.get("prompt"),
-            "negative": said.get("negative_prompt"),
-            "steps": said.get("steps"),
-            "guidance": said.get("guidance_scale"),
-            "seed": said.get("seed"),
-            "scheduler": said.get("sampler"),
-            "size": _by(*sides) if len(sides) == 2 else None,
-            "model": said.get("base_model"),
-        },
-    )
+    sides = re.findall(r"\d+", str(said.pop("resolution", "")))
+    said |= dict(zip(("width", "height"), sides, strict=True)) if len(sides) == 2 else {}
+    words = {"prompt": "prompt", "negative": "negative_prompt", "guidance": "guidance_scale"}
+    return _flat(said, **words, scheduler="sampler", model="base_model")
 
 
 def comfyui(text: str) -> dict[str, Any]:
@@ -191,12 +156,20 @@ def _object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _named(said: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a program whose JSON is flat: what is a plain value and has no name here is kept as other."""
+def _flat(said: dict[str, Any], **words: str) -> dict[str, Any]:
+    """Settings of a program whose JSON is flat. `words` are its words for ours, the first that says something counts;
+    what is a plain value and has no name here is kept as other.
+    """
+    known = {}
+    for ours, theirs in {"steps": "steps", "seed": "seed", **words}.items():
+        first, *_ = keys = theirs.split()
+        value = next((said[key] for key in keys if said.get(key)), said.get(first))
+        known[ours] = value.get("name", value.get("model_name")) if isinstance(value, dict) else value
+    known["size"] = _by(said.get("width"), said.get("height"))
+    other = {key: value for key, value in said.items() if isinstance(value, str | int | float)}
     used = [value for value in known.values() if value is not None]
-    plain = {key: value for key, value in said.items() if isinstance(value, str | int | float) and value not in used}
-    sides = ("width", "height", "resolution")
-    return _settings(known, {key: value for key, value in plain.items() if key not in sides}) if said else {}
+    other = {key: value for key, value in other.items() if value not in used and key not in ("width", "height")}
+    return _settings(known, other) if said else {}
 
 
 def _settings(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ SAMPLED = ("scheduler", "steps", "guidance")
 
 @dataclass(frozen=True)
 class Restored:
-    """Fields for `image_request`, all of which the model takes, and a message for each thing that it does not."""
+    """Fields for `make_request`, all of which the model takes, and a message for each thing that it does not."""
 
     fields: dict[str, Any]
     lost: tuple[Message, ...]
@@ -43,31 +44,38 @@ class Restored:
         return tuple(map(str, self.lost))
 
 
-def restore(found: dict[str, Any], can: Capabilities, folder: Path | None = None) -> Restored:
-    """The request that makes the picture whose file says `found` (from `read`), as far as the model can.
+def restore(
+    found: dict[str, Any], can: Capabilities, folder: Path | None = None, tasks: Sequence[str] = ("image", "enlarge")
+) -> Restored:
+    """The request that makes the artifact whose file says `found` (from `read`), as far as the model can.
 
-    Of ours it is this one picture alone: its own seed, a count of one, and the shape in which it was drawn. Pictures
+    Of ours it is this one artifact alone: its own seed, a count of one, and the shape in which it was drawn. Pictures
     that it was made from are looked for in `folder`, by file name and content: a file must not make us read others.
+    A request of another task than `tasks` is not restored; one that enlarges is an image request of strength 0.
     """
     if "request" not in found:
         return _theirs(found, can)
     task = found["request"].get("task", "image")
-    if task != "image":
+    if task not in tasks:
         return Restored({}, (Message("metadata.other_task", {"task": str(task)}),))
     shape = found["how"].get("batch", found["request"].get("shape"))
     fields, lost = {}, list[Message]()
     fixed = ("upscaler", "variant")  # those of here do it
     said = {name: value for name, value in found["request"].items() if name not in fixed}
-    if said.get("strength") == 0:  # it was drawn by nobody: what stands there says nothing
+    if task == "enlarge":
+        said = {"image": said["image"], "size": said["size"], "strength": 0, "model": said.get("model", "embedded")}
+    if said.get("strength") == 0:  # nothing was sampled: these settings had no effect
         said = {name: value for name, value in said.items() if name not in SAMPLED}
-    said.setdefault("guided_from", 0.0)  # what says nothing of it was guided all the way
-    # Its own seed draws it, without the candidates that it was chosen from.
-    for name, value in {**said, "seed": found["seed"], "count": 1, "best_of": None, "shape": shape}.items():
+    own = {"seed": found["seed"], "count": 1, "shape": shape}
+    if task in ("image", "enlarge"):  # its own seed draws it, without the candidates that it was chosen from
+        said.setdefault("guided_from", 0.0)  # a record without it is of a picture that was guided all the way
+        own["best_of"] = None
+    for name, value in {**said, **own}.items():
         try:
             fields[name] = _here(value, folder)
         except Refused as refusal:
             lost.append(refusal.message)
-    return _accepted(fields, can, lost)
+    return _accepted(fields, can, lost) if task in ("image", "enlarge") else Restored(fields, tuple(lost))
 
 
 def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:

@@ -10,7 +10,7 @@ from PIL import Image
 from models.messages import Refused
 from studio.batch.plan import safe_name
 from studio.export.apps import APPS, App
-from studio.export.enlarge import Larger, both
+from studio.export.drawing import Larger, both
 from studio.export.pack import Sticker, pack, pack_name
 from studio.gallery import Kept
 from studio.metadata import provenance_in

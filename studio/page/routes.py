@@ -9,7 +9,7 @@ from PIL import Image
 
 from models.messages import Refused
 from studio.export.apps import APPS, fit
-from studio.export.enlarge import Drawing, Larger, both
+from studio.export.drawing import Drawing, Larger, both
 from studio.export.svg import svg
 from studio.metadata import encoded
 from studio.page import downloads

@@ -1,17 +1,79 @@
-"""The white rim of a sticker."""
+"""Pictures on their way out, as pixels: in any size, and with the white rim of a sticker.
+
+Everything is premultiplied, so that what is transparent never colours an edge. A picture that is wanted in more pixels
+than it has is drawn from a larger version of it where there is one (in the program that is the upscaler's, on the page
+the worker's), else by Lanczos.
+"""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor
 
-from models.data.pixels import premultiply
+from models.data.pixels import premultiply, unpremultiply
 from models.messages import Refused
-from studio.export.scale import resized, straight
 
 FINE = 1024  # pixels of the longer side, at least, in which distances are measured: edges come out smooth
 SEEN = 8  # of 255: fainter pixels are nothing
 WIDEST = 0.2  # of the longer side
+MUCH = 1.25  # times as large: below that there is nothing to gain
+
+Larger = Callable[[Path], Image.Image | None]  # a picture file -> it, larger, or None where nothing does that
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int], how: Image.Resampling = Image.Resampling.LANCZOS) -> np.ndarray:
+    """Premultiplied uint8 (H, W, 4) -> (height, width, 4) for `size` (width, height), with `rgb <= alpha`."""
+    if pixels.shape[1::-1] == size:
+        return pixels
+    out = np.array(Image.fromarray(pixels, "RGBa").resize(size, how, reducing_gap=3.0))
+    out[..., :3] = np.minimum(out[..., :3], out[..., 3:])  # these filters ring past alpha
+    return out
+
+
+def straight(pixels: np.ndarray) -> Image.Image:
+    """Premultiplied uint8 (H, W, 4) -> straight RGBA picture, black where nothing is to be seen."""
+    return Image.fromarray(unpremultiply(pixels), "RGBA")
+
+
+def is_more(own: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether `size` (width, height) asks for more pixels than a picture of `own` size has."""
+    return max(size[0] / own[0], size[1] / own[1]) > MUCH
+
+
+def both(
+    path: Path, picture: Image.Image, size: tuple[int, int] | None, larger: Larger, rim: bool = False
+) -> tuple[Image.Image, Image.Image | None]:
+    """The picture (RGBA) of a file, and the same one `larger` where `size` (width, height) asks for more pixels than it
+    has; None where that is not so, or nothing makes it larger. With `rim` both have the same white one.
+    """
+    more = larger(path) if size and is_more(picture.size, size) and picture.width == picture.height else None
+    if not rim:
+        return picture, more
+    if more is None:
+        return outlined(picture), None
+    more = outlined(more)  # once: the room that a rim takes is another share of a smaller picture
+    return straight(resized(premultiply(np.asarray(more)), picture.size)), more
+
+
+class Drawing:
+    """A picture (RGBA, any size), ready to be drawn in other sizes; `larger` is the same one of more pixels."""
+
+    def __init__(self, picture: Image.Image, larger: Image.Image | None = None) -> None:
+        self.pixels = premultiply(np.asarray(picture.convert("RGBA")))
+        self._larger = None if larger is None else premultiply(np.asarray(larger.convert("RGBA")))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def at(self, size: tuple[int, int]) -> np.ndarray:
+        """Premultiplied uint8 (height, width, 4) for `size` (width, height)."""
+        if self._larger is not None and is_more(self.size, size):
+            return resized(self._larger, size)
+        return resized(self.pixels, size)
 
 
 def outlined(picture: Image.Image, share: float = 0.04, colour: str = "#fff") -> Image.Image:
@@ -22,11 +84,11 @@ def outlined(picture: Image.Image, share: float = 0.04, colour: str = "#fff") ->
     0.2 and for a colour that there is not.
     """
     if not 0 <= share <= WIDEST:
-        raise Refused(f"the outline's width must be between 0 and {WIDEST:g} of the picture's side, not {share:g}.")
+        raise Refused("export.outline_width", most=WIDEST, share=share)
     try:
         rim = premultiply(np.array(ImageColor.getcolor(colour, "RGBA"), np.uint8)).astype(np.float32)
     except ValueError as error:
-        raise Refused(f"{colour!r} is no colour; write one like #fff or white.") from error
+        raise Refused("export.no_colour", colour=colour) from error
     pixels = premultiply(np.asarray(picture.convert("RGBA")))
     width = share * max(pixels.shape[:2])
     if not width or not (pixels[..., 3] >= SEEN).any():

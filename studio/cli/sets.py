@@ -1,0 +1,126 @@
+"""`studio set` and `grid`: pictures that belong together, and settings compared on one sheet."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.messages import Message, Refused
+from studio.batch.plan import safe_name
+from studio.cli.base import Home, Json, Model, app, option
+from studio.cli.files import App, Outline, Pack, check_pack, pack_files, picture_of
+from studio.cli.generate import Out, finish, planned, run_here
+from studio.doors import with_settings
+from studio.export.apps import app_named
+from studio.files import ready_folder, write_whole
+from studio.grid import SETTINGS, Axis, Grid
+from studio.requests import make_request
+from studio.sets import KINDS, make_set
+from studio.sinks import holds_another
+
+TOGETHER = ("style", "negative", "seed", "steps", "guidance", "scheduler", "size")  # settings of a set or a grid
+AGAIN = ("again", "out", "as_json", "home")  # what `studio grid --again` looks at
+
+
+@app.command("set")
+@with_settings(*TOGETHER, annotate=option, before="out")
+def set_of(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"{', '.join(KINDS)}.")],
+    first: Annotated[str, typer.Argument(metavar="SUBJECT|EMOTION|STYLE", help="What is the same in all of them.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="What differs (else six).")] = None,
+    out: Out = None,
+    pack_title: Pack = "",
+    for_app: App = "",
+    outline: Outline = False,
+    model: Model = "embedded",
+    as_json: Json = False,
+    home: Home = None,
+    **fields: Any,
+) -> None:
+    """Make pictures that belong together: `emotions cat`, `subjects happy`, `style noto cat dog pizza`."""
+    chosen = app_named(for_app) if for_app else None
+    if bool(pack_title) != bool(chosen):
+        raise Refused("cli.pack_needs_app")
+    members = make_set(kind, first, words or (), **fields, model=model)
+    if chosen:
+        check_pack(pack_title, len(members), chosen)
+    backend, jobs = planned(model, [member.request for member in members], home)
+    labels = {job.id: member.label for job, member in zip(jobs, members, strict=True)}
+    names = {job: f"{n:02}-{safe_name(label) or 'picture'}.png" for n, (job, label) in enumerate(labels.items(), 1)}
+    for job, name in names.items():
+        if out and holds_another(out / name, job):
+            raise Refused("cli.another_picture", path=out / name)
+    batch = run_here(backend, jobs, out, home, names=names)
+    rows = [{**row.as_dict(), "label": labels[row.job_id]} for row in batch.rows]
+    if chosen and not batch.code:
+        labelled = [(Path(row["path"]), row["label"]) for row in rows]
+        rows.append(pack_files(labelled, pack_title, chosen, None, outline, False, out or Path()))
+    finish(batch.problem, batch.stopped, rows, as_json)
+
+
+@app.command()
+@with_settings(*TOGETHER, annotate=option, before="out")
+def grid(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="English or Chinese.")] = "",
+    x: Annotated[str, typer.Option("--x", metavar="SETTING=VALUES", help=f"{', '.join(SETTINGS)}; 1-4, a, b...")] = "",
+    y: Annotated[str, typer.Option("--y", metavar="SETTING=VALUES", help="The same, for the rows.")] = "",
+    again: Annotated[Path | None, typer.Option(metavar="FILE", help="Make the grid of this sheet again.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The sheet (else grid-....png here).")] = None,
+    model: Model = "embedded",
+    as_json: Json = False,
+    home: Home = None,
+    **fields: Any,
+) -> None:
+    """Compare two settings on one labelled sheet: `--x "seed=1-4" --y "style=noto, outline"`.
+
+    Values as for A1111's X/Y/Z plot: a list, 1-5, 1-10 (+2), 1-10 [5]; for the prompt, words that it says and what to
+    put in their place.
+    """
+    if again:
+        _check_nothing_else(context)
+        made = Grid.from_file(again)
+    elif x:
+        request = make_request(prompt=prompt, **fields, model=model)
+        made = Grid(request, Axis.parse(x), Axis.parse(y) if y else None)
+    else:
+        raise Refused("cli.grid_what")
+    _make_sheet(made, out or Path(made.name), home, as_json)
+
+
+def _check_nothing_else(context: typer.Context) -> None:
+    """Refused where an option was typed that `--again` does not look at, even with its default value."""
+    typed = [
+        one
+        for one in context.command.params
+        if (source := context.get_parameter_source(one.name or "")) and source.name == "COMMANDLINE"
+    ]
+    names = [
+        one.opts[0] if one.opts[0].startswith("-") else f"the {one.name}" for one in typed if one.name not in AGAIN
+    ]
+    if names:
+        options = Message("cli.and", {"listed": names[:-1], "last": names[-1]}) if len(names) > 1 else names[0]
+        raise Refused("cli.grid_again", options=options)
+
+
+def _make_sheet(made: Grid, target: Path, home: Path | None, as_json: bool) -> None:
+    """Draw a grid's pictures into the gallery, model by model, and write the sheet."""
+    asked = made.requests()
+    if target.is_dir():
+        raise Refused("cli.is_folder", path=target, example=target / made.name)
+    ready_folder(target.parent, 1)
+    paths, problem, stopped = dict[int, str](), "", False
+    for model in dict.fromkeys(request.model for request in asked):
+        places = [place for place, request in enumerate(asked) if request.model == model]
+        backend, jobs = planned(model, [asked[place] for place in places], home)
+        batch = run_here(backend, jobs, None, home)
+        found = {row.job_id: row.path for row in batch.rows}
+        paths |= {place: found[job.id] for place, job in zip(places, jobs, strict=True) if job.id in found}
+        problem, stopped = problem or batch.problem, stopped or batch.stopped
+    pictures = [paths.get(place) for place in range(len(asked))]
+    rows = []
+    if paths and not stopped:
+        write_whole(target, made.file([None if path is None else picture_of(Path(path)) for path in pictures]))
+        axes = {"columns": made.x.labels(), "rows": made.y.labels() if made.y else []}
+        rows = [{"path": str(target), **axes, "pictures": pictures}]
+    finish(problem, stopped, rows, as_json)
