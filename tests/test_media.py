@@ -1,0 +1,256 @@
+"""Artifacts of every kind: bytes that read back as they were made, and clips and captions on the pictures' way."""
+
+import hashlib
+import io
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from patience import until
+from PIL import Image
+from queue_kit import made, of_kind, planned
+
+from models.messages import Refused
+from studio import maintenance, media
+from studio.backends.fake import Fake
+from studio.events import Content, Done, Progress, Saved
+from studio.gallery import Filter
+from studio.home import Home
+from studio.media import MEDIA, SUFFIXES, Artifact
+from studio.metadata import read
+from studio.planner import Job, plan
+from studio.requests import make_request
+from studio.run import run_job
+from studio.sinks import FolderSink, GallerySink
+from studio.studio import Studio
+
+FRAMES = [Image.new("RGBA", (9, 7), colour) for colour in ("red", "red", (0, 0, 255, 80), "red")]
+
+
+def seen(picture: Image.Image) -> bytes:
+    """All that shows of a picture: transparent pixels have no colour."""
+    pixels = np.array(picture.convert("RGBA"))
+    pixels[pixels[..., 3] == 0] = 0
+    return pixels.tobytes()
+
+
+def large(artifact: Artifact) -> Artifact:
+    """The same artifact three hundred pixels wide."""
+    frames = [frame.resize((300, 150)) for frame in media.frames(artifact.data)]
+    return media.clip(frames, len(frames) / artifact.seconds) if len(frames) > 1 else media.image(frames[0])
+
+
+# --- The bytes --------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(2, 9), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_the_frames_of_a_clip_read_back_equal(count: int, fps: int, width: int, height: int, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    pixels = chance.integers(0, 256, (count, height, width, 4), np.uint8) * chance.integers(0, 2, (count, 1, 1, 1))
+    frames = [Image.fromarray(one.astype(np.uint8), "RGBA") for one in pixels]
+    clip = media.clip(frames, fps)
+    assert [seen(frame) for frame in media.frames(clip.data)] == [seen(frame) for frame in frames]
+    assert media.read(clip.data, clip.media_type) == clip, "what it says of itself is what its bytes say"
+    assert (clip.kind, clip.suffix, clip.frames, clip.width, clip.height) == ("clip", ".webp", count, width, height)
+    assert clip.seconds == pytest.approx(count / fps, abs=count * 0.0005)
+
+
+def test_frames_that_are_equal_stay_frames_and_each_can_be_decoded_alone() -> None:
+    clip = media.clip(FRAMES, 8)
+    assert [seen(frame) for frame in media.frames(clip.data)] == [seen(frame) for frame in FRAMES]
+    chunks = [clip.data[i - 4 : i + 20] for i in range(len(clip.data)) if clip.data[i - 4 : i] == b"ANMF"]
+    sizes = [tuple(1 + int.from_bytes(chunk[k : k + 3], "little") for k in (14, 17)) for chunk in chunks]
+    assert sizes == [(9, 7)] * 4, "no frame is stored as a difference"
+
+
+@pytest.mark.parametrize(("loop", "times"), [(True, 0), (False, 1)])
+def test_a_clip_plays_for_ever_or_once(loop: bool, times: int) -> None:
+    with Image.open(io.BytesIO(media.clip(FRAMES, 8, loop).data)) as picture:
+        assert picture.info["loop"] == times
+
+
+def test_a_picture_and_a_text_read_back_equal() -> None:
+    picture, text = media.image(FRAMES[2]), media.caption("一只猫 🐱\nand more", [("a dog", 0.5)])
+    assert media.read(picture.data, "image/png") == picture and seen(media.frames(picture.data)[0]) == seen(FRAMES[2])
+    again = media.read(text.data, text.media_type)
+    assert (again.kind, again.text, again.data, text.candidates) == ("text", text.text, text.data, (("a dog", 0.5),))
+    assert (text.kind, text.suffix, text.width, text.seconds) == ("text", ".txt", 0, 0.0)
+
+
+@pytest.mark.parametrize(("data", "media_type"), [(b"junk", "image/png"), (b"", "image/webp"), (b"\xff", "text/plain")])
+def test_what_is_not_of_its_type_is_no_artifact(data: bytes, media_type: str) -> None:
+    with pytest.raises((ValueError, OSError)):
+        media.read(data, media_type)
+
+
+def test_small_previews_are_of_the_artifacts_kind() -> None:
+    assert {media.thumbnail(one) for one in (media.image(FRAMES[0]), media.clip(FRAMES, 8), media.caption("x"))} == {
+        b""
+    }
+    for artifact in (large(media.image(FRAMES[0])), large(media.clip(FRAMES, 8))):
+        small = media.read(media.thumbnail(artifact), "image/webp")
+        assert (small.kind, small.width, small.height) == (artifact.kind, 128, 64)
+        assert (small.frames, small.seconds) == (artifact.frames, artifact.seconds)
+
+
+def test_every_kind_and_every_ending_is_known() -> None:
+    assert set(MEDIA) == {"image", "clip", "text"}
+    assert {media.media_type_of(Path(f"a{suffix.upper()}")) for suffix in SUFFIXES.values()} == set(SUFFIXES)
+    with pytest.raises(KeyError):
+        media.media_type_of(Path("a.exe"))
+
+
+# --- Into a folder ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def red(tmp_path: Path) -> Path:
+    Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
+    return tmp_path / "red.png"
+
+
+def job_of(task: str, red: Path, **fields: Any) -> Job:
+    """A job of the fake model."""
+    asked = {"image": {"path": str(red)}} if task == "caption" else {"prompt": "a red cat", "seed": 3}
+    (job,) = plan(make_request(task, **{"model": "fake", **asked, **fields}), Fake())
+    return job
+
+
+@pytest.mark.parametrize("task", ["image", "clip", "caption"])
+def test_a_file_that_was_cut_short_is_made_again_and_no_other(task: str, red: Path) -> None:
+    job = job_of(task, red)
+    (first,) = of_kind(run_job(Fake(), job, FolderSink(red.parent)), Saved)
+    (artifact,) = made(Fake(), job.request)
+    assert (first.kind, first.media_type, first.text) == (artifact.kind, artifact.media_type, artifact.text)
+    (again,) = of_kind(run_job(Fake(), job, FolderSink(red.parent)), Saved)
+    assert again.found and (again.path, again.kind, again.text) == (first.path, first.kind, first.text)
+    path, whole = Path(first.path), Path(first.path).read_bytes()
+    path.write_bytes(whole[:-10])
+    (third,) = of_kind(run_job(Fake(), job, FolderSink(red.parent)), Saved)
+    assert not third.found and path.read_bytes() == whole
+
+
+# --- Through queue, worker, gallery and search ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    with Studio(tmp_path / "home") as studio:
+        yield studio
+
+
+def test_a_clip_is_made_kept_and_found(studio: Studio) -> None:
+    saved = studio.animate("a red cat", model="fake", frames=6, fps=5, seed=3, count=2)
+    assert [(one.seed, one.kind, one.media_type, one.found) for one in saved] == [
+        (seed, "clip", "image/webp", False) for seed in (3, 4)
+    ]
+    (job,) = studio.queue.jobs(["done"])
+    direct = made(Fake(), job.request)
+    assert [list(map(seen, media.frames(Path(one.path).read_bytes()))) for one in saved] == [
+        list(map(seen, media.frames(one.data))) for one in direct
+    ]
+    assert [one.found for one in studio.animate("a red cat", model="fake", frames=6, fps=5, seed=3, count=2)] == [
+        True,
+        True,
+    ]
+    kept = studio.gallery.page(Filter(kind="clip"))
+    assert [(one.frames, one.seconds, one.width) for one in kept] == [(6, 1.2, 128)] * 2
+    assert not studio.gallery.page(Filter(kind="image")) and studio.gallery.count() == 2
+    assert read(kept[0].path)["request"]["task"] == "clip"
+    studio.generate("a blue dog", model="fake", seed=1, steps=1)
+    assert [hit.picture.kind for hit in studio.search("cat", model="fake", meaning=False)] == ["clip", "clip"]
+    nearest = studio.search("a red cat", model="fake", k=2)
+    assert [round(hit.score or 0, 2) for hit in nearest] == [1.0, 1.0]
+    assert list(maintenance.inspect(studio.store)) == []
+
+
+def test_a_caption_is_made_kept_and_found(studio: Studio, red: Path) -> None:
+    saved = studio.caption(red, model="fake", language="zh")
+    assert (saved.kind, saved.media_type, saved.text) == ("text", "text/plain", "一张红色的脸，开心")
+    assert Path(saved.path).suffix == ".txt" and Path(saved.path).read_text().startswith(saved.text)
+    again = studio.caption(red, model="fake", language="zh")
+    assert again.found and again.text == saved.text
+    (kept,) = studio.gallery.page(Filter(kind="text"))
+    assert (kept.text, kept.prompt, kept.width, kept.seconds) == (saved.text, saved.text, 0, 0.0)
+    assert [hit.picture.text for hit in studio.search("红色", model="fake", meaning=False)] == [saved.text]
+    assert read(kept.path)["request"]["language"] == "zh"
+    with pytest.raises(Refused, match="a picture has one caption"):
+        studio.caption(red, model="fake", count=2)
+    (artifact,) = studio.ask(job_of("caption", red).request)
+    assert isinstance(artifact, Content) and artifact.data.decode() == "a red face, happy"
+    assert studio.gallery.count() == 1, "who only asks stores nothing"
+
+
+def test_a_clip_is_seen_frame_by_frame(studio: Studio, red: Path) -> None:
+    job = studio.submit(job_of("clip", red, model="fake:0.1", frames=6))
+    progress = [event for event in studio.events(job) if isinstance(event, Progress) and event.total]
+    steps = [event.step for event in progress]
+    assert steps == sorted(steps) and progress[-1].total == 6 and len(set(steps)) > 2
+    assert media.read(progress[-1].previews[0], "image/png").kind == "image"
+
+
+def files(home: Home) -> dict[tuple[str, int], str]:
+    rows = home.database.rows("SELECT job, position, sha256 FROM pictures")
+    return {(row["job"], row["position"]): row["sha256"] for row in rows}
+
+
+def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_twice(
+    studio: Studio, red: Path, tmp_path: Path
+) -> None:
+    jobs = [
+        job_of("clip", red, model="fake:0.05", frames=12, count=3),
+        job_of("caption", red, model="fake:0.5", language="zh"),
+        job_of("caption", red, model="fake:0.5"),
+    ]
+    ids = [studio.submit(job) for job in jobs]
+    until(lambda: studio.gallery.found(ids[0]))
+    first = Path(studio.gallery.found(ids[0])[0].path)
+    written = first.stat().st_mtime_ns
+    for job in ids[:2]:
+        until(lambda job=job: (studio.store.progress.read(job)[1] or Progress(0, 0)).total)
+        process = studio._supervisor.process
+        assert process and process.pid and studio.queue.job(job).state == "running"
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda process=process: studio._supervisor.process not in (None, process))
+        assert [type(event) for event in studio.events(job)][-1] is Done
+    assert len(studio.result(ids[0])) == 3 and studio.result(ids[2])[0].text == "a red face, happy"
+    assert studio.queue.counts() == {"done": 3} and first.stat().st_mtime_ns == written
+    straight = Home(tmp_path / "straight")
+    for job in ids:
+        list(run_job(Fake(), planned(studio.queue.job(job).request), GallerySink(straight.gallery)))
+    assert files(studio.store) == files(straight), "the same bytes as in one go"
+    assert list(maintenance.inspect(studio.store)) == []
+
+
+def rows(home: Home) -> list[tuple[object, ...]]:
+    names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star, note"
+    sql = f"SELECT {names}, kind, media_type, frames, seconds, text, space, hex(vector), hex(webp) FROM pictures"
+    joined = f"{sql} LEFT JOIN vectors ON vectors.picture = number LEFT JOIN thumbnails ON thumbnails.picture = number"
+    return [tuple(row) for row in home.database.rows(f"{joined} ORDER BY file")]
+
+
+def test_the_database_is_made_again_from_the_files_of_every_kind(tmp_path: Path, red: Path) -> None:
+    home = Home(tmp_path / "home")
+    for job in (job_of("image", red, size=512), job_of("clip", red, fps=7), job_of("caption", red, language="zh")):
+        list(run_job(Fake(), job, GallerySink(home.gallery)))
+    digests = {kept.kind: kept.sha256 for kept in home.gallery.page()}
+    home.gallery.mark([digests["text"]], star=True, note="true")
+    before = rows(home)
+    home.database.close()
+    for path in home.root.glob("studio.db*"):
+        path.unlink()
+    shutil.rmtree(home.root / "cache")
+    assert maintenance.rebuild(home.root).pictures == 3
+    again = Home(home.root)
+    assert rows(again) == before and set(digests) == {"image", "clip", "text"}
+    assert again.gallery.get(digests["text"]).star and again.search("红色")[0].picture.sha256 == digests["text"]
+    assert all(hashlib.sha256(kept.path.read_bytes()).hexdigest() == kept.sha256 for kept in again.gallery.page())
+    assert list(maintenance.inspect(again)) == []

@@ -1,0 +1,131 @@
+"""Messages: every sentence has its template in every language, and code and values survive any journey."""
+
+import ast
+import json
+import pickle
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.assets import assets
+from models.messages import Message, Refused, catalogue, did_you_mean, languages
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+TWICE = {"short": "first"}  # one value under two names: English goes on after it, and wants it without its full stop
+RAISED = ("Refused", "Message", "StoreTrouble")
+
+
+def names(template: str) -> set[str]:
+    """The values that a template shows."""
+    return {TWICE.get(name, name) for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+# --- The catalogues ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", [language for language in languages() if language != "en"])
+def test_a_template_shows_the_same_values_in_every_language(language: str) -> None:
+    english, other = catalogue("en"), catalogue(language)
+    assert not other.keys() - english.keys(), "a template that no English one belongs to"
+    assert {code: names(text) for code, text in other.items()} == {code: names(english[code]) for code in other}
+
+
+def test_what_a_language_lacks_is_only_what_has_no_words_of_its_own() -> None:
+    lacking = {code: text for code, text in catalogue("en").items() if code not in catalogue("zh")}
+    assert {code for code, text in lacking.items() if re.search(r"[a-z]{2}", re.sub(r"\{.*?\}", "", text))} == set()
+
+
+@pytest.mark.parametrize("language", languages())
+def test_no_code_is_in_two_files(language: str) -> None:
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in (assets() / "messages" / language).glob("*.json")]
+    assert sum(map(len, files)) == len(catalogue(language))
+
+
+def calls() -> Iterator[tuple[str, str, set[str] | None]]:
+    """Every message with a literal code in the source: where, its code, and the names of its values if they show."""
+    for path in sorted((*(ROOT / "studio").rglob("*.py"), *(ROOT / "models").rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in RAISED and node.args:
+                for code in literals(node.args[0]):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", code, values(node)
+
+
+def literals(argument: ast.expr) -> Iterator[str]:
+    """The codes that an argument may be."""
+    if isinstance(argument, ast.IfExp):
+        yield from (*literals(argument.body), *literals(argument.orelse))
+    elif isinstance(argument, ast.Constant) and isinstance(argument.value, str) and CODE.fullmatch(argument.value):
+        yield argument.value
+
+
+def values(call: ast.Call) -> set[str] | None:
+    """The names of a call's values: keywords of an error, a dictionary of a message. None where they don't show."""
+    given: set[str | None] = {keyword.arg for keyword in call.keywords}
+    for argument in call.args[1:]:
+        if not isinstance(argument, ast.Dict):
+            return None
+        given |= {key.value if isinstance(key, ast.Constant) else None for key in argument.keys}
+    return None if None in given else {name for name in given if name}
+
+
+def test_every_code_that_is_raised_has_a_template_and_all_its_values() -> None:
+    found, english = list(calls()), catalogue("en")
+    assert len(found) > 100
+    assert [(where, code) for where, code, _ in found if code not in english] == []
+    lacking = [
+        (where, code) for where, code, given in found if given is not None and names(english[code]) - given
+    ]  # fmt: skip
+    assert lacking == []
+
+
+# --- One message ------------------------------------------------------------------------------------------------------
+
+PLAIN = st.text(max_size=20) | st.integers(-(10**12), 10**12) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    PLAIN | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | inner.map(lambda value: Message("hint.did_you_mean", {"near": value})),
+    max_leaves=5,
+)
+
+
+@given(VALUES)
+def test_it_is_the_same_after_a_journey_as_json(value: Any) -> None:
+    said = Message("request.mix_weight", {"weight": value})
+    again = Message.from_json(json.loads(json.dumps(said.as_json())))
+    assert again == said
+    assert [again.text(language) for language in languages()] == [said.text(language) for language in languages()]
+
+
+def test_a_message_in_a_message_is_in_the_same_language() -> None:
+    said = Message("model.style", {"style": "notto", "hint": did_you_mean("notto", ["noto", "outline"])})
+    assert "(did you mean 'noto'?)" in said.text() and "是否想写" not in said.text()
+    assert "（是否想写“noto”？）" in said.text("zh") and "did you mean" not in said.text("zh")
+    assert did_you_mean("xyz", ["noto"]) == ""
+    listed = Message("request.mix_weight", {"weight": [1, did_you_mean("notto", ["noto"])]})
+    assert "1、（是否想写" in listed.text("zh") and "1,  (did you mean" in listed.text()
+
+
+@pytest.mark.parametrize("sentence", ["no.", "a {brace} and 100%", "{", "{0}", "模型坏了。", ""])
+def test_a_code_that_nobody_knows_is_the_sentence_itself(sentence: str) -> None:
+    for said in (Message(sentence), Message.from_json(sentence), Message.from_json(Message(sentence).as_json())):
+        assert said.text() == said.text("zh") == str(said) == sentence
+
+
+def test_a_language_that_there_is_not_is_english() -> None:
+    said = Message("request.empty_prompt")
+    assert said.text("xx") == said.text("../en") == said.text("") == said.text("en") != said.text("zh")
+
+
+def test_an_error_is_its_message_and_can_be_sent_to_another_process() -> None:
+    error = Refused("model.range", name="steps", least="1", most="100", value=0)
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.message, str(again)) == (error.message, str(error))
+    assert str(error) == "steps must be between 1 and 100, not 0." and error.text("zh") != str(error)
+    assert Refused(error.message).message is error.message
