@@ -136,27 +136,18 @@ def fit(
     What can be seen of it fills the space that the app gives, its margin apart. `size` is one of the app's, None its
     main one. `says` goes into the file; without it the file says nothing of itself.
     """
-    return _file(_drawing(picture), size or app.sizes[0], app.limit, app.kind, says, app)
+    placed = _placed(picture, size or app.sizes[0], app.margin, app.exact)
+    return within(placed, app.kind, app.limit, says), f".{app.kind}"
 
 
 def fit_icon(picture: Image.Image | Drawing, icon: Icon) -> bytes:
     """A picture as the icon of a pack, a PNG that says nothing of itself."""
-    return _file(_drawing(picture), icon.size, icon.limit, "png", None)[0]
+    return within(_placed(picture, icon.size), "png", icon.limit)
 
 
-def _drawing(picture: Image.Image | Drawing) -> Drawing:
-    return picture if isinstance(picture, Drawing) else Drawing(picture)
-
-
-def _file(
-    drawing: Drawing, size: tuple[int, int], limit: int, kind: str, says: Provenance | None, app: App | None = None
-) -> tuple[bytes, str]:
-    margin, exact = (app.margin, app.exact) if app else (0, True)
-    return within(straight(_placed(drawing, size, margin, exact)), kind, limit, says), f".{kind}"
-
-
-def _placed(drawing: Drawing, size: tuple[int, int], margin: int, exact: bool) -> np.ndarray:
-    """What can be seen, as large as it can be, in the middle of a canvas: premultiplied uint8 (H, W, 4)."""
+def _placed(picture: Image.Image | Drawing, size: tuple[int, int], margin: int = 0, exact: bool = True) -> Image.Image:
+    """What can be seen, as large as it can be, in the middle of a transparent canvas."""
+    drawing = picture if isinstance(picture, Drawing) else Drawing(picture)
     left, top, right, bottom = seen_box(drawing.pixels[..., 3])
     room = size[0] - 2 * margin, size[1] - 2 * margin
     scale = min(room[0] / (right - left), room[1] / (bottom - top))
@@ -174,7 +165,7 @@ def _placed(drawing: Drawing, size: tuple[int, int], margin: int, exact: bool) -
     canvas = np.zeros((height, width, 4), np.uint8)
     x, y = (width - seen.shape[1]) // 2, (height - seen.shape[0]) // 2
     canvas[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
-    return canvas
+    return straight(canvas)
 
 
 def _held(start: int, stop: int, scale: float) -> slice:
