@@ -117,7 +117,7 @@ def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Ca
 def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> None:
     asked: list[dict[str, Any]] = []
     picture = f'<img class="own" alt="" src="{DOT}" width="20" height="20"><div class="does">'
-    made = {name: queue.row(queue.Row(job("waiting", name), place=n), "en") for n, name in enumerate("ab", 1)}
+    made = {name: str(queue.row(queue.Row(job("waiting", name), place=n), "en")) for n, name in enumerate("ab", 1)}
     rows = [(name, html.replace('<div class="does">', picture)) for name, html in made.items()]
     stand = {"fingerprint": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
 
@@ -125,7 +125,7 @@ def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> No
         asked.append(json.loads(request.post_data))
         return {"said": "", "undo": [], "problem": ""}
 
-    page = part(SILENT + holder(queue.jobs("en")), "queue.js", answers={"line": stand, "line/act": act})
+    page = part(SILENT + holder(queue.jobs("en")), "queue.js", answers={"jobs": stand, "jobs/act": act})
     page.wait_for_selector("[data-job=b]")
     page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
     page.wait_for_timeout(500)
