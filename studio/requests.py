@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from models.data.pixels import load_picture, read_picture
 from models.edits import fit_mask, levels
 from models.messages import Refused, did_you_mean
-from models.weighting import plain
+from models.prompts.weighting import plain
 from studio import settings
 from studio.capabilities import Capabilities
 from studio.fields import Frozen, Ingredient, Number, Picture, Text, Whole

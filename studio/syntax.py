@@ -11,8 +11,8 @@ reads "\\{a|b\\}" as an alternative, stops at a lone "$", leaves an unknown wild
 terminal, runs into Python's recursion limit at a list that names itself, follows links out of the folder, and bounds
 nothing. Hence this parser, which does less and says where it stops.
 
-Escapes stay in what is drawn, and `models.weighting` takes them off when the words are read: drawing twice changes
-nothing.
+Escapes stay in what is drawn, and `models.prompts.weighting` takes them off when the words are read: drawing twice
+changes nothing.
 """
 
 import random

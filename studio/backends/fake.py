@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from models.data.pixels import fit, png
 from models.edits import blend
 from models.messages import Refused
+from models.prompts.weighting import plain, segments
 from models.schedulers import GUIDANCE
-from models.weighting import plain, segments
 from studio.backends.given import as_given, start
 from studio.backends.together import Together
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
