@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from eval.judge import Judge
     from models.autoencoder import Autoencoder
     from models.pipeline import StickerPipeline
+    from models.prompts.parser import PromptParser
+    from models.prompts.vocabulary import Vocabulary
     from models.prototypes import Prototypes
-    from models.reading.wording import Wording
     from models.space import Embedder
-    from models.vocabulary import Vocabulary
 
 T = TypeVar("T")
 
@@ -54,16 +54,16 @@ class Parts:
     @cached_property
     def vocabulary(self) -> "Vocabulary":
         """What the models know the words of."""
-        from models.vocabulary import Vocabulary
+        from models.prompts.vocabulary import Vocabulary
 
         return self._load(lambda: Vocabulary.load(self.embedder, self.root))
 
     @cached_property
-    def wording(self) -> "Wording":
+    def wording(self) -> "PromptParser":
         """What prompts are read by."""
-        from models.reading.wording import Wording
+        from models.prompts.parser import PromptParser
 
-        return self._load(lambda: Wording.load(self.embedder, self.root))
+        return self._load(lambda: PromptParser.load(self.embedder, self.root))
 
     @cached_property
     def prototypes(self) -> "Prototypes":

@@ -74,8 +74,8 @@ def drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
     """Premultiplied uint8 (N, 128, 128, 4): what each is drawn from by `generate`; nothing where there is no draft."""
     pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
     for number, prompt in enumerate(prompts):
-        if thing := bench.parts.wording.thing(prompt):
-            figure = bench.parts.prototypes.figure(thing.number, thing.gender)
+        if target := bench.parts.wording.target(prompt):
+            figure = bench.parts.prototypes.figure(target.concept, target.gender)
             look = bench.parts.prototypes.look(figure, SEED + number)
-            pictures[number] = bench.parts.prototypes.picture(figure, thing.paint, look=look)
+            pictures[number] = bench.parts.prototypes.picture(figure, target.paint, look=look)
     return pictures

@@ -15,8 +15,8 @@ from eval.parts import SPACE
 from eval.rows import Row
 from models.data.captions import caption
 from models.data.scenes import make_scene
-from models.reading.naming import Naming
-from models.reading.wording import Wording
+from models.prompts.linker import EntityLinker
+from models.prompts.parser import PromptParser
 
 PARTS = (*SPACE, "wording")
 
@@ -29,14 +29,14 @@ def reading_rows(bench: Bench) -> Iterator[Row]:
     near = np.mean([name(p.names) in _nearest(wording, text) for text, p in zip(told, cells, strict=True)])
     nearest = (("the nearest name alone", float(near)),)
     yield _row("captions whose thing is found", _found(wording, told, [{name(p.names)} for p in cells]), nearest)
-    yield _row("captions read as they are", [wording.read(text) == text for text in told])
+    yield _row("captions read as they are", [wording.encoded(text) == text for text in told])
     scenes = [make_scene(bench.world, SEED + i, "test") for i in range(4 * bench.sizes.scenes)]
     told = [scene.caption(0, grounded=True) for scene in scenes]
     things = [{name(item.names) for item in scene.objects} for scene in scenes]
     yield _row("scenes whose things are all found", _found(wording, told, things))
-    yield _row("scenes read as they are", [wording.read(text) == text for text in told])
+    yield _row("scenes read as they are", [wording.encoded(text) == text for text in told])
     strangers = [caption(picture, SEED) for picture in sets.strangers(bench.world, bench.sizes.gallery)]
-    yield _row("captions of untaught concepts read as they are", [wording.read(text) == text for text in strangers])
+    yield _row("captions of untaught concepts read as they are", [wording.encoded(text) == text for text in strangers])
 
 
 def name(names: dict[str, str]) -> str:
@@ -44,21 +44,21 @@ def name(names: dict[str, str]) -> str:
     return names["en"].lower()
 
 
-def _nearest(wording: Wording, text: str) -> set[str]:
+def _nearest(wording: PromptParser, text: str) -> set[str]:
     """All English names of the thing whose name is nearest to a text."""
-    naming = wording.naming
-    return _names(naming, int(np.argmax(naming.cosines(wording.embedder.text([text])[0]))))
+    linker = wording.linker
+    return _names(linker, int(np.argmax(linker.cosines(wording.embedder.text([text])[0]))))
 
 
-def _names(naming: Naming, number: int) -> set[str]:
-    return {name.lower() for name in naming.known[number].names["en"]}
+def _names(linker: EntityLinker, number: int) -> set[str]:
+    return {name.lower() for name in linker.concepts[number].names["en"]}
 
 
-def _found(wording: Wording, told: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
+def _found(wording: PromptParser, told: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
     """For each text, whether the things that it is found to name are these, by any of their English names."""
     answers = []
     for text, wanted in zip(told, things, strict=True):
-        named = [_names(wording.naming, number) for number in wording.named(text)]
+        named = [_names(wording.linker, entity.concept) for entity in wording.entities(text)]
         answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
     return answers
 

@@ -3,7 +3,7 @@
 The judge sees the picture and two captions, the prompt and its contrast: the same scene with one attribute changed and
 the same wording. Chance is one half. A row is void unless the judge gets 0.95 of real held-out scenes right, and of
 their reconstructions by the autoencoder, which is the best that a generator on its latents could draw. Things are drawn
-one by one and laid where the prompt says (`models.reading.layout`); beside that stands what is drawn at once.
+one by one and laid where the prompt says (`models.prompts.layout`); beside that stands what is drawn at once.
 """
 
 from collections.abc import Iterator

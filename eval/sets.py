@@ -9,7 +9,7 @@ from models.data.captions import Language, display_name
 from models.data.splits import fraction
 from models.data.styles import style_of
 from models.data.world import Picture, World
-from models.reading.genders import GENDERS
+from models.prompts.attributes import GENDERS
 
 Pair = tuple[Picture, Picture]
 OTHER = dict(zip(GENDERS, reversed(GENDERS), strict=True))

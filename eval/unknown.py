@@ -16,7 +16,7 @@ from eval.parts import SPACE
 from eval.rows import MissingError, Row
 from eval.words import chinese_words, read_nouns
 from models.data.captions import caption
-from models.vocabulary import inside_words, is_for_calibration, outside_words
+from models.prompts.vocabulary import inside_words, is_for_calibration, outside_words
 
 OUTSIDE = "hits: outside words called unknown"
 PARTS = (*SPACE, "vocabulary")

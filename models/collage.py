@@ -1,4 +1,4 @@
-"""Drawings of single things, laid into pictures as `models.reading.layout` says.
+"""Drawings of single things, laid into pictures as `models.prompts.layout` says.
 
 N pictures are made of M drawings: one that is not laid out is its only drawing.
 """
@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from models.accessories import on_head, on_neck
 from models.data.compose import ground, put, resized
 from models.data.pixels import SIZE
 from models.drawing import MAX_SEED
 from models.features import ROOM, features, is_dark, middle, on_dark
 from models.lettering import write
-from models.reading.layout import Layout
-from models.reading.places import Place
-from models.worn import on_head, on_neck
+from models.prompts.boxes import Box
+from models.prompts.parsed import Layout, ParsedPrompt
 
 T = TypeVar("T")
 
@@ -33,26 +33,26 @@ class Drawings:
     """What is drawn for N pictures.
 
     Attributes:
-        texts, seeds: of each of the M drawings.
+        prompts, seeds: of each of the M drawings.
         pictures: of each drawing, the number of the picture that it is for; ascending.
         layouts: of each picture, None where it is not laid out.
     """
 
-    texts: tuple[str, ...]
+    prompts: tuple[ParsedPrompt, ...]
     seeds: tuple[int, ...]
     pictures: tuple[int, ...]
     layouts: tuple[Layout | None, ...]
 
     @staticmethod
-    def of(prompts: Sequence[str], seeds: Sequence[int], layouts: Sequence[Layout | None]) -> "Drawings":
+    def of(prompts: Sequence[ParsedPrompt], seeds: Sequence[int], layouts: Sequence[Layout | None]) -> "Drawings":
         """A drawing for each prompt, or for each of the different things that its layout names."""
         rows = [
             (text, seed ^ (thing * _APART & MAX_SEED), number)
             for number, (prompt, seed, laid) in enumerate(zip(prompts, seeds, layouts, strict=True))
             for thing, text in enumerate(_different(laid) if laid else [prompt])
         ]
-        texts, own, pictures = zip(*rows, strict=True)
-        return Drawings(texts, own, pictures, tuple(layouts))
+        drawn, own, pictures = zip(*rows, strict=True)
+        return Drawings(drawn, own, pictures, tuple(layouts))
 
     def rows(self, pictures: Sequence[int]) -> list[int]:
         """The drawings of some pictures."""
@@ -72,29 +72,29 @@ class Drawings:
         return np.stack(made)
 
 
-def _different(layout: Layout) -> list[str]:
-    return list(dict.fromkeys(layout.texts))
+def _different(layout: Layout) -> list[ParsedPrompt]:
+    return list(dict.fromkeys(layout.prompts))
 
 
 def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
-    """One picture of its things, taken from `drawn` in the order of their texts; what is nearer covers what is not."""
+    """One picture of its things, taken from `drawn` in the order of their prompts; what is nearer covers the rest."""
     found = {text: next(drawn) for text in _different(layout)}
     side = len(next(iter(found.values())))
-    canvas, things = resized(ground(layout.ground), side, side).copy(), np.zeros((side, side, 4), np.uint8)
-    for text, place in sorted(zip(layout.texts, layout.places, strict=True), key=lambda pair: pair[1].z):
-        if place.onto in ("middle", "face"):
+    canvas, things = resized(ground(layout.background), side, side).copy(), np.zeros((side, side, 4), np.uint8)
+    for text, place in sorted(zip(layout.prompts, layout.boxes, strict=True), key=lambda pair: pair[1].z):
+        if place.anchor in ("middle", "face"):
             _put_in_middle(things, found[text], place)
             continue
         thing = np.zeros_like(things)
-        _lay(thing, found[text], WORN[place.onto](place, things[..., 3]) if place.onto else place, side)
+        _lay(thing, found[text], WORN[place.anchor](place, things[..., 3]) if place.anchor else place, side)
         put(things, thing, 0, 0)
-        if place.words:
-            write(things, place.words, thing[..., 3])
+        if place.lettering:
+            write(things, place.lettering, thing[..., 3])
     put(canvas, things, 0, 0)
     return canvas
 
 
-def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> None:
+def _lay(canvas: np.ndarray, picture: np.ndarray, place: Box, side: int) -> None:
     """What is seen of the picture, as large as it goes into its place, on the canvas."""
     left, top, width, height = _box(place, side)
     seen = _seen(picture)
@@ -102,26 +102,26 @@ def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> No
     inner = round(scale * seen.shape[1]), round(scale * seen.shape[0])
     if max(seen.shape[:2]) < LEAST or not all(inner):
         return
-    put(canvas, resized(seen, *inner), left + (width - inner[0]) // 2, top + round(place.stands * (height - inner[1])))
+    put(canvas, resized(seen, *inner), left + (width - inner[0]) // 2, top + round(place.align * (height - inner[1])))
 
 
-def _put_in_middle(canvas: np.ndarray, picture: np.ndarray, place: Place) -> None:
+def _put_in_middle(canvas: np.ndarray, picture: np.ndarray, place: Box) -> None:
     """What is seen of the picture, or of a face only eyes and mouth, where what is on the canvas in that place has most
     room for it."""
     left, top, width, height = _box(place, len(canvas))
     below = canvas[max(top, 0) : top + height, max(left, 0) : left + width]
-    cut = features(picture) if place.onto == "face" else _seen(picture)
+    cut = features(picture) if place.anchor == "face" else _seen(picture)
     room = middle(below[..., 3])
     if max(cut.shape[:2]) < LEAST or room is None:
         return
     x, y, radius = room
     scale = ROOM * radius / max(cut.shape[:2])
     tall, wide = (max(1, round(scale * length)) for length in cut.shape[:2])
-    cut = on_dark(cut) if place.onto == "face" and is_dark(below, x, y, radius) else cut
+    cut = on_dark(cut) if place.anchor == "face" and is_dark(below, x, y, radius) else cut
     put(below, resized(cut, wide, tall), max(0, round(x - wide / 2)), max(0, round(y - tall / 2)))
 
 
-def _box(place: Place, side: int) -> tuple[int, ...]:
+def _box(place: Box, side: int) -> tuple[int, ...]:
     return tuple(round(value * side / SIZE) for value in (place.left, place.top, place.width, place.height))
 
 

@@ -61,7 +61,7 @@ class Sampling:
             one, as many steps or more were left, and the noise is cooled, as it was when that was taught: it knows how
             drawings look, and the generator what they are.
         draft: whether a thing that is named is drawn from how it mostly is (`models.prototypes`), and several are drawn
-            one by one (`models.reading.layout`).
+            one by one (`models.prompts.layout`).
     """
 
     steps: int = 16

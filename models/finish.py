@@ -15,8 +15,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from models.data.styles import Finish, style_of
-from models.reading.wording import style_said
+from models.data.styles import Finish
+from models.prompts.parsed import ParsedPrompt
 
 JUMP = 0.01  # lambda: what a change costs in a place, in squared colour; a half and a quarter do as well (LOG.md)
 FASTER = 2.0  # kappa, the paper's own: with 4 it takes half the time and evens out less
@@ -26,12 +26,12 @@ LAST = 1e4  # beta at the end: what would follow changes no level of 255 but her
 EDGE = {Finish.SHADED: (6 / 255, 249 / 255), Finish.FLAT: (6 / 255, 249 / 255), Finish.INK: (1 / 3, 2 / 3)}
 
 
-def finish_of(text: str, new: bool) -> Finish:
-    """How a drawing is finished, by the style that its text asks for; where it names none, a `new` one is flat, and one
-    that starts from a picture, or from no words, keeps its shades."""
-    if style := style_said(text):
-        return style_of(style).finish
-    return Finish.FLAT if new and text else Finish.SHADED
+def finish_of(prompt: ParsedPrompt | None, new: bool) -> Finish:
+    """How a drawing is finished, by the style that its prompt asks for; where it names none, a `new` one is flat, and
+    one that starts from a picture, or from no words, keeps its shades."""
+    if prompt is None or not prompt.text:
+        return Finish.SHADED
+    return prompt.finish or (Finish.FLAT if new else Finish.SHADED)
 
 
 def finished(picture: Tensor, finish: Finish) -> Tensor:

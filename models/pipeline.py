@@ -2,7 +2,7 @@
 
 `StickerPipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some
 are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual way in. What a
-prompt names several of is drawn thing by thing (`models.reading.layout`).
+prompt names several of is drawn thing by thing (`models.prompts.layout`).
 
 **Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
 its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
@@ -26,6 +26,7 @@ from models.arguments import Vectors, each, each_blend, each_vector, own_words
 from models.autoencoder import Autoencoder
 from models.collage import Drawings
 from models.condition import Blend, Condition
+from models.conditioning import ConditionEncoder
 from models.data.pixels import to_uint8
 from models.data.styles import Finish
 from models.diffusers_way import DiffusersWay
@@ -37,12 +38,11 @@ from models.finish import finish_of, finished
 from models.language import LanguageModel
 from models.precision import native_dtype
 from models.preview import preview
+from models.prompts.parser import PromptParser, parse_literally
 from models.prototypes import Prototypes
-from models.reading.wording import Wording
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import SemanticSpace
 from models.start import Start
-from models.telling import Teller
 from models.tokenizer import load_tokenizer
 from models.vision import VisionEncoder
 from models.weights import align, load_part, part_folder
@@ -68,7 +68,7 @@ class _Work:
     led: tuple[bool, ...]
 
 
-class StickerPipeline(Teller, DiffusersWay):
+class StickerPipeline(ConditionEncoder, DiffusersWay):
     """Text, picture or mix -> stickers of 128 x 128 with alpha.
 
     `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together.
@@ -106,8 +106,8 @@ class StickerPipeline(Teller, DiffusersWay):
         for network in (self.language, self.vision, self.space, self.autoencoder, self.dit, self.fast):
             if network is not None:
                 align(network)
-        self.wording: Wording | None = None  # of the shipped parts; without it, prompts are read as they are
-        self.prototypes: Prototypes | None = None  # of the shipped parts too, and of that wording
+        self.parser: PromptParser | None = None  # of the shipped parts; without it, prompts are read as they are
+        self.prototypes: Prototypes | None = None  # of the shipped parts too, and of that parser
 
     @classmethod
     def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None) -> "StickerPipeline":
@@ -128,7 +128,7 @@ class StickerPipeline(Teller, DiffusersWay):
             build_scheduler(DEFAULT_SCHEDULER),
             load_fast(dit, root),
         )
-        made.wording, made.prototypes = Wording.load(made.embedder, root), Prototypes.load(root)
+        made.parser, made.prototypes = PromptParser.load(made.embedder, root), Prototypes.load(root)
         return made
 
     # --- Drawing ----------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class StickerPipeline(Teller, DiffusersWay):
             seeds: one each, 0 to 2^63 - 1; their number is the number of pictures.
             sampling: how to draw.
             negative: what to keep away from: one text for all, or one each; only guidance reads it.
-            vector, words, sense: as in `condition`.
+            vector, words, sense: as in `encode_condition`.
             blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty; what it
                 says goes before `vector`, `words` and `sense`.
             start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
@@ -249,32 +249,33 @@ class StickerPipeline(Teller, DiffusersWay):
         count = len(seeds)
         if not count:
             raise ValueError("no seeds; give one a picture")
-        prompts = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
+        asked = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
         negatives = each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
-        vector, blends = each_vector(vector, count), each_blend(blends, prompts)
+        parsed, unwanted_texts = list(map(self.parse, asked)), list(map(parse_literally, negatives))
+        vector, blends = each_vector(vector, count), each_blend(blends, asked)
         free = own_words(vector, count) if draft and words and sense and start is None else [False] * count
-        drawings = Drawings.of(prompts, seeds, self._layouts(prompts, free if noise is None else [False] * count))
-        told = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
-        wanted = self._drafted(
-            drawings.texts, drawings.seeds, drawings.spread(free), self.condition(drawings.texts, told, words, sense)
-        )
-        own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
-        unwanted = self.condition(drawings.spread(negatives), None, words, sense, literal=True)
+        layouts = [prompt.layout if one and noise is None else None for prompt, one in zip(parsed, free, strict=True)]
+        drawings = Drawings.of(parsed, seeds, layouts)
+        own_vectors = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
+        wanted = self.encode_condition(drawings.prompts, own_vectors, words, sense)
+        wanted = self._with_drafts(drawings.prompts, drawings.seeds, drawings.spread(free), wanted)
+        own = self.encode_condition(parsed, vector, words, sense) if any(layouts) else wanted
+        unwanted = self.encode_condition(drawings.spread(unwanted_texts), None, words, sense)
         noise = self._noise(drawings.seeds)() if noise is None else noise
-        hybrid = functools.cache(self._hybrid)  # one text may be drawn many times
-        several = zip(drawings.spread(blends), drawings.texts, drawings.spread(free), strict=True)
-        at_once = [blend or (hybrid(text) if one else None) for blend, text, one in several]
+        blend_of = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
+        several = zip(drawings.spread(blends), drawings.prompts, drawings.spread(free), strict=True)
+        at_once = [blend or (blend_of(prompt) if one else None) for blend, prompt, one in several]
         meant = own.vector.clone()
         for number, blend in zip(drawings.pictures, at_once, strict=True):
-            if blend is not None and not drawings.layouts[number]:
+            if blend is not None and not layouts[number]:
                 meant[number] = blend.vector[0]
         new, heard = start is None, words or sense
         finish = tuple(
-            (blend.finish if new else Finish.SHADED) if blend else finish_of(text if heard else "", new)
-            for blend, text in zip(at_once, drawings.texts, strict=True)
+            (blend.finish if new else Finish.SHADED) if blend else finish_of(prompt if heard else None, new)
+            for blend, prompt in zip(at_once, drawings.prompts, strict=True)
         )
-        asked = zip(at_once, drawings.texts, strict=True)
-        led = tuple(blend.led if blend else self.is_led(text) for blend, text in asked)
+        guided = zip(at_once, drawings.prompts, strict=True)
+        led = tuple(blend.led if blend else self.is_guided(prompt) for blend, prompt in guided)
         blended = _with_blends(wanted, at_once)
         return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, led)
 

@@ -34,9 +34,9 @@ from models.data.world import Picture, World
 from models.hands import agreeing, drawn_by, in_common
 from models.kin import kin
 from models.mirror import Mirror
-from models.reading.genders import GENDERS
-from models.reading.wording import BLACK_AND_WHITE, things
-from models.reading.wording import PART as WORDING
+from models.prompts.attributes import BLACK_AND_WHITE, GENDERS
+from models.prompts.parser import PART as WORDING
+from models.prompts.parser import pictures_by_concept
 from models.skin import TONES, toned
 from models.space import Embedder
 from models.weights import WeightsError, check_company, part_digests, part_folder, record_made_with, record_part
@@ -56,7 +56,7 @@ class Prototypes:
     """Premultiplied uint8 `pictures` (M, SIDE, SIDE, 4) and which of them a thing is drawn from.
 
     A thing is drawn as one figure or several: first come the things themselves, numbered as in
-    `models.reading.wording.things`, then the women and men of those that have them.
+    `models.prompts.parser.pictures_by_concept`, then the women and men of those that have them.
 
     Attributes:
         hands: of each figure the rows of those that are drawn from where the style has none, the most typical first;
@@ -105,7 +105,7 @@ class Prototypes:
 
     def picture(self, figure: int, paint: str = "", style: str = "", look: int = 0) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the figure as a style has drawn it or would, in a `paint` where one is
-        named (`models.reading.wording.Thing`).
+        named (`models.prompts.parsed.Target`).
 
         A rocket with orange fins is an orange rocket to training's captions, and to nobody who asks for one.
         """
@@ -131,7 +131,7 @@ class Prototypes:
         cls, world: World, autoencoder: Autoencoder | None = None, embedder: Embedder | None = None
     ) -> "Prototypes":
         """From the training pictures; `autoencoder` is that whose latents are drawn, by `embedder` kin are found."""
-        named = things(world)
+        named = pictures_by_concept(world)
         gendered = _gendered(named)
         shown = [*named.values(), *gendered.values()]
         drawn = {
@@ -257,7 +257,9 @@ class OtherHands:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.drawings = {concept: drawn_by(pictures, "family") for concept, pictures in things(world).items()}
+        self.drawings = {
+            concept: drawn_by(pictures, "family") for concept, pictures in pictures_by_concept(world).items()
+        }
 
     def prototype(self, picture: Picture, seed: int, colour: str = "") -> np.ndarray | None:
         """Premultiplied uint8 (128, 128, 4), with what the atlas loses; None where no other hand drew the thing.

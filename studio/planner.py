@@ -15,7 +15,7 @@ from typing import Any
 from models.data.pixels import load_picture, read_picture
 from models.edits import fit_mask, levels
 from models.messages import Refused
-from models.weighting import plain
+from models.prompts.weighting import plain
 from studio import settings
 from studio.backends.base import Backend
 from studio.capabilities import Capabilities

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from models.messages import Refused
-from models.weighting import QUOTED
+from models.prompts.weighting import QUOTED
 
 R = TypeVar("R")
 

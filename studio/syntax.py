@@ -10,8 +10,8 @@ The package `dynamicprompts` (0.31) has the same syntax, but it removes "# ..." 
 alternative, stops at a lone "$", keeps an unknown wildcard with a warning on the terminal, reaches Python's recursion
 limit at a list that names itself, follows links out of the folder, and has no limits. Hence this parser.
 
-Escapes stay in what is drawn, and `models.weighting` takes them off when the words are read: drawing twice changes
-nothing.
+Escapes stay in what is drawn, and `models.prompts.weighting` takes them off when the words are read: drawing twice
+changes nothing.
 """
 
 import random

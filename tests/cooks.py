@@ -7,14 +7,14 @@ import numpy as np
 
 from models.data.fixture import fixture_world
 from models.data.world import World
-from models.reading.wording import things
+from models.prompts.parser import pictures_by_concept
 
 
 def peopled(shown: Sequence[tuple[str, str, str | None]]) -> World:
     """The fixture's world with a cook more, drawn in each (style, family) as such or as a woman or a man: all of one
     colour, each of another one."""
     world = fixture_world()
-    first, index = things(world)["cat"][0], len(world.pixels)
+    first, index = pictures_by_concept(world)["cat"][0], len(world.pixels)
     cooks = [
         replace(
             first, id=f"cook-{place}", index=index + place, concept="cook", style=style, family=family, gender=gender,

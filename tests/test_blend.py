@@ -1,5 +1,6 @@
 """Laws of blends: several conditions at once, each at its place, whatever is drawn beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from models.data.fixture import fixture_world
 from models.drawing import Pictures, Sampling
 from models.guidance import Guidance, guided
 from models.pipeline import StickerPipeline
+from models.prompts.parsed import ParsedPrompt
+from models.prompts.parser import PromptParser, parse_literally
 from models.prototypes import Prototypes
-from models.reading.wording import Wording
 from studio.backends.embedded import Embedded
 from studio.backends.told import tell
 from studio.prompts import summands
@@ -27,7 +29,7 @@ from studio.requests import image_request, resolve
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.wording, made.prototypes = Wording.build(Bags(), fixture_world()), Prototypes.build(fixture_world())  # type: ignore[arg-type]
+    made.parser, made.prototypes = PromptParser.build(Bags(), fixture_world()), Prototypes.build(fixture_world())  # type: ignore[arg-type]
     return made
 
 
@@ -106,10 +108,10 @@ def test_each_part_says_its_own(pipe: StickerPipeline) -> None:
     blend = pipe.blend([(3.0, "cat"), (1.0, picture), (1.0, vector)], words="noto style")
     cat, red, sky = blend.parts
     assert torch.allclose(blend.weights, torch.tensor([[0.6, 0.2, 0.2]]))
-    named = pipe._drafted(["cat"], [0], [True], pipe.condition(["cat"]))
+    named = pipe._with_drafts([pipe.parse("cat")], [0], [True], pipe.encode_condition(["cat"]))
     for mine, own in zip(vars(cat).values(), vars(named).values(), strict=True):
         assert torch.equal(mine, own)
-    style = pipe.condition(["noto style"])
+    style = pipe.encode_condition(["noto style"])
     assert all(torch.equal(part.states, style.states) and part.mask.any() for part in (red, sky))
     assert torch.allclose(red.vector, pipe.embedder.image(picture[None])) and torch.allclose(sky.vector[0], vector)
     assert torch.equal(red.draft, pipe._encode(picture[None])) and cat.draft.any() and not sky.draft.any()
@@ -147,9 +149,9 @@ def test_two_of_which_one_has_a_face_are_laid_and_others_blended(pipe: StickerPi
         prompt, blend = pipe.together(texts)
         assert prompt == "" and blend is not None
         assert torch.equal(blend.vector, pipe.blend([(1.0, text) for text in texts]).vector)
-    pipe.wording, wording = None, pipe.wording
+    pipe.parser, parser = None, pipe.parser
     assert pipe.together(["cat", "house"])[0] == ""
-    pipe.wording = wording
+    pipe.parser = parser
 
 
 @pytest.mark.parametrize(
@@ -191,19 +193,24 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(
     assert (
         not plain.text
         and not styled.text
-        and torch.equal(styled.blend.parts[0].states, pipe.condition(["cat, noto style"]).states)
+        and torch.equal(styled.blend.parts[0].states, pipe.encode_condition(["cat, noto style"]).states)
     )
     assert not plain.blend.parts[1].mask.any() and styled.blend.parts[1].mask.any()
     assert plain.blend.parts[1].draft.any() and not told(mix=parts, image=red).blend.draft.any()
     assert told(mix=parts[:1]).blend is None and told(prompt="a cat", mix=parts).blend is None
     added = told(prompt="cat + sky", style="noto", mix=[{"text": "hat", "weight": -1}])
-    assert not added.text and torch.equal(added.blend.parts[1].states, pipe.condition(["sky, noto style"]).states)
+    sky = pipe.encode_condition(["sky, noto style"])
+    assert not added.text and torch.equal(added.blend.parts[1].states, sky.states)
     said = told(prompt="cat + sky, noto style").blend
     assert torch.equal(said.parts[0].states, styled.blend.parts[0].states)
     assert torch.allclose(added.blend.parts[0].vector, pipe.mix([(1, "cat, noto style"), (-0.5, "hat")]))
     assert told(prompt="cat + sky", mix=parts[:1]).text == "cat + sky"
-    monkeypatch.setattr(pipe, "read_as", lambda text: f"hybrid of {text}")
-    monkeypatch.setattr(pipe, "read", lambda text: text.replace("sky", "cloud"))
+
+    def parse(text: Any) -> Any:
+        own = text if isinstance(text, ParsedPrompt) else parse_literally(text)
+        return replace(own, description=f"hybrid of {own.text}", encoded=own.text.replace("sky", "cloud"))
+
+    monkeypatch.setattr(pipe, "parse", parse)
     assert told(prompt="sky").read == "hybrid of sky" and told(prompt="sky", like=red).read == "cloud"
     assert told(prompt="sky", image=red).read == "cloud" and told(prompt="cat", like=red).read == ""
     assert told(prompt="cat + sky").read == "cat + cloud" and told(prompt="cat + sun").read == ""

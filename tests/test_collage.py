@@ -15,23 +15,23 @@ from models.data.fixture import fixture_world
 from models.data.pixels import unpremultiply
 from models.drawing import Pictures, Progress, Sampling
 from models.pipeline import StickerPipeline
+from models.prompts.boxes import PAIR, WHOLE, Box
+from models.prompts.parsed import Layout
+from models.prompts.parser import PromptParser
 from models.prototypes import Prototypes
-from models.reading.layout import Layout, layout
-from models.reading.places import TWO, WHOLE, Place
-from models.reading.wording import Wording
 from studio.backends.embedded import Embedded
 from studio.events import Result
 
 
 @pytest.fixture(scope="module")
-def built() -> Wording:
-    return Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
+def built() -> PromptParser:
+    return PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory, built: Wording) -> StickerPipeline:
+def pipe(tmp_path_factory: pytest.TempPathFactory, built: PromptParser) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.wording, made.prototypes = built, Prototypes.build(fixture_world())
+    made.parser, made.prototypes = built, Prototypes.build(fixture_world())
     return made
 
 
@@ -41,8 +41,8 @@ def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **setting
 
 
 def planned(pipe: StickerPipeline, prompt: str) -> Layout:
-    assert pipe.wording is not None
-    found = layout(prompt, pipe.wording)
+    assert pipe.parser is not None
+    found = pipe.parse(prompt).layout
     assert found is not None
     return found
 
@@ -57,14 +57,14 @@ def square(colour: tuple[int, int, int], side: int = 40, at: int = 10) -> np.nda
 
 
 def test_a_thing_fills_its_place_whatever_room_it_was_drawn_in() -> None:
-    place = Place(64, 0, 64, 32, stands=1)
+    place = Box(64, 0, 64, 32, align=1)
     for side, at in ((40, 10), (100, 20)):
         made = collage(Layout(("x",), (place,)), iter([square((255, 0, 0), side, at)]))
         seen = np.argwhere(made[..., 3] > 127)
         assert (seen.min(0), seen.max(0)) == (pytest.approx([0, 80]), pytest.approx([31, 111]))
     flat = np.zeros((128, 128, 4), np.uint8)
     flat[60:70, 14:114] = 255
-    made = collage(Layout(("x",), (Place(14, 20, 100, 60, stands=1),)), iter([flat]))
+    made = collage(Layout(("x",), (Box(14, 20, 100, 60, align=1),)), iter([flat]))
     assert np.flatnonzero(made[..., 3].any(1)).tolist() == list(range(70, 80)), "it stands at the bottom"
 
 
@@ -72,7 +72,7 @@ def test_what_is_nearer_covers_and_the_ground_is_behind_all() -> None:
     red, green = square((255, 0, 0)), square((0, 255, 0))
     for z in (0, 2):
         made = collage(
-            Layout(("r", "g"), (Place(0, 0, 80, 80, z), Place(40, 40, 80, 80, 1)), ("blue",)), iter([red, green])
+            Layout(("r", "g"), (Box(0, 0, 80, 80, z), Box(40, 40, 80, 80, 1)), ("blue",)), iter([red, green])
         )
         assert made[60, 60, :3].tolist() == [[0, 255, 0], [255, 0, 0]][z == 2]
         assert np.array_equal(made[120:, 120:], ground(("blue",))[120:, 120:])
@@ -85,7 +85,7 @@ def test_what_is_nearer_covers_and_the_ground_is_behind_all() -> None:
 def test_a_preview_is_laid_as_the_picture_is() -> None:
     from models.data.compose import resized
 
-    told, red, green = Layout(("r", "g"), TWO["in front of"], ("white",)), square((255, 0, 0)), square((0, 255, 0), 90)
+    told, red, green = Layout(("r", "g"), PAIR["in front of"], ("white",)), square((255, 0, 0)), square((0, 255, 0), 90)
     whole = collage(told, iter([red, green]))
     small = collage(told, iter([resized(red, 64, 64), resized(green, 64, 64)]))
     assert np.abs(resized(whole, 64, 64).astype(int) - small).mean() < 3
@@ -94,7 +94,7 @@ def test_a_preview_is_laid_as_the_picture_is() -> None:
 def test_drawings_are_those_of_the_pictures_in_order() -> None:
     told = Layout(("b", "c", "b"), (WHOLE,) * 3)
     drawings = Drawings.of(["a", "b c b", "d"], [5, 5, 2**63 - 1], [None, told, told])
-    assert drawings.texts == ("a", "b", "c", "b", "c") and drawings.pictures == (0, 1, 1, 2, 2)
+    assert drawings.prompts == ("a", "b", "c", "b", "c") and drawings.pictures == (0, 1, 1, 2, 2)
     assert (
         drawings.seeds[:2] == (5, 5) and len(set(drawings.seeds)) == 4 and all(0 <= s < 2**63 for s in drawings.seeds)
     )

@@ -12,14 +12,14 @@ from models.data.fixture import fixture_world
 from models.draft_guidance import NEARER, UNTIL, DraftGuidance
 from models.drawing import FAST_SAMPLING, Pictures, Sampling, in_turn
 from models.pipeline import StickerPipeline
+from models.prompts.parser import PromptParser
 from models.prototypes import Prototypes
-from models.reading.wording import Wording
 
 
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.wording = Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    made.parser = PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
     made.prototypes = Prototypes.build(fixture_world())
     return made
 

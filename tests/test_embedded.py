@@ -16,9 +16,10 @@ from models.dit import DiT
 from models.messages import Refused
 from models.pipeline import BATCH, StickerPipeline
 from models.presets import preset
+from models.prompts.parser import PromptParser
+from models.prompts.vocabulary import Vocabulary, Words
 from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
-from models.vocabulary import Vocabulary, Words
 from models.weights import load_part, part_digests, record_part, save_part, weights_digest
 from studio.backends.base import run
 from studio.backends.embedded import PARTS, SHAPES, Embedded
@@ -148,7 +149,10 @@ def test_what_is_read_of_a_prompt_is_said_and_drawn(backend: Embedded, monkeypat
     asked = ask(backend, prompt="a burger", style="noto")
     assert {event.read_as for event in run(backend, asked) if isinstance(event, Progress)} == {""}
     literal = pictures(backend, prompt="hamburger", style="noto")[0]
-    monkeypatch.setattr(backend._pipeline.wording, "read", lambda text: text.replace("a burger", "hamburger"))
+    own = backend._pipeline.parser
+    parser = PromptParser(own.embedder, own.linker, own.common)  # one that remembers nothing
+    monkeypatch.setattr(backend._pipeline, "parser", parser)
+    monkeypatch.setattr(parser, "encoded", lambda text: text.replace("a burger", "hamburger"))
     events = list(run(backend, asked))
     assert {event.read_as for event in events if isinstance(event, Progress)} == {"hamburger, noto style"}
     drawn = next(np.asarray(picture(event)) for event in events if isinstance(event, Artifact))

@@ -259,8 +259,8 @@ def test_pictures_kept_are_those_of_this_very_code(bench: Bench, monkeypatch: py
     monkeypatch.setattr(Path, "read_bytes", lambda path: seen.add(f"{path.parent.name}/{path.name}") or read(path))
     _drawing_code.cache_clear()
     code = _drawing_code()
-    assert {"models/dit.py", "data/colours.py", "reading/wording.py"} <= seen and not {s for s in seen if "train/" in s}
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "wording.py"))
+    assert {"models/dit.py", "data/colours.py", "prompts/parser.py"} <= seen and not {s for s in seen if "train/" in s}
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "parser.py"))
     _drawing_code.cache_clear()
     assert _drawing_code() != code
     with pytest.raises(pytest.fail.Exception, match="drawn again"):

@@ -18,8 +18,9 @@ from models.atlas import SIDE
 from models.data.fixture import fixture_world
 from models.data.world import World
 from models.drawing import Sampling
+from models.prompts.normalise import named_style
+from models.prompts.parsed import Target
 from models.prototypes import HANDS, Prototypes
-from models.reading.wording import Thing, style_said
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -35,7 +36,7 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
     generate = Bench.generate
     monkeypatch.setattr(Bench, "generate", lambda own, prompts: asked.extend(prompts) or generate(own, prompts))
     rows = list(plain_rows(bench))
-    assert not any(map(style_said, asked))
+    assert not any(map(named_style, asked))
     assert [row.name.partition(": ")[2] for row in rows] == [
         "concept among the 10 nearest drawings",
         "copies of training pictures, mirrored or not",
@@ -52,7 +53,7 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
 
 def test_the_draft_beside_a_picture_is_the_one_that_it_is_drawn_from(bench: Bench) -> None:
     grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(HANDS)])
-    wording = SimpleNamespace(thing=lambda prompt: Thing(0) if prompt == "cat" else None)
+    wording = SimpleNamespace(target=lambda prompt: Target(0) if prompt == "cat" else None)
     own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, [range(HANDS)])))
     levels = [int(picture.max()) for picture in drafts(own, ["cat", "sky", "cat", "cat"])]  # type: ignore[arg-type]
     assert levels == [60 * ((SEED + number) % HANDS) * (number != 1) for number in range(4)]
@@ -71,7 +72,7 @@ def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
     monkeypatch.setattr(Bench, "generate", seen)
     rows = list(taught_rows(bench))
     (prompts, led), (same, free) = asked
-    assert prompts == same and led and not free and all(map(style_said, prompts))
+    assert prompts == same and led and not free and all(map(named_style, prompts))
     assert [row.name.partition(": ")[2].split()[0] for row in rows] == ["concept", "style", "copies"]
     for row in rows:
         assert (

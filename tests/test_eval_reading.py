@@ -3,12 +3,12 @@
 from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
 from eval.reading import _found, _nearest
-from models.reading.naming import Known
+from models.prompts.entities import Concept
 
 KNOWN = (
-    Known({"en": ("teacher", "woman teacher"), "zh": ("老师",)}, (), "people-body", False),
-    Known({"en": ("cat",), "zh": ("猫",)}, (), "animals-nature", True),
-    Known({"en": ("dog",), "zh": ("狗",)}, (), "animals-nature", True),
+    Concept({"en": ("teacher", "woman teacher"), "zh": ("老师",)}, (), "people-body", False),
+    Concept({"en": ("cat",), "zh": ("猫",)}, (), "animals-nature", True),
+    Concept({"en": ("dog",), "zh": ("狗",)}, (), "animals-nature", True),
 )
 
 

@@ -18,7 +18,7 @@ from models.assets import assets
 from models.data.fixture import fixture_world
 from models.data.text import caption_words
 from models.data.world import World
-from models.reading.wording import Wording
+from models.prompts.parser import PromptParser
 from models.train.lexicon import is_held_out
 
 CATS = [
@@ -159,7 +159,7 @@ def test_the_real_words_are_in_no_caption() -> None:
 
 
 def test_what_is_read_is_compared_with_what_was_drawn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    wording = Wording.build(Bags(), bench.world)  # type: ignore[arg-type]
+    wording = PromptParser.build(Bags(), bench.world)  # type: ignore[arg-type]
     bench.parts.wording = wording  # type: ignore[misc]
     rows = {row.name: row for row in reading.reading_rows(bench)}
     assert all(0 <= row.value <= 1 and row.parts == reading.PARTS for row in rows.values()) and len(rows) == 5
@@ -169,5 +169,5 @@ def test_what_is_read_is_compared_with_what_was_drawn(bench: Bench, monkeypatch:
         True,
         False,
     ]
-    monkeypatch.setattr(wording, "read", lambda text: "a cat")
+    monkeypatch.setattr(wording, "encoded", lambda text: "a cat")
     assert not any(row.value for row in reading.reading_rows(bench) if "as they are" in row.name)

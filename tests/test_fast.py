@@ -107,7 +107,7 @@ def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) ->
     task.teacher, steps = pipeline.dit, task.walk * FAST_SAMPLING.steps
     sampling = Sampling(steps, task.taught.guidance, scheduler="euler", temperature=1.0)
     (drawn,) = (e for e in pipeline.steps(["a red heart"], [7], sampling) if isinstance(e, Pictures))
-    condition, x = pipeline.condition(["a red heart"]), pipeline._noise([7])()
+    condition, x = pipeline.encode_condition(["a red heart"]), pipeline._noise([7])()
     for sigma in task.sigmas.tolist():
         x = task.walked(x, torch.tensor([sigma]), 1 / FAST_SAMPLING.steps, condition)
     assert torch.allclose(x, drawn.latents, rtol=1e-4, atol=1e-3)

@@ -6,8 +6,8 @@ from PIL import Image, ImageDraw
 
 from models.collage import collage
 from models.features import features, is_dark, middle, on_dark
-from models.reading.layout import Layout
-from models.reading.places import FEATURES, MIDDLE, WHOLE
+from models.prompts.boxes import FEATURES, MIDDLE, WHOLE
+from models.prompts.parsed import Layout
 
 SKIN, INK = (255, 200, 60, 255), (60, 30, 20, 255)
 

@@ -14,6 +14,7 @@ from models.data.styles import STYLES, Finish
 from models.drawing import Pictures, Sampling
 from models.finish import EDGE, finish_of, finished, flatten, solid
 from models.pipeline import StickerPipeline
+from models.prompts.parser import parse_literally
 
 LEVEL = 1 / 255
 
@@ -66,13 +67,13 @@ def test_colours_are_no_brighter_than_their_alpha() -> None:
 def test_a_style_that_is_named_says_its_finish(name: str) -> None:
     style = STYLES[name]
     for text in (f"a cat, {name} style", f"猫，{style.zh[-1]}风格"):
-        assert finish_of(text, new=True) is finish_of(text, new=False) is style.finish
+        assert finish_of(parse_literally(text), new=True) is finish_of(parse_literally(text), new=False) is style.finish
 
 
 def test_without_a_style_a_sticker_is_flat_and_a_picture_that_is_changed_stays_as_it_is() -> None:
-    assert finish_of("a cat", new=True) is Finish.FLAT
-    assert finish_of("a cat", new=False) is Finish.SHADED
-    assert finish_of("", new=True) is Finish.SHADED, "of a picture or a mix that is drawn from, nothing is said"
+    assert finish_of(parse_literally("a cat"), new=True) is Finish.FLAT
+    assert finish_of(parse_literally("a cat"), new=False) is Finish.SHADED
+    assert finish_of(parse_literally(""), new=True) is Finish.SHADED, "of a picture nothing is said"
 
 
 @pytest.mark.parametrize("finish", Finish)

@@ -12,34 +12,10 @@ from tiny_parts import save_tiny_parts
 from models.data.compose import resized
 from models.data.world import Picture, World
 from models.pipeline import StickerPipeline
+from models.prompts.attributes import GENDERS
+from models.prompts.parsed import Target
+from models.prompts.parser import PromptParser, pictures_by_concept
 from models.prototypes import SIDE, Prototypes
-from models.reading.genders import GENDERS, gender_said
-from models.reading.wording import Thing, Wording, things
-
-
-@pytest.mark.parametrize(
-    ("text", "gender"),
-    [
-        ("a woman firefighter", "woman"),
-        ("The Female cook, noto style", "woman"),
-        ("two policewomen", "woman"),
-        ("a girl with a hat", "woman"),
-        ("一个女医生", "woman"),
-        ("a fireman", "man"),
-        ("men running", "man"),
-        ("a boy wizard", "man"),
-        ("男消防员", "man"),
-        ("a man and a woman", ""),
-        ("男女", ""),
-        ("a firefighter", ""),
-        ("a human", ""),
-        ("a germ, a mango, an omen and a mental malediction", ""),
-        ("", ""),
-    ],
-)
-def test_who_is_said(text: str, gender: str) -> None:
-    assert gender_said(text) == gender
-
 
 COOKS = (
     ("noto", "noto", None),
@@ -79,14 +55,14 @@ def drawing(world: World, place: int) -> np.ndarray:
     ],
 )
 def test_a_woman_is_drawn_from_a_woman(world: World, built: Prototypes, gender: str, style: str, place: int) -> None:
-    number = list(things(world)).index("cook")
+    number = list(pictures_by_concept(world)).index("cook")
     figure = built.figure(number, gender, style)
     assert np.array_equal(built.picture(figure, style=style), drawing(world, place))
     assert built.has(figure, style) == (style in ("noto", "twemoji", "blob"))
 
 
 def test_what_has_no_gender_is_one_figure(world: World, built: Prototypes) -> None:
-    numbers = list(things(world))
+    numbers = list(pictures_by_concept(world))
     assert {numbers[thing] for thing, _ in built.figures} == {"cook"} and len(built.figures) == len(GENDERS)
     assert sorted(built.figures.values()) == [len(numbers), len(numbers) + 1] and len(built.hands) == len(numbers) + 2
     assert built.figure(numbers.index("fish"), "woman") == numbers.index("fish")
@@ -95,7 +71,7 @@ def test_what_has_no_gender_is_one_figure(world: World, built: Prototypes) -> No
 
 
 def test_saved_and_loaded_they_are_the_same(world: World, built: Prototypes, tmp_path: Path) -> None:
-    Wording.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
+    PromptParser.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = Prototypes.load(tmp_path)
     assert again.figures == built.figures and again.hands == built.hands and again.own == built.own
@@ -110,11 +86,11 @@ def test_a_prompt_s_draft_is_of_who_it_names(
     world: World, built: Prototypes, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    pipe.wording, pipe.prototypes = Wording.build(Bags(), world), built  # type: ignore[arg-type]
-    assert pipe.wording.thing("a lady cook") == Thing(list(things(world)).index("cook"), "", "woman")
+    pipe.parser, pipe.prototypes = PromptParser.build(Bags(), world), built  # type: ignore[arg-type]
+    assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
 
     def draft(text: str) -> torch.Tensor:
-        return pipe._drafted([text], [0], [True], pipe.condition([text])).draft[0]
+        return pipe._with_drafts([pipe.parse(text)], [0], [True], pipe.encode_condition([text])).draft[0]
 
     def of(place: int) -> torch.Tensor:
         return pipe._encode(drawing(world, place)[None])[0]
@@ -124,8 +100,8 @@ def test_a_prompt_s_draft_is_of_who_it_names(
         ("cook, noto style", 0),
         ("a woman cook, twemoji style", 3),
     ):
-        assert torch.equal(draft(text), of(place)) and pipe.is_led(text)
-    assert torch.equal(draft("a man cook, emojione style"), of(2)) and not pipe.is_led("a man cook, emojione style")
+        assert torch.equal(draft(text), of(place)) and pipe.is_guided(text)
+    assert torch.equal(draft("a man cook, emojione style"), of(2)) and not pipe.is_guided("a man cook, emojione style")
 
 
 def test_kin_of_a_thing_is_its_women_s_and_men_s(world: World, built: Prototypes) -> None:
@@ -133,7 +109,7 @@ def test_kin_of_a_thing_is_its_women_s_and_men_s(world: World, built: Prototypes
     from models.prototypes import _related
 
     kindred: Picture = world.pictures[0]
-    found = _related({("cook", "emojione"): kindred}, list(things(world)), built.figures)
-    number = list(things(world)).index("cook")
+    found = _related({("cook", "emojione"): kindred}, list(pictures_by_concept(world)), built.figures)
+    number = list(pictures_by_concept(world)).index("cook")
     figures = {number, *(figure for (thing, _), figure in built.figures.items() if thing == number)}
     assert found == {(figure, "emojione"): kindred for figure in figures}

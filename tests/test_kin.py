@@ -17,8 +17,8 @@ from models.data.fixture import fixture_world
 from models.data.world import Picture, World
 from models.kin import kin
 from models.pipeline import StickerPipeline
+from models.prompts.parser import PromptParser, pictures_by_concept
 from models.prototypes import KIN, SIDE, Prototypes
-from models.reading.wording import Wording, things
 
 
 class Seeing(Bags):
@@ -70,7 +70,7 @@ def all_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_kin_is_what_other_hands_draw_like_it() -> None:
     """Noto has no apple; the two who have one drew it as they drew the fish."""
     world = repainted({("apple", style): of("fish", style) for style in ("twemoji", "outline")})
-    found = kin(world, things(world), BLIND)
+    found = kin(world, pictures_by_concept(world), BLIND)
     assert found["apple", "noto"] == drawing("fish", "noto")
     assert found["apple", "black glyph"] == drawing("fish", "black glyph")
     assert all(picture.style == style and picture.concept != concept for (concept, style), picture in found.items())
@@ -79,32 +79,33 @@ def test_the_kin_is_what_other_hands_draw_like_it() -> None:
 def test_names_speak_where_no_hand_drew_both(monkeypatch: pytest.MonkeyPatch) -> None:
     """A house is drawn by one alone, who has no say in its own style."""
     world = fixture_world()
-    only = things(world)["house"][0]
+    only = pictures_by_concept(world)["house"][0]
     pictures = [
         replace(p, names={"en": "bird house"}) if p.concept == "house" else
         replace(p, names={"en": "tree house"}) if p.concept == "tree" else p
         for p in world.pictures
     ]  # fmt: skip
     renamed = World(pictures, world.pixels, world.digest)
-    assert kin(renamed, things(renamed), SEEING)["house", only.style].concept == "tree"
+    assert kin(renamed, pictures_by_concept(renamed), SEEING)["house", only.style].concept == "tree"
     monkeypatch.setattr(kinship, "NEAR", 9.0)
-    assert kin(world, things(world), SEEING) == {}
+    assert kin(world, pictures_by_concept(world), SEEING) == {}
 
 
 def test_a_cell_s_own_family_has_no_say() -> None:
     world = fixture_world()
-    before = kin(world, things(world), SEEING)
+    before = kin(world, pictures_by_concept(world), SEEING)
     for cell in (("cat", "noto"), ("star", "twemoji"), ("tree", "outline")):
         other = repainted({cell: of("car", cell[1])})
-        assert kin(other, things(other), SEEING)[cell] == before[cell]
+        assert kin(other, pictures_by_concept(other), SEEING)[cell] == before[cell]
     everyone = {("star", style): of("car", style) for style in ("noto", "outline", "black glyph")}
-    assert kin(repainted(everyone), things(world), BLIND)["star", "twemoji"].concept == "car", "and all others have"
+    found = kin(repainted(everyone), pictures_by_concept(world), BLIND)
+    assert found["star", "twemoji"].concept == "car", "and all others have"
 
 
 def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
     world = fixture_world()
-    numbers = {concept: number for number, concept in enumerate(things(world))}
-    drawn = {(numbers[concept], p.style) for concept, own in things(world).items() for p in own}
+    numbers = {concept: number for number, concept in enumerate(pictures_by_concept(world))}
+    drawn = {(numbers[concept], p.style) for concept, own in pictures_by_concept(world).items() for p in own}
     built = Prototypes.build(world, embedder=SEEING)
     every = {(number, style) for number in numbers.values() for style in {p.style for p in world.pictures}}
     assert set(built.kin) == every - drawn and set(built.own) == drawn
@@ -112,7 +113,7 @@ def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
         any(row == other and style == own for (_, own), other in built.own.items())
         for (_, style), row in built.kin.items()
     )
-    Wording.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
+    PromptParser.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = Prototypes.load(tmp_path)
     assert again.kin == built.kin and again.own == built.own
@@ -131,12 +132,13 @@ def test_a_thing_is_half_its_kin_in_that_style_alone() -> None:
 def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path), torch.float32)
     world = fixture_world()
-    pipe.wording = Wording.build(Bags(), world)  # type: ignore[arg-type]
+    pipe.parser = PromptParser.build(Bags(), world)  # type: ignore[arg-type]
 
     def drafts(prototypes: Prototypes) -> Tensor:
         pipe.prototypes = prototypes
         prompts = ["apple, noto style", "apple, twemoji style", "apple"]
-        return pipe._drafted(prompts, [0] * 3, [True] * 3, pipe.condition(prompts)).draft
+        parsed = list(map(pipe.parse, prompts))
+        return pipe._with_drafts(parsed, [0] * 3, [True] * 3, pipe.encode_condition(prompts)).draft
 
     plain, styled = drafts(Prototypes.build(world)), drafts(Prototypes.build(world, embedder=SEEING))
     same = [torch.equal(one, other) for one, other in zip(plain, styled, strict=True)]

@@ -1,107 +1,14 @@
-"""Laws of words in pictures: they are found where a prompt asks for them, and stand, legible, on what has room."""
+"""Laws of words in pictures: they stand, legible, on what has room."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
 from models.collage import collage
 from models.lettering import DARK, INK, LIGHT, Block, write
-from models.reading.hybrids import hybrid
-from models.reading.layout import Layout, layout
-from models.reading.lettering import LONGEST, Written, without_words, written
-from models.reading.naming import Known
-from models.reading.places import BACKDROP, BALLOON, SPEAKER, TWO, WHOLE, within
-from models.reading.wording import Wording
-
-KNOWN = (
-    Known({"en": ("cat",), "zh": ("猫",)}, (), "animals-nature", True),
-    Known({"en": ("angry face",), "zh": ("生气",)}, (), "smileys-emotion", True),
-    Known({"en": ("speech balloon",), "zh": ("话泡泡",)}, (), "smileys-emotion", True),
-    Known({"en": ("t-shirt",), "zh": ("t恤",)}, (), "objects", True),
-    Known({"en": ("crown",), "zh": ("皇冠",)}, (), "objects", True),
-    Known({"en": ("closed book",), "zh": ("书",)}, ("book",), "objects", True),
-)
-
-
-@pytest.fixture(scope="module")
-def wording() -> Wording:
-    return of_bags(KNOWN)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "words", "rest"),
-    [
-        ('a cat saying "Hello!"', "Hello!", "a cat"),
-        ("a cat saying “Hello, you”, noto style", "Hello, you", "a cat, noto style"),
-        ("a cat that says woof", "woof", "a cat"),
-        ("a cat says 'no way'", "no way", "a cat"),
-        ('a cat with a speech bubble saying "hi"', "hi", "a cat"),
-        ("a cat saying hello on a blue background", "hello", "a cat on a blue background"),
-        ("a cat saying hello in the noto style", "hello", "a cat in the noto style"),
-        ('a t-shirt with the text "LOVE"', "LOVE", "a t-shirt"),
-        ("a book with the word magic", "magic", "a book"),
-        ('a sign reading "OPEN"', "OPEN", "a sign"),
-        ("一只猫说“你好”", "你好", "一只猫"),
-        ("一只说“加油”的猫", "加油", "一只猫"),
-        ("写着加油的T恤", "加油", "T恤"),
-        ("猫说：你好，noto风格", "你好", "猫，noto风格"),
-        ("印着“好”字的T恤", "好", "T恤"),
-    ],
-)
-def test_words_are_found(prompt: str, words: str, rest: str) -> None:
-    found = written(prompt)
-    assert found and (found.words, found.rest) == (words, rest) and found.said in prompt
-    assert without_words(prompt) == rest
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        *(
-            "a girl reading a book",
-            "a cat",
-            '"a cat saying hello"',
-            "saying hello",
-            "说唱歌手",
-            "小说",
-            "传说中的龙",
-            "说话的猫",
-            "会说英语的猫",
-            "a cat saying hello to a dog",
-            "a book with letters on it",
-        ),
-        *("印着猫的T恤", "a cat saying that it is late", f'a cat saying "{"x" * (LONGEST + 1)}"', ""),
-    ],
-)
-def test_what_asks_for_no_words_is_left_alone(prompt: str) -> None:
-    assert written(prompt) is None and without_words(prompt) == prompt
-
-
-def test_who_says_something_has_a_balloon_and_what_has_room_has_it_written_on_it(wording: Wording) -> None:
-    assert layout('a cat saying "hi"', wording) == Layout(
-        ("cat", "speech balloon"), (within(BACKDROP, SPEAKER), replace(BALLOON, words="hi"))
-    )
-    assert layout("写着加油的T恤", wording) == Layout(("t恤",), (replace(WHOLE, words="加油"),))
-    assert layout('"a cat saying hi"', wording) is None, "word for word"
-    assert layout('a xylograph saying "hi"', wording) == Layout(
-        ("a xylograph", "speech balloon"), (within(BACKDROP, SPEAKER), replace(BALLOON, words="hi"))
-    )
-    assert layout('a cat saying "no"', wording) == Layout(
-        ("cat", "speech balloon"), (within(BACKDROP, SPEAKER), replace(BALLOON, words="no"))
-    ), "what is said denies nothing"
-    crowned = layout("a cat with a crown saying hi, noto style", wording)
-    assert crowned and crowned.texts == ("cat, noto style", "crown, noto style", "speech balloon, noto style")
-    assert crowned.places[1].onto == TWO["on the head"][1].onto == "head", "the crown is on the head in any company"
-    assert layout("a cat saying hi on a blue background", wording) == Layout(
-        ("cat", "speech balloon"), (within(BACKDROP, SPEAKER), replace(BALLOON, words="hi")), ("blue",)
-    )
-
-
-def test_words_are_no_part_of_what_is_drawn(wording: Wording) -> None:
-    assert hybrid("a crown made of cat", wording) and hybrid('a crown made of cat saying "hi"', wording) is None
-    assert written('a cat saying "hi"') == Written("hi", "a cat", ' saying "hi"')
+from models.prompts.boxes import BACKDROP, BALLOON, SPEAKER, within
+from models.prompts.parsed import Layout
 
 
 def sheet(colour: tuple[int, int, int], box: tuple[int, int, int, int] = (10, 10, 118, 118)) -> np.ndarray:
@@ -162,7 +69,7 @@ def test_of_nothing_that_is_seen_nothing_is_written() -> None:
 
 def test_a_balloon_is_written_on_and_who_speaks_is_not() -> None:
     cat, bubble = sheet((255, 200, 0)), sheet((255, 255, 255))
-    places = within(BACKDROP, SPEAKER), replace(BALLOON, words="hi")
+    places = within(BACKDROP, SPEAKER), replace(BALLOON, lettering="hi")
     plain = collage(Layout(("cat", "balloon"), (places[0], BALLOON)), iter([cat, bubble]))
     said = collage(Layout(("cat", "balloon"), places), iter([cat, bubble]))
     rows, columns = np.nonzero((plain != said).any(-1))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from test_worn import SIDE, shape
 
+from models.accessories import ROUND, neck, on_neck
 from models.collage import collage
-from models.reading.layout import Layout
-from models.reading.places import TWO
-from models.worn import ROUND, neck, on_neck
+from models.prompts.boxes import PAIR
+from models.prompts.parsed import Layout
 
-WEARER, SCARF = TWO["round the neck"]
+WEARER, SCARF = PAIR["round the neck"]
 SNOWMAN = (("rectangle", (52, 4, 76, 22)), ("ellipse", (42, 16, 86, 60)), ("ellipse", (30, 56, 98, 124)))
 GIRAFFE = (("ellipse", (8, 6, 44, 26)), ("rectangle", (26, 10, 40, 76)), ("ellipse", (26, 60, 110, 96)))
 EGG = (("ellipse", (30, 4, 98, 124)),)

@@ -21,8 +21,9 @@ from models.data.world import Picture, World
 from models.drawing import DRAFTED, FAST_SAMPLING, Pictures, Sampling, denoise
 from models.hands import STYLES, agreeing, drawn_by, in_common
 from models.pipeline import StickerPipeline
+from models.prompts.attributes import BLACK_AND_WHITE
+from models.prompts.parser import PromptParser, pictures_by_concept
 from models.prototypes import ALL_SHARE, FILE, HANDS, LINES, SIDE, OtherHands, Prototypes
-from models.reading.wording import BLACK_AND_WHITE, Wording, things
 from models.schedulers import build_scheduler
 from models.weights import WeightsError, record_part
 
@@ -35,7 +36,7 @@ def built() -> Prototypes:
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory, built: Prototypes) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.wording, made.prototypes = Wording.build(Bags(), fixture_world()), built  # type: ignore[arg-type]
+    made.parser, made.prototypes = PromptParser.build(Bags(), fixture_world()), built  # type: ignore[arg-type]
     return made
 
 
@@ -55,7 +56,7 @@ def kept(world: World, picture: Picture) -> np.ndarray:
 
 def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agree(built: Prototypes) -> None:
     world = fixture_world()
-    for number, pictures in enumerate(things(world).values()):
+    for number, pictures in enumerate(pictures_by_concept(world).values()):
         if len(pictures) == len({p.family for p in pictures}):
             filled = [p for p in pictures if p.style not in LINES] or pictures
             agree = agreeing(world.pixels[[p.index for p in filled]])[:HANDS]
@@ -64,7 +65,7 @@ def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agre
             found = [built.picture(number, look=built.look(number, seed)) for seed in range(2 * len(looks))]
             assert len(built.hands[number]) == len(wanted) and np.array_equal(found, looks * 2)
     assert 1 < max(map(len, built.hands)) <= HANDS
-    number = list(things(world)).index("heart")
+    number = list(pictures_by_concept(world)).index("heart")
     blue, own = built.picture(number, "blue").astype(int), built.picture(number).astype(int)
     assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
     whole = np.stack(list(built.pictures))
@@ -73,7 +74,7 @@ def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agre
 
 def test_in_a_style_that_has_drawn_the_thing_it_is_that_drawing(built: Prototypes) -> None:
     world = fixture_world()
-    for number, pictures in enumerate(things(world).values()):
+    for number, pictures in enumerate(pictures_by_concept(world).values()):
         assert {style for style in STYLES if built.has(number, style)} == {p.style for p in pictures}
         for seed, picture in enumerate(pictures):
             turned = seed % 2 and number in built.two_sided
@@ -85,7 +86,7 @@ def test_in_a_style_that_has_drawn_the_thing_it_is_that_drawing(built: Prototype
 
 def test_of_many_drawings_it_is_one_without_skin_tone_and_gender() -> None:
     world = fixture_world()
-    first = things(world)["cat"][0]
+    first = pictures_by_concept(world)["cat"][0]
     toned = [
         replace(first, id="toned", skin="dark", index=0),
         replace(first, id="woman", gender="woman", index=0),
@@ -98,9 +99,9 @@ def test_lines_are_taken_where_nobody_filled_the_thing() -> None:
     world, bar = fixture_world(), np.zeros((128, 128, 4), np.uint8)
     bar[40:80] = 255
     pixels = world.pixels.copy()
-    pixels[[p.index for own in things(world).values() for p in own if p.style in LINES]] = bar
+    pixels[[p.index for own in pictures_by_concept(world).values() for p in own if p.style in LINES]] = bar
     built = Prototypes.build(World(world.pictures, pixels, world.digest))
-    lines = [all(p.style in LINES for p in own) for own in things(world).values()]
+    lines = [all(p.style in LINES for p in own) for own in pictures_by_concept(world).values()]
     same = [np.array_equal(built.picture(number), resized(*small([bar]), 128, 128)) for number in range(len(lines))]
     assert same == lines and any(lines) and not all(lines)
 
@@ -125,18 +126,18 @@ def test_in_black_and_white_a_thing_has_no_colour(built: Prototypes) -> None:
 @pytest.mark.parametrize("colour", ["", "blue"])
 def test_other_hands_do_not_know_the_picture_s_own(colour: str) -> None:
     world = fixture_world()
-    drawn = {concept: {p.family for p in pictures} for concept, pictures in things(world).items()}
+    drawn = {concept: {p.family for p in pictures} for concept, pictures in pictures_by_concept(world).items()}
     for picture in world.split("train"):
         told = [OtherHands(world).prototype(picture, seed, colour) for seed in range(6)]
         if drawn.get(picture.concept, set()) <= {picture.family}:
             assert told == [None] * 6
             continue
-        own = [p.index for p in things(world)[picture.concept] if p.family == picture.family]
+        own = [p.index for p in pictures_by_concept(world)[picture.concept] if p.family == picture.family]
         pixels = world.pixels.copy()
         pixels[own] = 0
         blind = OtherHands(World(world.pictures, pixels, world.digest))
         assert all(np.array_equal(blind.prototype(picture, seed, colour), one) for seed, one in enumerate(told))  # type: ignore[arg-type]
-        pixels[[p.index for p in things(world)[picture.concept]]] = 0
+        pixels[[p.index for p in pictures_by_concept(world)[picture.concept]]] = 0
         assert not any(one.any() for seed in range(6) if (one := blind.prototype(picture, seed, colour)) is not None)
 
 
@@ -154,11 +155,11 @@ def test_of_all_other_hands_it_is_what_they_have_in_common_and_of_some_it_is_ano
 
 
 def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Prototypes, tmp_path: Path) -> None:
-    wording = Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    wording = PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
     wording.save(tmp_path)
     built.save(tmp_path)
     again = Prototypes.load(tmp_path)
-    assert again.hands == built.hands and len(built.hands) == len(wording.naming.known)
+    assert again.hands == built.hands and len(built.hands) == len(wording.linker.concepts)
     assert again.own == built.own and len(again.pictures) == len(built.pictures)
     assert again.two_sided == built.two_sided and built.two_sided
     cells = [(number, "", look) for number, rows in enumerate(built.hands) for look in range(len(rows))]
@@ -173,7 +174,7 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Pr
 
 
 def test_of_another_version_it_is_refused(built: Prototypes, tmp_path: Path) -> None:
-    Wording.build(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
+    PromptParser.build(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
     file = built.save(tmp_path) / FILE
     tensors = load_file(file)
     del tensors["own"]
@@ -190,13 +191,13 @@ def test_without_avif_a_sentence_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_seeds_in_a_row_begin_from_different_looks_and_a_seed_from_its_own(pipe: StickerPipeline) -> None:
-    assert pipe.wording is not None and pipe.prototypes is not None
-    number = thing.number if (thing := pipe.wording.thing("fish")) else -1
+    assert pipe.parser is not None and pipe.prototypes is not None
+    number = target.concept if (target := pipe.parser.target("fish")) else -1
     looks, seeds = 2 * len(pipe.prototypes.hands[number]), [*range(9, 9 + 16), 3, 2**63 - 1]
 
     def drafts(text: str) -> list[torch.Tensor]:
-        texts = [text] * len(seeds)
-        return list(pipe._drafted(texts, seeds, [True] * len(seeds), pipe.condition(texts)).draft)
+        texts = [pipe.parse(text)] * len(seeds)
+        return list(pipe._with_drafts(texts, seeds, [True] * len(seeds), pipe.encode_condition(texts)).draft)
 
     def looked(style: str, look: int) -> torch.Tensor:
         return pipe._encode(pipe.prototypes.picture(number, style=style, look=look)[None])[0]  # type: ignore[union-attr]
@@ -221,8 +222,8 @@ def test_what_is_another_thing_in_a_mirror_has_the_looks_of_its_hands() -> None:
 def test_a_look_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, encode = [], pipe._encode
     monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
-    pipe._drafted(["fish"] * 64, range(64), [True] * 64, pipe.condition(["fish"] * 64))
-    number = pipe.wording.thing("fish").number  # type: ignore[union-attr]
+    pipe._with_drafts([pipe.parse("fish")] * 64, range(64), [True] * 64, pipe.encode_condition(["fish"] * 64))
+    number = pipe.parser.target("fish").concept  # type: ignore[union-attr]
     assert len(seen) == 2 * len(pipe.prototypes.hands[number])  # type: ignore[union-attr]
 
 
@@ -272,10 +273,10 @@ def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -
     ],
 )
 def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: tuple[str, str] | None) -> None:
-    assert pipe.wording is not None
-    numbers = list(things(fixture_world()))
-    found = pipe.wording.thing(prompt)
-    assert (found and (numbers[found.number], found.paint)) == thing
+    assert pipe.parser is not None
+    numbers = list(pictures_by_concept(fixture_world()))
+    found = pipe.parser.target(prompt)
+    assert (found and (numbers[found.concept], found.paint)) == thing
 
 
 def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tiny_parts import give_variant, save_tiny_parts
 
-from models.reading.wording import Wording
+from models.prompts.parser import PromptParser
+from models.prompts.vocabulary import Vocabulary
 from models.train import ship as shipping
 from models.train.ship import ship
-from models.vocabulary import Vocabulary
 from models.weights import WeightsError, listed_parts, part_digests, part_folder, record_part
 
 MADE = ("wording", "prototypes")
@@ -54,7 +54,7 @@ class Read(Built):
     """Stands for the wording."""
 
     name = "wording"
-    space_of = staticmethod(Wording.space_of)
+    space_of = staticmethod(PromptParser.space_of)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
     monkeypatch.setattr(Built, "count", 0)
     monkeypatch.setattr(Read, "count", 0)
     monkeypatch.setattr(shipping, "Vocabulary", Built)
-    monkeypatch.setattr(shipping, "Wording", Read)
+    monkeypatch.setattr(shipping, "PromptParser", Read)
     monkeypatch.setattr(shipping, "Prototypes", Common)
     monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
     monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)

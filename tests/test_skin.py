@@ -10,9 +10,16 @@ from models.data.captions import SKIN_EN, SKIN_ZH
 from models.data.colours import oklab
 from models.data.fixture import fixture_world
 from models.data.world import World
+from models.prompts.attributes import skin_tone_phrase, skin_tones_in, without_skin_tone
+from models.prompts.parsed import Target
+from models.prompts.parser import PromptParser
 from models.prototypes import SIDE, Prototypes
-from models.reading.wording import Thing, Wording
-from models.skin import HAIR, TONES, of_people, tone_said, toned, with_tone, without_tone
+from models.skin import HAIR, TONES, toned
+
+
+def tone_in(text: str) -> str:
+    return next(iter(skin_tones_in(text)), "")
+
 
 YELLOW, BLUE, BLACK = (255, 204, 77, 255), (60, 90, 220, 255), (20, 20, 20, 255)
 GOLDEN = (255, 150, 20, 255)
@@ -34,9 +41,10 @@ def test_every_wording_of_captions_is_understood_and_said_again(tone: str) -> No
         ("waving hand", " " + SKIN_EN[2]),
         ("挥手", "，" + SKIN_ZH[tone]),
     ):
-        assert tone_said(name + said.format(tone)) == tone
-        assert without_tone(name + said.format(tone)) == name
-    assert tone_said(with_tone(f"a {tone}-skinned wizard")) == tone == tone_said(with_tone(f"挥手，{SKIN_ZH[tone]}"))
+        assert tone_in(name + said.format(tone)) == tone
+        assert without_skin_tone(name + said.format(tone)) == name
+    for said in (f"a {tone}-skinned wizard", f"挥手，{SKIN_ZH[tone]}"):
+        assert tone_in(skin_tone_phrase(said)) == tone
 
 
 @pytest.mark.parametrize(
@@ -51,8 +59,8 @@ def test_every_wording_of_captions_is_understood_and_said_again(tone: str) -> No
     ],
 )
 def test_how_people_say_it(text: str, tone: str) -> None:
-    assert tone_said(text) == tone
-    assert bool(with_tone(text)) == bool(tone) == (without_tone(text) != text)
+    assert tone_in(text) == tone
+    assert bool(skin_tone_phrase(text)) == bool(tone) == (without_skin_tone(text) != text)
 
 
 def test_skin_alone_is_painted_and_the_darker_tone_is_darker() -> None:
@@ -113,63 +121,27 @@ def test_a_tone_s_name_names_no_thing() -> None:
     """Swatches of skin are things of the world: "medium"."""
     world = fixture_world()
     renamed = [replace(p, names={"en": "medium"}) if p.concept == "star" else p for p in world.pictures]
-    wording = Wording.build(Bags(), World(renamed, world.pixels, world.digest))  # type: ignore[arg-type]
-    number = wording.named("grinning face")[0]
-    assert wording.thing("grinning face: medium skin tone") == Thing(number, "medium")
-    assert wording.thing("medium") not in (None, Thing(number))
+    parser = PromptParser.build(Bags(), World(renamed, world.pixels, world.digest))  # type: ignore[arg-type]
+    number = parser.entities("grinning face")[0].concept
+    assert parser.target("grinning face: medium skin tone") == Target(number, "medium")
+    assert parser.target("medium") not in (None, Target(number))
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a black woman", "a dark-skinned woman"),
-        ("A White man with a beard", "A light-skinned man with a beard"),
-        ("a brown girl and a black boy", "a medium-dark-skinned girl and a dark-skinned boy"),
-        ("a black female doctor", "a dark-skinned female doctor"),
-        ("a black baby", "a dark-skinned baby"),
-        ("a black woman doctor", "a dark-skinned woman doctor"),
-        ("黑人打篮球", "深肤色的人打篮球"),
-        ("一个黑人和一只白猫", "一个深肤色的人和一只白猫"),
-        ("白人男医生", "浅肤色的男医生"),
-    ],
-)
-def test_of_people_a_colour_is_a_tone(text: str, said: str) -> None:
-    assert of_people(text) == said and of_people(said) == said
-    assert tone_said(text) == tone_said(said) != "" and without_tone(text) == without_tone(said)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a black baby goat",
-        "a black cat",
-        "a white man's shoe",
-        "a white chef hat",
-        "a white lady beetle",
-        "a brown girl scout cookie",
-        "a black & white man",
-        "一个明白人",
-        "a black and white man",
-        "a snow white woman's hat",
-        "a white snowman",
-        "a black manatee",
-        "黑猫",
-        "雪人",
-    ],
-)
-def test_of_nothing_else_is_it_one(text: str) -> None:
-    assert of_people(text) == text and not tone_said(text)
+def test_a_colour_of_people_is_a_tone() -> None:
+    assert tone_in("a black woman doctor") == "dark" and tone_in("白人男医生") == "light"
+    assert without_skin_tone("a black woman") == without_skin_tone("a dark-skinned woman")
+    assert not tone_in("a black baby goat") and not tone_in("雪人")
 
 
 def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:
-    wording = Wording.build(Bags(), fixture_world())  # type: ignore[arg-type]
-    number = wording.named("grinning face")[0]
+    parser = PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    number = parser.entities("grinning face")[0].concept
     for prompt in (
         "grinning face: dark skin tone",
         "a dark-skinned grinning face",
         "grinning face with dark skin, noto style",
     ):
-        assert wording.thing(prompt) == Thing(number, "dark")
-    assert wording.read("grinning face: dark skin tone") == "grinning face: dark skin tone"
-    assert wording.read("a shiny grinning face with dark skin") == "grinning face, dark skin tone"
-    assert wording.read("深肤色的闪亮猫") == "猫，深肤色"
+        assert parser.target(prompt) == Target(number, "dark")
+    assert parser.encoded("grinning face: dark skin tone") == "grinning face: dark skin tone"
+    assert parser.encoded("a shiny grinning face with dark skin") == "grinning face, dark skin tone"
+    assert parser.encoded("深肤色的闪亮猫") == "猫，深肤色"

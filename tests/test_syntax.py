@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.messages import Refused
-from models.weighting import plain
+from models.prompts.weighting import plain
 from studio.backends.fake import Fake
 from studio.requests import apart, image_request, job_id, resolve
 from studio.syntax import draw, is_dynamic, literal

@@ -8,8 +8,8 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.data.text import Nouns
+from models.prompts.vocabulary import Vocabulary, Words, inside_words, outside_words
 from models.space import Embedder
-from models.vocabulary import Vocabulary, Words, inside_words, outside_words
 from models.weights import WeightsError
 
 # physical entity > feline > cat > tabby, and physical entity > rock > granite, basalt: the drawn world has a cat.
@@ -57,8 +57,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vocabulary(root: Path, wordnet: Path) -> Vocabulary:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.vocabulary.CHINESE_CAPTIONS", 300)
-        patch.setattr("models.vocabulary.is_for_calibration", lambda word: True)
+        patch.setattr("models.prompts.vocabulary.CHINESE_CAPTIONS", 300)
+        patch.setattr("models.prompts.vocabulary.is_for_calibration", lambda word: True)
         return Vocabulary.build(Embedder.load(root), fixture_world(), Nouns(wordnet), wordnet)
 
 
@@ -76,7 +76,7 @@ def test_a_word_is_learned_where_the_space_puts_it(vocabulary):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vocabulary.embedder, "text", text)
-        patch.setattr("models.vocabulary.AMONG", 1)
+        patch.setattr("models.prompts.vocabulary.AMONG", 1)
         assert vocabulary.well_placed({"moggie": {cat}, "nova": {star}, "catstar": {cat, star}}) == {
             "moggie",
             "catstar",

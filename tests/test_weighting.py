@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_parts import save_tiny_parts
 
 from models.pipeline import StickerPipeline
-from models.weighting import MOST, Segment, plain, segments, token_weights, weigh, weighted_states
+from models.prompts.weighting import MOST, Segment, plain, segments, token_weights, weigh, weighted_states
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_weight_one_is_the_same_and_others_move_along_the_line_from_the_mean() -
 
 def test_only_the_words_that_are_marked_move(pipe: StickerPipeline) -> None:
     before, mask, vector = pipe.embedder.states(["a red cat"])
-    states, same_mask, same_vector = weighted_states(pipe.embedder, "a (red:1.5) cat")
+    states, same_mask, same_vector = weighted_states(pipe.embedder, segments("a (red:1.5) cat"))
     assert torch.equal(mask, same_mask) and torch.equal(vector, same_vector)
     offsets = pipe.tokenizer(["a red cat"], add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"][0]
     red = {place for place, (start, end) in enumerate(offsets, 1) if 2 <= end - 1 <= 4}
@@ -91,18 +91,18 @@ def test_only_the_words_that_are_marked_move(pipe: StickerPipeline) -> None:
 
 @pytest.mark.parametrize("prompt", ["(a red cat:1)", "([a red cat])", "a (red:1.0) cat"])
 def test_marks_that_weigh_one_change_nothing(pipe: StickerPipeline, prompt: str) -> None:
-    told, same = pipe.condition([prompt]), pipe.condition(["a red cat"])
+    told, same = pipe.encode_condition([prompt]), pipe.encode_condition(["a red cat"])
     assert all(torch.equal(getattr(told, name), getattr(same, name)) for name in ("states", "mask", "vector"))
 
 
 def test_unweighted_prompts_are_read_as_they_always_were(pipe: StickerPipeline) -> None:
     for prompt in ("a red cat", " a  cat :(", "猫，noto风格", "x"):
-        told, read = pipe.condition([prompt]), pipe.embedder.states([prompt])
+        told, read = pipe.encode_condition([prompt]), pipe.embedder.states([prompt])
         assert torch.equal(told.states, read[0].float()) and torch.equal(told.vector, read[2])
 
 
 def test_nothing_but_marks_says_nothing(pipe: StickerPipeline) -> None:
-    told, silent = pipe.condition(["()"]), pipe.condition([""])
+    told, silent = pipe.encode_condition(["()"]), pipe.encode_condition([""])
     assert not told.mask.any() and torch.equal(told.vector, silent.vector)
 
 
@@ -112,7 +112,7 @@ def test_the_sense_is_that_of_the_words(pipe: StickerPipeline) -> None:
 
 def test_a_prompt_longer_than_the_model_reads_keeps_its_weights_in_place(pipe: StickerPipeline) -> None:
     prompt = "(red:2) " + "cat " * 60
-    states, mask, _ = weighted_states(pipe.embedder, prompt)
+    states, mask, _ = weighted_states(pipe.embedder, segments(prompt))
     before = pipe.embedder.states([plain(prompt)])[0]
     assert (
         bool(mask.all()) and not torch.equal(states[0, 1], before[0, 1]) and torch.equal(states[0, -1], before[0, -1])

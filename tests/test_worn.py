@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from models.accessories import WIDTHS, head, on_head
 from models.collage import collage
-from models.reading.layout import Layout
-from models.reading.places import TWO, Place
-from models.worn import WIDTHS, head, on_head
+from models.prompts.boxes import PAIR, Box
+from models.prompts.parsed import Layout
 
 SIDE = 128
-HAT = Place(38, 0, 52, 42, z=1, stands=1, onto="head")
+HAT = Box(38, 0, 52, 42, z=1, align=1, anchor="head")
 
 
 def shape(*drawn: tuple[str, tuple[int, ...]], side: int = SIDE) -> np.ndarray:
@@ -77,7 +77,7 @@ def test_in_a_collage_it_is_the_wearer_s_head_and_not_the_ground_s() -> None:
     dog[..., 3] = shape(BACK, NECK)
     hat[20:100, 30:90] = (255, 0, 0, 255)
     for ground in ((), ("blue",)):
-        made = collage(Layout(("dog", "hat"), TWO["on the head"], ground), iter([dog, hat]))
+        made = collage(Layout(("dog", "hat"), PAIR["on the head"], ground), iter([dog, hat]))
         red = np.argwhere((made[..., 0] > 200) & (made[..., 2] < 50))
         assert red[:, 1].mean() < 48, "over the neck at the left, not in the middle"
         assert made[..., 3].max() == 255

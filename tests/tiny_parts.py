@@ -13,9 +13,9 @@ from models.fast import FILE, PART
 from models.language import LanguageConfig, LanguageModel
 from models.lora import attach, changes
 from models.presets import preset
+from models.prompts.linker import EntityLinker
+from models.prompts.parser import PromptParser
 from models.prototypes import SIDE, Prototypes
-from models.reading.naming import Naming
-from models.reading.wording import Wording
 from models.space import Embedder, SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
@@ -45,7 +45,8 @@ def save_tiny_parts(root: Path) -> Path:
     dit = DiT(**{**preset("dit", "tiny"), "context": size["hidden_size"]})
     awaken(dit)
     save_part(dit, "dit", root)
-    Wording(Embedder.load(root), Naming((), torch.zeros(0, 128)), {}).save(root)  # an untrained space means nothing
+    untrained = EntityLinker((), torch.zeros(0, 128))  # a space that means nothing
+    PromptParser(Embedder.load(root), untrained, {}).save(root)
     Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8)).save(root)
     return root
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.lexicon import LEXICONS
+from models.messages import Refused
+
 MIN_SHARE = 0.12  # a colour on less of the picture than this is a detail nobody would name
 MAX_COLOURS = 3
 ENDS = (2, 98)  # percentiles of lightness that are black and white where that is all there is
@@ -33,36 +36,26 @@ class Colour:
     paint: str | None = None
 
 
-def _shades(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
+# Shades, and the paint of those that have one.
+_SHADES = {
+    "red": ("DD2E44 E53935 C62828 FF3B30 F8312F B71C1C A0041E 8B0A14", "DF2F36"),
+    "orange": ("FF9800 F57C00 FF822D F4900C E8590C FF6D00 FFA733", "F6861F"),
+    "yellow": ("FFCC4D FFC83D FCC21B FFEB3B FDD835 FFE066 F9C23C FFF176 EBD21C", "FFD23B"),
+    "green": ("4CAF50 2E7D32 77B255 8BC34A 00D26A 1B5E20 5C913B A6D388 9ACD32 3E721D", "47AC4C"),
+    "teal": ("009688 00BCD4 26A69A 00838F 4DB6AC 00796B 22C7C0", "12A79B"),
+    "light blue": ("88C9F9 BBDDF5 81D4FA 5DADEC 4FC3F7 B3E5FC A9D8FA 8AD4FF", None),
+    "blue": ("1E88E5 3B88C3 226699 1565C0 0D47A1 2A56C6 0074BA 3F51B5 1A237E 3B6EFF", "2C6BD8"),
+    "purple": ("9266CC 7E57C2 8E24AA 6A1B9A AA8DD8 744EAA B39DDB 5B2C83 A56BFF", "8A4BC4"),
+    "pink": ("F48FB1 EC407A FF6FA8 F4ABBA E91E63 F8BBD0 FF8DBF D53C8C", "F678AA"),
+    "brown": ("795548 8D6E63 5D4037 6D4534 C1694F A0522D 662113 BF6952 A86F4B 8A5A35", "85553A"),
+    "beige": ("FADCBC F3D2A2 FFDBB4 E0BB95 F7DECE FFE8B6 D9B48F", None),
+    "black": ("000000 1B1B1F 292F33 212121 31373D 424242 3A3535", "25252A"),
+    "grey": ("9E9E9E 99AAB5 757575 6B6560 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63", "8E9398"),
+    "white": ("FFFFFF F5F8FA E6E7E8 ECEFF1 E1E8ED F4F4F4", "F5F6F8"),
+}
 COLOURS: dict[str, Colour] = {
-    c.en: c
-    for c in (
-        Colour("red", "红色", _shades("DD2E44 E53935 C62828 FF3B30 F8312F B71C1C A0041E 8B0A14"), "DF2F36"),
-        Colour("orange", "橙色", _shades("FF9800 F57C00 FF822D F4900C E8590C FF6D00 FFA733"), "F6861F"),
-        Colour("yellow", "黄色", _shades("FFCC4D FFC83D FCC21B FFEB3B FDD835 FFE066 F9C23C FFF176 EBD21C"), "FFD23B"),
-        Colour(
-            "green", "绿色", _shades("4CAF50 2E7D32 77B255 8BC34A 00D26A 1B5E20 5C913B A6D388 9ACD32 3E721D"), "47AC4C"
-        ),
-        Colour("teal", "青色", _shades("009688 00BCD4 26A69A 00838F 4DB6AC 00796B 22C7C0"), "12A79B"),
-        Colour("light blue", "浅蓝色", _shades("88C9F9 BBDDF5 81D4FA 5DADEC 4FC3F7 B3E5FC A9D8FA 8AD4FF")),
-        Colour(
-            "blue", "蓝色", _shades("1E88E5 3B88C3 226699 1565C0 0D47A1 2A56C6 0074BA 3F51B5 1A237E 3B6EFF"), "2C6BD8"
-        ),
-        Colour("purple", "紫色", _shades("9266CC 7E57C2 8E24AA 6A1B9A AA8DD8 744EAA B39DDB 5B2C83 A56BFF"), "8A4BC4"),
-        Colour("pink", "粉色", _shades("F48FB1 EC407A FF6FA8 F4ABBA E91E63 F8BBD0 FF8DBF D53C8C"), "F678AA"),
-        Colour(
-            "brown", "棕色", _shades("795548 8D6E63 5D4037 6D4534 C1694F A0522D 662113 BF6952 A86F4B 8A5A35"), "85553A"
-        ),
-        Colour("beige", "米色", _shades("FADCBC F3D2A2 FFDBB4 E0BB95 F7DECE FFE8B6 D9B48F")),
-        Colour("black", "黑色", _shades("000000 1B1B1F 292F33 212121 31373D 424242 3A3535"), "25252A"),
-        Colour(
-            "grey", "灰色", _shades("9E9E9E 99AAB5 757575 6B6560 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63"), "8E9398"
-        ),
-        Colour("white", "白色", _shades("FFFFFF F5F8FA E6E7E8 ECEFF1 E1E8ED F4F4F4"), "F5F6F8"),
-    )
+    name: Colour(name, LEXICONS["zh"].colours[name], tuple(shades.split()), paint)
+    for name, (shades, paint) in _SHADES.items()
 }
 NAMES = tuple(COLOURS)
 PAINTS = tuple(name for name, colour in COLOURS.items() if colour.paint)
@@ -157,9 +150,9 @@ def main_colours(pixels: np.ndarray) -> tuple[str, ...]:
 
 @functools.cache
 def paint_lab(colour: str) -> tuple[float, float, float]:
-    """OKLab of the paint; ValueError for a colour that nothing is painted with."""
+    """OKLab of the paint; Refused for a colour that nothing is painted with."""
     if colour not in PAINTS:
-        raise ValueError(f"no paint {colour!r}; there are {', '.join(PAINTS)}")
+        raise Refused("prompts.no_paint", colour=colour, paints=list(PAINTS))
     lightness, a, b = _hex_lab(str(COLOURS[colour].paint)).tolist()
     return lightness, a, b
 

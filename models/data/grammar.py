@@ -6,10 +6,11 @@ import zlib
 from collections.abc import Sequence
 from typing import Literal
 
+from models.lexicon import LEXICONS
+
 Language = Literal["en", "zh"]
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
-MEASURES_ZH = "个只位名张条辆朵头片块颗杯碗把艘本匹株棵盆根束架瓶盘罐袋盒篮副双对串支件"  # after a number
 CHINESE_SHARE = 0.35  # of captions whose language is left open
 
 _VOWEL = re.compile(
@@ -31,10 +32,7 @@ _IE = r"\w*(?:cookie|brownie|zombie|genie|movie|selfie|smoothie|hoodie)|(?:mag)?
 _MANY = "|".join(many for one, many in _IRREGULAR.items() if one != many and many.isalpha() and one != "die")
 _KEPT = rf"men|women|people|children|cherries|blueberries|fries|aries|series|(?:{_IE})s"
 _ODD_PLURAL = re.compile(rf"\b(?!(?:{_KEPT})\b)(?:{_MANY}|[a-z]+(?:[^aeiou\W]ies|(?:x|ch|sh)es))\b")
-NUMBERS = {
-    "en": ("zero", "one", "two", "three", "four", "five", "six"),
-    "zh": ("零", "一", "两", "三", "四", "五", "六"),
-}
+NUMBERS = {language: LEXICONS[language].numbers for language in LANGUAGES}
 
 
 def stream(*keys: object) -> random.Random:

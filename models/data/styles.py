@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from models.lexicon import LEXICONS
+
 
 class Finish(StrEnum):
     """What the areas of a style's drawings are: shaded, each of one colour, or black alone."""
@@ -26,19 +28,15 @@ class Style:
     finish: Finish = Finish.SHADED
 
 
+_FLAT = dict.fromkeys(("noto", "blob", "twemoji", "fluent flat", "emojione", "fxemoji"), Finish.FLAT)
 STYLES: dict[str, Style] = {
-    "noto": Style(("noto", "noto emoji", "Android"), ("noto", "安卓"), finish=Finish.FLAT),
-    "blob": Style(("blob", "blob emoji", "soft blob"), ("blob", "果冻"), finish=Finish.FLAT),
-    "twemoji": Style(("twemoji", "Twitter", "twemoji flat"), ("twemoji", "推特"), finish=Finish.FLAT),
-    "fluent": Style(("fluent", "fluent gradient"), ("fluent", "流畅渐变")),
-    "fluent flat": Style(("fluent flat", "flat fluent", "flat vector"), ("fluent flat", "扁平"), finish=Finish.FLAT),
-    "black glyph": Style(
-        ("black glyph", "high contrast", "black silhouette"), ("black glyph", "黑色图标"), "icon", Finish.INK
-    ),
-    "emojione": Style(("emojione", "emojione glossy"), ("emojione", "光泽"), finish=Finish.FLAT),
-    "fxemoji": Style(("fxemoji", "Firefox"), ("fxemoji", "火狐"), finish=Finish.FLAT),
-    "outline": Style(("outline", "outlined", "line art"), ("outline", "线条"), "icon"),
-    "fluent 3d": Style(("fluent 3d", "3d", "3d rendered"), ("fluent 3d", "3D", "立体")),
+    name: Style(
+        tuple(words),
+        tuple(LEXICONS["zh"].rows["styles"][name]),
+        "icon" if name in ("black glyph", "outline") else "emoji",
+        Finish.INK if name == "black glyph" else _FLAT.get(name, Finish.SHADED),
+    )
+    for name, words in LEXICONS["en"].rows["styles"].items()
 }
 
 

@@ -34,9 +34,9 @@ from models.drawing import Pictures, Sampling
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype
 from models.presets import preset
+from models.prompts.parser import PART as WORDING
+from models.prompts.parser import PromptParser
 from models.prototypes import OtherHands, Prototypes
-from models.reading.wording import PART as WORDING
-from models.reading.wording import Wording
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
@@ -67,7 +67,7 @@ class Mix:
         shapes: share of what teaches how lines and areas are drawn (`models.data.shapes`): icons of other sets, and
             elements of training drawings in other places and colours.
         scenes: share of composed scenes among the others. Few: colour is learned from views that are painted, and what
-            a prompt names several of is drawn thing by thing (`models.reading.layout`), unless read word for word.
+            a prompt names several of is drawn thing by thing (`models.prompts.layout`), unless read word for word.
         views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. A view
             without a share is not encoded.
         drop_text: share of samples without words.
@@ -359,7 +359,7 @@ class ImageTask:
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
         if WORDING in listed_parts(self.options.parts):
-            made.wording, made.prototypes = Wording.load(e, self.options.parts), Prototypes.load(self.options.parts)
+            made.parser, made.prototypes = PromptParser.load(e, self.options.parts), Prototypes.load(self.options.parts)
         return made
 
     def sheet(self, model: nn.Module) -> Image.Image:

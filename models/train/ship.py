@@ -1,8 +1,8 @@
 """`python -m models.train.ship [EXPORT...] [--weights assets/weights]`: runs' exported parts become what is shipped.
 
 Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
-anew (`models.vocabulary`), because they are measured in it, and so are the names that prompts are read by
-(`models.reading.wording`), and what things are drawn from, which is numbered as they are (`models.prototypes`). Of no
+anew (`models.prompts.vocabulary`), because they are measured in it, and so are the names that prompts are read by
+(`models.prompts.parser`), and what things are drawn from, which is numbered as they are (`models.prototypes`). Of no
 export at all that alone is made anew.
 """
 
@@ -17,13 +17,13 @@ from rich.console import Console
 from models.autoencoder import Autoencoder
 from models.data.text import Nouns, wordnet_folder
 from models.data.world import World, data_folder
+from models.prompts.parser import PART as WORDING
+from models.prompts.parser import PromptParser
+from models.prompts.vocabulary import PART as VOCABULARY
+from models.prompts.vocabulary import Vocabulary
 from models.prototypes import PART as PROTOTYPES
 from models.prototypes import Prototypes
-from models.reading.wording import PART as WORDING
-from models.reading.wording import Wording
 from models.space import Embedder
-from models.vocabulary import PART as VOCABULARY
-from models.vocabulary import Vocabulary
 from models.weights import (
     WeightsError,
     check_company,
@@ -73,10 +73,10 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
         words = Vocabulary.build(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
         words.save(weights, space)
         made.append(VOCABULARY)
-    if Wording.space_of(weights) != space:
+    if PromptParser.space_of(weights) != space:
         # Before the wording is written, which says that both are made: without an autoencoder neither is.
         prototypes = _prototypes(weights, world)
-        Wording.build(Embedder.load(weights), World.load(world)).save(weights, space)
+        PromptParser.build(Embedder.load(weights), World.load(world)).save(weights, space)
         prototypes.save(weights)
         made += [WORDING, PROTOTYPES]
     return made

@@ -14,9 +14,9 @@ from models.assets import assets
 from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
 from models.messages import Refused
-from models.reading.lettering import without_words
+from models.prompts.normalise import without_lettering
+from models.prompts.weighting import plain
 from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
-from models.weighting import plain
 from models.weights import WeightsError, check_company, listed_parts, weights_digest
 from studio import media
 from studio.backends.base import Handler
@@ -32,8 +32,8 @@ from studio.requests import EmbedRequest, EnlargeRequest, ImageRequest
 if TYPE_CHECKING:
     from models import drawing
     from models.pipeline import StickerPipeline
+    from models.prompts.vocabulary import Vocabulary
     from models.space import Embedder
-    from models.vocabulary import Vocabulary
 
 SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
@@ -189,9 +189,9 @@ class Embedded:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
         if self._vocabulary is None:
             return ()
-        text = plain(" ".join([without_words(request.prompt), *(part.text for part in request.mix)]))
+        text = plain(" ".join([without_lettering(request.prompt), *(part.text for part in request.mix)]))
         pipeline = self._pipeline
-        found = [one for one in self._vocabulary.unknown(text) if not (pipeline and pipeline.is_read(one.word))]
+        found = [one for one in self._vocabulary.unknown(text) if not (pipeline and pipeline.is_understood(one.word))]
         return tuple(Unknown(one.word, one.nearest) for one in found)
 
 
@@ -213,7 +213,7 @@ def _assemble(root: Path) -> "StickerPipeline":
 
 
 def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
-    from models.vocabulary import PART, Vocabulary
+    from models.prompts.vocabulary import PART, Vocabulary
 
     if PART not in listed_parts(root):
         return None

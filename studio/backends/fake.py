@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from models.data.pixels import fit, png
 from models.edits import blend
 from models.messages import Refused
+from models.prompts.weighting import plain, segments
 from models.schedulers import GUIDANCE
-from models.weighting import plain, segments
 from studio import media
 from studio.backends.base import Handler
 from studio.backends.given import given_pixels, start, to_enlarge

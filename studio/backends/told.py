@@ -1,6 +1,6 @@
-"""What a request tells the sticker pipeline: words, sense, and the picture to start from, read once."""
+"""How a request becomes a condition: what the sticker pipeline is to parse, blend or start from."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +8,7 @@ import numpy as np
 
 from models.data.grammar import language_of
 from models.data.styles import styled
-from models.messages import Refused
-from models.weighting import QUOTED
+from models.prompts.weighting import QUOTED
 from studio.backends.given import given_pixels, start
 from studio.prompts import summands
 from studio.requests import ImageRequest
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 class Told:
     """The same for all pictures of a request.
 
-    `read` is what was read of the words, "" where that is the words themselves. `vector` (1, 128) is their sense, None
-    where it is that of the words; a `blend` takes the place of both. `start` (128, 128, 4) and `mask` (128, 128) are
-    uint8, None where there is none.
+    `read` is what is understood of the prompt, "" where that is its very words. `vector` (1, 128) takes the place of
+    the prompt's own semantic vector, a `blend` that of the whole condition; None where there is none. `start`
+    (128, 128, 4) and `mask` (128, 128) are uint8, None where there is none.
     """
 
     text: str
@@ -40,19 +39,17 @@ class Told:
 
 
 def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
-    """Read a resolved request. Refused where a picture changed since, or the parts of a mix cancel out."""
+    """The condition of a resolved request. Refused where a picture changed since, or the parts of a mix cancel out."""
     parts, several = _parts(request)
-    try:
-        if several:
-            texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
-            text, blend = _together(pipeline, request, parts)
-            return Told(text, _said(texts, pipeline.read), request.negative, None, blend, *start(request))
-        vector = pipeline.mix(parts) if parts else None
-    except ValueError as error:
-        raise Refused(f"{error}.") from error
+    if several:
+        texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
+        text, blend = _together(pipeline, request, parts)
+        return Told(text, _understood(pipeline, texts), request.negative, None, blend, *start(request))
+    vector = pipeline.mix(parts) if parts else None
     text = phrase(request.prompt, request.style)
-    read = pipeline.read_as if vector is None and request.image is None else pipeline.read
-    return Told(text, _said([text], read), request.negative, vector, None, *start(request))
+    alone = vector is None and request.image is None
+    read = _understood(pipeline, [text], composite=alone)
+    return Told(text, read, request.negative, vector, None, *start(request))
 
 
 def _together(
@@ -64,9 +61,12 @@ def _together(
     return "", pipeline.blend(parts, phrase("", request.style), draft=request.image is None)
 
 
-def _said(texts: list[str], read: Callable[[str], str]) -> str:
-    found = [read(text) for text in texts]
-    return "" if found == texts else " + ".join(found)
+def _understood(pipeline: "StickerPipeline", texts: Sequence[str], composite: bool = False) -> str:
+    """What is drawn of the texts, "" where that is what they say; beside a vector, a start or other things no
+    `composite` is drawn."""
+    parsed = [pipeline.parse(text) for text in texts]
+    found = [prompt.description if composite else prompt.encoded for prompt in parsed]
+    return "" if found == list(texts) else " + ".join(found)
 
 
 def phrase(prompt: str, style: str) -> str:
@@ -81,10 +81,10 @@ def phrase(prompt: str, style: str) -> str:
 
 
 def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
-    """What the sense is mixed of, as (weight, text or pixels), nothing where it is that of the words alone; and whether
-    that is several things in one picture: what the prompt adds up, or likeness and mix without a prompt.
+    """What the semantic vector is mixed of, as (weight, text or pixels), nothing where it is that of the prompt alone;
+    and whether that is several things in one picture: what the prompt adds up, or likeness and mix without a prompt.
 
-    What only takes away takes it from the words, or from the picture to start from; so does a start without words.
+    What only takes away takes it from the prompt, or from the picture to start from; so does a start without a prompt.
     """
     given = _given(request)
     words = [(1.0, one) for one in _words(request)]
@@ -99,11 +99,11 @@ def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
 
 def _words(request: ImageRequest) -> list[str]:
     """What the prompt adds up, each in the style of the request, or in that which is said of the last of them."""
-    from models.reading.wording import style_said
+    from models.prompts.normalise import named_style
 
     words = summands(request.prompt)
-    said = style_said(words[-1]) if len(words) > 1 else ""
-    return [phrase(one, request.style or ("" if style_said(one) else said)) for one in words]
+    said = named_style(words[-1]) if len(words) > 1 else ""
+    return [phrase(one, request.style or ("" if named_style(one) else said)) for one in words]
 
 
 def _given(request: ImageRequest) -> list[tuple[float, Any]]:

@@ -22,7 +22,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from models.messages import Refused
-from models.weighting import plain
+from models.prompts.weighting import plain
 from studio.batch.plan import Job, Plan
 from studio.batch.sources import Problem
 from studio.files import ready_folder, remove_empty, why, write_whole

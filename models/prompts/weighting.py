@@ -1,4 +1,4 @@
-"""Weighted words: A1111's marks read off a prompt, and what they do to the states of its tokens.
+"""Prompt weighting: A1111's marks taken off a prompt, and what they do to the states of its tokens.
 
 `(word:1.3)` weighs 1.3, `(word)` 1.1, `((word))` 1.21, `[word]` 1 / 1.1; `\\(` is a bracket that is meant. A mark that
 is never closed is a character like any other (A1111 lets it weigh all that follows), so that `:(` stays a sad face.
@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.messages import Refused
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -40,11 +42,11 @@ class Segment:
 
 
 def segments(prompt: str) -> list[Segment]:
-    """The prompt without its marks, in runs of one weight. ValueError where a weight is outside 0 to MOST."""
+    """The prompt without its marks, in runs of one weight. Refused where a weight is outside 0 to MOST."""
     pieces = [(text, round(weight, 6)) for text, weight in _pieces(prompt) if text]
     for text, weight in pieces:
         if not 0 <= weight <= MOST:
-            raise ValueError(f"the weight of {text.strip()[:40]!r} is {weight:g}; weights go from 0 to {MOST:g}")
+            raise Refused("prompts.weight_range", text=text.strip()[:40], weight=f"{weight:g}", most=f"{MOST:g}")
     runs: list[Segment] = []
     for text, weight in pieces:
         if runs and runs[-1].weight == weight:
@@ -87,12 +89,11 @@ def _pieces(prompt: str) -> list[tuple[str, float]]:
     return list(zip(texts, weights, strict=True))
 
 
-def weighted_states(embedder: "Embedder", prompt: str) -> "tuple[Tensor, Tensor, Tensor]":
-    """`Embedder.states` of the words without marks (1, L, D), (1, L), (1, 128), weighted tokens moved.
+def weighted_states(embedder: "Embedder", runs: Sequence[Segment]) -> "tuple[Tensor, Tensor, Tensor]":
+    """`Embedder.states` of the words of `runs` (1, L, D), (1, L), (1, 128), weighted tokens moved.
 
     Where nothing is weighted they are the embedder's own, bit for bit.
     """
-    runs = segments(prompt)
     text = "".join(run.text for run in runs)
     states, mask, vector = embedder.states([text])
     if all(run.weight == 1 for run in runs):

@@ -1,4 +1,4 @@
-"""Where head and neck are of what was drawn, for what is worn there: from the side, an animal's are not in the middle.
+"""Accessories: where head and neck are in a drawing, for what is worn there: from the side they are not in the middle.
 
 The head is what is highest, once tails and antlers are left out; two ears that stand close or in a shallow dip are of
 one head. The neck is where what is below the head is narrowest. All lengths are shares of the picture's side.
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from models.data.pixels import SIZE
-from models.reading.places import Place
+from models.prompts.boxes import Box
 
 SEEN = 128  # alpha from which a pixel is part of a body
 THIN = 0.08  # what is thinner is no head
@@ -25,29 +25,29 @@ ROUND, LOOSE = (0.2, 0.5), 1.2  # how wide what is worn round it is, and how muc
 KNOT = 0.35  # of its own height: what lies above the neck's middle
 
 
-def on_head(place: Place, alpha: np.ndarray) -> Place:
-    """The place, moved to the head of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
+def on_head(box: Box, alpha: np.ndarray) -> Box:
+    """The box, moved to the head of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
     found = head(alpha)
     if found is None:
-        return place
+        return box
     middle, top, width = found
     wide = round(SIZE * float(np.clip(width, *WIDTHS)))
     left = min(max(round(SIZE * middle - wide / 2), 0), SIZE - wide)
     bottom = max(round(SIZE * (top + SUNK)), 1)
-    height = min(place.height, bottom)
-    return replace(place, left=left, top=bottom - height, width=wide, height=height)
+    height = min(box.height, bottom)
+    return replace(box, left=left, top=bottom - height, width=wide, height=height)
 
 
-def on_neck(place: Place, alpha: np.ndarray) -> Place:
-    """The place, moved to the neck of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
+def on_neck(box: Box, alpha: np.ndarray) -> Box:
+    """The box, moved to the neck of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
     found = neck(alpha)
     if found is None:
-        return place
+        return box
     middle, row, width = found
     wide = round(SIZE * float(np.clip(LOOSE * width, *ROUND)))
     left = min(max(round(SIZE * middle - wide / 2), 0), SIZE - wide)
-    height = min(place.height * wide // place.width, SIZE)
-    return replace(place, left=left, top=max(round(SIZE * row - KNOT * height), 0), width=wide, height=height)
+    height = min(box.height * wide // box.width, SIZE)
+    return replace(box, left=left, top=max(round(SIZE * row - KNOT * height), 0), width=wide, height=height)
 
 
 def neck(alpha: np.ndarray) -> tuple[float, float, float] | None:

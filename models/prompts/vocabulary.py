@@ -33,7 +33,7 @@ from models.data.text import (
     training_captions,
 )
 from models.data.world import Picture, World
-from models.reading.phrasing import JOINTS
+from models.prompts.normalise import JOINTS
 from models.space import Embedder
 from models.weights import part_folder, record_part
 

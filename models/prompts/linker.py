@@ -1,0 +1,296 @@
+"""Entity linking: which of the concepts that the models know a prompt names. "a cat to the left of a dog" names two.
+
+Names are looked for in what is said, phrase by phrase; where none stands there, the concept is meant whose names the
+phrase's vector lies nearest to, and that has most of its words ("coffee" is a keyword of a hot beverage). Colours,
+numbers and styles are left out first: with them, "a red umbrella" lies nearest to a scarf.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from models.lexicon import any_of, pattern
+from models.prompts.entities import ALIASES, ANIMALS, FLAGS, PEOPLE, Concept, Entity, flag_names
+from models.prompts.normalise import (
+    CLAUSES,
+    JOINTS,
+    core,
+    firmly_joined,
+    modifiers,
+    normalise,
+    phrases,
+    said_of,
+    words_of,
+)
+
+Embed = Callable[[str], Tensor]  # a text -> its semantic vector (128,)
+
+SURE = 0.8  # cosine of a text to a name from which on that is what it is about, if they share SOME words
+SAME = 0.95  # from here on it says no more and no less than the name does
+SAID = 0.6  # what it is worth, in cosine, that all words of a text are words of a concept
+ALONE = 0.2  # and that a concept has no other words
+SOME = 0.5  # share of words: with none in common, a near name is chance (words that were never taught lie anywhere)
+ENOUGH = 0.65  # share of words from which on a concept is meant though its name lies far away
+FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
+MOST = 32  # phrases of a prompt: no picture has room for so many entities, and each asks for a vector
+LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
+_DRESS = re.compile(r"\b(?:hat|crown|cap|helmet|mask|ribbon|performing arts)\b")
+_EXACT = {FLAGS, "symbols", ""}  # groups of which one concept is no hint at another: those are named or not meant
+
+
+class EntityLinker:
+    """Finds entities. A name that some concept has itself stays that concept's.
+
+    Args:
+        concepts: what may be named.
+        vectors: (M, 128) of all their names, one after the other.
+        aliases: what else they are called, by an English name: that names them where nothing else is said.
+    """
+
+    def __init__(
+        self, concepts: Sequence[Concept], vectors: Tensor, aliases: Mapping[str, Sequence[str]] = ALIASES
+    ) -> None:
+        self.concepts, self.vectors = tuple(concepts), vectors
+        named = [(name, n) for n, one in enumerate(concepts) for names in one.names.values() for name in names]
+        self._owners = torch.tensor([number for _, number in named], dtype=torch.long)
+        self._names: dict[str, list[int]] = defaultdict(list)
+        for name, number in named:
+            self._names[name.lower()].append(number)
+        called = [(said, number) for name, number in named for said in aliases.get(name, ())]
+        flags = [one for one in named if concepts[one[1]].group == FLAGS]
+        called += [(said, number) for name, number in flags for said in flag_names(name)]
+        self._aliases = {tuple(words_of(core(said))): number for said, number in called}
+        # An icon outside Unicode's groups keeps no name that people mean another concept by: a bunny is a rabbit.
+        for said in {said.lower() for names in (*aliases.values(), [said for said, _ in called]) for said in names}:
+            if said in self._names and all(not concepts[number].group for number in self._names[said]):
+                del self._names[said]
+
+    def called(self, name: str) -> list[int]:
+        """Numbers of the concepts that are called so, to the letter; needs no vectors."""
+        alias = self._aliases.get(tuple(words_of(core(name))))
+        return self._names.get(name.lower(), []) or ([] if alias is None else [alias])
+
+    def is_alias(self, word: str) -> bool:
+        """Whether a word is an alias of some concept, or, in English, a longer word of one."""
+        words = words_of(word)
+        return tuple(words) in self._aliases or (word.isascii() and len(words) == 1 and words[0] in self._alias_words)
+
+    def link(self, text: str, embed: Embed) -> list[Entity]:
+        """The entities that `text` names: none, one, or more that are drawn side by side."""
+        if not self.concepts:
+            return []
+        first, *rest = CLAUSES.split(pattern("on_body").sub("", normalise(text)))
+        if called := self._alias(first):
+            return [called]
+        name = self._longest_name(first)
+        if name and JOINTS.search(name) and not self._has_doer(first, name):  # "person with white cane" is one
+            return [Entity(first, self._nearest(self._names[name], embed(first)), name)]
+        plainer = pattern("inner_article").sub("", first)  # "a heart with an arrow" is a heart with arrow
+        joined = self._longest_name(plainer) if plainer != first else name
+        if joined != name and JOINTS.search(joined):
+            beside_it = plainer.replace(joined, " ", 1) or " "  # its own colour, and none of what its name says
+            return [Entity(first, self._nearest(self._names[joined], embed(first)), own=beside_it)]
+        more = [clause for clause in rest[1::2] if pattern("another_entity").search(clause)]
+        pieces = [piece for clause in [first, *more] for piece in phrases(clause)]
+        if len(pieces) > MOST:
+            return []
+        names = sum(bool(self._longest_name(piece)) for piece in pieces)
+        is_one = names < 2 and not any(map(self._alias, pieces)) and modifiers(first, name)
+        if is_one and (whole := self._whole(first, name, pieces, embed)):
+            return [whole]
+        if names > 1 and (activity := self._activity(first, embed)):
+            return [activity]
+        found = [entity for piece in pieces if (entity := self._link_phrase(piece, embed))]
+        return self._distinct(found, first, more)
+
+    def _whole(self, text: str, name: str, pieces: Sequence[str], embed: Embed) -> Entity | None:
+        """The concept that the whole of a text lies near to."""
+        for said in (text, core(text)):
+            best, cosine, share = self._best_match(text, embed(said))
+            animal = any(self.concepts[number].group == ANIMALS for number in self._names.get(name, ()))
+            acts = animal and self.concepts[best].group == PEOPLE  # a dog swimming is a dog
+            if cosine >= SURE and share >= SOME and not acts:
+                name = self._name_in(text, best)
+                own = next((piece for piece in pieces if (name in piece if name else core(piece))), "")
+                return Entity(text, best, name, said_of(text, own) if own else "")
+        return None
+
+    def _distinct(self, found: list[Entity], first: str, more: Sequence[str]) -> list[Entity]:
+        """Of what the phrases name those that are entities of their own."""
+        both = firmly_joined(first)
+        apart = both.union(*map(phrases, more))
+        if any(one.name for one in found):  # beside a name, the word of another one: cheese of a cheese wedge
+            found = [one for one in found if one.name or one.text in both or self._is_named_by(one)]
+        # Of what a panda eats its keywords say bamboo, and that is no second panda.
+        by_name = {one.concept for one in found if one.name}
+        found = [one for one in found if one.name or one.concept not in by_name]
+        # A concept that is named twice is another entity only where it is said to stand beside the first.
+        doer = found[0] if found and found[0].name and self._may_do(found) else None
+        entities = {
+            one.text if one.text in apart else one.concept: one
+            for one in found
+            if self._may_join(one, bool(both)) or one is doer
+        }
+        if len(entities) > 1:
+            return list(entities.values())
+        chosen = sorted(found, key=lambda one: not one.name)[:1]
+        said = " ".join(phrases(first))
+        return [Entity(said, one.concept, one.name, said_of(first, one.text)) for one in chosen]
+
+    def _activity(self, text: str, embed: Embed) -> Entity | None:
+        """What somebody does, where that has a name of its own: "a man climbing a mountain" is a person climbing."""
+        if not pattern("action").search(text):
+            return None
+        who = self._longest_name(pattern("action").split(text)[0])
+        if not who or all(self.concepts[number].group != PEOPLE for number in self._names[who]):
+            return None
+        best, cosine, share = self._best_match(text, embed(core(text)))
+        named = best in self._names[who] or self.concepts[best].group != PEOPLE or cosine < FAR
+        return None if named or share < SOME else Entity(text, best)
+
+    def _has_doer(self, text: str, name: str) -> bool:
+        """Whether a name that is an activity, 骑自行车, is done by another entity, which is then meant with what it
+        holds."""
+        return bool(JOINTS.match(name) and self._longest_name(text.replace(name, " ", 1)))
+
+    def _may_do(self, found: Sequence[Entity]) -> bool:
+        """Whether the first is a person who may stand beside the others; whose clothes are drawn needs no hat."""
+        who = self.concepts[found[0].concept]
+        dress = any(_DRESS.search(name) for one in found[1:] for name in self.concepts[one.concept].english_names)
+        return who.group == PEOPLE and (not dress or who.is_a("anyone"))
+
+    def is_name(self, text: str, embed: Embed) -> bool:
+        """Whether the space takes `text` for some name."""
+        return float((self.vectors @ embed(text)).max()) >= SAME
+
+    def _alias(self, text: str, head: bool = False) -> Entity | None:
+        """The concept that is called what is said, and nothing else is; or what is said last, its `head`."""
+        if (name := self._longest_name(text)) and not modifiers(text, name):  # two hearts are one by name
+            return None
+        words = text_words = words_of(said := core(text))
+        while head and len(words) > 1 and tuple(words) not in self._aliases:
+            words = words[1:]
+        if words[-1:] and words[-1].endswith("ing") and tuple(words[:-1]) in self._aliases:  # a doctor running
+            words = words[:-1]
+        number = self._aliases.get(tuple(words))
+        short = len("".join(words)) < 2  # 棉花 is cotton, and no flower
+        if number is None or (words != text_words and (short or words == ["flag"])):  # a pirate flag is another one
+            return None
+        found = re.search(r"\s*".join(f"{re.escape(word)}s?" for word in words) + r"$", said)
+        return Entity(text, number, found[0] if found and found[0] in text else "")
+
+    def _link_phrase(self, phrase: str, embed: Embed) -> Entity | None:
+        if called := self._alias(phrase) or self._alias(phrase.rstrip("上下里中旁边")):
+            return called
+        if name := self._without_face(phrase, self._longest_name(phrase)):
+            number = self._nearest(self._names[name], embed(phrase))
+            return self._occupation(phrase, number) or Entity(phrase, number, name)
+        if not (said := core(phrase)):
+            return None
+        best, cosine, share = self._best_match(phrase, embed(said))
+        if share < 1 and (called := self._alias(phrase, head=True)):
+            return called
+        enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
+        return Entity(phrase, best) if share >= enough else None
+
+    def _without_face(self, phrase: str, name: str) -> str:
+        """Of a face and an object in one phrase the object, which looks so: a smiling cloud, 生气的狗."""
+        if not any(self.concepts[number].is_face for number in self._names.get(name, ())):
+            return name
+        other = self._longest_name(phrase.replace(name, " ", 1))
+        found = [self.concepts[number] for number in self._names.get(other, ())]
+        return other if any(one.can_join and not one.is_face for one in found) else name
+
+    def _occupation(self, phrase: str, number: int) -> Entity | None:
+        """What a person does is who is meant: a woman doctor is a health worker, as she is a scientist by name."""
+        young = {"baby", "child"} & set(words_of(phrase))
+        called = self._alias(phrase, head=True) if self.concepts[number].group == PEOPLE and not young else None
+        return called if called and self.concepts[called.concept].group == PEOPLE else None
+
+    def _may_join(self, entity: Entity, firm: bool) -> bool:
+        """Whether an entity may stand beside another one; people where that is said."""
+        concept = self.concepts[entity.concept]
+        return concept.can_join or (firm and concept.group not in _EXACT)
+
+    def _is_named_by(self, entity: Entity) -> bool:
+        names = (name for of_language in self.concepts[entity.concept].names.values() for name in of_language)
+        return set(words_of(core(entity.text))) <= {word for name in names for word in words_of(name)}
+
+    def cosines(self, vector: Tensor) -> list[float]:
+        """Of a text's vector (128,) to each concept: that of the nearest of its names."""
+        best = torch.full((len(self.concepts),), -1.0)
+        return best.scatter_reduce(0, self._owners, self.vectors @ vector, "amax").tolist()
+
+    def _best_match(self, text: str, vector: Tensor) -> tuple[int, float, float]:
+        """The concept that is meant most likely, its cosine, and which share of the words are its own."""
+        cosines, shares, none = self.cosines(vector), self._shares(words_of(core(text))), (0.0, 0.0)
+
+        def worth(number: int) -> float:
+            of_said, of_own = shares.get(number, none)
+            return cosines[number] + SAID * of_said + ALONE * of_own
+
+        best = max(range(len(cosines)), key=worth)
+        return best, cosines[best], shares.get(best, none)[0]
+
+    def _shares(self, said: Sequence[str]) -> dict[int, tuple[float, float]]:
+        """By concept, which share of some words (as `words_of` gives them) is its own, and which share of its own these
+        are. Of a Chinese character only in a phrase: 火焰 is a flame, and 焰火 fireworks.
+        """
+        own: dict[int, set[object]] = defaultdict(set)
+        for place, word in enumerate(said):
+            for number in self._by_word.get(word, ()) if word.isascii() else ():
+                own[number].add((place,))
+        run = "".join(word for word in said if not word.isascii())
+        for start, end in combinations(range(len(run) + 1), 2):
+            for number in self._by_word.get(run[start:end], ()) if run.find(run[start:end]) == start else ():
+                own[number].update(range(start, end))
+        sizes = self._characters if run else self._words
+        return {
+            number: (len(places) / len(said), len(places) / max(1, sizes[number])) for number, places in own.items()
+        }
+
+    @cached_property
+    def _by_word(self) -> dict[str, list[int]]:
+        """By English word and by phrase with Chinese characters, the concepts that have it; only of groups of which one
+        concept is a hint at another."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for number, one in enumerate(self.concepts):
+            for word in (*one.english_words, *one.chinese_phrases) if one.group not in _EXACT else ():
+                found[word].append(number)
+        return found
+
+    @cached_property
+    def _words(self) -> list[int]:
+        return [len(one.english_words) for one in self.concepts]
+
+    @cached_property
+    def _characters(self) -> list[int]:
+        return [sum(map(len, one.chinese_phrases)) for one in self.concepts]
+
+    def _nearest(self, numbers: Sequence[int], vector: Tensor) -> int:
+        cosines = self.cosines(vector)
+        return max(numbers, key=cosines.__getitem__)
+
+    def _name_in(self, text: str, number: int) -> str:
+        names = (name.lower() for names in self.concepts[number].names.values() for name in names)
+        return max((name for name in names if name in text), key=len, default="")
+
+    def _longest_name(self, text: str) -> str:
+        """The longest name that stands in `text`; "" for none."""
+        found = [match[1] or match[2] for match in self._expression.finditer(text)]
+        return max(reversed(found), key=len, default="")  # of two the last, which is the head: a cat astronaut
+
+    @cached_property
+    def _alias_words(self) -> frozenset[str]:
+        return frozenset(word for words in self._aliases for word in words if len(word) > LITTLE and word.isascii())
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        english, others = (any_of(name for name in self._names if name.isascii() is ascii) for ascii in (True, False))
+        return re.compile(rf"(?<![a-z\d])({english})(?:e?s)?(?![a-z\d])|({others})")

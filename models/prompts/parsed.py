@@ -1,0 +1,86 @@
+"""What a parsed prompt is: everything that the pipeline takes from a prompt, so that the text is read once."""
+
+from dataclasses import dataclass
+
+from models.data.grammar import language_of
+from models.data.styles import Finish, style_of
+from models.prompts.boxes import Box
+from models.prompts.entities import Entity
+from models.prompts.weighting import Segment
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one drawing is to show.
+
+    Attributes:
+        concept: its number among the linker's concepts.
+        paint: a colour, BLACK_AND_WHITE or a skin tone, "" for its own.
+        gender: "woman" or "man", "" for nobody's in particular.
+    """
+
+    concept: int
+    paint: str = ""
+    gender: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Drawings of single entities in one picture (Collage Diffusion, arXiv 2303.00262): the prompt and the box of each,
+    and the colours of the background (`compose.ground`)."""
+
+    prompts: tuple["ParsedPrompt", ...]
+    boxes: tuple[Box, ...]
+    background: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ParsedPrompt:
+    """A prompt as `models.prompts.parser.PromptParser.parse` understands it.
+
+    Attributes:
+        text: as it was typed.
+        encoded: what the text encoder reads: the prompt itself, or captions' words for it; weights stay marked.
+        segments: the same without marks, in runs of one weight.
+        description: what is drawn of it, in words.
+        literal: whether it is read word for word.
+        style: one of `models.data.styles.STYLES`, or "".
+        background: the colours of the background: none, one, or two of a gradient.
+        lettering: words to be written in the picture.
+        entities: what it names, in order, with what it says of each.
+        skin_tones: those that it names.
+        unlinked: phrases of it that name no known concept.
+        target: what it shows, where that is one entity as large as the picture and on no background.
+        blend: shares, in all 1, and the prompts of drawings that are blended to one; the first lies in the middle.
+        layout: where it is drawn entity by entity.
+    """
+
+    text: str
+    encoded: str
+    segments: tuple[Segment, ...] = ()
+    description: str = ""
+    literal: bool = False
+    style: str = ""
+    background: tuple[str, ...] = ()
+    lettering: str = ""
+    entities: tuple[Entity, ...] = ()
+    skin_tones: tuple[str, ...] = ()
+    unlinked: tuple[str, ...] = ()
+    target: Target | None = None
+    blend: tuple[tuple[float, "ParsedPrompt"], ...] = ()
+    layout: Layout | None = None
+
+    @property
+    def words(self) -> str:
+        """What the text encoder reads, without marks."""
+        return "".join(segment.text for segment in self.segments)
+
+    @property
+    def language(self) -> str:
+        """ "zh" where it holds a Chinese character, else "en"."""
+        return language_of(self.text)
+
+    @property
+    def finish(self) -> Finish | None:
+        """The finish of its style; None where it names none."""
+        return style_of(self.style).finish if self.style else None

@@ -1,0 +1,200 @@
+"""The parser: `PromptParser.parse` reads a prompt once, and everything below takes the `ParsedPrompt` that it makes."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.data.captions import caption
+from models.data.combinations import THINGS
+from models.data.world import Picture, World
+from models.lexicon import expressions, pattern, table, word_set
+from models.prompts.attributes import skin_tones_in, without_skin_tone
+from models.prompts.composites import blend
+from models.prompts.entities import Concept, Entity
+from models.prompts.layout import SUM, background_of, plan
+from models.prompts.linker import EntityLinker
+from models.prompts.normalise import (
+    CLAUSES,
+    background_phrase,
+    core,
+    find_lettering,
+    named_style,
+    normalise,
+    phrases,
+    simplified,
+    without_transparency,
+    words_of,
+)
+from models.prompts.parsed import Layout, ParsedPrompt
+from models.prompts.rephrase import REMEMBERED, Rephraser, is_free
+from models.prompts.weighting import segments
+from models.space import Embedder
+from models.weights import part_folder, record_part
+
+PART = "wording"
+READ = 8  # pictures of a concept, and captions of each, that are read for what captions say
+COMMON = 0.02  # share of the concepts of a group whose captions hold a word that is said of all of them
+
+
+class PromptParser(Rephraser):
+    """Parses prompts; see `Rephraser` for the arguments."""
+
+    def __init__(self, embedder: Embedder, linker: EntityLinker, common: dict[str, frozenset[str]]) -> None:
+        super().__init__(embedder, linker, common)
+        self.parse = lru_cache(REMEMBERED)(self._parse)
+        self._drawing = lru_cache(REMEMBERED)(self._parse_drawing)
+
+    def _parse(self, prompt: str) -> ParsedPrompt:
+        """What a prompt asks for, and how it is drawn. Refused where a weight is out of range."""
+        drawing = self._drawing(prompt)
+        if drawing.literal:
+            return drawing
+        found = None if drawing.blend else plan(prompt, self)
+        layout = found and Layout(tuple(map(self._drawing, found.captions)), found.boxes, found.background)
+        description = (found.description if found else "") or drawing.description
+        if lettering := find_lettering(prompt):
+            drawn = self.parse(without_transparency(lettering.rest))
+            description = drawn.description + lettering.said.removesuffix("的")
+        entities = self.entities(without_skin_tone(prompt))
+        return replace(
+            drawing,
+            description=description,
+            background=background_of(prompt),
+            lettering=lettering.words if lettering else "",
+            entities=tuple(entities),
+            unlinked=self._unlinked(prompt, entities),
+            skin_tones=tuple(skin_tones_in(prompt)),
+            layout=layout,
+        )
+
+    def _parse_drawing(self, text: str) -> ParsedPrompt:
+        """The same of a prompt that one drawing is made of, or one blend."""
+        shares = self._blend(text)
+        return ParsedPrompt(
+            text,
+            encoded := self.encoded(text),
+            tuple(segments(encoded)),
+            SUM.join(caption for _, caption in shares) or encoded,
+            literal=not is_free(text),
+            style=named_style(text),
+            target=self.target(text),
+            blend=tuple((share, self._drawing(caption)) for share, caption in shares),
+        )
+
+    def _blend(self, text: str) -> Sequence[tuple[float, str]]:
+        simple = simplified(text)
+        asks_for_more = background_phrase(simple) or pattern("negation").search(simple) or find_lettering(text)
+        return () if not is_free(text) or asks_for_more else blend(simple, self) or ()
+
+    def _unlinked(self, prompt: str, entities: Sequence[Entity]) -> tuple[str, ...]:
+        known = [(one.name, self.concept(one).words) for one in entities]
+        clauses = CLAUSES.split(normalise(prompt))[::2]
+        found = [one.strip() for clause in clauses for one in phrases(clause) if core(one)]
+        return tuple(
+            phrase
+            for phrase in found
+            if not any((name and name in phrase) or words.intersection(words_of(core(phrase))) for name, words in known)
+        )
+
+    def is_understood(self, word: str) -> bool:
+        """Whether a word of a prompt means something though no caption holds it: spaceship, kawaii, spacesuit."""
+        phrases_of = (*expressions(), *table("costumes"), *word_set("mix"))
+        return word in {one for phrase in phrases_of for one in phrase.split()} or self.linker.is_alias(word)
+
+    # --- Files ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(cls, embedder: Embedder, world: World) -> "PromptParser":
+        """From the training pictures' names and keywords."""
+        by_concept = pictures_by_concept(world)
+        concepts = [_concept(pictures) for pictures in by_concept.values()]
+        names = [name for one in concepts for of_language in one.names.values() for name in of_language]
+        vectors = torch.cat([embedder.text(names[i : i + 64]) for i in range(0, len(names), 64)])
+        return cls(embedder, EntityLinker(concepts, vectors), _common(by_concept))
+
+    def save(self, root: Path, space: str = "") -> Path:
+        """Write `root/wording` and enter it in the manifest; `space` is the digest of the parts it is of."""
+        folder = root / PART
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"places": self.linker.vectors.to(torch.float16)}, folder / "wording.safetensors")
+        listed = {
+            "space": space,
+            "known": [
+                {"names": one.names, "keywords": one.keywords, "group": one.group, "thing": one.is_object}
+                for one in self.linker.concepts
+            ],
+            "common": {group: sorted(words) for group, words in self.common.items()},
+        }
+        (folder / "wording.json").write_text(json.dumps(listed, ensure_ascii=False), encoding="utf-8")
+        record_part(PART, root)
+        return folder
+
+    @classmethod
+    def load(cls, embedder: Embedder, root: Path | None = None) -> "PromptParser":
+        """What ships, or lies under `root`; WeightsError where it is missing or altered."""
+        folder = part_folder(PART, root)
+        listed = json.loads((folder / "wording.json").read_text(encoding="utf-8"))
+        concepts = [
+            Concept(
+                {language: tuple(names) for language, names in row["names"].items()},
+                tuple(row["keywords"]),
+                row["group"],
+                row["thing"],
+            )
+            for row in listed["known"]
+        ]
+        vectors = load_file(folder / "wording.safetensors")["places"].float()
+        common = {group: frozenset(words) for group, words in listed["common"].items()}
+        return cls(embedder, EntityLinker(concepts, vectors), common)
+
+    @staticmethod
+    def space_of(root: Path) -> str:
+        """The digest of the space that the part under `root` is of, as `save` was told; "" without one."""
+        path = root / PART / "wording.json"
+        return str(json.loads(path.read_text(encoding="utf-8"))["space"]) if path.is_file() else ""
+
+
+def parse_literally(prompt: str) -> ParsedPrompt:
+    """A prompt read word for word: what to keep away from, and what is drawn by a pipeline without a parser."""
+    return ParsedPrompt(prompt, prompt, tuple(segments(prompt)), prompt, literal=True, style=named_style(prompt))
+
+
+def pictures_by_concept(world: World) -> dict[str, list[Picture]]:
+    """The training pictures by concept, in the order of the numbers of concepts."""
+    by_concept: dict[str, list[Picture]] = defaultdict(list)
+    for picture in world.split("train"):
+        if picture.group != "component":
+            by_concept[picture.concept].append(picture)
+    return dict(sorted(by_concept.items()))
+
+
+def _concept(pictures: Sequence[Picture]) -> Concept:
+    """Names that are one Latin letter or digit name nothing."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    for picture in sorted(pictures, key=lambda picture: bool(picture.skin) + bool(picture.gender)):
+        for language, name in picture.names.items():
+            if len(name) > 1 or not name.isascii():
+                names[language][name] = None
+    keywords = {word: None for p in pictures for words in p.keywords.values() for word in words if len(word) > 1}
+    found = {language: tuple(of_language) for language, of_language in names.items()}
+    group = pictures[0].group
+    return Concept(found or {"en": (pictures[0].concept,)}, tuple(keywords), group, group in THINGS)
+
+
+def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[str]]:
+    """By group, the words in captions of COMMON of its concepts."""
+    holds: dict[str, Counter[str]] = defaultdict(Counter)
+    sizes = Counter(pictures[0].group for pictures in by_concept.values())
+    for pictures in by_concept.values():
+        captions = (caption(picture, seed) for picture in pictures[:READ] for seed in range(READ))
+        holds[pictures[0].group].update({word for text in captions for word in words_of(text)})
+    return {
+        group: frozenset(word for word, count in words.items() if count >= max(2, COMMON * sizes[group]))
+        for group, words in holds.items()
+    }

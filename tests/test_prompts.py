@@ -1,0 +1,520 @@
+"""Laws of prompts: `prompts.jsonl` says what is parsed of each, a row a prompt; what holds of all of them stands here.
+
+A row names the concepts that are known (`bags.CONCEPTS`, or "shipped") and what is to be found: names of entities, what
+the text encoder reads, drawings and boxes of the layout, shares of a blend, lettering, or the text after one stage.
+"""
+
+import functools
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bags import CONCEPTS, FEW, Bags, bag, no_far_names, of_bags, parser_of  # noqa: F401 - a fixture
+from tiny_parts import save_tiny_parts
+
+from models.data.captions import caption
+from models.data.colours import COLOURS
+from models.data.fixture import fixture_world
+from models.data.scenes import make_scene
+from models.drawing import Pictures, Sampling
+from models.lexicon import LEXICONS, pattern, table
+from models.pipeline import StickerPipeline
+from models.prompts import boxes
+from models.prompts.attributes import BLACK_AND_WHITE, gender_in, with_expression, with_skin_tones
+from models.prompts.boxes import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, STAGE, Box, grid, within
+from models.prompts.composites import blend, costume, expression, winged
+from models.prompts.entities import ALIASES, flag_names
+from models.prompts.linker import EntityLinker
+from models.prompts.normalise import (
+    LONGEST_LETTERING,
+    core,
+    find_lettering,
+    normalise,
+    simplified,
+    with_amounts,
+    with_known_colours,
+    without_background,
+    without_lettering,
+    words_of,
+)
+from models.prompts.parsed import Layout, ParsedPrompt, Target
+from models.prompts.parser import PromptParser
+from models.prototypes import Prototypes
+from models.space import Embedder
+from models.weights import WeightsError
+
+ROWS = [json.loads(line) for line in (Path(__file__).parent / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+STAGES = {
+    "amounts": with_amounts,
+    "colours": with_known_colours,
+    "normalised": normalise,
+    "skin_tones": with_skin_tones,
+}
+NAMED = {
+    "features": (BACKDROP, FEATURES),
+    "middle": (BACKDROP, boxes.MIDDLE),
+    "winged": boxes.WINGED,
+    "costume": boxes.COSTUME,
+    "scattered": boxes.SCATTERED,
+    "around": AROUND,
+    "on it": boxes.ON_IT,
+}
+
+
+@functools.cache
+def known(world: str) -> PromptParser:
+    return PromptParser.load(Embedder.load()) if world == "shipped" else parser_of(world)
+
+
+def names(entities: Any, parser: PromptParser) -> list[str]:
+    return [parser.concept(one).english_names[0] for one in entities]
+
+
+def drawings(parsed: ParsedPrompt) -> list[str] | None:
+    return [one.text for one in parsed.layout.prompts] if parsed.layout else None
+
+
+def boxes_named(name: str, count: int) -> tuple[Box, ...]:
+    if name == "scene":
+        return (*IN_SCENE[count - 1], BACKDROP)
+    if name == "grid":
+        return grid(count)
+    found = NAMED.get(name) or PAIR[name.removeprefix("reversed ")]
+    return found[::-1] if name.startswith("reversed ") else found[:count]
+
+
+def is_composite(prompt: str, parser: PromptParser) -> bool:
+    text = simplified(without_background(prompt))
+    found = blend(text, parser) or expression(text, parser) or winged(text, parser)
+    return bool(found) and not pattern("negation").search(prompt)
+
+
+def found_in(row: dict[str, Any]) -> dict[str, Any]:
+    """What is parsed of a row's prompt, of all that the row names."""
+    prompt, found = row["prompt"], {}
+    found |= {stage: STAGES[stage](prompt) for stage in STAGES.keys() & row.keys()}
+    lettering = find_lettering(prompt)
+    found |= {"gender": gender_in(prompt), "lettering": lettering.words if lettering else ""}
+    found["rest"] = without_lettering(prompt)
+    if row["world"]:
+        parser = known(row["world"])
+        parsed = parser.parse(prompt)
+        found["names"] = names(parser.entities(prompt), parser)
+        found |= {"encoded": parsed.encoded, "description": parsed.description, "drawings": drawings(parsed)}
+        found["blend"] = [[share, one.text] for share, one in parsed.blend]
+        found["background"] = list(parsed.layout.background) if parsed.layout else []
+        found["target"] = parsed.target and [parsed.target.concept, parsed.target.paint, parsed.target.gender]
+        found["features"] = parsed.layout is not None and FEATURES in parsed.layout.boxes
+        found["costume"] = parsed.layout is not None and parsed.layout.boxes == boxes.COSTUME
+        found["composite"] = is_composite(prompt, parser) if "composite" in row else False
+        if isinstance(row.get("drawings"), int):
+            found["drawings"] = len(found["drawings"] or ())
+        if parsed.layout and "boxes" in row:
+            found["boxes"] = row["boxes"]
+            wanted = row["boxes"]
+            if isinstance(wanted, str):
+                same = parsed.layout.boxes == boxes_named(wanted, len(parsed.layout.boxes))
+                found["boxes"] = wanted if same else parsed.layout.boxes
+            else:
+                found["boxes"] = [list(vars(box).values()) for box in parsed.layout.boxes]
+    return {key: value for key, value in found.items() if key in row}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row['world'] or 'text'}: {row['prompt'][:60]}" for row in ROWS])
+def test_a_prompt_is_parsed_as_its_row_says(row: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    if row["world"] == "shipped":
+        request.getfixturevalue("monkeypatch").undo()
+    assert found_in(row) == {key: value for key, value in row.items() if key not in ("world", "prompt")}
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if STAGES.keys() & row.keys()], ids=lambda row: row["prompt"][:60])
+def test_a_stage_changes_nothing_that_it_made(row: dict[str, Any]) -> None:
+    for stage in STAGES.keys() & row.keys():
+        assert STAGES[stage](row[stage]) == row[stage]
+
+
+# --- The lexicon ----------------------------------------------------------------------------------------------------
+
+
+def test_every_language_has_the_same_colours_moods_and_styles() -> None:
+    first, *others = LEXICONS.values()
+    for other in others:
+        assert list(first.colours) == list(other.colours) == list(COLOURS)
+        assert list(first.moods) == list(other.moods) and list(first.rows["styles"]) == list(other.rows["styles"])
+
+
+def test_every_shade_and_stuff_has_a_colour() -> None:
+    for name in ("shades", "shade_phrases", "stuffs"):
+        assert set(table(name).values()) <= {word for one in LEXICONS.values() for word in one.colours.values()}
+
+
+def test_every_alias_is_of_one_concept() -> None:
+    said = [name for names_of in ALIASES.values() for name in names_of]
+    assert len(said) == len(set(said)) and all(name == name.strip().lower() != "" for name in said)
+    keys = {tuple(words_of(core(name))): thing for thing, names_of in ALIASES.items() for name in names_of}
+    assert () not in keys, "what is left out of every prompt can't be found"
+    assert all(keys[tuple(words_of(core(name)))] == thing for thing, names_of in ALIASES.items() for name in names_of)
+
+
+def test_what_follows_from_a_flags_own_name_is_not_listed() -> None:
+    assert flag_names("flag of Japan") == ("Japan flag", "Japan's flag")
+    assert "日本国旗" in flag_names("日本旗") and flag_names("panda") == flag_names("旗") == ()
+    listed = {name for names_of in ALIASES.values() for name in names_of}
+    flags = [thing for thing in ALIASES if thing.startswith("flag of ")]
+    assert len(flags) > 60 and not any(said.lower() in listed for flag in flags for said in flag_names(flag))
+
+
+# --- Entities -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def few() -> PromptParser:
+    return parser_of("few")
+
+
+def test_a_list_without_end_is_not_looked_up_phrase_by_phrase(few: PromptParser) -> None:
+    asked: list[str] = []
+
+    def embed(text: str) -> torch.Tensor:
+        asked.append(text)
+        return bag(text)
+
+    assert few.linker.link(" and ".join(f"x{i}" for i in range(900)), embed) == [] and len(asked) <= 2
+    assert few.linker.link("a cat" + " and a cat" * 20, embed)
+
+
+def test_a_name_goes_before_an_alias(few: PromptParser) -> None:
+    linker = EntityLinker(FEW, few.linker.vectors, {"dog": ("apple",)})
+    assert [FEW[linker.link(text, bag)[0].concept].english_names[0] for text in ("red apple", "an apple")] == [
+        "red apple",
+        "dog",
+    ]
+
+
+def test_an_alias_beside_a_name_is_another_entity(few: PromptParser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.prompts.linker.SURE", 0.5)  # so that all of it lies near the name
+    linker = EntityLinker(FEW, few.linker.vectors, {"dog": ("hound",)})
+    assert len(linker.link("a hot beverage with hound", bag)) == 2
+    assert len(few.linker.link("a hot beverage with hound", bag)) == 1
+
+
+def test_a_keyword_of_what_lies_far_away_is_no_hint(few: PromptParser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.prompts.linker.FAR", 0.4)
+    parser = PromptParser(few.embedder, few.linker, few.common)  # one that remembers nothing
+    assert parser.rephrase("a burger") == "a burger" and parser.rephrase("a huge hamburger") == "hamburger"
+
+
+def test_a_word_is_understood_where_it_is_an_alias() -> None:
+    linker = known("shipped").linker
+    for word, said in (("spaceship", True), ("飞船", True), ("get", False), ("金山", False), ("", False)):
+        assert linker.is_alias(word) is said
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> PromptParser:
+    monkeypatch.undo()
+    return known("shipped")
+
+
+def test_a_chinese_name_stays_as_it_is(shipped: PromptParser) -> None:
+    found = {name for one in shipped.linker.concepts for name in one.names.get("zh", ())}
+    assert len(found) > 1500 and [name for name in found if normalise(name) != name.lower()] == []
+
+
+def test_no_name_is_a_composite_or_painted(shipped: PromptParser) -> None:
+    concepts = shipped.linker.concepts
+    own = {name for one in concepts for of_language in one.names.values() for name in of_language}
+    said = own | {name for names_of in ALIASES.values() for name in names_of}
+    assert len(own) > 4000 and [name for name in said if is_composite(name, shipped)] == []
+    assert [name for name in own if costume(simplified(name), shipped)] == []
+    assert [name for name in said if with_known_colours(name.lower()) != name.lower()] == []
+
+
+def test_what_is_said_of_hair_colours_no_one(shipped: PromptParser) -> None:
+    girl, cat = (shipped.entities(text)[0].concept for text in ("a girl with pink hair", "a cat"))
+    assert shipped.target("a girl with pink hair") == Target(girl, "", "woman")
+    assert shipped.target("a cat, orange") == Target(cat, "orange")
+
+
+def test_what_is_said_of_people_is_no_paint_of_theirs(shipped: PromptParser) -> None:
+    """Of them black and white are tones, and what they are in is what they wear."""
+    for text, paint in (
+        ("a black woman, noto style", "dark"),
+        ("黑人医生", "dark"),
+        ("a white man", "light"),
+        ("a man in black", ""),
+        ("a man in dark blue", ""),
+        ("a white cat on black", ""),
+        ("a cat, black and white", BLACK_AND_WHITE),
+        ("a black-and-white cat", BLACK_AND_WHITE),
+        ("黑白红相间的猫", ""),
+        ("a woman wearing red", ""),
+        ("a cat in black", "black"),
+        ("a black and white man", BLACK_AND_WHITE),
+    ):
+        found = shipped.target(text)
+        assert found is not None and found.paint == paint
+    assert shipped.encoded("a black woman doctor") == "woman health worker, dark skin tone"
+    assert shipped.encoded("黑人女孩") == "深肤色的女孩"
+
+
+def test_who_comes_with_somebody_is_somebody_else(shipped: PromptParser) -> None:
+    for text, gender in (("a teacher with a girl", ""), ("a woman with a boy", "woman"), ("给女孩打针的医生", "")):
+        found = shipped.target(text)
+        assert found is None or found.gender == gender
+    family = shipped.target("family with a boy")
+    assert family is not None and not family.gender
+
+
+def test_each_of_several_has_its_own_tone_and_black_and_white_are_one(shipped: PromptParser) -> None:
+    for prompt, texts in (
+        ("a dark-skinned woman and a cat", ["woman, dark skin tone", "cat face"]),
+        ("深肤色的女人和猫", ["女人，深肤色", "猫脸"]),
+        ("a black and white cat and a red fish", ["a black and white cat face", "a red fish"]),
+        ("a black cat and a white dog", ["black cat", "a white dog face"]),
+        ("a white & black cat and a red fish", ["a black and white cat face", "a red fish"]),
+    ):
+        assert drawings(shipped.parse(prompt)) == texts
+    both = shipped.parse("a black woman and a white man").layout
+    assert both is not None and [one.target and one.target.paint for one in both.prompts] == ["dark", "light"]
+
+
+def test_what_is_said_of_two_entities_stands_where_each_is_said(shipped: PromptParser) -> None:
+    assert shipped.encoded("a teapot and cups of tea") == "a teapot and a hot beverage"
+    assert shipped.encoded("a bottle of wine and a glass of wine") == "a wine glass and a wine glass"
+
+
+# --- What captions say ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built() -> PromptParser:
+    return PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+
+
+def test_captions_of_one_entity_and_of_scenes_are_left_alone(built: PromptParser) -> None:
+    captions = [caption(picture, seed, style=True) for picture in fixture_world().split("train") for seed in range(3)]
+    scenes = [make_scene(fixture_world(), seed).caption(seed) for seed in range(100)]
+    assert sum(built.encoded(text) != text for text in captions) / len(captions) < 0.1
+    assert sum(built.encoded(text) != text for text in scenes) / len(scenes) < 0.1
+
+
+def test_saved_and_loaded_it_reads_the_same(built: PromptParser, tmp_path: Path) -> None:
+    built.save(tmp_path, "space")
+    again = PromptParser.load(built.embedder, tmp_path)
+    assert again.linker.concepts == built.linker.concepts and again.common == built.common
+    assert torch.allclose(again.linker.vectors, built.linker.vectors, atol=1e-3)
+    assert PromptParser.space_of(tmp_path) == "space" and PromptParser.space_of(tmp_path / "none") == ""
+    listed = json.loads((tmp_path / "wording/wording.json").read_text())
+    (tmp_path / "wording/wording.json").write_text(json.dumps(listed | {"common": {}}))
+    with pytest.raises(WeightsError, match="altered"):
+        PromptParser.load(built.embedder, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
+    return StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+
+
+def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(pipe: StickerPipeline, few: PromptParser) -> None:
+    pipe.parser = pipe.prototypes = None
+    plain = pipe.encode_condition(["hamburger", "a burger"])
+    pipe.parser = few
+    read = pipe.encode_condition(["a burger", '"a burger"'])
+    literal = pipe.encode_condition(["a burger"], literal=True)
+    assert torch.equal(read.states, plain.states) and torch.equal(read.vector, plain.vector)
+    assert torch.equal(literal.states, plain.states[1:])
+    work = pipe._resolve(["a burger"], [1], "a burger", None, True, True, None, None, True)
+    assert torch.equal(work.wanted.parts[0].states, plain.states[:1]) and torch.equal(
+        work.unwanted.states, plain.states[1:]
+    )
+
+
+# --- Composites -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "phrase", "said"),
+    [
+        ("angry", "a red teapot", "an angry red teapot"),
+        ("happy", "avocado", "a happy avocado"),
+        ("happy", "two dogs", "two happy dogs"),
+        ("in love", "dog", "a dog in love"),
+        ("生气", "茶壶", "生气的茶壶"),
+    ],
+)
+def test_an_expression_is_said_of_an_entity(word: str, phrase: str, said: str) -> None:
+    assert with_expression(word, phrase) == said
+
+
+def test_on_a_background_too() -> None:
+    parsed = known("composites").parse("a smiling avocado on a blue background")
+    assert drawings(parsed) == ["avocado", "smiling face, fluent flat style"] and parsed.layout is not None
+    assert (parsed.layout.boxes, parsed.layout.background) == ((boxes.WHOLE, FEATURES), ("blue",))
+
+
+def test_a_blend_is_drawn_as_that_of_both_and_said_to_be(pipe: StickerPipeline, built: PromptParser) -> None:
+    pipe.parser, pipe.prototypes = built, Prototypes.build(fixture_world())
+
+    def drawn(prompts: list[str], **settings: Any) -> Pictures:
+        (done,) = (e for e in pipe.steps(prompts, [5, 6], Sampling(2, batch=2), **settings) if isinstance(e, Pictures))
+        return done
+
+    assert pipe.parse("a grinning cat").description == "grinning face + cat"
+    assert pipe.parse("a house").description == "a house"
+    assert pipe.parse("a grinning house").description == "a grinning house"
+    both = pipe.blend([(0.4, "grinning face"), (0.6, "cat")])
+    mixed, own = drawn(["a grinning cat", "a house"]), drawn(["", "a house"], blends=[both, None])
+    assert np.array_equal(mixed.pixels, own.pixels) and torch.equal(mixed.wanted, own.wanted)
+    assert torch.equal(mixed.wanted[:1], both.vector)
+    named = pipe.parse("a cat with a grinning face")
+    assert named.blend and named.layout is None
+    other = drawn(["a grinning cat", "a house"], words=False)
+    assert not np.array_equal(other.pixels[0], own.pixels[0])
+
+
+# --- Layout ---------------------------------------------------------------------------------------------------------
+
+
+def layout_of(prompt: str, world: str = "relations") -> Layout:
+    found = known(world).parse(prompt).layout
+    assert found is not None
+    return found
+
+
+def test_what_belongs_together_does_so_in_front_of_scenery() -> None:
+    for alone in ("a cat with a crown", "a cat with a crown and sunglasses", "a dog holding a hamburger"):
+        found, there = layout_of(alone), layout_of(f"{alone} in the desert")
+        assert [one.text for one in there.prompts] == [*(one.text for one in found.prompts), "desert"]
+        assert there.boxes == (*(within(box, STAGE) for box in found.boxes), BACKDROP)
+
+
+def test_more_than_have_room_are_not_laid_out() -> None:
+    assert known("relations").parse("four cats in the desert").layout is None
+    assert known("relations").parse("two cats in two deserts").layout is None
+
+
+def test_what_lies_on_something_that_wears_it_is_worn() -> None:
+    assert layout_of("a crown on a cat").boxes == PAIR["on the head"][::-1]
+
+
+def test_what_one_of_two_wears_is_in_its_box() -> None:
+    """The one that wears something is as small as the box beside the other one lets it, with what it wears."""
+    found = layout_of("a cat with sunglasses to the left of a dog")
+    assert [one.text for one in found.prompts] == ["cat", "sunglasses", "dog"]
+    wearer, worn, other = found.boxes
+    left, right = PAIR["left of"]
+    assert other == right and worn.z > wearer.z
+    for box, alone in zip((wearer, worn), PAIR["on the eyes"], strict=True):
+        assert box == within(alone, left)
+        assert left.left <= box.left and box.left + box.width <= left.left + left.width
+    found = layout_of("a dog to the left of a cat with sunglasses")
+    assert found.boxes == (left, *(within(box, right) for box in PAIR["on the eyes"]))
+
+
+@pytest.mark.parametrize("prompt", ["a cat with a crown and sunglasses", "a cat wearing sunglasses and a crown"])
+def test_what_is_worn_together_fits_the_same_head(prompt: str) -> None:
+    found = layout_of(prompt)
+    where = {one.text: box for one, box in zip(found.prompts, found.boxes, strict=True)}
+    assert sorted(where) == ["cat", "crown", "sunglasses"]
+    wearer, crown = PAIR["on the head"]
+    assert (where["cat"], where["crown"]) == (wearer, crown)
+    eyed, glasses = PAIR["on the eyes"]
+    across = (where["sunglasses"].left - wearer.left) / wearer.width
+    assert across == pytest.approx((glasses.left - eyed.left) / eyed.width, abs=0.02)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.get("drawings") and "disappointed" in str(row)], ids=str)
+def test_a_face_of_one_of_several_lies_on_it(row: dict[str, Any]) -> None:
+    found = known(row["world"]).parse(row["prompt"]).layout
+    assert found is not None
+    for (one, box), (face, on) in pairwise(zip(found.prompts, found.boxes, strict=True)):
+        if "face," in face.text and row["world"] == "relations":
+            assert one.text == "hamburger" and on == replace(box, anchor="face")
+
+
+def test_no_two_of_several_are_in_one_box() -> None:
+    for row in ROWS:
+        if row["world"] == "relations" and row.get("background") is not None and row.get("drawings"):
+            found = layout_of(row["prompt"])
+            assert len(set(found.boxes)) == len(found.boxes)
+
+
+def test_a_picture_within_a_frame_is_in_its_middle_and_stands_as_it_does() -> None:
+    whole = Box(0, 0, 128, 128)
+    assert within(whole, Box(10, 20, 100, 50, z=2)) == Box(35, 20, 50, 50, z=2)
+    assert within(whole, Box(10, 20, 50, 100, align=1)) == Box(10, 70, 50, 50)
+    assert within(Box(64, 32, 32, 64, z=1), Box(0, 0, 64, 64, z=1)) == Box(32, 16, 16, 32, z=2)
+
+
+def test_scenes_are_laid_out_as_their_captions_say(built: PromptParser) -> None:
+    """The first of a scene's objects stands to the second as its relation says; backgrounds and numbers are the
+    scene's."""
+    leads = {"left of": ("left", 1), "right of": ("left", -1), "above": ("top", 1), "below": ("top", -1),
+             "in front of": ("z", -1), "behind": ("z", 1)}  # fmt: skip
+    for seed in range(150):
+        scene = make_scene(fixture_world(), seed)
+        text = scene.caption(seed, grounded=True)
+        found = built.parse(text).layout
+        if found is None:
+            assert scene.count == 1 and not scene.background.colours, text
+            continue
+        assert (len(found.boxes), found.background) == (scene.count, scene.background.colours), text
+        if scene.relation:
+            named = scene.objects[0].names.values()
+            first = next(i for i, one in enumerate(found.prompts) if any(name in one.text for name in named))
+            of, sign = leads[scene.relation]
+            pair = found.boxes[first], found.boxes[1 - first]
+            assert sign * (getattr(pair[0], of) - getattr(pair[1], of)) < 0, text
+
+
+# --- Lettering ------------------------------------------------------------------------------------------------------
+
+
+def test_who_says_something_has_a_balloon_and_what_has_room_has_it_written_on_it() -> None:
+    parser = known("letters")
+
+    def laid(prompt: str) -> tuple[list[str], tuple[Box, ...], tuple[str, ...]] | None:
+        found = parser.parse(prompt).layout
+        return found and ([one.text for one in found.prompts], found.boxes, found.background)
+
+    said = within(BACKDROP, boxes.SPEAKER), replace(boxes.BALLOON, lettering="hi")
+    assert laid('a cat saying "hi"') == (["cat", "speech balloon"], said, ())
+    assert laid("写着加油的T恤") == (["t恤"], (replace(boxes.WHOLE, lettering="加油"),), ())
+    assert laid('"a cat saying hi"') is None, "word for word"
+    assert laid('a xylograph saying "hi"') == (["a xylograph", "speech balloon"], said, ())
+    denied = within(BACKDROP, boxes.SPEAKER), replace(boxes.BALLOON, lettering="no")
+    assert laid('a cat saying "no"') == (["cat", "speech balloon"], denied, ()), "what is said denies nothing"
+    crowned = laid("a cat with a crown saying hi, noto style")
+    assert crowned and crowned[0] == ["cat, noto style", "crown, noto style", "speech balloon, noto style"]
+    assert crowned[1][1].anchor == PAIR["on the head"][1].anchor == "head", "the crown is on the head in any company"
+    assert laid("a cat saying hi on a blue background") == (["cat", "speech balloon"], said, ("blue",))
+
+
+def test_lettering_is_no_part_of_what_is_drawn() -> None:
+    parser = known("letters")
+    assert parser.parse("a crown made of cat").blend and not parser.parse('a crown made of cat saying "hi"').blend
+    found = find_lettering('a cat saying "hi"')
+    assert found and (found.words, found.rest, found.said) == ("hi", "a cat", ' saying "hi"')
+    assert find_lettering(f'a cat saying "{"x" * (LONGEST_LETTERING + 1)}"') is None
+
+
+def test_what_a_prompt_says_is_parsed_once() -> None:
+    """One object holds it all, and the drawings of its layout are parsed prompts themselves."""
+    parser = known("relations")
+    parsed = parser.parse("two red cats and an axolotl on a blue background, noto style")
+    assert parsed is parser.parse(parsed.text)
+    assert (parsed.style, parsed.background, parsed.language) == ("noto", ("blue",), "en")
+    assert [(one.count, one.colours) for one in parsed.entities] == [(2, ("red",))]
+    assert parsed.unlinked == ("an axolotl",)
+    assert all(isinstance(one, ParsedPrompt) and one.style == "noto" for one in layout_of(parsed.text).prompts[:1])
+
+
+def test_every_world_of_concepts_is_asked_for_something() -> None:
+    assert {row["world"] for row in ROWS} >= CONCEPTS.keys() - {"letters"}
+    assert of_bags(FEW).parse("a cat").entities and blend("axolotl", of_bags(FEW)) is None
