@@ -18,7 +18,7 @@ from models.messages import Message, Refused, catalogue, did_you_mean, languages
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
-TWICE = {"short": "first"}  # one value under two names: English goes on after it, and wants it without its full stop
+TWICE = {"short": "first", "either": "numbers"}  # one value under two names: English wants it in a form of its own
 RAISED = ("Refused", "Message", "StoreTrouble")
 
 
