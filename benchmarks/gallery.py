@@ -17,15 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from studio.make import make
 
 from studio.backends.fake import Fake
 from studio.events import Done, Result
 from studio.fulltext import spaced
 from studio.gallery import THUMBNAIL, Filter
-from studio.house import House
-from studio.make import make
-from studio.requests import company, image_request, job_id, resolve
-from studio.shelves import GalleryShelf
+from studio.home import Home
+from studio.planner import job_id, resolve
+from studio.requests import make_request
+from studio.sinks import GallerySink
 from studio.vectors import as_bytes
 
 WORDS = (
@@ -48,7 +49,7 @@ STYLES = ("noto", "fluent", "outline", "blob", "twemoji")
 GOALS = {"page": 20.0, "filter": 50.0, "search": 60.0, "queue": 5.0}
 
 
-def fill(house: House, count: int) -> None:
+def fill(house: Home, count: int) -> None:
     """`count` rows as `Gallery.enter` writes them, without their files."""
     chance, places = random.Random(0), np.random.default_rng(0)
     with house.database.writing() as connection:
@@ -81,13 +82,13 @@ def milliseconds(work: Callable[[], object], repeats: int) -> float:
 
 def gallery(count: int, repeats: int, root: Path) -> dict[str, float]:
     """The rows of the table for a gallery of `count` pictures."""
-    house = House(root)
+    house = Home(root)
     fill(house, count)
     place = np.random.default_rng(1).normal(size=128).astype(np.float32)
-    shelf, can, number = GalleryShelf(house.gallery), Fake().capabilities(), iter(range(10**9))
+    shelf, can, number = GallerySink(house.gallery), Fake().capabilities(), iter(range(10**9))
 
     def add() -> None:
-        request = resolve(image_request(prompt="new", model="fake", steps=1, seed=next(number)), can)
+        request = resolve(make_request(prompt="new", model="fake", steps=1, seed=next(number)), can)
         list(make(Fake(), request, shelf))
 
     wanted = Filter(style="noto", rating=4, starred=True)
@@ -102,11 +103,11 @@ def gallery(count: int, repeats: int, root: Path) -> dict[str, float]:
 
 def queue(repeats: int, root: Path) -> dict[str, float]:
     """A job from line to end, and the machine's own time for as many fsyncs, and the drawing alone."""
-    house, can, number = House(root), Fake().capabilities(), iter(range(10**9))
-    shelf = GalleryShelf(house.gallery)
+    house, can, number = Home(root), Fake().capabilities(), iter(range(10**9))
+    shelf = GallerySink(house.gallery)
 
     def asked():
-        return resolve(image_request(prompt="a face", model="fake", steps=1, seed=next(number)), can)
+        return resolve(make_request(prompt="a face", model="fake", steps=1, seed=next(number)), can)
 
     def job() -> None:
         request = asked()

@@ -27,9 +27,10 @@ from playwright.sync_api import Page, sync_playwright
 from studio.backends.fake import Fake
 from studio.events import Result
 from studio.fulltext import spaced
-from studio.house import House
+from studio.home import Home
 from studio.metadata import encoded
-from studio.requests import image_request, resolve
+from studio.planner import resolve
+from studio.requests import make_request
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser")
@@ -80,8 +81,8 @@ JUMP = """() => {
 
 def fill(home: Path, count: int) -> None:
     """Pictures with their rows and files, all at once: put in one by one they would take minutes."""
-    house, chance, can = House(home), random.Random(1), Fake().capabilities()
-    faces = [_face(image_request(prompt=f"face {n}", model="fake", style=STYLES[n % 3]), can) for n in range(FACES)]
+    house, chance, can = Home(home), random.Random(1), Fake().capabilities()
+    faces = [_face(make_request(prompt=f"face {n}", model="fake", style=STYLES[n % 3]), can) for n in range(FACES)]
     with house.database.writing() as connection:
         for n in range(count):
             data = _with_number(faces[n % FACES], n)

@@ -17,7 +17,8 @@ import torch
 from timing import medians  # the file beside this one
 
 from studio.backends.embedded import SHAPES, Embedded
-from studio.requests import ImageRequest, image_request, resolve
+from studio.planner import resolve
+from studio.requests import ImageRequest, make_request
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from tiny_parts import save_tiny_parts
@@ -28,7 +29,7 @@ COUNT = 16
 def asked(backend: Embedded, count: int, seed: int, shape: int) -> ImageRequest:
     """One request; its words are its own, so that nothing is read once for all."""
     fields = {"prompt": f"a red apple {seed}", "count": count, "seed": seed, "shape": shape}
-    return resolve(image_request(**fields), backend.capabilities())
+    return resolve(make_request(**fields), backend.capabilities())
 
 
 def work(backend: Embedded) -> dict[str, Callable[[], Iterable[object]]]:

@@ -23,7 +23,7 @@ CHINESE: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
 def idle_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageContext]:
     """A page's context on a home where what is put in line waits."""
     studio = Studio(tmp_path / "home")
-    monkeypatch.setattr(studio._foreman, "wake", lambda model="": None)
+    monkeypatch.setattr(studio._supervisor, "wake", lambda model="": None)
     yield PageContext(studio, "fake")
     studio.close()
 

@@ -20,13 +20,14 @@ from rich.progress import Progress as Bar
 
 from models.assets import assets
 from models.messages import Refused
-from studio import shelves
+from studio import sinks
 from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import folder as folders
 from studio.batch import run as runner
 from studio.metadata import read
-from studio.requests import image_request, job_id, resolve
+from studio.planner import job_id, resolve
+from studio.requests import make_request
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,7 +93,7 @@ def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Said], tmp_p
 def test_a_job_is_the_one_that_every_door_makes(batch: Callable[..., Said], tmp_path: Path) -> None:
     batch(written(tmp_path / "a.jsonl", '{"prompt": "a cat", "seed": 5}'), "--out", tmp_path / "out")
     backend = Fake()
-    asked = resolve(image_request(prompt="a cat", seed=5, shape=8, model="fake"), backend.capabilities())
+    asked = resolve(make_request(prompt="a cat", seed=5, shape=8, model="fake"), backend.capabilities())
     (row,) = rows(tmp_path / "out/jobs.jsonl")
     assert row["id"] == job_id(asked, backend.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
 
@@ -256,7 +257,7 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
     batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
-    write, count = shelves.write_whole, []
+    write, count = sinks.write_whole, []
 
     def full(path: Path, data: bytes) -> None:
         count.append(path)
@@ -265,7 +266,7 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
         write(path, data)
 
     with monkeypatch.context() as broken:
-        broken.setattr(shelves, "write_whole", full)
+        broken.setattr(sinks, "write_whole", full)
         said = batch(asked, "--out", out, "--json")
     assert (said.code, said.json["done"], said.json["problem"]) == (1, 3, "the disk is full.")
     assert len(pictures(out)) == len(rows(out / "images/metadata.jsonl")) == 3
@@ -274,7 +275,7 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
 
 def test_groups_hold_what_may_be_drawn_together() -> None:
     def job(number: int, **fields: Any) -> Any:
-        request = resolve(image_request(prompt="a", seed=number, **fields), Fake().capabilities())
+        request = resolve(make_request(prompt="a", seed=number, **fields), Fake().capabilities())
         return runner.Job("f", number, str(number), (), request)
 
     jobs = [job(i, steps=5 + i % 2, count=8) for i in range(40)]

@@ -22,8 +22,9 @@ from models.prompts.parser import PromptParser, parse_literally
 from models.prototypes import Prototypes
 from studio.backends.embedded import Embedded
 from studio.backends.told import tell
+from studio.planner import resolve
 from studio.prompts import summands
-from studio.requests import image_request, resolve
+from studio.requests import make_request
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,7 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(
     assert pipe
 
     def told(**fields: Any) -> Any:
-        return tell(pipe, resolve(image_request(**fields), backend.capabilities()))
+        return tell(pipe, resolve(make_request(**fields), backend.capabilities()))
 
     parts = [{"text": "cat"}, {"picture": red, "weight": 2}]
     plain, styled = told(mix=parts), told(mix=parts, style="noto")

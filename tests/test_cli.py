@@ -17,7 +17,7 @@ from PIL import Image
 from models.assets import prompt_list
 from models.messages import Refused
 from studio import cli, sheet, shelves
-from studio.house import House
+from studio.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = "*(one.name or one.callback.__name__ for one in app.registered_commands)"
@@ -56,7 +56,7 @@ def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Sa
 def test_without_out_pictures_go_into_the_home(studio: Callable[..., Said], tmp_path: Path) -> None:
     said = studio("generate", "a cat", "--model", "fake")
     assert Path(said.out.strip()).parent.parent == tmp_path / "home" / "pictures"
-    assert [kept.prompt for kept in House(tmp_path / "home").gallery.page()] == ["a cat"]
+    assert [kept.prompt for kept in Home(tmp_path / "home").gallery.page()] == ["a cat"]
     said = studio("generate", "a cat", "--model", "fake", "--home", tmp_path / "other")
     assert Path(said.out.strip()).parent.parent == tmp_path / "other" / "pictures"
 
@@ -83,7 +83,7 @@ def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Pa
 def test_a_disk_that_fills_up_leaves_what_is_done(
     studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = shelves.write_whole, []
+    write, written = sinks.write_whole, []
 
     def full_after_two(path: Path, data: bytes) -> None:
         if len(written) == 2:

@@ -11,20 +11,17 @@ from drawn import drawn, face, noise, over, psnr_on_white
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from studio.page.routes import made as page_file
 
 from models.data.pixels import premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
-from studio.export.apps import APPS, app_named, fit, fit_icon
-from studio.export.budget import indexed, within
-from studio.export.enlarge import Drawing
-from studio.export.outline import SEEN, seen_box
-from studio.export.scale import resized, straight
+from studio.export.apps import APPS, app_named, fit, fit_icon, indexed, within
+from studio.export.drawing import SEEN, Drawing, resized, seen_box, straight
 from studio.export.svg import _window, svg
-from studio.metadata import Said as Says
-from studio.metadata import read, said_in
-from studio.page.files import made as page_file
-from studio.requests import enlarge, resolve
+from studio.metadata import Provenance as Says
+from studio.metadata import provenance_in, read
+from studio.planner import resolve
 
 SAYS = Says("a prompt, twice as long as most\nSteps: 16, Sampler: euler, CFG scale: 3, Seed: 1", "x" * 3000)
 FEW = settings(max_examples=12, deadline=None)
@@ -217,7 +214,7 @@ def test_export_writes_beside_the_file_and_keeps_what_it_says(studio, made: Path
     assert (path.name, path.parent) == (f"{made.stem}-whatsapp.webp", made.parent)
     assert (row["width"], row["height"], row["bytes"]) == (512, 512, path.stat().st_size)
     assert read(path)["job_id"] == read(made)["job_id"]
-    assert said_in(path).text == said_in(made).text
+    assert provenance_in(path).parameters == provenance_in(made).parameters
     plain = studio("export", made, "--for", "whatsapp", "--no-metadata", "--out", tmp_path / "plain", "--json").json
     assert read(Path(plain[0]["files"][0]["path"])) == {}
 

@@ -14,7 +14,10 @@ from conftest import Said
 from page_kit import Server, make
 from patience import PATIENCE
 from PIL import Image
+from queue_kit import picture
 from series_kit import idle_frame  # noqa: F401 - a fixture
+from studio.page.create.desk import Desk
+from studio.page.frame import Frame
 from tiny_parts import give_variant, save_tiny_parts
 
 from models.drawing import FAST_SAMPLING
@@ -23,23 +26,22 @@ from models.messages import Refused
 from models.pipeline import StickerPipeline
 from models.schedulers import build_scheduler, first_step, set_steps
 from models.weights import record_part
+from studio.backends.base import run
 from studio.backends.embedded import VARIANT, Embedded
 from studio.backends.fake import Fake
 from studio.capabilities import FAST, Capabilities
-from studio.events import Result
 from studio.grid import Axis, Grid
+from studio.media import Artifact
 from studio.metadata import read
 from studio.metadata.restore import restore
-from studio.page.context import PageContext
-from studio.page.refusals import in_language
-from studio.page.tabs.create import CreateHandlers
-from studio.requests import ImageRequest, company, image_request, job_id, resolve
+from studio.planner import job_id, resolve
+from studio.requests import ImageRequest, make_request
 
 CAN = Fake().capabilities()
 
 
 def asked(**fields: object) -> ImageRequest:
-    return resolve(image_request(**{"prompt": "a cat", "seed": 1, "scheduler": FAST, **fields}), CAN)
+    return resolve(make_request("image", **{"prompt": "a cat", "seed": 1, "scheduler": FAST, **fields}), CAN)
 
 
 # --- What it means ----------------------------------------------------------------------------------------------------
@@ -49,7 +51,7 @@ def test_it_draws_in_one_way_only() -> None:
     request = asked()
     assert (request.steps, request.guidance, request.scheduler) == (4, 1.0, FAST)
     assert resolve(request, CAN) == request == asked(steps=4, guidance=1.0)
-    assert company(request) != company(asked(scheduler="euler", steps=4, guidance=1.0))
+    assert request.batch_key() != asked(scheduler="euler", steps=4, guidance=1.0).batch_key()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_it_draws_in_one_way_only() -> None:
 def test_what_it_can_not_do_is_refused(fields: dict[str, Any], sentence: str, chinese: str) -> None:
     with pytest.raises(Refused) as refusal:
         asked(**fields)
-    assert str(refusal.value).startswith(sentence) and chinese in in_language(str(refusal.value), "zh")
+    assert str(refusal.value).startswith(sentence) and chinese in refusal.value.text("zh")
 
 
 def test_a_start_from_a_picture_has_the_strength_that_so_few_steps_can_have(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_settings_come_back_and_never_as_four_steps_of_another_sampler() -> None
     }  # fmt: skip
     assert not here.dropped and not {"scheduler", "steps", "guidance"} & gone.fields.keys()
     assert gone.dropped == ("Fake has no fast variant; leave fast out.",)
-    assert "没有快速版本" in in_language(gone.dropped[0], "zh")
+    assert "没有快速版本" in gone.lost[0].text("zh")
     theirs = {"program": "x", "prompt": "a", "steps": 8, "guidance": 1.5, "scheduler": "LCM"}
     taken = restore(theirs, CAN)
     assert taken.fields == {"prompt": "a", "scheduler": FAST} and len(taken.dropped) == 2
@@ -122,28 +124,28 @@ def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(folder: P
     without = Embedded(str(folder))
     assert FAST not in without.capabilities().schedulers
     with pytest.raises(Refused, match="has no fast variant; leave fast out"):
-        resolve(image_request(prompt="a cat", scheduler=FAST), without.capabilities())
+        resolve(make_request("image", prompt="a cat", scheduler=FAST), without.capabilities())
     digest = without.digest()
     give_variant(folder, 0.05)
     backend = Embedded(str(folder))
     can = backend.capabilities()
     assert can.schedulers[-1] == FAST and can.schedulers[0] != FAST
     assert backend.digest() != digest, "it draws the last of every picture's way"
-    request = resolve(image_request(prompt="a cat", seed=1, scheduler=FAST), can)
-    (made,) = (np.asarray(event.picture) for event in backend.run(request) if isinstance(event, Result))
+    request = resolve(make_request("image", prompt="a cat", seed=1, scheduler=FAST), can)
+    (made,) = (np.asarray(picture(event)) for event in run(backend, request) if isinstance(event, Artifact))
     pipeline = StickerPipeline.assemble(folder)
     *_, drawn = pipeline.steps(["a cat"], [1], FAST_SAMPLING)
     straight = Image.fromarray(drawn.pixels[0], "RGBa").convert("RGBA")  # type: ignore[union-attr]
     assert np.abs(made.astype(int) - np.asarray(straight)).max() <= 1
-    plain = resolve(image_request(prompt="a cat", seed=1, scheduler="euler", steps=4, guidance=1.0), can)
-    (other,) = (np.asarray(event.picture) for event in backend.run(plain) if isinstance(event, Result))
+    plain = resolve(make_request("image", prompt="a cat", seed=1, scheduler="euler", steps=4, guidance=1.0), can)
+    (other,) = (np.asarray(picture(event)) for event in run(backend, plain) if isinstance(event, Artifact))
     assert not np.array_equal(made, other)
     give_variant(folder, 0.06)
     later = Embedded(str(folder))
-    again = resolve(image_request(prompt="a cat", seed=1, scheduler=FAST), later.capabilities())
+    again = resolve(make_request("image", prompt="a cat", seed=1, scheduler=FAST), later.capabilities())
     assert job_id(again, digest) != job_id(request, digest), "another variant draws another picture"
     with pytest.raises(Refused, match="the fast variant is another one since this was asked for"):
-        list(later.run(request))
+        list(run(later, request))
 
 
 def test_a_variant_of_an_earlier_generator_is_no_variant_and_in_nobodys_way(tmp_path: Path) -> None:
@@ -154,8 +156,8 @@ def test_a_variant_of_an_earlier_generator_is_no_variant_and_in_nobodys_way(tmp_
     record_part(PART, root)
     backend = Embedded(str(root))
     assert FAST not in backend.capabilities().schedulers
-    request = resolve(image_request(prompt="a cat", seed=1, steps=1), backend.capabilities())
-    assert any(isinstance(event, Result) for event in backend.run(request))
+    request = resolve(make_request("image", prompt="a cat", seed=1, steps=1), backend.capabilities())
+    assert any(isinstance(event, Artifact) for event in run(backend, request))
 
 
 # --- The doors --------------------------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ def test_a_prompt_file_asks_for_it(studio: Callable[..., Said], tmp_path: Path) 
 
 
 def test_a_comparison_may_hold_it_beside_others() -> None:
-    common = image_request(prompt="a cat", seed=1, steps=8, guidance=5.0)
+    common = make_request("image", prompt="a cat", seed=1, steps=8, guidance=5.0)
     heun, fast = Grid(common, Axis.parse("scheduler=heun, fast")).requests()
     assert (heun.steps, heun.guidance) == (8, 5.0) and resolve(fast, CAN).steps == 4
     varied = Grid(common, Axis.parse("scheduler=fast"), Axis.parse("steps=4, 8")).requests()
@@ -212,17 +214,17 @@ def test_a1111s_clients_choose_it_and_their_steps_are_left_out(server: Server, n
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_sliders_of_the_page_are_not_heard(context: PageContext) -> None:
-    handlers = CreateHandlers(context)
+def test_the_sliders_of_the_page_are_not_heard(frame: Frame) -> None:
+    desk = Desk(frame)
     given = {"prompt": "a cat", "count": 1, "seed": "1", "steps": 16, "guidance": 4.0, "best_of": 1, "like": None}
     inputs = {"scheduler": FAST, "canvas": None, "first": None, "second": None, "between": 0.5, "expand": False}
-    fields = handlers.fields({**given, **inputs, "strength": 0.6})
-    assert "steps" not in fields and resolve(image_request(**fields), context.can).steps == 4
-    assert handlers.fields({**given, **inputs, "strength": 0.6, "scheduler": "heun"})["steps"] == 16
-    values = handlers.values({"scheduler": "heun", "steps": 4, "guidance": 1.0})
-    *held, now = handlers.sampling("heun", values["sampled"])
+    fields = desk.fields({**given, **inputs, "strength": 0.6})
+    assert "steps" not in fields and resolve(make_request(**fields), frame.can).steps == 4
+    assert desk.fields({**given, **inputs, "strength": 0.6, "scheduler": "heun"})["steps"] == 16
+    values = desk.values({"scheduler": "heun", "steps": 4, "guidance": 1.0})
+    *held, now = desk.sampled("heun", values["sampled"])
     assert now == "heun" and all("value" not in one for one in held), "what came back with it stays"
-    assert [one["value"] for one in handlers.sampling("heun", FAST)[:2]] == [16, 4]
+    assert [one["value"] for one in desk.sampled("heun", FAST)[:2]] == [16, 4]
 
 
 def test_a_person_picks_it_and_takes_another(server: Server, visit: Callable[..., Any]) -> None:

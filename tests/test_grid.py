@@ -17,7 +17,7 @@ from models.messages import Refused
 from studio.grid import MOST, Axis, Grid
 from studio.grid_sheet import lines_of
 from studio.metadata import read
-from studio.requests import image_request
+from studio.requests import make_request
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_any_text_is_an_axis_or_one_sentence(text):
 
 
 def grid(x: str = "seed=1-3", y: str | None = "style=noto, outline", prompt: str = "a happy cat", **fields) -> Grid:
-    request = image_request(prompt=prompt, model="fake", **fields)
+    request = make_request(prompt=prompt, model="fake", **fields)
     return Grid(request, Axis.parse(x), Axis.parse(y) if y else None)
 
 

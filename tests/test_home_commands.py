@@ -10,18 +10,19 @@ from filelock import FileLock
 
 from studio.backends.fake import Fake
 from studio.events import Failed
-from studio.house import House
-from studio.requests import image_request, resolve
+from studio.home import Home
+from studio.planner import resolve
+from studio.requests import make_request
 
 Command = Callable[..., Said]
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(tmp_path: Path) -> Home:
     """The home that the command has by default, with three jobs: one runs, one waits, one went wrong."""
-    house = House(tmp_path / "home")
+    house = Home(tmp_path / "home")
     for name in ("wrong", "runs", "waits"):
-        request = resolve(image_request(prompt=f"it {name}", seed=1), Fake().capabilities())
+        request = resolve(make_request(prompt=f"it {name}", seed=1), Fake().capabilities())
         house.queue.submit(request, f"{name}-1", name)
     house.queue.claim("w")
     house.queue.end("w", "wrong-1", Failed("the disk is full."))
@@ -29,7 +30,7 @@ def house(tmp_path: Path) -> House:
     return house
 
 
-def test_the_jobs_are_listed_and_can_be_read_by_programs(studio: Command, house: House) -> None:
+def test_the_jobs_are_listed_and_can_be_read_by_programs(studio: Command, house: Home) -> None:
     lines = studio("queue").out.splitlines()
     assert [line.split("\t")[:3] for line in lines] == [
         ["runs-1", "running", "it runs"],
@@ -41,7 +42,7 @@ def test_the_jobs_are_listed_and_can_be_read_by_programs(studio: Command, house:
     assert [(row["id"], row["state"]) for row in rows][1] == ("waits-1", "waiting") and rows[0]["request"]["seed"] == 1
 
 
-def test_jobs_are_cancelled_retried_and_moved(studio: Command, house: House) -> None:
+def test_jobs_are_cancelled_retried_and_moved(studio: Command, house: Home) -> None:
     assert studio("retry", "wr").code == 0
     assert studio("move", "wrong", "--before", "waits").code == 0
     assert [job.id for job in house.queue.jobs(["waiting"])] == ["wrong-1", "waits-1"]
@@ -53,7 +54,7 @@ def test_jobs_are_cancelled_retried_and_moved(studio: Command, house: House) -> 
     assert house.queue.wishes("w") == {"runs-1": "cancel"}
 
 
-def test_the_queue_is_paused_and_goes_on(studio: Command, house: House) -> None:
+def test_the_queue_is_paused_and_goes_on(studio: Command, house: Home) -> None:
     studio("pause")
     assert house.queue.is_paused() and "paused" in studio("queue").err
     studio("resume")
@@ -72,7 +73,7 @@ def test_the_queue_is_paused_and_goes_on(studio: Command, house: House) -> None:
         (("move", "waits", "--priority", 2**64), "should be less than or equal to 1000000"),
     ],
 )
-def test_what_can_not_be_done_is_one_sentence(studio: Command, house: House, arguments: tuple, says: str) -> None:
+def test_what_can_not_be_done_is_one_sentence(studio: Command, house: Home, arguments: tuple, says: str) -> None:
     said = studio(*arguments)
     assert said.code == 2 and says in said.err and said.err.count("\n") == 1
 
@@ -93,10 +94,10 @@ def test_the_doctor_and_the_rebuild(studio: Command, tmp_path: Path) -> None:
     said = studio("doctor")
     assert said.code == 2 and "damaged; run: studio rebuild" in said.err
     assert studio("rebuild", "--json").json["pictures"] == 2
-    assert studio("doctor").code == 0 and House(tmp_path / "home").gallery.count() == 2
+    assert studio("doctor").code == 0 and Home(tmp_path / "home").gallery.count() == 2
 
 
-def test_no_rebuild_under_an_open_studio(studio: Command, house: House) -> None:
+def test_no_rebuild_under_an_open_studio(studio: Command, house: Home) -> None:
     with FileLock(house.root / "worker.lock"):
         said = studio("rebuild")
     assert said.code == 2 and "a studio is open on" in said.err

@@ -28,8 +28,9 @@ from studio.page.html import Media, media, note, render
 from studio.page.language import error_text, has_text, language_of, text, translations
 from studio.page.polling import GALLERY, QUEUE, Poll, Stage, fingerprint
 from studio.page.tabs import create
+from studio.planner import resolve
 from studio.queue import QueuedJob
-from studio.requests import image_request, resolve
+from studio.requests import make_request
 from studio.studio import Studio
 
 # --- Words ------------------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def test_the_prompt_lists_can_be_asked_for() -> None:
     sheet = prompt_list("sheet")
     assert len(sheet) == len(set(sheet)) == 64
     for line in [*sheet, *prompt_list("examples")]:
-        assert image_request(prompt=line).prompt == line
+        assert make_request(prompt=line).prompt == line
     assert sum(" + " in line for line in sheet) == 8
     assert sum(bool(re.search(r"[\u4e00-\u9fff]", line)) for line in sheet) >= 8
 
@@ -100,7 +101,7 @@ def test_the_prompt_lists_can_be_asked_for() -> None:
 
 
 def stage(prompt: str = "a cat", count: int = 3, end: End | None = None, language: str = "en", **known: Any) -> Stage:
-    request = resolve(image_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
+    request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     states: dict[Any, Any] = {Done(): "done", Cancelled(): "cancelled", None: known.pop("state", "running")}
     state, sentence = states.get(end, "failed"), getattr(end, "sentence", "")
     job = QueuedJob("a" * 64, 1, request, state, 0, sentence, 0, 0.0, None, None, known.pop("wish", ""))
@@ -189,7 +190,7 @@ def test_what_was_painted_is_drawn_anew(tmp_path: Path) -> None:
     fields = edits.start({**given, "canvas": {**canvas, "layers": [str(blank), str(layer)]}}, tmp_path, can)
     with Image.open(fields["mask"]["path"]) as mask:
         assert mask.size == (64, 64) and sum(value == 255 for value in mask.convert("L").getdata()) == 16 * 16
-    resolve(image_request(model="fake", **fields), can)
+    resolve(make_request(model="fake", **fields), can)
 
 
 @pytest.mark.parametrize(("between", "weights"), [(0, [1]), (1, [1]), (0.25, [0.75, 0.25])])
@@ -225,7 +226,7 @@ def test_polling_tells_what_changed(tmp_path: Path) -> None:
     studio, poll = context.studio, Poll(context)
     before = poll.news("", "en")
     assert before["stage"] is None and before["current"] == ""
-    request = resolve(image_request(prompt="a cat", model="fake"), Fake().capabilities())
+    request = resolve(make_request(prompt="a cat", model="fake"), Fake().capabilities())
     studio.queue.submit(request, "a" * 64, "x")
     poll._stale = 0
     after = poll.news("a" * 64, "zh")
@@ -244,7 +245,7 @@ def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
         studio.gallery.mark([digest], **said)
         seen.append(fingerprint(context, GALLERY))
     assert len(set(seen)) == len(seen)
-    studio.queue.submit(resolve(image_request(prompt="a cat", model="fake"), Fake().capabilities()), "j", "x")
+    studio.queue.submit(resolve(make_request(prompt="a cat", model="fake"), Fake().capabilities()), "j", "x")
     studio.queue.claim("w")
     studio.queue.finish_picture("j")
     finishing = fingerprint(context, QUEUE)

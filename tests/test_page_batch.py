@@ -27,7 +27,8 @@ from studio.page.files import zipped
 from studio.page.polling import busy, pace
 from studio.page.series_store import BACKGROUND, CHUNK, MEMBERS_CACHED, Member, Series, SeriesStore
 from studio.page.tabs.batch import KIND, ROWS, BatchHandlers, PromptFile, plan_table, read_file, read_text
-from studio.requests import image_request, job_id, resolve
+from studio.planner import job_id, resolve
+from studio.requests import make_request
 from studio.syntax import literal
 
 
@@ -144,7 +145,7 @@ def members(context: PageContext, count: int) -> list[Member]:
     backend_digest = read_text(context, "x", "x").digest
     made = []
     for i in range(count):
-        request = resolve(image_request(prompt=f"face {i}", seed=i, model="fake"), context.can, context.wildcards)
+        request = resolve(make_request(prompt=f"face {i}", seed=i, model="fake"), context.can, context.wildcards)
         identity = job_id(request, backend_digest)
         made.append(Member(identity, str(i), (f"{i}.png",), request))
     return made
@@ -197,7 +198,7 @@ def test_however_many_there_are_a_look_reads_none_of_them_again(
 def test_a_batch_waits_behind_what_somebody_asks_for_now(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
     series, every = begun(context, 3, monkeypatch), SeriesStore(context)
     every._queue_chunk(series)
-    request = resolve(image_request(prompt="now", model="fake"), context.can, context.wildcards)
+    request = resolve(make_request(prompt="now", model="fake"), context.can, context.wildcards)
     context.studio.submit(request)
     assert lined(context)[0] == "now"
 
@@ -236,7 +237,7 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
 ) -> None:
     source = context.studio.home / "start.png"
     Image.new("RGBA", (8, 8), "red").save(source)
-    lost = resolve(image_request(image={"path": str(source)}, model="fake", seed=1), context.can, context.wildcards)
+    lost = resolve(make_request(image={"path": str(source)}, model="fake", seed=1), context.can, context.wildcards)
     source.unlink()
     every = SeriesStore(context)
     monkeypatch.setattr(every, "_start_queueing", lambda series: None)
@@ -296,7 +297,7 @@ def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeyp
     jobs = context.studio.queue.claim("worker")
     data = encoded([Image.new("RGBA", (8, 8))], None, "png")
     context.studio.gallery.add(data, Entry(jobs[0].id, 0, 1, "x", digest="d"))
-    database = context.studio.house.database
+    database = context.studio.store.database
     with database.writing() as connection:
         connection.execute("UPDATE jobs SET state = 'done', started = 100, ended = 108")
         connection.execute("UPDATE pictures SET made = 104")

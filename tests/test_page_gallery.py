@@ -14,10 +14,11 @@ from PIL import Image
 
 from studio.backends.fake import Fake
 from studio.gallery import PAGE, Entry, Filter, Gallery
-from studio.house import House
+from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.tabs import gallery as tab
-from studio.requests import embed_request, resolve_embed
+from studio.planner import resolve
+from studio.requests import make_request
 from studio.studio import Studio
 from studio.vectors import as_bytes
 
@@ -42,7 +43,7 @@ def fill(gallery: Gallery, count: int) -> list[str]:
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
-    return House(tmp_path).gallery
+    return Home(tmp_path).gallery
 
 
 @pytest.fixture
@@ -165,10 +166,10 @@ def test_words_from_outside_stay_words(gallery: Gallery, words: str) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its pictures are there before the page is opened."""
     root = tmp_path_factory.mktemp("home")
-    gallery = House(root).gallery
+    gallery = Home(root).gallery
     made = fill(gallery, FILLED)
     gallery.mark(made[10:20], tags=("round",))
-    place = as_bytes(next(iter(Fake().run(resolve_embed(embed_request(texts=["zebra"]))))).vector)
+    place = as_bytes(next(iter(Fake().run(resolve(make_request("embed", texts=["zebra"]))))).vector)
     gallery.database.connection.execute(
         "INSERT INTO vectors VALUES (?, 'fake', ?)", (gallery.get(made[12]).number, place)
     )
@@ -201,7 +202,7 @@ def test_pages_are_added_and_nothing_is_drawn_again(visit: Callable[..., Any], h
         page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
         page.wait_for_timeout(300)
     settle(page, f"document.querySelectorAll('.pick').length === {FILLED}")
-    assert shown(page) == [kept.sha256 for kept in House(home).gallery.page(limit=1000)]
+    assert shown(page) == [kept.sha256 for kept in Home(home).gallery.page(limit=1000)]
     assert page.evaluate("document.querySelector('.pick').mine")
 
 
@@ -255,7 +256,7 @@ def test_filters_search_and_the_bin(visit: Callable[..., Any], home: Path, tmp_p
         assert [name[:16] for name in archive.namelist()] == [digest[:16] for digest in shown(page)]
     page.fill(".filters [name=words]", "zebra")
     page.wait_for_selector(".nothing .empty:has-text('Nothing fits')")
-    page.wait_for_selector(f".similar [data-picture='{House(home).gallery.page()[12].sha256}']")
+    page.wait_for_selector(f".similar [data-picture='{Home(home).gallery.page()[12].sha256}']")
     assert page.locator(".pick").count() == 1 and page.is_hidden(".chosen")
     page.click(".nothing [data-act=clear]")
     page.fill(".filters [name=words]", "onerror")

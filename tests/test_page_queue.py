@@ -11,11 +11,12 @@ from page_kit import HOSTILE, PHONE, stays_text
 
 from studio.backends.registry import open_backend
 from studio.events import Failed, Saved
-from studio.house import House
+from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.tabs import queue as tab
+from studio.planner import job_id, resolve
 from studio.queue import Queue
-from studio.requests import company, image_request, job_id, resolve
+from studio.requests import make_request
 from studio.studio import Studio
 
 MODEL = "fake:0.1"
@@ -25,7 +26,7 @@ FORGED = "f" * 64
 def put(queue: Queue, prompt: str, priority: int = 0, steps: int = 8, **fields: Any) -> str:
     """A job in line -> its id."""
     backend = open_backend(MODEL)
-    request = resolve(image_request(prompt=prompt, model=MODEL, steps=steps, seed=1, **fields), backend.capabilities())
+    request = resolve(make_request(prompt=prompt, model=MODEL, steps=steps, seed=1, **fields), backend.capabilities())
     job = job_id(request, backend.digest())
     queue.submit(request, job, repr(company(request)), priority)
     return job
@@ -33,7 +34,7 @@ def put(queue: Queue, prompt: str, priority: int = 0, steps: int = 8, **fields: 
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Queue:
-    return House(tmp_path).queue
+    return Home(tmp_path).queue
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
 
 @pytest.mark.parametrize("words", HOSTILE)
 def test_words_from_outside_stay_words(queue: Queue, words: str) -> None:
-    queue.submit(image_request(prompt=words, negative=words), "j", "c")
+    queue.submit(make_request(prompt=words, negative=words), "j", "c")
     job = queue.job("j")
     saved = (Saved(f"/x/{'a' * 64}.png", 0, 1, None, 0.1),)
     assert stays_text(tab.row(tab.Row(job, saved), "en"), words)
@@ -142,7 +143,7 @@ def becomes(page: Any, jobs: list[str]) -> None:
 
 
 def test_two_tabs_agree_and_a_job_is_followed_to_its_end(visit: Callable[..., Any], home: Path) -> None:
-    queue = House(home).queue
+    queue = Home(home).queue
     queue.pause()
     one, other = visit("Queue"), visit("Queue")
     one.wait_for_selector(".jobs .empty")
@@ -174,7 +175,7 @@ def test_two_tabs_agree_and_a_job_is_followed_to_its_end(visit: Callable[..., An
 
 
 def test_on_a_phone_in_chinese(visit: Callable[..., Any], home: Path) -> None:
-    queue = House(home).queue
+    queue = Home(home).queue
     queue.pause()
     put(queue, "a very long prompt about a red rocket that flies over the sea while a sad fish looks up " * 3)
     page = visit("队列", locale="zh-CN", color_scheme="dark", **PHONE)

@@ -15,7 +15,8 @@ from studio.backends.registry import open_backend
 from studio.batch.plan import Context, plan
 from studio.batch.sources import Source
 from studio.page.refusals import _KNOWN, in_language
-from studio.requests import image_request, resolve
+from studio.planner import resolve
+from studio.requests import make_request
 from studio.wildcards import Wildcards
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -95,7 +96,7 @@ def test_every_fault_of_a_prompt_file_is_said_in_chinese(tmp_path: Path) -> None
 )
 def test_what_the_page_asks_for_is_refused_in_chinese(fields: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refused:
-        resolve(image_request(**fields), Fake().capabilities())
+        resolve(make_request(**fields), Fake().capabilities())
     assert CHINESE.search(in_language(str(refused.value), "zh"))
 
 

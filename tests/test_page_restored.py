@@ -16,7 +16,8 @@ from studio.backends.fake import Fake
 from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
 from studio.page.tabs.create import CreateHandlers
-from studio.requests import image_request, resolve
+from studio.planner import resolve
+from studio.requests import make_request
 from studio.studio import Studio
 
 CAN = Fake().capabilities()
@@ -32,7 +33,7 @@ DROP = """(bytes) => {
 def made(home: Path, **fields: Any) -> Path:
     """A picture of such a request, made without the page."""
     studio = Studio(home)
-    job = studio.submit(resolve(image_request(**fields, model="fake"), CAN))
+    job = studio.submit(resolve(make_request(**fields, model="fake"), CAN))
     until(lambda: studio.queue.job(job).state == "done")
     return next(kept.path for kept in studio.gallery.page(limit=100) if kept.job == job)
 
@@ -86,9 +87,9 @@ def test_a_file_that_asks_for_no_picture_leaves_the_inputs_alone(context: PageCo
 
 def test_a_batch_does_not_bury_what_was_typed(context: PageContext) -> None:
     for seed in range(3):
-        context.studio.submit(resolve(image_request(prompt=f"typed {seed}", seed=seed, model="fake"), CAN))
+        context.studio.submit(resolve(make_request(prompt=f"typed {seed}", seed=seed, model="fake"), CAN))
     for seed in range(250):
-        request = resolve(image_request(prompt=f"line {seed}", seed=seed, model="fake"), CAN)
+        request = resolve(make_request(prompt=f"line {seed}", seed=seed, model="fake"), CAN)
         context.studio.queue.submit(request, f"{seed:064}", "x", -2)
     assert [prompt for _, prompt in CreateHandlers(context).history().choices] == ["typed 2", "typed 1", "typed 0"]
 
@@ -129,7 +130,7 @@ def test_a_dropped_picture_brings_its_settings_back(visit: Callable[..., Any], h
     again = Studio(home).queue.latest(1)[0].request
     with Image.open(kept) as picture:
         said = json.loads(picture.text["studio"])["request"]
-    theirs = image_request(**{**said, "model": again.model})
+    theirs = make_request(**{**said, "model": again.model})
     assert again == theirs, "nothing is left of what stood there before"
 
 

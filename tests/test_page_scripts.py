@@ -11,8 +11,9 @@ from studio.events import Progress
 from studio.gallery import Kept
 from studio.page.polling import Stage
 from studio.page.tabs import gallery, queue
+from studio.planner import resolve
 from studio.queue import QueuedJob
-from studio.requests import image_request, resolve
+from studio.requests import make_request
 
 GALLERY = ("gallery.js", "gallery_selection.js")
 REVEAL = "series.js"
@@ -29,7 +30,7 @@ DRAG = """(from) => {
 
 
 def job(state: Any = "running", prompt: str = "a cat", count: int = 4, wish: Any = "") -> QueuedJob:
-    request = resolve(image_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
+    request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     return QueuedJob(prompt, 1, request, state, 0, "", 0, 0.0, None, None, wish)
 
 

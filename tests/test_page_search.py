@@ -14,10 +14,11 @@ from PIL import Image
 
 from studio.backends.fake import Fake
 from studio.gallery import Entry, Gallery
-from studio.house import House
+from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.tabs.search import SearchHandlers, found, nothing
-from studio.requests import embed_request, resolve_embed
+from studio.planner import resolve
+from studio.requests import make_request
 from studio.search import Hit
 from studio.studio import Studio
 from studio.vectors import as_bytes
@@ -29,7 +30,7 @@ WORDS, FIND, HITS = "#search-words :is(input, textarea)", "#search-find", "#sear
 
 def place(words: str) -> np.ndarray:
     """Where the backend that draws faces puts words."""
-    return next(iter(Fake().run(resolve_embed(embed_request(texts=(words,), pictures=(), model="fake"))))).vector
+    return next(iter(Fake().run(resolve(make_request("embed", texts=(words,), pictures=(), model="fake"))))).vector
 
 
 def fill(gallery: Gallery) -> dict[str, str]:
@@ -88,7 +89,7 @@ def test_another_part_hands_a_picture_over(handlers: SearchHandlers) -> None:
 
 
 def test_words_and_likeness_find_and_a_card_leads_here(visit: Callable[..., Any], home: Path) -> None:
-    made = fill(House(home).gallery)
+    made = fill(Home(home).gallery)
     page = visit("Search")
     page.wait_for_selector("#search-hits .empty")
     page.fill(WORDS, "a cat")
@@ -108,7 +109,7 @@ def test_words_and_likeness_find_and_a_card_leads_here(visit: Callable[..., Any]
 
 
 def test_on_a_phone_in_chinese(visit: Callable[..., Any], home: Path) -> None:
-    fill(House(home).gallery)
+    fill(Home(home).gallery)
     page = visit("搜索", locale="zh-CN", color_scheme="dark", **PHONE)
     page.fill(WORDS, "a cat")
     page.click(FIND)

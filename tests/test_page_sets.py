@@ -26,7 +26,7 @@ from studio.page.tabs import compare as compare_tab
 from studio.page.tabs import sets as set_tab
 from studio.page.tabs.compare import CompareHandlers, grid_of, members
 from studio.page.tabs.sets import SetsHandlers, packed_for
-from studio.requests import image_request
+from studio.requests import make_request
 from studio.sets import EMOTIONS, make_set
 
 
@@ -155,7 +155,7 @@ def test_every_place_says_what_became_of_it(context: PageContext) -> None:
     queue.claim("worker")
     keep(context, found[2], red=2)
     keep(context, found[3], red=3)
-    database = context.studio.house.database
+    database = context.studio.store.database
     with database.writing() as connection:
         done = "UPDATE jobs SET state = 'done' WHERE id IN (?, ?)"
         connection.execute(done, (found[2].id, found[3].id))
@@ -177,7 +177,7 @@ def test_words_of_sets_and_comparisons_stay_words(context: PageContext) -> None:
         progress = Progress(series, Counts(open=1, problem=words), False, False, None, "en")
         cells = [Cell(words, None, "failed", words)]
         assert stays_text(set_tab.panel(series, progress, cells, "zh"), words)
-        grid = Grid(image_request(prompt=words), Axis("prompt", (words, f"{words}x")))
+        grid = Grid(make_request(prompt=words), Axis("prompt", (words, f"{words}x")))
         both = [*cells, *cells]
         assert stays_text(compare_tab.panel(series, grid, both, progress, "en"), words)
         refused = Elements(comparing.preview(words, "style", words, "", "", "", "", request=ENGLISH))
@@ -199,7 +199,7 @@ def test_a_comparison_is_the_commands_grid_and_is_found_again(context: PageConte
     handlers = CompareHandlers(context)
     assert "3 × 3 = 9" in handlers.preview(*CAT, request=ENGLISH) and handlers.series.latest("compare", 9) == []
     series = asked(handlers, *CAT)
-    fields = image_request(prompt="a smiling cat", seed=5, model="fake")
+    fields = make_request(prompt="a smiling cat", seed=5, model="fake")
     grid = Grid(fields, Axis.parse("style=noto, outline, black glyph"), Axis.parse("steps=2-6 (+2)"))
     found = handlers.series.members(series)
     assert [(one.request.style, one.request.steps) for one in found] == [

@@ -11,7 +11,8 @@ from PIL import Image
 from tiny_files import CAN, write
 
 from studio.metadata import parse_parameters, read, restore
-from studio.requests import ImageRequest, image_request, resolve
+from studio.planner import resolve
+from studio.requests import ImageRequest, make_request
 
 
 def test_the_settings_of_a_picture_come_back(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_the_settings_of_a_picture_come_back(tmp_path: Path) -> None:
     job = write(tmp_path / "a.png", **asked)
     found = restore(read(tmp_path / "a.png"), CAN)
     assert found.dropped == ()
-    again = resolve(image_request(**found.fields), CAN)
+    again = resolve(make_request(**found.fields), CAN)
     assert again == job.request.model_copy(update={"seed": 6, "count": 1, "shape": 8}), "this picture, in its shape"
 
 
@@ -32,7 +33,7 @@ def test_pictures_it_was_made_from_are_found_beside_it(tmp_path: Path) -> None:
     found = restore(read(tmp_path / "in/a.png"), CAN, tmp_path / "in")
     assert found.dropped == ()
     assert found.fields["like"]["path"] == str(tmp_path / "in/me.png")
-    assert resolve(image_request(**found.fields), CAN).mix[1].weight == -0.5
+    assert resolve(make_request(**found.fields), CAN).mix[1].weight == -0.5
     for folder, names in ((tmp_path, ("me.png", "you.png")), (None, ("me.png", "you.png"))):
         found = restore(read(tmp_path / "in/a.png"), CAN, folder)
         assert "like" not in found.fields and "mix" not in found.fields and found.fields["prompt"] == "a cat"
@@ -71,7 +72,7 @@ def test_what_others_say_comes_back_as_far_as_it_can() -> None:
         "settings that there are not here: Clip skip.",
         "the model 'dreamer', which is not here.",
     )
-    assert resolve(image_request(**found.fields), can).prompt == "a castle, on a hill"
+    assert resolve(make_request(**found.fields), can).prompt == "a castle, on a hill"
 
 
 def test_what_is_known_here_is_spelled_as_here() -> None:
@@ -135,5 +136,5 @@ def test_any_record_gives_fields_that_the_model_takes(fields: dict[str, Any], ou
     if ours:
         found = {"request": fields, "seed": 1, "how": {}}
     again = restore(found, CAN, Path("/nowhere"))
-    resolve(image_request(**{"prompt": "a", **again.fields}), CAN)
+    resolve(make_request(**{"prompt": "a", **again.fields}), CAN)
     json.dumps(again.dropped)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from models.messages import Refused
 from models.prompts.weighting import plain
 from studio.backends.fake import Fake
-from studio.requests import apart, image_request, job_id, resolve
+from studio.planner import job_id, resolve, split
+from studio.requests import make_request
 from studio.syntax import draw, is_dynamic, literal
 from studio.wildcards import Wildcards
 
@@ -136,12 +137,12 @@ def test_any_text_is_drawn_or_refused_and_once_is_enough(text: str, seed: int) -
 
 
 def test_a_resolved_request_holds_plain_words(lists: Wildcards) -> None:
-    asked = image_request(prompt="a {red|blue} (cat:1.2)", negative="{x|y}", mix=[{"text": "{a|b}"}], seed=5)
+    asked = make_request(prompt="a {red|blue} (cat:1.2)", negative="{x|y}", mix=[{"text": "{a|b}"}], seed=5)
     once = resolve(asked, CAN, lists)
     assert once == resolve(asked, CAN, lists) == resolve(once, CAN, lists)
     assert once.prompt in ("a red (cat:1.2)", "a blue (cat:1.2)") and once.negative in ("x", "y")
     assert once.mix[0].text in ("a", "b") and plain(once.prompt).endswith("cat")
-    typed = image_request(prompt=once.prompt, negative=once.negative, mix=[{"text": once.mix[0].text}], seed=5)
+    typed = make_request(prompt=once.prompt, negative=once.negative, mix=[{"text": once.mix[0].text}], seed=5)
     assert job_id(resolve(typed, CAN, lists), "x") == job_id(once, "x"), "how the words were found does not count"
     assert {resolve(asked.model_copy(update={"seed": s}), CAN, lists).prompt for s in range(20)} > {once.prompt}
 
@@ -159,14 +160,14 @@ def test_a_resolved_request_holds_plain_words(lists: Wildcards) -> None:
 )
 def test_requests_are_refused(lists: Wildcards, fields: dict, says: str) -> None:
     with pytest.raises(Refused) as caught:
-        resolve(image_request(**{"prompt": "a cat", **fields}), CAN, lists)
+        resolve(make_request(**{"prompt": "a cat", **fields}), CAN, lists)
     assert says in str(caught.value)
 
 
 def test_every_picture_has_words_of_its_own(lists: Wildcards) -> None:
-    words = image_request(prompt="a {red|blue} cat", count=8, seed=1)
-    several = [resolve(one, CAN, lists) for one in apart(words, CAN)]
+    words = make_request(prompt="a {red|blue} cat", count=8, seed=1)
+    several = [resolve(one, CAN, lists) for one in split(words, CAN)]
     assert [one.seeds() for one in several] == [[seed] for seed in range(1, 9)]
     assert {one.prompt for one in several} == {"a red cat", "a blue cat"}
-    still = image_request(prompt="a cat", count=8)
-    assert apart(still, CAN) == [still]
+    still = make_request(prompt="a cat", count=8)
+    assert split(still, CAN) == [still]

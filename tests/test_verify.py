@@ -17,15 +17,16 @@ from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.events import Result
-from studio.metadata import Job, encoded, file_bytes, provenance, version
-from studio.requests import ImageRequest, image_request, job_id, resolve
+from studio.metadata import encoded, file_bytes, provenance, version
+from studio.planner import Job, job_id, resolve
+from studio.requests import ImageRequest, make_request
 from studio.verify import verify
 
 CAN = Fake().capabilities()
 
 
 def drawn(**fields: Any) -> tuple[Job, list[Result]]:
-    request = resolve(image_request(**{"prompt": "a cat", "seed": 5, "model": "fake", **fields}), CAN)
+    request = resolve(make_request(**{"prompt": "a cat", "seed": 5, "model": "fake", **fields}), CAN)
     digest = Fake().digest()
     results = [event for event in Fake().run(request) if isinstance(event, Result)]
     return Job(request, job_id(request, digest), digest), results
@@ -58,7 +59,7 @@ def test_every_picture_of_a_job_is_made_again_alone(tmp_path: Path) -> None:
 def test_a_real_model_makes_the_same_pixels_alone_as_in_company(tmp_path: Path) -> None:
     backend = Embedded(str(save_tiny_parts(tmp_path / "parts")))
     for count in (1, 3):
-        asked = image_request(prompt="a cat", seed=1, steps=2, count=count)
+        asked = make_request(prompt="a cat", seed=1, steps=2, count=count)
         request = resolve(asked, backend.capabilities())
         job = Job(request, job_id(request, backend.digest()), backend.digest())
         results = [event for event in backend.run(request) if isinstance(event, Result)]

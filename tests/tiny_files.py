@@ -8,8 +8,9 @@ from PIL import Image
 
 from studio.backends.fake import Fake
 from studio.events import Result
-from studio.metadata import Job, encoded, file_bytes, provenance
-from studio.requests import image_request, job_id, resolve
+from studio.metadata import encoded, file_bytes, provenance
+from studio.planner import Job, job_id, resolve
+from studio.requests import make_request
 
 CAN = Fake().capabilities()
 DIGEST = "d" * 64
@@ -18,7 +19,7 @@ MOVING = ("png", "webp", "avif")
 
 
 def job_of(**fields: object) -> Job:
-    request = resolve(image_request(**{"prompt": "a cat", "seed": 5, "count": 2, **fields}), CAN)
+    request = resolve(make_request(**{"prompt": "a cat", "seed": 5, "count": 2, **fields}), CAN)
     return Job(request, job_id(request, DIGEST), DIGEST)
 
 

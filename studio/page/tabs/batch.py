@@ -14,8 +14,7 @@ from models.messages import Message, Refused
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.batch.plan import Context, Job, Plan, plan
-from studio.batch.rows import Source
-from studio.batch.sources import Problem
+from studio.batch.sources import Problem, Source
 from studio.files import make_folder, ready_folder, write_whole
 from studio.gallery import Kept
 from studio.page.context import LISTEN, ONCE, PageContext, in_order, pressed_data
