@@ -160,9 +160,9 @@ def test_settings_too_long_for_a_jpeg_are_refused_in_both_languages() -> None:
 
 def test_xmp_of_a_million_levels_is_read_in_no_time() -> None:
     deep = f"<x xmlns='{NAMESPACE}'>" + "<a>" * 500_000 + "<settings>1</settings>" + "</a>" * 500_000 + "</x>"
-    began = time.monotonic()
+    began = time.process_time()
     assert xmp_settings(deep.encode()) in ("", "1")
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     assert xmp_settings(xmp_packet("{}").encode()) == "{}"
 
 
@@ -188,8 +188,7 @@ def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) 
             assert facts(out.read_bytes()) == facts(data)
 
 
-def test_a_caption_and_a_gif_can_not_be_made_again_to_compare(studio: Callable, tmp_path: Path) -> None:
-    for name, data, media in (("a.txt", b"a cat", "text/plain"), ("a.gif", plain("gif"), "image/gif")):
-        (tmp_path / name).write_bytes(write(data, media, RECORD))
-        said = studio("verify", tmp_path / name, "--model", "fake")
-        assert said.code == 2 and f"is no still picture ({media})" in said.err
+def test_a_gif_can_not_be_made_again_to_compare(studio: Callable, tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(write(plain("gif"), "image/gif", RECORD))
+    said = studio("verify", tmp_path / "a.gif", "--model", "fake")
+    assert said.code == 2 and "is no still picture (image/gif)" in said.err
