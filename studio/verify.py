@@ -53,9 +53,10 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     backend = opener(model or _named(path, record))
     made = _again(backend, _request(path, found, backend.capabilities()))
     differences = _differences(record, backend.digest(), made)
-    if isinstance(before, str):
-        return _text_verdict(before, made.text, differences, record)
-    after = encoded(media.frames(made.data), None, MEDIA_TYPES[kind])  # as the file was encoded, with its losses
+    if isinstance(before, str) or made.kind == "text":
+        return _text_verdict(before, made, differences, record)
+    # As the file was encoded, with its losses.
+    after = made.data if kind == made.media_type else encoded(media.frames(made.data), None, MEDIA_TYPES[kind])
     return _verdict(before, np.stack(list(map(np.asarray, media.frames(after)))), differences, record)
 
 
@@ -95,10 +96,10 @@ def _decoded(path: Path, data: bytes, kind: str) -> np.ndarray | str:
         raise Refused("metadata.damaged", file=str(path)) from error
 
 
-def _text_verdict(before: str, after: str, differences: list[str], record: Origin) -> Verdict:
-    if before == after:
+def _text_verdict(before: np.ndarray | str, made: Artifact, differences: list[str], record: Origin) -> Verdict:
+    if made.kind == "text" and isinstance(before, str) and before == made.text:
         return Verdict("identical", None, "")
-    return Verdict("different", None, "; ".join(differences) or _tampered(record))
+    return Verdict("different", None, "; ".join(differences) or _tampered(record, "the text was"))
 
 
 def _differences(record: Origin, digest: str, artifact: Artifact) -> list[str]:
@@ -136,10 +137,10 @@ def _size(frames: np.ndarray) -> str:
     return f"{frames.shape[2]}x{frames.shape[1]}{count}"
 
 
-def _tampered(record: Origin) -> str:
-    """Same model, same version, other pixels: the file was edited, and the job's id tells whether its settings were."""
+def _tampered(record: Origin, content: str = "the pixels were") -> str:
+    """Same model and version, other content: the file was edited, and the job's id tells whether its settings were."""
     try:
         same = job_id(make_request(**record.request), record.digest) == record.job_id
     except Refused:
         same = False
-    return "the pixels were changed after it was made" if same else "the settings were changed after it was made"
+    return f"{content if same else 'the settings were'} changed after it was made"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from models.assets import prompt_list
 from models.messages import Refused
-from studio import cli, sheet, shelves
+from studio import cli, sheet, sinks
 from studio.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +91,7 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(shelves, "write_whole", full_after_two)
+    monkeypatch.setattr(sinks, "write_whole", full_after_two)
     said = faces(studio, "a", "b", "c", "--out", tmp_path / "out")
     assert said.code == 1 and len(said.json) == 2 and said.err.strip().endswith("studio: the disk is full.")
 

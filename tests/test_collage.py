@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from bags import Bags, no_far_names, of_bags  # noqa: F401 - a fixture
+from queue_kit import made, picture
 from test_embedded import ask
 from tiny_parts import save_tiny_parts
 
@@ -20,7 +21,6 @@ from models.prompts.parsed import Layout
 from models.prompts.parser import PromptParser
 from models.prototypes import Prototypes
 from studio.backends.embedded import Embedded
-from studio.events import Result
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def test_it_is_the_same_in_any_company(pipe: StickerPipeline) -> None:
     prompts, seeds = ["a cat and a fish", "sky", "two red cars", "a fish above a cat", "cat"], [1, 2, 3, 4, 5]
     together = drawn(pipe, prompts, seeds, batch=2)
     assert np.array_equal(drawn(pipe, prompts[::-1], seeds[::-1], batch=2), together[::-1])
-    for prompt, seed, picture in zip(prompts, seeds, together, strict=True):
-        assert np.array_equal(drawn(pipe, [prompt], [seed], batch=2)[0], picture)
+    for prompt, seed, alone in zip(prompts, seeds, together, strict=True):
+        assert np.array_equal(drawn(pipe, [prompt], [seed], batch=2)[0], alone)
 
 
 def test_progress_counts_every_drawing_and_shows_pictures(pipe: StickerPipeline) -> None:
@@ -186,6 +186,6 @@ def test_the_studio_draws_as_the_pipeline_does(pipe: StickerPipeline, tmp_path: 
     backend._pipeline = pipe
     for prompt in ("cat", "a cat and a fish"):
         request = ask(backend, prompt=prompt, seed=7, steps=16, guidance=1)
-        (made,) = (event for event in backend.run(request) if isinstance(event, Result))
+        (artifact,) = made(backend, request)
         *_, own = pipe.steps([prompt], [7], Sampling(16, guidance=1.0))
-        assert isinstance(own, Pictures) and np.array_equal(np.asarray(made.picture), unpremultiply(own.pixels[0]))
+        assert isinstance(own, Pictures) and np.array_equal(np.asarray(picture(artifact)), unpremultiply(own.pixels[0]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
-from tiny_files import frames_of, job_of, result_of, text_of
+from tiny_files import artifact_of, frames_of, job_of, picture_of, text_of
 
 from models.messages import Refused
 from studio.metadata import CONTAINERS, Provenance, media_type, provenance, read_bytes, strip, texts, write
@@ -27,7 +27,7 @@ STILL: dict[str, tuple[str, dict[str, object]]] = {
 }
 MOVING = {"moving png": "PNG", "moving webp": "WEBP", "moving gif": "GIF", "moving avif": "AVIF"}
 KINDS = (*STILL, *MOVING)
-RECORD = provenance(job_of(prompt="戴帽子的小狗 🐶"), result_of())
+RECORD = provenance(job_of(prompt="戴帽子的小狗 🐶"), artifact_of())
 ODD = Provenance('a "b", <c> & ]]>\nSteps: 1, Seed: 2, Size: 3x3', RECORD.record)
 
 
@@ -39,7 +39,7 @@ def plain(kind: str) -> bytes:
         frames[0].save(file, MOVING[kind], save_all=True, append_images=frames[1:], duration=TIMES, loop=3)
     else:
         format, options = STILL[kind]
-        picture = result_of(33).picture.crop((0, 0, 33, 20))
+        picture = picture_of(33).crop((0, 0, 33, 20))
         (picture.convert("RGB") if kind in ("jpeg", "webp opaque") else picture).save(file, format, **options)
     return file.getvalue()
 
@@ -91,7 +91,7 @@ def test_what_was_said_before_is_replaced(kind: str) -> None:
     before = plain(kind)
     once = write(before, media_type(before, "it"), ODD)
     assert read_bytes(once, "it")["request"]["prompt"] == "戴帽子的小狗 🐶"
-    other = provenance(job_of(prompt="a fox"), result_of())
+    other = provenance(job_of(prompt="a fox"), artifact_of())
     twice = write(once, media_type(before, "it"), other)
     assert read_bytes(twice, "it")["request"]["prompt"] == "a fox"
     assert facts(twice) == facts(before) and "小狗".encode() not in twice
@@ -160,9 +160,9 @@ def test_settings_too_long_for_a_jpeg_are_refused_in_both_languages() -> None:
 
 def test_xmp_of_a_million_levels_is_read_in_no_time() -> None:
     deep = f"<x xmlns='{NAMESPACE}'>" + "<a>" * 500_000 + "<settings>1</settings>" + "</a>" * 500_000 + "</x>"
-    began = time.monotonic()
+    began = time.process_time()
     assert xmp_settings(deep.encode()) in ("", "1")
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     assert xmp_settings(xmp_packet("{}").encode()) == "{}"
 
 
@@ -188,8 +188,7 @@ def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) 
             assert facts(out.read_bytes()) == facts(data)
 
 
-def test_a_caption_and_a_gif_can_not_be_made_again_to_compare(studio: Callable, tmp_path: Path) -> None:
-    for name, data, media in (("a.txt", b"a cat", "text/plain"), ("a.gif", plain("gif"), "image/gif")):
-        (tmp_path / name).write_bytes(write(data, media, RECORD))
-        said = studio("verify", tmp_path / name, "--model", "fake")
-        assert said.code == 2 and f"is no still picture ({media})" in said.err
+def test_a_gif_can_not_be_made_again_to_compare(studio: Callable, tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(write(plain("gif"), "image/gif", RECORD))
+    said = studio("verify", tmp_path / "a.gif", "--model", "fake")
+    assert said.code == 2 and "is no still picture (image/gif)" in said.err

@@ -11,7 +11,8 @@ from drawn import drawn, face, noise, over, psnr_on_white
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
-from studio.page.routes import made as page_file
+from queue_kit import made as made_of
+from queue_kit import picture
 
 from models.data.pixels import premultiply
 from models.messages import Refused
@@ -21,7 +22,9 @@ from studio.export.drawing import SEEN, Drawing, resized, seen_box, straight
 from studio.export.svg import _window, svg
 from studio.metadata import Provenance as Says
 from studio.metadata import provenance_in, read
+from studio.page.files import made as page_file
 from studio.planner import resolve
+from studio.requests import make_request
 
 SAYS = Says("a prompt, twice as long as most\nSteps: 16, Sampler: euler, CFG scale: 3, Seed: 1", "x" * 3000)
 FEW = settings(max_examples=12, deadline=None)
@@ -224,7 +227,8 @@ def test_every_door_enlarges_with_the_studios_own_model(studio, made: Path, tmp_
     can = backend.capabilities()
 
     def larger(path: Path) -> Image.Image:
-        return backend.enlarged(resolve(enlarge(str(path), 512), can))
+        asked = make_request("enlarge", image={"path": path}, size=512)
+        return picture(made_of(backend, resolve(asked, can))[0])
 
     for outline in (False, True):
         said = studio(

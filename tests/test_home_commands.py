@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Said
 from filelock import FileLock
+from queue_kit import ask, claims, planned
 
-from studio.backends.fake import Fake
+from models.messages import Message
 from studio.events import Failed
 from studio.home import Home
-from studio.planner import resolve
-from studio.requests import make_request
 
 Command = Callable[..., Said]
 
@@ -22,11 +22,10 @@ def house(tmp_path: Path) -> Home:
     """The home that the command has by default, with three jobs: one runs, one waits, one went wrong."""
     house = Home(tmp_path / "home")
     for name in ("wrong", "runs", "waits"):
-        request = resolve(make_request(prompt=f"it {name}", seed=1), Fake().capabilities())
-        house.queue.submit(request, f"{name}-1", name)
-    house.queue.claim("w")
-    house.queue.end("w", "wrong-1", Failed("the disk is full."))
-    house.queue.claim("w")
+        house.queue.submit(replace(planned(ask(f"it {name}")), id=f"{name}-1"))
+    claims(house.queue).claim()
+    claims(house.queue).end("wrong-1", Failed(Message("the disk is full.")))
+    claims(house.queue).claim()
     return house
 
 
@@ -49,9 +48,9 @@ def test_jobs_are_cancelled_retried_and_moved(studio: Command, house: Home) -> N
     assert studio("move", "wrong").code == 0 and studio("move", "wrong", "--priority", 2).code == 0
     assert [job.id for job in house.queue.jobs(["waiting"])] == ["wrong-1", "waits-1"], "by priority"
     assert studio("cancel", "--all", "--after-picture").code == 0
-    assert house.queue.wishes("w") == {"runs-1": "finish"} and not house.queue.jobs(["waiting"])
+    assert claims(house.queue).wishes() == {"runs-1": "finish"} and not house.queue.jobs(["waiting"])
     assert json.loads(studio("cancel", "runs", "--json").out) == {"jobs": ["runs-1"], "result": "1 cancelled"}
-    assert house.queue.wishes("w") == {"runs-1": "cancel"}
+    assert claims(house.queue).wishes() == {"runs-1": "cancel"}
 
 
 def test_the_queue_is_paused_and_goes_on(studio: Command, house: Home) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from tiny_files import MOVING, SUFFIXES, result_of, write, write_moving
+from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
 
 from models.messages import Refused
 from studio.metadata import Provenance, encoded, read, stripped
@@ -56,7 +56,7 @@ def sample(path: Path, kind: str) -> bytes:
     elif kind.startswith("moving "):
         write_moving(path, kind.removeprefix("moving "))
     else:
-        path.write_bytes(encoded([result_of(8).picture], Provenance("a\nSteps: 1, Seed: 2, Size: 3x3", "{}"), kind))
+        path.write_bytes(encoded([picture_of(8)], Provenance("a\nSteps: 1, Seed: 2, Size: 3x3", "{}"), kind))
     return path.read_bytes()
 
 

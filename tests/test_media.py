@@ -1,11 +1,8 @@
-"""Artifacts of every kind: bytes that read back as they were made, and clips and captions on the pictures' way."""
+"""Artifacts of every kind: bytes that read back as they were made, kept in folders and in the gallery."""
 
 import hashlib
 import io
-import os
 import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patience import until
 from PIL import Image
-from queue_kit import made, of_kind, planned
+from queue_kit import made, of_kind
 
-from models.messages import Refused
 from studio import maintenance, media
 from studio.backends.fake import Fake
-from studio.events import Content, Done, Progress, Saved
-from studio.gallery import Filter
+from studio.events import Saved
 from studio.home import Home
 from studio.media import MEDIA, SUFFIXES, Artifact
-from studio.metadata import read
 from studio.planner import Job, plan
 from studio.requests import make_request
 from studio.run import run_job
 from studio.sinks import FolderSink, GallerySink
-from studio.studio import Studio
 
 FRAMES = [Image.new("RGBA", (9, 7), colour) for colour in ("red", "red", (0, 0, 255, 80), "red")]
 
@@ -138,95 +130,7 @@ def test_a_file_that_was_cut_short_is_made_again_and_no_other(task: str, red: Pa
     assert not third.found and path.read_bytes() == whole
 
 
-# --- Through queue, worker, gallery and search ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with Studio(tmp_path / "home") as studio:
-        yield studio
-
-
-def test_a_clip_is_made_kept_and_found(studio: Studio) -> None:
-    saved = studio.animate("a red cat", model="fake", frames=6, fps=5, seed=3, count=2)
-    assert [(one.seed, one.kind, one.media_type, one.found) for one in saved] == [
-        (seed, "clip", "image/webp", False) for seed in (3, 4)
-    ]
-    (job,) = studio.queue.jobs(["done"])
-    direct = made(Fake(), job.request)
-    assert [list(map(seen, media.frames(Path(one.path).read_bytes()))) for one in saved] == [
-        list(map(seen, media.frames(one.data))) for one in direct
-    ]
-    assert [one.found for one in studio.animate("a red cat", model="fake", frames=6, fps=5, seed=3, count=2)] == [
-        True,
-        True,
-    ]
-    kept = studio.gallery.page(Filter(kind="clip"))
-    assert [(one.frames, one.seconds, one.width) for one in kept] == [(6, 1.2, 128)] * 2
-    assert not studio.gallery.page(Filter(kind="image")) and studio.gallery.count() == 2
-    assert read(kept[0].path)["request"]["task"] == "clip"
-    studio.generate("a blue dog", model="fake", seed=1, steps=1)
-    assert [hit.picture.kind for hit in studio.search("cat", model="fake", meaning=False)] == ["clip", "clip"]
-    nearest = studio.search("a red cat", model="fake", k=2)
-    assert [round(hit.score or 0, 2) for hit in nearest] == [1.0, 1.0]
-    assert list(maintenance.inspect(studio.store)) == []
-
-
-def test_a_caption_is_made_kept_and_found(studio: Studio, red: Path) -> None:
-    saved = studio.caption(red, model="fake", language="zh")
-    assert (saved.kind, saved.media_type, saved.text) == ("text", "text/plain", "一张红色的脸，开心")
-    assert Path(saved.path).suffix == ".txt" and Path(saved.path).read_text().startswith(saved.text)
-    again = studio.caption(red, model="fake", language="zh")
-    assert again.found and again.text == saved.text
-    (kept,) = studio.gallery.page(Filter(kind="text"))
-    assert (kept.text, kept.prompt, kept.width, kept.seconds) == (saved.text, saved.text, 0, 0.0)
-    assert [hit.picture.text for hit in studio.search("红色", model="fake", meaning=False)] == [saved.text]
-    assert read(kept.path)["request"]["language"] == "zh"
-    with pytest.raises(Refused, match="a picture has one caption"):
-        studio.caption(red, model="fake", count=2)
-    (artifact,) = studio.ask(job_of("caption", red).request)
-    assert isinstance(artifact, Content) and artifact.data.decode() == "a red face, happy"
-    assert studio.gallery.count() == 1, "who only asks stores nothing"
-
-
-def test_a_clip_is_seen_frame_by_frame(studio: Studio, red: Path) -> None:
-    job = studio.submit(job_of("clip", red, model="fake:0.1", frames=6))
-    progress = [event for event in studio.events(job) if isinstance(event, Progress) and event.total]
-    steps = [event.step for event in progress]
-    assert steps == sorted(steps) and progress[-1].total == 6 and len(set(steps)) > 2
-    assert media.read(progress[-1].previews[0], "image/png").kind == "image"
-
-
-def files(home: Home) -> dict[tuple[str, int], str]:
-    rows = home.database.rows("SELECT job, position, sha256 FROM pictures")
-    return {(row["job"], row["position"]): row["sha256"] for row in rows}
-
-
-def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_twice(
-    studio: Studio, red: Path, tmp_path: Path
-) -> None:
-    jobs = [
-        job_of("clip", red, model="fake:0.05", frames=12, count=3),
-        job_of("caption", red, model="fake:0.5", language="zh"),
-        job_of("caption", red, model="fake:0.5"),
-    ]
-    ids = [studio.submit(job) for job in jobs]
-    until(lambda: studio.gallery.found(ids[0]))
-    first = studio.gallery.get(Path(studio.gallery.found(ids[0])[0].path).stem)
-    for job in ids[:2]:
-        until(lambda job=job: (studio.store.progress.read(job)[1] or Progress(0, 0)).total)
-        process = studio._supervisor.process
-        assert process and process.pid and studio.queue.job(job).state == "running"
-        os.kill(process.pid, signal.SIGKILL)
-        until(lambda process=process: studio._supervisor.process not in (None, process))
-        assert [type(event) for event in studio.events(job)][-1] is Done
-    assert len(studio.result(ids[0])) == 3 and studio.result(ids[2])[0].text == "a red face, happy"
-    assert studio.queue.counts() == {"done": 3} and studio.gallery.get(first.sha256) == first
-    straight = Home(tmp_path / "straight")
-    for job in ids:
-        list(run_job(Fake(), planned(studio.queue.job(job).request), GallerySink(straight.gallery)))
-    assert files(studio.store) == files(straight), "the same bytes as in one go"
-    assert list(maintenance.inspect(studio.store)) == []
+# --- Into the gallery -------------------------------------------------------------------------------------------------
 
 
 def rows(home: Home) -> list[tuple[object, ...]]:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_files import MOVING, SUFFIXES, a1111, frames_of, job_of, result_of, text_of, write, write_moving
+from tiny_files import MOVING, SUFFIXES, a1111, file_of, frames_of, job_of, picture_of, text_of, write, write_moving
 
 from models.messages import Refused
 from studio.fields import BIDI_CONTROLS
-from studio.metadata import Provenance, encoded, file_bytes, kind_of, read, texts
+from studio.metadata import Provenance, encoded, kind_of, read, texts
 
 KINDS = tuple(SUFFIXES)
 PROMPTS = (
@@ -59,7 +59,7 @@ def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, prompt: s
     path = tmp_path_factory.getbasetemp() / "any"
     marks = str.maketrans({mark: f"\\{mark}" for mark in "\\{}()[]_"})  # what draws and weighs words is meant here
     job = job_of(prompt=f"a {prompt.translate(marks)}", negative=negative.translate(marks))
-    path.write_bytes(file_bytes(result_of(8), job, kind))
+    path.write_bytes(file_of(job, kind, 8))
     assert read(path)["request"] == json.loads(job.request.model_dump_json())
     assert text_of(path.read_bytes()).startswith(job.request.prompt + "\n")
 
@@ -118,7 +118,7 @@ def test_pictures_are_marked_as_made_by_a_model(tmp_path: Path, kind: str) -> No
 
 
 def test_pixels_are_kept_as_far_as_the_format_can(tmp_path: Path) -> None:
-    picture = result_of().picture.copy()
+    picture = picture_of()
     picture.putpixel((9, 9), (255, 0, 0, 0))  # what can't be seen has a colour too
     off = {}
     for kind in KINDS:

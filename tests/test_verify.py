@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,31 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from queue_kit import made, picture, planned
 from tiny_files import SUFFIXES
 from tiny_parts import save_tiny_parts
 
 from models.messages import Refused
+from studio import media
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.events import Result
-from studio.metadata import encoded, file_bytes, provenance, version
-from studio.planner import Job, job_id, resolve
+from studio.media import Artifact
+from studio.metadata import encoded, provenance, version, write
+from studio.planner import Job, resolve
 from studio.requests import ImageRequest, make_request
-from studio.verify import verify
+from studio.verify import Verdict, verify
 
 CAN = Fake().capabilities()
 
 
-def drawn(**fields: Any) -> tuple[Job, list[Result]]:
-    request = resolve(make_request(**{"prompt": "a cat", "seed": 5, "model": "fake", **fields}), CAN)
-    digest = Fake().digest()
-    results = [event for event in Fake().run(request) if isinstance(event, Result)]
-    return Job(request, job_id(request, digest), digest), results
+def drawn(task: str = "image", **fields: Any) -> tuple[Job, list[Artifact]]:
+    request = resolve(make_request(task, **{"prompt": "a cat", "seed": 5, "model": "fake", **fields}), CAN)
+    return planned(request, Fake()), made(Fake(), request)
 
 
-def save(path: Path, job: Job, result: Result, kind: str = "png", picture: Image.Image | None = None) -> Path:
-    """The file of a result, with another picture in it where one is given."""
-    path.write_bytes(encoded([picture or result.picture], provenance(job, result), kind))
+def save(path: Path, job: Job, result: Artifact, kind: str = "png", shown: Image.Image | None = None) -> Path:
+    """The file of an artifact, with another picture in it where one is given."""
+    path.write_bytes(encoded([shown or picture(result)], provenance(job, result), kind))
     return path
 
 
@@ -50,7 +51,7 @@ def retold(path: Path, **changes: Any) -> Path:
 
 def test_every_picture_of_a_job_is_made_again_alone(tmp_path: Path) -> None:
     job, results = drawn(prompt="戴帽子的小狗 🐶", seed=2**32 - 3, count=6, style="noto")
-    assert len({result.picture.tobytes() for result in results}) == 6
+    assert len({picture(result).tobytes() for result in results}) == 6
     for result in results:
         verdict = verify(save(tmp_path / "a.png", job, result))
         assert (verdict.result, verdict.psnr, verdict.why) == ("identical", None, "")
@@ -61,8 +62,7 @@ def test_a_real_model_makes_the_same_pixels_alone_as_in_company(tmp_path: Path) 
     for count in (1, 3):
         asked = make_request(prompt="a cat", seed=1, steps=2, count=count)
         request = resolve(asked, backend.capabilities())
-        job = Job(request, job_id(request, backend.digest()), backend.digest())
-        results = [event for event in backend.run(request) if isinstance(event, Result)]
+        job, results = planned(request, backend), made(backend, request)
         for result in results:
             verdict = verify(save(tmp_path / "a.png", job, result), opener=lambda model: backend)
             assert (verdict.result, verdict.why) == ("identical", "")
@@ -73,8 +73,7 @@ def test_a_real_model_makes_the_same_pixels_alone_as_in_company(tmp_path: Path) 
 @pytest.mark.parametrize("kind", SUFFIXES)
 def test_every_format_is_compared_as_it_was_written(tmp_path: Path, kind: str) -> None:
     job, (result,) = drawn()
-    (tmp_path / "a").write_bytes(file_bytes(result, job, kind))
-    assert verify(tmp_path / "a").result == "identical"
+    assert verify(save(tmp_path / "a", job, result, kind)).result == "identical"
 
 
 def test_pictures_made_from_pictures(tmp_path: Path) -> None:
@@ -97,9 +96,9 @@ def test_pictures_made_from_pictures(tmp_path: Path) -> None:
 def test_a_picture_that_was_painted_on_is_different(tmp_path: Path) -> None:
     job, (result,) = drawn()
     for size in (1, 3, 20):
-        painted = result.picture.copy()
+        painted = picture(result).copy()
         painted.paste((255, 255, 0, 255), (60, 60, 60 + size, 60 + size))
-        verdict = verify(save(tmp_path / "a.png", job, result, picture=painted))
+        verdict = verify(save(tmp_path / "a.png", job, result, shown=painted))
         assert verdict.result == "different" and verdict.why == "the pixels were changed after it was made"
         assert verdict.psnr is not None and verdict.psnr < 60
 
@@ -115,7 +114,7 @@ def test_a_picture_of_other_settings_is_different(tmp_path: Path) -> None:
 
 def test_a_picture_that_was_resized_is_different(tmp_path: Path) -> None:
     job, (result,) = drawn()
-    verdict = verify(save(tmp_path / "a.png", job, result, picture=result.picture.resize((64, 64))))
+    verdict = verify(save(tmp_path / "a.png", job, result, shown=picture(result).resize((64, 64))))
     assert (verdict.result, verdict.psnr, verdict.why) == ("different", None, "it is 64x64 and was made as 128x128")
 
 
@@ -127,24 +126,24 @@ def noisy(picture: Image.Image, levels: int) -> Image.Image:
 
 def test_a_picture_of_another_processor_is_close(tmp_path: Path) -> None:
     job, (result,) = drawn()
-    verdict = verify(save(tmp_path / "a.png", job, result, picture=noisy(result.picture, 1)))
+    verdict = verify(save(tmp_path / "a.png", job, result, shown=noisy(picture(result), 1)))
     assert (verdict.result, verdict.why) == ("close", "the last bits differ, as they do on another processor")
     assert verdict.psnr is not None and verdict.psnr > 45
-    assert verify(save(tmp_path / "a.png", job, result, picture=noisy(result.picture, 40))).result == "different"
+    assert verify(save(tmp_path / "a.png", job, result, shown=noisy(picture(result), 40))).result == "different"
 
 
 def test_a_lossy_copy_is_close(tmp_path: Path) -> None:
     job, (result,) = drawn()
-    file = io.BytesIO(encoded([result.picture], None, "avif"))
-    verdict = verify(save(tmp_path / "a.png", job, result, picture=Image.open(file)))
+    file = io.BytesIO(encoded([picture(result)], None, "avif"))
+    verdict = verify(save(tmp_path / "a.png", job, result, shown=Image.open(file)))
     assert verdict.result == "close" and verdict.psnr is not None and verdict.psnr >= 40
 
 
 def test_colours_that_can_not_be_seen_do_not_count_as_different(tmp_path: Path) -> None:
     job, (result,) = drawn()
-    hidden = result.picture.copy()
+    hidden = picture(result).copy()
     hidden.putpixel((0, 0), (9, 9, 9, 0))
-    verdict = verify(save(tmp_path / "a.png", job, result, picture=hidden))
+    verdict = verify(save(tmp_path / "a.png", job, result, shown=hidden))
     assert (verdict.result, verdict.psnr, verdict.why) == ("close", None, "only the colours of invisible pixels differ")
 
 
@@ -154,11 +153,12 @@ class Other(Fake):
     def digest(self) -> str:
         return "e" * 64
 
-    def run(self, request: ImageRequest) -> Any:
-        for event in super().run(request):
-            if isinstance(event, Result):
-                event = Result(event.index, event.seed, noisy(event.picture, 2), event.score, {"dtype": "bfloat16"})
-            yield event
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
+        for number, event in super()._images(requests, previews):
+            if isinstance(event, Artifact):
+                other = media.image(noisy(picture(event), 2))
+                event = replace(event, data=other.data, how={"dtype": "bfloat16"})
+            yield number, event
 
 
 def test_what_is_not_as_it_was_is_said(tmp_path: Path) -> None:
@@ -178,9 +178,9 @@ def test_the_recorded_shape_is_used(tmp_path: Path) -> None:
     shapes = []
 
     class Shaped(Fake):
-        def run(self, request: ImageRequest) -> Any:
-            shapes.append((request.shape, request.count, request.seed))
-            return super().run(request)
+        def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
+            shapes.extend((request.shape, request.count, request.seed) for request in requests)
+            return super()._images(requests, previews)
 
     job, results = drawn(count=5)
     path = save(tmp_path / "a.png", job, results[3])
@@ -205,21 +205,52 @@ def test_what_can_not_be_made_again_is_refused(tmp_path: Path) -> None:
         ({"model": "gone"}, "say which model"),
         ({"style": "gone"}, "can't be made again: unknown style 'gone'"),
         ({"steps": 10**9}, "can't be made again: steps must be"),
-        ({"task": "clip"}, "can't be made again: it is no picture but 'clip'"),
+        ({"task": "song"}, "can't be made again: it is no picture but 'song'"),
+        ({"task": "clip"}, "there is no setting"),
     ):
         with pytest.raises(Refused, match=says):
             verify(retold(save(path, job, result), request={**fields, **change}))
     assert verify(retold(save(path, job, result), request={**fields, "model": "fake:0"}), "fake").result == "identical"
 
 
-def test_what_is_no_still_picture_is_refused(tmp_path: Path) -> None:
+def test_every_frame_counts(tmp_path: Path) -> None:
     job, (result,) = drawn()
     path = tmp_path / "a"
-    path.write_bytes(encoded([result.picture, noisy(result.picture, 90)], provenance(job, result), "png"))
-    with pytest.raises(Refused, match="moves; only still pictures"):
-        verify(path)
-    whole = file_bytes(result, job)
-    path.write_bytes(whole[: len(whole) - 100])
+    path.write_bytes(encoded([picture(result), noisy(picture(result), 90)], provenance(job, result), "png"))
+    verdict = verify(path)
+    assert (verdict.result, verdict.why) == ("different", "it is 128x128, 2 frames and was made as 128x128")
+    job, (result,) = drawn("clip", frames=64)  # more than the face has places: some neighbours are equal
+    frames = media.frames(result.data)
+    path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
+    assert verify(path).result == "identical"
+    for changed, says in ((0, "different"), (63, "different")):
+        edited = [noisy(frame, 90) if n == changed else frame for n, frame in enumerate(frames)]
+        path.write_bytes(write(media.clip(edited, 8).data, "image/webp", provenance(job, result)))
+        assert verify(path).result == says
+    path.write_bytes(write(media.clip(frames[1:], 8).data, "image/webp", provenance(job, result)))
+    assert verify(path).why == "it is 128x128, 63 frames and was made as 128x128, 64 frames"
+
+
+def test_a_caption_is_compared_word_for_word(tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    request = resolve(make_request("caption", image={"path": str(tmp_path / "red.png")}, model="fake"), CAN)
+    job, (result,) = planned(request, Fake()), made(Fake(), request)
+    path = tmp_path / "a.txt"
+    path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
+    assert verify(path) == Verdict("identical", None, "")
+    path.write_bytes(path.read_bytes().replace(b"red", b"blue", 1))
+    assert verify(path) == Verdict("different", None, "the text was changed after it was made")
+    other, (shown,) = drawn()
+    still = retold(save(tmp_path / "a.png", other, shown), request=job.request.model_dump(mode="json"))
+    assert verify(still).result == "different", "a picture is no caption"
+    path.write_bytes(write(b"", "text/plain", provenance(other, shown)))
+    assert verify(path).result == "different", "nor is no caption a picture"
+
+
+def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
+    job, (result,) = drawn()
+    path = save(tmp_path / "a", job, result)
+    path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(Refused, match="damaged or cut short"):
         verify(path)
 
@@ -236,7 +267,7 @@ def test_the_command(studio: Callable, tmp_path: Path) -> None:
     assert both.code == 0 and both.out.splitlines() == [f"{path}\tidentical" for path in paths]
     before = [Path(path).read_bytes() for path in paths]
     job, (result,) = drawn(prompt="a dog")
-    edited = save(tmp_path / "edited.png", job, result, picture=noisy(result.picture, 90))
+    edited = save(tmp_path / "edited.png", job, result, shown=noisy(picture(result), 90))
     said = studio("verify", *paths, edited, "--json")
     assert said.code == 1 and [row["result"] for row in said.json] == ["identical", "identical", "different"]
     assert "edited.png\tdifferent (" in studio("verify", edited).out and studio("verify", edited).code == 1
@@ -251,14 +282,14 @@ def test_the_command(studio: Callable, tmp_path: Path) -> None:
 def test_stopped_it_says_what_it_knows(studio: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, (result,) = drawn()
     paths = [save(tmp_path / name, job, result) for name in ("a.png", "b.png", "c.png")]
-    run, calls = Fake.run, []
+    draw, calls = Fake._images, []
 
-    def stopped(fake: Fake, request: ImageRequest) -> Any:
-        calls.append(request)
+    def stopped(fake: Fake, requests: Sequence[ImageRequest], previews: bool) -> Any:
+        calls.append(requests)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(fake, request)
+        return draw(fake, requests, previews)
 
-    monkeypatch.setattr(Fake, "run", stopped)
+    monkeypatch.setattr(Fake, "_images", stopped)
     said = studio("verify", *paths, "--json")
     assert said.code == 130 and [row["result"] for row in said.json] == ["identical"] and len(calls) == 2

@@ -2,13 +2,15 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from studio import media
 from studio.backends.fake import Fake
-from studio.events import Result
-from studio.metadata import encoded, file_bytes, provenance
+from studio.media import Artifact
+from studio.metadata import encoded, provenance
 from studio.planner import Job, job_id, resolve
 from studio.requests import make_request
 
@@ -23,23 +25,33 @@ def job_of(**fields: object) -> Job:
     return Job(request, job_id(request, DIGEST), DIGEST)
 
 
-def result_of(size: int = 128) -> Result:
-    """The second picture of a job, half transparent and with an edge in it."""
+def picture_of(size: int = 128) -> Image.Image:
+    """Half transparent and with an edge in it."""
     picture = Image.new("RGBA", (size, size), (200, 30, 30, 90))
     picture.paste((0, 90, 200, 255), (size // 4, size // 4, size // 2, size // 2))
-    return Result(1, 6, picture, 0.25, {"batch": 8})
+    return picture
+
+
+def artifact_of(size: int = 128) -> Artifact:
+    """`picture_of` as the second picture of a job."""
+    return replace(media.image(picture_of(size)), index=1, seed=6, score=0.25, how={"batch": 8})
+
+
+def file_of(job: Job, kind: str = "png", size: int = 128) -> bytes:
+    """The file of that picture."""
+    return encoded([picture_of(size)], provenance(job, artifact_of(size)), kind)
 
 
 def write(path: Path, kind: str = "png", **fields: object) -> Job:
     job = job_of(**fields)
-    path.write_bytes(file_bytes(result_of(), job, kind))
+    path.write_bytes(file_of(job, kind))
     return job
 
 
 def write_moving(path: Path, kind: str, **fields: object) -> Job:
     job = job_of(**fields)
     frames = [Image.new("RGBA", (32, 32), (60 * i, 200 - 60 * i, 30, 255)) for i in range(4)]
-    path.write_bytes(encoded(frames, provenance(job, result_of(32)), kind, 100))
+    path.write_bytes(encoded(frames, provenance(job, artifact_of(32)), kind, 100))
     return job
 
 

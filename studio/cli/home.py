@@ -135,7 +135,7 @@ def _print_result(as_json: bool, sentence: str, jobs: list[str] | None) -> None:
 def _job_row(job: QueuedJob) -> dict[str, Any]:
     names = ("id", "state", "priority", "sentence", "submitted", "started", "ended")
     request = job.request.model_dump(mode="json", exclude_defaults=True)
-    return {**{name: getattr(job, name) for name in names}, "prompt": job.request.prompt, "request": request}
+    return {**{name: getattr(job, name) for name in names}, "prompt": job.request.title, "request": request}
 
 
 def _job_line(row: dict[str, Any]) -> str:

@@ -47,9 +47,10 @@ def read_texts(texts: dict[str, str]) -> dict[str, Any]:
 def own(text: str) -> dict[str, Any]:
     """Our own record."""
     try:
-        return Origin.model_validate(parsed(text)).model_dump()
+        found = Origin.model_validate(parsed(text))
     except (ValidationError, RecursionError):
         return {}
+    return {**found.model_dump(), "candidates": list(map(list, found.candidates))}  # lists, as in JSON
 
 
 def parse_parameters(text: str) -> dict[str, Any]:

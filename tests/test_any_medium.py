@@ -1,0 +1,332 @@
+"""A clip and a caption through every door: each makes the same artifact, which is kept, found, shown and proved."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import mcp
+import pytest
+from conftest import Said
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from patience import PATIENCE, until
+from PIL import Image
+from queue_kit import made, planned
+
+from models.messages import Refused
+from studio import maintenance, media
+from studio.api import v1
+from studio.backends.fake import Fake
+from studio.events import Content, Done, Progress
+from studio.gallery import Filter
+from studio.home import Home
+from studio.mcp.server import server
+from studio.metadata import provenance_in, read, stripped, write
+from studio.planner import Job, plan
+from studio.requests import CaptionRequest, make_request
+from studio.run import run_job
+from studio.sinks import FolderSink, GallerySink
+from studio.studio import Studio
+
+CLIP = {"prompt": "a red cat", "frames": 6, "fps": 5, "seed": 3}
+CLIP_FLAGS = ("a red cat", "--frames", 6, "--fps", 5, "--seed", 3, "--model", "fake", "--json")
+WORDS = "a red face, happy"
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def red(tmp_path: Path) -> Path:
+    Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
+    return tmp_path / "red.png"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """The home that the command has by default."""
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def house(home: Home) -> Iterator[Studio]:
+    with Studio(home.root) as house:
+        yield house
+
+
+def clip_job(**fields: Any) -> Job:
+    (job,) = plan(make_request("clip", **{"model": "fake", **CLIP, **fields}), Fake())
+    return job
+
+
+def caption_job(red: Path, **fields: Any) -> Job:
+    (job,) = plan(make_request("caption", **{"model": "fake", "image": {"path": str(red)}, **fields}), Fake())
+    return job
+
+
+def check(path: str | Path, job: Job, index: int = 0) -> None:
+    """The file is the artifact that the model makes of the job, byte for byte, and says so."""
+    artifact, path = made(Fake(), job.request)[index], Path(path)
+    assert stripped(path) == artifact.data and path.suffix == artifact.suffix
+    assert (read(path)["job_id"], read(path)["index"]) == (job.id, index)
+    assert media.read(artifact.data, artifact.media_type).kind == artifact.kind
+
+
+def shown(path: Path) -> list[bytes]:
+    return [frame.tobytes() for frame in media.frames(path.read_bytes())]
+
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+
+
+def test_python(house: Studio, red: Path) -> None:
+    clips, caption = house.animate(**CLIP, count=2, model="fake"), house.caption(red, model="fake")
+    assert [(one.seed, one.kind, one.media_type, one.found) for one in clips] == [
+        (seed, "clip", "image/webp", False) for seed in (3, 4)
+    ]
+    assert (caption.kind, caption.media_type, caption.text, caption.found) == ("text", "text/plain", WORDS, False)
+    for index, clip in enumerate(clips):
+        check(clip.path, clip_job(count=2), index)
+    check(caption.path, caption_job(red))
+    assert all(one.found for one in house.animate(**CLIP, count=2, model="fake"))
+    assert house.caption(red, model="fake").found and house.gallery.count() == 3
+    assert house.caption(red, model="fake", language="zh").text == "一张红色的脸，开心"
+    with pytest.raises(Refused, match="a picture has one caption"):
+        house.caption(red, model="fake", count=2)
+    (answer,) = house.ask(caption_job(red, seed=1).request)
+    assert isinstance(answer, Content) and answer.data.decode() == "a red face, sleepy"
+    assert house.gallery.count() == 4, "who only asks stores nothing"
+    assert list(maintenance.inspect(house.store)) == []
+
+
+def test_a_clip_is_seen_frame_by_frame(house: Studio) -> None:
+    job = house.submit(clip_job(model="fake:0.1"))
+    progress = [event for event in house.events(job) if isinstance(event, Progress) and event.total]
+    steps = [event.step for event in progress]
+    assert steps == sorted(steps) and progress[-1].total == 6 and len(set(steps)) > 2
+    assert media.read(progress[-1].previews[0], "image/png").kind == "image"
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_command(studio: Command, home: Home, red: Path, tmp_path: Path) -> None:
+    for out in (("--out", tmp_path), ()):
+        (clip,) = studio("animate", *CLIP_FLAGS, *out).json
+        assert (clip["kind"], clip["frames"], clip["fps"], clip["seed"]) == ("clip", 6, 5, 3)
+        check(clip["path"], clip_job())
+        (caption,) = studio("caption", red, "--model", "fake", "--candidates", 2, "--json", *out).json
+        assert (caption["path"], caption["caption"], caption["score"]) == (str(red), WORDS, 0.9)
+        assert caption["candidates"] == [{"text": "a red face, sleepy", "score": 0.8}]
+        check(caption["file"], caption_job(red, candidates=2))
+        where = tmp_path if out else home.root
+        assert all(Path(path).is_relative_to(where) for path in (clip["path"], caption["file"]))
+        assert studio("animate", *CLIP_FLAGS, *out).json[0]["seconds"] == 0, "found, not made again"
+    assert studio("caption", red, "--model", "fake", "--candidates", 2).out == f"{red}\t{WORDS}\n"
+    assert {one.kind for one in home.gallery.page()} == {"clip", "text"} and home.gallery.count() == 2
+
+
+def test_the_command_lists_jobs_of_every_task(studio: Command, home: Home, red: Path) -> None:
+    for job in (clip_job(), caption_job(red)):
+        home.queue.submit(job)
+    said = studio("queue", "--json").json
+    assert [(row["request"]["task"], row["prompt"]) for row in said] == [("clip", "a red cat"), ("caption", "")]
+    assert len(studio("queue").out.splitlines()) == 2
+
+
+def test_a_batch(studio: Command, tmp_path: Path, red: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, out = tmp_path / "a.jsonl", tmp_path / "out"
+    rows = [
+        {"prompt": "a (red:1.3) cat", "seed": 1, "steps": 1, "name": "still"},
+        {"task": "clip", **CLIP},
+        {"task": "caption", "image": "red.png", "name": "words"},
+        {"task": "clip", "image": "red.png", "strength": 1},
+        {"task": "song"},
+    ]
+    asked.write_text("\n".join(map(json.dumps, rows)))
+    batch = ("batch", asked, "--model", "fake", "--out", out, "--json")
+
+    def stopped(fake: Fake, requests: Sequence[CaptionRequest], previews: bool) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Fake, "_captions", stopped)
+        said = studio(*batch)
+    assert (said.code, said.json["done"], said.json["found"]) == (130, 2, 0)
+    told = studio(*batch).json
+    assert (told["total"], told["done"], told["found"], told["failed"]) == (5, 1, 2, 2)
+    assert [error["line"] for error in told["errors"]] == [4, 5]
+    assert [error["message"].partition("'")[0] for error in told["errors"]] == ["there is no setting ", "unknown task "]
+    books = [json.loads(line) for line in (out / "images/metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    files = ["still.png", f"{clip_job().id[:16]}-0-3.webp", "words.txt"]
+    assert [row["file_name"] for row in books] == files and len({tuple(row) for row in books}) == 1
+    assert [row["text"] for row in books] == ["a red cat", "a red cat", WORDS]
+    for row, job in zip(books[1:], (clip_job(), caption_job(red)), strict=True):
+        path = out / "images" / row["file_name"]
+        check(path, job)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"]
+    assert sorted(path.name for path in (out / "images").iterdir()) == sorted([*files, "metadata.jsonl"])
+
+
+# --- Gallery and search -----------------------------------------------------------------------------------------------
+
+
+def test_gallery_and_search(studio: Command, home: Home, red: Path) -> None:
+    for job in (clip_job(), caption_job(red, language="zh")):
+        list(run_job(Fake(), job, GallerySink(home.gallery)))
+    ((clip,), (text,)) = (home.gallery.page(Filter(kind=kind)) for kind in ("clip", "text"))
+    assert (clip.frames, clip.seconds, clip.width, clip.prompt) == (6, 1.2, 128, "a red cat")
+    assert (text.text, text.prompt, text.width, text.seconds) == ("一张红色的脸，开心", text.text, 0, 0.0)
+    assert not home.gallery.page(Filter(kind="image"))
+    for words, kept in (("cat", clip), ("红色", text)):
+        (row,) = studio("search", words, "--no-meaning", "--model", "fake", "--json").json
+        assert (row["path"], row["prompt"]) == (str(kept.path), kept.prompt)
+    near = studio("search", "a red cat", "--model", "fake", "--json").json
+    assert near[0] == {"path": str(clip.path), "score": 1.0, "prompt": "a red cat"} and len(near) == 2
+    assert list(maintenance.inspect(home)) == []
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path, red: Path) -> tuple[Path, Path]:
+    """A clip's file and a caption's, beside the picture that it describes."""
+    for job in (clip_job(), caption_job(red)):
+        list(run_job(Fake(), job, FolderSink(tmp_path)))
+    return next(tmp_path.glob("*.webp")), next(tmp_path.glob("*.txt"))
+
+
+def test_info(studio: Command, files: tuple[Path, Path]) -> None:
+    clip, text = studio("info", *files, "--json").json
+    assert (clip["request"]["task"], clip["request"]["frames"], clip["seed"]) == ("clip", 6, 3)
+    assert (text["request"]["task"], text["request"]["image"]["path"]) == ("caption", "red.png")
+    said = studio("info", *files)
+    assert said.code == 0 and "prompt: a red cat" in said.out and "task: caption" in said.out
+
+
+def test_verify(studio: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+    said = studio("verify", *files, "--json")
+    assert said.code == 0 and [row["result"] for row in said.json] == ["identical", "identical"]
+    clip, text = files
+    changed, says = media.frames(clip.read_bytes()), provenance_in(clip)
+    changed[4].paste("blue", (60, 60, 64, 64))
+    assert says
+    clip.write_bytes(write(media.clip(changed, 5).data, "image/webp", says))
+    text.write_bytes(text.read_bytes().replace(b"happy", b"angry", 1))
+    said = studio("verify", *files, "--json")
+    assert said.code == 1 and [row["result"] for row in said.json] == ["different", "different"]
+    whys = [f"the {what} changed after it was made" for what in ("pixels were", "text was")]
+    assert [row["why"] for row in said.json] == whys
+
+
+def test_strip(studio: Command, files: tuple[Path, Path]) -> None:
+    clip, text = (Path(row["out"]) for row in studio("strip", *files, "--json").json)
+    assert shown(clip) == shown(files[0]) and read(clip) == {}
+    assert text.read_text() == WORDS
+    for plain in (clip, text):
+        assert not any(word in plain.read_bytes() for word in (b"studio", b"cat", b"red.png", b"job_id", b"xmp"))
+
+
+# --- For programs -----------------------------------------------------------------------------------------------------
+
+
+def test_the_api(house: Studio, red: Path) -> None:
+    app = FastAPI()
+    app.include_router(v1.router(house, "fake"))
+    api = TestClient(app, base_url="http://127.0.0.1/api/v1/")
+    image = {"data": base64.b64encode(red.read_bytes()).decode()}
+    asked = {"clip": (CLIP, clip_job()), "caption": ({"image": image}, caption_job(red))}
+    for task, (fields, job) in asked.items():
+        answer = api.post("jobs", json={"task": task, **fields})
+        assert answer.status_code == 202 and answer.json()["id"] == job.id
+        ended = until(lambda job=job: (j := api.get(f"jobs/{job.id}").json())["ended"] and j)
+        (artifact,), (one,) = made(Fake(), job.request), ended["pictures"]
+        assert (ended["state"], ended["request"]["task"]) == ("done", task)
+        assert (one["kind"], one["media_type"], one["text"]) == (artifact.kind, artifact.media_type, artifact.text)
+        file = api.get(one["url"])
+        assert file.headers["content-type"].partition(";")[0] == artifact.media_type
+        assert hashlib.sha256(file.content).hexdigest() == one["sha256"]
+        check(house.gallery.get(one["sha256"]).path, job)
+        (kept,) = api.get("gallery", params={"kind": artifact.kind}).json()["pictures"]
+        facts = (kept["frames"], kept["seconds"], kept["text"])
+        assert facts == (artifact.frames, artifact.seconds, artifact.text)
+        small = api.get(kept["thumbnail"])
+        assert small.content == file.content and small.headers["content-type"] == file.headers["content-type"]
+        hits = api.get("search", params={"words": "red", "kind": artifact.kind, "meaning": False}).json()["hits"]
+        assert [hit["picture"]["sha256"] for hit in hits] == [one["sha256"]]
+    wrong = api.post("jobs", json={"task": "clip", "prompt": "a", "frames": 1000})
+    assert (wrong.status_code, wrong.json()) == (422, {"error": "frames must be between 2 and 64, not 1000."})
+    assert api.post("jobs", json={"task": "caption"}).status_code == 422
+    assert api.post("jobs", json={"task": "song"}).status_code == 422
+
+
+def test_the_tools(house: Studio, red: Path) -> None:
+    asked = [("animate", CLIP, clip_job(), "image"), ("caption", {"image": str(red)}, caption_job(red), "text")]
+
+    async def use() -> None:
+        async with mcp.Client(server(house, "fake", local=True)) as client:
+            for tool, arguments, job, block in asked:
+                result = await client.call_tool(tool, arguments)
+                assert not result.is_error, result.content
+                (told,), content = result.structured_content["jobs"], result.content
+                (one,) = told["pictures"]
+                assert (told["id"], told["state"]) == (job.id, "done")
+                assert [part.type for part in content] == ["text", block, "resource_link"]
+                (artifact,) = made(Fake(), job.request)
+                assert one["media_type"] == content[2].mime_type == artifact.media_type
+                check(one["path"], job)
+                linked = (await client.read_resource(content[2].uri)).contents[0]
+                assert base64.b64decode(linked.blob) == Path(one["path"]).read_bytes()
+                if block == "text":
+                    assert content[1].text == one["prompt"] == WORDS
+                else:
+                    with Image.open(io.BytesIO(base64.b64decode(content[1].data))) as moving:
+                        assert (moving.n_frames, content[1].mime_type) == (6, "image/webp")
+            for words, kind in (("cat", "image/webp"), ("face", "text/plain")):
+                found = await client.call_tool("search", {"query": words, "k": 1})
+                assert found.structured_content["pictures"][0]["media_type"] == kind
+            wrong = await client.call_tool("animate", {"prompt": "a", "fps": 1000})
+            assert wrong.is_error and wrong.content[0].text.startswith("fps must be between")
+
+    asyncio.run(asyncio.wait_for(use(), PATIENCE))
+
+
+# --- The worker dies --------------------------------------------------------------------------------------------------
+
+
+def kept(home: Home) -> dict[tuple[str, int], str]:
+    rows = home.database.rows("SELECT job, position, sha256 FROM pictures")
+    return {(row["job"], row["position"]): row["sha256"] for row in rows}
+
+
+def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_twice(
+    house: Studio, red: Path, tmp_path: Path
+) -> None:
+    jobs = [
+        clip_job(model="fake:0.05", frames=12, count=3),
+        caption_job(red, model="fake:0.5", language="zh"),
+        caption_job(red, model="fake:0.5"),
+    ]
+    ids = [house.submit(job) for job in jobs]
+    until(lambda: house.gallery.found(ids[0]))
+    first = house.gallery.get(Path(house.gallery.found(ids[0])[0].path).stem)
+    for job in ids[:2]:
+        until(lambda job=job: (house.store.progress.read(job)[1] or Progress(0, 0)).total)
+        process = house._supervisor.process
+        assert process and process.pid and house.queue.job(job).state == "running"
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda process=process: house._supervisor.process not in (None, process))
+        assert [type(event) for event in house.events(job)][-1] is Done
+    assert len(house.result(ids[0])) == 3 and house.result(ids[2])[0].text == WORDS
+    assert house.queue.counts() == {"done": 3} and house.gallery.get(first.sha256) == first
+    straight = Home(tmp_path / "straight")
+    for job in ids:
+        list(run_job(Fake(), planned(house.queue.job(job).request), GallerySink(straight.gallery)))
+    assert kept(house.store) == kept(straight), "the same bytes as in one go"
+    assert list(maintenance.inspect(house.store)) == []
