@@ -179,19 +179,14 @@ class Prototypes:
         """What ships, or lies under `root`; WeightsError where it is missing, altered or of another wording, or where
         this Pillow reads no AVIF."""
         if not features.check("avif"):
-            raise WeightsError(
-                "this Pillow reads no AVIF, which drawings are kept in; run: pip install --upgrade pillow"
-            )
+            raise WeightsError("weights.no_avif")
         folder = part_folder(PART, root)
         check_company(folder, root)
         with safe_open(folder / FILE, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         if missing := {"avif", "hands", "counts", "own", "kin", "two_sided", "figures"} - tensors.keys():
-            raise WeightsError(
-                f"{folder / FILE} is of another version: it has no {min(missing)}; make it anew with "
-                "`python -m models.train.ship`"
-            )
+            raise WeightsError("weights.other_version", file=str(folder / FILE), missing=min(missing))
         rows = iter(tensors["hands"].tolist())
         return cls(
             Atlas.from_tensors(tensors),

@@ -1,8 +1,10 @@
 """What a model can do, as data: the doors read it to offer choices and to check requests, without loading the model."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
 
-from models.messages import Refused, did_you_mean
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+from models.messages import Message, Refused, did_you_mean
 
 FAST = "fast"  # the scheduler of a model's fast variant, where it has one
 
@@ -55,7 +57,7 @@ class Capabilities(BaseModel):
     tasks: tuple[str, ...] = ("image",)  # of studio.requests.REQUESTS
     size: int = 128  # pixels a side
     sizes: tuple[int, ...] = (128,)  # that can be asked for; those above `size` are enlarged from it
-    beyond: str = ""  # why there are no larger ones, where something is missing
+    beyond: Annotated[Message, PlainSerializer(str)] = Message("")  # why there are no larger ones, if one should be
     upscaler: str = ""  # digest of the network that enlarges, where there is one
     styles: tuple[Style, ...] = ()
     schedulers: tuple[str, ...]

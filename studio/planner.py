@@ -14,7 +14,7 @@ from typing import Any
 
 from models.data.pixels import load_picture, read_picture
 from models.edits import fit_mask, levels
-from models.messages import Refused
+from models.messages import Message, Refused
 from models.prompts.weighting import plain
 from studio import settings
 from studio.backends.base import Backend
@@ -166,9 +166,8 @@ def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
 def check_size(size: int, can: Capabilities) -> None:
     """Refused where the model makes no pictures of so many pixels a side."""
     if size not in can.sizes:
-        raise Refused(
-            "model.size", sizes=" or ".join(map(str, can.sizes)), size=size, why=f"; {can.beyond}" if can.beyond else ""
-        )
+        why = Message("model.size_why", {"why": can.beyond}) if can.beyond else ""
+        raise Refused("model.size", sizes=" or ".join(map(str, can.sizes)), size=size, why=why)
 
 
 def _only_enlarged(asked: ImageRequest, can: Capabilities) -> EnlargeRequest:
@@ -291,8 +290,8 @@ def known(picture: Picture) -> Picture:
         load_picture(picture.path)
         path = Path(picture.path).absolute()
         return Picture(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    except (ValueError, OSError) as error:
-        raise Refused("picture.unreadable", problem=str(error)) from error
+    except OSError as error:
+        raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
 
 
 def _drawn_words(asked: Any, seed: int, wildcards: Wildcards | None) -> Any:
@@ -302,10 +301,7 @@ def _drawn_words(asked: Any, seed: int, wildcards: Wildcards | None) -> Any:
     drawn = {name: draw(text, f"{seed} {name}", lists, f"the {name}") for name, text in texts.items()}
     if drawn != texts:
         asked = _with_texts(asked, drawn)
-    try:
-        words = {name: plain(text) for name, text in drawn.items()}
-    except ValueError as error:
-        raise Refused("request.weights", problem=str(error)) from error
+    words = {name: plain(text) for name, text in drawn.items()}
     if asked.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
         _with_texts(asked, {**drawn, "prompt": ""})
     return asked

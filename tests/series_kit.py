@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import queue_kit
 from PIL import Image
 
 from studio.gallery import Entry
@@ -39,4 +40,5 @@ def keep(context: PageContext, member: Member, red: int | None = None) -> Path:
     picture = Image.new("RGBA", (32, 32), (seed % 256 if red is None else red, 0, 99, 255))
     picture.paste((0, 0, 0, 0), (0, 0, 32, 4))
     data = encoded([picture], None, "png")
-    return context.studio.gallery.add(data, Entry(member.id, 0, seed, member.request.prompt, model="fake"))
+    entry = Entry(member.id, 0, seed, member.request.prompt, model="fake")
+    return queue_kit.keep(context.studio.gallery, data, entry)

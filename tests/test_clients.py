@@ -17,7 +17,7 @@ import pytest
 from page_kit import Server
 from patience import PATIENCE
 
-from studio import Studio
+from studio import Studio, maintenance
 from studio.home import Home
 
 MODEL, STEPS = "fake:0.01", 2
@@ -97,10 +97,10 @@ def test_nothing_is_lost_and_memory_does_not_grow(server: Server, clients: int, 
         over.set()
         for one in asked:
             one.result()
-    house = Home(server.home)
-    rows = house.database.rows("SELECT prompt, sha256 FROM pictures")
+    home = Home(server.home)
+    rows = home.database.rows("SELECT prompt, sha256 FROM pictures")
     assert {row["prompt"]: row["sha256"] for row in rows} == got and len(rows) == len(got) >= 2 * clients
-    assert house.queue.counts() == {"done": len(got)} and list(maintenance.inspect(house)) == []
+    assert home.queue.counts() == {"done": len(got)} and list(maintenance.inspect(home)) == []
     print(f"{len(got)} pictures, {warm >> 20} -> {held >> 20} MiB")
     if seconds > 60:
         assert held < GROWTH * warm, f"{warm >> 20} -> {held >> 20} MiB"

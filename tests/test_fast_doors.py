@@ -16,8 +16,6 @@ from patience import PATIENCE
 from PIL import Image
 from queue_kit import picture
 from series_kit import idle_frame  # noqa: F401 - a fixture
-from studio.page.create.desk import Desk
-from studio.page.frame import Frame
 from tiny_parts import give_variant, save_tiny_parts
 
 from models.drawing import FAST_SAMPLING
@@ -34,6 +32,8 @@ from studio.grid import Axis, Grid
 from studio.media import Artifact
 from studio.metadata import read
 from studio.metadata.restore import restore
+from studio.page.context import PageContext
+from studio.page.tabs.create import CreateHandlers
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 
@@ -214,17 +214,17 @@ def test_a1111s_clients_choose_it_and_their_steps_are_left_out(server: Server, n
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_sliders_of_the_page_are_not_heard(frame: Frame) -> None:
-    desk = Desk(frame)
+def test_the_sliders_of_the_page_are_not_heard(context: PageContext) -> None:
+    handlers = CreateHandlers(context)
     given = {"prompt": "a cat", "count": 1, "seed": "1", "steps": 16, "guidance": 4.0, "best_of": 1, "like": None}
     inputs = {"scheduler": FAST, "canvas": None, "first": None, "second": None, "between": 0.5, "expand": False}
-    fields = desk.fields({**given, **inputs, "strength": 0.6})
-    assert "steps" not in fields and resolve(make_request(**fields), frame.can).steps == 4
-    assert desk.fields({**given, **inputs, "strength": 0.6, "scheduler": "heun"})["steps"] == 16
-    values = desk.values({"scheduler": "heun", "steps": 4, "guidance": 1.0})
-    *held, now = desk.sampled("heun", values["sampled"])
+    fields = handlers.fields({**given, **inputs, "strength": 0.6})
+    assert "steps" not in fields and resolve(make_request(**fields), context.can).steps == 4
+    assert handlers.fields({**given, **inputs, "strength": 0.6, "scheduler": "heun"})["steps"] == 16
+    values = handlers.values({"scheduler": "heun", "steps": 4, "guidance": 1.0})
+    *held, now = handlers.sampling("heun", values["sampled"])
     assert now == "heun" and all("value" not in one for one in held), "what came back with it stays"
-    assert [one["value"] for one in desk.sampled("heun", FAST)[:2]] == [16, 4]
+    assert [one["value"] for one in handlers.sampling("heun", FAST)[:2]] == [16, 4]
 
 
 def test_a_person_picks_it_and_takes_another(server: Server, visit: Callable[..., Any]) -> None:

@@ -15,9 +15,10 @@ import pytest
 from page_kit import HOSTILE, PHONE, PROMPT, ROOT, Server, get, make, stays_text
 from patience import PATIENCE
 from PIL import Image, ImageDraw
+from queue_kit import claims, keep, named
 
 from models.assets import prompt_list
-from models.messages import Refused, catalogue
+from models.messages import Message, Refused, catalogue
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
 from studio.gallery import Entry, Kept
@@ -28,7 +29,7 @@ from studio.page.html import Media, media, note, render
 from studio.page.language import error_text, has_text, language_of, text, translations
 from studio.page.polling import GALLERY, QUEUE, Poll, Stage, fingerprint
 from studio.page.tabs import create
-from studio.planner import resolve
+from studio.planner import Job, resolve
 from studio.queue import QueuedJob
 from studio.requests import make_request
 from studio.studio import Studio
@@ -85,7 +86,7 @@ def test_an_error_is_said_in_the_readers_language() -> None:
     refusal = Refused("page.gallery.too_many", count=1000)
     assert error_text(refusal, "en") == str(refusal) and error_text(refusal, "zh") == refusal.text("zh")
     assert error_text("something else.", "zh") == "something else."
-    assert error_text("the prompt is empty; say what to make.", "zh").startswith("提示词是空的")
+    assert error_text(Message("request.empty_prompt"), "zh").startswith("提示词是空的")
 
 
 def test_the_prompt_lists_can_be_asked_for() -> None:
@@ -103,8 +104,8 @@ def test_the_prompt_lists_can_be_asked_for() -> None:
 def stage(prompt: str = "a cat", count: int = 3, end: End | None = None, language: str = "en", **known: Any) -> Stage:
     request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     states: dict[Any, Any] = {Done(): "done", Cancelled(): "cancelled", None: known.pop("state", "running")}
-    state, sentence = states.get(end, "failed"), getattr(end, "sentence", "")
-    job = QueuedJob("a" * 64, 1, request, state, 0, sentence, 0, 0.0, None, None, known.pop("wish", ""))
+    state, message = states.get(end, "failed"), getattr(end, "message", Message(""))
+    job = QueuedJob("a" * 64, 1, request, state, 0, message, 0, 0.0, None, None, known.pop("wish", ""))
     return Stage(language, job, **known)
 
 
@@ -143,7 +144,7 @@ def test_the_stage_tells_when_it_is_done(language: str, says: str) -> None:
 @pytest.mark.parametrize("words", HOSTILE)
 def test_words_from_outside_stay_words(words: str) -> None:
     unknown = Progress(1, 2, unknown=(Unknown(words, (words,)),))
-    shown = stage(words, 1, Failed(words), progress=unknown, saved={0: saved(0)})
+    shown = stage(words, 1, Failed(Message(words)), progress=unknown, saved={0: saved(0)})
     kept = Kept(
         1, "a" * 64, Path(f"/x/{'a' * 64}.png"), 1, 1, 0.0, "", 0, 0, None, words, words, words, False, 0, words, None
     )
@@ -227,7 +228,7 @@ def test_polling_tells_what_changed(tmp_path: Path) -> None:
     before = poll.news("", "en")
     assert before["stage"] is None and before["current"] == ""
     request = resolve(make_request(prompt="a cat", model="fake"), Fake().capabilities())
-    studio.queue.submit(request, "a" * 64, "x")
+    studio.queue.submit(Job(request, "a" * 64, "x"))
     poll._stale = 0
     after = poll.news("a" * 64, "zh")
     assert after["queue"] != before["queue"] and after["gallery"] == before["gallery"]
@@ -239,14 +240,14 @@ def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
     context, data = PageContext(Studio(tmp_path), "fake"), io.BytesIO()
     studio = context.studio
     Image.new("RGBA", (8, 8)).save(data, "PNG")
-    digest = studio.gallery.add(data.getvalue(), Entry("job", 0, 1, "a cat")).stem
+    digest = keep(studio.gallery, data.getvalue(), Entry("job", 0, 1, "a cat")).stem
     seen = [fingerprint(context, GALLERY)]
     for said in ({"tags": ("cat",)}, {"tags": ("dog",)}, {"note": "one"}, {"note": "two"}, {"boards": ("x",)}):
         studio.gallery.mark([digest], **said)
         seen.append(fingerprint(context, GALLERY))
     assert len(set(seen)) == len(seen)
-    studio.queue.submit(resolve(make_request(prompt="a cat", model="fake"), Fake().capabilities()), "j", "x")
-    studio.queue.claim("w")
+    studio.queue.submit(named("j"))
+    claims(studio.queue).claim()
     studio.queue.finish_picture("j")
     finishing = fingerprint(context, QUEUE)
     studio.queue.cancel(["j"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import queue_kit
 from hypothesis import given
 from hypothesis import strategies as st
 from page_kit import HOSTILE, PHONE, get, stays_text
@@ -294,9 +295,9 @@ def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeyp
     series, every = begun(context, 2, monkeypatch), SeriesStore(context)
     assert pace(context, "d") is None
     every._queue_chunk(series)
-    jobs = context.studio.queue.claim("worker")
+    jobs = queue_kit.claims(context.studio.queue).claim()
     data = encoded([Image.new("RGBA", (8, 8))], None, "png")
-    context.studio.gallery.add(data, Entry(jobs[0].id, 0, 1, "x", digest="d"))
+    queue_kit.keep(context.studio.gallery, data, Entry(jobs[0].id, 0, 1, "x", digest="d"))
     database = context.studio.store.database
     with database.writing() as connection:
         connection.execute("UPDATE jobs SET state = 'done', started = 100, ended = 108")

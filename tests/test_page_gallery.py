@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
+from queue_kit import keep
 
+from studio.backends.base import run
 from studio.backends.fake import Fake
 from studio.gallery import PAGE, Entry, Filter, Gallery
 from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.tabs import gallery as tab
-from studio.planner import resolve
 from studio.requests import make_request
 from studio.studio import Studio
 from studio.vectors import as_bytes
@@ -34,7 +35,7 @@ def fill(gallery: Gallery, count: int) -> list[str]:
         Image.new("RGBA", (8, 8), (n % 256, n // 256, 7, 255)).save(file, "PNG")
         prompt = HOSTILE[0] if n % 50 == 3 else f"a {('cat', '猫')[n % 2]} {n}"
         entry = Entry(f"job{n}", 0, n, prompt, style=("noto", "outline")[n % 2], model="fake", made=1.7e9 + n)
-        made.append(gallery.add(file.getvalue(), entry).stem)
+        made.append(keep(gallery, file.getvalue(), entry).stem)
     return made[::-1]
 
 
@@ -169,7 +170,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gallery = Home(root).gallery
     made = fill(gallery, FILLED)
     gallery.mark(made[10:20], tags=("round",))
-    place = as_bytes(next(iter(Fake().run(resolve(make_request("embed", texts=["zebra"]))))).vector)
+    place = as_bytes(next(run(Fake(), make_request("embed", texts=["zebra"]))).vector)
     gallery.database.connection.execute(
         "INSERT INTO vectors VALUES (?, 'fake', ?)", (gallery.get(made[12]).number, place)
     )

@@ -9,41 +9,41 @@ from pathlib import Path
 from conftest import Said
 from PIL import Image
 from series_kit import ENGLISH, idle_frame, told  # noqa: F401 - a fixture
-from studio.page.create.desk import Desk
-from studio.page.frame import Frame
-from studio.page.gallery.desk import GalleryDesk
-from studio.page.picture.desk import PictureDesk
 
 from studio.inputs import INPUTS
+from studio.page.card import CardHandlers
+from studio.page.context import PageContext
+from studio.page.tabs.create import CreateHandlers
+from studio.page.tabs.gallery import GalleryHandlers
 
 
-def test_each_picture_has_words_of_its_own(frame: Frame) -> None:
+def test_each_picture_has_words_of_its_own(context: PageContext) -> None:
     said = {"prompt": "a {red|blue|green|white|black|pink} hat", "count": 4, "seed": "7"}
-    Desk(frame).start({**said, "best_of": 1, "steps": 2, "guidance": 1, "like": None}, ENGLISH)
-    jobs = frame.studio.queue.jobs()
+    CreateHandlers(context).start({**said, "best_of": 1, "steps": 2, "guidance": 1, "like": None}, ENGLISH)
+    jobs = context.studio.queue.jobs()
     assert [(job.request.count, job.request.seed) for job in jobs] == [(1, 7), (1, 8), (1, 9), (1, 10)]
     assert len({job.request.prompt for job in jobs}) > 1
 
 
 def test_without_its_start_a_picture_is_not_made_again(
-    frame: Frame, studio: Callable[..., Said], tmp_path: Path
+    context: PageContext, studio: Callable[..., Said], tmp_path: Path
 ) -> None:
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
     made = studio("generate", "a cat", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
     press = told(do="again", picture=Path(made.json[0]["path"]).stem)
-    card = unescape(PictureDesk(frame).act(press, ENGLISH)[0])
+    card = unescape(CardHandlers(context).act(press, ENGLISH)[0])
     assert re.search(r'class="note problem"[^>]*>[^<]*\'red\.png\' that it was made from is not beside it', card)
-    assert not frame.studio.queue.jobs()
+    assert not context.studio.queue.jobs()
 
 
-def test_emptying_the_bin_removes_what_only_its_pictures_were_made_from(frame: Frame, tmp_path: Path) -> None:
+def test_emptying_the_bin_removes_what_only_its_pictures_were_made_from(context: PageContext, tmp_path: Path) -> None:
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
-    frame.studio.submit(*frame.studio.prepare("image", prompt="a cat", model="fake", image=tmp_path / "red.png"))
-    frame.studio.queue.cancel()
-    (copy,) = (frame.studio.home / INPUTS).iterdir()
+    context.studio.submit(*context.studio.prepare("image", prompt="a cat", model="fake", image=tmp_path / "red.png"))
+    context.studio.queue.cancel()
+    (copy,) = (context.studio.home / INPUTS).iterdir()
     os.utime(copy, (0, 0))
-    GalleryDesk(frame).empty_bin("en")
+    GalleryHandlers(context).empty_bin("en")
     assert copy.exists(), "a job that can be tried again names it"
-    with frame.studio.store.database.writing() as connection:
+    with context.studio.store.database.writing() as connection:
         connection.execute("DELETE FROM jobs")
-    assert GalleryDesk(frame).empty_bin("en")["problem"] == "" and not copy.exists()
+    assert GalleryHandlers(context).empty_bin("en")["problem"] == "" and not copy.exists()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
 
+from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
 from studio.backends.embedded import PARTS, Embedded
 from studio.maintenance import Finding
@@ -73,7 +74,7 @@ def test_a_part_that_was_altered_is_cut_short_or_is_missing_says_so(tiny: Embedd
     (root / MANIFEST).write_text(json.dumps(manifest))
     found = {part.name: part for part in facts.parts(root)}
     assert set(PARTS) <= set(found) and not found["vision"].installed
-    assert "altered or cut short" in found["dit"].problem and "missing" in found["space"].problem
+    assert "altered or cut short" in str(found["dit"].problem) and "missing" in str(found["space"].problem)
     assert found["language"].problem == ""
     html = view.overview(view.Model("embedded", parts=list(found.values())), [], {}, [], "en")
     assert html.count('<tr class="bad">') == 3
@@ -101,7 +102,7 @@ def test_words_of_cards_and_files_stay_words() -> None:
         part = facts.Part(words, True, words, 1, ((words, words),), card)
         made = view.Model("embedded", problem=words, parts=[part], concepts={"en": [words]})
         assert stays_text(view.overview(made, [made], {}, [words], "en"), words)
-        found = view.findings([Finding(words, words, words)], 1, "en")
+        found = view.findings([Finding(words, words, Message(words))], 1, "en")
         assert stays_text(view.trouble(words, 1, 1.0, words, "en", found), words)
 
 

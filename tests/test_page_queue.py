@@ -8,13 +8,15 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, stays_text
+from queue_kit import claims, planned
 
+from models.messages import Message
 from studio.backends.registry import open_backend
 from studio.events import Failed, Saved
 from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.tabs import queue as tab
-from studio.planner import job_id, resolve
+from studio.planner import Job, resolve
 from studio.queue import Queue
 from studio.requests import make_request
 from studio.studio import Studio
@@ -27,9 +29,9 @@ def put(queue: Queue, prompt: str, priority: int = 0, steps: int = 8, **fields: 
     """A job in line -> its id."""
     backend = open_backend(MODEL)
     request = resolve(make_request(prompt=prompt, model=MODEL, steps=steps, seed=1, **fields), backend.capabilities())
-    job = job_id(request, backend.digest())
-    queue.submit(request, job, repr(company(request)), priority)
-    return job
+    job = planned(request, backend)
+    queue.submit(job, priority)
+    return job.id
 
 
 @pytest.fixture
@@ -81,13 +83,13 @@ def test_below_another_is_there_whatever_its_priority(client: TestClient, queue:
     ):
         assert act(client, do, job, before=beside)["problem"] == ""
         assert line(client) == there, (do, there)
-    queue.claim("w")
+    claims(queue).claim()
     assert "begun" in act(client, "after", a, before=b)["problem"]
 
 
 def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, queue: Queue) -> None:
     job = put(queue, "a face")
-    queue.claim("w")
+    claims(queue).claim()
     other = put(queue, "another")
     before = client.get("/jobs").json()
     for do in ("up", "down", "first", "cancel", "finish", "retry", "before"):
@@ -103,9 +105,9 @@ def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, q
 def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
     assert "Nothing waits" in client.get("/jobs").json()["nothing"]
     running, failed = put(queue, "a face", count=3), put(queue, "a mask", count=3)
-    queue.claim("w")
+    claims(queue).claim()
     assert queue.job(running).state == queue.job(failed).state == "running", "one company, one batch"
-    queue.end("w", failed, Failed("the memory does not suffice; ask for fewer pictures at once."))
+    claims(queue).end(failed, Failed(Message("model.memory")))
     waiting = put(queue, "later", style="noto", negative="blue")
     queue.pause()
     queue.finish_picture(running)
@@ -123,7 +125,7 @@ def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
 
 @pytest.mark.parametrize("words", HOSTILE)
 def test_words_from_outside_stay_words(queue: Queue, words: str) -> None:
-    queue.submit(make_request(prompt=words, negative=words), "j", "c")
+    queue.submit(Job(make_request(prompt=words, negative=words), "j", "c"))
     job = queue.job("j")
     saved = (Saved(f"/x/{'a' * 64}.png", 0, 1, None, 0.1),)
     assert stays_text(tab.row(tab.Row(job, saved), "en"), words)

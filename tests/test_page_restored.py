@@ -10,13 +10,14 @@ import pytest
 from page_kit import PROMPT, make, turn_to
 from patience import until
 from PIL import Image
+from queue_kit import planned
 from series_kit import ENGLISH, idle_frame  # noqa: F401 - a fixture
 
 from studio.backends.fake import Fake
 from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
 from studio.page.tabs.create import CreateHandlers
-from studio.planner import resolve
+from studio.planner import Job, resolve
 from studio.requests import make_request
 from studio.studio import Studio
 
@@ -87,10 +88,10 @@ def test_a_file_that_asks_for_no_picture_leaves_the_inputs_alone(context: PageCo
 
 def test_a_batch_does_not_bury_what_was_typed(context: PageContext) -> None:
     for seed in range(3):
-        context.studio.submit(resolve(make_request(prompt=f"typed {seed}", seed=seed, model="fake"), CAN))
+        context.studio.submit(planned(resolve(make_request(prompt=f"typed {seed}", seed=seed, model="fake"), CAN)))
     for seed in range(250):
         request = resolve(make_request(prompt=f"line {seed}", seed=seed, model="fake"), CAN)
-        context.studio.queue.submit(request, f"{seed:064}", "x", -2)
+        context.studio.queue.submit(Job(request, f"{seed:064}", "x"), -2)
     assert [prompt for _, prompt in CreateHandlers(context).history().choices] == ["typed 2", "typed 1", "typed 0"]
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
+from queue_kit import keep
 
+from studio.backends.base import run
 from studio.backends.fake import Fake
 from studio.gallery import Entry, Gallery
 from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.tabs.search import SearchHandlers, found, nothing
-from studio.planner import resolve
 from studio.requests import make_request
 from studio.search import Hit
 from studio.studio import Studio
@@ -30,7 +31,7 @@ WORDS, FIND, HITS = "#search-words :is(input, textarea)", "#search-find", "#sear
 
 def place(words: str) -> np.ndarray:
     """Where the backend that draws faces puts words."""
-    return next(iter(Fake().run(resolve(make_request("embed", texts=(words,), pictures=(), model="fake"))))).vector
+    return next(run(Fake(), make_request("embed", texts=(words,), model="fake"))).vector
 
 
 def fill(gallery: Gallery) -> dict[str, str]:
@@ -42,7 +43,7 @@ def fill(gallery: Gallery) -> dict[str, str]:
         entry = Entry(
             f"job{n}", 0, n, prompt, model="fake", made=1.7e9 + n, vector=as_bytes(place(prompt)), space="fake"
         )
-        made[prompt] = gallery.add(file.getvalue(), entry).stem
+        made[prompt] = keep(gallery, file.getvalue(), entry).stem
     return made
 
 

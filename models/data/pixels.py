@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from models.messages import Refused
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -72,22 +74,22 @@ def read_picture(path: str | Path) -> Image.Image:
     """One picture file as it is, turned upright as far as its EXIF can be read. First frame of an animation.
 
     Untrusted input: format allow-list, limits on bytes and pixels checked before decoding.
-    Raises ValueError with one sentence that names the file and what is wrong.
+    Refused with one sentence that names the file and what is wrong.
     """
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; give a picture file ({', '.join(FORMATS)})")
+        raise Refused("picture.folder", path=str(path), formats=FORMATS)
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; give a picture file ({', '.join(FORMATS)})")
+        raise Refused("picture.missing", path=str(path), formats=FORMATS)
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MB; give a smaller picture")
+        raise Refused("picture.too_large", path=str(path), most=MAX_BYTES >> 20)
     return _decode(path, path)
 
 
 def decode_picture(data: bytes, name: str) -> Image.Image:
     """As `read_picture`, of the bytes of a file; the sentence calls it `name`."""
     if len(data) > MAX_BYTES:
-        raise ValueError(f"{name} is larger than {MAX_BYTES >> 20} MB; give a smaller picture")
+        raise Refused("picture.too_large", path=name, most=MAX_BYTES >> 20)
     return _decode(io.BytesIO(data), name)
 
 
@@ -99,16 +101,16 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
             with Image.open(file, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     size = f"{picture.width} x {picture.height}"
-                    raise ValueError(f"{name} has {size} pixels; at most {MAX_PIXELS} are read, make it smaller")
+                    raise Refused("picture.pixels", path=str(name), size=size, most=MAX_PIXELS)
                 picture.load()
                 upright = _upright(picture)
                 return _eight_bits(upright) if upright.mode.startswith("I;16") else upright
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{name} has too many pixels (at most {MAX_PIXELS}); make it smaller") from error
+        raise Refused("picture.too_many_pixels", path=str(name), most=MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a picture that can be read ({', '.join(FORMATS)})") from error
+        raise Refused("picture.no_picture", path=str(name), formats=FORMATS) from error
     except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{name} is damaged or cut short: {error}") from error
+        raise Refused("picture.damaged", path=str(name), problem=str(error)) from error
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -50,9 +50,7 @@ def checked(data: bytes, name: str) -> Image.Image:
         frames = _frames(data)
     except Broken as error:
         raise error.refused(name) from error
-    except (ValueError, OSError) as error:
-        if str(error).startswith(name):
-            raise Refused(f"{error}.") from error
+    except OSError as error:
         raise Refused("api.unreadable", name=name, reason=str(error)) from error
     if frames > MAX_FRAMES:
         raise Refused("api.too_many_frames", name=name, most=MAX_FRAMES)

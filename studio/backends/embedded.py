@@ -91,7 +91,7 @@ class Embedded:
         try:
             return weights_digest((*PARTS, VARIANT) if self._variant() else PARTS, self.root)
         except WeightsError as error:
-            raise Refused("model.weights_or_fake", problem=str(error)) from error
+            raise Refused("model.weights_or_fake", problem=error.message) from error
 
     def _variant(self) -> str:
         """Digest of the fast variant; nothing where there is none, or only one of another generator."""
@@ -108,7 +108,7 @@ class Embedded:
         try:
             return weights_digest(SPACE, self.root)
         except WeightsError as error:
-            raise Refused("model.weights", problem=str(error)) from error
+            raise Refused("model.weights", problem=error.message) from error
 
     def load(self) -> None:
         """Read and verify the parts, once."""
@@ -209,7 +209,7 @@ def _assemble(root: Path) -> "StickerPipeline":
     try:
         return StickerPipeline.assemble(root)
     except WeightsError as error:
-        raise Refused("model.weights", problem=str(error)) from error
+        raise Refused("model.weights", problem=error.message) from error
 
 
 def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
@@ -220,7 +220,7 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
     try:
         return Vocabulary.load(pipeline.embedder, root)
     except WeightsError as error:
-        raise Refused("model.weights", problem=str(error)) from error
+        raise Refused("model.weights", problem=error.message) from error
 
 
 def _draw(

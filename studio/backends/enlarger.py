@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.data.compose import resized
 from models.data.pixels import SIZE, png
-from models.messages import Refused
+from models.messages import Message, Refused
 from models.weights import WeightsError, listed_parts, weights_digest, weights_root
 from studio.backends.given import to_enlarge
 from studio.requests import EnlargeRequest, ImageRequest
@@ -34,10 +34,12 @@ class Enlarger:
         """Pixels a side that can be asked for, the models' own first."""
         return (SIZE, SCALE * SIZE) if self.digest() else (SIZE,)
 
-    def beyond(self) -> str:
-        """Why there is no larger size, nothing where there is."""
-        larger = f"{SCALE * SIZE} px need the part {PART!r}, which is not in {weights_root(self.root)}"
-        return "" if self.digest() else larger
+    def beyond(self) -> Message:
+        """Why there is no larger size, an empty message where there is."""
+        if self.digest():
+            return Message("")
+        values = {"size": SCALE * SIZE, "part": PART, "root": str(weights_root(self.root))}
+        return Message("weights.no_upscaler", values)
 
     def digest(self) -> str:
         """Of the part; nothing where it is not there, or where no weights are."""
@@ -74,6 +76,6 @@ class Enlarger:
             try:
                 network = load_part(Upscaler, PART, self.root, native_dtype())
             except WeightsError as error:
-                raise Refused("model.weights", problem=str(error)) from error
+                raise Refused("model.weights", problem=error.message) from error
             self._loaded = digest, network.to(memory_format=torch.channels_last)
         return self._loaded[1]

@@ -42,8 +42,8 @@ def to_enlarge(request: EnlargeRequest) -> np.ndarray:
 def _unchanged(picture: Picture) -> Image.Image:
     try:
         read, data = read_picture(picture.path), Path(picture.path).read_bytes()
-    except (ValueError, OSError) as error:
-        raise Refused("picture.unreadable", problem=str(error)) from error
+    except OSError as error:
+        raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
     if hashlib.sha256(data).hexdigest() != picture.sha256:
         raise Refused("picture.changed", path=picture.path)
     return read

@@ -170,10 +170,7 @@ def _sticker(file: Path, chosen: app_table.App, outline: bool, plain: bool, labe
 
 def picture_of(file: Path) -> Image.Image:
     """A picture file's pixels, straight RGBA; Refused where it can't be read."""
-    try:
-        return read_picture(file).convert("RGBA")
-    except ValueError as error:
-        raise Refused("cli.unreadable_picture", reason=str(error)) from error
+    return read_picture(file).convert("RGBA")
 
 
 @functools.cache

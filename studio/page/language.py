@@ -11,7 +11,6 @@ from typing import Any
 from gradio.i18n import I18nData
 
 from models.messages import DEFAULT, Message, Refused, catalogue
-from studio.page.refusals import in_language
 
 AREA = "page."
 LANGUAGES = ("en", "zh")
@@ -42,8 +41,8 @@ def text(code: str, language: str, **values: Any) -> str:
 
 
 def error_text(error: Refused | Message | str, language: str) -> str:
-    """An error or a message in a language. A sentence without a code stays English where nobody translated it."""
-    return in_language(error if isinstance(error, str) else error.text(language), language)
+    """An error or a message in a language. A sentence without a code stays as it is."""
+    return error if isinstance(error, str) else error.text(language)
 
 
 def label(code: str) -> Any:

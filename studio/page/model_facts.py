@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from models.assets import assets
+from models.messages import Message
 from models.weights import WeightsError, listed_parts, part_folder
 from studio.backends.embedded import PARTS
 
@@ -40,7 +41,7 @@ class Part:
 
     name: str
     installed: bool
-    problem: str = ""
+    problem: Message | str = ""
     bytes: int = 0
     sha256: tuple[tuple[str, str], ...] = ()
     card: Card = field(default_factory=Card)
@@ -62,7 +63,7 @@ def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
         part_folder(name, root)
         problem = ""
     except WeightsError as error:
-        problem = str(error)
+        problem = error.message
     there = [path for path in map((root / name).joinpath, files) if path.is_file()]
     size = sum(path.stat().st_size for path in there)
     return Part(name, True, problem, size, tuple(files.items()), read_card(root / name / CARD))

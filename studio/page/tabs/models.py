@@ -34,7 +34,7 @@ class Model:
     digest: str = ""
     problem: str | Refused = ""
     parts: list[Part] = field(default_factory=list)
-    parts_problem: str = ""
+    parts_problem: Message | str = ""
     concepts: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -63,7 +63,7 @@ def model(name: str) -> Model:
         try:
             made.parts = model_facts.parts(root)
         except WeightsError as error:
-            made.parts_problem = str(error)
+            made.parts_problem = error.message
         made.concepts = model_facts.concepts(root)
     return made
 
