@@ -87,8 +87,8 @@ class DiT(ModelMixin, ConfigMixin):
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
             be mended, the blocks need not carry the picture itself through their norms.
         warp: how many numbers tell how a training picture was warped (`models.data.variety`), 0 for none.
-        draft: whether it reads a latent to draw from (`models.prototypes`), patch upon patch beside the noisy one, as
-            far as a gate lets it in at that time: where little noise is left, a draft tells nothing.
+        draft: whether it reads the latent of a reference (`models.references.store`), patch upon patch beside the noisy
+            one, scaled by a gate that depends on the time: where little noise is left, a reference says nothing.
     """
 
     config: Any
@@ -202,7 +202,7 @@ class DiT(ModelMixin, ConfigMixin):
         states: Tensor,
         mask: Tensor,
         vector: Tensor,
-        draft: Tensor | None = None,
+        reference: Tensor | None = None,
         weakened: Tensor | None = None,
         warp: Tensor | None = None,
     ) -> Tensor:
@@ -214,7 +214,7 @@ class DiT(ModelMixin, ConfigMixin):
             states: token states of the text (B, L, T).
             mask: true at real tokens (B, L); all false drops the text.
             vector: unit semantic vectors (B, V); zeros drop it.
-            draft: clean latents to draw from, (B, C, S, S); none is zeros, which add nothing.
+            reference: clean latents to draw from, (B, C, S, S); none is zeros, which add nothing.
             weakened: true (B,) where the answer is to be a worse one of the same kind, for guidance to lead away from
                 (autoguidance, arXiv 2406.02507): those rows go past one block.
             warp: how the picture is warped (B, W), as training tells it; none is zeros, which add nothing.
@@ -228,9 +228,9 @@ class DiT(ModelMixin, ConfigMixin):
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
         patches = patchify(x, self.config.patch)
         tokens = self.patch_in(patches.to(dtype))  # (B, N, D)
-        if self.draft_in is not None and self.draft_gate is not None and draft is not None:
-            drafted = self.draft_in(patchify(draft, self.config.patch).to(dtype))
-            tokens = torch.addcmul(tokens, self.draft_gate(time)[:, None], drafted)
+        if self.draft_in is not None and self.draft_gate is not None and reference is not None:
+            drawn_from = self.draft_in(patchify(reference, self.config.patch).to(dtype))
+            tokens = torch.addcmul(tokens, self.draft_gate(time)[:, None], drawn_from)
         tokens = tokens + self.positions.to(tokens.dtype)
         tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)

@@ -15,14 +15,11 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.arguments import Vectors, senses
-from models.condition import Blend, Condition
 from models.data.grammar import as_said
 from models.data.pixels import fit, to_tensor
 from models.data.styles import Finish
-from models.finish import finish_of
 from models.language import LanguageModel
-from models.prototypes import Prototypes
+from models.pipelines.inputs import Vectors, senses
 from models.reading.dressed import WORDS as CLOTHES
 from models.reading.dressed import dressed, portrait
 from models.reading.dressed import said as said_of_dressed
@@ -33,6 +30,9 @@ from models.reading.layout import SUM, Layout, layout
 from models.reading.lettering import written
 from models.reading.phrasing import bare, words_of
 from models.reading.wording import Wording, ground_of, on_no_ground, style_said, without_ground
+from models.references.store import Reference, ReferenceStore
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.postprocess import finish_of
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
@@ -42,7 +42,7 @@ Part = str | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (premu
 
 
 class Teller:
-    """The half of the pipeline that reads; `models.pipeline.StickerPipeline` is the whole, and draws."""
+    """The half of the pipeline that reads; `models.pipelines.image.StickerPipeline` is the whole, and draws."""
 
     tokenizer: PreTrainedTokenizerFast
     language: LanguageModel
@@ -51,7 +51,7 @@ class Teller:
     autoencoder: Any
     dit: Any
     wording: Wording | None  # without it, prompts are read as they are
-    prototypes: Prototypes | None
+    references: ReferenceStore | None
 
     @property
     def embedder(self) -> Embedder:
@@ -76,7 +76,7 @@ class Teller:
             return part.reshape(1, -1).float()
         return self.embedder.image(_pixels(part)[None])
 
-    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", draft: bool = True) -> Blend:
+    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", references: bool = True) -> ComposedCondition:
         """What a picture is told that is several things at once, one row: for `steps`, in place of a prompt.
 
         A text is told as a prompt is, a picture by its vector and as what to draw from, a vector as it is. The first
@@ -85,7 +85,7 @@ class Teller:
         Args:
             parts: as in `mix`.
             words: what is said beside a part that is no text.
-            draft: False tells none of them what to draw from.
+            references: False gives none of them a reference to draw from.
 
         Raises ValueError where nothing is left of a part, or all of them only take away.
         """
@@ -95,13 +95,15 @@ class Teller:
             raise ValueError("the blend only takes away; give a part with a positive weight")
         total = sum(weight for weight, _ in kept)
         away = [(weight / total, what) for weight, what in parts if weight < 0]
-        told = [self._told_of(what, away, words, draft) for _, what in kept]
+        told = [self._told_of(what, away, words, references) for _, what in kept]
         asked = {finish_of(what, new=True) if isinstance(what, str) else Finish.SHADED for _, what in kept}
         finish = asked.pop() if len(asked) == 1 else Finish.SHADED
         shares = torch.tensor([[weight / total for weight, _ in kept]])
-        return Blend(tuple(told), shares, finish, not away and self._one_led([what for _, what in kept]))
+        return ComposedCondition(
+            tuple(told), shares, finish, not away and self._one_followed([what for _, what in kept])
+        )
 
-    def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
+    def together(self, texts: Sequence[str]) -> tuple[str, ComposedCondition | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
         face are laid (`models.reading.layout`), for which the prompt is enough; others are blended in equal shares."""
         words = SUM.join(texts)
@@ -109,16 +111,16 @@ class Teller:
             return words, None
         return "", self.blend([(1.0, text) for text in texts])
 
-    def _told_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, draft: bool) -> Condition:
+    def _told_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, references: bool) -> Condition:
         """What one part of a blend tells, one row."""
         text = part if isinstance(part, str) else words
         vector = self.mix([(1.0, part), *away]) if away or not isinstance(part, str) else None
         told = self.condition([text], vector)
-        if not draft or isinstance(part, Tensor):
+        if not references or isinstance(part, Tensor):
             return told
         if isinstance(part, str):
-            return self._drafted([part], [0], [True], told)
-        return replace(told, draft=self._encode(_pixels(part)[None]))
+            return self._with_references([part], [0], [True], told)
+        return replace(told, reference=self._encode(_pixels(part)[None]))
 
     def read_as(self, prompt: str) -> str:
         """What is drawn of a prompt: itself, words that say the same and were taught, or what it is blended of."""
@@ -174,49 +176,46 @@ class Teller:
             vectors = senses(vector, vectors)
         elif not sense:
             vectors = torch.zeros_like(vectors)
-        draft = torch.zeros(len(prompts), config.channels, config.size, config.size)
-        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, draft)
+        reference = torch.zeros(len(prompts), config.channels, config.size, config.size)
+        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, reference)
 
-    def _hybrid(self, text: str) -> Blend | None:
+    def _hybrid(self, text: str) -> ComposedCondition | None:
         """What a drawing of a hybrid is told; None of any other text."""
         found = hybrid(text, self.wording) if self.wording else None
         return self.blend(found) if found else None
 
-    def _drafted(self, texts: Sequence[str], seeds: Sequence[int], free: Sequence[bool], told: Condition) -> Condition:
-        """What the drawings are `told`, with the thing that each names to draw from, of those that are `free` to."""
-        if (prototypes := self.prototypes) is None:
+    def _with_references(
+        self, texts: Sequence[str], seeds: Sequence[int], free: Sequence[bool], told: Condition
+    ) -> Condition:
+        """The conditions with the reference of what each text names, of those that are `free` to have one."""
+        if (references := self.references) is None:
             return told
-        figure = functools.cache(self._figure)
-        latent = functools.cache(lambda *which: self._encode(prototypes.picture(*which)[None]))
-        rows = zip(texts, seeds, free, told.draft.split(1), strict=True)
+        found = self._found(texts, seeds, free)
+        latent = functools.cache(lambda reference: self._encode(references.drawing(reference)[None]))
+        rows = zip(found, told.reference.split(1), strict=True)
+        return replace(told, reference=torch.cat([latent(one) if one else none for one, none in rows]))
 
-        def draft(which: int, paint: str, style: str, seed: int) -> Tensor:
-            return latent(which, paint, style, prototypes.look(which, seed, style))
+    def _found(self, texts: Sequence[str], seeds: Sequence[int], free: Sequence[bool]) -> list[Reference | None]:
+        thing = functools.cache(self.reference)
+        return [thing(text, seed) if one else None for text, seed, one in zip(texts, seeds, free, strict=True)]
 
-        drafts = [draft(*named, seed) if one and (named := figure(text)) else none for text, seed, one, none in rows]
-        return replace(told, draft=torch.cat(drafts))
-
-    def _figure(self, text: str) -> tuple[int, str, str] | None:
-        """The figure of `prototypes` that a drawing begins from, its paint, and the style that it is asked for in."""
-        if self.wording is None or self.prototypes is None or (thing := self.wording.thing(text)) is None:
+    def reference(self, text: str, seed: int = 0) -> Reference | None:
+        """What a picture of one thing is drawn from: the answer of `ReferenceStore.retrieve`; None of another text."""
+        if self.wording is None or self.references is None or (thing := self.wording.thing(text)) is None:
             return None
-        style = style_said(text)
-        return self.prototypes.figure(thing.number, thing.gender, style), thing.paint, style
+        return self.references.retrieve(thing.number, seed, style_said(text), thing.gender, thing.paint)
 
-    def is_led(self, text: str) -> bool:
-        """Whether a drawing of it keeps to its draft (`models.draft_guidance`): one in no style, or in a style that has
-        drawn the thing. What the others drew would take the style with it."""
+    def follows_reference(self, text: str) -> bool:
+        """Whether reference guidance applies to a text: no style is asked for, or one that has drawn the thing."""
         if not style_said(text):
             return bool(text)
-        if self.prototypes is None or (found := self._figure(text)) is None:
-            return False
-        figure, _, style = found
-        return self.prototypes.has(figure, style)
+        found = self.reference(text)
+        return found is not None and found.is_exact
 
-    def _one_led(self, parts: Sequence[Part]) -> bool:
-        """Whether all parts are one text that is led: of different things no draft is that of both."""
+    def _one_followed(self, parts: Sequence[Part]) -> bool:
+        """Whether all parts are one text that reference guidance applies to: different things share no reference."""
         texts = {part if isinstance(part, str) else "" for part in parts}
-        return len(texts) == 1 and all(map(self.is_led, texts))
+        return len(texts) == 1 and all(map(self.follows_reference, texts))
 
     def _layouts(self, prompts: Sequence[str], free: Sequence[bool]) -> list[Layout | None]:
         """Where the things stand that each prompt names, of those that are `free` to be laid out."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+from models.compose.fonts import font_for
 from models.data.pixels import fit, png
-from models.data.sheet import checkerboard, font_for
+from models.data.sheet import checkerboard
 from studio.labels import line_height, lines_of, write
 
 SMALLEST, LARGEST = 128, 256  # pixels a side of a picture on the sheet

@@ -2,7 +2,7 @@
 
 from PIL import ImageDraw
 
-from models.data.sheet import Font, font_for, wrap
+from models.compose.fonts import Font, font_for, wrap
 
 MORE = "…"
 

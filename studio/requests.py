@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from models.compose.masks import fit_mask, levels
 from models.data.pixels import load_picture, read_picture
-from models.edits import fit_mask, levels
 from models.messages import Refused, did_you_mean
 from models.weighting import plain
 from studio import settings

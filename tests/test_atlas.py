@@ -5,10 +5,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from models import atlas
-from models.atlas import SIDE, STRIP, Atlas, packed, unpacked
 from models.data.compose import resized
 from models.data.fixture import fixture_world
+from models.references.store import SIDE, STRIP, Atlas, packed, unpacked
 
 LAST = 3  # pictures of the last strip
 
@@ -37,7 +36,7 @@ def test_one_strip_is_unpacked_once_and_only_when_it_is_asked_for(
     pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(atlas, "unpacked", lambda avif: seen.append(len(avif)) or unpacked(avif))
+    monkeypatch.setattr("models.references.store.unpacked", lambda avif: seen.append(len(avif)) or unpacked(avif))
     made = Atlas.from_tensors(Atlas.of(pictures).tensors())
     assert not seen
     for number in (0, STRIP - 1, 1):

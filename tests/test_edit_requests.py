@@ -9,8 +9,8 @@ import pytest
 from conftest import Said
 from PIL import Image
 
+from models.compose.masks import expanded
 from models.data.pixels import fit, load_picture, png
-from models.edits import expanded
 from models.messages import Refused
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded

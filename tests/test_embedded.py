@@ -13,9 +13,9 @@ from models.data.pixels import fit
 from models.data.styles import STYLES
 from models.dit import DiT
 from models.messages import Refused
-from models.pipeline import BATCH, StickerPipeline
+from models.pipelines.image import BATCH, StickerPipeline
 from models.presets import preset
-from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.vocabulary import Vocabulary, Words
 from models.weights import load_part, part_digests, record_part, save_part, weights_digest

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.data.fixture import fixture_world
-from models.hands import COARSE, agreeing, in_common
+from models.references.neighbours import COARSE, mean_drawing, typical
 
 SIDE = 64
 
@@ -34,48 +34,48 @@ def far(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_of_the_same_drawings_it_is_that_drawing() -> None:
-    assert far(in_common(np.stack([arrow()] * 3)), arrow()) < 1
-    assert np.array_equal(in_common(arrow()[None]), arrow())
+    assert far(mean_drawing(np.stack([arrow()] * 3)), arrow()) < 1
+    assert np.array_equal(mean_drawing(arrow()[None]), arrow())
 
 
 def test_a_mirror_image_is_turned_back() -> None:
     """The mean as it is would be a tent."""
     plain = np.mean([arrow(), mirrored(arrow()), arrow()], 0)
-    found = in_common(np.stack([arrow(), mirrored(arrow()), arrow()]))
+    found = mean_drawing(np.stack([arrow(), mirrored(arrow()), arrow()]))
     middle = np.mean([arrow(), mirrored(arrow())], 0)  # where it stands is the mean of where they stood
     assert min(far(found, np.roll(arrow(), shift, 1)) for shift in range(12)) < 1
     assert far(plain, arrow()) > 10 and far(found, middle) > 10
-    both = in_common(np.stack([arrow(shade=200), mirrored(arrow(shade=100))]))
+    both = mean_drawing(np.stack([arrow(shade=200), mirrored(arrow(shade=100))]))
     assert np.median(both[both[..., 3] == 255][:, 0]) == 150, "it has its say"
 
 
 def test_what_looks_the_same_in_a_mirror_stays_as_it_is() -> None:
-    assert far(in_common(np.stack([disc(), mirrored(disc())])), disc()) < 2, "it stands in the middle of a pixel"
+    assert far(mean_drawing(np.stack([disc(), mirrored(disc())])), disc()) < 2, "it stands in the middle of a pixel"
 
 
 def test_drawings_are_brought_to_one_box_and_neither_place_nor_size_makes_another_thing() -> None:
-    found = in_common(np.stack([arrow(4, 4, 40), arrow(20, 20, 40), arrow(12, 12, 40)]))
+    found = mean_drawing(np.stack([arrow(4, 4, 40), arrow(20, 20, 40), arrow(12, 12, 40)]))
     assert far(found, arrow(12, 12, 40)) < 1
     large, small = arrow(2, 2, 60), arrow(12, 12, 40)
-    edges = in_common(np.stack([large, small]))[..., 3]
+    edges = mean_drawing(np.stack([large, small]))[..., 3]
     assert ((edges > 8) & (edges < 247)).mean() < 0.06, "no second outline stands within the first"
 
 
 def test_the_odd_one_is_left_out() -> None:
-    found = in_common(np.stack([disc(), arrow(), arrow(shade=190)]))
+    found = mean_drawing(np.stack([disc(), arrow(), arrow(shade=190)]))
     assert not found[..., 2].max() > 60, "nothing of the blue disc"
     assert far(found, arrow(shade=195)) < 1.5
 
 
 def test_the_most_typical_agrees_most_with_the_others_and_is_the_first() -> None:
     shades = np.stack([arrow(shade=shade) for shade in (120, 230, 190)])
-    common = in_common(shades)
-    assert agreeing(shades) == [2, 1], "the middle one; what disagrees with it has no say"
+    common = mean_drawing(shades)
+    assert typical(shades) == [2, 1], "the middle one; what disagrees with it has no say"
     assert np.unique(common[common[..., 3] == 255][:, 0]).tolist() == [210], "the mean of two that agree"
-    assert [agreeing(pair)[0] for pair in (shades[:2], shades[1::-1])] == [0, 0], "of two the first"
-    assert agreeing(arrow()[None]) == [0]
-    assert agreeing(np.stack([arrow(shade=shade) for shade in (230, 190, 210)])) == [2, 0, 1], "the others in order"
-    assert sorted(agreeing(np.stack([disc(), arrow(), arrow(shade=190)]))) == [1, 2], "the odd one out"
+    assert [typical(pair)[0] for pair in (shades[:2], shades[1::-1])] == [0, 0], "of two the first"
+    assert typical(arrow()[None]) == [0]
+    assert typical(np.stack([arrow(shade=shade) for shade in (230, 190, 210)])) == [2, 0, 1], "the others in order"
+    assert sorted(typical(np.stack([disc(), arrow(), arrow(shade=190)]))) == [1, 2], "the odd one out"
 
 
 def test_of_two_that_have_nothing_in_common_the_first_is_taken() -> None:
@@ -83,28 +83,28 @@ def test_of_two_that_have_nothing_in_common_the_first_is_taken() -> None:
     bars[0][30:34, :] = (255, 255, 255, 255)
     bars[1][:, 30:34] = (10, 10, 10, 255)
     for first, second in (bars, bars[::-1]):
-        assert np.array_equal(in_common(np.stack([first, second])), first)
+        assert np.array_equal(mean_drawing(np.stack([first, second])), first)
 
 
 def test_proportions_are_kept_where_the_boxes_differ_much() -> None:
     wide, square = np.zeros((SIDE, SIDE, 4), np.uint8), np.zeros((SIDE, SIDE, 4), np.uint8)
     wide[24:40, 4:60], square[4:60, 4:60] = (90, 90, 90, 255), (90, 90, 90, 255)
-    found = in_common(np.stack([wide, square, wide]))
+    found = mean_drawing(np.stack([wide, square, wide]))
     assert (found[..., 3] > 128).any(1).sum() <= 40
     assert found[40, 6, 3] == pytest.approx(170, abs=3), "the square is no wider than it is high"
 
 
 def test_nothing_is_of_nothing() -> None:
     empty = np.zeros((2, SIDE, SIDE, 4), np.uint8)
-    assert np.array_equal(in_common(empty), empty[0]) and agreeing(empty) == [0]
-    assert np.array_equal(in_common(np.stack([empty[0], arrow()])), arrow()), "an empty drawing has no say"
+    assert np.array_equal(mean_drawing(empty), empty[0]) and typical(empty) == [0]
+    assert np.array_equal(mean_drawing(np.stack([empty[0], arrow()])), arrow()), "an empty drawing has no say"
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_it_is_a_picture_of_their_size_and_no_brighter_than_its_alpha(count: int) -> None:
     world = fixture_world()
     drawings = world.pixels[np.linspace(0, len(world.pixels) - 1, count).astype(int)]
-    found = in_common(drawings)
+    found = mean_drawing(drawings)
     assert found.shape == drawings.shape[1:] and found.dtype == np.uint8
     assert (found[..., :3] <= found[..., 3:]).all()
     assert drawings.shape[1] > COARSE

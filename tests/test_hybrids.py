@@ -7,9 +7,7 @@ from bags import Bags, no_far_names, of_bags  # noqa: F401 - a fixture
 from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
-from models.drawing import Pictures, Sampling
-from models.pipeline import StickerPipeline
-from models.prototypes import Prototypes
+from models.pipelines.image import StickerPipeline
 from models.reading.feelings import with_feeling
 from models.reading.hybrids import FACE, SHARE, Shares, felt, hybrid, winged
 from models.reading.layout import Layout, layout
@@ -17,6 +15,8 @@ from models.reading.naming import Known
 from models.reading.other_names import OTHER_NAMES
 from models.reading.places import BACKDROP, FEATURES, MIDDLE, WHOLE, WINGED
 from models.reading.wording import Wording
+from models.references.build import build_references
+from models.sampling.loop import Pictures, Sampling
 from models.space import Embedder
 from models.telling import Teller
 
@@ -170,7 +170,7 @@ def test_what_has_a_name_or_is_no_one_thing_has_no_other_face(wording: Wording, 
 
 def test_it_is_drawn_as_the_blend_of_both_and_said_to_be(tmp_path_factory: pytest.TempPathFactory) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    pipe.wording, pipe.prototypes = Wording.build(Bags(), fixture_world()), Prototypes.build(fixture_world())  # type: ignore[arg-type]
+    pipe.wording, pipe.references = Wording.build(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
 
     def drawn(prompts: list[str], **settings: object) -> Pictures:
         (done,) = (e for e in pipe.steps(prompts, [5, 6], Sampling(2, batch=2), **settings) if isinstance(e, Pictures))  # type: ignore[arg-type]

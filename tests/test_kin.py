@@ -1,4 +1,4 @@
-"""Laws of kin: other hands say who it is, a cell's own has no say, and a drawing begins from it in that style alone."""
+"""Laws of nearest neighbours: other families say which it is, not the cell's own, and only that style draws from it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,13 +12,13 @@ from bags import Bags
 from tiny_parts import save_tiny_parts
 from torch import Tensor
 
-from models import kin as kinship
 from models.data.fixture import fixture_world
 from models.data.world import Picture, World
-from models.kin import kin
-from models.pipeline import StickerPipeline
-from models.prototypes import KIN, SIDE, Prototypes
+from models.pipelines.image import StickerPipeline
 from models.reading.wording import Wording, things
+from models.references.build import build_references
+from models.references.neighbours import nearest_neighbours
+from models.references.store import NEIGHBOUR_SHARE, SIDE, ReferenceStore
 
 
 class Seeing(Bags):
@@ -63,14 +63,14 @@ def of(concept: str, style: str) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def all_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of twelve things nobody has close kin."""
-    monkeypatch.setattr(kinship, "NEAR", -9.0)
+    """Of twelve things nobody has close neighbours."""
+    monkeypatch.setattr("models.references.neighbours.NEAR", -9.0)
 
 
 def test_the_kin_is_what_other_hands_draw_like_it() -> None:
     """Noto has no apple; the two who have one drew it as they drew the fish."""
     world = repainted({("apple", style): of("fish", style) for style in ("twemoji", "outline")})
-    found = kin(world, things(world), BLIND)
+    found = nearest_neighbours(world, things(world), BLIND)
     assert found["apple", "noto"] == drawing("fish", "noto")
     assert found["apple", "black glyph"] == drawing("fish", "black glyph")
     assert all(picture.style == style and picture.concept != concept for (concept, style), picture in found.items())
@@ -86,46 +86,50 @@ def test_names_speak_where_no_hand_drew_both(monkeypatch: pytest.MonkeyPatch) ->
         for p in world.pictures
     ]  # fmt: skip
     renamed = World(pictures, world.pixels, world.digest)
-    assert kin(renamed, things(renamed), SEEING)["house", only.style].concept == "tree"
-    monkeypatch.setattr(kinship, "NEAR", 9.0)
-    assert kin(world, things(world), SEEING) == {}
+    assert nearest_neighbours(renamed, things(renamed), SEEING)["house", only.style].concept == "tree"
+    monkeypatch.setattr("models.references.neighbours.NEAR", 9.0)
+    assert nearest_neighbours(world, things(world), SEEING) == {}
 
 
 def test_a_cell_s_own_family_has_no_say() -> None:
     world = fixture_world()
-    before = kin(world, things(world), SEEING)
+    before = nearest_neighbours(world, things(world), SEEING)
     for cell in (("cat", "noto"), ("star", "twemoji"), ("tree", "outline")):
         other = repainted({cell: of("car", cell[1])})
-        assert kin(other, things(other), SEEING)[cell] == before[cell]
+        assert nearest_neighbours(other, things(other), SEEING)[cell] == before[cell]
     everyone = {("star", style): of("car", style) for style in ("noto", "outline", "black glyph")}
-    assert kin(repainted(everyone), things(world), BLIND)["star", "twemoji"].concept == "car", "and all others have"
+    assert nearest_neighbours(repainted(everyone), things(world), BLIND)["star", "twemoji"].concept == "car", (
+        "and all others have"
+    )
 
 
 def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
     world = fixture_world()
     numbers = {concept: number for number, concept in enumerate(things(world))}
     drawn = {(numbers[concept], p.style) for concept, own in things(world).items() for p in own}
-    built = Prototypes.build(world, embedder=SEEING)
+    built = build_references(world, embedder=SEEING)
     every = {(number, style) for number in numbers.values() for style in {p.style for p in world.pictures}}
-    assert set(built.kin) == every - drawn and set(built.own) == drawn
+    assert set(built.neighbours) == every - drawn and set(built.own) == drawn
     assert all(
         any(row == other and style == own for (_, own), other in built.own.items())
-        for (_, style), row in built.kin.items()
+        for (_, style), row in built.neighbours.items()
     )
     Wording.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
-    again = Prototypes.load(tmp_path)
-    assert again.kin == built.kin and again.own == built.own
-    assert Prototypes.build(world).kin == {}
+    again = ReferenceStore.load(tmp_path)
+    assert again.neighbours == built.neighbours and again.own == built.own
+    assert build_references(world).neighbours == {}
 
 
 def test_a_thing_is_half_its_kin_in_that_style_alone() -> None:
     pictures = np.full((3, SIDE, SIDE, 4), 200, np.uint8)
     pictures[2] = 100
-    prototypes = Prototypes(pictures, [[0], [1]], {(2, "noto"): 2}, {(1, "noto"): 2})
-    assert np.unique(prototypes.picture(1, style="noto")) == round(200 - 100 * KIN)
-    for other in (prototypes.picture(1), prototypes.picture(1, style="twemoji"), prototypes.picture(0, style="noto")):
-        assert np.unique(other) == 200
+    store = ReferenceStore(pictures, [[0], [1]], {(2, "noto"): 2}, {(1, "noto"): 2})
+    found = store.retrieve(1, style="noto")
+    assert found.rows == (1, 2) and not found.is_exact
+    assert np.unique(store.drawing(found)) == round(200 - 100 * NEIGHBOUR_SHARE)
+    for other in (store.retrieve(1), store.retrieve(1, style="twemoji"), store.retrieve(0, style="noto")):
+        assert np.unique(store.drawing(other)) == 200
 
 
 def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
@@ -133,11 +137,11 @@ def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
     world = fixture_world()
     pipe.wording = Wording.build(Bags(), world)  # type: ignore[arg-type]
 
-    def drafts(prototypes: Prototypes) -> Tensor:
-        pipe.prototypes = prototypes
+    def drafts(store: ReferenceStore) -> Tensor:
+        pipe.references = store
         prompts = ["apple, noto style", "apple, twemoji style", "apple"]
-        return pipe._drafted(prompts, [0] * 3, [True] * 3, pipe.condition(prompts)).draft
+        return pipe._with_references(prompts, [0] * 3, [True] * 3, pipe.condition(prompts)).reference
 
-    plain, styled = drafts(Prototypes.build(world)), drafts(Prototypes.build(world, embedder=SEEING))
+    plain, styled = drafts(build_references(world)), drafts(build_references(world, embedder=SEEING))
     same = [torch.equal(one, other) for one, other in zip(plain, styled, strict=True)]
     assert same == [False, True, True], "twemoji has an apple, and no style has no kin"

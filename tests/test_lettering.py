@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
-from models.collage import collage
-from models.lettering import DARK, INK, LIGHT, Block, write
+from models.compose.collage import collage
+from models.compose.lettering import DARK, INK, LIGHT, Block, write
 from models.reading.hybrids import hybrid
 from models.reading.layout import Layout, layout
 from models.reading.lettering import LONGEST, Written, without_words, written

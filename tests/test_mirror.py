@@ -9,15 +9,17 @@ import torch.nn.functional as F
 from tiny_parts import save_tiny_parts
 
 from models.autoencoder import Autoencoder
-from models.condition import Blend, Condition
 from models.data.fixture import fixture_world
 from models.dit import velocity_to
-from models.drawing import FAST_SAMPLING, Sampling, denoise
-from models.mirror import ALIKE, UNTIL, Mirror
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.presets import preset
-from models.prototypes import SIDE, Prototypes
-from models.schedulers import build_scheduler
+from models.references.build import _mirror
+from models.references.store import SIDE, ReferenceStore
+from models.references.symmetry import ALIKE, LatentMirror
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import SYMMETRIC_UNTIL, SYMMETRY, SymmetryGuidance
+from models.sampling.loop import FAST_SAMPLING, Sampling, denoise
+from models.sampling.schedulers import build_scheduler
 from models.weights import WeightsError, save_part
 
 
@@ -33,12 +35,12 @@ def mirrored(latents: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Mirror:
+def mirror() -> LatentMirror:
     latents = torch.randn(20, 8, 16, 16, generator=torch.Generator().manual_seed(0))
-    return Mirror.fit(latents, mirrored(latents))
+    return LatentMirror.fit(latents, mirrored(latents))
 
 
-def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: Mirror) -> None:
+def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: LatentMirror) -> None:
     latents = torch.randn(3, 8, 16, 16)
     assert torch.allclose(mirror(latents), mirrored(latents), atol=1e-4)
     assert torch.allclose(mirror(mirror(latents)), latents, atol=1e-4)
@@ -49,13 +51,13 @@ def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: Mirror) -> None:
 def test_it_sees_neighbours() -> None:
     latents = torch.randn(20, 8, 16, 16)
     above = F.pad(latents.flip(3), (0, 0, 1, 0), mode="replicate")[:, :, :-1]
-    assert torch.allclose(Mirror.fit(latents, above)(latents), above, atol=1e-4)
+    assert torch.allclose(LatentMirror.fit(latents, above)(latents), above, atol=1e-4)
 
 
 def test_an_autoencoder_that_is_symmetric_itself_gives_the_flip() -> None:
     torch.manual_seed(0)
     autoencoder = Autoencoder(**preset("autoencoder", "tiny")).eval()
-    found = Mirror.build(fixture_world(), autoencoder)
+    found = _mirror(fixture_world(), autoencoder)
     pixels = torch.rand(2, 4, 128, 128)
     own, other = autoencoder.encode(pixels), autoencoder.encode(pixels.flip(3))
     assert found.weights.shape == (9 * 8 + 1, 8)
@@ -68,60 +70,61 @@ def nothing(draft: torch.Tensor) -> Condition:
 
 
 @pytest.mark.parametrize("sampling", [Sampling(16, 1.0), FAST_SAMPLING])
-def test_from_a_symmetric_draft_a_symmetric_picture_is_drawn(mirror: Mirror, sampling: Sampling) -> None:
-    """By a network that answers with another picture of its own at every noise level down to UNTIL."""
+def test_from_a_symmetric_draft_a_symmetric_picture_is_drawn(mirror: LatentMirror, sampling: Sampling) -> None:
+    """By a network that answers with another picture of its own at every noise level down to SYMMETRIC_UNTIL."""
     plain = torch.randn(2, 8, 16, 16)
     draft = torch.stack([(plain[0] + mirrored(plain[:1])[0]) / 2, plain[1]])
-    wanted, aims = Blend.of(nothing(draft)), torch.randn(2, 8, 16, 16)
+    wanted, aims = ComposedCondition.of(nothing(draft)), torch.randn(2, 8, 16, 16)
 
     def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         seen = x.clone()
-        return velocity_to(torch.where(t[:, None, None, None] >= UNTIL, aims, seen), x, t)
+        return velocity_to(torch.where(t[:, None, None, None] >= SYMMETRIC_UNTIL, aims, seen), x, t)
 
     def drawn(steer: object) -> torch.Tensor:
         scheduler = build_scheduler(sampling.scheduler or "euler")
         told = nothing(torch.zeros_like(draft))
         noise = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(3))
-        clean = [s.clean for s in denoise(network, noise, wanted, told, sampling, scheduler, steer=steer)]  # type: ignore[arg-type]
+        clean = [s.clean for s in denoise(network, noise, wanted, told, sampling, scheduler, hooks=steer)]  # type: ignore[arg-type]
         return clean[1]
 
-    steer = mirror.steer(draft)
-    assert steer is not None and steer.rows.tolist() == [True, False]
-    free, led = drawn(None), drawn(steer)
+    hooks = SymmetryGuidance.of(mirror, draft)
+    assert [hook.rows.tolist() for hook in hooks if isinstance(hook, SymmetryGuidance)] == [[True, False]]
+    free, led = drawn([]), drawn(hooks)
     assert mirror.asymmetry(free)[0] > 1 and mirror.asymmetry(led)[0] < ALIKE
     assert torch.equal(led[1], free[1]), "a picture beside it is the same to the bit"
 
 
-def test_nothing_is_steered_without_a_draft_that_is_symmetric(mirror: Mirror) -> None:
-    assert mirror.steer(torch.zeros(2, 8, 16, 16)) is None
-    assert mirror.steer(torch.randn(2, 8, 16, 16)) is None
+def test_nothing_is_steered_without_a_draft_that_is_symmetric(mirror: LatentMirror) -> None:
+    assert SymmetryGuidance.of(mirror, torch.zeros(2, 8, 16, 16)) == []
+    assert SymmetryGuidance.of(mirror, torch.randn(2, 8, 16, 16)) == []
+    assert SymmetryGuidance.of(None, torch.ones(2, 8, 16, 16)) == []
 
 
-def test_below_a_noise_level_each_side_is_its_own(mirror: Mirror) -> None:
+def test_below_a_noise_level_each_side_is_its_own(mirror: LatentMirror) -> None:
     x, velocity = torch.randn(1, 8, 16, 16), torch.randn(1, 8, 16, 16)
     draft = x + mirrored(x)
-    steer = mirror.steer(draft)
-    assert steer is not None
-    assert torch.equal(steer(UNTIL - 0.01, x, velocity), velocity)
-    assert mirror.asymmetry(x - UNTIL * steer(UNTIL, x, velocity)).max() < 1e-4
+    (hook,) = SymmetryGuidance.of(mirror, draft)
+    assert torch.equal(hook.velocity(SYMMETRIC_UNTIL - 0.01, x, velocity), velocity)
+    assert mirror.asymmetry(x - SYMMETRIC_UNTIL * hook.velocity(SYMMETRIC_UNTIL, x, velocity)).max() < 1e-4
 
 
-def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: Path, mirror: Mirror) -> None:
+def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: Path, mirror: LatentMirror) -> None:
     root = save_tiny_parts(tmp_path)
-    assert Prototypes.load(root).mirror is None
-    Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror).save(root)
-    again = Prototypes.load(root).mirror
+    assert ReferenceStore.load(root).mirror is None
+    ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror).save(root)
+    again = ReferenceStore.load(root).mirror
     assert again is not None and torch.equal(again.weights, mirror.weights)
     save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", root)
     with pytest.raises(WeightsError, match="another part 'autoencoder'"):
-        Prototypes.load(root)
+        ReferenceStore.load(root)
 
 
 def test_the_pipeline_draws_what_is_symmetric_by_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    mirror = Mirror.fit(*(torch.randn(20, 8, 16, 16) for _ in range(2)))
-    pipe.prototypes = Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror)
+    mirror = LatentMirror.fit(*(torch.randn(20, 8, 16, 16) for _ in range(2)))
+    pipe.references = ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror)
     asked: list[torch.Tensor] = []
-    mirror.steer = lambda drafts: asked.append(drafts)  # type: ignore[method-assign,assignment]
+    mirror.symmetric = lambda drafts: asked.append(drafts) or torch.zeros(1, dtype=torch.bool)  # type: ignore[assignment,func-returns-value]
     list(pipe.steps(["a cat"], [1], Sampling(2)))
+    list(pipe.steps(["a cat"], [1], Sampling(2, hooks=Sampling.hooks - {SYMMETRY})))
     assert [tuple(drafts.shape) for drafts in asked] == [(1, 8, 16, 16)]

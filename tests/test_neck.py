@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_worn import SIDE, shape
 
-from models.collage import collage
+from models.compose.collage import collage
 from models.reading.layout import Layout
 from models.reading.places import TWO
 from models.worn import ROUND, neck, on_neck

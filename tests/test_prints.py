@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
-from models.collage import collage
+from models.compose.collage import collage
 from models.reading.layout import Layout, layout
 from models.reading.naming import Known
 from models.reading.places import ON_IT, TWO

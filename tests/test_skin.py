@@ -10,9 +10,10 @@ from models.data.captions import SKIN_EN, SKIN_ZH
 from models.data.colours import oklab
 from models.data.fixture import fixture_world
 from models.data.world import World
-from models.prototypes import SIDE, Prototypes
 from models.reading.wording import Thing, Wording
-from models.skin import HAIR, TONES, of_people, tone_said, toned, with_tone, without_tone
+from models.references.paint import HAIR, TONES, toned
+from models.references.store import SIDE, ReferenceStore
+from models.skin import of_people, tone_said, with_tone, without_tone
 
 YELLOW, BLUE, BLACK = (255, 204, 77, 255), (60, 90, 220, 255), (20, 20, 20, 255)
 GOLDEN = (255, 150, 20, 255)
@@ -103,8 +104,8 @@ def test_neither_cream_nor_a_speck_of_yellow_is_skin() -> None:
 
 
 def test_a_thing_is_drawn_from_its_drawing_in_the_tone() -> None:
-    prototypes = Prototypes(face()[None])
-    own, dark = prototypes.picture(0), prototypes.picture(0, "dark")
+    store = ReferenceStore(face()[None])
+    own, dark = (store.drawing(store.retrieve(0, paint=paint)) for paint in ("", "dark"))
     assert np.abs(dark[40, 60].astype(int) - [*TONES["dark"], 255]).max() <= 2 and tuple(own[40, 60]) == YELLOW
     assert np.array_equal(dark[100, 60], own[100, 60])
 

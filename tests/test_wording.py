@@ -11,7 +11,7 @@ from tiny_parts import save_tiny_parts
 from models.data.captions import caption
 from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.reading.naming import Known, Naming
 from models.reading.other_names import OTHER_NAMES
 from models.reading.phrasing import bare, words_of
@@ -250,7 +250,7 @@ def test_saved_and_loaded_it_reads_the_same(built: Wording, tmp_path: Path) -> N
 def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(tmp_path: Path, wording: Wording) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path), torch.float32)
     plain = pipe.condition(["hamburger", "a burger"])
-    pipe.wording, pipe.prototypes = wording, None
+    pipe.wording, pipe.references = wording, None
     read, literal = pipe.condition(["a burger", '"a burger"']), pipe.condition(["a burger"], literal=True)
     assert torch.equal(read.states, plain.states) and torch.equal(read.vector, plain.vector)
     assert torch.equal(literal.states, plain.states[1:])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.collage import collage
+from models.compose.collage import collage
 from models.reading.layout import Layout
 from models.reading.places import TWO, Place
 from models.worn import WIDTHS, head, on_head

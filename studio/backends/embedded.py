@@ -15,7 +15,7 @@ from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
 from models.messages import Refused
 from models.reading.lettering import without_words
-from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
+from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weighting import plain
 from models.weights import WeightsError, check_company, listed_parts, weights_digest
 from studio.backends.enlarger import Enlarger
@@ -27,15 +27,16 @@ from studio.events import Progress, Result, Unknown, Vector
 from studio.requests import EmbedRequest, ImageRequest, Request
 
 if TYPE_CHECKING:
-    from models import drawing
-    from models.pipeline import StickerPipeline
+    from models.pipelines.image import StickerPipeline
+    from models.sampling import loop
+    from models.sampling.loop import Pictures, Sampling
     from models.space import Embedder
     from models.vocabulary import Vocabulary
 
-SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
+SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
-VARIANT = "fast"  # models.fast.PART, which draws alone or the last of the way, and need not be there
+VARIANT = "fast"  # models.lora.PART, which draws alone or the last of the way, and need not be there
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Embedded:
         """A batch after the other; what a request says is read when its first batch comes."""
         self.load()
         assert self._pipeline is not None
-        from models.drawing import Pictures
+        from models.sampling.loop import Pictures
 
         if requests and not requests[0].drawn:
             yield from self._only_enlarged(requests)
@@ -153,7 +154,7 @@ class Embedded:
         except FloatingPointError as error:
             raise Refused(f"{error}.") from error
 
-    def _scored(self, event: "drawing.Pictures") -> "Iterator[_Drawn]":
+    def _scored(self, event: "Pictures") -> "Iterator[_Drawn]":
         assert self._pipeline is not None
         for pixels, seed, wanted in zip(event.pixels, event.seeds, event.wanted, strict=True):
             place = self._pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
@@ -191,8 +192,8 @@ def _assemble(root: Path) -> "StickerPipeline":
     import diffusers
     import transformers
 
-    from models.memory import keep_freed_memory
-    from models.pipeline import StickerPipeline
+    from models.hardware import keep_freed_memory
+    from models.pipelines.image import StickerPipeline
 
     keep_freed_memory()
     for library in (diffusers, transformers):
@@ -217,7 +218,7 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
 
 def _draw(
     pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, previews: bool
-) -> "Iterator[drawing.Progress | drawing.Pictures]":
+) -> "Iterator[loop.Progress | Pictures]":
     """One batch, drawn as `request` says: its steps, then its pictures."""
     return pipeline.steps(
         [row.text for row in rows],
@@ -241,13 +242,13 @@ def _how(pipeline: Any, batch: int, request: ImageRequest) -> dict[str, int | st
     return {**how, "upscaler": request.upscaler[:10]} if request.upscaler else how
 
 
-def _sampling(request: ImageRequest) -> "drawing.Sampling":
-    from models import drawing
+def _sampling(request: ImageRequest) -> "Sampling":
+    from models.sampling.loop import FAST_SAMPLING, Sampling
 
     strength = 1.0 if request.strength is None else request.strength
     if request.scheduler == FAST:
-        return replace(drawing.FAST_SAMPLING, strength=strength, batch=request.shape)
-    return drawing.Sampling(
+        return replace(FAST_SAMPLING, strength=strength, batch=request.shape)
+    return Sampling(
         request.steps or 1,
         request.guidance or 1.0,
         (request.guided_from or 0.0, 1.0),

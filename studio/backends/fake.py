@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from models.compose.masks import blend
 from models.data.pixels import fit, png
-from models.edits import blend
 from models.messages import Refused
-from models.schedulers import GUIDANCE
+from models.sampling.schedulers import GUIDANCE
 from models.weighting import plain, segments
 from studio.backends.given import as_given, start
 from studio.backends.together import Together

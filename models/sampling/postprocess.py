@@ -1,9 +1,8 @@
-"""What a decoder leaves undone: areas of one colour, and alpha that is all or nothing.
+"""Post-processing of decoded pictures: flattening (areas of one colour), and alpha that is all or nothing.
 
-A decoder that learned to make squared errors small answers doubt with a mean: within a colour it ripples by some levels
-of 255 where a drawing has none, and what is nothing has a haze of some levels of alpha. L0 gradient minimisation (Xu et
-al., ACM Transactions on Graphics 30(6), 2011) finds the picture that changes in the fewest places and is still near to
-what was decoded:
+A decoder that was trained on squared errors answers doubt with a mean: areas of one colour ripple by some levels of
+255, and empty areas have a haze of some levels of alpha. L0 gradient minimisation (Xu et al., ACM Transactions on
+Graphics 30(6), 2011) finds the picture that changes in the fewest places and is still near to what was decoded:
 
     argmin_s sum_p |s_p - x_p|^2 + JUMP * #{p: the gradient of s at p is not zero}
 
@@ -21,28 +20,28 @@ from models.reading.wording import style_said
 JUMP = 0.01  # lambda: what a change costs in a place, in squared colour; a half and a quarter do as well (LOG.md)
 FASTER = 2.0  # kappa, the paper's own: with 4 it takes half the time and evens out less
 LAST = 1e4  # beta at the end: what would follow changes no level of 255 but here and there
-# Alpha between which an edge lies: what has less is nothing, what has more is opaque. Drawings have no haze to lose;
-# the edges of ink alone are a pixel wide, and three as they are decoded.
+# Alpha between which an edge lies: less is empty, more is opaque. Drawings have no haze to lose; the edges of ink are
+# one pixel wide, and decoded they are three.
 EDGE = {Finish.SHADED: (6 / 255, 249 / 255), Finish.FLAT: (6 / 255, 249 / 255), Finish.INK: (1 / 3, 2 / 3)}
 
 
 def finish_of(text: str, new: bool) -> Finish:
-    """How a drawing is finished, by the style that its text asks for; where it names none, a `new` one is flat, and one
-    that starts from a picture, or from no words, keeps its shades."""
+    """The finish of the style that a text asks for. Where it names none, a `new` picture is flat, and one that starts
+    from a picture, or from no words, keeps its shades."""
     if style := style_said(text):
         return style_of(style).finish
     return Finish.FLAT if new and text else Finish.SHADED
 
 
-def finished(picture: Tensor, finish: Finish) -> Tensor:
-    """What was decoded, (4, H, W) premultiplied, as its style has it; colours stay no brighter than alpha.
+def postprocessed(picture: Tensor, finish: Finish, flattening: bool = True) -> Tensor:
+    """A decoded picture (4, H, W), premultiplied, finished as its style is; colours stay no brighter than alpha.
 
     One at a time: so its bits do not depend on what is drawn beside it.
     """
-    return solid(flatten(picture) if finish is Finish.FLAT else picture, *EDGE[finish])
+    return sharp_alpha(flattened(picture) if finish is Finish.FLAT and flattening else picture, *EDGE[finish])
 
 
-def solid(picture: Tensor, nothing: float, opaque: float) -> Tensor:
+def sharp_alpha(picture: Tensor, nothing: float, opaque: float) -> Tensor:
     """A picture (4, H, W) in [0, 1], premultiplied, whose alpha is spread from between the two to [0, 1]."""
     alpha = picture[3:].float()
     spread = ((alpha - nothing) / (opaque - nothing)).clamp(0, 1)
@@ -50,7 +49,7 @@ def solid(picture: Tensor, nothing: float, opaque: float) -> Tensor:
     return torch.cat([torch.minimum(colours, spread), spread])
 
 
-def flatten(picture: Tensor) -> Tensor:
+def flattened(picture: Tensor) -> Tensor:
     """A picture (4, H, W) in [0, 1], premultiplied, in areas of one colour; colours stay no brighter than alpha."""
     flat, beta, laplacian = picture, 2 * JUMP, _laplacian(*picture.shape[1:]).to(picture.device)
     while beta < LAST:

@@ -1,8 +1,8 @@
 """Pictures from words, from a vector, or from both: the sticker pipeline.
 
 `StickerPipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some
-are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual way in. What a
-prompt names several of is drawn thing by thing (`models.reading.layout`).
+are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual entry point.
+Several things in one prompt are drawn one by one and laid into one picture (`models.reading.layout`).
 
 **Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
 its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
@@ -22,26 +22,26 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.arguments import Vectors, each, each_blend, each_vector, own_words
-from models.autoencoder import Autoencoder
-from models.collage import Drawings
-from models.condition import Blend, Condition
+from models.autoencoder import Autoencoder, preview
+from models.compose.collage import Drawings
 from models.data.pixels import to_uint8
 from models.data.styles import Finish
-from models.diffusers_way import DiffusersWay
 from models.dit import DiT
-from models.draft_guidance import DraftGuidance
-from models.drawing import Noise, OnStep, Pictures, Progress, Sampling, Steer, Step, denoise, in_turn
-from models.fast import load_fast
-from models.finish import finish_of, finished
+from models.hardware import native_dtype
 from models.language import LanguageModel
-from models.precision import native_dtype
-from models.preview import preview
-from models.prototypes import Prototypes
+from models.lora import load_fast
+from models.messages import Refused
+from models.pipelines.call import DiffusersCall
+from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector, own_words
+from models.reading.wording import PART as WORDING
 from models.reading.wording import Wording
-from models.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
+from models.references.store import ReferenceStore
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import FLATTENING, guidance_hooks
+from models.sampling.loop import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.sampling.postprocess import finish_of, postprocessed
+from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
 from models.space import SemanticSpace
-from models.start import Start
 from models.telling import Teller
 from models.tokenizer import load_tokenizer
 from models.vision import VisionEncoder
@@ -52,23 +52,23 @@ BATCH = 8  # pictures drawn together; changing it changes every picture that is 
 
 @dataclass(frozen=True)
 class _Work:
-    """A call's pictures and the drawings that make them: what each is told, its noise, and what it starts from.
+    """A call's pictures and the drawings that make them: conditions, noise, and pictures to start from.
 
-    `seeds` and `senses` (N, 128) are the pictures' own; everything else has a row a drawing.
+    `seeds` and `vectors` (N, 128) are the pictures' own; everything else has a row a drawing.
     """
 
     drawings: Drawings
     seeds: tuple[int, ...]
-    senses: Tensor
-    wanted: Blend
+    vectors: Tensor
+    wanted: ComposedCondition
     unwanted: Condition
     noise: Tensor
     start: Start | None
     finish: tuple[Finish, ...]
-    led: tuple[bool, ...]
+    follows: tuple[bool, ...]
 
 
-class StickerPipeline(Teller, DiffusersWay):
+class StickerPipeline(Teller, DiffusersCall):
     """Text, picture or mix -> stickers of 128 x 128 with alpha.
 
     `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together.
@@ -78,7 +78,7 @@ class StickerPipeline(Teller, DiffusersWay):
     scheduler: Any
     model_cpu_offload_seq = "language->vision->space->dit->autoencoder"  # type: ignore[assignment]
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
-    _optional_components = ["fast"]  # noqa: RUF012
+    _optional_components = ["fast", "references"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class StickerPipeline(Teller, DiffusersWay):
         dit: DiT,
         scheduler: Any,
         fast: DiT | None = None,
+        references: ReferenceStore | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -101,13 +102,13 @@ class StickerPipeline(Teller, DiffusersWay):
             dit=dit,
             scheduler=scheduler,
             fast=fast,
+            references=references,
         )
         self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
         for network in (self.language, self.vision, self.space, self.autoencoder, self.dit, self.fast):
             if network is not None:
                 align(network)
-        self.wording: Wording | None = None  # of the shipped parts; without it, prompts are read as they are
-        self.prototypes: Prototypes | None = None  # of the shipped parts too, and of that wording
+        self.wording: Wording | None = None  # names the references; without it, prompts are read as they are
 
     @classmethod
     def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None) -> "StickerPipeline":
@@ -127,8 +128,25 @@ class StickerPipeline(Teller, DiffusersWay):
             dit,
             build_scheduler(DEFAULT_SCHEDULER),
             load_fast(dit, root),
+            ReferenceStore.load(root),
         )
-        made.wording, made.prototypes = Wording.load(made.embedder, root), Prototypes.load(root)
+        made.wording = Wording.load(made.embedder, root)
+        return made
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # type: ignore[override]
+        """Write all parts into a folder, the wording among them."""
+        super().save_pretrained(save_directory, **options)
+        if self.wording:
+            self.wording.save(Path(save_directory))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> "StickerPipeline":  # type: ignore[override]
+        """What `save_pretrained` wrote, in the types of `assemble` unless `torch_dtype` says another."""
+        drawn_in = dict.fromkeys(("dit", "fast", "autoencoder"), native_dtype())
+        options.setdefault("torch_dtype", {**drawn_in, "default": torch.float32})
+        made: StickerPipeline = super().from_pretrained(folder, **options)
+        if (Path(folder) / WORDING).is_dir():
+            made.wording = Wording.load(made.embedder, Path(folder))
         return made
 
     # --- Drawing ----------------------------------------------------------------------------------------------------
@@ -142,7 +160,7 @@ class StickerPipeline(Teller, DiffusersWay):
         *,
         negative: Sequence[str] | str = "",
         vector: Vectors | None = None,
-        blends: Sequence[Blend | None] = (),
+        blends: Sequence[ComposedCondition | None] = (),
         words: bool = True,
         sense: bool = True,
         start: np.ndarray | Tensor | None = None,
@@ -159,8 +177,8 @@ class StickerPipeline(Teller, DiffusersWay):
             sampling: how to draw.
             negative: what to keep away from: one text for all, or one each; only guidance reads it.
             vector, words, sense: as in `condition`.
-            blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty; what it
-                says goes before `vector`, `words` and `sense`.
+            blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty; it takes
+                precedence over `vector`, `words` and `sense`.
             start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
             redraw: masks for start pictures in pixels, uint8 (N or 1, 128, 128): 0 keeps them exactly, 255 draws anew.
             noise: (N, 8, 16, 16) instead of the seeds' own.
@@ -171,7 +189,9 @@ class StickerPipeline(Teller, DiffusersWay):
         """
         sampling = sampling or Sampling()
         given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
-        work = self._resolve(prompts, seeds, negative, vector, words, sense, given, noise, sampling.draft, blends)
+        work = self._resolve(
+            prompts, seeds, negative, vector, words, sense, given, noise, sampling.reference_strength > 0, blends
+        )
         batch = sampling.batch or (1 if len(seeds) == 1 else BATCH)
         pictures = _chunks(range(len(seeds)), batch)
         calls = [_chunks(work.drawings.rows(some), batch) for some in pictures]
@@ -182,15 +202,17 @@ class StickerPipeline(Teller, DiffusersWay):
                 for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
                     image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
                     yield Progress(done * step.count + step.index + 1, total * step.count, some[0], image)
-                pixels.append(self._decode(step.latents, [work.finish[row] for row in rows]))
+                pixels.append(self._decode(step.latents, [work.finish[row] for row in rows], sampling))
                 latents.append(step.latents[: len(rows)])
                 done += 1
             yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
 
-    def _decode(self, latents: Tensor, finish: Sequence[Finish]) -> np.ndarray:
-        """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, finished as those say."""
-        decoded = self.autoencoder.decode(latents)[: len(finish)]
-        return to_uint8(torch.stack(list(map(finished, decoded, finish))))
+    def _decode(self, latents: Tensor, finish: Sequence[Finish], sampling: Sampling) -> np.ndarray:
+        """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, post-processed."""
+        decoded, flattening = self.autoencoder.decode(latents)[: len(finish)], FLATTENING in sampling.hooks
+        return to_uint8(
+            torch.stack([postprocessed(one, how, flattening) for one, how in zip(decoded, finish, strict=True)])
+        )
 
     def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
@@ -203,7 +225,7 @@ class StickerPipeline(Teller, DiffusersWay):
             self._encode(picture[None]) if drawings.layouts[number] else own[number]
             for number, picture in zip(some, laid, strict=True)
         ]
-        return Pictures(some[0], laid, torch.cat(whole), tuple(work.seeds[i] for i in some), batch, work.senses[some])
+        return Pictures(some[0], laid, torch.cat(whole), tuple(work.seeds[i] for i in some), batch, work.vectors[some])
 
     def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
         scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else fresh(self.scheduler)
@@ -212,25 +234,29 @@ class StickerPipeline(Teller, DiffusersWay):
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
         renoise = self._noise([work.drawings.seeds[row] for row in rows])
         renoise()  # what the pictures begin with
-        network, noise = self._network(sampling), work.noise[rows]
-        steer = self._steer(wanted.draft, torch.tensor([work.led[row] for row in rows]))
-        polisher = self.fast if sampling.polish and not sampling.fast else None
+        mirror = self.references.mirror if self.references else None
+        follow, strength = [work.follows[row] for row in rows], sampling.reference_strength
+        hooks = guidance_hooks(sampling.hooks, wanted.reference, follow, mirror, strength)
         return denoise(
-            network, noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step, renoise, steer, polisher
+            self._network(sampling),
+            work.noise[rows],
+            wanted,
+            unwanted,
+            sampling,
+            scheduler,
+            latents,
+            redraw,
+            on_step,
+            renoise,
+            hooks,
+            None if sampling.fast else self.fast,
         )
-
-    def _steer(self, drafts: Tensor, led: Tensor) -> Steer | None:
-        """How pictures are led that are drawn from `drafts`: a symmetric one to its mirror image, and those that are
-        `led` (B,), to the draft itself."""
-        mirror = self.prototypes and self.prototypes.mirror
-        both = mirror.steer(drafts) if mirror else None, DraftGuidance.of(drafts, led)
-        return in_turn([steer for steer in both if steer is not None])
 
     def _network(self, sampling: Sampling) -> Any:
         if not sampling.fast:
             return self.dit
         if self.fast is None:
-            raise ValueError("these weights have no fast variant of the generator; draw without it")
+            raise Refused("models.no_fast_variant")
         return self.fast
 
     def _resolve(
@@ -243,19 +269,19 @@ class StickerPipeline(Teller, DiffusersWay):
         sense: bool,
         start: Start | None,
         noise: Tensor | None,
-        draft: bool,
-        blends: Sequence[Blend | None] = (),
+        references: bool,
+        blends: Sequence[ComposedCondition | None] = (),
     ) -> _Work:
         count = len(seeds)
         if not count:
-            raise ValueError("no seeds; give one a picture")
+            raise Refused("models.no_seeds")
         prompts = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
-        negatives = each("negative prompts", [negative] if isinstance(negative, str) else negative, count)
+        negatives = each("negatives", [negative] if isinstance(negative, str) else negative, count)
         vector, blends = each_vector(vector, count), each_blend(blends, prompts)
-        free = own_words(vector, count) if draft and words and sense and start is None else [False] * count
+        free = own_words(vector, count) if references and words and sense and start is None else [False] * count
         drawings = Drawings.of(prompts, seeds, self._layouts(prompts, free if noise is None else [False] * count))
         told = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
-        wanted = self._drafted(
+        wanted = self._with_references(
             drawings.texts, drawings.seeds, drawings.spread(free), self.condition(drawings.texts, told, words, sense)
         )
         own = self.condition(prompts, vector, words, sense) if any(drawings.layouts) else wanted
@@ -274,9 +300,9 @@ class StickerPipeline(Teller, DiffusersWay):
             for blend, text in zip(at_once, drawings.texts, strict=True)
         )
         asked = zip(at_once, drawings.texts, strict=True)
-        led = tuple(blend.led if blend else self.is_led(text) for blend, text in asked)
+        follows = tuple(blend.follows if blend else self.follows_reference(text) for blend, text in asked)
         blended = _with_blends(wanted, at_once)
-        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, led)
+        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, follows)
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         config = self.dit.config
@@ -293,11 +319,11 @@ class StickerPipeline(Teller, DiffusersWay):
         return work.drawings.laid(some, np.concatenate([begun, later]))
 
 
-def _with_blends(told: Condition, blends: Sequence[Blend | None]) -> Blend:
-    """The blends, and where there is none what is `told`."""
+def _with_blends(plain: Condition, blends: Sequence[ComposedCondition | None]) -> ComposedCondition:
+    """The blends, and where there is none the row of `plain`."""
     if not any(blends):
-        return Blend.of(told)
-    return Blend.cat([blend or Blend.of(told.rows([i])) for i, blend in enumerate(blends)])
+        return ComposedCondition.of(plain)
+    return ComposedCondition.cat([blend or ComposedCondition.of(plain.rows([i])) for i, blend in enumerate(blends)])
 
 
 def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:

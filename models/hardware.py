@@ -1,7 +1,11 @@
-"""Memory that a network has freed stays with its process, for the next pass needs as much again."""
+"""The type that this machine computes fast in, and how its C library keeps memory. Imports torch where it is needed."""
 
 import ctypes
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 # mallopt(3): M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -21,3 +25,12 @@ def keep_freed_memory() -> bool:
     return mallopt is not None and all(
         mallopt(*option) for option in ((_TRIM_THRESHOLD, KEPT), (_MMAP_THRESHOLD, MAPPED))
     )
+
+
+def native_dtype() -> "torch.dtype":
+    """bf16 where this CPU computes in it, fp32 where it would be emulated."""
+    import torch
+
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    # The second asks oneDNN, which ONEDNN_MAX_CPU_ISA may hold to less than the CPU can.
+    return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32

@@ -1,4 +1,4 @@
-"""How strongly the generator is told: classifier-free guidance within an interval.
+"""Classifier-free guidance within an interval of noise levels, with autoguidance.
 
 Shapes: B pictures, latents (B, C, ...).
 """
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.condition import Blend, Condition
-from models.schedulers import GUIDANCE
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.schedulers import GUIDANCE
 
-Network = Callable[..., Tensor]  # (x, t, states, mask, vector, draft) and (B,) bool `weakened` -> velocity
+Network = Callable[..., Tensor]  # (x, t, states, mask, vector, reference) and (B,) bool `weakened` -> velocity
 Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity
 
 
@@ -21,13 +21,13 @@ class Guidance:
     """Classifier-free guidance (arXiv 2207.12598, equation 6) at noise levels within `interval` only.
 
     Outside it guidance costs diversity (high noise) or changes nothing (low noise), and twice the time
-    (arXiv 2404.07724). With `weaken` the second pass is a worse network's too: what a small network gets wrong it gets
-    more wrong, so that leading away from it mends shapes as well as sense (autoguidance, arXiv 2406.02507).
+    (arXiv 2404.07724). With `autoguidance` (arXiv 2406.02507) the second pass goes through a weakened network too: what
+    a small network gets wrong it gets more wrong, so leading away from it mends shapes as well as meaning.
     """
 
     scale: float = GUIDANCE
     interval: tuple[float, float] = (0.0, 1.0)
-    weaken: bool = False
+    autoguidance: bool = False
 
     def active(self, sigma: float) -> bool:
         """Whether the second pass is worth making at `sigma`."""
@@ -35,7 +35,7 @@ class Guidance:
         return self.scale != 1.0 and low <= sigma <= high
 
 
-def guided(network: Network, wanted: Blend, unwanted: Condition, guidance: Guidance) -> Velocity:
+def guided(network: Network, wanted: ComposedCondition, unwanted: Condition, guidance: Guidance) -> Velocity:
     """The velocity u + scale (w - u), where w is under `wanted` and u under `unwanted`; w alone where inactive.
 
     The first part and `unwanted` are one batch of 2 B rows, in that order, and each other part is a batch of its own:
@@ -43,7 +43,7 @@ def guided(network: Network, wanted: Blend, unwanted: Condition, guidance: Guida
     """
     first, *others = wanted.parts
     both = Condition.cat([first, unwanted])
-    weak = {"weakened": torch.arange(len(both)) >= len(wanted)} if guidance.weaken else {}
+    weak = {"weakened": torch.arange(len(both)) >= len(wanted)} if guidance.autoguidance else {}
 
     def velocity(x: Tensor, sigma: float) -> Tensor:
         t = x.new_full((len(x),), sigma)

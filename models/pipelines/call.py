@@ -1,21 +1,34 @@
-"""diffusers' way into a pipeline: one call with diffusers' names, a callback, and pictures in the forms it knows."""
+"""diffusers' entry point of a pipeline: one call with its names, a callback, and pictures in the forms it knows."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils.outputs import BaseOutput
 from torch import Tensor
 
-from models.drawing import OnStep, Pictures, Progress, Sampling
-from models.outputs import OUTPUT_TYPES, StickerOutput, as_output, draw_seeds
+from models.data.pixels import png, unpremultiply
+from models.messages import Refused
+from models.sampling.loop import OnStep, Pictures, Progress, Sampling
 
-Callback = Callable[["DiffusersWay", int, float, dict[str, Any]], dict[str, Any] | None]
+OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
+
+Callback = Callable[["DiffusersCall", int, float, dict[str, Any]], dict[str, Any] | None]
 
 
-class DiffusersWay(DiffusionPipeline):
-    """A pipeline that is called; `steps`, which draws, is its heir's (`models.pipeline.StickerPipeline.steps`)."""
+@dataclass
+class StickerOutput(BaseOutput):
+    """What a call returns: `images` as `output_type` says, and the `seeds` that make each again."""
+
+    images: Any
+    seeds: list[int]
+
+
+class DiffusersCall(DiffusionPipeline):
+    """diffusers' call of a pipeline, on the `steps` of its subclass (`models.pipelines.image.StickerPipeline`)."""
 
     steps: Callable[..., Iterator[Progress | Pictures]]
     _interrupt = False
@@ -65,7 +78,7 @@ class DiffusersWay(DiffusionPipeline):
         A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
         """
         if output_type not in OUTPUT_TYPES:
-            raise ValueError(f"unknown output_type {output_type!r}; choose from {', '.join(OUTPUT_TYPES)}")
+            raise Refused("models.output_type", type=output_type, known=OUTPUT_TYPES)
         prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
         seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
         sampling = Sampling(
@@ -117,3 +130,27 @@ def _each_time(negative: str | list[str], prompt: str | list[str], times: int) -
     if isinstance(negative, str) or isinstance(prompt, str) or len(negative) != len(prompt):
         return negative
     return [one for one in negative for _ in range(times)]
+
+
+def draw_seeds(generator: torch.Generator | list[torch.Generator] | None, count: int) -> list[int]:
+    """`count` seeds from one generator, or from as many; ValueError where their number is another."""
+
+    def draw(source: torch.Generator | None) -> int:
+        return int(torch.randint(2**31, (1,), generator=source))
+
+    if isinstance(generator, list):
+        if len(generator) != count:
+            raise Refused("models.generators", given=len(generator), count=count)
+        return [draw(source) for source in generator]
+    return [draw(generator) for _ in range(count)]
+
+
+def as_output(whole: list[Pictures], output_type: str) -> Any:
+    """Finished pictures in one of OUTPUT_TYPES."""
+    if output_type == "latent":
+        return torch.cat([pictures.latents for pictures in whole]) if whole else torch.zeros(0)
+    pixels = [picture for pictures in whole for picture in pictures.pixels]
+    if output_type == "pil":
+        return [png(picture) for picture in pixels]
+    stacked = np.stack(pixels) if pixels else np.zeros((0, 128, 128, 4), np.uint8)
+    return stacked if output_type == "uint8" else unpremultiply(stacked).astype(np.float32) / 255

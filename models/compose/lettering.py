@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from models.compose.anchors import DARK, middle
+from models.compose.fonts import Font, font_for, wrap
 from models.data.compose import put, resized
-from models.data.sheet import Font, font_for, wrap
-from models.features import DARK, middle
 
 SEEN = 128  # alpha from which a pixel is part of a thing
 SHARP = 4  # letters are drawn as many times larger and averaged

@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from models.compose.anchors import ROOM, features, is_dark, middle, on_dark
+from models.compose.lettering import write
 from models.data.compose import ground, put, resized
 from models.data.pixels import SIZE
-from models.drawing import MAX_SEED
-from models.features import ROOM, features, is_dark, middle, on_dark
-from models.lettering import write
 from models.reading.layout import Layout
 from models.reading.places import Place
+from models.sampling.loop import MAX_SEED
 from models.worn import on_head, on_neck
 
 T = TypeVar("T")
