@@ -16,51 +16,6 @@ from torch import Tensor, nn
 PREVIEW_SIZE = 64  # pixels a side of a preview, enlarged smoothly from one per latent pixel
 
 
-class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of each pixel of an NCHW map, in `channels_last` memory where that is a view."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
-        with torch.autocast(x.device.type, enabled=False):
-            y = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], self.weight.to(x.dtype), self.bias.to(x.dtype))
-        return y.permute(0, 3, 1, 2)
-
-
-class ResBlock(nn.Module):
-    """x + conv(silu(conv(norm(x)))); the second convolution starts at zero, so a fresh block is the identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = ChannelNorm(width)
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        for parameter in self.conv2.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
-        return x + self.conv2(F.silu(self.conv1(self.norm(x))))
-
-
-class Down(nn.Sequential):
-    """Halve the resolution: (B, I, H, W) -> (B, O, H / 2, W / 2)."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.PixelUnshuffle(2), nn.Conv2d(4 * inputs, outputs, 3, padding=1))
-
-
-class Up(nn.Sequential):
-    """Double the resolution: (B, I, H, W) -> (B, O, 2 H, 2 W)."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
-
-
 class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library types config_name twice
     """Encoder and decoder with the latent's scale inside, so that no caller multiplies.
 
@@ -139,6 +94,51 @@ class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library
     def forward(self, pictures: Tensor) -> Tensor:
         """The reconstruction of `pictures`."""
         return self.decode(self.encode(pictures))
+
+
+class Down(nn.Sequential):
+    """Halve the resolution: (B, I, H, W) -> (B, O, H / 2, W / 2)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.PixelUnshuffle(2), nn.Conv2d(4 * inputs, outputs, 3, padding=1))
+
+
+class Up(nn.Sequential):
+    """Double the resolution: (B, I, H, W) -> (B, O, 2 H, 2 W)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
+
+
+class ResBlock(nn.Module):
+    """x + conv(silu(conv(norm(x)))); the second convolution starts at zero, so a fresh block is the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        return x + self.conv2(F.silu(self.conv1(self.norm(x))))
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of each pixel of an NCHW map, in `channels_last` memory where that is a view."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        with torch.autocast(x.device.type, enabled=False):
+            y = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], self.weight.to(x.dtype), self.bias.to(x.dtype))
+        return y.permute(0, 3, 1, 2)
 
 
 def _channels(values: list[float] | None, count: int, default: float) -> Tensor:

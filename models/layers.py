@@ -21,43 +21,6 @@ if TYPE_CHECKING:
 _WRITTEN_OUT_KEYS = 1024
 
 
-def layer_norm(x: Tensor) -> Tensor:
-    """LayerNorm over the last axis without affine terms, in the dtype of `x`.
-
-    Without affine and in bf16 it takes a tenth of `F.rms_norm`'s time on a CPU; autocast would lift it to fp32.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        return F.layer_norm(x, x.shape[-1:])
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Adaptive layer norm's affine part, `x * (1 + scale) + shift` (DiT, arXiv 2212.09748, section 3.2).
-
-    `x` is (B, L, D); `shift` and `scale` are (B, D).
-    """
-    return torch.addcmul(shift[:, None].to(x.dtype), x, 1 + scale[:, None].to(x.dtype))
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Softmax attention: q (B, H, L, E), k and v (B, H, S, E), additive `bias` broadcastable to (B, H, L, S).
-
-    Written out: for the 64 tokens of this project it takes half the time of `scaled_dot_product_attention` on a
-    CPU, forward and backward.
-    """
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, S)
-    if bias is not None:
-        scores = scores + bias.to(scores.dtype)
-    return scores.softmax(-1).to(v.dtype) @ v  # (B, H, L, E)
-
-
-def padding_bias(mask: Tensor) -> Tensor:
-    """Additive attention bias (B, 1, 1, S) from a mask (B, S) that is true at real tokens.
-
-    -1e4 and not -inf: a row whose every key is padding then gives a mean instead of NaN.
-    """
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask.bool(), -1e4)[:, None, None]
-
-
 class Attention(nn.Module):
     """Multi-head attention with query/key norm; self-attention unless `context` is given.
 
@@ -87,28 +50,16 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (arXiv 2104.09864, equation 34): `x` (B, L, heads, E), `cos` and `sin` (B, L, 1, E / 2)."""
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Softmax attention: q (B, H, L, E), k and v (B, H, S, E), additive `bias` broadcastable to (B, H, L, S).
 
-
-def attend_grouped(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """Attention of H query heads on G key-value heads (arXiv 2305.13245).
-
-    `q` (B, L, H, E), `k` and `v` (B, G, S, E), `bias` (B or 1, L, S) additive -> (B, L, H * E). The R heads of a group
-    are rows of one product, so keys and values are never repeated.
+    Written out: for the 64 tokens of this project it takes half the time of `scaled_dot_product_attention` on a
+    CPU, forward and backward.
     """
-    batch, length, _, width = q.shape
-    groups, keys = k.shape[1:3]
-    if keys > _WRITTEN_OUT_KEYS or q.device.type != "cpu":
-        y = F.scaled_dot_product_attention(q.transpose(1, 2), k, v, bias[:, None].to(q.dtype), enable_gqa=True)
-        return y.transpose(1, 2).flatten(2)
-    q = q.view(batch, length, groups, -1).transpose(1, 2).reshape(batch, groups, -1, width)  # (B, G, L * R, E)
-    scores = ((q * width**-0.5) @ k.transpose(2, 3)).view(batch, groups, length, -1, keys)
-    p = (scores + bias[:, None, :, None].to(scores.dtype)).softmax(-1).to(v.dtype)
-    y = p.view(batch, groups, -1, keys) @ v  # (B, G, L * R, E)
-    return y.view(batch, groups, length, -1).transpose(1, 2).flatten(2)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, S)
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
+    return scores.softmax(-1).to(v.dtype) @ v  # (B, H, L, E)
 
 
 class GroupedQueryAttention(nn.Module):
@@ -137,11 +88,28 @@ class GroupedQueryAttention(nn.Module):
         return self.out(attend_grouped(q, k, v, bias))
 
 
-def columns(mask: Tensor, start: int, count: int, name: str) -> Tensor:
-    """Columns [start, start + count) of a mask (B, S) over all positions; ValueError where it ends before."""
-    if mask.shape[1] < start + count:
-        raise ValueError(f"{name} covers {mask.shape[1]} tokens of {start + count}; the cached ones count as well")
-    return mask[:, start : start + count]
+def attend_grouped(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attention of H query heads on G key-value heads (arXiv 2305.13245).
+
+    `q` (B, L, H, E), `k` and `v` (B, G, S, E), `bias` (B or 1, L, S) additive -> (B, L, H * E). The R heads of a group
+    are rows of one product, so keys and values are never repeated.
+    """
+    batch, length, _, width = q.shape
+    groups, keys = k.shape[1:3]
+    if keys > _WRITTEN_OUT_KEYS or q.device.type != "cpu":
+        y = F.scaled_dot_product_attention(q.transpose(1, 2), k, v, bias[:, None].to(q.dtype), enable_gqa=True)
+        return y.transpose(1, 2).flatten(2)
+    q = q.view(batch, length, groups, -1).transpose(1, 2).reshape(batch, groups, -1, width)  # (B, G, L * R, E)
+    scores = ((q * width**-0.5) @ k.transpose(2, 3)).view(batch, groups, length, -1, keys)
+    p = (scores + bias[:, None, :, None].to(scores.dtype)).softmax(-1).to(v.dtype)
+    y = p.view(batch, groups, -1, keys) @ v  # (B, G, L * R, E)
+    return y.view(batch, groups, length, -1).transpose(1, 2).flatten(2)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions (arXiv 2104.09864, equation 34): `x` (B, L, heads, E), `cos` and `sin` (B, L, 1, E / 2)."""
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 def visible(
@@ -175,6 +143,21 @@ def visible(
     return seen
 
 
+def columns(mask: Tensor, start: int, count: int, name: str) -> Tensor:
+    """Columns [start, start + count) of a mask (B, S) over all positions; ValueError where it ends before."""
+    if mask.shape[1] < start + count:
+        raise ValueError(f"{name} covers {mask.shape[1]} tokens of {start + count}; the cached ones count as well")
+    return mask[:, start : start + count]
+
+
+def padding_bias(mask: Tensor) -> Tensor:
+    """Additive attention bias (B, 1, 1, S) from a mask (B, S) that is true at real tokens.
+
+    -1e4 and not -inf: a row whose every key is padding then gives a mean instead of NaN.
+    """
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask.bool(), -1e4)[:, None, None]
+
+
 class SwiGLU(nn.Module):
     """Gated feed-forward, `W3(silu(W1 x) * W2 x)` (arXiv 2002.05202), hidden size 8/3 of the width by default."""
 
@@ -188,6 +171,23 @@ class SwiGLU(nn.Module):
         """(..., D) -> (..., D)."""
         gate, up = self.gate_up(x).chunk(2, -1)
         return self.down(F.silu(gate) * up)
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """LayerNorm over the last axis without affine terms, in the dtype of `x`.
+
+    Without affine and in bf16 it takes a tenth of `F.rms_norm`'s time on a CPU; autocast would lift it to fp32.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return F.layer_norm(x, x.shape[-1:])
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Adaptive layer norm's affine part, `x * (1 + scale) + shift` (DiT, arXiv 2212.09748, section 3.2).
+
+    `x` is (B, L, D); `shift` and `scale` are (B, D).
+    """
+    return torch.addcmul(shift[:, None].to(x.dtype), x, 1 + scale[:, None].to(x.dtype))
 
 
 def timestep_embedding(t: Tensor, width: int, max_period: float = 1e4) -> Tensor:

@@ -1,25 +1,25 @@
-"""The eyes and the mouth of a drawn face, and where they go on what has none: "a smiling avocado".
+"""Anchors: where a thing has most room for a face or letters, and the features of a drawn face to put there.
 
-A face of the sets is a disc of one skin. What differs from the skin in it are its features; taken without the skin,
-they may be laid on anything (blue-screen matting: the skin is the known ground of which each pixel shows a share).
-Pictures are premultiplied uint8 (S, S, 4).
+"A smiling avocado" takes eyes and mouth of a smiling face. Faces of the sets are discs of one skin colour, and what
+differs from the skin is a feature. Features are cut out as in blue-screen matting: each pixel shows some share of the
+known skin. Pictures are premultiplied uint8 (S, S, 4).
 """
 
 import numpy as np
 from PIL import Image
 
 SEEN = 128  # alpha from which a pixel is part of a thing
-RIM = 0.92  # of the face's half axes: beyond it are its outline and its shade
+RIM = 0.92  # of the face's half axes: beyond it are its outline and its shading
 SAME, OTHER = 30.0, 80.0  # levels of 255 from the skin: up to the first a pixel is skin, from the second a feature
-ROOM = 1.5  # the features' longer side, in radii of the disc that they are laid in
-STEP = 5  # of the pixels of a thing one in so many is tried as the middle
-SLIM = 0.09  # of the side: a disc of a smaller radius has no room, and the middle of all is taken
-DARK, INK = 95.0, 90.0  # mean levels: up to the first a ground is dark, and what is darker than the second on it light
+ROOM = 1.5  # the features' longer side, in radii of the disc that they are put in
+STEP = 5  # one in so many pixels of a thing is tried as the centre
+SLIM = 0.09  # of the side: a smaller disc has no room, and the middle of the thing is taken
+DARK, INK = 95.0, 90.0  # mean levels: a ground below the first is dark, and marks below the second turn light on it
 LIGHT = 235.0
 
 
 def features(face: np.ndarray) -> np.ndarray:
-    """What is not skin of the face, cut out; (0, 0, 4) of nothing, or of a face without any."""
+    """Eyes and mouth of a face, cut out; (0, 0, 4) where there are none."""
     inside = _disc(face[..., 3] >= SEEN)
     if not inside.any():
         return face[:0, :0]
@@ -33,8 +33,8 @@ def features(face: np.ndarray) -> np.ndarray:
 
 
 def middle(alpha: np.ndarray) -> tuple[float, float, float] | None:
-    """Middle (x, y) and radius, in pixels, of the largest disc in what is seen of `alpha` (H, W); None of nothing. What
-    has no room anywhere, a snowflake, is taken for a disc."""
+    """Centre (x, y) and radius, in pixels, of the largest disc within what `alpha` (H, W) shows; None of an empty one.
+    A thing without room anywhere, such as a snowflake, is treated as a disc."""
     seen = np.pad(alpha >= SEEN, 1)
     if not seen.any():
         return None
@@ -52,7 +52,7 @@ def middle(alpha: np.ndarray) -> tuple[float, float, float] | None:
 
 
 def on_dark(cut: np.ndarray) -> np.ndarray:
-    """The features with what is dark of them light."""
+    """The features with their dark parts made light."""
     alpha = cut[..., 3:].astype(float) / 255
     dark = (cut[..., :3].mean(-1, keepdims=True) < INK * alpha) & (alpha > 0)
     colours = np.where(dark, LIGHT * alpha, cut[..., :3])
@@ -60,14 +60,14 @@ def on_dark(cut: np.ndarray) -> np.ndarray:
 
 
 def is_dark(picture: np.ndarray, x: float, y: float, radius: float) -> bool:
-    """Whether what is seen in a disc of the picture is dark."""
+    """Whether the picture is dark within a disc."""
     rows, columns = np.ogrid[: picture.shape[0], : picture.shape[1]]
     disc = ((columns - x) ** 2 + (rows - y) ** 2 <= radius**2) & (picture[..., 3] >= SEEN)
     return bool(disc.any()) and float(picture[disc][:, :3].mean()) < DARK
 
 
 def _disc(seen: np.ndarray) -> np.ndarray:
-    """The ellipse in the box of what is seen, less its rim."""
+    """The ellipse in the box of a mask, without its rim."""
     left, top, right, bottom = Image.fromarray(seen).getbbox() or (0, 0, 0, 0)
     rows, columns = np.ogrid[: len(seen), : len(seen)]
     across = (columns + 0.5 - (left + right) / 2) / max(RIM * (right - left) / 2, 1)
@@ -76,7 +76,7 @@ def _disc(seen: np.ndarray) -> np.ndarray:
 
 
 def _near(seen: np.ndarray) -> np.ndarray:
-    """What is seen and the pixels beside it."""
+    """The mask and the pixels beside it."""
     near = seen.copy()
     near[1:] |= seen[:-1]
     near[:-1] |= seen[1:]

@@ -1,6 +1,6 @@
-"""Drawings of single things, laid into pictures as `models.reading.layout` says.
+"""Collages: drawings of single things, placed in one picture as a layout says (`models.reading.layout`).
 
-N pictures are made of M drawings: one that is not laid out is its only drawing.
+N pictures are made of M drawings; a picture without a layout is its only drawing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ from models.worn import on_head, on_neck
 
 T = TypeVar("T")
 
-WORN = {"head": on_head, "neck": on_neck}  # what moves a place to where it is worn
+ANCHORS = {"head": on_head, "neck": on_neck}  # move a place to that part of what lies below it
 
 SEEN = 16  # alpha of 255 from which a pixel counts as part of a thing
-LEAST = 8  # pixels; what has no longer side than this was not drawn
-_APART = 0x5851F42D4C957F2D  # odd, of 63 bits: the things of one picture are as different as pictures of other seeds
+LEAST = 8  # pixels: a thing whose longer side is shorter was not drawn
+_SEED_STEP = 0x5851F42D4C957F2D  # odd, 63 bits: gives each thing of a picture a seed of its own
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Drawings:
 
     @staticmethod
     def of(prompts: Sequence[str], seeds: Sequence[int], layouts: Sequence[Layout | None]) -> "Drawings":
-        """A drawing for each prompt, or for each of the different things that its layout names."""
+        """One drawing for each prompt, or for each different text of its layout."""
         rows = [
-            (text, seed ^ (thing * _APART & MAX_SEED), number)
+            (text, seed ^ (thing * _SEED_STEP & MAX_SEED), number)
             for number, (prompt, seed, laid) in enumerate(zip(prompts, seeds, layouts, strict=True))
             for thing, text in enumerate(_different(laid) if laid else [prompt])
         ]
@@ -60,11 +60,11 @@ class Drawings:
         return [row for row, number in enumerate(self.pictures) if number in wanted]
 
     def spread(self, of_pictures: Sequence[T]) -> list[T]:
-        """What belongs to each picture, for each of its drawings."""
+        """A list with one item a picture, as a list with one item a drawing."""
         return [of_pictures[number] for number in self.pictures]
 
-    def laid(self, pictures: Sequence[int], drawn: np.ndarray) -> np.ndarray:
-        """The pictures (n, S, S, 4) of what was drawn for them (m, S, S, 4), premultiplied uint8."""
+    def collages(self, pictures: Sequence[int], drawn: np.ndarray) -> np.ndarray:
+        """The pictures (n, S, S, 4) made of their drawings (m, S, S, 4), premultiplied uint8."""
         rest, made = iter(drawn), []
         for number in pictures:
             layout = self.layouts[number]
@@ -77,7 +77,7 @@ def _different(layout: Layout) -> list[str]:
 
 
 def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
-    """One picture of its things, taken from `drawn` in the order of their texts; what is nearer covers what is not."""
+    """One picture of its things, taken from `drawn` in the order of their texts; nearer things cover others."""
     found = {text: next(drawn) for text in _different(layout)}
     side = len(next(iter(found.values())))
     canvas, things = resized(ground(layout.ground), side, side).copy(), np.zeros((side, side, 4), np.uint8)
@@ -86,7 +86,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
             _put_in_middle(things, found[text], place)
             continue
         thing = np.zeros_like(things)
-        _lay(thing, found[text], WORN[place.onto](place, things[..., 3]) if place.onto else place, side)
+        _fit_in(thing, found[text], ANCHORS[place.onto](place, things[..., 3]) if place.onto else place, side)
         put(things, thing, 0, 0)
         if place.words:
             write(things, place.words, thing[..., 3])
@@ -94,8 +94,8 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     return canvas
 
 
-def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> None:
-    """What is seen of the picture, as large as it goes into its place, on the canvas."""
+def _fit_in(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> None:
+    """Put the visible part of the picture on the canvas, as large as its place allows."""
     left, top, width, height = _box(place, side)
     seen = _seen(picture)
     scale = min(width / max(1, seen.shape[1]), height / max(1, seen.shape[0]))
@@ -106,8 +106,8 @@ def _lay(canvas: np.ndarray, picture: np.ndarray, place: Place, side: int) -> No
 
 
 def _put_in_middle(canvas: np.ndarray, picture: np.ndarray, place: Place) -> None:
-    """What is seen of the picture, or of a face only eyes and mouth, where what is on the canvas in that place has most
-    room for it."""
+    """Put the visible part of the picture, or only the eyes and mouth of a face, where the canvas has most room in that
+    place."""
     left, top, width, height = _box(place, len(canvas))
     below = canvas[max(top, 0) : top + height, max(left, 0) : left + width]
     cut = features(picture) if place.onto == "face" else _seen(picture)
@@ -126,6 +126,6 @@ def _box(place: Place, side: int) -> tuple[int, ...]:
 
 
 def _seen(picture: np.ndarray) -> np.ndarray:
-    """The rectangle in which anything is seen; (0, 0, 4) of nothing."""
+    """The picture cropped to what is visible; (0, 0, 4) of an empty one."""
     left, top, right, bottom = Image.fromarray(picture[..., 3] >= SEEN).getbbox() or (0, 0, 0, 0)
     return picture[top:bottom, left:right]

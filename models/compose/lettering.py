@@ -1,4 +1,4 @@
-"""Words written on what was drawn, as large as they go where it has most room for them.
+"""Lettering: words set in a font on a drawn thing, as large as possible where it has most room for them.
 
 Pictures are premultiplied uint8 (S, S, 4); lengths are pixels of the canvas.
 """
@@ -13,23 +13,23 @@ from models.compose.fonts import Font, font_for, wrap
 from models.data.compose import put, resized
 
 SEEN = 128  # alpha from which a pixel is part of a thing
-SHARP = 4  # letters are drawn as many times larger and averaged
+SHARP = 4  # letters are drawn so many times larger and averaged
 LARGEST, SMALLEST = 0.36, 0.06  # size of the letters, in sides of the canvas
 STEP = 0.92  # from one size that is tried to the next
 LINE = 1.15  # from one line to the next, in sizes
 BOLD = 0.03  # that is added around strokes, in sizes
 MARGIN = 0.025  # to the edge of where they stand, in sides
 WIDTHS = (0.95, 0.8, 0.65, 0.5, 0.4, 0.3)  # of lines, in sides of the canvas
-SHADES = 32  # levels of 255: colours this far apart are counted as one, to find what a thing has most of
-UNLIKE = 60.0  # levels from that ground: what is further is no ground
-SMALL = 0.02  # side of marks on the ground that give way to letters, in sides
-ROOM = 0.6  # of the largest disc in a thing, that in its ground at least; a ground with less is no ground
+SHADES = 32  # levels of 255: colours this close are counted as one, to find the most frequent one
+UNLIKE = 60.0  # levels from that colour: what is further is not part of the ground
+SMALL = 0.02  # size of marks on the ground that letters may cover, in sides
+ROOM = 0.6  # radius of the largest disc in the ground, at least, as a share of that in the whole thing
 HALO = 0.12  # around letters that stand on several colours, in sizes
 INK, LIGHT = (38, 38, 42), (250, 250, 250)
 
 
 def write(canvas: np.ndarray, words: str, alpha: np.ndarray) -> None:
-    """Write on the canvas where a thing lies of which `alpha` (S, S) is seen; nothing where that is nowhere."""
+    """Write on the canvas where a thing with `alpha` (S, S) is visible; nothing where it is not."""
     whole = middle(alpha)
     if whole is None:
         return
@@ -83,7 +83,7 @@ class Block:
 
 
 def _fitting(words: str, inside: np.ndarray, x: float, y: float) -> Block:
-    """The largest letters, in lines that leave nothing outside of where they may stand; the smallest where none do."""
+    """The largest letters whose lines stay within where they may stand; the smallest ones where none do."""
     side, size = len(inside), LARGEST
     while size > SMALLEST:
         for width in WIDTHS:
@@ -103,7 +103,7 @@ def _is_inside(block: Block, inside: np.ndarray, x: float, y: float) -> bool:
 
 
 def _ground(canvas: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The colour (3,) that a thing has most of, and where it has that, small marks on it taken for it (S, S)."""
+    """The most frequent colour (3,) of a thing, and where it has that, small marks included (S, S)."""
     colours = canvas[seen][:, :3].astype(float)
     _, which, counts = np.unique(colours // SHADES, axis=0, return_inverse=True, return_counts=True)
     colour: np.ndarray = np.median(colours[which.ravel() == counts.argmax()], 0)
@@ -112,7 +112,7 @@ def _ground(canvas: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _clear(canvas: np.ndarray, even: np.ndarray, colour: np.ndarray, box: tuple[int, ...]) -> None:
-    """Give marks on the ground that letters come to stand on the ground's colour."""
+    """Paint over the marks on the ground that letters would cover, in the ground's colour."""
     left, top, right, bottom = box
     below = canvas[top:bottom, left:right]
     marks = even[top:bottom, left:right] & (np.linalg.norm(below[..., :3] - colour, axis=-1) > UNLIKE)
@@ -120,7 +120,7 @@ def _clear(canvas: np.ndarray, even: np.ndarray, colour: np.ndarray, box: tuple[
 
 
 def _shrunk(mask: np.ndarray, share: float) -> np.ndarray:
-    """A mask (S, S) without its rim, which is a share of the side wide; with a new rim where that is negative."""
+    """A mask (S, S) eroded by a share of the side; dilated where the share is negative."""
     size = 2 * round(abs(share) * len(mask)) + 1
     found = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(found.filter((ImageFilter.MinFilter if share > 0 else ImageFilter.MaxFilter)(size))) > 0

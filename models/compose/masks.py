@@ -1,6 +1,6 @@
-"""What of a picture is kept and what is drawn anew: masks, their soft edge, and larger canvases. Imports no torch.
+"""Masks for inpainting: which part of a picture is redrawn, its soft edge, and larger canvases. Imports no torch.
 
-A mask is uint8 (..., 128, 128): 255 is drawn anew, 0 is kept exactly, between them the two are mixed. Pictures are
+A mask is uint8 (..., 128, 128): 255 is redrawn, 0 is kept exactly, values between mix the two. Pictures are
 premultiplied uint8 (..., 128, 128, 4).
 """
 
@@ -9,19 +9,19 @@ from PIL import Image, ImageFilter
 
 from models.data.pixels import SIZE, fit, place
 
-FEATHER = 3  # pixels inside a mask over which what is drawn anew fades in
+FEATHER = 3  # pixels inside a mask over which the redrawn part fades in
 
 
 def levels(picture: Image.Image) -> Image.Image:
-    """A mask file as grey levels: white is drawn anew, black is kept, and so is what is transparent."""
+    """A mask file as grey levels: white is redrawn, black and transparent are kept."""
     rgba = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("L")
 
 
 def fit_mask(grey: Image.Image, size: int = SIZE) -> np.ndarray:
-    """Grey levels of any size -> uint8 (size, size), placed as `fit` places a picture; round about it nothing is drawn.
+    """Grey levels of any size -> uint8 (size, size), placed as `fit` places a picture; 0 around it.
 
-    Averaged over areas: a sharper filter would ring, and touch pixels that are to be kept.
+    Averaged over areas: a sharper filter would ring, and change pixels that are to be kept.
     """
     inner, left, top = place(grey.size, size)
     mask = np.zeros((size, size), np.uint8)
@@ -32,7 +32,7 @@ def fit_mask(grey: Image.Image, size: int = SIZE) -> np.ndarray:
 def expanded(picture: Image.Image, share: float) -> tuple[np.ndarray, np.ndarray]:
     """A picture on a canvas that is larger by `share` of its longer side on each side -> (pixels, mask), both of SIZE.
 
-    Everything outside of the picture itself is to be drawn anew.
+    The mask redraws everything outside of the picture itself (outpainting).
     """
     inner = 2 * round(SIZE / (1 + 2 * share) / 2)  # even: the same border on both sides
     border = (SIZE - inner) // 2
@@ -42,7 +42,7 @@ def expanded(picture: Image.Image, share: float) -> tuple[np.ndarray, np.ndarray
 
 
 def cells(masks: np.ndarray, count: int) -> np.ndarray:
-    """Masks (N, 128, 128) -> bool (N, count, count): the cells of a latent in which anything is drawn anew."""
+    """Masks (N, 128, 128) -> bool (N, count, count): the cells of a latent in which anything is redrawn."""
     side = masks.shape[-1] // count
     return masks.reshape(len(masks), count, side, count, side).max((2, 4)) > 0
 
@@ -54,7 +54,7 @@ def blend(drawn: np.ndarray, kept: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _feathered(mask: np.ndarray) -> np.ndarray:
-    """The mean of the mask and of itself made smaller pixel by pixel; never smaller than nothing, so lines survive."""
+    """The mean of the mask and of its erosions by 1 to FEATHER pixels, as far as any is left, so that lines survive."""
     image, smaller = Image.fromarray(mask), list[np.ndarray]()
     while len(smaller) <= FEATHER and image.getbbox():
         smaller.append(np.asarray(image, np.float32))

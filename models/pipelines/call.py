@@ -60,6 +60,7 @@ class DiffusersCall(DiffusionPipeline):
         strength: float = Sampling.strength,
         temperature: float = Sampling.temperature,
         cooling: float = Sampling.cooling,
+        reference_strength: float = Sampling.reference_strength,
         mask_image: np.ndarray | None = None,
         scheduler: str | None = None,
         batch: int | None = None,
@@ -71,9 +72,9 @@ class DiffusersCall(DiffusionPipeline):
         """Draw `num_images_per_prompt` pictures a prompt.
 
         Args: as in `steps` (`image` is its start, `mask_image` its redraw) and `Sampling` where not diffusers' own.
-            `seeds` are the way to the same picture again; `generator` (one, or one a picture) draws them where they
-            are not given. `output_type`: "pil" and "np" are straight RGBA (np: float NHWC in [0, 1]), "uint8"
-            premultiplied NHWC, "latent" (N, 8, 16, 16), where nothing is kept of a start.
+            `seeds` draw the same pictures again; `generator` (one, or one a picture) draws seeds where none are given.
+            `output_type`: "pil" and "np" are straight RGBA (np: float NHWC in [0, 1]), "uint8" premultiplied NHWC,
+            "latent" (N, 8, 16, 16), in which nothing of a start is put back.
 
         A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
         """
@@ -85,6 +86,7 @@ class DiffusersCall(DiffusionPipeline):
             *(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch),
             temperature=temperature,
             cooling=cooling,
+            reference_strength=reference_strength,
         )
         self._interrupt = False
         events = self.steps(

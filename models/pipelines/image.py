@@ -217,7 +217,7 @@ class StickerPipeline(Teller, DiffusersCall):
     def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
         drawings = work.drawings
-        laid = drawings.laid(some, pixels)
+        laid = drawings.collages(some, pixels)
         if work.start is not None:
             laid = work.start.rows(some).finish(laid)
         own = dict(zip((drawings.pictures[row] for row in drawings.rows(some)), latents.split(1), strict=True))
@@ -316,7 +316,7 @@ class StickerPipeline(Teller, DiffusersCall):
             return None
         begun = to_uint8(preview(torch.cat(latents), coefficients))
         later = np.zeros((len(work.drawings.rows(some)) - len(begun), *begun.shape[1:]), np.uint8)
-        return work.drawings.laid(some, np.concatenate([begun, later]))
+        return work.drawings.collages(some, np.concatenate([begun, later]))
 
 
 def _with_blends(plain: Condition, blends: Sequence[ComposedCondition | None]) -> ComposedCondition:

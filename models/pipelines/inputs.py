@@ -53,11 +53,11 @@ class Start:
 
     @property
     def redraw(self) -> Tensor | None:
-        """bool (N, 1, S, S), true where a latent is drawn anew; None where all of it is."""
+        """bool (N, 1, S, S), true where a latent is redrawn; None where all of it is."""
         return None if self.masks is None else torch.from_numpy(cells(self.masks, self.latents.shape[-1]))[:, None]
 
     def finish(self, drawn: np.ndarray) -> np.ndarray:
-        """Decoded pictures with what is kept of the start put back, pixel by pixel."""
+        """Decoded pictures with the kept pixels of the start put back."""
         if self.pixels is None or self.masks is None:
             return drawn
         return np.stack([blend_pixels(*three) for three in zip(drawn, self.pixels, self.masks, strict=True)])
@@ -71,7 +71,7 @@ def each(what: str, given: Sequence[str], count: int) -> list[str]:
 
 
 def each_vector(given: Vectors | None, count: int) -> Vectors | None:
-    """Of a list one for each of `count` pictures, from as many or from one; Refused says how many there are."""
+    """Of a list one for each of `count` pictures, from as many or from one; Refused says how many were given."""
     if given is None or isinstance(given, Tensor):
         return given
     if len(given) not in (1, count):
@@ -93,14 +93,14 @@ def each_blend(given: Sequence[ComposedCondition | None], prompts: Sequence[str]
 
 
 def own_words(given: Vectors | None, count: int) -> list[bool]:
-    """Which of `count` pictures are told no vector but that of their words."""
+    """Which of `count` pictures are given no vector, and take that of their words."""
     if isinstance(given, Tensor):
         return [False] * count
     return [True] * count if given is None else [row is None for row in given]
 
 
 def senses(given: Vectors, own: Tensor) -> Tensor:
-    """The semantic vectors (N, 128) where some are given; `own` are the texts'."""
+    """The semantic vectors (N, 128) of N pictures: those that are given, else the texts' `own`."""
     if not isinstance(given, Tensor):
         given = torch.cat([own[i : i + 1] if row is None else row for i, row in enumerate(given)])
     if given.ndim != 2 or given.shape[1] != own.shape[1] or len(given) not in (1, len(own)):

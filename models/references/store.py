@@ -109,6 +109,9 @@ class ReferenceStore(FeatureExtractionMixin):
         self.own, self.neighbours, self.two_sided = own or {}, neighbours or {}, frozenset(two_sided)
         self.figures = figures or {}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.pictures)} drawings)"
+
     # --- Retrieval ------------------------------------------------------------------------------------------------
 
     def retrieve(self, thing: int, seed: int = 0, style: str = "", gender: str = "", paint: str = "") -> Reference:
@@ -173,6 +176,7 @@ class ReferenceStore(FeatureExtractionMixin):
     def load(cls, root: Path | None = None) -> "ReferenceStore":
         """The part that ships, or lies under `root`; WeightsError where it is missing, altered or of another wording,
         or where this Pillow reads no AVIF."""
+        _check_pillow()
         folder = part_folder(PART, root)
         check_company(folder, root)
         return cls.from_pretrained(folder)
@@ -198,8 +202,7 @@ class ReferenceStore(FeatureExtractionMixin):
     @classmethod
     def from_pretrained(cls, folder: str | Path, **_: Any) -> "ReferenceStore":  # type: ignore[override]
         """What `save_pretrained` wrote; WeightsError where it is of another version, or this Pillow reads no AVIF."""
-        if not features.check("avif"):
-            raise WeightsError("models.no_avif")
+        _check_pillow()
         path = Path(folder) / FILE
         with safe_open(path, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
@@ -216,6 +219,11 @@ class ReferenceStore(FeatureExtractionMixin):
             _rows(tensors["figures"], GENDERS),
             LatentMirror(tensors["mirror"]) if "mirror" in tensors else None,
         )
+
+
+def _check_pillow() -> None:
+    if not features.check("avif"):
+        raise WeightsError("models.no_avif")
 
 
 def _table(rows: Rows, styles: Sequence[str]) -> torch.Tensor:

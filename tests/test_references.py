@@ -1,4 +1,6 @@
-"""Laws of drafts: what is kept of drawings comes back, and a drawing begins from its thing, whatever is beside it."""
+"""Laws of references: what is stored comes back, one function says what is taken, and a picture begins from it in any
+company.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,8 +11,8 @@ import pytest
 import torch
 from bags import Bags
 from PIL import features
-from safetensors.torch import load_file, save_file
-from tiny_parts import save_tiny_parts
+from safetensors.torch import load, load_file, save, save_file
+from tiny_parts import give_variant, save_tiny_parts
 
 from models.data.colours import black_and_white, colour_shares
 from models.data.compose import resized
@@ -21,10 +23,13 @@ from models.pipelines.image import StickerPipeline
 from models.reading.wording import BLACK_AND_WHITE, Wording, things
 from models.references.build import ALL_SHARE, OUTLINES, TYPICAL, TrainingReferences, build_references
 from models.references.neighbours import PREFERRED, mean_drawing, one_per, typical
-from models.references.store import FILE, SIDE, ReferenceStore
+from models.references.store import FILE, SIDE, STRIP, Atlas, ReferenceStore, packed, unpacked
+from models.references.symmetry import LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import HOOKS, SYMMETRY, guidance_hooks
 from models.sampling.loop import FAST_SAMPLING, REFERENCE_SHARE, Pictures, Sampling, denoise
 from models.sampling.schedulers import build_scheduler
+from models.space import Embedder
 from models.weights import WeightsError, record_part
 
 
@@ -311,3 +316,143 @@ def test_a_picture_that_is_told_a_vector_has_no_draft_though_another_of_its_word
     vectors = [None, torch.nn.functional.normalize(torch.ones(1, 128))]
     work = pipe._resolve(["cat", "cat"], [1, 2], "", vectors, True, True, None, None, True)
     assert work.wanted.reference.flatten(1).any(1).tolist() == [True, False]
+
+
+# --- A part of the pipeline -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory, built: ReferenceStore) -> Path:
+    """Parts with references, as they ship."""
+    root = save_tiny_parts(tmp_path_factory.mktemp("shipped"))
+    Wording.build(Embedder.load(root), fixture_world()).save(root)
+    built.save(root)
+    return root
+
+
+def test_a_saved_pipeline_draws_what_the_shipped_parts_draw(shipped: Path, tmp_path: Path) -> None:
+    pipe = StickerPipeline.assemble(shipped)
+    pipe.save_pretrained(tmp_path)
+    again = StickerPipeline.from_pretrained(tmp_path)
+    assert isinstance(again.references, ReferenceStore) and again.components["references"] is again.references
+    prompts, seeds = ["a red cat", "fish, noto style", "a cat and a fish"], [1, 2, 3]
+    first = drawn(pipe, prompts, seeds)
+    assert np.array_equal(drawn(again, prompts, seeds), first)
+    again.references = None
+    assert not np.array_equal(drawn(again, prompts, seeds), first)
+
+
+def test_strength_scales_the_pull_of_a_reference() -> None:
+    """On the first clean latents of a network that always answers with another picture."""
+    reference, aim, noise = (torch.randn(1, 8, 16, 16) for _ in range(3))
+    none = Condition(torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 128), 0 * reference)
+    told, asked = ComposedCondition.of(replace(none, reference=reference)), list[torch.Tensor]()
+
+    def network(x: torch.Tensor, t: torch.Tensor, states: object, mask: object, vector: object, given: torch.Tensor):  # type: ignore[no-untyped-def]
+        asked.append(given)
+        return (x - aim) / t.view(-1, 1, 1, 1)
+
+    def first(strength: float) -> torch.Tensor:
+        sampling = Sampling(4, 1.0, reference_strength=strength)
+        hooks = guidance_hooks(sampling.hooks, reference, [True], None, strength)
+        return next(denoise(network, noise, told, none, sampling, build_scheduler("euler"), hooks=hooks)).clean
+
+    distances = [float((first(strength) - reference).square().mean()) for strength in (0.01, 0.3, 0.6, 1.0)]
+    assert distances == sorted(distances, reverse=True) and distances[-1] < 1e-4
+    assert [float((given / reference).mean()) for given in asked] == pytest.approx([0.01, 0.3, 0.6, 1.0])
+
+
+def test_without_strength_the_generator_draws_alone_and_a_little_changes_little(pipe: StickerPipeline) -> None:
+    alone, little, usual = (drawn(pipe, ["cat"], [1], reference_strength=s)[0].astype(int) for s in (0.0, 1e-4, 1.0))
+    assert np.abs(little - alone).mean() < 0.5 < np.abs(usual - alone).mean()
+    references, pipe.references = pipe.references, None
+    assert np.array_equal(drawn(pipe, ["cat"], [1])[0], alone)
+    pipe.references = references
+    assert np.array_equal(drawn(pipe, ["cat"], [1])[0], usual)
+
+
+def test_a_reference_says_where_its_drawings_come_from(built: ReferenceStore) -> None:
+    number = list(things(fixture_world())).index("cat")
+    (source,) = built.sources(built.retrieve(number, style="noto"))
+    assert source.id == f"noto/{number}" and source.licence == "Apache-2.0" and "Google" in source.maker
+    found = built.retrieve(number, 1)
+    assert len(built.sources(found)) == len(found.rows) == 1
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_switched_off_by_name(shipped: Path, hook: str) -> None:
+    pipe = StickerPipeline.assemble(shipped, torch.float32)
+    give_variant(shipped, 0.1) if not pipe.fast else None
+    pipe = StickerPipeline.assemble(shipped, torch.float32)
+    assert pipe.references is not None
+    if hook == SYMMETRY:
+        pipe.references.mirror = LatentMirror(torch.zeros(9 * 8 + 1, 8))
+        pipe.references.mirror.asymmetry = lambda latents: torch.zeros(len(latents))  # type: ignore[method-assign]
+    usual, without = Sampling(8, 3.0), Sampling(8, 3.0, hooks=Sampling.hooks - {hook})
+    pixels = [next(e.pixels for e in pipe.steps(["cat"], [1], s) if isinstance(e, Pictures)) for s in (usual, without)]
+    assert not np.array_equal(*pixels)
+
+
+def test_an_unknown_hook_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown hook 'sharpness'; there are autoguidance, reference, symmetry"):
+        Sampling(hooks=frozenset({"sharpness"}))
+
+
+# --- The atlas --------------------------------------------------------------------------------------------------------
+
+
+LAST = 3  # pictures of the last strip
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    """Plain ones, each of another grey: none could be taken for its neighbour."""
+    grey = np.arange(STRIP + LAST, dtype=np.uint8) * 3
+    made = np.broadcast_to(grey[:, None, None, None], (STRIP + LAST, SIDE, SIDE, 4)).copy()
+    made[..., 3] = 255
+    return made
+
+
+def test_every_picture_comes_back_in_its_place(pictures: np.ndarray) -> None:
+    again = Atlas.from_tensors(load(save(Atlas.of(pictures).tensors())))
+    assert len(again) == len(pictures)
+    for kept, own in zip([again[number] for number in range(len(again))], pictures, strict=True):
+        assert kept.shape == (SIDE, SIDE, 4) and np.abs(kept.astype(int) - own).max() <= 3
+    assert np.array_equal(list(again), [again[number] for number in range(len(again))])
+    for number in (-1, len(pictures)):
+        with pytest.raises(IndexError, match=f"picture {number} of {len(pictures)}"):
+            again[number]
+
+
+def test_one_strip_is_unpacked_once_and_only_when_it_is_asked_for(
+    pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("models.references.store.unpacked", lambda avif: seen.append(len(avif)) or unpacked(avif))
+    made = Atlas.from_tensors(Atlas.of(pictures).tensors())
+    assert not seen
+    for number in (0, STRIP - 1, 1):
+        made[number]
+    assert len(seen) == 1
+    made[STRIP + LAST - 1]
+    assert len(seen) == 2
+
+
+def test_of_no_pictures_it_is_none() -> None:
+    none = Atlas.from_tensors(load(save(Atlas.of(np.zeros((0, SIDE, SIDE, 4), np.uint8)).tensors())))
+    assert len(none) == 0 and not list(none)
+
+
+def test_what_is_clear_stays_so() -> None:
+    half = torch.zeros(SIDE, SIDE, 4, dtype=torch.uint8).numpy()
+    half[:, : SIDE // 2] = 255
+    kept = unpacked(packed(half))
+    assert (kept[:, : SIDE // 2 - 2] > 250).all() and (kept[:, SIDE // 2 + 2 :] < 5).all()
+    assert (kept[..., :3] <= kept[..., 3:]).all()
+
+
+def test_packing_leaves_no_haze_where_nothing_is_and_no_hole_where_all_is() -> None:
+    drawings = np.stack([resized(pixels, SIDE, SIDE) for pixels in fixture_world().pixels[:STRIP]])
+    strip = drawings.swapaxes(0, 1).reshape(SIDE, -1, 4)
+    kept, alpha = unpacked(packed(strip))[..., 3], strip[..., 3]
+    assert (kept[alpha == 0] == 0).mean() > 0.9 and (kept[alpha == 255] == 255).mean() > 0.9
