@@ -85,7 +85,7 @@ def test_a_woman_is_drawn_from_a_woman(
     number = list(things(world)).index("cook")
     figure = built.figure(number, gender, style)
     assert np.array_equal(built.drawing(built.retrieve(figure, style=style)), drawing(world, place))
-    assert built.has(figure, style) == (style in ("noto", "twemoji", "blob"))
+    assert ((figure, style) in built.own) == (style in ("noto", "twemoji", "blob"))
 
 
 def test_what_has_no_gender_is_one_figure(world: World, built: ReferenceStore) -> None:

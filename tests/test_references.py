@@ -19,6 +19,7 @@ from models.data.compose import resized
 from models.data.fixture import fixture_world
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World
+from models.messages import Refused
 from models.pipelines.image import StickerPipeline
 from models.reading.wording import BLACK_AND_WHITE, Wording, things
 from models.references.build import ALL_SHARE, OUTLINES, TYPICAL, TrainingReferences, build_references
@@ -394,8 +395,9 @@ def test_every_hook_is_switched_off_by_name(shipped: Path, hook: str) -> None:
 
 
 def test_an_unknown_hook_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown hook 'sharpness'; there are autoguidance, reference, symmetry"):
+    with pytest.raises(Refused, match="unknown hook 'sharpness'; there are autoguidance, reference, symmetry") as error:
         Sampling(hooks=frozenset({"sharpness"}))
+    assert error.value.text("zh").startswith("没有名为“sharpness”的钩子；可用的有：autoguidance、")
 
 
 # --- The atlas --------------------------------------------------------------------------------------------------------

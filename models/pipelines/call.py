@@ -31,16 +31,7 @@ class DiffusersCall(DiffusionPipeline):
     """diffusers' call of a pipeline, on the `steps` of its subclass (`models.pipelines.image.StickerPipeline`)."""
 
     steps: Callable[..., Iterator[Progress | Pictures]]
-    _interrupt = False
-
-    @property
-    def interrupt(self) -> bool:
-        """Set it true from a callback, or from another thread, and the call ends after the step."""
-        return self._interrupt
-
-    @interrupt.setter
-    def interrupt(self, value: bool) -> None:
-        self._interrupt = value
+    interrupt = False  # set it true from a callback, or from another thread, and the call ends after the step
 
     @torch.no_grad()
     def __call__(
@@ -88,7 +79,7 @@ class DiffusersCall(DiffusionPipeline):
             cooling=cooling,
             reference_strength=reference_strength,
         )
-        self._interrupt = False
+        self.interrupt = False
         events = self.steps(
             prompts if len(prompts) > 1 else prompts * len(seeds),
             seeds,
@@ -122,7 +113,7 @@ class DiffusersCall(DiffusionPipeline):
                     continue
                 bar.total = event.total
                 bar.update()
-                if self._interrupt:
+                if self.interrupt:
                     break
         return whole
 

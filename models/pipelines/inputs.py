@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from models.data.pixels import SIZE
 from models.messages import Refused
 from models.sampling.condition import ComposedCondition
 
+T = TypeVar("T")
 Vectors = Tensor | Sequence[Tensor | None]
 Encode = Callable[[np.ndarray], Tensor]  # one picture, premultiplied uint8 (128, 128, 4) -> clean latent (1, C, S, S)
 
@@ -63,29 +65,21 @@ class Start:
         return np.stack([blend_pixels(*three) for three in zip(drawn, self.pixels, self.masks, strict=True)])
 
 
-def each(what: str, given: Sequence[str], count: int) -> list[str]:
-    """`count` of them, from as many or from one; Refused says how many were given."""
+def each(what: str, given: Sequence[T], count: int) -> list[T]:
+    """`count` of them, from as many or from one; Refused says how many `what` were given (a code of the messages)."""
     if len(given) not in (1, count):
         raise Refused(f"models.{what}", given=len(given), count=count)
     return list(given) * (count if len(given) == 1 else 1)
 
 
 def each_vector(given: Vectors | None, count: int) -> Vectors | None:
-    """Of a list one for each of `count` pictures, from as many or from one; Refused says how many were given."""
-    if given is None or isinstance(given, Tensor):
-        return given
-    if len(given) not in (1, count):
-        raise Refused("models.vectors", given=len(given), count=count)
-    return list(given) * (count if len(given) == 1 else 1)
+    """`each` of a list of vectors; a tensor stays as it is."""
+    return given if given is None or isinstance(given, Tensor) else each("vectors", given, count)
 
 
 def each_blend(given: Sequence[ComposedCondition | None], prompts: Sequence[str]) -> list[ComposedCondition | None]:
-    """One for each of the pictures, from as many, from one or from none; Refused where they are of another number,
-    of several rows, or beside words.
-    """
-    blends = list(given or [None]) * (1 if len(given) == len(prompts) else len(prompts))
-    if len(blends) != len(prompts):
-        raise Refused("models.blends", given=len(given), count=len(prompts))
+    """`each`, or None for all; Refused for one of several rows, or beside words."""
+    blends = each("blends", given or [None], len(prompts))
     for blend, prompt in zip(blends, prompts, strict=True):
         if blend is not None and (prompt or len(blend) != 1):
             raise Refused("models.blend_beside_prompt", rows=len(blend), prompt=prompt)

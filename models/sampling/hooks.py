@@ -51,11 +51,15 @@ class Call:
 
 
 class Hook:
-    """Changes nothing; a hook overrides one of the two."""
+    """Changes nothing; a hook overrides what it changes."""
 
     def velocity(self, sigma: float, x: Tensor, velocity: Tensor) -> Tensor:
         """The velocity to follow at latents `x`, given that of the network or of the hook before."""
         return velocity
+
+    def clean(self, clean: Tensor) -> Tensor:
+        """The clean latents that a call reports."""
+        return clean
 
     def latents(self, call: Call, x: Tensor) -> Tensor:
         """The latents to go on with after a call."""
@@ -156,9 +160,9 @@ class Inpainting(Hook):
     redraw: Tensor
     noise: Tensor
 
-    def velocity(self, sigma: float, x: Tensor, velocity: Tensor) -> Tensor:
-        """Straight to the start where it is kept."""
-        return torch.where(self.redraw, velocity, (x - self.start) / sigma)
+    def clean(self, clean: Tensor) -> Tensor:
+        """The start where it is kept."""
+        return torch.where(self.redraw, clean, self.start)
 
     def latents(self, call: Call, x: Tensor) -> Tensor:
         """The start at the new noise level where it is kept."""

@@ -195,39 +195,46 @@ def denoise(
     """
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
-    strength = sampling.reference_strength
-    x = (
-        begun(wanted.reference, noise, sampling.temperature, strength)
-        if start is None
-        else noised(start, noise, sigmas[begin])
-    )
-    cools = COOLING in sampling.hooks and start is None and sampling.cooling > 0 and sampler_of(scheduler).keeps_changes
-    hooks = [
-        *hooks,
-        *([Cooling(sampling.cooling)] if cools else []),
-        *([Inpainting(start, redraw, noise)] if start is not None and redraw is not None else []),
-        *([Callback(on_step)] if on_step else []),
-    ]
-    wanted = wanted.scaled(strength)
+    if start is None:
+        x = begun(wanted.reference, noise, sampling.temperature, sampling.reference_strength)
+    else:
+        x = noised(start, noise, sigmas[begin])
+    hooks = [*hooks, *_hooks(sampling, scheduler, noise, start, redraw, on_step)]
+    wanted = wanted.scaled(sampling.reference_strength)
     guidance = Guidance(sampling.guidance, sampling.interval, AUTOGUIDANCE in sampling.hooks)
     legs = [_Leg(guided(network, wanted, unwanted, guidance), scheduler, begin, len(sigmas))]
-    if refiner is not None and cools and REFINER in sampling.hooks:
+    if refiner is not None and REFINER in sampling.hooks and any(isinstance(hook, Cooling) for hook in hooks):
         legs = _refined(legs[0], guided(refiner, wanted, unwanted, Guidance(1.0)), sigmas)
     calls = [(leg, i) for leg in legs for i in range(leg.begin, leg.end)]
     for number, (leg, i) in enumerate(calls):
-        sigma, following = float(leg.scheduler.sigmas[i]), float(leg.scheduler.sigmas[i + 1])
+        sigma, following = leg.scheduler.sigmas[i : i + 2].tolist()
         velocity = leg.velocity(x, sigma)
         for hook in hooks:
             velocity = hook.velocity(sigma, x, velocity)
-        clean = x - sigma * velocity
-        call = Call(
-            number, sigma, following, (i + 1) % leg.scheduler.order == 0, leg.refines, x + (1 - sigma) * velocity
-        )
+        clean, left = x - sigma * velocity, x + (1 - sigma) * velocity
+        call = Call(number, sigma, following, (i + 1) % leg.scheduler.order == 0, leg.refines, left)
         x = step(leg.scheduler, i, velocity, x, renoise)
         for hook in hooks:
-            x = hook.latents(call, x)
+            x, clean = hook.latents(call, x), hook.clean(clean)
         _check(x, f"step {number + 1} of {len(calls)} ({type(scheduler).__name__}, guidance {sampling.guidance})")
         yield Step(number, len(calls), x, clean)
+
+
+def _hooks(
+    sampling: Sampling,
+    scheduler: Any,
+    noise: Tensor,
+    start: Tensor | None,
+    redraw: Tensor | None,
+    on_step: OnStep | None,
+) -> Iterator[Hook]:
+    """The hooks that the loop adds itself: cooling, inpainting and the callback, in this order."""
+    if COOLING in sampling.hooks and start is None and sampling.cooling > 0 and sampler_of(scheduler).keeps_changes:
+        yield Cooling(sampling.cooling)
+    if start is not None and redraw is not None:
+        yield Inpainting(start, redraw, noise)
+    if on_step:
+        yield Callback(on_step)
 
 
 @dataclass(frozen=True)

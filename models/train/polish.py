@@ -5,7 +5,7 @@ features tell that from a drawing (`models.train.lite2`). So the last steps of t
 those features: their distribution, given what was told, is brought to that of real pictures (`models.train.frechet`).
 Real ones go through the autoencoder first: what it loses is no fault of the generator's.
 
-There are two ways to those steps: the variant's own, and the generator's, whose last it takes (`Sampling.polish`). What
+There are two ways to those steps: the variant's own, and the generator's, whose last it takes (the refiner). What
 comes of the one and of the other is unlike real pictures in different respects, so each is compared by itself.
 
 What is asked for stays what it was: the picture may not go far from what the variant drew before, least of all its
