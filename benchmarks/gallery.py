@@ -17,15 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from studio.house import House
+from studio.make import make
+from studio.shelves import GalleryShelf
 
 from studio.backends.fake import Fake
 from studio.events import Done, Result
 from studio.fulltext import spaced
 from studio.gallery import THUMBNAIL, Filter
-from studio.house import House
-from studio.make import make
 from studio.requests import company, image_request, job_id, resolve
-from studio.shelves import GalleryShelf
 from studio.vectors import as_bytes
 
 WORDS = (

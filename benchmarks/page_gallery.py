@@ -23,11 +23,11 @@ from typing import Any
 
 from gallery import WORDS  # the file beside this one
 from playwright.sync_api import Page, sync_playwright
+from studio.house import House
 
 from studio.backends.fake import Fake
 from studio.events import Result
 from studio.fulltext import spaced
-from studio.house import House
 from studio.metadata import encoded
 from studio.requests import image_request, resolve
 

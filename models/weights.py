@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.assets import assets
+from models.messages import Refused
 
 if TYPE_CHECKING:  # the page's process reads digests and must not wait for torch
     import torch
@@ -21,7 +22,7 @@ MANIFEST = "manifest.json"
 MADE_WITH = "made_with.json"  # in a part's folder: digests of the frozen parts under it
 
 
-class WeightsError(ValueError):
+class WeightsError(Refused):
     """Weights are missing, altered or do not fit; the message says which file and what to do."""
 
 
@@ -88,11 +89,9 @@ def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Pat
     for relative, expected in listed.items() if verify else ():
         path = root / name / relative
         if not path.is_file():
-            raise WeightsError(f"{path} is missing; install the package again")
+            raise WeightsError("models.file_missing", path=path)
         if (found := _sha256(path)) != expected:
-            raise WeightsError(
-                f"{path} is altered or cut short (sha256 {found[:12]}, not {expected[:12]}); install the package again"
-            )
+            raise WeightsError("models.file_altered", path=path, found=found[:12], expected=expected[:12])
     if verify:
         _check_alone(root / name, listed.keys())
     return root / name
@@ -103,7 +102,7 @@ def _check_alone(folder: Path, listed: Collection[str]) -> None:
     found = (path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".bin"))
     for path in sorted(found):
         if path.relative_to(folder).as_posix() not in listed:
-            raise WeightsError(f"{path} does not belong to the part; remove it, or install the package again")
+            raise WeightsError("models.file_foreign", path=path)
 
 
 def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype | None" = None) -> Any:
@@ -120,10 +119,11 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
     try:
         model, info = cls.from_pretrained(folder, **settings)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"{folder} does not load as {cls.__name__}: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise WeightsError("models.not_loaded", folder=folder, kind=cls.__name__, reason=reason) from error
     # A tensor under another name would leave that weight at random.
     if wrong := sorted({str(key) for kind in ("missing_keys", "unexpected_keys") for key in info[kind]}):
-        raise WeightsError(f"{folder} is not a {cls.__name__}: {', '.join(wrong[:3])}; install the package again")
+        raise WeightsError("models.tensors_differ", folder=folder, kind=cls.__name__, tensors=wrong[:3])
     align(model)
     return model.eval().requires_grad_(False)
 
@@ -140,9 +140,7 @@ def check_company(folder: Path, root: Path | None, but: Collection[str] = ()) ->
     listed = listed_parts(root)
     for name, digest in json.loads((folder / MADE_WITH).read_text(encoding="utf-8")).items():
         if name in listed and name not in but and weights_digest((name,), root) != digest:
-            raise WeightsError(
-                f"{folder} was trained with another part {name!r} than that beside it; install one release of both"
-            )
+            raise WeightsError("models.trained_with_another", folder=folder, part=name)
 
 
 def align(module: Any) -> None:
@@ -165,7 +163,7 @@ def weights_digest(names: tuple[str, ...], root: Path | None = None) -> str:
 
 
 def _missing(name: str, root: Path) -> WeightsError:
-    return WeightsError(f"{root / MANIFEST} lists no part {name!r}; install a release that has it, or train it")
+    return WeightsError("models.part_not_listed", manifest=root / MANIFEST, part=name)
 
 
 def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:
@@ -174,11 +172,11 @@ def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:
     try:
         listed = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise WeightsError(f"no weights in {root}: {MANIFEST} is missing; install the package again") from error
+        raise WeightsError("models.no_weights", root=root, manifest=MANIFEST) from error
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{root / MANIFEST} is damaged: {error}; install the package again") from error
+        raise WeightsError("models.manifest_damaged", manifest=root / MANIFEST, reason=error) from error
     if not isinstance(listed, dict):
-        raise WeightsError(f"{root / MANIFEST} is damaged: it holds no table of parts; install the package again")
+        raise WeightsError("models.manifest_no_table", manifest=root / MANIFEST)
     return listed
 
 

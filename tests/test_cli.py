@@ -13,11 +13,11 @@ import pytest
 from conftest import Said
 from patience import PATIENCE, until
 from PIL import Image
+from studio.house import House
 
 from models.assets import prompt_list
 from models.messages import Refused
 from studio import cli, sheet, shelves
-from studio.house import House
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = "*(one.name or one.callback.__name__ for one in app.registered_commands)"

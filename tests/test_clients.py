@@ -16,9 +16,9 @@ import psutil
 import pytest
 from page_kit import Server
 from patience import PATIENCE
+from studio.house import House
 
 from studio import Studio, care
-from studio.house import House
 
 MODEL, STEPS = "fake:0.01", 2
 WARM = 0.2  # of the time, after which memory is looked at first

@@ -11,15 +11,15 @@ from drawn import drawn, face, noise, over, psnr_on_white
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from studio.export.budget import indexed, within
+from studio.export.enlarge import Drawing
+from studio.export.outline import SEEN, seen_box
+from studio.export.scale import resized, straight
 
 from models.data.pixels import premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.export.apps import APPS, app_named, fit, fit_icon
-from studio.export.budget import indexed, within
-from studio.export.enlarge import Drawing
-from studio.export.outline import SEEN, seen_box
-from studio.export.scale import resized, straight
 from studio.export.svg import _window, svg
 from studio.metadata import Said as Says
 from studio.metadata import read, said_in

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import Said
 from filelock import FileLock
+from studio.house import House
 
 from studio.backends.fake import Fake
 from studio.events import Failed
-from studio.house import House
 from studio.requests import image_request, resolve
 
 Command = Callable[..., Said]

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
+from studio.house import House
 
 from studio.backends.fake import Fake
 from studio.gallery import PAGE, Entry, Filter, Gallery
-from studio.house import House
 from studio.page.context import PageContext
 from studio.page.tabs import gallery as tab
 from studio.requests import embed_request, resolve_embed

@@ -9,12 +9,12 @@ from pathlib import Path
 from conftest import Said
 from PIL import Image
 from series_kit import ENGLISH, idle_frame, told  # noqa: F401 - a fixture
-
-from studio.inputs import INPUTS
 from studio.page.create.desk import Desk
 from studio.page.frame import Frame
 from studio.page.gallery.desk import GalleryDesk
 from studio.page.picture.desk import PictureDesk
+
+from studio.inputs import INPUTS
 
 
 def test_each_picture_has_words_of_its_own(frame: Frame) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
+from studio.care import Finding
 
 from models.weights import MANIFEST, listed_parts, weights_root
 from studio.backends.embedded import PARTS, Embedded
-from studio.care import Finding
 from studio.page import model_facts as facts
 from studio.page.context import PageContext
 from studio.page.tabs import models as view

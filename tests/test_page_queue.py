@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, stays_text
+from studio.house import House
 
 from studio.backends.registry import open_backend
 from studio.events import Failed, Saved
-from studio.house import House
 from studio.page.context import PageContext
 from studio.page.tabs import queue as tab
 from studio.queue import Queue

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
+from studio.house import House
 
 from studio.backends.fake import Fake
 from studio.gallery import Entry, Gallery
-from studio.house import House
 from studio.page.context import PageContext
 from studio.page.tabs.search import SearchHandlers, found, nothing
 from studio.requests import embed_request, resolve_embed
