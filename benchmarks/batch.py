@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from models.drawing import Sampling
-from models.pipeline import BATCH, StickerPipeline
+from models.pipelines.image import BATCH, StickerPipeline
+from models.sampling.loop import Sampling
 from models.weights import WeightsError
 from studio.backends.embedded import Embedded, _words
 from studio.cli import batch as command

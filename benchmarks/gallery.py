@@ -6,7 +6,6 @@ drawing it, encoding it, and what the machine takes for as many fsyncs as the jo
 """
 
 import argparse
-import io
 import json
 import os
 import random
@@ -17,15 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from studio.make import make
 
+from studio.backends.base import run
 from studio.backends.fake import Fake
-from studio.events import Done, Result
+from studio.claims import Claims
+from studio.events import Done
 from studio.fulltext import spaced
-from studio.gallery import THUMBNAIL, Filter
+from studio.gallery import Filter
 from studio.home import Home
-from studio.planner import job_id, resolve
+from studio.media import THUMBNAIL, Artifact
+from studio.planner import Job, plan
 from studio.requests import make_request
+from studio.run import run_job
 from studio.sinks import GallerySink
 from studio.vectors import as_bytes
 
@@ -85,11 +87,11 @@ def gallery(count: int, repeats: int, root: Path) -> dict[str, float]:
     house = Home(root)
     fill(house, count)
     place = np.random.default_rng(1).normal(size=128).astype(np.float32)
-    shelf, can, number = GallerySink(house.gallery), Fake().capabilities(), iter(range(10**9))
+    sink, number = GallerySink(house.gallery), iter(range(10**9))
 
     def add() -> None:
-        request = resolve(make_request(prompt="new", model="fake", steps=1, seed=next(number)), can)
-        list(make(Fake(), request, shelf))
+        (job,) = plan(make_request(prompt="new", model="fake", steps=1, seed=next(number)), Fake())
+        list(run_job(Fake(), job, sink))
 
     wanted = Filter(style="noto", rating=4, starred=True)
     return {
@@ -103,28 +105,26 @@ def gallery(count: int, repeats: int, root: Path) -> dict[str, float]:
 
 def queue(repeats: int, root: Path) -> dict[str, float]:
     """A job from line to end, and the machine's own time for as many fsyncs, and the drawing alone."""
-    house, can, number = Home(root), Fake().capabilities(), iter(range(10**9))
-    shelf = GallerySink(house.gallery)
+    house, number = Home(root), iter(range(10**9))
+    sink, claims = GallerySink(house.gallery), Claims(house.database, "bench")
 
-    def asked():
-        return resolve(make_request(prompt="a face", model="fake", steps=1, seed=next(number)), can)
+    def planned() -> Job:
+        return plan(make_request(prompt="a face", model="fake", steps=1, seed=next(number)), Fake())[0]
 
     def job() -> None:
-        request = asked()
-        name = job_id(request, Fake().digest())
-        house.queue.submit(request, name, repr(company(request)))
-        for taken in house.queue.claim("bench"):
-            house.live.begin(taken.id)
-            for event in make(Fake(), taken.request, shelf):
-                house.queue.wishes("bench")
+        submitted = planned()
+        house.queue.submit(submitted)
+        for taken in claims.claim():
+            house.progress.begin(taken.id)
+            for event in run_job(Fake(), submitted, sink):
+                claims.wishes()
                 if hasattr(event, "step"):
-                    house.live.note(taken.id, event)
-            house.queue.end("bench", taken.id, Done())
+                    house.progress.note(taken.id, event)
+            claims.end(taken.id, Done())
 
     def drawing() -> None:
-        for event in Fake().run(asked()):
-            if isinstance(event, Result):
-                event.picture.save(io.BytesIO(), "PNG")
+        for event in run(Fake(), planned().request):
+            assert isinstance(event, Artifact) or event
 
     counted = _fsyncs(job)
     with (root / "probe").open("wb") as file:

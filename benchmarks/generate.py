@@ -22,12 +22,12 @@ import torch
 from models.autoencoder import Autoencoder
 from models.data.colours import COLOURS
 from models.dit import DiT
-from models.drawing import FAST_SAMPLING, Sampling
+from models.hardware import native_dtype
 from models.language import LanguageConfig, LanguageModel
-from models.pipeline import StickerPipeline
-from models.precision import native_dtype
+from models.pipelines.image import StickerPipeline
 from models.presets import preset
-from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
+from models.sampling.loop import FAST_SAMPLING, Sampling
+from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.vision import VisionEncoder

@@ -16,7 +16,7 @@ from timing import medians  # the file beside this one
 from torch import Tensor, nn
 
 from models.dit import DiT
-from models.pipeline import BATCH
+from models.pipelines.image import BATCH
 from models.presets import preset
 from models.tokenizer import TEXT_LENGTH
 

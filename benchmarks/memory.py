@@ -1,7 +1,7 @@
 """What it is worth to keep freed memory: `python benchmarks/memory.py`.
 
 Sixteen pictures by the shipped generator and a training step of one, in processes that take turns: as the C
-library does it, and with `models.memory.keep_freed_memory`. Median time, its ratio to the first, and page faults.
+library does it, and with `models.hardware.keep_freed_memory`. Median time, its ratio to the first, and page faults.
 """
 
 import argparse
@@ -16,10 +16,9 @@ import torch
 from image import inputs, network, training  # the files beside this one
 from timing import medians
 
-from models.drawing import Sampling
-from models.memory import keep_freed_memory
-from models.pipeline import StickerPipeline
-from models.precision import native_dtype
+from models.hardware import keep_freed_memory, native_dtype
+from models.pipelines.image import StickerPipeline
+from models.sampling.loop import Sampling
 
 WAYS = ("as it is", "kept")
 WORK = ("16 pictures", "training step")

@@ -18,7 +18,7 @@ from eval.rows import MissingError
 from eval.table import METRICS, machine, measure, print_table, report, write_json
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
-from models.memory import keep_freed_memory
+from models.hardware import keep_freed_memory
 
 REFERENCE, SWEEP = "reference", "sweep"
 WIDE = 200  # columns where standard output is no terminal

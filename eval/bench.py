@@ -31,7 +31,7 @@ from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
 
 if TYPE_CHECKING:
-    from models.drawing import Sampling
+    from models.sampling.loop import Sampling
 
 SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
 GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
@@ -147,8 +147,8 @@ class Bench:
     @property
     def sampling(self) -> "Sampling":
         """The table's own."""
-        from models.drawing import Sampling
-        from models.pipeline import BATCH
+        from models.pipelines.image import BATCH
+        from models.sampling.loop import Sampling
 
         return Sampling(STEPS, batch=BATCH)
 
@@ -169,7 +169,7 @@ class Bench:
     def _drawn(
         self, prompts: Sequence[str], seeds: range, words: bool, sense: bool, sampling: "Sampling"
     ) -> np.ndarray:
-        from models.drawing import Pictures
+        from models.sampling.loop import Pictures
 
         pipeline: Any = self.parts.pipeline
         told = [list(prompts), list(seeds), words, sense, repr(sampling), str(pipeline.dit.dtype)]

@@ -46,7 +46,7 @@ def blend_rows(bench: Bench) -> Iterator[Row]:
 
 def _drawn(bench: Bench, prompts: list[str], **told: Any) -> np.ndarray:
     """Features (N, 1280) of a picture a prompt."""
-    from models.drawing import Pictures
+    from models.sampling.loop import Pictures
 
     events = bench.parts.pipeline.steps(prompts, range(SEED, SEED + len(prompts)), bench.sampling, **told)
     return bench.features(np.concatenate([event.pixels for event in events if isinstance(event, Pictures)]))

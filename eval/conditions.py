@@ -1,7 +1,6 @@
 """What each condition brings: the same prompts and noise, told by token states, semantic vector, both or neither.
 
-Only with both does a drawing begin from how its thing is mostly drawn (`models.prototypes`); the row "from noise alone"
-is without that.
+Only with both is a picture drawn from a reference (`models.references`); the row "from noise alone" is without one.
 """
 
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def condition_rows(bench: Bench) -> Iterator[Row]:
     asked = sets.cells(bench.world, bench.sizes.conditions)
     prompts = [sets.prompt(picture) for picture in asked]
     for name, (words, sense) in CONDITIONS.items():
-        sampling = replace(bench.sampling, draft=name != FROM_NOISE)
+        sampling = replace(bench.sampling, reference_strength=float(name != FROM_NOISE))
         found = judge(bench, asked, bench.generate(prompts, words, sense, sampling))
         for what, answers in (("concept", found.concept), ("style", found.style)):
             value, interval = float(answers.mean()), wilson(answers.sum(), len(answers))

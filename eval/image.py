@@ -21,10 +21,10 @@ from eval.rows import MissingError, Row
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
 from models.data.world import Picture
-from models.schedulers import GUIDANCE
+from models.sampling.schedulers import GUIDANCE
 
 if TYPE_CHECKING:
-    from models.drawing import Sampling
+    from models.sampling.loop import Sampling
 
 NEIGHBOURS = 10
 DRAWN = f"noise {SEED}, {SEED + 1}, ...; {STEPS} steps, guidance {GUIDANCE}"
@@ -74,8 +74,8 @@ def image_rows(bench: Bench) -> Iterator[Row]:
 
 def fast_rows(bench: Bench) -> Iterator[Row]:
     """The same cells and noise, drawn by the fast variant."""
-    from models.drawing import FAST_SAMPLING
-    from models.pipeline import BATCH
+    from models.pipelines.image import BATCH
+    from models.sampling.loop import FAST_SAMPLING
 
     if bench.parts.pipeline.fast is None:
         raise MissingError("these weights have no fast variant; train it: python -m models.train fast")

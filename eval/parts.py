@@ -11,10 +11,10 @@ from models.weights import WeightsError, listed_parts, load_part, weights_digest
 if TYPE_CHECKING:
     from eval.judge import Judge
     from models.autoencoder import Autoencoder
-    from models.pipeline import StickerPipeline
+    from models.pipelines.image import StickerPipeline
     from models.prompts.parser import PromptParser
     from models.prompts.vocabulary import Vocabulary
-    from models.prototypes import Prototypes
+    from models.references.store import ReferenceStore
     from models.space import Embedder
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Parts:
     @cached_property
     def pipeline(self) -> "StickerPipeline":
         """The generator, in the dtype it ships for this processor."""
-        from models.pipeline import StickerPipeline
+        from models.pipelines.image import StickerPipeline
 
         return self._load(lambda: StickerPipeline.assemble(self.root))
 
@@ -66,11 +66,11 @@ class Parts:
         return self._load(lambda: PromptParser.load(self.embedder, self.root))
 
     @cached_property
-    def prototypes(self) -> "Prototypes":
+    def references(self) -> "ReferenceStore":
         """What things are drawn from, numbered as `wording` numbers them."""
-        from models.prototypes import Prototypes
+        from models.references.store import ReferenceStore
 
-        return self._load(lambda: Prototypes.load(self.root))
+        return self._load(lambda: ReferenceStore.load(self.root))
 
     @cached_property
     def judge(self) -> "Judge":

@@ -1,6 +1,6 @@
 """Things that are asked for by name alone, as most people ask: no style is wanted, only the thing.
 
-Such a picture is led to the thing's draft (`models.draft_guidance`), which is a training drawing, or its mirror image.
+Such a picture is led to the thing's draft (`models.sampling.hooks`), which is a training drawing, or its mirror image.
 So the draft itself stands beside it as a control: what is drawn should be as easily known, and be no copy as often as
 real held-out drawings are none. And who asks twice wants to see two pictures: those of two seeds should be as unlike as
 what two hands drew.
@@ -75,7 +75,7 @@ def drafts(bench: Bench, prompts: list[str]) -> np.ndarray:
     pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
     for number, prompt in enumerate(prompts):
         if target := bench.parts.wording.target(prompt):
-            figure = bench.parts.prototypes.figure(target.concept, target.gender)
-            look = bench.parts.prototypes.look(figure, SEED + number)
-            pictures[number] = bench.parts.prototypes.picture(figure, target.paint, look=look)
+            store = bench.parts.references
+            found = store.retrieve(target.concept, SEED + number, gender=target.gender, paint=target.paint)
+            pictures[number] = store.drawing(found)
     return pictures

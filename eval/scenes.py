@@ -68,7 +68,7 @@ def scene_rows(bench: Bench) -> Iterator[Row]:
             "real": real_pixels,
             "reconstructed": bench.reconstruct(real_pixels),
             "generated": bench.generate(choices.prompts),
-            AT_ONCE: bench.generate(choices.prompts, sampling=replace(bench.sampling, draft=False)),
+            AT_ONCE: bench.generate(choices.prompts, sampling=replace(bench.sampling, reference_strength=0.0)),
         }
         found = {
             name: right_choices(bench.parts.judge, pixels, choices.prompts, choices.contrasts)

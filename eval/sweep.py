@@ -20,8 +20,9 @@ from eval.distribution import KERNEL_NAME
 from eval.frechet import kernel_distance
 from eval.image import judge
 from eval.intervals import wilson
-from models.drawing import Sampling
-from models.schedulers import SCHEDULERS
+from models.sampling.hooks import HOOKS
+from models.sampling.loop import Sampling
+from models.sampling.schedulers import SCHEDULERS
 
 OWN = Sampling()  # what is not tried stays as it ships
 TIMED = 3  # single pictures, of which the median is said
@@ -58,11 +59,11 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
         "--interval", type=_list(_span, "0-1,0.1-0.9"), default=(OWN.interval,), metavar="LIST", help="0-1,0.1-0.9"
     )
     group.add_argument(
-        "--weaken",
-        type=_list(_yes, "yes,no"),
-        default=(OWN.weaken,),
+        "--without",
+        type=_list(str, "none,symmetry"),
+        default=("none",),
         metavar="LIST",
-        help="guidance away from a worse self",
+        help=f"hooks to switch off, one at a time: none, {', '.join(HOOKS)}",
     )
     group.add_argument(
         "--temperature", type=_list(float, "0.65,1"), default=(OWN.temperature,), metavar="LIST", help="1 is all noise"
@@ -89,28 +90,33 @@ def _span(text: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _yes(text: str) -> bool:
-    return {"yes": True, "no": False}[text]
-
-
 def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     """All settings asked for; ValueError names one that can't be."""
-    from models.pipeline import BATCH  # half a second that the other measures may not need
+    from models.pipelines.image import BATCH  # half a second that the other measures may not need
 
     unknown = [name for name in arguments.scheduler if name not in (None, *SCHEDULERS)]
     if unknown:
         raise ValueError(f"unknown scheduler {unknown[0]!r}; there are {', '.join(SCHEDULERS)}")
+    if strange := [name for name in arguments.without if name not in ("none", *HOOKS)]:
+        raise ValueError(f"unknown hook {strange[0]!r}; there are none, {', '.join(HOOKS)}")
     if arguments.count < 2:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     if arguments.times < 1:
         raise ValueError(f"--times {arguments.times}; each cell is drawn once at least")
     return [
         Sampling(
-            steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken, temperature=temperature, cooling=cooling
+            steps,
+            guidance,
+            interval,
+            scheduler,
+            batch=BATCH,
+            temperature=temperature,
+            cooling=cooling,
+            hooks=OWN.hooks - {without},
         )
-        for scheduler, steps, guidance, interval, weaken, temperature, cooling in itertools.product(
+        for scheduler, steps, guidance, interval, without, temperature, cooling in itertools.product(
             *(arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval),
-            *(arguments.weaken, arguments.temperature, arguments.cooling),
+            *(arguments.without, arguments.temperature, arguments.cooling),
         )
     ]
 
@@ -145,7 +151,7 @@ def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
 def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
     """Print the table -> what the JSON holds."""
     table = Table(header_style="bold")
-    settings = "scheduler", "steps", "guidance", "interval", "weaken", "temperature", "cooling"
+    settings = "scheduler", "steps", "guidance", "interval", "without", "temperature", "cooling"
     for title in (*settings, "concept", "style", "of ten", KERNEL_NAME, "s"):
         table.add_column(title, justify="right")
     for one in results:
@@ -153,7 +159,7 @@ def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
         concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
         table.add_row(
             s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
-            "yes" if s.weaken else "no", f"{s.temperature:g}", f"{s.cooling:g}",
+            ", ".join(sorted(OWN.hooks - s.hooks)) or "none", f"{s.temperature:g}", f"{s.cooling:g}",
             concept, f"{one.style:.3f}", f"{one.styles:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
         )  # fmt: skip
     console.print(table)

@@ -1,7 +1,7 @@
 """Things in a style that has drawn them, women and men among them: trained on, so no test of what was learned, but what
 most people ask.
 
-Such a picture is led to the style's own drawing (`models.draft_guidance`), so it should show the thing in that style;
+Such a picture is led to the style's own drawing (`models.sampling.hooks`), so it should show the thing in that style;
 and how often it *is* that drawing is said beside it. The same prompts and noise from noise alone are the control: what
 the generator remembers of its training without being shown the drawing.
 """
@@ -22,7 +22,7 @@ from eval.ranks import cosine
 from eval.rows import Row
 
 if TYPE_CHECKING:
-    from models.drawing import Sampling
+    from models.sampling.loop import Sampling
 
 
 def taught_rows(bench: Bench) -> Iterator[Row]:
@@ -30,7 +30,7 @@ def taught_rows(bench: Bench) -> Iterator[Row]:
     asked = sets.taught(bench.world, bench.sizes.conditions)
     prompts = [sets.prompt(picture) for picture in asked]
     made = judge(bench, asked, bench.generate(prompts), mirrored=True)
-    free = bench.generate(prompts, sampling=replace(bench.sampling, draft=False))
+    free = bench.generate(prompts, sampling=replace(bench.sampling, reference_strength=0.0))
     alone = judge(bench, asked, free, mirrored=True)
     for answer, name, note in (
         ("concept", "concept among the 10 nearest drawings, of which its own is one", ""),
@@ -51,7 +51,7 @@ def gender_row(bench: Bench, people: list[sets.Pair]) -> Row:
         made = bench.features(bench.generate(prompts, sampling=sampling))
         return (cosine(made, own).diagonal() > cosine(made, other).diagonal()).astype(float)
 
-    free = told(replace(bench.sampling, draft=False))
+    free = told(replace(bench.sampling, reference_strength=0.0))
     return _row("a woman, or a man, is nearer to the drawing of one than to the other's", told(), free, "chance 0.5")
 
 

@@ -15,18 +15,18 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.arguments import Vectors, senses
-from models.condition import Blend, Condition
 from models.data.pixels import fit, to_tensor
 from models.data.styles import Finish
-from models.finish import finish_of
 from models.language import LanguageModel
 from models.messages import Refused
+from models.pipelines.inputs import Vectors, senses
 from models.prompts.layout import SUM
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, parse_literally
 from models.prompts.weighting import weighted_states
-from models.prototypes import Prototypes
+from models.references.store import Reference, ReferenceStore
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.postprocess import finish_of
 from models.space import DIM, Embedder, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
@@ -36,7 +36,7 @@ Part = Text | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (prem
 
 
 class ConditionEncoder:
-    """The half of the pipeline that encodes; `models.pipeline.StickerPipeline` is the whole, and draws."""
+    """The half of the pipeline that encodes; `models.pipelines.image.StickerPipeline` is the whole, and draws."""
 
     tokenizer: PreTrainedTokenizerFast
     language: LanguageModel
@@ -45,7 +45,7 @@ class ConditionEncoder:
     autoencoder: Any
     dit: Any
     parser: PromptParser | None  # without it, prompts are read as they are
-    prototypes: Prototypes | None
+    references: ReferenceStore | None
 
     @property
     def embedder(self) -> Embedder:
@@ -81,7 +81,7 @@ class ConditionEncoder:
             return part.reshape(1, -1).float()
         return self.embedder.image(_pixels(part)[None])
 
-    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", draft: bool = True) -> Blend:
+    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", references: bool = True) -> ComposedCondition:
         """The conditions of one picture that is several things at once, one row: for `steps`, in place of a prompt.
 
         A text is encoded as a prompt is, a picture as its vector and as what to start from, a vector as it is. The
@@ -90,7 +90,7 @@ class ConditionEncoder:
         Args:
             parts: as in `mix`.
             words: the prompt beside a part that is no text.
-            draft: False gives none of them anything to start from.
+            references: False gives none of them a reference to draw from.
 
         Raises Refused where nothing is left of a part, or all of them only take away.
         """
@@ -100,13 +100,14 @@ class ConditionEncoder:
             raise Refused("prompts.mix_only_takes_away")
         total = sum(weight for weight, _ in kept)
         away = [(weight / total, part) for weight, part in parts if weight < 0]
-        conditions = [self._condition_of(part, away, words, draft) for _, part in kept]
+        conditions = [self._condition_of(part, away, words, references) for _, part in kept]
         finishes = {finish_of(part, new=True) if isinstance(part, ParsedPrompt) else Finish.SHADED for _, part in kept}
         finish = finishes.pop() if len(finishes) == 1 else Finish.SHADED
         shares = torch.tensor([[weight / total for weight, _ in kept]])
-        return Blend(tuple(conditions), shares, finish, not away and self._is_one_guided([part for _, part in kept]))
+        follows = not away and self._one_followed([part for _, part in kept])
+        return ComposedCondition(tuple(conditions), shares, finish, follows)
 
-    def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
+    def together(self, texts: Sequence[str]) -> tuple[str, ComposedCondition | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
         face are laid out, for which the prompt is enough; others are blended in equal shares."""
         prompt = SUM.join(texts)
@@ -114,16 +115,16 @@ class ConditionEncoder:
             return prompt, None
         return "", self.blend([(1.0, text) for text in texts])
 
-    def _condition_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, draft: bool) -> Condition:
+    def _condition_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, references: bool) -> Condition:
         """The condition of one part of a blend, one row."""
         text = part if isinstance(part, ParsedPrompt) else words
         vector = self.mix([(1.0, part), *away]) if away or not isinstance(part, ParsedPrompt) else None
         found = self.encode_condition([text], vector)
-        if not draft or isinstance(part, Tensor):
+        if not references or isinstance(part, Tensor):
             return found
         if isinstance(part, str | ParsedPrompt):
-            return self._with_drafts([self.parse(part)], [0], [True], found)
-        return replace(found, draft=self._encode(_pixels(part)[None]))
+            return self._with_references([self.parse(part)], [0], [True], found)
+        return replace(found, reference=self._encode(_pixels(part)[None]))
 
     def encode_condition(
         self,
@@ -155,50 +156,40 @@ class ConditionEncoder:
             vectors = senses(vector, vectors)
         elif not sense:
             vectors = torch.zeros_like(vectors)
-        draft = torch.zeros(len(prompts), config.channels, config.size, config.size)
-        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, draft)
+        reference = torch.zeros(len(prompts), config.channels, config.size, config.size)
+        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, reference)
 
-    def _with_drafts(
-        self, prompts: Sequence[ParsedPrompt], seeds: Sequence[int], free: Sequence[bool], condition: Condition
+    def _with_references(
+        self, prompts: Sequence[Text], seeds: Sequence[int], free: Sequence[bool], condition: Condition
     ) -> Condition:
-        """The condition, with the reference drawing of what each prompt shows to start from, of those that are `free`
-        to."""
-        if (prototypes := self.prototypes) is None:
+        """The condition, with the reference drawing of what each prompt shows, of those that are `free` to have one."""
+        if (references := self.references) is None:
             return condition
-        latent = functools.cache(lambda *which: self._encode(prototypes.picture(*which)[None]))
+        find = functools.cache(self.reference)
+        found = [find(prompt, seed) if one else None for prompt, seed, one in zip(prompts, seeds, free, strict=True)]
+        latent = functools.cache(lambda reference: self._encode(references.drawing(reference)[None]))
+        rows = zip(found, condition.reference.split(1), strict=True)
+        return replace(condition, reference=torch.cat([latent(one) if one else none for one, none in rows]))
 
-        def draft(which: int, paint: str, style: str, seed: int) -> Tensor:
-            return latent(which, paint, style, prototypes.look(which, seed, style))
-
-        rows = zip(prompts, seeds, free, condition.draft.split(1), strict=True)
-        drafts = [
-            draft(*found, seed) if one and (found := self._reference(prompt)) else none
-            for prompt, seed, one, none in rows
-        ]
-        return replace(condition, draft=torch.cat(drafts))
-
-    def _reference(self, prompt: ParsedPrompt) -> tuple[int, str, str] | None:
-        """The figure of `prototypes` that a drawing starts from, its paint, and the style that it is asked for in."""
-        if self.prototypes is None or (target := prompt.target) is None:
+    def reference(self, prompt: Text, seed: int = 0) -> Reference | None:
+        """What a picture of one thing is drawn from: the answer of `ReferenceStore.retrieve`; None of another text."""
+        parsed = self.parse(prompt)
+        if self.references is None or (target := parsed.target) is None:
             return None
-        figure = self.prototypes.figure(target.concept, target.gender, prompt.style)
-        return figure, target.paint, prompt.style
+        return self.references.retrieve(target.concept, seed, parsed.style, target.gender, target.paint)
 
-    def is_guided(self, prompt: Text) -> bool:
-        """Whether a drawing keeps to its reference (`models.draft_guidance`): one in no style, or in a style that has
-        drawn the concept. What the others drew would take the style with it."""
+    def follows_reference(self, prompt: Text) -> bool:
+        """Whether reference guidance applies to a prompt: it asks for no style, or for one that has drawn the thing."""
         parsed = self.parse(prompt)
         if not parsed.style:
             return bool(parsed.text)
-        if self.prototypes is None or (found := self._reference(parsed)) is None:
-            return False
-        figure, _, style = found
-        return self.prototypes.has(figure, style)
+        found = self.reference(parsed)
+        return found is not None and found.is_exact
 
-    def _is_one_guided(self, parts: Sequence[Part]) -> bool:
-        """Whether all parts are one text that is guided: of different things no reference is that of both."""
+    def _one_followed(self, parts: Sequence[Part]) -> bool:
+        """Whether all parts are one text that reference guidance applies to: different things share no reference."""
         texts = {part if isinstance(part, ParsedPrompt) else None for part in parts}
-        return len(texts) == 1 and all(text is not None and self.is_guided(text) for text in texts)
+        return len(texts) == 1 and all(text is not None and self.follows_reference(text) for text in texts)
 
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()

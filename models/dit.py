@@ -22,57 +22,6 @@ MIN_TIME = 1e-3  # noise level below which x - x0 is nothing but rounding
 PREDICTIONS = ("x", "v")
 
 
-def velocity_to(x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """The velocity that leads from x_t back to x0: (x_t - x0) / t, which is noise - x0.
-
-    `x` and `x0` are (B, C, S, S), `t` is (B,).
-    """
-    return (x - x0) / t.clamp_min(MIN_TIME)[:, None, None, None]
-
-
-def patchify(x: Tensor, patch: int) -> Tensor:
-    """(B, C, S, S) -> (B, N, C * P * P), rows of patches from the top left."""
-    batch, channels, size, _ = x.shape
-    side = size // patch
-    x = x.reshape(batch, channels, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
-    return x.reshape(batch, side * side, channels * patch * patch)
-
-
-def unpatchify(tokens: Tensor, patch: int) -> Tensor:
-    """The inverse of `patchify`: (B, N, C * P * P) -> (B, C, S, S)."""
-    batch, count, values = tokens.shape
-    side, channels = math.isqrt(count), values // (patch * patch)
-    x = tokens.reshape(batch, side, side, channels, patch, patch).permute(0, 3, 1, 4, 2, 5)
-    return x.reshape(batch, channels, side * patch, side * patch)
-
-
-class Block(nn.Module):
-    """Self-attention, cross-attention and feed-forward; the first and the last are modulated by time and vector.
-
-    `long_skip` adds a projection of an earlier block's output, starting from zero.
-    """
-
-    def __init__(self, width: int, heads: int, context: int, long_skip: bool = False) -> None:
-        super().__init__()
-        self.attention = Attention(width, heads)
-        self.cross = Attention(width, heads, context=context)
-        self.mlp = SwiGLU(width)
-        self.table = nn.Parameter(torch.zeros(6, width))
-        self.skip = nn.Linear(width, width, bias=False) if long_skip else None
-
-    def forward(
-        self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, skip: Tensor | None = None
-    ) -> Tensor:
-        """`x` (B, N, D), `condition` (B, 6, D), `context` (B, L, T), `bias` (B, 1, 1, L) -> (B, N, D)."""
-        if self.skip is not None and skip is not None:
-            x = x + self.skip(skip)
-        modulation = (condition + self.table).to(x.dtype)
-        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(1)  # (B, D) each
-        x = torch.addcmul(x, gate1[:, None], self.attention(modulate(layer_norm(x), shift1, scale1)))
-        x = x + self.cross(layer_norm(x), context, bias)
-        return torch.addcmul(x, gate2[:, None], self.mlp(modulate(layer_norm(x), shift2, scale2)))
-
-
 class DiT(ModelMixin, ConfigMixin):
     """Text- and vector-conditioned Diffusion Transformer on latents.
 
@@ -87,8 +36,8 @@ class DiT(ModelMixin, ConfigMixin):
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
             be mended, the blocks need not carry the picture itself through their norms.
         warp: how many numbers tell how a training picture was warped (`models.data.variety`), 0 for none.
-        draft: whether it reads a latent to draw from (`models.prototypes`), patch upon patch beside the noisy one, as
-            far as a gate lets it in at that time: where little noise is left, a draft tells nothing.
+        draft: whether it reads the latent of a reference (`models.references.store`), patch upon patch beside the noisy
+            one, scaled by a gate that depends on the time: where little noise is left, a reference says nothing.
     """
 
     config: Any
@@ -153,7 +102,7 @@ class DiT(ModelMixin, ConfigMixin):
         for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
             nn.init.zeros_(zero.weight)
 
-    def _blocks(self) -> list[Block]:
+    def _blocks(self) -> "list[Block]":
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def _vector(self, vector: Tensor) -> Tensor:
@@ -202,7 +151,7 @@ class DiT(ModelMixin, ConfigMixin):
         states: Tensor,
         mask: Tensor,
         vector: Tensor,
-        draft: Tensor | None = None,
+        reference: Tensor | None = None,
         weakened: Tensor | None = None,
         warp: Tensor | None = None,
     ) -> Tensor:
@@ -214,7 +163,7 @@ class DiT(ModelMixin, ConfigMixin):
             states: token states of the text (B, L, T).
             mask: true at real tokens (B, L); all false drops the text.
             vector: unit semantic vectors (B, V); zeros drop it.
-            draft: clean latents to draw from, (B, C, S, S); none is zeros, which add nothing.
+            reference: clean latents to draw from, (B, C, S, S); none is zeros, which add nothing.
             weakened: true (B,) where the answer is to be a worse one of the same kind, for guidance to lead away from
                 (autoguidance, arXiv 2406.02507): those rows go past one block.
             warp: how the picture is warped (B, W), as training tells it; none is zeros, which add nothing.
@@ -228,9 +177,9 @@ class DiT(ModelMixin, ConfigMixin):
         context, bias = self._context(states.to(dtype), mask.bool(), sense)
         patches = patchify(x, self.config.patch)
         tokens = self.patch_in(patches.to(dtype))  # (B, N, D)
-        if self.draft_in is not None and self.draft_gate is not None and draft is not None:
-            drafted = self.draft_in(patchify(draft, self.config.patch).to(dtype))
-            tokens = torch.addcmul(tokens, self.draft_gate(time)[:, None], drafted)
+        if self.draft_in is not None and self.draft_gate is not None and reference is not None:
+            drawn_from = self.draft_in(patchify(reference, self.config.patch).to(dtype))
+            tokens = torch.addcmul(tokens, self.draft_gate(time)[:, None], drawn_from)
         tokens = tokens + self.positions.to(tokens.dtype)
         tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)
@@ -239,3 +188,54 @@ class DiT(ModelMixin, ConfigMixin):
             output = torch.addcmul(output, self.carry_in(time).float()[:, None], patches.float())
         output = unpatchify(output, self.config.patch)
         return output if self.config.prediction == "v" else velocity_to(output, x.float(), t.float())
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and feed-forward; the first and the last are modulated by time and vector.
+
+    `long_skip` adds a projection of an earlier block's output, starting from zero.
+    """
+
+    def __init__(self, width: int, heads: int, context: int, long_skip: bool = False) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.cross = Attention(width, heads, context=context)
+        self.mlp = SwiGLU(width)
+        self.table = nn.Parameter(torch.zeros(6, width))
+        self.skip = nn.Linear(width, width, bias=False) if long_skip else None
+
+    def forward(
+        self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, skip: Tensor | None = None
+    ) -> Tensor:
+        """`x` (B, N, D), `condition` (B, 6, D), `context` (B, L, T), `bias` (B, 1, 1, L) -> (B, N, D)."""
+        if self.skip is not None and skip is not None:
+            x = x + self.skip(skip)
+        modulation = (condition + self.table).to(x.dtype)
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(1)  # (B, D) each
+        x = torch.addcmul(x, gate1[:, None], self.attention(modulate(layer_norm(x), shift1, scale1)))
+        x = x + self.cross(layer_norm(x), context, bias)
+        return torch.addcmul(x, gate2[:, None], self.mlp(modulate(layer_norm(x), shift2, scale2)))
+
+
+def patchify(x: Tensor, patch: int) -> Tensor:
+    """(B, C, S, S) -> (B, N, C * P * P), rows of patches from the top left."""
+    batch, channels, size, _ = x.shape
+    side = size // patch
+    x = x.reshape(batch, channels, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(batch, side * side, channels * patch * patch)
+
+
+def unpatchify(tokens: Tensor, patch: int) -> Tensor:
+    """The inverse of `patchify`: (B, N, C * P * P) -> (B, C, S, S)."""
+    batch, count, values = tokens.shape
+    side, channels = math.isqrt(count), values // (patch * patch)
+    x = tokens.reshape(batch, side, side, channels, patch, patch).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(batch, channels, side * patch, side * patch)
+
+
+def velocity_to(x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """The velocity that leads from x_t back to x0: (x_t - x0) / t, which is noise - x0.
+
+    `x` and `x0` are (B, C, S, S), `t` is (B,).
+    """
+    return (x - x0) / t.clamp_min(MIN_TIME)[:, None, None, None]

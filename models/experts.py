@@ -19,35 +19,55 @@ if TYPE_CHECKING:
 GRANULE = 64
 
 
-class _Spread(torch.autograd.Function):
-    """Rows to slots in expert order; the gradient of a row is the sum over the slots of its K pairs.
+class Mixture(nn.Module):
+    """Router and experts; padding passes through neither."""
 
-    `index_select` and `embedding_bag` copy whole rows: indexing and its scatter-add take fifteen times as long here.
+    def __init__(self, config: "LanguageConfig") -> None:
+        super().__init__()
+        self.router = Router(config)
+        self.experts = Experts(config)
+
+    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
+        """`x` (B, L, D), `real` (N,) numbers of the real tokens among B * L, or None for all -> (B, L, D)."""
+        flat = x.flatten(0, 1)
+        rows = flat if real is None else flat.index_select(0, real)
+        y = self.experts(rows, *self.router(rows))
+        if real is not None:
+            y = torch.zeros_like(flat).index_add(0, real, y)
+        return y.view_as(x)
+
+
+class Router(nn.Module):
+    """Sigmoid gate in fp32 with loss-free balancing (arXiv 2408.15664): `bias` moves the choice, never the weight.
+
+    `bias` belongs to `models.train.balance`. `load` counts the choices of training forwards since its last update.
     """
 
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
-        ctx.save_for_backward(slots_of_row)
-        return rows.index_select(0, row_of_slot)  # (S, D)
+    def __init__(self, config: "LanguageConfig") -> None:
+        super().__init__()
+        self.chosen_experts = config.num_experts_per_tok
+        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        self.bias = nn.Buffer(torch.zeros(config.num_experts))
+        self.load = nn.Buffer(torch.zeros(config.num_experts, dtype=torch.int64), persistent=False)
+        self.latest = torch.zeros(config.num_experts, dtype=torch.int64)  # choices of the last training forward
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (slots_of_row,) = ctx.saved_tensors
-        return F.embedding_bag(slots_of_row, gradients[0].contiguous(), mode="sum"), None, None
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, D) -> expert numbers (N, K) and weights (N, K), fp32, K in sum.
 
+        With sum K and equal scores the layer is a dense feed-forward of K times the hidden width.
+        """
+        with torch.autocast(rows.device.type, enabled=False):
+            scores = F.linear(rows.float(), self.weight.float()).sigmoid()
+            chosen = (scores.detach() + self.bias.float()).topk(self.chosen_experts, sorted=False).indices
+            weights = scores.gather(1, chosen)
+            weights = weights * (self.chosen_experts / weights.sum(-1, keepdim=True))
+        if self.training:
+            self.latest = chosen.flatten().bincount(minlength=len(self.bias))
+        return chosen, weights
 
-class _Gather(torch.autograd.Function):
-    """The transpose of `_Spread`: every row the sum of its K slots."""
-
-    @staticmethod
-    def forward(ctx: Any, pairs: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
-        ctx.save_for_backward(row_of_slot)
-        return F.embedding_bag(slots_of_row, pairs, mode="sum")  # (N, D)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (row_of_slot,) = ctx.saved_tensors
-        return gradients[0].index_select(0, row_of_slot), None, None
+    def count(self) -> None:
+        """Add the choices of the last training forward to `load`."""
+        self.load.add_(self.latest)
 
 
 @use_experts_implementation
@@ -86,6 +106,37 @@ class Experts(nn.Module):
         return _Gather.apply(x, row_of_slot, slots_of_row).to(rows.dtype)
 
 
+class _Spread(torch.autograd.Function):
+    """Rows to slots in expert order; the gradient of a row is the sum over the slots of its K pairs.
+
+    `index_select` and `embedding_bag` copy whole rows: indexing and its scatter-add take fifteen times as long here.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(slots_of_row)
+        return rows.index_select(0, row_of_slot)  # (S, D)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (slots_of_row,) = ctx.saved_tensors
+        return F.embedding_bag(slots_of_row, gradients[0].contiguous(), mode="sum"), None, None
+
+
+class _Gather(torch.autograd.Function):
+    """The transpose of `_Spread`: every row the sum of its K slots."""
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(row_of_slot)
+        return F.embedding_bag(slots_of_row, pairs, mode="sum")  # (N, D)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (row_of_slot,) = ctx.saved_tensors
+        return gradients[0].index_select(0, row_of_slot), None, None
+
+
 def _slots(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor, Tensor]:
     """Where each (row, choice) pair stands once pairs are sorted by expert.
 
@@ -104,54 +155,3 @@ def _slots(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor, Tensor]:
     row_of_slot = pairs.new_zeros(int(ends[-1])).index_copy(0, slots, pairs // chosen.shape[1])
     slots_of_row = torch.empty_like(pairs).index_copy(0, pairs, slots).view_as(chosen)
     return row_of_slot, slots_of_row, ends.int()
-
-
-class Router(nn.Module):
-    """Sigmoid gate in fp32 with loss-free balancing (arXiv 2408.15664): `bias` moves the choice, never the weight.
-
-    `bias` belongs to `models.train.balance`. `load` counts the choices of training forwards since its last update.
-    """
-
-    def __init__(self, config: "LanguageConfig") -> None:
-        super().__init__()
-        self.chosen_experts = config.num_experts_per_tok
-        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
-        self.bias = nn.Buffer(torch.zeros(config.num_experts))
-        self.load = nn.Buffer(torch.zeros(config.num_experts, dtype=torch.int64), persistent=False)
-        self.latest = torch.zeros(config.num_experts, dtype=torch.int64)  # choices of the last training forward
-
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, D) -> expert numbers (N, K) and weights (N, K), fp32, K in sum.
-
-        With sum K and equal scores the layer is a dense feed-forward of K times the hidden width.
-        """
-        with torch.autocast(rows.device.type, enabled=False):
-            scores = F.linear(rows.float(), self.weight.float()).sigmoid()
-            chosen = (scores.detach() + self.bias.float()).topk(self.chosen_experts, sorted=False).indices
-            weights = scores.gather(1, chosen)
-            weights = weights * (self.chosen_experts / weights.sum(-1, keepdim=True))
-        if self.training:
-            self.latest = chosen.flatten().bincount(minlength=len(self.bias))
-        return chosen, weights
-
-    def count(self) -> None:
-        """Add the choices of the last training forward to `load`."""
-        self.load.add_(self.latest)
-
-
-class Mixture(nn.Module):
-    """Router and experts; padding passes through neither."""
-
-    def __init__(self, config: "LanguageConfig") -> None:
-        super().__init__()
-        self.router = Router(config)
-        self.experts = Experts(config)
-
-    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
-        """`x` (B, L, D), `real` (N,) numbers of the real tokens among B * L, or None for all -> (B, L, D)."""
-        flat = x.flatten(0, 1)
-        rows = flat if real is None else flat.index_select(0, real)
-        y = self.experts(rows, *self.router(rows))
-        if real is not None:
-            y = torch.zeros_like(flat).index_add(0, real, y)
-        return y.view_as(x)

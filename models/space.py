@@ -26,53 +26,6 @@ NESTED = (32, 64, 128)  # Matryoshka: the first 32 and 64 numbers, normalised ag
 FRAME_BASIS = 7  # a ramp, and three cosines and sines over the clip
 
 
-class Pool(nn.Module):
-    """Attention pooling by one learned query, then a feed-forward layer and a projection (MAP head of SigLIP)."""
-
-    def __init__(self, width: int, heads: int, dim: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.randn(1, 1, width))
-        self.attention = Attention(width, heads, context=width)
-        self.feed_forward = SwiGLU(width, width)
-        self.project = nn.Linear(width, dim, bias=False)
-
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L, D), mask (B, L) true at real tokens -> (B, dim) float32 of unit length."""
-        bias = None if mask is None else padding_bias(mask)
-        query = self.query.to(tokens.dtype).expand(len(tokens), -1, -1)
-        x = self.attention(query, layer_norm(tokens), bias)[:, 0]
-        x = x + self.feed_forward(layer_norm(x))
-        return F.normalize(self.project(layer_norm(x)).float(), dim=-1)
-
-
-def frame_basis(frames: int) -> Tensor:
-    """(FRAME_BASIS, T): how the temporal layer looks at a clip of any length, a drift and three rhythms."""
-    t = (torch.arange(frames) + 0.5) / frames
-    waves = [f(2 * math.pi * k * t) for k in (1, 2, 3) for f in (torch.cos, torch.sin)]
-    return torch.stack([2 * t - 1, *waves]) / frames
-
-
-class Motion(nn.Module):
-    """What a clip means beyond the mean of its frames.
-
-    It has no bias and reads only how frames differ from their mean, so a still clip gives exactly nothing; the last
-    layer starts at zero, so an untrained one gives nothing either.
-    """
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.gate_up = nn.Linear(FRAME_BASIS * dim, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, dim, bias=False)
-        nn.init.zeros_(self.down.weight)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, T, dim) -> (B, dim)."""
-        basis = frame_basis(frames.shape[1]).to(frames)
-        moves = basis @ (frames - frames.mean(1, keepdim=True))  # (B, FRAME_BASIS, dim)
-        gate, up = self.gate_up(moves.flatten(1)).chunk(2, -1)
-        return self.down(F.silu(gate) * up)
-
-
 class SemanticSpace(ModelMixin, ConfigMixin):
     """Heads from the backbone's, the vision encoder's and a clip's features into one space of unit vectors.
 
@@ -112,6 +65,53 @@ class SemanticSpace(ModelMixin, ConfigMixin):
     def calibration(self) -> tuple[Tensor, Tensor]:
         """(scale, bias): `scale * cosine + bias` is the logit of "these two mean the same"."""
         return (10 * self.match_log_scale).exp(), 10 * self.match_bias
+
+
+class Pool(nn.Module):
+    """Attention pooling by one learned query, then a feed-forward layer and a projection (MAP head of SigLIP)."""
+
+    def __init__(self, width: int, heads: int, dim: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 1, width))
+        self.attention = Attention(width, heads, context=width)
+        self.feed_forward = SwiGLU(width, width)
+        self.project = nn.Linear(width, dim, bias=False)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D), mask (B, L) true at real tokens -> (B, dim) float32 of unit length."""
+        bias = None if mask is None else padding_bias(mask)
+        query = self.query.to(tokens.dtype).expand(len(tokens), -1, -1)
+        x = self.attention(query, layer_norm(tokens), bias)[:, 0]
+        x = x + self.feed_forward(layer_norm(x))
+        return F.normalize(self.project(layer_norm(x)).float(), dim=-1)
+
+
+class Motion(nn.Module):
+    """What a clip means beyond the mean of its frames.
+
+    It has no bias and reads only how frames differ from their mean, so a still clip gives exactly nothing; the last
+    layer starts at zero, so an untrained one gives nothing either.
+    """
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(FRAME_BASIS * dim, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, dim, bias=False)
+        nn.init.zeros_(self.down.weight)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, T, dim) -> (B, dim)."""
+        basis = frame_basis(frames.shape[1]).to(frames)
+        moves = basis @ (frames - frames.mean(1, keepdim=True))  # (B, FRAME_BASIS, dim)
+        gate, up = self.gate_up(moves.flatten(1)).chunk(2, -1)
+        return self.down(F.silu(gate) * up)
+
+
+def frame_basis(frames: int) -> Tensor:
+    """(FRAME_BASIS, T): how the temporal layer looks at a clip of any length, a drift and three rhythms."""
+    t = (torch.arange(frames) + 0.5) / frames
+    waves = [f(2 * math.pi * k * t) for k in (1, 2, 3) for f in (torch.cos, torch.sin)]
+    return torch.stack([2 * t - 1, *waves]) / frames
 
 
 class Embedder:

@@ -17,44 +17,6 @@ from torch import Tensor, nn
 from models.layers import Attention, SwiGLU, layer_norm
 
 
-class Stem(nn.Module):
-    """Four convolutions down to patch 16 ("Early convolutions help transformers see better", arXiv 2106.14881).
-
-    The first one takes 4 pixels at a stride: a convolution at 64 x 64 alone would cost as much as three blocks.
-    """
-
-    def __init__(self, width: int, channels: tuple[int, int]) -> None:
-        super().__init__()
-        self.edges = nn.Conv2d(4, channels[0], 7, stride=4, padding=3)
-        self.parts = nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1)
-        self.refine = nn.Conv2d(channels[1], channels[1], 3, padding=1)
-        self.project = nn.Conv2d(channels[1], width, 3, stride=2, padding=1)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 4, 128, 128) in [0, 1] -> (B, 64, D)."""
-        x = pixels.contiguous(memory_format=torch.channels_last)  # twice as fast as NCHW on a CPU
-        x = F.relu(self.edges(x))  # zero padding is what a premultiplied picture has outside: nothing
-        x = F.relu(self.parts(x))  # (B, C, 16, 16)
-        x = x + F.relu(self.refine(x))
-        return self.project(x).flatten(2).transpose(1, 2)  # (B, 64, D)
-
-
-class Block(nn.Module):
-    """Pre-norm transformer block, each branch scaled by a learned vector (LayerScale, arXiv 2103.17239)."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attention = Attention(width, heads)
-        self.feed_forward = SwiGLU(width)
-        self.scale = nn.Parameter(torch.full((2, width), 0.3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, K, D) -> (B, K, D), in the dtype of `x`."""
-        attention, feed_forward = self.scale.to(x.dtype)
-        x = torch.addcmul(x, attention, self.attention(layer_norm(x)))
-        return torch.addcmul(x, feed_forward, self.feed_forward(layer_norm(x)))
-
-
 class VisionEncoder(ModelMixin, ConfigMixin):
     """ViT of `layers` blocks over the stem's 64 tokens, with learned positions.
 
@@ -93,3 +55,41 @@ class VisionEncoder(ModelMixin, ConfigMixin):
         for block in self.blocks:
             x = block(x)
         return layer_norm(x)
+
+
+class Stem(nn.Module):
+    """Four convolutions down to patch 16 ("Early convolutions help transformers see better", arXiv 2106.14881).
+
+    The first one takes 4 pixels at a stride: a convolution at 64 x 64 alone would cost as much as three blocks.
+    """
+
+    def __init__(self, width: int, channels: tuple[int, int]) -> None:
+        super().__init__()
+        self.edges = nn.Conv2d(4, channels[0], 7, stride=4, padding=3)
+        self.parts = nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1)
+        self.refine = nn.Conv2d(channels[1], channels[1], 3, padding=1)
+        self.project = nn.Conv2d(channels[1], width, 3, stride=2, padding=1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 4, 128, 128) in [0, 1] -> (B, 64, D)."""
+        x = pixels.contiguous(memory_format=torch.channels_last)  # twice as fast as NCHW on a CPU
+        x = F.relu(self.edges(x))  # zero padding is what a premultiplied picture has outside: nothing
+        x = F.relu(self.parts(x))  # (B, C, 16, 16)
+        x = x + F.relu(self.refine(x))
+        return self.project(x).flatten(2).transpose(1, 2)  # (B, 64, D)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block, each branch scaled by a learned vector (LayerScale, arXiv 2103.17239)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.feed_forward = SwiGLU(width)
+        self.scale = nn.Parameter(torch.full((2, width), 0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, K, D) -> (B, K, D), in the dtype of `x`."""
+        attention, feed_forward = self.scale.to(x.dtype)
+        x = torch.addcmul(x, attention, self.attention(layer_norm(x)))
+        return torch.addcmul(x, feed_forward, self.feed_forward(layer_norm(x)))

@@ -45,7 +45,7 @@ class Fixed(BaseModel):
 
     def strength(self, wanted: float) -> float:
         """Of a start from a picture: the nearest that its few steps can have."""
-        left_out = min(self.steps - 1, round(self.steps * (1 - wanted)))  # as models.schedulers.first_step enters
+        left_out = min(self.steps - 1, round(self.steps * (1 - wanted)))  # as `first_step` of the schedulers enters
         return 1 - left_out / self.steps
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+from models.compose.fonts import Font, font_for, wrap
 from models.data.pixels import fit, png
-from models.data.sheet import Font, checkerboard, font_for, wrap
+from models.data.sheet import checkerboard
 
 SMALLEST, LARGEST = 128, 256  # pixels a side of a picture on the sheet
 MORE = "…"  # in place of what does not fit

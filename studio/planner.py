@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.compose.masks import fit_mask, levels
 from models.data.pixels import load_picture, read_picture
-from models.edits import fit_mask, levels
 from models.messages import Message, Refused
 from models.prompts.weighting import plain
 from studio import settings

@@ -12,14 +12,14 @@ from PIL import Image
 from tiny_parts import save_tiny_parts
 from torch.nn.functional import normalize
 
-from models.condition import MIDDLE, Blend, Condition, rings
 from models.data.fixture import fixture_world
-from models.drawing import Pictures, Sampling
-from models.guidance import Guidance, guided
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, parse_literally
-from models.prototypes import Prototypes
+from models.references.build import build_references
+from models.sampling.condition import MIDDLE, ComposedCondition, Condition, rings
+from models.sampling.guidance import Guidance, guided
+from models.sampling.loop import Pictures, Sampling
 from studio.backends.embedded import Embedded
 from studio.backends.told import tell
 from studio.planner import resolve
@@ -30,20 +30,22 @@ from studio.requests import make_request
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.parser, made.prototypes = PromptParser.build(Bags(), fixture_world()), Prototypes.build(fixture_world())  # type: ignore[arg-type]
+    made.parser, made.references = PromptParser.build(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
     return made
 
 
-def drawn(pipe: StickerPipeline, prompts: list[str], blends: list[Blend | None], **settings: Any) -> np.ndarray:
+def drawn(
+    pipe: StickerPipeline, prompts: list[str], blends: list[ComposedCondition | None], **settings: Any
+) -> np.ndarray:
     """Seeds by their order; two steps, guided."""
     sampling = Sampling(steps=2, **{"batch": 2, **settings})
     events = pipe.steps(prompts, range(len(prompts)), sampling, blends=blends)
     return np.concatenate([event.latents for event in events if isinstance(event, Pictures)])
 
 
-def saying(value: float, draft: float = 0.0) -> Condition:
+def saying(value: float, reference: float = 0.0) -> Condition:
     mask = torch.zeros(2, 1, dtype=torch.bool)
-    return Condition(torch.zeros(2, 1, 4), mask, torch.full((2, 128), value), torch.full((2, 8, 4, 4), draft))
+    return Condition(torch.zeros(2, 1, 4), mask, torch.full((2, 128), value), torch.full((2, 8, 4, 4), reference))
 
 
 def test_parts_lie_around_each_other_and_more_weight_is_more_room() -> None:
@@ -67,7 +69,7 @@ def test_the_velocity_is_the_mean_of_the_parts_by_their_shares() -> None:
         rows.append(len(x))
         return told[2][:, :1, None, None].expand_as(x)
 
-    blend = Blend((saying(2.0), saying(6.0)), torch.tensor([[0.75, 0.25], [1.0, 0.0]]))
+    blend = ComposedCondition((saying(2.0), saying(6.0)), torch.tensor([[0.75, 0.25], [1.0, 0.0]]))
     velocity = guided(network, blend, saying(1.0), Guidance(3.0, (0.2, 0.8)))
     x = torch.zeros(2, 8, 4, 4)
     mean = (2 + 4 * rings(blend.weights, 4)[:, 1])[:, None].expand_as(x)
@@ -76,12 +78,14 @@ def test_the_velocity_is_the_mean_of_the_parts_by_their_shares() -> None:
     assert rows == [2, 2, 2, 4]
 
 
-def test_what_has_nothing_to_draw_from_does_not_thin_the_draft() -> None:
+def test_what_has_nothing_to_draw_from_does_not_thin_the_reference() -> None:
     weights = torch.tensor([[0.2, 0.8], [0.5, 0.5]])
-    assert torch.allclose(Blend((saying(1.0, 4.0), saying(1.0)), weights).draft, torch.tensor(4.0))
-    both = Blend((saying(1.0, 4.0), saying(1.0, 8.0)), weights)
-    assert torch.allclose(both.draft, (4 + 4 * rings(weights, 4)[:, 1])[:, None].expand_as(both.draft))
-    assert not Blend.of(saying(1.0)).draft.any() and Blend.of(saying(1.0, 0.3)).draft.unique() == torch.tensor(0.3)
+    assert torch.allclose(ComposedCondition((saying(1.0, 4.0), saying(1.0)), weights).reference, torch.tensor(4.0))
+    both = ComposedCondition((saying(1.0, 4.0), saying(1.0, 8.0)), weights)
+    assert torch.allclose(both.reference, (4 + 4 * rings(weights, 4)[:, 1])[:, None].expand_as(both.reference))
+    assert not ComposedCondition.of(saying(1.0)).reference.any() and ComposedCondition.of(
+        saying(1.0, 0.3)
+    ).reference.unique() == torch.tensor(0.3)
 
 
 def test_a_blend_is_drawn_as_alone_in_any_company(pipe: StickerPipeline) -> None:
@@ -109,15 +113,15 @@ def test_each_part_says_its_own(pipe: StickerPipeline) -> None:
     blend = pipe.blend([(3.0, "cat"), (1.0, picture), (1.0, vector)], words="noto style")
     cat, red, sky = blend.parts
     assert torch.allclose(blend.weights, torch.tensor([[0.6, 0.2, 0.2]]))
-    named = pipe._with_drafts([pipe.parse("cat")], [0], [True], pipe.encode_condition(["cat"]))
+    named = pipe._with_references(["cat"], [0], [True], pipe.encode_condition(["cat"]))
     for mine, own in zip(vars(cat).values(), vars(named).values(), strict=True):
         assert torch.equal(mine, own)
     style = pipe.encode_condition(["noto style"])
     assert all(torch.equal(part.states, style.states) and part.mask.any() for part in (red, sky))
     assert torch.allclose(red.vector, pipe.embedder.image(picture[None])) and torch.allclose(sky.vector[0], vector)
-    assert torch.equal(red.draft, pipe._encode(picture[None])) and cat.draft.any() and not sky.draft.any()
-    assert torch.equal(pipe.blend([(1.0, Image.fromarray(picture, "RGBa").convert("RGBA"))]).draft, red.draft)
-    assert not pipe.blend([(1.0, "cat"), (1.0, picture)], draft=False).draft.any()
+    assert torch.equal(red.reference, pipe._encode(picture[None])) and cat.reference.any() and not sky.reference.any()
+    assert torch.equal(pipe.blend([(1.0, Image.fromarray(picture, "RGBa").convert("RGBA"))]).reference, red.reference)
+    assert not pipe.blend([(1.0, "cat"), (1.0, picture)], references=False).reference.any()
     meant = normalize(0.6 * cat.vector + 0.2 * red.vector + 0.2 * sky.vector, dim=-1)
     assert torch.allclose(blend.vector, meant, atol=1e-6)
     *_, done = pipe.steps("", [1], Sampling(1), blends=[blend])
@@ -128,7 +132,7 @@ def test_what_is_taken_away_is_taken_from_each(pipe: StickerPipeline) -> None:
     blend = pipe.blend([(1.0, "cat"), (3.0, "sky"), (-2.0, "heart")])
     for part, text in zip(blend.parts, ("cat", "sky"), strict=True):
         assert torch.allclose(part.vector, pipe.mix([(1.0, text), (-0.5, "heart")])) and part.mask.any()
-    assert blend.parts[0].draft.any()
+    assert blend.parts[0].reference.any()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +201,7 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(
         and torch.equal(styled.blend.parts[0].states, pipe.encode_condition(["cat, noto style"]).states)
     )
     assert not plain.blend.parts[1].mask.any() and styled.blend.parts[1].mask.any()
-    assert plain.blend.parts[1].draft.any() and not told(mix=parts, image=red).blend.draft.any()
+    assert plain.blend.parts[1].reference.any() and not told(mix=parts, image=red).blend.reference.any()
     assert told(mix=parts[:1]).blend is None and told(prompt="a cat", mix=parts).blend is None
     added = told(prompt="cat + sky", style="noto", mix=[{"text": "hat", "weight": -1}])
     sky = pipe.encode_condition(["sky, noto style"])

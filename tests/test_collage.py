@@ -10,16 +10,16 @@ from queue_kit import made, picture
 from test_embedded import ask
 from tiny_parts import save_tiny_parts
 
-from models.collage import Drawings, collage
+from models.compose.collage import Drawings, collage
 from models.data.compose import ground
 from models.data.fixture import fixture_world
 from models.data.pixels import unpremultiply
-from models.drawing import Pictures, Progress, Sampling
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.prompts.boxes import PAIR, WHOLE, Box
 from models.prompts.parsed import Layout
 from models.prompts.parser import PromptParser
-from models.prototypes import Prototypes
+from models.references.build import build_references
+from models.sampling.loop import Pictures, Progress, Sampling
 from studio.backends.embedded import Embedded
 
 
@@ -31,7 +31,7 @@ def built() -> PromptParser:
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory, built: PromptParser) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.parser, made.prototypes = built, Prototypes.build(fixture_world())
+    made.parser, made.references = built, build_references(fixture_world())
     return made
 
 
@@ -149,10 +149,10 @@ def test_progress_counts_every_drawing_and_shows_pictures(pipe: StickerPipeline)
     ],
 )
 def test_with_anything_else_that_is_told_it_is_drawn_at_once(pipe: StickerPipeline, options: dict[str, object]) -> None:
-    for draft in (True, False):
-        first = next(pipe.steps(["a cat and a fish"], [1], Sampling(4, draft=draft), **options))  # type: ignore[arg-type]
+    for strength in (1.0, 0.0):
+        first = next(pipe.steps(["a cat and a fish"], [1], Sampling(4, reference_strength=strength), **options))  # type: ignore[arg-type]
         assert isinstance(first, Progress) and first.total == 4
-    assert next(pipe.steps(["a cat and a fish"], [1], Sampling(4, draft=False))).total == 4  # type: ignore[union-attr]
+    assert next(pipe.steps(["a cat and a fish"], [1], Sampling(4, reference_strength=0.0))).total == 4  # type: ignore[union-attr]
 
 
 def test_a_picture_that_is_told_a_vector_does_not_keep_others_from_their_words(pipe: StickerPipeline) -> None:

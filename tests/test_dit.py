@@ -20,7 +20,7 @@ def inputs(batch: int = 3, words: int = 5) -> dict[str, torch.Tensor]:
         "states": torch.randn(batch, words, 256, generator=generator),
         "mask": torch.ones(batch, words, dtype=torch.bool),
         "vector": F.normalize(torch.randn(batch, 128, generator=generator), dim=-1),
-        "draft": torch.randn(batch, 8, 16, 16, generator=generator),
+        "reference": torch.randn(batch, 8, 16, 16, generator=generator),
         "warp": torch.randn(batch, TINY["warp"], generator=generator),
     }
 
@@ -191,19 +191,19 @@ def test_a_warp_starts_from_nothing_and_none_is_zeros() -> None:
 
 def test_a_draft_starts_from_nothing_none_is_zeros_and_its_patches_stay_in_their_places() -> None:
     net, told = awake(), inputs()
-    draft = told.pop("draft")
+    draft = told.pop("reference")
     draft[-1] = 0
-    drafted, plain = net(**told, draft=draft), net(**told)
+    drafted, plain = net(**told, reference=draft), net(**told)
     assert torch.equal(drafted[-1], plain[-1]) and not torch.allclose(drafted[0], plain[0], atol=1e-3)
-    assert torch.equal(awake(draft=False)(**told, draft=draft), awake(draft=False)(**told))
+    assert torch.equal(awake(draft=False)(**told, reference=draft), awake(draft=False)(**told))
     fresh = DiT(**preset("dit", "tiny"))
     assert not any(fresh.get_parameter(f"draft_gate.{name}").any() for name in ("weight", "bias"))
     net.draft_in.load_state_dict({"weight": net.patch_in.weight})
     net.draft_gate.load_state_dict({"weight": torch.zeros(32, 32), "bias": torch.ones(32)})
-    moved, here = {**told, "x": told["x"] + draft}, {**told, "draft": torch.zeros_like(draft)}
+    moved, here = {**told, "x": told["x"] + draft}, {**told, "reference": torch.zeros_like(draft)}
     seen: list[torch.Tensor] = []
     net.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    net(**{**told, "draft": draft}), net(**moved), net(**here)
+    net(**{**told, "reference": draft}), net(**moved), net(**here)
     torch.testing.assert_close(seen[0], seen[1])
     assert not torch.allclose(seen[0], seen[2])
 

@@ -10,8 +10,8 @@ from conftest import Said
 from PIL import Image
 from queue_kit import picture
 
+from models.compose.masks import expanded
 from models.data.pixels import fit, load_picture, png
-from models.edits import expanded
 from models.messages import Refused
 from studio.backends.base import Backend, run, run_batch
 from studio.backends.embedded import Embedded

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_parts import save_tiny_parts
 
-from models.condition import Blend, Condition
+from models.compose.masks import FEATHER, blend, cells, expanded, fit_mask, levels
 from models.data.pixels import fit, premultiply
-from models.drawing import Sampling, denoise
-from models.edits import FEATHER, blend, cells, expanded, fit_mask, levels
-from models.pipeline import StickerPipeline
-from models.schedulers import SCHEDULERS, build_scheduler
+from models.pipelines.image import StickerPipeline
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.loop import Sampling, denoise
+from models.sampling.schedulers import SCHEDULERS, build_scheduler
 
 
 def noise(seed: int, shape: tuple[int, ...] = (128, 128, 4)) -> np.ndarray:
@@ -116,7 +116,9 @@ def test_what_is_kept_is_at_its_noise_level_at_every_step(name: str, strength: f
         return (x - x0) / t.view(-1, 1, 1, 1)
 
     sampling = Sampling(8, 1.0, strength=strength)
-    *_, last = denoise(network, first, Blend.of(nothing(1)), nothing(1), sampling, build_scheduler(name), start, redraw)
+    *_, last = denoise(
+        network, first, ComposedCondition.of(nothing(1)), nothing(1), sampling, build_scheduler(name), start, redraw
+    )
     assert max(off) < 1e-5
     assert torch.equal(last.latents[kept], start[kept]) and torch.equal(last.clean[kept], start[kept])
     assert torch.allclose(last.latents[~kept], x0[~kept], atol=2e-2)

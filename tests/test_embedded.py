@@ -14,11 +14,11 @@ from models.data.pixels import fit
 from models.data.styles import STYLES
 from models.dit import DiT
 from models.messages import Refused
-from models.pipeline import BATCH, StickerPipeline
+from models.pipelines.image import BATCH, StickerPipeline
 from models.presets import preset
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary, Words
-from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
+from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.weights import load_part, part_digests, record_part, save_part, weights_digest
 from studio.backends.base import run

@@ -25,8 +25,8 @@ from eval.rows import MissingError, Row
 from models.data.fixture import fixture_world
 from models.data.splits import fraction
 from models.data.world import World
-from models.drawing import FAST_SAMPLING, Sampling
-from models.pipeline import BATCH, StickerPipeline
+from models.pipelines.image import BATCH, StickerPipeline
+from models.sampling.loop import FAST_SAMPLING, Sampling
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -273,8 +273,8 @@ def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypat
     fresh = Bench.generate
 
     def generate(self: Bench, prompts: list[str], words: bool, sense: bool, sampling: Sampling) -> np.ndarray:
-        told.append((words, sense, sampling.draft))
-        assert replace(sampling, draft=True) == self.sampling
+        told.append((words, sense, sampling.reference_strength > 0))
+        assert replace(sampling, reference_strength=1.0) == self.sampling
         return fresh(self, prompts, words, sense, sampling)
 
     monkeypatch.setattr(Bench, "generate", generate)

@@ -14,13 +14,13 @@ from eval.bench import SEED, Bench, Sizes
 from eval.parts import Parts
 from eval.plain import drafts, plain_rows, variety_row
 from eval.taught import gender_row, taught_rows
-from models.atlas import SIDE
 from models.data.fixture import fixture_world
 from models.data.world import World
-from models.drawing import Sampling
 from models.prompts.normalise import named_style
 from models.prompts.parsed import Target
-from models.prototypes import HANDS, Prototypes
+from models.references.build import TYPICAL
+from models.references.store import SIDE, ReferenceStore
+from models.sampling.loop import Sampling
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -52,11 +52,11 @@ def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(bench: Bench, m
 
 
 def test_the_draft_beside_a_picture_is_the_one_that_it_is_drawn_from(bench: Bench) -> None:
-    grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(HANDS)])
+    grey = np.stack([np.full((SIDE, SIDE, 4), 60 * hand, np.uint8) for hand in range(TYPICAL)])
     wording = SimpleNamespace(target=lambda prompt: Target(0) if prompt == "cat" else None)
-    own = SimpleNamespace(parts=SimpleNamespace(wording=wording, prototypes=Prototypes(grey, [range(HANDS)])))
+    own = SimpleNamespace(parts=SimpleNamespace(wording=wording, references=ReferenceStore(grey, [range(TYPICAL)])))
     levels = [int(picture.max()) for picture in drafts(own, ["cat", "sky", "cat", "cat"])]  # type: ignore[arg-type]
-    assert levels == [60 * ((SEED + number) % HANDS) * (number != 1) for number in range(4)]
+    assert levels == [60 * ((SEED + number) % TYPICAL) * (number != 1) for number in range(4)]
 
 
 def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
@@ -66,7 +66,7 @@ def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
     generate = Bench.generate
 
     def seen(own: Bench, prompts: list[str], sampling: Sampling | None = None) -> np.ndarray:
-        asked.append((prompts, (sampling or own.sampling).draft))
+        asked.append((prompts, (sampling or own.sampling).reference_strength))
         return generate(own, prompts, sampling=sampling)
 
     monkeypatch.setattr(Bench, "generate", seen)

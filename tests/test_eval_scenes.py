@@ -13,7 +13,7 @@ from eval.parts import Parts
 from eval.rows import MissingError
 from eval.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
 from models.data.fixture import fixture_world
-from models.drawing import Sampling
+from models.sampling.loop import Sampling
 from models.weights import save_part
 
 
@@ -72,7 +72,7 @@ def test_all_attributes_are_measured_with_tiny_models(bench: Bench, monkeypatch:
 
     monkeypatch.setattr(bench, "generate", spied)
     rows = list(scene_rows(bench))
-    assert [sampling.draft for sampling in asked] == [True, False] * len(rows)
+    assert [sampling.reference_strength for sampling in asked] == [1, 0] * len(rows)
     assert [row.name for row in rows] == list(ATTRIBUTES)
     assert all(row.n == 3 and 0 <= row.value <= 1 and "judge" in row.parts for row in rows)
     assert all([name for name, _ in row.against] == ["chance", "real", "reconstructed", AT_ONCE] for row in rows)

@@ -17,8 +17,8 @@ from eval.intervals import wilson
 from eval.parts import Parts
 from eval.reference import Projection
 from models.data.fixture import fixture_world
-from models.drawing import Sampling
-from models.pipeline import BATCH
+from models.pipelines.image import BATCH
+from models.sampling.loop import Sampling
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts
 
-from models.condition import Blend, Condition
 from models.data.fixture import fixture_world
 from models.dit import DiT
-from models.drawing import FAST_SAMPLING, Pictures, Sampling, denoise
-from models.fast import FILE, PART, load_fast
-from models.lora import attach, begin_from, changes, fold
-from models.pipeline import StickerPipeline
-from models.schedulers import build_scheduler
+from models.lora import FILE, PART, attach, begin_from, changes, fold, load_fast
+from models.pipelines.image import StickerPipeline
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import REFINER
+from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling, denoise
+from models.sampling.schedulers import build_scheduler
 from models.train.checkpoint import load_weights
 from models.train.fast import FastTask
 from models.train.image import NO_VECTOR
@@ -170,7 +170,7 @@ def test_a_student_is_taught_from_where_its_own_steps_lead(task: FastTask) -> No
     told["draft"] = torch.zeros_like(told["draft"])  # what the drawing would lay under the noise is under it already
     wanted = Condition(*(told[name] for name in ("states", "mask", "vector", "draft")))
     sampling, scheduler = replace(FAST_SAMPLING, temperature=1.0), build_scheduler("euler")
-    steps = denoise(task.model, batch["x"], Blend((wanted,), torch.ones(4, 1)), wanted, sampling, scheduler)
+    steps = denoise(task.model, batch["x"], ComposedCondition((wanted,), torch.ones(4, 1)), wanted, sampling, scheduler)
     with torch.no_grad():
         drawn = [batch["x"], *(step.latents for step in steps)]
     ends = task.reached(task.model, batch["x"], batch["t"], told)
@@ -189,7 +189,7 @@ def test_what_a_run_leaves_draws_in_four_steps(parts: Path, trained: Path, tmp_p
     pipeline.fast = load_fast(pipeline.dit, beside(parts, trained, tmp_path / "beside"))
     fast, slow = (
         list(pipeline.steps(["a cat"], [1], sampling))
-        for sampling in (FAST_SAMPLING, Sampling(4, 1.0, scheduler="euler", polish=False))
+        for sampling in (FAST_SAMPLING, Sampling(4, 1.0, scheduler="euler", hooks=Sampling.hooks - {REFINER}))
     )
     assert len(fast) == 5 and not np.array_equal(fast[-1].pixels, slow[-1].pixels)
     assert np.array_equal(

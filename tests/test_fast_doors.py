@@ -18,11 +18,11 @@ from queue_kit import picture
 from series_kit import idle_frame  # noqa: F401 - a fixture
 from tiny_parts import give_variant, save_tiny_parts
 
-from models.drawing import FAST_SAMPLING
-from models.fast import PART
+from models.lora import PART
 from models.messages import Refused
-from models.pipeline import StickerPipeline
-from models.schedulers import build_scheduler, first_step, set_steps
+from models.pipelines.image import StickerPipeline
+from models.sampling.loop import FAST_SAMPLING
+from models.sampling.schedulers import build_scheduler, first_step, set_steps
 from models.weights import record_part
 from studio.backends.base import run
 from studio.backends.embedded import VARIANT, Embedded

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.collage import collage
-from models.features import features, is_dark, middle, on_dark
+from models.compose.anchors import features, is_dark, middle, on_dark
+from models.compose.collage import collage
 from models.prompts.boxes import FEATURES, MIDDLE, WHOLE
 from models.prompts.parsed import Layout
 

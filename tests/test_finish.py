@@ -11,10 +11,10 @@ from tiny_parts import save_tiny_parts
 
 from models.data.pixels import to_tensor, to_uint8
 from models.data.styles import STYLES, Finish
-from models.drawing import Pictures, Sampling
-from models.finish import EDGE, finish_of, finished, flatten, solid
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally
+from models.sampling.loop import Pictures, Sampling
+from models.sampling.postprocess import EDGE, finish_of, flattened, postprocessed, sharp_alpha
 
 LEVEL = 1 / 255
 
@@ -34,11 +34,11 @@ def rippled(picture: torch.Tensor) -> torch.Tensor:
 
 
 def test_what_is_flat_stays_as_it_is() -> None:
-    assert (flatten(drawing()) - drawing()).abs().max() < LEVEL / 2
+    assert (flattened(drawing()) - drawing()).abs().max() < LEVEL / 2
 
 
 def test_ripples_go_and_edges_stay() -> None:
-    found, true = flatten(rippled(drawing())), drawing()
+    found, true = flattened(rippled(drawing())), drawing()
     inside = F.avg_pool2d(true[None, 3:], 9, 1, 4)[0, 0] == 1
     square = F.avg_pool2d(true[None, 1:2], 5, 1, 2)[0, 0] > 0.89
     assert rippled(true)[:3, square].std(1).max() > 2 * LEVEL, "there was something to be evened out"
@@ -49,16 +49,16 @@ def test_ripples_go_and_edges_stay() -> None:
 def test_a_shade_over_a_whole_thing_is_left_in_steps_no_larger_than_a_change_may_be() -> None:
     ramp = torch.linspace(0.2, 0.8, 64).expand(3, 64, 64)
     shaded = torch.cat([ramp, torch.ones(1, 64, 64)])
-    assert (flatten(shaded) - shaded).abs().max() < 0.15
+    assert (flattened(shaded) - shaded).abs().max() < 0.15
 
 
 def test_it_knows_no_place() -> None:
-    there = flatten(rippled(drawing()).roll((9, -14), (1, 2)))
-    assert torch.allclose(there, flatten(rippled(drawing())).roll((9, -14), (1, 2)), atol=LEVEL)
+    there = flattened(rippled(drawing()).roll((9, -14), (1, 2)))
+    assert torch.allclose(there, flattened(rippled(drawing())).roll((9, -14), (1, 2)), atol=LEVEL)
 
 
 def test_colours_are_no_brighter_than_their_alpha() -> None:
-    found = flatten(torch.rand(4, 32, 48, generator=torch.Generator().manual_seed(1)))
+    found = flattened(torch.rand(4, 32, 48, generator=torch.Generator().manual_seed(1)))
     assert found.shape == (4, 32, 48) and found.min() >= 0 and found.max() <= 1
     assert (found[:3] <= found[3:]).all()
 
@@ -81,7 +81,7 @@ def test_what_is_nothing_has_no_haze_and_what_is_opaque_no_hole(finish: Finish) 
     """As a decoder gives it back: some levels of alpha where there is nothing, some missing where there is all."""
     true = drawing()
     hazy = torch.cat([true[:3] * 250 / 255, true[3:] * (247 / 255) + 4 * LEVEL])
-    found = to_uint8(finished(hazy, finish)[None])[0]
+    found = to_uint8(postprocessed(hazy, finish)[None])[0]
     inner, outer = (F.avg_pool2d(side[None], 5, 1, 2)[0, 0] == 1 for side in (true[3:], 1 - true[3:]))
     assert (found[inner.numpy(), 3] == 255).all() and not found[outer.numpy()].any()
 
@@ -89,11 +89,12 @@ def test_what_is_nothing_has_no_haze_and_what_is_opaque_no_hole(finish: Finish) 
 def test_an_edge_is_where_it_was_and_as_wide_as_its_style_has_it() -> None:
     ramp = torch.linspace(0, 1, 256).expand(4, 8, 256)
     for low, high in EDGE.values():
-        found = solid(ramp, low, high)
+        found = sharp_alpha(ramp, low, high)
         assert abs(float(found[3, 0].mean()) - 0.5) < 0.01 and (found[3].diff() >= 0).all()
         assert (found[:3] <= found[3:]).all() and torch.allclose(found[0], found[3]), "white stays white"
     widths = {
-        finish: ((found := solid(ramp, *edge)[3, 0]) > 0).sum() - (found == 1).sum() for finish, edge in EDGE.items()
+        finish: ((found := sharp_alpha(ramp, *edge)[3, 0]) > 0).sum() - (found == 1).sum()
+        for finish, edge in EDGE.items()
     }
     assert widths[Finish.INK] * 2 < widths[Finish.FLAT] == widths[Finish.SHADED]
 
@@ -124,7 +125,7 @@ def test_each_style_has_its_finish(pipe: StickerPipeline) -> None:
     pixels, decoded = drawn(pipe, list(wanted))
     for picture, plain, finish in zip(pixels, decoded, wanted.values(), strict=True):
         for one in Finish:
-            far = np.abs(picture.astype(int) - to_uint8(finished(plain, one)[None])[0]).max()
+            far = np.abs(picture.astype(int) - to_uint8(postprocessed(plain, one)[None])[0]).max()
             assert (far <= 1) == (one is finish), (finish, one)
 
 
@@ -137,7 +138,7 @@ def test_a_blend_is_flat_where_all_of_it_is(pipe: StickerPipeline) -> None:
     assert pipe.blend([(1.0, f"{one}, black glyph style") for one in ("a cat", "a dog")]).finish is Finish.INK
     for blend in (pipe.blend(pair), pipe.blend([(1.0, "a cat, 3d style"), (1.0, "a dog, 3d style")])):
         (picture,), (plain,) = drawn(pipe, [""], blends=[blend])
-        wanted = finished(plain, blend.finish)
+        wanted = postprocessed(plain, blend.finish)
         assert np.abs(picture.astype(int) - to_uint8(wanted[None])[0]).max() <= 1
 
 
@@ -151,5 +152,5 @@ def test_a_picture_is_flattened_the_same_alone_and_beside_others(pipe: StickerPi
 def test_what_a_picture_is_drawn_from_keeps_its_shades(pipe: StickerPipeline, tmp_path: Path) -> None:
     start = np.full((1, 128, 128, 4), 255, np.uint8)
     pixels, decoded = drawn(pipe, ["a cat"], start=start, sampling={"strength": 0.5})
-    assert np.abs(pixels.astype(int) - to_uint8(finished(decoded[0], Finish.SHADED)[None])).max() <= 1
+    assert np.abs(pixels.astype(int) - to_uint8(postprocessed(decoded[0], Finish.SHADED)[None])).max() <= 1
     assert to_tensor(pixels).shape == decoded.shape

@@ -11,11 +11,12 @@ from tiny_parts import save_tiny_parts
 
 from models.data.compose import resized
 from models.data.world import Picture, World
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.prompts.attributes import GENDERS
 from models.prompts.parsed import Target
 from models.prompts.parser import PromptParser, pictures_by_concept
-from models.prototypes import SIDE, Prototypes
+from models.references.build import build_references
+from models.references.store import SIDE, ReferenceStore
 
 COOKS = (
     ("noto", "noto", None),
@@ -32,8 +33,8 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def built(world: World) -> Prototypes:
-    return Prototypes.build(world)
+def built(world: World) -> ReferenceStore:
+    return build_references(world)
 
 
 def drawing(world: World, place: int) -> np.ndarray:
@@ -54,43 +55,45 @@ def drawing(world: World, place: int) -> np.ndarray:
         ("man", "", 2),
     ],
 )
-def test_a_woman_is_drawn_from_a_woman(world: World, built: Prototypes, gender: str, style: str, place: int) -> None:
+def test_a_woman_is_drawn_from_a_woman(
+    world: World, built: ReferenceStore, gender: str, style: str, place: int
+) -> None:
     number = list(pictures_by_concept(world)).index("cook")
     figure = built.figure(number, gender, style)
-    assert np.array_equal(built.picture(figure, style=style), drawing(world, place))
-    assert built.has(figure, style) == (style in ("noto", "twemoji", "blob"))
+    assert np.array_equal(built.drawing(built.retrieve(figure, style=style)), drawing(world, place))
+    assert ((figure, style) in built.own) == (style in ("noto", "twemoji", "blob"))
 
 
-def test_what_has_no_gender_is_one_figure(world: World, built: Prototypes) -> None:
+def test_what_has_no_gender_is_one_figure(world: World, built: ReferenceStore) -> None:
     numbers = list(pictures_by_concept(world))
     assert {numbers[thing] for thing, _ in built.figures} == {"cook"} and len(built.figures) == len(GENDERS)
-    assert sorted(built.figures.values()) == [len(numbers), len(numbers) + 1] and len(built.hands) == len(numbers) + 2
+    assert sorted(built.figures.values()) == [len(numbers), len(numbers) + 1] and len(built.typical) == len(numbers) + 2
     assert built.figure(numbers.index("fish"), "woman") == numbers.index("fish")
     assert {numbers.index("cook"), *built.figures.values()} <= set(built.two_sided), "a cook's mirror image is a cook"
     assert len(built.pictures) == len(set(built.own.values())), "each drawing once, whoever is drawn from it"
 
 
-def test_saved_and_loaded_they_are_the_same(world: World, built: Prototypes, tmp_path: Path) -> None:
+def test_saved_and_loaded_they_are_the_same(world: World, built: ReferenceStore, tmp_path: Path) -> None:
     PromptParser.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
-    again = Prototypes.load(tmp_path)
-    assert again.figures == built.figures and again.hands == built.hands and again.own == built.own
+    again = ReferenceStore.load(tmp_path)
+    assert again.figures == built.figures and again.typical == built.typical and again.own == built.own
 
 
 def test_where_all_drawings_are_of_women_they_are_the_thing_s_own() -> None:
-    women = Prototypes.build(peopled([(style, style, "woman") for style in ("noto", "twemoji")]))
+    women = build_references(peopled([(style, style, "woman") for style in ("noto", "twemoji")]))
     assert not women.figures
 
 
-def test_a_prompt_s_draft_is_of_who_it_names(
-    world: World, built: Prototypes, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+def test_a_prompt_s_reference_is_of_who_it_names(
+    world: World, built: ReferenceStore, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    pipe.parser, pipe.prototypes = PromptParser.build(Bags(), world), built  # type: ignore[arg-type]
+    pipe.parser, pipe.references = PromptParser.build(Bags(), world), built  # type: ignore[arg-type]
     assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
 
     def draft(text: str) -> torch.Tensor:
-        return pipe._with_drafts([pipe.parse(text)], [0], [True], pipe.encode_condition([text])).draft[0]
+        return pipe._with_references([pipe.parse(text)], [0], [True], pipe.encode_condition([text])).reference[0]
 
     def of(place: int) -> torch.Tensor:
         return pipe._encode(drawing(world, place)[None])[0]
@@ -100,13 +103,14 @@ def test_a_prompt_s_draft_is_of_who_it_names(
         ("cook, noto style", 0),
         ("a woman cook, twemoji style", 3),
     ):
-        assert torch.equal(draft(text), of(place)) and pipe.is_guided(text)
-    assert torch.equal(draft("a man cook, emojione style"), of(2)) and not pipe.is_guided("a man cook, emojione style")
+        assert torch.equal(draft(text), of(place)) and pipe.follows_reference(text)
+    assert torch.equal(draft("a man cook, emojione style"), of(2))
+    assert not pipe.follows_reference("a man cook, emojione style")
 
 
-def test_kin_of_a_thing_is_its_women_s_and_men_s(world: World, built: Prototypes) -> None:
+def test_kin_of_a_thing_is_its_women_s_and_men_s(world: World, built: ReferenceStore) -> None:
     """A style that lacks the cook has drawn what is like one."""
-    from models.prototypes import _related
+    from models.references.build import _related
 
     kindred: Picture = world.pictures[0]
     found = _related({("cook", "emojione"): kindred}, list(pictures_by_concept(world)), built.figures)

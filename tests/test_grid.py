@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.data.sheet import font_for
+from models.compose.fonts import font_for
 from models.messages import Refused
 from studio.grid import MOST, Axis, Grid
 from studio.grid_sheet import lines_of

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.data.fixture import fixture_world
 from models.dit import DiT
-from models.fast import load_fast
+from models.lora import load_fast
 from models.train.grow import INTO_STREAM, grow
 from models.train.image import ImageTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny_parts import save_tiny_parts
 
-from models.drawing import Sampling
 from models.messages import Refused
-from models.schedulers import GUIDED_FROM
+from models.sampling.loop import Sampling
+from models.sampling.schedulers import GUIDED_FROM
 from studio.backends.embedded import Embedded, _sampling
 from studio.backends.fake import Fake
 from studio.capabilities import FAST, Range

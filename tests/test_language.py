@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from models.attention import attend_grouped, visible
-from models.cross_entropy import linear_cross_entropy
-from models.language import LanguageConfig, LanguageModel
+from models.language import LanguageConfig, LanguageModel, linear_cross_entropy
+from models.layers import attend_grouped, visible
 from models.presets import preset
 
 WINDOW = preset("language", "tiny")["sliding_window"]

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.collage import collage
-from models.lettering import DARK, INK, LIGHT, Block, write
+from models.compose.collage import collage
+from models.compose.lettering import DARK, INK, LIGHT, Block, write
 from models.prompts.boxes import BACKDROP, BALLOON, SPEAKER, within
 from models.prompts.parsed import Layout
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from models.memory import keep_freed_memory
+from models.hardware import keep_freed_memory
 
 # A process of its own: there is no way back from it.
 COUNTED = """
 import resource, sys, torch
-from models.memory import keep_freed_memory
+from models.hardware import keep_freed_memory
 assert sys.argv[1] != "kept" or keep_freed_memory()
 def use():
     for _ in range(10):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_worn import SIDE, shape
 
-from models.accessories import ROUND, neck, on_neck
-from models.collage import collage
+from models.compose.accessories import ROUND, neck, on_neck
+from models.compose.collage import collage
 from models.prompts.boxes import PAIR
 from models.prompts.parsed import Layout
 

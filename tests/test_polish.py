@@ -9,13 +9,14 @@ from safetensors.torch import load_file
 from tiny_parts import give_variant, save_tiny_parts
 from torch import Tensor, nn
 
-from models.condition import Blend, Condition
 from models.data.fixture import fixture_world
-from models.drawing import FAST_SAMPLING, POLISHED, Pictures, Sampling, Step, denoise
-from models.fast import FILE, PART
-from models.guidance import Network
-from models.pipeline import StickerPipeline
-from models.schedulers import DEFAULT_SCHEDULER, SCHEDULERS, build_scheduler, keeps_changes
+from models.lora import FILE, PART
+from models.pipelines.image import StickerPipeline
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.guidance import Network
+from models.sampling.hooks import REFINER
+from models.sampling.loop import FAST_SAMPLING, REFINED_FROM, Pictures, Sampling, Step, denoise
+from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS, build_scheduler
 from models.train.frechet import Gaussian, Likeness, transport
 from models.train.lite2 import BLOCKS, lite2
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
@@ -115,16 +116,23 @@ def drawn(name: str, sampling: Sampling, start: Tensor | None = None) -> tuple[l
     noise, asked, polished = torch.ones(1, 8, 4, 4), list[float](), list[float]()
     networks = to(torch.zeros(1, 8, 4, 4), asked), to(torch.full((1, 8, 4, 4), 0.5), polished)
     steps = denoise(
-        networks[0], noise, Blend.of(told), told, sampling, build_scheduler(name), start, polisher=networks[1]
+        networks[0],
+        noise,
+        ComposedCondition.of(told),
+        told,
+        sampling,
+        build_scheduler(name),
+        start,
+        refiner=networks[1],
     )
     return list(steps), asked, polished
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEDULERS if keeps_changes(build_scheduler(name))])
+@pytest.mark.parametrize("name", [name for name, row in SCHEDULERS.items() if row.keeps_changes])
 @pytest.mark.parametrize("steps", [8, 16, 30])
 def test_the_last_of_the_way_is_the_polishers(name: str, steps: int) -> None:
     done, asked, polished = drawn(name, Sampling(steps, 1.0))
-    assert min(asked) >= polished[0] and 0.35 < polished[0] <= POLISHED + 1e-6
+    assert min(asked) >= polished[0] and 0.35 < polished[0] <= REFINED_FROM + 1e-6
     assert polished == pytest.approx([polished[0], polished[0] / 2])
     assert len(done) == done[0].count == len(asked) + 2
     assert len(asked) % build_scheduler(name).order == 0, "no step is left in its middle"
@@ -148,12 +156,12 @@ def test_what_the_polisher_was_not_taught_stays_the_generators(
     name: str, sampling: Sampling, start: Tensor | None
 ) -> None:
     _, asked, polished = drawn(name, sampling, start)
-    assert not polished and min(asked) < POLISHED
+    assert not polished and min(asked) < REFINED_FROM
 
 
 def test_a_pipeline_polishes_unless_it_is_told_not_to(parts: Path) -> None:
     pipeline = StickerPipeline.assemble(parts, torch.float32)
-    usual, plain = Sampling(8), Sampling(8, polish=False)
+    usual, plain = Sampling(8), Sampling(8, hooks=Sampling.hooks - {REFINER})
     pixels = list[np.ndarray]()
     for sampling in (usual, plain):
         pixels += [e.pixels for e in pipeline.steps(["a red apple"], [1], sampling) if isinstance(e, Pictures)]
@@ -195,7 +203,7 @@ def options(parts: Path) -> TaskOptions:
 
 def told(rows: dict[str, Tensor]) -> Condition:
     """What is laid under the noise is under it already."""
-    bare = {**rows, "draft": torch.zeros_like(rows["draft"])}
+    bare = {**rows, "reference": torch.zeros_like(rows["reference"])}
     return Condition(*(bare[name].float() if name != "mask" else bare[name] for name in vars(NOTHING)))
 
 
@@ -206,7 +214,9 @@ def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
     sampling = FAST_SAMPLING.__class__(**{**vars(FAST_SAMPLING), "temperature": 1.0})
     with torch.no_grad():
         walked = task.stepped(task.model, rows["x"], [*way.first, *way.rest], vars(wanted))
-        *_, drawn = denoise(task.model, rows["x"], Blend.of(wanted), wanted, sampling, build_scheduler("euler"))
+        *_, drawn = denoise(
+            task.model, rows["x"], ComposedCondition.of(wanted), wanted, sampling, build_scheduler("euler")
+        )
     assert torch.allclose(walked, drawn.latents, atol=1e-4)
 
 
@@ -217,14 +227,14 @@ def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
     task.mirror = None  # it steers the first of the variant's steps too
     generator, variant, way = task.teacher.float(), task.before.float(), task.ways[LED]
     wanted, noise = task.condition(task.led_draws.part(0, 4)), torch.randn(4, 8, 16, 16)
-    wanted = Condition(wanted.states.float(), wanted.mask, wanted.vector, wanted.draft)
+    wanted = Condition(wanted.states.float(), wanted.mask, wanted.vector, wanted.reference)
     nothing = Condition(*(torch.zeros_like(part) for part in vars(wanted).values()))
     with torch.no_grad():
         led = task.handed_over(wanted, noise)
         walked = task.stepped(variant, led, way.rest, vars(wanted))
-        whole = generator, noise, Blend.of(wanted), nothing, PLAIN, build_scheduler(DEFAULT_SCHEDULER)
-        *_, drawn = denoise(*whole, polisher=variant)
-    assert way.rest == pytest.approx([POLISHED, POLISHED / 2])
+        whole = generator, noise, ComposedCondition.of(wanted), nothing, PLAIN, build_scheduler(DEFAULT_SCHEDULER)
+        *_, drawn = denoise(*whole, refiner=variant)
+    assert way.rest == pytest.approx([REFINED_FROM, REFINED_FROM / 2])
     apart, done = ((x - drawn.latents).norm() / drawn.latents.norm() for x in (walked, led))
     assert apart < 0.02 < 0.1 < done, "the generator's plan comes to 0.4995, and the variant was taught at 0.5"
 

@@ -3,7 +3,7 @@
 import numpy as np
 from bags import no_far_names, parser_of  # noqa: F401 - a fixture
 
-from models.collage import collage
+from models.compose.collage import collage
 from models.prompts.boxes import ON_IT, PAIR
 from models.prompts.parsed import Layout
 

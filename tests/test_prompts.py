@@ -21,9 +21,8 @@ from models.data.captions import caption
 from models.data.colours import COLOURS
 from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
-from models.drawing import Pictures, Sampling
 from models.lexicon import LEXICONS, pattern, table
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.prompts import boxes
 from models.prompts.attributes import BLACK_AND_WHITE, gender_in, with_expression, with_skin_tones
 from models.prompts.boxes import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, STAGE, Box, grid, within
@@ -44,7 +43,8 @@ from models.prompts.normalise import (
 )
 from models.prompts.parsed import Layout, ParsedPrompt, Target
 from models.prompts.parser import PromptParser
-from models.prototypes import Prototypes
+from models.references.build import build_references
+from models.sampling.loop import Pictures, Sampling
 from models.space import Embedder
 from models.weights import WeightsError
 
@@ -322,7 +322,7 @@ def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
 
 
 def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(pipe: StickerPipeline, few: PromptParser) -> None:
-    pipe.parser = pipe.prototypes = None
+    pipe.parser = pipe.references = None
     plain = pipe.encode_condition(["hamburger", "a burger"])
     pipe.parser = few
     read = pipe.encode_condition(["a burger", '"a burger"'])
@@ -359,7 +359,7 @@ def test_on_a_background_too() -> None:
 
 
 def test_a_blend_is_drawn_as_that_of_both_and_said_to_be(pipe: StickerPipeline, built: PromptParser) -> None:
-    pipe.parser, pipe.prototypes = built, Prototypes.build(fixture_world())
+    pipe.parser, pipe.references = built, build_references(fixture_world())
 
     def drawn(prompts: list[str], **settings: Any) -> Pictures:
         (done,) = (e for e in pipe.steps(prompts, [5, 6], Sampling(2, batch=2), **settings) if isinstance(e, Pictures))

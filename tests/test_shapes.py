@@ -199,7 +199,7 @@ def test_shapes_take_their_share_of_a_step_and_leave_the_others(tasks: tuple[Ima
     nearest = (shown[:, None] - rows[None]).square().mean((2, 3, 4)).min(1).values
     assert (nearest < 1e-4).all()
     assert (mixed["t"][15:] < BELOW).all() and not mixed["vector"][15:].any()
-    assert not mixed["draft"][15:].any() and not mixed["warp"][15:].any()
+    assert not mixed["reference"][15:].any() and not mixed["warp"][15:].any()
 
 
 def test_ranks_share_the_shapes_of_a_step(tasks: tuple[ImageTask, ImageTask]) -> None:

@@ -63,7 +63,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
     monkeypatch.setattr(Read, "count", 0)
     monkeypatch.setattr(shipping, "Vocabulary", Built)
     monkeypatch.setattr(shipping, "PromptParser", Read)
-    monkeypatch.setattr(shipping, "Prototypes", Common)
+    monkeypatch.setattr(shipping, "build_references", Common.build)
     monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
     monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)
     monkeypatch.setattr(shipping.World, "load", lambda _folder: None)

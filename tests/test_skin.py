@@ -13,8 +13,8 @@ from models.data.world import World
 from models.prompts.attributes import skin_tone_phrase, skin_tones_in, without_skin_tone
 from models.prompts.parsed import Target
 from models.prompts.parser import PromptParser
-from models.prototypes import SIDE, Prototypes
-from models.skin import HAIR, TONES, toned
+from models.references.paint import HAIR, TONES, toned
+from models.references.store import SIDE, ReferenceStore
 
 
 def tone_in(text: str) -> str:
@@ -111,8 +111,8 @@ def test_neither_cream_nor_a_speck_of_yellow_is_skin() -> None:
 
 
 def test_a_thing_is_drawn_from_its_drawing_in_the_tone() -> None:
-    prototypes = Prototypes(face()[None])
-    own, dark = prototypes.picture(0), prototypes.picture(0, "dark")
+    store = ReferenceStore(face()[None])
+    own, dark = (store.drawing(store.retrieve(0, paint=paint)) for paint in ("", "dark"))
     assert np.abs(dark[40, 60].astype(int) - [*TONES["dark"], 255]).max() <= 2 and tuple(own[40, 60]) == YELLOW
     assert np.array_equal(dark[100, 60], own[100, 60])
 

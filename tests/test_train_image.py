@@ -113,7 +113,7 @@ def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
             begun = torch.zeros(8, 16, 16)
             if drafted and draft is not None:
                 begun = task.autoencoder.encode(to_tensor(draft[None]).to(task.autoencoder.dtype))[0].float()
-            assert torch.allclose(batch["draft"][i], begun, atol=0.1)
+            assert torch.allclose(batch["reference"][i], begun, atol=0.1)
             seen.add((bool(text), int(kind), bool(begun.any())))
     assert len(seen) >= 9
 
@@ -132,7 +132,7 @@ def test_a_draft_is_seen_as_its_picture_is(task: ImageTask) -> None:
             item = task.item(number * count + row)
             scene = staged(picture, seed) if number == STAGED else None
             colour = scene.objects[0].colour if scene else ""
-            own = None if colour is None else task.hands.prototype(picture, seed * VIEWS + number, colour)
+            own = None if colour is None else task.references.reference(picture, seed * VIEWS + number, colour)
             assert (own is None) == (item.draft is None)
             if own is not None and item.draft is not None:
                 assert np.array_equal(item.draft, likewise(own, item.warp))
@@ -144,7 +144,7 @@ def test_where_there_is_a_draft_and_in_a_few_others_there_is_more_noise(task: Im
     batches = [task.batch(step, 0, 1, 0.0) for step in range(40)]
     rngs = [np.random.default_rng((3, step)) for step in range(40)]
     levels = [task.times(rng, len(task.draws(rng, 4).rows)) for rng in rngs]
-    drafted = torch.cat([batch["draft"].flatten(1).any(1) for batch in batches])
+    drafted = torch.cat([batch["reference"].flatten(1).any(1) for batch in batches])
     seen, drawn = torch.cat([batch["t"] for batch in batches]), torch.cat(levels)
     assert 0.1 < drafted.float().mean() < 0.9
     more = torch.logit(seen) - torch.logit(drawn)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_parts import save_tiny_parts
 
-from models.pipeline import StickerPipeline
+from models.pipelines.image import StickerPipeline
 from models.prompts.weighting import MOST, Segment, plain, segments, token_weights, weigh, weighted_states
 
 

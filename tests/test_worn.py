@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.accessories import WIDTHS, head, on_head
-from models.collage import collage
+from models.compose.accessories import WIDTHS, head, on_head
+from models.compose.collage import collage
 from models.prompts.boxes import PAIR, Box
 from models.prompts.parsed import Layout
 

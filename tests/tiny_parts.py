@@ -9,13 +9,12 @@ from safetensors.torch import save_file
 from models.autoencoder import Autoencoder
 from models.data.fixture import fixture_world
 from models.dit import DiT
-from models.fast import FILE, PART
 from models.language import LanguageConfig, LanguageModel
-from models.lora import attach, changes
+from models.lora import FILE, PART, attach, changes
 from models.presets import preset
 from models.prompts.linker import EntityLinker
 from models.prompts.parser import PromptParser
-from models.prototypes import SIDE, Prototypes
+from models.references.store import SIDE, ReferenceStore
 from models.space import Embedder, SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
@@ -47,7 +46,7 @@ def save_tiny_parts(root: Path) -> Path:
     save_part(dit, "dit", root)
     untrained = EntityLinker((), torch.zeros(0, 128))  # a space that means nothing
     PromptParser(Embedder.load(root), untrained, {}).save(root)
-    Prototypes(np.zeros((0, SIDE, SIDE, 4), np.uint8)).save(root)
+    ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8)).save(root)
     return root
 
 

@@ -25,7 +25,7 @@ def sentence_encoder(threads: int | None = None) -> Callable[[Sequence[str]], np
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from models.precision import native_dtype
+    from models.hardware import native_dtype
 
     folder = str(get_model_path())
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

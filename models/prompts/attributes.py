@@ -72,7 +72,7 @@ def with_skin_tones(text: str) -> str:
 
 
 def skin_tones_in(text: str) -> list[str]:
-    """The skin tones (of Unicode's modifiers, `models.skin.TONES`) that a text names, each once."""
+    """The skin tones (of Unicode's modifiers, `models.references.paint.TONES`) that a text names, each once."""
     return list(dict.fromkeys(_skin_tones(with_skin_tones(text))))
 
 

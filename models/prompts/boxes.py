@@ -18,10 +18,10 @@ class Box:
         z: higher is nearer.
         align: at which height a drawing stands that is lower than its box: 0 at the top, 1 at the bottom.
         anchor: "head" and "neck" move what is worn to those of what lies below it, wherever they are
-            (`models.accessories`), "middle" to where what lies in the box has most room (`models.features`); "face"
-            there, and only its eyes and mouth.
+            (`models.compose.accessories`), "middle" to where what lies in the box has most room
+            (`models.compose.anchors`); "face" there, and only its eyes and mouth.
         close_up: whether of an animal its face goes there: what is too small for legs, or wears something on its head.
-        lettering: written on the drawing, where it has most room (`models.lettering`).
+        lettering: written on the drawing, where it has most room (`models.compose.lettering`).
     """
 
     left: int

@@ -3,8 +3,9 @@
 "An angry dog" is a dog and an angry face blended, "a house made of cakes" a house and a cake; "a smiling avocado" is an
 avocado with the eyes and the mouth of a smiling face, "a flying pig" has a butterfly's wings, "a cat astronaut" is an
 astronaut with the face of a cat, and "a cat with blue eyes" is its face. What has a face of its own is blended with an
-expression, for a blend is conditioned on both as themselves (`models.condition.Blend`); on what has none, before wings,
-and for an animal in a person's clothes, the drawings are laid on each other (`models.prompts.layout`).
+expression, for a blend is conditioned on both as themselves (`ComposedCondition` of `models.sampling.condition`); on
+what has none, before wings, and for an animal in a person's clothes, the drawings are laid on each other
+(`models.prompts.layout`).
 
 Texts are without their background, in small letters and known colours (`normalise.simplified`).
 """

@@ -2,7 +2,7 @@
 
 The generator draws one entity well and two of them poorly: at half of the picture's side an entity is eight latents
 wide. So each is drawn alone, as large as a picture, and laid where the prompt says (the arrangement of Collage
-Diffusion, arXiv 2303.00262, taken from the words). `models.collage` lays them.
+Diffusion, arXiv 2303.00262, taken from the words). `models.compose.collage` lays them.
 """
 
 import re

@@ -14,12 +14,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.autoencoder import Autoencoder
+from models.autoencoder import Autoencoder, fit_preview
 from models.data.pixels import composite, to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
 from models.presets import preset
-from models.preview import fit_preview
 from models.train.loop import TaskOptions
 from models.train.sheet import grid
 from models.weights import save_part

@@ -30,7 +30,7 @@ LARGE = 1000  # pictures from which on a progress bar and helpers are worth it
 
 class Item(NamedTuple):
     """Premultiplied uint8 (128, 128, 4), its K captions, how it is warped (`models.data.variety`), and what it is drawn
-    from, if from anything (`models.prototypes`)."""
+    from, if from anything (`models.references.store`)."""
 
     pixels: np.ndarray
     captions: Sequence[str]

@@ -1,7 +1,7 @@
 """Training the fast variant: one step of it goes as far as several guided steps of the generator.
 
 Progressive distillation (arXiv 2202.00512) of a guided teacher (arXiv 2210.03142) onto the one plan of
-`models.drawing.FAST_SAMPLING`: from each of its noise levels the teacher walks to the next one in small steps of
+`models.sampling.loop.FAST_SAMPLING`: from each of its noise levels the teacher walks to the next one in small steps of
 Euler's, with guidance, and the student learns the mean velocity of that walk. Where it begins is where the student's
 own steps lead from what a picture is drawn from (DAgger, arXiv 1011.0686): no picture is needed, and what an early step
 gets wrong a later one learns to mend. It is the generator with low-rank changes (LCM-LoRA, arXiv 2311.05556), so that
@@ -17,15 +17,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.condition import Condition
 from models.dit import DiT
-from models.drawing import FAST_SAMPLING, Sampling, begun, cooled
-from models.fast import FILE, PART
-from models.guidance import combined
-from models.lora import attach, changes
-from models.pipeline import StickerPipeline
-from models.precision import native_dtype
-from models.schedulers import build_scheduler, set_steps
+from models.hardware import native_dtype
+from models.lora import FILE, PART, attach, changes
+from models.pipelines.image import StickerPipeline
+from models.sampling.condition import Condition
+from models.sampling.guidance import combined
+from models.sampling.hooks import AUTOGUIDANCE, cooled
+from models.sampling.loop import FAST_SAMPLING, Sampling, begun
+from models.sampling.schedulers import build_scheduler, set_steps
 from models.train.image import NO_VECTOR, Draws, ImageTask, Mix
 from models.train.loop import TaskOptions
 from models.weights import load_part, part_digests, record_made_with, record_part
@@ -72,7 +72,7 @@ class FastTask(ImageTask):
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
         """What pictures are drawn from, of the pictures nothing, and the levels from which the student is to walk."""
-        return {"x": begun(condition.draft, noise, FAST_SAMPLING.temperature), "t": times, **vars(condition)}
+        return {"x": begun(condition.reference, noise, FAST_SAMPLING.temperature), "t": times, **vars(condition)}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared distance to the mean velocity of the teacher's walk, from where the student itself comes to."""
@@ -107,7 +107,7 @@ class FastTask(ImageTask):
         nothing = Condition(*(torch.zeros_like(part) for part in vars(condition).values()))
         both, step = Condition.cat([condition, nothing]), length / self.walk
         low, high = self.taught.interval
-        weak = torch.arange(len(both), device=x.device) >= len(condition) if self.taught.weaken else None
+        weak = torch.arange(len(both), device=x.device) >= len(condition) if AUTOGUIDANCE in self.taught.hooks else None
         for k in range(self.walk):
             t = times - k * step
             answers = self.teacher(torch.cat([x, x]), t.repeat(2), *vars(both).values(), weak)

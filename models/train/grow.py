@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.dit import DiT
-from models.fast import FILE
-from models.fast import PART as FAST
+from models.lora import FILE
+from models.lora import PART as FAST
 from models.train.door import command
 from models.weights import (
     MADE_WITH,

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from models.assets import prompt_list
 from models.autoencoder import Autoencoder
-from models.condition import Condition
 from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
@@ -30,14 +29,16 @@ from models.data.styles import Finish, style_of
 from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
 from models.dit import DiT, velocity_to
-from models.drawing import Pictures, Sampling
-from models.pipeline import StickerPipeline
-from models.precision import native_dtype
+from models.hardware import native_dtype
+from models.pipelines.image import StickerPipeline
 from models.presets import preset
 from models.prompts.parser import PART as WORDING
 from models.prompts.parser import PromptParser
-from models.prototypes import OtherHands, Prototypes
-from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
+from models.references.build import TrainingReferences
+from models.references.store import ReferenceStore
+from models.sampling.condition import Condition
+from models.sampling.loop import Pictures, Sampling
+from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
@@ -154,7 +155,7 @@ class ImageTask:
         width = self.embedder.language.config.hidden_size
         self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.pictures = self.world.split("train")
-        self.sampler, self.hands = Sampler(self.pictures, mix.groups), OtherHands(self.world)
+        self.sampler, self.references = Sampler(self.pictures, mix.groups), TrainingReferences(self.world)
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
@@ -186,7 +187,7 @@ class ImageTask:
             if number == STAGED and (scene := staged(picture, seed)):
                 return self._composed(scene)._replace(draft=self._staged_draft(picture, scene))
             shown, warp = view(self.world.pixels[picture.index], picture, number, seed)
-            draft = self.hands.prototype(picture, seed * VIEWS + number)
+            draft = self.references.reference(picture, seed * VIEWS + number)
             draft = None if draft is None else likewise(draft, warp)
             return _told(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
@@ -194,7 +195,7 @@ class ImageTask:
     def _staged_draft(self, picture: Picture, scene: Scene) -> np.ndarray | None:
         """Painted as the picture is; a small thing has none, for whoever asks for one has it drawn large and laid."""
         colour = scene.objects[0].colour
-        return self.hands.prototype(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
+        return self.references.reference(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
 
     def _composed(self, scene: Scene) -> Item:
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
@@ -263,7 +264,7 @@ class ImageTask:
         condition, latents = self.condition(mine), encoded.latents[rows].float()
         high = torch.from_numpy(rng.random(size) < self.mix.high)[rank::ranks]
         own, warp = times[rank::ranks].to(self.device), encoded.warp[rows].float()
-        t = self.shifted(own, condition.draft, high.to(self.device))
+        t = self.shifted(own, condition.reference, high.to(self.device))
         if self.shapes is not None:
             here, latents, condition = self.shapes.among(rng, size, slice(rank, None, ranks), latents, condition)
             t, warp = torch.where(here, BELOW * own, t), warp.masked_fill(here[:, None], 0)
@@ -311,7 +312,9 @@ class ImageTask:
         pictures = evenly(self.world.split("val"), VALIDATION)
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
-            "val": [_told(self.world.pixels[p.index], p)._replace(draft=self.hands.prototype(p, 0)) for p in pictures],
+            "val": [
+                _told(self.world.pixels[p.index], p)._replace(draft=self.references.reference(p, 0)) for p in pictures
+            ],
             "val_scenes": [Item(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }
         with self._reader() as reader:
@@ -359,7 +362,10 @@ class ImageTask:
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
         if WORDING in listed_parts(self.options.parts):
-            made.parser, made.prototypes = PromptParser.load(e, self.options.parts), Prototypes.load(self.options.parts)
+            made.parser, made.references = (
+                PromptParser.load(e, self.options.parts),
+                ReferenceStore.load(self.options.parts),
+            )
         return made
 
     def sheet(self, model: nn.Module) -> Image.Image:

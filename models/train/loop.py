@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from models.data.world import World
-from models.memory import keep_freed_memory
-from models.precision import native_dtype
+from models.hardware import keep_freed_memory, native_dtype
 from models.train import checkpoint
 from models.train.muon import Muon
 from models.weights import check_company

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from models.precision import native_dtype
+from models.hardware import native_dtype
 
 
 class Muon(torch.optim.Muon):

@@ -19,7 +19,7 @@ from models.autoencoder import Autoencoder
 from models.data.large import Read, choose, large
 from models.data.pixels import to_tensor, to_uint8
 from models.data.world import Picture, World
-from models.precision import native_dtype
+from models.hardware import native_dtype
 from models.train.autoencoder import LATENT_NOISE
 from models.weights import load_part, weights_digest
 

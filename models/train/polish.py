@@ -5,7 +5,7 @@ features tell that from a drawing (`models.train.lite2`). So the last steps of t
 those features: their distribution, given what was told, is brought to that of real pictures (`models.train.frechet`).
 Real ones go through the autoencoder first: what it loses is no fault of the generator's.
 
-There are two ways to those steps: the variant's own, and the generator's, whose last it takes (`Sampling.polish`). What
+There are two ways to those steps: the variant's own, and the generator's, whose last it takes (the refiner). What
 comes of the one and of the other is unlike real pictures in different respects, so each is compared by itself.
 
 What is asked for stays what it was: the picture may not go far from what the variant drew before, least of all its
@@ -25,13 +25,13 @@ from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.condition import Blend, Condition
-from models.drawing import FAST_SAMPLING, POLISHING, begun, denoise
-from models.fast import FILE, PART, load_fast
-from models.lora import begin_from
-from models.prototypes import PART as PROTOTYPES
-from models.prototypes import Prototypes
-from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
+from models.lora import FILE, PART, begin_from, load_fast
+from models.references.store import PART as PROTOTYPES
+from models.references.store import ReferenceStore
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import SymmetryGuidance
+from models.sampling.loop import FAST_SAMPLING, REFINER_STEPS, begun, denoise
+from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.train.fast import FastTask
 from models.train.frechet import Likeness
 from models.train.image import IMAGE_VECTOR, TEXT_VECTOR, Draws, Mix
@@ -111,7 +111,7 @@ class PolishTask(FastTask):
         self.style = F.one_hot(torch.tensor([styles.index(picture.style) for picture in self.pictures])).float()
         self.colours = torch.tensor(self.autoencoder.config.preview)[:-1].to(self.device)
         drafted = PROTOTYPES in listed_parts(options.parts)
-        self.mirror = Prototypes.load(options.parts).mirror if drafted else None
+        self.mirror = ReferenceStore.load(options.parts).mirror if drafted else None
         self.ways: dict[str, Way] = {}
         self._steps = 0
 
@@ -136,7 +136,7 @@ class PolishTask(FastTask):
         draws = self.draws(rng, count).part(rank, ranks)
         condition, noise = self.condition(draws), self._noise(rng, count)[rank::ranks]
         return {
-            "x": begun(condition.draft, noise, FAST_SAMPLING.temperature),
+            "x": begun(condition.reference, noise, FAST_SAMPLING.temperature),
             "about": self.about(draws.rows),
             **vars(condition),
         }
@@ -166,10 +166,10 @@ class PolishTask(FastTask):
         takes its last steps."""
         told = replace(condition, states=condition.states.float())
         nothing = Condition(*(torch.zeros_like(part) for part in vars(told).values()))
-        steer = self.mirror.steer(told.draft) if self.mirror else None
-        led = self.teacher, noise, Blend.of(told), nothing, self.taught, build_scheduler(DEFAULT_SCHEDULER)
-        steps = denoise(*led, steer=steer, polisher=self.before)
-        return next(step.latents for step in steps if step.count - step.index == POLISHING + 1)
+        hooks = SymmetryGuidance.of(self.mirror, told.reference)
+        led = self.teacher, noise, ComposedCondition.of(told), nothing, self.taught, build_scheduler(DEFAULT_SCHEDULER)
+        steps = denoise(*led, hooks=hooks, refiner=self.before)
+        return next(step.latents for step in steps if step.count - step.index == REFINER_STEPS + 1)
 
     def stepped(self, model: nn.Module, x: Tensor, levels: Iterable[float], told: dict[str, Tensor]) -> Tensor:
         """Steps from `x` (B, C, S, S) at each of the noise levels."""
@@ -243,7 +243,7 @@ class PolishTask(FastTask):
         sigmas = self.sigmas.tolist()
         self.ways = {
             OWN: Way(sigmas[: -self.last], sigmas[-self.last :], real),
-            LED: Way([], sigmas[-POLISHING:], copy.deepcopy(real)),
+            LED: Way([], sigmas[-REFINER_STEPS:], copy.deepcopy(real)),
         }
         self._lead(rng, console)
         for draw, way in zip((self._own, self._led), self.ways.values(), strict=True):

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.condition import Condition
 from models.data.shapes import Shapes
+from models.sampling.condition import Condition
 from models.train.encoded import Encoded, Item, Reader, encode_all
 
 POOL = 30_000  # encoded
@@ -48,5 +48,5 @@ class ShapeRows:
         states, mask, latents = condition.states.clone(), condition.mask.clone(), latents.clone()
         states[here], mask[here] = self.encoded.states[rows, 0], self.encoded.mask[rows, 0] & (told < TOLD)[:, None]
         latents[here] = self.encoded.latents[rows].float()
-        draft = condition.draft.masked_fill(here[:, None, None, None], 0)
+        draft = condition.reference.masked_fill(here[:, None, None, None], 0)
         return here, latents, Condition(states, mask, condition.vector.masked_fill(here[:, None], 0), draft)

@@ -2,7 +2,7 @@
 
 Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
 anew (`models.prompts.vocabulary`), because they are measured in it, and so are the names that prompts are read by
-(`models.prompts.parser`), and what things are drawn from, which is numbered as they are (`models.prototypes`). Of no
+(`models.prompts.parser`), and the reference drawings, whose numbers are those (`models.references.store`). Of no
 export at all that alone is made anew.
 """
 
@@ -21,8 +21,9 @@ from models.prompts.parser import PART as WORDING
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import PART as VOCABULARY
 from models.prompts.vocabulary import Vocabulary
-from models.prototypes import PART as PROTOTYPES
-from models.prototypes import Prototypes
+from models.references.build import build_references
+from models.references.store import PART as PROTOTYPES
+from models.references.store import ReferenceStore
 from models.space import Embedder
 from models.weights import (
     WeightsError,
@@ -47,7 +48,7 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
     Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
     """
     if not exports:
-        _prototypes(weights, world).save(weights)
+        _references(weights, world).save(weights)
         return [PROTOTYPES]
     # All are verified before the first is copied.
     found = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
@@ -75,16 +76,16 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
         made.append(VOCABULARY)
     if PromptParser.space_of(weights) != space:
         # Before the wording is written, which says that both are made: without an autoencoder neither is.
-        prototypes = _prototypes(weights, world)
+        references = _references(weights, world)
         PromptParser.build(Embedder.load(weights), World.load(world)).save(weights, space)
-        prototypes.save(weights)
+        references.save(weights)
         made += [WORDING, PROTOTYPES]
     return made
 
 
-def _prototypes(weights: Path, world: Path | None) -> Prototypes:
+def _references(weights: Path, world: Path | None) -> ReferenceStore:
     autoencoder, embedder = load_part(Autoencoder, "autoencoder", weights), Embedder.load(weights)
-    return Prototypes.build(World.load(world), autoencoder, embedder)
+    return build_references(World.load(world), autoencoder, embedder)
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.cross_entropy import linear_cross_entropy
-from models.language import LanguageConfig, LanguageModel
+from models.language import LanguageConfig, LanguageModel, linear_cross_entropy
 from models.presets import preset
 from models.space import DIM, NESTED, SemanticSpace
 from models.train.contrastive import (

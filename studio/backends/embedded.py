@@ -16,7 +16,7 @@ from models.data.styles import STYLES
 from models.messages import Refused
 from models.prompts.normalise import without_lettering
 from models.prompts.weighting import plain
-from models.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
+from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weights import WeightsError, check_company, listed_parts, weights_digest
 from studio import media
 from studio.backends.base import Handler
@@ -30,15 +30,16 @@ from studio.media import Artifact
 from studio.requests import EmbedRequest, EnlargeRequest, ImageRequest
 
 if TYPE_CHECKING:
-    from models import drawing
-    from models.pipeline import StickerPipeline
+    from models.pipelines.image import StickerPipeline
     from models.prompts.vocabulary import Vocabulary
+    from models.sampling import loop
+    from models.sampling.loop import Pictures, Sampling
     from models.space import Embedder
 
-SHAPES = (1, 8)  # 8 is models.pipeline.BATCH, which can't be asked without torch
+SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
-VARIANT = "fast"  # models.fast.PART, which draws alone or the last of the way, and need not be there
+VARIANT = "fast"  # models.lora.PART, which draws alone or the last of the way, and need not be there
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Embedded:
         """A batch after the other; the words of a request are read when its first batch comes."""
         self.load()
         assert self._pipeline is not None
-        from models.drawing import Pictures
+        from models.sampling.loop import Pictures
 
         if any(request.variant and request.variant != self._variant() for request in requests):
             raise Refused("model.variant_replaced")
@@ -158,7 +159,7 @@ class Embedded:
         except FloatingPointError as error:
             raise Refused("model.weights", problem=str(error)) from error
 
-    def _scored(self, event: "drawing.Pictures") -> "Iterator[_Drawn]":
+    def _scored(self, event: "Pictures") -> "Iterator[_Drawn]":
         assert self._pipeline is not None
         for pixels, seed, wanted in zip(event.pixels, event.seeds, event.wanted, strict=True):
             place = self._pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
@@ -199,8 +200,8 @@ def _assemble(root: Path) -> "StickerPipeline":
     import diffusers
     import transformers
 
-    from models.memory import keep_freed_memory
-    from models.pipeline import StickerPipeline
+    from models.hardware import keep_freed_memory
+    from models.pipelines.image import StickerPipeline
 
     keep_freed_memory()
     for library in (diffusers, transformers):
@@ -225,7 +226,7 @@ def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
 
 def _draw(
     pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, previews: bool
-) -> "Iterator[drawing.Progress | drawing.Pictures]":
+) -> "Iterator[loop.Progress | Pictures]":
     """One batch, drawn as `request` says: its steps, then its pictures."""
     return pipeline.steps(
         [row.text for row in rows],
@@ -249,13 +250,13 @@ def _how(pipeline: Any, batch: int, request: ImageRequest | EnlargeRequest) -> d
     return {**how, "upscaler": request.upscaler[:10]} if request.upscaler else how
 
 
-def _sampling(request: ImageRequest) -> "drawing.Sampling":
-    from models import drawing
+def _sampling(request: ImageRequest) -> "Sampling":
+    from models.sampling.loop import FAST_SAMPLING, Sampling
 
     strength = 1.0 if request.strength is None else request.strength
     if request.scheduler == FAST:
-        return replace(drawing.FAST_SAMPLING, strength=strength, batch=request.shape)
-    return drawing.Sampling(
+        return replace(FAST_SAMPLING, strength=strength, batch=request.shape)
+    return Sampling(
         request.steps or 1,
         request.guidance or 1.0,
         (request.guided_from or 0.0, 1.0),

@@ -69,7 +69,7 @@ class Enlarger:
         if self._loaded is None or self._loaded[0] != digest:
             import torch
 
-            from models.precision import native_dtype
+            from models.hardware import native_dtype
             from models.upscaler import Upscaler
             from models.weights import load_part
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from models.compose.masks import blend
 from models.data.pixels import fit, png
-from models.edits import blend
 from models.messages import Refused
 from models.prompts.weighting import plain, segments
-from models.schedulers import GUIDANCE
+from models.sampling.schedulers import GUIDANCE
 from studio import media
 from studio.backends.base import Handler
 from studio.backends.given import given_pixels, start, to_enlarge

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from models.compose.masks import expanded, fit_mask, levels
 from models.data.pixels import SIZE, fit, read_picture
-from models.edits import expanded, fit_mask, levels
 from models.messages import Refused
 from studio.fields import Picture
 from studio.requests import EnlargeRequest, ImageRequest

@@ -16,8 +16,8 @@ from studio.requests import ImageRequest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.condition import Blend
-    from models.pipeline import StickerPipeline
+    from models.pipelines.image import StickerPipeline
+    from models.sampling.condition import ComposedCondition
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Told:
     read: str
     negative: str
     vector: "Tensor | None"
-    blend: "Blend | None"
+    blend: "ComposedCondition | None"
     start: np.ndarray | None
     mask: np.ndarray | None
 
@@ -54,11 +54,11 @@ def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
 
 def _together(
     pipeline: "StickerPipeline", request: ImageRequest, parts: list[tuple[float, Any]]
-) -> tuple[str, "Blend | None"]:
+) -> tuple[str, "ComposedCondition | None"]:
     """The prompt and the blend of several things in one picture."""
     if not (request.image or _given(request)):
         return pipeline.together(_words(request))
-    return "", pipeline.blend(parts, phrase("", request.style), draft=request.image is None)
+    return "", pipeline.blend(parts, phrase("", request.style), references=request.image is None)
 
 
 def _understood(pipeline: "StickerPipeline", texts: Sequence[str], composite: bool = False) -> str:

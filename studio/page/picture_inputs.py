@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageColor
 
+from models.compose.masks import levels
 from models.data.pixels import read_picture
-from models.edits import levels
 from models.messages import Refused
 from studio import settings
 from studio.capabilities import Capabilities

@@ -1,0 +1,1 @@
+"""Pictures put together: things laid into places, faces and letters on them, masks."""

@@ -1,0 +1,62 @@
+"""Masks for inpainting: which part of a picture is redrawn, its soft edge, and larger canvases. Imports no torch.
+
+A mask is uint8 (..., 128, 128): 255 is redrawn, 0 is kept exactly, values between mix the two. Pictures are
+premultiplied uint8 (..., 128, 128, 4).
+"""
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from models.data.pixels import SIZE, fit, place
+
+FEATHER = 3  # pixels inside a mask over which the redrawn part fades in
+
+
+def levels(picture: Image.Image) -> Image.Image:
+    """A mask file as grey levels: white is redrawn, black and transparent are kept."""
+    rgba = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("L")
+
+
+def fit_mask(grey: Image.Image, size: int = SIZE) -> np.ndarray:
+    """Grey levels of any size -> uint8 (size, size), placed as `fit` places a picture; 0 around it.
+
+    Averaged over areas: a sharper filter would ring, and change pixels that are to be kept.
+    """
+    inner, left, top = place(grey.size, size)
+    mask = np.zeros((size, size), np.uint8)
+    mask[top : top + inner[1], left : left + inner[0]] = np.asarray(grey.resize(inner, Image.Resampling.BOX))
+    return mask
+
+
+def expanded(picture: Image.Image, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """A picture on a canvas that is larger by `share` of its longer side on each side -> (pixels, mask), both of SIZE.
+
+    The mask redraws everything outside of the picture itself (outpainting).
+    """
+    inner = 2 * round(SIZE / (1 + 2 * share) / 2)  # even: the same border on both sides
+    border = (SIZE - inner) // 2
+    pixels = np.pad(fit(picture, inner), ((border, border), (border, border), (0, 0)))
+    kept = np.pad(fit_mask(Image.new("L", picture.size, 255), inner), border)
+    return pixels, 255 - kept
+
+
+def cells(masks: np.ndarray, count: int) -> np.ndarray:
+    """Masks (N, 128, 128) -> bool (N, count, count): the cells of a latent in which anything is redrawn."""
+    side = masks.shape[-1] // count
+    return masks.reshape(len(masks), count, side, count, side).max((2, 4)) > 0
+
+
+def blend(drawn: np.ndarray, kept: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """One picture of both: `drawn` within the mask, fading in over FEATHER pixels; `kept` exactly where it is 0."""
+    weight = _feathered(mask).astype(np.uint32)[..., None]
+    return ((drawn * weight + kept * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _feathered(mask: np.ndarray) -> np.ndarray:
+    """The mean of the mask and of its erosions by 1 to FEATHER pixels, as far as any is left, so that lines survive."""
+    image, smaller = Image.fromarray(mask), list[np.ndarray]()
+    while len(smaller) <= FEATHER and image.getbbox():
+        smaller.append(np.asarray(image, np.float32))
+        image = image.filter(ImageFilter.MinFilter(3))
+    return np.rint(np.mean(smaller, 0)).astype(np.uint8) if smaller else mask

@@ -1,0 +1,1 @@
+"""Pipelines, one a medium: the parts of a model behind one call."""

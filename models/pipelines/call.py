@@ -1,0 +1,149 @@
+"""diffusers' entry point of a pipeline: one call with its names, a callback, and pictures in the forms it knows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils.outputs import BaseOutput
+from torch import Tensor
+
+from models.data.pixels import png, unpremultiply
+from models.messages import Refused
+from models.sampling.loop import OnStep, Pictures, Progress, Sampling
+
+OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
+
+Callback = Callable[["DiffusersCall", int, float, dict[str, Any]], dict[str, Any] | None]
+
+
+@dataclass
+class StickerOutput(BaseOutput):
+    """What a call returns: `images` as `output_type` says, and the `seeds` that make each again."""
+
+    images: Any
+    seeds: list[int]
+
+
+class DiffusersCall(DiffusionPipeline):
+    """diffusers' call of a pipeline, on the `steps` of its subclass (`models.pipelines.image.StickerPipeline`)."""
+
+    steps: Callable[..., Iterator[Progress | Pictures]]
+    interrupt = False  # set it true from a callback, or from another thread, and the call ends after the step
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str],
+        negative_prompt: str | list[str] | None = None,
+        num_inference_steps: int = Sampling.steps,
+        guidance_scale: float = Sampling.guidance,
+        guidance_interval: tuple[float, float] = Sampling.interval,
+        num_images_per_prompt: int = 1,
+        seeds: Sequence[int] | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        vector: Tensor | None = None,
+        words: bool = True,
+        sense: bool = True,
+        image: np.ndarray | Tensor | None = None,
+        strength: float = Sampling.strength,
+        temperature: float = Sampling.temperature,
+        cooling: float = Sampling.cooling,
+        reference_strength: float = Sampling.reference_strength,
+        mask_image: np.ndarray | None = None,
+        scheduler: str | None = None,
+        batch: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> StickerOutput | tuple[Any]:
+        """Draw `num_images_per_prompt` pictures a prompt.
+
+        Args: as in `steps` (`image` is its start, `mask_image` its redraw) and `Sampling` where not diffusers' own.
+            `seeds` draw the same pictures again; `generator` (one, or one a picture) draws seeds where none are given.
+            `output_type`: "pil" and "np" are straight RGBA (np: float NHWC in [0, 1]), "uint8" premultiplied NHWC,
+            "latent" (N, 8, 16, 16), in which nothing of a start is put back.
+
+        A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
+        """
+        if output_type not in OUTPUT_TYPES:
+            raise Refused("models.output_type", type=output_type, known=OUTPUT_TYPES)
+        prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
+        seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
+        sampling = Sampling(
+            *(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch),
+            temperature=temperature,
+            cooling=cooling,
+            reference_strength=reference_strength,
+        )
+        self.interrupt = False
+        events = self.steps(
+            prompts if len(prompts) > 1 else prompts * len(seeds),
+            seeds,
+            sampling,
+            negative=_each_time(negative_prompt or "", prompt, num_images_per_prompt),
+            vector=vector,
+            words=words,
+            sense=sense,
+            start=image,
+            redraw=mask_image,
+            on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
+        )
+        whole = self._collect(events)
+        images = as_output(whole, output_type)
+        drawn = StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
+        return drawn if return_dict else (images,)
+
+    def _callback(self, callback: Callback) -> OnStep:
+        def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:
+            answer = callback(self, index, 1000 * sigma, {"latents": latents}) or {}
+            return answer.get("latents")
+
+        return on_step
+
+    def _collect(self, events: Iterator[Progress | Pictures]) -> list[Pictures]:
+        whole = []
+        with self.progress_bar(total=1) as bar:
+            for event in events:
+                if isinstance(event, Pictures):
+                    whole.append(event)
+                    continue
+                bar.total = event.total
+                bar.update()
+                if self.interrupt:
+                    break
+        return whole
+
+
+def _each_time(negative: str | list[str], prompt: str | list[str], times: int) -> str | list[str]:
+    """Negative prompts, one a prompt, as often as the prompts are drawn."""
+    if isinstance(negative, str) or isinstance(prompt, str) or len(negative) != len(prompt):
+        return negative
+    return [one for one in negative for _ in range(times)]
+
+
+def draw_seeds(generator: torch.Generator | list[torch.Generator] | None, count: int) -> list[int]:
+    """`count` seeds from one generator, or from as many; ValueError where their number is another."""
+
+    def draw(source: torch.Generator | None) -> int:
+        return int(torch.randint(2**31, (1,), generator=source))
+
+    if isinstance(generator, list):
+        if len(generator) != count:
+            raise Refused("models.generators", given=len(generator), count=count)
+        return [draw(source) for source in generator]
+    return [draw(generator) for _ in range(count)]
+
+
+def as_output(whole: list[Pictures], output_type: str) -> Any:
+    """Finished pictures in one of OUTPUT_TYPES."""
+    if output_type == "latent":
+        return torch.cat([pictures.latents for pictures in whole]) if whole else torch.zeros(0)
+    pixels = [picture for pictures in whole for picture in pictures.pixels]
+    if output_type == "pil":
+        return [png(picture) for picture in pixels]
+    stacked = np.stack(pixels) if pixels else np.zeros((0, 128, 128, 4), np.uint8)
+    return stacked if output_type == "uint8" else unpremultiply(stacked).astype(np.float32) / 255

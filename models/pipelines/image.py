@@ -1,0 +1,332 @@
+"""Pictures from words, from a vector, or from both: the sticker pipeline.
+
+`StickerPipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some
+are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual entry point.
+Several things in one prompt are drawn one by one and laid into one picture (`models.prompts.layout`).
+
+**Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
+its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
+batch padded): a picture is a function of its prompt, its seed and that shape, whatever else was asked for.
+
+Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16), vectors (N, 128).
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from models.autoencoder import Autoencoder, preview
+from models.compose.collage import Drawings
+from models.conditioning import ConditionEncoder
+from models.data.pixels import to_uint8
+from models.data.styles import Finish
+from models.dit import DiT
+from models.hardware import native_dtype
+from models.language import LanguageModel
+from models.lora import load_fast
+from models.messages import Refused
+from models.pipelines.call import DiffusersCall
+from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector, own_words
+from models.prompts.parser import PART as PARSER
+from models.prompts.parser import PromptParser, parse_literally
+from models.references.store import ReferenceStore
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import FLATTENING, guidance_hooks
+from models.sampling.loop import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.sampling.postprocess import finish_of, postprocessed
+from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
+from models.space import SemanticSpace
+from models.tokenizer import load_tokenizer
+from models.vision import VisionEncoder
+from models.weights import align, load_part, part_folder
+
+BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A call's pictures and the drawings that make them: conditions, noise, and pictures to start from.
+
+    `seeds` and `vectors` (N, 128) are the pictures' own; everything else has a row a drawing.
+    """
+
+    drawings: Drawings
+    seeds: tuple[int, ...]
+    vectors: Tensor
+    wanted: ComposedCondition
+    unwanted: Condition
+    noise: Tensor
+    start: Start | None
+    finish: tuple[Finish, ...]
+    follows: tuple[bool, ...]
+
+
+class StickerPipeline(ConditionEncoder, DiffusersCall):
+    """Text, picture or mix -> stickers of 128 x 128 with alpha.
+
+    `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together.
+    """
+
+    fast: Any
+    scheduler: Any
+    model_cpu_offload_seq = "language->vision->space->dit->autoencoder"  # type: ignore[assignment]
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
+    _optional_components = ["fast", "references"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        language: LanguageModel,
+        vision: VisionEncoder,
+        space: SemanticSpace,
+        autoencoder: Autoencoder,
+        dit: DiT,
+        scheduler: Any,
+        fast: DiT | None = None,
+        references: ReferenceStore | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            tokenizer=tokenizer,
+            language=language,
+            vision=vision,
+            space=space,
+            autoencoder=autoencoder,
+            dit=dit,
+            scheduler=scheduler,
+            fast=fast,
+            references=references,
+        )
+        self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
+        for network in (self.language, self.vision, self.space, self.autoencoder, self.dit, self.fast):
+            if network is not None:
+                align(network)
+        self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
+
+    @classmethod
+    def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None) -> "StickerPipeline":
+        """The parts under `root` (None: the shipped ones), verified by their sha256.
+
+        `dtype` None takes the one this CPU is fast in; text and space are always read in fp32, so that vectors are
+        comparable between machines.
+        """
+        dtype = dtype or native_dtype()
+        dit = load_part(DiT, "dit", root, dtype)
+        made = cls(
+            load_tokenizer(part_folder("language", root)),
+            load_part(LanguageModel, "language", root),
+            load_part(VisionEncoder, "vision", root),
+            load_part(SemanticSpace, "space", root),
+            load_part(Autoencoder, "autoencoder", root, dtype),
+            dit,
+            build_scheduler(DEFAULT_SCHEDULER),
+            load_fast(dit, root),
+            ReferenceStore.load(root),
+        )
+        made.parser = PromptParser.load(made.embedder, root)
+        return made
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # type: ignore[override]
+        """Write all parts into a folder, that of the parser among them."""
+        super().save_pretrained(save_directory, **options)
+        if self.parser:
+            self.parser.save(Path(save_directory))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> "StickerPipeline":  # type: ignore[override]
+        """What `save_pretrained` wrote, in the types of `assemble` unless `torch_dtype` says another."""
+        drawn_in = dict.fromkeys(("dit", "fast", "autoencoder"), native_dtype())
+        options.setdefault("torch_dtype", {**drawn_in, "default": torch.float32})
+        made: StickerPipeline = super().from_pretrained(folder, **options)
+        if (Path(folder) / PARSER).is_dir():
+            made.parser = PromptParser.load(made.embedder, Path(folder))
+        return made
+
+    # --- Drawing ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def steps(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampling: Sampling | None = None,
+        *,
+        negative: Sequence[str] | str = "",
+        vector: Vectors | None = None,
+        blends: Sequence[ComposedCondition | None] = (),
+        words: bool = True,
+        sense: bool = True,
+        start: np.ndarray | Tensor | None = None,
+        redraw: np.ndarray | None = None,
+        noise: Tensor | None = None,
+        previews: bool = False,
+        on_step: OnStep | None = None,
+    ) -> Iterator[Progress | Pictures]:
+        """Draw N pictures; yields `Progress` after every call of the network and `Pictures` after every batch.
+
+        Args:
+            prompts: one for all pictures, or one each.
+            seeds: one each, 0 to 2^63 - 1; their number is the number of pictures.
+            sampling: how to draw.
+            negative: what to keep away from: one text for all, or one each; only guidance reads it.
+            vector, words, sense: as in `encode_condition`.
+            blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty; it takes
+                precedence over `vector`, `words` and `sense`.
+            start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
+            redraw: masks for start pictures in pixels, uint8 (N or 1, 128, 128): 0 keeps them exactly, 255 draws anew.
+            noise: (N, 8, 16, 16) instead of the seeds' own.
+            previews: whether `Progress` carries previews.
+            on_step: called with (index, sigma, latents (B, 8, 16, 16)); what it returns takes the latents' place.
+
+        Raises ValueError where the arguments do not fit, FloatingPointError where a latent stops being finite.
+        """
+        sampling = sampling or Sampling()
+        given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
+        work = self._resolve(
+            prompts, seeds, negative, vector, words, sense, given, noise, sampling.reference_strength > 0, blends
+        )
+        batch = sampling.batch or (1 if len(seeds) == 1 else BATCH)
+        pictures = _chunks(range(len(seeds)), batch)
+        calls = [_chunks(work.drawings.rows(some), batch) for some in pictures]
+        total, done = sum(map(len, calls)), 0
+        for some, chunks in zip(pictures, calls, strict=True):
+            pixels, latents = list[np.ndarray](), list[Tensor]()
+            for rows in chunks:
+                for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
+                    image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
+                    yield Progress(done * step.count + step.index + 1, total * step.count, some[0], image)
+                pixels.append(self._decode(step.latents, [work.finish[row] for row in rows], sampling))
+                latents.append(step.latents[: len(rows)])
+                done += 1
+            yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
+
+    def _decode(self, latents: Tensor, finish: Sequence[Finish], sampling: Sampling) -> np.ndarray:
+        """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, post-processed."""
+        decoded, flattening = self.autoencoder.decode(latents)[: len(finish)], FLATTENING in sampling.hooks
+        return to_uint8(
+            torch.stack([postprocessed(one, how, flattening) for one, how in zip(decoded, finish, strict=True)])
+        )
+
+    def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
+        """The pictures `some`, of the drawings that make them."""
+        drawings = work.drawings
+        laid = drawings.collages(some, pixels)
+        if work.start is not None:
+            laid = work.start.rows(some).finish(laid)
+        own = dict(zip((drawings.pictures[row] for row in drawings.rows(some)), latents.split(1), strict=True))
+        whole = [
+            self._encode(picture[None]) if drawings.layouts[number] else own[number]
+            for number, picture in zip(some, laid, strict=True)
+        ]
+        return Pictures(some[0], laid, torch.cat(whole), tuple(work.seeds[i] for i in some), batch, work.vectors[some])
+
+    def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
+        scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else fresh(self.scheduler)
+        start = None if work.start is None else work.start.rows(rows)
+        latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
+        wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
+        renoise = self._noise([work.drawings.seeds[row] for row in rows])
+        renoise()  # what the pictures begin with
+        mirror = self.references.mirror if self.references else None
+        follow, strength = [work.follows[row] for row in rows], sampling.reference_strength
+        hooks = guidance_hooks(sampling.hooks, wanted.reference, follow, mirror, strength)
+        return denoise(
+            self._network(sampling),
+            work.noise[rows],
+            wanted,
+            unwanted,
+            sampling,
+            scheduler,
+            latents,
+            redraw,
+            on_step,
+            renoise,
+            hooks,
+            None if sampling.fast else self.fast,
+        )
+
+    def _network(self, sampling: Sampling) -> Any:
+        if not sampling.fast:
+            return self.dit
+        if self.fast is None:
+            raise Refused("models.no_fast_variant")
+        return self.fast
+
+    def _resolve(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        negative: Sequence[str] | str,
+        vector: Vectors | None,
+        words: bool,
+        sense: bool,
+        start: Start | None,
+        noise: Tensor | None,
+        references: bool,
+        blends: Sequence[ComposedCondition | None] = (),
+    ) -> _Work:
+        count = len(seeds)
+        if not count:
+            raise Refused("models.no_seeds")
+        asked = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
+        negatives = each("negatives", [negative] if isinstance(negative, str) else negative, count)
+        parsed, unwanted_texts = list(map(self.parse, asked)), list(map(parse_literally, negatives))
+        vector, blends = each_vector(vector, count), each_blend(blends, asked)
+        free = own_words(vector, count) if references and words and sense and start is None else [False] * count
+        layouts = [prompt.layout if one and noise is None else None for prompt, one in zip(parsed, free, strict=True)]
+        drawings = Drawings.of(parsed, seeds, layouts)
+        own_vectors = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
+        wanted = self.encode_condition(drawings.prompts, own_vectors, words, sense)
+        wanted = self._with_references(drawings.prompts, drawings.seeds, drawings.spread(free), wanted)
+        own = self.encode_condition(parsed, vector, words, sense) if any(layouts) else wanted
+        unwanted = self.encode_condition(drawings.spread(unwanted_texts), None, words, sense)
+        noise = self._noise(drawings.seeds)() if noise is None else noise
+        blend_of = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
+        several = zip(drawings.spread(blends), drawings.prompts, drawings.spread(free), strict=True)
+        at_once = [blend or (blend_of(prompt) if one else None) for blend, prompt, one in several]
+        meant = own.vector.clone()
+        for number, blend in zip(drawings.pictures, at_once, strict=True):
+            if blend is not None and not layouts[number]:
+                meant[number] = blend.vector[0]
+        new, heard = start is None, words or sense
+        finish = tuple(
+            (blend.finish if new else Finish.SHADED) if blend else finish_of(prompt if heard else None, new)
+            for blend, prompt in zip(at_once, drawings.prompts, strict=True)
+        )
+        each_drawing = zip(at_once, drawings.prompts, strict=True)
+        follows = tuple(blend.follows if blend else self.follows_reference(one) for blend, one in each_drawing)
+        blended = _with_blends(wanted, at_once)
+        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, follows)
+
+    def _noise(self, seeds: Sequence[int]) -> Noise:
+        config = self.dit.config
+        return Noise(seeds, (config.channels, config.size, config.size))
+
+    def _preview(self, work: _Work, some: list[int], latents: list[Tensor]) -> np.ndarray | None:
+        """The pictures `some`, premultiplied uint8 (n, 64, 64, 4), of what is there of their drawings so far; None
+        where the autoencoder carries no map."""
+        coefficients = self.autoencoder.config.preview
+        if not coefficients:
+            return None
+        begun = to_uint8(preview(torch.cat(latents), coefficients))
+        later = np.zeros((len(work.drawings.rows(some)) - len(begun), *begun.shape[1:]), np.uint8)
+        return work.drawings.collages(some, np.concatenate([begun, later]))
+
+
+def _with_blends(plain: Condition, blends: Sequence[ComposedCondition | None]) -> ComposedCondition:
+    """The blends, and where there is none the row of `plain`."""
+    if not any(blends):
+        return ComposedCondition.of(plain)
+    return ComposedCondition.cat([blend or ComposedCondition.of(plain.rows([i])) for i, blend in enumerate(blends)])
+
+
+def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:
+    """`rows` in order, `size` at a time; the last may be shorter."""
+    return [list(rows[i : i + size]) for i in range(0, len(rows), size)]

@@ -1,0 +1,301 @@
+"""Reference drawings: stored training drawings that the generator draws from, and the one function that picks them.
+
+Retrieval-augmented diffusion (arXiv 2204.11824): a drawing says where a thing's parts are and which colours they have,
+so SIDE pixels are enough. A thing in a style that has drawn it comes from that drawing. Otherwise it comes from one of
+its typical drawings (`models.references.neighbours`): the seed decides which one and whether it is mirrored, so that
+other seeds give other pictures. In a style that lacks the thing, the style's drawing of the nearest neighbour (the most
+similar thing that it has) is averaged with that. What each choice is worth: `LOG.md`.
+
+Pictures are premultiplied uint8 (SIDE, SIDE, 4).
+"""
+
+import io
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, features
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers.feature_extraction_utils import FeatureExtractionMixin
+
+from models.data.pixels import premultiply, unpremultiply
+from models.prompts.attributes import GENDERS
+from models.references.paint import painted
+from models.references.symmetry import LatentMirror
+from models.weights import WeightsError, check_company, part_digests, part_folder, record_made_with, record_part
+
+PART = "prototypes"  # the folder of the shipped part: its name is part of the model's digest
+FILE = "prototypes.safetensors"
+NAMES_PART = "wording"  # the part whose numbers the things have
+NEIGHBOUR_SHARE = 0.5  # of a nearest neighbour's drawing: more loses the thing, less the style (LOG.md)
+
+SIDE = 64  # pixels
+STRIP = 32  # pictures side by side: fewer pack worse, more take longer than the 3 ms that a picture may cost
+QUALITY = 15  # of the AVIF
+SPEED = 3  # of encoding, 0 to 10: 8 takes seconds instead of minutes and gives files a quarter larger
+SUBSAMPLING = "4:4:4"  # a colour for every pixel: one for four, as in WebP, is too few at this size (LOG.md)
+TUNED = {"tune": "ssim"}  # closer than squared errors at the same size
+HAZE = 4  # levels of alpha that packing adds to what is clear and takes from what is opaque
+_KEPT = 32  # strips that stay decoded, 0.5 MB each
+
+Rows = Mapping[tuple[int, str], int]  # of pictures, by a figure's number and a style
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What one picture is drawn from.
+
+    Attributes:
+        rows: of the stored drawings: one, or the thing's drawing and the nearest neighbour's, which are averaged.
+        mirrored: whether they are mirrored.
+        paint: the colour or skin tone that they are painted in, "" for their own (`models.references.paint`).
+        is_exact: whether it shows the thing in the style that was asked for, or no style was asked for: reference
+            guidance keeps to it. A neighbour's drawing would take the style with it.
+    """
+
+    rows: tuple[int, ...]
+    mirrored: bool = False
+    paint: str = ""
+    is_exact: bool = True
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a stored drawing comes from: `id` is "style/figure", `maker` and `licence` (SPDX) are those of its set."""
+
+    id: str
+    maker: str
+    licence: str
+
+
+class ReferenceStore(FeatureExtractionMixin):
+    """Premultiplied uint8 `pictures` (M, SIDE, SIDE, 4) and which of them a thing is drawn from.
+
+    A thing has one figure or several: the things themselves come first, numbered as in the wording part, then the women
+    and men of those that have them. A component of the pipeline: `save_pretrained`, `from_pretrained`.
+
+    Attributes:
+        typical: of each figure the rows that it is drawn from where the style has none, the most typical first; None is
+            one picture each.
+        own: rows of what styles drew, by figure and style.
+        neighbours: rows of the nearest neighbours of the figures that styles lack.
+        two_sided: figures whose mirror images show the same.
+        figures: those of women and men, by the thing and one of GENDERS.
+        mirror: tells which pictures are symmetric; None takes none to be.
+    """
+
+    def __init__(
+        self,
+        pictures: "np.ndarray | Atlas",
+        typical: Sequence[Sequence[int]] | None = None,
+        own: Rows | None = None,
+        neighbours: Rows | None = None,
+        two_sided: Collection[int] = (),
+        figures: Mapping[tuple[int, str], int] | None = None,
+        mirror: LatentMirror | None = None,
+    ) -> None:
+        super().__init__()
+        self.pictures, self.mirror = pictures, mirror
+        self.typical = [[row] for row in range(len(pictures))] if typical is None else typical
+        self.own, self.neighbours, self.two_sided = own or {}, neighbours or {}, frozenset(two_sided)
+        self.figures = figures or {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.pictures)} drawings)"
+
+    # --- Retrieval ------------------------------------------------------------------------------------------------
+
+    def retrieve(self, thing: int, seed: int = 0, style: str = "", gender: str = "", paint: str = "") -> Reference:
+        """Which drawings a picture of a thing is drawn from.
+
+        Consecutive seeds take one typical drawing after another, and then their mirror images. In a style that lacks
+        the thing all seeds take the same: another one made little difference, and a little for the worse.
+
+        Args:
+            thing: its number.
+            style: the style that was asked for, "" for none.
+            gender: one of GENDERS, "" for nobody's in particular.
+            paint: as in `Reference`.
+        """
+        figure = self.figure(thing, gender, style)
+        own = self.own.get((figure, style))
+        rows = [own] if own is not None else self.typical[figure]
+        neighbour = self.neighbours.get((figure, style)) if own is None else None
+        is_exact = not style or own is not None
+        turn, place = divmod(seed % (len(rows) * (2 if figure in self.two_sided else 1)) if is_exact else 0, len(rows))
+        taken = (rows[place],) if neighbour is None else (rows[place], neighbour)
+        return Reference(taken, bool(turn), paint, is_exact)
+
+    def figure(self, thing: int, gender: str, style: str = "") -> int:
+        """Which figure a thing of a gender is drawn as: one that the style has drawn, if any."""
+        found = self.figures.get((thing, gender), thing)
+        return thing if (thing, style) in self.own and (found, style) not in self.own else found
+
+    def drawing(self, reference: Reference) -> np.ndarray:
+        """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
+        first, *others = (self.pictures[row] for row in reference.rows)
+        drawing = _averaged(first, others[0]) if others else first
+        return painted(drawing[:, :: -1 if reference.mirrored else 1], reference.paint)
+
+    def sources(self, reference: Reference) -> list[Source]:
+        """Where the drawings of a reference come from, for its record."""
+        from models.data.packages import PACKAGES
+
+        sets = {package.style: package for package in PACKAGES if package.style}
+        found = []
+        for figure, style in (self._drawn[row] for row in reference.rows if row in self._drawn):
+            made = sets.get(style)
+            found.append(Source(f"{style}/{figure}", made.author if made else "", made.licence if made else ""))
+        return found
+
+    @cached_property
+    def _drawn(self) -> dict[int, tuple[int, str]]:
+        """By row the first figure that it shows, and its style."""
+        return {row: cell for cell, row in sorted(self.own.items(), reverse=True)}
+
+    # --- Files ----------------------------------------------------------------------------------------------------
+
+    def save(self, root: Path) -> Path:
+        """Write the part under `root`, to be read beside the wording part that lies there, and list it."""
+        folder = root / PART
+        self.save_pretrained(folder)
+        record_made_with(folder, part_digests((NAMES_PART, "autoencoder") if self.mirror else (NAMES_PART,), root))
+        record_part(PART, root)
+        return folder
+
+    @classmethod
+    def load(cls, root: Path | None = None) -> "ReferenceStore":
+        """The part that ships, or lies under `root`; WeightsError where it is missing, altered or of another wording,
+        or where this Pillow reads no AVIF."""
+        _check_pillow()
+        folder = part_folder(PART, root)
+        check_company(folder, root)
+        return cls.from_pretrained(folder)
+
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:  # type: ignore[override]
+        """Write the store into a folder, as one safetensors file."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        styles = sorted({style for _, style in chain(self.own, self.neighbours)})
+        atlas = self.pictures if isinstance(self.pictures, Atlas) else Atlas.of(self.pictures)
+        tensors = atlas.tensors() | {
+            "hands": torch.tensor(list(chain.from_iterable(self.typical)), dtype=torch.int16),
+            "counts": torch.tensor([len(rows) for rows in self.typical], dtype=torch.uint8),
+            "own": _table(self.own, styles),
+            "kin": _table(self.neighbours, styles),
+            "two_sided": torch.tensor(sorted(self.two_sided), dtype=torch.int16),
+            "figures": _table(self.figures, GENDERS),
+        }
+        if self.mirror:
+            tensors["mirror"] = self.mirror.weights.contiguous()
+        save_file(tensors, folder / FILE, {"styles": json.dumps(styles)})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **_: Any) -> "ReferenceStore":  # type: ignore[override]
+        """What `save_pretrained` wrote; WeightsError where it is of another version, or this Pillow reads no AVIF."""
+        _check_pillow()
+        path = Path(folder) / FILE
+        with safe_open(path, framework="pt") as file:
+            styles = json.loads((file.metadata() or {}).get("styles", "[]"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        if missing := {"avif", "hands", "counts", "own", "kin", "two_sided", "figures"} - tensors.keys():
+            raise WeightsError("models.references_version", path=path, missing=min(missing))
+        rows = iter(tensors["hands"].tolist())
+        return cls(
+            Atlas.from_tensors(tensors),
+            [[next(rows) for _ in range(count)] for count in tensors["counts"].tolist()],
+            _rows(tensors["own"], styles),
+            _rows(tensors["kin"], styles),
+            tensors["two_sided"].tolist(),
+            _rows(tensors["figures"], GENDERS),
+            LatentMirror(tensors["mirror"]) if "mirror" in tensors else None,
+        )
+
+
+def _check_pillow() -> None:
+    if not features.check("avif"):
+        raise WeightsError("models.no_avif")
+
+
+def _table(rows: Rows, styles: Sequence[str]) -> torch.Tensor:
+    """(K, 3): number, place of the style (or gender), row."""
+    places = {style: place for place, style in enumerate(styles)}
+    table = [[number, places[style], row] for (number, style), row in sorted(rows.items())]
+    return torch.tensor(table, dtype=torch.int16).reshape(-1, 3)
+
+
+def _rows(table: torch.Tensor, styles: Sequence[str]) -> Rows:
+    return {(number, styles[place]): row for number, place, row in table.tolist()}
+
+
+def _averaged(drawing: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
+    """Premultiplied uint8 (SIDE, SIDE, 4): the mean, the neighbour counting NEIGHBOUR_SHARE."""
+    mean = (1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour.astype(np.float32)
+    return mean.round().astype(np.uint8)
+
+
+class Atlas:
+    """Small pictures by number: AVIF in strips of STRIP, of which one is decoded when a picture of it is asked for.
+
+    To decode thousands takes a second, and one prompt needs one of them.
+    """
+
+    def __init__(self, strips: Iterable[bytes], count: int) -> None:
+        self._strips, self._count = tuple(strips), count
+        self._unpacked = lru_cache(_KEPT)(lambda number: unpacked(self._strips[number]))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Picture 0 to N - 1."""
+        if not 0 <= number < self._count:
+            raise IndexError(f"picture {number} of {self._count}")
+        strip, place = divmod(number, STRIP)
+        return self._unpacked(strip)[:, place * SIDE : (place + 1) * SIDE]
+
+    @classmethod
+    def of(cls, pictures: np.ndarray) -> "Atlas":
+        """From (N, SIDE, SIDE, 4)."""
+        strips = (pictures[first : first + STRIP] for first in range(0, len(pictures), STRIP))
+        with ThreadPoolExecutor() as threads:  # each strip is a file of its own: however many are packed at once
+            files = threads.map(lambda strip: packed(strip.swapaxes(0, 1).reshape(SIDE, -1, 4)), strips)
+            return cls(files, len(pictures))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As safetensors hold it: the bytes of all strips, where each ends, and the number of pictures."""
+        whole = np.frombuffer(b"".join(self._strips), np.uint8).copy()  # torch wants memory that may be written to
+        ends = torch.tensor([len(strip) for strip in self._strips], dtype=torch.int64).cumsum(0)
+        return {"avif": torch.from_numpy(whole), "ends": ends, "count": torch.tensor(self._count)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> "Atlas":
+        """What `tensors` gave."""
+        whole, ends = tensors["avif"].numpy().tobytes(), tensors["ends"].tolist()
+        return cls((whole[start:end] for start, end in zip([0, *ends], ends, strict=False)), int(tensors["count"]))
+
+
+def packed(pixels: np.ndarray) -> bytes:
+    """Premultiplied pixels (H, W, 4) as AVIF."""
+    file = io.BytesIO()
+    image = Image.fromarray(unpremultiply(pixels), "RGBA")
+    image.save(file, "AVIF", quality=QUALITY, speed=SPEED, subsampling=SUBSAMPLING, advanced=TUNED, max_threads=1)
+    return file.getvalue()
+
+
+def unpacked(avif: bytes) -> np.ndarray:
+    """The same back, as near as its quality is."""
+    with Image.open(io.BytesIO(avif), formats=("AVIF",)) as picture:
+        pixels = np.array(picture.convert("RGBA"))
+    alpha = (pixels[..., 3].astype(np.float32) - HAZE) * (255 / (255 - 2 * HAZE))
+    pixels[..., 3] = alpha.round().clip(0, 255)
+    return premultiply(pixels)

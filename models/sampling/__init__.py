@@ -1,0 +1,1 @@
+"""From noise to clean latents: the loop, guidance and its hooks, the schedulers, and post-processing."""

@@ -1,0 +1,275 @@
+"""The sampling loop, from noise to clean latents, its settings, and what a drawing reports on its way.
+
+The loop is a generator: the pipeline, the worker and the evaluation iterate it, and stop it by closing it. It knows no
+text and no pixels, and takes latents of any rank (B, C, ...).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.messages import Refused
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.guidance import Guidance, Network, Velocity, guided
+from models.sampling.hooks import (
+    AUTOGUIDANCE,
+    COOLING,
+    HOOKS,
+    REFINER,
+    Call,
+    Callback,
+    Cooling,
+    Hook,
+    Inpainting,
+    noised,
+)
+from models.sampling.hooks import OnStep as OnStep
+from models.sampling.schedulers import (
+    FAST_STEPS,
+    GUIDANCE,
+    GUIDED_FROM,
+    build_scheduler,
+    first_step,
+    sampler_of,
+    set_steps,
+    step,
+)
+
+MAX_STEPS = 1000
+MAX_BATCH = 64
+MAX_SEED = 2**63 - 1
+REFINED_FROM = 0.5  # noise level from which the fast variant can take over: it was trained to there
+REFINER_STEPS = FAST_STEPS // 2
+REFERENCE_SHARE = 0.1  # of a reference in the noise that a picture begins with: with more the style is lost (LOG.md)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn, the same for all of one call.
+
+    Attributes:
+        steps: from noise to picture, 1 to MAX_STEPS; each is a call of the network (guidance runs two passes in one
+            call), but for those that the refiner replaces.
+        guidance: 1 is none; more follows the prompt more closely.
+        interval: noise levels (low, high) between which guidance works, within [0, 1].
+        scheduler: a name in `models.sampling.schedulers.SCHEDULERS`, None for the pipeline's own.
+        strength: of a start from a picture, in (0, 1]: 1 forgets it.
+        batch: pictures drawn together, None for the pipeline's choice.
+        fast: whether the fast variant of the generator draws; it knows the plan of FAST_SAMPLING and no other.
+        temperature: scales the noise that a picture begins with, in [0, 2]; 1 is training's. The network is told 1:
+            with less it draws fewer and clearer parts, and pictures are more alike. Not where a picture is the start.
+        cooling: power of the noise level that the temperature falls with on the way, in [0, 4]; 0 keeps it.
+        reference_strength: how much a picture is drawn from reference drawings (`models.references`), in [0, 1]. 0 is
+            the generator alone, which draws several things at once instead of one by one.
+        hooks: names of HOOKS that are on. The refiner needs a pipeline that has the fast variant, noise that is cooled,
+            and REFINER_STEPS or more steps left at noise level REFINED_FROM.
+    """
+
+    steps: int = 16
+    guidance: float = GUIDANCE
+    interval: tuple[float, float] = (GUIDED_FROM, 1.0)
+    scheduler: str | None = None
+    strength: float = 1.0
+    batch: int | None = None
+    fast: bool = False
+    temperature: float = 0.8  # clearer to the eye, and nearer by KID, as is cooling (LOG.md)
+    cooling: float = 1.0
+    reference_strength: float = 1.0
+    hooks: frozenset[str] = frozenset(HOOKS)
+
+    def __post_init__(self) -> None:
+        low, high = self.interval
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise Refused("models.steps", steps=self.steps, most=MAX_STEPS)
+        if not math.isfinite(self.guidance) or not 0 <= self.guidance <= 100:
+            raise Refused("models.guidance", guidance=self.guidance)
+        if not 0 <= low <= high <= 1:
+            raise Refused("models.interval", low=low, high=high)
+        if not 0 < self.strength <= 1:
+            raise Refused("models.strength", strength=self.strength)
+        if not 0 <= self.temperature <= 2:
+            raise Refused("models.temperature", temperature=self.temperature)
+        if not 0 <= self.cooling <= 4:
+            raise Refused("models.cooling", cooling=self.cooling)
+        if not 0 <= self.reference_strength <= 1:
+            raise Refused("models.reference_strength", strength=self.reference_strength)
+        if unknown := self.hooks - HOOKS.keys():
+            raise Refused("models.unknown_hook", name=min(unknown), known=list(HOOKS))
+        if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
+            raise Refused("models.batch", batch=self.batch, most=MAX_BATCH)
+
+
+# What the fast variant was trained to: these steps of Euler's include guidance and cooling.
+FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True, cooling=0.0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Call number `step` of `total` of the whole work is done.
+
+    `preview` is premultiplied uint8 (n, h, w, 4) of the pictures `first` to `first + n`, None unless asked for.
+    """
+
+    step: int
+    total: int
+    first: int
+    preview: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures `first` to `first + n` are done: premultiplied uint8 `pixels` (n, 128, 128, 4) and `latents`.
+
+    `batch` is the shape that they were drawn in: with seeds and settings it makes them again, bit for bit. `wanted`
+    (n, 128) are the semantic vectors that they were conditioned on.
+    """
+
+    first: int
+    pixels: np.ndarray
+    latents: Tensor
+    seeds: tuple[int, ...]
+    batch: int
+    wanted: Tensor
+
+
+class Noise:
+    """The noise of some pictures, drawn (B, *shape) at every call: each picture's from its seed, whatever is beside it.
+
+    Raises ValueError for a seed outside 0 to MAX_SEED.
+    """
+
+    def __init__(self, seeds: Sequence[int], shape: tuple[int, ...]) -> None:
+        for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise Refused("models.seed", seed=seed, most=MAX_SEED)
+        self._shape, self._streams = shape, [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self) -> Tensor:
+        return torch.stack([torch.randn(self._shape, generator=stream) for stream in self._streams])
+
+
+@dataclass(frozen=True)
+class Step:
+    """Call `index` of `count` of one batch is done: the `latents` now, and the `clean` ones that they lead to."""
+
+    index: int
+    count: int
+    latents: Tensor
+    clean: Tensor
+
+
+def denoise(
+    network: Network,
+    noise: Tensor,
+    wanted: ComposedCondition,
+    unwanted: Condition,
+    sampling: Sampling,
+    scheduler: Any,
+    start: Tensor | None = None,
+    redraw: Tensor | None = None,
+    on_step: OnStep | None = None,
+    renoise: Callable[[], Tensor] | None = None,
+    hooks: Sequence[Hook] = (),
+    refiner: Network | None = None,
+) -> Iterator[Step]:
+    """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
+
+    The references of `wanted` lie under the noise too (SDEdit, arXiv 2108.01073, but that the network is told that all
+    of it is noise: so the plan stays whole, also one of four steps).
+
+    Args:
+        scheduler: a diffusers flow scheduler without history; it is used up.
+        start: clean latents that `sampling.strength` < 1 begins from.
+        redraw: bool (B, 1, ...), false where the start is kept (`Inpainting`).
+        on_step: sees the latents after each step and may replace them.
+        renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
+        hooks: of the conditions, in this order (`guidance_hooks`).
+        refiner: the fast variant, for the last steps where `sampling` has it.
+
+    Raises FloatingPointError, naming the step, where a latent stops being finite.
+    """
+    sigmas = set_steps(scheduler, sampling.steps)
+    begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
+    if start is None:
+        x = begun(wanted.reference, noise, sampling.temperature, sampling.reference_strength)
+    else:
+        x = noised(start, noise, sigmas[begin])
+    hooks = [*hooks, *_hooks(sampling, scheduler, noise, start, redraw, on_step)]
+    wanted = wanted.scaled(sampling.reference_strength)
+    guidance = Guidance(sampling.guidance, sampling.interval, AUTOGUIDANCE in sampling.hooks)
+    legs = [_Leg(guided(network, wanted, unwanted, guidance), scheduler, begin, len(sigmas))]
+    if refiner is not None and REFINER in sampling.hooks and any(isinstance(hook, Cooling) for hook in hooks):
+        legs = _refined(legs[0], guided(refiner, wanted, unwanted, Guidance(1.0)), sigmas)
+    calls = [(leg, i) for leg in legs for i in range(leg.begin, leg.end)]
+    for number, (leg, i) in enumerate(calls):
+        sigma, following = leg.scheduler.sigmas[i : i + 2].tolist()
+        velocity = leg.velocity(x, sigma)
+        for hook in hooks:
+            velocity = hook.velocity(sigma, x, velocity)
+        clean, left = x - sigma * velocity, x + (1 - sigma) * velocity
+        call = Call(number, sigma, following, (i + 1) % leg.scheduler.order == 0, leg.refines, left)
+        x = step(leg.scheduler, i, velocity, x, renoise)
+        for hook in hooks:
+            x, clean = hook.latents(call, x), hook.clean(clean)
+        _check(x, f"step {number + 1} of {len(calls)} ({type(scheduler).__name__}, guidance {sampling.guidance})")
+        yield Step(number, len(calls), x, clean)
+
+
+def _hooks(
+    sampling: Sampling,
+    scheduler: Any,
+    noise: Tensor,
+    start: Tensor | None,
+    redraw: Tensor | None,
+    on_step: OnStep | None,
+) -> Iterator[Hook]:
+    """The hooks that the loop adds itself: cooling, inpainting and the callback, in this order."""
+    if COOLING in sampling.hooks and start is None and sampling.cooling > 0 and sampler_of(scheduler).keeps_changes:
+        yield Cooling(sampling.cooling)
+    if start is not None and redraw is not None:
+        yield Inpainting(start, redraw, noise)
+    if on_step:
+        yield Callback(on_step)
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """A part of the way: the calls `begin` to `end` of a scheduler's plan, by one network."""
+
+    velocity: Velocity
+    scheduler: Any
+    begin: int
+    end: int
+    refines: bool = False
+
+
+def _refined(whole: _Leg, refiner: Velocity, sigmas: Sequence[float]) -> list[_Leg]:
+    """The way up to the first step at REFINED_FROM or below, and from there REFINER_STEPS of Euler's; the whole one
+    where fewer would be left."""
+    order = whole.scheduler.order  # calls a step: none is left in its middle
+    ends = [i for i, sigma in enumerate(sigmas) if sigma <= REFINED_FROM + 1e-6 and i % order == 0 and i > 0]
+    if not ends or len(sigmas) - ends[0] < REFINER_STEPS:
+        return [whole]
+    scheduler, level = build_scheduler("euler"), sigmas[ends[0]]
+    scheduler.set_timesteps(sigmas=np.linspace(level, level / REFINER_STEPS, REFINER_STEPS))
+    return [replace(whole, end=ends[0]), _Leg(refiner, scheduler, 0, REFINER_STEPS, refines=True)]
+
+
+def begun(reference: Tensor, noise: Tensor, temperature: float, strength: float = 1.0) -> Tensor:
+    """The noise that pictures begin with, scaled by the temperature; over the reference in the rows that have one."""
+    rows = reference.flatten(1).any(1).view(-1, *[1] * (noise.ndim - 1))
+    if not rows.any():
+        return temperature * noise
+    return temperature * torch.where(rows, noised(reference, noise, 1 - REFERENCE_SHARE * strength), noise)
+
+
+def _check(latents: Tensor, after: str) -> None:
+    if not torch.isfinite(latents).all():
+        raise FloatingPointError(
+            f"the latent is not finite after {after}; lower the guidance or take another scheduler"
+        )

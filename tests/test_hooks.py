@@ -1,0 +1,237 @@
+"""Laws of guidance hooks: symmetry and references, each in its rows, at its noise levels, and switched off by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from bags import Bags
+from tiny_parts import save_tiny_parts
+
+from models.autoencoder import Autoencoder
+from models.data.fixture import fixture_world
+from models.dit import velocity_to
+from models.pipelines.image import StickerPipeline
+from models.presets import preset
+from models.prompts.parser import PromptParser
+from models.references.build import _mirror, build_references
+from models.references.store import SIDE, ReferenceStore
+from models.references.symmetry import ALIKE, LatentMirror
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import (
+    REFERENCE,
+    REFERENCE_PULL,
+    REFERENCE_UNTIL,
+    SYMMETRIC_UNTIL,
+    SYMMETRY,
+    Call,
+    Hook,
+    ReferenceGuidance,
+    SymmetryGuidance,
+)
+from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling, denoise
+from models.sampling.schedulers import build_scheduler
+from models.weights import WeightsError, save_part
+
+
+def leaning() -> torch.Tensor:
+    """What stands in for an autoencoder: (8, 8), turning channels into others when the picture is mirrored; its own
+    inverse, as mirroring is."""
+    swap = torch.eye(8)[[1, 0, 2, 3, 4, 5, 7, 6]]
+    return swap * torch.tensor([1.0, 1, -1, 1, 1, 1, 1, 1])
+
+
+def mirrored(latents: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("nchw,cd->ndhw", latents.flip(3), leaning())
+
+
+@pytest.fixture(scope="module")
+def mirror() -> LatentMirror:
+    latents = torch.randn(20, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    return LatentMirror.fit(latents, mirrored(latents))
+
+
+def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: LatentMirror) -> None:
+    latents = torch.randn(3, 8, 16, 16)
+    assert torch.allclose(mirror(latents), mirrored(latents), atol=1e-4)
+    assert torch.allclose(mirror(mirror(latents)), latents, atol=1e-4)
+    assert torch.allclose(mirror.asymmetry((latents + mirrored(latents)) / 2), torch.zeros(3), atol=1e-6)
+    assert ((mirror.asymmetry(latents) - 2).abs() < 0.5).all()
+
+
+def test_it_sees_neighbours() -> None:
+    latents = torch.randn(20, 8, 16, 16)
+    above = F.pad(latents.flip(3), (0, 0, 1, 0), mode="replicate")[:, :, :-1]
+    assert torch.allclose(LatentMirror.fit(latents, above)(latents), above, atol=1e-4)
+
+
+def test_an_autoencoder_that_is_symmetric_itself_gives_the_flip() -> None:
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(**preset("autoencoder", "tiny")).eval()
+    found = _mirror(fixture_world(), autoencoder)
+    pixels = torch.rand(2, 4, 128, 128)
+    own, other = autoencoder.encode(pixels), autoencoder.encode(pixels.flip(3))
+    assert found.weights.shape == (9 * 8 + 1, 8)
+    assert (found(own) - other).square().mean() < (own.flip(3) - other).square().mean()
+
+
+def nothing(draft: torch.Tensor) -> Condition:
+    count = len(draft)
+    return Condition(torch.zeros(count, 1, 4), torch.zeros(count, 1, dtype=torch.bool), torch.zeros(count, 128), draft)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(16, 1.0), FAST_SAMPLING])
+def test_from_a_symmetric_draft_a_symmetric_picture_is_drawn(mirror: LatentMirror, sampling: Sampling) -> None:
+    """By a network that answers with another picture of its own at every noise level down to SYMMETRIC_UNTIL."""
+    plain = torch.randn(2, 8, 16, 16)
+    draft = torch.stack([(plain[0] + mirrored(plain[:1])[0]) / 2, plain[1]])
+    wanted, aims = ComposedCondition.of(nothing(draft)), torch.randn(2, 8, 16, 16)
+
+    def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen = x.clone()
+        return velocity_to(torch.where(t[:, None, None, None] >= SYMMETRIC_UNTIL, aims, seen), x, t)
+
+    def drawn(steer: object) -> torch.Tensor:
+        scheduler = build_scheduler(sampling.scheduler or "euler")
+        told = nothing(torch.zeros_like(draft))
+        noise = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(3))
+        clean = [s.clean for s in denoise(network, noise, wanted, told, sampling, scheduler, hooks=steer)]  # type: ignore[arg-type]
+        return clean[1]
+
+    hooks = SymmetryGuidance.of(mirror, draft)
+    assert [hook.rows.tolist() for hook in hooks if isinstance(hook, SymmetryGuidance)] == [[True, False]]
+    free, led = drawn([]), drawn(hooks)
+    assert mirror.asymmetry(free)[0] > 1 and mirror.asymmetry(led)[0] < ALIKE
+    assert torch.equal(led[1], free[1]), "a picture beside it is the same to the bit"
+
+
+def test_nothing_is_steered_without_a_draft_that_is_symmetric(mirror: LatentMirror) -> None:
+    assert SymmetryGuidance.of(mirror, torch.zeros(2, 8, 16, 16)) == []
+    assert SymmetryGuidance.of(mirror, torch.randn(2, 8, 16, 16)) == []
+    assert SymmetryGuidance.of(None, torch.ones(2, 8, 16, 16)) == []
+
+
+def test_below_a_noise_level_each_side_is_its_own(mirror: LatentMirror) -> None:
+    x, velocity = torch.randn(1, 8, 16, 16), torch.randn(1, 8, 16, 16)
+    draft = x + mirrored(x)
+    (hook,) = SymmetryGuidance.of(mirror, draft)
+    assert torch.equal(hook.velocity(SYMMETRIC_UNTIL - 0.01, x, velocity), velocity)
+    assert mirror.asymmetry(x - SYMMETRIC_UNTIL * hook.velocity(SYMMETRIC_UNTIL, x, velocity)).max() < 1e-4
+
+
+def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: Path, mirror: LatentMirror) -> None:
+    root = save_tiny_parts(tmp_path)
+    assert ReferenceStore.load(root).mirror is None
+    ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror).save(root)
+    again = ReferenceStore.load(root).mirror
+    assert again is not None and torch.equal(again.weights, mirror.weights)
+    save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", root)
+    with pytest.raises(WeightsError, match="another part 'autoencoder'"):
+        ReferenceStore.load(root)
+
+
+def test_the_pipeline_draws_what_is_symmetric_by_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+    mirror = LatentMirror.fit(*(torch.randn(20, 8, 16, 16) for _ in range(2)))
+    pipe.references = ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror)
+    asked: list[torch.Tensor] = []
+    mirror.symmetric = lambda drafts: asked.append(drafts) or torch.zeros(1, dtype=torch.bool)  # type: ignore[assignment,func-returns-value]
+    list(pipe.steps(["a cat"], [1], Sampling(2)))
+    list(pipe.steps(["a cat"], [1], Sampling(2, hooks=Sampling.hooks - {SYMMETRY})))
+    assert [tuple(drafts.shape) for drafts in asked] == [(1, 8, 16, 16)]
+
+
+# --- Reference guidance -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
+    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+    made.parser = PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    made.references = build_references(fixture_world())
+    return made
+
+
+def drawn(pipe: StickerPipeline, prompts: list[str], sampling: Sampling) -> np.ndarray:
+    events = pipe.steps(prompts, range(len(prompts)), replace(sampling, batch=2))
+    return np.concatenate([event.latents for event in events if isinstance(event, Pictures)])
+
+
+@pytest.mark.parametrize(
+    ("parts", "led"),
+    [
+        (("a cat", "a cat"), True),
+        (("a cat", "a fish"), False),
+        (("a cat, noto style",), True),
+        (("a cat, blob style",), False),
+        (("a cat", np.zeros((128, 128, 4), np.uint8)), False),
+    ],
+)
+def test_a_blend_is_led_where_it_is_of_one_thing_that_is(
+    pipe: StickerPipeline, parts: tuple[str | np.ndarray, ...], led: bool
+) -> None:
+    assert pipe.blend([(1.0, part) for part in parts]).follows == led
+
+
+def test_a_step_leads_nearer_to_the_reference_in_its_rows_alone() -> None:
+    references, x, velocity = (torch.randn(3, 8, 4, 4) for _ in range(3))
+    references[1] = 0
+    (hook,) = ReferenceGuidance.of(references, torch.tensor([True, True, False]))
+    assert isinstance(hook, ReferenceGuidance) and hook.rows.tolist() == [True, False, False]
+    sigma = REFERENCE_UNTIL + 0.25
+    answer = hook.velocity(sigma, x, velocity)
+    before, after = x - sigma * velocity, x - sigma * answer
+    assert torch.allclose(
+        after[0] - references[0], (1 - REFERENCE_PULL * sigma) * (before[0] - references[0]), atol=1e-5
+    )
+    assert torch.equal(answer[1:], velocity[1:])
+    assert torch.equal(hook.velocity(REFERENCE_UNTIL, x, velocity), velocity)
+
+
+def test_without_a_reference_to_follow_there_is_no_hook() -> None:
+    assert ReferenceGuidance.of(torch.zeros(2, 8, 4, 4), torch.tensor([True, True])) == []
+    assert ReferenceGuidance.of(torch.ones(2, 8, 4, 4), torch.tensor([False, False])) == []
+
+
+def test_the_second_hook_sees_what_the_first_answered() -> None:
+    class Adding(Hook):
+        def velocity(self, sigma: float, x: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+            return velocity + 1
+
+        def latents(self, call: Call, x: torch.Tensor) -> torch.Tensor:
+            return x + 1
+
+    class Doubling(Hook):
+        def velocity(self, sigma: float, x: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+            return 2 * velocity
+
+        def latents(self, call: Call, x: torch.Tensor) -> torch.Tensor:
+            return 2 * x
+
+    nothing = Condition(
+        torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 128), torch.zeros(1, 8, 4, 4)
+    )
+    sampling, still = Sampling(1, 1.0, temperature=1.0, cooling=0.0), lambda x, *_: torch.zeros_like(x)
+    (step,) = denoise(
+        still, torch.ones(1, 8, 4, 4), ComposedCondition.of(nothing), nothing, sampling, build_scheduler("euler"),
+        hooks=[Adding(), Doubling()],
+    )  # fmt: skip
+    assert step.clean.unique().tolist() == [1 - 2.0] and step.latents.unique().tolist() == [2 * (1 - 2 + 1.0)]
+
+
+@pytest.mark.parametrize("sampling", [Sampling(8), replace(FAST_SAMPLING, fast=False)])
+def test_in_a_style_that_lacks_the_thing_a_drawing_is_as_it_would_be_and_else_nearer_to_its_draft(
+    pipe: StickerPipeline, sampling: Sampling
+) -> None:
+    prompts = ["a cat", "a cat, noto style", "a cat, blob style", "sky", "sky, noto style"]
+    led = drawn(pipe, prompts, sampling)
+    work = pipe._resolve(prompts, range(5), "", None, True, True, None, None, True)
+    wanted = work.wanted
+    assert wanted.reference.flatten(1).any(1).tolist() == [True, True, True, False, False]
+    assert work.follows == (True, True, False, True, False)
+    free = drawn(pipe, prompts, replace(sampling, hooks=sampling.hooks - {REFERENCE}))
+    assert np.array_equal(led[2:], free[2:])
+    for number, draft in enumerate(wanted.reference[:2].numpy()):
+        assert np.square(led[number] - draft).mean() < 0.9 * np.square(free[number] - draft).mean()

@@ -1,0 +1,461 @@
+"""Laws of references: what is stored comes back, one function says what is taken, and a picture begins from it in any
+company.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bags import Bags
+from PIL import features
+from safetensors.torch import load, load_file, save, save_file
+from tiny_parts import give_variant, save_tiny_parts
+
+from models.data.colours import black_and_white, colour_shares
+from models.data.compose import resized
+from models.data.fixture import fixture_world
+from models.data.variety import can_be_mirrored
+from models.data.world import Picture, World
+from models.messages import Refused
+from models.pipelines.image import StickerPipeline
+from models.prompts.attributes import BLACK_AND_WHITE
+from models.prompts.parser import PromptParser, pictures_by_concept
+from models.references.build import ALL_SHARE, OUTLINES, TYPICAL, TrainingReferences, build_references
+from models.references.neighbours import PREFERRED, mean_drawing, one_per, typical
+from models.references.store import FILE, SIDE, STRIP, Atlas, ReferenceStore, packed, unpacked
+from models.references.symmetry import LatentMirror
+from models.sampling.condition import ComposedCondition, Condition
+from models.sampling.hooks import HOOKS, SYMMETRY, guidance_hooks
+from models.sampling.loop import FAST_SAMPLING, REFERENCE_SHARE, Pictures, Sampling, denoise
+from models.sampling.schedulers import build_scheduler
+from models.space import Embedder
+from models.weights import WeightsError, record_part
+
+
+@pytest.fixture(scope="module")
+def built() -> ReferenceStore:
+    return build_references(fixture_world())
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory, built: ReferenceStore) -> StickerPipeline:
+    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+    made.parser, made.references = PromptParser.build(Bags(), fixture_world()), built  # type: ignore[arg-type]
+    return made
+
+
+def small(drawings: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [resized(drawing, SIDE, SIDE) for drawing in drawings]
+
+
+def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **settings: object) -> np.ndarray:
+    sampling = Sampling(steps=16, guidance=1.0, **settings)  # type: ignore[arg-type]
+    events = pipe.steps(prompts, seeds, sampling)
+    return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+
+
+def kept(world: World, picture: Picture) -> np.ndarray:
+    return resized(*small([world.pixels[picture.index]]), 128, 128)
+
+
+def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agree(built: ReferenceStore) -> None:
+    world = fixture_world()
+    for number, pictures in enumerate(pictures_by_concept(world).values()):
+        if len(pictures) == len({p.family for p in pictures}):
+            filled = [p for p in pictures if p.style not in OUTLINES] or pictures
+            agree = typical(world.pixels[[p.index for p in filled]])[:TYPICAL]
+            wanted = [kept(world, filled[hand]) for hand in agree]
+            looks = wanted + ([one[:, ::-1] for one in wanted] if can_be_mirrored(pictures[0]) else [])
+            found = [built.drawing(built.retrieve(number, seed)) for seed in range(2 * len(looks))]
+            assert len(built.typical[number]) == len(wanted) and np.array_equal(found, looks * 2)
+    assert 1 < max(map(len, built.typical)) <= TYPICAL
+    number = list(pictures_by_concept(world)).index("heart")
+    blue, own = (built.drawing(built.retrieve(number, paint=paint)).astype(int) for paint in ("blue", ""))
+    assert (blue[..., 2] > blue[..., 0]).mean() > 0.2 and (own[..., 2] > own[..., 0]).mean() < 0.05
+    whole = np.stack(list(built.pictures))
+    assert blue.shape == (128, 128, 4) and (whole[..., :3] <= whole[..., 3:]).all()
+
+
+def test_in_a_style_that_has_drawn_the_thing_it_is_that_drawing(built: ReferenceStore) -> None:
+    world = fixture_world()
+    for number, pictures in enumerate(pictures_by_concept(world).values()):
+        assert {style for style in PREFERRED if (number, style) in built.own} == {p.style for p in pictures}
+        for seed, picture in enumerate(pictures):
+            turned = seed % 2 and number in built.two_sided
+            found = built.drawing(built.retrieve(number, seed, picture.style))
+            assert np.array_equal(found, kept(world, picture)[:, :: -1 if turned else 1])
+        assert built.retrieve(number, 5, "a style that lacks it").rows == (built.typical[number][0],)
+    assert len(built.pictures) == len(built.own)
+
+
+def test_of_many_drawings_it_is_one_without_skin_tone_and_gender() -> None:
+    world = fixture_world()
+    first = pictures_by_concept(world)["cat"][0]
+    toned = [
+        replace(first, id="toned", skin="dark", index=0),
+        replace(first, id="woman", gender="woman", index=0),
+        first,
+    ]
+    assert one_per(toned, "style") == {first.style: first} and one_per(toned[:2], "family")[first.family] in toned[:2]
+
+
+def test_lines_are_taken_where_nobody_filled_the_thing() -> None:
+    world, bar = fixture_world(), np.zeros((128, 128, 4), np.uint8)
+    bar[40:80] = 255
+    pixels = world.pixels.copy()
+    pixels[[p.index for own in pictures_by_concept(world).values() for p in own if p.style in OUTLINES]] = bar
+    built = build_references(World(world.pictures, pixels, world.digest))
+    lines = [all(p.style in OUTLINES for p in own) for own in pictures_by_concept(world).values()]
+    same = [
+        np.array_equal(built.drawing(built.retrieve(number)), resized(*small([bar]), 128, 128))
+        for number in range(len(lines))
+    ]
+    assert same == lines and any(lines) and not all(lines)
+
+
+def test_what_is_asked_for_in_a_colour_is_mostly_of_it() -> None:
+    """Where captions call it so: a rocket whose fins alone are coloured, and one that is coloured but for a window."""
+    rockets = np.full((2, SIDE, SIDE, 4), 255, np.uint8)
+    for rocket, grey in zip(rockets, (SIDE // 2, SIDE // 7), strict=True):
+        rocket[:grey, :, :3] = 128
+        rocket[grey:, :, 1:3] = 30
+    store = ReferenceStore(rockets)
+    fins, window = (store.drawing(store.retrieve(number, paint="blue")) for number in range(2))
+    assert colour_shares(fins)["blue"] > 0.9
+    assert 0.8 < colour_shares(window)["blue"] < 0.9, "a window stays one"
+
+
+def test_in_black_and_white_a_thing_has_no_colour(built: ReferenceStore) -> None:
+    own, grey = (built.drawing(built.retrieve(0, paint=paint)) for paint in ("", BLACK_AND_WHITE))
+    assert np.array_equal(grey, black_and_white(own)) and not np.array_equal(grey, own)
+
+
+@pytest.mark.parametrize("colour", ["", "blue"])
+def test_other_hands_do_not_know_the_picture_s_own(colour: str) -> None:
+    world = fixture_world()
+    drawn = {concept: {p.family for p in pictures} for concept, pictures in pictures_by_concept(world).items()}
+    for picture in world.split("train"):
+        told = [TrainingReferences(world).reference(picture, seed, colour) for seed in range(6)]
+        if drawn.get(picture.concept, set()) <= {picture.family}:
+            assert told == [None] * 6
+            continue
+        own = [p.index for p in pictures_by_concept(world)[picture.concept] if p.family == picture.family]
+        pixels = world.pixels.copy()
+        pixels[own] = 0
+        blind = TrainingReferences(World(world.pictures, pixels, world.digest))
+        assert all(np.array_equal(blind.reference(picture, seed, colour), one) for seed, one in enumerate(told))  # type: ignore[arg-type]
+        pixels[[p.index for p in pictures_by_concept(world)[picture.concept]]] = 0
+        assert not any(one.any() for seed in range(6) if (one := blind.reference(picture, seed, colour)) is not None)
+
+
+def test_of_all_other_hands_it_is_what_they_have_in_common_and_of_some_it_is_another() -> None:
+    """A picture of another hand than all that are known."""
+    world = fixture_world()
+    picture, hands = replace(world.split("train")[0], family="another"), TrainingReferences(world)
+    drawn = world.pixels[[p.index for p in hands.drawings[picture.concept].values()]]
+    whole = resized(resized(mean_drawing(drawn), SIDE, SIDE), 128, 128).astype(int)
+    apart = np.array([np.abs(hands.reference(picture, seed) - whole).mean() for seed in range(200)])  # type: ignore[operator]
+    assert len(hands.drawings[picture.concept]) > 1 and (apart < 4).mean() > ALL_SHARE + 0.1, (
+        "some are all now and then"
+    )
+    assert apart.max() > 2 * apart.min()
+
+
+def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: ReferenceStore, tmp_path: Path) -> None:
+    wording = PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    wording.save(tmp_path)
+    built.save(tmp_path)
+    again = ReferenceStore.load(tmp_path)
+    assert again.typical == built.typical and len(built.typical) == len(wording.linker.concepts)
+    assert again.own == built.own and len(again.pictures) == len(built.pictures)
+    assert again.two_sided == built.two_sided and built.two_sided
+    cells = [(number, "", look) for number, rows in enumerate(built.typical) for look in range(len(rows))]
+    for number, style, look in [*cells, *((*cell, 0) for cell in built.own)]:
+        found = built.retrieve(number, look, style)
+        own, other = built.drawing(found), built.drawing(built.retrieve((number + 1) % len(built.typical)))
+        assert again.retrieve(number, look, style) == found
+        lost, others = again.drawing(found).astype(int) - own, other.astype(int) - own
+        assert np.abs(lost).mean() < min(8, np.abs(others).mean() / 2)
+    wording.save(tmp_path, "another")
+    record_part("wording", tmp_path)
+    with pytest.raises(WeightsError, match="another part 'wording'"):
+        ReferenceStore.load(tmp_path)
+
+
+def test_of_another_version_it_is_refused(built: ReferenceStore, tmp_path: Path) -> None:
+    PromptParser.build(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
+    file = built.save(tmp_path) / FILE
+    tensors = load_file(file)
+    del tensors["own"]
+    save_file(tensors, file)
+    record_part("prototypes", tmp_path)
+    with pytest.raises(WeightsError, match="of another version: it has no own; make it anew"):
+        ReferenceStore.load(tmp_path)
+
+
+def test_without_avif_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(features, "check", lambda name: name != "avif")
+    with pytest.raises(WeightsError, match=r"reads no AVIF.*pip install --upgrade pillow"):
+        ReferenceStore.load(tmp_path)
+
+
+def test_seeds_in_a_row_begin_from_different_looks_and_a_seed_from_its_own(pipe: StickerPipeline) -> None:
+    assert pipe.parser is not None and pipe.references is not None
+    number = target.concept if (target := pipe.parser.target("fish")) else -1
+    looks, seeds = 2 * len(pipe.references.typical[number]), [*range(9, 9 + 16), 3, 2**63 - 1]
+
+    def drafts(text: str) -> list[torch.Tensor]:
+        texts = [text] * len(seeds)
+        return list(pipe._with_references(texts, seeds, [True] * len(seeds), pipe.encode_condition(texts)).reference)
+
+    def looked(style: str, look: int) -> torch.Tensor:
+        store = pipe.references
+        assert store is not None
+        return pipe._encode(store.drawing(store.retrieve(number, look, style))[None])[0]
+
+    plain = drafts("fish")
+    assert looks > 2 and len({draft.numpy().tobytes() for draft in plain}) == looks
+    assert all(torch.equal(draft, looked("", seed % looks)) for seed, draft in zip(seeds, plain, strict=True))
+    assert (number, "noto") in pipe.references.own and (number, "blob") not in pipe.references.own
+    own = zip(seeds, drafts("fish, noto style"), strict=True)
+    assert all(torch.equal(draft, looked("noto", seed % 2)) for seed, draft in own), "its own, and that mirrored"
+    assert all(torch.equal(draft, looked("", 0)) for draft in drafts("fish, blob style")), "the most typical one"
+
+
+def test_what_is_another_thing_in_a_mirror_has_the_looks_of_its_hands() -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (3, SIDE, SIDE, 4)).astype(np.uint8)
+    store = ReferenceStore(pictures, [[0], [1, 2]], {(0, "noto"): 0}, two_sided=[1])
+    found = [[store.retrieve(number, seed) for seed in range(5)] for number in range(2)]
+    assert [[(*one.rows, one.mirrored) for one in own] for own in found] == [
+        [(0, False)] * 5,
+        [(1, False), (2, False), (1, True), (2, True), (1, False)],
+    ]
+    assert store.retrieve(0, 7, "noto").rows == (0,)
+    assert np.array_equal(store.drawing(found[1][3]), store.drawing(found[1][1])[:, ::-1])
+
+
+def test_a_look_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, encode = [], pipe._encode
+    monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
+    pipe._with_references(["fish"] * 64, range(64), [True] * 64, pipe.encode_condition(["fish"] * 64))
+    number = pipe.parser.target("fish").concept  # type: ignore[union-attr]
+    assert len(seen) == 2 * len(pipe.references.typical[number])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("sampling", [Sampling(8, 1.0, cooling=0.0), FAST_SAMPLING])
+def test_a_draft_lies_in_the_noise_of_its_own_row(sampling: Sampling) -> None:
+    mask, draft = torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 8, 4, 4)
+    draft[0] = 7
+    told = Condition(torch.zeros(2, 1, 4), mask, torch.zeros(2, 128), draft)
+    noise, seen = torch.randn(2, 8, 4, 4), []
+
+    def still(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen.append((float(t[0]), x.clone()))
+        return torch.zeros_like(x)
+
+    list(denoise(still, noise, ComposedCondition.of(told), told, sampling, build_scheduler("euler")))
+    begun = torch.stack([7 * REFERENCE_SHARE + (1 - REFERENCE_SHARE) * noise[0], noise[1]]) * sampling.temperature
+    assert seen[0][0] == 1.0 and torch.allclose(seen[0][1], begun, atol=1e-5)
+    assert all(torch.equal(x, seen[0][1]) for _, x in seen)
+
+
+def test_a_drawing_begins_from_its_thing_in_any_company(pipe: StickerPipeline) -> None:
+    alone = drawn(pipe, ["cat", "sky"], [1, 2], batch=2)
+    assert np.array_equal(drawn(pipe, ["sky", "cat"], [2, 1], batch=2), alone[::-1])
+    free = drawn(pipe, ["cat", "sky"], [1, 2], batch=2, reference_strength=0)
+    assert not np.array_equal(alone[0], free[0]) and np.array_equal(alone[1], free[1])
+    assert np.array_equal(drawn(pipe, ['"cat"', "sky"], [1, 2], batch=2), free), "word for word, from noise"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thing"),
+    [
+        ("a red cat", ("cat", "red")),
+        ("cat", ("cat", "")),
+        ("a red and blue cat", ("cat", "")),
+        ("a black and white cat", ("cat", BLACK_AND_WHITE)),
+        ("a cat and a fish", None),
+        ("two cats", None),
+        ("a cat, transparent background", ("cat", "")),
+        ("a small cat", None),
+        ("a cat on a red background", None),
+        ("a (cat:1.2)", ("cat", "")),
+        ("a (red:0.8) [cat]", ("cat", "red")),
+        ("a (red:0) cat", ("cat", "")),
+        ("a (cat:0)", None),
+        ('"cat"', None),
+        ("", None),
+    ],
+)
+def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: tuple[str, str] | None) -> None:
+    assert pipe.parser is not None
+    numbers = list(pictures_by_concept(fixture_world()))
+    found = pipe.parser.target(prompt)
+    assert (found and (numbers[found.concept], found.paint)) == thing
+
+
+def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:
+    def drafted(**settings: object) -> bool:
+        told = {
+            "vector": None,
+            "words": True,
+            "sense": True,
+            "start": None,
+            "noise": None,
+            "references": True,
+        } | settings
+        return bool(pipe._resolve(["cat"], [1], "", **told).wanted.reference.any())  # type: ignore[arg-type]
+
+    assert drafted()
+    for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"references": False}):
+        assert not drafted(**setting)
+
+
+def test_a_picture_that_is_told_a_vector_has_no_draft_though_another_of_its_words_has(pipe: StickerPipeline) -> None:
+    vectors = [None, torch.nn.functional.normalize(torch.ones(1, 128))]
+    work = pipe._resolve(["cat", "cat"], [1, 2], "", vectors, True, True, None, None, True)
+    assert work.wanted.reference.flatten(1).any(1).tolist() == [True, False]
+
+
+# --- A part of the pipeline -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory, built: ReferenceStore) -> Path:
+    """Parts with references, as they ship."""
+    root = save_tiny_parts(tmp_path_factory.mktemp("shipped"))
+    PromptParser.build(Embedder.load(root), fixture_world()).save(root)
+    built.save(root)
+    return root
+
+
+def test_a_saved_pipeline_draws_what_the_shipped_parts_draw(shipped: Path, tmp_path: Path) -> None:
+    pipe = StickerPipeline.assemble(shipped)
+    pipe.save_pretrained(tmp_path)
+    again = StickerPipeline.from_pretrained(tmp_path)
+    assert isinstance(again.references, ReferenceStore) and again.components["references"] is again.references
+    prompts, seeds = ["a red cat", "fish, noto style", "a cat and a fish"], [1, 2, 3]
+    first = drawn(pipe, prompts, seeds)
+    assert np.array_equal(drawn(again, prompts, seeds), first)
+    again.references = None
+    assert not np.array_equal(drawn(again, prompts, seeds), first)
+
+
+def test_strength_scales_the_pull_of_a_reference() -> None:
+    """On the first clean latents of a network that always answers with another picture."""
+    reference, aim, noise = (torch.randn(1, 8, 16, 16) for _ in range(3))
+    none = Condition(torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 128), 0 * reference)
+    told, asked = ComposedCondition.of(replace(none, reference=reference)), list[torch.Tensor]()
+
+    def network(x: torch.Tensor, t: torch.Tensor, states: object, mask: object, vector: object, given: torch.Tensor):  # type: ignore[no-untyped-def]
+        asked.append(given)
+        return (x - aim) / t.view(-1, 1, 1, 1)
+
+    def first(strength: float) -> torch.Tensor:
+        sampling = Sampling(4, 1.0, reference_strength=strength)
+        hooks = guidance_hooks(sampling.hooks, reference, [True], None, strength)
+        return next(denoise(network, noise, told, none, sampling, build_scheduler("euler"), hooks=hooks)).clean
+
+    distances = [float((first(strength) - reference).square().mean()) for strength in (0.01, 0.3, 0.6, 1.0)]
+    assert distances == sorted(distances, reverse=True) and distances[-1] < 1e-4
+    assert [float((given / reference).mean()) for given in asked] == pytest.approx([0.01, 0.3, 0.6, 1.0])
+
+
+def test_without_strength_the_generator_draws_alone_and_a_little_changes_little(pipe: StickerPipeline) -> None:
+    alone, little, usual = (drawn(pipe, ["cat"], [1], reference_strength=s)[0].astype(int) for s in (0.0, 1e-4, 1.0))
+    assert np.abs(little - alone).mean() < 0.5 < np.abs(usual - alone).mean()
+    references, pipe.references = pipe.references, None
+    assert np.array_equal(drawn(pipe, ["cat"], [1])[0], alone)
+    pipe.references = references
+    assert np.array_equal(drawn(pipe, ["cat"], [1])[0], usual)
+
+
+def test_a_reference_says_where_its_drawings_come_from(built: ReferenceStore) -> None:
+    number = list(pictures_by_concept(fixture_world())).index("cat")
+    (source,) = built.sources(built.retrieve(number, style="noto"))
+    assert source.id == f"noto/{number}" and source.licence == "Apache-2.0" and "Google" in source.maker
+    found = built.retrieve(number, 1)
+    assert len(built.sources(found)) == len(found.rows) == 1
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_switched_off_by_name(shipped: Path, hook: str) -> None:
+    pipe = StickerPipeline.assemble(shipped, torch.float32)
+    give_variant(shipped, 0.1) if not pipe.fast else None
+    pipe = StickerPipeline.assemble(shipped, torch.float32)
+    assert pipe.references is not None
+    if hook == SYMMETRY:
+        pipe.references.mirror = LatentMirror(torch.zeros(9 * 8 + 1, 8))
+        pipe.references.mirror.asymmetry = lambda latents: torch.zeros(len(latents))  # type: ignore[method-assign]
+    usual, without = Sampling(8, 3.0), Sampling(8, 3.0, hooks=Sampling.hooks - {hook})
+    pixels = [next(e.pixels for e in pipe.steps(["cat"], [1], s) if isinstance(e, Pictures)) for s in (usual, without)]
+    assert not np.array_equal(*pixels)
+
+
+def test_an_unknown_hook_is_refused() -> None:
+    with pytest.raises(Refused, match="unknown hook 'sharpness'; there are autoguidance, reference, symmetry") as error:
+        Sampling(hooks=frozenset({"sharpness"}))
+    assert error.value.text("zh").startswith("没有名为“sharpness”的钩子；可用的有：autoguidance、")
+
+
+# --- The atlas --------------------------------------------------------------------------------------------------------
+
+
+LAST = 3  # pictures of the last strip
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    """Plain ones, each of another grey: none could be taken for its neighbour."""
+    grey = np.arange(STRIP + LAST, dtype=np.uint8) * 3
+    made = np.broadcast_to(grey[:, None, None, None], (STRIP + LAST, SIDE, SIDE, 4)).copy()
+    made[..., 3] = 255
+    return made
+
+
+def test_every_picture_comes_back_in_its_place(pictures: np.ndarray) -> None:
+    again = Atlas.from_tensors(load(save(Atlas.of(pictures).tensors())))
+    assert len(again) == len(pictures)
+    for kept, own in zip([again[number] for number in range(len(again))], pictures, strict=True):
+        assert kept.shape == (SIDE, SIDE, 4) and np.abs(kept.astype(int) - own).max() <= 3
+    assert np.array_equal(list(again), [again[number] for number in range(len(again))])
+    for number in (-1, len(pictures)):
+        with pytest.raises(IndexError, match=f"picture {number} of {len(pictures)}"):
+            again[number]
+
+
+def test_one_strip_is_unpacked_once_and_only_when_it_is_asked_for(
+    pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("models.references.store.unpacked", lambda avif: seen.append(len(avif)) or unpacked(avif))
+    made = Atlas.from_tensors(Atlas.of(pictures).tensors())
+    assert not seen
+    for number in (0, STRIP - 1, 1):
+        made[number]
+    assert len(seen) == 1
+    made[STRIP + LAST - 1]
+    assert len(seen) == 2
+
+
+def test_of_no_pictures_it_is_none() -> None:
+    none = Atlas.from_tensors(load(save(Atlas.of(np.zeros((0, SIDE, SIDE, 4), np.uint8)).tensors())))
+    assert len(none) == 0 and not list(none)
+
+
+def test_what_is_clear_stays_so() -> None:
+    half = torch.zeros(SIDE, SIDE, 4, dtype=torch.uint8).numpy()
+    half[:, : SIDE // 2] = 255
+    kept = unpacked(packed(half))
+    assert (kept[:, : SIDE // 2 - 2] > 250).all() and (kept[:, SIDE // 2 + 2 :] < 5).all()
+    assert (kept[..., :3] <= kept[..., 3:]).all()
+
+
+def test_packing_leaves_no_haze_where_nothing_is_and_no_hole_where_all_is() -> None:
+    drawings = np.stack([resized(pixels, SIDE, SIDE) for pixels in fixture_world().pixels[:STRIP]])
+    strip = drawings.swapaxes(0, 1).reshape(SIDE, -1, 4)
+    kept, alpha = unpacked(packed(strip))[..., 3], strip[..., 3]
+    assert (kept[alpha == 0] == 0).mean() > 0.9 and (kept[alpha == 255] == 255).mean() > 0.9
