@@ -1,6 +1,7 @@
 """The card: one picture in large, over whatever tab it was opened from, and what `data-do` buttons do on every tab."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,10 @@ from studio.requests import make_request
 LISTS = ("tags", "boards")
 FACTS = ("prompt", "negative", "style", "seed", "steps", "guidance", "scheduler", "strength", "model")
 VARIATIONS = 4  # that one press makes
-GIVEN = ("image", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
+GIVEN = ("image", "last", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
+# What can be done next with each kind; `describe` where the model writes captions.
+USES = {"image": ("again", "like", "start", "vary", "blend", "settings", "find", "describe"), "clip": ("again",)}
+TASKS = ("image", "enlarge", "clip")  # that are made again
 
 Answer = tuple[Any, Any, Any]  # card, handed, tabs
 
@@ -49,8 +53,8 @@ class CardHandlers:
         except KeyError:
             return render("card.gone", language), gr.skip(), gr.skip()
         try:
-            if do in ("again", "vary"):
-                job = self.context.studio.submit(self._another(kept, do))
+            if do in ("again", "vary", "describe"):
+                job = self.context.studio.submit(self._another(kept, do, language))
                 return "", {**self.context.hand("watch", digest), "job": job}, gr.Tabs(selected="create")
             if do == "find":
                 return "", self.context.hand(do, digest), gr.Tabs(selected="search")
@@ -72,7 +76,8 @@ class CardHandlers:
         except Refused:
             return render("card.gone", language)
         apps = [(app.name, app.zh if language == "zh" else app.title) for app in APPS.values()]
-        return card(kept, origin, apps, language, again, problem)
+        uses = [use for use in USES.get(kept.kind, ()) if use != "describe" or "caption" in self.context.can.tasks]
+        return card(kept, origin, apps, language, again, problem, uses)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         if do == "star":
@@ -88,10 +93,13 @@ class CardHandlers:
         elif do == "restore":
             self.gallery.restore([kept.sha256])
 
-    def _another(self, kept: Kept, do: str) -> Job:
-        """The picture's request with a new seed, or one for variations of it ("vary"), planned."""
+    def _another(self, kept: Kept, do: str, language: str) -> Job:
+        """The artifact's request with a new seed, one for variations of it ("vary") or for its caption, planned."""
+        if do == "describe":
+            spoken = language if language in self.context.can.languages else "en"
+            return self._planned({"task": "caption", "image": {"path": str(kept.path)}, "language": spoken})
         found = read(kept.path)
-        restored = restore(found, self.context.can, self.context.studio.home / inputs.INPUTS)
+        restored = restore(found, self.context.can, self.context.studio.home / inputs.INPUTS, TASKS)
         fields = restored.fields
         if do == "vary":
             varied: dict[str, Any] = {
@@ -118,14 +126,16 @@ def card(
     language: str,
     again: bool = False,
     problem: str = "",
+    uses: Sequence[str] = (),
 ) -> str:
     """The dialog. `origin` is the metadata of the file, `apps` are (name, title) of the programs that it can be made
-    ready for. One that is shown `again` takes the place of the card that is open. `problem` says why what was pressed
-    can't be done.
+    ready for, `uses` what can be done next. One that is shown `again` takes the place of the card that is open.
+    `problem` says why what was pressed can't be done.
     """
     shown = media(kept.path, kept.prompt or text("card.untitled", language), text=kept.text)
     facts = _facts(kept, origin, language)
-    return render("card.card", language, kept=kept, shown=shown, apps=apps, facts=facts, again=again, problem=problem)
+    values = {"apps": apps, "uses": uses, "facts": facts, "again": again, "problem": problem}
+    return render("card.card", language, kept=kept, shown=shown, **values)
 
 
 def _facts(kept: Kept, origin: dict[str, Any], language: str) -> list[tuple[str, str]]:
@@ -133,7 +143,11 @@ def _facts(kept: Kept, origin: dict[str, Any], language: str) -> list[tuple[str,
     request = origin.get("request", {})
     values = {name: request.get(name) for name in FACTS} | {"seed": kept.seed, "model": kept.model}
     rows = [(name, str(value)) for name, value in values.items() if value not in (None, "")]
-    rows.append(("card.size", f"{kept.width} × {kept.height}"))
+    if kept.width:
+        rows.append(("card.size", f"{kept.width} × {kept.height}"))
+    if kept.kind == "clip":
+        length = text("card.frames", language, frames=kept.frames, seconds=f"{kept.seconds:g}")
+        rows.append(("card.length", length))
     if kept.score is not None:
         rows.append(("card.score", f"{kept.score:.2f}"))
     rows.append(("card.made", time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.made))))

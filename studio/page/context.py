@@ -122,6 +122,14 @@ class PageContext:
         path = self.studio.gallery.file(match[1], match[2]) if match else None
         return path if path and path.is_file() and not path.is_symlink() else None
 
+    def still(self, digest: str) -> Path | None:
+        """The file of a picture of the gallery by its sha256; None for one that moves, for a text, and for others."""
+        try:
+            kept = self.studio.gallery.get(digest)
+        except KeyError:
+            return None
+        return self.picture(kept.path.name) if kept.kind == "image" else None
+
     def uploaded(self, path: str) -> str:
         """A file that this page has uploaded; Refused for any other, since a browser may name any path."""
         folder = settings.uploads(self.studio.home).resolve()

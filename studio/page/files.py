@@ -50,12 +50,12 @@ def router(context: PageContext) -> APIRouter:
         if context.picture(name) is None:
             raise HTTPException(404, "no such picture")
         data = gallery.thumbnail(PurePath(name).stem)
-        kind = "image/png" if data.startswith(b"\x89PNG") else "image/webp"
+        kind = "image/webp" if data[8:12] == b"WEBP" else media(name).media_type
         return Response(data, media_type=kind, headers=CACHED)
 
     @routes.get("/downloads/{digest}/{use}")
     def download(request: Request, digest: str, use: str, outline: bool = False) -> Response:
-        path, language = context.picture(f"{digest}.png"), language_of(request.headers)
+        path, language = context.still(digest), language_of(request.headers)
         if use not in APPS and use not in ("png", "svg"):
             raise HTTPException(404, "nothing that a picture can be made ready for")
         if path is None:

@@ -16,6 +16,7 @@ from jinja2.ext import Extension
 from markupsafe import Markup
 
 from models.messages import Message, Refused
+from studio.media import MEDIA_TYPES
 from studio.page import language as texts
 from studio.page.language import error_text, has_text
 
@@ -70,7 +71,7 @@ class Media:
 def media(path: str | Path, alt: str = "", small: bool = False, text: str = "") -> Media:
     """A file of the gallery, or its thumbnail (`small`); `text` is the content of one that is a text."""
     name = PurePath(str(path).replace("\\", "/")).name
-    media_type = mimetypes.guess_type(name)[0] or "image/png"
+    media_type = MEDIA_TYPES.get(PurePath(name).suffix.lower()) or mimetypes.guess_type(name)[0] or "image/png"
     kind = media_type.partition("/")[0]
     if small and kind == "video":
         media_type = kind = "image"  # its thumbnail is a picture

@@ -209,7 +209,7 @@ class Stage:
         if saved := self.saved.get(index):
             prompt = self.job.request.title
             shown = media(saved.path, prompt, text=saved.text)
-            values = {"seed": saved.seed, "digest": digest_of(saved.path), "prompt": prompt}
+            values = {"seed": saved.seed, "digest": digest_of(saved.path), "prompt": prompt, "kind": saved.kind}
             return render("create.finished", self.language, shown=shown, **values)
         preview = self.progress.previews.get(index) if self.progress else None
         data = base64.b64encode(preview).decode() if preview is not None else ""

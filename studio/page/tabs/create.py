@@ -21,6 +21,7 @@ from studio.page.html import media, note, notes, render, script
 from studio.page.language import error_text, label, language_of, text
 from studio.page.polling import Poll
 from studio.page.styles import picker
+from studio.requests import ClipRequest
 
 STRIP = 36  # pictures shown below the stage
 HISTORY = 50  # earlier prompts
@@ -53,9 +54,12 @@ class CreateHandlers:
 
         `given` holds the value of each input by its name.
         """
-        language = language_of(request.headers)
+        language, task = language_of(request.headers), "clip" if given.get("clip") else "image"
         try:
-            jobs = [self.studio.submit(job) for job in self.studio.prepare("image", **self.fields(given))]
+            fields = self.fields(given)
+            if task == "clip":  # what the inputs say of pictures alone is left out
+                fields = {name: fields[name] for name in ClipRequest.model_fields if name in fields}
+            jobs = [self.studio.submit(job) for job in self.studio.prepare(task, **fields)]
         except Refused as refusal:
             return render("create.refused", language, sentence=error_text(refusal, language)), gr.skip()
         return self.poll.stage(jobs[0], language).html(mine=True), self.history()
@@ -160,7 +164,7 @@ class CreateHandlers:
     def handed(self, handed: dict[str, Any] | None, request: gr.Request) -> tuple[dict[str, Any], str]:
         """Another part of the page handed a picture over -> values of inputs, what to say."""
         use, digest = (handed or {}).get("use"), (handed or {}).get("picture", "")
-        path = self.context.picture(f"{digest}.png")
+        path = self.context.still(digest)
         if path is None or use in ("watch", "find"):
             return {}, ""
         if use == "settings":
@@ -175,6 +179,7 @@ class CreateHandlers:
         values = {"prompt": "", "negative": "", "style": "", "scheduler": can.schedulers[0], "size": can.size}
         values |= {"steps": can.steps.usual, "guidance": can.guidance.usual, "best_of": can.best_of.usual}
         values |= {name: fields[name] for name in (*values, "count") if name in fields}
+        values["clip"] = False
         values["seed"] = str(fields["seed"]) if fields.get("seed") is not None else ""
         values["sampled"] = values["scheduler"]  # so that the numbers that come with it stay
         values["like"] = fields["like"]["path"] if fields.get("like") else None
@@ -254,6 +259,8 @@ def _words(context: PageContext, given: Inputs) -> tuple[gr.Dropdown, gr.HTML, g
     styles = gr.HTML(js_on_load=LISTEN + CHECKED_JS, elem_id="style")
     given.add("style", gr.Textbox("", visible="hidden", container=False))
     given.slider("count", 1, min(COUNT_MOST, int(context.can.count.most)), 4, step=1, elem_id="count")
+    moving = gr.Checkbox(False, label=label("create.clip"), elem_id="clip", visible="clip" in context.can.tasks)
+    given.add("clip", moving)
     make = gr.Button(label("create.make"), variant="primary", size="lg", elem_id="make", elem_classes="make")
     examples = [[line] for line in prompt_list("examples")]
     gr.Examples(examples, [prompt], label=label("create.examples"), elem_id="examples")

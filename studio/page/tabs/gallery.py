@@ -46,6 +46,7 @@ KEYS = {
     "rate": "1 – 5, 0",
     "delete": "Delete",
 }
+KINDS = {"image": "gallery.images", "clip": "gallery.clips", "text": "gallery.texts"}
 # What the script says by itself; the rest comes from the server as HTML.
 SCRIPT_TEXTS = (
     *("chosen", "deleted", "restored", "was_starred", "was_unstarred", "was_rated", "was_labelled", "was_unlabelled"),
@@ -158,14 +159,16 @@ class GalleryHandlers:
     def _choices(self, language: str) -> dict[str, list[tuple[str, str]]]:
         """The values of each filter that pictures have, with what they are called."""
         chinese = {style.name: style.zh for style in self.context.can.styles if language == "zh" and style.zh}
+        kinds = [(kind, text(KINDS[kind], language)) for kind in self._values("kind") if kind in KINDS]
         return {
+            "kind": kinds if len(kinds) > 1 else [],
             "style": [(name, chinese.get(name, name)) for name in self._values("style")],
             "model": [(name, name) for name in self._values("model")],
             "tag": [(name, name) for name in self.gallery.labels("tag")],
             "board": [(name, name) for name in self.gallery.labels("board")],
         }
 
-    def _values(self, column: Literal["style", "model"]) -> list[str]:
+    def _values(self, column: Literal["style", "model", "kind"]) -> list[str]:
         sql = f"SELECT DISTINCT {column} AS value FROM pictures WHERE {column} != '' ORDER BY value"
         return [row["value"] for row in self.context.rows(sql)]
 

@@ -201,7 +201,8 @@ def head(counts: dict[str, int], paused: bool, notice: str | Message, language: 
 
 def row(one: Row, language: str) -> Markup:
     """One job."""
-    title = one.job.request.title or text("queue.untitled", language)
+    said = next((saved.text for saved in one.saved if saved.text), "")
+    title = one.job.request.title or said or text("queue.untitled", language)
     pictures = [
         (digest_of(saved.path), media(saved.path, title, small=True, text=saved.text))
         for saved in one.saved[:THUMBNAILS]

@@ -44,7 +44,7 @@ class SearchHandlers:
 
     async def handed(self, what: dict[str, Any] | None, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         """Another part of the page handed a picture over -> words, picture, what not, and what is like it."""
-        path = self.context.picture(f"{(what or {}).get('picture', '')}.png")
+        path = self.context.still((what or {}).get("picture", ""))
         if path is None or (what or {}).get("use") != "find":
             yield (gr.skip(),) * 4
             return
