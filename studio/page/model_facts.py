@@ -60,8 +60,8 @@ def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
     if files is None:
         return Part(name, installed=False)
     try:
+        problem: Message | str = ""
         part_folder(name, root)
-        problem = ""
     except WeightsError as error:
         problem = error.message
     there = [path for path in map((root / name).joinpath, files) if path.is_file()]
