@@ -1,10 +1,3 @@
-"""The tables of a home.
-
-The n-th script brings version n - 1 to version n; a script that has shipped is never edited.
-"""
-
-MIGRATIONS: tuple[str, ...] = (
-    """
 CREATE TABLE jobs (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
@@ -67,37 +60,3 @@ CREATE TABLE vectors (
   vector BLOB NOT NULL                 -- 128 float16
 );
 CREATE VIRTUAL TABLE words USING fts5 (prompt, note, tags, tokenize = 'unicode61 remove_diacritics 2');
-""",
-    """
--- A question is asked for its answer (JSON), and is no job of anybody's list.
-ALTER TABLE jobs ADD COLUMN question INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE jobs ADD COLUMN answer TEXT;
-CREATE INDEX jobs_questions ON jobs (place) WHERE question;
-""",
-    """
--- Artifacts of any kind: images, clips, texts.
-ALTER TABLE pictures ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
-ALTER TABLE pictures ADD COLUMN media_type TEXT NOT NULL DEFAULT 'image/png';
-ALTER TABLE pictures ADD COLUMN frames INTEGER NOT NULL DEFAULT 1;
-ALTER TABLE pictures ADD COLUMN seconds REAL NOT NULL DEFAULT 0;
-ALTER TABLE pictures ADD COLUMN text TEXT NOT NULL DEFAULT '';
-CREATE INDEX pictures_kind ON pictures (kind, number);
-""",
-)
-
-# Progress: worth nothing once the job is over.
-PROGRESS_MIGRATIONS: tuple[str, ...] = (
-    """
-CREATE TABLE progress (
-  job TEXT PRIMARY KEY, step INTEGER NOT NULL, total INTEGER NOT NULL, unknown TEXT NOT NULL, revision INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE previews (
-  job TEXT NOT NULL, position INTEGER NOT NULL, png BLOB NOT NULL, revision INTEGER NOT NULL,
-  PRIMARY KEY (job, position)
-) WITHOUT ROWID;
-""",
-    """
--- What is read of a prompt that is not read word for word.
-ALTER TABLE progress ADD COLUMN read_as TEXT NOT NULL DEFAULT '';
-""",
-)
