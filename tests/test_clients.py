@@ -17,7 +17,7 @@ import pytest
 from page_kit import Server
 from patience import PATIENCE
 
-from studio import Studio
+from studio import Studio, maintenance
 from studio.home import Home
 
 MODEL, STEPS = "fake:0.01", 2
