@@ -86,7 +86,7 @@ def _decoded(path: Path, data: bytes, kind: str) -> np.ndarray | str:
     if kind == "text/plain":
         return data.decode()
     if kind not in MEDIA_TYPES:
-        raise Refused("metadata.no_still", file=str(path), media_type=kind)
+        raise Refused("metadata.not_made_here", file=str(path), media_type=kind)
     try:
         artifact = media.read(data, kind)
         if artifact.width * artifact.height > MAX_PIXELS or artifact.frames > MAX_FRAMES:

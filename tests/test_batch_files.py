@@ -170,7 +170,7 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": "a", "like": "a\\u0000.png"}', "does not exist"),
         ("a.jsonl", '{"prompt": "a", "mix": [{"text": "b", "weight": 99}]}', "the weight of a mix"),
         ("a.jsonl", '{"prompt": "a", "\\ud800": 1}', "there is no setting"),
-        ("a.jsonl", '{"prompt": "a", "task": "embed"}', "there is no setting 'task'"),
+        ("a.jsonl", '{"prompt": "a", "task": "embed"}', "there is no task 'embed'; there are image, clip, caption"),
     ],
 )
 def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says: str) -> None:
@@ -240,7 +240,8 @@ def test_files_belong_to_one_job(tmp_path: Path) -> None:
         ("C:\\x\\y.PNG", "y"),
         ("/abs/cat.png", "cat"),
         ("CON", "_CON"),
-        ("nul.txt", "_nul.txt"),
+        ("nul.txt", "_nul"),
+        ("nul.tar", "_nul.tar"),
         ("..", ""),
         (".hidden", "hidden"),
         ("a:b|c?", "a_b_c_"),

@@ -37,7 +37,18 @@ def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[...
         ("戴帽子的小狗", 8),
     ]
     for row in said.json:
-        assert set(row) == {"path", "seed", "prompt", "job_id", "score", "seconds", "unknown", "read_as"}
+        assert set(row) == {
+            "path",
+            "seed",
+            "prompt",
+            "job_id",
+            "score",
+            "seconds",
+            "unknown",
+            "read_as",
+            "kind",
+            "text",
+        }
         with Image.open(row["path"]) as picture:
             assert (picture.mode, picture.size) == ("RGBA", (128, 128))
             assert picture.getpixel((0, 0))[3] == 0

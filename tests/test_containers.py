@@ -191,4 +191,4 @@ def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) 
 def test_a_gif_can_not_be_made_again_to_compare(studio: Callable, tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(write(plain("gif"), "image/gif", RECORD))
     said = studio("verify", tmp_path / "a.gif", "--model", "fake")
-    assert said.code == 2 and "is no still picture (image/gif)" in said.err
+    assert said.code == 2 and "files of the type image/gif are not made here" in said.err

@@ -35,11 +35,11 @@ SIDES = ("w", "h", "width", "height")  # other programs' two for our one: `size`
 # Settings of other programs without a meaning here; a batch says how often it met them.
 IGNORED = {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
 IGNORED |= {"restore_faces", "do_not_save_samples", "do_not_save_grid"}
+TASKS = {name: request for name, request in REQUESTS.items() if issubclass(request, MediaRequest)}
 # The settings of all tasks by name, with their types, without what planning fills in.
 SETTINGS = {
     name: field.annotation
-    for request in reversed(REQUESTS.values())
-    if issubclass(request, MediaRequest)
+    for request in reversed(TASKS.values())
     for name, field in request.model_fields.items()
     if name not in ("upscaler", "variant", "guided_from")
 }
@@ -87,6 +87,9 @@ def settings(row: "Row", source: Source, sizes: Sequence[int] = ()) -> Settings:
     _put_size(found, {name: value for name, value in row.fields.items() if name in SIDES}, sizes)
     found.seeds = _seeds(found.fields.pop("seed", None), row.typed)
     found.task = str(found.fields.pop("task", "image"))
+    if found.task not in TASKS:
+        task = found.task[:40]
+        raise BadRow("request.unknown_task", task=task, hint=did_you_mean(task, TASKS), tasks=list(TASKS))
     name = found.fields.pop("name", "")
     if not isinstance(name, str):
         raise BadRow("batch.no_text", name="name", value=repr(name))

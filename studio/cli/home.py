@@ -134,7 +134,7 @@ def _print_result(as_json: bool, sentence: str, jobs: list[str] | None) -> None:
 
 def _job_row(job: QueuedJob) -> dict[str, Any]:
     names = ("id", "state", "priority", "sentence", "submitted", "started", "ended")
-    request = job.request.model_dump(mode="json", exclude_defaults=True)
+    request = {"task": job.request.task, **job.request.model_dump(mode="json", exclude_defaults=True)}
     return {**{name: getattr(job, name) for name in names}, "prompt": job.request.title, "request": request}
 
 
