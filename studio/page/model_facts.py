@@ -59,9 +59,9 @@ def parts(root: Path) -> list[Part]:
 def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
     if files is None:
         return Part(name, installed=False)
+    problem: Message | str = ""
     try:
         part_folder(name, root)
-        problem = ""
     except WeightsError as error:
         problem = error.message
     there = [path for path in map((root / name).joinpath, files) if path.is_file()]
