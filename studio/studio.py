@@ -60,7 +60,10 @@ def _awaitable(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S
         stop, context = threading.Event(), contextvars.copy_context()
         context.run(_stop.set, stop)
         call = functools.partial(context.run, method, self, *args, **kwargs)
-        running = asyncio.get_running_loop().run_in_executor(self.threads, call)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self.threads, call)
+        except RuntimeError as error:
+            raise Refused("studio.closed") from error
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:

@@ -200,7 +200,7 @@ def test_a_batch_waits_behind_what_somebody_asks_for_now(context: PageContext, m
     series, every = begun(context, 3, monkeypatch), SeriesStore(context)
     every._queue_chunk(series)
     request = resolve(make_request(prompt="now", model="fake"), context.can, context.wildcards)
-    context.studio.submit(request)
+    context.studio.submit(queue_kit.planned(request))
     assert lined(context)[0] == "now"
 
 

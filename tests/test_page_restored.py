@@ -34,7 +34,7 @@ DROP = """(bytes) => {
 def made(home: Path, **fields: Any) -> Path:
     """A picture of such a request, made without the page."""
     studio = Studio(home)
-    job = studio.submit(resolve(make_request(**fields, model="fake"), CAN))
+    job = studio.submit(planned(resolve(make_request(**fields, model="fake"), CAN)))
     until(lambda: studio.queue.job(job).state == "done")
     return next(kept.path for kept in studio.gallery.page(limit=100) if kept.job == job)
 

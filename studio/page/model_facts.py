@@ -59,6 +59,7 @@ def parts(root: Path) -> list[Part]:
 def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
     if files is None:
         return Part(name, installed=False)
+    problem: Message | str = ""
     try:
         problem: Message | str = ""
         part_folder(name, root)
