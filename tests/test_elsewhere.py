@@ -64,9 +64,7 @@ def test_two_loads_hold_pictures_wheels_and_parts(parts: Path, tmp_path: Path, m
     monkeypatch.setattr(elsewhere, "fetch_wheels", lambda folder, _python: folder.mkdir(parents=True, exist_ok=True))
     elsewhere.pack(tmp_path / "luggage", parts, tmp_path / "world", "3.12")
     archives = {file.name for file in (tmp_path / "luggage/1/downloads").iterdir()}
-    assert len(archives) == len(packages.PACKAGES) + len(packages.ICON_SETS) - 1 and not any(
-        "wordnet" in name for name in archives
-    )
+    assert len(archives) == len(packages.PACKAGES) - 1 and not any("wordnet" in name for name in archives)
     assert listed_parts(tmp_path / "luggage/2/parts").keys() == set(elsewhere.PARTS)
     weights = tmp_path / "luggage/2/parts/autoencoder/diffusion_pytorch_model.safetensors"
     assert load_file(weights)

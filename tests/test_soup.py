@@ -7,7 +7,6 @@ import pytest
 from tiny_parts import save_tiny_parts
 
 from models.dit import DiT
-from models.train.grow import grow
 from models.train.soup import soup
 from models.weights import MADE_WITH, WeightsError, load_part, part_digests, record_part, save_part
 
@@ -45,10 +44,11 @@ def test_a_mean_of_equals_is_the_same_part(folders: list[Path], tmp_path: Path) 
         assert file.read_bytes() == (folders[1] / "dit" / file.name).read_bytes()
 
 
-def test_generators_of_other_depths_are_refused_and_told_how_to_fit(folders: list[Path], tmp_path: Path) -> None:
-    grow(folders[0], 6, tmp_path / "grown")
-    with pytest.raises(ValueError, match=r"of 4 and 6 blocks; grow the smaller ones first"):
-        soup([folders[1], tmp_path / "grown"], [1, 1], tmp_path / "mean")
+def test_generators_of_other_depths_are_refused(folders: list[Path], tmp_path: Path) -> None:
+    config = {k: v for k, v in load_part(DiT, "dit", folders[0]).config.items() if not k.startswith("_")}
+    save_part(DiT(**{**config, "depth": 6}), "dit", folders[0], part_digests(FROZEN, folders[0]))
+    with pytest.raises(ValueError, match=r"of 4 and 6 blocks; average those of one depth"):
+        soup(folders[:2], [1, 1], tmp_path / "mean")
 
 
 def test_a_branch_that_one_lacks_counts_as_zero_and_what_is_behind_its_gate_as_it_is(

@@ -28,7 +28,7 @@ Setting = TypeVar("Setting", int, str)
 def train(
     recipe: Annotated[str, typer.Argument(help=", ".join(sorted(RECIPES)))],
     preset: Annotated[
-        str | None, typer.Option(help="row of models.presets: tiny, sticker (the usual one), grown, full")
+        str | None, typer.Option(help="row of models.presets: tiny, sticker (the usual one), full")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
     piece: Annotated[float | None, typer.Option(help="stop after so many minutes; --resume goes on")] = None,

@@ -55,7 +55,7 @@ def pack(
 ) -> None:
     """Gather what the other machine needs, in two loads."""
     downloads, lock = (world or data_folder()) / "downloads", packages.read_lock()
-    for package in (*packages.PACKAGES, *packages.ICON_SETS):
+    for package in packages.PACKAGES:
         if package.name != packages.DICTIONARY:  # the backbone's reading; the generator needs none of it
             copy(packages.fetch(package, downloads, lock), luggage / "1/downloads")
     fetch_wheels(luggage / "1/wheels", python)

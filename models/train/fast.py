@@ -33,7 +33,7 @@ from models.weights import load_part, part_digests, record_made_with, record_par
 TAUGHT = Sampling()  # whose guidance the student learns to do without
 # Nearly as people ask: words with their own vector, and the draft of what they name.
 # Nobody asks for what is warped, and a mirrored picture is asked for as the picture itself.
-MIX = Mix(0.0, views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
+MIX = Mix(views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
 
 
 class FastTask(ImageTask):

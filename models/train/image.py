@@ -8,7 +8,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
-from models.data.shapes import Shapes
 from models.data.styles import Finish, style_of
 from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
@@ -41,7 +40,6 @@ from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.train.encoded import Encoded, Item, Reader, encode_all
 from models.train.loop import TaskOptions
-from models.train.shape_rows import BELOW, POOL, ShapeRows
 from models.train.sheet import grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
 
@@ -64,9 +62,7 @@ class Mix:
     """What the samples of a step are drawn from.
 
     Attributes:
-        shapes: share of what teaches how lines and areas are drawn (`models.data.shapes`): icons of other sets, and
-            elements of training drawings in other places and colours.
-        scenes: share of composed scenes among the others. Few: colour is learned from views that are painted, and what
+        scenes: share of composed scenes. Few: colour is learned from views that are painted, and what
             a prompt names several of is drawn thing by thing (`models.reading.layout`), unless read word for word.
         views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. A view
             without a share is not encoded.
@@ -82,7 +78,6 @@ class Mix:
         groups: what a picture of a CLDR group counts; 1 where none is given.
     """
 
-    shapes: float = 0.35
     scenes: float = 0.08
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
@@ -158,8 +153,6 @@ class ImageTask:
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
-        # Here, and not where they are encoded: what can't be had is said before minutes go into the pictures.
-        self._shapes = Shapes.load(self.world) if mix.shapes else None
 
     # --- Pictures and captions, read once, when the first batch is asked for ------------------------------------------
 
@@ -167,11 +160,6 @@ class ImageTask:
     def encoded(self) -> Encoded:
         """Of every picture and scene; minutes, or from `options.cache`."""
         return self._encode().to(self.device)
-
-    @cached_property
-    def shapes(self) -> ShapeRows | None:
-        """Likewise; None where the mix has no shapes."""
-        return None if self._shapes is None else self._encode_shapes(self._shapes)
 
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.
@@ -214,16 +202,6 @@ class ImageTask:
         with self._reader() as reader:
             return encode_all(count, self.item, reader, file)
 
-    def _encode_shapes(self, shapes: Shapes) -> ShapeRows:
-        probes = [shapes.draw(row, self.options.seed) for row in range(PROBES // 5)]
-        drawn = hashlib.sha256(b"".join(caption.encode() + pixels.tobytes() for pixels, caption in probes)).hexdigest()
-        made_of = f"{weights_digest(FROZEN, self.options.parts)} {native_dtype()} {shapes.digest()} {POOL} {drawn}"
-        name = f"shapes-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-        file = None if self.options.cache is None else self.options.cache / name
-        with self._reader() as reader:
-            rows = ShapeRows.encode(shapes, self.options.seed, reader, file, self.mix.shapes)
-        return replace(rows, encoded=rows.encoded.to(self.device))
-
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
@@ -264,9 +242,6 @@ class ImageTask:
         high = torch.from_numpy(rng.random(size) < self.mix.high)[rank::ranks]
         own, warp = times[rank::ranks].to(self.device), encoded.warp[rows].float()
         t = self.shifted(own, condition.draft, high.to(self.device))
-        if self.shapes is not None:
-            here, latents, condition = self.shapes.among(rng, size, slice(rank, None, ranks), latents, condition)
-            t, warp = torch.where(here, BELOW * own, t), warp.masked_fill(here[:, None], 0)
         return {**self.flow(latents, noise, t, condition), "warp": warp}
 
     def shifted(self, times: Tensor, draft: Tensor, high: Tensor) -> Tensor:

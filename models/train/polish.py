@@ -39,7 +39,7 @@ from models.train.lite2 import lite2
 from models.train.loop import TaskOptions
 from models.weights import listed_parts, part_folder
 
-ASKED = Mix(0.0, scenes=0.0, views=(1.0, 0.0, 0.0, 0.0))  # pictures as they are: no other view is encoded
+ASKED = Mix(scenes=0.0, views=(1.0, 0.0, 0.0, 0.0))  # pictures as they are: no other view is encoded
 DROP_DRAFT = 0.15
 WORDS = 16  # principal directions of the caption's vector: of all 128 the mean is not known from some thousand pictures
 VECTOR_SCALE = 3.0  # of them: as large as a style's share, so that both are shrunk alike

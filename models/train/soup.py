@@ -39,7 +39,7 @@ def soup(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     networks: list[Any] = [load_part(DiT, PART, folder, torch.float32) for folder in folders]
     if len(depths := {network.config.depth for network in networks}) > 1:
         listed = " and ".join(map(str, sorted(depths)))
-        raise ValueError(f"generators of {listed} blocks; grow the smaller ones first (python -m models.train.grow)")
+        raise ValueError(f"generators of {listed} blocks; average those of one depth")
     widest = max(networks, key=lambda network: len(network.state_dict()))
     fresh = DiT(**{name: value for name, value in widest.config.items() if not name.startswith("_")}).state_dict()
     begins = {name for name, tensor in fresh.items() if not tensor.any()}
