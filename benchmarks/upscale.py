@@ -21,8 +21,7 @@ from models.data.fixture import fixture_world
 from models.data.large import COUNTS
 from models.data.world import World
 from models.presets import preset
-from models.train.pairs import pairs
-from models.train.upscaler import compare
+from models.train.upscaler import compare, pairs
 from models.upscaler import PART, Upscaler, lanczos
 from models.weights import listed_parts, load_part
 

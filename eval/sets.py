@@ -97,7 +97,7 @@ def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
     return _one_of_each(pictures, lambda picture: (picture.concept, ""))
 
 
-def taught(world: World, count: int) -> list[Picture]:
+def seen(world: World, count: int) -> list[Picture]:
     """At most `count` training pictures, one of each concept, chosen by hash; of no skin tone and gender."""
     return one_a_concept(p for p in world.split("train") if not p.skin and not p.gender)[:count]
 
@@ -112,7 +112,7 @@ def genders(world: World, count: int) -> list[Pair]:
     return [(own, other) for own in chosen if (other := others[own.id])][:count]
 
 
-def strangers(world: World, count: int) -> list[Picture]:
+def unseen(world: World, count: int) -> list[Picture]:
     """At most `count` held-out concepts, one picture of each concept and style: what they show was never drawn."""
     return one_a_drawing(world.split("concept", allow_test=True))[:count]
 
@@ -124,7 +124,7 @@ def pairs(world: World, count: int) -> list[Pair]:
     return list(zip(chosen[::2], chosen[1::2], strict=False))[:count]
 
 
-def hands(world: World, count: int) -> list[Pair]:
+def families(world: World, count: int) -> list[Pair]:
     """At most `count` pairs of training drawings of one thing by two art families, chosen by hash; of no skin tone,
     which would be told apart too."""
     drawn = defaultdict[str, list[Picture]](list)

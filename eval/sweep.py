@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from eval import sets
-from eval.bench import SEED, Bench
+from eval.context import SEED, Context
 from eval.distribution import KERNEL_NAME
-from eval.frechet import kernel_distance
-from eval.image import judge
-from eval.intervals import wilson
+from eval.metrics.image import judge
+from eval.rows import wilson
+from eval.statistics import kernel_distance
 from models.drawing import Sampling
 from models.schedulers import SCHEDULERS
 
@@ -115,29 +115,29 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     ]
 
 
-def sweep(bench: Bench, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
+def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
     """Each setting on the same `count` cells and seeds, `times` of each."""
-    cells = sets.chosen(bench.world, count)
+    cells = sets.chosen(context.world, count)
     asked = cells * times
     prompts = [sets.prompt(picture) for picture in asked]
-    trained = bench.features_of(sets.partners(bench.world, asked, "0"))
+    trained = context.features_of(sets.partners(context.world, asked, "0"))
     for sampling in tried:
-        made = bench.generate(prompts, sampling=sampling)
-        features = bench.features(made)
-        found, kernel = judge(bench, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
+        made = context.generate(prompts, sampling=sampling)
+        features = context.features(made)
+        found, kernel = judge(context, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
         yield Swept(
             sampling, len(asked), float(found.concept.mean()), wilson(found.concept.sum() / times, len(cells)),
-            float(found.style.mean()), float(found.styles.mean()), 1000 * kernel, _seconds(bench, prompts[0], sampling),
+            float(found.style.mean()), float(found.styles.mean()), 1000 * kernel,
+            _seconds(context, prompts[0], sampling),
         )  # fmt: skip
 
 
-def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
+def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
     """Median time of one picture on its own."""
     one, taken = Sampling(**{**asdict(sampling), "batch": 1}), []
     for _ in range(TIMED):
         start = time.perf_counter()
-        for _ in bench.parts.pipeline.steps([prompt], [SEED], one):
-            pass
+        context.generator.generate([prompt], [SEED], sampling=one)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
 

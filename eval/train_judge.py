@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
-from PIL import Image
 from torch import Tensor, nn
 
 from eval.judge import Judge, read
@@ -22,10 +21,9 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler
 from models.data.scenes import ATTRIBUTES, Attribute, make_scene
 from models.presets import preset
-from models.train.__main__ import run
 from models.train.contrastive import gather, global_mean
-from models.train.door import command
 from models.train.loop import Length, Recipe, Task, TaskOptions
+from models.train.recipes import command, run
 from models.weights import save_part
 
 SEED = 4321  # another one than any part that it judges
@@ -79,7 +77,7 @@ class Choice(nn.Module):
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-class JudgeTask:
+class JudgeTask(Task):
     """What `python -m eval.train_judge` trains."""
 
     def __init__(self, options: TaskOptions) -> None:
@@ -115,9 +113,6 @@ class JudgeTask:
         """See `Choice`."""
         return model(batch["pixels"], batch["table"])
 
-    def after_step(self, model: nn.Module) -> None:
-        """Nothing."""
-
     @cached_property
     def _validation(self) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
         """Scenes of held-out combinations, made of pictures that training has not seen: pixels, captions, contrasts."""
@@ -140,10 +135,6 @@ class JudgeTask:
             for attribute, (pixels, own, other) in self._validation.items()
         }
 
-    def sheet(self, model: nn.Module) -> Image.Image | None:
-        """None: its figures say it all."""
-        return None
-
     def export(self, model: nn.Module, folder: Path) -> None:
         """The judge as it ships."""
         save_part(model.judge, "judge", folder)
@@ -160,13 +151,8 @@ def _worn(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     return pixels
 
 
-def build(options: TaskOptions) -> Task:
-    """The task of `RECIPE`."""
-    return JudgeTask(options)
-
-
 RECIPE = Recipe(
-    build,
+    JudgeTask,
     batch_size=lambda _: 96,
     lr=6e-4,
     weight_decay=0.05,

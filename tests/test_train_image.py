@@ -235,7 +235,7 @@ def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_
             raise KeyboardInterrupt
         return task.item(row)
 
-    with task._reader() as reader:
+    with task._encoder() as reader:
         with pytest.raises(KeyboardInterrupt):
             encode_all(CHUNK + 4, cut, reader, tmp_path / "some")
         assert not list(tmp_path.glob("*.npy"))
@@ -256,7 +256,7 @@ def share(rank: int, ranks: int, folder: Path, count: int) -> None:
     """A process of several that encode together."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
     encoded = encode_all(count, lambda row: Item(np.array(row), []), Plain(), folder / "some")
-    assert encoded.told.flatten().tolist() == list(range(count))
+    assert encoded.text_vectors.flatten().tolist() == list(range(count))
     dist.destroy_process_group()
 
 

@@ -26,7 +26,7 @@ from models.lora import attach, changes
 from models.pipeline import StickerPipeline
 from models.precision import native_dtype
 from models.schedulers import build_scheduler, set_steps
-from models.train.image import NO_VECTOR, Draws, ImageTask, Mix
+from models.train.image import NO_VECTOR, ImageTask, Mix, Samples
 from models.train.loop import TaskOptions
 from models.weights import load_part, part_digests, record_made_with, record_part
 
@@ -57,7 +57,7 @@ class FastTask(ImageTask):
         self.model.warp_in = None  # nobody asks it for what is warped
         attach(self.model, rank)
 
-    def draws(self, rng: np.random.Generator, count: int) -> Draws:
+    def draws(self, rng: np.random.Generator, count: int) -> Samples:
         """As for the generator, but nobody asks for nothing."""
         drawn = super().draws(rng, count)
         return replace(drawn, text=drawn.text | (drawn.vector == NO_VECTOR))
@@ -76,21 +76,21 @@ class FastTask(ImageTask):
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared distance to the mean velocity of the teacher's walk, from where the student itself comes to."""
-        told = {name: value for name, value in batch.items() if name not in ("x", "t")}
-        condition, t = Condition(**{name: told[name] for name in Condition.__dataclass_fields__}), batch["t"]
-        x = self.reached(model, batch["x"], t, told)
+        inputs = {name: value for name, value in batch.items() if name not in ("x", "t")}
+        condition, t = Condition(**{name: inputs[name] for name in Condition.__dataclass_fields__}), batch["t"]
+        x = self.reached(model, batch["x"], t, inputs)
         target = (x - self.walked(x, t, self.length, condition)) / self.length
-        return {"loss": (model(x=x, t=t, **told) - target).square().mean()}
+        return {"loss": (model(x=x, t=t, **inputs) - target).square().mean()}
 
     @torch.no_grad()
-    def reached(self, model: nn.Module, x: Tensor, times: Tensor, told: dict[str, Tensor]) -> Tensor:
+    def reached(self, model: nn.Module, x: Tensor, times: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         """Where the student's steps lead from `x` (B, C, S, S), each row's to its own noise level."""
         x = x.clone()
         for sigma in self.sigmas[:-1].tolist():
             rows = (times < sigma).nonzero()[:, 0]
             if len(rows):
                 level = torch.full((len(rows),), sigma, device=x.device)
-                velocity = model(x=x[rows], t=level, **{name: value[rows] for name, value in told.items()})
+                velocity = model(x=x[rows], t=level, **{name: value[rows] for name, value in inputs.items()})
                 x[rows] -= self.length * velocity.to(x.dtype)
         return x
 

@@ -38,9 +38,8 @@ from models.reading.wording import PART as WORDING
 from models.reading.wording import Wording
 from models.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
-from models.train.encoded import Encoded, Item, Reader, encode_all
-from models.train.loop import TaskOptions
-from models.train.sheet import grid
+from models.train.encoded import Encoded, Encoder, Item, encode_all
+from models.train.loop import Task, TaskOptions, grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
@@ -94,7 +93,7 @@ HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels that LOG.md's `val` 
 
 
 @dataclass(frozen=True)
-class Draws:
+class Samples:
     """The samples of a step, one number each: row in `Encoded`, caption, and which conditions are kept."""
 
     rows: np.ndarray
@@ -103,11 +102,11 @@ class Draws:
     vector: np.ndarray  # NO_VECTOR, TEXT_VECTOR or IMAGE_VECTOR
     draft: np.ndarray  # bool
 
-    def __getitem__(self, index: slice | np.ndarray) -> "Draws":
+    def __getitem__(self, index: slice | np.ndarray) -> "Samples":
         """Those of them."""
-        return Draws(*(array[index] for array in vars(self).values()))
+        return Samples(*(array[index] for array in vars(self).values()))
 
-    def part(self, rank: int, ranks: int) -> "Draws":
+    def part(self, rank: int, ranks: int) -> "Samples":
         """Every `ranks`-th of them."""
         return self[rank::ranks]
 
@@ -125,7 +124,7 @@ def noised(latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     return (1 - t) * latents + t * noise
 
 
-class ImageTask:
+class ImageTask(Task):
     """Recipe "image".
 
     `scenes` is how many scenes are encoded, SCENE_POOL by default. `mix` is what a step draws, and `sizes` what differs
@@ -176,7 +175,7 @@ class ImageTask:
             shown, warp = view(self.world.pixels[picture.index], picture, number, seed)
             draft = self.hands.prototype(picture, seed * VIEWS + number)
             draft = None if draft is None else likewise(draft, warp)
-            return _told(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
+            return _captioned(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
 
     def _staged_draft(self, picture: Picture, scene: Scene) -> np.ndarray | None:
@@ -199,23 +198,23 @@ class ImageTask:
         made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said} {drawn}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         file = None if self.options.cache is None else self.options.cache / f"image-{digest}"
-        with self._reader() as reader:
+        with self._encoder() as reader:
             return encode_all(count, self.item, reader, file)
 
     @contextmanager
-    def _reader(self) -> Iterator[Reader]:
+    def _encoder(self) -> Iterator[Encoder]:
         """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
         e = self.embedder
         parts: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
         for part in parts:
             part.to(self.device)
-        yield Reader(self.autoencoder, self.embedder, self.device)
+        yield Encoder(self.autoencoder, self.embedder, self.device)
         for part in parts:
             part.to("cpu")
 
     # --- A step -----------------------------------------------------------------------------------------------------
 
-    def draws(self, rng: np.random.Generator, count: int) -> Draws:
+    def draws(self, rng: np.random.Generator, count: int) -> Samples:
         """What one step sees, of all ranks."""
         mix = self.mix
         views = rng.choice(len(self.views), size=count, p=[mix.views[number] for number in self.views])
@@ -225,7 +224,7 @@ class ImageTask:
         kind, none = rng.random(count), mix.drop_vector
         vector = np.select([kind < none, kind < (1 + none) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
         text, draft = (rng.random(count) >= share for share in (mix.drop_text, mix.drop_draft))
-        return Draws(rows, rng.integers(CAPTIONS, size=count), text, vector, draft)
+        return Samples(rows, rng.integers(CAPTIONS, size=count), text, vector, draft)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Noisy latents, times, targets and conditions; everything random of the step is drawn here."""
@@ -260,13 +259,13 @@ class ImageTask:
         x = noised(latents, noise, times)
         return {"x": x, "t": times, "target": velocity_to(latents, x, times), **vars(condition)}
 
-    def condition(self, draws: Draws) -> Condition:
+    def condition(self, draws: Samples) -> Condition:
         """The rows that were drawn, with what was dropped taken out."""
-        rows, captions, text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
-        told, own = self.encoded.told[rows, captions].float(), self.encoded.own[rows].float()
-        vector = torch.where((kind == IMAGE_VECTOR)[:, None], own, told).masked_fill((kind == NO_VECTOR)[:, None], 0)
+        rows, captions, has_text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
+        text, image = self.encoded.text_vectors[rows, captions].float(), self.encoded.image_vectors[rows].float()
+        vector = torch.where((kind == IMAGE_VECTOR)[:, None], image, text).masked_fill((kind == NO_VECTOR)[:, None], 0)
         draft = self.encoded.drafts[rows].float() * kept[:, None, None, None]
-        mask = self.encoded.mask[rows, captions] & text[:, None]
+        mask = self.encoded.mask[rows, captions] & has_text[:, None]
         return Condition(self.encoded.states[rows, captions], mask, vector, draft)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
@@ -274,9 +273,6 @@ class ImageTask:
         velocity = model(**{name: value for name, value in batch.items() if name != "target"})
         weight = (batch["t"] / CLAMP_TIME).clamp(max=1)[:, None, None, None]
         return {"loss": (weight * (velocity - batch["target"])).square().mean()}
-
-    def after_step(self, model: nn.Module) -> None:
-        """Nothing."""
 
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
@@ -286,10 +282,12 @@ class ImageTask:
         pictures = evenly(self.world.split("val"), VALIDATION)
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
-            "val": [_told(self.world.pixels[p.index], p)._replace(draft=self.hands.prototype(p, 0)) for p in pictures],
+            "val": [
+                _captioned(self.world.pixels[p.index], p)._replace(draft=self.hands.prototype(p, 0)) for p in pictures
+            ],
             "val_scenes": [Item(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }
-        with self._reader() as reader:
+        with self._encoder() as reader:
             return {name: encode_all(len(own), own.__getitem__, reader).to(self.device) for name, own in items.items()}
 
     @torch.no_grad()
@@ -317,11 +315,11 @@ class ImageTask:
             condition = Condition(
                 held.states[rows, 0],
                 held.mask[rows, 0] & words,
-                held.told[rows, 0].float() * vector,
+                held.text_vectors[rows, 0].float() * vector,
                 held.drafts[rows].float() * draft,
             )
-            told = noise[rows].to(self.device), times[rows].to(self.device), condition
-            total += float(self.loss(model, self.flow(held.latents[rows].float(), *told), 1.0)["loss"]) * len(rows)
+            inputs = noise[rows].to(self.device), times[rows].to(self.device), condition
+            total += float(self.loss(model, self.flow(held.latents[rows].float(), *inputs), 1.0)["loss"]) * len(rows)
         return total / len(held)
 
     def held_out_times(self, count: int) -> Tensor:
@@ -349,7 +347,7 @@ class ImageTask:
         save_part(model, "dit", folder, part_digests(FROZEN, self.options.parts))
 
 
-def _told(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
+def _captioned(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
     """A view with captions that no other view of the picture has."""
     always = True if style_of(picture.style).finish is Finish.INK else None
     return Item(pixels, [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)])

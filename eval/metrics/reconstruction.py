@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval.bench import Bench
+from eval.context import Context
 from eval.distribution import distances, distribution_rows
-from eval.intervals import bootstrap
-from eval.rows import Row
+from eval.metrics import metric
+from eval.rows import Row, bootstrap
 from eval.sets import held_out, pixels
 
 PARTS = ("autoencoder",)
@@ -35,11 +35,12 @@ def alpha_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(union > 0, (x & y).sum(1) / np.maximum(union, 1), 1.0)
 
 
-def reconstruction_rows(bench: Bench) -> Iterator[Row]:
+@metric("reconstruction", "image", "autoencoder")
+def reconstruction_rows(context: Context) -> Iterator[Row]:
     """PSNR, alpha IoU and FD of reconstructed held-out pictures."""
-    pictures = held_out(bench.world, bench.sizes.reconstructions)
-    real = pixels(bench.world, pictures)
-    made = bench.reconstruct(real)
+    pictures = held_out(context.world, context.sizes.reconstructions)
+    real = pixels(context.world, pictures)
+    made = context.reconstruct(real)
     for name, unit, values, goal in (
         ("PSNR on white", "dB", psnr_on_white(real, made), 31.0),
         ("alpha IoU", "", alpha_iou(real, made), 0.988),
@@ -49,5 +50,5 @@ def reconstruction_rows(bench: Bench) -> Iterator[Row]:
             "reconstruction", name, float(values.mean()), len(values), unit, bootstrap(values), goal=goal, note=note,
             parts=PARTS,
         )  # fmt: skip
-    found = distances(bench, pictures, bench.features(made))
+    found = distances(context, pictures, context.features(made))
     yield from distribution_rows(found, "reconstruction", "", PARTS)

@@ -1,4 +1,4 @@
-"""`python -m models.train.soup OUT FOLDER FOLDER... [--shares 1,2]`: the mean of several trainings of the generator.
+"""`python -m models.train.average OUT FOLDER FOLDER... [--shares 1,2]`: the mean of several trainings of the generator.
 
 Trainings that began from the same weights lie in one basin of the loss, and their mean is often better than each of
 them (model soups, arXiv 2203.05482): what the rate's noise did to one, the others did not do.
@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from models.dit import DiT
-from models.train.door import command
+from models.train.recipes import command
 from models.weights import MADE_WITH, WeightsError, load_part, part_folder, save_part
 
 PART = "dit"
@@ -23,7 +23,7 @@ PART = "dit"
 console = Console(stderr=True)
 
 
-def soup(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
+def average_generators(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     """Save the weighted mean of the generators in `folders` (of parts, as runs export them) into `out`; its folder.
 
     What one of them lacks counts as zero there if it begins from zero (`DiT`: carry, a draft's gate), and else, behind
@@ -71,7 +71,7 @@ def main(
         given = [float(share) for share in shares.split(",")] if shares else [1.0] * len(folders)
     except ValueError as error:
         raise ValueError(f"--shares {shares}; give numbers with commas between them, as in 1,2") from error
-    console.print(f"{len(folders)} generators averaged in {soup(folders, given, out)}", highlight=False)
+    console.print(f"{len(folders)} generators averaged in {average_generators(folders, given, out)}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from eval import sets
-from eval.bench import SEED, Bench
+from eval.context import SEED, Context
+from eval.metrics import metric
 from eval.rows import MissingError, Row
 from models.data.captions import Language, caption
 from models.data.splits import fraction
@@ -29,16 +30,17 @@ TEXTS = 64  # a pass
 Labelled = tuple[Tensor, Tensor]  # experts (Y, N, K) of N tokens in Y layers, and the label (N,) of each token's text
 
 
-def expert_rows(bench: Bench) -> Iterator[Row]:
+@metric("experts", "experts")
+def expert_rows(context: Context) -> Iterator[Row]:
     """Balance of the worst layer, dead experts, and what an expert's choice tells of language and part of speech."""
-    experts, count = bench.parts.embedder.language.config.num_experts, bench.sizes.words
-    pictures = sets.cells(bench.world, count)
+    experts, count = context.generator.weights.embedder.language.config.num_experts, context.sizes.words
+    pictures = sets.cells(context.world, count)
     captions = [(caption(p, SEED, language), k) for p in pictures for k, language in enumerate(LANGUAGES)]
-    words, told = held_out_words(bench.wordnet), labelled(bench, captions)
-    explained = labelled(bench, [(gloss, 0) for gloss in islice(words.glosses(), count)])
+    words, told = held_out_words(context.wordnet), labelled(context, captions)
+    explained = labelled(context, [(gloss, 0) for gloss in islice(words.glosses(), count)])
     yield from balance_rows({"captions": told[0], "glosses": explained[0]}, experts)
     yield specialisation_row("language", told, LANGUAGES)
-    yield specialisation_row("part of speech", labelled(bench, list(words.of_one_part(count))), PARTS_OF_SPEECH)
+    yield specialisation_row("part of speech", labelled(context, list(words.of_one_part(count))), PARTS_OF_SPEECH)
 
 
 def balance_rows(chosen: Mapping[str, Tensor], experts: int) -> Iterator[Row]:
@@ -94,9 +96,9 @@ def entropy(share: Tensor) -> float:
     return float(-(some * some.log2()).sum())
 
 
-def labelled(bench: Bench, texts: Sequence[tuple[str, int]]) -> Labelled:
+def labelled(context: Context, texts: Sequence[tuple[str, int]]) -> Labelled:
     """Experts of every token of texts, <bos> and <eos> left out, and the label that its text came with."""
-    e = bench.parts.embedder
+    e = context.generator.weights.embedder
     choices, labels = [], []
     for start in range(0, len(texts), TEXTS):
         some = texts[start : start + TEXTS]

@@ -7,16 +7,14 @@ one by one and laid where the prompt says (`models.reading.layout`); beside that
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.bench import SEED, Bench
-from eval.image import DRAWN
-from eval.intervals import wilson
-from eval.parts import IMAGE
-from eval.rows import MissingError, Row
+from eval.context import SEED, Context
+from eval.metrics import metric
+from eval.rows import MissingError, Row, share_row
 from models.data.scenes import ATTRIBUTES, Attribute, Scene, make_scene
 
 if TYPE_CHECKING:
@@ -41,12 +39,12 @@ class Choices:
     contrasts: list[str]
 
 
-def held_out_choices(bench: Bench, attribute: Attribute) -> Choices:
+def held_out_choices(context: Context, attribute: Attribute) -> Choices:
     """Scenes of combinations and of pictures that no training scene has; MissingError where the world is too small."""
     try:
-        seeds = range(SEED, SEED + bench.sizes.scenes)
+        seeds = range(SEED, SEED + context.sizes.scenes)
         kind = ATTRIBUTES[attribute]
-        scenes = [make_scene(bench.world, seed, split="test", kind=kind, pictures="cell") for seed in seeds]
+        scenes = [make_scene(context.world, seed, split="test", kind=kind, pictures="cell") for seed in seeds]
     except ValueError as error:
         raise MissingError(str(error)) from error
     captions = [(s.caption(SEED, "en", "short"), s.contrast(attribute).caption(SEED, "en", "short")) for s in scenes]
@@ -59,32 +57,34 @@ def right_choices(judge: "Judge", pixels: np.ndarray, prompts: list[str], contra
     return (own > other) + 0.5 * (own == other)
 
 
-def scene_rows(bench: Bench) -> Iterator[Row]:
+@metric("scenes", "image")
+def scene_rows(context: Context) -> Iterator[Row]:
     """Each attribute in generated scenes, beside real ones, their reconstructions, those drawn at once and chance."""
     for attribute in ATTRIBUTES:
-        choices = held_out_choices(bench, attribute)
-        real_pixels = np.stack([scene.render(bench.world) for scene in choices.scenes])
-        pictures = {
-            "real": real_pixels,
-            "reconstructed": bench.reconstruct(real_pixels),
-            "generated": bench.generate(choices.prompts),
-            AT_ONCE: bench.generate(choices.prompts, sampling=replace(bench.sampling, draft=False)),
-        }
+        choices = held_out_choices(context, attribute)
+        real_pixels = np.stack([scene.render(context.world) for scene in choices.scenes])
+        pictures = {"real": real_pixels, "generated": context.generate(choices.prompts)}
+        if context.can("autoencoder"):
+            pictures = {"real": real_pixels, "reconstructed": context.reconstruct(real_pixels), **pictures}
+        if context.can("references"):
+            pictures[AT_ONCE] = context.generate(choices.prompts, references=False)
         found = {
-            name: right_choices(bench.parts.judge, pixels, choices.prompts, choices.contrasts)
+            name: right_choices(context.parts.judge, pixels, choices.prompts, choices.contrasts)
             for name, pixels in pictures.items()
         }
-        yield scene_row(attribute, found)
+        yield scene_row(attribute, found, context.drawn(), context.made_by)
 
 
-def scene_row(attribute: str, found: dict[str, np.ndarray]) -> Row:
+def scene_row(attribute: str, found: dict[str, np.ndarray], seeds: str = "", made_by: tuple[str, ...] = ()) -> Row:
     """The generated scenes' row, from right choices (N,) among them, real, reconstructed and other ones."""
     share = {name: float(values.mean()) for name, values in found.items()}
-    doubtful = [f"{share[name]:.3f} of {name} scenes" for name in ("real", "reconstructed") if share[name] < TRUSTED]
+    doubtful = [
+        f"{share[name]:.3f} of {name} scenes" for name in ("real", "reconstructed") if share.get(name, 1) < TRUSTED
+    ]
     void = f"; VOID: the judge gets {' and '.join(doubtful)} right, {TRUSTED} are needed" if doubtful else ""
     values = found["generated"]
-    return Row(
-        "scenes", attribute, share["generated"], len(values), interval=wilson(values.sum(), len(values)),
+    return share_row(
+        "scenes", attribute, values,
         against=(("chance", 0.5), *((name, value) for name, value in share.items() if name != "generated")),
-        note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {DRAWN}", parts=(*IMAGE, "judge"),
+        note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {seeds}", parts=(*made_by, "judge"),
     )  # fmt: skip

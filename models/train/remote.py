@@ -1,15 +1,15 @@
-"""Training on a machine that has a GPU and nothing else: `python -m models.train.elsewhere pack | train | bring`.
+"""Training on a machine that has a GPU and nothing else: `python -m models.train.remote pack | train | bring`.
 
 Such a machine is bare, reaches no network, takes a few dozen MiB at a time, and gives back only small files. So, here:
 
-    python -m models.train.elsewhere pack luggage
+    python -m models.train.remote pack luggage
 
 There, with the checkout and luggage/1, then with luggage/2:
 
     python -m pip install --no-index --no-deps --target site luggage/1/wheels/*.whl && export PYTHONPATH=site
     mkdir world && mv luggage/1/downloads world && python -m models.data build --folder world --pictures-only
-    python -m models.train.elsewhere train --minutes 25 --piece 8
-    python -m models.train.elsewhere bring runs/elsewhere brought
+    python -m models.train.remote train --minutes 25 --piece 8
+    python -m models.train.remote bring runs/remote brought
 
 `train` ends after `--piece` minutes and goes on when it is called again; where the machine was lost in between, `--init
 brought/dit` goes on from the weights alone.
@@ -31,10 +31,8 @@ from models.data import packages
 from models.data.world import data_folder
 from models.dit import DiT
 from models.train import checkpoint
-from models.train.__main__ import run
-from models.train.door import command
 from models.train.loop import Length
-from models.train.recipes import RECIPES
+from models.train.recipes import RECIPES, command, run
 from models.weights import load_part, part_folder, record_part
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -91,7 +89,7 @@ def train(
     piece: Annotated[float, typer.Option(help="minutes until this call ends")],
     parts: Path = Path("luggage/2/parts"),
     world: Path = Path("world"),
-    out: Path = Path("runs/elsewhere"),
+    out: Path = Path("runs/remote"),
     init: Annotated[Path | None, typer.Option(help="weights to begin from, where --out holds no state yet")] = None,
     preset: str = "sticker",
     batch: Annotated[int, typer.Option(help="pictures a step")] = 512,

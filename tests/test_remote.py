@@ -13,8 +13,8 @@ from tiny_parts import save_tiny_parts
 from models.data import packages
 from models.data.fixture import fixture_world
 from models.dit import DiT
-from models.train import elsewhere
-from models.train.__main__ import World
+from models.train import remote
+from models.train.recipes import World
 from models.weights import listed_parts, load_part
 
 
@@ -36,20 +36,20 @@ def test_pieces_go_on_from_each_other_and_weights_come_home(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        elsewhere.train(0.2, 0.01, parts, None, tmp_path / "run", None, "tiny", 4, False)  # type: ignore[arg-type]
+        remote.train(0.2, 0.01, parts, None, tmp_path / "run", None, "tiny", 4, False)  # type: ignore[arg-type]
     steps = [
         row["step"]
         for row in map(json.loads, (tmp_path / "run/stats.jsonl").read_text().splitlines())
         if "evaluation" in row
     ]
     assert len(steps) == 2 and steps[0] < steps[1]
-    monkeypatch.setattr(elsewhere, "FILE", "50KB")
-    elsewhere.bring(tmp_path / "run", tmp_path / "brought")
+    monkeypatch.setattr(remote, "FILE", "50KB")
+    remote.bring(tmp_path / "run", tmp_path / "brought")
     files = list((tmp_path / "brought/dit").glob("*.safetensors"))
     assert len(files) > 1 and (tmp_path / "brought/stats.jsonl").exists() and list(tmp_path.glob("brought/*.jpg"))
     home, there = DiT.from_pretrained(tmp_path / "brought/dit"), load_part(DiT, "dit", tmp_path / "run/export")
     assert all(torch.equal(a.float(), b) for a, b in zip(home.parameters(), there.parameters(), strict=True))
-    elsewhere.train(0.2, 0.01, parts, None, tmp_path / "new", tmp_path / "brought/dit", "tiny", 4, False)  # type: ignore[arg-type]
+    remote.train(0.2, 0.01, parts, None, tmp_path / "new", tmp_path / "brought/dit", "tiny", 4, False)  # type: ignore[arg-type]
     assert (tmp_path / "new/state/model.safetensors").exists()
 
 
@@ -61,13 +61,13 @@ def test_two_loads_hold_pictures_wheels_and_parts(parts: Path, tmp_path: Path, m
         return file
 
     monkeypatch.setattr(packages, "fetch", fetched)
-    monkeypatch.setattr(elsewhere, "fetch_wheels", lambda folder, _python: folder.mkdir(parents=True, exist_ok=True))
-    elsewhere.pack(tmp_path / "luggage", parts, tmp_path / "world", "3.12")
+    monkeypatch.setattr(remote, "fetch_wheels", lambda folder, _python: folder.mkdir(parents=True, exist_ok=True))
+    remote.pack(tmp_path / "luggage", parts, tmp_path / "world", "3.12")
     archives = {file.name for file in (tmp_path / "luggage/1/downloads").iterdir()}
     assert len(archives) == len(packages.PACKAGES) - 1 and not any("wordnet" in name for name in archives)
-    assert listed_parts(tmp_path / "luggage/2/parts").keys() == set(elsewhere.PARTS)
+    assert listed_parts(tmp_path / "luggage/2/parts").keys() == set(remote.PARTS)
     weights = tmp_path / "luggage/2/parts/autoencoder/diffusion_pytorch_model.safetensors"
     assert load_file(weights)
-    monkeypatch.setattr(elsewhere, "LOAD", 1000)
+    monkeypatch.setattr(remote, "LOAD", 1000)
     with pytest.raises(ValueError, match="more than 0 go at once"):
-        elsewhere.pack(tmp_path / "luggage", parts, tmp_path / "world", "3.12")
+        remote.pack(tmp_path / "luggage", parts, tmp_path / "world", "3.12")

@@ -10,11 +10,11 @@ from typing import get_args
 import numpy as np
 
 from eval import sets
-from eval.bench import SEED, Bench
-from eval.intervals import bootstrap
-from eval.parts import SPACE
-from eval.ranks import cosine, expected_recall, hubness, places, same
-from eval.rows import Row
+from eval.context import SEED, Context
+from eval.generator import SPACE
+from eval.metrics import metric
+from eval.neighbours import cosine, expected_recall, hubness, places, same
+from eval.rows import Row, bootstrap
 from models.data.captions import Language, caption
 from models.data.world import Picture
 
@@ -24,14 +24,15 @@ CHINESE_WITHIN = 0.10
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
-def retrieval_rows(bench: Bench) -> Iterator[Row]:
+@metric("retrieval", "embeddings")
+def retrieval_rows(context: Context) -> Iterator[Row]:
     """R@10 both ways in both languages, against chance and against captions of other pictures."""
-    pictures = sets.cells(bench.world, bench.sizes.gallery)
-    images = bench.parts.embedder.image(sets.pixels(bench.world, pictures)).numpy()
+    pictures = sets.cells(context.world, context.sizes.gallery)
+    images = context.generator.weights.embedder.image(sets.pixels(context.world, pictures)).numpy()
     english: dict[str, float] = {}
     for language in get_args(Language):
         captions = [caption(picture, SEED, language, style=True) for picture in pictures]
-        texts = bench.parts.embedder.text(captions).numpy()
+        texts = context.generator.weights.embedder.text(captions).numpy()
         for direction, (queries, items) in {"text to image": (texts, images), "image to text": (images, texts)}.items():
             # In Chinese the goal is the English figure, less what is allowed.
             goal = english[direction] - CHINESE_WITHIN if direction in english else GOAL

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from eval import sets
-from eval.bench import SEED, Bench
-from eval.intervals import wilson
-from eval.parts import SPACE
-from eval.rows import Row
+from eval.context import SEED, Context
+from eval.generator import SPACE
+from eval.metrics import metric
+from eval.rows import Row, wilson
 from models.data.captions import caption
 from models.data.scenes import make_scene
 from models.reading.naming import Naming
@@ -21,21 +21,22 @@ from models.reading.wording import Wording
 PARTS = (*SPACE, "wording")
 
 
-def reading_rows(bench: Bench) -> Iterator[Row]:
+@metric("reading", "parser")
+def reading_rows(context: Context) -> Iterator[Row]:
     """Share of prompts whose things are found, all of them and no other; share that is read as it is."""
-    wording = bench.parts.wording
-    cells = sets.cells(bench.world, bench.sizes.gallery)
+    wording = context.generator.weights.wording
+    cells = sets.cells(context.world, context.sizes.gallery)
     told = [caption(picture, SEED) for picture in cells]
     near = np.mean([name(p.names) in _nearest(wording, text) for text, p in zip(told, cells, strict=True)])
     nearest = (("the nearest name alone", float(near)),)
     yield _row("captions whose thing is found", _found(wording, told, [{name(p.names)} for p in cells]), nearest)
     yield _row("captions read as they are", [wording.read(text) == text for text in told])
-    scenes = [make_scene(bench.world, SEED + i, "test") for i in range(4 * bench.sizes.scenes)]
+    scenes = [make_scene(context.world, SEED + i, "test") for i in range(4 * context.sizes.scenes)]
     told = [scene.caption(0, grounded=True) for scene in scenes]
     things = [{name(item.names) for item in scene.objects} for scene in scenes]
     yield _row("scenes whose things are all found", _found(wording, told, things))
     yield _row("scenes read as they are", [wording.read(text) == text for text in told])
-    strangers = [caption(picture, SEED) for picture in sets.strangers(bench.world, bench.sizes.gallery)]
+    strangers = [caption(picture, SEED) for picture in sets.unseen(context.world, context.sizes.gallery)]
     yield _row("captions of untaught concepts read as they are", [wording.read(text) == text for text in strangers])
 
 
