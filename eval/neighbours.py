@@ -88,7 +88,7 @@ def hubness(scores: np.ndarray, k: int = 10) -> tuple[float, int]:
 
 
 THUMB = 16  # pixels a side
-SAME_DRAWING = 3.0  # levels of 255; the world's own rule for two pictures of one drawing (models.data.splits.kin)
+SAME_DRAWING = 3.0  # levels of 255; as in `models.data.splits.merge_lookalikes`
 COPY = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels"  # what `copied` says
 CANDIDATES = 20
 

@@ -53,8 +53,8 @@ class Choice(nn.Module):
         words, mask = self.judge.words(table)
         contrastive = self._contrastive(*self.judge.vectors(places, words, mask))
         count = len(pixels)
-        partner, stranger = torch.arange(count) ^ 1, (torch.arange(count) + 2) % count
-        rows = torch.cat([torch.arange(count), partner, stranger])
+        partner, other = torch.arange(count) ^ 1, (torch.arange(count) + 2) % count
+        rows = torch.cat([torch.arange(count), partner, other])
         fits = self.judge.fit(places.repeat(3, 1, 1), words[rows], mask[rows]).view(3, count)
         own, others = fits[0], fits[1:]
         everyone = torch.ones(count)
@@ -97,7 +97,7 @@ class JudgeTask(Task):
                 pixels.append(picture)
                 texts.append(text)
         rng = np.random.default_rng((self.options.seed, step, rank, 0x10D6E))
-        return {"pixels": _worn(to_tensor(np.stack(pixels)), rng), "table": read(texts, self.buckets)}
+        return {"pixels": _degraded(to_tensor(np.stack(pixels)), rng), "table": read(texts, self.buckets)}
 
     def _unit(self, rng: np.random.Generator, progress: float) -> list[tuple[np.ndarray, str]]:
         seed = int(rng.integers(2**31 - 1))
@@ -140,14 +140,14 @@ class JudgeTask(Task):
         save_part(model.judge, "judge", folder)
 
 
-def _worn(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Some pictures blurred and noisy: the judge must read a generator's drawings as it reads an artist's."""
-    worn = torch.from_numpy(rng.random(len(pixels)) < BLURRED)
-    if worn.any():
-        small = F.avg_pool2d(pixels[worn], 2)
+def _degraded(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blur some pictures and add noise: the judge must read a generator's drawings as it reads an artist's."""
+    degraded = torch.from_numpy(rng.random(len(pixels)) < BLURRED)
+    if degraded.any():
+        small = F.avg_pool2d(pixels[degraded], 2)
         noise = torch.from_numpy(rng.normal(0, NOISE, tuple(small.shape)).astype(np.float32))
         small = (small + noise * (small[:, 3:] > 0)).clamp(0, 1)
-        pixels[worn] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+        pixels[degraded] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     return pixels
 
 

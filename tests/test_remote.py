@@ -44,12 +44,12 @@ def test_pieces_go_on_from_each_other_and_weights_come_home(
     ]
     assert len(steps) == 2 and steps[0] < steps[1]
     monkeypatch.setattr(remote, "FILE", "50KB")
-    remote.bring(tmp_path / "run", tmp_path / "brought")
-    files = list((tmp_path / "brought/dit").glob("*.safetensors"))
-    assert len(files) > 1 and (tmp_path / "brought/stats.jsonl").exists() and list(tmp_path.glob("brought/*.jpg"))
-    home, there = DiT.from_pretrained(tmp_path / "brought/dit"), load_part(DiT, "dit", tmp_path / "run/export")
+    remote.collect(tmp_path / "run", tmp_path / "collected")
+    files = list((tmp_path / "collected/dit").glob("*.safetensors"))
+    assert len(files) > 1 and (tmp_path / "collected/stats.jsonl").exists() and list(tmp_path.glob("collected/*.jpg"))
+    home, there = DiT.from_pretrained(tmp_path / "collected/dit"), load_part(DiT, "dit", tmp_path / "run/export")
     assert all(torch.equal(a.float(), b) for a, b in zip(home.parameters(), there.parameters(), strict=True))
-    remote.train(0.2, 0.01, parts, None, tmp_path / "new", tmp_path / "brought/dit", "tiny", 4, False)  # type: ignore[arg-type]
+    remote.train(0.2, 0.01, parts, None, tmp_path / "new", tmp_path / "collected/dit", "tiny", 4, False)  # type: ignore[arg-type]
     assert (tmp_path / "new/state/model.safetensors").exists()
 
 
@@ -62,12 +62,12 @@ def test_two_loads_hold_pictures_wheels_and_parts(parts: Path, tmp_path: Path, m
 
     monkeypatch.setattr(packages, "fetch", fetched)
     monkeypatch.setattr(remote, "fetch_wheels", lambda folder, _python: folder.mkdir(parents=True, exist_ok=True))
-    remote.pack(tmp_path / "luggage", parts, tmp_path / "world", "3.12")
-    archives = {file.name for file in (tmp_path / "luggage/1/downloads").iterdir()}
+    remote.pack(tmp_path / "bundle", parts, tmp_path / "world", "3.12")
+    archives = {file.name for file in (tmp_path / "bundle/1/downloads").iterdir()}
     assert len(archives) == len(packages.PACKAGES) - 1 and not any("wordnet" in name for name in archives)
-    assert listed_parts(tmp_path / "luggage/2/parts").keys() == set(remote.PARTS)
-    weights = tmp_path / "luggage/2/parts/autoencoder/diffusion_pytorch_model.safetensors"
+    assert listed_parts(tmp_path / "bundle/2/parts").keys() == set(remote.PARTS)
+    weights = tmp_path / "bundle/2/parts/autoencoder/diffusion_pytorch_model.safetensors"
     assert load_file(weights)
     monkeypatch.setattr(remote, "LOAD", 1000)
     with pytest.raises(ValueError, match="more than 0 go at once"):
-        remote.pack(tmp_path / "luggage", parts, tmp_path / "world", "3.12")
+        remote.pack(tmp_path / "bundle", parts, tmp_path / "world", "3.12")

@@ -1,4 +1,4 @@
-"""Do the backbone's experts share the work, and what do they specialise in?
+"""Load balance of the backbone's experts, and what they specialise in.
 
 On captions of held-out cells in both languages, and on dictionary words that training left out and their glosses.
 """
@@ -36,10 +36,10 @@ def expert_rows(context: Context) -> Iterator[Row]:
     experts, count = context.generator.weights.embedder.language.config.num_experts, context.sizes.words
     pictures = sets.cells(context.world, count)
     captions = [(caption(p, SEED, language), k) for p in pictures for k, language in enumerate(LANGUAGES)]
-    words, told = held_out_words(context.wordnet), labelled(context, captions)
+    words, labelled_tokens = held_out_words(context.wordnet), labelled(context, captions)
     explained = labelled(context, [(gloss, 0) for gloss in islice(words.glosses(), count)])
-    yield from balance_rows({"captions": told[0], "glosses": explained[0]}, experts)
-    yield specialisation_row("language", told, LANGUAGES)
+    yield from balance_rows({"captions": labelled_tokens[0], "glosses": explained[0]}, experts)
+    yield specialisation_row("language", labelled_tokens, LANGUAGES)
     yield specialisation_row("part of speech", labelled(context, list(words.of_one_part(count))), PARTS_OF_SPEECH)
 
 
@@ -65,9 +65,9 @@ def balance_rows(chosen: Mapping[str, Tensor], experts: int) -> Iterator[Row]:
     )  # fmt: skip
 
 
-def specialisation_row(name: str, told: Labelled, labels: Sequence[str]) -> Row:
+def specialisation_row(name: str, labelled_tokens: Labelled, labels: Sequence[str]) -> Row:
     """Bits that the choice of an expert tells of a label, in the layer where it tells most, beside shuffled labels."""
-    chosen, of_token = told
+    chosen, of_token = labelled_tokens
     shuffled = of_token[torch.randperm(len(of_token), generator=torch.Generator().manual_seed(SEED))]
     bits = [specialisation(layer, of_token) for layer in chosen]
     layer = max(range(len(bits)), key=bits.__getitem__)
@@ -75,12 +75,12 @@ def specialisation_row(name: str, told: Labelled, labels: Sequence[str]) -> Row:
     return Row(
         "experts", f"what an expert tells of the {name}", bits[layer], len(of_token), unit="bit",
         against=(("shuffled", specialisation(chosen[layer], shuffled)), ("all there is", entropy(share))),
-        note=f"layer {layer + 1}: {keen(chosen[layer], of_token, labels)}", seeds=f"{SEED}", parts=PART,
+        note=f"layer {layer + 1}: {preferring_experts(chosen[layer], of_token, labels)}", seeds=f"{SEED}", parts=PART,
     )  # fmt: skip
 
 
-def keen(chosen: Tensor, of_token: Tensor, labels: Sequence[str]) -> str:
-    """For each label the expert that takes it most beyond its share: "en: expert 3 (x 1.9); ..."."""
+def preferring_experts(chosen: Tensor, of_token: Tensor, labels: Sequence[str]) -> str:
+    """For each label the expert whose share of it exceeds its share of all tokens most: "en: expert 3 (x 1.9); ..."."""
     said = []
     for k, label in enumerate(labels):
         every = chosen.flatten().bincount().double()

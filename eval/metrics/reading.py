@@ -1,7 +1,7 @@
-"""Is what a prompt names found, and is what was taught left alone? Captions of held-out pictures, scenes and concepts.
+"""Prompt parsing of captions of held-out pictures, of scenes and of unseen concepts.
 
-A prompt that says what captions say should be read as it is; one of a concept that was never taught can only be read
-wrongly, and should be left alone too.
+All things that a caption names should be found, and a caption in the training wording should be kept as it is. Of an
+unseen concept the parser knows no name, so its captions should be kept as they are, too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,18 +26,18 @@ def reading_rows(context: Context) -> Iterator[Row]:
     """Share of prompts whose things are found, all of them and no other; share that is read as it is."""
     wording = context.generator.weights.wording
     cells = sets.cells(context.world, context.sizes.gallery)
-    told = [caption(picture, SEED) for picture in cells]
-    near = np.mean([name(p.names) in _nearest(wording, text) for text, p in zip(told, cells, strict=True)])
+    captions = [caption(picture, SEED) for picture in cells]
+    near = np.mean([name(p.names) in _nearest(wording, text) for text, p in zip(captions, cells, strict=True)])
     nearest = (("the nearest name alone", float(near)),)
-    yield _row("captions whose thing is found", _found(wording, told, [{name(p.names)} for p in cells]), nearest)
-    yield _row("captions read as they are", [wording.read(text) == text for text in told])
+    yield _row("captions whose thing is found", _found(wording, captions, [{name(p.names)} for p in cells]), nearest)
+    yield _row("captions read as they are", [wording.read(text) == text for text in captions])
     scenes = [make_scene(context.world, SEED + i, "test") for i in range(4 * context.sizes.scenes)]
-    told = [scene.caption(0, grounded=True) for scene in scenes]
+    captions = [scene.caption(0, grounded=True) for scene in scenes]
     things = [{name(item.names) for item in scene.objects} for scene in scenes]
-    yield _row("scenes whose things are all found", _found(wording, told, things))
-    yield _row("scenes read as they are", [wording.read(text) == text for text in told])
-    strangers = [caption(picture, SEED) for picture in sets.unseen(context.world, context.sizes.gallery)]
-    yield _row("captions of untaught concepts read as they are", [wording.read(text) == text for text in strangers])
+    yield _row("scenes whose things are all found", _found(wording, captions, things))
+    yield _row("scenes read as they are", [wording.read(text) == text for text in captions])
+    unseen = [caption(picture, SEED) for picture in sets.unseen(context.world, context.sizes.gallery)]
+    yield _row("captions of unseen concepts read as they are", [wording.read(text) == text for text in unseen])
 
 
 def name(names: dict[str, str]) -> str:
@@ -55,10 +55,10 @@ def _names(naming: Naming, number: int) -> set[str]:
     return {name.lower() for name in naming.known[number].names["en"]}
 
 
-def _found(wording: Wording, told: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
+def _found(wording: Wording, captions: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
     """For each text, whether the things that it is found to name are these, by any of their English names."""
     answers = []
-    for text, wanted in zip(told, things, strict=True):
+    for text, wanted in zip(captions, things, strict=True):
         named = [_names(wording.naming, number) for number in wording.named(text)]
         answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
     return answers

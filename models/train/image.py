@@ -67,7 +67,7 @@ class Mix:
             without a share is not encoded.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
-        drop_draft: share without what other hands' drawings have in common, of those that have it.
+        drop_draft: share without a draft (the mean of other art families' drawings), of those that have one.
         time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide: at much noise
             the concept is decided. Half of them are below 0.4: there most of what is lost in drawing is lost, and
             nothing is learned by heart (LOG.md).
@@ -148,7 +148,7 @@ class ImageTask(Task):
         width = self.embedder.language.config.hidden_size
         self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
         self.pictures = self.world.split("train")
-        self.sampler, self.hands = Sampler(self.pictures, mix.groups), OtherHands(self.world)
+        self.sampler, self.drafts = Sampler(self.pictures, mix.groups), OtherHands(self.world)
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
@@ -173,7 +173,7 @@ class ImageTask(Task):
             if number == STAGED and (scene := staged(picture, seed)):
                 return self._composed(scene)._replace(draft=self._staged_draft(picture, scene))
             shown, warp = view(self.world.pixels[picture.index], picture, number, seed)
-            draft = self.hands.prototype(picture, seed * VIEWS + number)
+            draft = self.drafts.prototype(picture, seed * VIEWS + number)
             draft = None if draft is None else likewise(draft, warp)
             return _captioned(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
@@ -181,7 +181,7 @@ class ImageTask(Task):
     def _staged_draft(self, picture: Picture, scene: Scene) -> np.ndarray | None:
         """Painted as the picture is; a small thing has none, for whoever asks for one has it drawn large and laid."""
         colour = scene.objects[0].colour
-        return self.hands.prototype(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
+        return self.drafts.prototype(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
 
     def _composed(self, scene: Scene) -> Item:
         # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
@@ -283,7 +283,7 @@ class ImageTask(Task):
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
             "val": [
-                _captioned(self.world.pixels[p.index], p)._replace(draft=self.hands.prototype(p, 0)) for p in pictures
+                _captioned(self.world.pixels[p.index], p)._replace(draft=self.drafts.prototype(p, 0)) for p in pictures
             ],
             "val_scenes": [Item(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }

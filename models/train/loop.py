@@ -228,18 +228,18 @@ class Trainer:
         self.checkpoint(log)
 
     def _agreed(self, begin: float, last: float) -> tuple[float, bool, bool]:
-        """Progress, whether to end, and whether a checkpoint is due: the first rank's word.
+        """Progress, whether to end, and whether a checkpoint is due, as the first rank decides.
 
-        Clocks differ between ranks, and a signal reaches them at different steps: one that ends alone leaves the others
-        waiting for its gradients.
+        Clocks differ between ranks, and a signal reaches them at different steps: a rank that ended alone would leave
+        the others waiting for its gradients.
         """
         now, piece = time.monotonic(), self.length.piece
         progress = self.length.progress(self.state.step, self.state.seconds)
         over = self._stopped or progress >= 1 or bool(piece and now - begin > 60 * piece)
-        told: list[Any] = [progress, over, now - last > 60 * self.every_minutes]
+        decisions: list[Any] = [progress, over, now - last > 60 * self.every_minutes]
         if self.accelerator.num_processes > 1:
-            broadcast_object_list(told)
-        return told[0], told[1], told[2]
+            broadcast_object_list(decisions)
+        return decisions[0], decisions[1], decisions[2]
 
     def step(self, progress: float) -> dict[str, Tensor]:
         """One optimiser step; returns what the task logs."""
@@ -266,8 +266,8 @@ class Trainer:
         return {**values, "norm": norm, "lr": torch.tensor(rate)}
 
     def checkpoint(self, log: "Log") -> None:
-        """Write what resuming needs, then, with the averaged weights, export, evaluate and draw the sheet: whoever is
-        told to stop may be given half a minute."""
+        """Write what resuming needs first: a process that must stop may have half a minute. Then, with the averaged
+        weights, export, evaluate and draw the sheet."""
         gather_states(self.optimizers)
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()

@@ -160,14 +160,14 @@ def run(
 
 
 # Of bad settings and files, a full disk, a rate too high, an extra that is not installed, weights cut short.
-MENDABLE: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError, SafetensorError)
+USER_ERRORS: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError, SafetensorError)
 
 
 def command(run: Callable[[], object]) -> None:
-    """Do `run`; what MENDABLE lists becomes a sentence on standard error."""
+    """Do `run`; USER_ERRORS become one sentence on standard error and exit code 2."""
     try:
         run()
-    except MENDABLE as error:
+    except USER_ERRORS as error:
         Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)
     finally:

@@ -1,18 +1,18 @@
-"""Training on a machine that has a GPU and nothing else: `python -m models.train.remote pack | train | bring`.
+"""Training on a machine that has a GPU and nothing else: `python -m models.train.remote pack | train | collect`.
 
 Such a machine is bare, reaches no network, takes a few dozen MiB at a time, and gives back only small files. So, here:
 
-    python -m models.train.remote pack luggage
+    python -m models.train.remote pack bundle
 
-There, with the checkout and luggage/1, then with luggage/2:
+There, with the checkout and bundle/1, then with bundle/2:
 
-    python -m pip install --no-index --no-deps --target site luggage/1/wheels/*.whl && export PYTHONPATH=site
-    mkdir world && mv luggage/1/downloads world && python -m models.data build --folder world --pictures-only
+    python -m pip install --no-index --no-deps --target site bundle/1/wheels/*.whl && export PYTHONPATH=site
+    mkdir world && mv bundle/1/downloads world && python -m models.data build --folder world --pictures-only
     python -m models.train.remote train --minutes 25 --piece 8
-    python -m models.train.remote bring runs/remote brought
+    python -m models.train.remote collect runs/remote collected
 
 `train` ends after `--piece` minutes and goes on when it is called again; where the machine was lost in between, `--init
-brought/dit` goes on from the weights alone.
+collected/dit` goes on from the weights alone.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ WHEELS = ("diffusers", "resvg-py", "platformdirs")  # what images with PyTorch a
 
 @app.command()
 def pack(
-    luggage: Annotated[Path, typer.Argument(help="folder to write: 1/ goes first, 2/ second")],
+    bundle: Annotated[Path, typer.Argument(help="folder to write: 1/ goes first, 2/ second")],
     parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped ones otherwise")] = None,
     world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
     python: Annotated[str, typer.Option(help="the other machine's Python")] = "3.12",
@@ -55,16 +55,16 @@ def pack(
     downloads, lock = (world or data_folder()) / "downloads", packages.read_lock()
     for package in packages.PACKAGES:
         if package.name != packages.DICTIONARY:  # the backbone's reading; the generator needs none of it
-            copy(packages.fetch(package, downloads, lock), luggage / "1/downloads")
-    fetch_wheels(luggage / "1/wheels", python)
+            copy(packages.fetch(package, downloads, lock), bundle / "1/downloads")
+    fetch_wheels(bundle / "1/wheels", python)
     for name in PARTS:
-        shutil.copytree(part_folder(name, parts), luggage / "2/parts" / name, dirs_exist_ok=True)
-        record_part(name, luggage / "2/parts")
+        shutil.copytree(part_folder(name, parts), bundle / "2/parts" / name, dirs_exist_ok=True)
+        record_part(name, bundle / "2/parts")
     for load in ("1", "2"):
-        size = sum(file.stat().st_size for file in (luggage / load).rglob("*") if file.is_file())
-        console.print(f"{luggage / load}: {size / 2**20:.1f} MiB")
+        size = sum(file.stat().st_size for file in (bundle / load).rglob("*") if file.is_file())
+        console.print(f"{bundle / load}: {size / 2**20:.1f} MiB")
         if size > LOAD:
-            raise ValueError(f"{luggage / load} holds {size / 2**20:.1f} MiB, more than {LOAD / 2**20:.0f} go at once")
+            raise ValueError(f"{bundle / load} holds {size / 2**20:.1f} MiB, more than {LOAD / 2**20:.0f} go at once")
 
 
 def copy(file: Path, folder: Path) -> None:
@@ -87,7 +87,7 @@ def fetch_wheels(folder: Path, python: str) -> None:
 def train(
     minutes: Annotated[float, typer.Option(help="of the whole training, all pieces together")],
     piece: Annotated[float, typer.Option(help="minutes until this call ends")],
-    parts: Path = Path("luggage/2/parts"),
+    parts: Path = Path("bundle/2/parts"),
     world: Path = Path("world"),
     out: Path = Path("runs/remote"),
     init: Annotated[Path | None, typer.Option(help="weights to begin from, where --out holds no state yet")] = None,
@@ -104,7 +104,7 @@ def train(
 
 
 @app.command()
-def bring(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], out: Path) -> None:
+def collect(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], out: Path) -> None:
     """Write a run's averaged weights in files of at most 15 MB, its statistics, and its last sheet as a small JPEG."""
     load_part(DiT, "dit", run_folder / "export", dtype=torch.bfloat16).save_pretrained(out / "dit", max_shard_size=FILE)
     copy(run_folder / "stats.jsonl", out)
