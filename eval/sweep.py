@@ -7,7 +7,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,44 +46,6 @@ class Swept:
     seconds: float
 
 
-def add_arguments(made: argparse.ArgumentParser) -> None:
-    """The lists that are tried, each against each."""
-    group = made.add_argument_group("sweep", "settings to try, each against each, on split val")
-    group.add_argument("--guidance", type=_list(float, "2,3,4.5"), default=(OWN.guidance,), metavar="LIST")
-    group.add_argument("--steps", type=_list(int, "12,16"), default=(OWN.steps,), metavar="LIST")
-    group.add_argument(
-        "--scheduler", type=_list(str, "euler,heun"), default=(None,), metavar="LIST", help=", ".join(SCHEDULERS)
-    )
-    group.add_argument(
-        "--interval", type=_list(_span, "0-1,0.1-0.9"), default=(OWN.interval,), metavar="LIST", help="0-1,0.1-0.9"
-    )
-    group.add_argument(
-        "--weaken",
-        type=_list(_yes, "yes,no"),
-        default=(OWN.weaken,),
-        metavar="LIST",
-        help="guidance away from a worse self",
-    )
-    group.add_argument(
-        "--temperature", type=_list(float, "0.65,1"), default=(OWN.temperature,), metavar="LIST", help="1 is all noise"
-    )
-    group.add_argument(
-        "--cooling", type=_list(float, "0,1"), default=(OWN.cooling,), metavar="LIST", help="0 keeps the temperature"
-    )
-    group.add_argument("--count", type=int, default=COUNT, metavar="N", help="cells that are asked for")
-    group.add_argument("--times", type=int, default=1, metavar="N", help="pictures of each cell, from other noise")
-
-
-def _list(kind: Any, like: str) -> Any:
-    def read(text: str) -> tuple[Any, ...]:
-        try:
-            return tuple(kind(part.strip()) for part in text.split(","))
-        except (ValueError, KeyError) as error:
-            raise argparse.ArgumentTypeError(f"{text!r} is no list like {like}") from error
-
-    return read
-
-
 def _span(text: str) -> tuple[float, float]:
     low, high = text.split("-")
     return float(low), float(high)
@@ -93,9 +55,41 @@ def _yes(text: str) -> bool:
     return {"yes": True, "no": False}[text]
 
 
+# Settings that can be tried: how one value is read, an example of a list, help.
+TRIED: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "scheduler": (str, "euler,heun", ", ".join(SCHEDULERS)),
+    "steps": (int, "12,16", ""),
+    "guidance": (float, "2,3,4.5", ""),
+    "interval": (_span, "0-1,0.1-0.9", "noise levels with guidance"),
+    "weaken": (_yes, "yes,no", "guidance away from a weakened version of the network"),
+    "temperature": (float, "0.65,1", "1 is all noise"),
+    "cooling": (float, "0,1", "0 keeps the temperature"),
+}
+
+
+def add_arguments(made: argparse.ArgumentParser) -> None:
+    """A list for each setting, tried each against each."""
+    group = made.add_argument_group("sweep", "settings to try, each against each, on split val")
+    for name, (kind, example, text) in TRIED.items():
+        own = (getattr(OWN, name),)
+        group.add_argument(f"--{name}", type=_list(kind, example), default=own, metavar="LIST", help=text or example)
+    group.add_argument("--count", type=int, default=COUNT, metavar="N", help="cells that are asked for")
+    group.add_argument("--times", type=int, default=1, metavar="N", help="pictures of each cell, from other noise")
+
+
+def _list(kind: Callable[[str], Any], like: str) -> Callable[[str], tuple[Any, ...]]:
+    def read(text: str) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(part.strip()) for part in text.split(","))
+        except (ValueError, KeyError) as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list like {like}") from error
+
+    return read
+
+
 def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     """All settings asked for; ValueError names one that can't be."""
-    from models.pipeline import BATCH  # half a second that the other measures may not need
+    from models.pipeline import BATCH  # half a second that the metrics may not need
 
     unknown = [name for name in arguments.scheduler if name not in (None, *SCHEDULERS)]
     if unknown:
@@ -104,15 +98,8 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     if arguments.times < 1:
         raise ValueError(f"--times {arguments.times}; each cell is drawn once at least")
-    return [
-        Sampling(
-            steps, guidance, interval, scheduler, batch=BATCH, weaken=weaken, temperature=temperature, cooling=cooling
-        )
-        for scheduler, steps, guidance, interval, weaken, temperature, cooling in itertools.product(
-            *(arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval),
-            *(arguments.weaken, arguments.temperature, arguments.cooling),
-        )
-    ]
+    every = itertools.product(*(getattr(arguments, name) for name in TRIED))
+    return [Sampling(batch=BATCH, **dict(zip(TRIED, values, strict=True))) for values in every]
 
 
 def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
@@ -145,16 +132,21 @@ def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
 def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
     """Print the table -> what the JSON holds."""
     table = Table(header_style="bold")
-    settings = "scheduler", "steps", "guidance", "interval", "weaken", "temperature", "cooling"
-    for title in (*settings, "concept", "style", "of ten", KERNEL_NAME, "s"):
+    for title in (*TRIED, "concept", "style", "of ten", KERNEL_NAME, "s"):
         table.add_column(title, justify="right")
     for one in results:
-        s, (low, high) = one.sampling, one.concept_interval
+        settings, (low, high) = (_said(getattr(one.sampling, name)) for name in TRIED), one.concept_interval
         concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
-        table.add_row(
-            s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
-            "yes" if s.weaken else "no", f"{s.temperature:g}", f"{s.cooling:g}",
-            concept, f"{one.style:.3f}", f"{one.styles:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
-        )  # fmt: skip
+        figures = f"{one.style:.3f}", f"{one.styles:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}"
+        table.add_row(*settings, concept, *figures)
     console.print(table)
     return {"split": "val", "seed": SEED, "settings": [asdict(one) for one in results]}
+
+
+def _said(value: Any) -> str:
+    """A setting as it is typed."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "-".join(f"{part:g}" for part in value)
+    return "default" if value is None else str(value) if isinstance(value, str) else f"{value:g}"

@@ -7,6 +7,7 @@ is one block that sees itself both ways; what follows is predicted token by toke
 import contextlib
 import hashlib
 import itertools
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ from models.data.world import World
 from models.presets import preset
 from models.tokenizer import TEXT_LENGTH, load_tokenizer, train_tokenizer
 from models.train.lexicon import Lexicon
+
+TEMPLATES: dict[str, dict[str, list[str]]] = json.loads(
+    Path(__file__).with_name("documents.json").read_text(encoding="utf-8")
+)
 
 
 class Document(NamedTuple):
@@ -86,7 +91,7 @@ class Writer:
     def instruction(self, rng: np.random.Generator) -> Document:
         """What people type into a chat, answered by the prompt they mean."""
         seed, chinese = _seed(rng), rng.random() < 0.35
-        asks = ASKS_ZH if chinese else ASKS_EN
+        asks = TEMPLATES["zh" if chinese else "en"]["asks"]
         picture = self.sampler.draw(rng, 1)[0]
         text = caption(picture, seed, "zh" if chinese else "en", "short", style=False)
         return Document(f"{asks[seed % len(asks)].format(text)} =>", text)
@@ -104,16 +109,13 @@ class Writer:
         return Document(f"{scene.caption(seed, language, 'short')} {wish} =>", other.caption(seed, language, "short"))
 
     def _restyled(self, seed: int, chinese: bool, rng: np.random.Generator) -> Document:
+        language: Language = "zh" if chinese else "en"
         picture = self.sampler.draw(rng, 1)[0]
         style = style_of(self.sampler.draw(rng, 1)[0].style)
-        name = display_name(picture, "zh" if chinese else "en")
-        if chinese:
-            return Document(
-                f"{name} {RESTYLES_ZH[seed % len(RESTYLES_ZH)].format(style.zh[0])} =>", f"{name}，{style.zh[0]}风格"
-            )
-        return Document(
-            f"{name} {RESTYLES_EN[seed % len(RESTYLES_EN)].format(style.en[0])} =>", f"{name}, {style.en[0]} style"
-        )
+        name, restyles = display_name(picture, language), TEMPLATES[language]["restyles"]
+        words = style.zh[0] if chinese else style.en[0]
+        styled = f"{name}，{words}风格" if chinese else f"{name}, {words} style"
+        return Document(f"{name} {restyles[seed % len(restyles)].format(words)} =>", styled)
 
 
 def _seed(rng: np.random.Generator) -> int:
@@ -122,30 +124,15 @@ def _seed(rng: np.random.Generator) -> int:
 
 def _wish(after: Scene, kind: str, chinese: bool, seed: int) -> str:
     if kind == "count":
-        templates: Sequence[str] = COUNTS_ZH if chinese else COUNTS_EN
+        templates: Sequence[str] = TEMPLATES["zh" if chinese else "en"]["counts"]
         return templates[seed // 2 % len(templates)].format(after.count)
     colour = str(after.objects[0].colour)
-    templates = COLOURINGS_ZH if chinese else COLOURINGS_EN
+    templates = TEMPLATES["zh" if chinese else "en"]["colourings"]
     return templates[seed // 2 % len(templates)].format(
         colour_words((colour,), "zh") if chinese else COLOURS[colour].en
     )
 
 
-ASKS_EN = (
-    "draw {}",
-    "make a sticker of {}",
-    "I want {}",
-    "please give me {}",
-    "can you draw {}?",
-    "create an emoji: {}",
-)
-ASKS_ZH = ("画{}", "给我一个{}", "我想要{}", "请画一张{}", "做一个贴纸：{}")
-COLOURINGS_EN = ("make it {}", "change the colour to {}", "now in {}", "paint it {}")
-COLOURINGS_ZH = ("把它变成{}", "颜色换成{}", "改成{}")
-COUNTS_EN = ("make it {}", "change the number to {}", "I want {} of them")
-COUNTS_ZH = ("改成{}个", "数量变成{}", "我要{}个")
-RESTYLES_EN = ("in the {} style", "make it {} style", "change the style to {}")
-RESTYLES_ZH = ("用{}风格", "换成{}风格", "改为{}风格")
 SOURCES: dict[str, Callable[[Writer, np.random.Generator], Document]] = {
     "gloss": Writer.gloss,
     "caption": Writer.caption,
