@@ -13,7 +13,8 @@ from models.reading.genders import GENDERS
 
 Pair = tuple[Picture, Picture]
 OTHER = dict(zip(GENDERS, reversed(GENDERS), strict=True))
-APART = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}  # groups of what can be told apart
+# CLDR groups of things that can be distinguished.
+APART = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}
 
 
 def _order(pictures: Iterable[Picture], salt: str = "") -> list[Picture]:
@@ -50,7 +51,7 @@ def chosen(world: World, count: int) -> list[Picture]:
     """At most `count` cells of split `val` whose concept was trained on, one picture of each.
 
     What is chosen (settings, recipes) is chosen on these. They are mixed as `cells` are: one of each style would make
-    three of what an art family draws in three, and a style that is easily told outweigh the others.
+    three of what an art family draws in three, and a style that is easily recognised outweigh the others.
     """
     return _one_a_cell(_known(world, "val"))[:count]
 
@@ -126,7 +127,7 @@ def pairs(world: World, count: int) -> list[Pair]:
 
 def families(world: World, count: int) -> list[Pair]:
     """At most `count` pairs of training drawings of one thing by two art families, chosen by hash; of no skin tone,
-    which would be told apart too."""
+    which would differ too."""
     drawn = defaultdict[str, list[Picture]](list)
     toneless = (picture for picture in world.split("train") if picture.skin is None)
     for picture in _one_of_each(toneless, lambda picture: (picture.concept, picture.family)):
@@ -141,7 +142,7 @@ def pixels(world: World, pictures: list[Picture]) -> np.ndarray:
 
 
 def prompt(picture: Picture, language: Language = "en") -> str:
-    """What a person would type for this very picture: its name and its style, and nothing that gives more away."""
+    """The prompt for a picture: its name and its style, and no other detail."""
     style = style_of(picture.style)
     if language == "zh":
         return f"{display_name(picture, 'zh')}，{style.zh[0]}风格"

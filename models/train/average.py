@@ -1,7 +1,7 @@
 """`python -m models.train.average OUT FOLDER FOLDER... [--shares 1,2]`: the mean of several trainings of the generator.
 
-Trainings that began from the same weights lie in one basin of the loss, and their mean is often better than each of
-them (model soups, arXiv 2203.05482): what the rate's noise did to one, the others did not do.
+Runs that began from the same weights lie in one basin of the loss, and their weight average is often better than each
+of them (model soups, arXiv 2203.05482).
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What the frozen parts say of many pictures and of their captions, computed once and kept in a folder.
+"""Latents and embeddings of many pictures and their captions by the frozen parts, computed once and kept in a folder.
 
-The generator's step then reads rows of arrays and nothing else: reading captions anew cost a quarter of its time.
+A training step then reads rows of arrays alone: encoding captions again took a quarter of its time.
 """
 
 import multiprocessing

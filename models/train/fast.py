@@ -30,9 +30,8 @@ from models.train.image import NO_VECTOR, ImageTask, Mix, Samples
 from models.train.loop import TaskOptions
 from models.weights import load_part, part_digests, record_made_with, record_part
 
-TAUGHT = Sampling()  # whose guidance the student learns to do without
-# Nearly as people ask: words with their own vector, and the draft of what they name.
-# Nobody asks for what is warped, and a mirrored picture is asked for as the picture itself.
+TAUGHT = Sampling()  # its guidance is distilled into the student
+# Close to real requests: text with its vector, and mostly the draft of what it names. No warped or mirrored views.
 MIX = Mix(views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
 
 
@@ -54,11 +53,11 @@ class FastTask(ImageTask):
         self.length = 1 / len(self.sigmas)
         self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
         self.model = load_part(DiT, "dit", options.parts)
-        self.model.warp_in = None  # nobody asks it for what is warped
+        self.model.warp_in = None  # it is never asked for warped pictures
         attach(self.model, rank)
 
     def draws(self, rng: np.random.Generator, count: int) -> Samples:
-        """As for the generator, but nobody asks for nothing."""
+        """As for the generator, but never without any condition."""
         drawn = super().draws(rng, count)
         return replace(drawn, text=drawn.text | (drawn.vector == NO_VECTOR))
 
@@ -71,7 +70,7 @@ class FastTask(ImageTask):
         return self.times(np.random.default_rng(0), count)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
-        """What pictures are drawn from, of the pictures nothing, and the levels from which the student is to walk."""
+        """Starting latents without the pictures, and the noise levels from which the student steps."""
         return {"x": begun(condition.draft, noise, FAST_SAMPLING.temperature), "t": times, **vars(condition)}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
@@ -124,7 +123,7 @@ class FastTask(ImageTask):
         return {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
 
     def pipeline(self, model: Any) -> StickerPipeline:
-        """The student in the place of both: there is no other that the sheet could be of."""
+        """With the student in place of both networks."""
         made = super().pipeline(model)
         made.fast = made.dit
         return made

@@ -1,7 +1,7 @@
 """Training the image generator: flow matching on the latents of pictures and composed scenes.
 
-Autoencoder, backbone and space are frozen: what they say of every picture and of its captions is computed once
-(`models.train.encoded`), so a step is rows of arrays, noise, and the network.
+Autoencoder, backbone and space are frozen: the latents and embeddings of every picture and its captions are computed
+once (`models.train.encoded`), so a step reads rows of arrays, adds noise and runs the network.
 """
 
 import copy
@@ -50,7 +50,7 @@ CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that 
 VALIDATION = 192  # pictures, and a third as many scenes
 
 NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
-EVERYDAY = {  # by CLDR group: what stickers are asked of, and what is a third of the concepts and simple
+EVERYDAY = {  # weights by CLDR group: common subjects of stickers count more, simple and numerous ones less
     "animals-nature": 2.5, "food-drink": 2.0, "activities": 1.6, "objects": 1.2,
     "people-body": 0.7, "symbols": 0.6, "flags": 0.6, "": 0.6,
 }  # fmt: skip
@@ -61,20 +61,20 @@ class Mix:
     """What the samples of a step are drawn from.
 
     Attributes:
-        scenes: share of composed scenes. Few: colour is learned from views that are painted, and what
-            a prompt names several of is drawn thing by thing (`models.reading.layout`), unless read word for word.
-        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. A view
-            without a share is not encoded.
+        scenes: share of composed scenes. Few: colour is learned from painted views, and a prompt with several things is
+            drawn thing by thing (`models.reading.layout`).
+        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. Views with
+            share 0 are not encoded.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
         drop_draft: share without a draft (the mean of other art families' drawings), of those that have one.
-        time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide: at much noise
-            the concept is decided. Half of them are below 0.4: there most of what is lost in drawing is lost, and
-            nothing is learned by heart (LOG.md).
-        draft_shift: added to the mean where there is a draft, which tells something at much noise only.
-        high: share of the samples without a draft that it is added to as well: else one of them in forty is nearly
-            noise alone, and what has no draft begins with a guess.
-        groups: what a picture of a CLDR group counts; 1 where none is given.
+        time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide, because the
+            concept is decided at high noise. Half of them are below 0.4, where most quality is lost and nothing is
+            memorised (LOG.md).
+        draft_shift: added to the mean where there is a draft, which is informative at high noise only.
+        high: share of the samples without a draft that it is added to as well: else only one of them in forty is nearly
+            pure noise, from which sampling without a draft starts.
+        groups: weight of a picture by its CLDR group; 1 where none is given.
     """
 
     scenes: float = 0.08
@@ -89,12 +89,12 @@ class Mix:
     groups: Mapping[str, float] = field(default_factory=lambda: EVERYDAY)
 
 
-HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels that LOG.md's `val` has been measured at from the start
+HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels of the validation loss in LOG.md
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of a step, one number each: row in `Encoded`, caption, and which conditions are kept."""
+    """The samples of a step as arrays: row in `Encoded`, caption number, and which conditions are kept."""
 
     rows: np.ndarray
     captions: np.ndarray
@@ -163,8 +163,8 @@ class ImageTask(Task):
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.
 
-        Another seed words, warps and stages the pictures differently and composes other scenes, so that a training in
-        pieces of different seeds sees more than one of them could keep.
+        Another seed gives other captions, warps, stagings and scenes, so that a training in pieces of different seeds
+        sees more data than one cache holds.
         """
         seed = self.options.seed
         if row < self.first_scene:
@@ -179,12 +179,12 @@ class ImageTask(Task):
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
 
     def _staged_draft(self, picture: Picture, scene: Scene) -> np.ndarray | None:
-        """Painted as the picture is; a small thing has none, for whoever asks for one has it drawn large and laid."""
+        """Painted as the picture is; a small thing has none: at run time it is drawn large and then placed."""
         colour = scene.objects[0].colour
         return self.drafts.prototype(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
 
     def _composed(self, scene: Scene) -> Item:
-        # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
+        # A sticker has no background unless the prompt asks for one, so captions name every background.
         first = self.options.seed * CAPTIONS
         return Item(scene.render(self.world), [scene.caption(first + i, grounded=True) for i in range(CAPTIONS)])
 
@@ -215,7 +215,7 @@ class ImageTask(Task):
     # --- A step -----------------------------------------------------------------------------------------------------
 
     def draws(self, rng: np.random.Generator, count: int) -> Samples:
-        """What one step sees, of all ranks."""
+        """The samples of one step, over all ranks."""
         mix = self.mix
         views = rng.choice(len(self.views), size=count, p=[mix.views[number] for number in self.views])
         rows = views * len(self.pictures) + self.sampler.rows(rng, count)
@@ -260,7 +260,7 @@ class ImageTask(Task):
         return {"x": x, "t": times, "target": velocity_to(latents, x, times), **vars(condition)}
 
     def condition(self, draws: Samples) -> Condition:
-        """The rows that were drawn, with what was dropped taken out."""
+        """Conditions of the samples, with the dropped ones zeroed."""
         rows, captions, has_text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
         text, image = self.encoded.text_vectors[rows, captions].float(), self.encoded.image_vectors[rows].float()
         vector = torch.where((kind == IMAGE_VECTOR)[:, None], image, text).masked_fill((kind == NO_VECTOR)[:, None], 0)
@@ -278,7 +278,7 @@ class ImageTask(Task):
 
     @cached_property
     def _validation(self) -> dict[str, Encoded]:
-        """Pictures and scenes that no step has seen, a caption each."""
+        """Validation pictures and scenes, one caption each."""
         pictures = evenly(self.world.split("val"), VALIDATION)
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
@@ -327,7 +327,7 @@ class ImageTask(Task):
         return noise_levels(np.random.default_rng(0), count, HELD_OUT)
 
     def pipeline(self, model: Any) -> StickerPipeline:
-        """The generator in the middle of its training, with the parts that it stands on, on the CPU."""
+        """The pipeline with the generator as trained so far, on the CPU."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
@@ -348,6 +348,6 @@ class ImageTask(Task):
 
 
 def _captioned(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
-    """A view with captions that no other view of the picture has."""
+    """A view with captions of its own."""
     always = True if style_of(picture.style).finish is Finish.INK else None
     return Item(pixels, [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)])

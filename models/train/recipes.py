@@ -45,7 +45,7 @@ RECIPES: dict[str, Recipe] = {
         minutes=90,
         channels_last=True,
     ),
-    # Few samples a step while every one of them is news; more when gradients are small and noisy.
+    # Small batches early, when every sample is new; larger ones late, when gradients are small and noisy.
     "language_space": Recipe(
         task_of("models.train.language_space:LanguageSpaceTask"),
         batch_size=sizes((0.0, 64), (0.3, 96), (0.7, 128)),
@@ -66,8 +66,7 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         minutes=600,
     ),
-    # A step costs the teacher's eight passes: few samples, and each says exactly where to go. Of scenes it sees few,
-    # so few are encoded.
+    # A step costs eight passes of the teacher, so batches are small. It samples few scenes, so few are encoded.
     "fast": Recipe(
         task_of("models.train.fast:FastTask", walk=4, scenes=4000),
         batch_size=sizes((0.0, 32)),
@@ -77,8 +76,8 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=20,
     ),
-    # The gradient of a batch is noisy, and a rate three times as high lost colours before it found lines (LOG.md).
-    # It draws no scenes, and one is the fewest that can be encoded.
+    # The gradient is noisy, and a rate three times as high lost colours before lines improved (LOG.md). No scenes are
+    # sampled, and one is the fewest that can be encoded.
     "polish": Recipe(
         task_of("models.train.polish:PolishTask", scenes=1),
         batch_size=sizes((0.0, 32)),
@@ -88,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=25,
     ),
-    # Half of the crops are decoded pictures: nearly all that it is used on, and the other half is what it is judged by.
+    # Half of the crops are decoded pictures, which it is mostly used on; the other half is what it is measured on.
     "upscaler": Recipe(
         task_of("models.train.upscaler:UpscalerTask", soft=0.5),
         batch_size=sizes((0.0, 16)),

@@ -1,18 +1,18 @@
 """Training on a machine that has a GPU and nothing else: `python -m models.train.remote pack | train | collect`.
 
-Such a machine is bare, reaches no network, takes a few dozen MiB at a time, and gives back only small files. So, here:
+The machine has no network, accepts a few dozen MiB at a time and returns only small files. On this machine:
 
     python -m models.train.remote pack bundle
 
-There, with the checkout and bundle/1, then with bundle/2:
+On the other one, with the checkout and bundle/1, then with bundle/2:
 
     python -m pip install --no-index --no-deps --target site bundle/1/wheels/*.whl && export PYTHONPATH=site
     mkdir world && mv bundle/1/downloads world && python -m models.data build --folder world --pictures-only
     python -m models.train.remote train --minutes 25 --piece 8
     python -m models.train.remote collect runs/remote collected
 
-`train` ends after `--piece` minutes and goes on when it is called again; where the machine was lost in between, `--init
-collected/dit` goes on from the weights alone.
+`train` stops after `--piece` minutes and resumes when it is called again. If the machine was lost in between, `--init
+collected/dit` continues from the weights alone.
 """
 
 import dataclasses
@@ -38,8 +38,8 @@ from models.weights import load_part, part_folder, record_part
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 console = Console(stderr=True)
 
-LOAD = 60 * 2**20  # bytes a journey, the checkout (about 4 MiB) not counted in
-FILE = "15MB"  # one file on the way back
+LOAD = 60 * 2**20  # bytes of one transfer, without the checkout (about 4 MiB)
+FILE = "15MB"  # largest file that is returned
 PARTS = ("language", "vision", "space", "autoencoder")
 WHEELS = ("diffusers", "resvg-py", "platformdirs")  # what images with PyTorch and transformers lack
 
