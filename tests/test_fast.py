@@ -163,12 +163,12 @@ def test_the_teacher_goes_on_from_where_the_student_came_to(task: FastTask, monk
 def test_a_student_is_taught_from_where_its_own_steps_lead(task: FastTask) -> None:
     """What it begins with is what a picture is drawn from, and each of its steps is one of the drawing's."""
     batch = task.batch(5, 0, 1, 0.1)
-    bare = ~batch["draft"].flatten(1).any(1)
+    bare = ~batch["reference"].flatten(1).any(1)
     assert bare.any() and not bare.all()
     assert batch["x"][bare].std() == pytest.approx(FAST_SAMPLING.temperature, abs=0.05)
     told = {name: value for name, value in batch.items() if name not in ("x", "t")}
-    told["draft"] = torch.zeros_like(told["draft"])  # what the drawing would lay under the noise is under it already
-    wanted = Condition(*(told[name] for name in ("states", "mask", "vector", "draft")))
+    told["reference"] = torch.zeros_like(told["reference"])  # it is in the noise already
+    wanted = Condition(*(told[name] for name in ("states", "mask", "vector", "reference")))
     sampling, scheduler = replace(FAST_SAMPLING, temperature=1.0), build_scheduler("euler")
     steps = denoise(task.model, batch["x"], ComposedCondition((wanted,), torch.ones(4, 1)), wanted, sampling, scheduler)
     with torch.no_grad():
