@@ -63,6 +63,7 @@ NAMED = {
     "scattered": boxes.SCATTERED,
     "around": AROUND,
     "on it": boxes.ON_IT,
+    "two in one": (*(within(box, PAIR["in"][0]) for box in PAIR["left of"]), PAIR["in"][1]),
 }
 
 

@@ -15,6 +15,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from models.data.grammar import plural, singular
 from models.lexicon import any_of, pattern
 from models.prompts.entities import ALIASES, ANIMALS, FLAGS, PEOPLE, Concept, Entity, flag_names
 from models.prompts.normalise import (
@@ -41,6 +42,8 @@ FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of
 MOST = 32  # phrases of a prompt: no picture has room for so many entities, and each asks for a vector
 LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _DRESS = re.compile(r"\b(?:hat|crown|cap|helmet|mask|ribbon|performing arts)\b")
+KEPT_PLURALS = {"man", "woman", "child", "person"}  # whose plurals `models.data.grammar.regular` keeps
+_KEPT = re.compile(rf"\b(?:{'|'.join(map(plural, sorted(KEPT_PLURALS)))})\b")
 _EXACT = {FLAGS, "symbols", ""}  # groups of which one concept is no hint at another: those are named or not meant
 
 
@@ -62,6 +65,8 @@ class EntityLinker:
         self._names: dict[str, list[int]] = defaultdict(list)
         for name, number in named:
             self._names[name.lower()].append(number)
+        for one in KEPT_PLURALS & self._names.keys():  # women are no women with bunny ears
+            self._names[plural(one)] = self._names.get(plural(one), self._names[one])
         called = [(said, number) for name, number in named for said in aliases.get(name, ())]
         flags = [one for one in named if concepts[one[1]].group == FLAGS]
         called += [(said, number) for name, number in flags for said in flag_names(name)]
@@ -111,8 +116,9 @@ class EntityLinker:
 
     def _whole(self, text: str, name: str, pieces: Sequence[str], embed: Embed) -> Entity | None:
         """The concept that the whole of a text lies near to."""
-        for said in (text, core(text)):
-            best, cosine, share = self._best_match(text, embed(said))
+        one = _KEPT.sub(lambda match: singular(match[0]), text)  # men running are a person running
+        for said in (pattern("paint_of_two").sub("", one), core(one)):  # a paint of two colours is part of no name
+            best, cosine, share = self._best_match(one, embed(said))
             animal = any(self.concepts[number].group == ANIMALS for number in self._names.get(name, ()))
             acts = animal and self.concepts[best].group == PEOPLE  # a dog swimming is a dog
             if cosine >= SURE and share >= SOME and not acts:

@@ -56,7 +56,7 @@ class PromptParser(Rephraser):
         if drawing.literal:
             return drawing
         found = None if drawing.blend else plan(prompt, self)
-        layout = found and Layout(tuple(map(self._drawing, found.captions)), found.boxes, found.background)
+        layout = Layout(tuple(map(self._drawing, found.captions)), found.boxes, found.background) if found else None
         description = (found.description if found else "") or drawing.description
         if lettering := find_lettering(prompt):
             drawn = self.parse(without_transparency(lettering.rest))

@@ -149,6 +149,8 @@ def _of_three(text: str, entities: Sequence[Entity], reader: Rephraser) -> tuple
     if concepts[2].is_a("weather"):
         below = _of_two(text, entities[:2], reader)
         return (*(within(box, BELOW_SKY) for box in below), SKY) if below and below != PAIR["left of"] else ()
+    if beside := _two_in_one(text, entities, reader):
+        return beside
     for i, wearer in enumerate(entities[:2]):
         pair = wearer, entities[i + 1]
         said = _marked(text, pair)
@@ -163,6 +165,19 @@ def _of_three(text: str, entities: Sequence[Entity], reader: Rephraser) -> tuple
         if outer := _of_two(alone, [entity for entity in entities if entity is not pair[1]], reader):
             return (*outer[:i], *(within(box, outer[i]) for box in inner), *outer[i + 1 :])
     return ()
+
+
+def _two_in_one(text: str, entities: Sequence[Entity], reader: Rephraser) -> tuple[Box, ...]:
+    """Of "a cat and a dog in a box" the two side by side in the box of one; none where they are not both in, or on, the
+    third."""
+    said = _marked(text, entities[:2])
+    if "{a} and {b}" not in said:
+        return ()
+    alone = said.replace("{a} and {b}", entities[0].text.strip(), 1)
+    outer = _of_two(alone, (entities[0], entities[2]), reader)
+    if outer not in (PAIR["in"], PAIR["on"]):
+        return ()
+    return *(within(box, outer[0]) for box in PAIR["left of"]), outer[1]
 
 
 def _joined(form: str, pair: tuple[Entity, Entity]) -> str:
