@@ -1,27 +1,34 @@
-"""What a batch costs beyond the drawing: `python benchmarks/batch.py`.
+"""What a batch costs beyond the drawing, and what drawing requests together saves: `python benchmarks/batch.py`.
 
-As many one-line prompts through `studio batch`'s own runner (plan, journal, files with their origin) as pictures drawn
-by the bare pipeline in batches of the same shape, in one process, in turns; all prompts have been read once before,
-and are remembered. The ratio is the batch's share of the bare speed.
+First, as many one-line prompts through `studio batch`'s own runner (plan, journal, files with their origin) as pictures
+drawn by the bare pipeline in batches of the same shape, in turns, after all prompts have been parsed once. The ratio is
+the batch's share of the bare speed. Then sixteen requests of one picture each, drawn together, apart in the same shape,
+and one at a time, against one request of sixteen pictures; on tiny parts, whose networks leave the overhead to be seen.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from timing import medians, parser, show, write_json  # the file beside this one
 
 from models.pipelines.image import BATCH, StickerPipeline
 from models.sampling.loop import Sampling
 from models.weights import WeightsError
-from studio.backends.embedded import Embedded, _words
+from studio.backends.base import run, run_batch
+from studio.backends.embedded import SHAPES, Embedded, _words
 from studio.cli import batch as command
+from studio.planner import resolve
+from studio.requests import ImageRequest, make_request
 
-sys.path.append(str(Path(__file__).resolve().parent))
+sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent / "tests")]
 from generate import untrained
+from tiny_parts import save_tiny_parts
 
 GOAL = 0.9
 
@@ -61,14 +68,37 @@ def through_batch(pipeline: StickerPipeline, prompts: list[str], root: Path) -> 
     return time.perf_counter() - start
 
 
+COUNT = 16
+
+
+def asked(backend: Embedded, count: int, seed: int, shape: int) -> ImageRequest:
+    """One request; its words are its own, so that nothing is read once for all."""
+    fields = {"prompt": f"a red apple {seed}", "count": count, "seed": seed, "shape": shape}
+    resolved: ImageRequest = resolve(make_request(**fields), backend.capabilities())
+    return resolved
+
+
+def together(backend: Embedded) -> dict[str, Callable[[], Iterable[object]]]:
+    """The ways to sixteen pictures."""
+    one, batch = SHAPES
+    whole = asked(backend, COUNT, 0, batch)
+    small = [asked(backend, 1, seed, batch) for seed in range(COUNT)]
+    alone = [asked(backend, 1, seed, one) for seed in range(COUNT)]
+    return {
+        f"one request of {COUNT}": lambda: run(backend, whole),
+        f"{COUNT} requests together": lambda: run_batch(backend, small),
+        f"{COUNT} requests apart, {batch} at a time": lambda: (event for ask in small for event in run(backend, ask)),
+        f"{COUNT} requests apart, one at a time": lambda: (event for ask in alone for event in run(backend, ask)),
+    }
+
+
+def _drained(events: Callable[[], Iterable[object]]) -> Callable[[], object]:
+    return lambda: deque(events(), maxlen=0)
+
+
 def main() -> None:
-    """Print medians of seconds and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--preset", default="sticker")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    """Print both tables."""
+    options = parser(__doc__, count=200, repeats=3, preset="sticker", threads=2).parse_args()
     torch.set_num_threads(options.threads)
     prompts = [f"a small red cat number {n}" for n in range(options.count)]
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +111,14 @@ def main() -> None:
         turns = range(options.repeats)
         taken = [(bare(pipeline, prompts), through_batch(pipeline, prompts, root / str(turn))) for turn in turns]
         alone, took = (statistics.median(column) for column in zip(*taken, strict=True))
+        backend = Embedded(str(save_tiny_parts(root / "tiny")))
+        backend.load()
+        times = medians({name: _drained(events) for name, events in together(backend).items()}, options.repeats)
+    if options.json:
+        write_json({"threads": options.threads, "bare": alone, "batch": took, "requests": times})
+        return
     print(f"bare pipeline {alone:.2f} s, studio batch {took:.2f} s: {alone / took:.2f} of its speed (at least {GOAL})")
+    show(times)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ bicubic resize of a picture by Pillow; all take turns, so that other work on the
 pictures that tests draw: no build of the data is needed.
 """
 
-import argparse
-import json
 from collections.abc import Callable
 from functools import partial
 
 from PIL import Image
-from timing import medians  # the file beside this one
+from timing import medians, parser, show, write_json  # the file beside this one
 
 from models.data.captions import caption
 from models.data.fixture import fixture_world
@@ -51,18 +49,13 @@ def _each(make: Callable[..., object], given: list[tuple[object, ...]]) -> int:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=200, help="made of each in a round")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = parser(__doc__, count=200, repeats=5).parse_args()
     work = ways(fixture_world(), options.count)
     each = {name: seconds / work[name]() for name, seconds in medians(work, options.repeats).items()}
     if options.json:
-        print(json.dumps(each, indent=2))
-        return
-    for name, seconds in each.items():
-        print(f"{name:16} {1e6 * seconds:8.0f} µs {seconds / each[REFERENCE]:8.2f}")
+        write_json(each)
+    else:
+        show(each)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,14 @@ The gallery: opening a page, filtering, searching by words and a vector together
 drawing it, encoding it, and what the machine takes for as many fsyncs as the job makes. Medians, in milliseconds.
 """
 
-import argparse
-import json
 import os
 import random
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from timing import medians, parser, write_json  # the file beside this one
 
 from studio.backends.base import run
 from studio.backends.fake import Fake
@@ -31,7 +28,7 @@ from studio.run import run_job
 from studio.sinks import GallerySink
 from studio.vectors import as_bytes
 
-WORDS = (
+WORDS = [
     "cat",
     "dog",
     "apple",
@@ -46,7 +43,7 @@ WORDS = (
     "tree",
     "sad",
     "fish",
-)
+]
 STYLES = ("noto", "fluent", "outline", "blob", "twemoji")
 GOALS = {"page": 20.0, "filter": 50.0, "search": 60.0, "queue": 5.0}
 
@@ -73,13 +70,7 @@ def fill(house: Home, count: int) -> None:
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:
     """Median of `repeats` calls, after one that is not counted."""
-    taken = []
-    for turn in range(repeats + 1):
-        start = time.perf_counter()
-        work()
-        if turn:
-            taken.append(1000 * (time.perf_counter() - start))
-    return statistics.median(taken)
+    return 1000 * medians({"": work}, repeats)[""]
 
 
 def gallery(count: int, repeats: int, root: Path) -> dict[str, float]:
@@ -158,11 +149,7 @@ def _fsyncs(work: Callable[[], object]) -> int:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = parser(__doc__, rows=100_000, repeats=15).parse_args()
     table = {}
     for count in (1000, options.rows):
         with tempfile.TemporaryDirectory() as folder:
@@ -170,7 +157,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table["queue"] = queue(4 * options.repeats, Path(folder))
     if options.json:
-        print(json.dumps(table, indent=1))
+        write_json(table)
         return
     for name, row in table.items():
         for what, value in row.items():

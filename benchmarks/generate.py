@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import timing  # the file beside this one
 import torch
 
 from models.autoencoder import Autoencoder
@@ -98,12 +99,8 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(description="Seconds for a picture.")
+    made = timing.parser("Seconds for a picture.", preset="sticker", threads=2, repeats=1)
     made.add_argument("--weights", type=Path, metavar="DIR")
-    made.add_argument("--preset", default="sticker", help="size of untrained weights (default: %(default)s)")
-    made.add_argument("--threads", type=int, default=2)
-    made.add_argument("--repeats", type=int, default=1, help="calls of 64 pictures that are counted")
-    made.add_argument("--json", action="store_true")
     made.add_argument("--one", action="store_true", help="this processor only, no second process")
     return made
 

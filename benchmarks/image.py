@@ -6,13 +6,11 @@ the machine slows all of them alike: variants take turns, and each median stands
 `benchmarks/generate.py` times whole pictures.
 """
 
-import argparse
-import json
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from timing import medians  # the file beside this one
+from timing import medians, parser, show, write_json  # the file beside this one
 from torch import Tensor, nn
 
 from models.dit import DiT
@@ -89,8 +87,8 @@ def linear_layers(made: nn.Module, given: tuple[Tensor, ...]) -> Callable[[], No
     def run() -> None:
         for layer, x, gradient in met:
             with torch.autocast("cpu", torch.bfloat16):
-                told = layer(x)
-            told.backward(gradient)
+                output = layer(x)
+            output.backward(gradient)
             x.grad = None
         made.zero_grad()
 
@@ -121,28 +119,20 @@ def steps(size: str, batch: int, compiled: bool) -> dict[str, Callable[[], None]
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", default="sticker")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=64, help="of a training step")
-    parser.add_argument("--compile", action="store_true", help="torch.compile too; takes about a minute")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    made = parser(__doc__, preset="sticker", threads=2, repeats=5, batch=64)
+    made.add_argument("--compile", action="store_true", help="torch.compile too; takes about a minute")
+    arguments = made.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = {
         "forward": medians(drawing(arguments.preset), arguments.repeats),
         "training step": medians(steps(arguments.preset, arguments.batch, arguments.compile), arguments.repeats),
     }
     if arguments.json:
-        print(json.dumps({"threads": arguments.threads, "batch": arguments.batch, "seconds": rows}, indent=2))
+        write_json({"threads": arguments.threads, "batch": arguments.batch, "seconds": rows})
         return
     for title, times in rows.items():
-        base = next(iter(times.values()))
         print(f"{title}, {arguments.threads} threads")
-        for name, seconds in times.items():
-            rate = f", {arguments.batch / seconds:.1f} samples/s" if title != "forward" else ""
-            print(f"  {name:26s} {seconds * 1000:8.1f} ms  x{seconds / base:.2f}{rate}")
+        show(times, lambda seconds: f", {arguments.batch / seconds:.1f} samples/s" if title != "forward" else "")  # noqa: B023
 
 
 if __name__ == "__main__":

@@ -1,38 +1,25 @@
 """The language backbone against plainer ones: `python benchmarks/language.py`.
 
 Tokens a second, bytes of cache a token, active against total parameters. The mixture of experts stands beside a dense
-model of the same active size and one of the same total size; `--minutes` also trains the three on the same texts, each
-for that long, and says whose held-out loss is lowest. Models take turns step by step, so that other work on the machine
-slows all alike: read the ratios rather than the milliseconds. Minutes of training are processor time over threads:
-a busy machine takes longer and gives the same.
+model of the same active size and one of the same total size. Which of them learns best in the same time is in
+`models/train/LOG.md`. Models take turns, so that other work on the machine slows all alike: read the ratios.
 """
 
-import argparse
-import hashlib
-import itertools
-import json
-import tempfile
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from timing import medians  # the file beside this one
+from timing import medians, parser, write_json  # the file beside this one
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
-from models.data.fixture import fixture_world
-from models.data.text import glosses, training_captions, wordnet_folder
-from models.data.world import World, data_folder
 from models.language import LanguageConfig, LanguageModel
 from models.layers import SwiGLU
 from models.presets import preset
-from models.tokenizer import TEXT_LENGTH, encode_texts, train_tokenizer
-from models.train.balance import expert_load, max_violation, update_router_bias
+from models.tokenizer import TEXT_LENGTH
 
 KINDS = ("mixture", "dense, equal active", "dense, equal total")
-KEPT_OUT = 50  # one text in so many is held out
 
 
 class Dense(nn.Module):
@@ -128,89 +115,6 @@ def speed(size: str, rows: int, repeats: int) -> dict[str, float]:
     return {name: tokens.get(name, ids.numel()) / seconds for name, seconds in medians(work, repeats).items()}
 
 
-def texts(count: int) -> tuple[str, list[str], list[str]]:
-    """What they are, training texts and held-out ones: distinct captions and, where they are built, glosses."""
-    try:
-        world, what = World.load(), "captions"
-    except FileNotFoundError:
-        world, what = fixture_world(), "captions of the drawn fixture"
-    found = dict.fromkeys(itertools.islice(training_captions(world, 0), count))
-    folder = wordnet_folder(data_folder())
-    if folder.is_dir():
-        what += " and glosses"
-        found |= dict.fromkeys(f"{gloss.word}: {gloss.gloss}" for gloss in itertools.islice(glosses(folder), count))
-    held_out = [text for text in found if int(hashlib.sha256(text.encode()).hexdigest(), 16) % KEPT_OUT == 0]
-    kept = set(held_out)
-    return what, [text for text in found if text not in kept], held_out
-
-
-def trim(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Without the columns that are padding in every row."""
-    length = int(mask.sum(1).max())
-    return ids[:, :length], mask[:, :length]
-
-
-class Contest:
-    """The kinds trained on one stream of rows, each until it has used up its minutes."""
-
-    def __init__(self, size: str, rows: int, seed: int, lr: float) -> None:
-        self.rows, self.lr = rows, lr
-        self.what, train, held_out = texts(40_000)
-        with tempfile.TemporaryDirectory() as folder:
-            tokenizer = train_tokenizer(train, preset("language", size)["vocab_size"], folder)
-        self.train, self.held_out = encode_texts(tokenizer, train), encode_texts(tokenizer, held_out[:1024])
-        self.models = {kind: build(kind, size, seed).train() for kind in KINDS}
-        self.optimizers = {
-            kind: torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.05)
-            for kind, model in self.models.items()
-        }
-        self.generators = {kind: torch.Generator().manual_seed(seed) for kind in KINDS}
-        self.used, self.tokens = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
-
-    def turn(self, kind: str, seconds: float) -> None:
-        """One step; the rate rises for 50 steps and falls to nothing over the second half of the time."""
-        start = time.process_time()
-        chosen = torch.randint(len(self.train[0]), (self.rows,), generator=self.generators[kind])
-        ids, mask = trim(self.train[0][chosen], self.train[1][chosen])
-        optimizer, steps = self.optimizers[kind], self.tokens[kind] / (self.rows * 8)
-        optimizer.param_groups[0]["lr"] = self.lr * min(1, (steps + 1) / 50, max(0, 2 - 2 * self.used[kind] / seconds))
-        step(self.models[kind], ids, mask)
-        optimizer.step()
-        optimizer.zero_grad()
-        if kind == "mixture":
-            update_router_bias(self.models[kind])
-        self.used[kind] += (time.process_time() - start) / torch.get_num_threads()
-        self.tokens[kind] += int(mask.sum())
-
-    @torch.no_grad()
-    def loss(self, kind: str) -> float:
-        """Held-out nats a token."""
-        model = self.models[kind].eval()
-        total, count = 0.0, 0
-        for ids, mask in zip(self.held_out[0].split(64), self.held_out[1].split(64), strict=True):
-            predicted = int(mask[:, 1:].sum())
-            total += float(model(ids, attention_mask=mask, labels=ids).loss) * predicted
-            count += predicted
-        return total / count
-
-    def run(self, minutes: float) -> dict[str, Any]:
-        """Train all and compare."""
-        while any(used < 60 * minutes for used in self.used.values()):
-            self.turn(min(KINDS, key=lambda kind: self.used[kind]), 60 * minutes)
-        batches = [
-            {"input_ids": ids, "attention_mask": mask}
-            for ids, mask in zip(self.held_out[0].split(64), self.held_out[1].split(64), strict=True)
-        ]
-        violation = max_violation(expert_load(self.models["mixture"], batches))
-        return {
-            "texts": self.what,
-            "minutes": minutes,
-            "held-out loss": {kind: self.loss(kind) for kind in KINDS},
-            "tokens": self.tokens,
-            "MaxVio of the layers, held-out": violation.tolist(),
-        }
-
-
 def report(result: dict[str, Any]) -> None:
     """The same as words."""
     print(f"{result['threads']} threads, preset {result['preset']}")
@@ -222,22 +126,11 @@ def report(result: dict[str, Any]) -> None:
     for name, rate in result["tokens a second"].items():
         ratio = f"  x{rate / base:.2f}" if name.startswith("train") else ""
         print(f"  {name:28s} {rate:8.0f} tokens/s{ratio}")
-    if "training" in result:
-        print(json.dumps(result["training"], indent=2, ensure_ascii=False))
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", default="sticker")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=64, help=f"of {TEXT_LENGTH} tokens in a step")
-    parser.add_argument("--minutes", type=float, default=0, help="train each kind for so long; 0 for none")
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, preset="sticker", threads=2, repeats=5, rows=64).parse_args()
     torch.set_num_threads(arguments.threads)
     window = preset("language", arguments.preset)["sliding_window"]
     result: dict[str, Any] = {
@@ -247,10 +140,7 @@ def main() -> None:
         "cache bytes a token": cache_bytes(arguments.preset, (window // 2, window, 2 * window, 8 * window)),
         "tokens a second": speed(arguments.preset, arguments.rows, arguments.repeats),
     }
-    if arguments.minutes:
-        contest = Contest(arguments.preset, arguments.rows, arguments.seed, arguments.lr)
-        result["training"] = contest.run(arguments.minutes)
-    print(json.dumps(result, indent=2, ensure_ascii=False)) if arguments.json else report(result)
+    (write_json if arguments.json else report)(result)
 
 
 if __name__ == "__main__":

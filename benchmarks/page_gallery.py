@@ -6,9 +6,7 @@ pictures: opening the tab, scrolling on to the next page, narrowing by a filter,
 scrolling through all of it. Medians and the worst of several, in milliseconds; nothing is warmed up.
 """
 
-import argparse
 import hashlib
-import json
 import random
 import re
 import signal
@@ -23,12 +21,13 @@ from typing import Any
 
 from gallery import WORDS  # the file beside this one
 from playwright.sync_api import Page, sync_playwright
+from timing import parser, write_json  # the file beside this one
 
+from studio.backends.base import run
 from studio.backends.fake import Fake
-from studio.events import Result
 from studio.fulltext import spaced
 from studio.home import Home
-from studio.metadata import encoded
+from studio.media import Artifact
 from studio.planner import resolve
 from studio.requests import make_request
 
@@ -102,8 +101,8 @@ def fill(home: Path, count: int) -> None:
 
 
 def _face(request: Any, can: Any) -> bytes:
-    events = Fake().run(resolve(request.model_copy(update={"steps": 1}), can))
-    return next(encoded([event.picture], None, "png") for event in events if isinstance(event, Result))
+    events = run(Fake(), resolve(request.model_copy(update={"steps": 1}), can))
+    return next(event.data for event in events if isinstance(event, Artifact))
 
 
 def _with_number(png: bytes, number: int) -> bytes:
@@ -153,12 +152,9 @@ def _all_of_it(page: Page, url: str, took: dict[str, list[float]]) -> None:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=10_000)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--deep", action="store_true", help="also scroll through all of it")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    made = parser(__doc__, pictures=10_000, turns=5)
+    made.add_argument("--deep", action="store_true", help="also scroll through all of it")
+    options = made.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         fill(Path(folder), options.pictures)
@@ -173,7 +169,7 @@ def main() -> None:
             finally:
                 process.send_signal(signal.SIGINT)
     if options.json:
-        print(json.dumps(took, indent=1))
+        write_json(took)
         return
     for name, times in took.items():
         if times:

@@ -6,23 +6,20 @@ PSNR on white and at edges, against the same filter, on pairs of split `val`: of
 autoencoder decodes them. Without the part `upscaler` an untrained one is timed and nothing is compared.
 """
 
-import argparse
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from timing import medians  # the file beside this one
+from timing import medians, parser, show, write_json  # the file beside this one
 
 from models.data.fixture import fixture_world
 from models.data.large import COUNTS
 from models.data.world import World
 from models.presets import preset
-from models.train.pairs import pairs
-from models.train.upscaler import compare
+from models.train.upscaler import compare, pairs
 from models.upscaler import PART, Upscaler, lanczos
 from models.weights import listed_parts, load_part
 
@@ -56,13 +53,9 @@ def quality(root: Path | None, count: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, help="folder of the parts; the shipped ones otherwise")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--pictures", type=int, default=COUNTS["val"], help="pairs that are compared; 0 for none")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    made = parser(__doc__, threads=2, repeats=9, pictures=COUNTS["val"])
+    made.add_argument("--weights", type=Path, help="folder of the parts; the shipped ones otherwise")
+    arguments = made.parse_args()
     torch.set_num_threads(arguments.threads)
     types = {"network, fp32": torch.float32, "network, bf16": torch.bfloat16}
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {"Lanczos": lanczos}
@@ -71,11 +64,9 @@ def main() -> None:
     trained = PART in listed_parts(arguments.weights) and arguments.pictures
     rows = quality(arguments.weights, arguments.pictures) if trained else {}
     if arguments.json:
-        print(json.dumps({"threads": arguments.threads, "seconds": times, "psnr": rows}, indent=2))
+        write_json({"threads": arguments.threads, "seconds": times, "psnr": rows})
         return
-    for name, seconds in times.items():
-        met = "" if seconds < GOAL else f"  more than {GOAL:g} s"
-        print(f"{name:14s} {seconds * 1000:8.1f} ms  x{seconds / times['Lanczos']:.1f}{met}")
+    show(times, lambda seconds: "" if seconds < GOAL else f"  more than {GOAL:g} s")
     for kind, figures in rows.items():
         for what in ("white", "edges"):
             ours, theirs = figures[what], figures[f"{what}_lanczos"]

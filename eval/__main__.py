@@ -10,17 +10,17 @@ from typing import Any
 from rich.console import Console
 
 from eval import sweep as sweeping
-from eval.bench import SIZES, Bench
-from eval.frechet import Stats
-from eval.parts import IMAGE, Parts
-from eval.reference import Projection, projection_path
+from eval.context import SIZES, Context
+from eval.generator import IMAGE, Parts
 from eval.rows import MissingError
+from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
 from eval.table import METRICS, machine, measure, print_table, report, write_json
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
 from models.hardware import keep_freed_memory
 
 REFERENCE, SWEEP = "reference", "sweep"
+FORMER = {"strangers": "unseen", "taught": "seen"}  # names of metrics in earlier releases
 WIDE = 200  # columns where standard output is no terminal
 
 
@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def names_of(asked: list[str]) -> list[str]:
-    """Measures asked for, in the table's order; ValueError names the one that was probably meant."""
+    """Metrics asked for, in the table's order; ValueError names the one that was probably meant."""
+    asked = [FORMER.get(name, name) for name in asked]
     for name in asked:
         if name not in (*METRICS, "all"):
             close = difflib.get_close_matches(name, METRICS, 1)
@@ -56,33 +57,33 @@ def names_of(asked: list[str]) -> list[str]:
     return [name for name in METRICS if name in asked or "all" in asked]
 
 
-def write_reference(bench: Bench, path: Path) -> Projection:
-    """Fit the projection on all training pictures and save it at `path`."""
-    projection = Projection.fit(Stats.of(bench.features_of(bench.train)), bench.world.digest)
+def write_reference(context: Context, path: Path) -> ReferenceStatistics:
+    """Fit the reference statistics on all training pictures and save them at `path`."""
+    projection = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
     projection.save(path)
     return projection
 
 
-def prepare(arguments: argparse.Namespace) -> tuple[list[str], Bench]:
-    """What is asked for: names of measures (none for the reference), and the bench they run on."""
+def prepare(arguments: argparse.Namespace) -> tuple[list[str], Context]:
+    """What is asked for: names of measures (none for the reference), and the context they run on."""
     names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(arguments.measures)
     folder = arguments.world or data_folder()
     keep_freed_memory()
     world, parts, cache = World.load(folder), Parts(arguments.weights), arguments.cache or folder / "eval"
-    return names, Bench(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
+    return names, Context(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
 
 
-def run(names: list[str], bench: Bench, size: str, json_file: str | None) -> int:
+def run(names: list[str], context: Context, size: str, json_file: str | None) -> int:
     """Measure, print and write; 0 done, 1 where something was missing."""
-    groups = measure(bench, names)
-    document = report(bench, groups, size)
+    groups = measure(context, names)
+    document = report(context, groups, size)
     out = sys.stderr if json_file == "-" else sys.stdout
     print_table(groups, Console(file=out, width=None if out.isatty() else WIDE))
     write(document, json_file)
     return 1 if document["missing"] else 0
 
 
-def run_sweep(arguments: argparse.Namespace, bench: Bench) -> int:
+def run_sweep(arguments: argparse.Namespace, context: Context) -> int:
     """Try the settings, print and write; 1 where weights are missing."""
     try:
         tried = sweeping.samplings(arguments)
@@ -90,13 +91,13 @@ def run_sweep(arguments: argparse.Namespace, bench: Bench) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        found = list(sweeping.sweep(bench, tried, arguments.count, arguments.times))
+        found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
     except MissingError as error:
         print(error, file=sys.stderr)
         return 1
     out = sys.stderr if arguments.json == "-" else sys.stdout
     document = sweeping.report(found, Console(file=out, width=None if out.isatty() else WIDE))
-    write(document | {"weights": bench.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
+    write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
     return 0
 
 
@@ -112,18 +113,18 @@ def main(words: list[str] | None = None) -> int:
     """Entry point: a refusal is one sentence on standard error and exit code 2; Ctrl-C is 130."""
     arguments = parser().parse_args(words)
     try:
-        names, bench = prepare(arguments)
+        names, context = prepare(arguments)
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     try:
         if arguments.measures == [SWEEP]:
-            return run_sweep(arguments, bench)
+            return run_sweep(arguments, context)
         if not names:
-            made = write_reference(bench, projection_path())
-            print(f"{projection_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
+            made = write_reference(context, reference_path())
+            print(f"{reference_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
             return 0
-        return run(names, bench, arguments.size, arguments.json)
+        return run(names, context, arguments.size, arguments.json)
     except KeyboardInterrupt:
         return 130
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.bench import SEED, Bench
-from eval.frechet import Stats, expected_floor, frechet_distance, kernel_distance
-from eval.reference import NAME
+from eval.context import SEED, Context
 from eval.rows import Row
 from eval.sets import partners
+from eval.statistics import NAME, FeatureStatistics, expected_floor, frechet_distance, kernel_distance
 from models.data.world import Picture
 
 KERNEL_NAME = "KID-EffLite0 x 1000"
@@ -37,12 +36,12 @@ class Distances:
         return float(self.made.mean() / self.real.mean())
 
 
-def distances(bench: Bench, pictures: list[Picture], made: np.ndarray) -> Distances:
+def distances(context: Context, pictures: list[Picture], made: np.ndarray) -> Distances:
     """Features `made` (N, 1280) of what was made for held-out `pictures` -> its distances from train, and theirs."""
-    project, real = bench.projection, bench.features_of(pictures)
-    a, b = Stats.of(project(made)), Stats.of(project(real))
-    others = [bench.features_of(partners(bench.world, pictures, str(draw))) for draw in range(DRAWS)]
-    stats = [Stats.of(project(features)) for features in others]
+    project, real = context.reference, context.features_of(pictures)
+    a, b = FeatureStatistics.of(project(made)), FeatureStatistics.of(project(real))
+    others = [context.features_of(partners(context.world, pictures, str(draw))) for draw in range(DRAWS)]
+    stats = [FeatureStatistics.of(project(features)) for features in others]
     return Distances(
         len(made),
         np.array([frechet_distance(a, other) for other in stats]),

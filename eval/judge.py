@@ -1,4 +1,4 @@
-"""The judge: says which caption fits a picture. Apart from everything it judges.
+"""The judge: scores how well a caption fits a picture. It shares no weights, data order or design with what it judges.
 
 It shares nothing with the semantic space: convolutions instead of a transformer over patches, words cut into hashed
 letter groups instead of the byte-pair tokens, its own weights and seed. It never takes part in training, guidance or

@@ -13,7 +13,8 @@ from models.prompts.attributes import GENDERS
 
 Pair = tuple[Picture, Picture]
 OTHER = dict(zip(GENDERS, reversed(GENDERS), strict=True))
-APART = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}  # groups of what can be told apart
+# CLDR groups of things that can be distinguished.
+APART = {"animals-nature", "food-drink", "objects", "travel-places", "activities"}
 
 
 def _order(pictures: Iterable[Picture], salt: str = "") -> list[Picture]:
@@ -50,7 +51,7 @@ def chosen(world: World, count: int) -> list[Picture]:
     """At most `count` cells of split `val` whose concept was trained on, one picture of each.
 
     What is chosen (settings, recipes) is chosen on these. They are mixed as `cells` are: one of each style would make
-    three of what an art family draws in three, and a style that is easily told outweigh the others.
+    three of what an art family draws in three, and a style that is easily recognised outweigh the others.
     """
     return _one_a_cell(_known(world, "val"))[:count]
 
@@ -97,7 +98,7 @@ def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
     return _one_of_each(pictures, lambda picture: (picture.concept, ""))
 
 
-def taught(world: World, count: int) -> list[Picture]:
+def seen(world: World, count: int) -> list[Picture]:
     """At most `count` training pictures, one of each concept, chosen by hash; of no skin tone and gender."""
     return one_a_concept(p for p in world.split("train") if not p.skin and not p.gender)[:count]
 
@@ -112,7 +113,7 @@ def genders(world: World, count: int) -> list[Pair]:
     return [(own, other) for own in chosen if (other := others[own.id])][:count]
 
 
-def strangers(world: World, count: int) -> list[Picture]:
+def unseen(world: World, count: int) -> list[Picture]:
     """At most `count` held-out concepts, one picture of each concept and style: what they show was never drawn."""
     return one_a_drawing(world.split("concept", allow_test=True))[:count]
 
@@ -124,9 +125,9 @@ def pairs(world: World, count: int) -> list[Pair]:
     return list(zip(chosen[::2], chosen[1::2], strict=False))[:count]
 
 
-def hands(world: World, count: int) -> list[Pair]:
+def families(world: World, count: int) -> list[Pair]:
     """At most `count` pairs of training drawings of one thing by two art families, chosen by hash; of no skin tone,
-    which would be told apart too."""
+    which would differ too."""
     drawn = defaultdict[str, list[Picture]](list)
     toneless = (picture for picture in world.split("train") if picture.skin is None)
     for picture in _one_of_each(toneless, lambda picture: (picture.concept, picture.family)):
@@ -141,7 +142,7 @@ def pixels(world: World, pictures: list[Picture]) -> np.ndarray:
 
 
 def prompt(picture: Picture, language: Language = "en") -> str:
-    """What a person would type for this very picture: its name and its style, and nothing that gives more away."""
+    """The prompt for a picture: its name and its style, and no other detail."""
     style = style_of(picture.style)
     if language == "zh":
         return f"{display_name(picture, 'zh')}，{style.zh[0]}风格"

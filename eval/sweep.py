@@ -5,9 +5,10 @@ Settings are chosen here and measured by the table, which reads other pictures.
 
 import argparse
 import itertools
+import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from eval import sets
-from eval.bench import SEED, Bench
+from eval.context import SEED, Context
 from eval.distribution import KERNEL_NAME
-from eval.frechet import kernel_distance
-from eval.image import judge
-from eval.intervals import wilson
+from eval.generator import jsonable
+from eval.metrics.image import judge
+from eval.rows import wilson
+from eval.statistics import kernel_distance
 from models.sampling.hooks import HOOKS
 from models.sampling.loop import Sampling
 from models.sampling.schedulers import SCHEDULERS
@@ -47,35 +49,34 @@ class Swept:
     seconds: float
 
 
+def _span(text: str) -> tuple[float, float]:
+    low, high = text.split("-")
+    return float(low), float(high)
+
+
+# Settings that can be tried: how one value is read, an example of a list, help.
+TRIED: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "scheduler": (str, "euler,heun", ", ".join(SCHEDULERS)),
+    "steps": (int, "12,16", ""),
+    "guidance": (float, "2,3,4.5", ""),
+    "interval": (_span, "0-1,0.1-0.9", "noise levels with guidance"),
+    "without": (str, "none,symmetry", f"hooks to switch off, one at a time: none, {', '.join(HOOKS)}"),
+    "temperature": (float, "0.65,1", "1 is all noise"),
+    "cooling": (float, "0,1", "0 keeps the temperature"),
+}
+
+
 def add_arguments(made: argparse.ArgumentParser) -> None:
-    """The lists that are tried, each against each."""
+    """A list for each setting, tried each against each."""
     group = made.add_argument_group("sweep", "settings to try, each against each, on split val")
-    group.add_argument("--guidance", type=_list(float, "2,3,4.5"), default=(OWN.guidance,), metavar="LIST")
-    group.add_argument("--steps", type=_list(int, "12,16"), default=(OWN.steps,), metavar="LIST")
-    group.add_argument(
-        "--scheduler", type=_list(str, "euler,heun"), default=(None,), metavar="LIST", help=", ".join(SCHEDULERS)
-    )
-    group.add_argument(
-        "--interval", type=_list(_span, "0-1,0.1-0.9"), default=(OWN.interval,), metavar="LIST", help="0-1,0.1-0.9"
-    )
-    group.add_argument(
-        "--without",
-        type=_list(str, "none,symmetry"),
-        default=("none",),
-        metavar="LIST",
-        help=f"hooks to switch off, one at a time: none, {', '.join(HOOKS)}",
-    )
-    group.add_argument(
-        "--temperature", type=_list(float, "0.65,1"), default=(OWN.temperature,), metavar="LIST", help="1 is all noise"
-    )
-    group.add_argument(
-        "--cooling", type=_list(float, "0,1"), default=(OWN.cooling,), metavar="LIST", help="0 keeps the temperature"
-    )
+    for name, (kind, example, text) in TRIED.items():
+        own = (getattr(OWN, name, "none"),)
+        group.add_argument(f"--{name}", type=_list(kind, example), default=own, metavar="LIST", help=text or example)
     group.add_argument("--count", type=int, default=COUNT, metavar="N", help="cells that are asked for")
     group.add_argument("--times", type=int, default=1, metavar="N", help="pictures of each cell, from other noise")
 
 
-def _list(kind: Any, like: str) -> Any:
+def _list(kind: Callable[[str], Any], like: str) -> Callable[[str], tuple[Any, ...]]:
     def read(text: str) -> tuple[Any, ...]:
         try:
             return tuple(kind(part.strip()) for part in text.split(","))
@@ -85,14 +86,9 @@ def _list(kind: Any, like: str) -> Any:
     return read
 
 
-def _span(text: str) -> tuple[float, float]:
-    low, high = text.split("-")
-    return float(low), float(high)
-
-
 def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     """All settings asked for; ValueError names one that can't be."""
-    from models.pipelines.image import BATCH  # half a second that the other measures may not need
+    from models.pipelines.image import BATCH  # half a second that the metrics may not need
 
     unknown = [name for name in arguments.scheduler if name not in (None, *SCHEDULERS)]
     if unknown:
@@ -103,47 +99,37 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     if arguments.times < 1:
         raise ValueError(f"--times {arguments.times}; each cell is drawn once at least")
-    return [
-        Sampling(
-            steps,
-            guidance,
-            interval,
-            scheduler,
-            batch=BATCH,
-            temperature=temperature,
-            cooling=cooling,
-            hooks=OWN.hooks - {without},
-        )
-        for scheduler, steps, guidance, interval, without, temperature, cooling in itertools.product(
-            *(arguments.scheduler, arguments.steps, arguments.guidance, arguments.interval),
-            *(arguments.without, arguments.temperature, arguments.cooling),
-        )
-    ]
+    every = itertools.product(*(getattr(arguments, name) for name in TRIED))
+    return [_sampling(BATCH, **dict(zip(TRIED, values, strict=True))) for values in every]
 
 
-def sweep(bench: Bench, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
+def _sampling(batch: int, without: str, **settings: Any) -> Sampling:
+    return Sampling(batch=batch, hooks=OWN.hooks - {without}, **settings)
+
+
+def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
     """Each setting on the same `count` cells and seeds, `times` of each."""
-    cells = sets.chosen(bench.world, count)
+    cells = sets.chosen(context.world, count)
     asked = cells * times
     prompts = [sets.prompt(picture) for picture in asked]
-    trained = bench.features_of(sets.partners(bench.world, asked, "0"))
+    trained = context.features_of(sets.partners(context.world, asked, "0"))
     for sampling in tried:
-        made = bench.generate(prompts, sampling=sampling)
-        features = bench.features(made)
-        found, kernel = judge(bench, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
+        made = context.generate(prompts, sampling=sampling)
+        features = context.features(made)
+        found, kernel = judge(context, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
         yield Swept(
             sampling, len(asked), float(found.concept.mean()), wilson(found.concept.sum() / times, len(cells)),
-            float(found.style.mean()), float(found.styles.mean()), 1000 * kernel, _seconds(bench, prompts[0], sampling),
+            float(found.style.mean()), float(found.styles.mean()), 1000 * kernel,
+            _seconds(context, prompts[0], sampling),
         )  # fmt: skip
 
 
-def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
+def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
     """Median time of one picture on its own."""
     one, taken = Sampling(**{**asdict(sampling), "batch": 1}), []
     for _ in range(TIMED):
         start = time.perf_counter()
-        for _ in bench.parts.pipeline.steps([prompt], [SEED], one):
-            pass
+        context.generator.generate([prompt], [SEED], sampling=one)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
 
@@ -151,16 +137,22 @@ def _seconds(bench: Bench, prompt: str, sampling: Sampling) -> float:
 def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
     """Print the table -> what the JSON holds."""
     table = Table(header_style="bold")
-    settings = "scheduler", "steps", "guidance", "interval", "without", "temperature", "cooling"
-    for title in (*settings, "concept", "style", "of ten", KERNEL_NAME, "s"):
+    for title in (*TRIED, "concept", "style", "of ten", KERNEL_NAME, "s"):
         table.add_column(title, justify="right")
     for one in results:
-        s, (low, high) = one.sampling, one.concept_interval
+        settings, (low, high) = (_said(one.sampling, name) for name in TRIED), one.concept_interval
         concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
-        table.add_row(
-            s.scheduler or "default", str(s.steps), f"{s.guidance:g}", f"{s.interval[0]:g}-{s.interval[1]:g}",
-            ", ".join(sorted(OWN.hooks - s.hooks)) or "none", f"{s.temperature:g}", f"{s.cooling:g}",
-            concept, f"{one.style:.3f}", f"{one.styles:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}",
-        )  # fmt: skip
+        figures = f"{one.style:.3f}", f"{one.styles:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}"
+        table.add_row(*settings, concept, *figures)
     console.print(table)
-    return {"split": "val", "seed": SEED, "settings": [asdict(one) for one in results]}
+    return {"split": "val", "seed": SEED, "settings": json.loads(json.dumps(results, default=jsonable))}
+
+
+def _said(sampling: Sampling, name: str) -> str:
+    """A setting as it is typed."""
+    if name == "without":
+        return ", ".join(sorted(OWN.hooks - sampling.hooks)) or "none"
+    value = getattr(sampling, name)
+    if isinstance(value, tuple):
+        return "-".join(f"{part:g}" for part in value)
+    return "default" if value is None else str(value) if isinstance(value, str) else f"{value:g}"

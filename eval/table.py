@@ -1,10 +1,9 @@
-"""The table: measures by name, and what a run prints and writes."""
+"""The table: runs metrics by name, prints their rows and writes the JSON."""
 
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,78 +14,55 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.bench import SEED, Bench
-from eval.blends import blend_rows
-from eval.conditions import condition_rows
-from eval.experts import expert_rows
+from eval.context import SEED, Context
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
-from eval.image import control_rows, fast_rows, image_rows, stranger_rows
-from eval.plain import plain_rows
-from eval.reading import reading_rows
-from eval.reconstruction import reconstruction_rows
-from eval.retrieval import retrieval_rows
+from eval.generator import lacks
+from eval.metrics import METRICS
 from eval.rows import MissingError, Row
-from eval.scenes import scene_rows
-from eval.taught import taught_rows
-from eval.unknown import unknown_rows
-from eval.words import word_rows
 
-# A new measure is a new row here: name -> rows of the bench.
-METRICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "reconstruction": reconstruction_rows,
-    "retrieval": retrieval_rows,
-    "words": word_rows,
-    "unknown": unknown_rows,
-    "reading": reading_rows,
-    "experts": expert_rows,
-    "image": image_rows,
-    "fast": fast_rows,
-    "plain": plain_rows,
-    "taught": taught_rows,
-    "strangers": stranger_rows,
-    "conditions": condition_rows,
-    "blends": blend_rows,
-    "scenes": scene_rows,
-    "controls": control_rows,
-}
 LIBRARIES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy", "pillow")
 Group = dict[str, Any]
 
 
-def measure(bench: Bench, names: list[str]) -> dict[str, Group]:
-    """Run the measures: name -> {"rows": [Row], "missing": sentence or None, "seconds": float}.
+def measure(context: Context, names: list[str]) -> dict[str, Group]:
+    """Run metrics: name -> {"rows": [Row], "missing": sentence or None, "inapplicable": sentence or None, "seconds"}.
 
-    A measure that lacks weights or data says so and keeps the rows it had; the others run all the same.
+    A metric that lacks weights or data says so and keeps the rows it had; one that needs what the generator has not is
+    skipped and says why. The others run all the same.
     """
     groups: dict[str, Group] = {}
     for name in names:
         rows: list[Row] = []
         missing, start = None, time.perf_counter()
+        inapplicable = lacks(context.generator, METRICS[name].needs)
         try:
-            rows.extend(METRICS[name](bench))
+            if not inapplicable:
+                rows.extend(METRICS[name].rows(context))
         except MissingError as error:
             missing = str(error)
-        groups[name] = {"rows": rows, "missing": missing, "seconds": round(time.perf_counter() - start, 1)}
+        seconds = round(time.perf_counter() - start, 1)
+        groups[name] = {"rows": rows, "missing": missing, "inapplicable": inapplicable, "seconds": seconds}
     return groups
 
 
-def report(bench: Bench, groups: dict[str, Group], size: str) -> dict[str, Any]:
+def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, Any]:
     """What the JSON holds: rows with the sha256 of what made them, what is missing, and the run's stamps."""
     parts = sorted({part for group in groups.values() for row in group["rows"] for part in row.parts})
     return {
         "rows": [{**asdict(row), "met": row.met} for group in groups.values() for row in group["rows"]],
         "missing": {name: group["missing"] for name, group in groups.items() if group["missing"]},
-        "weights": bench.parts.digests(tuple(parts)),
+        "inapplicable": {name: group["inapplicable"] for name, group in groups.items() if group.get("inapplicable")},
+        "weights": context.parts.digests(parts),
         "stamps": {
             "seconds": {name: group["seconds"] for name, group in groups.items()},
-            "size": {"name": size, **asdict(bench.sizes)},
+            "size": {"name": size, **asdict(context.sizes)},
             "seed": SEED,
-            "sampling": asdict(bench.sampling),
-            "world": bench.world.digest,
+            "generator": {"name": context.generator.name, "settings": context.generator.settings()},
+            "world": context.world.digest,
             "extractor": {
                 "sha256": WEIGHTS_SHA256,
                 "preprocessing": PREPROCESSING,
-                "projection": bench.projection.digest() if "projection" in vars(bench) else None,
+                "projection": context.reference.digest() if "reference" in vars(context) else None,
             },
             **machine(),
         },
@@ -128,7 +104,7 @@ def _processor() -> str:
 
 
 def print_table(groups: dict[str, Group], console: Console) -> None:
-    """One table, a section a measure; what is missing below it."""
+    """One table, a section a metric; what is missing or does not apply below it."""
     table = Table(show_lines=False, header_style="bold", expand=False)
     for title, justify in (
         ("", "left"),
@@ -146,8 +122,8 @@ def print_table(groups: dict[str, Group], console: Console) -> None:
             table.add_row(escape(row.name), _figure(row), str(row.n), _goal(row), _against(row), escape(row.note))
     console.print(table)
     for name, group in groups.items():
-        if group["missing"]:
-            console.print(f"{name}: {group['missing']}", style="yellow", markup=False)
+        if sentence := group["missing"] or group.get("inapplicable"):
+            console.print(f"{name}: {sentence}", style="yellow", markup=False)
 
 
 def _number(value: float) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
-from PIL import Image
 from torch import Tensor, nn
 
 from eval.judge import Judge, read
@@ -22,10 +21,9 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler
 from models.data.scenes import ATTRIBUTES, Attribute, make_scene
 from models.presets import preset
-from models.train.__main__ import run
 from models.train.contrastive import gather, global_mean
-from models.train.door import command
 from models.train.loop import Length, Recipe, Task, TaskOptions
+from models.train.recipes import command, run
 from models.weights import save_part
 
 SEED = 4321  # another one than any part that it judges
@@ -55,8 +53,8 @@ class Choice(nn.Module):
         words, mask = self.judge.words(table)
         contrastive = self._contrastive(*self.judge.vectors(places, words, mask))
         count = len(pixels)
-        partner, stranger = torch.arange(count) ^ 1, (torch.arange(count) + 2) % count
-        rows = torch.cat([torch.arange(count), partner, stranger])
+        partner, other = torch.arange(count) ^ 1, (torch.arange(count) + 2) % count
+        rows = torch.cat([torch.arange(count), partner, other])
         fits = self.judge.fit(places.repeat(3, 1, 1), words[rows], mask[rows]).view(3, count)
         own, others = fits[0], fits[1:]
         everyone = torch.ones(count)
@@ -79,7 +77,7 @@ class Choice(nn.Module):
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-class JudgeTask:
+class JudgeTask(Task):
     """What `python -m eval.train_judge` trains."""
 
     def __init__(self, options: TaskOptions) -> None:
@@ -99,7 +97,7 @@ class JudgeTask:
                 pixels.append(picture)
                 texts.append(text)
         rng = np.random.default_rng((self.options.seed, step, rank, 0x10D6E))
-        return {"pixels": _worn(to_tensor(np.stack(pixels)), rng), "table": read(texts, self.buckets)}
+        return {"pixels": _degraded(to_tensor(np.stack(pixels)), rng), "table": read(texts, self.buckets)}
 
     def _unit(self, rng: np.random.Generator, progress: float) -> list[tuple[np.ndarray, str]]:
         seed = int(rng.integers(2**31 - 1))
@@ -114,9 +112,6 @@ class JudgeTask:
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """See `Choice`."""
         return model(batch["pixels"], batch["table"])
-
-    def after_step(self, model: nn.Module) -> None:
-        """Nothing."""
 
     @cached_property
     def _validation(self) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
@@ -140,33 +135,24 @@ class JudgeTask:
             for attribute, (pixels, own, other) in self._validation.items()
         }
 
-    def sheet(self, model: nn.Module) -> Image.Image | None:
-        """None: its figures say it all."""
-        return None
-
     def export(self, model: nn.Module, folder: Path) -> None:
         """The judge as it ships."""
         save_part(model.judge, "judge", folder)
 
 
-def _worn(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Some pictures blurred and noisy: the judge must read a generator's drawings as it reads an artist's."""
-    worn = torch.from_numpy(rng.random(len(pixels)) < BLURRED)
-    if worn.any():
-        small = F.avg_pool2d(pixels[worn], 2)
+def _degraded(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blur some pictures and add noise: the judge must read a generator's drawings as it reads an artist's."""
+    degraded = torch.from_numpy(rng.random(len(pixels)) < BLURRED)
+    if degraded.any():
+        small = F.avg_pool2d(pixels[degraded], 2)
         noise = torch.from_numpy(rng.normal(0, NOISE, tuple(small.shape)).astype(np.float32))
         small = (small + noise * (small[:, 3:] > 0)).clamp(0, 1)
-        pixels[worn] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+        pixels[degraded] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     return pixels
 
 
-def build(options: TaskOptions) -> Task:
-    """The task of `RECIPE`."""
-    return JudgeTask(options)
-
-
 RECIPE = Recipe(
-    build,
+    JudgeTask,
     batch_size=lambda _: 96,
     lr=6e-4,
     weight_decay=0.05,

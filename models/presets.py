@@ -13,8 +13,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "dit": {
         "tiny": {"width": 32, "depth": 4, "heads": 2, "carry": True, "warp": 7, "draft": True},
         "sticker": {"width": 256, "depth": 10, "heads": 4, "carry": True, "warp": 7, "draft": True},
-        # What `models.train.grow` makes of it, to be trained on: python -m models.train image --preset grown.
-        "grown": {"width": 256, "depth": 12, "heads": 4, "carry": True, "warp": 7, "draft": True},
         "full": {"width": 1152, "depth": 28, "heads": 16, "context": 1024},  # DiT-XL/2
     },
     "upscaler": {

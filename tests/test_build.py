@@ -117,7 +117,7 @@ def test_a_licence_outside_the_list_or_unlike_the_table_is_refused(table, declar
 
 def test_the_committed_lock_holds_every_package():
     lock = packages.read_lock()
-    everything = (*packages.PACKAGES, *packages.ICON_SETS)
+    everything = packages.PACKAGES
     assert lock.keys() == {package.name for package in everything}
     assert all(lock[p.name]["licence"] == p.licence in packages.TEXT_LICENCES for p in everything)
 
@@ -137,4 +137,4 @@ def test_a_quick_look_replaces_no_world(offline, styles, says):
 def test_attribution_names_every_package(offline):
     building.build(offline, workers=1)
     text = attribution(offline)
-    assert all(f"`{package.name}`" in text for package in (*TABLE, *packages.ICON_SETS))
+    assert all(f"`{package.name}`" in text for package in TABLE)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_parts import save_tiny_parts
 
-from eval.bench import Bench, Sizes
-from eval.experts import LANGUAGES, balance_rows, expert_rows, held_out_words, specialisation_row
-from eval.parts import Parts
+from eval.context import Context, Sizes
+from eval.generator import Parts
+from eval.metrics.experts import LANGUAGES, balance_rows, expert_rows, held_out_words, specialisation_row
 from eval.rows import MissingError
 from models.data.fixture import fixture_world
 from models.train.lexicon import is_held_out
@@ -56,6 +56,6 @@ def test_words_are_held_out_and_of_one_part_of_speech(tmp_path: Path) -> None:
 def test_the_rows_of_a_tiny_backbone(tmp_path: Path) -> None:
     save_tiny_parts(tmp_path / "parts")
     sizes = Sizes(8, 4, 6, 6, 3, 2, words=4)
-    rows = list(expert_rows(Bench(fixture_world(), sizes, Parts(tmp_path / "parts"), wordnet=wordnet(tmp_path))))
+    rows = list(expert_rows(Context(fixture_world(), sizes, Parts(tmp_path / "parts"), wordnet=wordnet(tmp_path))))
     assert [row.unit for row in rows] == ["", "", "bit", "bit"] and all(row.parts == ("language",) for row in rows)
     assert all(0 <= row.value <= dict(row.against)["all there is"] + 0.3 for row in rows[2:])

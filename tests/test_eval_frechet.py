@@ -6,20 +6,20 @@ import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from eval.frechet import Stats, expected_floor, frechet_distance, kernel_distance
+from eval.statistics import FeatureStatistics, expected_floor, frechet_distance, kernel_distance
 
 
 def gaussian(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(shift, scale, (n, d))
 
 
-def exact(mean: np.ndarray, covariance: np.ndarray, n: int = 1000) -> Stats:
+def exact(mean: np.ndarray, covariance: np.ndarray, n: int = 1000) -> FeatureStatistics:
     """Statistics whose mean and covariance are exactly these."""
-    return Stats(n, n * mean, (n - 1) * covariance + n * np.outer(mean, mean))
+    return FeatureStatistics(n, n * mean, (n - 1) * covariance + n * np.outer(mean, mean))
 
 
 def test_zero_on_itself_and_symmetric() -> None:
-    a, b = Stats.of(gaussian(300, 16, 0)), Stats.of(gaussian(200, 16, 1, 0.3, 2.0))
+    a, b = FeatureStatistics.of(gaussian(300, 16, 0)), FeatureStatistics.of(gaussian(200, 16, 1, 0.3, 2.0))
     assert abs(frechet_distance(a, a)) < 1e-9
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
     assert frechet_distance(a, b) > 1
@@ -38,13 +38,13 @@ def test_closed_form_of_two_gaussians() -> None:
 
 
 def test_fewer_samples_than_features_stays_real_and_zero_on_itself() -> None:
-    a = Stats.of(gaussian(10, 64, 0))
+    a = FeatureStatistics.of(gaussian(10, 64, 0))
     assert abs(frechet_distance(a, a)) < 1e-8
 
 
 def test_chunked_equals_whole() -> None:
     x = gaussian(100, 8, 0, 5.0)
-    whole, sum_of_parts = Stats.of(x), Stats.of(x[:37]) + Stats.of(x[37:])
+    whole, sum_of_parts = FeatureStatistics.of(x), FeatureStatistics.of(x[:37]) + FeatureStatistics.of(x[37:])
     assert sum_of_parts.n == 100
     assert np.allclose(whole.covariance, sum_of_parts.covariance) and np.allclose(whole.covariance, np.cov(x.T))
 
@@ -63,24 +63,27 @@ def test_agrees_with_torchmetrics() -> None:
     metric = FrechetInceptionDistance(feature=Identity())
     metric.update(torch.from_numpy(a), real=True)
     metric.update(torch.from_numpy(b), real=False)
-    assert frechet_distance(Stats.of(a), Stats.of(b)) == pytest.approx(float(metric.compute()), rel=1e-5)
+    assert frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b)) == pytest.approx(
+        float(metric.compute()), rel=1e-5
+    )
 
 
 def test_expected_floor_is_what_two_samples_of_one_gaussian_differ_by() -> None:
     scales = 1 / np.sqrt(np.arange(1, 33))
     pairs = [
-        frechet_distance(*(Stats.of(gaussian(400, 32, 2 * i + side) * scales) for side in (0, 1))) for i in range(8)
+        frechet_distance(*(FeatureStatistics.of(gaussian(400, 32, 2 * i + side) * scales) for side in (0, 1)))
+        for i in range(8)
     ]
     assert expected_floor(exact(np.zeros(32), np.diag(scales**2)), 400, 400) == pytest.approx(np.mean(pairs), rel=0.1)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ValueError, match="compare 3 and 4"):
-        frechet_distance(Stats.of(gaussian(9, 3, 0)), Stats.of(gaussian(9, 4, 0)))
+        frechet_distance(FeatureStatistics.of(gaussian(9, 3, 0)), FeatureStatistics.of(gaussian(9, 4, 0)))
     with pytest.raises(ValueError, match="two samples"):
-        frechet_distance(Stats.of(gaussian(1, 3, 0)), Stats.of(gaussian(9, 3, 0)))
+        frechet_distance(FeatureStatistics.of(gaussian(1, 3, 0)), FeatureStatistics.of(gaussian(9, 3, 0)))
     with pytest.raises(ValueError, match="finite"):
-        Stats.of(np.array([[np.nan, 1.0]]))
+        FeatureStatistics.of(np.array([[np.nan, 1.0]]))
 
 
 def test_kernel_distance_is_unbiased_seeded_and_grows_with_the_shift() -> None:

@@ -10,18 +10,18 @@ import pytest
 import torch
 from tiny_parts import give_variant, save_tiny_parts
 
-from eval import blends, sets
-from eval.bench import Bench, Sizes, _drawing_code
-from eval.conditions import condition_rows
+from eval import sets
+from eval.context import Context, Sizes
 from eval.distribution import distances
-from eval.frechet import Stats
-from eval.image import control_rows, fast_rows, image_rows, judge, stranger_rows
+from eval.generator import Parts, drawing_code
+from eval.metrics import blends
+from eval.metrics.conditions import condition_rows
+from eval.metrics.image import control_rows, fast_rows, image_rows, judge, unseen_rows
+from eval.metrics.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
+from eval.metrics.retrieval import retrieval_rows
 from eval.neighbours import copied, drawing_distance, nearest, style_share, thumbs
-from eval.parts import Parts
-from eval.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
-from eval.reference import Projection
-from eval.retrieval import retrieval_rows
 from eval.rows import MissingError, Row
+from eval.statistics import FeatureStatistics, ReferenceStatistics
 from models.data.fixture import fixture_world
 from models.data.splits import fraction
 from models.data.world import World
@@ -43,9 +43,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, world: World, weights: Path) -> Bench:
-    made = Bench(world, SIZES, Parts(weights), tmp_path_factory.mktemp("cache"), quiet=True)
-    made.projection = Projection.fit(Stats.of(made.features_of(made.train)), world.digest, 8)
+def context(tmp_path_factory: pytest.TempPathFactory, world: World, weights: Path) -> Context:
+    made = Context(world, SIZES, Parts(weights), tmp_path_factory.mktemp("cache"), quiet=True)
+    made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), world.digest, 8)
     return made
 
 
@@ -89,23 +89,23 @@ def test_a_prompt_names_the_picture_and_its_style(world: World) -> None:
 
 def test_projection_keeps_most_variance_and_survives_its_file(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(200, 10)) * np.arange(1, 11)
-    projection = Projection.fit(Stats.of(x), "w", 3)
+    projection = ReferenceStatistics.fit(FeatureStatistics.of(x), "w", 3)
     assert np.allclose(projection(x).var(0, ddof=1), np.linalg.eigvalsh(np.cov(x.T))[::-1][:3], rtol=1e-4)
     projection.save(tmp_path / "p.safetensors")
-    again = Projection.load(tmp_path / "p.safetensors")
+    again = ReferenceStatistics.load(tmp_path / "p.safetensors")
     assert np.array_equal(again(x), projection(x)) and again.digest() == projection.digest() and again.pictures == 200
 
 
 def test_an_altered_or_missing_projection_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.safetensors"
     with pytest.raises(FileNotFoundError, match="python -m eval reference"):
-        Projection.load(path)
-    Projection.fit(Stats.of(np.random.default_rng(0).normal(size=(20, 6))), "w", 3).save(path)
+        ReferenceStatistics.load(path)
+    ReferenceStatistics.fit(FeatureStatistics.of(np.random.default_rng(0).normal(size=(20, 6))), "w", 3).save(path)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(ValueError, match="sha256"):
-        Projection.load(path)
+        ReferenceStatistics.load(path)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -151,22 +151,22 @@ def test_a_copy_is_seen_through_small_changes_and_another_drawing_is_not(world: 
     assert copied(turned, train, mirrored=True).all() and not copied(turned, train).all()
 
 
-def test_reconstruction_rows(bench: Bench) -> None:
-    rows = list(reconstruction_rows(bench))
+def test_reconstruction_rows(context: Context) -> None:
+    rows = list(reconstruction_rows(context))
     assert [row.name for row in rows][:2] == ["PSNR on white", "alpha IoU"]
     assert 0 < rows[0].value < 40 and rows[0].met is False and rows[0].n == 6
 
 
-def test_a_flawless_autoencoder_is_at_the_floor(bench: Bench) -> None:
-    perfect = Bench(bench.world, SIZES, bench.parts, bench.cache, bench.projection, quiet=True)
+def test_a_flawless_autoencoder_is_at_the_floor(context: Context) -> None:
+    perfect = Context(context.world, SIZES, context.parts, context.cache, context.reference, quiet=True)
     perfect.reconstruct = lambda pixels: pixels  # type: ignore[method-assign]
     rows = list(reconstruction_rows(perfect))
     assert rows[0].value == 60 and rows[0].met and rows[1].value == 1
     assert row_of(rows, "FD-EffLite0-PCA128 over its floor").value == pytest.approx(1, abs=1e-4)
 
 
-def test_real_pictures_are_at_their_own_floor_and_noise_is_far(bench: Bench) -> None:
-    rows = list(control_rows(bench))
+def test_real_pictures_are_at_their_own_floor_and_noise_is_far(context: Context) -> None:
+    rows = list(control_rows(context))
     ratio = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("over its floor")}
     assert ratio["real held-out"] == pytest.approx(1) and ratio["noise"] > 1.5
     copies = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("copies of training pictures")}
@@ -174,26 +174,26 @@ def test_real_pictures_are_at_their_own_floor_and_noise_is_far(bench: Bench) -> 
     assert all(row.parts == () and row.goal is None for row in rows)
 
 
-def test_the_right_drawing_is_found_and_a_stranger_is_not(bench: Bench) -> None:
-    asked = sets.cells(bench.world, 4)
-    same = [next(p for p in bench.train if p.concept == asked_one.concept) for asked_one in asked]
-    assert judge(bench, asked, sets.pixels(bench.world, same)).concept.all()
-    assert judge(bench, same, sets.pixels(bench.world, same)).style.all()
+def test_the_right_drawing_is_found_and_a_stranger_is_not(context: Context) -> None:
+    asked = sets.cells(context.world, 4)
+    same = [next(p for p in context.train if p.concept == asked_one.concept) for asked_one in asked]
+    assert judge(context, asked, sets.pixels(context.world, same)).concept.all()
+    assert judge(context, same, sets.pixels(context.world, same)).style.all()
 
 
-def test_generated_pictures_are_measured_beside_real_ones(bench: Bench) -> None:
-    rows = list(image_rows(bench))
+def test_generated_pictures_are_measured_beside_real_ones(context: Context) -> None:
+    rows = list(image_rows(context))
     concept = row_of(rows, "concept among the 10 nearest drawings")
-    real = judge(bench, sets.cells(bench.world, 4), sets.pixels(bench.world, sets.cells(bench.world, 4)))
+    real = judge(context, sets.cells(context.world, 4), sets.pixels(context.world, sets.cells(context.world, 4)))
     assert concept.goal == real.concept.mean() / 2 and concept.n == 4 and "dit" in concept.parts
     ratio = row_of(rows, "FD-EffLite0-PCA128 over its floor")
-    pixels = sets.pixels(bench.world, sets.held_out(bench.world, 6))
-    through = bench.features(bench.reconstruct(pixels))
-    own = distances(bench, sets.held_out(bench.world, 6), through).ratio
+    pixels = sets.pixels(context.world, sets.held_out(context.world, 6))
+    through = context.features(context.reconstruct(pixels))
+    own = distances(context, sets.held_out(context.world, 6), through).ratio
     assert ratio.goal == pytest.approx(2 * own) and ratio.lower_is_better
 
 
-def test_generated_pictures_are_kept_and_drawn_in_one_shape(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_pictures_are_kept_and_drawn_in_one_shape(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = ["a cat", "a dog", "a pig"]
     shapes: list[int | None] = []
     draw = StickerPipeline.steps
@@ -203,22 +203,22 @@ def test_generated_pictures_are_kept_and_drawn_in_one_shape(bench: Bench, monkey
         return draw(self, texts, seeds, sampling, **more)
 
     monkeypatch.setattr(StickerPipeline, "steps", steps)
-    first = bench.generate(prompts)
-    assert np.array_equal(Bench(bench.world, SIZES, bench.parts, quiet=True).generate(prompts), first)
-    assert np.array_equal(bench.generate(prompts[:1])[0], first[0])
+    first = context.generate(prompts)
+    assert np.array_equal(Context(context.world, SIZES, context.parts, quiet=True).generate(prompts), first)
+    assert np.array_equal(context.generate(prompts[:1])[0], first[0])
     # Without it a lone last picture would be drawn in another shape than in a longer run, and be another picture.
     assert shapes == [BATCH] * 3
-    assert np.array_equal(bench.generate(prompts), first) and len(shapes) == 3  # the cache answered
+    assert np.array_equal(context.generate(prompts), first) and len(shapes) == 3  # the cache answered
 
 
 def test_the_fast_variant_is_measured_as_the_generator_is(
-    bench: Bench, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Context, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(MissingError, match="no fast variant; train it"):
-        list(fast_rows(bench))
+        list(fast_rows(context))
     root = save_tiny_parts(tmp_path)
     give_variant(root, 0.05)
-    own = Bench(world, SIZES, Parts(root), tmp_path / "cache", bench.projection, quiet=True)
+    own = Context(world, SIZES, Parts(root), tmp_path / "cache", context.reference, quiet=True)
     drawn: list[Sampling] = []
     steps = StickerPipeline.steps
     monkeypatch.setattr(StickerPipeline, "steps", lambda *a, **b: drawn.append(a[3]) or steps(*a, **b))
@@ -230,55 +230,55 @@ def test_the_fast_variant_is_measured_as_the_generator_is(
     assert row_of(rows, "fast: KID-EffLite0 x 1000").value != row_of(plain, "KID-EffLite0 x 1000").value
 
 
-def test_held_out_concepts_are_looked_for_among_all_drawings(bench: Bench) -> None:
-    (row,) = stranger_rows(bench)
+def test_held_out_concepts_are_looked_for_among_all_drawings(context: Context) -> None:
+    (row,) = unseen_rows(context)
     control = dict(row.against)
-    assert row.n == len(sets.strangers(bench.world, 3)) > 0 and 0 <= row.value <= 1
+    assert row.n == len(sets.unseen(context.world, 3)) > 0 and 0 <= row.value <= 1
     assert 0 < control["chance"] <= 1 and 0 <= control["real"] <= 1
-    assert {picture.split for picture in sets.strangers(bench.world, 100)} == {"concept"}
+    assert {picture.split for picture in sets.unseen(context.world, 100)} == {"concept"}
 
 
-def test_blends_are_looked_at_for_both_things(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = sets.pairs(bench.world, 3)
-    shown = [picture.concept for pair in sets.pairs(bench.world, 100) for picture in pair]
+def test_blends_are_looked_at_for_both_things(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = sets.pairs(context.world, 3)
+    shown = [picture.concept for pair in sets.pairs(context.world, 100) for picture in pair]
     assert len(pairs) == 3 and len(shown) == len(set(shown)) and {p.split for pair in pairs for p in pair} == {"train"}
-    (row,) = blends.blend_rows(bench)
+    (row,) = blends.blend_rows(context)
     assert row.n == 3 and 0 <= row.value <= 1
     assert [name for name, _ in row.against] == ["halfway between their vectors", "the first alone", "two other things"]
-    first = bench.features_of([pair[0] for pair in pairs])
+    first = context.features_of([pair[0] for pair in pairs])
     for near, found in ((0.0, 0), (1.0, 3)):  # one drawing shows one thing, all of them everything
         monkeypatch.setattr(blends, "NEAR", near)
-        assert blends._found(bench, pairs, first).sum() == found
+        assert blends._found(context, pairs, first).sum() == found
 
 
-def test_pictures_kept_are_those_of_this_very_code(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = bench.generate(["a cat"])
-    monkeypatch.setattr(bench.parts.pipeline, "steps", lambda *_, **__: pytest.fail("drawn again"))
-    assert np.array_equal(bench.generate(["a cat"]), drawn)
+def test_pictures_kept_are_those_of_this_very_code(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = context.generate(["a cat"])
+    monkeypatch.setattr(context.parts.pipeline, "steps", lambda *_, **__: pytest.fail("drawn again"))
+    assert np.array_equal(context.generate(["a cat"]), drawn)
     read, seen = Path.read_bytes, set[str]()
     monkeypatch.setattr(Path, "read_bytes", lambda path: seen.add(f"{path.parent.name}/{path.name}") or read(path))
-    _drawing_code.cache_clear()
-    code = _drawing_code()
+    drawing_code.cache_clear()
+    code = drawing_code()
     assert {"models/dit.py", "data/colours.py", "prompts/parser.py"} <= seen and not {s for s in seen if "train/" in s}
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "parser.py"))
-    _drawing_code.cache_clear()
-    assert _drawing_code() != code
+    drawing_code.cache_clear()
+    assert drawing_code() != code
     with pytest.raises(pytest.fail.Exception, match="drawn again"):
-        bench.generate(["a cat"])
-    _drawing_code.cache_clear()
+        context.generate(["a cat"])
+    drawing_code.cache_clear()
 
 
-def test_conditions_differ_in_what_the_generator_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[bool, bool, bool]] = []
-    fresh = Bench.generate
+def test_conditions_differ_in_what_the_generator_is_told(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[bool, ...]] = []
+    fresh = Context.generate
 
-    def generate(self: Bench, prompts: list[str], words: bool, sense: bool, sampling: Sampling) -> np.ndarray:
-        told.append((words, sense, sampling.reference_strength > 0))
-        assert replace(sampling, reference_strength=1.0) == self.sampling
-        return fresh(self, prompts, words, sense, sampling)
+    def generate(self: Context, prompts: list[str], **options: bool) -> np.ndarray:
+        told.append(tuple(options.pop(name, True) for name in ("text", "vector", "references")))
+        assert not options
+        return fresh(self, prompts, **dict(zip(("text", "vector", "references"), told[-1], strict=True)))
 
-    monkeypatch.setattr(Bench, "generate", generate)
-    rows = list(condition_rows(bench))
+    monkeypatch.setattr(Context, "generate", generate)
+    rows = list(condition_rows(context))
     both = [(True, True, True), (True, True, False)]
     assert told == [*both, (True, False, True), (False, True, True), (False, False, True)] and len(rows) == 10
 
@@ -302,31 +302,31 @@ class Oracle:
 
 
 def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "eval.retrieval.caption", lambda picture, seed, language, style: f"{picture.concept} {language}"
+        "eval.metrics.retrieval.caption", lambda picture, seed, language, style: f"{picture.concept} {language}"
     )
-    concepts = sorted({picture.concept for picture in bench.world.pictures})
+    concepts = sorted({picture.concept for picture in context.world.pictures})
     english = {f"{concept} en": i for i, concept in enumerate(concepts)}
     parts = Parts()
-    parts.embedder = Oracle(bench.world, english)  # type: ignore[misc, assignment]
-    rows = list(retrieval_rows(Bench(bench.world, Sizes(100, 4, 6, 6, 3, 2), parts)))
+    parts.embedder = Oracle(context.world, english)  # type: ignore[misc, assignment]
+    rows = list(retrieval_rows(Context(context.world, Sizes(100, 4, 6, 6, 3, 2), parts)))
     assert rows[0].name == "text to image R@10, English" and len(rows) == 4
     assert rows[0].value == rows[1].value == 1 and rows[0].met
     # Chinese captions all get one vector: exactly chance for pictures looked up by text.
     assert rows[2].value == pytest.approx(dict(rows[2].against)["chance"]) and rows[2].goal == pytest.approx(0.9)
 
 
-def test_retrieval_on_tiny_models(bench: Bench) -> None:
-    rows = list(retrieval_rows(bench))
-    assert all(0 <= row.value <= 1 and row.n == len(sets.cells(bench.world, 8)) for row in rows)
+def test_retrieval_on_tiny_models(context: Context) -> None:
+    rows = list(retrieval_rows(context))
+    assert all(0 <= row.value <= 1 and row.n == len(sets.cells(context.world, 8)) for row in rows)
     assert all(row.parts == ("language", "vision", "space") for row in rows)
 
 
 def test_missing_weights_are_a_sentence(world: World, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no weights"):
-        Bench(world, SIZES, Parts(tmp_path), quiet=True).reconstruct(world.pixels[:1])
+        Context(world, SIZES, Parts(tmp_path), quiet=True).reconstruct(world.pixels[:1])
 
 
 def test_altered_weights_are_a_sentence(world: World, weights: Path, tmp_path: Path) -> None:
@@ -337,4 +337,4 @@ def test_altered_weights_are_a_sentence(world: World, weights: Path, tmp_path: P
     manifest["autoencoder"] = dict.fromkeys(manifest["autoencoder"], "0" * 64)
     (root / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(MissingError, match="altered"):
-        Bench(world, SIZES, Parts(root), quiet=True).reconstruct(world.pixels[:1])
+        Context(world, SIZES, Parts(root), quiet=True).reconstruct(world.pixels[:1])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.intervals import bootstrap, wilson
-from eval.ranks import cosine, expected_recall, hubness, places, same
+from eval.neighbours import cosine, expected_recall, hubness, places, same
+from eval.rows import bootstrap, wilson
 
 
 def shuffled_recall(scores: np.ndarray, right: np.ndarray, k: int, repeats: int = 4000) -> float:

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from tiny_parts import save_tiny_parts
 
-from eval.bench import Bench, Sizes
+from eval.context import Context, Sizes
+from eval.generator import Parts
 from eval.judge import Judge
-from eval.parts import Parts
+from eval.metrics.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
 from eval.rows import MissingError
-from eval.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
 from models.data.fixture import fixture_world
-from models.sampling.loop import Sampling
 from models.weights import save_part
 
 
@@ -25,10 +24,10 @@ class Fixed:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
     save_part(Judge(channels=(8, 8, 16), blocks=(1, 1), width=16, heads=2, rounds=1, buckets=64), "judge", root)
-    return Bench(fixture_world(), Sizes(8, 4, 6, 6, 3, scenes=3), Parts(root), quiet=True)
+    return Context(fixture_world(), Sizes(8, 4, 6, 6, 3, scenes=3), Parts(root), quiet=True)
 
 
 def test_a_choice_is_right_wrong_or_a_tie() -> None:
@@ -37,14 +36,14 @@ def test_a_choice_is_right_wrong_or_a_tie() -> None:
 
 
 @pytest.mark.parametrize("attribute", ["colour", "binding", "relation"])
-def test_a_prompt_and_its_contrast_differ_in_one_thing(bench: Bench, attribute: str) -> None:
-    choices = held_out_choices(bench, attribute)  # type: ignore[arg-type]
+def test_a_prompt_and_its_contrast_differ_in_one_thing(context: Context, attribute: str) -> None:
+    choices = held_out_choices(context, attribute)  # type: ignore[arg-type]
     assert len(choices.scenes) == 3 and {scene.split for scene in choices.scenes} == {"test"}
     for own, other in zip(choices.prompts, choices.contrasts, strict=True):
         assert own != other and not own.isspace()
         if attribute == "relation":  # the same words but for those that say where
             assert len(set(own.split()) ^ set(other.split())) <= 6
-    trained = {picture.index for picture in bench.world.split("train")}
+    trained = {picture.index for picture in context.world.split("train")}
     assert not any(item.picture in trained for scene in choices.scenes for item in scene.objects)
 
 
@@ -57,28 +56,28 @@ def test_a_row_is_void_unless_the_judge_knows_real_scenes_and_their_reconstructi
         assert f"VOID: the judge gets 0.940 of {name}" in row.note
 
 
-def test_a_world_without_such_scenes_is_a_sentence(bench: Bench) -> None:
+def test_a_world_without_such_scenes_is_a_sentence(context: Context) -> None:
     with pytest.raises(MissingError, match="larger world"):
-        held_out_choices(bench, "count")  # the drawn world's held-out cells have no held-out number
+        held_out_choices(context, "count")  # the drawn world's held-out cells have no held-out number
 
 
-def test_all_attributes_are_measured_with_tiny_models(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_attributes_are_measured_with_tiny_models(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ATTRIBUTES, "count")
-    asked, generate = list[Sampling](), bench.generate
+    asked, generate = list[bool](), context.generate
 
-    def spied(prompts: Sequence[str], sampling: Sampling | None = None) -> np.ndarray:
-        asked.append(sampling or bench.sampling)
-        return generate(prompts, sampling=sampling)
+    def spied(prompts: Sequence[str], references: bool = True) -> np.ndarray:
+        asked.append(references)
+        return generate(prompts, references=references)
 
-    monkeypatch.setattr(bench, "generate", spied)
-    rows = list(scene_rows(bench))
-    assert [sampling.reference_strength for sampling in asked] == [1, 0] * len(rows)
+    monkeypatch.setattr(context, "generate", spied)
+    rows = list(scene_rows(context))
+    assert asked == [True, False] * len(rows)
     assert [row.name for row in rows] == list(ATTRIBUTES)
     assert all(row.n == 3 and 0 <= row.value <= 1 and "judge" in row.parts for row in rows)
     assert all([name for name, _ in row.against] == ["chance", "real", "reconstructed", AT_ONCE] for row in rows)
 
 
-def test_without_a_judge_a_sentence(bench: Bench, tmp_path: Path) -> None:
-    bare = Bench(bench.world, bench.sizes, Parts(save_tiny_parts(tmp_path)), quiet=True)
+def test_without_a_judge_a_sentence(context: Context, tmp_path: Path) -> None:
+    bare = Context(context.world, context.sizes, Parts(save_tiny_parts(tmp_path)), quiet=True)
     with pytest.raises(MissingError, match="judge"):
         next(iter(scene_rows(bare)))

@@ -11,21 +11,22 @@ from tiny_parts import save_tiny_parts
 
 from eval import sets
 from eval import sweep as module
-from eval.bench import Bench, Sizes
-from eval.frechet import Stats
-from eval.intervals import wilson
-from eval.parts import Parts
-from eval.reference import Projection
+from eval.context import Context, Sizes
+from eval.generator import Parts
+from eval.rows import wilson
+from eval.statistics import FeatureStatistics, ReferenceStatistics
 from models.data.fixture import fixture_world
 from models.pipelines.image import BATCH
 from models.sampling.loop import Sampling
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     folder, world = tmp_path_factory.mktemp("sweep"), fixture_world()
-    made = Bench(world, Sizes(8, 4, 6, 6, 3, 2), Parts(save_tiny_parts(folder / "parts")), folder / "cache", quiet=True)
-    made.projection = Projection.fit(Stats.of(made.features_of(made.train)), world.digest, 8)
+    made = Context(
+        world, Sizes(8, 4, 6, 6, 3, 2), Parts(save_tiny_parts(folder / "parts")), folder / "cache", quiet=True
+    )
+    made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), world.digest, 8)
     return made
 
 
@@ -45,6 +46,7 @@ def test_each_is_tried_against_each() -> None:
     assert len({repr(one) for one in tried}) == 16 and {one.interval for one in tried} == {(0.0, 1.0), (0.1, 0.9)}
     for words, sentence in (
         (("--scheduler", "eular"), "unknown scheduler 'eular'"),
+        (("--without", "symetry"), "unknown hook 'symetry'"),
         (("--steps", "0"), "steps 0"),
         (("--count", "1"), "two pictures"),
         (("--times", "0"), "--times 0"),
@@ -57,33 +59,32 @@ def test_a_list_that_is_none_is_a_sentence(capsys: pytest.CaptureFixture[str]) -
     for words, sentence in (
         (("--guidance", "a"), "'a' is no list like 2,3,4.5"),
         (("--interval", "0.5"), "0.1-0.9"),
-        (("--weaken", "maybe"), "'maybe'"),
     ):
         with pytest.raises(SystemExit) as end:
             asked(*words)
         assert end.value.code == 2 and sentence in capsys.readouterr().err
 
 
-def test_settings_are_chosen_on_validation_pictures_alone(bench: Bench) -> None:
-    chosen = sets.chosen(bench.world, 100)
+def test_settings_are_chosen_on_validation_pictures_alone(context: Context) -> None:
+    chosen = sets.chosen(context.world, 100)
     assert {picture.split for picture in chosen} == {"val"}
-    assert not {picture.id for picture in chosen} & {picture.id for picture in sets.held_out(bench.world, 100)}
+    assert not {picture.id for picture in chosen} & {picture.id for picture in sets.held_out(context.world, 100)}
     assert len({(picture.concept, picture.family) for picture in chosen}) == len(chosen), "mixed as the table's cells"
 
 
-def test_more_pictures_of_a_cell_are_of_other_noise_and_do_not_narrow_the_interval(bench: Bench) -> None:
+def test_more_pictures_of_a_cell_are_of_other_noise_and_do_not_narrow_the_interval(context: Context) -> None:
     (sampling,) = module.samplings(asked("--steps", "2"))
-    cells = len(sets.chosen(bench.world, 4))
-    once, thrice = (next(module.sweep(bench, [sampling], 4, times)) for times in (1, 3))
-    made = bench.generate([sets.prompt(one) for one in sets.chosen(bench.world, 4)] * 3, sampling=sampling)
+    cells = len(sets.chosen(context.world, 4))
+    once, thrice = (next(module.sweep(context, [sampling], 4, times)) for times in (1, 3))
+    made = context.generate([sets.prompt(one) for one in sets.chosen(context.world, 4)] * 3, sampling=sampling)
     assert len(np.unique(made, axis=0)) == len(made)
     assert (once.n, thrice.n) == (cells, 3 * cells)
     assert wilson(thrice.concept * cells, cells) == pytest.approx(thrice.concept_interval)
 
 
-def test_it_prints_and_writes_what_each_gave(bench: Bench) -> None:
+def test_it_prints_and_writes_what_each_gave(context: Context) -> None:
     tried = module.samplings(asked("--guidance", "1,4", "--steps", "2"))
-    found = list(module.sweep(bench, tried, 4))
+    found = list(module.sweep(context, tried, 4))
     assert [one.sampling for one in found] == tried
     assert all(0 <= one.concept <= 1 and 0 <= one.styles <= 1 and one.seconds > 0 for one in found)
     out = io.StringIO()

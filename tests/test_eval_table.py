@@ -9,20 +9,21 @@ from rich.console import Console
 
 from eval import __main__ as command
 from eval import table
-from eval.bench import SIZES, Bench
-from eval.parts import Parts
+from eval.context import SIZES, Context
+from eval.generator import Parts
+from eval.metrics import METRICS, Metric
 from eval.rows import MissingError, Row
-from eval.table import METRICS, measure, print_table, report
+from eval.table import measure, print_table, report
 from models.data.fixture import fixture_world
 from models.data.world import World
 
 
-def good(bench: Bench) -> Iterator[Row]:
+def good(context: Context) -> Iterator[Row]:
     yield Row("good", "share", 0.75, 8, interval=(0.4, 0.9), against=(("chance", 0.5),), goal=0.7, note="in words")
     yield Row("good", "distance", 12.5, 8, "dB", goal=10, lower_is_better=True)
 
 
-def half(bench: Bench) -> Iterator[Row]:
+def half(context: Context) -> Iterator[Row]:
     yield Row("half", "first", 1.0, 1)
     raise MissingError("no weights in nowhere; train them")
 
@@ -30,10 +31,10 @@ def half(bench: Bench) -> Iterator[Row]:
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of two measures over the drawn world."""
-    for metrics in (table.METRICS, command.METRICS):
-        monkeypatch.setattr(table, "METRICS", {"good": good, "half": half})
-        monkeypatch.setattr(command, "METRICS", {"good": good, "half": half})
-        assert metrics is METRICS
+    metrics = {"good": Metric(good), "half": Metric(half)}
+    for module in (table, command):
+        assert module.METRICS is METRICS
+        monkeypatch.setattr(module, "METRICS", metrics)
     monkeypatch.setattr(World, "load", classmethod(lambda cls, folder=None: fixture_world()))
 
 
@@ -44,11 +45,11 @@ def test_a_row_knows_whether_its_goal_is_met() -> None:
 
 
 def test_every_measure_runs_alone_and_says_what_it_lacks(tmp_path: Path) -> None:
-    bench = Bench(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
-    bench.wordnet = tmp_path
+    context = Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
+    context.wordnet = tmp_path
     for name in METRICS:
         if name != "controls":  # it needs no weights
-            group = measure(bench, [name])[name]
+            group = measure(context, [name])[name]
             assert group["missing"] and "\n" not in group["missing"] and not group["rows"], name
 
 
@@ -91,13 +92,13 @@ def test_without_pictures_the_build_command_is_named(tmp_path: Path, capsys: pyt
 
 
 def test_an_error_of_ours_is_not_taken_for_something_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(bench: Bench) -> Iterator[Row]:
+    def broken(context: Context) -> Iterator[Row]:
         raise ValueError("a mistake")
         yield
 
-    monkeypatch.setitem(table.METRICS, "broken", broken)
+    monkeypatch.setitem(table.METRICS, "broken", Metric(broken))
     with pytest.raises(ValueError, match="a mistake"):
-        measure(Bench(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True), ["broken"])
+        measure(Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True), ["broken"])
 
 
 def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +108,7 @@ def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_report_names_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
-    monkeypatch.setattr(bench.parts, "digests", lambda names: dict.fromkeys(names, "abc"))
+    context = Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
+    monkeypatch.setattr(context.parts, "digests", lambda names: dict.fromkeys(names, "abc"))
     group = {"rows": [Row("g", "n", 1.0, 1, parts=("dit", "space"))], "missing": None, "seconds": 0.0}
-    assert report(bench, {"g": group}, "quick")["weights"] == {"dit": "abc", "space": "abc"}
+    assert report(context, {"g": group}, "quick")["weights"] == {"dit": "abc", "space": "abc"}

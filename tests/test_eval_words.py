@@ -8,12 +8,12 @@ import pytest
 import torch
 from bags import Bags
 
-from eval import reading, unknown
-from eval import words as module
-from eval.bench import Bench, Sizes
-from eval.parts import Parts
+from eval.context import Context, Sizes
+from eval.generator import Parts
+from eval.metrics import reading
+from eval.metrics import words as module
+from eval.metrics.words import chinese_words, concept_shares, english_words, word_rows
 from eval.rows import MissingError
-from eval.words import chinese_words, concept_shares, english_words, word_rows
 from models.assets import assets
 from models.data.fixture import fixture_world
 from models.data.text import caption_words
@@ -43,7 +43,7 @@ def world() -> World:
 
 
 @pytest.fixture
-def bench(world: World, tmp_path: Path) -> Bench:
+def context(world: World, tmp_path: Path) -> Context:
     """Over a dictionary in which every cat is below "cat"."""
     below = "".join(
         f"0000{i + 1000} 05 n 01 {cat} 0 001 @ 00000200 n 0000 | a kind of cat\n" for i, cat in enumerate(CATS)
@@ -52,7 +52,7 @@ def bench(world: World, tmp_path: Path) -> Bench:
     cat = f"00000200 05 n 01 cat 0 {len(CATS):03d} {pointers} | feline mammal\n"
     (tmp_path / "data.noun").write_text(cat + below)
     (tmp_path / "index.noun").write_text("cat n 1 1 ~ 1 1 00000200\n")
-    return Bench(world, Sizes(8, 4, 6, 6, 3, 2, words=2), Parts(), wordnet=tmp_path, quiet=True)
+    return Context(world, Sizes(8, 4, 6, 6, 3, 2, words=2), Parts(), wordnet=tmp_path, quiet=True)
 
 
 class Knowing:
@@ -68,30 +68,30 @@ class Knowing:
         return torch.stack([self.rows.get(text, far) for text in texts])
 
 
-def test_drawn_words_are_in_no_caption_and_mean_their_concept(bench: Bench) -> None:
-    words = english_words(bench, 8)
+def test_drawn_words_are_in_no_caption_and_mean_their_concept(context: Context) -> None:
+    words = english_words(context, 8)
     assert set(words) <= set(CATS) and set(words.values()) == {frozenset({"cat"})}
-    assert not set(words) & caption_words(bench.world)
-    assert list(english_words(bench, 3)) == list(words)[:3]  # a longer draw goes on from a shorter one
+    assert not set(words) & caption_words(context.world)
+    assert list(english_words(context, 3)) == list(words)[:3]  # a longer draw goes on from a shorter one
 
 
-def test_a_known_word_is_right_and_a_strange_one_wrong(bench: Bench) -> None:
-    bench.parts.embedder = Knowing(bench.world, ["tabby"])  # type: ignore[misc, assignment]
+def test_a_known_word_is_right_and_a_strange_one_wrong(context: Context) -> None:
+    context.parts.embedder = Knowing(context.world, ["tabby"])  # type: ignore[misc, assignment]
     cat = frozenset({"cat"})
-    assert concept_shares(bench, {"tabby": cat, "moggy": cat}) == {"tabby": 1, "moggy": 0}
+    assert concept_shares(context, {"tabby": cat, "moggy": cat}) == {"tabby": 1, "moggy": 0}
 
 
-def test_equal_scores_give_chance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.parts.embedder = Knowing(bench.world, [])  # type: ignore[misc, assignment]
-    monkeypatch.setattr(bench.parts.embedder, "text", lambda texts: torch.ones(len(texts), 128))
-    concepts = len({picture.concept for picture in bench.world.split("train")})
-    assert concept_shares(bench, {"tabby": frozenset({"cat"})})["tabby"] == pytest.approx(10 / concepts)
+def test_equal_scores_give_chance(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    context.parts.embedder = Knowing(context.world, [])  # type: ignore[misc, assignment]
+    monkeypatch.setattr(context.parts.embedder, "text", lambda texts: torch.ones(len(texts), 128))
+    concepts = len({picture.concept for picture in context.world.split("train")})
+    assert concept_shares(context, {"tabby": frozenset({"cat"})})["tabby"] == pytest.approx(10 / concepts)
 
 
-def test_rows_tell_words_apart_by_what_training_saw(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_tell_words_apart_by_what_training_saw(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "is_held_out", lambda word: word in CATS[::2])
-    bench.parts.embedder = Knowing(bench.world, CATS[::2])  # type: ignore[misc, assignment]
-    rows = {row.name: row for row in word_rows(bench)}
+    context.parts.embedder = Knowing(context.world, CATS[::2])  # type: ignore[misc, assignment]
+    rows = {row.name: row for row in word_rows(context)}
     assert (
         rows["of 10, seen in glosses and phrases at most"].value == 1
         and rows["of 10, taught by the dictionary"].value == 0
@@ -100,7 +100,7 @@ def test_rows_tell_words_apart_by_what_training_saw(bench: Bench, monkeypatch: p
 
 
 class Says:
-    """A vocabulary that calls the given prompts unknown."""
+    """A vocabulary that calls the given prompts module."""
 
     def __init__(self, *unknown: str) -> None:
         self.prompts = unknown
@@ -109,30 +109,30 @@ class Says:
         return [prompt] if prompt in self.prompts else []
 
 
-def test_hits_and_false_alarms(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unknown, "is_for_calibration", lambda word: False)
-    monkeypatch.setattr(unknown, "outside_words", lambda nouns, world: ["granite", "basalt"])
-    inside = unknown.asked(bench)["false alarms: inside words called unknown"]
+def test_hits_and_false_alarms(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_for_calibration", lambda word: False)
+    monkeypatch.setattr(module, "outside_words", lambda nouns, world: ["granite", "basalt"])
+    inside = module.asked(context)["false alarms: inside words called unknown"]
     assert len(inside) == 2 and set(inside) <= set(CATS)
-    bench.parts.vocabulary = Says("granite", inside[0])  # type: ignore[misc, assignment]
-    rows = {row.name: row for row in unknown.unknown_rows(bench)}
-    assert rows[unknown.OUTSIDE].value == 0.5 and rows[unknown.OUTSIDE].note == "wrong: basalt"
+    context.parts.vocabulary = Says("granite", inside[0])  # type: ignore[misc, assignment]
+    rows = {row.name: row for row in module.unknown_rows(context)}
+    assert rows[module.OUTSIDE].value == 0.5 and rows[module.OUTSIDE].note == "wrong: basalt"
     assert rows["false alarms: inside words called unknown"].note == f"wrong: {inside[0]}"
     assert rows["false alarms: Chinese captions"].value == 0
 
 
-def test_the_words_that_chose_the_threshold_are_left_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unknown, "is_for_calibration", lambda word: word in CATS[:6])
-    bench.sizes = Sizes(8, 4, 6, 6, 3, 2, words=100)
-    assert set(unknown.asked(bench)["false alarms: inside words called unknown"]) == set(CATS[6:])
+def test_the_words_that_chose_the_threshold_are_left_out(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_for_calibration", lambda word: word in CATS[:6])
+    context.sizes = Sizes(8, 4, 6, 6, 3, 2, words=100)
+    assert set(module.asked(context)["false alarms: inside words called unknown"]) == set(CATS[6:])
 
 
-def test_without_a_dictionary_or_with_too_small_a_one_a_sentence(bench: Bench, tmp_path: Path) -> None:
+def test_without_a_dictionary_or_with_too_small_a_one_a_sentence(context: Context, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="100 were asked for"):
-        english_words(bench, 100)
-    bench.wordnet = tmp_path / "nowhere"
+        english_words(context, 100)
+    context.wordnet = tmp_path / "nowhere"
     with pytest.raises(MissingError, match="no WordNet"):
-        english_words(bench, 2)
+        english_words(context, 2)
 
 
 def test_the_chinese_list_is_fifty_words(world: World) -> None:
@@ -148,7 +148,7 @@ def test_the_real_words_are_in_no_caption() -> None:
         world = World.load()
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    english = english_words(Bench(world, Sizes(8, 4, 6, 6, 3, 2), Parts(), quiet=True), 200)
+    english = english_words(Context(world, Sizes(8, 4, 6, 6, 3, 2), Parts(), quiet=True), 200)
     assert len(english) == 200 and not set(english) & caption_words(world)
     assert any(is_held_out(word) for word in english)
     listed = json.loads((assets() / "prompts" / "words_zh.json").read_text(encoding="utf-8"))
@@ -158,16 +158,16 @@ def test_the_real_words_are_in_no_caption() -> None:
     assert not [word for word in listed if any(word in text for text in said)]
 
 
-def test_what_is_read_is_compared_with_what_was_drawn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    wording = PromptParser.build(Bags(), bench.world)  # type: ignore[arg-type]
-    bench.parts.wording = wording  # type: ignore[misc]
-    rows = {row.name: row for row in reading.reading_rows(bench)}
+def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = PromptParser.build(Bags(), context.world)  # type: ignore[arg-type]
+    context.parts.parser = parser  # type: ignore[misc]
+    rows = {row.name: row for row in reading.reading_rows(context)}
     assert all(0 <= row.value <= 1 and row.parts == reading.PARTS for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
-    assert reading._found(wording, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}]) == [
+    assert reading._found(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}]) == [
         True,
         True,
         False,
     ]
-    monkeypatch.setattr(wording, "encoded", lambda text: "a cat")
-    assert not any(row.value for row in reading.reading_rows(bench) if "as they are" in row.name)
+    monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
+    assert not any(row.value for row in reading.reading_rows(context) if "as they are" in row.name)

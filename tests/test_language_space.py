@@ -17,13 +17,10 @@ from models.data.scenes import Scene
 from models.space import Embedder
 from models.train import checkpoint
 from models.train import space_batches as batches
-from models.train.documents import SOURCES, Document, Writer
-from models.train.language_space import LanguageSpaceTask
+from models.train.documents import SOURCES, Document, Writer, document_rows, text_rows
+from models.train.language_space import STAGES, LanguageSpaceTask, recall, source_weights, stage_at
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.space_model import WEIGHTS
-from models.train.space_scores import recall
-from models.train.stages import STAGES, source_weights, stage_at
-from models.train.text_rows import document_rows, text_rows
 
 ROOT = Path(__file__).parent.parent
 SIZE = 8
@@ -46,8 +43,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small():
     """The tokenizer of a drawn world needs no 60,000 captions, nor its validation hundreds of scenes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.train.text_rows.TOKENIZER_CAPTIONS", 500)
-        patch.setattr("models.train.space_scores.SCENES", 4)
+        patch.setattr("models.train.documents.TOKENIZER_CAPTIONS", 500)
+        patch.setattr("models.train.language_space.SCENES", 4)
         yield
 
 

@@ -9,9 +9,8 @@ import pytest
 from test_text import ADJECTIVES, INDEX, NOUNS
 
 from models.data.fixture import fixture_world
-from models.data.targets import DIMENSION
 from models.train import lexicon
-from models.train.lexicon import Lexicon, _Teacher, is_held_out
+from models.train.lexicon import DIMENSION, Lexicon, _Teacher, is_held_out
 
 WORLD = fixture_world()
 

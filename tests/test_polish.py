@@ -17,9 +17,8 @@ from models.sampling.guidance import Network
 from models.sampling.hooks import REFINER
 from models.sampling.loop import FAST_SAMPLING, REFINED_FROM, Pictures, Sampling, Step, denoise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS, build_scheduler
-from models.train.frechet import Gaussian, Likeness, transport
-from models.train.lite2 import BLOCKS, lite2
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.perceptual import BLOCKS, ConditionalFrechet, Gaussian, lite2, transport
 from models.train.polish import LED, OWN, PolishTask
 
 PICTURES, TOLD, FEATURES = 400, 3, 5
@@ -36,33 +35,33 @@ def pictures(shift: float, stretch: float, seed: int = 0) -> tuple[Tensor, Tenso
     return told, noise + told @ (shift * torch.ones(TOLD, FEATURES))
 
 
-def likeness(real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]) -> Likeness:
-    found = Likeness(*real, size=FEATURES, recent=PICTURES)
-    found.remember(*made)
+def frechet(real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]) -> ConditionalFrechet:
+    found = ConditionalFrechet(*real, size=FEATURES, recent=PICTURES)
+    found.update(*made)
     found.fit()
     return found
 
 
 def test_what_is_alike_is_no_distance_away() -> None:
     real = pictures(1.0, 0.5)
-    same = likeness(real, real)
+    same = frechet(real, real)
     assert abs(same.distance) < 1e-3
     assert same.loss(*real) < 2e-3
-    assert likeness(real, pictures(0.0, 0.1)).distance > 0.1
+    assert frechet(real, pictures(0.0, 0.1)).distance > 0.1
 
 
 def test_the_transport_carries_one_spread_to_the_other() -> None:
     made, real = (Gaussian.of(*pictures(*args)) for args in ((0.2, 0.1), (1.0, 0.6)))
-    carry, trace = transport(made, real)
-    assert torch.allclose(carry @ made.spread @ carry, real.spread, rtol=0.02, atol=0.02)
-    assert torch.allclose(carry, carry.T, atol=1e-4), "the optimal map between Gaussians is symmetric"
+    transport_map, trace = transport(made, real)
+    assert torch.allclose(transport_map @ made.covariance @ transport_map, real.covariance, rtol=0.02, atol=0.02)
+    assert torch.allclose(transport_map, transport_map.T, atol=1e-4), "the optimal map between Gaussians is symmetric"
     assert trace > 0.1
 
 
 def test_the_loss_of_all_pictures_has_the_gradient_of_the_distance() -> None:
     """The envelope: that the fit depends on the features too adds nothing."""
     real, (told, features) = pictures(1.0, 0.5), pictures(0.3, 0.2, seed=1)
-    found = likeness(real, (told, features))
+    found = frechet(real, (told, features))
     y = features.clone().requires_grad_()
     found.loss(told, y).backward()
     by_loss, y = y.grad, features.clone().requires_grad_()
@@ -77,23 +76,23 @@ def test_the_loss_of_all_pictures_has_the_gradient_of_the_distance() -> None:
 
 def test_what_was_drawn_long_ago_is_forgotten() -> None:
     told, features = pictures(1.0, 0.5)
-    found = Likeness(told, features, FEATURES, recent=100)
+    found = ConditionalFrechet(told, features, FEATURES, recent=100)
     for rows in torch.arange(PICTURES).split(40):
-        found.remember(told[rows], features[rows])
+        found.update(told[rows], features[rows])
     assert len(found) == 80
 
 
 def test_features_are_of_what_is_seen_on_white() -> None:
-    eyes = lite2()
+    extractor = lite2()
     clear = torch.zeros(1, 4, 128, 128)
     white = torch.ones(1, 4, 128, 128)
-    assert all(torch.equal(a, b) for a, b in zip(eyes(clear), eyes(white), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(extractor(clear), extractor(white), strict=True))
     picture = torch.rand(2, 4, 128, 128, requires_grad=True)
-    seen = eyes(picture)
+    seen = extractor(picture)
     assert len(seen) == 2 * len(BLOCKS) + 1 and seen[-1].shape == (2, 1280)
     torch.cat(seen, 1).sum().backward()
     assert picture.grad is not None and picture.grad.abs().sum() > 0
-    assert not any(parameter.requires_grad for parameter in eyes.parameters())
+    assert not any(parameter.requires_grad for parameter in extractor.parameters())
 
 
 # --- Drawing ----------------------------------------------------------------------------------------------------------
@@ -183,7 +182,7 @@ class Eyes(nn.Module):
 
 def polish(options: TaskOptions) -> PolishTask:
     """Led without guidance, which drives a generator that knows nothing out of all bounds."""
-    return PolishTask(options, real=40, recent=32, led=16, share=0.5, size=4, eyes=Eyes(), taught=PLAIN)
+    return PolishTask(options, real=40, recent=32, led=16, share=0.5, size=4, extractor=Eyes(), taught=PLAIN)
 
 
 RECIPE = Recipe(polish, batch_size=lambda _: 8, warmup=1, lr=3e-3, ema=0.5)
@@ -210,10 +209,10 @@ def told(rows: dict[str, Tensor]) -> Condition:
 def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
     task = polish(options)
     rows = task.batch(5, 0, 1, 0.0)[OWN]
-    wanted, way = told(rows), task.ways[OWN]
+    wanted, path = told(rows), task.paths[OWN]
     sampling = FAST_SAMPLING.__class__(**{**vars(FAST_SAMPLING), "temperature": 1.0})
     with torch.no_grad():
-        walked = task.stepped(task.model, rows["x"], [*way.first, *way.rest], vars(wanted))
+        walked = task.stepped(task.model, rows["x"], [*path.first, *path.rest], vars(wanted))
         *_, drawn = denoise(
             task.model, rows["x"], ComposedCondition.of(wanted), wanted, sampling, build_scheduler("euler")
         )
@@ -225,16 +224,16 @@ def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
     task = polish(options)
     task.batch(5, 0, 1, 0.0)
     task.mirror = None  # it steers the first of the variant's steps too
-    generator, variant, way = task.teacher.float(), task.before.float(), task.ways[LED]
-    wanted, noise = task.condition(task.led_draws.part(0, 4)), torch.randn(4, 8, 16, 16)
+    generator, variant, path = task.teacher.float(), task.before.float(), task.paths[LED]
+    wanted, noise = task.condition(task.teacher_samples.part(0, 4)), torch.randn(4, 8, 16, 16)
     wanted = Condition(wanted.states.float(), wanted.mask, wanted.vector, wanted.reference)
     nothing = Condition(*(torch.zeros_like(part) for part in vars(wanted).values()))
     with torch.no_grad():
-        led = task.handed_over(wanted, noise)
-        walked = task.stepped(variant, led, way.rest, vars(wanted))
+        led = task.sampled_until_handover(wanted, noise)
+        walked = task.stepped(variant, led, path.rest, vars(wanted))
         whole = generator, noise, ComposedCondition.of(wanted), nothing, PLAIN, build_scheduler(DEFAULT_SCHEDULER)
         *_, drawn = denoise(*whole, refiner=variant)
-    assert way.rest == pytest.approx([REFINED_FROM, REFINED_FROM / 2])
+    assert path.rest == pytest.approx([REFINED_FROM, REFINED_FROM / 2])
     apart, done = ((x - drawn.latents).norm() / drawn.latents.norm() for x in (walked, led))
     assert apart < 0.02 < 0.1 < done, "the generator's plan comes to 0.4995, and the variant was taught at 0.5"
 
@@ -253,7 +252,7 @@ def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) 
     assert moved["away"] > 0.02
     with torch.no_grad():
         alone = [float(task.loss(task.model, {name: rows}, 0.0)["away"]) for name, rows in batch.items()]
-    assert float(moved["away"].detach()) == pytest.approx(sum(alone) / 2, rel=1e-4), "half of them are of each way"
+    assert float(moved["away"].detach()) == pytest.approx(sum(alone) / 2, rel=1e-4), "half of them are of each path"
     task._steps = 0  # a step that fits the transports first
     with torch.autocast("cpu", torch.bfloat16):
         rounded = task.loss(task.model, task.batch(2, 0, 1, 0.0), 0.0)
@@ -266,11 +265,11 @@ def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOpt
     run.step(0.0)
     task = run.task
     assert isinstance(task, PolishTask)
-    before = {name: way.unlike for name, way in task.ways.items()}
-    assert before[OWN] != before[LED], "each way is compared by itself"
+    before = {name: path.unlike for name, path in task.paths.items()}
+    assert before[OWN] != before[LED], "each path is compared by itself"
     run.run()
     for name, unlike in before.items():
-        assert task.ways[name].unlike < 0.9 * unlike, name
+        assert task.paths[name].unlike < 0.9 * unlike, name
     learned = load_file(tmp_path / "export" / PART / FILE)
     shipped = load_file((options.parts or Path()) / PART / FILE)
     assert learned.keys() >= shipped.keys() - {"warp_in"}

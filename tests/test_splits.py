@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.data.fixture import fixture_world
-from models.data.splits import SPLITS, assign, kept_in_train, kin, near_pairs
+from models.data.splits import SPLITS, assign, kept_in_train, merge_lookalikes, near_pairs
 from models.data.world import World
 
 CELLS = [(f"concept-{i}", family) for i in range(400) for family in ("noto", "twemoji", "fluent")]
@@ -57,7 +57,7 @@ def test_kin_joins_copies_within_a_family_only():
     thumbs = np.random.default_rng(0).uniform(0, 255, (4, 1024)).astype(np.float32)
     thumbs[1] = thumbs[0] + 1  # Norway and Bouvet Island, in one family
     thumbs[3] = thumbs[2]  # the same, but two families
-    roots = kin(["norway", "bouvet", "sun", "star"], ["noto", "noto", "noto", "twemoji"], thumbs)
+    roots = merge_lookalikes(["norway", "bouvet", "sun", "star"], ["noto", "noto", "noto", "twemoji"], thumbs)
     assert roots["norway"] == roots["bouvet"]
     assert roots["sun"] != roots["star"]
 

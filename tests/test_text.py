@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from models.data.fixture import fixture_world
-from models.data.targets import DIMENSION, sentence_encoder, text_targets
 from models.data.text import (
     Gloss,
     Nouns,
@@ -21,6 +20,7 @@ from models.data.text import (
     words_of,
 )
 from models.data.world import data_folder
+from models.train.lexicon import DIMENSION, sentence_encoder, text_targets
 
 WORLD = fixture_world()
 

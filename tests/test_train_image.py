@@ -26,7 +26,7 @@ from models.train.checkpoint import load_weights
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
 from models.train.image import CAPTIONS, IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, noise_levels
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.weights import load_part
+from models.weights import WeightsError, load_part, part_digests, save_part
 
 RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2, muon=True)
 
@@ -235,7 +235,7 @@ def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_
             raise KeyboardInterrupt
         return task.item(row)
 
-    with task._reader() as reader:
+    with task._encoder() as reader:
         with pytest.raises(KeyboardInterrupt):
             encode_all(CHUNK + 4, cut, reader, tmp_path / "some")
         assert not list(tmp_path.glob("*.npy"))
@@ -256,7 +256,7 @@ def share(rank: int, ranks: int, folder: Path, count: int) -> None:
     """A process of several that encode together."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
     encoded = encode_all(count, lambda row: Item(np.array(row), []), Plain(), folder / "some")
-    assert encoded.told.flatten().tolist() == list(range(count))
+    assert encoded.text_vectors.flatten().tolist() == list(range(count))
     dist.destroy_process_group()
 
 
@@ -373,6 +373,21 @@ def test_a_start_may_have_a_branch_that_the_part_does_not_know(tmp_path: Path) -
     wider.get_parameter("carry_in.weight").data.fill_(1)
     with pytest.raises(ValueError, match="carry"):
         load_weights(tmp_path, wider)
+
+
+def test_weights_that_do_not_fit_are_refused_before_minutes_go_into_encoding(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_part(DiT(**{**preset("dit", "tiny"), "depth": 8}), "dit", tmp_path, part_digests(("autoencoder",), parts))
+    monkeypatch.setattr("models.train.image.encode_all", lambda *_: pytest.fail("encoded for nothing"))
+    with pytest.raises(ValueError, match="does not fit the model: "):
+        trainer(parts, tmp_path / "run").start_from(tmp_path / "dit")
+
+
+def test_a_generator_of_other_parts_is_not_begun_from(parts: Path, tmp_path: Path) -> None:
+    save_part(load_part(DiT, "dit", parts), "dit", tmp_path, {"autoencoder": "another"})
+    with pytest.raises(WeightsError, match="another part 'autoencoder'"):
+        trainer(parts, tmp_path / "run").start_from(tmp_path / "dit")
 
 
 def test_muon_has_the_matrices_of_the_blocks_and_nothing_else(parts: Path, tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ from safetensors.torch import load_file
 from models.autoencoder import Autoencoder
 from models.data.fixture import fixture_world
 from models.train import checkpoint
-from models.train.__main__ import chosen, run
 from models.train.autoencoder import AutoencoderTask
-from models.train.door import command
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
+from models.train.recipes import chosen, command, run
 from models.weights import load_part
 
 RECIPE = Recipe(AutoencoderTask, batch_size=lambda _: 4, lr=1e-3, warmup=2)
@@ -124,8 +123,8 @@ def go(out: Path, **given: Any) -> None:
 
 @pytest.fixture
 def drawn_world(monkeypatch):
-    monkeypatch.setattr("models.train.__main__.World.load", lambda _: fixture_world())
-    monkeypatch.setattr("models.train.__main__.Trainer", functools.partial(Trainer, precision="no"))
+    monkeypatch.setattr("models.train.recipes.World.load", lambda _: fixture_world())
+    monkeypatch.setattr("models.train.recipes.Trainer", functools.partial(Trainer, precision="no"))
 
 
 def test_a_run_that_goes_on_keeps_its_seed_and_rate(tmp_path, drawn_world, monkeypatch):

@@ -19,9 +19,8 @@ from models.data.pixels import composite, to_tensor
 from models.data.world import World
 from models.presets import PRESETS, preset
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.pairs import softened
 from models.train.recipes import RECIPES
-from models.train.upscaler import CROP, UpscalerTask, compare, psnr
+from models.train.upscaler import CROP, UpscalerTask, compare, psnr, softened
 from models.upscaler import SCALE, Upscaler, lanczos
 from models.weights import load_part, save_part
 

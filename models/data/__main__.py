@@ -87,7 +87,7 @@ def licences(
 
 
 def main() -> None:
-    """Errors that a person can mend become one sentence and exit code 2."""
+    """Errors that a user can fix become one sentence and exit code 2."""
     try:
         app()
     except (ValueError, OSError) as error:

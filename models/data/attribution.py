@@ -1,10 +1,8 @@
-"""`ATTRIBUTION.md`, generated from the manifest, so that it names what is really in the world, and from the lock."""
+"""`ATTRIBUTION.md`, generated from the manifest, so that it names what is really in the world."""
 
 import json
 from pathlib import Path
 from typing import Any
-
-from models.data.packages import ICON_SETS, read_lock
 
 HEADER = """# Attribution
 
@@ -12,8 +10,7 @@ The models in `assets/weights` were trained on the pictures and texts below, and
 `assets/weights/prototypes` holds of each thing and style one of the pictures (of women and men one each), at 64 pixels,
 for the generator to draw it from: what is drawn in a style that has drawn the thing is near to that picture, so name
 its makers where their licence asks for it. Nothing else of them is part of this repository; `python -m models.data
-build` fetches pictures and texts from the npm registry in the versions named here, and a training of the generator the
-icons.
+build` fetches pictures and texts from the npm registry in the versions named here.
 Whether a model is an adaptation of what it was trained on is unsettled; everybody is named all the same.
 
 This file is generated: `python -m models.data licences`.
@@ -22,16 +19,6 @@ This file is generated: `python -m models.data licences`.
 
 | package | version | made by | licence | pictures | changed how |
 |---|---|---|---|---|---|
-"""
-
-ICONS = """
-## Icons
-
-Drawings of other sets, from which a training of the generator learns how lines and areas are drawn
-(`models/data/shapes.py`). They are no part of the pictures above, and the one that ships was trained without them.
-
-| package | version | made by | licence |
-|---|---|---|---|
 """
 
 TEXTS = """
@@ -75,11 +62,9 @@ def attribution(folder: Path) -> str:
         for r in rows
         if r["pictures"]
     )
-    lock = read_lock()
-    icons = [{"name": package.name, "author": package.author, **lock[package.name]} for package in ICON_SETS]
     texts = _without_pictures([row for row in rows if row["kind"] == "text"])
-    hashes = "".join(f"| `{r['name']}` | `{r['sha256']}` |\n" for r in [*rows, *icons])
-    return HEADER + pictures + ICONS + _without_pictures(icons) + TEXTS + texts + TEACHERS + HASHES + hashes
+    hashes = "".join(f"| `{r['name']}` | `{r['sha256']}` |\n" for r in rows)
+    return HEADER + pictures + TEXTS + texts + TEACHERS + HASHES + hashes
 
 
 def _without_pictures(rows: list[dict[str, Any]]) -> str:

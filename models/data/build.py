@@ -250,7 +250,7 @@ def _join_chunks(icons: list[Icon], target: Path) -> np.ndarray:
 
 
 def describe(icons: list[Icon], images: np.ndarray, report: Report = lambda *_: None) -> list[Picture]:
-    """Measure colours, find kin, assign splits. Empty pictures (a renderer's failure) raise ValueError."""
+    """Measure colours, merge concepts that are drawn alike, assign splits. ValueError for an empty picture."""
     from models.data.colours import main_colours
 
     thumbs = np.empty((len(icons), 16 * 16 * 4), np.float32)
@@ -262,8 +262,10 @@ def describe(icons: list[Icon], images: np.ndarray, report: Report = lambda *_: 
         colours.append(main_colours(images[i]))
         if i % 500 == 0:
             report("describe", i, len(icons))
-    kin = splits.kin([icon.meaning.concept for icon in icons], [icon.package.family for icon in icons], thumbs)
-    table = splits.assign((kin[icon.meaning.concept], icon.package.family) for icon in icons)
+    roots = splits.merge_lookalikes(
+        [icon.meaning.concept for icon in icons], [icon.package.family for icon in icons], thumbs
+    )
+    table = splits.assign((roots[icon.meaning.concept], icon.package.family) for icon in icons)
     return [
         Picture(
             index=i,
@@ -272,7 +274,7 @@ def describe(icons: list[Icon], images: np.ndarray, report: Report = lambda *_: 
             style=icon.package.style,
             family=icon.package.family,
             colours=colours[i],
-            split=table[kin[icon.meaning.concept], icon.package.family],
+            split=table[roots[icon.meaning.concept], icon.package.family],
             **asdict(icon.meaning),
         )
         for i, icon in enumerate(icons)

@@ -6,8 +6,10 @@ Everything said is true of the picture. A caption is a pure function of (picture
 """
 
 import functools
+import json
 import random
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from models.data.colours import COLOURS
 from models.data.grammar import (
@@ -29,51 +31,11 @@ from models.data.world import Picture
 Length = Literal["short", "long"]
 
 STYLED_SHARE = 0.6  # of captions that leave it open: as many prompts name no style at all
-SKIN_EN = ("{} skin tone", "{} skin", "with {} skin")
-SKIN_ZH = {
-    "light": "浅肤色",
-    "medium-light": "中浅肤色",
-    "medium": "中等肤色",
-    "medium-dark": "中深肤色",
-    "dark": "深肤色",
-}
-NOUNS_EN = ("emoji", "sticker", "icon", "emoji", "sticker")
-NOUNS_ZH = ("表情", "贴纸", "图标", "表情符号", "emoji")
-BACKGROUNDS_EN = ("on a transparent background", "transparent background", "no background", "isolated", "cutout")
-BACKGROUNDS_ZH = ("透明背景", "无背景", "背景透明")
+# Templates. s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: its words.
+TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
+EN, ZH = TEMPLATES["en"], TEMPLATES["zh"]
+SKIN_EN, SKIN_ZH = EN["skin"], ZH["skin"]
 
-# s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: the style's words.
-PLAIN_EN = ("{s}", "{s}", "{s}", "{a_s}", "{a_s}", "{s} {noun}", "{a_s_noun}", "{cs}", "{a_cs}", "{a_noun} of {a_s}")
-STYLED_EN = (
-    "{s}, {style} style", "{s}, {style}", "{style} {s}", "{s} {style}", "{a_style} {noun} of {a_s}",
-    "{cs}, {style} style", "{a_s} in the {style} style", "{a_s_noun} in the {style} style", "{style} style {s}",
-    "{style} {s} {noun}", "{a_cs} in {style} style",
-)  # fmt: skip
-HEADS_EN = (
-    "{a_cs}",
-    "{cs}",
-    "{a_s}",
-    "{s}",
-    "{a_noun} of {a_s}",
-    "{a_noun} of {a_cs}",
-    "{a_s_noun}",
-    "{a_noun} showing {a_s}",
-)
-STYLE_CLAUSES_EN = (
-    " in the {style} style",
-    ", {style} style",
-    " in {style} style",
-    ", drawn in the {style} style",
-    ", {style}",
-)
-
-PLAIN_ZH = ("{s}", "{s}", "{s}", "{s}{noun}", "一个{s}", "{cs}", "{cs}", "{s}的{noun}", "一张{s}{noun}")
-STYLED_ZH = (
-    "{s}，{style}风格", "{style}风格的{s}", "{style}风格{s}", "{style}风格的{s}{noun}", "{s} {style}", "{s}，{style}",
-    "{cs}，{style}风格", "{style}风格的{cs}",
-)  # fmt: skip
-HEADS_ZH = ("{cs}", "{s}", "一个{s}", "一个{cs}", "{s}{noun}", "一张{cs}{noun}")
-STYLE_CLAUSES_ZH = ("，{style}风格", "，用{style}风格绘制", "，{style}")
 
 # Keywords that say nothing of what is drawn, and colours: CLDR's apple is red, the one of a black set is not.
 _EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸", "表情", "符号", "gray", *COLOURS}) | {
@@ -180,7 +142,7 @@ def _english(picture: Picture, rng: random.Random, is_long: bool, styled: bool) 
         return write(picture, rng, words if styled else "")
     if not styled and rng.random() < 0.1 and (keywords := _some_keywords(picture, "en", rng, 2, 4)):
         return rng.choice((", ", " ")).join(keywords)
-    text = _english_slots(rng.choice(STYLED_EN if styled else PLAIN_EN), picture, rng, words)
+    text = _english_slots(rng.choice(EN["styled"] if styled else EN["plain"]), picture, rng, words)
     if picture.skin and rng.random() < 0.6:
         text += ", " + rng.choice(SKIN_EN).format(picture.skin)
     return text
@@ -189,7 +151,7 @@ def _english(picture: Picture, rng: random.Random, is_long: bool, styled: bool) 
 def _english_slots(template: str, picture: Picture, rng: random.Random, style: str) -> str:
     s = subject(picture, rng, "en")
     cs = _coloured(s, picture, rng, "en") if "cs}" in template else s
-    noun = rng.choice(NOUNS_EN)
+    noun = rng.choice(EN["nouns"])
     return template.format(
         s=s, a_s=article(s), cs=cs, a_cs=article(cs), noun=noun, a_noun=article(noun),
         a_s_noun=article(f"{s} {noun}"), style=style, a_style=article(style),
@@ -197,9 +159,9 @@ def _english_slots(template: str, picture: Picture, rng: random.Random, style: s
 
 
 def _english_long(picture: Picture, rng: random.Random, style: str) -> str:
-    template = rng.choice(HEADS_EN)
+    template = rng.choice(EN["heads"])
     head = _english_slots(template, picture, rng, style)
-    style_clause = rng.choice(STYLE_CLAUSES_EN).format(style=style) if style else ""
+    style_clause = rng.choice(EN["style_clauses"]).format(style=style) if style else ""
     clauses = _english_clauses(picture, rng, coloured="cs}" in template)
     rng.shuffle(clauses)
     if picture.skin and rng.random() < 0.85:
@@ -223,7 +185,7 @@ def _english_clauses(picture: Picture, rng: random.Random, coloured: bool) -> li
     if rng.random() < 0.6:
         clauses.extend(_some_keywords(picture, "en", rng, 1, 3))
     if rng.random() < 0.45:
-        clauses.append(rng.choice(BACKGROUNDS_EN))
+        clauses.append(rng.choice(EN["backgrounds"]))
     return clauses
 
 
@@ -232,7 +194,7 @@ def _english_tags(picture: Picture, rng: random.Random, style: str) -> str:
     clauses = _english_clauses(picture, rng, coloured=False)
     if picture.skin:
         clauses.insert(0, f"{picture.skin} skin")
-    noun = rng.choice(NOUNS_EN)
+    noun = rng.choice(EN["nouns"])
     tail = ", ".join(filter(None, (noun, rng.choice((style, f"{style} style")) if style else "")))
     return fit(subject(picture, rng, "en"), clauses, ", ", BUDGET - size(tail)) + ", " + tail
 
@@ -246,7 +208,7 @@ def _chinese(picture: Picture, rng: random.Random, is_long: bool, styled: bool) 
         return _chinese_long(picture, rng, words if styled else "")
     if not styled and rng.random() < 0.1 and (keywords := _some_keywords(picture, "zh", rng, 2, 3)):
         return rng.choice(("，", " ", "、")).join(keywords)
-    text = _chinese_slots(rng.choice(STYLED_ZH if styled else PLAIN_ZH), picture, rng, words)
+    text = _chinese_slots(rng.choice(ZH["styled"] if styled else ZH["plain"]), picture, rng, words)
     if picture.skin and rng.random() < 0.6:
         text += "，" + SKIN_ZH[picture.skin]
     return text
@@ -255,13 +217,13 @@ def _chinese(picture: Picture, rng: random.Random, is_long: bool, styled: bool) 
 def _chinese_slots(template: str, picture: Picture, rng: random.Random, style: str) -> str:
     s = subject(picture, rng, "zh")
     cs = _coloured(s, picture, rng, "zh") if "cs}" in template else s
-    return template.format(s=s, cs=cs, noun=rng.choice(NOUNS_ZH), style=style)
+    return template.format(s=s, cs=cs, noun=rng.choice(ZH["nouns"]), style=style)
 
 
 def _chinese_long(picture: Picture, rng: random.Random, style: str) -> str:
-    template = rng.choice(HEADS_ZH)
+    template = rng.choice(ZH["heads"])
     head = _chinese_slots(template, picture, rng, style)
-    style_clause = rng.choice(STYLE_CLAUSES_ZH).format(style=style) if style else ""
+    style_clause = rng.choice(ZH["style_clauses"]).format(style=style) if style else ""
     clauses = _chinese_clauses(picture, rng, coloured="cs}" in template)
     rng.shuffle(clauses)
     if picture.skin and rng.random() < 0.85:
@@ -281,5 +243,5 @@ def _chinese_clauses(picture: Picture, rng: random.Random, coloured: bool) -> li
     if rng.random() < 0.6:
         clauses.extend(_some_keywords(picture, "zh", rng, 1, 3))
     if rng.random() < 0.45:
-        clauses.append(rng.choice(BACKGROUNDS_ZH))
+        clauses.append(rng.choice(ZH["backgrounds"]))
     return clauses

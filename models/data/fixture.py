@@ -5,7 +5,11 @@ times as large and reduced by area while premultiplied.
 """
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -32,7 +36,7 @@ class Drawing:
     group: str
     body: str
     second: str
-    shapes: tuple[tuple[str, str, tuple[float, ...]], ...]
+    shapes: tuple[tuple[str, str, Sequence[float]], ...]
 
 
 def _star(points: int, outer: float, inner: float) -> tuple[float, ...]:
@@ -41,102 +45,15 @@ def _star(points: int, outer: float, inner: float) -> tuple[float, ...]:
     return tuple(np.stack([50 + radii * np.cos(angles), 52 + radii * np.sin(angles)], 1).ravel().tolist())
 
 
-def _drawing(
-    english: str, chinese: str, keywords: str, chinese_keywords: str, group: str, colours: str, *shapes: tuple
-) -> Drawing:
-    body, second = (f"#{code}" for code in colours.split())
-    words = {"en": tuple(keywords.split()), "zh": tuple(chinese_keywords.split())}
-    return Drawing({"en": english, "zh": chinese}, words, group, body, second, shapes)
+def _drawing(row: dict[str, Any]) -> Drawing:
+    """A row of the file; {"star": [points, outer, inner radius]} stands for the corners of a star."""
+    shapes = ((kind, role, _star(*at["star"]) if isinstance(at, dict) else at) for kind, role, at in row.pop("shapes"))
+    keywords = {language: tuple(words) for language, words in row.pop("keywords").items()}
+    return Drawing(**row, keywords=keywords, shapes=tuple(shapes))
 
 
-DRAWINGS = {
-    "apple": _drawing(
-        "apple", "苹果", "fruit food red diet", "水果 食物", "food-drink", "DD2E44 77B255",
-        ("ellipse", "body", (14, 28, 60, 94)),
-        ("ellipse", "body", (40, 28, 86, 94)),
-        ("line", "dark", (50, 36, 56, 12, 5)),
-        ("ellipse", "second", (56, 8, 84, 24)),
-    ),
-    "cat": _drawing(
-        "cat", "猫", "pet animal kitten whiskers", "宠物 动物 小猫", "animals-nature", "F4900C FFE0B2",
-        ("polygon", "body", (18, 52, 20, 10, 46, 30)),
-        ("polygon", "body", (82, 52, 80, 10, 54, 30)),
-        ("ellipse", "body", (14, 22, 86, 92)),
-        ("ellipse", "second", (34, 60, 66, 86)),
-        ("ellipse", "dark", (30, 44, 40, 58)),
-        ("ellipse", "dark", (60, 44, 70, 58)),
-        ("polygon", "dark", (45, 64, 55, 64, 50, 71)),
-    ),
-    "star": _drawing(
-        "star", "星星", "night sky shine", "夜晚 天空 闪亮", "travel-places", "FFCC4D FFCC4D",
-        ("polygon", "body", _star(5, 46, 19)),
-    ),
-    "heart": _drawing(
-        "heart", "爱心", "love valentine romance", "爱 情人节", "smileys-emotion", "F678AA F678AA",
-        ("ellipse", "body", (8, 14, 52, 58)),
-        ("ellipse", "body", (48, 14, 92, 58)),
-        ("polygon", "body", (11, 45, 89, 45, 50, 92)),
-    ),
-    "sun": _drawing(
-        "sun", "太阳", "weather bright warm", "天气 晴天", "travel-places", "FFD23B F4900C",
-        ("polygon", "second", _star(12, 48, 34)),
-        ("ellipse", "body", (22, 24, 78, 80)),
-    ),
-    "fish": _drawing(
-        "fish", "鱼", "sea animal swim ocean", "大海 动物 游泳", "animals-nature", "2C6BD8 8AD4FF",
-        ("polygon", "second", (62, 50, 96, 24, 96, 76)),
-        ("ellipse", "body", (6, 24, 76, 76)),
-        ("ellipse", "light", (18, 38, 32, 52)),
-        ("ellipse", "dark", (22, 42, 29, 49)),
-    ),
-    "house": _drawing(
-        "house", "房子", "home building roof", "家 建筑", "travel-places", "FFE0B2 A0041E",
-        ("rectangle", "body", (18, 44, 82, 92)),
-        ("polygon", "second", (6, 50, 50, 8, 94, 50)),
-        ("rectangle", "dark", (42, 62, 58, 92)),
-    ),
-    "tree": _drawing(
-        "tree", "树", "plant forest nature", "植物 森林 自然", "animals-nature", "4CAF50 795548",
-        ("rectangle", "second", (43, 66, 57, 96)),
-        ("polygon", "body", (50, 4, 20, 42, 80, 42)),
-        ("polygon", "body", (50, 24, 10, 72, 90, 72)),
-    ),
-    "flower": _drawing(
-        "flower", "花", "plant blossom garden", "植物 花园 春天", "animals-nature", "8A4BC4 FFD23B",
-        ("ellipse", "body", (34, 4, 66, 40)),
-        ("ellipse", "body", (34, 60, 66, 96)),
-        ("ellipse", "body", (4, 34, 40, 66)),
-        ("ellipse", "body", (60, 34, 96, 66)),
-        ("ellipse", "second", (34, 34, 66, 66)),
-    ),
-    "pig": _drawing(
-        "pig", "猪", "animal farm pork", "动物 农场", "animals-nature", "F4ABBA EA7F97",
-        ("polygon", "second", (16, 40, 20, 10, 44, 26)),
-        ("polygon", "second", (84, 40, 80, 10, 56, 26)),
-        ("ellipse", "body", (10, 16, 90, 92)),
-        ("ellipse", "second", (32, 50, 68, 78)),
-        ("ellipse", "dark", (40, 58, 46, 70)),
-        ("ellipse", "dark", (54, 58, 60, 70)),
-        ("ellipse", "dark", (28, 34, 38, 46)),
-        ("ellipse", "dark", (62, 34, 72, 46)),
-    ),
-    "car": _drawing(
-        "car", "汽车", "vehicle drive road", "车辆 驾驶 马路", "travel-places", "12A79B 88C9F9",
-        ("polygon", "body", (24, 46, 34, 22, 68, 22, 80, 46)),
-        ("rectangle", "body", (4, 44, 96, 74)),
-        ("polygon", "light", (34, 44, 40, 29, 64, 29, 70, 44)),
-        ("ellipse", "dark", (14, 60, 38, 84)),
-        ("ellipse", "dark", (62, 60, 86, 84)),
-    ),
-    "grinning-face": _drawing(
-        "grinning face", "嘿嘿", "happy smile cheerful joy", "开心 笑脸", "smileys-emotion", "FFC83D FFFFFF",
-        ("ellipse", "body", (6, 6, 94, 94)),
-        ("ellipse", "dark", (28, 28, 40, 48)),
-        ("ellipse", "dark", (60, 28, 72, 48)),
-        ("pieslice", "dark", (24, 40, 76, 84, 0, 180)),
-        ("rectangle", "light", (32, 62, 68, 68)),
-    ),
-}  # fmt: skip
+_ROWS: dict[str, Any] = json.loads(Path(__file__).with_name("fixture.json").read_text(encoding="utf-8"))
+DRAWINGS = {concept: _drawing(row) for concept, row in _ROWS.items()}
 
 
 def fixture_world() -> World:
@@ -184,7 +101,7 @@ def _paint(drawing: Drawing, style: str, role: str) -> tuple[Fill, str | None]:
 
 
 def _draw_shape(
-    draw: ImageDraw.ImageDraw, kind: str, where: tuple[float, ...], scale: float, fill: Fill, edge: str | None
+    draw: ImageDraw.ImageDraw, kind: str, where: Sequence[float], scale: float, fill: Fill, edge: str | None
 ) -> None:
     width = round(3 * scale) if edge else 0
     if kind == "line":

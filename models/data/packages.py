@@ -29,11 +29,10 @@ class Package:
 
     Attributes:
         name: its name in the npm registry.
-        kind: "iconify" (SVG bodies in icons.json), "webp" (a folder of pictures named by code points), "text", or
-            "icons" (as "iconify", but no set of emoji).
+        kind: "iconify" (SVG bodies in icons.json), "webp" (a folder of pictures named by code points) or "text".
         licence: SPDX identifier of what it holds.
         author: whom the licence asks to name.
-        style: the word that captions use for its style; empty for text and icons.
+        style: the word that captions use for its style; empty for text.
         family: the drawing it belongs to. Sets that show one drawing in several dresses, and a set and its older
             version, share a family: splits are made by concept x family.
     """
@@ -72,26 +71,6 @@ PACKAGES = (
     ),
     Package("emojibase-data", "text", "MIT", "Miles Johnson (emojibase), from Unicode CLDR"),
     Package(DICTIONARY, "text", "LicenseRef-WordNet", "Princeton University (WordNet 3.1)"),
-)
-
-# Icons of other sets, which teach the generator how shapes are drawn (`models.data.shapes`): no part of the world, so
-# nothing is measured on them and no picture is asked for in their styles.
-ICON_SETS = (
-    Package("@iconify-json/streamline-color", "icons", "CC-BY-4.0", "Streamline"),
-    Package("@iconify-json/streamline-flex-color", "icons", "CC-BY-4.0", "Streamline"),
-    Package("@iconify-json/streamline-freehand-color", "icons", "CC-BY-4.0", "Streamline"),
-    Package("@iconify-json/streamline-kameleon-color", "icons", "CC-BY-4.0", "Streamline"),
-    Package("@iconify-json/streamline-plump-color", "icons", "CC-BY-4.0", "Streamline"),
-    Package("@iconify-json/streamline-stickies-color", "icons", "CC-BY-4.0", "Streamline"),
-    Package("@iconify-json/streamline-ultimate-color", "icons", "CC-BY-4.0", "Streamline"),
-    Package("@iconify-json/flat-color-icons", "icons", "MIT", "Icons8"),
-    Package("@iconify-json/fluent-color", "icons", "MIT", "Microsoft (Fluent UI)"),
-    Package("@iconify-json/marketeq", "icons", "MIT", "Marketeq"),
-    Package("@iconify-json/meteocons", "icons", "MIT", "Bas Milius"),
-    Package("@iconify-json/icon-park", "icons", "Apache-2.0", "ByteDance"),
-    Package("@iconify-json/mdi", "icons", "Apache-2.0", "Pictogrammers"),
-    Package("@iconify-json/healthicons", "icons", "MIT", "Resolve to Save Lives"),
-    Package("@iconify-json/solar", "icons", "CC-BY-4.0", "480 Design"),
 )
 
 
@@ -161,7 +140,7 @@ def read_member(archive: tarfile.TarFile, name: str) -> bytes:
 
 def declared_licence(package: Package, archive: tarfile.TarFile) -> str:
     """What the archive says of its own licence: of the pictures (info.json) where it says so, else of the package."""
-    if package.kind in ("iconify", "icons"):
+    if package.kind == "iconify":
         return json.loads(read_member(archive, "info.json"))["license"]["spdx"]
     if package.licence == "LicenseRef-WordNet":
         return ""  # its package.json names the licence of the wrapper's code
@@ -171,7 +150,7 @@ def declared_licence(package: Package, archive: tarfile.TarFile) -> str:
 def update_lock(downloads: Path) -> dict[str, dict[str, str]]:
     """Fetch the newest version of every package and write `lock.json`."""
     lock = {}
-    for package in (*PACKAGES, *ICON_SETS):
+    for package in PACKAGES:
         path = npm_pack(package.name, downloads)
         with tarfile.open(path) as archive:
             version = json.loads(read_member(archive, "package.json"))["version"]

@@ -26,7 +26,7 @@ from models.data.combinations import (
     paints_of,
     relation_split,
 )
-from models.data.grammar import stream
+from models.data.grammar import Language, stream
 from models.data.pixels import SIZE
 from models.data.world import Picture, World
 
@@ -126,7 +126,7 @@ class Scene:
     def caption(
         self,
         seed: int,
-        language: scene_words.Language | None = None,
+        language: Language | None = None,
         length: scene_words.Length | None = None,
         grounded: bool = False,
     ) -> str:
@@ -278,10 +278,10 @@ def object_of(
 def _background(world: World, objects: tuple[SceneObject, ...], rng: random.Random) -> Background:
     """No background hides an object: colours that the objects have are left out."""
     kind = rng.choices((0, 1, 2), (0.55, 0.27, 0.18))[0]
-    worn = {item.colour for item in objects}
+    taken = {item.colour for item in objects}
     for item in objects:
-        worn.update(() if item.colour else world.pictures[item.picture].colours)
-    free = [name for name in GROUNDS if name not in worn]
+        taken.update(() if item.colour else world.pictures[item.picture].colours)
+    free = [name for name in GROUNDS if name not in taken]
     return Background(tuple(rng.sample(free, kind)) if len(free) >= kind else ())
 
 

@@ -4,8 +4,8 @@ Where the hash would hold out every family of a concept, one of them is kept in 
 `kept_in_train.json`: a family that comes later, and is in train by its own hash, does not send them to a test.
 
 A *cell* is concept x art family. Held-out cells test "the concept was seen, the family was seen, not together";
-held-out concepts test what was never drawn. `kin` joins concepts that one family draws alike (the flags of Norway and
-of Bouvet Island), or the test would leak.
+held-out concepts test what was never drawn. `merge_lookalikes` joins concepts that one family draws alike (the flags of
+Norway and of Bouvet Island), or the test would leak.
 """
 
 import hashlib
@@ -61,7 +61,9 @@ def _one_concept(concept: str, families: set[str]) -> dict[str, str]:
     return splits
 
 
-def kin(concepts: list[str], families: list[str], thumbs: np.ndarray, limit: float = 3.0) -> Mapping[str, str]:
+def merge_lookalikes(
+    concepts: list[str], families: list[str], thumbs: np.ndarray, limit: float = 3.0
+) -> Mapping[str, str]:
     """Root concept of each concept, after joining those that one family draws almost alike.
 
     Args:

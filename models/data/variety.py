@@ -52,12 +52,12 @@ def warped(pixels: np.ndarray, picture: Picture, seed: int) -> tuple[np.ndarray,
     """Premultiplied uint8 (SIZE, SIZE, 4), all of it turned, sheared, stretched, made smaller and moved; how, (6,).
 
     The numbers are those of the affine map from the picture to what is shown, around the middle and less the identity,
-    the shift in halves of a side, all in units of WARP_UNIT. Who is told them can be asked for pictures without a warp
-    (EDM, arXiv 2206.00364, appendix F.2: augmentation that does not leak), so warps may be such as no set would draw.
+    the shift in halves of a side, all in units of WARP_UNIT. A network that is given them can be asked for pictures
+    without a warp (EDM, arXiv 2206.00364, appendix F.2: augmentation that does not leak), so warps may be strong.
     """
     linear, shift = _warp(_corners(pixels), stream(picture.id, "warp", seed))
-    told = np.hstack([linear - np.eye(2), 2 / SIZE * shift[:, None]])
-    return _moved(pixels, linear, shift), (told.ravel() / WARP_UNIT).astype(np.float32)
+    affine = np.hstack([linear - np.eye(2), 2 / SIZE * shift[:, None]])
+    return _moved(pixels, linear, shift), (affine.ravel() / WARP_UNIT).astype(np.float32)
 
 
 def likewise(pixels: np.ndarray, warp: np.ndarray) -> np.ndarray:
@@ -65,8 +65,8 @@ def likewise(pixels: np.ndarray, warp: np.ndarray) -> np.ndarray:
     pixels = mirrored(pixels) if warp[0] else pixels
     if not warp[1:].any():
         return pixels
-    told = warp[1:].astype(float).reshape(2, 3) * WARP_UNIT
-    return _moved(pixels, told[:, :2] + np.eye(2), told[:, 2] * SIZE / 2)
+    affine = warp[1:].astype(float).reshape(2, 3) * WARP_UNIT
+    return _moved(pixels, affine[:, :2] + np.eye(2), affine[:, 2] * SIZE / 2)
 
 
 def _moved(pixels: np.ndarray, linear: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def _warp(corners: np.ndarray, rng: Random) -> tuple[np.ndarray, np.ndarray]:
 
 
 def staged(picture: Picture, seed: int = 0) -> Scene | None:
-    """The picture alone, told as composed scenes tell things: as large as it is, in a colour that training may give its
+    """The picture alone, captioned as composed scenes are: as large as it is, in a colour that training may give its
     concept, or in its own colours and small, anywhere. None where it is not what scenes are made of.
 
     Composed scenes alone teach such words badly: what has a colour is small in them, and two things are smaller still,

@@ -19,8 +19,7 @@ from models.data.pixels import composite, to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
 from models.presets import preset
-from models.train.loop import TaskOptions
-from models.train.sheet import grid
+from models.train.loop import Task, TaskOptions, grid
 from models.weights import save_part
 
 CROP = 64
@@ -81,7 +80,7 @@ def reconstruction_loss(target: Tensor, output: Tensor, background: Tensor, late
     return difference.abs().mean() + 2 * squares.mean() + gradient_loss(difference) + exact
 
 
-class AutoencoderTask:
+class AutoencoderTask(Task):
     """Recipe "autoencoder"."""
 
     def __init__(self, options: TaskOptions) -> None:
@@ -125,9 +124,6 @@ class AutoencoderTask:
         """The reconstruction loss."""
         target, output = model(batch["pictures"], batch["noise"], batch["turns"], batch["shrink"])
         return {"loss": reconstruction_loss(target, output, batch["background"], progress >= EXACT_FROM)}
-
-    def after_step(self, model: nn.Module) -> None:
-        """Nothing."""
 
     def _validation(self) -> Tensor:
         pictures = evenly(self.world.split("val"), 128)

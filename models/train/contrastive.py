@@ -92,8 +92,8 @@ def pair_labels(pictures: Facts, captions: Facts) -> tuple[Tensor, Tensor]:
 
 def _scene_labels(left: Tensor, right: Tensor) -> Tensor:
     """1 for one scene, CONTRAST for a scene and its contrast, 0 for all else; -1 is no scene."""
-    kin = (left // 2 == right // 2) & (left >= 0)
-    return kin * torch.where(left == right, 1.0, CONTRAST)
+    paired = (left // 2 == right // 2) & (left >= 0)
+    return paired * torch.where(left == right, 1.0, CONTRAST)
 
 
 def picture_labels(pictures: Facts) -> tuple[Tensor, Tensor]:

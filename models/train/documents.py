@@ -1,13 +1,23 @@
-"""Documents that the backbone learns to continue: glosses, captions, translations, motions, instructions and edits.
+"""Texts for the backbone: documents that it learns to continue, and texts as rows of tokens.
 
-A document is a prompt and what follows it. The prompt is one block that sees itself both ways; what follows is
-predicted token by token. Without a prompt all of it is.
+Documents are glosses, captions, translations, motions, instructions and edits: a prompt and what follows it. The prompt
+is one block that sees itself both ways; what follows is predicted token by token. Without a prompt all of it is.
 """
 
+import contextlib
+import hashlib
+import itertools
+import json
+import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from models.data.captions import Language, caption, colour_words, display_name
 from models.data.colours import COLOURS
@@ -15,8 +25,15 @@ from models.data.motion import motion_caption
 from models.data.sampling import Sampler
 from models.data.scenes import Scene, make_scene
 from models.data.styles import style_of
+from models.data.text import names, training_captions
 from models.data.world import World
+from models.presets import preset
+from models.tokenizer import TEXT_LENGTH, load_tokenizer, train_tokenizer
 from models.train.lexicon import Lexicon
+
+TEMPLATES: dict[str, dict[str, list[str]]] = json.loads(
+    Path(__file__).with_name("documents.json").read_text(encoding="utf-8")
+)
 
 
 class Document(NamedTuple):
@@ -74,7 +91,7 @@ class Writer:
     def instruction(self, rng: np.random.Generator) -> Document:
         """What people type into a chat, answered by the prompt they mean."""
         seed, chinese = _seed(rng), rng.random() < 0.35
-        asks = ASKS_ZH if chinese else ASKS_EN
+        asks = TEMPLATES["zh" if chinese else "en"]["asks"]
         picture = self.sampler.draw(rng, 1)[0]
         text = caption(picture, seed, "zh" if chinese else "en", "short", style=False)
         return Document(f"{asks[seed % len(asks)].format(text)} =>", text)
@@ -92,16 +109,13 @@ class Writer:
         return Document(f"{scene.caption(seed, language, 'short')} {wish} =>", other.caption(seed, language, "short"))
 
     def _restyled(self, seed: int, chinese: bool, rng: np.random.Generator) -> Document:
+        language: Language = "zh" if chinese else "en"
         picture = self.sampler.draw(rng, 1)[0]
         style = style_of(self.sampler.draw(rng, 1)[0].style)
-        name = display_name(picture, "zh" if chinese else "en")
-        if chinese:
-            return Document(
-                f"{name} {RESTYLES_ZH[seed % len(RESTYLES_ZH)].format(style.zh[0])} =>", f"{name}，{style.zh[0]}风格"
-            )
-        return Document(
-            f"{name} {RESTYLES_EN[seed % len(RESTYLES_EN)].format(style.en[0])} =>", f"{name}, {style.en[0]} style"
-        )
+        name, restyles = display_name(picture, language), TEMPLATES[language]["restyles"]
+        words = style.zh[0] if chinese else style.en[0]
+        styled = f"{name}，{words}风格" if chinese else f"{name}, {words} style"
+        return Document(f"{name} {restyles[seed % len(restyles)].format(words)} =>", styled)
 
 
 def _seed(rng: np.random.Generator) -> int:
@@ -110,30 +124,15 @@ def _seed(rng: np.random.Generator) -> int:
 
 def _wish(after: Scene, kind: str, chinese: bool, seed: int) -> str:
     if kind == "count":
-        templates: Sequence[str] = COUNTS_ZH if chinese else COUNTS_EN
+        templates: Sequence[str] = TEMPLATES["zh" if chinese else "en"]["counts"]
         return templates[seed // 2 % len(templates)].format(after.count)
     colour = str(after.objects[0].colour)
-    templates = COLOURINGS_ZH if chinese else COLOURINGS_EN
+    templates = TEMPLATES["zh" if chinese else "en"]["colourings"]
     return templates[seed // 2 % len(templates)].format(
         colour_words((colour,), "zh") if chinese else COLOURS[colour].en
     )
 
 
-ASKS_EN = (
-    "draw {}",
-    "make a sticker of {}",
-    "I want {}",
-    "please give me {}",
-    "can you draw {}?",
-    "create an emoji: {}",
-)
-ASKS_ZH = ("画{}", "给我一个{}", "我想要{}", "请画一张{}", "做一个贴纸：{}")
-COLOURINGS_EN = ("make it {}", "change the colour to {}", "now in {}", "paint it {}")
-COLOURINGS_ZH = ("把它变成{}", "颜色换成{}", "改成{}")
-COUNTS_EN = ("make it {}", "change the number to {}", "I want {} of them")
-COUNTS_ZH = ("改成{}个", "数量变成{}", "我要{}个")
-RESTYLES_EN = ("in the {} style", "make it {} style", "change the style to {}")
-RESTYLES_ZH = ("用{}风格", "换成{}风格", "改为{}风格")
 SOURCES: dict[str, Callable[[Writer, np.random.Generator], Document]] = {
     "gloss": Writer.gloss,
     "caption": Writer.caption,
@@ -142,3 +141,83 @@ SOURCES: dict[str, Callable[[Writer, np.random.Generator], Document]] = {
     "instruction": Writer.instruction,
     "edit": Writer.edit,
 }
+
+
+TOKENIZER_CAPTIONS = 60_000
+# Rows that go through the backbone together. 128 take twice as long (weights are cast for every piece), 512 half again
+# as long (more padding, and activations leave the cache).
+PIECE = 256
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A piece: token ids (N, L), masks (N, L) of real and of the prompt's tokens, each row's number in the batch."""
+
+    ids: Tensor
+    mask: Tensor
+    prompt: Tensor
+    numbers: Tensor
+
+
+def text_rows(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[Rows]:
+    """Texts to be encoded, as `models.tokenizer.encode_texts` frames them: all of a row is prompt."""
+    return _pieces(tokenizer, [(text, "") for text in texts], TEXT_LENGTH, closed=True)
+
+
+def document_rows(tokenizer: PreTrainedTokenizerFast, documents: Sequence[tuple[str, str]]) -> list[Rows]:
+    """Documents (prompt, rest) to be continued: <bos> prompt is one block, rest <eos> is predicted."""
+    return _pieces(tokenizer, documents, 2 * TEXT_LENGTH, closed=False)
+
+
+def _pieces(
+    tokenizer: PreTrainedTokenizerFast, parts: Sequence[tuple[str, str]], length: int, closed: bool
+) -> list[Rows]:
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    firsts = _tokens(tokenizer, [first for first, _ in parts])
+    seconds = _tokens(tokenizer, [second for _, second in parts])
+    rows = [[bos, *first, *second, eos][:length] for first, second in zip(firsts, seconds, strict=True)]
+    # The block of an empty prompt is <bos> alone: nothing but what is before it can be seen.
+    blocks = [len(row) if closed else 1 + len(first) for row, first in zip(rows, firsts, strict=True)]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    return [
+        _piece(rows, blocks, order[start : start + PIECE], tokenizer.pad_token_id)
+        for start in range(0, len(rows), PIECE)
+    ]
+
+
+def _tokens(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+    # An empty text would still get the space that stands before every text.
+    return [
+        ids if text else []
+        for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True)
+    ]
+
+
+def _piece(rows: list[list[int]], blocks: list[int], numbers: list[int], pad: int) -> Rows:
+    length = max(len(rows[i]) for i in numbers)
+    ids = torch.tensor([rows[i] + [pad] * (length - len(rows[i])) for i in numbers])
+    place = torch.arange(length)
+    mask = place < torch.tensor([len(rows[i]) for i in numbers])[:, None]
+    prompt = mask & (place < torch.tensor([blocks[i] for i in numbers])[:, None])
+    return Rows(ids, mask, prompt, torch.tensor(numbers))
+
+
+def build_tokenizer(world: World, lexicon: Lexicon, size: str, cache: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of this world and preset, learnt once: from captions, names in both languages, and glosses."""
+    words = [*names(world.split("train")), *(f"{entry.word}: {entry.gloss}" for entry in lexicon.entries)]
+    vocab_size, probes = preset("language", size)["vocab_size"], itertools.islice(training_captions(world, seed=0), 300)
+    made_of = hashlib.sha256(repr((world.digest, vocab_size, words, *probes)).encode()).hexdigest()
+    folder = cache / f"tokenizer-{size}-{made_of[:12]}"
+    if (folder / "tokenizer.json").exists():
+        return load_tokenizer(folder)
+    texts = [*words, *itertools.islice(training_captions(world, seed=0), TOKENIZER_CAPTIONS)]
+    with tempfile.TemporaryDirectory(dir=_made(cache), ignore_cleanup_errors=True) as part:
+        tokenizer = train_tokenizer(texts, vocab_size, part)
+        with contextlib.suppress(OSError):  # another rank was first: theirs is the same
+            Path(part).rename(folder)
+    return tokenizer
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

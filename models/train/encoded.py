@@ -1,6 +1,6 @@
-"""What the frozen parts say of many pictures and of their captions, computed once and kept in a folder.
+"""Latents and embeddings of many pictures and their captions by the frozen parts, computed once and kept in a folder.
 
-The generator's step then reads rows of arrays and nothing else: reading captions anew cost a quarter of its time.
+A training step then reads rows of arrays alone: encoding captions again took a quarter of its time.
 """
 
 import multiprocessing
@@ -44,19 +44,19 @@ class Encoded:
 
     Attributes:
         latents: (N, C, S, S) of the autoencoder.
-        own: (N, 128), the pictures' semantic vectors.
+        image_vectors: (N, 128), the pictures' semantic vectors.
         states: (N, K, L, D), the captions' token states.
         mask: (N, K, L), true at real tokens.
-        told: (N, K, 128), the captions' semantic vectors.
+        text_vectors: (N, K, 128), the captions' semantic vectors.
         warp: (N, WARP), zeros where a picture is not warped.
         drafts: (N, C, S, S) latents of what a picture is drawn from, zeros where that is nothing.
     """
 
     latents: Tensor
-    own: Tensor
+    image_vectors: Tensor
     states: Tensor
     mask: Tensor
-    told: Tensor
+    text_vectors: Tensor
     warp: Tensor
     drafts: Tensor
 
@@ -69,7 +69,7 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Encoder:
     """The frozen parts that encode, all on one device."""
 
     autoencoder: Autoencoder
@@ -87,12 +87,16 @@ class Reader:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autoencoder.dtype == torch.bfloat16):
             latents = self.autoencoder.encode(pixels.to(self.autoencoder.dtype))
             drafts = self._drafts(items, torch.zeros_like(latents))
-            own = e.space.image(e.vision.forward(pixels))
+            image_vectors = e.space.image(e.vision.forward(pixels))
             states = e.language.encode(ids, mask)
-            told = e.space.text(states, mask)
-        texts = (x.unflatten(0, (count, -1)) for x in (states.half(), mask, told.half()))
+            text_vectors = e.space.text(states, mask)
+        texts = (x.unflatten(0, (count, -1)) for x in (states.half(), mask, text_vectors.half()))
         warp = np.stack([item.warp for item in items]).astype(np.float16)
-        return *(x.cpu().numpy() for x in (latents.half(), own.half(), *texts)), warp, drafts.half().cpu().numpy()
+        return (
+            *(x.cpu().numpy() for x in (latents.half(), image_vectors.half(), *texts)),
+            warp,
+            drafts.half().cpu().numpy(),
+        )
 
     def _pixels(self, pictures: Sequence[np.ndarray]) -> Tensor:
         return to_tensor(np.stack(pictures)).to(self.device).contiguous(memory_format=torch.channels_last)
@@ -106,7 +110,7 @@ class Reader:
         return drafts
 
 
-def encode_all(count: int, item: Callable[[int], Item], reader: Reader, file: Path | None = None) -> Encoded:
+def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: Path | None = None) -> Encoded:
     """Encode `item(0)` to `item(count - 1)`, each with equally many captions.
 
     `file` without suffix is where the result is kept and found again, so its name must say what it is made of; None
@@ -124,7 +128,7 @@ def encode_all(count: int, item: Callable[[int], Item], reader: Reader, file: Pa
 
 
 def _chunks(
-    count: int, item: Callable[[int], Item], reader: Reader, rank: int, ranks: int
+    count: int, item: Callable[[int], Item], reader: Encoder, rank: int, ranks: int
 ) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
     """Every `ranks`-th chunk of rows, read."""
     rows = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)][rank::ranks]

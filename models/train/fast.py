@@ -26,14 +26,13 @@ from models.sampling.guidance import combined
 from models.sampling.hooks import AUTOGUIDANCE, cooled
 from models.sampling.loop import FAST_SAMPLING, Sampling, begun
 from models.sampling.schedulers import build_scheduler, set_steps
-from models.train.image import NO_VECTOR, Draws, ImageTask, Mix
+from models.train.image import NO_VECTOR, ImageTask, Mix, Samples
 from models.train.loop import TaskOptions
 from models.weights import load_part, part_digests, record_made_with, record_part
 
-TAUGHT = Sampling()  # whose guidance the student learns to do without
-# Nearly as people ask: words with their own vector, and the draft of what they name.
-# Nobody asks for what is warped, and a mirrored picture is asked for as the picture itself.
-MIX = Mix(0.0, views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
+TAUGHT = Sampling()  # its guidance is distilled into the student
+# Close to real requests: text with its vector, and mostly the draft of what it names. No warped or mirrored views.
+MIX = Mix(views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
 
 
 class FastTask(ImageTask):
@@ -54,11 +53,11 @@ class FastTask(ImageTask):
         self.length = 1 / len(self.sigmas)
         self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
         self.model = load_part(DiT, "dit", options.parts)
-        self.model.warp_in = None  # nobody asks it for what is warped
+        self.model.warp_in = None  # it is never asked for warped pictures
         attach(self.model, rank)
 
-    def draws(self, rng: np.random.Generator, count: int) -> Draws:
-        """As for the generator, but nobody asks for nothing."""
+    def draws(self, rng: np.random.Generator, count: int) -> Samples:
+        """As for the generator, but never without any condition."""
         drawn = super().draws(rng, count)
         return replace(drawn, text=drawn.text | (drawn.vector == NO_VECTOR))
 
@@ -71,26 +70,26 @@ class FastTask(ImageTask):
         return self.times(np.random.default_rng(0), count)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
-        """What pictures are drawn from, of the pictures nothing, and the levels from which the student is to walk."""
+        """Starting latents without the pictures, and the noise levels from which the student steps."""
         return {"x": begun(condition.reference, noise, FAST_SAMPLING.temperature), "t": times, **vars(condition)}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared distance to the mean velocity of the teacher's walk, from where the student itself comes to."""
-        told = {name: value for name, value in batch.items() if name not in ("x", "t")}
-        condition, t = Condition(**{name: told[name] for name in Condition.__dataclass_fields__}), batch["t"]
-        x = self.reached(model, batch["x"], t, told)
+        inputs = {name: value for name, value in batch.items() if name not in ("x", "t")}
+        condition, t = Condition(**{name: inputs[name] for name in Condition.__dataclass_fields__}), batch["t"]
+        x = self.reached(model, batch["x"], t, inputs)
         target = (x - self.walked(x, t, self.length, condition)) / self.length
-        return {"loss": (model(x=x, t=t, **told) - target).square().mean()}
+        return {"loss": (model(x=x, t=t, **inputs) - target).square().mean()}
 
     @torch.no_grad()
-    def reached(self, model: nn.Module, x: Tensor, times: Tensor, told: dict[str, Tensor]) -> Tensor:
+    def reached(self, model: nn.Module, x: Tensor, times: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         """Where the student's steps lead from `x` (B, C, S, S), each row's to its own noise level."""
         x = x.clone()
         for sigma in self.sigmas[:-1].tolist():
             rows = (times < sigma).nonzero()[:, 0]
             if len(rows):
                 level = torch.full((len(rows),), sigma, device=x.device)
-                velocity = model(x=x[rows], t=level, **{name: value[rows] for name, value in told.items()})
+                velocity = model(x=x[rows], t=level, **{name: value[rows] for name, value in inputs.items()})
                 x[rows] -= self.length * velocity.to(x.dtype)
         return x
 
@@ -124,7 +123,7 @@ class FastTask(ImageTask):
         return {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
 
     def pipeline(self, model: Any) -> StickerPipeline:
-        """The student in the place of both: there is no other that the sheet could be of."""
+        """With the student in place of both networks."""
         made = super().pipeline(model)
         made.fast = made.dit
         return made

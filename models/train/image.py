@@ -1,14 +1,14 @@
 """Training the image generator: flow matching on the latents of pictures and composed scenes.
 
-Autoencoder, backbone and space are frozen: what they say of every picture and of its captions is computed once
-(`models.train.encoded`), so a step is rows of arrays, noise, and the network.
+Autoencoder, backbone and space are frozen: the latents and embeddings of every picture and its captions are computed
+once (`models.train.encoded`), so a step reads rows of arrays, adds noise and runs the network.
 """
 
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
-from models.data.shapes import Shapes
 from models.data.styles import Finish, style_of
 from models.data.variety import STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture
@@ -40,10 +39,8 @@ from models.sampling.condition import Condition
 from models.sampling.loop import Pictures, Sampling
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
-from models.train.encoded import Encoded, Item, Reader, encode_all
-from models.train.loop import TaskOptions
-from models.train.shape_rows import BELOW, POOL, ShapeRows
-from models.train.sheet import grid
+from models.train.encoded import Encoded, Encoder, Item, encode_all
+from models.train.loop import Task, TaskOptions, grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
@@ -54,7 +51,7 @@ CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that 
 VALIDATION = 192  # pictures, and a third as many scenes
 
 NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
-EVERYDAY = {  # by CLDR group: what stickers are asked of, and what is a third of the concepts and simple
+EVERYDAY = {  # weights by CLDR group: common subjects of stickers count more, simple and numerous ones less
     "animals-nature": 2.5, "food-drink": 2.0, "activities": 1.6, "objects": 1.2,
     "people-body": 0.7, "symbols": 0.6, "flags": 0.6, "": 0.6,
 }  # fmt: skip
@@ -65,25 +62,22 @@ class Mix:
     """What the samples of a step are drawn from.
 
     Attributes:
-        shapes: share of what teaches how lines and areas are drawn (`models.data.shapes`): icons of other sets, and
-            elements of training drawings in other places and colours.
-        scenes: share of composed scenes among the others. Few: colour is learned from views that are painted, and what
-            a prompt names several of is drawn thing by thing (`models.prompts.layout`), unless read word for word.
-        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. A view
-            without a share is not encoded.
+        scenes: share of composed scenes. Few: colour is learned from painted views, and a prompt with several things is
+            drawn thing by thing (`models.prompts.layout`).
+        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. Views with
+            share 0 are not encoded.
         drop_text: share of samples without words.
         drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
-        drop_draft: share without what other hands' drawings have in common, of those that have it.
-        time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide: at much noise
-            the concept is decided. Half of them are below 0.4: there most of what is lost in drawing is lost, and
-            nothing is learned by heart (LOG.md).
-        draft_shift: added to the mean where there is a draft, which tells something at much noise only.
-        high: share of the samples without a draft that it is added to as well: else one of them in forty is nearly
-            noise alone, and what has no draft begins with a guess.
-        groups: what a picture of a CLDR group counts; 1 where none is given.
+        drop_draft: share without a draft (the mean of other art families' drawings), of those that have one.
+        time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide, because the
+            concept is decided at high noise. Half of them are below 0.4, where most quality is lost and nothing is
+            memorised (LOG.md).
+        draft_shift: added to the mean where there is a draft, which is informative at high noise only.
+        high: share of the samples without a draft that it is added to as well: else only one of them in forty is nearly
+            pure noise, from which sampling without a draft starts.
+        groups: weight of a picture by its CLDR group; 1 where none is given.
     """
 
-    shapes: float = 0.35
     scenes: float = 0.08
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15
@@ -96,12 +90,12 @@ class Mix:
     groups: Mapping[str, float] = field(default_factory=lambda: EVERYDAY)
 
 
-HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels that LOG.md's `val` has been measured at from the start
+HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels of the validation loss in LOG.md
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The samples of a step, one number each: row in `Encoded`, caption, and which conditions are kept."""
+class Samples:
+    """The samples of a step as arrays: row in `Encoded`, caption number, and which conditions are kept."""
 
     rows: np.ndarray
     captions: np.ndarray
@@ -109,11 +103,11 @@ class Draws:
     vector: np.ndarray  # NO_VECTOR, TEXT_VECTOR or IMAGE_VECTOR
     draft: np.ndarray  # bool
 
-    def __getitem__(self, index: slice | np.ndarray) -> "Draws":
+    def __getitem__(self, index: slice | np.ndarray) -> "Samples":
         """Those of them."""
-        return Draws(*(array[index] for array in vars(self).values()))
+        return Samples(*(array[index] for array in vars(self).values()))
 
-    def part(self, rank: int, ranks: int) -> "Draws":
+    def part(self, rank: int, ranks: int) -> "Samples":
         """Every `ranks`-th of them."""
         return self[rank::ranks]
 
@@ -131,7 +125,7 @@ def noised(latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     return (1 - t) * latents + t * noise
 
 
-class ImageTask:
+class ImageTask(Task):
     """Recipe "image".
 
     `scenes` is how many scenes are encoded, SCENE_POOL by default. `mix` is what a step draws, and `sizes` what differs
@@ -159,8 +153,6 @@ class ImageTask:
         self.views = [number for number in range(VIEWS) if mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
-        # Here, and not where they are encoded: what can't be had is said before minutes go into the pictures.
-        self._shapes = Shapes.load(self.world) if mix.shapes else None
 
     # --- Pictures and captions, read once, when the first batch is asked for ------------------------------------------
 
@@ -169,16 +161,11 @@ class ImageTask:
         """Of every picture and scene; minutes, or from `options.cache`."""
         return self._encode().to(self.device)
 
-    @cached_property
-    def shapes(self) -> ShapeRows | None:
-        """Likewise; None where the mix has no shapes."""
-        return None if self._shapes is None else self._encode_shapes(self._shapes)
-
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.
 
-        Another seed words, warps and stages the pictures differently and composes other scenes, so that a training in
-        pieces of different seeds sees more than one of them could keep.
+        Another seed gives other captions, warps, stagings and scenes, so that a training in pieces of different seeds
+        sees more data than one cache holds.
         """
         seed = self.options.seed
         if row < self.first_scene:
@@ -189,16 +176,16 @@ class ImageTask:
             shown, warp = view(self.world.pixels[picture.index], picture, number, seed)
             draft = self.references.reference(picture, seed * VIEWS + number)
             draft = None if draft is None else likewise(draft, warp)
-            return _told(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
+            return _captioned(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
 
     def _staged_draft(self, picture: Picture, scene: Scene) -> np.ndarray | None:
-        """Painted as the picture is; a small thing has none, for whoever asks for one has it drawn large and laid."""
+        """Painted as the picture is; a small thing has none: at run time it is drawn large and then placed."""
         colour = scene.objects[0].colour
         return self.references.reference(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
 
     def _composed(self, scene: Scene) -> Item:
-        # A sticker has no background unless one is asked for: the generator must hear of each that it sees.
+        # A sticker has no background unless the prompt asks for one, so captions name every background.
         first = self.options.seed * CAPTIONS
         return Item(scene.render(self.world), [scene.caption(first + i, grounded=True) for i in range(CAPTIONS)])
 
@@ -212,34 +199,24 @@ class ImageTask:
         made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said} {drawn}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         file = None if self.options.cache is None else self.options.cache / f"image-{digest}"
-        with self._reader() as reader:
+        with self._encoder() as reader:
             return encode_all(count, self.item, reader, file)
 
-    def _encode_shapes(self, shapes: Shapes) -> ShapeRows:
-        probes = [shapes.draw(row, self.options.seed) for row in range(PROBES // 5)]
-        drawn = hashlib.sha256(b"".join(caption.encode() + pixels.tobytes() for pixels, caption in probes)).hexdigest()
-        made_of = f"{weights_digest(FROZEN, self.options.parts)} {native_dtype()} {shapes.digest()} {POOL} {drawn}"
-        name = f"shapes-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-        file = None if self.options.cache is None else self.options.cache / name
-        with self._reader() as reader:
-            rows = ShapeRows.encode(shapes, self.options.seed, reader, file, self.mix.shapes)
-        return replace(rows, encoded=rows.encoded.to(self.device))
-
     @contextmanager
-    def _reader(self) -> Iterator[Reader]:
+    def _encoder(self) -> Iterator[Encoder]:
         """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
         e = self.embedder
         parts: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
         for part in parts:
             part.to(self.device)
-        yield Reader(self.autoencoder, self.embedder, self.device)
+        yield Encoder(self.autoencoder, self.embedder, self.device)
         for part in parts:
             part.to("cpu")
 
     # --- A step -----------------------------------------------------------------------------------------------------
 
-    def draws(self, rng: np.random.Generator, count: int) -> Draws:
-        """What one step sees, of all ranks."""
+    def draws(self, rng: np.random.Generator, count: int) -> Samples:
+        """The samples of one step, over all ranks."""
         mix = self.mix
         views = rng.choice(len(self.views), size=count, p=[mix.views[number] for number in self.views])
         rows = views * len(self.pictures) + self.sampler.rows(rng, count)
@@ -248,7 +225,7 @@ class ImageTask:
         kind, none = rng.random(count), mix.drop_vector
         vector = np.select([kind < none, kind < (1 + none) / 2], [NO_VECTOR, TEXT_VECTOR], IMAGE_VECTOR)
         text, draft = (rng.random(count) >= share for share in (mix.drop_text, mix.drop_draft))
-        return Draws(rows, rng.integers(CAPTIONS, size=count), text, vector, draft)
+        return Samples(rows, rng.integers(CAPTIONS, size=count), text, vector, draft)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Noisy latents, times, targets and conditions; everything random of the step is drawn here."""
@@ -265,9 +242,6 @@ class ImageTask:
         high = torch.from_numpy(rng.random(size) < self.mix.high)[rank::ranks]
         own, warp = times[rank::ranks].to(self.device), encoded.warp[rows].float()
         t = self.shifted(own, condition.reference, high.to(self.device))
-        if self.shapes is not None:
-            here, latents, condition = self.shapes.among(rng, size, slice(rank, None, ranks), latents, condition)
-            t, warp = torch.where(here, BELOW * own, t), warp.masked_fill(here[:, None], 0)
         return {**self.flow(latents, noise, t, condition), "warp": warp}
 
     def shifted(self, times: Tensor, draft: Tensor, high: Tensor) -> Tensor:
@@ -286,13 +260,13 @@ class ImageTask:
         x = noised(latents, noise, times)
         return {"x": x, "t": times, "target": velocity_to(latents, x, times), **vars(condition)}
 
-    def condition(self, draws: Draws) -> Condition:
-        """The rows that were drawn, with what was dropped taken out."""
-        rows, captions, text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
-        told, own = self.encoded.told[rows, captions].float(), self.encoded.own[rows].float()
-        vector = torch.where((kind == IMAGE_VECTOR)[:, None], own, told).masked_fill((kind == NO_VECTOR)[:, None], 0)
+    def condition(self, draws: Samples) -> Condition:
+        """Conditions of the samples, with the dropped ones zeroed."""
+        rows, captions, has_text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
+        text, image = self.encoded.text_vectors[rows, captions].float(), self.encoded.image_vectors[rows].float()
+        vector = torch.where((kind == IMAGE_VECTOR)[:, None], image, text).masked_fill((kind == NO_VECTOR)[:, None], 0)
         draft = self.encoded.drafts[rows].float() * kept[:, None, None, None]
-        mask = self.encoded.mask[rows, captions] & text[:, None]
+        mask = self.encoded.mask[rows, captions] & has_text[:, None]
         return Condition(self.encoded.states[rows, captions], mask, vector, draft)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
@@ -301,23 +275,21 @@ class ImageTask:
         weight = (batch["t"] / CLAMP_TIME).clamp(max=1)[:, None, None, None]
         return {"loss": (weight * (velocity - batch["target"])).square().mean()}
 
-    def after_step(self, model: nn.Module) -> None:
-        """Nothing."""
-
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
     @cached_property
     def _validation(self) -> dict[str, Encoded]:
-        """Pictures and scenes that no step has seen, a caption each."""
+        """Validation pictures and scenes, one caption each."""
         pictures = evenly(self.world.split("val"), VALIDATION)
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
             "val": [
-                _told(self.world.pixels[p.index], p)._replace(draft=self.references.reference(p, 0)) for p in pictures
+                _captioned(self.world.pixels[p.index], p)._replace(draft=self.references.reference(p, 0))
+                for p in pictures
             ],
             "val_scenes": [Item(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }
-        with self._reader() as reader:
+        with self._encoder() as reader:
             return {name: encode_all(len(own), own.__getitem__, reader).to(self.device) for name, own in items.items()}
 
     @torch.no_grad()
@@ -345,11 +317,11 @@ class ImageTask:
             condition = Condition(
                 held.states[rows, 0],
                 held.mask[rows, 0] & words,
-                held.told[rows, 0].float() * vector,
+                held.text_vectors[rows, 0].float() * vector,
                 held.drafts[rows].float() * draft,
             )
-            told = noise[rows].to(self.device), times[rows].to(self.device), condition
-            total += float(self.loss(model, self.flow(held.latents[rows].float(), *told), 1.0)["loss"]) * len(rows)
+            inputs = noise[rows].to(self.device), times[rows].to(self.device), condition
+            total += float(self.loss(model, self.flow(held.latents[rows].float(), *inputs), 1.0)["loss"]) * len(rows)
         return total / len(held)
 
     def held_out_times(self, count: int) -> Tensor:
@@ -357,7 +329,7 @@ class ImageTask:
         return noise_levels(np.random.default_rng(0), count, HELD_OUT)
 
     def pipeline(self, model: Any) -> StickerPipeline:
-        """The generator in the middle of its training, with the parts that it stands on, on the CPU."""
+        """The pipeline with the generator as trained so far, on the CPU."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
@@ -380,7 +352,7 @@ class ImageTask:
         save_part(model, "dit", folder, part_digests(FROZEN, self.options.parts))
 
 
-def _told(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
-    """A view with captions that no other view of the picture has."""
+def _captioned(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
+    """A view with captions of its own."""
     always = True if style_of(picture.style).finish is Finish.INK else None
     return Item(pixels, [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)])

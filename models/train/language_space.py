@@ -3,32 +3,220 @@
 One step sees pictures with two captions each (English, Chinese), words of a dictionary, and documents to continue.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+import torch
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
-from models.data.sampling import Sampler
-from models.data.world import Picture
+from models.data.captions import Language, caption
+from models.data.pixels import to_tensor
+from models.data.sampling import Sampler, evenly
+from models.data.scenes import Scene, make_scene
+from models.data.world import Picture, World
 from models.train import space_batches as batches
 from models.train.balance import update_router_bias
-from models.train.documents import Writer
+from models.train.documents import SOURCES, Writer, build_tokenizer, document_rows, text_rows
 from models.train.lexicon import Lexicon
-from models.train.loop import TaskOptions
+from models.train.loop import Task, TaskOptions, grid
+from models.train.space_batches import CONTRASTS
 from models.train.space_model import LanguageSpace
-from models.train.space_scores import Scores
-from models.train.stages import Stage, source_weights, stage_at
-from models.train.text_rows import build_tokenizer, document_rows, text_rows
 from models.weights import record_part, save_part
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What steps are made of from progress `start` on.
+
+    Attributes:
+        pictures: share of the batch size that is drawn as pictures; 0 is a stage of text alone.
+        scenes: share of the pictures that are scenes.
+        keep: tokens of a picture that go through the encoder, 64 for all.
+        uncaptioned: pictures without captions, as a share of the batch size: a caption costs more than a picture.
+        words, documents: rows of each, as shares of the batch size.
+        sources: weights of the kinds of documents.
+    """
+
+    name: str
+    start: float
+    pictures: float
+    scenes: float
+    keep: int
+    uncaptioned: float
+    words: float
+    documents: float
+    sources: dict[str, float]
+
+
+STAGES = (
+    Stage("text", 0.0, 0.0, 0.0, 64, 0.0, 3.0, 1.0, {"gloss": 0.5, "caption": 0.4, "motion": 0.1}),
+    # Half of the tokens: twice the pictures in the same time, and dropped tokens are the best augmentation there is.
+    Stage(
+        "aligned", 0.04, 1.0, 0.4, 32, 1.0, 2.0, 0.25,
+        {"gloss": 0.3, "caption": 0.4, "translation": 0.2, "motion": 0.1},
+    ),
+    # All tokens, as at run time, and smaller rates (the recipe's): counts and places need every patch.
+    Stage(
+        "instructions", 0.7, 1.0, 0.4, 64, 0.5, 1.5, 0.35,
+        {"gloss": 0.2, "caption": 0.2, "translation": 0.2, "motion": 0.1, "instruction": 0.15, "edit": 0.15},
+    ),
+)  # fmt: skip
+
+
+def stage_at(progress: float) -> Stage:
+    """The stage that training is in."""
+    return max((stage for stage in STAGES if stage.start <= progress), key=lambda stage: stage.start)
+
+
+def source_weights(progress: float) -> dict[str, float]:
+    """Weights of the kinds of documents, in sum 1: they move from one stage's to the next one's, without a jump."""
+    now = stage_at(progress)
+    later = [stage for stage in STAGES if stage.start > now.start]
+    following = later[0] if later else now
+    span = (following.start if later else 1.0) - now.start
+    t = (progress - now.start) / span if later else 0.0
+    mixed = {name: (1 - t) * now.sources.get(name, 0.0) + t * following.sources.get(name, 0.0) for name in SOURCES}
+    total = sum(mixed.values())
+    return {name: weight / total for name, weight in mixed.items()}
+
+
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+GALLERY = 1000  # pictures
+SCENES = 96  # of each kind
+SHEET_PROMPTS, SHEET_PICTURES = 12, 6
+# Words that no caption needs, and a word of the concepts that they mean.
+WORDS = {
+    "hound": "dog", "kitten": "cat", "stallion": "horse", "salmon": "fish", "cobra": "snake", "hawk": "bird",
+    "oak": "tree", "daisy": "flower", "loaf": "bread", "sedan": "car", "lorry": "truck", "cottage": "house",
+    "dagger": "knife", "violinist": "violin", "garment": "shirt", "sneaker": "shoe", "physician": "doctor",
+    "monarch": "crown", "infant": "baby", "grin": "grinning", "sorrow": "sad", "blizzard": "snow", "dawn": "sunrise",
+    "vessel": "ship", "glacier": "ice", "wristwatch": "watch", "cellphone": "phone", "espresso": "coffee",
+    "lager": "beer", "burger": "hamburger", "toad": "frog", "macaw": "parrot", "rodent": "mouse", "shark": "shark",
+    "bovine": "cow", "lamb": "sheep", "cash": "money", "padlock": "locked", "chapel": "church", "jogger": "running",
+}  # fmt: skip
+
+
+class Scores:
+    """Figures on the validation split; what is looked at is drawn once."""
+
+    def __init__(self, world: World, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.world, self.tokenizer = world, tokenizer
+        self.gallery = evenly(world.split("val"), GALLERY)
+        self.concepts = sorted({picture.concept for picture in world.split("train")})
+        self.names = {picture.concept: picture.names["en"] for picture in world.split("train")}
+
+    @cached_property
+    def _scenes(self) -> list[tuple[str, Tensor, str, str]]:
+        """(kind, pixels, its caption, its contrast's caption) of validation scenes."""
+        rows = []
+        for kind, attributes in CONTRASTS.items():
+            for seed in range(SCENES):
+                try:
+                    scene = make_scene(self.world, seed, "val", kind)  # type: ignore[arg-type]
+                except ValueError:  # a small world holds out no combination of this kind
+                    break
+                other: Scene = scene.contrast(attributes[0])
+                pixels = to_tensor(scene.render(self.world))
+                rows.append((kind, pixels, scene.caption(seed, "en", "short"), other.caption(seed, "en", "short")))
+        return rows
+
+    def figures(self, model: LanguageSpace) -> dict[str, float]:
+        """Recall among the gallery (right where the concept is), forced choice, words among the concepts."""
+        pictures = self._pictures(model)
+        same = self._same_concept()
+        figures: dict[str, float] = {}
+        for language in LANGUAGES:
+            texts = self._texts(model, [caption(p, 0, language) for p in self.gallery])
+            cosines = texts @ pictures.T
+            figures[f"text_to_image_r10_{language}"] = recall(cosines, same, 10)
+            figures[f"image_to_text_r10_{language}"] = recall(cosines.T, same.T, 10)
+            if language == "en":
+                figures["text_to_image_r1_en"] = recall(cosines, same, 1)
+        return figures | self._choices(model) | self._words(model)
+
+    def _same_concept(self) -> Tensor:
+        names = np.array([picture.concept for picture in self.gallery])
+        return torch.from_numpy(names[:, None] == names[None])
+
+    def _pictures(self, model: LanguageSpace) -> Tensor:
+        rows = [picture.index for picture in self.gallery]
+        parts = [to_tensor(self.world.pixels[rows[start : start + 64]]) for start in range(0, len(rows), 64)]
+        return torch.cat([model.pictures(part, None) for part in parts])
+
+    def _texts(self, model: LanguageSpace, texts: list[str]) -> Tensor:
+        return model.texts(text_rows(self.tokenizer, texts))
+
+    def _choices(self, model: LanguageSpace) -> dict[str, float]:
+        if not self._scenes:
+            return {}
+        pictures = model.pictures(torch.cat([pixels for _, pixels, _, _ in self._scenes]), None)
+        own = self._texts(model, [caption for _, _, caption, _ in self._scenes])
+        other = self._texts(model, [caption for _, _, _, caption in self._scenes])
+        right = (pictures * own).sum(-1) > (pictures * other).sum(-1)
+        kinds = np.array([row[0] for row in self._scenes])
+        return {
+            f"scene_{kind}": float(right[torch.from_numpy(kinds == kind)].float().mean())
+            for kind in dict.fromkeys(kinds)
+        }
+
+    def _words(self, model: LanguageSpace) -> dict[str, float]:
+        """Share of WORDS whose ten nearest concept names hold a right one."""
+        known = {
+            word: concept for word, concept in WORDS.items() if any(concept in c.split("-") for c in self.concepts)
+        }
+        if not known:
+            return {}
+        concepts = self._texts(model, [self.names[concept] for concept in self.concepts])
+        nearest = (self._texts(model, list(known)) @ concepts.T).topk(min(10, len(concepts))).indices.tolist()
+        found = [
+            any(concept in self.concepts[i].split("-") for i in row)
+            for concept, row in zip(known.values(), nearest, strict=True)
+        ]
+        return {"words_r10": float(np.mean(found))}
+
+    def sheet(self, model: LanguageSpace) -> Image.Image:
+        """A row for each prompt: the prompt, and the pictures of the gallery nearest to it."""
+        prompts = [
+            caption(p, 1, "en") for p in self.gallery[:: max(1, len(self.gallery) // SHEET_PROMPTS)][:SHEET_PROMPTS]
+        ]
+        cosines = self._texts(model, prompts) @ self._pictures(model).T
+        nearest = cosines.topk(min(SHEET_PICTURES, len(self.gallery))).indices
+        tiles = []
+        for prompt, row in zip(prompts, nearest.tolist(), strict=True):
+            tiles.append(_written(prompt))
+            tiles += [to_tensor(self.world.pixels[self.gallery[i].index]) for i in row]
+        return grid(torch.cat(tiles), columns=nearest.shape[1] + 1)
+
+
+def recall(cosines: Tensor, right: Tensor, k: int) -> float:
+    """Share of rows with a right column among their k highest: cosines and right (N, M)."""
+    nearest = cosines.float().topk(min(k, cosines.shape[1])).indices
+    return float(right.gather(1, nearest).any(1).float().mean())
+
+
+def _written(text: str) -> Tensor:
+    """A tile (1, 4, 128, 128) with the text in black."""
+    tile = Image.new("RGBA", (128, 128), (255, 255, 255, 255))
+    words, lines = text.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 19:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    ImageDraw.Draw(tile).multiline_text((4, 4), "\n".join(lines), fill=(0, 0, 0, 255))
+    return to_tensor(np.asarray(tile))
+
 
 EVEN = 4  # rows of each kind come in multiples of this, so that 2 or 4 processes share exactly what one would see
 GLOSSES = 0.2  # of a dictionary's rows: the gloss in place of the word
 WARM = 0.25  # progress from which a pair that disagrees is left out
 
 
-class LanguageSpaceTask:
+class LanguageSpaceTask(Task):
     """Recipe "language_space"."""
 
     def __init__(self, options: TaskOptions, lexicon: Lexicon | None = None) -> None:
@@ -39,9 +227,9 @@ class LanguageSpaceTask:
         self.model: nn.Module = LanguageSpace(options.preset, self.lexicon)
         train = self.world.split("train")
         self.sampler, self.numbers = Sampler(train), batches.Numbers(self.world)
-        self.kin: dict[str, list[Picture]] = {}
+        self.by_concept: dict[str, list[Picture]] = {}
         for picture in train:
-            self.kin.setdefault(picture.concept, []).append(picture)
+            self.by_concept.setdefault(picture.concept, []).append(picture)
         self.writer = Writer(self.world, self.sampler, self.lexicon)
         self.scores = Scores(self.world, self.tokenizer)
 
@@ -57,7 +245,7 @@ class LanguageSpaceTask:
         texts: list[str] = []
         if stage.pictures:
             batch |= self._pictures(mine("unit", stage.pictures * size / 2), stage, texts)
-            batch |= self._quiet(mine("quiet", stage.quiet * size), stage)
+            batch |= self._uncaptioned(mine("uncaptioned", stage.uncaptioned * size), stage)
         words = [(self.lexicon.draw(rng), rng.random()) for rng in mine("word", stage.words * size)]
         texts += [
             self.lexicon.entries[i].gloss if draw < GLOSSES else self.lexicon.entries[i].word for i, draw in words
@@ -75,7 +263,7 @@ class LanguageSpaceTask:
 
     def _pictures(self, rngs: list[np.random.Generator], stage: Stage, texts: list[str]) -> dict[str, Any]:
         """Pictures of some units; appends their captions, all English ones first, to `texts`."""
-        pairs = [batches.draw_items(self.world, self.sampler, self.kin, rng, stage.scenes) for rng in rngs]
+        pairs = [batches.draw_items(self.world, self.sampler, self.by_concept, rng, stage.scenes) for rng in rngs]
         items, streams = [item for pair in pairs for item in pair], [rng for rng in rngs for _ in range(2)]
         pixels = batches.render(self.world, items, streams)
         texts += [item.captions[language] for language in (0, 1) for item in items]
@@ -87,12 +275,16 @@ class LanguageSpaceTask:
             "caption_facts": [self.numbers.caption_facts(items, language) for language in (0, 1)],
         }
 
-    def _quiet(self, rngs: list[np.random.Generator], stage: Stage) -> dict[str, Any]:
+    def _uncaptioned(self, rngs: list[np.random.Generator], stage: Stage) -> dict[str, Any]:
         """Pictures without captions."""
-        items = [batches.draw_quiet(self.sampler, rng) for rng in rngs]
+        items = [batches.draw_uncaptioned(self.sampler, rng) for rng in rngs]
         pixels = batches.render(self.world, items, rngs)
         keep = batches.visible_tokens(pixels, stage.keep, rngs)
-        return {"quiet_pixels": pixels, "quiet_keep": keep, "quiet_facts": self.numbers.picture_facts(items)}
+        return {
+            "uncaptioned_pixels": pixels,
+            "uncaptioned_keep": keep,
+            "uncaptioned_facts": self.numbers.picture_facts(items),
+        }
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """All losses; "loss" is their weighted sum."""

@@ -9,25 +9,24 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
-from torch.distributed.optim import ZeroRedundancyOptimizer
 
+from models.data.pixels import composite
 from models.data.world import World
 from models.hardware import keep_freed_memory, native_dtype
 from models.train import checkpoint
-from models.train.muon import Muon
+from models.train.optimizers import gather_states, learning_rate, optimisers
 from models.weights import check_company
 
 Schedule = Callable[[float], float]  # of progress in [0, 1]
@@ -57,7 +56,7 @@ class TaskOptions:
 
 
 class Task(Protocol):
-    """What one recipe trains. `model` is all that is optimised and averaged; it may be one network or several."""
+    """Base class of what a recipe trains. `model` is all that is optimised and averaged: one network or several."""
 
     model: nn.Module
 
@@ -68,13 +67,14 @@ class Task(Protocol):
         """Scalars; "loss" is minimised, the others are logged. `model` may be wrapped: call it, or its `forward`."""
 
     def after_step(self, model: nn.Module) -> None:
-        """What happens once an optimiser step is done, outside the gradient."""
+        """What happens once an optimiser step is done, outside the gradient; nothing by default."""
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures on the validation split, in seconds; called with the averaged weights."""
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
-        """A contact sheet to look at; called with the averaged weights."""
+        """A contact sheet to look at, or None; called with the averaged weights."""
+        return None
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """Save the part or parts as they ship; called with the averaged weights."""
@@ -139,57 +139,6 @@ class State:
     step: int = 0
     seconds: float = 0.0
     samples: int = 0
-
-
-def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
-    """Linear warm-up in steps, constant, half a cosine from `decay_from` to the end."""
-    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
-    late = max(0.0, (progress - recipe.decay_from) / max(1e-9, 1 - recipe.decay_from))
-    return recipe.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * late)))
-
-
-def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """Weights of the linear layers inside a list of blocks: what Muon is for. Inputs and outputs are AdamW's."""
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
-    linear = [m for blocks in lists for m in blocks.modules() if isinstance(m, nn.Linear)]
-    return [p for m in linear for name, p in m.named_parameters() if name == "weight"]
-
-
-def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW, whose vectors (norms, biases, scalars) are not decayed, and Muon (kellerjordan.github.io/posts/muon).
-
-    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both.
-    """
-    hidden = {id(weight): weight for weight in hidden_matrices(model)} if recipe.muon else {}
-    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
-    for parameter in model.parameters():
-        if parameter.requires_grad and id(parameter) not in hidden:
-            groups[parameter.ndim < 2].append(parameter)
-    settings = [{"params": groups[0], "weight_decay": recipe.weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
-    found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([g for g in settings if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
-    ]
-    if hidden:
-        found.append(_muon(list(hidden.values()), recipe))
-    return found
-
-
-def _muon(matrices: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Muon for `matrices`; where there are several processes, each has its share of them and tells the others.
-
-    Its iterations were a fifth of a step's time in every process, though all came to the same.
-    """
-    settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        return ZeroRedundancyOptimizer(matrices, Muon, **settings)
-    return Muon(matrices, **settings)
-
-
-def gather_states(optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """Tell the first rank the states that others hold, so that its `state_dict` is whole. All ranks must call."""
-    for optimizer in optimizers:
-        if isinstance(optimizer, ZeroRedundancyOptimizer):
-            optimizer.consolidate_state_dict(0)
 
 
 @dataclass
@@ -278,18 +227,18 @@ class Trainer:
         self.checkpoint(log)
 
     def _agreed(self, begin: float, last: float) -> tuple[float, bool, bool]:
-        """Progress, whether to end, and whether a checkpoint is due: the first rank's word.
+        """Progress, whether to end, and whether a checkpoint is due, as the first rank decides.
 
-        Clocks differ between ranks, and a signal reaches them at different steps: one that ends alone leaves the others
-        waiting for its gradients.
+        Clocks differ between ranks, and a signal reaches them at different steps: a rank that ended alone would leave
+        the others waiting for its gradients.
         """
         now, piece = time.monotonic(), self.length.piece
         progress = self.length.progress(self.state.step, self.state.seconds)
         over = self._stopped or progress >= 1 or bool(piece and now - begin > 60 * piece)
-        told: list[Any] = [progress, over, now - last > 60 * self.every_minutes]
+        decisions: list[Any] = [progress, over, now - last > 60 * self.every_minutes]
         if self.accelerator.num_processes > 1:
-            broadcast_object_list(told)
-        return told[0], told[1], told[2]
+            broadcast_object_list(decisions)
+        return decisions[0], decisions[1], decisions[2]
 
     def step(self, progress: float) -> dict[str, Tensor]:
         """One optimiser step; returns what the task logs."""
@@ -316,8 +265,8 @@ class Trainer:
         return {**values, "norm": norm, "lr": torch.tensor(rate)}
 
     def checkpoint(self, log: "Log") -> None:
-        """Write what resuming needs, then, with the averaged weights, export, evaluate and draw the sheet: whoever is
-        told to stop may be given half a minute."""
+        """Write what resuming needs first: a process that must stop may have half a minute. Then, with the averaged
+        weights, export, evaluate and draw the sheet."""
         gather_states(self.optimizers)
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
@@ -391,3 +340,16 @@ class Log:
         if self.enabled:
             with self.path.open("a") as file:
                 file.write(json.dumps(row, default=float) + "\n")
+
+
+def grid(pictures: Tensor, columns: int, background: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Image.Image:
+    """Premultiplied (N, 4, H, W) in [0, 1] -> one picture, row by row."""
+    rgb = composite(pictures.float().clamp(0, 1), background)
+    count, _, height, width = rgb.shape
+    rows = -(-count // columns)
+    canvas = torch.ones(rows * columns, 3, height, width)
+    canvas[:count] = rgb
+    canvas = (
+        canvas.view(rows, columns, 3, height, width).permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, 3)
+    )
+    return Image.fromarray((canvas.clamp(0, 1) * 255).round().byte().numpy())

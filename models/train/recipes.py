@@ -4,11 +4,21 @@ A row holds settings; what is trained is the task it names. Each task is importe
 recipe's needs (a sentence encoder) are not another's.
 """
 
+import dataclasses
 import importlib
-from collections.abc import Callable
-from typing import Any
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
-from models.train.loop import Recipe, Task, TaskOptions
+import torch.distributed
+from rich.console import Console
+from safetensors import SafetensorError
+
+from models.data.world import World
+from models.train import checkpoint
+from models.train.loop import Length, Recipe, Task, TaskOptions, Trainer
 
 
 def task_of(path: str, **settings: Any) -> Callable[[TaskOptions], Task]:
@@ -35,7 +45,7 @@ RECIPES: dict[str, Recipe] = {
         minutes=90,
         channels_last=True,
     ),
-    # Few samples a step while every one of them is news; more when gradients are small and noisy.
+    # Small batches early, when every sample is new; larger ones late, when gradients are small and noisy.
     "language_space": Recipe(
         task_of("models.train.language_space:LanguageSpaceTask"),
         batch_size=sizes((0.0, 64), (0.3, 96), (0.7, 128)),
@@ -56,8 +66,7 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         minutes=600,
     ),
-    # A step costs the teacher's eight passes: few samples, and each says exactly where to go. Of scenes it sees few,
-    # so few are encoded.
+    # A step costs eight passes of the teacher, so batches are small. It samples few scenes, so few are encoded.
     "fast": Recipe(
         task_of("models.train.fast:FastTask", walk=4, scenes=4000),
         batch_size=sizes((0.0, 32)),
@@ -67,8 +76,8 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=20,
     ),
-    # The gradient of a batch is noisy, and a rate three times as high lost colours before it found lines (LOG.md).
-    # It draws no scenes, and one is the fewest that can be encoded.
+    # The gradient is noisy, and a rate three times as high lost colours before lines improved (LOG.md). No scenes are
+    # sampled, and one is the fewest that can be encoded.
     "polish": Recipe(
         task_of("models.train.polish:PolishTask", scenes=1),
         batch_size=sizes((0.0, 32)),
@@ -78,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=25,
     ),
-    # Half of the crops are decoded pictures: nearly all that it is used on, and the other half is what it is judged by.
+    # Half of the crops are decoded pictures, which it is mostly used on; the other half is what it is measured on.
     "upscaler": Recipe(
         task_of("models.train.upscaler:UpscalerTask", soft=0.5),
         batch_size=sizes((0.0, 16)),
@@ -87,3 +96,79 @@ RECIPES: dict[str, Recipe] = {
         channels_last=True,
     ),
 }
+
+PRESET = "sticker"
+Setting = TypeVar("Setting", int, str)
+console = Console(stderr=True)
+
+
+def chosen(recipes: dict[str, Recipe], name: str, rate: float | None = None) -> Recipe:
+    """The recipe of that name, with another peak learning rate where one is given; ValueError names what is wrong."""
+    if name not in recipes:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(sorted(recipes))}")
+    if rate is None:
+        return recipes[name]
+    if not 0 < rate < math.inf:
+        raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipes[name].lr:g} is this recipe's own")
+    return dataclasses.replace(recipes[name], lr=rate)
+
+
+def settled(name: str, given: Setting | None, began: Mapping[str, Any], usual: Setting) -> Setting:
+    """A setting as it is given, else as the run that goes on has it; ValueError where the two differ."""
+    had = began.get(name)
+    if None not in (given, had) and given != had:
+        raise ValueError(f"this run was begun with {name} {had}, not {given}; go on with that, or give another --out")
+    found = had if given is None else given
+    return usual if found is None else found
+
+
+def run(
+    recipes: dict[str, Recipe],
+    name: str,
+    preset: str | None,
+    length: Length,
+    out: Path | None,
+    seed: int | None,
+    every: float,
+    resume: bool,
+    init: Path | None = None,
+    parts: Path | None = None,
+    world: Path | None = None,
+    compiled: bool = False,
+    rate: float | None = None,
+) -> None:
+    """Train `recipes[name]`; the evaluation trains its judge through the same door."""
+    out = out or Path("runs") / f"{name}-{preset or PRESET}"
+    began = checkpoint.began(out, resume)
+    preset, seed = settled("preset", preset, began, PRESET), settled("seed", seed, began, 0)
+    recipe = chosen(recipes, name, began.get("rate") if rate is None else rate)
+    if length.steps is None:
+        length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
+    if init is not None:
+        checkpoint.weight_files(init)  # said before anything is built
+    pictures = World.load(world)
+    settled("world", pictures.digest, began, pictures.digest)
+    options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache")
+    trainer = Trainer(recipe, options, out, length, every, compiled=compiled)
+    if init is not None:
+        trainer.start_from(init)
+    if resume:
+        trainer.resume()
+    trainer.run()
+    console.print(f"{trainer.state.step:,} steps, {trainer.state.samples:,} samples, in {out}")
+
+
+# Of bad settings and files, a full disk, a rate too high, an extra that is not installed, weights cut short.
+USER_ERRORS: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError, SafetensorError)
+
+
+def command(run: Callable[[], object]) -> None:
+    """Do `run`; USER_ERRORS become one sentence on standard error and exit code 2."""
+    try:
+        run()
+    except USER_ERRORS as error:
+        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(2)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # or a thread of its own may end the process with a signal

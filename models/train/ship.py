@@ -1,9 +1,9 @@
-"""`python -m models.train.ship [EXPORT...] [--weights assets/weights]`: runs' exported parts become what is shipped.
+"""`python -m models.train.ship [EXPORT...] [--weights assets/weights]`: ship the parts that runs exported.
 
-Every part is copied whole and entered in the manifest. With a space that is new, the words that it knows are measured
-anew (`models.prompts.vocabulary`), because they are measured in it, and so are the names that prompts are read by
-(`models.prompts.parser`), and the reference drawings, whose numbers are those (`models.references.store`). Of no
-export at all that alone is made anew.
+Every part is copied whole and entered in the manifest. A new semantic space needs what is measured in it to be built
+again: the vocabulary (`models.prompts.vocabulary`), the names that prompts are parsed by (`models.prompts.parser`),
+and the reference drawings, which share their numbers (`models.references.store`). Without an export only the reference
+drawings are built again.
 """
 
 import shutil
@@ -43,7 +43,7 @@ console = Console(stderr=True)
 
 
 def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[str]:
-    """Copy the parts under `exports` into `weights`; names of those that changed, those made of the space among them.
+    """Copy the parts under `exports` into `weights`; returns the names of parts that changed or were built again.
 
     Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
     """
@@ -67,7 +67,7 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
 
 
 def _made_of_space(weights: Path, world: Path | None) -> list[str]:
-    """Make what is measured in the space, where it was another one's; names of what was made."""
+    """Build what is measured in the space, if that has changed; returns the names of what was built."""
     space, made = weights_digest(READERS, weights), []
     if Vocabulary.space_of(weights) != space:
         wordnet = wordnet_folder(world or data_folder())

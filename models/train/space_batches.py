@@ -39,7 +39,7 @@ PLACES = {
 }  # fmt: skip
 NUMBERS = ("one", "two", "three", "four")
 ROLES = ("left", "right", "top", "bottom", "front", "back", *PAINTS, *NUMBERS)
-_KINDS = ("unit", "word", "document", "quiet")
+_KINDS = ("unit", "word", "document", "uncaptioned")
 _SIDES = re.compile(r"left|right|clockwise|左|右|顺时针|逆时针", re.IGNORECASE)
 _GROUND = re.compile(r"background|isolated|cutout|背景", re.IGNORECASE)
 _UNTURNED = frozenset({"symbols", "flags", ""})  # letters, arrows and flags mirrored are something else
@@ -131,7 +131,7 @@ def scene_roles(scene: Scene) -> list[tuple[str, str]]:
 
 
 def draw_items(
-    world: World, sampler: Sampler, kin: dict[str, list[Picture]], rng: np.random.Generator, scenes: float
+    world: World, sampler: Sampler, by_concept: dict[str, list[Picture]], rng: np.random.Generator, scenes: float
 ) -> tuple[Item, Item]:
     """Two pictures: a scene and its contrast, or two drawings of one concept, or two that have nothing in common."""
     number = int(rng.integers(2**31 - 1))
@@ -141,13 +141,13 @@ def draw_items(
         other = scene.contrast(choices[int(rng.integers(len(choices)))])
         return _scene_item(scene, number, 2 * number), _scene_item(other, number, 2 * number + 1)
     first, second = sampler.draw(rng, 2)
-    drawings = kin[first.concept]
+    drawings = by_concept[first.concept]
     if rng.random() < PARTNER_SHARE and len(drawings) > 1:
         second = drawings[int(rng.integers(len(drawings)))]
     return _picture_item(first, rng), _picture_item(second, rng)
 
 
-def draw_quiet(sampler: Sampler, rng: np.random.Generator) -> Item:
+def draw_uncaptioned(sampler: Sampler, rng: np.random.Generator) -> Item:
     """One picture; its caption serves to know whether it may be mirrored."""
     return _picture_item(sampler.draw(rng, 1)[0], rng)
 

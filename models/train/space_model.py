@@ -26,9 +26,9 @@ from models.train.contrastive import (
     picture_labels,
     sigmoid_loss,
 )
+from models.train.documents import Rows
 from models.train.lexicon import Lexicon
 from models.train.space_batches import ROLES
-from models.train.text_rows import Rows
 from models.vision import VisionEncoder
 
 TOKEN_CHUNK = 4096  # picture tokens that go through together: activations stay in the cache, 1.5 times as fast
@@ -96,22 +96,24 @@ class LanguageSpace(nn.Module):
         if "pixels" in batch:
             count = len(batch["pixels"])
             pictures = self.pictures(batch["pixels"], batch["keep"])
-            quiet = self.pictures(batch["quiet_pixels"], batch["quiet_keep"])
-            losses |= self._pairs(pictures, quiet, vectors[: 2 * count], batch)
+            uncaptioned = self.pictures(batch["uncaptioned_pixels"], batch["uncaptioned_keep"])
+            losses |= self._pairs(pictures, uncaptioned, vectors[: 2 * count], batch)
             losses |= self._choice(pictures, vectors[: 2 * count], batch["picture_facts"])
-            losses |= self._centres(pictures, quiet, vectors[: 2 * count], batch)
+            losses |= self._centres(pictures, uncaptioned, vectors[: 2 * count], batch)
             losses |= self._roles(pictures, vectors[: 2 * count], batch["roles"])
         total = torch.stack([weight * losses[name] for name, weight in WEIGHTS.items() if name in losses]).sum()
         return losses | {"loss": total}
 
-    def _pairs(self, pictures: Tensor, quiet: Tensor, captions: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """The pairwise losses, over all ranks' rows. Captions come as all English ones, then all Chinese ones; quiet
-        pictures, which have none of their own, meet those of the others."""
+    def _pairs(
+        self, pictures: Tensor, uncaptioned: Tensor, captions: Tensor, batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """The pairwise losses, over all ranks' rows. Captions are all English ones, then all Chinese ones; uncaptioned
+        pictures are compared with the captions of the others."""
         said = [facts.gather() for facts in batch["caption_facts"]]
-        seen = batch["picture_facts"].gather().followed_by(batch["quiet_facts"].gather())
+        seen = batch["picture_facts"].gather().followed_by(batch["uncaptioned_facts"].gather())
         count = len(pictures)
         pictures, english, chinese = gather(pictures), gather(captions[:count]), gather(captions[count:])
-        everyone = torch.cat([pictures, gather(quiet)])
+        everyone = torch.cat([pictures, gather(uncaptioned)])
         scale, bias = self.space.calibration()
         losses, dropped = [], []
         for texts, facts in ((english, said[0]), (chinese, said[1])):
@@ -140,10 +142,12 @@ class LanguageSpace(nn.Module):
         loss = global_mean(F.softplus(-scale * margins), is_scene)
         return {"choice": loss, "chosen": global_mean((margins > 0).float(), is_scene)}
 
-    def _centres(self, pictures: Tensor, quiet: Tensor, captions: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def _centres(
+        self, pictures: Tensor, uncaptioned: Tensor, captions: Tensor, batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
         """Cross-entropy among the concept centres; a scene's target is shared by what stands in it."""
-        everyone = torch.cat([pictures, quiet])
-        target = self._targets(batch["picture_facts"].followed_by(batch["quiet_facts"]))
+        everyone = torch.cat([pictures, uncaptioned])
+        target = self._targets(batch["picture_facts"].followed_by(batch["uncaptioned_facts"]))
         own = target[: len(pictures)]
         pairs = [(everyone, target), *((vectors, own) for vectors in captions.chunk(2))]
         losses = [global_mean(self._among_centres(vectors, wanted), wanted.sum(-1)) for vectors, wanted in pairs]

@@ -1,0 +1,182 @@
+"""The evaluation context: the world, how much is measured, the generator and the feature extractor, with their cache.
+
+A run that was stopped goes on where it was: features and generated media are kept in blocks, under hashes of all that
+they depend on.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from eval import sets
+from eval.features import BLOCK, stored_features
+from eval.generator import Generator, Parts, Prompt, StickerGenerator, jsonable
+from eval.neighbours import thumbs
+from eval.rows import MissingError
+from eval.statistics import ReferenceStatistics
+from models.data.text import wordnet_folder
+from models.data.world import Picture, World, data_folder
+
+SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
+GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: pictures, queries, or scenes of each attribute."""
+
+    gallery: int
+    cells: int
+    distribution: int
+    reconstructions: int
+    conditions: int
+    scenes: int
+    words: int = 200
+
+
+# From "standard" on all 1,230 held-out cells are judged, one picture of each, and 70 pictures more.
+SIZES = {
+    "quick": Sizes(gallery=1000, cells=128, distribution=256, reconstructions=256, conditions=64, scenes=48),
+    "standard": Sizes(gallery=1000, cells=1300, distribution=2000, reconstructions=2000, conditions=200, scenes=200),
+    "full": Sizes(gallery=1000, cells=1300, distribution=4000, reconstructions=4000, conditions=500, scenes=500),
+}
+
+
+class Context:
+    """What metrics are computed from.
+
+    Args:
+        world: real pictures.
+        sizes: how much is measured.
+        parts: our weights: of the default generator, and of the judge.
+        cache: folder for features and generated media; None keeps nothing.
+        reference: projection of FD-EffLite0-PCA128; None loads the shipped one when it is first needed.
+        wordnet: WordNet's dictionary files; None is where the world's build puts them.
+        quiet: no progress bars.
+        generator: what is measured; None is the studio's own pipeline.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        sizes: Sizes,
+        parts: Parts | None = None,
+        cache: Path | None = None,
+        reference: ReferenceStatistics | None = None,
+        wordnet: Path | None = None,
+        quiet: bool = False,
+        generator: Generator | None = None,
+    ) -> None:
+        self.world, self.sizes, self.parts, self.cache = world, sizes, parts or Parts(), cache
+        self.generator: Any = generator or StickerGenerator(self.parts)
+        self.wordnet = wordnet or wordnet_folder(data_folder())
+        self.console = Console(stderr=True, quiet=quiet)
+        if reference:
+            self.reference = reference
+
+    @cached_property
+    def reference(self) -> ReferenceStatistics:
+        """The shipped reference statistics; `MissingError` where there are none."""
+        try:
+            found = ReferenceStatistics.load()
+            if found.world != self.world.digest:
+                raise ValueError("the projection was fitted on other pictures; run: python -m eval reference")
+            return found
+        except (FileNotFoundError, ValueError) as error:
+            raise MissingError(str(error)) from error
+
+    def can(self, ability: str) -> bool:
+        """Whether the generator has an ability; controls that need one are left out where it has not."""
+        return ability in self.generator.abilities
+
+    # --- Features of pictures ---------------------------------------------------------------------------------------
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Features (N, 1280) float64 of premultiplied uint8 (N, H, W, 4), kept by content."""
+        return stored_features(pixels, self.cache / "features" if self.cache else None)
+
+    @cached_property
+    def train(self) -> list[Picture]:
+        """All training pictures."""
+        return self.world.split("train")
+
+    @cached_property
+    def world_features(self) -> np.ndarray:
+        """Features (N, 1280) float32 of all pictures of the world; the first time takes minutes, then they are kept.
+
+        Of all and in their order: another split or other names leave them as they are.
+        """
+        starts = self.track(range(0, len(self.world.pixels), BLOCK), "features of real pictures")
+        return np.concatenate([self.features(self.world.pixels[i : i + BLOCK]).astype(np.float32) for i in starts])
+
+    def features_of(self, pictures: Sequence[Picture]) -> np.ndarray:
+        """Features (N, 1280) of pictures of the world."""
+        return self.world_features[[picture.index for picture in pictures]]
+
+    @cached_property
+    def drawings(self) -> list[Picture]:
+        """The gallery of nearest neighbours: training pictures, one of each concept and style."""
+        return sets.one_a_drawing(self.train)
+
+    @cached_property
+    def drawing_features(self) -> np.ndarray:
+        """(G, 1280) of `drawings`."""
+        return self.features_of(self.drawings)
+
+    @cached_property
+    def train_thumbs(self) -> np.ndarray:
+        """Thumbnails (N, 1024) of all training pictures."""
+        starts = range(0, len(self.train), BLOCK)
+        return np.concatenate([thumbs(sets.pixels(self.world, self.train[i : i + BLOCK])) for i in starts])
+
+    # --- The generator ----------------------------------------------------------------------------------------------
+
+    @property
+    def made_by(self) -> tuple[str, ...]:
+        """Weights that a row of generated media is stamped with."""
+        return self.generator.parts
+
+    def drawn(self, **options: Any) -> str:
+        """Seeds and settings of `generate`, in words."""
+        return f"noise {SEED}, {SEED + 1}, ...; {self.generator.settings(**options)}"
+
+    def generate(self, prompts: Sequence[Prompt], **options: Any) -> np.ndarray:
+        """Media of one prompt each, seeds SEED, SEED + 1, ..., generated in blocks and kept."""
+        seeds = range(SEED, SEED + len(prompts))
+        starts = self.track(range(0, len(prompts), GENERATED), "pictures")
+        blocks = [self._block(prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts]
+        return np.concatenate(blocks)
+
+    def _block(self, prompts: Sequence[Prompt], seeds: range, options: dict[str, Any]) -> np.ndarray:
+        if self.cache is None:
+            return self.generator.generate(prompts, seeds, **options)
+        key = json.dumps(
+            [self.generator.name, self.generator.digest(), prompts, list(seeds), options], default=jsonable
+        )
+        path = self.cache / "pictures" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        if path.is_file():
+            return np.load(path, allow_pickle=False)["pixels"]
+        made = self.generator.generate(prompts, seeds, **options)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part.npz")  # whole or not at all
+        np.savez_compressed(part, pixels=made)
+        part.replace(path)
+        return made
+
+    def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
+        """Pictures (N, 128, 128, 4) through the generator's autoencoder and back."""
+        starts = self.track(range(0, len(pixels), 16), "reconstructions")
+        return np.concatenate([self.generator.reconstruct(pixels[i : i + 16]) for i in starts])
+
+    def track(self, steps: Iterable[int], what: str) -> Iterable[int]:
+        """`steps`, with a bar on standard error."""
+        return track(steps, what, console=self.console, transient=True)

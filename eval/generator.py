@@ -1,0 +1,273 @@
+"""What the table measures: anything that turns prompts and seeds into media.
+
+A `Generator` says what it makes and what it can do; a metric says what it needs (`eval.metrics`), and one that needs
+what a generator lacks does not apply to it. The studio's own pipeline is `StickerGenerator`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass, replace
+from functools import cache, cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+import models
+from eval.rows import MissingError
+from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.weights import WeightsError, listed_parts, load_part, weights_digest
+
+if TYPE_CHECKING:
+    from eval.judge import Judge
+    from models.autoencoder import Autoencoder
+    from models.pipelines.image import StickerPipeline
+    from models.prompts.parser import PromptParser
+    from models.prompts.vocabulary import Vocabulary
+    from models.references.store import ReferenceStore
+    from models.sampling.loop import Sampling
+    from models.space import Embedder
+
+T = TypeVar("T")
+Media = Literal["image", "clip", "caption"]
+Prompt = str | tuple[str, str]  # a pair is blended into one picture
+
+STEPS = 16
+SPACE = ("language", "vision", "space")
+FAST = "fast"  # need not be there; where it is, it draws the last steps of every picture
+IMAGE = (*SPACE, "autoencoder", "dit", "wording", "prototypes", FAST)
+
+# What a metric may need, and what is said of a generator without it.
+LACKS = {
+    "image": "makes no pictures",
+    "clip": "makes no clips",
+    "caption": "makes no captions",
+    "fast": "has no fast variant",
+    "conditions": "does not take text and vector as separate conditions",
+    "references": "draws from no reference drawings",
+    "blends": "does not blend two prompts",
+    "autoencoder": "has no autoencoder",
+    "embeddings": "does not embed text and pictures",
+    "vocabulary": "has no vocabulary",
+    "parser": "does not parse prompts",
+    "experts": "has no mixture of experts",
+}
+
+
+class Generator(Protocol):
+    """What is measured.
+
+    Attributes:
+        name: as the table calls it.
+        media: what `generate` returns, for N prompts: "image" uint8 (N, H, W, 4) premultiplied, "clip" uint8
+            (N, T, H, W, 4) premultiplied, "caption" N strings.
+        abilities: further keys of LACKS that it has.
+        parts: names of the weights that make its media; () where they are not in our manifest.
+    """
+
+    name: str
+    media: Media
+    abilities: frozenset[str]
+    parts: tuple[str, ...]
+
+    def settings(self, **options: Any) -> str:
+        """How `generate` samples with these options, in words."""
+
+    def digest(self) -> str:
+        """Names weights, code and settings: equal digests, prompts, seeds and options give equal media."""
+
+    def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
+        """The media of one prompt and seed each. Options exist for abilities alone: `fast`, `references=False`,
+        `text=False` and `vector=False` (conditions), `midpoint=True` (blends)."""
+
+
+def lacks(generator: Generator, needs: Sequence[str]) -> str | None:
+    """Why a metric with these needs does not apply to a generator; None where it does."""
+    missing = [need for need in needs if need != generator.media and need not in generator.abilities]
+    return f"does not apply: {generator.name} {LACKS[missing[0]]}" if missing else None
+
+
+class Parts:
+    """Weights under `root` (None: the shipped ones), loaded when first used; `MissingError` names what is missing."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root
+
+    @cached_property
+    def autoencoder(self) -> "Autoencoder":
+        """In fp32, so that a figure does not depend on the processor's dtypes."""
+        from models.autoencoder import Autoencoder
+
+        return self._load(lambda: load_part(Autoencoder, "autoencoder", self.root))
+
+    @cached_property
+    def embedder(self) -> "Embedder":
+        """Text and pictures -> vectors of the semantic space."""
+        from models.space import Embedder
+
+        return self._load(lambda: Embedder.load(self.root))
+
+    @cached_property
+    def pipeline(self) -> "StickerPipeline":
+        """The image pipeline, in the dtype it ships for this processor."""
+        from models.pipelines.image import StickerPipeline
+
+        return self._load(lambda: StickerPipeline.assemble(self.root))
+
+    @cached_property
+    def vocabulary(self) -> "Vocabulary":
+        """Which words the models know."""
+        from models.prompts.vocabulary import Vocabulary
+
+        return self._load(lambda: Vocabulary.load(self.embedder, self.root))
+
+    @cached_property
+    def parser(self) -> "PromptParser":
+        """The names that prompts are parsed by."""
+        from models.prompts.parser import PromptParser
+
+        return self._load(lambda: PromptParser.load(self.embedder, self.root))
+
+    @cached_property
+    def references(self) -> "ReferenceStore":
+        """The reference drawings, numbered as `parser` numbers its names."""
+        from models.references.store import ReferenceStore
+
+        return self._load(lambda: ReferenceStore.load(self.root))
+
+    @cached_property
+    def judge(self) -> "Judge":
+        """The network that judges scenes; it has no part in making them."""
+        from eval.judge import Judge
+
+        return self._load(lambda: Judge.load(self.root))
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        """sha256 of each part, from the manifest; of the fast variant where there is one."""
+        there = [name for name in names if name != FAST or self._load(partial(listed_parts, self.root)).get(FAST)]
+        return {name: self._load(partial(weights_digest, (name,), self.root)) for name in there}
+
+    @staticmethod
+    def _load(load: Callable[[], T]) -> T:
+        try:
+            return load()
+        except (WeightsError, FileNotFoundError) as error:
+            raise MissingError(str(error)) from error
+
+
+class StickerGenerator:
+    """The studio's image pipeline with the weights of `weights`, as a `Generator` with every ability."""
+
+    name = "sticker"
+    media: Media = "image"
+    abilities = frozenset(LACKS) - {"clip", "caption"}
+    parts = IMAGE
+
+    def __init__(self, weights: Parts) -> None:
+        self.weights = weights
+
+    def sampling(self, fast: bool = False, references: bool = True) -> "Sampling":
+        """The table's settings. The batch is fixed, or a last block of one picture would be another picture."""
+        from models.pipelines.image import BATCH
+        from models.sampling.loop import FAST_SAMPLING, Sampling
+
+        return (
+            replace(FAST_SAMPLING, batch=BATCH)
+            if fast
+            else Sampling(STEPS, batch=BATCH, reference_strength=float(references))
+        )
+
+    def settings(self, **options: Any) -> str:
+        """Steps and guidance."""
+        from models.sampling.schedulers import GUIDANCE
+
+        fast = options.get("fast", False)
+        return f"{self.sampling(fast).steps} steps" + (" without guidance" if fast else f", guidance {GUIDANCE}")
+
+    def digest(self) -> str:
+        """Of weights, dtype, scheduler and all code that could have drawn."""
+        pipeline: Any = self.weights.pipeline
+        made_by = [type(pipeline.scheduler).__name__, dict(pipeline.scheduler.config), drawing_code()]
+        key = [self.weights.digests(IMAGE), self.sampling(), str(pipeline.dit.dtype), made_by]
+        return hashlib.sha256(json.dumps(key, sort_keys=True, default=jsonable).encode()).hexdigest()
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        *,
+        sampling: "Sampling | None" = None,
+        fast: bool = False,
+        references: bool = True,
+        text: bool = True,
+        vector: bool = True,
+        midpoint: bool = False,
+    ) -> np.ndarray:
+        """One picture a prompt, premultiplied uint8 (N, 128, 128, 4).
+
+        Args:
+            sampling: instead of the table's settings.
+            fast: by the fast variant alone; `MissingError` where these weights have none.
+            references: whether pictures start from reference drawings; False is from noise alone.
+            text, vector: whether the generator is conditioned on token states, and on the semantic vector.
+            midpoint: of pairs, condition on the mean of the two vectors alone instead of blending the prompts.
+        """
+        from models.sampling.loop import Pictures
+
+        pipeline: Any = self.weights.pipeline
+        if fast and pipeline.fast is None:
+            raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
+        texts, conditions = self._conditions(prompts, midpoint)
+        sampling = sampling or self.sampling(fast, references)
+        events = pipeline.steps(texts, seeds, sampling, words=text, sense=vector, **conditions)
+        return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+
+    def _conditions(self, prompts: Sequence[Prompt], midpoint: bool) -> tuple[list[str], dict[str, Any]]:
+        """The prompts as texts, and what else the pipeline takes for pairs."""
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        pairs = [prompt for prompt in prompts if not isinstance(prompt, str)]
+        if not pairs:
+            return texts, {}
+        pipeline: Any = self.weights.pipeline
+        if midpoint:
+            return [""] * len(pairs), {"vector": torch.cat([pipeline.mix([(1.0, a), (1.0, b)]) for a, b in pairs])}
+        blended, blends = zip(*(pipeline.together(pair) for pair in pairs), strict=True)
+        return list(blended), {"blends": blends}
+
+    def references(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """The reference drawing that each picture of `generate` starts from, premultiplied uint8 (N, 128, 128, 4);
+        transparent where there is none."""
+        pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
+        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            if target := self.weights.parser.target(prompt):
+                store = self.weights.references
+                found = store.retrieve(target.concept, seed, gender=target.gender, paint=target.paint)
+                pictures[number] = store.drawing(found)
+        return pictures
+
+    @torch.inference_mode()
+    def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
+        """Pictures (N, 128, 128, 4) through the autoencoder and back."""
+        return to_uint8(self.weights.autoencoder(to_tensor(pixels)))
+
+
+def jsonable(value: Any) -> Any:
+    """For `json.dumps(default=...)`: dataclasses by their fields, sets in order, anything else as its `repr`."""
+    if is_dataclass(value):
+        return vars(value)
+    return sorted(value) if isinstance(value, frozenset) else repr(value)
+
+
+@cache
+def drawing_code() -> list[str]:
+    """Hash of all modules that could draw, and the libraries' versions.
+
+    All of `models`, and not what draws today: drawing again costs minutes, and figures of other code are wrong.
+    """
+    folder = Path(models.__file__).parent
+    sources = [path.read_bytes() for path in sorted(folder.rglob("*.py")) if path.parent.name != "train"]
+    libraries = ("torch", "diffusers", "transformers", "tokenizers")
+    return [hashlib.sha256(b"\0".join(sources)).hexdigest(), *map(version, libraries)]

@@ -1,0 +1,39 @@
+"""The metrics, one file a subject: a file in this folder registers its metrics by `@metric`, and nothing else does."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eval.rows import Row
+
+if TYPE_CHECKING:
+    from eval.context import Context
+
+Measure = Callable[["Context"], Iterator[Row]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Rows of the table from an evaluation context, and what they need of the generator (keys of `LACKS`)."""
+
+    rows: Measure
+    needs: tuple[str, ...] = ()
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def metric(name: str, *needs: str) -> Callable[[Measure], Measure]:
+    """Register a function as the metric `name`."""
+
+    def register(rows: Measure) -> Measure:
+        METRICS[name] = Metric(rows, needs)
+        return rows
+
+    return register
+
+
+for module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{module.name}")

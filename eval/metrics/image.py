@@ -1,0 +1,185 @@
+"""Generated pictures of held-out cells and of unseen concepts, and controls that the same figures must tell apart.
+
+Every figure is a function of pixels: it is computed alike for generated pictures, real held-out ones, the nearest
+training pictures (a memoriser), pictures of other prompts (deaf) and noise.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval import sets
+from eval.context import SEED, Context
+from eval.distribution import distances, distribution_rows
+from eval.metrics import metric
+from eval.neighbours import COPY, concept_found, copied, nearest, style_share
+from eval.rows import Row, share_row
+from models.data.pixels import SIZE
+from models.data.splits import SPLITS
+from models.data.world import Picture
+
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is seen in made pictures, each asked for by one held-out picture: answers (N,), bool but for one share.
+
+    `concept`: one of the 10 nearest drawings shows the concept. `other`: one of them shows another cell's concept, the
+    control. `style`: the nearest has the style. `styles`: the share of the 10 that have it. `copied`: some training
+    picture is the same drawing.
+    """
+
+    concept: np.ndarray
+    other: np.ndarray
+    style: np.ndarray
+    styles: np.ndarray
+    copied: np.ndarray
+
+
+def judge(
+    context: Context, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None, mirrored: bool = False
+) -> Judged:
+    """Pictures `made` (N, 128, 128, 4), and their features where they are known, for the held-out pictures `asked`;
+    `mirrored` says whether the mirror image of a training picture is a copy too."""
+    features = context.features(made) if features is None else features
+    rows = nearest(features, context.drawing_features, NEIGHBOURS)
+    half = len(asked) // 2
+    return Judged(
+        concept_found(asked, context.drawings, rows),
+        concept_found(asked[half:] + asked[:half], context.drawings, rows),
+        style_share(asked, context.drawings, rows[:, :1]) == 1,
+        style_share(asked, context.drawings, rows),
+        copied(made, context.train_thumbs, mirrored),
+    )
+
+
+@metric("image", "image")
+def image_rows(context: Context) -> Iterator[Row]:
+    """Generated held-out cells one by one, then as a distribution, beside the real ones."""
+    asked, goal = _asked(context)[: context.sizes.distribution], None
+    if context.can("autoencoder"):
+        through = context.reconstruct(sets.pixels(context.world, asked))
+        goal = 2 * distances(context, asked, context.features(through)).ratio
+    yield from _generated_rows(context, "image", goal)
+    if context.can("autoencoder"):
+        yield _recognised(context, asked[: context.sizes.cells])
+
+
+@metric("fast", "image", "fast")
+def fast_rows(context: Context) -> Iterator[Row]:
+    """The same cells and noise, drawn by the fast variant."""
+    yield from _generated_rows(context, "fast", fast=True)
+
+
+def _generated_rows(context: Context, group: str, goal: float | None = None, **options: bool) -> Iterator[Row]:
+    """Held-out cells as the generator draws them. `goal` is that of the distance over its floor."""
+    asked, prefix = _asked(context), "" if group == "image" else f"{group}: "
+    made = context.generate([sets.prompt(picture) for picture in asked], **options)
+    seeds, parts = context.drawn(**options), context.made_by
+    n = context.sizes.cells
+    judged = judge(context, asked[:n], made[:n])
+    yield from judged_rows(group, prefix, judged, judge_real(context, asked[:n]), parts, seeds, goals=True)
+    n = context.sizes.distribution
+    found = distances(context, asked[:n], context.features(made[:n]))
+    yield from distribution_rows(found, group, prefix, parts, goal)
+
+
+@metric("unseen", "image")
+def unseen_rows(context: Context) -> Iterator[Row]:
+    """Held-out concepts, which training never drew: is the concept among the 10 nearest of all real drawings?"""
+    asked = sets.unseen(context.world, context.sizes.conditions)
+    gallery = sets.one_a_drawing(p for name in SPLITS for p in context.world.split(name, allow_test=True))
+    features = context.features_of(gallery)
+    made = context.features(context.generate([sets.prompt(picture) for picture in asked]))
+    found = concept_found(asked, gallery, nearest(made, features, NEIGHBOURS))
+    # Their own drawing is in the gallery: of real pictures the next ten count.
+    real = concept_found(asked, gallery, nearest(context.features_of(asked), features, NEIGHBOURS + 1)[:, 1:])
+    same = Counter(picture.concept for picture in gallery)
+    left = [1 - same[picture.concept] / len(gallery) for picture in asked]
+    yield share_row(
+        "unseen", "held-out concepts: concept among the 10 nearest drawings", found,
+        against=(("chance", float(1 - np.mean(np.power(left, NEIGHBOURS)))), ("real", float(real.mean()))),
+        seeds=context.drawn(), parts=context.made_by,
+    )  # fmt: skip
+
+
+def _recognised(context: Context, asked: list[Picture]) -> Row:
+    """The copies that the rule would recognise, had the generator drawn training pictures through its decoder."""
+    train = sets.pixels(context.world, sets.partners(context.world, asked))
+    found = copied(context.reconstruct(train), context.train_thumbs)
+    name = "copies recognised, training pictures through the autoencoder"
+    return share_row("image", name, found, parts=("autoencoder",))
+
+
+def judge_real(context: Context, asked: list[Picture], mirrored: bool = False) -> Judged:
+    """The held-out pictures themselves."""
+    return judge(context, asked, sets.pixels(context.world, asked), context.features_of(asked), mirrored)
+
+
+def _asked(context: Context) -> list[Picture]:
+    return sets.held_out(context.world, max(context.sizes.cells, context.sizes.distribution))
+
+
+def judged_rows(
+    group: str, prefix: str, made: Judged, real: Judged,
+    parts: tuple[str, ...] = (), seeds: str = "", goals: bool = False,
+) -> Iterator[Row]:  # fmt: skip
+    """Concept, style and copies, each beside that of real held-out pictures; controls have no goals."""
+    shuffled = f"{made.other.mean():.3f} with the concepts of other cells"
+    half = float(real.concept.mean()) / 2
+    for name, answers, control, goal, note in (
+        ("concept among the 10 nearest drawings", made.concept, real.concept, half, shuffled),
+        ("style of the nearest drawing", made.style, real.style, 0.7, ""),
+        ("copies of training pictures", made.copied, real.copied, None, COPY),
+    ):
+        against = (("real held-out", float(control.mean())),)
+        goal = goal if goals else None
+        yield share_row(group, prefix + name, answers, against=against, goal=goal, note=note, seeds=seeds, parts=parts)
+
+
+@metric("controls")
+def control_rows(context: Context) -> Iterator[Row]:
+    """The measures of generated pictures on what they must tell apart. Needs no model."""
+    asked = _asked(context)
+    n, m = context.sizes.cells, context.sizes.distribution
+    real = judge_real(context, asked[:n])
+    for name, control in CONTROLS.items():
+        made, features = control(context, asked)
+        yield from judged_rows("controls", f"{name}: ", judge(context, asked[:n], made[:n], features[:n]), real)
+        yield from distribution_rows(distances(context, asked[:m], features[:m]), "controls", f"{name}: ")
+
+
+Control = tuple[np.ndarray, np.ndarray]  # pixels (N, 128, 128, 4) and features (N, 1280)
+
+
+def _themselves(context: Context, pictures: list[Picture]) -> Control:
+    return sets.pixels(context.world, pictures), context.features_of(pictures)
+
+
+def _memoriser(context: Context, asked: list[Picture]) -> Control:
+    """The nearest training picture of each: superb distances, and nothing of its own."""
+    rows = nearest(context.features_of(asked), context.features_of(context.train), 1)[:, 0]
+    return _themselves(context, [context.train[row] for row in rows])
+
+
+def _deaf(context: Context, asked: list[Picture]) -> Control:
+    """Real held-out pictures, each in another's place: a generator that ignores its prompt."""
+    return _themselves(context, asked[1:] + asked[:1])
+
+
+def _noise(context: Context, asked: list[Picture]) -> Control:
+    """Opaque noise, each pixel on its own."""
+    made = np.random.default_rng(SEED).integers(0, 256, (len(asked), SIZE, SIZE, 4), np.uint8)
+    made[..., 3] = 255
+    return made, context.features(made)
+
+
+CONTROLS: dict[str, Callable[[Context, list[Picture]], Control]] = {
+    "real held-out": _themselves,
+    "memoriser": _memoriser,
+    "deaf": _deaf,
+    "noise": _noise,
+}

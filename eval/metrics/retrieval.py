@@ -1,0 +1,69 @@
+"""Retrieval over held-out cells in the semantic space: text to picture and back, in English and in Chinese.
+
+A right answer is any picture (or caption) of the same concept, since several families draw it; the one picture itself
+is said in the note.
+"""
+
+from collections.abc import Iterator
+from typing import get_args
+
+import numpy as np
+
+from eval import sets
+from eval.context import SEED, Context
+from eval.generator import SPACE
+from eval.metrics import metric
+from eval.neighbours import cosine, expected_recall, hubness, places, same
+from eval.rows import Row, bootstrap
+from models.data.captions import Language, caption
+from models.data.world import Picture
+
+K = 10
+GOAL = 0.85
+CHINESE_WITHIN = 0.10
+LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+
+@metric("retrieval", "embeddings")
+def retrieval_rows(context: Context) -> Iterator[Row]:
+    """R@10 both ways in both languages, against chance and against captions of other pictures."""
+    pictures = sets.cells(context.world, context.sizes.gallery)
+    images = context.generator.weights.embedder.image(sets.pixels(context.world, pictures)).numpy()
+    english: dict[str, float] = {}
+    for language in get_args(Language):
+        captions = [caption(picture, SEED, language, style=True) for picture in pictures]
+        texts = context.generator.weights.embedder.text(captions).numpy()
+        for direction, (queries, items) in {"text to image": (texts, images), "image to text": (images, texts)}.items():
+            # In Chinese the goal is the English figure, less what is allowed.
+            goal = english[direction] - CHINESE_WITHIN if direction in english else GOAL
+            row = recall_row(f"{direction} R@{K}, {LANGUAGES[language]}", pictures, queries, items, captions, goal)
+            english.setdefault(direction, row.value)
+            yield row
+
+
+def recall_row(
+    name: str, pictures: list[Picture], queries: np.ndarray, items: np.ndarray, captions: list[str], goal: float
+) -> Row:
+    """One direction: vectors (N, 128) of queries and of gallery items, row by row of the same N pictures."""
+    concepts = [picture.concept for picture in pictures]
+    scores, right = cosine(queries, items), same(concepts, concepts)
+    found = places(scores, right).recall(K)
+    shuffled = places(np.roll(scores, len(scores) // 2, axis=0), right).recall(K)
+    against = (("chance", expected_recall(right, K)), ("captions shuffled", float(shuffled.mean())))
+    return Row(
+        "retrieval", name, float(found.mean()), len(found), interval=bootstrap(found), against=against, goal=goal,
+        note=_details(queries, items, scores, right, captions), seeds=f"captions {SEED}; bootstrap 0", parts=SPACE,
+    )  # fmt: skip
+
+
+def _details(queries: np.ndarray, items: np.ndarray, scores: np.ndarray, right: np.ndarray, captions: list[str]) -> str:
+    """Other recalls, the very picture, the first 64 and 32 numbers alone, and whether some item is near to all."""
+    semantic, instance = places(scores, right), places(scores, np.eye(len(scores), dtype=bool))
+    nested = {size: places(cosine(queries[:, :size], items[:, :size]), right).recall(K).mean() for size in (64, 32)}
+    skewness, most = hubness(scores, K)
+    return (
+        f"R@1 {semantic.recall(1).mean():.3f}, R@5 {semantic.recall(5).mean():.3f}; the very picture R@1 "
+        f"{instance.recall(1).mean():.3f}, R@{K} {instance.recall(K).mean():.3f}, median rank "
+        f"{np.median(instance.rank()):.0f}; first 64 numbers {nested[64]:.3f}, 32 {nested[32]:.3f}; hubs: skewness "
+        f"{skewness:.1f}, most {most}; {len(set(captions))} captions differ"
+    )

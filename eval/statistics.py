@@ -1,0 +1,174 @@
+"""Distances between two sets of features, from streaming statistics in float64, and the shipped reference statistics.
+
+torchmetrics has the kernel of KID right, and it is used here. Its `FrechetInceptionDistance` takes the eigenvalues of
+the non-symmetric product C1 C2 (rounding makes some negative or complex, and they are dropped), returns float32, and
+its KID draws subsets from the global generator: those three are done here instead. A test holds the two together.
+
+The floor of a Frechet distance grows with the square of the number of features: at a thousand pictures the raw 1,280
+are mostly floor. So FD-EffLite0-PCA128 uses the 128 directions of most variance of the training pictures' features,
+fitted once, kept as a file and named by its hash. They keep the scale of the features: nothing is whitened.
+
+Shapes: n samples, D features.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torchmetrics.image.kid import poly_mmd
+
+from eval.features import PREPROCESSING, WEIGHTS_SHA256
+from models.assets import assets
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStatistics:
+    """Sums over n samples, in float64: `total` (D,) and `outer` (D, D) = X^T X. Two of them add up."""
+
+    n: int
+    total: np.ndarray
+    outer: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> "FeatureStatistics":
+        """Statistics of features (n, D)."""
+        x = np.asarray(features, np.float64)
+        if x.ndim != 2 or not np.isfinite(x).all():
+            raise ValueError(f"features must be a finite (n, D) array, not {x.shape}; look for NaN in the pictures")
+        return cls(len(x), x.sum(0), x.T @ x)
+
+    def __add__(self, other: "FeatureStatistics") -> "FeatureStatistics":
+        return FeatureStatistics(self.n + other.n, self.total + other.total, self.outer + other.outer)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(D,)"""
+        return self.total / self.n
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(D, D), unbiased (n - 1). ValueError under two samples."""
+        if self.n < 2:
+            raise ValueError(f"a covariance needs two samples or more, got {self.n}")
+        mean = self.mean
+        return (self.outer - self.n * np.outer(mean, mean)) / (self.n - 1)
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """Square root of a symmetric positive semidefinite matrix; eigenvalues that rounding made negative are zero."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+
+
+def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
+    """|mu1 - mu2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al., arXiv 1706.08500, equation 6).
+
+    The last trace is the nuclear norm of C1^(1/2) C2^(1/2), which is real and never negative, also where n < D.
+    ValueError if the two have different numbers of features.
+    """
+    if a.total.shape != b.total.shape:
+        raise ValueError(f"can't compare {len(a.total)} and {len(b.total)} features; use one extractor for both")
+    c1, c2 = a.covariance, b.covariance
+    cross = np.linalg.svd(_root(c1) @ _root(c2), compute_uv=False).sum()
+    return float(np.square(a.mean - b.mean).sum() + np.trace(c1) + np.trace(c2) - 2.0 * cross)
+
+
+def expected_floor(stats: FeatureStatistics, n: int, m: int) -> float:
+    """What two samples of `n` and `m` from one Gaussian with this covariance differ by, on average.
+
+    Second-order expansion of the Bures distance, with l the eigenvalues of the covariance:
+    (1/n + 1/m) (sum_i l_i + 1/2 sum_ij l_i l_j (1 + [i = j]) / (l_i + l_j)). Holds for n, m well above D.
+    """
+    values = np.maximum(np.linalg.eigvalsh(stats.covariance), 0.0)
+    values = values[values > values.max(initial=0.0) * 1e-12]
+    pairs = np.outer(values, values) / np.add.outer(values, values)
+    spread = values.sum() + 0.5 * (pairs.sum() + np.trace(pairs))
+    return float((1.0 / n + 1.0 / m) * spread)
+
+
+def kernel_distance(
+    a: np.ndarray, b: np.ndarray, subsets: int = 50, size: int = 500, seed: int = 0
+) -> tuple[float, float]:
+    """KID: mean and standard deviation of the unbiased MMD^2 with kernel (x.y / D + 1)^3 over seeded subsets.
+
+    Binkowski et al., arXiv 1801.01401. `a` (n, D) and `b` (m, D); subsets hold min(size, n / 2, m / 2) of each. Unlike
+    the Frechet distance its mean does not depend on the sample size, so it is the headline at a thousand pictures.
+    """
+    least = min(len(a), len(b))
+    if least < 2:
+        raise ValueError(f"KID needs two pictures or more on each side, got {len(a)} and {len(b)}")
+    size = min(size, max(2, least // 2))  # of larger ones the 50 would hold nearly the same pictures
+    rng = np.random.default_rng(seed)
+    values = [float(poly_mmd(_subset(a, size, rng), _subset(b, size, rng))) for _ in range(subsets)]
+    return float(np.mean(values)), float(np.std(values))
+
+
+def _subset(features: np.ndarray, size: int, rng: np.random.Generator) -> torch.Tensor:
+    chosen = rng.choice(len(features), size, replace=False)
+    return torch.from_numpy(np.asarray(features, np.float64)[chosen])
+
+
+DIMENSIONS = 128
+NAME = "FD-EffLite0-PCA128"
+COMMAND = "python -m eval reference"
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceStatistics:
+    """`mean` (D,) and orthonormal `directions` (D, 128), float32, with the digest of the world they were fitted on."""
+
+    mean: np.ndarray
+    directions: np.ndarray
+    world: str
+    pictures: int
+
+    @classmethod
+    def fit(cls, stats: FeatureStatistics, world: str, dimensions: int = DIMENSIONS) -> "ReferenceStatistics":
+        """Principal directions of the features' covariance, most variance first, signs fixed."""
+        _, vectors = np.linalg.eigh(stats.covariance)
+        directions = vectors[:, ::-1][:, :dimensions]
+        largest = directions[np.abs(directions).argmax(0), np.arange(directions.shape[1])]
+        directions = directions * np.sign(largest)  # eigh leaves the sign to the library
+        return cls(stats.mean.astype(np.float32), directions.astype(np.float32), world, stats.n)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) -> (N, 128) float64."""
+        return (np.asarray(features, np.float64) - self.mean) @ self.directions.astype(np.float64)
+
+    def digest(self) -> str:
+        """sha256 of the numbers themselves."""
+        return hashlib.sha256(self.mean.tobytes() + np.ascontiguousarray(self.directions).tobytes()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """As safetensors; what it was made from is in the file's metadata."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = {"extractor": WEIGHTS_SHA256, "preprocessing": PREPROCESSING, "world": self.world}
+        tensors = {"mean": self.mean, "directions": np.ascontiguousarray(self.directions)}
+        save_file(tensors, path, {**facts, "pictures": str(self.pictures), "digest": self.digest()})
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "ReferenceStatistics":
+        """The shipped statistics, or those at `path`.
+
+        FileNotFoundError says how to make it; ValueError where it belongs to another extractor or was altered.
+        """
+        path = path or reference_path()
+        if not path.is_file():
+            raise FileNotFoundError(f"no reference statistics at {path}; make them with: {COMMAND}")
+        with safe_open(path, framework="np") as file:
+            facts = file.metadata() or {}
+            found = cls(file.get_tensor("mean"), file.get_tensor("directions"), facts["world"], int(facts["pictures"]))
+        if (facts["extractor"], facts["preprocessing"]) != (WEIGHTS_SHA256, PREPROCESSING):
+            raise ValueError(f"{path} was fitted on features of another extractor; make it again with: {COMMAND}")
+        if facts["digest"] != found.digest():
+            raise ValueError(f"{path} is not what it says (sha256); make it again with: {COMMAND}")
+        return found
+
+
+def reference_path() -> Path:
+    """Where the shipped reference statistics lie."""
+    return assets() / "stats" / "efflite0-pca128.safetensors"

@@ -1,0 +1,91 @@
+"""AdamW, Muon and the schedule of their learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.overrides import TorchFunctionMode
+
+from models.hardware import native_dtype
+
+if TYPE_CHECKING:
+    from models.train.loop import Recipe
+
+
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+    """Linear warm-up in steps, constant, half a cosine from `decay_from` to the end."""
+    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+    late = max(0.0, (progress - recipe.decay_from) / max(1e-9, 1 - recipe.decay_from))
+    return recipe.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * late)))
+
+
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """Weights of the linear layers inside a list of blocks: what Muon is for. Inputs and outputs are AdamW's."""
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
+    linear = [m for blocks in lists for m in blocks.modules() if isinstance(m, nn.Linear)]
+    return [p for m in linear for name, p in m.named_parameters() if name == "weight"]
+
+
+def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, whose vectors (norms, biases, scalars) are not decayed, and Muon (kellerjordan.github.io/posts/muon).
+
+    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both.
+    """
+    hidden = {id(weight): weight for weight in hidden_matrices(model)} if recipe.muon else {}
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for parameter in model.parameters():
+        if parameter.requires_grad and id(parameter) not in hidden:
+            groups[parameter.ndim < 2].append(parameter)
+    settings = [{"params": groups[0], "weight_decay": recipe.weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW([g for g in settings if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
+    ]
+    if hidden:
+        found.append(_muon(list(hidden.values()), recipe))
+    return found
+
+
+def _muon(matrices: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """Muon for `matrices`; where there are several processes, each has its share of them and tells the others.
+
+    Its iterations were a fifth of a step's time in every process, though all came to the same.
+    """
+    settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        return ZeroRedundancyOptimizer(matrices, Muon, **settings)
+    return Muon(matrices, **settings)
+
+
+def gather_states(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Tell the first rank the states that others hold, so that its `state_dict` is whole. All ranks must call."""
+    for optimizer in optimizers:
+        if isinstance(optimizer, ZeroRedundancyOptimizer):
+            optimizer.consolidate_state_dict(0)
+
+
+class Muon(torch.optim.Muon):
+    """torch's Muon, whose Newton-Schulz iterations are in fp32 where the CPU would emulate their bf16.
+
+    Emulated they take seventeen times as long (`models/train/LOG.md`).
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        """One step; on a GPU, and on a CPU that computes in bf16, torch's own."""
+        devices = {weight.device.type for group in self.param_groups for weight in group["params"]}
+        if devices != {"cpu"} or native_dtype() == torch.bfloat16:
+            return super().step(closure)
+        with _Unrounded():
+            return super().step(closure)
+
+
+class _Unrounded(TorchFunctionMode):
+    """`tensor.bfloat16()` is a copy of its own type: the one place where Muon's step rounds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0].clone() if func is torch.Tensor.bfloat16 else func(*args, **(kwargs or {}))

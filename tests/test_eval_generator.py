@@ -1,0 +1,141 @@
+"""Any generator goes through the table: what it can't do does not apply to it, and nothing crashes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tiny_parts import save_tiny_parts
+
+from eval.context import SEED, Context, Sizes
+from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, lacks
+from eval.judge import Judge
+from eval.metrics import METRICS
+from eval.statistics import FeatureStatistics, ReferenceStatistics
+from eval.table import measure, print_table, report
+from models.data.fixture import fixture_world
+from models.weights import save_part
+
+SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
+
+
+class Discs:
+    """Draws one disc a prompt, whose colour the prompt decides and whose place the seed does."""
+
+    name, abilities, parts = "discs", frozenset[str](), ()
+    media: Media = "image"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, dict[str, Any]]] = []
+
+    def settings(self, **options: Any) -> str:
+        return "one disc"
+
+    def digest(self) -> str:
+        return "discs 1"
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], **options: Any) -> Any:
+        self.calls.append((len(prompts), options))
+        return np.stack([self.disc(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)])
+
+    @staticmethod
+    def disc(prompt: str, seed: int) -> np.ndarray:
+        y, x = np.indices((128, 128)) - 50 - seed % 20
+        colour = [*hashlib.sha256(prompt.encode()).digest()[:3], 255]
+        return np.where((x**2 + y**2 < 900)[..., None], colour, 0).astype(np.uint8)
+
+
+class Clips(Discs):
+    """Moves the disc for eight frames."""
+
+    name, media = "moving discs", "clip"
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], **options: Any) -> Any:
+        return np.stack([super(Clips, self).generate(prompts, [s + t for s in seeds]) for t in range(8)], 1)
+
+
+class Captions(Discs):
+    """Says of every picture that it is a disc."""
+
+    name, media = "caption of discs", "caption"
+
+    def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
+        return ["a disc"] * len(prompts)
+
+
+def context(generator: Generator, root: Path, cache: Path | None = None) -> Context:
+    world = fixture_world()
+    made = Context(world, SIZES, Parts(root), cache, quiet=True, generator=generator)
+    made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), world.digest, 8)
+    return made
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a judge, and of nothing else."""
+    root = tmp_path_factory.mktemp("judge")
+    save_part(Judge(channels=(8, 8, 16), blocks=(1, 1), width=16, heads=2, rounds=1, buckets=64), "judge", root)
+    return root
+
+
+def test_a_generator_that_nobody_here_made_goes_through_the_whole_table(judged: Path, tmp_path: Path) -> None:
+    own = context(discs := Discs(), judged, tmp_path)
+    groups = measure(own, list(METRICS))
+    applied = {name for name, group in groups.items() if not group["inapplicable"]}
+    assert applied == {"image", "plain", "seen", "unseen", "scenes", "controls"}
+    assert all(groups[name]["rows"] for name in applied)
+    assert groups["fast"]["inapplicable"] == "does not apply: discs has no fast variant"
+    assert groups["retrieval"]["inapplicable"] == "does not apply: discs does not embed text and pictures"
+    assert not any(group["rows"] for name, group in groups.items() if name not in applied)
+    assert all(not options for _, options in discs.calls), "no option without an ability"
+    rows = groups["image"]["rows"]
+    assert rows[0].seeds == f"noise {SEED}, {SEED + 1}, ...; one disc"
+    assert rows[0].parts == () and rows[0].goal is not None
+    assert [name for name, _ in groups["plain"]["rows"][0].against] == ["real held-out"], "no drafts to compare with"
+    document = report(own, groups, "quick")
+    assert json.loads(json.dumps(document))["stamps"]["generator"] == {"name": "discs", "settings": "one disc"}
+    assert document["inapplicable"]["blends"] == "does not apply: discs does not blend two prompts"
+    assert document["weights"].keys() == {"judge"}
+
+
+def test_what_does_not_apply_is_printed(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(measure(context(Captions(), judged), ["image"]), Console(width=200))
+    assert "image: does not apply: caption of discs makes no pictures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [Clips, Captions])
+def test_clips_and_captions_are_asked_for_no_pictures(make: type[Discs], judged: Path) -> None:
+    own = context(made := make(), judged)
+    groups = measure(own, list(METRICS))
+    assert {name for name, group in groups.items() if not group["inapplicable"]} == {"controls"}
+    assert not made.calls
+    media = own.generate(["a cat", "a dog"]) if make is Clips else made.generate(["a cat"], [0])
+    assert len(media) == (2 if make is Clips else 1) and np.shape(media)[1:] in ((8, 128, 128, 4), ())
+
+
+def test_media_are_kept_under_the_generators_digest(judged: Path, tmp_path: Path) -> None:
+    first, again, other = Discs(), Discs(), Discs()
+    other.digest = lambda: "discs 2"  # type: ignore[method-assign]
+    made = [context(generator, judged, tmp_path).generate(["a cat"]) for generator in (first, again, other)]
+    assert all(np.array_equal(one, made[0]) for one in made)
+    assert [len(generator.calls) for generator in (first, again, other)] == [1, 0, 1]
+
+
+def test_the_sticker_pipeline_is_a_generator(tmp_path: Path) -> None:
+    own: Generator = StickerGenerator(Parts(save_tiny_parts(tmp_path)))
+    made = own.generate(["a cat", "a dog"], [1, 2])
+    assert made.shape == (2, 128, 128, 4) and made.dtype == np.uint8 and own.media == "image"
+    assert own.digest() == StickerGenerator(Parts(tmp_path)).digest() and own.settings() == "16 steps, guidance 4.0"
+    blended = own.generate([("cat", "dog")], [1])
+    assert blended.shape == (1, 128, 128, 4) and not np.array_equal(
+        blended, own.generate([("cat", "dog")], [1], midpoint=True)
+    )
+
+
+def test_every_need_is_one_that_can_be_lacked() -> None:
+    assert {need for metric in METRICS.values() for need in metric.needs} <= LACKS.keys()
+    assert all(lacks(Discs(), [need]) for need in LACKS if need != "image") and lacks(Discs(), ["image"]) is None
