@@ -61,7 +61,6 @@ def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
         return Part(name, installed=False)
     problem: Message | str = ""
     try:
-        problem: Message | str = ""
         part_folder(name, root)
     except WeightsError as error:
         problem = error.message
