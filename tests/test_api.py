@@ -21,6 +21,7 @@ from studio.api import media, v1
 from studio.api.schemas import FILLED, ImageJob
 from studio.events import Done, Progress
 from studio.gallery import Kept
+from studio.media import media_type_of
 from studio.requests import ImageRequest
 
 NOBODY = "0" * 64
@@ -257,8 +258,10 @@ def test_marks_and_the_bin(api: httpx.Client, three: list[str]) -> None:
 def test_a_file_is_served_with_its_own_media_type(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).write_bytes(b"anything")
     facts = dict.fromkeys((field.name for field in dataclasses.fields(Kept)), 0)
-    kept = Kept(**{**facts, "sha256": NOBODY, "path": tmp_path / name})
-    assert media.file_response(kept).headers["content-type"] == media.describe_kept(kept)["media_type"] == kind
+    media_type = media_type_of(tmp_path / name)
+    kept = Kept(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
+    assert media.file_response(kept).headers["content-type"] == kind
+    assert media.describe_kept(kept)["media_type"] == kind.partition(";")[0]
 
 
 def test_small_pictures_of_large_ones(api: httpx.Client) -> None:
@@ -331,6 +334,7 @@ def test_the_papers_say_all_and_load_nothing(api: httpx.Client) -> None:
     [
         ("POST", "/jobs", {"prompt": ""}, 422, "the prompt is empty"),
         ("POST", "/jobs", {"prompt": "a", "stepz": 1}, 422, "there is no setting 'stepz' here"),
+        ("POST", "/jobs", {"task": "clop"}, 422, "there is no task 'clop' (did you mean 'clip'?)"),
         ("POST", "/jobs", {"prompt": "a", "steps": 10**9}, 422, "steps must be between 1 and 100"),
         ("POST", "/jobs", {"prompt": "a", "like": {"sha256": NOBODY}}, 422, "like: there is no picture"),
         ("POST", "/jobs", {"prompt": "a", "like": {}}, 422, "either as data"),

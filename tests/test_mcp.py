@@ -34,7 +34,7 @@ from studio.mcp.server import http_routes, server
 from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = {"generate", "edit", "search", "status", "cancel", "styles", "models"}
+TOOLS = {"generate", "edit", "animate", "caption", "search", "status", "cancel", "styles", "models"}
 SERVED = "fake:0.1"  # slow enough to be watched
 SLOW = {"prompt": "a slow face", "steps": 100}
 Use = Callable[[Any], Coroutine[Any, Any, None]]
@@ -280,7 +280,11 @@ def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path
     (tmp_path / "a.txt").write_text("一只猫", encoding="utf-8")
     facts = dict.fromkeys((field.name for field in dataclasses.fields(Kept)), None)
     there, gone = (
-        Kept(**{**facts, "sha256": n, "path": tmp_path / n, "seed": 1, "prompt": ""}) for n in ("a.txt", "b.png")
+        Kept(**{**facts, "sha256": n, "path": tmp_path / n, "seed": 1, "prompt": "", **about})
+        for n, about in (
+            ("a.txt", {"kind": "text", "media_type": "text/plain", "text": "一只猫"}),
+            ("b.png", {"kind": "image", "media_type": "image/png"}),
+        )
     )
     gallery: Any = SimpleNamespace(get={"a.txt": there}.__getitem__)
     answer = hits_result(gallery, [(there, 0.5), (gone, None)])

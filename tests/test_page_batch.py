@@ -21,6 +21,7 @@ from PIL import Image
 from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from models.assets import assets
+from models.messages import Message
 from studio.gallery import Entry
 from studio.metadata import encoded
 from studio.page.context import PageContext
@@ -223,8 +224,8 @@ def test_only_what_failed_is_tried_again(context: PageContext, monkeypatch: pyte
     every._queue_chunk(series)
     queue, ids = context.studio.queue, [one.id for one in every.members(series)]
     queue.cancel(ids[:1])
-    queue.give_up("the worker broke down.")
-    assert [(one.label, why) for one, why in every.failures(series, 9)] == [
+    queue_kit.claims(queue).fail_all(Message("the worker broke down."))
+    assert [(one.label, str(why)) for one, why in every.failures(series, 9)] == [
         ("1", "the worker broke down."),
         ("2", "the worker broke down."),
     ]

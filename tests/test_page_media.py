@@ -112,7 +112,8 @@ def the_card_of_a_caption(page: Any, job: str, url: str) -> None:
     assert said.startswith("a red face") and page.inner_text("dialog[open] h2") == said
     links = page.locator("dialog[open] .files a")
     assert [link.inner_text() for link in links.all()] == ["TXT"]
-    assert fetch(url + links.first.get_attribute("href")) == ("text/plain", said.encode())
+    kind, data = fetch(url + links.first.get_attribute("href"))
+    assert kind == "text/plain" and data.decode().startswith(f"{said}\n"), "its metadata follow"
     assert page.locator("dialog[open] :is(img, [data-copy], [data-outline])").count() == 0
     page.click("dialog[open] .why summary")
     assert "×" not in page.inner_text("dialog[open] .why")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from page_kit import HOSTILE, PHONE, Elements, get, stays_text
 from PIL import Image
+from queue_kit import claims
 from series_kit import CHINESE, ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from models.messages import Refused
@@ -152,7 +153,7 @@ def test_every_place_says_what_became_of_it(context: PageContext) -> None:
     wait_in_line(handlers, series)
     found = handlers.series.members(series)
     queue.cancel([found[0].id])
-    queue.claim("worker")
+    claims(queue).claim()
     keep(context, found[2], red=2)
     keep(context, found[3], red=3)
     database = context.studio.store.database

@@ -13,9 +13,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException  # FastAPI raises both its own and this, of which its own is one
 from starlette.routing import Match
 
-from models.messages import Message, Refused
+from models.messages import Message, Refused, did_you_mean
 from studio.studio import Studio
 
+TAG = "task="  # before the task in the tags of a union of bodies: they stand in the places of pydantic's complaints
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -63,7 +64,11 @@ def _first_problem(error: RequestValidationError) -> Message:
     first = error.errors()[0]
     if first["type"] == "value_error":
         return Message(str(first["ctx"]["error"]))
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    if first["type"] == "union_tag_invalid":
+        task = first["ctx"]["tag"].removeprefix(TAG)[:80]
+        tasks = first["ctx"]["expected_tags"].replace("'", "").replace(TAG, "").split(", ")
+        return Message("request.unknown_task", {"task": task, "hint": did_you_mean(task, tasks), "tasks": tasks})
+    place = ".".join(part for part in map(str, first["loc"]) if part != "body" and not part.startswith(TAG))
     if first["type"] == "json_invalid":
         return Message("api.not_json")
     if not place:

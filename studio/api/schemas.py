@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 
 from models.messages import Refused
 from studio.annotations import RATINGS
+from studio.api.routing import TAG
 from studio.events import Saved
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
@@ -74,15 +75,16 @@ EnlargeJob = _request_model("EnlargeJob", EnlargeRequest)
 
 
 def _task(body: Any) -> str:
-    """Of a job's body; one that names none asks for pictures."""
-    return str(body.get("task", "image") if isinstance(body, dict) else getattr(body, "task", "image"))
+    """The tag of a job's body; one that names no task asks for pictures."""
+    task = body.get("task", "image") if isinstance(body, dict) else getattr(body, "task", "image")
+    return f"{TAG}{task}"
 
 
 AnyJob = Annotated[
-    Annotated[ImageJob, Tag("image")]  # type: ignore[valid-type]
-    | Annotated[ClipJob, Tag("clip")]  # type: ignore[valid-type]
-    | Annotated[CaptionJob, Tag("caption")]  # type: ignore[valid-type]
-    | Annotated[EnlargeJob, Tag("enlarge")],  # type: ignore[valid-type]
+    Annotated[ImageJob, Tag(f"{TAG}image")]  # type: ignore[valid-type]
+    | Annotated[ClipJob, Tag(f"{TAG}clip")]  # type: ignore[valid-type]
+    | Annotated[CaptionJob, Tag(f"{TAG}caption")]  # type: ignore[valid-type]
+    | Annotated[EnlargeJob, Tag(f"{TAG}enlarge")],  # type: ignore[valid-type]
     Discriminator(_task),
 ]
 
