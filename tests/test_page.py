@@ -103,8 +103,8 @@ def test_the_prompt_lists_can_be_asked_for() -> None:
 
 def stage(prompt: str = "a cat", count: int = 3, end: End | None = None, language: str = "en", **known: Any) -> Stage:
     request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
-    states: dict[Any, Any] = {Done(): "done", Cancelled(): "cancelled", None: known.pop("state", "running")}
-    state, message = states.get(end, "failed"), getattr(end, "message", Message(""))
+    states: dict[Any, Any] = {Done: "done", Cancelled: "cancelled", type(None): known.pop("state", "running")}
+    state, message = states.get(type(end), "failed"), getattr(end, "message", Message(""))
     job = QueuedJob("a" * 64, 1, request, state, 0, message, 0, 0.0, None, None, known.pop("wish", ""))
     return Stage(language, job, **known)
 
