@@ -23,6 +23,11 @@ from studio.media import Artifact
 from studio.queue import QueuedJob
 
 COURTESY = 0.005  # seconds between two transactions of one change
+# Of a row, what a `Kept` has under the same name.
+COLUMNS = (
+    *("number", "sha256", "width", "height", "made", "job", "position", "seed", "score", "prompt", "style", "model"),
+    *("rating", "note", "deleted", "kind", "media_type", "frames", "seconds", "text"),
+)
 PAGE = 60  # pictures that are asked for at a time
 
 
@@ -329,35 +334,13 @@ class Gallery:
         sql = "SELECT * FROM labels WHERE picture IN (SELECT value FROM json_each(?)) ORDER BY name"
         for label in self.database.rows(sql, numbers):
             labels.setdefault((label["picture"], label["kind"]), []).append(label["name"])
-        same = [
-            "number",
-            "sha256",
-            "width",
-            "height",
-            "made",
-            "job",
-            "position",
-            "seed",
-            "score",
-            "prompt",
-            "style",
-            "model",
-            "rating",
-            "note",
-            "deleted",
-            "kind",
-            "media_type",
-            "frames",
-            "seconds",
-            "text",
-        ]
         return [
             Kept(
                 path=self.root / row["file"],
                 star=bool(row["star"]),
                 tags=tuple(labels.get((row["number"], "tag"), ())),
                 boards=tuple(labels.get((row["number"], "board"), ())),
-                **{name: row[name] for name in same},
+                **{name: row[name] for name in COLUMNS},
             )
             for row in rows
         ]
