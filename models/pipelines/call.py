@@ -31,7 +31,8 @@ class DiffusersCall(DiffusionPipeline):
     """diffusers' call of a pipeline, on the `steps` of its subclass (`models.pipelines.image.StickerPipeline`)."""
 
     steps: Callable[..., Iterator[Progress | Pictures]]
-    interrupt = False  # set it true from a callback, or from another thread, and the call ends after the step
+    # Set it true from a callback or another thread: the call ends after the step, with the pictures that are whole.
+    interrupt = False
 
     @torch.no_grad()
     def __call__(
@@ -66,8 +67,6 @@ class DiffusersCall(DiffusionPipeline):
             `seeds` draw the same pictures again; `generator` (one, or one a picture) draws seeds where none are given.
             `output_type`: "pil" and "np" are straight RGBA (np: float NHWC in [0, 1]), "uint8" premultiplied NHWC,
             "latent" (N, 8, 16, 16), in which nothing of a start is put back.
-
-        A callback that sets `pipe.interrupt = True` ends the call: only pictures that are whole are returned.
         """
         if output_type not in OUTPUT_TYPES:
             raise Refused("models.output_type", type=output_type, known=OUTPUT_TYPES)
@@ -93,9 +92,8 @@ class DiffusersCall(DiffusionPipeline):
             on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
         )
         whole = self._collect(events)
-        images = as_output(whole, output_type)
-        drawn = StickerOutput(images, [seed for pictures in whole for seed in pictures.seeds])
-        return drawn if return_dict else (images,)
+        drawn = StickerOutput(as_output(whole, output_type), [seed for pictures in whole for seed in pictures.seeds])
+        return drawn if return_dict else (drawn.images,)
 
     def _callback(self, callback: Callback) -> OnStep:
         def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:

@@ -396,6 +396,4 @@ JPEG_ROW = Container(
     still={"quality": 95, "subsampling": 0},
 )  # fmt: skip
 GIF_ROW = Container("GIF", "image/gif", ".gif", lambda data: data[:6] in GIFS, _gif_extras, _gif_with)
-TEXT_ROW = Container(
-    "text", "text/plain", ".txt", lambda data: bool(_text_split(data)[1]), _text_extras, _text_with, keywords=True
-)
+TEXT_ROW = Container("text", "text/plain", ".txt", lambda d: bool(_text_split(d)[1]), _text_extras, _text_with, True)
