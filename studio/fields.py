@@ -23,7 +23,7 @@ def _text(value: object, info: Any) -> object:
     folded = " ".join(value.split())
     for character in folded:
         if unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS:
-            raise Refused("text.control_character", name=name, character=f"U+{ord(character):04X}")
+            raise Refused("text.control_character", name=name, character=f"{ord(character):04X}")
     return folded
 
 

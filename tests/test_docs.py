@@ -194,7 +194,7 @@ def test_pages_that_the_code_mentions_are_there() -> None:
 
 
 def test_what_the_doctor_finds_is_explained() -> None:
-    text = (ROOT / "studio" / "care.py").read_text(encoding="utf-8")
+    text = (ROOT / "studio" / "maintenance.py").read_text(encoding="utf-8")
     kinds = set(re.findall(r'Finding\(\s*"([a-z ]+)"', text))
     assert len(kinds) == 6
     assert {kind.replace(" ", "-") for kind in kinds} <= kit.anchors(kit.DOCS / "trouble.md")

@@ -90,7 +90,7 @@ def test_only_training_pictures_are_drawn(task):
     allowed = {picture.index for picture in world.split("train")}
     for number in range(40):
         rng = batches.stream(0, 0, "unit", number)
-        for item in batches.draw_items(world, task.sampler, task.kin, rng, scenes=0.5):
+        for item in batches.draw_items(world, task.sampler, task.by_concept, rng, scenes=0.5):
             used = {o.picture for o in item.source.objects} if isinstance(item.source, Scene) else {item.source.index}
             assert used <= allowed
 
@@ -98,7 +98,7 @@ def test_only_training_pictures_are_drawn(task):
 def test_scenes_come_with_their_contrast(task):
     rng = batches.stream(0, 0, "unit", 0)
     for _ in range(20):
-        one, two = batches.draw_items(task.world, task.sampler, task.kin, rng, scenes=1.0)
+        one, two = batches.draw_items(task.world, task.sampler, task.by_concept, rng, scenes=1.0)
         assert (one.scene // 2, one.scene + 1) == (two.scene // 2, two.scene)
         assert one.captions[0] != two.captions[0]
         assert one.captions[1] != two.captions[1]

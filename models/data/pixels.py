@@ -109,7 +109,14 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
         raise Refused("picture.too_many_pixels", path=str(name), most=MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:
         raise Refused("picture.no_picture", path=str(name), formats=FORMATS) from error
-    except (OSError, SyntaxError, EOFError) as error:
+    except Refused:
+        raise
+    except (
+        OSError,
+        SyntaxError,
+        EOFError,
+        ValueError,
+    ) as error:  # ValueError: a text chunk that is too large
         raise Refused("picture.damaged", path=str(name), problem=str(error)) from error
 
 
