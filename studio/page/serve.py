@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
+
 from models.messages import Refused
 from studio import settings
 from studio.api.guard import PASSWORD_LEAST, Guard, is_loopback
@@ -195,7 +197,8 @@ class HeadFirst:
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Hold the page back until it is whole: its length changes."""
         if scope["type"] != "http" or scope["path"] != "/":
-            await self.app(scope, receive, send)
+            with contextlib.suppress(ClientDisconnect):  # a visitor who leaves in the middle of an upload is no error
+                await self.app(scope, receive, send)
             return
         start: MutableMapping[str, Any] = {}
         body = bytearray()
