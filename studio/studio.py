@@ -21,7 +21,6 @@ from PIL import Image
 
 from models.messages import Refused
 from studio import inputs, settings
-from studio.backends.base import Backend
 from studio.backends.registry import Opener, open_backend
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Vector
 from studio.files import ready_folder
@@ -371,10 +370,6 @@ class Studio:
         self.threads.shutdown(wait=False)
 
     # --- Parts --------------------------------------------------------------------------------------------------------
-
-    def backend(self, model: str) -> Backend:
-        """The backend of that name, not loaded."""
-        return self._opener(model)
 
     def _resolve(self, asked: Any) -> Any:
         return resolve(asked, self._opener(asked.model).capabilities())
