@@ -17,7 +17,7 @@ from queue_kit import picture
 from models.data.pixels import premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
-from studio.export.apps import APPS, app_named, fit, fit_icon, indexed, within
+from studio.export.apps import APPS, app_named, fit, indexed, placed, within
 from studio.export.drawing import SEEN, Drawing, both, distance, outlined, resized, seen_box, straight
 from studio.export.svg import _window, svg
 from studio.metadata import Provenance as Says
@@ -56,7 +56,7 @@ def test_no_picture_is_over_a_limit(app, picture, says):
         else:
             assert made.width <= size[0] and made.height <= size[1] and not made.width % 2 and not made.height % 2
     for icon in app.icons:
-        data = fit_icon(drawing, icon)
+        data = within(placed(drawing, icon.size), "png", icon.limit)
         assert len(data) <= icon.limit and opened(data).size == icon.size
 
 

@@ -52,14 +52,14 @@ def test_every_app_gets_a_pack_within_its_limits(name):
 
 
 def test_whatsapp_gets_its_contents_json():
-    files = unpacked(pack(stickers(3), "Happy cats", APPS["whatsapp"], publisher="Ada"))
+    files = unpacked(pack(stickers(3), "Happy cats", APPS["whatsapp"]))
     said = json.loads(files["contents.json"])["sticker_packs"][0]
-    assert (said["name"], said["publisher"], said["tray_image_file"]) == ("Happy cats", "Ada", "tray.png")
+    assert (said["name"], said["publisher"], said["tray_image_file"]) == ("Happy cats", "Studio 128", "tray.png")
     assert re.fullmatch(r"[A-Za-z0-9_. -]{1,127}", said["identifier"])
     assert [row["image_file"] for row in said["stickers"]] == ["01.webp", "02.webp", "03.webp"]
     assert all(row["image_file"] in files and 1 <= len(row["emojis"]) <= 3 for row in said["stickers"])
     assert said["stickers"][0]["emojis"] == ["😀", "🐱"]
-    assert (files["title.txt"], files["author.txt"]) == (b"Happy cats", b"Ada")
+    assert (files["title.txt"], files["author.txt"]) == (b"Happy cats", b"Studio 128")
     other = json.loads(
         unpacked(pack([*stickers(3), Sticker(face(40))], "Happy cats", APPS["whatsapp"]))["contents.json"]
     )
@@ -80,7 +80,7 @@ def test_the_same_pack_is_the_same_bytes_and_the_cover_is_the_icon():
     app = APPS["telegram"]
     assert pack(stickers(2), "cats", app) == pack(stickers(2), "cats", app)
     plain, covered = (
-        unpacked(pack(stickers(2), "cats", app, cover)) for cover in (None, Image.new("RGBA", (9, 9), "red"))
+        unpacked(pack(stickers(2), "cats", app, cover)) for cover in (None, Sticker(Image.new("RGBA", (9, 9), "red")))
     )
     assert plain["01.png"] == covered["01.png"] and plain["icon.png"] != covered["icon.png"]
     assert Image.open(io.BytesIO(covered["icon.png"])).convert("RGB").getpixel((50, 50)) == (255, 0, 0)
@@ -97,7 +97,7 @@ def test_the_same_pack_is_the_same_bytes_and_the_cover_is_the_icon():
 )
 def test_a_count_that_the_app_refuses_is_refused_here(app, count, hint):
     with pytest.raises(Refused, match=re.escape(hint)):
-        pack([face(8)] * count, "x", APPS[app])
+        pack([Sticker(face(8))] * count, "x", APPS[app])
 
 
 @given(st.text(max_size=300))

@@ -1,5 +1,6 @@
 """Packs: the stickers of a set as one zip file that an app, or the programs that feed it, can read in."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -8,6 +9,7 @@ import unicodedata
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -17,7 +19,7 @@ from models.data.pixels import fit as fit_square
 from models.data.sheet import captioned
 from models.messages import Message, Refused
 from studio.batch.plan import safe_name
-from studio.export.apps import App, fit, fit_icon
+from studio.export.apps import App, fit, placed, within
 from studio.export.drawing import Drawing
 from studio.metadata import Provenance, version
 
@@ -29,21 +31,9 @@ SHEET_SIDE = 128
 USUAL = "🙂"  # every sticker needs one
 PICTURES = range(0x1F300, 0x1FB00)  # where Unicode keeps emoji that are always pictures
 
-# One for each of `MOODS`, by its first English word.
-_FACES = {
-    "happy": "😀", "smiling": "😊", "laughing": "😂", "crying": "😭", "sad": "😢", "angry": "😠", "in love": "😍",
-    "kissing": "😘", "surprised": "😮", "shocked": "🤯", "scared": "😱", "worried": "😟", "sleepy": "😪",
-    "sleeping": "😴", "tired": "😩", "sick": "🤒", "dizzy": "😵", "drunk": "🥴", "cool": "😎", "confused": "😕",
-    "bored": "😒", "embarrassed": "😳", "disappointed": "😞", "annoyed": "😤", "smug": "😏", "playful": "😜",
-    "silly": "🤪", "thoughtful": "🤔", "relieved": "😌", "evil": "😈", "hungry": "🤤", "cold": "🥶", "hot": "🥵",
-    "celebrating": "🥳", "hugging": "🤗", "quiet": "🤫", "pleading": "🥺", "rolling its eyes": "🙄", "nerdy": "🤓",
-    "lying": "🤥", "neutral": "😐",
-}  # fmt: skip
-_CHINESE = {
-    "猫": "cat", "狗": "dog", "熊猫": "panda", "狐狸": "fox", "青蛙": "frog", "兔": "rabbit", "熊": "bear",
-    "老虎": "tiger", "狮子": "lion", "猴": "monkey", "猪": "pig", "鸡": "chicken", "企鹅": "penguin", "鱼": "fish",
-    "火箭": "rocket", "鬼": "ghost", "机器人": "robot",
-}  # fmt: skip
+# `moods` has a face for each of `MOODS`, by its first English word; `chinese` has names that Unicode knows in English.
+_EMOJI = json.loads(Path(__file__).with_name("emoji.json").read_text(encoding="utf-8"))
+_CHINESE: dict[str, str] = _EMOJI["chinese"]
 
 
 @dataclass(frozen=True)
@@ -64,31 +54,24 @@ class Sticker:
         return Drawing(self.picture, self.larger)
 
 
-def pack(
-    pictures: Sequence[Sticker | Image.Image],
-    name: str,
-    app: App,
-    cover: Sticker | Image.Image | None = None,
-    publisher: str = PUBLISHER,
-) -> bytes:
+def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None = None) -> bytes:
     """A zip file for an app: numbered stickers, its icons, what its importers read, and in `about/` a contact sheet and
     a text that says where all of it comes from.
 
     `cover` is for the icons, None the first sticker. Refused where the app takes no pack of so many, and for a name
     that says nothing.
     """
-    stickers = [_sticker(one) for one in pictures]
     title = title_of(name)
     check_count(len(stickers), app)
     files = _stickers(stickers, app)
-    named = [next(iter(made)) for made in files]  # the main size of each
     emoji = [one.emoji or emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
-    out: dict[str, bytes] = {file: data for made in files for file, data in made.items()}
-    front = _sticker(cover or stickers[0]).drawing()
-    out |= {icon.file: fit_icon(front, icon) for icon in app.icons}
-    out |= _manifest(app, title, publisher, dict(zip(named, emoji, strict=True)), out)
+    named = dict(zip([next(iter(made)) for made in files], emoji, strict=True))  # by the file of the main size
+    out = {file: data for made in files for file, data in made.items()}
+    front = (cover or stickers[0]).drawing()
+    out |= {icon.file: within(placed(front, icon.size), "png", icon.limit) for icon in app.icons}
+    out |= _manifest(app, title, named, out)
     out[f"{ABOUT}/sheet.png"] = _sheet(stickers)
-    out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, emoji, out).encode()
+    out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, out).encode()
     return _zipped(out)
 
 
@@ -102,7 +85,7 @@ def title_of(name: str) -> str:
 
 def check_count(count: int, app: App) -> None:
     """Refused where the app takes no pack of so many."""
-    allowed = app.counts or range(app.least, app.most + 1)
+    allowed = app.allowed
     if count in allowed:
         return
     listed = Message("export.from_to", {"least": app.least, "most": app.most})
@@ -126,10 +109,6 @@ def slug(text: str) -> str:
     return kept if len(kept) > 1 else "sticker"
 
 
-def _sticker(one: Sticker | Image.Image) -> Sticker:
-    return one if isinstance(one, Sticker) else Sticker(one)
-
-
 def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
     """The files of each sticker by name, the main size first; the other sizes have their width in their names."""
     made = []
@@ -143,9 +122,7 @@ def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
     return made
 
 
-def _manifest(
-    app: App, title: str, publisher: str, emoji: dict[str, tuple[str, ...]], files: dict[str, bytes]
-) -> dict[str, bytes]:
+def _manifest(app: App, title: str, emoji: dict[str, tuple[str, ...]], files: dict[str, bytes]) -> dict[str, bytes]:
     """What importers read: WhatsApp's contents.json and the title.txt and author.txt of `.wastickers` files, or the
     emoji of each sticker.
     """
@@ -158,14 +135,14 @@ def _manifest(
     body = {
         "identifier": content[:32],
         "name": title,
-        "publisher": publisher[:NAME_LIMIT],
+        "publisher": PUBLISHER,
         "tray_image_file": app.icons[0].file,
         "image_data_version": content[:8],  # another one tells WhatsApp that the pictures are others
         "avoid_cache": False,
         "stickers": rows,
     }
     listed = {"android_play_store_link": "", "ios_app_store_link": "", "sticker_packs": [body]}
-    return {"contents.json": _json(listed), "title.txt": title.encode(), "author.txt": publisher.encode()}
+    return {"contents.json": _json(listed), "title.txt": title.encode(), "author.txt": PUBLISHER.encode()}
 
 
 def _json(value: object) -> bytes:
@@ -182,18 +159,13 @@ def _sheet(stickers: Sequence[Sticker]) -> bytes:
 
 
 def _about(
-    title: str,
-    app: App,
-    stickers: Sequence[Sticker],
-    named: Sequence[str],
-    emoji: Sequence[tuple[str, ...]],
-    files: dict[str, bytes],
+    title: str, app: App, stickers: Sequence[Sticker], emoji: dict[str, tuple[str, ...]], files: dict[str, bytes]
 ) -> str:
     """Where the pack comes from, for people."""
     lines = [title, f"{len(stickers)} pictures for {app.title}, packed by Studio 128 {version()}.", ""]
-    for one, file, faces in zip(stickers, named, emoji, strict=True):
-        facts = [f"{key}: {value}" for key, value in one.facts.items() if value not in ("", None)]
-        lines.append("  ".join([file, "".join(faces), one.label, *(f"[{fact}]" for fact in facts)]))
+    for one, (file, faces) in zip(stickers, emoji.items(), strict=True):
+        facts = [f"[{key}: {value}]" for key, value in one.facts.items() if value not in ("", None)]
+        lines.append("  ".join([file, "".join(faces), one.label, *facts]))
         lines.append(f"    sha256 {hashlib.sha256(files[file]).hexdigest()}")
     if any(one.facts.get("model") for one in stickers):
         lines += [
@@ -222,12 +194,9 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 
 def emoji_for(text: str, most: int = 3) -> tuple[str, ...]:
     """Up to `most` emoji for what a label or prompt says, its feeling first; at least one."""
-    found = [_FACES[mood.en[0]] for mood in MOODS if any(_says(text, word) for word in (*mood.en, *mood.zh))]
-    words = [text, *re.findall(r"[A-Za-z]+", text)]
-    for chinese in sorted(_CHINESE, key=len, reverse=True):
-        if chinese in text:
-            words.append(_CHINESE[chinese])
-            break  # 熊猫 is no 猫
+    found = [_EMOJI["moods"][mood.en[0]] for mood in MOODS if any(_says(text, word) for word in (*mood.en, *mood.zh))]
+    longest = max((word for word in _CHINESE if word in text), key=len, default="")  # 熊猫 is no 猫
+    words = [text, *re.findall(r"[A-Za-z]+", text), *([_CHINESE[longest]] if longest else [])]
     found += [picture for word in words if (picture := _named(word))]
     return tuple(dict.fromkeys(found))[:most] or (USUAL,)
 
@@ -241,10 +210,8 @@ def _says(text: str, word: str) -> bool:
 def _named(word: str) -> str:
     """The emoji that Unicode calls so, or nothing."""
     for name in (f"{word} FACE", word):
-        try:
+        with contextlib.suppress(KeyError):
             character = unicodedata.lookup(name.upper())
-        except KeyError:
-            continue
-        if ord(character) in PICTURES:
-            return character
+            if ord(character) in PICTURES:
+                return character
     return ""

@@ -107,7 +107,7 @@ def panel(series: Series, progress: Progress, cells: list[Cell], language: str) 
 
 def _wanted(app: App, count: int) -> str:
     """How many pictures an app wants, "" where `count` is right."""
-    if count in (app.counts or range(app.least, app.most + 1)):
+    if count in app.allowed:
         return ""
     return ", ".join(map(str, app.counts)) if app.counts else f"{app.least}–{app.most}"
 
