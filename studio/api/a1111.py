@@ -16,12 +16,12 @@ from typing import Any
 from anyio import to_thread
 from fastapi import APIRouter
 from PIL import Image, ImageOps
+from pydantic import Field
 
 from models.messages import Message, Refused
 from studio.api import a1111_files  # noqa: F401  adds its routes
-from studio.api.a1111_lists import sampler, sampler_name, schedule
-from studio.api.a1111_schemas import Generation, ImageToImage, TextToImage
-from studio.api.a1111_state import PREFIX, Call, Served, State, ended, routes, timestamp
+from studio.api.a1111_lists import DATA, sampler, sampler_name, schedule
+from studio.api.a1111_state import PREFIX, Call, Sent, Served, State, ended, routes, timestamp
 from studio.api.routing import Rejected, close, serve
 from studio.api.uploads import Uploads, checked, decoded, uploads
 from studio.capabilities import Capabilities
@@ -31,30 +31,65 @@ from studio.metadata import texts, version
 from studio.requests import ImageRequest
 from studio.studio import Studio
 
+# A1111's names of ours: as an error's first word, and for a setting that is left out.
 THEIRS = {"guidance": "cfg_scale", "strength": "denoising_strength", "count": "batch_size x n_iter"}
+SAMPLING = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_prompt"}
+UNKNOWN = ("enable_hr", "restore_faces", "tiling", "subseed_strength")
+
+
+class Generation(Sent):
+    """Pictures to make. None, which many clients send, is the same as leaving it out."""
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    styles: list[str] | None = None
+    seed: int | None = -1
+    subseed_strength: float | None = None
+    sampler_name: str | None = None
+    sampler_index: str | None = None  # the sampler's name, from older clients
+    scheduler: str | None = None
+    batch_size: int | None = Field(1, ge=1)
+    n_iter: int | None = Field(1, ge=1)
+    steps: int | None = None
+    cfg_scale: float | None = None
+    width: int | None = Field(None, ge=1)
+    height: int | None = Field(None, ge=1)
+    denoising_strength: float | None = None
+    enable_hr: bool | None = False
+    restore_faces: bool | None = False
+    tiling: bool | None = False
+    override_settings: dict[str, Any] | None = None
+    script_name: str | None = None
+    alwayson_scripts: dict[str, Any] | None = None
+    send_images: bool | None = True
+
+
+class ImageToImage(Generation):
+    """Pictures from a picture, all of it or what is white in a mask; both in base64."""
+
+    init_images: list[str] | None = None
+    mask: str | None = None
+    inpainting_mask_invert: bool | None = False
+    denoising_strength: float | None = 0.75
+    include_init_images: bool | None = False
 
 
 def router(studio: Studio, model: str) -> APIRouter:
     """The routes of /sdapi/v1. `model` makes the pictures until a client chooses another."""
     bound = serve(routes, State(studio, model))
-    bound.add_api_route("/internal/ping", ping, methods=["GET"])
+    bound.add_api_route("/internal/ping", dict, methods=["GET"])  # some clients look here whether the server runs
     return bound
 
 
-def ping() -> dict[str, str]:
-    """Some clients look here whether the server runs."""
-    return {}
-
-
 @routes.post("/txt2img")
-async def text_to_image(state: Served, body: TextToImage) -> dict[str, Any]:
+async def text_to_image(state: Served, body: Generation) -> dict[str, Any]:
     """Pictures from words; the answer comes when they are made."""
     return await _make(state, body)
 
 
 @routes.post("/img2img")
 async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
-    """Pictures from a picture, all of it or what is white in a mask; the answer comes when they are made."""
+    """Pictures from a picture; the answer comes when they are made."""
     if not body.init_images:
         raise Rejected(404, "api.no_init_image")
     if len(body.init_images) > 1:
@@ -109,39 +144,34 @@ def _begin(state: State, body: Generation) -> Call:
     try:
         with uploads(studio.home, studio.gallery) as files:
             if isinstance(body, ImageToImage):
-                fields |= _pictures(body, files)
+                image = files.add_base64((body.init_images or [""])[0], "init_images")
+                mask = _mask(body, files, files.sizes[image.path])
+                fields |= {"image": image, "mask": mask, "strength": body.denoising_strength}
             return Call({studio.submit(job): job.request for job in studio.prepare("image", **fields)}, notes)
     except Refused as refusal:
-        refusal.message = Message(_in_their_words(str(refusal)))
+        name, rest = re.match(r"(\w*)(.*)", str(refusal), re.DOTALL).groups()  # type: ignore[union-attr]
+        refusal.message = Message(THEIRS.get(name, name) + rest)
         raise
 
 
 def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
-    """The request's fields that are not pictures; `notes` takes what is done otherwise."""
-    unknown = {"enable_hr": body.enable_hr, "restore_faces": body.restore_faces, "tiling": body.tiling}
-    unknown["subseed_strength"] = bool(body.subseed_strength)
-    notes += [Message("api.note_unknown", {"name": name}) for name, value in unknown.items() if value]
-    return {
-        "size": _size(body, can, notes),
-        "prompt": body.prompt or "",
-        "style": _style(body.styles or []),
-        "count": (body.batch_size or 1) * (body.n_iter or 1),
-        "seed": None if body.seed == -1 else body.seed,
-        **_sampling(body, can, notes),
-    }
-
-
-def _sampling(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
-    """How it is drawn. Clients send steps with every sampler: one that has its own takes none."""
-    scheduler = _scheduler(body, can, notes)
+    """The request's fields that are not pictures; `notes` takes what is done otherwise. Clients send steps with every
+    sampler: one that has its own takes none.
+    """
+    notes += [Message("api.note_unknown", {"name": name}) for name in UNKNOWN if getattr(body, name)]
+    styles = [name for name in body.styles or [] if name and name != "None"]
+    if len(styles) > 1:
+        raise Refused("api.one_style", list=f"{PREFIX}/prompt-styles")
+    size, scheduler = _size(body, can, notes), _scheduler(body, can, notes)
+    count, seed = (body.batch_size or 1) * (body.n_iter or 1), None if body.seed == -1 else body.seed
+    fields = {"prompt": body.prompt or "", "style": "".join(styles), "size": size, "count": count, "seed": seed}
     said = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
-    if scheduler not in can.fixed:
-        return {"scheduler": scheduler, **said}
-    own = {**dict(can.fixed[scheduler]), "negative": ""}
-    names = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_prompt"}
-    left = [names[name] for name, value in said.items() if value is not None and value != own[name]]
-    notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
-    return {"scheduler": scheduler}
+    if scheduler in can.fixed:
+        own = {**dict(can.fixed[scheduler]), "negative": ""}
+        left = [SAMPLING[name] for name, value in said.items() if value is not None and value != own[name]]
+        notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
+        said = {}
+    return {**fields, "scheduler": scheduler, **said}
 
 
 def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str:
@@ -165,13 +195,6 @@ def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int:
     return size
 
 
-def _style(names: list[str]) -> str:
-    named = [name for name in names if name and name != "None"]
-    if len(named) > 1:
-        raise Refused("api.one_style", list=f"{PREFIX}/prompt-styles")
-    return named[0] if named else ""
-
-
 def _check_scripts(body: Generation) -> None:
     """Refused where a script is asked for that would change the picture: there are none."""
     if body.script_name and body.script_name != "None":
@@ -181,34 +204,22 @@ def _check_scripts(body: Generation) -> None:
             raise Refused("api.no_always_on_script", name=name[:100])
 
 
-def _pictures(body: ImageToImage, files: Uploads) -> dict[str, Any]:
-    image = files.add_base64((body.init_images or [""])[0], "init_images")
-    mask = _mask(body.mask, bool(body.inpainting_mask_invert), files, files.sizes[image.path]) if body.mask else None
-    return {"image": image, "mask": mask, "strength": body.denoising_strength}
-
-
-def _mask(text: str, invert: bool, files: Uploads, size: tuple[int, int]) -> Picture:
-    """A mask as ours are, of the picture's size: grey, white is drawn anew."""
-    grey = _grey(checked(decoded(text, "mask"), "mask"))
-    grey = ImageOps.invert(grey) if invert else grey
+def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture | None:
+    """The mask as ours are, of the picture's size: grey, white is drawn anew. As at A1111, of one that is transparent
+    anywhere the opaque part counts, not its colours.
+    """
+    if not body.mask:
+        return None
+    mask = checked(decoded(body.mask, "mask"), "mask")
+    alpha = mask.convert("RGBA").getchannel("A")
+    grey = mask.convert("L")
+    if alpha.getextrema() != (255, 255):
+        grey = alpha.point([255 if level > 128 else 0 for level in range(256)])
+    grey = ImageOps.invert(grey) if body.inpainting_mask_invert else grey
     grey = grey if grey.size == size else grey.resize(size, Image.Resampling.BOX)
     file = io.BytesIO()
     grey.save(file, "PNG", compress_level=1)
     return files.add(file.getvalue(), "mask")
-
-
-def _grey(picture: Image.Image) -> Image.Image:
-    """Levels of a mask. As at A1111, of one that is transparent anywhere the opaque part counts, not its colours."""
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        alpha = picture.convert("RGBA").getchannel("A")
-        if alpha.getextrema() != (255, 255):
-            return alpha.point([255 if level > 128 else 0 for level in range(256)])
-    return picture.convert("L")
-
-
-def _in_their_words(sentence: str) -> str:
-    name = re.match(r"\w+", sentence)
-    return THEIRS[name[0]] + sentence[name.end() :] if name and name[0] in THEIRS else sentence
 
 
 # --- What is answered -------------------------------------------------------------------------------------------------
@@ -221,11 +232,6 @@ class Made:
     data: bytes
     seed: int
     request: ImageRequest
-
-    @property
-    def parameters(self) -> str:
-        """A1111's text, from the file itself."""
-        return texts(self.data, "the picture").texts.get("parameters", "")
 
 
 def _files(studio: Studio, call: Call) -> list[Made]:
@@ -248,7 +254,7 @@ def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[
     """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
     first = next(iter(call.jobs.values()))
     size, seeds = first.size or state.capabilities(first.model).size, [one.seed for one in made]
-    return {
+    return DATA["info"] | {
         "prompt": first.prompt,
         "all_prompts": [one.request.prompt for one in made],
         "negative_prompt": first.negative,
@@ -257,28 +263,18 @@ def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[
         "all_seeds": seeds,
         "subseed": first.seed,
         "all_subseeds": seeds,
-        "subseed_strength": 0,
         "width": size,
         "height": size,
         "sampler_name": sampler_name(first.scheduler),
         "cfg_scale": first.guidance,
         "steps": first.steps,
         "batch_size": body.batch_size or 1,
-        "restore_faces": False,
-        "face_restoration_model": None,
         "sd_model_name": first.model,
         "sd_model_hash": state.digest(first.model)[:10],
-        "sd_vae_name": None,
-        "sd_vae_hash": None,
-        "seed_resize_from_w": -1,
-        "seed_resize_from_h": -1,
         "denoising_strength": first.strength,
-        "extra_generation_params": {},
-        "index_of_first_image": 0,
-        "infotexts": [one.parameters for one in made],
+        "infotexts": [texts(one.data, "the picture").texts.get("parameters", "") for one in made],
         "styles": [first.style] if first.style else [],
         "job_timestamp": timestamp(),
-        "clip_skip": 1,
         "is_using_inpainting_conditioning": first.mask is not None,
         "version": f"Studio 128 {version()}",
         "studio": {"jobs": list(call.jobs), "notes": [str(note) for note in call.notes]},

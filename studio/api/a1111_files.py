@@ -8,12 +8,12 @@ from typing import Any
 
 from anyio import to_thread
 from PIL import Image, ImageOps
+from pydantic import Field
 
 from models.data.pixels import MAX_PIXELS, place
 from models.messages import Refused
 from studio.api.a1111_lists import OURS, UPSCALERS
-from studio.api.a1111_schemas import ManyImages, OneImage, PictureFile, Upscaling
-from studio.api.a1111_state import PREFIX, Served, State, ended, routes
+from studio.api.a1111_state import PREFIX, Sent, Served, State, ended, routes
 from studio.api.routing import Rejected
 from studio.api.uploads import checked, decoded, uploads
 from studio.events import Cancelled, Done, Failed
@@ -26,13 +26,64 @@ NAMES |= {"scheduler": "Sampler", "model": "Model", "style": "Style"}
 MOST = 4 * MAX_PIXELS  # of all pictures of one answer together
 
 
+class PictureFile(Sent):
+    """A picture in base64."""
+
+    image: str = ""
+
+
+class Upscaling(Sent):
+    """How to enlarge: by a factor (`resize_mode` 0), or to a size (1), cut to fit or not."""
+
+    resize_mode: int = Field(0, ge=0, le=1)
+    upscaling_resize: float = Field(2, gt=0, le=32, allow_inf_nan=False)
+    upscaling_resize_w: int = Field(512, ge=1, le=4096)
+    upscaling_resize_h: int = Field(512, ge=1, le=4096)
+    upscaling_crop: bool = True
+    upscaler_1: str = "None"
+
+
+class OneImage(Upscaling, PictureFile):
+    """A picture to enlarge."""
+
+
+class NamedImage(Sent):
+    """One of several pictures, in base64."""
+
+    data: str
+
+
+class ManyImages(Upscaling):
+    """Pictures to enlarge."""
+
+    imageList: list[NamedImage] = Field(max_length=64)
+
+
 @routes.post("/png-info")
 def png_info(body: PictureFile) -> dict[str, Any]:
     """What a file says of itself: A1111's text, all its texts by keyword, and the text's settings by A1111's names."""
     found = texts(decoded(body.image.strip(), "image"), "image").texts
     text = found.get("parameters", "")
+    said = parse_parameters(text)
+    known = {theirs: _plain(said[ours]) for ours, theirs in NAMES.items() if ours in said}
+    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", said.get("size", ""))
+    sides = {"Size-1": size[1], "Size-2": size[2]} if size else {}
     items = {keyword: value for keyword, value in found.items() if value}
-    return {"info": text, "items": items, "parameters": _parameters(text)}
+    return {"info": text, "items": items, "parameters": {**known, **sides, **said.get("other", {})}}
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@routes.post("/interrogate")
+def caption(body: PictureFile) -> None:
+    """501: there is no model yet that tells what is in a picture."""
+    checked(decoded(body.image, "image"), "image")
+    raise Rejected(501, "api.no_captions")
+
+
+# --- Larger pictures --------------------------------------------------------------------------------------------------
 
 
 @routes.post("/extra-single-image")
@@ -45,33 +96,15 @@ async def enlarge_one(state: Served, body: OneImage) -> dict[str, Any]:
 async def enlarge_many(state: Served, body: ManyImages) -> dict[str, Any]:
     """Larger pictures."""
     named = [(one.data, f"imageList[{n}]") for n, one in enumerate(body.imageList)]
-    together = sum([await to_thread.run_sync(_pixels, text, name, body) for text, name in named])
+
+    def pixels(text: str, name: str) -> int:
+        width, height = _target(checked(decoded(text, name), name).size, body)
+        return width * height
+
+    together = sum([await to_thread.run_sync(pixels, text, name) for text, name in named])
     if together > MOST:
         raise Refused("api.too_many_pixels_together", pixels=together, most=MOST)
     return {"images": [await _enlarged(state, text, name, body) for text, name in named], "html_info": ""}
-
-
-@routes.post("/interrogate")
-def caption(body: PictureFile) -> None:
-    """501: there is no model yet that tells what is in a picture."""
-    checked(decoded(body.image, "image"), "image")
-    raise Rejected(501, "api.no_captions")
-
-
-def _parameters(text: str) -> dict[str, Any]:
-    """The settings in A1111's text, as text, by its names; {} where it holds none."""
-    said = parse_parameters(text)
-    known = {theirs: _plain(said[ours]) for ours, theirs in NAMES.items() if ours in said}
-    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", said.get("size", ""))
-    sides = {"Size-1": size[1], "Size-2": size[2]} if size else {}
-    return {**known, **sides, **said.get("other", {})}
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-# --- Larger pictures --------------------------------------------------------------------------------------------------
 
 
 async def _enlarged(state: State, text: str, name: str, how: Upscaling) -> str:
@@ -100,30 +133,23 @@ async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int
     """(file, picture) that the studio's network makes of a picture file of `size`, in the largest size that there is: a
     job like any other.
     """
-    largest = max(state.capabilities().sizes)
-    job = await to_thread.run_sync(_submit, state, data, name, largest)
-    end = await ended(state.studio, job)
+    studio, largest = state.studio, max(state.capabilities().sizes)
+
+    def submit() -> str:
+        with uploads(studio.home, studio.gallery) as files:
+            picture = {"path": files.add(data, name).path}
+            (job,) = studio.plan(make_request("enlarge", image=picture, size=largest, model=state.model))
+            return studio.submit(job)
+
+    job = await to_thread.run_sync(submit)
+    end = await ended(studio, job)
     if isinstance(end, Failed):
         raise Rejected(500, end.sentence)
     if not isinstance(end, Done):
         raise Rejected(503, "api.job_cancelled" if isinstance(end, Cancelled) else "api.closing")
-    made = Path(state.studio.gallery.found(job)[0].path).read_bytes()
+    made = Path(studio.gallery.found(job)[0].path).read_bytes()
     (width, height), left, top = place(size, largest)
     return made, checked(made, name).crop((left, top, left + width, top + height))
-
-
-def _submit(state: State, data: bytes, name: str, size: int) -> str:
-    studio = state.studio
-    with uploads(studio.home, studio.gallery) as files:
-        picture = {"path": files.add(data, name).path}
-        (job,) = studio.plan(make_request("enlarge", image=picture, size=size, model=state.model))
-        return studio.submit(job)
-
-
-def _pixels(text: str, name: str, how: Upscaling) -> int:
-    """How many pixels a file in base64 is to become."""
-    width, height = _target(checked(decoded(text, name), name).size, how)
-    return width * height
 
 
 def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
@@ -139,17 +165,15 @@ def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
 
 
 def _file(made: bytes, picture: Image.Image, size: tuple[int, int], how: Upscaling) -> str:
-    """The picture in `size` as base64 of a file: of `made`, as it is, where that holds it already."""
+    """The picture in `size`, cropped where asked for, as base64 of a file: of `made`, as it is, where that holds it
+    already. Colours of transparent pixels do not bleed into edges.
+    """
     if made:
         with Image.open(io.BytesIO(made)) as file:
-            made = made if file.size == picture.size == size else b""
-    return base64.b64encode(made or encoded([_resized(picture, size, how)], None, "png")).decode()
-
-
-def _resized(picture: Image.Image, size: tuple[int, int], how: Upscaling) -> Image.Image:
-    """The picture in `size`, cropped where asked for; colours of transparent pixels do not bleed into edges."""
+            if file.size == picture.size == size:
+                return base64.b64encode(made).decode()
     method = UPSCALERS.get(how.upscaler_1, Image.Resampling.LANCZOS)
     premultiplied = picture.convert("RGBA").convert("RGBa")
-    if how.resize_mode == 1 and how.upscaling_crop:
-        return ImageOps.fit(premultiplied, size, method).convert("RGBA")
-    return premultiplied.resize(size, method).convert("RGBA")
+    cut = how.resize_mode == 1 and how.upscaling_crop
+    larger = ImageOps.fit(premultiplied, size, method) if cut else premultiplied.resize(size, method)
+    return base64.b64encode(encoded([larger.convert("RGBA")], None, "png")).decode()

@@ -1,12 +1,15 @@
 """What A1111's clients ask before they begin: models, samplers, styles, options, and lists of what there is none of.
 
 A client chooses by A1111's names and often can't be told others. A name of the very method is taken as such; one of a
-method that is not here is taken for the nearest that is, and the answer says so; any other is not found.
+method that is not here is taken for the nearest that is, and the answer says so; any other is not found. `a1111.json`
+has the names, and the answers that never change.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,10 +17,8 @@ from PIL import Image
 
 from models.messages import Message
 from studio.api.a1111_state import Served, routes
-from studio.capabilities import FAST
 
 Row = dict[str, Any]
-Names = tuple[str, ...]
 Notes = tuple[Message, ...]
 
 
@@ -27,48 +28,16 @@ class Sampler:
 
     name: str
     ours: str
-    same: Names = ()
-    stands_for: Names = ()
+    same: list[str]
+    stands_for: list[str]
 
 
-SAMPLERS = (
-    Sampler("Euler", "euler", ("k_euler", "DDIM"), ("Euler a", "k_euler_a", "k_euler_ancestral", "DDIM CFG++")),
-    Sampler("Heun", "heun", ("k_heun",), ("DPM2", "DPM2 a", "DPM++ 2S a", "k_dpm_2")),
-    Sampler("DPM++ 2M", "dpm++", ("k_dpmpp_2m", "dpmpp_2m"), ("LMS",)),
-    Sampler(
-        "DPM++ 2M SDE",
-        "dpm++ sde",
-        ("k_dpmpp_2m_sde", "dpmpp_2m_sde"),
-        ("DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM++ SDE", "k_dpmpp_sde"),
-    ),
-    Sampler("UniPC", "unipc", ("uni_pc",), ("PLMS",)),
-    Sampler("Fast", FAST, (), ("LCM", "TCD")),
-)
-SCHEDULES = (  # by A1111's label; its name is the same in small letters with underscores
-    *("Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal"),
-    *("Align Your Steps", "Simple", "Normal", "DDIM", "Beta", "Turbo"),
-)
+DATA: Row = json.loads(Path(__file__).with_name("a1111.json").read_text(encoding="utf-8"))
+SAMPLERS = [Sampler(**row) for row in DATA["samplers"]]
 # Before 1.9 the schedule was a part of the sampler's name: "DPM++ 2M Karras".
 _SCHEDULE = re.compile(r" (karras|exponential|polyexponential)$", re.IGNORECASE)
 OURS = "Studio 128"
 UPSCALERS = {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
-EMPTY: Names = (
-    *("sd-vae", "loras", "hypernetworks", "face-restorers", "realesrgan-models", "extensions", "script-info"),
-    *("latent-upscale-modes", "sd-modules"),
-)
-NOTHING: Names = (  # to refresh, to load or to unload: the worker does that
-    *("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings"),
-    *("unload-checkpoint", "reload-checkpoint"),
-)
-CONSTANT: dict[str, Any] = {
-    **{name: [] for name in EMPTY},
-    "embeddings": {"loaded": {}, "skipped": {}},
-    "scripts": {"txt2img": [], "img2img": []},
-    "cmd-flags": {"api": True, "nowebui": False},
-    "schedulers": [
-        {"name": "automatic", "label": "Automatic", "aliases": None, "default_rho": -1, "need_inner_model": False}
-    ],
-}
 
 
 def sampler(name: str, schedulers: Sequence[str]) -> tuple[str, Notes] | None:
@@ -77,18 +46,20 @@ def sampler(name: str, schedulers: Sequence[str]) -> tuple[str, Notes] | None:
     for row in SAMPLERS:
         if row.ours not in schedulers:
             continue
-        if bare.casefold() in _folded(row.name, row.ours, *row.same):
+        if bare.casefold() in map(str.casefold, (row.name, row.ours, *row.same)):
             return row.ours, (_other_schedule(name),) if bare != name.strip() else ()
-        if bare.casefold() in _folded(*row.stands_for):
+        if bare.casefold() in map(str.casefold, row.stands_for):
             return row.ours, (Message("api.note_sampler", {"name": bare, "taken": row.name}),)
     return None
 
 
 def schedule(name: str) -> Notes | None:
-    """Notes on a noise schedule, none on the automatic one; None: not found."""
-    for label in SCHEDULES:
+    """Notes on a noise schedule, by its label or in small letters with underscores; none on the automatic one, which
+    is the only one. None: not found.
+    """
+    for label in DATA["schedules"]:
         if name.casefold().replace("_", " ") == label.casefold():
-            return (_other_schedule(label),) if label != SCHEDULES[0] else ()
+            return (_other_schedule(label),) if label != "Automatic" else ()
     return None
 
 
@@ -97,15 +68,8 @@ def sampler_name(scheduler: str) -> str:
     return next((row.name for row in SAMPLERS if row.ours == scheduler), scheduler)
 
 
-def _folded(*names: str) -> set[str]:
-    return {name.casefold() for name in names}
-
-
 def _other_schedule(name: str) -> Message:
     return Message("api.note_schedule", {"name": name[:60]})
-
-
-# --- Routes -----------------------------------------------------------------------------------------------------------
 
 
 @routes.get("/samplers")
@@ -119,17 +83,11 @@ def samplers(state: Served) -> list[Row]:
 @routes.get("/sd-models")
 def models(state: Served) -> list[Row]:
     """What can be chosen, the served one first. A file name is a path at A1111; here it is the name again."""
-    return [
-        {
-            "title": state.title(name),
-            "model_name": name,
-            "hash": state.digest(name)[:10] or None,
-            "sha256": state.digest(name) or None,
-            "filename": name,
-            "config": None,
-        }
-        for name in state.names()
-    ]
+    rows = []
+    for name in state.names():
+        digest, same = state.digest(name), {"model_name": name, "filename": name, "config": None}
+        rows.append({"title": state.title(name), **same, "hash": digest[:10] or None, "sha256": digest or None})
+    return rows
 
 
 @routes.get("/prompt-styles")
@@ -150,19 +108,12 @@ def upscalers(state: Served) -> list[Row]:
 @routes.get("/options")
 def options(state: Served) -> Row:
     """What is set: the model, and what clients look for that can't be set here."""
-    return {
-        "sd_model_checkpoint": state.title(state.model),
-        "sd_checkpoint_hash": state.digest(state.model),
-        "sd_vae": "None",
-        "samples_format": "png",
-        "CLIP_stop_at_last_layers": 1,
-        "live_previews_enable": True,
-        "show_progress_every_n_steps": 1,
-    }
+    model = {"sd_model_checkpoint": state.title(state.model), "sd_checkpoint_hash": state.digest(state.model)}
+    return {**model, **DATA["options"]}
 
 
 @routes.post("/options")
-def choose(state: Served, said: dict[str, Any]) -> None:
+def choose(state: Served, said: Row) -> None:
     """Set the model. Clients send all options back; the others have no meaning here and stay as they are."""
     state.model = state.chosen({"sd_model_checkpoint": said.get("sd_model_checkpoint")})
 
@@ -179,7 +130,7 @@ def _answering(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-for _name, _value in CONSTANT.items():
+for _name, _value in DATA["constant"].items():
     routes.add_api_route(f"/{_name}", _answering(_value), methods=["GET"], name=_name)
-for _name in NOTHING:
+for _name in DATA["nothing"]:  # to refresh, to load or to unload: the worker does that
     routes.add_api_route(f"/{_name}", _answering({}), methods=["POST"], name=_name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict
 
 from models.messages import Message, Refused
 from studio.api.routing import Rejected, Route, served
@@ -34,6 +35,12 @@ class SdRoute(Route):
 
 
 routes = APIRouter(prefix=PREFIX, route_class=SdRoute, tags=["A1111"])
+
+
+class Sent(BaseModel):
+    """What a client sends: the fields that have a meaning here. Others are ignored."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
 
 @dataclass(eq=False)
@@ -125,7 +132,10 @@ class State:
         call, jobs = self._current()
         running = next((job for job in jobs if job.state == "running"), None)
         step = (running and self.studio.store.progress.read(running.id)[1]) or Progress(0, 0)
-        share, passed = _share(jobs, step, running), _passed(jobs)
+        done = sum(job.end is not None for job in jobs) + (step.step / step.total if step.total else 0)
+        share = max(0.01 if running else 0.0, done / len(jobs) if jobs else 0.0)  # clients take 0 for idle
+        began = min((job.started for job in jobs if job.started), default=time.time())
+        passed = max(0.0, time.time() - began)
         shown = step.previews[min(step.previews)] if step.previews and preview else b""
         return {
             "progress": round(share, 4),
@@ -169,15 +179,3 @@ async def ended(studio: Studio, job: str) -> End | None:
 def timestamp(seconds: float | None = None) -> str:
     """A time, None for now, as A1111 writes it."""
     return time.strftime("%Y%m%d%H%M%S", time.localtime(seconds))
-
-
-def _share(jobs: list[QueuedJob], step: Progress, running: QueuedJob | None) -> float:
-    """Of all jobs, how much is done; at least 0.01 of a running one, for clients take 0 for idle."""
-    done = sum(job.end is not None for job in jobs) + (step.step / step.total if step.total else 0)
-    return max(0.01 if running else 0.0, done / len(jobs)) if jobs else 0.0
-
-
-def _passed(jobs: list[QueuedJob]) -> float:
-    """Seconds since the first of the jobs began."""
-    began = min((job.started for job in jobs if job.started), default=0.0)
-    return max(0.0, time.time() - began) if began else 0.0
