@@ -6,15 +6,20 @@ path, an id or base64 for a tool.
 """
 
 import inspect
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
 from models.messages import Refused
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import FAST
+from studio.fields import Picture
+from studio.requests import REQUESTS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,65 +34,46 @@ class Setting:
     is_picture: bool = False
 
 
-SETTINGS: dict[str, Setting] = {
-    "prompt": Setting(str, "", "What to draw, in English or Chinese, for example: a smiling cat."),
-    "negative": Setting(str, "", "What should not be in the picture."),
-    "style": Setting(str, "", "A style that the model knows; `styles` lists them."),
-    "count": Setting(int, 1, "How many pictures of a prompt."),
-    "seed": Setting(int | None, None, "The first picture's seed; the next ones count up. The same makes the same."),
-    "steps": Setting(int | None, None, "More takes longer and is finer."),
-    "guidance": Setting(float | None, None, "How closely to keep to the prompt."),
-    "scheduler": Setting(str, "", "The sampler."),
-    "fast": Setting(bool, False, "The fast variant of the model: four steps without guidance, a little worse."),
-    "best_of": Setting(
-        int | None, None, "Draw so many for each picture and keep the one nearest to what was asked for."
-    ),
-    "size": Setting(int | None, None, "Pixels a side: usually 128; 512 is drawn and then enlarged."),
-    "like": Setting(str | None, None, "A picture whose meaning the new one shares.", is_picture=True),
-    "image": Setting(str | None, None, "A picture to start from; of a moving one, the first frame.", is_picture=True),
-    "strength": Setting(
-        float | None,
-        None,
-        "How much of the start picture is forgotten, 1 is all; usually 0.6, with mask or expand 1; 0 enlarges it.",
-    ),
-    "mask": Setting(
-        str | None,
-        None,
-        "Draw the start picture anew where this is white; black and transparent is kept.",
-        is_picture=True,
-    ),
-    "expand": Setting(
-        float | None,
-        None,
-        "Draw a border round the start picture: 0.25 makes it wider by a quarter on each side.",
-    ),
-    "variations": Setting(int | None, None, "So many variations of the start picture; words may be left out."),
-    "frames": Setting(int | None, None, "How many frames a clip has."),
-    "fps": Setting(int | None, None, "Frames a second."),
-    "loop": Setting(bool, True, "Whether a clip's end leads back to its beginning."),
-    "last": Setting(str | None, None, "The last frame of a clip; the first is the start picture.", is_picture=True),
-    "language": Setting(str, "en", "Of a caption: en or zh."),
-    "long": Setting(bool, False, "A long caption."),
-    "candidates": Setting(int | None, None, "How many captions are tried; the best one is the caption."),
-}
+def kinds(annotation: Any) -> list[Any]:
+    """All that an annotation is made of."""
+    return [annotation, *(kind for part in get_args(annotation) for kind in kinds(part))]
 
 
-def with_settings(*names: str, annotate: Callable[[str, Setting], Any], before: str = "") -> Callable[[F], F]:
+def _setting(name: str, about: str) -> Setting:
+    """As the first request that has a field of that name says."""
+    if name == "fast":  # a scheduler, see `request_fields`
+        return Setting(bool, False, about)
+    field = next(request.model_fields[name] for request in REQUESTS.values() if name in request.model_fields)
+    made_of = kinds(field.annotation)
+    if Picture in made_of:
+        return Setting(str | None, None, about, is_picture=True)
+    plain = next((kind for kind in (bool, int, float) if kind in made_of), str)
+    return Setting(plain | None if NoneType in made_of else plain, field.default, about)
+
+
+_HELP = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+SETTINGS = {name: _setting(name, about) for name, about in _HELP.items()}
+
+
+def with_settings(
+    *names: str, annotate: Callable[[str, Setting], Any], before: str = "", required: Sequence[str] = ()
+) -> Callable[[F], F]:
     """Decorator: parameters for the settings `names` in place of the function's `**fields`, each with the annotation
-    that `annotate` gives it. They come before the parameter `before`, else last.
+    that `annotate` gives it, and without a default where it is `required`. They come before the parameter `before`,
+    else last.
     """
 
     def parameter(name: str) -> inspect.Parameter:
         setting, kind = SETTINGS[name], inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(name, kind, default=setting.default, annotation=annotate(name, setting))
+        default = inspect.Parameter.empty if name in required else setting.default
+        return inspect.Parameter(name, kind, default=default, annotation=annotate(name, setting))
 
     def decorate(function: F) -> F:
         declared = inspect.signature(function, eval_str=True)
         own = list(declared.parameters.values())[:-1]
         place = next((n for n, one in enumerate(own) if one.name == before), len(own))
-        more = [parameter(name) for name in names]
         rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own[place:]]
-        signature = declared.replace(parameters=[*own[:place], *more, *rest])
+        signature = declared.replace(parameters=[*own[:place], *map(parameter, names), *rest])
         function.__signature__ = signature  # type: ignore[attr-defined]
         return function
 

@@ -17,8 +17,8 @@ from page_kit import Elements, Server
 from patience import PATIENCE, until
 from PIL import Image
 
-from studio.api import media, v1
-from studio.api.schemas import FILLED, ImageJob
+from studio.api import gallery, v1
+from studio.api.schemas import FILLED, JOBS
 from studio.events import Done, Progress
 from studio.gallery import Kept
 from studio.media import media_type_of
@@ -207,8 +207,8 @@ def test_pictures_are_given_as_content_or_by_name(api: httpx.Client, server: Ser
 
 
 def test_all_fields_of_a_request_can_be_asked_for() -> None:
-    assert list(ImageJob.model_fields) == [name for name in ImageRequest.model_fields if name not in FILLED]
-    assert ImageJob(prompt="a cat", count=2).model_dump(exclude_unset=True) == {"prompt": "a cat", "count": 2}
+    assert list(JOBS["image"].model_fields) == [name for name in ImageRequest.model_fields if name not in FILLED]
+    assert JOBS["image"](prompt="a cat", count=2).model_dump(exclude_unset=True) == {"prompt": "a cat", "count": 2}
 
 
 # --- The gallery ------------------------------------------------------------------------------------------------------
@@ -260,8 +260,8 @@ def test_a_file_is_served_with_its_own_media_type(tmp_path: Path, name: str, kin
     facts = dict.fromkeys((field.name for field in dataclasses.fields(Kept)), 0)
     media_type = media_type_of(tmp_path / name)
     kept = Kept(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
-    assert media.file_response(kept).headers["content-type"] == kind
-    assert media.describe_kept(kept)["media_type"] == kind.partition(";")[0]
+    assert gallery.file_response(kept).headers["content-type"] == kind
+    assert gallery.describe_kept(kept)["media_type"] == kind.partition(";")[0]
 
 
 def test_small_pictures_of_large_ones(api: httpx.Client) -> None:

@@ -280,13 +280,13 @@ def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path
     (tmp_path / "a.txt").write_text("一只猫", encoding="utf-8")
     facts = dict.fromkeys((field.name for field in dataclasses.fields(Kept)), None)
     there, gone = (
-        Kept(**{**facts, "sha256": n, "path": tmp_path / n, "seed": 1, "prompt": "", **about})
+        Kept(**{**facts, "sha256": n[0], "path": tmp_path / n, "seed": 1, "prompt": "", **about})
         for n, about in (
             ("a.txt", {"kind": "text", "media_type": "text/plain", "text": "一只猫"}),
             ("b.png", {"kind": "image", "media_type": "image/png"}),
         )
     )
-    gallery: Any = SimpleNamespace(get={"a.txt": there}.__getitem__)
+    gallery: Any = SimpleNamespace(get={"a": there}.__getitem__)
     answer = hits_result(gallery, [(there, 0.5), (gone, None)])
     assert [block.type for block in answer.content] == ["text", "text", "resource_link", "resource_link"]
     assert answer.content[1].text == "一只猫" and answer.content[2].mime_type.startswith("text/plain")

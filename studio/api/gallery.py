@@ -1,18 +1,23 @@
-"""The gallery and its search, for programs."""
+"""The gallery and its search, for programs; how stored files are described and served."""
 
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, Response
 
 from models.messages import Refused
-from studio.api.media import describe_kept, file_response, thumbnail_response
 from studio.api.routing import Rejected, Route, ServedStudio
 from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Hits, KeptOut, Page
+from studio.events import Saved
 from studio.gallery import PAGE, Filter, Gallery, Kept
 
+PREFIX = "/api/v1"
+# A file is named by its content: it never changes.
+FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 Digest = Annotated[str, Path(pattern=SHA256, description="sha256 of the picture's file.")]
 Maybe = Annotated[str | None, Query(pattern=SHA256, description="sha256 of a picture of the gallery.")]
 Name = Annotated[str, Query(max_length=200)]
@@ -38,6 +43,20 @@ def wanted(
 
 
 Where = Annotated[Filter, Depends(wanted)]
+
+
+def describe_saved(saved: Saved) -> dict[str, Any]:
+    """A file that a job made, as JSON; it is named by its sha256."""
+    facts = asdict(saved)
+    sha256 = FilePath(facts.pop("path")).stem
+    return {**facts, "sha256": sha256, "url": f"{PREFIX}/gallery/{sha256}/file", "seconds": round(saved.seconds, 3)}
+
+
+def describe_kept(kept: Kept) -> dict[str, Any]:
+    """A file of the gallery, as JSON."""
+    facts, place = asdict(kept), f"{PREFIX}/gallery/{kept.sha256}"
+    del facts["path"]
+    return {**facts, "url": f"{place}/file", "thumbnail": f"{place}/thumbnail"}
 
 
 @routes.get("/gallery", response_model=Page)
@@ -85,10 +104,27 @@ def file(served: ServedStudio, sha256: Digest) -> Response:
     return file_response(_kept(served.studio.gallery, sha256))
 
 
+def file_response(kept: Kept) -> Response:
+    """The stored file, byte for byte; 404 where it is gone."""
+    if kept.path.is_symlink() or not kept.path.is_file():
+        raise Rejected(404, "api.file_gone")
+    return FileResponse(kept.path, media_type=kept.media_type, headers=FOREVER)
+
+
 @routes.get("/gallery/{sha256}/thumbnail", response_class=Response, responses=FILE)
 def thumbnail(served: ServedStudio, sha256: Digest) -> Response:
     """A small picture of it, at most 128 pixels a side."""
-    return thumbnail_response(served.studio.gallery, _kept(served.studio.gallery, sha256))
+    data, kind = small(served.studio.gallery, _kept(served.studio.gallery, sha256))
+    return Response(data, media_type=kind, headers=FOREVER)
+
+
+def small(gallery: Gallery, kept: Kept) -> tuple[bytes, str]:
+    """A small preview and its media type; 404 where the file is gone."""
+    try:
+        data = gallery.thumbnail(kept.sha256)
+    except KeyError as error:
+        raise Rejected(404, "api.file_gone") from error
+    return data, "image/webp" if data[:4] == b"RIFF" else kept.media_type
 
 
 @routes.get("/search", response_model=Hits)

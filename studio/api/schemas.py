@@ -14,7 +14,7 @@ from studio.events import Saved
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.queue import MAX_PRIORITY, QueuedJob, State
-from studio.requests import CaptionRequest, ClipRequest, EnlargeRequest, ImageRequest
+from studio.requests import REQUESTS, MediaRequest
 
 SHA256 = r"^[0-9a-f]{64}$"
 FILLED = ("upscaler", "variant")  # fields of a request that the studio fills in
@@ -67,26 +67,20 @@ def _result_model(name: str, about: str, kind: Any, leave_out: tuple[str, ...] =
     return create_model(name, __doc__=about, **fields)
 
 
-Part = _request_model("Part", Ingredient)
-ImageJob = _request_model("ImageJob", ImageRequest)
-ClipJob = _request_model("ClipJob", ClipRequest)
-CaptionJob = _request_model("CaptionJob", CaptionRequest)
-EnlargeJob = _request_model("EnlargeJob", EnlargeRequest)
-
-
 def _task(body: Any) -> str:
     """The tag of a job's body; one that names no task asks for pictures."""
     task = body.get("task", "image") if isinstance(body, dict) else getattr(body, "task", "image")
     return f"{TAG}{task}"
 
 
-AnyJob = Annotated[
-    Annotated[ImageJob, Tag(f"{TAG}image")]  # type: ignore[valid-type]
-    | Annotated[ClipJob, Tag(f"{TAG}clip")]  # type: ignore[valid-type]
-    | Annotated[CaptionJob, Tag(f"{TAG}caption")]  # type: ignore[valid-type]
-    | Annotated[EnlargeJob, Tag(f"{TAG}enlarge")],  # type: ignore[valid-type]
-    Discriminator(_task),
-]
+Part = _request_model("Part", Ingredient)
+JOBS = {
+    task: _request_model(f"{task.title()}Job", kind)
+    for task, kind in REQUESTS.items()
+    if issubclass(kind, MediaRequest)
+}
+_TAGGED = tuple(Annotated[body, Tag(f"{TAG}{task}")] for task, body in JOBS.items())
+AnyJob = Annotated[Union[_TAGGED], Discriminator(_task)]  # type: ignore[valid-type]  # noqa: UP007
 
 PictureOut = _result_model(
     "PictureOut",

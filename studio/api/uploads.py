@@ -21,11 +21,11 @@ from studio.api.routing import Rejected
 from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
+from studio.metadata import CONTAINERS
 from studio.metadata.containers import GIF_ROW, Broken, gif_frames
 
 MAX_FRAMES = 300
 DATA_URL = re.compile(r"data:[\w.+/-]{0,60}(?:;[\w.+=-]{1,60})*;base64,", re.ASCII)
-SUFFIXES = {"PNG": ".png", "WEBP": ".webp", "JPEG": ".jpg", "GIF": ".gif"}
 
 
 def decoded(text: str, name: str) -> bytes:
@@ -47,9 +47,13 @@ def checked(data: bytes, name: str) -> Image.Image:
     """The picture that a file's bytes hold, its first frame; Refused where they are none that is read here."""
     try:
         picture = decode_picture(data, name)
-        frames = _frames(data)
+        if GIF_ROW.begins(data):  # Pillow would walk through all of it
+            frames = gif_frames(data, MAX_FRAMES)
+        else:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+                frames = getattr(opened, "n_frames", 1)
     except Broken as error:
-        raise error.refused(name) from error
+        raise Refused(error.message(name)) from error
     except OSError as error:
         raise Refused("api.unreadable", name=name, reason=str(error)) from error
     if frames > MAX_FRAMES:
@@ -67,8 +71,7 @@ class Uploads:
     def add(self, data: bytes, name: str) -> Picture:
         """A picture file, once it is checked."""
         size = checked(data, name).size
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            suffix = SUFFIXES.get(picture.format or "", "")
+        suffix = next((one.suffix for one in CONTAINERS if one.begins(data)), "")
         path = self.folder / f"{len(self.named)}{suffix}"  # the same bytes may come in two fields
         write_whole(path, data, "--home")
         self.named[str(path)], self.sizes[str(path)] = name, size
@@ -107,11 +110,3 @@ def uploads(home: Path, gallery: Gallery) -> Iterator[Uploads]:
         except Refused as refusal:
             files.rename(refusal)
             raise
-
-
-def _frames(data: bytes) -> int:
-    """How many frames a file has that was read; Pillow would walk through a whole GIF to say it."""
-    if GIF_ROW.begins(data):
-        return gif_frames(data, MAX_FRAMES)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-        return int(getattr(picture, "n_frames", 1))

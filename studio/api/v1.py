@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from models.messages import Refused
 from studio.api import gallery
 from studio.api.docs import page
-from studio.api.media import PREFIX, describe_saved
+from studio.api.gallery import PREFIX, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
 from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem
 from studio.api.uploads import Uploads, uploads
@@ -181,21 +181,20 @@ async def _event_stream(studio: Studio, job: dict[str, Any]) -> AsyncIterator[st
 
 async def _with_heartbeat(events: AsyncIterator[Event]) -> AsyncIterator[Event | None]:
     """The events, and None after each HEARTBEAT without one."""
+
+    async def following() -> Event | None:
+        return await anext(events, None)
+
     while True:
-        coming = asyncio.ensure_future(_next(events))
+        coming = asyncio.ensure_future(following())
         try:
             while not (await asyncio.wait({coming}, timeout=HEARTBEAT))[0]:
                 yield None
         finally:
             coming.cancel()  # does nothing to one that has come
-        event = coming.result()
-        if event is None:
+        if (event := coming.result()) is None:
             return
         yield event
-
-
-async def _next(events: AsyncIterator[Event]) -> Event | None:
-    return await anext(events, None)
 
 
 def _event_text(event: Event) -> str:
@@ -245,26 +244,18 @@ for part in (jobs, gallery.routes, about):
     routes.include_router(part)
 
 
+@routes.get("/openapi.json", include_in_schema=False)
 @functools.cache
-def _schema() -> dict[str, Any]:
+def openapi() -> Any:
+    """The schema for machines."""
     return get_openapi(title="Studio 128", version=version(), routes=routes.routes)
 
 
-@functools.cache
-def _documentation() -> str:
-    return page(_schema())
-
-
-@routes.get("/openapi.json", include_in_schema=False)
-def openapi() -> Any:
-    """The schema for machines."""
-    return _schema()
-
-
 @routes.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+@functools.cache
 def docs() -> str:
     """The schema for people."""
-    return _documentation()
+    return page(openapi())
 
 
 close(routes, f"; see {PREFIX}/docs")

@@ -6,10 +6,11 @@ A row may say its `task`; its settings are the fields of that task's request.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from models.messages import did_you_mean
 from studio.batch.sources import BadRow, Source
+from studio.doors import kinds
 from studio.fields import Picture
 from studio.prompts import ingredient
 from studio.requests import REQUESTS, MediaRequest
@@ -119,17 +120,17 @@ def _put_size(found: Settings, sides: dict[str, Any], sizes: Sequence[int]) -> N
 
 
 def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
-    kinds = _kinds(SETTINGS.get(own))
+    made_of = kinds(SETTINGS.get(own))
     if own == "mix":
         parts = value if isinstance(value, list) else [value]
         return tuple(_ingredient(part, source) for part in parts)
-    if Picture in kinds:
+    if Picture in made_of:
         return _picture(value, source)
     if typed or own == "seed":
         return value
-    if int in kinds:
+    if int in made_of:
         return _number(own, value, int)
-    return _number(own, value, float) if float in kinds else value
+    return _number(own, value, float) if float in made_of else value
 
 
 def _number(own: str, value: str, kind: type) -> Any:
@@ -138,11 +139,6 @@ def _number(own: str, value: str, kind: type) -> Any:
     except ValueError as error:
         code = "batch.no_whole_number" if kind is int else "batch.no_number"
         raise BadRow(code, name=own, value=value[:40]) from error
-
-
-def _kinds(annotation: Any) -> list[Any]:
-    """All that an annotation is made of."""
-    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
 
 
 def _seeds(value: Any, typed: bool) -> list[Any]:

@@ -8,8 +8,8 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, 
 from pydantic import BaseModel, Field
 
 from models.messages import Refused
-from studio.api.media import thumbnail
-from studio.events import Unknown
+from studio.api.gallery import small
+from studio.events import Progress, Saved, Unknown
 from studio.gallery import Gallery, Kept
 from studio.queue import QueuedJob, State
 from studio.studio import Studio
@@ -72,17 +72,7 @@ def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
 
 def hits_result(gallery: Gallery, found: Sequence[tuple[Kept, float | None]]) -> CallToolResult:
     """Pictures that were found, with their scores."""
-    pictures = [
-        PictureOut(
-            id=kept.sha256,
-            path=str(kept.path),
-            prompt=kept.prompt,
-            seed=kept.seed,
-            score=None if score is None else round(score, 4),
-            media_type=kept.media_type,
-        )
-        for kept, score in found
-    ]
+    pictures = [_picture(kept, kept.prompt, None if score is None else round(score, 4)) for kept, score in found]
     text = "\n".join([f"{len(pictures)} found.", *map(_line, pictures)])
     return _result(gallery, Hits(pictures=pictures), text, pictures)
 
@@ -92,31 +82,26 @@ def refused(sentence: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)
 
 
+def _picture(one: Kept | Saved, prompt: str, score: float | None) -> PictureOut:
+    """A file of the gallery is named by its sha256."""
+    path, kind = Path(one.path), one.media_type
+    return PictureOut(id=path.stem, path=str(path), prompt=prompt, seed=one.seed, score=score, media_type=kind)
+
+
 def _job(studio: Studio, job: QueuedJob) -> JobOut:
     live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
-    prompt = job.request.title
-    pictures = [
-        PictureOut(
-            id=Path(saved.path).stem,
-            path=saved.path,
-            prompt=saved.text or prompt,
-            seed=saved.seed,
-            score=saved.score,
-            media_type=saved.media_type,
-        )
-        for _, saved in sorted(studio.gallery.made_by(job).items())  # a picture's file is named by its sha256
-    ]
+    live, made = live or Progress(0, 0), sorted(studio.gallery.made_by(job).items())
     return JobOut(
         id=job.id,
         state=job.state,
-        prompt=prompt,
+        prompt=job.request.title,
         ahead=studio.queue.ahead(job.id),
-        step=live.step if live else 0,
-        total=live.total if live else 0,
+        step=live.step,
+        total=live.total,
         sentence=job.sentence,
-        unknown=list(live.unknown) if live else [],
-        read_as=live.read_as if live else "",
-        pictures=pictures,
+        unknown=list(live.unknown),
+        read_as=live.read_as,
+        pictures=[_picture(saved, saved.text or job.request.title, saved.score) for _, saved in made],
     )
 
 
@@ -134,7 +119,7 @@ def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
         kept = gallery.get(picture.id)
         if kept.kind == "text":
             return TextContent(type="text", text=kept.text)
-        data, kind = thumbnail(gallery, kept)
+        data, kind = small(gallery, kept)
     except (KeyError, OSError, Refused):
         return None
     return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)

@@ -41,7 +41,27 @@ INSTRUCTIONS = (
 LISTED = 20  # jobs
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PICTURE = "The id of a picture in the gallery, or the picture itself in base64"
-COMMON = ("negative", "style", "count", "seed", "steps", "guidance", "best_of", "fast", "size")
+COMMON = ("prompt", "negative", "style", "count", "seed", "steps", "guidance", "best_of", "fast", "size")
+# The tools that make something: task, settings, those that must be given, what a client reads of the tool.
+MAKING: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], str]] = {
+    "generate": (
+        *("image", (*COMMON, "like"), ()),
+        "Draw stickers from words, or from another picture's meaning, into the gallery. The same request finds what it "
+        "made before.",
+    ),
+    "edit": (
+        *("image", ("image", *COMMON, "strength", "mask", "expand", "variations"), ("image",)),
+        "Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays.",
+    ),
+    "animate": (
+        *("clip", ("prompt", "negative", "style", "count", "seed", "frames", "fps", "loop", "image", "last"), ()),
+        "Make a moving picture from words or from a first frame, into the gallery.",
+    ),
+    "caption": (
+        *("caption", ("image", "language", "long", "candidates", "seed"), ("image",)),
+        "Describe a picture in words.",
+    ),
+}
 
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
 Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` tells of it.")]
@@ -56,8 +76,9 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
     mcp = MCPServer("studio128", "Studio 128", about, INSTRUCTIONS, version=version(), log_level="WARNING")
     makes = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
     looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-    for tool in (tools.generate, tools.edit, tools.animate, tools.caption, tools.cancel):
-        mcp.add_tool(tool, annotations=makes)
+    for name, making in MAKING.items():
+        mcp.add_tool(tools.making(*making[:-1]), name, description=making[-1], annotations=makes)
+    mcp.add_tool(tools.cancel, annotations=makes)
     for tool in (tools.search, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=looks)
     mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
@@ -98,56 +119,22 @@ def _tool(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Tools:
-    """What a client may ask for. The first paragraph of each docstring is what it reads of the tool."""
+    """What a client may ask for. The docstring of a tool is what it reads of it."""
 
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
 
-    @_tool
-    @with_settings("prompt", *COMMON, "like", annotate=_parameter)
-    async def generate(
-        self, ctx: Context, model: Model = "", wait: Wait = True, **fields: Any
-    ) -> Annotated[CallToolResult, Jobs]:
-        """Draw stickers from words, or from another picture's meaning, into the gallery. The same request finds what it
-        made before.
-        """
-        return await self._make(ctx, "image", fields, model, wait)
+    def making(self, task: str, names: tuple[str, ...], required: tuple[str, ...]) -> Callable[..., Any]:
+        """A tool that makes what a task makes."""
 
-    @_tool
-    @with_settings("prompt", "strength", "mask", "expand", "variations", *COMMON, annotate=_parameter)
-    async def edit(
-        self,
-        ctx: Context,
-        image: Annotated[str, Field(description=f"{PICTURE}.")],
-        model: Model = "",
-        wait: Wait = True,
-        **fields: Any,
-    ) -> Annotated[CallToolResult, Jobs]:
-        """Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays."""
-        return await self._make(ctx, "image", {**fields, "image": image}, model, wait)
+        @_tool
+        @with_settings(*names, annotate=_parameter, required=required)
+        async def make(
+            ctx: Context, model: Model = "", wait: Wait = True, **fields: Any
+        ) -> Annotated[CallToolResult, Jobs]:
+            return await self._make(ctx, task, fields, model, wait)
 
-    @_tool
-    @with_settings(
-        *("prompt", "negative", "style", "count", "seed", "frames", "fps", "loop", "image", "last"), annotate=_parameter
-    )
-    async def animate(
-        self, ctx: Context, model: Model = "", wait: Wait = True, **fields: Any
-    ) -> Annotated[CallToolResult, Jobs]:
-        """Make a moving picture from words or from a first frame, into the gallery."""
-        return await self._make(ctx, "clip", fields, model, wait)
-
-    @_tool
-    @with_settings("language", "long", "candidates", "seed", annotate=_parameter)
-    async def caption(
-        self,
-        ctx: Context,
-        image: Annotated[str, Field(description=f"{PICTURE}.")],
-        model: Model = "",
-        wait: Wait = True,
-        **fields: Any,
-    ) -> Annotated[CallToolResult, Jobs]:
-        """Describe a picture in words."""
-        return await self._make(ctx, "caption", {**fields, "image": image}, model, wait)
+        return make
 
     @_tool
     async def search(

@@ -66,7 +66,7 @@ def write(data: bytes, media_type: str, says: Provenance) -> bytes:
     try:
         return container.with_metadata(data, _metadata(says, container, _orientation(container, data)))
     except Broken as broken:
-        raise broken.refused(media_type) from broken
+        raise Refused(broken.message(media_type)) from broken
 
 
 def read_bytes(data: bytes, name: Path | str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def strip(data: bytes, name: Path | str) -> bytes:
         exif = exif_block(turned=_orientation(container, data))
         return container.with_metadata(data, Metadata(exif))
     except Broken as broken:
-        raise broken.refused(name) from broken
+        raise Refused(broken.message(name)) from broken
 
 
 def media_type(data: bytes, name: Path | str) -> str:
