@@ -71,7 +71,7 @@ def _named(path: Path, record: Origin) -> str:
 def _request(path: Path, found: dict[str, Any], can: Capabilities) -> Any:
     known = {**found, "request": {**found["request"], "model": "embedded"}}  # another model is a matter of its digest
     again = restore(known, can, path.parent, tuple(REQUESTS))
-    if again.dropped:
+    if again.lost:
         raise Refused("metadata.not_again", file=str(path), why=again.lost[0])
     return resolve(make_request(**again.fields), can)
 

@@ -37,8 +37,8 @@ def planned(path: Path, data: str | bytes) -> Plan:
 
 def faults(path: Path, data: str | bytes) -> list[tuple[int, str]]:
     found = planned(path, data).problems
-    assert all("\n" not in problem.sentence() and problem.message.endswith((".", ")")) for problem in found)
-    return [(problem.line, problem.message) for problem in found]
+    assert all("\n" not in str(problem.placed) and problem.reason.text().endswith((".", ")")) for problem in found)
+    return [(problem.line, problem.reason.text()) for problem in found]
 
 
 def asked(path: Path, data: str | bytes, *names: str) -> list[tuple]:
@@ -178,7 +178,7 @@ def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says:
     made = planned(tmp_path / name, f"{good}\n{line}\n{good}\n")
     assert [job.line for job in made.jobs] == [1, 3]
     (problem,) = made.problems
-    assert problem.line == 2 and says in problem.message and len(problem.message) < 250, problem
+    assert problem.line == 2 and says in problem.reason.text() and len(problem.reason.text()) < 250, problem
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_files_belong_to_one_job(tmp_path: Path) -> None:
     made = planned(tmp_path / "a.txt", "a --d 1 --f x\nb --d 1 --f X\na --d 1 --f x\na --d 1\na --d 1\n")
     assert [problem.line for problem in made.problems] == [2] and "makes a file x.png already" in made.problems[
         0
-    ].message
+    ].reason.text()
     assert len(made.jobs) == 4 and made.jobs[0].files == made.jobs[1].files
 
 
@@ -274,7 +274,7 @@ PIECES += [*"\"{}|,;\t\n[]:\0\ufeff'\\", '{"prompt": "a"}']
 def test_any_bytes_are_jobs_or_faults(tmp_path: Path, kind: str, data: bytes) -> None:
     made = planned(tmp_path / f"any{kind}", data)
     for problem in made.problems:
-        assert problem.line >= 1 and problem.message.strip() and problem.message.isprintable(), problem
+        assert problem.line >= 1 and problem.reason.text().strip() and problem.reason.text().isprintable(), problem
     assert json.dumps([job.as_dict() for job in made.jobs])
 
 
@@ -291,28 +291,28 @@ def test_a_line_of_any_length_takes_little_memory(tmp_path: Path, kind: str) -> 
     found = list(read(Source("long", path, tmp_path)))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(found) == 1 and isinstance(found[0], Problem) and "64 KB" in found[0].message and most < 4 * 2**20
+    assert len(found) == 1 and isinstance(found[0], Problem) and "64 KB" in found[0].reason.text() and most < 4 * 2**20
 
 
 def test_a_problem_has_a_language(tmp_path: Path) -> None:
     made = planned(tmp_path / "a.txt", "a --sede 1\na --d x\na {b")
-    assert [problem.sentence("zh").removeprefix("a.txt ") for problem in made.problems] == [
+    assert [problem.placed.text("zh").removeprefix("a.txt ") for problem in made.problems] == [
         "第 1 行：没有名为“sede”的设置（是否想写“seed”？）。",
         "第 2 行：seed 必须是整数，而不是 'x'。",
         "第 3 行：the prompt：第 3 列的花括号没有闭合；要写花括号本身，请用 \\{ 或 \\}。",
     ]
     for problem in made.problems:
-        assert problem.as_dict()["message"] == problem.message and problem.message.isascii()
+        assert problem.as_dict()["message"] == problem.reason.text() and problem.reason.text().isascii()
         assert Problem.of(problem.as_dict()).as_dict() == problem.as_dict()
 
 
 def test_what_a_terminal_can_not_be_shown_is_not_in_a_problem(tmp_path: Path) -> None:
     (problem,) = planned(tmp_path / "a.jsonl", '{"prompt": "a", "s\\u001b[31m": 1}\n').problems
-    assert problem.message.isprintable() and problem.sentence("zh").isprintable()
+    assert problem.reason.text().isprintable() and problem.placed.text("zh").isprintable()
     (problem,) = planned(
         tmp_path / "a.yaml", f"jobs: [{{prompt: a, name: {'x' * 300}}}, {{prompt: b, seed: {'y' * 300}}}]"
     ).problems
-    assert len(problem.message) < 300
+    assert len(problem.reason.text()) < 300
 
 
 def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_lines_may_name_pictures_of_the_home_and_no_others(context: PageContext,
     lines = [{"like": place} for place in places] + [{"mix": [{"weight": 1, "picture": {"path": places[1]}}]}]
     read = read_text(context, "\n".join(map(json.dumps, lines)), "x")
     assert [job.line for job in read.plan.jobs] == [1]
-    assert all("is not in the studio's folder" in problem.message for problem in read.plan.problems)
+    assert all("is not in the studio's folder" in problem.reason.text() for problem in read.plan.problems)
 
 
 def test_only_what_was_uploaded_is_read(context: PageContext, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from studio.api.routing import Rejected
 from studio.api.uploads import checked, decoded, uploads
 from studio.events import Cancelled, Done, Failed
 from studio.metadata import encoded, parse_parameters, texts
+from studio.metadata.readers import PROGRAMS
 from studio.requests import make_request
 
 # A1111's names for what its text says, by ours.
-NAMES = {"prompt": "Prompt", "negative": "Negative prompt", "steps": "Steps", "guidance": "CFG scale", "seed": "Seed"}
-NAMES |= {"scheduler": "Sampler", "model": "Model", "style": "Style"}
+NAMES = {"prompt": "Prompt", "negative": "Negative prompt", **PROGRAMS["a1111"]}
 MOST = 4 * MAX_PIXELS  # of all pictures of one answer together
 
 
@@ -65,7 +65,7 @@ def png_info(body: PictureFile) -> dict[str, Any]:
     found = texts(decoded(body.image.strip(), "image"), "image").texts
     text = found.get("parameters", "")
     said = parse_parameters(text)
-    known = {theirs: _plain(said[ours]) for ours, theirs in NAMES.items() if ours in said}
+    known = {theirs: _plain(said[ours]) for ours, theirs in NAMES.items() if ours in said and ours != "size"}
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", said.get("size", ""))
     sides = {"Size-1": size[1], "Size-2": size[2]} if size else {}
     items = {keyword: value for keyword, value in found.items() if value}

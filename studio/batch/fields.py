@@ -76,47 +76,47 @@ def settings(row: "Row", source: Source, sizes: Sequence[int] = ()) -> Settings:
 
     Of `sizes` are the pictures that can be made: other programs' width and height are left out where they say another.
     """
-    found = Settings({})
+    found, sides = Settings({}), dict[str, Any]()
     for name, value in row.fields.items():
         check_name(name)
         if name in IGNORED:
             found.ignored.append(name)
-        elif name in SIDES:
-            continue
         elif value is not None and value != "":
-            _put(found, ALIASES.get(name, name), name, _value(ALIASES.get(name, name), value, row.typed, source))
-    _put_size(found, {name: value for name, value in row.fields.items() if name in SIDES}, sizes)
+            own = ALIASES.get(name, name)
+            if name in SIDES:
+                sides[name] = value
+            else:
+                _put(found.fields, own, name, _value(own, value, row.typed, source))
+    _put_size(found, sides, sizes)
     found.seeds = _seeds(found.fields.pop("seed", None), row.typed)
-    found.task = str(found.fields.pop("task", "image"))
+    found.task, found.name = str(found.fields.pop("task", "image")), found.fields.pop("name", "")
     if found.task not in TASKS:
         task = found.task[:40]
         raise BadRow("request.unknown_task", task=task, hint=did_you_mean(task, TASKS), tasks=list(TASKS))
-    name = found.fields.pop("name", "")
-    if not isinstance(name, str):
-        raise BadRow("batch.no_text", name="name", value=repr(name))
-    found.name = name
-    if not row.expand:
-        _spell_out(found.fields)
+    if not isinstance(found.name, str):
+        raise BadRow("batch.no_text", name="name", value=repr(found.name))
+    if not row.expand:  # braces and wildcards stand for themselves
+        found.fields = {name: _spelled(name, value) for name, value in found.fields.items()}
     return found
 
 
-def _put(found: Settings, own: str, name: str, value: Any) -> None:
+def _put(fields: dict[str, Any], own: str, name: str, value: Any) -> None:
     """A1111 makes `n_iter` times `batch_size` pictures; else a setting has one value."""
-    if own not in found.fields:
-        found.fields[own] = value
-    elif own == "count" and isinstance(value, int) and isinstance(found.fields[own], int):
-        found.fields[own] *= value
+    if own not in fields:
+        fields[own] = value
+    elif own == "count" and isinstance(value, int) and isinstance(fields[own], int):
+        fields[own] *= value
     else:
         raise BadRow("batch.twice_as", name=own, alias=name)
 
 
 def _put_size(found: Settings, sides: dict[str, Any], sizes: Sequence[int]) -> None:
     """Width and height as the size that they mean; one of them is enough, and `size` itself goes first."""
-    said = {str(value).strip() for value in sides.values() if value not in (None, "")}
+    said = {str(value).strip() for value in sides.values()}
     if "size" not in found.fields and len(said) == 1 and said <= set(map(str, sizes)):
         found.fields["size"] = int(said.pop())
-    elif said:
-        found.ignored += [name for name, value in sides.items() if value not in (None, "")]
+    else:
+        found.ignored += sides
 
 
 def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
@@ -128,9 +128,8 @@ def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
         return _picture(value, source)
     if typed or own == "seed":
         return value
-    if int in made_of:
-        return _number(own, value, int)
-    return _number(own, value, float) if float in made_of else value
+    number = next((kind for kind in (int, float) if kind in made_of), None)
+    return _number(own, value, number) if number else value
 
 
 def _number(own: str, value: str, kind: type) -> Any:
@@ -165,15 +164,9 @@ def _ingredient(part: Any, source: Source) -> Any:
     return part
 
 
-def _spell_out(fields: dict[str, Any]) -> None:
-    """Braces and wildcards stand for themselves."""
-    for name in ("prompt", "negative"):
-        if isinstance(fields.get(name), str):
-            fields[name] = literal(fields[name])
-    if "mix" in fields:
-        fields["mix"] = tuple(_spelled(part) for part in fields["mix"])
-
-
-def _spelled(part: Any) -> Any:
-    whole = isinstance(part, dict) and isinstance(part.get("text"), str)
-    return {**part, "text": literal(part["text"])} if whole else part
+def _spelled(name: str, value: Any) -> Any:
+    if name == "mix":
+        return tuple(_spelled("part", part) for part in value)
+    if name == "part" and isinstance(value, dict) and "text" in value:
+        return {**value, "text": _spelled("prompt", value["text"])}
+    return literal(value) if name in ("prompt", "negative") and isinstance(value, str) else value

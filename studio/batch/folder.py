@@ -57,7 +57,7 @@ class Folder:
         """What run.json says where this very run was begun here before, None where none was; Refused where another."""
         if not (self.path / "jobs.jsonl").exists():
             return None
-        before = next(_rows(self.path / "run.json"), {})
+        before = self._run()
         if any(before.get(key) != run[key] for key in IDENTITY):
             what = "prompts" if before.get("source") != run["source"] else "model"
             raise Refused(f"batch.folder_of_other_{what}", folder=str(self.path))
@@ -65,14 +65,16 @@ class Folder:
 
     def check_free(self, jobs: Iterable[Job], run: dict[str, Any]) -> None:
         """Refused where a run that begins would replace files that are not its own."""
-        before = next(_rows(self.path / "run.json"), None)
-        own = before is not None and all(before.get(key) == run[key] for key in IDENTITY)  # stopped before it began
+        own = all(self._run().get(key) == run[key] for key in IDENTITY)  # stopped before it began
         files = ((self.images / name, job.id) for job in jobs for name in job.files)
         pictures = (path for path, job in files if holds_another(path, job))
         records = [self.images / "metadata.jsonl"]
         records += [] if own else [self.path / "run.json", self.path / "errors.jsonl"]
         if other := next((file for file in (*filter(Path.exists, records), *pictures)), None):
             raise Refused("batch.file_is_there", file=str(other))
+
+    def _run(self) -> dict[str, Any]:
+        return next(_rows(self.path / "run.json"), {})
 
     def load_plan(self) -> Plan:
         """The jobs as they were fixed, and the lines that could not be; Refused where the file is damaged."""
@@ -85,7 +87,7 @@ class Folder:
                 raise ValueError("a line is no row")
         except (KeyError, TypeError, ValueError) as error:
             raise Refused("batch.damaged", file=str(path)) from error
-        return Plan(jobs, problems, int(next(_rows(self.path / "run.json"), {}).get("more_errors", 0)))
+        return Plan(jobs, problems, int(self._run().get("more_errors", 0)))
 
     def save_plan(self, plan: Plan, run: dict[str, Any]) -> None:
         """Fix the jobs; the batch has begun when this returns."""
@@ -123,12 +125,11 @@ class Folder:
 
     def _unchanged(self, record: Record) -> bool:
         path = self.images / Path(record.file).name
-        if not path.is_file():
-            return False
-        if sha256(path) == record.sha256:
-            return True
-        path.unlink()
-        return False
+        there = path.is_file()
+        same = there and sha256(path) == record.sha256
+        if there and not same:
+            path.unlink()
+        return same
 
     def add(self, record: Record) -> None:
         """Enter a picture into the journal."""
@@ -162,21 +163,16 @@ def opened(path: Path, pictures: int) -> Iterator[Folder]:
 
     Refused where another batch is at work in it, or it can't be written.
     """
-    made = ready_folder(path / "images", pictures)
-    lock = FileLock(path / ".lock", timeout=0)
+    made, lock = ready_folder(path / "images", pictures), FileLock(path / ".lock", timeout=0)
     try:
-        lock.acquire()
+        held = lock.acquire()
     except Timeout as error:
         raise Refused("batch.at_work", folder=str(path)) from error
     except OSError as error:
         remove_empty(made)
         raise Refused(why(error, path)) from error
-    folder = Folder(path)
-    try:
+    with held, contextlib.closing(Folder(path)) as folder:
         yield folder
-    finally:
-        folder.close()
-        lock.release()
 
 
 def sha256(path: Path) -> str:
@@ -187,16 +183,13 @@ def sha256(path: Path) -> str:
 
 def _described(job: Job, index: int, record: Record) -> dict[str, Any]:
     asked = job.request
+    settings = {"negative": "", "style": "", "seed": None, "steps": None, "guidance": None, "scheduler": ""}
     return {
         "file_name": record.file,
         "text": record.text or plain(asked.title),
         "prompt": asked.title,
-        "negative": getattr(asked, "negative", ""),
-        "style": getattr(asked, "style", ""),
+        **{name: getattr(asked, name, usual) for name, usual in settings.items()},
         "seed": record.seed,
-        "steps": getattr(asked, "steps", None),
-        "guidance": getattr(asked, "guidance", None),
-        "scheduler": getattr(asked, "scheduler", ""),
         "model": asked.model,
         "score": record.score,
         "job_id": job.id,

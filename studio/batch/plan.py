@@ -115,24 +115,19 @@ def _planned(said: Settings, context: Context) -> list[Planned]:
     if fields["model"] != context.model:
         raise Refused("batch.other_model", model=repr(fields["model"]))
     asked = [make_request(said.task, **fields, seed=seed) for seed in said.seeds]
-    if context.within:
-        _check_places(asked[0], context.within)
+    for _, picture in asked[0].pictures() if context.within else ():
+        if not Path(picture.path).resolve().is_relative_to(context.within.resolve()):
+            raise Refused("batch.not_in_home", file=picture.path[:80])
     return plan_with(asked, context.can, context.digest, context.wildcards)
 
 
-def _check_places(request: Any, folder: Path) -> None:
-    for _, picture in request.pictures():
-        if not Path(picture.path).resolve().is_relative_to(folder.resolve()):
-            raise Refused("batch.not_in_home", file=picture.path[:80])
-
-
 def _named(planned: list[Planned], said: Settings, source: Source, line: int) -> list[Job]:
-    stem, count, jobs = safe_name(said.name), sum(one.request.count for one in planned), list[Job]()
+    stem, count, first, jobs = safe_name(said.name), sum(one.request.count for one in planned), 0, list[Job]()
     for one in planned:
-        first, request = sum(job.request.count for job in jobs), one.request
-        own = [stem if count == 1 else f"{stem}-{first + i}" for i in range(request.count)]
-        files = [f"{name}{request.suffix}" for name in own] if stem else file_names(one)
-        jobs.append(Job(source.name, line, one.id, tuple(files), request))
+        numbers = range(first, first + one.request.count)
+        own = [f"{stem if count == 1 else f'{stem}-{n}'}{one.request.suffix}" for n in numbers]
+        jobs.append(Job(source.name, line, one.id, tuple(own if stem else file_names(one)), one.request))
+        first += one.request.count
     return jobs
 
 

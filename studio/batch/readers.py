@@ -6,6 +6,7 @@
 A reader yields a Row or a Problem for each line and never stops at a bad one, unless nothing after it makes sense.
 """
 
+import contextlib
 import csv
 import itertools
 import json
@@ -55,19 +56,14 @@ def _kind(source: Source) -> str:
     if re.match(r'\[\s*([{"\]]|$)', first):
         return ".json"
     if re.match(r'\{\s*("|$)', first):
-        return ".jsonl" if _is_json(first) else ".json"
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(first)
+            return ".jsonl"
+        return ".json"
     if re.match(r"(---|defaults:|jobs:|matrix:)", first):
         return ".yaml"
     cells = [cell.strip().strip('"') for cell in first.split(_delimiter(first))]
     return ".csv" if len(cells) > 1 and all(is_known(cell) for cell in cells) else ".txt"
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _by_line(source: Source, row_of: Callable[[int, str], Row | None]) -> Iterator[Row | Problem]:
@@ -99,39 +95,37 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_text(source: Source) -> Iterator[Row | Problem]:
     """A row a line that is neither empty nor a comment."""
-    return _by_line(source, _text_row)
+
+    def row(number: int, line: str) -> Row | None:
+        line = line.strip()
+        flags = _long_flags if line.startswith("--") else _short_flags
+        return None if line.startswith("#") else Row(number, _once(flags(line)), typed=False)
+
+    return _by_line(source, row)
 
 
-def _text_row(number: int, line: str) -> Row | None:
-    line = line.strip()
-    return None if line.startswith("#") else Row(number, _flags(line), typed=False)
-
-
-def _flags(line: str) -> dict[str, Any]:
-    return _once(_long_flags(line) if line.startswith("--") else _short_flags(line))
-
-
-def _short_flags(line: str) -> list[tuple[str, str]]:
+def _short_flags(line: str) -> list[tuple[str, Any]]:
     prompt, *flags = _FLAG.split(line)
-    pairs = [flag.strip().partition(" ") for flag in flags]
-    for name, _, value in pairs:
+    pairs: list[tuple[str, Any]] = [("prompt", prompt.strip())]
+    for flag in flags:
+        name, _, value = flag.strip().partition(" ")
         if not value.strip():
             raise BadRow("batch.no_value", line.rfind(f"--{name}") + 1, flag=f"--{name}")
-    return [("prompt", prompt.strip()), *((name, value.strip()) for name, _, value in pairs)]
+        pairs.append((name, value.strip()))
+    return pairs
 
 
-def _long_flags(line: str) -> list[tuple[str, str]]:
+def _long_flags(line: str) -> list[tuple[str, Any]]:
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise BadRow("batch.open_quote", why=str(error).lower()) from error
-    pairs = []
-    for name, value in zip(words[::2], [*words[1::2], None], strict=False):
+    pairs = list(itertools.zip_longest(words[::2], words[1::2]))
+    for name, value in pairs:
         if not name.startswith("--") or value is None:
             code = "batch.no_value" if name.startswith("--") else "batch.no_flag"
             raise BadRow(code, line.rfind(name) + 1 or None, flag=name[:40])
-        pairs.append((name[2:], value))
-    return pairs
+    return [(name[2:], value) for name, value in pairs]
 
 
 # --- Tables: the header names the settings. A cell that looks like a formula is just text. ----------------------------
@@ -139,13 +133,17 @@ def _long_flags(line: str) -> list[tuple[str, str]]:
 
 def read_csv(source: Source) -> Iterator[Row | Problem]:
     """Rows of a table; commas, semicolons or tabs, whichever the header has most of."""
-    problems = list[Problem]()
+    problems = list[Problem]()  # lines that are no text: empty ones to `csv.reader`
     feed = _text_lines(source, problems)
     header, first = next(((text, line) for line, text in enumerate(feed, 1) if text.strip()), ("", 0))
     names = [name.strip().strip('"') for name in header.rstrip("\n").split(_delimiter(header))]
     rows = csv.reader(feed, delimiter=_delimiter(header), strict=True)
     try:
-        _check_header(names)
+        _once([(name, None) for name in names if name])
+        for name in filter(None, names):
+            check_name(name)
+        if not any(names):
+            raise BadRow("batch.empty_header")
     except BadRow as error:
         yield from [*problems, *([error.at(source, first)] if header else [])]
         return
@@ -166,7 +164,6 @@ def read_csv(source: Source) -> Iterator[Row | Problem]:
 
 
 def _text_lines(source: Source, problems: list[Problem]) -> Iterator[str]:
-    """Lines for `csv.reader`. One that is no text is an empty line to it, and put aside in `problems`."""
     for item in lines(source):
         if isinstance(item, Problem):
             problems.append(item)
@@ -177,20 +174,14 @@ def _delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def _check_header(names: list[str]) -> None:
-    _once([(name, None) for name in names if name])
-    for name in filter(None, names):
-        check_name(name)
-    if not any(names):
-        raise BadRow("batch.empty_header")
-
-
 def _cells(names: list[str], cells: list[str]) -> dict[str, str]:
     """The cells that hold something, by name; BadRow where one is under no name."""
-    for place, cell in enumerate(cells):
-        if cell.strip() and (place >= len(names) or not names[place]):
-            raise BadRow("batch.no_column", place=place + 1, cell=cell.strip()[:40])
-    return {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}
+    fields = {}
+    for place, (name, cell) in enumerate(itertools.zip_longest(names[: len(cells)], cells, fillvalue=""), 1):
+        if cell.strip() and not name:
+            raise BadRow("batch.no_column", place=place, cell=cell.strip()[:40])
+        fields |= {name: cell} if cell.strip() else {}
+    return fields
 
 
 # --- JSON, one object a line or a list of them ------------------------------------------------------------------------
@@ -208,10 +199,9 @@ def read_json(source: Source) -> Iterator[Row | Problem]:
     except BadRow as error:
         yield Problem(source.name, 1, error.message)
         return
-    line, at = 1, 0
+    line = 1
     try:
-        for value, start in _items(text):
-            line, at = line + text.count("\n", at, start), start
+        for line, value in _items(text):
             try:
                 yield _object_row(line, value)
             except BadRow as error:
@@ -223,23 +213,23 @@ def read_json(source: Source) -> Iterator[Row | Problem]:
         yield error.at(source, line)
 
 
-def _items(text: str) -> Iterator[tuple[Any, int]]:
-    """The items of a JSON list, each with the place where it begins; one object is a list of one."""
-    at = _past_space(text, 0)
-    if text[at : at + 1] == "[":
-        at = _past_space(text, at + 1)
-        while text[at : at + 1] != "]":
-            value, end = _parsed(text, at)
-            yield value, at
-            at = _past_space(text, end)
-            if text[at : at + 1] not in ("]", ","):
-                raise BadRow("batch.no_comma", at + 1)
-            if text[at] == ",":
-                at = _past_space(text, at + 1)
-        end = at + 1
-    else:
+def _items(text: str) -> Iterator[tuple[int, Any]]:
+    """The items of a JSON list, each with the line on which it begins; one object is a list of one."""
+    at, line, counted = _past_space(text, 0), 1, 0
+    listed = text.startswith("[", at)
+    at = _past_space(text, at + 1) if listed else at
+    end = at + 1
+    while not (listed and text.startswith("]", at)):
         value, end = _parsed(text, at)
-        yield value, at
+        line, counted = line + text.count("\n", counted, at), at
+        yield line, value
+        if not listed:
+            break
+        at = _past_space(text, end)
+        end = at + 1
+        if not text.startswith(("]", ","), at):
+            raise BadRow("batch.no_comma", end)
+        at = _past_space(text, end) if text[at] == "," else at
     if (at := _past_space(text, end)) < len(text):
         raise BadRow("batch.after_end", at + 1)
 
@@ -309,7 +299,9 @@ def _yaml_problem(error: Refused, source: Source, line: int) -> Problem:
 def _jobs(tree: Tree, source: Source) -> Iterator[Row | Problem]:
     parts = tree.members("defaults", "jobs", "matrix") if tree.kind == "mapping" else {"jobs": tree}
     defaults = _mapping(parts.get("defaults"), "defaults")
-    columns = {name: _column(name, values) for name, values in _mapping(parts.get("matrix"), "matrix").items()}
+    columns = _mapping(parts.get("matrix"), "matrix")
+    if wrong := [name for name, values in columns.items() if not isinstance(values, list) or not values]:
+        raise BadRow("batch.no_column_list", name=wrong[0])
     for job in _listed(parts.get("jobs")) or ([None] if columns else []):
         line = job.line if job else parts["matrix"].line
         try:
@@ -327,12 +319,6 @@ def _mapping(tree: Tree | None, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRow("batch.no_mapping", name=name)
     return {str(key): part for key, part in value.items()}
-
-
-def _column(name: str, values: Any) -> list[Any]:
-    if not isinstance(values, list) or not values:
-        raise BadRow("batch.no_column_list", name=name)
-    return values
 
 
 def _listed(tree: Tree | None) -> list[Tree | None]:

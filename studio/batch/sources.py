@@ -42,27 +42,15 @@ class Problem:
     id: str | None = None
 
     @property
-    def message(self) -> str:
-        """The reason in English."""
-        return self.reason.text()
-
-    @property
     def placed(self) -> Message:
         """The reason with its place in front."""
-        place = {"file": self.file, "line": self.line, "problem": self.reason}
-        return (
-            Message("batch.at_column", place | {"column": self.column})
-            if self.column
-            else Message("batch.at_line", place)
-        )
-
-    def sentence(self, language: str = "en") -> str:
-        """`placed` in a language."""
-        return self.placed.text(language)
+        code, column = ("batch.at_column", {"column": self.column}) if self.column else ("batch.at_line", {})
+        return Message(code, {"file": self.file, "line": self.line, "problem": self.reason, **column})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the reason in English under `message`."""
-        return {"file": self.file, "line": self.line, "message": self.message, "column": self.column, "id": self.id}
+        place = {"file": self.file, "line": self.line, "message": self.reason.text()}
+        return {**place, "column": self.column, "id": self.id}
 
     @staticmethod
     def of(row: dict[str, Any]) -> "Problem":
@@ -118,7 +106,10 @@ def lines(source: Source) -> Iterator[tuple[int, str] | Problem]:
         while data := file.readline(LINE_BYTES + 1):
             number += 1
             try:
-                _check_length(data, file)
+                if len(data) > LINE_BYTES and not data.endswith(b"\n"):
+                    while (rest := file.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
+                        pass
+                    raise BadRow("batch.line_too_long", most=LINE_BYTES >> 10)
                 yield number, _decoded(data, first=number == 1).rstrip("\r\n")
             except BadRow as error:
                 yield error.at(source, number)
@@ -148,37 +139,24 @@ def _decoded(data: bytes, first: bool) -> str:
         raise BadRow("batch.not_utf8", error.start + 1, byte=error.start + 1) from error
 
 
-def _check_length(data: bytes, file: BinaryIO) -> None:
-    """BadRow where the line does not end within the limit, once the rest of it is read over."""
-    if len(data) <= LINE_BYTES or data.endswith(b"\n"):
-        return
-    while data and not data.endswith(b"\n"):
-        data = file.readline(LINE_BYTES)
-    raise BadRow("batch.line_too_long", most=LINE_BYTES >> 10)
-
-
 def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
     if name == "-":
         return [_kept("standard input", sys.stdin.buffer, stack)]
     try:
         mode = Path(name).stat().st_mode
     except (OSError, ValueError):
-        return _matching(name)
+        found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
+        if not found:
+            raise Refused("batch.missing", file=name) from None
+        if len(found) > FILES:
+            raise Refused("batch.too_many_files", pattern=name, count=len(found), most=FILES) from None
+        return [Source(path, Path(path), Path(path).parent) for path in found]
     if stat.S_ISFIFO(mode):
         with Path(name).open("rb") as pipe:
             return [_kept(name, pipe, stack)]
     if not stat.S_ISREG(mode):
         raise Refused("batch.is_a_folder" if stat.S_ISDIR(mode) else "batch.is_no_file", file=name)
     return [Source(name, Path(name), Path(name).parent)]
-
-
-def _matching(name: str) -> list[Source]:
-    found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
-    if not found:
-        raise Refused("batch.missing", file=name)
-    if len(found) > FILES:
-        raise Refused("batch.too_many_files", pattern=name, count=len(found), most=FILES)
-    return [Source(path, Path(path), Path(path).parent) for path in found]
 
 
 def _kept(name: str, stream: BinaryIO, stack: contextlib.ExitStack) -> Source:

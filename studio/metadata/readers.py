@@ -1,4 +1,4 @@
-"""What other programs write into their pictures, in our words. A table: one row a program.
+"""What other programs write into their pictures, in our words: one row a program, and the words in `programs.toml`.
 
 Formats as their sources and documents give them: A1111 `infotext_utils.parse_generation_parameters`, InvokeAI
 `core_metadata`, SwarmUI "Image Metadata Format", Fooocus `meta_parser`, ComfyUI's API graph.
@@ -7,9 +7,12 @@ Formats as their sources and documents give them: A1111 `infotext_utils.parse_ge
 import json
 import math
 import re
+import tomllib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +23,8 @@ DEPTH = 64  # levels of JSON that are followed; a workflow has five or so
 LAST_LINE = 2**18  # characters of A1111's settings
 # Unanchored and with bounded keys, so that a hostile line takes no more than linear time.
 PAIR = re.compile(r'(\w[\w \-/]{1,63}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+
+PROGRAMS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("programs.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -64,34 +69,33 @@ def parse_parameters(text: str) -> dict[str, Any]:
     cut = negatives[0] if negatives else len(stripped)
     negative = "\n".join(line.removeprefix("Negative prompt:").strip() for line in stripped[cut:])
     said = {key.strip(): _unquoted(value.strip()) for key, value in pairs}
-    names = {"Steps": "steps", "CFG scale": "guidance", "Seed": "seed", "Sampler": "scheduler", "Size": "size"}
-    names |= {"Model": "model", "Style": "style"}
-    known = {ours: said.pop(theirs) for theirs, ours in names.items() if theirs in said}
+    known = {ours: said.pop(theirs) for ours, theirs in PROGRAMS["a1111"].items() if theirs in said}
     return _settings({"prompt": "\n".join(stripped[:cut]), "negative": negative, **known}, said)
 
 
-def invokeai(text: str) -> dict[str, Any]:
-    """InvokeAI's core metadata."""
-    words = {"prompt": "positive_prompt", "negative": "negative_prompt", "guidance": "cfg_scale guidance"}
-    return _flat(_object(parsed(text)), **words, scheduler="scheduler", model="model")
+def _unquoted(text: str) -> str:
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    value = parsed(text)
+    return value if isinstance(value, str) else text
 
 
-def swarmui(text: str) -> dict[str, Any]:
-    """SwarmUI's `sui_image_params`; numbers may be strings."""
-    said, samplers = _object(parsed(text)).get("sui_image_params"), "sampler comfyuisampler autowebuisampler"
-    words = {"prompt": "prompt", "negative": "negativeprompt", "guidance": "cfgscale"}
-    return _flat(_object(said), **words, scheduler=samplers, model="model")
-
-
-def fooocus(text: str) -> dict[str, Any]:
-    """Fooocus' own scheme; its A1111 scheme is A1111's. The size is written "(512, 512)"."""
+def _flat(text: str, words: dict[str, str], under: str = "", needs: Sequence[str] = ()) -> dict[str, Any]:
+    """A text of a program whose JSON is flat. What is a plain value and has no name here is kept as other."""
     said = _object(parsed(text))
-    if "base_model" not in said or "full_prompt" not in said:
+    said = _object(said.get(under)) if under else said
+    if not said or not said.keys() >= set(needs):
         return {}
-    sides = re.findall(r"\d+", str(said.pop("resolution", "")))
-    said |= dict(zip(("width", "height"), sides, strict=True)) if len(sides) == 2 else {}
-    words = {"prompt": "prompt", "negative": "negative_prompt", "guidance": "guidance_scale"}
-    return _flat(said, **words, scheduler="sampler", model="base_model")
+    known = {}
+    for ours, theirs in {"steps": "steps", "seed": "seed", **words}.items():
+        first, *_ = keys = theirs.split()
+        value = next((said[key] for key in keys if said.get(key)), said.get(first))
+        known[ours] = value.get("name", value.get("model_name")) if isinstance(value, dict) else value
+    sides = re.findall(r"\d+", str(said.pop(words["size"], ""))) if "size" in words else []  # "(512, 512)"
+    known["size"] = _by(*(sides if len(sides) == 2 else (said.get("width"), said.get("height"))))
+    used = [value for value in known.values() if value is not None]
+    plain = {key: value for key, value in said.items() if isinstance(value, str | int | float) and value not in used}
+    return _settings(known, {key: value for key, value in plain.items() if key not in ("width", "height")})
 
 
 def comfyui(text: str) -> dict[str, Any]:
@@ -122,9 +126,7 @@ def comfyui(text: str) -> dict[str, Any]:
 OURS = "Studio 128"
 READERS = (
     Reader(OURS, "studio", own),
-    Reader("InvokeAI", "invokeai_metadata", invokeai),
-    Reader("SwarmUI", "parameters", swarmui),
-    Reader("Fooocus", "parameters", fooocus),
+    *(Reader(row.pop("program"), row.pop("keyword"), partial(_flat, **row)) for row in PROGRAMS["flat"]),
     Reader("A1111", "parameters", parse_parameters),
     Reader("ComfyUI", "prompt", comfyui),  # last: others keep the graph of a picture that they worked on
 )
@@ -139,14 +141,9 @@ def parsed(text: str) -> Any:
         return None
     level = [value]
     for _ in range(DEPTH):
-        level = [part for whole in level for part in _parts(whole)]
+        inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [part for whole in inside for part in whole]
     return None if level else value
-
-
-def _parts(value: object) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _finite(text: str) -> float | None:
@@ -155,22 +152,6 @@ def _finite(text: str) -> float | None:
 
 def _object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _flat(said: dict[str, Any], **words: str) -> dict[str, Any]:
-    """Settings of a program whose JSON is flat. `words` are its words for ours, the first that says something counts;
-    what is a plain value and has no name here is kept as other.
-    """
-    known = {}
-    for ours, theirs in {"steps": "steps", "seed": "seed", **words}.items():
-        first, *_ = keys = theirs.split()
-        value = next((said[key] for key in keys if said.get(key)), said.get(first))
-        known[ours] = value.get("name", value.get("model_name")) if isinstance(value, dict) else value
-    known["size"] = _by(said.get("width"), said.get("height"))
-    other = {key: value for key, value in said.items() if isinstance(value, str | int | float)}
-    used = [value for value in known.values() if value is not None]
-    other = {key: value for key, value in other.items() if value not in used and key not in ("width", "height")}
-    return _settings(known, other) if said else {}
 
 
 def _settings(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -202,13 +183,6 @@ def _number(value: Any) -> float | None:
 
 def _by(width: object, height: object) -> str | None:
     return f"{width}x{height}" if _whole(width) and _whole(height) else None
-
-
-def _unquoted(text: str) -> str:
-    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
-        return text
-    value = parsed(text)
-    return value if isinstance(value, str) else text
 
 
 def _inputs(graph: dict[str, Any], name: str) -> dict[str, Any]:

@@ -12,22 +12,10 @@ from studio.backends.registry import KINDS
 from studio.capabilities import FAST, Capabilities
 from studio.metadata.files import content
 from studio.metadata.origin import is_picture
+from studio.metadata.readers import PROGRAMS
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
 
-# Samplers that are one of ours under another name. Euler a, DPM++ 3M SDE and the like are others.
-SAMPLERS = {
-    "dpm++ 2m": "dpm++",
-    "dpm++ 2m karras": "dpm++",
-    "dpmpp_2m": "dpm++",
-    "dpmpp_2m_k": "dpm++",
-    "dpm++ 2m sde": "dpm++ sde",
-    "dpm++ 2m sde karras": "dpm++ sde",
-    "dpmpp_2m_sde": "dpm++ sde",
-    "uni_pc": "unipc",
-    "lcm": FAST,
-    "tcd": FAST,
-}
 SAMPLED = ("scheduler", "steps", "guidance")
 
 
@@ -37,11 +25,6 @@ class Restored:
 
     fields: dict[str, Any]
     lost: tuple[Message, ...]
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """The messages in English."""
-        return tuple(map(str, self.lost))
 
 
 def restore(
@@ -87,7 +70,7 @@ def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
     elif "size" in found:
         lost.append(Message("metadata.other_size", {"size": found["size"], "sizes": " or ".join(sizes)}))
     if "scheduler" in fields:
-        fields["scheduler"] = SAMPLERS.get(fields["scheduler"].lower(), fields["scheduler"])
+        fields["scheduler"] = PROGRAMS["samplers"].get(fields["scheduler"].lower(), fields["scheduler"])
     for name in ("scheduler", "style"):
         with contextlib.suppress(Refused):  # as it is spelled here; what is not here is said below
             if name in fields:
@@ -100,11 +83,11 @@ def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
 def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[Message]) -> Restored:
     """All of the fields where they fit together, else one after the other as many as do."""
     said = {name: value for name, value in fields.items() if value not in ("", None, (), [])}
-    if _model_is_here(said.get("model", "embedded")):
-        if not _problem(said, can):
-            return Restored(said, tuple(lost))
-    else:
+    model = said.get("model", "embedded")
+    if not isinstance(model, str) or model not in KINDS:
         lost.append(Message("metadata.other_model", {"model": str(said.pop("model"))}))
+    elif not _problem(said, can):
+        return Restored(said, tuple(lost))
     kept: dict[str, Any] = {}
     order = ["scheduler", *ImageRequest.model_fields]  # it first: some leave no choice of steps
     for name in sorted(said, key=lambda name: order.index(name) if name in order else len(order)):
@@ -127,24 +110,14 @@ def _problem(fields: dict[str, Any], can: Capabilities) -> Message | None:
     return None
 
 
-def _model_is_here(model: object) -> bool:
-    return isinstance(model, str) and model in KINDS
-
-
 def _here(value: Any, folder: Path | None) -> Any:
     """Plain values with each picture's path in `folder`; Refused where it is not there."""
     if is_picture(value):
         name = str(value["path"]).replace("\\", "/").rpartition("/")[2]
-        if folder is None or not name or not _is(folder / name, value["sha256"]):
-            raise Refused("metadata.source_gone", name=name)
-        return {"path": str(folder / name), "sha256": value["sha256"]}
+        with contextlib.suppress(Refused):
+            if folder and name and hashlib.sha256(content(folder / name)).hexdigest() == value["sha256"]:
+                return {"path": str(folder / name), "sha256": value["sha256"]}
+        raise Refused("metadata.source_gone", name=name)
     if isinstance(value, dict):
         return {key: _here(part, folder) for key, part in value.items()}
     return [_here(part, folder) for part in value] if isinstance(value, list | tuple) else value
-
-
-def _is(path: Path, sha256: object) -> bool:
-    try:
-        return hashlib.sha256(content(path)).hexdigest() == sha256
-    except Refused:
-        return False

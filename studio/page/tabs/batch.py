@@ -239,7 +239,7 @@ class BatchHandlers(SeriesHandlers):
         jobs = read.plan.jobs
         ready_folder(self.context.studio.gallery.folder, sum(job.request.count for job in jobs))
         members = [Member(job.id, str(job.line), job.files, job.request) for job in jobs]
-        problems = [[problem.line, problem.column, str(problem.message)] for problem in read.plan.problems[:PROBLEMS]]
+        problems = [[problem.line, problem.column, problem.reason.text()] for problem in read.plan.problems[:PROBLEMS]]
         about = {"digest": read.digest, "bad": read.bad, "problems": problems}
         return self.series.begin(KIND, read.name, members, BACKGROUND, about)
 
