@@ -15,7 +15,7 @@ from tiny_files import MOVING, SUFFIXES, a1111, file_of, frames_of, job_of, pict
 
 from models.messages import Refused
 from studio.fields import BIDI_CONTROLS
-from studio.metadata import Provenance, encoded, kind_of, read, texts
+from studio.metadata import Provenance, encoded, read, texts
 
 KINDS = tuple(SUFFIXES)
 PROMPTS = (
@@ -173,18 +173,6 @@ def test_a_pillow_without_a_format_is_explained(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(Image.SAVE, "AVIF")
     with pytest.raises(Refused, match="can't write avif files on this machine"):
         encoded([Image.new("RGBA", (8, 8))], None, "avif")
-
-
-def test_a_file_name_says_the_kind() -> None:
-    assert [kind_of(Path(name)) for name in ("a.PNG", "b.jpeg", "c.jpg", "d.webp", "e.avif")] == [
-        "png",
-        "jpeg",
-        "jpeg",
-        "webp",
-        "avif",
-    ]
-    with pytest.raises(Refused, match=r"there are \.png"):
-        kind_of(Path("a.bmp"))
 
 
 def test_pictures_without_settings_say_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from studio.metadata.files import (
     KINDS,
     content,
     encoded,
-    kind_of,
     media_type,
     provenance_in,
     read,
@@ -19,7 +18,7 @@ from studio.metadata.files import (
     texts,
     write,
 )
-from studio.metadata.origin import Origin, Provenance, origin, parameters, provenance, version
+from studio.metadata.origin import Origin, Provenance, provenance, version
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import Restored, restore
 
@@ -31,10 +30,7 @@ __all__ = [
     "Restored",
     "content",
     "encoded",
-    "kind_of",
     "media_type",
-    "origin",
-    "parameters",
     "parse_parameters",
     "provenance",
     "provenance_in",

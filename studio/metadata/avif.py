@@ -51,8 +51,8 @@ def _extras(data: bytes) -> Iterator[Extra]:
         if sum(piece.end - piece.start for piece in pieces) > LIMIT:
             raise Broken("metadata.too_much")
         body = b"".join(data[piece.start : piece.end] for piece in pieces)
-        if kind == b"Exif":
-            yield EXIF, _tiff(body), False
+        if kind == b"Exif":  # it begins with the place of its TIFF block, counted from behind these four bytes
+            yield EXIF, body[4 + int.from_bytes(body[:4]) :].removeprefix(EXIF_HEADER), False
         elif kind == XMP_TYPE:
             yield XMP, body, False
     for box in boxes:
@@ -82,11 +82,6 @@ def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
                 plain[box.start : box.start + 4] = (box.end - box.start).to_bytes(4)
         plain += struct.pack(">I4s", 24 + len(metadata.xmp), b"uuid") + XMP_BOX + metadata.xmp
     return bytes(plain)
-
-
-def _tiff(body: bytes) -> bytes:
-    """An Exif item begins with the place of its TIFF block, counted from behind these four bytes."""
-    return body[4 + int.from_bytes(body[:4]) :].removeprefix(EXIF_HEADER)
 
 
 def _walk(data: bytes) -> list[_Box]:

@@ -32,10 +32,6 @@ class Broken(ValueError):
         super().__init__(code)
         self.code = code
 
-    def refused(self, file: object) -> Refused:
-        """The error for a file of that name."""
-        return Refused(self.message(file))
-
     def message(self, file: object) -> Message:
         """What is wrong with a file of that name."""
         return Message(self.code, {"file": str(file), "most": LIMIT >> 20})
@@ -101,8 +97,8 @@ PNG_XMP = "XML:com.adobe.xmp"
 
 
 def _png_extras(data: bytes) -> Iterator[Extra]:
-    for kind, start, end in _png_chunks(data):
-        body = data[start + 8 : end - 4]
+    for kind, whole in _png_chunks(data):
+        body = whole[8:-4]
         if kind == b"eXIf":
             yield EXIF, body, False
         elif kind in PNG_TEXTS:
@@ -116,26 +112,22 @@ def _png_extras(data: bytes) -> Iterator[Extra]:
 
 
 def _png_with(data: bytes, metadata: Metadata) -> bytes:
+    head, *rest = [whole for kind, whole in _png_chunks(data) if kind in PNG_KEPT]
     texts = metadata.texts | ({PNG_XMP: metadata.xmp.decode()} if metadata.xmp else {})
     added = [_png_chunk(b"iTXt", key.encode() + bytes(5) + text.encode()) for key, text in texts.items()]
-    if metadata.exif:
-        added.append(_png_chunk(b"eXIf", metadata.exif))
-    parts = [PNG]
-    for kind, start, end in _png_chunks(data):
-        parts += [data[start:end]] if kind in PNG_KEPT else []
-        parts += added if kind == b"IHDR" else []
-    return b"".join(parts)
+    added += [_png_chunk(b"eXIf", metadata.exif)] if metadata.exif else []
+    return b"".join([PNG, head, *added, *rest])
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each chunk, length and checksum included, up to the last."""
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and bytes of each chunk, length and checksum included, up to the last; the first is the header."""
     at = len(PNG)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data) or (at == len(PNG)) != (kind == b"IHDR"):
             break
-        yield kind, at, end
+        yield kind, data[at:end]
         if kind == b"IEND":
             return
         at = end
@@ -165,10 +157,9 @@ def _webp_with(data: bytes, metadata: Metadata) -> bytes:
     flags = (HAS_EXIF if metadata.exif else 0) | (HAS_XMP if metadata.xmp else 0)
     if flags and all(kind != b"VP8X" for kind, _ in chunks):
         chunks.insert(0, (b"VP8X", _webp_header(*(chunks or [(b"", b"")])[0])))
-    parts = [_riff_chunk(kind, _webp_chunk_body(kind, body, flags)) for kind, body in chunks]
-    parts += [_riff_chunk(b"EXIF", metadata.exif)] if metadata.exif else []
-    parts += [_riff_chunk(b"XMP ", metadata.xmp)] if metadata.xmp else []
-    content = b"".join(parts)
+    chunks = [(kind, _webp_chunk_body(kind, body, flags)) for kind, body in chunks]
+    chunks += [(kind, body) for kind, body in ((b"EXIF", metadata.exif), (b"XMP ", metadata.xmp)) if body]
+    content = b"".join(_riff_chunk(*chunk) for chunk in chunks)
     return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content
 
 
@@ -229,23 +220,21 @@ SEGMENT = 0xFFFF  # bytes of a segment at most
 
 
 def _jpeg_extras(data: bytes) -> Iterator[Extra]:
-    for marker, start, end in _jpeg_segments(data):
-        body = data[start + 4 : end]
+    for marker, whole in _jpeg_segments(data):
         for name, head in ((EXIF, EXIF_HEADER), (XMP, JPEG_XMP)):
-            if marker == APP1 and body.startswith(head):
-                yield name, body.removeprefix(head), False
+            if marker == APP1 and whole.startswith(head, 4):
+                yield name, whole[4 + len(head) :], False
 
 
 def _jpeg_with(data: bytes, metadata: Metadata) -> bytes:
-    kept = [(marker, data[start:end]) for marker, start, end in _jpeg_segments(data)]
-    kept = [(marker, whole) for marker, whole in kept if _jpeg_is_kept(marker, whole[4:])]
-    bodies = [EXIF_HEADER + metadata.exif] if metadata.exif else []
-    bodies += [JPEG_XMP + metadata.xmp] if metadata.xmp else []
+    kept = [(marker, whole) for marker, whole in _jpeg_segments(data) if _jpeg_is_kept(marker, whole[4:])]
+    bodies = [head + body for head, body in ((EXIF_HEADER, metadata.exif), (JPEG_XMP, metadata.xmp)) if body]
     if any(len(body) + 2 > SEGMENT for body in bodies):
         raise Refused("metadata.too_long", kind="jpeg")
-    added = [(APP1, struct.pack(">BBH", 0xFF, APP1, len(body) + 2) + body) for body in bodies]
+    added = [struct.pack(">BBH", 0xFF, APP1, len(body) + 2) + body for body in bodies]
+    segments = [whole for _, whole in kept]
     after = 1 if kept and kept[0][0] == JFIF else 0  # JFIF wants to be the first
-    return JPEG + b"".join(whole for _, whole in (*kept[:after], *added, *kept[after:]))
+    return b"".join([JPEG, *segments[:after], *added, *segments[after:]])
 
 
 def _jpeg_is_kept(marker: int, body: bytes) -> bool:
@@ -254,33 +243,27 @@ def _jpeg_is_kept(marker: int, body: bytes) -> bool:
     return marker != COM and not JFIF <= marker <= APP15
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment, marker and length included; a scan's data belongs to its header."""
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and bytes of each segment, marker and length included; a scan's data belongs to its header."""
     at = len(JPEG)
     while at + 2 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
+        marker, end = data[at + 1], at + 2
         if marker == 0xFF:  # padding
             at += 1
             continue
-        end = at + 2
         if marker != EOI and marker not in BARE:
-            end = _jpeg_end(data, at, marker)
-        yield marker, at, end
+            length = int.from_bytes(data[end : end + 2])
+            end += length
+            if marker == SOS:
+                after = AFTER_SCAN.search(data, end)
+                end = after.start() if after else len(data) + 1
+            if length < 2 or end > len(data):
+                raise Broken
+        yield marker, data[at:end]
         if marker == EOI:
             return
         at = end
     raise Broken
-
-
-def _jpeg_end(data: bytes, at: int, marker: int) -> int:
-    length = int.from_bytes(data[at + 2 : at + 4])
-    end = at + 2 + length
-    if marker == SOS:
-        after = AFTER_SCAN.search(data, end)
-        end = after.start() if after else len(data) + 1
-    if length < 2 or end > len(data):
-        raise Broken
-    return end
 
 
 # --- GIF: blocks (https://www.w3.org/Graphics/GIF/spec-gif89a.txt) ----------------------------------------------------
@@ -294,24 +277,25 @@ GIF_XMP, XMP_END = b"XMP DataXMP", bytes([1, *range(255, -1, -1), 0])
 
 
 def _gif_extras(data: bytes) -> Iterator[Extra]:
-    for start, end in _gif_blocks(data):
-        if data[start : start + 2] == bytes((EXTENSION, COMMENT)):  # A1111 keeps its text there
-            yield "parameters", _gif_joined(data, start + 2), False
-        elif data[start + 3 : start + 14] == GIF_XMP and end - start > 14 + len(XMP_END):
-            yield XMP, data[start + 14 : end - len(XMP_END)], False
+    for block in islice(_gif_blocks(data), 1, None):
+        if block[:2] == bytes((EXTENSION, COMMENT)):  # A1111 keeps its text there
+            text, at = b"", 2
+            while block[at]:
+                text, at = text + block[at + 1 : at + 1 + block[at]], at + 1 + block[at]
+            yield "parameters", text, False
+        elif block[3:14] == GIF_XMP and len(block) > 14 + len(XMP_END):
+            yield XMP, block[14 : -len(XMP_END)], False
 
 
 def _gif_with(data: bytes, metadata: Metadata) -> bytes:
-    blocks = list(_gif_blocks(data))
-    head = data[: blocks[0][0]]
-    parts = [data[start:end] for start, end in blocks if _gif_is_kept(data, start)]
+    head, *blocks = _gif_blocks(data)
     added = b""
     if text := metadata.texts.get("parameters", "").encode():
         pieces = (text[at : at + 255] for at in range(0, len(text), 255))
         added += bytes((EXTENSION, COMMENT)) + b"".join(bytes([len(one)]) + one for one in pieces) + b"\0"
     if metadata.xmp:
         added += bytes((EXTENSION, APPLICATION, len(GIF_XMP))) + GIF_XMP + metadata.xmp + XMP_END
-    return (GIFS[1] + head[6:] if added else head) + added + b"".join(parts)
+    return (GIFS[1] + head[6:] if added else head) + added + b"".join(filter(_gif_is_kept, blocks))
 
 
 def gif_frames(data: bytes, most: int) -> int:
@@ -319,19 +303,21 @@ def gif_frames(data: bytes, most: int) -> int:
 
     Pillow decodes the whole file to say it.
     """
-    return sum(1 for _ in islice((start for start, _ in _gif_blocks(data) if data[start] == IMAGE), most + 1))
+    blocks = islice(_gif_blocks(data), 1, None)
+    return sum(1 for _ in islice((block for block in blocks if block[0] == IMAGE), most + 1))
 
 
-def _gif_is_kept(data: bytes, start: int) -> bool:
-    if data[start] != EXTENSION or data[start + 1] not in (COMMENT, APPLICATION):
+def _gif_is_kept(block: bytes) -> bool:
+    if block[0] != EXTENSION or block[1] not in (COMMENT, APPLICATION):
         return True
-    return data[start + 1] == APPLICATION and data[start + 3 : start + 14] in GIF_KEPT
+    return block[1] == APPLICATION and block[3:14] in GIF_KEPT
 
 
-def _gif_blocks(data: bytes) -> Iterator[tuple[int, int]]:
-    """Start and end of each block behind the header, up to the last."""
+def _gif_blocks(data: bytes) -> Iterator[bytes]:
+    """The header, then each block up to the last."""
     try:
         at = 13 + _gif_palette(data[10])
+        yield data[:at]
         while data[at] != END:
             start = at
             if data[at] == IMAGE:
@@ -343,22 +329,14 @@ def _gif_blocks(data: bytes) -> Iterator[tuple[int, int]]:
             while data[at]:
                 at += 1 + data[at]
             at += 1
-            yield start, at
-        yield at, at + 1
+            yield data[start:at]
+        yield data[at : at + 1]
     except IndexError as error:
         raise Broken from error
 
 
 def _gif_palette(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
-
-
-def _gif_joined(data: bytes, at: int) -> bytes:
-    parts = []
-    while data[at]:
-        parts.append(data[at + 1 : at + 1 + data[at]])
-        at += 1 + data[at]
-    return b"".join(parts)
 
 
 # --- Plain text: the record is a last line of its own behind an empty one ---------------------------------------------
@@ -371,10 +349,6 @@ def _text_split(data: bytes) -> tuple[bytes, bytes]:
     words, mark, record = data.rpartition(TEXT_MARK)
     whole = mark and record.startswith(b"{") and record.endswith(b"}\n") and b"\n" not in record[:-1]
     return (words, record[:-1]) if whole else (data, b"")
-
-
-def _text_extras(data: bytes) -> Iterator[Extra]:
-    yield "studio", _text_split(data)[1], False
 
 
 def _text_with(data: bytes, metadata: Metadata) -> bytes:
@@ -396,4 +370,7 @@ JPEG_ROW = Container(
     still={"quality": 95, "subsampling": 0},
 )  # fmt: skip
 GIF_ROW = Container("GIF", "image/gif", ".gif", lambda data: data[:6] in GIFS, _gif_extras, _gif_with)
-TEXT_ROW = Container("text", "text/plain", ".txt", lambda d: bool(_text_split(d)[1]), _text_extras, _text_with, True)
+TEXT_ROW = Container(
+    "text", "text/plain", ".txt", lambda data: bool(_text_split(data)[1]),
+    lambda data: iter([("studio", _text_split(data)[1], False)]), _text_with, keywords=True,
+)  # fmt: skip

@@ -171,38 +171,28 @@ def encoded(
     white. Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a
     kind that there is not, frames that it can't move, and settings too long for JPEG (64 KB).
     """
-    container, how = _kind(kind, len(frames) > 1)
-    how |= options
-    if len(frames) > 1:
-        how |= {"save_all": True, "append_images": list(frames[1:]), "duration": milliseconds, "loop": 0}
+    if kind not in KINDS:
+        raise Refused("metadata.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
+    container, (first, *more), how = KINDS[kind], frames, options
+    usual = container.moving if more else container.still
+    if usual is None:
+        raise Refused("metadata.still_only", kind=kind)
+    if more:
+        how = {"save_all": True, "append_images": more, "duration": milliseconds, "loop": 0, **how}
     native = container is AVIF_ROW  # its EXIF can't be put in afterwards
     if says and native:
         metadata = _metadata(says, container)
-        how |= {"exif": metadata.exif, "xmp": metadata.xmp}
+        how = {**how, "exif": metadata.exif, "xmp": metadata.xmp}
+    if kind == "jpeg":
+        ground = Image.new("RGBA", first.size, "white")
+        ground.alpha_composite(first.convert("RGBA"))
+        first = ground.convert("RGB")
     file = io.BytesIO()
     try:
-        (_on_white(frames[0]) if kind == "jpeg" else frames[0]).save(file, container.name, **how)
+        first.save(file, container.name, **{**usual, **how})
     except KeyError as error:  # a Pillow that was built without it
         raise Refused("metadata.no_writer", kind=kind) from error
     return write(file.getvalue(), container.media_type, says) if says and not native else file.getvalue()
-
-
-def kind_of(path: Path) -> str:
-    """The kind that a file name ends in; Refused names what there is."""
-    endings = {kind.suffix: name for name, kind in KINDS.items()} | {".jpeg": "jpeg", ".apng": "png"}
-    if path.suffix.lower() not in endings:
-        raise Refused("metadata.no_ending", file=str(path), endings=list(endings))
-    return endings[path.suffix.lower()]
-
-
-def _kind(kind: str, moving: bool) -> tuple[Container, dict[str, Any]]:
-    """The container of a kind and Pillow's options for it."""
-    if kind not in KINDS:
-        raise Refused("metadata.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
-    options = KINDS[kind].moving if moving else KINDS[kind].still
-    if options is None:
-        raise Refused("metadata.still_only", kind=kind)
-    return KINDS[kind], dict(options)
 
 
 def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metadata:
@@ -213,8 +203,7 @@ def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metada
 
 
 def _orientation(container: Container, data: bytes) -> int:
-    block = next((body for name, body, _ in container.extras(data) if name == EXIF), b"")
-    return exif_orientation(block)
+    return exif_orientation(next((body for name, body, _ in container.extras(data) if name == EXIF), b""))
 
 
 def _container(name: Path | str, data: bytes) -> Container:
@@ -223,9 +212,3 @@ def _container(name: Path | str, data: bytes) -> Container:
             return container
     formats = [container.name for container in CONTAINERS if container.media_type.startswith("image/")]
     raise Refused("metadata.not_a_picture", file=str(name), formats=formats)
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    ground = Image.new("RGBA", picture.size, "white")
-    ground.alpha_composite(picture.convert("RGBA"))
-    return ground.convert("RGB")
