@@ -4,7 +4,8 @@
 
 import functools
 import io
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,9 +48,7 @@ def info(files: Files, as_json: Json = False) -> None:
             raise Refused("cli.no_settings", path=file)
         return found
 
-    rows, code = each(files, look)
-    _print(rows, as_json, len(files), "\n".join(map(_settings_text, rows)))
-    raise typer.Exit(code)
+    leave(_print_each(files, look, as_json, _settings_text)[1])
 
 
 @app.command()
@@ -60,9 +59,8 @@ def verify(
 ) -> None:
     """Make pictures again from their settings and compare. Exit code 1 where one of them differs."""
     opener = functools.cache(open_backend)  # loaded once for all files
-    rows, code = each(files, lambda file: asdict(verified(file, model, opener)))
-    _print(rows, as_json, len(files), "\n".join(map(_verdict_text, rows)))
-    raise typer.Exit(code or int(any(row["result"] == "different" for row in rows)))
+    rows, code = _print_each(files, lambda file: asdict(verified(file, model, opener)), as_json, _verdict_text)
+    leave(code or int(any(row["result"] == "different" for row in rows)))
 
 
 @app.command()
@@ -74,19 +72,56 @@ def strip(files: Files, out: Folder = None, as_json: Json = False) -> None:
         target = out / file.name if out else file.with_stem(f"{file.stem}-plain")
         if out:
             ready_folder(out, 1)
-        if not _holds(target, data):
+        try:
+            there = target.exists()
+            if there and (target.is_dir() or target.read_bytes() != data):
+                raise Refused("cli.another_file", path=target)
+        except OSError as error:
+            raise Refused(why(error, target.parent)) from error
+        if not there:
             write_whole(target, data)
         return {"out": str(target)}
 
-    rows, code = each(files, copy)
-    _print(rows, as_json, len(files), "\n".join(row["out"] for row in rows))
-    raise typer.Exit(code)
+    leave(_print_each(files, copy, as_json, lambda row: str(row["out"]))[1])
+
+
+def _print_each(
+    files: list[Path], do: Callable[[Path], dict[str, Any]], as_json: bool, text: Callable[[dict[str, Any]], str]
+) -> tuple[list[dict[str, Any]], int]:
+    """What is done with each file -> rows and exit code. Printed as an object where one file was asked for, as a list
+    where more were, or as text.
+    """
+    rows, code = each(files, do)
+    if rows:
+        print_document(rows[0] if len(files) == 1 else rows, as_json, "\n".join(map(text, rows)))
+    return rows, code
+
+
+def _settings_text(row: dict[str, Any]) -> str:
+    flat: Mapping[str, Any] = {**row, **row.get("request", {}), "seed": row.get("seed"), **row.get("other", {})}
+    shown = {key: value for key, value in flat.items() if key not in ("request", "other", "vector")}
+    return "\n".join(f"{key}: {value}" for key, value in shown.items() if value not in ("", None, [], {}))
+
+
+def _verdict_text(row: dict[str, Any]) -> str:
+    psnr = f" ({row['psnr']} dB)" if row["psnr"] is not None else ""
+    why = f": {row['why']}" if row["why"] else ""
+    return f"{row['path']}\t{row['result']}{psnr}{why}"
+
+
+# --- For chat apps ----------------------------------------------------------------------------------------------------
 
 
 @app.command()
 def apps(as_json: Json = False) -> None:
     """List the chat apps and what they take."""
-    rows = [_app_row(one) for one in app_table.APPS.values()]
+    rows = []
+    for one in app_table.APPS.values():
+        sizes = ", ".join(f"{width} x {height}" for width, height in one.sizes)
+        facts = {"app": one.name, "title": one.title, "zh": one.zh}
+        takes = f"{one.kind.upper()} {sizes}, {one.limit:,} bytes"
+        count = list(one.counts) or [one.least, one.most]
+        rows.append({**facts, "takes": takes, "limit": one.limit, "stickers": count})
     print_rows(rows, as_json, lambda row: f"{row['app']}\t{row['title']}\t{row['takes']}")
 
 
@@ -120,16 +155,19 @@ def export(
         return
     taken: set[Path] = set()
 
+    def free(target: Path) -> Path:
+        """A name that no other picture of this command has taken: those of two folders may have the same one."""
+        names = itertools.chain([target], (target.with_stem(f"{target.stem}-{n}") for n in itertools.count(2)))
+        taken.add(name := next(name for name in names if name not in taken))
+        return name
+
     def make(file: Path) -> dict[str, Any]:
         made = _exported(file, chosen, outline, as_svg, no_metadata)
-        return {"files": [_write(_free(out or file.parent, name, taken), data) for name, data in made.items()]}
+        return {"files": [_write(free((out or file.parent) / name), data) for name, data in made.items()]}
 
     rows, code = each(files, make)
     print_rows(rows, as_json, lambda row: "\n".join(f"{one['path']}\t{one['bytes']} bytes" for one in row["files"]))
     leave(code)
-
-
-# --- Packs --------------------------------------------------------------------------------------------------------
 
 
 def check_pack(title: str, count: int, chosen: app_table.App) -> None:
@@ -158,14 +196,11 @@ def _sticker(file: Path, chosen: app_table.App, outline: bool, plain: bool, labe
     """A picture file as one of a pack, called by its label, else by its prompt, else by its name."""
     said = {} if plain else read(file)
     picture, larger = both(file, picture_of(file), chosen.sizes[0], _enlarged, outline)
-    request = said.get("request", {})
-    prompt, model = (_one_line(request.get(name)) for name in ("prompt", "model"))
+    request = said.get("request", {})  # which may hold anything
+    prompt, model = (" ".join(str(request.get(name) or "").split())[:PROMPT_LIMIT] for name in ("prompt", "model"))
     facts = {"prompt": prompt, "seed": said.get("seed"), "model": model} if request else {}
     says = None if plain else provenance_in(file)
     return Sticker(picture, label or prompt or file.stem, says=says, facts=facts, larger=larger)
-
-
-# --- One file -----------------------------------------------------------------------------------------------------
 
 
 def picture_of(file: Path) -> Image.Image:
@@ -203,16 +238,6 @@ def _exported(file: Path, chosen: app_table.App | None, outline: bool, as_svg: b
     return made
 
 
-def _holds(target: Path, data: bytes) -> bool:
-    """Whether the file is there already; Refused where another one is."""
-    try:
-        if target.exists() and (target.is_dir() or target.read_bytes() != data):
-            raise Refused("cli.another_file", path=target)
-        return target.exists()
-    except OSError as error:
-        raise Refused(why(error, target.parent)) from error
-
-
 def _write(target: Path, data: bytes) -> dict[str, Any]:
     write_whole(target, data)
     row: dict[str, Any] = {"path": str(target), "bytes": len(data)}
@@ -220,45 +245,3 @@ def _write(target: Path, data: bytes) -> dict[str, Any]:
         with Image.open(io.BytesIO(data)) as picture:
             row |= {"width": picture.width, "height": picture.height}
     return row
-
-
-def _free(folder: Path, name: str, taken: set[Path]) -> Path:
-    """A name that no other picture of this command has taken: those of two folders may have the same one."""
-    target, number = folder / name, 2
-    while target in taken:
-        target, number = folder / f"{Path(name).stem}-{number}{Path(name).suffix}", number + 1
-    taken.add(target)
-    return target
-
-
-# --- Text ---------------------------------------------------------------------------------------------------------
-
-
-def _print(rows: list[dict[str, Any]], as_json: bool, asked: int, text: str) -> None:
-    """An object where one file was asked for and a list where more were; or text."""
-    if rows:
-        print_document(rows[0] if asked == 1 else rows, as_json, text)
-
-
-def _settings_text(row: dict[str, Any]) -> str:
-    flat: Mapping[str, Any] = {**row, **row.get("request", {}), "seed": row.get("seed"), **row.get("other", {})}
-    shown = {key: value for key, value in flat.items() if key not in ("request", "other", "vector")}
-    return "\n".join(f"{key}: {value}" for key, value in shown.items() if value not in ("", None, [], {}))
-
-
-def _verdict_text(row: dict[str, Any]) -> str:
-    psnr = f" ({row['psnr']} dB)" if row["psnr"] is not None else ""
-    why = f": {row['why']}" if row["why"] else ""
-    return f"{row['path']}\t{row['result']}{psnr}{why}"
-
-
-def _app_row(one: app_table.App) -> dict[str, Any]:
-    sizes = [f"{width} x {height}" for width, height in one.sizes]
-    count = list(one.counts) or [one.least, one.most]
-    takes = f"{one.kind.upper()} {', '.join(sizes)}, {one.limit:,} bytes"
-    return {"app": one.name, "title": one.title, "zh": one.zh, "takes": takes, "limit": one.limit, "stickers": count}
-
-
-def _one_line(value: object) -> str:
-    """What a file says, which may be anything, as a line of text."""
-    return " ".join(str(value or "").split())[:PROMPT_LIMIT]

@@ -11,7 +11,7 @@ from models.messages import Refused
 from studio import maintenance, settings
 from studio.backends.registry import KINDS, open_backend
 from studio.cli.base import Home, Json, Model, app, leave, print_document, print_rows, warn
-from studio.doors import ModelState, model_state
+from studio.doors import model_state
 from studio.files import make_folder
 from studio.folders import Folders
 from studio.foreground import bar_on_stderr
@@ -174,9 +174,7 @@ def search(
         {"path": str(path), "score": None if score is None else round(score, 4), "prompt": prompt}
         for path, score, prompt in found
     ]
-    print_rows(
-        rows, as_json, lambda row: f"{row['path']}\t{'' if row['score'] is None else row['score']}\t{row['prompt']}"
-    )
+    print_rows(rows, as_json, lambda row: "\t".join("" if value is None else str(value) for value in row.values()))
     if not rows:
         warn("Nothing was found.", program="")
 
@@ -231,9 +229,8 @@ def rebuild(as_json: Json = False, home: Home = None) -> None:
     """Make the database again from the picture files; the old one is kept beside it."""
     root = settings.home(home)
     make_folder(root)
-    lock = FileLock(root / LOCK, timeout=0)
     try:
-        with lock:  # a worker that writes into the old database would lose what it wrote
+        with FileLock(root / LOCK, timeout=0):  # a worker that writes into the old database would lose what it wrote
             done = asdict(maintenance.rebuild(root))
     except Timeout as error:
         raise Refused("cli.home_is_open", home=root) from error
@@ -254,12 +251,9 @@ def styles(model: Model = "embedded", as_json: Json = False) -> None:
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models, and what is missing where one is not ready."""
-    rows = [_model_row(model_state(name)) for name in KINDS]
+    shown = {"about", "ready", "problem", "digest"}
+    rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in KINDS]
     print_rows(rows, as_json, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
-
-
-def _model_row(state: ModelState) -> dict[str, Any]:
-    return {"model": state.name, **state.model_dump(include={"about", "ready", "problem", "digest"})}
 
 
 @app.command()

@@ -90,14 +90,11 @@ def grid(
 
 def _check_nothing_else(context: typer.Context) -> None:
     """Refused where an option was typed that `--again` does not look at, even with its default value."""
-    typed = [
-        one
-        for one in context.command.params
-        if (source := context.get_parameter_source(one.name or "")) and source.name == "COMMANDLINE"
-    ]
-    names = [
-        one.opts[0] if one.opts[0].startswith("-") else f"the {one.name}" for one in typed if one.name not in AGAIN
-    ]
+    names = []
+    for one in context.command.params:
+        source = context.get_parameter_source(one.name or "")
+        if one.name not in AGAIN and source and source.name == "COMMANDLINE":
+            names.append(one.opts[0] if one.opts[0].startswith("-") else f"the {one.name}")
     if names:
         options = Message("cli.and", {"listed": names[:-1], "last": names[-1]}) if len(names) > 1 else names[0]
         raise Refused("cli.grid_again", options=options)
