@@ -32,14 +32,14 @@ class Answer(NamedTuple):
         return str(json.loads(self.body)["error"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("home"), "fake")
     yield server
     server.kill()  # Gradio tells the terminal of what it refuses
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trap() -> Iterator[tuple[str, list[Any]]]:
     """The address of a socket, and who knocked there."""
     knocks: list[Any] = []

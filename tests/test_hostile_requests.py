@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -54,24 +55,25 @@ STRANGERS = {
 }
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-@pytest.mark.parametrize(("method", "path"), CHANGES + READS)
-def test_strangers_are_turned_away(doors: Server, method: str, path: str, stranger: str) -> None:
-    answer = send(doors, method, path, {"prompt": "theirs"} if method == "POST" else None, headers=STRANGERS[stranger])
-    assert answer.status == 403
-    words = answer.sentence if path.startswith(("/api", "/sdapi")) else answer.body.decode()
-    assert words.startswith(("another web site", "this address"))
-    assert "access-control-allow-origin" not in answer.headers
+def test_strangers_are_turned_away(doors: Server, subtests: pytest.Subtests) -> None:
+    for (method, path), stranger in itertools.product(CHANGES + READS, STRANGERS):
+        with subtests.test(path=path, stranger=stranger):
+            body = {"prompt": "theirs"} if method == "POST" else None
+            answer = send(doors, method, path, body, headers=STRANGERS[stranger])
+            assert answer.status == 403
+            words = answer.sentence if path.startswith(("/api", "/sdapi")) else answer.body.decode()
+            assert words.startswith(("another web site", "this address"))
+            assert "access-control-allow-origin" not in answer.headers
     nothing_happened(doors)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
-@pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/sdapi/v1/options", "/api/v1/jobs"])
-def test_what_a_form_could_send_is_not_read(doors: Server, path: str, kind: str) -> None:
-    answer = send(
-        doors, "POST", path, b'{"prompt": "theirs", "sd_model_checkpoint": "x"}', headers={"Content-Type": kind}
-    )
-    assert answer.status == 422 and "JSON" in answer.sentence
+def test_what_a_form_could_send_is_not_read(doors: Server, subtests: pytest.Subtests) -> None:
+    body = b'{"prompt": "theirs", "sd_model_checkpoint": "x"}'
+    kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
+    for path, kind in itertools.product(("/sdapi/v1/txt2img", "/sdapi/v1/options", "/api/v1/jobs"), kinds):
+        with subtests.test(path=path, kind=kind):
+            answer = send(doors, "POST", path, body, headers={"Content-Type": kind})
+            assert answer.status == 422 and "JSON" in answer.sentence
     nothing_happened(doors)
 
 
@@ -105,13 +107,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("given", WRONG)
-@pytest.mark.parametrize(("method", "path"), CHANGES + READS)
-def test_without_the_password_nothing_is_there(locked: Server, method: str, path: str, given: str) -> None:
-    headers = {"Authorization": WRONG[given]} if WRONG[given] else {}
-    answer = send(locked, method, path, {"prompt": "theirs"} if method == "POST" else None, headers=headers)
-    assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Basic ")
-    assert b"password" in answer.body and PASSWORD.encode() not in answer.body
+def test_without_the_password_nothing_is_there(locked: Server, subtests: pytest.Subtests) -> None:
+    for (method, path), given in itertools.product(CHANGES + READS, WRONG):
+        with subtests.test(path=path, given=given):
+            headers = {"Authorization": WRONG[given]} if WRONG[given] else {}
+            answer = send(locked, method, path, {"prompt": "theirs"} if method == "POST" else None, headers=headers)
+            assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Basic ")
+            assert b"password" in answer.body and PASSWORD.encode() not in answer.body
 
 
 def test_with_the_password_everything_is(locked: Server) -> None:
@@ -177,109 +179,114 @@ def test_too_much_that_is_not_announced(doors: Server, path: str, kind: dict[str
     assert send(doors, "GET", "/api/v1/health").status == 200
 
 
-@pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/api/v1/jobs"])
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff\xfe",
-        b"[" * 100_000,
-        b'{"prompt": ' + b"[" * 100_000,
-        b'{"prompt": "a", "seed": ' + b"9" * 5_000 + b"}",
-        b'{"prompt": "a", "seed": 1e999}',
-        b'{"prompt": "a", "steps": NaN}',
-        b'{"prompt": "a", "count": true, "batch_size": [1]}',
-        b'{"prompt": {"$ne": 1}}',
-        b'{"prompt": "\\ud800"}',
-        b'{"prompt": "a\\u0000b"}',
-        b'{"prompt": "a\\u202eb"}',
-        b'{"prompt": "' + b"a" * 3_000 + b'"}',
-    ],
-)
-def test_what_is_no_request(doors: Server, path: str, body: bytes) -> None:
-    answer = send(doors, "POST", path, body, headers=JSON)
-    assert answer.status in (400, 422) and answer.sentence and "\n" not in answer.sentence
-    assert len(answer.sentence) < 500 and "Traceback" not in answer.sentence
+NO_REQUESTS = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"prompt": ' + b"[" * 100_000,
+    b'{"prompt": "a", "seed": ' + b"9" * 5_000 + b"}",
+    b'{"prompt": "a", "seed": 1e999}',
+    b'{"prompt": "a", "steps": NaN}',
+    b'{"prompt": "a", "count": true, "batch_size": [1]}',
+    b'{"prompt": {"$ne": 1}}',
+    b'{"prompt": "\\ud800"}',
+    b'{"prompt": "a\\u0000b"}',
+    b'{"prompt": "a\\u202eb"}',
+    b'{"prompt": "' + b"a" * 3_000 + b'"}',
+]
+
+
+def test_what_is_no_request(doors: Server, subtests: pytest.Subtests) -> None:
+    for path, body in itertools.product(("/sdapi/v1/txt2img", "/api/v1/jobs"), NO_REQUESTS):
+        with subtests.test(path=path, body=body[:50]):
+            answer = send(doors, "POST", path, body, headers=JSON)
+            assert answer.status in (400, 422) and answer.sentence and "\n" not in answer.sentence
+            assert len(answer.sentence) < 500 and "Traceback" not in answer.sentence
     nothing_happened(doors)
 
 
 # --- Forged choices ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("/sdapi/v1/txt2img", {"styles": ["/etc/passwd"]}, 422),
-        ("/sdapi/v1/txt2img", {"sampler_name": "../../etc"}, 404),
-        ("/sdapi/v1/txt2img", {"scheduler": "<script>"}, 404),
-        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "/etc/passwd"}}, 404),
-        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "fake:600"}}, 404),
-        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": {"a": 1}}}, 404),
-        ("/sdapi/v1/txt2img", {"script_name": "../x.py"}, 422),
-        ("/sdapi/v1/txt2img", {"batch_size": 10**9, "n_iter": 10**9, "prompt": "{a|b}"}, 422),
-        ("/sdapi/v1/options", {"sd_model_checkpoint": "/etc/passwd"}, 404),
-        ("/sdapi/v1/extra-single-image", {"upscaler_1": "/etc/passwd", "image": "@"}, 404),
-        ("/sdapi/v1/extra-single-image", {"upscaling_resize": 1e9, "image": "@"}, 422),
-        ("/api/v1/jobs", {"style": "/etc/passwd"}, 422),
-        ("/api/v1/jobs", {"scheduler": "__import__('os')"}, 422),
-        ("/api/v1/jobs", {"model": "diffusers:/etc"}, 422),
-        ("/api/v1/jobs", {"model": "fake:x"}, 422),
-        ("/api/v1/jobs", {"count": 10**9, "prompt": "{a|b}"}, 422),
-        ("/api/v1/jobs", {"task": "shell"}, 422),
-        ("/api/v1/jobs", {"size": 100_000}, 422),
-        ("/api/v1/jobs", {"__class__": "x"}, 422),
-    ],
-)
-def test_choices_that_nobody_offered(doors: Server, path: str, body: dict[str, Any], status: int) -> None:
-    if body.get("image") == "@":
-        body = {**body, "image": base64.b64encode(file(Image.new("RGB", (16, 16)))).decode()}
-    answer = send(doors, "POST", path, {"prompt": "a", **body})
-    assert answer.status == status and answer.sentence, answer.body[:300]
+CHOICES: list[tuple[str, dict[str, Any], int]] = [
+    ("/sdapi/v1/txt2img", {"styles": ["/etc/passwd"]}, 422),
+    ("/sdapi/v1/txt2img", {"sampler_name": "../../etc"}, 404),
+    ("/sdapi/v1/txt2img", {"scheduler": "<script>"}, 404),
+    ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "/etc/passwd"}}, 404),
+    ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "fake:600"}}, 404),
+    ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": {"a": 1}}}, 404),
+    ("/sdapi/v1/txt2img", {"script_name": "../x.py"}, 422),
+    ("/sdapi/v1/txt2img", {"batch_size": 10**9, "n_iter": 10**9, "prompt": "{a|b}"}, 422),
+    ("/sdapi/v1/options", {"sd_model_checkpoint": "/etc/passwd"}, 404),
+    ("/sdapi/v1/extra-single-image", {"upscaler_1": "/etc/passwd", "image": "@"}, 404),
+    ("/sdapi/v1/extra-single-image", {"upscaling_resize": 1e9, "image": "@"}, 422),
+    ("/api/v1/jobs", {"style": "/etc/passwd"}, 422),
+    ("/api/v1/jobs", {"scheduler": "__import__('os')"}, 422),
+    ("/api/v1/jobs", {"model": "diffusers:/etc"}, 422),
+    ("/api/v1/jobs", {"model": "fake:x"}, 422),
+    ("/api/v1/jobs", {"count": 10**9, "prompt": "{a|b}"}, 422),
+    ("/api/v1/jobs", {"task": "shell"}, 422),
+    ("/api/v1/jobs", {"size": 100_000}, 422),
+    ("/api/v1/jobs", {"__class__": "x"}, 422),
+]
+
+
+def test_choices_that_nobody_offered(doors: Server, subtests: pytest.Subtests) -> None:
+    picture = base64.b64encode(file(Image.new("RGB", (16, 16)))).decode()
+    for path, body, status in CHOICES:
+        with subtests.test(path=path, **body):
+            body = {**body, "image": picture} if body.get("image") == "@" else body
+            answer = send(doors, "POST", path, {"prompt": "a", **body})
+            assert answer.status == status and answer.sentence, answer.body[:300]
     nothing_happened(doors)
 
 
 # --- Where they look --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/pictures/../../../../etc/passwd",
-        "/pictures/..%2f..%2f..%2fetc%2fpasswd",
-        "/pictures/%2e%2e/%2e%2e/etc/passwd",
-        "/pictures/%00.png",
-        "/thumbnails/..%2f..%2fetc%2fpasswd",
-        "/downloads/..%2f..%2fetc%2fpasswd/png",
-        "/gradio_api/file=/etc/passwd",
-        "/gradio_api/file=../../../../../../etc/passwd",
-        "/gradio_api/file=..%2f..%2f..%2fetc%2fpasswd",
-        "/gradio_api/file/etc/passwd",
-        "/gradio_api/file={home}/studio.db",
-        "/gradio_api/file={home}/pictures/../studio.db",
-        "/gradio_api/file=http://{trap}/",
-        "/gradio_api/file=HTTPS://{trap}/",
-        "/gradio_api/file/http://{trap}/x.png",
-        "/gradio_api/proxy=http://{trap}/",
-        "/gradio_api/custom_component/..%2f..%2fetc/x/x/passwd",
-        "/static/..%2f..%2f..%2f..%2fetc%2fpasswd",
-        "/assets/..%2f..%2f..%2f..%2fetc%2fpasswd",
-        "/svelte/..%2f..%2f..%2f..%2fetc%2fpasswd",
-        "/api/v1/gallery/..%2f..%2fetc%2fpasswd",
-        "/api/v1/gallery/..%2f..%2fetc%2fpasswd/file",
-        "/api/v1/gallery/%00/file",
-        "/api/v1/jobs/..%2f..%2fstudio.db",
-        "/api/v1/../../etc/passwd",
-        "/sdapi/v1/../../../etc/passwd",
-        "/docs",
-        "/redoc",
-    ],
-)
-def test_nothing_outside_the_gallery_is_handed_out(doors: Server, path: str, trap: tuple[str, list[Any]]) -> None:
-    answer = send(doors, "GET", path.format(home=doors.home, trap=trap[0]))
-    assert answer.status in (400, 403, 404, 422) and b"root:" not in answer.body and b"SQLite" not in answer.body
+OUTSIDE = [
+    "/pictures/../../../../etc/passwd",
+    "/pictures/..%2f..%2f..%2fetc%2fpasswd",
+    "/pictures/%2e%2e/%2e%2e/etc/passwd",
+    "/pictures/%00.png",
+    "/thumbnails/..%2f..%2fetc%2fpasswd",
+    "/downloads/..%2f..%2fetc%2fpasswd/png",
+    "/gradio_api/file=/etc/passwd",
+    "/gradio_api/file=../../../../../../etc/passwd",
+    "/gradio_api/file=..%2f..%2f..%2fetc%2fpasswd",
+    "/gradio_api/file/etc/passwd",
+    "/gradio_api/file={home}/studio.db",
+    "/gradio_api/file={home}/pictures/../studio.db",
+    "/gradio_api/file=http://{trap}/",
+    "/gradio_api/file=HTTPS://{trap}/",
+    "/gradio_api/file/http://{trap}/x.png",
+    "/gradio_api/proxy=http://{trap}/",
+    "/gradio_api/custom_component/..%2f..%2fetc/x/x/passwd",
+    "/static/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "/assets/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "/svelte/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "/api/v1/gallery/..%2f..%2fetc%2fpasswd",
+    "/api/v1/gallery/..%2f..%2fetc%2fpasswd/file",
+    "/api/v1/gallery/%00/file",
+    "/api/v1/jobs/..%2f..%2fstudio.db",
+    "/api/v1/../../etc/passwd",
+    "/sdapi/v1/../../../etc/passwd",
+    "/docs",
+    "/redoc",
+]
+
+
+def test_nothing_outside_the_gallery_is_handed_out(
+    doors: Server, trap: tuple[str, list[Any]], subtests: pytest.Subtests
+) -> None:
+    for path in OUTSIDE:
+        with subtests.test(path=path):
+            answer = send(doors, "GET", path.format(home=doors.home, trap=trap[0]))
+            assert answer.status in (400, 403, 404, 422)
+            assert b"root:" not in answer.body and b"SQLite" not in answer.body
     assert trap[1] == []
 
 
