@@ -79,6 +79,14 @@ class Server:
             assert self.process.returncode == 0 and "Traceback" not in errors, errors
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests of the doors for programs; a step takes long enough to be watched."""
+    server = Server(tmp_path_factory.mktemp("served"), "fake:0.02")
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")

@@ -20,6 +20,7 @@ from models.messages import Refused
 from studio import cli, files
 from studio.cli.files import info
 from studio.files import write_whole
+from studio.page import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,35 +49,36 @@ def refuse(
     signal.signal(signal.SIGTERM, handler)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ([], "say what to make"),
-        ([""], "the prompt is empty"),
-        (["  "], "the prompt is empty"),
-        (["x" * 100_000], "100,000 characters"),
-        (["a\x1b[31mcat"], "control character (U+001B)"),
-        (["a cat", "--negative", "\x00"], "control character"),
-        (["a cat", "--style", "notto"], "did you mean 'noto'?"),
-        (["a cat", "--scheduler", "eular"], "did you mean 'euler'?"),
-        (["a cat", "--model", "fakee"], "did you mean 'fake'?"),
-        (["a cat", "--steps", "0"], "steps must be between 1 and 100, not 0"),
-        (["a cat", "--steps", "1000000000"], "steps must be between"),
-        (["a cat", "--steps", "many"], "Invalid value for '--steps'"),
-        (["a cat", "--guidance", "nan"], "guidance must be a number, not nan"),
-        (["a cat", "--guidance", "1e400"], "guidance must be a number, not inf"),
-        (["a cat", "--seed", "-1"], "the seed must be between"),
-        (["a cat", "--seed", "4294967296"], "the seed must be between"),
-        (["a cat", "--seed", "9" * 5000], "--seed"),
-        (["a cat", "--count", "0"], "count must be between 1 and 64, not 0"),
-        (["a cat", "--mix", "1:"], "either words or a picture"),
-        (["a cat", "--mix", "99:dog"], "between -10 and 10"),
-        (["a cat", "--mix", "1:missing.png"], "missing.png does not exist"),
-        (["a cat", "--stlye", "noto"], "No such option: --stlye"),
-    ],
-)
-def test_requests(refuse: Callable[..., str], arguments: list[str], says: str) -> None:
-    assert says in refuse(*arguments)
+BAD: list[tuple[list[str], str]] = [
+    ([], "say what to make"),
+    ([""], "the prompt is empty"),
+    (["  "], "the prompt is empty"),
+    (["x" * 100_000], "100,000 characters"),
+    (["a\x1b[31mcat"], "control character (U+001B)"),
+    (["a cat", "--negative", "\x00"], "control character"),
+    (["a cat", "--style", "notto"], "did you mean 'noto'?"),
+    (["a cat", "--scheduler", "eular"], "did you mean 'euler'?"),
+    (["a cat", "--model", "fakee"], "did you mean 'fake'?"),
+    (["a cat", "--steps", "0"], "steps must be between 1 and 100, not 0"),
+    (["a cat", "--steps", "1000000000"], "steps must be between"),
+    (["a cat", "--steps", "many"], "Invalid value for '--steps'"),
+    (["a cat", "--guidance", "nan"], "guidance must be a number, not nan"),
+    (["a cat", "--guidance", "1e400"], "guidance must be a number, not inf"),
+    (["a cat", "--seed", "-1"], "the seed must be between"),
+    (["a cat", "--seed", "4294967296"], "the seed must be between"),
+    (["a cat", "--seed", "9" * 5000], "--seed"),
+    (["a cat", "--count", "0"], "count must be between 1 and 64, not 0"),
+    (["a cat", "--mix", "1:"], "either words or a picture"),
+    (["a cat", "--mix", "99:dog"], "between -10 and 10"),
+    (["a cat", "--mix", "1:missing.png"], "missing.png does not exist"),
+    (["a cat", "--stlye", "noto"], "No such option: --stlye"),
+]
+
+
+def test_requests(refuse: Callable[..., str], subtests: pytest.Subtests) -> None:
+    for arguments, says in BAD:
+        with subtests.test(arguments=[one[:40] for one in arguments]):
+            assert says in refuse(*arguments)
 
 
 def test_the_first_bad_prompt_refuses_all(refuse: Callable[..., str]) -> None:
@@ -112,24 +114,14 @@ def bad_pictures(tmp_path: Path) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [
-        ("text", "is not a picture"),
-        ("cut", "cut short"),
-        ("empty", "is not a picture"),
-        ("bomb", "pixels"),
-        ("svg", "is not a picture"),
-        ("missing", "does not exist"),
-        ("folder", "is a folder"),
-    ],
-)
-def test_pictures(refuse: Callable[..., str], bad_pictures: dict[str, Path], kind: str, says: str) -> None:
-    path = bad_pictures[kind]
-    assert says in refuse("a cat", "--like", path)
-    assert says in refuse("--image", path, command="embed")
-    if path.suffix:
-        assert says in refuse("a cat", "--mix", f"0.5:{path}")
+def test_pictures(refuse: Callable[..., str], bad_pictures: dict[str, Path], subtests: pytest.Subtests) -> None:
+    says = dict.fromkeys(("text", "empty", "svg"), "is not a picture") | {"cut": "cut short", "bomb": "pixels"}
+    for kind, words in {**says, "missing": "does not exist", "folder": "is a folder"}.items():
+        path = bad_pictures[kind]
+        with subtests.test(kind=kind):
+            assert words in refuse("a cat", "--like", path)
+            assert words in refuse("--image", path, command="embed")
+            assert not path.suffix or words in refuse("a cat", "--mix", f"0.5:{path}")
 
 
 def test_info_of_what_says_nothing(tmp_path: Path) -> None:
@@ -203,31 +195,25 @@ def test_a_write_never_changes_the_old_file_by_halves(tmp_path: Path, monkeypatc
 # --- The page's command line ------------------------------------------------------------------------------------------
 
 
-def app(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "app.py", "--no-browser", "--model", "fake", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
-
-
 def test_a_second_studio_on_the_port() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = app("--port", str(taken.getsockname()[1]))
+        command = [sys.executable, "app.py", "--no-browser", "--model", "fake", "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "is taken, perhaps by another studio" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--host", "0.0.0.0"], "--allow-network"),
-        (["--host", "::"], "--allow-network"),
-        (["--host", "example.com"], "--allow-network"),
-        (["--port", "70000"], "--port must be between"),
-        (["--model", "fakee"], "did you mean 'fake'?"),
-    ],
-)
-def test_addresses_and_models(arguments: list[str], says: str) -> None:
-    done = app(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1 and says in done.stderr
+def test_addresses_and_models(capsys: pytest.CaptureFixture, subtests: pytest.Subtests) -> None:
+    for *arguments, says in (
+        ("--host", "0.0.0.0", "--allow-network"),
+        ("--host", "::", "--allow-network"),
+        ("--host", "example.com", "--allow-network"),
+        ("--port", "70000", "--port must be between"),
+        ("--model", "fakee", "did you mean 'fake'?"),
+    ):
+        with subtests.test(arguments=arguments):
+            assert serve.open_page(serve.parse(["--no-browser", "--model", "fake", *arguments])) == 2
+            said = capsys.readouterr()
+            assert said.out == "" and said.err.count("\n") == 1 and says in said.err

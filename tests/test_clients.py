@@ -74,7 +74,7 @@ def memory(server: Server) -> int:
 
 @pytest.mark.parametrize(
     ("clients", "seconds"),
-    [(4, 6), pytest.param(8, 600, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])],
+    [(4, 3), pytest.param(8, 600, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])],
     ids=["short", "long"],
 )
 def test_nothing_is_lost_and_memory_does_not_grow(server: Server, clients: int, seconds: float) -> None:

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,13 +190,6 @@ def test_a_comparison_may_hold_it_beside_others() -> None:
     varied = Grid(common, Axis.parse("scheduler=fast"), Axis.parse("steps=4, 8")).requests()
     with pytest.raises(Refused, match="leave steps out"):
         [resolve(one, CAN) for one in varied]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("home"), "fake:0.02")
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("name", ["Fast", "fast", "LCM"])

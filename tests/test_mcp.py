@@ -22,6 +22,7 @@ from typing import Any
 import mcp
 import pytest
 import uvicorn
+from page_kit import Server
 from patience import PATIENCE
 from PIL import Image
 from starlette.applications import Starlette
@@ -30,7 +31,8 @@ from studio import Studio
 from studio.api.guard import Guard
 from studio.gallery import Kept
 from studio.mcp.results import hits_result
-from studio.mcp.server import http_routes, server
+from studio.mcp.server import http_routes
+from studio.mcp.server import server as tools_of
 from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(home: Path) -> Iterator[str]:
     """A real server, with the guard before it, on the model that draws faces."""
     with Studio(home) as studio:
-        tools = server(studio, SERVED)
+        tools = tools_of(studio, SERVED)
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -68,7 +70,10 @@ def url(home: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(params=["http", "http, the older protocol", "stdio"])
+HTTP, OLDER, STDIO = "http", "http, the older protocol", "stdio"
+
+
+@pytest.fixture
 def use(request: pytest.FixtureRequest, home: Path) -> Callable[[Use], None]:
     """Runs something with a client that is connected."""
     kind = request.param
@@ -108,6 +113,7 @@ def coded(picture: Image.Image, kind: str = "PNG") -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+@pytest.mark.parametrize("use", [HTTP, OLDER], indirect=True)
 def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
     async def look(client: Any) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
@@ -126,6 +132,7 @@ def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
     use(look)
 
 
+@pytest.mark.parametrize("use", [HTTP, OLDER, STDIO], indirect=True)
 def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], home: Path) -> None:
     heard: list[tuple[float, float | None, str | None]] = []
 
@@ -170,6 +177,7 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
     use(make)
 
 
+@pytest.mark.parametrize("use", [HTTP], indirect=True)
 def test_a_job_can_be_left_in_line_asked_about_and_stopped(use: Callable[[Use], None]) -> None:
     async def leave(client: Any) -> None:
         begun = await client.call_tool("generate", {**SLOW, "seed": 1, "wait": False})
@@ -190,6 +198,7 @@ def test_a_job_can_be_left_in_line_asked_about_and_stopped(use: Callable[[Use], 
     use(leave)
 
 
+@pytest.mark.parametrize("use", [HTTP, OLDER, STDIO], indirect=True)
 def test_a_call_that_is_cancelled_cancels_its_job(use: Callable[[Use], None], home: Path) -> None:
     with Studio(home) as beside:
         queue = beside.queue
@@ -211,6 +220,7 @@ def test_a_call_that_is_cancelled_cancels_its_job(use: Callable[[Use], None], ho
         use(leave)
 
 
+@pytest.mark.parametrize("use", [HTTP, STDIO], indirect=True)
 def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: Path) -> None:
     local = use.kind == "stdio"
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
@@ -305,26 +315,11 @@ def test_other_sites_are_kept_out(url: str) -> None:
         assert refused.value.code == 403
 
 
-def test_the_page_serves_them(tmp_path: Path) -> None:
+def test_the_page_serves_them(server: Server) -> None:
     """At `/mcp` of the app that `python app.py` serves, beside the page."""
-    from studio.page.context import PageContext
-    from studio.page.serve import build_app
 
-    with Studio(tmp_path) as studio:
-        listener = socket.create_server(("127.0.0.1", 0))
-        app = Guard(build_app(PageContext(studio, "fake")))
-        serving = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=serving.run, args=([listener],))
-        thread.start()
+    async def look() -> set[str]:
+        async with mcp.Client(f"http://127.0.0.1:{server.port}/mcp") as client:
+            return {tool.name for tool in (await client.list_tools()).tools}
 
-        async def look() -> set[str]:
-            while not serving.started:
-                await asyncio.sleep(0.02)
-            async with mcp.Client(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp") as client:
-                return {tool.name for tool in (await client.list_tools()).tools}
-
-        try:
-            assert asyncio.run(asyncio.wait_for(look(), PATIENCE)) == TOOLS
-        finally:
-            serving.should_exit = True
-            thread.join()
+    assert asyncio.run(asyncio.wait_for(look(), PATIENCE)) == TOOLS
