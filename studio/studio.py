@@ -336,14 +336,14 @@ class Studio:
             with contextlib.closing(runner.run()) as running:
                 for _ in running:
                     if self._is_stopped():
-                        runner.outcome.stopped = True
+                        runner.stopped = True
                         return
 
         backend, files = self._opener(model), [file] if isinstance(file, str | Path) else file
         context = Context(model, backend.capabilities(), backend.digest(), Wildcards(settings.wildcards(self.home)))
         with sources.opened([str(one) for one in files]) as read:
-            outcome, path = run(backend, read, context, Path(out) if out else None, self.home, watch)
-        return {**outcome.as_dict(), "out": str(path)}
+            done = run(backend, read, context, Path(out) if out else None, self.home, watch)
+        return {**done.as_dict(), "out": str(done.folder.path)}
 
     # --- The same, awaited --------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ import hashlib
 import sys
 import traceback
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +26,25 @@ from studio.sinks import FolderSink
 GROUP = 64  # artifacts of one group: a multiple of every shape, and what is done again where one of them fails
 
 
-@dataclass
-class Outcome:
-    """What came of a batch. `problem` is what stopped it, where it could not go on."""
+class Runner:
+    """One run of a plan in its folder, and what comes of it.
 
-    plan: Plan
-    status: dict[str, str] = field(default_factory=dict)  # by a job's first file: done, found or failed
-    problems: list[Problem] = field(default_factory=list)
-    unknown: dict[str, Unknown] = field(default_factory=dict)
-    problem: str = ""
-    stopped: bool = False
+    `records` are the pictures that are whole, by name; `status` of a job, by its first file, is done, found or failed;
+    `problem` is what stopped the run, where it could not go on.
+    """
+
+    def __init__(self, backend: Backend, folder: Folder, plan: Plan) -> None:
+        self.backend, self.folder, self.plan = backend, folder, plan
+        self.records, self.problems, self.problem, self.stopped = folder.records(), list(plan.problems), "", False
+        self.unknown: dict[str, Unknown] = {}
+        self.jobs = list({job.files[0]: job for job in plan.jobs}.values())
+        whole = (job for job in self.jobs if all(name in self.records for name in job.files))
+        self.status = {job.files[0]: "found" for job in whole}
 
     def count(self, status: str) -> int:
         """Jobs of that status; a line that says the same as an earlier one finds the other's pictures."""
         own = sum(one == status for one in self.status.values())
-        again = len(self.plan.jobs) - len({job.files[0] for job in self.plan.jobs})
+        again = len(self.plan.jobs) - len(self.jobs)
         return own + again if status == "found" and not self.stopped and not self.problem else own
 
     @property
@@ -65,40 +68,17 @@ class Outcome:
         errors = [problem.as_dict() for problem in self.problems]
         return {"total": len(self.plan.jobs) + lines, **counts, "errors": errors, "problem": self.problem or None}
 
-
-class Runner:
-    """One run of a plan in its folder. `pictures` of the plan are whole, as far as is known."""
-
-    def __init__(self, backend: Backend, folder: Folder, plan: Plan) -> None:
-        self.backend, self.folder, self.plan = backend, folder, plan
-        self.outcome = Outcome(plan, problems=list(plan.problems))
-        self.records = folder.records()
-        self.jobs = list({job.files[0]: job for job in plan.jobs}.values())
-        for job in self.jobs:
-            if all(name in self.records for name in job.files):
-                self.outcome.status[job.files[0]] = "found"
-
-    @property
-    def total(self) -> int:
-        """Pictures of the plan."""
-        return sum(job.request.count for job in self.jobs)
-
-    @property
-    def pictures(self) -> int:
-        """Pictures that are there."""
-        return len(self.records)
-
     def run(self) -> Generator[float, None, None]:
         """Do what is missing; yields the pictures that are there, the one at work as a share.
 
-        What comes of it is in `outcome`, and the files are in step with it however this ends: by itself, by a full
-        disk, by Ctrl-C or by being closed.
+        The files are in step with what comes of it however this ends: by itself, by a full disk, by Ctrl-C or by being
+        closed.
         """
         try:
-            for group in groups([job for job in self.jobs if job.files[0] not in self.outcome.status]):
+            for group in groups([job for job in self.jobs if job.files[0] not in self.status]):
                 yield from self._group(group)
         except Refused as refusal:
-            self.outcome.problem = str(refusal)
+            self.problem = str(refusal)
         finally:
             self._write()
 
@@ -111,7 +91,7 @@ class Runner:
         except Exception as error:
             if len(jobs) > 1:
                 for job in jobs:
-                    if job.files[0] not in self.outcome.status:
+                    if job.files[0] not in self.status:
                         yield from self._group([job])
                 return
             traceback.print_exc(file=sys.stderr)
@@ -125,36 +105,33 @@ class Runner:
         for number, event in run_jobs(self.backend, planned, sink, previews=False):
             job = jobs[number]
             if isinstance(event, Progress):
-                self.outcome.unknown |= {one.word: one for one in event.unknown}
-                yield self.pictures + (event.step / event.total if event.total else 0)
+                self.unknown |= {one.word: one for one in event.unknown}
+                yield len(self.records) + (event.step / event.total if event.total else 0)
             elif isinstance(event, Saved):
-                self._save(job, event)
+                name, path = job.files[event.index], Path(event.path)
+                if name not in self.records:
+                    facts = (job.id, event.index, event.seed, event.score, sha256(path), event.text)
+                    self.records[name] = Record(name, *facts)
+                    self.folder.add(self.records[name])
                 made |= set() if event.found else {number}
-                yield self.pictures
+                yield len(self.records)
             elif isinstance(event, Failed):
                 self._fail(job, event.message)
             elif isinstance(event, Done):
-                self.outcome.status[job.files[0]] = "done" if number in made else "found"
-
-    def _save(self, job: Job, saved: Saved) -> None:
-        name = job.files[saved.index]
-        if name not in self.records:
-            path = Path(saved.path)
-            self.records[name] = Record(name, job.id, saved.index, saved.seed, saved.score, sha256(path), saved.text)
-            self.folder.add(self.records[name])
+                self.status[job.files[0]] = "done" if number in made else "found"
 
     def _fail(self, job: Job, reason: Message) -> None:
-        self.outcome.status[job.files[0]] = "failed"
-        self.outcome.problems.append(Problem(job.file, job.line, reason, id=job.id))
+        self.status[job.files[0]] = "failed"
+        self.problems.append(Problem(job.file, job.line, reason, id=job.id))
 
     def _write(self) -> None:
         """What follows from the journal, written anew. A disk that is full now was full before."""
         try:
             self.folder.save_metadata(self.jobs, self.records)
-            self.folder.save_problems(self.outcome.problems)
-            self.folder.save_jobs(self.plan.jobs, self.outcome.status)
+            self.folder.save_problems(self.problems)
+            self.folder.save_jobs(self.plan.jobs, self.status)
         except Refused as refusal:
-            self.outcome.problem = self.outcome.problem or str(refusal)
+            self.problem = self.problem or str(refusal)
 
 
 def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -184,9 +161,9 @@ def run(
     out: Path | None,
     root: Path,
     watch: Callable[[Runner], None],
-) -> tuple[Outcome, Path]:
-    """The batch, begun or gone on with, in the folder `out` (None: one in the home `root`) -> what came of it, and
-    where. `watch` iterates the runner to its end, or stops it.
+) -> Runner:
+    """The batch, begun or gone on with, in the folder `out` (None: one in the home `root`), and what came of it.
+    `watch` iterates the runner to its end, or stops it.
 
     Refused, and nothing written, where there is nothing to do.
     """
@@ -206,9 +183,9 @@ def run(
             folder.save_plan(asked, facts)
         runner = Runner(backend, folder, asked)
         watch(runner)
-        ended = {"ended": _now(), "result": runner.outcome.as_dict() | {"errors": len(runner.outcome.problems)}}
+        ended = {"ended": _now(), "result": runner.as_dict() | {"errors": len(runner.problems)}}
         folder.save_run({**facts, "more_errors": asked.more, **ended})
-    return runner.outcome, path
+    return runner
 
 
 def refuse_nothing(asked: Plan) -> None:

@@ -13,7 +13,7 @@ from studio import settings
 from studio.backends.registry import open_backend
 from studio.batch import sources
 from studio.batch.plan import Context, Job, Plan, plan
-from studio.batch.run import Outcome, Runner, refuse_nothing, run
+from studio.batch.run import Runner, refuse_nothing, run
 from studio.batch.sources import Problem
 from studio.cli.base import Home, Json, Model, Wildcards, app, leave, print_document, warn
 from studio.foreground import bar_on_stderr
@@ -40,19 +40,20 @@ def batch(
         if dry_run:
             _print_plan(plan(read, context), as_json)
             return
-        outcome, path = run(backend, read, context, out, root, _watch)
-    _print_outcome(outcome, path, as_json)
-    leave(outcome.code)
+        done = run(backend, read, context, out, root, _watch)
+    _print_outcome(done, as_json)
+    leave(done.code)
 
 
 def _watch(runner: Runner) -> None:
     with contextlib.closing(runner.run()) as running, bar_on_stderr(PicturesASecond()) as bar:
-        task = bar.add_task("pictures", total=runner.total, completed=runner.pictures)
+        total = sum(job.request.count for job in runner.jobs)
+        task = bar.add_task("pictures", total=total, completed=len(runner.records))
         try:
-            for done in running:
-                bar.update(task, completed=done)
+            for pictures in running:
+                bar.update(task, completed=pictures)
         except KeyboardInterrupt:
-            runner.outcome.stopped = True
+            runner.stopped = True
 
 
 class PicturesASecond(ProgressColumn):
@@ -83,15 +84,15 @@ def _job_line(job: Job) -> str:
     return "\t".join(map(str, [job.line, one.seed, one.count, *settings, one.title or "from pictures"]))
 
 
-def _print_outcome(outcome: Outcome, path: Path, as_json: bool) -> None:
-    row = {**outcome.as_dict(), "out": str(path)}
-    print_document(row, as_json, f"{row['done']} done, {row['found']} found, {row['failed']} failed: {path}")
-    for word in list(outcome.unknown.values())[:LISTED]:
+def _print_outcome(done: Runner, as_json: bool) -> None:
+    row = {**done.as_dict(), "out": str(done.folder.path)}
+    print_document(row, as_json, f"{row['done']} done, {row['found']} found, {row['failed']} failed: {row['out']}")
+    for word in list(done.unknown.values())[:LISTED]:
         nearest = f"; nearest: {', '.join(word.nearest)}" if word.nearest else ""
         warn(f"I don't know {word.word}{nearest}.", program="")
-    _warn_of(outcome.plan, outcome.problems)
-    if outcome.problem:
-        warn(outcome.problem)
+    _warn_of(done.plan, done.problems)
+    if done.problem:
+        warn(done.problem)
 
 
 def _warn_of(planned: Plan, problems: Sequence[Problem]) -> None:
