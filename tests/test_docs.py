@@ -155,7 +155,7 @@ def test_addresses_are_those_that_there_are(tmp_path: Path) -> None:
 
 
 def test_tools_are_those_that_there_are(tmp_path: Path) -> None:
-    from studio.mcp.server import server
+    from studio.mcp import server
 
     tools = {tool.name for tool in asyncio.run(server(Studio(tmp_path), "fake").list_tools())}
     table = (kit.DOCS / "mcp.md").read_text(encoding="utf-8").partition("| tool |")[2].partition("\n\n")[0]

@@ -30,9 +30,8 @@ from starlette.applications import Starlette
 from studio import Studio
 from studio.api.guard import Guard
 from studio.gallery import Kept
-from studio.mcp.results import hits_result
-from studio.mcp.server import http_routes
-from studio.mcp.server import server as tools_of
+from studio.mcp import hits_result, http_routes
+from studio.mcp import server as tools_of
 from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ from patience import PATIENCE, until
 from PIL import Image
 
 from models.data.pixels import fit, png
-from studio.api.a1111_lists import SAMPLERS, sampler, schedule
+from studio.api.a1111_state import SAMPLERS, sampler, schedule
 
 webuiapi = pytest.importorskip("webuiapi", reason="webuiapi is not installed (extra `test`)")
 

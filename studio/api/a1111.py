@@ -20,8 +20,20 @@ from pydantic import Field
 
 from models.messages import Message, Refused
 from studio.api import a1111_files  # noqa: F401  adds its routes
-from studio.api.a1111_lists import DATA, sampler, sampler_name, schedule
-from studio.api.a1111_state import PREFIX, Call, Sent, Served, State, ended, routes, timestamp
+from studio.api.a1111_state import (
+    DATA,
+    PREFIX,
+    Call,
+    Sent,
+    Served,
+    State,
+    ended,
+    routes,
+    sampler,
+    sampler_name,
+    schedule,
+    timestamp,
+)
 from studio.api.routing import Rejected, close, serve
 from studio.api.uploads import Uploads, checked, decoded, uploads
 from studio.capabilities import Capabilities

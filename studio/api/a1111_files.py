@@ -12,8 +12,7 @@ from pydantic import Field
 
 from models.data.pixels import MAX_PIXELS, place
 from models.messages import Refused
-from studio.api.a1111_lists import OURS, UPSCALERS
-from studio.api.a1111_state import PREFIX, Sent, Served, State, ended, routes
+from studio.api.a1111_state import OURS, PREFIX, UPSCALERS, Sent, Served, State, ended, routes
 from studio.api.routing import Rejected
 from studio.api.uploads import checked, decoded, uploads
 from studio.events import Cancelled, Done, Failed

@@ -259,7 +259,7 @@ def models(as_json: Json = False) -> None:
 @app.command()
 def mcp(model: Model = "embedded", home: Home = None) -> None:
     """Serve a chat program over standard input and output (Model Context Protocol); it starts this command itself."""
-    from studio.mcp.server import server  # half a second that only this command needs
+    from studio.mcp import server  # half a second that only this command needs
 
     open_backend(model)
     try:

@@ -136,7 +136,7 @@ def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) 
     from fastapi import FastAPI
 
     from studio.api import a1111, v1
-    from studio.mcp.server import http_routes, server
+    from studio.mcp import http_routes, server
     from studio.page import files, layout, polling
 
     tools = server(context.studio, context.model)

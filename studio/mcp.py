@@ -1,10 +1,15 @@
-"""The tools: make, edit and find pictures, and manage the queue. One server speaks over HTTP or over stdio."""
+"""The studio as tools for chat programs, by the Model Context Protocol: make, edit and find pictures, manage the queue.
+
+One server speaks over HTTP, beside the page, or over stdio. A tool answers with data for programs, and with text,
+pictures and links for people and models that read along.
+"""
 
 import asyncio
+import base64
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -14,22 +19,24 @@ from urllib.parse import unquote, urlsplit
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import Field
+from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
 from studio import inputs
+from studio.api.gallery import small
 from studio.api.guard import BODY_LIMIT
 from studio.api.uploads import Uploads, uploads
 from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings
-from studio.events import Progress
-from studio.mcp.results import RESOURCE, Hits, Jobs, hits_result, jobs_result, refused
+from studio.events import Progress, Saved, Unknown
+from studio.gallery import Gallery, Kept
 from studio.metadata import version
 from studio.planner import Job
 from studio.prompts import PICTURES
+from studio.queue import QueuedJob, State
 from studio.studio import Studio
 
 PATH = "/mcp"
@@ -62,9 +69,52 @@ MAKING: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], str]] = {
         "Describe a picture in words.",
     ),
 }
+SHOWN = 8  # pictures shown in the chat; all are linked
+RESOURCE = "studio://pictures/{id}"  # how a client reads a stored file
 
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
 Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` tells of it.")]
+
+
+class PictureOut(BaseModel):
+    """A picture of the gallery."""
+
+    id: str = Field(description="sha256 of its file; other tools take it as a picture.")
+    path: str = Field(description="The file, where the studio runs.")
+    prompt: str = Field(description="What it was made from; of a caption, the caption.")
+    seed: int
+    score: float | None = Field(description="Cosine to what was asked for, -1 to 1.")
+    media_type: str
+
+
+class JobOut(BaseModel):
+    """A job, and the pictures that it made so far."""
+
+    id: str
+    state: State
+    prompt: str
+    ahead: int = Field(description="Jobs that come before it.")
+    step: int = Field(description="How far it is, of `total` steps; 0 of 0 while the model is loaded.")
+    total: int
+    sentence: str = Field(description="Why it failed.")
+    unknown: list[Unknown]
+    read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
+    pictures: list[PictureOut]
+
+
+class Jobs(BaseModel):
+    """Jobs; `counts` by state are those of the whole queue."""
+
+    jobs: list[JobOut]
+    counts: dict[str, int]
+    paused: bool
+    notice: str = Field(description="The latest message of the worker.")
+
+
+class Hits(BaseModel):
+    """Pictures that were found, best first. A score is None where a picture was found by its words alone."""
+
+    pictures: list[PictureOut]
 
 
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
@@ -113,7 +163,8 @@ def _tool(function: Callable[..., Any]) -> Callable[..., Any]:
                 return await function(*args, **kwargs)
             return await asyncio.to_thread(function, *args, **kwargs)
         except Refused as refusal:
-            return refused(str(refusal))
+            sentence = TextContent(type="text", text=str(refusal))
+            return CallToolResult(content=[sentence], is_error=True)
 
     return answered
 
@@ -238,14 +289,92 @@ class Tools:
         if SHA256.fullmatch(text):
             return files.add_stored(text, name).path
         if self._local and Path(text[-8:]).suffix.lower() in PICTURES:  # base64 has no dot
-            return _expanded(text)
+            place = urlsplit(text)
+            try:
+                return str(Path(unquote(place.path) if place.scheme == "file" else text).expanduser())
+            except RuntimeError as error:
+                raise Refused("api.no_such_user", path=text) from error
         return files.add_base64(text, name).path
 
 
-def _expanded(text: str) -> str:
-    """A path or a file URL as a path."""
-    place = urlsplit(text)
+# --- What is answered -------------------------------------------------------------------------------------------------
+
+
+def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
+    """Jobs and the state of the queue, with the pictures that they made."""
+    queue, listed = studio.queue, [_job(studio, job) for job in jobs]
+    counts = {str(state): count for state, count in queue.counts().items()}
+    data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(queue.notice()))
+    lines = [line for job in listed for line in (_headline(job), *map(_line, job.pictures))]
+    lines += ["The queue is paused."] if data.paused else []
+    text = "\n".join(lines) or "Nothing runs and nothing waits."
+    return _result(studio.gallery, data, text, [one for job in listed for one in job.pictures])
+
+
+def hits_result(gallery: Gallery, found: Sequence[tuple[Kept, float | None]]) -> CallToolResult:
+    """Pictures that were found, with their scores."""
+    pictures = [_picture(kept, kept.prompt, None if score is None else round(score, 4)) for kept, score in found]
+    text = "\n".join([f"{len(pictures)} found.", *map(_line, pictures)])
+    return _result(gallery, Hits(pictures=pictures), text, pictures)
+
+
+def _picture(one: Kept | Saved, prompt: str, score: float | None) -> PictureOut:
+    """A file of the gallery is named by its sha256."""
+    path, kind = Path(one.path), one.media_type
+    return PictureOut(id=path.stem, path=str(path), prompt=prompt, seed=one.seed, score=score, media_type=kind)
+
+
+def _job(studio: Studio, job: QueuedJob) -> JobOut:
+    live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
+    live, made = live or Progress(0, 0), sorted(studio.gallery.made_by(job).items())
+    return JobOut(
+        id=job.id,
+        state=job.state,
+        prompt=job.request.title,
+        ahead=studio.queue.ahead(job.id),
+        step=live.step,
+        total=live.total,
+        sentence=job.sentence,
+        unknown=list(live.unknown),
+        read_as=live.read_as,
+        pictures=[_picture(saved, saved.text or job.request.title, saved.score) for _, saved in made],
+    )
+
+
+def _result(gallery: Gallery, data: Jobs | Hits, text: str, pictures: list[PictureOut]) -> CallToolResult:
+    """The first pictures are shown, all are linked."""
+    blocks: list[ContentBlock] = [TextContent(type="text", text=text)]
+    blocks += [block for one in pictures[:SHOWN] if (block := _content(gallery, one))]
+    blocks += [_link(one) for one in pictures]
+    return CallToolResult(content=blocks, structured_content=data.model_dump(mode="json"))
+
+
+def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
+    """A stored file in the chat: text as text, a picture made small where it is large; None where it is gone."""
     try:
-        return str(Path(unquote(place.path) if place.scheme == "file" else text).expanduser())
-    except RuntimeError as error:
-        raise Refused("api.no_such_user", path=text) from error
+        kept = gallery.get(picture.id)
+        if kept.kind == "text":
+            return TextContent(type="text", text=kept.text)
+        data, kind = small(gallery, kept)
+    except (KeyError, OSError, Refused):
+        return None
+    return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)
+
+
+def _link(picture: PictureOut) -> ResourceLink:
+    path, uri = Path(picture.path), RESOURCE.replace("{id}", picture.id)
+    title = picture.prompt or path.name
+    return ResourceLink(type="resource_link", uri=uri, name=path.name, title=title, mime_type=picture.media_type)
+
+
+def _headline(job: JobOut) -> str:
+    where = f", {job.ahead} before it" if job.state == "waiting" else ""
+    where = f", step {job.step} of {job.total}" if job.state == "running" else where
+    words = [f"I don't know {one.word}; nearest: {', '.join(one.nearest)}." for one in job.unknown]
+    words += [f"Read as: {job.read_as}."] if job.read_as else []
+    return " ".join(part for part in (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words) if part)
+
+
+def _line(picture: PictureOut) -> str:
+    score = "" if picture.score is None else f", score {picture.score}"
+    return f"- {picture.path} (seed {picture.seed}{score}): {picture.prompt}"
