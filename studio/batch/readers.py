@@ -218,19 +218,17 @@ def _items(text: str) -> Iterator[tuple[int, Any]]:
     at, line, counted = _past_space(text, 0), 1, 0
     listed = text.startswith("[", at)
     at = _past_space(text, at + 1) if listed else at
-    end = at + 1
     while not (listed and text.startswith("]", at)):
         value, end = _parsed(text, at)
         line, counted = line + text.count("\n", counted, at), at
         yield line, value
+        at = _past_space(text, end)
         if not listed:
             break
-        at = _past_space(text, end)
-        end = at + 1
         if not text.startswith(("]", ","), at):
-            raise BadRow("batch.no_comma", end)
-        at = _past_space(text, end) if text[at] == "," else at
-    if (at := _past_space(text, end)) < len(text):
+            raise BadRow("batch.no_comma", at + 1)
+        at = _past_space(text, at + 1) if text[at] == "," else at
+    if (at := _past_space(text, at + listed)) < len(text):
         raise BadRow("batch.after_end", at + 1)
 
 
