@@ -27,6 +27,7 @@ from studio.api.a1111_state import (
     Sent,
     Served,
     State,
+    answering,
     ended,
     routes,
     sampler,
@@ -89,7 +90,7 @@ class ImageToImage(Generation):
 def router(studio: Studio, model: str) -> APIRouter:
     """The routes of /sdapi/v1. `model` makes the pictures until a client chooses another."""
     bound = serve(routes, State(studio, model))
-    bound.add_api_route("/internal/ping", dict, methods=["GET"])  # some clients look here whether the server runs
+    bound.add_api_route("/internal/ping", answering({}), methods=["GET"])  # some clients look here first
     return bound
 
 

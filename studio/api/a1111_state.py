@@ -304,11 +304,11 @@ def memory() -> Row:
     return {"ram": free, "cuda": {"error": "unavailable"}}
 
 
-def _answering(value: Any) -> Callable[[], Any]:
+def answering(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
 for _name, _value in DATA["constant"].items():
-    routes.add_api_route(f"/{_name}", _answering(_value), methods=["GET"], name=_name)
+    routes.add_api_route(f"/{_name}", answering(_value), methods=["GET"], name=_name)
 for _name in DATA["nothing"]:  # to refresh, to load or to unload: the worker does that
-    routes.add_api_route(f"/{_name}", _answering({}), methods=["POST"], name=_name)
+    routes.add_api_route(f"/{_name}", answering({}), methods=["POST"], name=_name)
