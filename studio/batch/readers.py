@@ -176,7 +176,7 @@ def _delimiter(header: str) -> str:
 
 def _cells(names: list[str], cells: list[str]) -> dict[str, str]:
     """The cells that hold something, by name; BadRow where one is under no name."""
-    fields = {}
+    fields: dict[str, str] = {}
     for place, (name, cell) in enumerate(itertools.zip_longest(names[: len(cells)], cells, fillvalue=""), 1):
         if cell.strip() and not name:
             raise BadRow("batch.no_column", place=place, cell=cell.strip()[:40])

@@ -295,7 +295,7 @@ def _gif_with(data: bytes, metadata: Metadata) -> bytes:
         added += bytes((EXTENSION, COMMENT)) + b"".join(bytes([len(one)]) + one for one in pieces) + b"\0"
     if metadata.xmp:
         added += bytes((EXTENSION, APPLICATION, len(GIF_XMP))) + GIF_XMP + metadata.xmp + XMP_END
-    return (GIFS[1] + head[6:] if added else head) + added + b"".join(filter(_gif_is_kept, blocks))
+    return (GIFS[1] + head[6:] if added else head) + added + b"".join(block for block in blocks if _gif_is_kept(block))
 
 
 def gif_frames(data: bytes, most: int) -> int:
