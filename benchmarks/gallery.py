@@ -18,15 +18,13 @@ from studio.backends.base import run
 from studio.backends.fake import Fake
 from studio.claims import Claims
 from studio.events import Done
-from studio.fulltext import spaced
-from studio.gallery import Filter
+from studio.gallery import Filter, spaced
 from studio.home import Home
-from studio.media import THUMBNAIL, Artifact
+from studio.media import THUMBNAIL, Artifact, as_bytes
 from studio.planner import Job, plan
 from studio.requests import make_request
-from studio.run import run_job
+from studio.run import run_jobs
 from studio.sinks import GallerySink
-from studio.vectors import as_bytes
 
 WORDS = [
     "cat",
@@ -82,7 +80,7 @@ def gallery(count: int, repeats: int, root: Path) -> dict[str, float]:
 
     def add() -> None:
         (job,) = plan(make_request(prompt="new", model="fake", steps=1, seed=next(number)), Fake())
-        list(run_job(Fake(), job, sink))
+        list(run_jobs(Fake(), [job], sink))
 
     wanted = Filter(style="noto", rating=4, starred=True)
     return {
@@ -107,7 +105,7 @@ def queue(repeats: int, root: Path) -> dict[str, float]:
         house.queue.submit(submitted)
         for taken in claims.claim():
             house.progress.begin(taken.id)
-            for event in run_job(Fake(), submitted, sink):
+            for _, event in run_jobs(Fake(), [submitted], sink):
                 claims.wishes()
                 if hasattr(event, "step"):
                     house.progress.note(taken.id, event)

@@ -25,7 +25,7 @@ from timing import parser, write_json  # the file beside this one
 
 from studio.backends.base import run
 from studio.backends.fake import Fake
-from studio.fulltext import spaced
+from studio.gallery import spaced
 from studio.home import Home
 from studio.media import Artifact
 from studio.planner import resolve

@@ -83,14 +83,18 @@ class Capabilities(BaseModel):
         return min((shape for shape in self.shapes if shape >= count), default=max(self.shapes))
 
     def style(self, word: str) -> str:
-        """The style that `word` means: any of its words, in any case, with spaces or hyphens."""
+        """The style that `word` means: any of its words, in any case, with spaces or hyphens; none for none."""
+        if not word:
+            return ""
         known = {_plain(name): style.name for style in self.styles for name in (style.zh, *style.words, style.name)}
         if _plain(word) not in known:
             raise Refused("model.style", style=word, hint=did_you_mean(_plain(word), known))
         return known[_plain(word)]
 
     def scheduler(self, word: str) -> str:
-        """The scheduler that `word` means, in any case."""
+        """The scheduler that `word` means, in any case; the usual one for none."""
+        if not word:
+            return self.schedulers[0]
         known = {_plain(name): name for name in self.schedulers}
         if _plain(word) == FAST and FAST not in known:
             raise Refused("model.no_fast", model=self.title)

@@ -5,15 +5,11 @@ All of it counts only while the worker holds the job under its name, the `owner`
 
 import time
 from sqlite3 import Connection, Row
-from typing import Any
 
-from pydantic import ValidationError
-
-from models.messages import Message, Refused
+from models.messages import Message
 from studio.database import Database
 from studio.events import Answer, Cancelled, Done, End, Failed
-from studio.queue import ANSWERS, OPEN_STATES, Queue, QueuedJob, Wish, read_job, stored
-from studio.requests import ANY_REQUEST
+from studio.queue import ANSWERS, OPEN_STATES, Queue, QueuedJob, Wish, readable, stored
 
 CRASHES = 2  # of workers, after which a job is quarantined
 MAX_CLAIM = 64  # jobs that one claim takes at most
@@ -30,16 +26,18 @@ class Claims:
         if Queue(self._database).is_paused():
             return []
         with self._database.writing() as connection:
-            taken = _fitting(_readable(connection, _first_in_line(connection)))
-            connection.executemany(
-                "UPDATE jobs SET state = 'running', owner = ?, wish = '', started = ?, ended = NULL, sentence = ''"
-                " WHERE id = ?",
-                [(self.owner, time.time(), job.id) for job in taken],
-            )
-        return taken
+            rows = connection.execute(
+                "WITH first AS (SELECT number, company FROM jobs WHERE state = 'waiting' AND NOT question"
+                " ORDER BY priority DESC, place, number LIMIT 1)"
+                " SELECT jobs.* FROM jobs JOIN first ON jobs.company = first.company WHERE jobs.state = 'waiting'"
+                " AND NOT jobs.question"
+                " ORDER BY jobs.number != first.number, jobs.priority DESC, jobs.place, jobs.number LIMIT ?",
+                (MAX_CLAIM,),
+            ).fetchall()
+            return self._take(connection, _fitting(_readable(connection, rows)))
 
-    def claim_interactive(self, between: str = "") -> tuple[str, Any] | None:
-        """Take the first interactive job, or one whose answer this worker could not store before -> (id, request).
+    def claim_interactive(self, between: str = "") -> QueuedJob | None:
+        """Take the first interactive job, or one whose answer this worker could not store before.
 
         In the middle of other work, with the model `between` in memory, only one for that model, and none that
         crashed a worker: the other work would be blamed with it.
@@ -52,102 +50,77 @@ class Claims:
         if self._database.row(first, *values) is None:  # asked often: mostly it need not wait for the writer's place
             return None
         with self._database.writing() as connection:
-            row = connection.execute(first, values).fetchone()
-            if row is None:
-                return None
-            try:
-                request = ANY_REQUEST.validate_json(row["request"])
-            except ValidationError:
-                failed = "UPDATE jobs SET state = 'failed', owner = '', sentence = ? WHERE id = ?"
-                connection.execute(failed, (stored(Message("job.other_version_asked")), row["id"]))
-                return None
-            taken = "UPDATE jobs SET state = 'running', owner = ?, wish = '', started = ? WHERE id = ?"
-            connection.execute(taken, (self.owner, time.time(), row["id"]))
-            return row["id"], request
+            rows = connection.execute(first, values).fetchall()
+            return next(iter(self._take(connection, _readable(connection, rows))), None)
 
-    def end_interactive(self, job: str, answers: tuple[Answer, ...]) -> bool:
-        """Store the answer -> whether this worker held the job."""
-        with self._database.writing() as connection:
-            changed = connection.execute(
-                "UPDATE jobs SET state = 'done', answer = ?, sentence = '', ended = ?, owner = '', wish = ''"
-                " WHERE id = ? AND owner = ? AND state = 'running'",
-                (ANSWERS.dump_json(answers).decode(), time.time(), job, self.owner),
-            )
-            return changed.rowcount == 1
+    def _take(self, connection: Connection, jobs: list[QueuedJob]) -> list[QueuedJob]:
+        connection.executemany(
+            "UPDATE jobs SET state = 'running', owner = ?, wish = '', started = ?, ended = NULL, sentence = ''"
+            " WHERE id = ?",
+            [(self.owner, time.time(), job.id) for job in jobs],
+        )
+        return jobs
 
     def wishes(self) -> dict[str, Wish]:
         """The running jobs of a worker, each with what somebody asked of it."""
         held = "SELECT id, wish FROM jobs WHERE owner = ? AND state = 'running' AND NOT question"
-        rows = self._database.rows(held, self.owner)
-        return {row["id"]: row["wish"] for row in rows}
+        return {row["id"]: row["wish"] for row in self._database.rows(held, self.owner)}
 
-    def end(self, job: str, end: End) -> bool:
-        """Store how a job ended -> whether this worker held it. One that was cancelled and submitted anew while it was
-        being stopped goes back in line.
+    def end(self, job: str, end: End, answers: tuple[Answer, ...] | None = None) -> bool:
+        """Store how a job ended, an interactive one with its `answers` -> whether this worker held it. One that was
+        cancelled and submitted anew while it was being stopped goes back in line.
         """
         state = "done" if isinstance(end, Done) else "cancelled" if isinstance(end, Cancelled) else "failed"
         sentence = stored(end.message) if isinstance(end, Failed) else ""
-        with self._database.writing() as connection:
-            changed = connection.execute(
-                "UPDATE jobs SET state = iif(? = 'cancelled' AND wish = '', 'waiting', ?), sentence = ?, ended = ?,"
-                " owner = '', wish = '' WHERE id = ? AND owner = ? AND state = 'running'",
-                (state, state, sentence, time.time(), job, self.owner),
-            )
-            return changed.rowcount == 1
+        changed = self._database.write(
+            "UPDATE jobs SET state = iif(? = 'cancelled' AND wish = '', 'waiting', ?), sentence = ?, answer = ?,"
+            " ended = ?, owner = '', wish = '' WHERE id = ? AND owner = ? AND state = 'running'",
+            *(state, state, sentence, None if answers is None else ANSWERS.dump_json(answers).decode()),
+            *(time.time(), job, self.owner),
+        )
+        return changed == 1
 
     def clear_crashes(self, job: str) -> None:
         """An artifact of this job was saved: it is not what crashes workers."""
-        with self._database.writing() as connection:
-            connection.execute(
-                "UPDATE jobs SET deaths = 0 WHERE id = ? AND owner = ? AND deaths > 0", (job, self.owner)
-            )
+        self._database.write("UPDATE jobs SET deaths = 0 WHERE id = ? AND owner = ?", job, self.owner)
 
-    def release(self) -> None:
-        """Put a worker's jobs back in line: it was asked to stop, and they did nothing wrong."""
-        with self._database.writing() as connection:
-            _put_back(connection, "owner = ?", self.owner)
-
-    def report_crash(self, how: Message) -> None:
-        """A worker died in the middle of its jobs: put them back in line, or quarantine them the second time."""
-        with self._database.writing() as connection:
-            _put_back(connection, "owner = ?", self.owner, how)
-
-    def fail_all(self, message: Message) -> None:
-        """No worker can be started: what is open has failed, so that nobody waits in vain."""
-        with self._database.writing() as connection:
-            connection.execute(
-                "UPDATE jobs SET state = 'failed', sentence = ?, ended = ?, owner = '', wish = ''"
-                " WHERE state IN ('waiting', 'running')",
-                (stored(message), time.time()),
-            )
+    def release(self, crash: Message | None = None) -> None:
+        """Put a worker's jobs back in line. One that died in the middle of them says how (`crash`): the second time
+        they are quarantined. Without, it was asked to stop, and they did nothing wrong.
+        """
+        self._put_back("owner = ?", crash)
 
     def recover(self) -> None:
         """Put back what other workers held; to be called by the only worker there can be, before its first claim."""
+        self._put_back("owner != ?", Message("worker.vanished"))
+
+    def _put_back(self, whose: str, crash: Message | None) -> None:
+        """Running jobs go back to their place in line; cancelled where that was asked, quarantined after CRASHES."""
+        held, crashes = f"state = 'running' AND {whose}", int(crash is not None)
+        message = stored(Message("job.quarantined", {"how": crash or "", "times": CRASHES}))
         with self._database.writing() as connection:
-            _put_back(connection, "owner != ?", self.owner, Message("worker.vanished"))
+            gone = "UPDATE jobs SET state = 'cancelled', owner = '', wish = '', ended = ?"
+            connection.execute(f"{gone} WHERE {held} AND wish != ''", (time.time(), self.owner))
+            connection.execute(
+                f"UPDATE jobs SET deaths = deaths + ?, owner = '', state = iif(deaths + ? >= ?, 'aside', 'waiting'),"
+                f" sentence = iif(deaths + ? >= ?, ?, '') WHERE {held}",
+                (crashes, crashes, CRASHES, crashes, CRASHES, message, self.owner),
+            )
 
-
-def _first_in_line(connection: Connection) -> list[Row]:
-    """The first waiting job, then others of its batch key in their order."""
-    return connection.execute(
-        "WITH first AS (SELECT number, company FROM jobs WHERE state = 'waiting' AND NOT question"
-        " ORDER BY priority DESC, place, number LIMIT 1)"
-        " SELECT jobs.* FROM jobs JOIN first ON jobs.company = first.company WHERE jobs.state = 'waiting'"
-        " AND NOT jobs.question"
-        " ORDER BY jobs.number != first.number, jobs.priority DESC, jobs.place, jobs.number LIMIT ?",
-        (MAX_CLAIM,),
-    ).fetchall()
+    def fail_all(self, message: Message) -> None:
+        """No worker can be started: what is open has failed, so that nobody waits in vain."""
+        self._database.write(
+            "UPDATE jobs SET state = 'failed', sentence = ?, ended = ?, owner = '', wish = ''"
+            f" WHERE state IN ({OPEN_STATES})",
+            *(stored(message), time.time()),
+        )
 
 
 def _readable(connection: Connection, rows: list[Row]) -> list[QueuedJob]:
     """The jobs of `rows`; those of another version's making have failed, or the line would stand still."""
-    jobs = []
-    for row in rows:
-        try:
-            jobs.append(read_job(row))
-        except Refused as refusal:
-            failed = "UPDATE jobs SET state = 'failed', sentence = ? WHERE id = ?"
-            connection.execute(failed, (stored(refusal.message), row["id"]))
+    jobs, others = readable(rows)
+    failed = "UPDATE jobs SET state = 'failed', owner = '', sentence = ? WHERE id = ?"
+    connection.executemany(failed, [(stored(message), job) for job, message in others.items()])
     return jobs
 
 
@@ -164,16 +137,3 @@ def _fitting(jobs: list[QueuedJob]) -> list[QueuedJob]:
         taken.append(job)
         room -= job.request.count
     return taken
-
-
-def _put_back(connection: Connection, whose: str, owner: str, crash: Message | None = None) -> None:
-    """Running jobs go back to their place in line; cancelled where that was asked, quarantined after CRASHES."""
-    held, crashes = f"state = 'running' AND {whose}", int(crash is not None)
-    gone = "UPDATE jobs SET state = 'cancelled', owner = '', wish = '', ended = ?"
-    connection.execute(f"{gone} WHERE {held} AND wish != ''", (time.time(), owner))
-    message = stored(Message("job.quarantined", {"how": crash or "", "times": CRASHES}))
-    connection.execute(
-        f"UPDATE jobs SET deaths = deaths + ?, owner = '', state = iif(deaths + ? >= ?, 'aside', 'waiting'),"
-        f" sentence = iif(deaths + ? >= ?, ?, '') WHERE {held}",
-        (crashes, crashes, CRASHES, crashes, CRASHES, message, owner),
-    )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.messages import Message, Refused
+from models.messages import Refused
 
 SIGNS = {  # what SQLite's errors say, in this order
     "store.full": ("full",),
@@ -57,14 +57,16 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-            except BaseException:
-                _roll_back(connection)
-                raise
-            try:
                 connection.execute("COMMIT")
-            except sqlite3.Error:
-                _roll_back(connection)
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):  # the disk that failed the commit may fail this one too
+                    connection.execute("ROLLBACK")
                 raise
+
+    def write(self, sql: str, *values: object) -> int:
+        """One change, as a transaction -> how many rows it changed."""
+        with self.writing() as connection:
+            return connection.execute(sql, values).rowcount
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """What a query finds."""
@@ -73,17 +75,20 @@ class Database:
 
     def row(self, sql: str, *values: object) -> sqlite3.Row | None:
         """The first row that a query finds."""
-        with self.explained():
-            found: sqlite3.Row | None = self.connection.execute(sql, values).fetchone()
-            return found
+        return next(iter(self.rows(sql, *values)), None)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
         """SQLite's and the system's complaints become sentences."""
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreTrouble(explained(error, self.path)) from error
+        except OSError as error:
+            problem = str(error.strerror or error)
+            raise StoreTrouble("store.unusable_folder", path=str(self.path.parent), problem=problem) from error
+        except sqlite3.Error as error:
+            said = str(error).lower()
+            known = (code for code, signs in SIGNS.items() if any(sign in said for sign in signs))
+            raise StoreTrouble(next(known, "store.unusable"), path=str(self.path), problem=str(error)) from error
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -128,6 +133,13 @@ class Database:
         remove(self.path)
 
 
+def migrations(name: str) -> tuple[str, ...]:
+    """The scripts of a database, `schema/<name>-<version>.sql`; one that has shipped is never edited."""
+    paths = (Path(__file__).parent / "schema").glob(f"{name}-*.sql")
+    ordered = sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2]))
+    return tuple(path.read_text(encoding="utf-8") for path in ordered)
+
+
 def statements(script: str) -> Iterator[str]:
     """The single statements of a script; `executescript` would commit in the middle of a transaction."""
     part = ""
@@ -150,22 +162,6 @@ def remove_sidecars(path: Path) -> None:
     """Remove the log of a database that is closed: beside another one it would be taken for that one's."""
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def explained(error: Exception, path: Path) -> Message:
-    """What went wrong with the database, and what to do."""
-    if isinstance(error, OSError):
-        return Message("store.unusable_folder", {"path": str(path.parent), "problem": str(error.strerror or error)})
-    text = str(error).lower()
-    for code, signs in SIGNS.items():
-        if any(sign in text for sign in signs):
-            return Message(code, {"path": str(path)})
-    return Message("store.unusable", {"path": str(path), "problem": str(error)})
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    with contextlib.suppress(sqlite3.Error):  # the disk that failed the commit may fail this one too
-        connection.execute("ROLLBACK")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

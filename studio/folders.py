@@ -10,26 +10,12 @@ from pathlib import Path
 from sqlite3 import Row
 
 from models.messages import Refused
-from studio.database import Database
+from studio.database import Database, migrations
+from studio.media import as_bytes, from_bytes
 from studio.metadata import read
 from studio.prompts import PICTURES
-from studio.query import EMBED_BATCH, search_request
+from studio.search import EMBED_BATCH, search_request
 from studio.studio import Studio
-from studio.vectors import as_bytes, from_bytes
-
-TABLES = (
-    """
-CREATE TABLE pictures (
-  path TEXT NOT NULL,
-  space TEXT NOT NULL,
-  bytes INTEGER NOT NULL,
-  modified INTEGER NOT NULL,           -- nanoseconds; with the size it tells whether the file is still the same
-  prompt TEXT NOT NULL,
-  vector BLOB NOT NULL,                -- 128 float16
-  PRIMARY KEY (path, space)
-) WITHOUT ROWID;
-""",
-)
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,7 @@ class Folders:
     def __init__(self, studio: Studio, model: str = "embedded") -> None:
         self._studio, self._model = studio, model
         self._space = studio.space(model)
-        self._database = Database(studio.home / "cache" / "folders.db", TABLES, durable=False)
+        self._database = Database(studio.home / "cache" / "folders.db", migrations("folders"), durable=False)
 
     def index(self, folder: Path) -> Iterator[Step]:
         """Look at the pictures below `folder` that are new or changed, and forget those that are gone."""
@@ -68,7 +54,11 @@ class Folders:
             try:
                 self._look(part, there)
             except Refused:  # one that can't be read spoils the question for all
-                yield from (Step(start, len(new), problem) for path in part if (problem := self._alone(path, there)))
+                for path in part:
+                    try:
+                        self._look([path], there)
+                    except Refused as refusal:
+                        yield Step(start, len(new), str(refusal))
             yield Step(start + len(part), len(new))
 
     def search(
@@ -100,13 +90,6 @@ class Folders:
         start = f"{folder.resolve()}{os.sep}"
         sql = "SELECT * FROM pictures WHERE space = ? AND substr(path, 1, ?) = ? ORDER BY path"
         return self._database.rows(sql, self._space, len(start), start)
-
-    def _alone(self, path: str, there: dict[str, os.stat_result]) -> str:
-        try:
-            self._look([path], there)
-        except Refused as refusal:
-            return str(refusal)
-        return ""
 
     def _look(self, paths: Sequence[str], there: dict[str, os.stat_result]) -> None:
         places = self._studio.embed(pictures=paths, model=self._model)

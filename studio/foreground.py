@@ -106,17 +106,14 @@ def _follow(
             parts[number] = event.step / event.total if event.total else 0.0
             if event.unknown and number not in unknown:
                 unknown[number] = event.unknown
-                _say(event.unknown)
+                for one in event.unknown:
+                    nearest = f"; nearest: {', '.join(one.nearest)}" if one.nearest else ""
+                    sys.stderr.write(f"I don't know {one.word}{nearest}.\n")
             if event.read_as and number not in read_as:
                 read_as[number] = event.read_as
                 sys.stderr.write(f"Read as: {event.read_as}\n")
-        bar.update(task, completed=sum(parts), description=_description(title))
-
-
-def _say(unknown: tuple[Unknown, ...]) -> None:
-    for one in unknown:
-        nearest = f"; nearest: {', '.join(one.nearest)}" if one.nearest else ""
-        sys.stderr.write(f"I don't know {one.word}{nearest}.\n")
+        shown = title or "from pictures"
+        bar.update(task, completed=sum(parts), description=escape(shown if len(shown) <= 40 else shown[:39] + "…"))
 
 
 def bar_on_stderr(*more: ProgressColumn) -> Bar:
@@ -124,8 +121,3 @@ def bar_on_stderr(*more: ProgressColumn) -> Bar:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *more, TimeRemainingColumn())
     console = Console(stderr=True)
     return Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _description(title: str) -> str:
-    title = title or "from pictures"
-    return escape(title if len(title) <= 40 else title[:39] + "…")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any, Literal
@@ -18,17 +18,15 @@ from studio.annotations import Annotations, check, read_annotations, remove_arti
 from studio.database import Database
 from studio.events import Saved
 from studio.files import make_folder, write_whole
-from studio.fulltext import match, spaced
-from studio.media import Artifact
+from studio.media import Artifact, as_bytes
+from studio.planner import Job
 from studio.queue import QueuedJob
 
+# What a row says as the artifact does.
+FACTS = ("seed", "score", "kind", "media_type", "width", "height", "frames", "seconds", "text")
 COURTESY = 0.005  # seconds between two transactions of one change
-# Of a row, what a `Kept` has under the same name.
-COLUMNS = (
-    *("number", "sha256", "width", "height", "made", "job", "position", "seed", "score", "prompt", "style", "model"),
-    *("rating", "note", "deleted", "kind", "media_type", "frames", "seconds", "text"),
-)
 PAGE = 60  # pictures that are asked for at a time
+WORDS_LIMIT = 32  # words of a query that are looked at
 
 
 @dataclass(frozen=True)
@@ -86,50 +84,25 @@ class Filter:
 
     def where(self) -> tuple[str, list[object]]:
         """SQL that follows WHERE, and its values."""
-        parts: list[str] = [f"deleted IS {'NOT ' * self.deleted}NULL"]
-        values: list[object] = []
-        for sql, value in (
+        words, without = match(self.words), match(self.without, whole=True)
+        tests: list[tuple[str, object]] = [
             ("style = ?", self.style),
             ("model = ?", self.model),
             ("kind = ?", self.kind),
             ("rating >= ?", self.rating),
             ("made >= ?", self.since),
             ("made < ?", self.until),
-        ):
-            if value not in ("", 0, None):
-                parts.append(sql)
-                values.append(value)
-        if self.starred:
-            parts.append("star")
-        if self.words.strip():
-            query = match(self.words)  # of signs alone nothing is left to look for, and nothing is found
-            parts.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)" if query else "FALSE")
-            values += [query] if query else []
-        if query := match(self.without, whole=True):
-            parts.append("number NOT IN (SELECT rowid FROM words WHERE words MATCH ?)")
-            values.append(query)
-        for kind, name in (("tag", self.tag), ("board", self.board)):
-            if name:
-                parts.append("number IN (SELECT picture FROM labels WHERE kind = ? AND name = ?)")
-                values += [kind, name]
-        return " AND ".join(parts), values
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a row says besides the file: where the picture comes from, and its vector in `space`."""
-
-    job: str
-    position: int
-    seed: int
-    prompt: str
-    style: str = ""
-    model: str = ""
-    digest: str = ""
-    score: float | None = None
-    made: float = field(default_factory=time.time)
-    space: str = ""
-    vector: bytes = b""  # 128 float16
+            ("star AND ?", self.starred),
+            ("number IN (SELECT rowid FROM words WHERE words MATCH ?)", words),
+            ("number NOT IN (SELECT rowid FROM words WHERE words MATCH ?)", without),
+            ("number IN (SELECT picture FROM labels WHERE kind = 'tag' AND name = ?)", self.tag),
+            ("number IN (SELECT picture FROM labels WHERE kind = 'board' AND name = ?)", self.board),
+        ]
+        given = [(sql, value) for sql, value in tests if value not in ("", 0, None)]
+        parts = [f"deleted IS {'NOT ' * self.deleted}NULL", *(sql for sql, _ in given)]
+        if self.words.strip() and not words:  # of signs alone nothing is left to look for, and nothing is found
+            parts.append("FALSE")
+        return " AND ".join(parts), [value for _, value in given]
 
 
 class Gallery:
@@ -140,38 +113,27 @@ class Gallery:
 
     # --- Keeping ------------------------------------------------------------------------------------------------------
 
-    def add(self, data: bytes, artifact: Artifact, entry: Entry) -> Path:
-        """Keep the file `data` of an artifact. The same bytes are kept once; what a job makes anew takes the old row's
-        place.
+    def add(self, data: bytes, artifact: Artifact, job: Job, made: float | None = None) -> Path:
+        """Keep the file `data` of an artifact of a job. The same bytes are kept once; what a job makes anew takes the
+        old row's place. `made` is seconds since the epoch, None now.
         """
-        digest = hashlib.sha256(data).hexdigest()
+        made, digest = made or time.time(), hashlib.sha256(data).hexdigest()
         path = self.file(digest, artifact.suffix)
         if _size(path) != len(data):
             make_folder(path.parent)
-            self._renew(digest, entry.made)
+            # Of a picture that is made again the row is renewed first: who looks between the two would call it found.
+            if self.known([digest]):
+                self.database.write("UPDATE pictures SET made = ? WHERE sha256 = ?", made, digest)
             write_whole(path, data, "--home")
-        earlier = self._earlier(path, entry)
-        annotations = replace(
-            Annotations(**_annotations_of(earlier)) if earlier else read_annotations(path), deleted=None
-        )
+        sql = "SELECT * FROM pictures WHERE job = ? AND position = ? AND sha256 != ?"
+        earlier = self._kept(self.database.rows(sql, job.id, artifact.index, digest))  # when it held other bytes
+        annotations = replace(_annotations_of(earlier[0]) if earlier else read_annotations(path), deleted=None)
         if earlier:
             write_annotations(path, annotations)
-        self.enter(path, digest, len(data), artifact, entry, annotations)
-        if earlier:
-            remove_artifact(earlier.path)
+        self.enter(path, digest, len(data), artifact, job, made, annotations)
+        for old in earlier:
+            remove_artifact(old.path)
         return path
-
-    def _renew(self, digest: str, made: float) -> None:
-        """Of a picture that is made again the row is renewed first: who looks between the two would call it found."""
-        if self.database.row("SELECT 1 FROM pictures WHERE sha256 = ?", digest):
-            with self.database.writing() as connection:
-                connection.execute("UPDATE pictures SET made = ? WHERE sha256 = ?", (made, digest))
-
-    def _earlier(self, path: Path, entry: Entry) -> Kept | None:
-        """The same picture of the same job when it held other bytes."""
-        sql = "SELECT * FROM pictures WHERE job = ? AND position = ? AND file != ?"
-        rows = self.database.rows(sql, entry.job, entry.position, path.relative_to(self.root).as_posix())
-        return self._kept(rows)[0] if rows else None
 
     def take_out(self, job: str) -> None:
         """Take a job's pictures out of the bin: they are asked for again."""
@@ -179,47 +141,56 @@ class Gallery:
         self.restore([row["sha256"] for row in rows])
 
     def enter(
-        self, path: Path, digest: str, size: int, artifact: Artifact, entry: Entry, annotations: Annotations
+        self,
+        path: Path,
+        digest: str,
+        size: int,
+        artifact: Artifact,
+        job: Job,
+        made: float,
+        annotations: Annotations,
     ) -> None:
         """Write the row of a file of `size` bytes that is there."""
-        thumbnail = media.thumbnail(artifact)
+        request, thumbnail = job.request, media.thumbnail(artifact)
+        row = {
+            "sha256": digest,
+            "file": path.relative_to(self.root).as_posix(),
+            "bytes": size,
+            "made": made,
+            "job": job.id,
+            "digest": job.digest,
+            "model": request.model,
+            "style": getattr(request, "style", ""),
+            "position": artifact.index,
+            "prompt": artifact.text or request.title,
+            **{name: getattr(artifact, name) for name in FACTS},
+        }
         with self.database.writing() as connection:
             known = "UPDATE pictures SET made = ? WHERE sha256 = ?"
-            if connection.execute(known, (entry.made, digest)).rowcount:
+            if connection.execute(known, (made, digest)).rowcount:
                 return
-            _forget(connection, "job = ? AND position = ?", entry.job, entry.position)
-            number = connection.execute(
-                "INSERT INTO pictures (sha256, file, bytes, width, height, made, job, position, seed, score, prompt,"
-                " style, model, digest, kind, media_type, frames, seconds, text)"
-                f" VALUES ({', '.join('?' * 19)})",
-                (
-                    *(digest, path.relative_to(self.root).as_posix(), size),
-                    *(artifact.width, artifact.height, entry.made, entry.job),
-                    *(entry.position, entry.seed, entry.score, entry.prompt, entry.style, entry.model, entry.digest),
-                    *(artifact.kind, artifact.media_type, artifact.frames, artifact.seconds, artifact.text),
-                ),
-            ).lastrowid
+            _forget(connection, "job = ? AND position = ?", job.id, artifact.index)
+            insert = f"INSERT INTO pictures ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+            number = connection.execute(insert, tuple(row.values())).lastrowid or 0
             if thumbnail:
                 connection.execute("INSERT INTO thumbnails VALUES (?, ?)", (number, thumbnail))
-            if entry.vector:
-                connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (number, entry.space, entry.vector))
-            _write_annotations(connection, int(number or 0), entry.prompt, annotations)
+            if artifact.vector:
+                place = (number, artifact.space, as_bytes(artifact.vector))
+                connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", place)
+            _write_annotations(connection, number, str(row["prompt"]), annotations)
 
     def file(self, digest: str, suffix: str = ".png") -> Path:
         """Where a picture lies; 256 folders, so that none grows too large to list."""
         return self.folder / digest[:2] / f"{digest}{suffix}"
 
-    def found(self, job: str) -> dict[int, Saved]:
-        """The pictures of a job that are here, by position; one whose file is gone or cut short is not."""
-        return {row["position"]: _saved(self.root, row) for row in self._whole(job)}
+    def found(self, job: str, queued: QueuedJob | None = None) -> dict[int, Saved]:
+        """The pictures of a job that are here, by position; one whose file is gone or cut short is not.
 
-    def made_by(self, job: QueuedJob) -> dict[int, Saved]:
-        """As `found`, with the seconds since the job was begun; pictures older than its submission were found."""
-        return {row["position"]: _saved(self.root, row, job) for row in self._whole(job.id)}
-
-    def _whole(self, job: str) -> list[Row]:
+        With the `queued` job come the seconds since it was begun; pictures older than its submission were found.
+        """
         rows = self.database.rows("SELECT * FROM pictures WHERE job = ? ORDER BY position", job)
-        return [row for row in rows if _size(self.root / row["file"]) == row["bytes"]]
+        whole = (row for row in rows if _size(self.root / row["file"]) == row["bytes"])
+        return {row["position"]: _saved(self.root, row, queued) for row in whole}
 
     # --- Looking ------------------------------------------------------------------------------------------------------
 
@@ -301,7 +272,7 @@ class Gallery:
                 time.sleep(COURTESY)  # SQLite's writers don't queue: whoever waits needs a gap to get in
             with self.database.writing() as connection:  # alone from reading to writing: nobody's change is lost
                 kept = self.get(digest)
-                annotations = change(Annotations(**_annotations_of(kept)))
+                annotations = change(_annotations_of(kept))
                 write_annotations(kept.path, annotations)
                 _write_annotations(connection, kept.number, kept.prompt, annotations)
 
@@ -315,14 +286,11 @@ class Gallery:
 
     def empty_bin(self) -> int:
         """Remove the files of deleted pictures -> how many."""
-        rows = self.database.rows("SELECT number, file FROM pictures WHERE deleted IS NOT NULL")
         count = 0
-        for row in rows:
+        for row in self.database.rows("SELECT number, file FROM pictures WHERE deleted IS NOT NULL"):
             with self.database.writing() as connection:  # the row first: a row without a file would be a lie
-                gone = _forget(
-                    connection, "number = ? AND deleted IS NOT NULL", row["number"]
-                )  # not taken out meanwhile
-            if gone:
+                gone = _forget(connection, "number = ? AND deleted IS NOT NULL", row["number"])
+            if gone:  # it was not taken out meanwhile
                 with self.database.explained():
                     remove_artifact(self.root / row["file"])
                 count += 1
@@ -336,18 +304,20 @@ class Gallery:
             labels.setdefault((label["picture"], label["kind"]), []).append(label["name"])
         return [
             Kept(
-                path=self.root / row["file"],
-                star=bool(row["star"]),
-                tags=tuple(labels.get((row["number"], "tag"), ())),
-                boards=tuple(labels.get((row["number"], "board"), ())),
-                **{name: row[name] for name in COLUMNS},
+                **{
+                    **{name: row[name] for name in row.keys() if name in Kept.__dataclass_fields__},  # noqa: SIM118
+                    "path": self.root / row["file"],
+                    "star": bool(row["star"]),
+                    "tags": tuple(labels.get((row["number"], "tag"), ())),
+                    "boards": tuple(labels.get((row["number"], "board"), ())),
+                }
             )
             for row in rows
         ]
 
 
-def _annotations_of(kept: Kept) -> dict[str, Any]:
-    return {name: getattr(kept, name) for name in Annotations.__dataclass_fields__}
+def _annotations_of(kept: Kept) -> Annotations:
+    return Annotations(**{name: getattr(kept, name) for name in Annotations.__dataclass_fields__})
 
 
 def _write_annotations(connection: Connection, number: int, prompt: str, annotations: Annotations) -> None:
@@ -388,3 +358,19 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
+
+
+def spaced(text: str) -> str:
+    """Chinese characters as words of their own: FTS5 takes a run of them for one word."""
+    return "".join(f" {c} " if "\u3400" <= c <= "\u9fff" else c for c in text)
+
+
+def match(words: str, whole: bool = False) -> str:
+    """An FTS5 query in which every word counts and nothing is an operator; "" where there is no word.
+
+    Words may go on behind their last letter, unless they are meant `whole`.
+    """
+    seen = "".join(character if character.isprintable() else " " for character in words)  # NUL ends a C string
+    phrases = [" ".join(spaced(word).split()) for word in seen.split()[:WORDS_LIMIT]]
+    end = '"' if whole else '"*'
+    return " ".join('"' + phrase.replace('"', '""') + end for phrase in phrases if any(map(str.isalnum, phrase)))

@@ -1,14 +1,13 @@
 """What is in a home: queue, gallery, progress and search. Any number of processes may open it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from studio.database import Database
+from studio.database import Database, migrations
 from studio.events import End, Progress, Saved, Unknown
 from studio.gallery import Gallery
 from studio.queue import Queue
-from studio.schema import MIGRATIONS, PROGRESS_MIGRATIONS
 from studio.search import Search
 
 DATABASE = "studio.db"
@@ -19,7 +18,7 @@ class Home:
 
     def __init__(self, root: Path, database: str = DATABASE) -> None:
         self.root = root
-        self.database = Database(root / database, MIGRATIONS)
+        self.database = Database(root / database, migrations("home"))
         self.queue, self.gallery = Queue(self.database), Gallery(root, self.database)
         self.search = Search(self.gallery)
         self.progress = ProgressStore(root / "cache" / "live.db")
@@ -31,7 +30,7 @@ class ProgressStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, PROGRESS_MIGRATIONS, durable=False)
+        self._database = Database(path, migrations("progress"), durable=False)
 
     def note(self, job: str, progress: Progress) -> None:
         """The latest of a job. Previews that it does not bring, and words said before, stay as they are."""
@@ -44,10 +43,8 @@ class ProgressStore:
                 " read_as = iif(excluded.read_as = '', read_as, excluded.read_as) RETURNING revision",
                 (job, progress.step, progress.total, unknown, progress.read_as),
             ).fetchone()[0]
-            connection.executemany(
-                "REPLACE INTO previews VALUES (?, ?, ?, ?)",
-                [(job, position, png, revision) for position, png in progress.previews.items()],
-            )
+            shown = [(job, position, image, revision) for position, image in progress.previews.items()]
+            connection.executemany("REPLACE INTO previews VALUES (?, ?, ?, ?)", shown)
 
     def read(self, job: str, since: int = 0) -> tuple[int, Progress | None]:
         """What is newer than revision `since`: (revision, progress with the previews that changed), or None."""
@@ -74,20 +71,11 @@ class ProgressStore:
                 (job,),
             )
 
-    def show_only(self, jobs: Iterable[str]) -> None:
-        """Forget the previews of all but these; how far the others came, and words that they said, stays."""
-        self._forget("previews", jobs)
-
-    def keep_only(self, jobs: Iterable[str]) -> None:
-        """Forget all but these."""
-        kept = list(jobs)
-        for table in ("progress", "previews"):
-            self._forget(table, kept)
-
-    def _forget(self, table: str, jobs: Iterable[str]) -> None:
-        with self._database.writing() as connection:
-            wanted = "SELECT value FROM json_each(?)"
-            connection.execute(f"DELETE FROM {table} WHERE job NOT IN ({wanted})", (json.dumps(list(jobs)),))
+    def keep_only(self, jobs: Iterable[str], tables: Sequence[str] = ("progress", "previews")) -> None:
+        """Forget all but these; of the previews alone, how far the others came, and words that they said, stays."""
+        kept = json.dumps(list(jobs))
+        for table in tables:
+            self._database.write(f"DELETE FROM {table} WHERE job NOT IN (SELECT value FROM json_each(?))", kept)
 
 
 class JobEvents:
@@ -107,7 +95,7 @@ class JobEvents:
         if state.state != "waiting":  # what an earlier try came to is no longer true
             self._revision, progress = self._home.progress.read(self._job, self._revision)
             news += [progress] if progress else []
-        found = self._home.gallery.made_by(state)
+        found = self._home.gallery.found(self._job, state)
         news += [found[index] for index in found if index not in self._reported]
         self._reported |= set(found)
         if state.end:

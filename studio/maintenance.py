@@ -6,7 +6,7 @@ import sqlite3
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,14 @@ from PIL import Image
 from models.messages import Message, Refused
 from studio import media
 from studio.annotations import read_annotations
-from studio.database import remove, remove_sidecars
+from studio.database import Database, remove, remove_sidecars
 from studio.files import PART
-from studio.gallery import Entry, Gallery
+from studio.gallery import Gallery
 from studio.home import DATABASE, Home
-from studio.media import MEDIA_TYPES, Artifact
+from studio.media import DIM, MEDIA_TYPES, Artifact, from_bytes
 from studio.metadata import read, strip
+from studio.planner import Job
 from studio.requests import ANY_REQUEST
-from studio.schema import MIGRATIONS
-from studio.vectors import DIM
 
 ENDINGS = tuple(MEDIA_TYPES)
 
@@ -99,7 +98,7 @@ def rebuild(root: Path) -> Rebuilt:
     remove(new)  # of a rebuild that was stopped
     home, result = Home(root, new.name), Rebuilt()
     for table in ("settings", "jobs"):
-        rows = _saved(path, table)
+        rows = _saved(path, table, home.database)
         with home.database.writing() as connection:
             for row in rows:
                 columns, marks = ", ".join(row), ", ".join("?" * len(row))
@@ -125,14 +124,12 @@ def _swap(home: Home, path: Path, result: Rebuilt) -> None:
         new.path.replace(path)
 
 
-def _saved(path: Path, table: str) -> list[dict[str, Any]]:
+def _saved(path: Path, table: str, new: Database) -> list[dict[str, Any]]:
     """The rows of an old table, as many as can be read, with what this version has columns for."""
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = []
-    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript("".join(MIGRATIONS))
-        columns = {row[1] for row in fresh.execute(f"PRAGMA table_info({table})")} - {"number", "owner"}
+    columns = {row["name"] for row in new.rows(f"PRAGMA table_info({table})")} - {"number", "owner"}
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=1)) as old:
         old.row_factory = sqlite3.Row
         for row in old.execute(f"SELECT * FROM {table} ORDER BY 1"):
@@ -165,29 +162,21 @@ def _take_up(gallery: Gallery, path: Path) -> bool:
         digest = hashlib.sha256(data).hexdigest()
         if path.stem != digest or "job_id" not in origin:
             return False
-        artifact = media.read(strip(data, path), media.media_type_of(path))
-        entry = _entry(origin, artifact, path.stat().st_mtime)
+        artifact = _placed(media.read(strip(data, path), media.media_type_of(path)), origin)
+        request = ANY_REQUEST.validate_python(origin["request"])
+        job = Job(request, str(origin["job_id"]), str(origin.get("digest", "")))
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError):
         return False
-    gallery.enter(path, digest, len(data), artifact, entry, read_annotations(path))
+    gallery.enter(path, digest, len(data), artifact, job, path.stat().st_mtime, read_annotations(path))
     return True
 
 
-def _entry(origin: dict[str, Any], artifact: Artifact, made: float) -> Entry:
-    request, vector = origin["request"], b64decode(origin.get("vector", ""))
-    return Entry(
-        job=str(origin["job_id"]),
-        position=int(origin["index"]),
-        seed=int(origin["seed"]),
-        prompt=artifact.text or ANY_REQUEST.validate_python(request).title,
-        style=str(request.get("style", "")),
-        model=str(request.get("model", "")),
-        digest=str(origin.get("digest", "")),
-        score=origin.get("score"),
-        made=made,
-        space=str(origin.get("space", "")) if len(vector) == 2 * DIM else "",
-        vector=vector if len(vector) == 2 * DIM else b"",
-    )
+def _placed(artifact: Artifact, origin: dict[str, Any]) -> Artifact:
+    """An artifact with what its file says of it."""
+    vector = b64decode(origin.get("vector", ""))
+    if len(vector) == 2 * DIM:
+        artifact = replace(artifact, space=str(origin.get("space", "")), vector=tuple(from_bytes(vector)[0].tolist()))
+    return replace(artifact, index=int(origin["index"]), seed=int(origin["seed"]), score=origin.get("score"))
 
 
 def _sha256(path: Path) -> str:

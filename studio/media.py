@@ -1,15 +1,17 @@
-"""What jobs make: bytes of a media type with facts that doors show. What only one kind needs is its row in `MEDIA`."""
+"""What jobs make: bytes of a media type with facts that doors show."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from PIL import Image, ImageSequence
 
 Kind = Literal["image", "clip", "text"]
 
+DIM = 128  # numbers of a place in the semantic space
 THUMBNAIL = 128  # pixels a side; what is no larger is its own thumbnail
 SUFFIXES = {  # of the media types that jobs make and files are rebuilt from
     "image/png": ".png",
@@ -61,40 +63,41 @@ class Artifact:
         return SUFFIXES[self.media_type]
 
 
-@dataclass(frozen=True)
-class Medium:
-    """One kind: how facts are read from a file's bytes, and how a small preview of it is made (b"": none is needed)."""
-
-    inspect: Callable[[Artifact], Artifact]
-    thumbnail: Callable[[Artifact], bytes]
-
-
-def image(picture: Image.Image) -> Artifact:
-    """A still picture, straight RGBA, as PNG."""
+def image(picture: Image.Image, **facts: Any) -> Artifact:
+    """A still picture, straight RGBA, as PNG; `facts` are other fields of the artifact."""
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return Artifact(file.getvalue(), "image/png", "image", *picture.size)
+    return Artifact(file.getvalue(), "image/png", "image", *picture.size, **facts)
 
 
-def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True) -> Artifact:
+def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True, **facts: Any) -> Artifact:
     """A moving picture, straight RGBA, as animated WebP: lossless but for the colours of transparent pixels.
 
     Two frames or more, each shown so many whole milliseconds. It plays for ever, or once.
     """
     milliseconds = round(1000 / fps)
-    data, size = _animated_webp(frames, milliseconds, loop, lossless=True), frames[0].size
-    return Artifact(data, "image/webp", "clip", *size, len(frames), len(frames) * milliseconds / 1000)
+    data, seconds = _animated_webp(frames, milliseconds, loop, lossless=True), len(frames) * milliseconds / 1000
+    return Artifact(data, "image/webp", "clip", *frames[0].size, len(frames), seconds, **facts)
 
 
-def caption(text: str, candidates: Sequence[tuple[str, float]] = ()) -> Artifact:
+def caption(text: str, candidates: Sequence[tuple[str, float]] = (), **facts: Any) -> Artifact:
     """A caption as UTF-8 text."""
-    return Artifact(text.encode(), "text/plain", "text", text=text, candidates=tuple(candidates))
+    return Artifact(text.encode(), "text/plain", "text", text=text, candidates=tuple(candidates), **facts)
 
 
 def read(data: bytes, media_type: str) -> Artifact:
     """An artifact from a file's bytes. ValueError or OSError where they are not of the type."""
-    kind: Kind = "text" if media_type.startswith("text/") else "image"
-    return MEDIA[kind].inspect(Artifact(data, media_type, kind))
+    if media_type.startswith("text/"):
+        return Artifact(data, media_type, "text", text=data.decode())
+    with Image.open(io.BytesIO(data)) as picture:
+        still = Artifact(data, media_type, "image", picture.width, picture.height)
+        if getattr(picture, "n_frames", 1) == 1:
+            return still
+        milliseconds = count = 0
+        for count, frame in enumerate(ImageSequence.Iterator(picture), 1):  # noqa: B007 - the last one counts
+            frame.load()  # WebP says a frame's duration once it is decoded
+            milliseconds += frame.info.get("duration", 0)
+        return replace(still, kind="clip", frames=count, seconds=milliseconds / 1000)
 
 
 def media_type_of(path: Path) -> str:
@@ -104,50 +107,22 @@ def media_type_of(path: Path) -> str:
 
 def thumbnail(artifact: Artifact) -> bytes:
     """A small WebP, moving where the artifact does; b"" where it needs none."""
-    return MEDIA[artifact.kind].thumbnail(artifact)
+    if max(artifact.width, artifact.height) <= THUMBNAIL:
+        return b""
+    small = frames(artifact.data)
+    for frame in small:
+        frame.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    if len(small) > 1:
+        return _animated_webp(small, round(1000 * artifact.seconds / artifact.frames), quality=80)
+    file = io.BytesIO()
+    small[0].save(file, "WEBP", quality=80, method=2)
+    return file.getvalue()
 
 
 def frames(data: bytes) -> list[Image.Image]:
     """Every frame of an image file, straight RGBA."""
     with Image.open(io.BytesIO(data)) as picture:
         return [frame.convert("RGBA") for frame in ImageSequence.Iterator(picture)]
-
-
-def _inspect_image(artifact: Artifact) -> Artifact:
-    with Image.open(io.BytesIO(artifact.data)) as picture:
-        count = getattr(picture, "n_frames", 1)
-        found = replace(artifact, width=picture.width, height=picture.height)
-        if count == 1:
-            return found
-        milliseconds = 0
-        for frame in ImageSequence.Iterator(picture):
-            frame.load()  # WebP says a frame's duration once it is decoded
-            milliseconds += frame.info.get("duration", 0)
-        return replace(found, kind="clip", frames=count, seconds=milliseconds / 1000)
-
-
-def _inspect_text(artifact: Artifact) -> Artifact:
-    return replace(artifact, text=artifact.data.decode())
-
-
-def _small_image(artifact: Artifact) -> bytes:
-    if max(artifact.width, artifact.height) <= THUMBNAIL:
-        return b""
-    with Image.open(io.BytesIO(artifact.data)) as picture:
-        small = picture.convert("RGBA")
-    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=80, method=2)
-    return file.getvalue()
-
-
-def _small_clip(artifact: Artifact) -> bytes:
-    if max(artifact.width, artifact.height) <= THUMBNAIL:
-        return b""
-    small = frames(artifact.data)
-    for frame in small:
-        frame.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    return _animated_webp(small, round(1000 * artifact.seconds / artifact.frames), quality=80)
 
 
 def _animated_webp(frames: Sequence[Image.Image], milliseconds: int, loop: bool = True, **options: int | bool) -> bytes:
@@ -175,8 +150,11 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
 
 
-MEDIA: dict[Kind, Medium] = {
-    "image": Medium(_inspect_image, _small_image),
-    "clip": Medium(_inspect_image, _small_clip),
-    "text": Medium(_inspect_text, lambda artifact: b""),
-}
+def as_bytes(vector: Sequence[float] | np.ndarray) -> bytes:
+    """A place in the semantic space (128,) as rows and files keep it: 256 bytes, float16."""
+    return np.asarray(vector, np.float16).tobytes()
+
+
+def from_bytes(data: bytes) -> np.ndarray:
+    """Bytes of n places -> float32 (n, 128). ValueError where they are not whole."""
+    return np.frombuffer(data, np.float16).reshape(-1, DIM).astype(np.float32)

@@ -1,7 +1,8 @@
 """From what was asked for to jobs: the one place where defaults, capabilities, wildcards and identity are decided.
 
 Every door calls `plan`. It splits requests whose words the seed draws, gives those that belong together one batch
-shape, resolves each against the model's capabilities, and names the work. `RESOLVERS` has a row a task.
+shape, resolves each against the model's capabilities, and names the work. `RESOLVERS` has a row for each task of which
+the model decides something.
 """
 
 import hashlib
@@ -32,6 +33,8 @@ from studio.requests import (
 )
 from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
+
+FRACTIONS = ("guidance", "guided_from", "strength", "expand")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,12 @@ def resolve(asked: Request, can: Capabilities, wildcards: Wildcards | None = Non
     task = getattr(asked, "task", "")
     if (NEEDS.get(task, task)) not in can.tasks:
         raise Refused("model.no_task", model=can.title, task=task, tasks=list(can.tasks))
-    return RESOLVERS[task](asked, can, wildcards)
+    asked = asked.with_pictures(known)
+    if isinstance(asked, MediaRequest) and (texts := asked.texts()):
+        asked = asked.model_copy(update={"seed": secrets.randbelow(SEEDS) if asked.seed is None else asked.seed})
+        asked = _drawn_words(asked, texts, wildcards or Wildcards(settings.wildcards()))
+    resolver = RESOLVERS.get(task)
+    return resolver(asked, can) if resolver else asked
 
 
 def job_id(resolved: Request, digest: str, interactive: bool = False) -> str:
@@ -110,42 +118,27 @@ def job_id(resolved: Request, digest: str, interactive: bool = False) -> str:
 # --- Image ------------------------------------------------------------------------------------------------------------
 
 
-def _image(asked: ImageRequest, can: Capabilities, wildcards: Wildcards | None) -> ImageRequest | EnlargeRequest:
-    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
-    asked = _drawn_words(asked, seed, wildcards)
+def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequest:
     if (asked.like or asked.mix) and not can.pictures:
         raise Refused("model.words_only", model=can.title)
-    best_of = int(can.best_of.within("best_of", asked.best_of))
+    best_of = _within(asked, can, "best_of")["best_of"]
     asked = asked.model_copy(update={"best_of": best_of if best_of > 1 else None, **_size(asked, can)})
     if asked.strength == 0:
-        return _enlarge(_only_enlarged(asked, can), can, wildcards)
+        return _enlarge(_only_enlarged(asked, can), can)
     asked = asked.model_copy(update=_edit(asked, can))
-    count = int(can.count.within("count", asked.count))
+    fixed = {"style": can.style(asked.style), **_sampling(asked, can), **_within(asked, can, "count")}
     if asked.shape is not None and asked.shape not in can.shapes:
         raise Refused("model.shape", shapes=list(can.shapes), shape=asked.shape)
-    return asked.model_copy(
-        update={
-            **_sampling(asked, can),
-            "style": can.style(asked.style) if asked.style else "",
-            "count": count,
-            "shape": asked.shape or can.shape(count * best_of),
-            "seed": seed,
-            "like": asked.like and known(asked.like),
-            "mix": tuple(
-                part.model_copy(update={"picture": known(part.picture)}) if part.picture else part for part in asked.mix
-            ),
-        }
-    )
+    return asked.model_copy(update={**fixed, "shape": asked.shape or can.shape(fixed["count"] * best_of)})
 
 
 def _sampling(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """The scheduler and its settings; one that draws with fixed settings takes no others."""
-    scheduler = can.scheduler(asked.scheduler) if asked.scheduler else can.schedulers[0]
+    scheduler = can.scheduler(asked.scheduler)
     fixed = can.fixed.get(scheduler)
     if fixed is None:
-        names = ("steps", "guidance", "guided_from")
-        chosen = {name: getattr(can, name).within(name, getattr(asked, name)) for name in names}
-        return {"scheduler": scheduler, **chosen, "steps": int(chosen["steps"]), "variant": None}
+        chosen = _within(asked, can, "steps", "guidance", "guided_from")
+        return {"scheduler": scheduler, **chosen, "variant": None}
     for name in ("steps", "guidance"):
         if getattr(asked, name) not in (None, own := getattr(fixed, name)):
             raise Refused("model.fixed_setting", scheduler=scheduler, name=name, value=f"{own:g}")
@@ -172,13 +165,10 @@ def check_size(size: int, can: Capabilities) -> None:
 
 def _only_enlarged(asked: ImageRequest, can: Capabilities) -> EnlargeRequest:
     """A strength of 0 draws nothing."""
-    larger = [size for size in can.sizes if size > can.size]
     if asked.size is None:
-        raise (
-            Refused("request.strength_0_needs_size", sizes=" or ".join(map(str, larger)))
-            if larger
-            else Refused("model.no_edits", model=can.title)
-        )
+        if larger := [size for size in can.sizes if size > can.size]:
+            raise Refused("request.strength_0_needs_size", sizes=" or ".join(map(str, larger)))
+        raise Refused("model.no_edits", model=can.title)
     blank = ImageRequest(image=asked.image)
     for name in ("count", "negative", "style", "like", "mix", "mask", "expand", "variations", "best_of"):
         if getattr(asked, name) != getattr(blank, name):
@@ -193,11 +183,11 @@ def _edit(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
         return {}
     if not can.edits:
         raise Refused("model.no_edits", model=can.title)
-    image, mask = known(asked.image), _mask(asked.mask, asked.image)
+    image, mask = asked.image, _mask(asked.mask, asked.image)
     partly = mask is not None or asked.expand is not None
-    fixed: dict[str, Any] = {"image": image, "mask": mask, "variations": None}
+    fixed: dict[str, Any] = {"mask": mask, "variations": None}
     if asked.expand is not None:
-        fixed["expand"] = can.expand.within("expand", asked.expand)
+        fixed |= _within(asked, can, "expand")
     usual = can.strength.most if partly else can.strength.usual
     if asked.variations is not None:
         fixed["count"], usual = int(can.count.within("variations", asked.variations)), can.variation
@@ -207,17 +197,16 @@ def _edit(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
 
 
 def _mask(mask: Picture | None, image: Picture) -> Picture | None:
-    """The mask, read; None where it is white all over, for then nothing is kept."""
+    """The mask; None where it is white all over, for then nothing is kept."""
     if mask is None:
         return None
-    found = known(mask)
     grey, size = levels(read_picture(mask.path)), read_picture(image.path).size
     if grey.size != size:
         theirs, ours = (f"{width} x {height}" for width, height in (grey.size, size))
         raise Refused("request.mask_size", path=mask.path, mask=theirs, image=ours)
     if not fit_mask(grey).any():
         raise Refused("request.mask_black", path=mask.path)
-    return None if grey.getextrema() == (255, 255) else found
+    return None if grey.getextrema() == (255, 255) else mask
 
 
 def _drawings(asked: MediaRequest) -> int:
@@ -228,55 +217,31 @@ def _drawings(asked: MediaRequest) -> int:
 # --- Other tasks ------------------------------------------------------------------------------------------------------
 
 
-def _clip(asked: ClipRequest, can: Capabilities, wildcards: Wildcards | None) -> ClipRequest:
-    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
-    asked = _drawn_words(asked, seed, wildcards)
-    names = ("frames", "fps", "steps", "guidance")
-    chosen = {name: getattr(can, name).within(name, getattr(asked, name)) for name in names}
-    whole = {name: int(chosen[name]) for name in ("frames", "fps", "steps")}
-    return asked.model_copy(
-        update={
-            **chosen,
-            **whole,
-            "seed": seed,
-            "count": int(can.count.within("count", asked.count)),
-            "style": can.style(asked.style) if asked.style else "",
-            "scheduler": can.scheduler(asked.scheduler) if asked.scheduler else can.schedulers[0],
-            "shape": 1,
-            "image": asked.image and known(asked.image),
-            "last": asked.last and known(asked.last),
-        }
-    )
+def _clip(asked: ClipRequest, can: Capabilities) -> ClipRequest:
+    names = {"style": can.style(asked.style), "scheduler": can.scheduler(asked.scheduler), "shape": 1}
+    return asked.model_copy(update={**names, **_within(asked, can, "frames", "fps", "steps", "guidance", "count")})
 
 
-def _caption(asked: CaptionRequest, can: Capabilities, wildcards: Wildcards | None) -> CaptionRequest:
+def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:
     """Without a seed it is 0: the same picture has the same caption."""
     if asked.language not in can.languages:
         raise Refused("model.language", model=can.title, language=asked.language, languages=list(can.languages))
-    candidates = int(can.candidates.within("candidates", asked.candidates))
-    fixed = {"image": known(asked.image), "candidates": candidates, "seed": asked.seed or 0, "shape": 1}
-    return asked.model_copy(update=fixed)
+    return asked.model_copy(update={**_within(asked, can, "candidates"), "seed": asked.seed or 0, "shape": 1})
 
 
-def _enlarge(asked: EnlargeRequest, can: Capabilities, wildcards: Wildcards | None) -> EnlargeRequest:
+def _enlarge(asked: EnlargeRequest, can: Capabilities) -> EnlargeRequest:
     check_size(asked.size, can)
     if asked.count != 1:
         raise Refused("request.strength_0_excludes", name="count")
-    fixed = {"image": known(asked.image), "upscaler": can.upscaler or None, "seed": 0, "shape": 1}
-    return asked.model_copy(update=fixed)
+    return asked.model_copy(update={"upscaler": can.upscaler or None, "seed": 0, "shape": 1})
 
 
-def _with_known_pictures(asked: Request, can: Capabilities, wildcards: Wildcards | None) -> Request:
-    return asked.with_pictures(known)
-
-
-RESOLVERS: dict[str, Callable[[Any, Capabilities, Wildcards | None], Any]] = {
+# What a model decides of a request, where it decides anything.
+RESOLVERS: dict[str, Callable[[Any, Capabilities], Any]] = {
     "image": _image,
     "clip": _clip,
     "caption": _caption,
     "enlarge": _enlarge,
-    "embed": _with_known_pictures,
-    "search": _with_known_pictures,
 }
 NEEDS = {"search": "embed"}  # what a model must do for a task that is not its own
 
@@ -294,11 +259,15 @@ def known(picture: Picture) -> Picture:
         raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
 
 
-def _drawn_words(asked: Any, seed: int, wildcards: Wildcards | None) -> Any:
+def _within(asked: Request, can: Capabilities, *names: str) -> dict[str, Any]:
+    """Settings as numbers in the model's ranges, the usual ones where nothing is said."""
+    chosen = {name: getattr(can, name).within(name, getattr(asked, name)) for name in names}
+    return {name: value if name in FRACTIONS else int(value) for name, value in chosen.items()}
+
+
+def _drawn_words(asked: Any, texts: dict[str, str], lists: Wildcards) -> Any:
     """The request with its wildcards drawn (`studio.syntax`), each text by itself, and its weights checked."""
-    texts = asked.texts()
-    lists = wildcards or Wildcards(settings.wildcards())
-    drawn = {name: draw(text, f"{seed} {name}", lists, f"the {name}") for name, text in texts.items()}
+    drawn = {name: draw(text, f"{asked.seed} {name}", lists, f"the {name}") for name, text in texts.items()}
     if drawn != texts:
         asked = _with_texts(asked, drawn)
     words = {name: plain(text) for name, text in drawn.items()}

@@ -28,10 +28,11 @@ from studio.requests import ANY_REQUEST
 State = Literal["waiting", "running", "done", "failed", "cancelled", "aside"]
 Wish = Literal["", "cancel", "finish"]
 OPEN: tuple[State, ...] = ("waiting", "running")
+OPEN_STATES = "'waiting', 'running'"
 MAX_PRIORITY = 1_000_000  # above or below the usual 0
 KEPT_ANSWERS = 64  # one of 32 vectors takes 80 kB, one of a picture 150 kB
 ANSWERS: TypeAdapter[tuple[Answer, ...]] = TypeAdapter(tuple[Answer, ...])
-OPEN_STATES = "'waiting', 'running'"
+NEXT_PLACE = "(SELECT ifnull(max(place), 0) + 1 FROM jobs)"  # the end of the line
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,17 @@ class Queue:
             if found is None:
                 connection.execute(
                     "INSERT INTO jobs (id, request, company, priority, place, submitted)"
-                    " VALUES (?, ?, ?, ?, (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?)",
+                    f" VALUES (?, ?, ?, ?, {NEXT_PLACE}, ?)",
                     (job, planned.request.model_dump_json(), repr(planned.batch_key), priority, now),
                 )
             elif found["state"] not in OPEN and (found["state"] != "done" or again):
                 _put_in_line(connection, [job], priority)
             elif found["state"] == "running":  # asked for anew while it is being stopped: `end` puts it back
-                connection.execute("UPDATE jobs SET wish = '' WHERE id = ? AND wish != ''", (job,))
+                connection.execute("UPDATE jobs SET wish = '' WHERE id = ?", (job,))
             else:  # what is older than this was found
                 connection.execute("UPDATE jobs SET submitted = ? WHERE id = ? AND state = 'done'", (now, job))
+
+    # --- Looking ------------------------------------------------------------------------------------------------------
 
     def job(self, job: str) -> QueuedJob:
         """One job; KeyError where nobody knows it."""
@@ -112,20 +115,20 @@ class Queue:
 
         Those that another version put in line, and this one can't read, are left out.
         """
-        wanted = list(states)
-        rows = self._database.rows(
-            f"SELECT * FROM jobs WHERE state IN ({', '.join('?' * len(wanted))}) AND NOT question"
+        return self._readable(
+            "SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT question"
             " ORDER BY state != 'running', state != 'waiting', iif(state = 'waiting', -priority, 0),"
             " iif(state = 'waiting', place, -number), number LIMIT ?",
-            *wanted,
-            limit,
+            *(json.dumps(list(states)), limit),
         )
-        return [job for job in map(_job_or_none, rows) if job]
 
     def latest(self, limit: int) -> list[QueuedJob]:
         """What was asked for as it is, not by the dozen: latest first, whatever became of it."""
         sql = "SELECT * FROM jobs WHERE priority = 0 AND NOT question ORDER BY submitted DESC, number DESC LIMIT ?"
-        return [job for job in map(_job_or_none, self._database.rows(sql, limit)) if job]
+        return self._readable(sql, limit)
+
+    def _readable(self, sql: str, *values: object) -> list[QueuedJob]:
+        return readable(self._database.rows(sql, *values))[0]
 
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
@@ -135,99 +138,98 @@ class Queue:
     def ahead(self, job: str) -> int:
         """How many open jobs come before this one."""
         row = self._database.row(
-            "SELECT count(*) AS count FROM jobs AS other JOIN jobs AS this ON this.id = ? WHERE this.state = 'waiting'"
-            " AND NOT other.question AND (other.state = 'running'"
-            " OR (other.state = 'waiting' AND (other.priority > this.priority"
-            " OR (other.priority = this.priority AND other.place < this.place))))",
+            "SELECT count(*) FROM jobs AS other JOIN jobs AS this ON this.id = ? WHERE this.state = 'waiting'"
+            " AND NOT other.question AND (other.state = 'running' OR (other.state = 'waiting'"
+            " AND (-other.priority, other.place) < (-this.priority, this.place)))",
             job,
         )
-        return row["count"] if row else 0
+        return row[0] if row else 0
 
-    def cancel(self, jobs: Iterable[str] | None = None) -> int:
+    # --- Changing -----------------------------------------------------------------------------------------------------
+
+    def cancel(self, jobs: Iterable[str] | None = None, wish: Wish = "cancel") -> int:
         """Take jobs (None: all open ones) out of line, or stop them at their next step -> how many were open."""
         with self._database.writing() as connection:
-            wanted = _open(connection, jobs)
+            wanted = _among(connection, jobs, OPEN)
             connection.executemany(
-                "UPDATE jobs SET wish = iif(state = 'running', 'cancel', ''),"
+                "UPDATE jobs SET wish = iif(state = 'waiting', '', iif(wish = 'cancel', wish, ?)),"
                 " ended = iif(state = 'waiting', ?, NULL), state = iif(state = 'waiting', 'cancelled', state)"
                 " WHERE id = ?",
-                [(time.time(), job) for job in wanted],
+                [(wish, time.time(), job) for job in wanted],
             )
             return len(wanted)
 
     def finish_picture(self, job: str) -> None:
         """Stop a running job once the pictures being drawn are saved; one in line is taken out."""
-        one = "WHERE id = ? AND state"
-        with self._database.writing() as connection:
-            connection.execute(f"UPDATE jobs SET wish = 'finish' {one} = 'running' AND wish = ''", (job,))
-            connection.execute(f"UPDATE jobs SET state = 'cancelled', ended = ? {one} = 'waiting'", (time.time(), job))
+        self.cancel([job], "finish")
 
     def retry(self, jobs: Iterable[str] | None = None) -> int:
         """Put jobs that failed, were cancelled or set aside in line again (None: all that failed or are aside)."""
+        states: tuple[State, ...] = ("failed", "aside") if jobs is None else ("failed", "aside", "cancelled")
         with self._database.writing() as connection:
-            if jobs is None:
-                failed = "SELECT id FROM jobs WHERE state IN ('failed', 'aside') AND NOT question ORDER BY number"
-                rows = connection.execute(failed)
-                wanted = [row["id"] for row in rows]
-            else:
-                wanted = [job for job in jobs if _state_of(connection, job) in ("failed", "cancelled", "aside")]
+            wanted = _among(connection, jobs, states)
             _put_in_line(connection, wanted)
             return len(wanted)
 
     def move(self, job: str, before: str | None) -> None:
         """Put a waiting job before another one, with that one's priority; None is the end of its own."""
         with self._database.writing() as connection:
-            if _state_of(connection, job) != "waiting" or (before and _state_of(connection, before) != "waiting"):
-                raise Refused("job.not_waiting")
+            _check_waiting(connection, job, before or job)
             if before is None:
-                connection.execute("UPDATE jobs SET place = (SELECT max(place) + 1 FROM jobs) WHERE id = ?", (job,))
+                connection.execute(f"UPDATE jobs SET place = {NEXT_PLACE} WHERE id = ?", (job,))
             elif before != job:
-                _place_before(connection, job, before)
+                sql = "SELECT priority, place, number FROM jobs WHERE id = ?"
+                priority, place, number = connection.execute(sql, (before,)).fetchone()
+                # All from there on make room: a job that came back after others were moved may share its place.
+                later = "UPDATE jobs SET place = place + 1 WHERE state = 'waiting' AND (place, number) >= (?, ?)"
+                connection.execute(later, (place, number))
+                moved = "UPDATE jobs SET priority = ?, place = ? WHERE id = ?"
+                connection.execute(moved, (priority, place + 0.5, job))
 
     def prioritise(self, job: str, priority: int) -> None:
         """Set a waiting job's priority; higher ones are done first."""
         with self._database.writing() as connection:
-            if _state_of(connection, job) != "waiting":
-                raise Refused("job.not_waiting")
+            _check_waiting(connection, job)
             connection.execute("UPDATE jobs SET priority = ? WHERE id = ?", (priority, job))
+
+    # --- The worker's state -------------------------------------------------------------------------------------------
 
     def pause(self, paused: bool = True) -> None:
         """Begin no more jobs (the running one goes on), or go on."""
-        with self._database.writing() as connection:
-            connection.execute("REPLACE INTO settings VALUES ('paused', ?)", (str(int(paused)),))
+        self._set("paused", str(int(paused)))
 
     def is_paused(self) -> bool:
         """Whether no more jobs are begun."""
-        row = self._database.row("SELECT value FROM settings WHERE name = 'paused'")
-        return row is not None and row["value"] == "1"
+        return self._setting("paused") == "1"
 
     def set_notice(self, message: Message) -> None:
         """Note what the worker reports of itself."""
-        with self._database.writing() as connection:
-            connection.execute("REPLACE INTO settings VALUES ('notice', ?)", (stored(message),))
+        self._set("notice", stored(message))
 
     def notice(self) -> Message:
         """The latest report of the worker; empty where there is none."""
-        row = self._database.row("SELECT value FROM settings WHERE name = 'notice'")
-        return read_message(row["value"] if row else "")
+        return read_message(self._setting("notice"))
+
+    def _set(self, name: str, value: str) -> None:
+        self._database.write("REPLACE INTO settings VALUES (?, ?)", name, value)
+
+    def _setting(self, name: str) -> str:
+        row = self._database.row("SELECT value FROM settings WHERE name = ?", name)
+        return row["value"] if row else ""
 
     # --- Interactive jobs ---------------------------------------------------------------------------------------------
 
     def ask(self, request: Any, job: str) -> None:
         """Submit an interactive request under its id. An open one stays as it is, an answered one too."""
-        now, text = time.time(), request.model_dump_json()
+        values = (job, request.model_dump_json(), request.model, time.time())
         with self._database.writing() as connection:
+            connection.execute("DELETE FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled', 'aside')", (job,))
             connection.execute(
                 "INSERT INTO jobs (id, request, company, place, submitted, question)"
-                " VALUES (?, ?, ?, (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?, 1)"
+                f" VALUES (?, ?, ?, {NEXT_PLACE}, ?, 1)"
                 " ON CONFLICT (id) DO UPDATE SET place = excluded.place"  # else it might be forgotten just now
                 f" WHERE state NOT IN ({OPEN_STATES})",
-                (job, text, request.model, now),
-            )
-            connection.execute(
-                "UPDATE jobs SET state = 'waiting', request = ?, submitted = ?, wish = '', deaths = 0, sentence = '',"
-                " started = NULL, ended = NULL WHERE id = ? AND state IN ('failed', 'cancelled', 'aside')",
-                (text, now, job),
+                values,
             )
             connection.execute(
                 f"DELETE FROM jobs WHERE question AND state NOT IN ({OPEN_STATES}) AND place <="
@@ -240,13 +242,13 @@ class Queue:
         row = self._database.row("SELECT state, sentence, answer FROM jobs WHERE id = ? AND question", job)
         if row is None:
             raise Refused("job.answer_forgotten")
-        if row["state"] == "done":
-            return ANSWERS.validate_json(row["answer"])
-        if row["state"] in ("failed", "aside"):
-            raise Refused(read_message(row["sentence"]))
+        if row["state"] in OPEN:
+            return None
         if row["state"] == "cancelled":
             raise Refused("job.answer_cancelled")
-        return None
+        if row["state"] != "done":
+            raise Refused(read_message(row["sentence"]))
+        return ANSWERS.validate_json(row["answer"])
 
 
 def read_job(row: Row) -> QueuedJob:
@@ -260,57 +262,40 @@ def read_job(row: Row) -> QueuedJob:
     return QueuedJob(request=request, message=message, crashes=crashes, **{name: row[name] for name in names})
 
 
-def _job_or_none(row: Row) -> QueuedJob | None:
-    try:
-        return read_job(row)
-    except Refused:
-        return None
+def readable(rows: Iterable[Row]) -> tuple[list[QueuedJob], dict[str, Message]]:
+    """The jobs of rows; and what is wrong with those that can't be read, by id."""
+    jobs, unreadable = [], {}
+    for row in rows:
+        try:
+            jobs.append(read_job(row))
+        except Refused as refusal:
+            unreadable[row["id"]] = refusal.message
+    return jobs, unreadable
 
 
-def _state_of(connection: Connection, job: str) -> str:
-    row = connection.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
-    return row["state"] if row else ""
+def _among(connection: Connection, jobs: Iterable[str] | None, states: Sequence[State]) -> list[str]:
+    """Those of `jobs` (None: of all) that are in these states, in the order given."""
+    wanted = None if jobs is None else list(jobs)
+    which = "" if wanted is None else " AND id IN (SELECT value FROM json_each(?))"
+    rows = connection.execute(
+        f"SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT question{which} ORDER BY number",
+        [json.dumps(names) for names in (states, wanted) if names is not None],
+    )
+    found = [row["id"] for row in rows]
+    return found if wanted is None else [job for job in wanted if job in found]
 
 
-def _open(connection: Connection, jobs: Iterable[str] | None) -> list[str]:
-    if jobs is None:
-        every = connection.execute("SELECT id FROM jobs WHERE state IN ('waiting', 'running') AND NOT question")
-        return [row["id"] for row in every]
-    return [job for job in jobs if _state_of(connection, job) in OPEN]
+def _check_waiting(connection: Connection, *jobs: str) -> None:
+    if len(_among(connection, jobs, ["waiting"])) < len(jobs):
+        raise Refused("job.not_waiting")
 
 
 def _put_in_line(connection: Connection, jobs: Sequence[str], priority: int | None = None) -> None:
     """At the end, as if they had never been tried."""
-    for job in jobs:
-        connection.execute(
-            "UPDATE jobs SET state = 'waiting', owner = '', wish = '', deaths = 0, sentence = '', started = NULL,"
-            " ended = NULL, submitted = ?, priority = ifnull(?, priority), place = (SELECT max(place) + 1 FROM jobs)"
-            " WHERE id = ?",
-            (time.time(), priority, job),
-        )
-
-
-def _place_before(connection: Connection, job: str, before: str) -> None:
-    there = connection.execute("SELECT priority, place, number FROM jobs WHERE id = ?", (before,)).fetchone()
-    # A job that ran while others were moved comes back to its place, where another one may stand by now.
-    left = connection.execute(
-        "SELECT max(place) FROM jobs WHERE state = 'waiting' AND priority = ? AND (place, number) < (?, ?) AND id != ?",
-        (there["priority"], there["place"], there["number"], job),
-    ).fetchone()[0]
-    place = (there["place"] + (there["place"] - 1 if left is None else left)) / 2
-    if (
-        left is not None and not left < place < there["place"]
-    ):  # one place for two, or halved fifty times: no number is left between
-        _renumber(connection)
-        return _place_before(connection, job, before)
-    connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", (there["priority"], place, job))
-    return None
-
-
-def _renumber(connection: Connection) -> None:
-    rows = connection.execute("SELECT id FROM jobs WHERE state = 'waiting' ORDER BY place, number").fetchall()
     connection.executemany(
-        "UPDATE jobs SET place = ? WHERE id = ?", [(float(n), row["id"]) for n, row in enumerate(rows)]
+        "UPDATE jobs SET state = 'waiting', owner = '', wish = '', deaths = 0, sentence = '', started = NULL,"
+        f" ended = NULL, submitted = ?, priority = ifnull(?, priority), place = {NEXT_PLACE} WHERE id = ?",
+        [(time.time(), priority, job) for job in jobs],
     )
 
 

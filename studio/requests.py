@@ -1,7 +1,8 @@
 """What can be asked for: one frozen model a task, the same behind every door.
 
 `make_request(task, ...)` checks what is wrong in itself; `studio.planner` checks it against a model and fixes what was
-left open. A new task is a class here, its row in `REQUESTS`, and its row in `studio.planner.RESOLVERS`.
+left open. A new task is a class here, its row in `REQUESTS`, and, where the model decides something, one in
+`studio.planner.RESOLVERS`.
 """
 
 from collections.abc import Hashable, Iterator
@@ -93,7 +94,23 @@ class MediaRequest(Request):
         return str(getattr(self, "prompt", ""))
 
 
-class ImageRequest(MediaRequest):
+class WordedRequest(MediaRequest):
+    """What is drawn from words, or from a picture (`image`)."""
+
+    prompt: Text = ""
+    negative: Text = ""
+    style: Text = ""
+    steps: Whole | None = None
+    guidance: Number | None = None
+    scheduler: Text = ""
+    image: Picture | None = None
+
+    def texts(self) -> dict[str, str]:
+        """Prompt and negative prompt."""
+        return {"prompt": self.prompt, "negative": self.negative}
+
+
+class ImageRequest(WordedRequest):
     """Pictures from words, from a picture's semantic vector (`like`), from a weighted mix, or from pixels (`image`).
 
     `image` is a picture to start from; `strength` says how much of it is forgotten, 1 all of it. Where nothing else
@@ -111,22 +128,12 @@ class ImageRequest(MediaRequest):
     """
 
     task: Literal["image"] = "image"
-    prompt: Text = ""
-    negative: Text = ""
-    style: Text = ""
-    count: Whole = 1
-    seed: Whole | None = None
-    steps: Whole | None = None
-    guidance: Number | None = None
     guided_from: Number | None = None
-    scheduler: Text = ""
     best_of: Whole | None = None
-    shape: Whole | None = None
     size: Whole | None = None
     upscaler: Text | None = None
     variant: Text | None = None
     like: Picture | None = None
-    image: Picture | None = None
     strength: Number | None = None
     mask: Picture | None = None
     expand: Number | None = None
@@ -162,8 +169,7 @@ class ImageRequest(MediaRequest):
 
     def texts(self) -> dict[str, str]:
         """Prompt, negative prompt, and the words of the mix."""
-        mixed = {f"mix {number}": part.text for number, part in enumerate(self.mix, 1)}
-        return {"prompt": self.prompt, "negative": self.negative, **mixed}
+        return {**super().texts(), **{f"mix {number}": part.text for number, part in enumerate(self.mix, 1)}}
 
     def batch_key(self) -> Hashable:
         """Equal sampling settings and the same kind of start."""
@@ -172,7 +178,7 @@ class ImageRequest(MediaRequest):
         return (self.model, self.shape, self.steps, *guidance, self.scheduler, *edit)
 
 
-class ClipRequest(MediaRequest):
+class ClipRequest(WordedRequest):
     """Moving pictures from words, from a first frame (`image`), or from a first and a `last` one.
 
     `frames` at `fps` frames a second; with `loop` the last frame leads back to the first.
@@ -180,16 +186,9 @@ class ClipRequest(MediaRequest):
 
     suffix: ClassVar[str] = ".webp"
     task: Literal["clip"] = "clip"
-    prompt: Text = ""
-    negative: Text = ""
-    style: Text = ""
     frames: Whole | None = None
     fps: Whole | None = None
     loop: bool = True
-    steps: Whole | None = None
-    guidance: Number | None = None
-    scheduler: Text = ""
-    image: Picture | None = None
     last: Picture | None = None
 
     @model_validator(mode="after")
@@ -199,10 +198,6 @@ class ClipRequest(MediaRequest):
         if self.last and not self.image:
             raise Refused("request.needs_image", name="last")
         return self
-
-    def texts(self) -> dict[str, str]:
-        """Prompt and negative prompt."""
-        return {"prompt": self.prompt, "negative": self.negative}
 
 
 class CaptionRequest(MediaRequest):
@@ -283,7 +278,6 @@ REQUESTS: dict[str, type[Request]] = {
     "search": SearchRequest,
     "enlarge": EnlargeRequest,
 }
-AnyMediaRequest = Annotated[ImageRequest | ClipRequest | CaptionRequest | EnlargeRequest, Field(discriminator="task")]
 AnyRequest = Annotated[
     ImageRequest | ClipRequest | CaptionRequest | EnlargeRequest | EmbedRequest | SearchRequest,
     Field(discriminator="task"),

@@ -1,19 +1,77 @@
-"""Search among the gallery's pictures: by words, by a place in the semantic space, or by both, through any filter.
+"""Search among the gallery's artifacts: by words, by a place in the semantic space, or by both, through any filter.
 
 Words choose (all of them must be in prompt, note or tags; the last letters may be missing), the vector orders. Without
-a vector the newest come first.
+a vector the newest come first. A request becomes a `Query`; what it asks the model for are the texts and pictures whose
+vectors make up the one that is looked for.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
+from studio.events import Answer, Vector
 from studio.gallery import Filter, Gallery, Kept
-from studio.vectors import DIM, from_bytes
+from studio.media import DIM, from_bytes
+from studio.requests import EmbedRequest, SearchRequest, make_request
 
-SPARE = 32  # pictures asked for beyond those wanted, since some may be deleted
+SUBTRACTED = -0.5  # the weight of what is taken away
+EMBED_BATCH = 32  # texts and pictures of one interactive job: as many as the space reads in one go
+SPARE = 32  # pictures read beyond those wanted, since some may be deleted
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search, ready to run: `embed` asks for the vectors whose weighted sum is looked for in the space named `space`.
+
+    `embed` is None where only words are matched. Artifacts that say `without` are left out.
+    """
+
+    words: str = ""
+    without: str = ""
+    space: str = ""
+    weights: tuple[float, ...] = ()
+    embed: EmbedRequest | None = None
+
+    def vector(self, answers: Sequence[Answer]) -> np.ndarray | None:
+        """The unit vector (128,) that is looked for, None where there is none; `answers` are those to `embed`."""
+        if self.embed is None:
+            return None
+        vectors = np.array([answer.vector for answer in answers if isinstance(answer, Vector)], np.float64)
+        total = np.array(self.weights) @ vectors
+        return (total / max(1e-6, float(np.linalg.norm(total)))).astype(np.float32)
+
+
+def query(asked: SearchRequest, space: str) -> Query:
+    """A planned search as a query; words alone where `space` is ""."""
+    texts = [(weight, text) for weight, text in ((1.0, asked.words), (SUBTRACTED, asked.without)) if text]
+    pictures = [(weight, one) for weight, one in ((1.0, asked.like), (SUBTRACTED, asked.unlike)) if one]
+    weights = (*(weight for weight, _ in texts), *(weight for weight, _ in pictures))
+    if not space or max(weights, default=-1.0) < 0:
+        return Query(asked.words, asked.without)
+    fields = {"texts": tuple(text for _, text in texts), "images": tuple(one for _, one in pictures)}
+    return Query(asked.words, asked.without, space, weights, make_request("embed", **fields, model=asked.model))
+
+
+def search_request(
+    words: str, like: str | Path | None, without: str | Path, k: int = 20, meaning: bool = True, model: str = "embedded"
+) -> SearchRequest:
+    """A search as a request; `without` is words, or a picture where it is a Path. Refused where it makes no sense."""
+    fields = {"words": words, "like": {"path": str(like)} if like else None, "k": k, "meaning": meaning}
+    unlike = {"unlike": {"path": str(without)}} if isinstance(without, Path) else {"without": without}
+    found: SearchRequest = make_request("search", **fields, **unlike, model=model)
+    return found
+
+
+def embed_parts(asked: EmbedRequest) -> list[EmbedRequest]:
+    """A planned request as several, each small enough to be answered in one go, in the same order."""
+    if len(asked.texts) + len(asked.images) <= EMBED_BATCH:
+        return [asked]
+    texts = [(asked.texts[i : i + EMBED_BATCH], ()) for i in range(0, len(asked.texts), EMBED_BATCH)]
+    images = [((), asked.images[i : i + EMBED_BATCH]) for i in range(0, len(asked.images), EMBED_BATCH)]
+    return [asked.model_copy(update={"texts": text, "images": image}) for text, image in [*texts, *images]]
 
 
 @dataclass(frozen=True)
@@ -28,8 +86,22 @@ class Search:
     """Search in one gallery. The vectors are read once and kept; what was added since is read at the next search."""
 
     def __init__(self, gallery: Gallery) -> None:
-        self._gallery, self._indexes = gallery, dict[str, _Index]()
-        self._lock = threading.Lock()
+        self._gallery, self._lock = gallery, threading.Lock()
+        self._spaces: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # numbers (N,) ascending, vectors (N, 128)
+
+    def find(self, asked: Query, answers: Sequence[Answer], wanted: Filter | None = None, k: int = 20) -> list[Hit]:
+        """At most `k` artifacts, best first: those that say the words, those nearest to the vector first; then what is
+        near it and does not say them. `answers` are those to `asked.embed`.
+        """
+        wanted, vector = replace(wanted or Filter(), without=asked.without), asked.vector(answers)
+        if vector is None or not asked.words.strip():
+            return self(asked.words, vector, asked.space, wanted, k)
+        found: dict[int, Hit] = {}
+        # Those that say the words and lie in another space, or in none, come between.
+        for said, place in ((asked.words, vector), (asked.words, None), ("", vector)):
+            for hit in self(said, place, asked.space, wanted, k) if len(found) < k else ():
+                found.setdefault(hit.picture.number, hit)
+        return list(found.values())[:k]
 
     def __call__(
         self,
@@ -40,41 +112,24 @@ class Search:
         k: int = 20,
     ) -> list[Hit]:
         """At most `k` pictures, best first. `vector` (128,) lies in `space`; pictures of other spaces are not found."""
+        wanted = wanted or Filter()
         if vector is None:
-            numbers = self._chosen(words, wanted or Filter(), "ORDER BY number DESC LIMIT ?", k)
+            numbers = self._chosen(words, wanted, "ORDER BY number DESC LIMIT ?", k)
             return [Hit(picture, None) for picture in self._gallery.numbered(numbers.tolist())]
-        chosen = self._chosen(words, wanted or Filter()) if words.strip() or wanted not in (None, Filter()) else None
-        with self._lock:
-            index = self._indexes.setdefault(space, _Index(space))
-            index.grow(self._gallery)
-            return self._nearest(index, np.asarray(vector, np.float32), chosen, k)
-
-    def mixed(
-        self, words: str, vector: np.ndarray | None, space: str, wanted: Filter | None = None, k: int = 20
-    ) -> list[Hit]:
-        """Pictures that say the words, those nearest to `vector` first; then what is near it and does not say them."""
-        if vector is None or not words.strip():
-            return self(words, vector, space, wanted, k)
-        found: dict[int, Hit] = {}
-        # Those that say the words and lie in another space, or in none, come between.
-        for said, place in ((words, vector), (words, None), ("", vector)):
-            for hit in self(said, place, space, wanted, k) if len(found) < k else ():
-                found.setdefault(hit.picture.number, hit)
-        return list(found.values())[:k]
-
-    def _nearest(self, index: "_Index", vector: np.ndarray, chosen: np.ndarray | None, k: int) -> list[Hit]:
-        """Without a choice all are asked, and more than k: those deleted since still are in the index."""
-        asked = k if chosen is not None else k + SPARE
-        while True:
-            scores, numbers = index.nearest(vector, chosen, asked)
-            found = {
-                p.number: p for p in self._gallery.numbered(numbers.tolist()) if chosen is not None or not p.deleted
-            }
-            pairs = zip(numbers.tolist(), scores.tolist(), strict=True)
-            hits = [Hit(found[number], score) for number, score in pairs if number in found][:k]
-            if len(hits) == k or len(numbers) < asked:
-                return hits
-            asked *= 4
+        numbers, vectors = self._vectors(space)
+        scores, every = vectors @ np.asarray(vector, np.float32), not words.strip() and wanted == Filter()
+        if not every:
+            chosen = np.isin(numbers, self._chosen(words, wanted), assume_unique=True)
+            numbers, scores = numbers[chosen], scores[chosen]
+        order, hits = np.argsort(-scores, kind="stable"), list[Hit]()
+        while len(order) and len(hits) < k:
+            first, order = order[: k + SPARE], order[k + SPARE :]
+            found = {one.number: one for one in self._gallery.numbered(numbers[first].tolist())}
+            pairs = zip(numbers[first].tolist(), scores[first].tolist(), strict=True)
+            # Where every picture was asked, so were those in the bin.
+            there = ((found[number], score) for number, score in pairs if number in found)
+            hits += [Hit(picture, score) for picture, score in there if not (every and picture.deleted)]
+        return hits[:k]
 
     def _chosen(self, words: str, wanted: Filter, tail: str = "", *values: object) -> np.ndarray:
         """Numbers of the pictures that the filter and the words let through."""
@@ -82,34 +137,14 @@ class Search:
         rows = self._gallery.database.rows(f"SELECT number FROM pictures WHERE {where} {tail}", *inside, *values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
-
-class _Index:
-    """All vectors of one space in memory, each under its picture's number."""
-
-    def __init__(self, space: str) -> None:
-        import faiss  # a tenth of a second that only searching needs
-
-        self._faiss: Any = faiss
-        self._space, self._last = space, 0
-        self._index: Any = faiss.IndexIDMap(faiss.IndexFlatIP(DIM))
-
-    def grow(self, gallery: Gallery) -> None:
-        """Read what was added since. Numbers are never given twice, so those of removed pictures do no harm."""
-        sql = "SELECT picture, vector FROM vectors WHERE space = ? AND picture > ? ORDER BY picture"
-        rows = gallery.database.rows(sql, self._space, self._last)
-        rows = [row for row in rows if len(row["vector"]) == 2 * DIM]
-        if rows:
-            vectors = from_bytes(b"".join(row["vector"] for row in rows))
-            numbers = np.array([row["picture"] for row in rows], np.int64)
-            self._index.add_with_ids(vectors, numbers)
-            self._last = int(numbers[-1])
-
-    def nearest(self, vector: np.ndarray, chosen: np.ndarray | None, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(scores, numbers) of the nearest among the chosen (None: all), best first."""
-        if not self._index.ntotal or (chosen is not None and not len(chosen)):
-            return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        select = None if chosen is None else self._faiss.IDSelectorBatch(chosen)
-        among = None if select is None else self._faiss.SearchParameters(sel=select)
-        scores, numbers = self._index.search(vector.reshape(1, DIM), min(k, self._index.ntotal), params=among)
-        known = numbers[0] >= 0
-        return scores[0][known], numbers[0][known]
+    def _vectors(self, space: str) -> tuple[np.ndarray, np.ndarray]:
+        """All of a space. Numbers are never given twice, so those of removed pictures do no harm."""
+        with self._lock:
+            known = self._spaces.get(space, (np.zeros(0, np.int64), np.zeros((0, DIM), np.float32)))
+            sql = "SELECT picture, vector FROM vectors WHERE space = ? AND picture > ? ORDER BY picture"
+            rows = self._gallery.database.rows(sql, space, int(known[0][-1]) if len(known[0]) else 0)
+            if rows := [row for row in rows if len(row["vector"]) == 2 * DIM]:
+                new = np.array([row["picture"] for row in rows]), from_bytes(b"".join(row["vector"] for row in rows))
+                known = np.concatenate([known[0], new[0]]), np.concatenate([known[1], new[1]])
+                self._spaces[space] = known
+            return known

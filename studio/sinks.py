@@ -1,20 +1,18 @@
 """Where finished artifacts go: a folder that somebody named, or the gallery. What lies there is not made again."""
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from models.messages import Refused
 from studio import media
 from studio.events import Saved
 from studio.files import write_whole
-from studio.gallery import Entry, Gallery
+from studio.gallery import Gallery
 from studio.media import Artifact
 from studio.metadata import content, provenance, read, strip, write
 from studio.planner import Job
-from studio.vectors import as_bytes
 
 PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
 
@@ -35,77 +33,53 @@ def file_names(job: Job) -> list[str]:
     return [f"{job.id[:16]}-{index}-{seed}{request.suffix}" for index, seed in enumerate(request.seeds())]
 
 
-class FolderSink:
+class FolderSink(Sink):
     """Files in a folder, under their usual names or, a job's, under those that `named` gives."""
 
     def __init__(self, folder: Path, named: Callable[[Job], Sequence[str]] = file_names) -> None:
         self.folder, self._named = folder, named
 
     def found(self, job: Job) -> dict[int, Saved]:
-        """Read back from the files' own metadata."""
         saved = (_found(self.folder / name, job) for name in self._named(job))
         return {one.index: one for one in saved if one}
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
-        """Under its name."""
         path = self.folder / self._named(job)[artifact.index]
         write_whole(path, _file(artifact, job))
         return path
 
 
-class BareFolderSink:
-    """Files without metadata, inside and in their names. They can't be found again, only made again."""
+class BareFolderSink(Sink):
+    """Files named by their content, without metadata. They can't be found again, only made again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def found(self, job: Job) -> dict[int, Saved]:
-        """Nothing."""
         return {}
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
-        """Named by its content."""
         path = self.folder / f"{hashlib.sha256(artifact.data).hexdigest()[:16]}{artifact.suffix}"
         write_whole(path, artifact.data)
         return path
 
 
-class GallerySink:
-    """The gallery."""
+class GallerySink(Sink):
+    """The gallery: file, row, thumbnail and vector."""
 
     def __init__(self, gallery: Gallery) -> None:
         self.gallery = gallery
 
     def found(self, job: Job) -> dict[int, Saved]:
-        """As the rows say, where the files are there."""
         return self.gallery.found(job.id)
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
-        """File, row, thumbnail and vector."""
-        return self.gallery.add(_file(artifact, job), artifact, entry_of(job, artifact))
+        return self.gallery.add(_file(artifact, job), artifact, job)
 
 
 def _file(artifact: Artifact, job: Job) -> bytes:
     """The bytes of an artifact with its metadata inside."""
     return write(artifact.data, artifact.media_type, provenance(job, artifact))
-
-
-def entry_of(job: Job, artifact: Artifact) -> Entry:
-    """What the gallery's row says of an artifact."""
-    request: Any = job.request
-    return Entry(
-        job=job.id,
-        position=artifact.index,
-        seed=artifact.seed,
-        prompt=artifact.text or request.title,
-        style=getattr(request, "style", ""),
-        model=request.model,
-        digest=job.digest,
-        score=artifact.score,
-        made=time.time(),
-        space=artifact.space,
-        vector=as_bytes(artifact.vector) if artifact.vector else b"",
-    )
 
 
 def holds_another(path: Path, job: str) -> bool:

@@ -9,12 +9,10 @@ import contextvars
 import functools
 import io
 import threading
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from PIL import Image
@@ -28,10 +26,9 @@ from studio.gallery import Filter
 from studio.home import Home, JobEvents
 from studio.planner import Job, job_id, plan, resolve
 from studio.prompts import given
-from studio.query import Query, embed_parts, query, search_request
 from studio.queue import QueuedJob
 from studio.requests import MediaRequest, SearchRequest, make_request
-from studio.search import Hit
+from studio.search import Hit, Query, embed_parts, query, search_request
 from studio.supervisor import Supervisor
 from studio.wildcards import Wildcards
 
@@ -41,7 +38,9 @@ THREADS = 64  # of calls that are awaited at the same time
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound="Studio")
-_stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("stop", default=None)
+# Set where the caller of an awaited method was cancelled.
+_never = threading.Event()
+_stop: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("stop", default=_never)
 
 
 class Stopped(Exception):
@@ -102,7 +101,7 @@ class Studio:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # --- Media --------------------------------------------------------------------------------------------------------
@@ -116,7 +115,8 @@ class Studio:
         jobs: list[str] = []
         try:
             for planned in self.prepare(task, model=model, **fields):
-                self._check_open()
+                if _stop.get().is_set():
+                    raise Stopped
                 jobs.append(self.submit(planned))
             return [saved for job in jobs for saved in self.result(job)]
         except (KeyboardInterrupt, Stopped):
@@ -166,19 +166,14 @@ class Studio:
         self._supervisor.wake()
         return job.id
 
-    def events(self, job: str, heartbeat: float | None = None) -> Iterator[Progress | Saved | End | None]:
+    def events(self, job: str) -> Iterator[Progress | Saved | End]:
         """What happens to a job until it ends, from the store. Progress between two polls is left out, the latest holds
         it all; whoever comes late, or twice, gets the state so far first. When the studio is closed it stops without an
-        end: the job goes on another day. KeyError for a job that nobody knows. None comes every `heartbeat` seconds in
-        which nothing else did, so that a client that has left can be noticed.
+        end: the job goes on another day. KeyError for a job that nobody knows.
         """
-        polled, last = JobEvents(self.store, job), time.monotonic()
+        polled = JobEvents(self.store, job)
         while not self._closed:
-            news: list[Progress | Saved | End | None] = [*polled.poll()]
-            if heartbeat is not None and not news and time.monotonic() - last > heartbeat:
-                news.append(None)
-            last = time.monotonic() if news else last
-            yield from news
+            yield from polled.poll()
             if polled.ended:
                 return
             self._wait()
@@ -299,7 +294,7 @@ class Studio:
             studio.search(like="cat.png", without=Path("dog.png"))
         """
         asked = self.query(search_request(words, like, without, k, meaning, model))
-        return asked.hits(self.store.search, self.ask(asked.embed) if asked.embed else (), wanted, k)
+        return self.store.search.find(asked, self.ask(asked.embed) if asked.embed else (), wanted, k)
 
     def query(self, asked: SearchRequest) -> Query:
         """What a search looks for; without `embed` where only words are matched. Errors are those of `search`."""
@@ -335,7 +330,7 @@ class Studio:
         def watch(runner: Runner) -> None:
             with contextlib.closing(runner.run()) as running:
                 for _ in running:
-                    if self._is_stopped():
+                    if _stop.get().is_set():
                         runner.stopped = True
                         return
 
@@ -374,19 +369,7 @@ class Studio:
     def _resolve(self, asked: Any) -> Any:
         return resolve(asked, self._opener(asked.model).capabilities())
 
-    @staticmethod
-    def _is_stopped() -> bool:
-        stop = _stop.get()
-        return stop is not None and stop.is_set()
-
-    def _check_open(self) -> None:
-        if self._is_stopped():
-            raise Stopped
-
     def _wait(self) -> None:
         """Until the next poll; Stopped where the caller was cancelled."""
-        stop = _stop.get()
-        if stop is None:
-            time.sleep(POLL)
-        elif stop.wait(POLL):
+        if _stop.get().wait(POLL):
             raise Stopped

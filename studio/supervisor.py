@@ -47,23 +47,20 @@ class Supervisor:
         self._running: _Running | None = None
         self._failed_starts = 0
 
-    def start(self) -> None:
-        """Start the worker, if it isn't there: it looks into the queue by itself."""
-        with self._lock:
-            if self._running is not None or self._closing.is_set():
-                return
-            self._failed_starts = 0
-            begun = self._begin()
-        if not begun:
-            self._give_up(Message("worker.no_process"))
-
     def wake(self, model: str = "") -> None:
-        """Have the worker look into the queue now, and load `model` if there is nothing to do."""
-        self.start()
+        """Have the worker look into the queue now, and load `model` if there is nothing to do; start it if it isn't
+        there.
+        """
         with self._lock:
+            begun = True
+            if self._running is None and not self._closing.is_set():
+                self._failed_starts = 0
+                begun = self._begin()
             if self._running:
                 with contextlib.suppress(OSError):  # it died just now; the next one looks by itself
                     self._running.wakes.send(model)
+        if not begun:
+            self._give_up(Message("worker.no_process"))
 
     def close(self) -> None:
         """End the worker; what it was doing goes back in line."""
@@ -118,7 +115,7 @@ class Supervisor:
             if code in SHUTDOWN_CODES:
                 Claims(self._database, running.owner).release()
             elif code != RESTART_CODE:
-                Claims(self._database, running.owner).report_crash(exit_reason(code))
+                Claims(self._database, running.owner).release(exit_reason(code))
         self._closing.wait(0.0 if code == RESTART_CODE else RESTART_SECONDS)
         with self._lock:
             self._running = None

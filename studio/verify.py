@@ -51,7 +51,9 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     record, kind = Origin.model_validate(found), media_type(data, path)
     before = _decoded(path, strip(data, path), kind)
     backend = opener(model or _named(path, record))
-    made = _again(backend, _request(path, found, backend.capabilities()))
+    request = _request(path, found, backend.capabilities())
+    backend.load()
+    made = next(event for event in run(backend, request) if isinstance(event, Artifact))
     differences = _differences(record, backend.digest(), made)
     if isinstance(before, str) or made.kind == "text":
         return _text_verdict(before, made, differences, record)
@@ -74,11 +76,6 @@ def _request(path: Path, found: dict[str, Any], can: Capabilities) -> Any:
     if again.lost:
         raise Refused("metadata.not_again", file=str(path), why=again.lost[0])
     return resolve(make_request(**again.fields), can)
-
-
-def _again(backend: Backend, request: Any) -> Artifact:
-    backend.load()
-    return next(event for event in run(backend, request) if isinstance(event, Artifact))
 
 
 def _decoded(path: Path, data: bytes, kind: str) -> np.ndarray | str:
@@ -137,10 +134,10 @@ def _size(frames: np.ndarray) -> str:
     return f"{frames.shape[2]}x{frames.shape[1]}{count}"
 
 
-def _tampered(record: Origin, content: str = "the pixels were") -> str:
+def _tampered(record: Origin, what: str = "the pixels were") -> str:
     """Same model and version, other content: the file was edited, and the job's id tells whether its settings were."""
     try:
         same = job_id(make_request(**record.request), record.digest) == record.job_id
     except Refused:
         same = False
-    return f"{content if same else 'the settings were'} changed after it was made"
+    return f"{what if same else 'the settings were'} changed after it was made"

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import psutil
 from filelock import FileLock
@@ -69,7 +68,7 @@ def _work(home: Home, loaded: "_LoadedModel", wake: "_WakeUp", claims: Claims, s
                 ready = True
                 started()
             if asked:
-                executor.answer(*asked, loaded)
+                executor.answer(asked, loaded)
             elif not jobs:
                 loaded.warm(wake.wait())
             if not jobs:
@@ -154,7 +153,7 @@ class _LoadedModel:
         return Message("worker.grew", {"before": self._usual >> 20, "after": held >> 20})
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     """A job that is being done."""
 
@@ -162,12 +161,11 @@ class _Running:
     made: int = 0
     last: int | None = None  # artifacts it had when somebody asked that it ends with the next ones
 
-    def stops(self, wish: Wish, event: Progress | Saved | Done | Failed) -> bool:
-        """Whether it ends early here, because of the wish."""
+    def stops(self, wish: Wish, event: Progress | Saved | End | None) -> bool:
+        """Whether it ends early, because of the wish; `event` is its own, None where another job's came."""
         if wish == "finish" and self.last is None:
             self.last = self.made
-        over = self.last is not None and self.made > self.last and isinstance(event, Progress)
-        return wish == "cancel" or over
+        return wish == "cancel" or (self.last is not None and self.made > self.last and isinstance(event, Progress))
 
 
 class _Executor:
@@ -176,102 +174,77 @@ class _Executor:
     def __init__(self, home: Home, claims: Claims) -> None:
         self._claims, self._progress, self._sink = claims, home.progress, GallerySink(home.gallery)
 
-    def answer(self, job: str, request: Any, loaded: _LoadedModel) -> None:
+    def answer(self, job: QueuedJob, loaded: _LoadedModel) -> None:
         """Answer an interactive job. Refused where the store can't be written: the next claim gets it again."""
-        found = _answers(job, request, loaded)
+        found = _answers(job, loaded)
         if isinstance(found, Failed):
-            self._claims.end(job, found)
+            self._claims.end(job.id, found)
         else:
-            self._claims.end_interactive(job, found)
+            self._claims.end(job.id, Done(), found)
 
     def do(self, jobs: list[QueuedJob], loaded: _LoadedModel) -> None:
         """Do jobs of one batch key, until each has ended. Refused where the store can't be written."""
-        self._progress.show_only(job.id for job in jobs)
+        self._progress.keep_only((job.id for job in jobs), ["previews"])
         for job in jobs:
             self._progress.begin(job.id)
         running = [_Running(job) for job in jobs]
         while running:
             try:
-                running = self._together(self._ours(running, loaded), loaded)
+                self._together(running, loaded)
             except StoreTrouble:
                 raise
             except Refused as refusal:
-                running = self._fail(running, refusal.message)
+                self._end(running, Failed(refusal.message), *running)
             except Exception as error:
                 if len(running) > 1:  # one of them may be too much: each alone
-                    self._each_alone(running, loaded)
+                    for one in running:
+                        self.do([one.job], loaded)
                     return
                 traceback.print_exc(file=sys.stderr)
-                running = self._fail(running, explain(error))
+                self._end(running, Failed(explain(error)), *running)
 
-    def _each_alone(self, running: list[_Running], loaded: _LoadedModel) -> None:
-        held = self._claims.wishes()  # some may have ended
-        for one in running:
-            if one.job.id in held:
-                self.do([one.job], loaded)
-
-    def _ours(self, running: list[_Running], loaded: _LoadedModel) -> list[_Running]:
-        """Those that were asked of this very model; its files may have been replaced while they waited."""
-        digest = loaded.backend(running[0].job.request.model).digest()
-        others = [one for one in running if job_id(one.job.request, digest) != one.job.id]
-        self._fail(others, REPLACED)
-        return [one for one in running if one not in others]
-
-    def _together(self, running: list[_Running], loaded: _LoadedModel) -> list[_Running]:
-        """Do them until one is stopped -> those that are to go on without it."""
-        if not running:
-            return []
+    def _together(self, running: list[_Running], loaded: _LoadedModel) -> None:
+        """Do them until all have ended or one is stopped; those that ended are taken out of `running`."""
         backend = loaded.backend(running[0].job.request.model)
-        jobs = [Job(one.job.request, one.job.id, backend.digest()) for one in running]
-        events = run_jobs(backend, jobs, self._sink)
-        ended: set[int] = set()
-        with contextlib.closing(events):
+        digest = backend.digest()  # its files may have been replaced while they waited
+        self._end(running, Failed(REPLACED), *(one for one in running if job_id(one.job.request, digest) != one.job.id))
+        batch = list(running)
+        jobs = [Job(one.job.request, one.job.id, digest) for one in batch]
+        with contextlib.closing(run_jobs(backend, jobs, self._sink)) as events:
             for number, event in events:
-                if asked := self._claims.claim_interactive(between=jobs[0].request.model):
-                    self.answer(*asked, loaded)
-                if number in ended:
+                if asked := self._claims.claim_interactive(between=jobs[number].request.model):
+                    self.answer(asked, loaded)
+                if (one := batch[number]) not in running:
                     continue
-                one = running[number]
-                wishes = self._claims.wishes()
-                stopped = {n for n, e in enumerate(running) if n not in ended and self._stops(e, wishes, event, one)}
-                for n in stopped:
-                    self._claims.end(running[n].job.id, Cancelled())
-                if stopped:
-                    return [one for n, one in enumerate(running) if n not in stopped | ended]
-                if end := self._report(one, event):
-                    self._claims.end(one.job.id, end)
-                    ended.add(number)
-        return []
+                wishes = self._claims.wishes()  # one that is no longer ours is not to be done
+                mine = [(other, event if other is one else None) for other in running]
+                if stopped := [other for other, own in mine if other.stops(wishes.get(other.job.id, "cancel"), own)]:
+                    self._end(running, Cancelled(), *stopped)
+                    return
+                self._report(running, one, event)
 
-    def _stops(
-        self, one: _Running, wishes: dict[str, Wish], event: Progress | Saved | Done | Failed, whose: _Running
-    ) -> bool:
-        wish = wishes.get(one.job.id, "cancel")  # one that is no longer ours is not to be done
-        return one.stops(wish, event) if one is whose else wish == "cancel"
-
-    def _report(self, one: _Running, event: Progress | Saved | Done | Failed) -> End | None:
+    def _report(self, running: list[_Running], one: _Running, event: Progress | Saved | End) -> None:
         if isinstance(event, Progress):
             self._progress.note(one.job.id, event)
-        elif isinstance(event, Saved):
-            one.made += not event.found  # one from an earlier try is no sign of life
-            if one.job.crashes and one.made == 1 and not event.found:
+        elif not isinstance(event, Saved):
+            self._end(running, event, one)
+        elif not event.found:  # one from an earlier try is no sign of life
+            one.made += 1
+            if one.job.crashes and one.made == 1:
                 self._claims.clear_crashes(one.job.id)
-        else:
-            return event
-        return None
 
-    def _fail(self, running: list[_Running], message: Message) -> list[_Running]:
-        for one in running:
-            self._claims.end(one.job.id, Failed(message))
-        return []
+    def _end(self, running: list[_Running], end: End, *ended: _Running) -> None:
+        for one in ended:
+            self._claims.end(one.job.id, end)
+            running.remove(one)
 
 
-def _answers(job: str, request: Any, loaded: _LoadedModel) -> tuple[Answer, ...] | Failed:
+def _answers(job: QueuedJob, loaded: _LoadedModel) -> tuple[Answer, ...] | Failed:
     try:
-        backend = loaded.backend(request.model)
-        if job_id(request, backend.digest(), interactive=True) != job:
+        backend = loaded.backend(job.request.model)
+        if job_id(job.request, backend.digest(), interactive=True) != job.id:
             return Failed(REPLACED)
-        events = [event for event in run(backend, request) if not isinstance(event, Progress)]
+        events = [event for event in run(backend, job.request) if not isinstance(event, Progress)]
         return tuple(one if isinstance(one, Vector) else Content(one.data, one.media_type) for one in events)
     except Refused as refusal:
         return Failed(refusal.message)

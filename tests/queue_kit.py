@@ -1,22 +1,26 @@
 """What the tests of the core share: requests of the fake model, planned jobs, what workers report, artifacts."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from models.messages import Refused
 from studio import media
 from studio.backends.base import Backend, run
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
 from studio.claims import Claims
-from studio.gallery import Entry, Gallery
+from studio.events import Done, Failed
+from studio.gallery import Gallery
 from studio.media import Artifact
 from studio.planner import Job, job_id, resolve
 from studio.queue import Queue
-from studio.requests import make_request
+from studio.requests import ImageRequest, make_request
+from studio.run import run_jobs
+from studio.sinks import Sink
 
 CAN = Fake().capabilities()
 
@@ -53,6 +57,15 @@ def claims(queue: Queue, owner: str = "w") -> Claims:
     return Claims(queue._database, owner)
 
 
+def run_job(backend: Backend, job: Job, sink: Sink) -> Iterator[Any]:
+    """Do one job; Refused where it fails."""
+    for _, event in run_jobs(backend, [job], sink):
+        if isinstance(event, Failed):
+            raise Refused(event.message)
+        if not isinstance(event, Done):
+            yield event
+
+
 def made(backend: Backend, request: Any) -> list[Artifact]:
     """What a backend makes of a resolved request."""
     return [event for event in run(backend, request) if isinstance(event, Artifact)]
@@ -63,9 +76,29 @@ def picture(artifact: Artifact) -> Image.Image:
     return media.frames(artifact.data)[0]
 
 
+@dataclass
+class Entry:
+    """What the gallery is told of a file that no job made."""
+
+    job: str
+    position: int
+    seed: int
+    prompt: str
+    style: str = ""
+    model: str = ""
+    digest: str = ""
+    score: float | None = None
+    made: float | None = None
+    space: str = ""
+    vector: tuple[float, ...] = ()
+
+
 def keep(gallery: Gallery, data: bytes, entry: Entry, media_type: str = "image/png") -> Path:
     """Put a file into the gallery as it is."""
-    return gallery.add(data, media.read(data, media_type), entry)
+    facts = {"index": entry.position, "seed": entry.seed, "score": entry.score}
+    artifact = replace(media.read(data, media_type), **facts, space=entry.space, vector=entry.vector)
+    request = ImageRequest.model_construct(prompt=entry.prompt, style=entry.style, model=entry.model)
+    return gallery.add(data, artifact, Job(request, entry.job, entry.digest), entry.made)
 
 
 def of_kind(events: Any, kind: Any) -> Iterator[Any]:

@@ -10,7 +10,6 @@ import pytest
 import queue_kit
 from PIL import Image
 
-from studio.gallery import Entry
 from studio.metadata import encoded
 from studio.page.context import PageContext
 from studio.page.series_store import Member
@@ -40,5 +39,5 @@ def keep(context: PageContext, member: Member, red: int | None = None) -> Path:
     picture = Image.new("RGBA", (32, 32), (seed % 256 if red is None else red, 0, 99, 255))
     picture.paste((0, 0, 0, 0), (0, 0, 32, 4))
     data = encoded([picture], None, "png")
-    entry = Entry(member.id, 0, seed, member.request.prompt, model="fake")
+    entry = queue_kit.Entry(member.id, 0, seed, member.request.prompt, model="fake")
     return queue_kit.keep(context.studio.gallery, data, entry)

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,13 @@ from studio.backends.base import Backend, run
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.claims import CRASHES
-from studio.database import Database
+from studio.database import Database, migrations
 from studio.events import Cancelled, Done, Failed, Progress, Vector
 from studio.home import Home
 from studio.media import Artifact
 from studio.planner import job_id, resolve
 from studio.queue import KEPT_ANSWERS, Queue, State
 from studio.requests import ANY_REQUEST, EmbedRequest, Request, make_request
-from studio.schema import MIGRATIONS
 from studio.studio import Studio
 
 ENDED: list[State] = ["running", "waiting", "done", "failed", "cancelled", "aside"]
@@ -47,7 +46,7 @@ def vector(text: str = "a cat") -> tuple[Vector, ...]:
 def taken(home: Home, owner: str, between: str = "") -> str | None:
     """The interactive job that a worker takes."""
     found = claims(home.queue, owner).claim_interactive(between)
-    return found and found[0]
+    return found and found.id
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_questions_go_first_and_through_a_pause(home: Home) -> None:
     home.queue.ask(words("two"), "q2")
     home.queue.pause()
     assert [taken(home, "w") for _ in range(1)] == ["q1"]
-    assert claims(home.queue, "w").end_interactive("q1", vector("one")) and taken(home, "w") == "q2"
+    assert claims(home.queue, "w").end("q1", Done(), vector("one")) and taken(home, "w") == "q2"
     assert claims(home.queue, "w").claim() == []
 
 
@@ -91,9 +90,9 @@ def test_what_a_worker_says_counts_only_while_it_holds_the_question(home: Home) 
     home.queue.ask(words("a cat"), "q")
     taken(home, "old")
     claims(home.queue, "new").recover()
-    assert not claims(home.queue, "old").end_interactive("q", vector("late")) and home.queue.answer("q") is None
-    assert taken(home, "new") == "q" and claims(home.queue, "new").end_interactive("q", vector())
-    assert not claims(home.queue, "old").end_interactive("q", vector("late")) and home.queue.answer("q") == vector()
+    assert not claims(home.queue, "old").end("q", Done(), vector("late")) and home.queue.answer("q") is None
+    assert taken(home, "new") == "q" and claims(home.queue, "new").end("q", Done(), vector())
+    assert not claims(home.queue, "old").end("q", Done(), vector("late")) and home.queue.answer("q") == vector()
 
 
 def test_an_answer_that_could_not_be_told_is_found_again_by_the_same_worker(home: Home) -> None:
@@ -107,7 +106,7 @@ def test_a_question_that_ends_its_worker_twice_is_put_aside_and_may_be_asked_aga
     home.queue.ask(words("bad"), "q")
     for turn in range(CRASHES):
         assert taken(home, f"w{turn}", "fake" if not turn else "") == "q"
-        claims(home.queue, f"w{turn}").report_crash(Message("was ended by signal 9"))
+        claims(home.queue, f"w{turn}").release(Message("was ended by signal 9"))
         assert taken(home, f"w{turn}", "fake") is None, "not in the middle of other work again"
     with pytest.raises(Refused, match="signal 9"):
         home.queue.answer("q")
@@ -124,11 +123,11 @@ def test_only_questions_for_the_model_at_work_are_answered_in_between(home: Home
 def test_the_same_question_is_answered_at_once_and_old_ones_are_forgotten(home: Home) -> None:
     home.queue.ask(words("first"), "first")
     taken(home, "w")
-    claims(home.queue, "w").end_interactive("first", vector("first"))
+    claims(home.queue, "w").end("first", Done(), vector("first"))
     for number in range(KEPT_ANSWERS):
         home.queue.ask(words(f"{number}"), f"q{number}")
         taken(home, "w")
-        claims(home.queue, "w").end_interactive(f"q{number}", vector(f"{number}"))
+        claims(home.queue, "w").end(f"q{number}", Done(), vector(f"{number}"))
         if number == KEPT_ANSWERS // 2:
             home.queue.ask(words("first"), "first")
             assert home.queue.answer("first") == vector("first"), "remembered, and for longer"
@@ -172,7 +171,7 @@ def test_a_question_is_named_by_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_home_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
-    old = Database(tmp_path / "studio.db", MIGRATIONS[:1])
+    old = Database(tmp_path / "studio.db", migrations("home")[:1])
     with old.writing() as connection:
         connection.execute(
             "INSERT INTO jobs (id, request, company, place, submitted) VALUES ('a', ?, 'c', 1, 0)",
@@ -262,13 +261,13 @@ def interactive_job_runs(home: Home) -> bool:
 class Slow(Fake):
     """Thinks for a while, and for ever about one thing."""
 
-    def _vectors(self, requests: Sequence[EmbedRequest], previews: bool) -> Any:
+    def _vectors(self, request: EmbedRequest) -> Any:
         time.sleep(0.5)
-        if "poison" in requests[0].texts:
+        if "poison" in request.texts:
             os._exit(3)
-        if "trouble" in requests[0].texts:
+        if "trouble" in request.texts:
             raise MemoryError
-        yield from super()._vectors(requests, previews)
+        yield from super()._vectors(request)
 
 
 def open_slow(model: str) -> Backend:
@@ -300,7 +299,7 @@ def test_answers_are_stored_as_they_are(home: Home) -> None:
     exact = (Vector("text", "猫 \u2028 \"'", (0.1 + 0.2, -1e-300, 5e-324, 1.0)),)
     home.queue.ask(words("a"), "q")
     taken(home, "w")
-    claims(home.queue, "w").end_interactive("q", exact)
+    claims(home.queue, "w").end("q", Done(), exact)
     assert Queue(home.database).answer("q") == exact
     assert ANY_REQUEST.validate_json(words("a").model_dump_json()) == words("a")
     claims(home.queue, "w").end("q", Cancelled())

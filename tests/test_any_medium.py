@@ -7,7 +7,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from patience import PATIENCE, until
 from PIL import Image
-from queue_kit import made, planned
+from queue_kit import made, planned, run_job
 
 from models.messages import Refused
 from studio import maintenance, media
@@ -31,7 +31,6 @@ from studio.mcp.server import server
 from studio.metadata import provenance_in, read, stripped, write
 from studio.planner import Job, plan
 from studio.requests import CaptionRequest, make_request
-from studio.run import run_job
 from studio.sinks import FolderSink, GallerySink
 from studio.studio import Studio
 
@@ -151,11 +150,11 @@ def test_a_batch(studio: Command, tmp_path: Path, red: Path, monkeypatch: pytest
     asked.write_text("\n".join(map(json.dumps, rows)))
     batch = ("batch", asked, "--model", "fake", "--out", out, "--json")
 
-    def stopped(fake: Fake, requests: Sequence[CaptionRequest], previews: bool) -> Any:
+    def stopped(fake: Fake, request: CaptionRequest) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(Fake, "_captions", stopped)
+        broken.setattr(Fake, "_caption", stopped)
         said = studio(*batch)
     assert (said.code, said.json["done"], said.json["found"]) == (130, 2, 0)
     told = studio(*batch).json

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from queue_kit import picture, planned
+from queue_kit import picture, planned, run_job
 from tiny_parts import save_tiny_parts
 
 from models.autoencoder import Autoencoder
@@ -30,7 +30,6 @@ from studio.media import Artifact
 from studio.metadata import read
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
-from studio.run import run_job
 from studio.sinks import FolderSink
 
 

@@ -26,9 +26,9 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def folders(tmp_path: Path, tiny: Embedded) -> Iterator[Folders]:
-    with Studio(tmp_path / "home", partial(open_tiny, str(tiny.root))) as studio:
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, tiny: Embedded) -> Iterator[Folders]:
+    with Studio(tmp_path_factory.mktemp("home"), partial(open_tiny, str(tiny.root))) as studio:
         yield Folders(studio)
 
 

@@ -12,19 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from queue_kit import ask, keep, planned, put
+from queue_kit import Entry, ask, keep, planned, put, run_job
 
 from models.messages import Refused
 from studio import maintenance
 from studio.annotations import Annotations, beside, read_annotations
 from studio.backends.fake import Fake
 from studio.files import remove_parts
-from studio.fulltext import match
-from studio.gallery import Entry, Filter, Gallery
+from studio.gallery import Filter, Gallery, match
 from studio.home import Home
-from studio.run import run_job
+from studio.media import as_bytes, from_bytes
 from studio.sinks import GallerySink
-from studio.vectors import as_bytes, from_bytes
 
 
 def png(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
@@ -41,7 +39,7 @@ def unit(*values: float) -> np.ndarray:
 
 def add(gallery: Gallery, number: int, prompt: str, vector: np.ndarray | None = None, **fields: object) -> str:
     """Keep a picture of a colour of its own -> its sha256."""
-    place = {"space": "s", "vector": as_bytes(vector)} if vector is not None else {}
+    place = {"space": "s", "vector": tuple(vector.tolist())} if vector is not None else {}
     entry = Entry(**{"job": f"job{number}", "position": 0, "seed": number, "prompt": prompt, **place, **fields})
     return keep(gallery, png((number % 256, number // 256, 7)), entry).stem
 
@@ -209,7 +207,7 @@ def test_words_choose_and_vectors_order(home: Home) -> None:
     cat = add(gallery, 1, "a red cat", unit(1, 0))
     add(gallery, 2, "a red dog", unit(0.6, 0.8))
     add(gallery, 3, "一只红色的猫", unit(0.8, 0.6))
-    other = keep(gallery, png((5, 5, 5)), Entry("j", 0, 1, "a red fish", space="old", vector=as_bytes(unit(1, 0))))
+    other = keep(gallery, png((5, 5, 5)), Entry("j", 0, 1, "a red fish", space="old", vector=tuple(unit(1, 0))))
     assert prompts(home, vector=unit(1, 0), space="s") == ["a red cat", "一只红色的猫", "a red dog"]
     assert [round(hit.score or 0, 2) for hit in home.search(vector=unit(1, 0), space="s", k=2)] == [1.0, 0.8]
     assert prompts(home, "red") == ["a red fish", "a red dog", "a red cat"]

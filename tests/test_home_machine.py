@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from queue_kit import claims, planned
+from queue_kit import claims, planned, run_job
 
 from models.messages import Message
 from studio import claims as claiming
@@ -21,7 +21,6 @@ from studio.gallery import Filter
 from studio.home import Home
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
-from studio.run import run_job
 from studio.sinks import GallerySink
 
 CAN = Fake().capabilities()
@@ -86,7 +85,7 @@ class HomeMachine(RuleBasedStateMachine):
         taken = self._claimed()
         for job, request in taken:
             self._draw(job, request, stop)
-        claims(self.home.queue, self.owner).report_crash(Message("died"))
+        claims(self.home.queue, self.owner).release(Message("died"))
         for job, _ in taken:
             self.crashes[job] += 1
             self.state[job] = "aside" if self.crashes[job] >= CRASHES else "waiting"

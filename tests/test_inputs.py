@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import Said
 from PIL import Image
-from queue_kit import claims, of_kind, planned
+from queue_kit import claims, of_kind, planned, run_job
 
 from studio.backends.fake import Fake
 from studio.events import Done, Saved
 from studio.inputs import INPUTS, remove_unneeded
-from studio.run import run_job
 from studio.sinks import GallerySink
 from studio.studio import Studio
 

@@ -15,13 +15,13 @@ import pytest
 from page_kit import HOSTILE, PHONE, PROMPT, ROOT, Server, get, make, stays_text
 from patience import PATIENCE
 from PIL import Image, ImageDraw
-from queue_kit import claims, keep, named
+from queue_kit import Entry, claims, keep, named
 
 from models.assets import prompt_list
 from models.messages import Message, Refused, catalogue
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
-from studio.gallery import Entry, Kept
+from studio.gallery import Kept
 from studio.page import card, layout
 from studio.page import picture_inputs as edits
 from studio.page.context import PageContext

@@ -22,7 +22,6 @@ from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
 
 from models.assets import assets
 from models.messages import Message
-from studio.gallery import Entry
 from studio.metadata import encoded
 from studio.page.context import PageContext
 from studio.page.files import zipped
@@ -298,7 +297,7 @@ def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeyp
     every._queue_chunk(series)
     jobs = queue_kit.claims(context.studio.queue).claim()
     data = encoded([Image.new("RGBA", (8, 8))], None, "png")
-    queue_kit.keep(context.studio.gallery, data, Entry(jobs[0].id, 0, 1, "x", digest="d"))
+    queue_kit.keep(context.studio.gallery, data, queue_kit.Entry(jobs[0].id, 0, 1, "x", digest="d"))
     database = context.studio.store.database
     with database.writing() as connection:
         connection.execute("UPDATE jobs SET state = 'done', started = 100, ended = 108")

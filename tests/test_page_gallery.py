@@ -11,17 +11,17 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
-from queue_kit import keep
+from queue_kit import Entry, keep
 
 from studio.backends.base import run
 from studio.backends.fake import Fake
-from studio.gallery import PAGE, Entry, Filter, Gallery
+from studio.gallery import PAGE, Filter, Gallery
 from studio.home import Home
+from studio.media import as_bytes
 from studio.page.context import PageContext
 from studio.page.tabs import gallery as tab
 from studio.requests import make_request
 from studio.studio import Studio
-from studio.vectors import as_bytes
 
 FILLED = 150
 FORGED = ["f" * 64, "../../etc/passwd", "", "' OR 1=1 --"]

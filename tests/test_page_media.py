@@ -10,12 +10,11 @@ import pytest
 from page_kit import get, make, turn_to
 from patience import PATIENCE
 from PIL import Image
-from queue_kit import ask, keep, made, planned
+from queue_kit import Entry, ask, keep, made, planned
 from series_kit import CHINESE, ENGLISH, told
 
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
-from studio.gallery import Entry
 from studio.home import Home
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext

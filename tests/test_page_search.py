@@ -11,18 +11,17 @@ import numpy as np
 import pytest
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
-from queue_kit import keep
+from queue_kit import Entry, keep
 
 from studio.backends.base import run
 from studio.backends.fake import Fake
-from studio.gallery import Entry, Gallery
+from studio.gallery import Gallery
 from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.tabs.search import SearchHandlers, found, nothing
 from studio.requests import make_request
 from studio.search import Hit
 from studio.studio import Studio
-from studio.vectors import as_bytes
 
 ENGLISH = SimpleNamespace(headers={"accept-language": "en"})
 CHINESE = SimpleNamespace(headers={"accept-language": "zh"})
@@ -40,9 +39,7 @@ def fill(gallery: Gallery) -> dict[str, str]:
     for n, prompt in enumerate(["a cat", "a cat in a hat", "a kitten", HOSTILE[0]]):
         file = io.BytesIO()
         Image.new("RGBA", (16, 16), (40 * n, 90, 7, 255)).save(file, "PNG")
-        entry = Entry(
-            f"job{n}", 0, n, prompt, model="fake", made=1.7e9 + n, vector=as_bytes(place(prompt)), space="fake"
-        )
+        entry = Entry(f"job{n}", 0, n, prompt, model="fake", made=1.7e9 + n, vector=tuple(place(prompt)), space="fake")
         made[prompt] = keep(gallery, file.getvalue(), entry).stem
     return made
 

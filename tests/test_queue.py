@@ -10,11 +10,10 @@ from queue_kit import claims, named, put, waiting
 
 from models.messages import Message, Refused
 from studio.claims import CRASHES
-from studio.database import Database
+from studio.database import Database, migrations
 from studio.events import Cancelled, Done, Failed, Progress, Unknown
 from studio.home import Home, ProgressStore
 from studio.queue import Queue
-from studio.schema import MIGRATIONS
 
 
 @pytest.fixture
@@ -149,7 +148,7 @@ def test_a_job_that_ends_its_worker_twice_is_put_aside_with_the_reason(queue: Qu
     put(queue, "bad", "good")
     for turn in range(CRASHES):
         assert claims(queue, f"w{turn}").claim()[0].id == "bad", "it keeps its place"
-        claims(queue, f"w{turn}").report_crash(Message("was ended by signal 9"))
+        claims(queue, f"w{turn}").release(Message("was ended by signal 9"))
     job = queue.job("bad")
     assert job.state == "aside" and "signal 9" in job.sentence and isinstance(job.end, Failed)
     assert claims(queue).claim()[0].id == "good", "the others go on"
@@ -162,7 +161,7 @@ def test_a_picture_in_between_is_a_sign_of_life(queue: Queue) -> None:
     for turn in range(3 * CRASHES):
         assert claims(queue, f"w{turn}").claim()
         claims(queue, f"w{turn}").clear_crashes("long")
-        claims(queue, f"w{turn}").report_crash(Message("died"))
+        claims(queue, f"w{turn}").release(Message("died"))
         assert queue.job("long").state == "waiting"
 
 
@@ -173,7 +172,7 @@ def test_a_worker_that_is_asked_to_go_takes_no_blame_and_a_wish_outlives_it(queu
         claims(queue, f"w{turn}").release()
     claims(queue).claim()
     queue.cancel(["a"])
-    claims(queue).report_crash(Message("died"))
+    claims(queue).release(Message("died"))
     assert queue.job("a").state == "cancelled"
 
 
@@ -208,7 +207,7 @@ def test_many_threads_never_claim_a_job_twice(tmp_path: Path) -> None:
 def test_one_that_a_worker_died_of_is_done_alone(queue: Queue) -> None:
     put(queue, "a", "bad", "b", shape=8)
     assert [job.id for job in claims(queue, "w0").claim()] == ["a", "bad", "b"]
-    claims(queue, "w0").report_crash(Message("died"))
+    claims(queue, "w0").release(Message("died"))
     alone = [[job.id for job in claims(queue, f"w{n}").claim()] for n in (1, 2, 3)]
     assert alone == [["a"], ["bad"], ["b"]], "each may be the one"
 
@@ -297,7 +296,7 @@ def test_what_is_wrong_with_the_database_is_one_sentence(tmp_path: Path) -> None
         (cut, "damaged; run: studio rebuild"),
     ):
         with pytest.raises(Refused, match=says) as caught:
-            Queue(Database(path, MIGRATIONS)).counts()
+            Queue(Database(path, migrations("home"))).counts()
         assert str(caught.value).count("\n") == 0
     assert newer.stat().st_size > 0, "nothing of it was touched"
 

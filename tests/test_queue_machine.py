@@ -52,7 +52,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def worker_dies(self) -> None:
-        claims(self.queue, self.owner).report_crash(Message("died"))
+        claims(self.queue, self.owner).release(Message("died"))
         self._taken_over()
 
     @rule()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from queue_kit import made, picture, planned
+from queue_kit import made, picture, planned, run_job
 from tiny_parts import save_tiny_parts, save_tiny_upscaler
 
 from models.assets import assets
@@ -29,7 +29,6 @@ from studio.media import Artifact
 from studio.metadata import parse_parameters, provenance, read, restore, write
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
-from studio.run import run_job
 from studio.sinks import FolderSink
 from studio.verify import verify
 from studio.wildcards import Wildcards

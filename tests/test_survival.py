@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from patience import until
-from queue_kit import planned
+from queue_kit import planned, run_job
 
 from models.messages import Refused
 from studio import maintenance
@@ -22,7 +22,6 @@ from studio.backends.registry import open_backend
 from studio.home import Home
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
-from studio.run import run_job
 from studio.sinks import GallerySink
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,7 +131,7 @@ def check(home: Home, asked: list[ImageRequest], expected: dict[tuple[str, int],
 
 @pytest.mark.parametrize(
     ("kills", "count", "seconds"),
-    [(6, 30, 0.06), pytest.param(100, 200, 0.1, marks=pytest.mark.slow)],
+    [(4, 20, 0.06), pytest.param(100, 200, 0.1, marks=pytest.mark.slow)],
     ids=["short", "long"],
 )
 def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, count: int, seconds: float) -> None:
@@ -151,7 +150,7 @@ def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, co
 
 @pytest.mark.parametrize(
     ("clients", "count", "pause"),
-    [(4, 40, 1.5), pytest.param(8, 1000, 10, marks=pytest.mark.slow)],
+    [(4, 24, 1.0), pytest.param(8, 1000, 10, marks=pytest.mark.slow)],
     ids=["short", "long"],
 )
 def test_many_clients_put_jobs_while_the_worker_dies(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from queue_kit import picture, planned
+from queue_kit import picture, planned, run_job
 
 from models.messages import Refused
 from studio.backends.base import Backend, Handler, run, run_batch
@@ -17,7 +17,7 @@ from studio.events import Done, Failed, Progress, Saved
 from studio.media import Artifact
 from studio.planner import Job, resolve
 from studio.requests import ImageRequest, make_request
-from studio.run import run_job, run_jobs
+from studio.run import run_jobs
 from studio.sinks import FolderSink
 
 

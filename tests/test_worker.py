@@ -26,6 +26,7 @@ from studio.backends.registry import Opener, open_backend
 from studio.claims import Claims
 from studio.database import StoreTrouble
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved
+from studio.files import PART
 from studio.gallery import Filter
 from studio.home import Home
 from studio.media import Artifact
@@ -46,6 +47,13 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     studio.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """For tests that leave its worker alive and ask for work of their own."""
+    with Studio(tmp_path_factory.mktemp("home")) as studio:
+        yield studio
+
+
 def finish(studio: Studio, planned: Job) -> tuple[list[Saved], End]:
     *events, end = studio.events(studio.submit(planned))
     return [event for event in events if isinstance(event, Saved)], end
@@ -61,8 +69,8 @@ def kill(studio: Studio) -> None:
     os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_job_is_seen_step_by_step_and_ends_saved(studio: Studio) -> None:
-    events = list(studio.events(studio.submit(drawing("an axolotl", 0.05, count=2))))
+def test_a_job_is_seen_step_by_step_and_ends_saved(shared: Studio) -> None:
+    events = list(shared.events(shared.submit(drawing("an axolotl", 0.05, count=2))))
     steps = [event.step for event in events if isinstance(event, Progress)]
     last = [event for event in events if isinstance(event, Progress)][-1]
     saved = [event for event in events if isinstance(event, Saved)]
@@ -73,53 +81,53 @@ def test_a_job_is_seen_step_by_step_and_ends_saved(studio: Studio) -> None:
     assert Image.open(saved[0].path).mode == "RGBA"
 
 
-def test_the_same_job_is_found_not_made_again(studio: Studio) -> None:
-    first, _ = finish(studio, drawing("a cat"))
-    second, end = finish(studio, drawing("a cat"))
+def test_the_same_job_is_found_not_made_again(shared: Studio) -> None:
+    first, _ = finish(shared, drawing("a cat"))
+    second, end = finish(shared, drawing("a cat"))
     assert not first[0].found and second[0].found and isinstance(end, Done)
     Path(first[0].path).write_bytes(Path(first[0].path).read_bytes()[:-20])
-    third, _ = finish(studio, drawing("a cat"))
+    third, _ = finish(shared, drawing("a cat"))
     assert not third[0].found, "a picture that was cut short is made again"
 
 
-def test_a_job_keeps_the_pictures_it_was_given(studio: Studio, tmp_path: Path) -> None:
+def test_a_job_keeps_the_pictures_it_was_given(shared: Studio, tmp_path: Path) -> None:
     for name in ("like", "part"):
         Image.new("RGBA", (9, 9), "red" if name == "like" else "blue").save(tmp_path / f"{name}.png")
     given = {"like": {"path": str(tmp_path / "like.png")}}
     given["mix"] = ({"picture": {"path": str(tmp_path / "part.png")}}, {"text": "cat"})
-    studio.queue.pause()
-    job = studio.submit(drawing("", **given))
+    shared.queue.pause()
+    job = shared.submit(drawing("", **given))
     for name in ("like", "part"):
         (tmp_path / f"{name}.png").unlink()
-    studio.queue.pause(False)
-    assert list(studio.events(job))[-1] == Done()
-    assert studio.queue.job(job).request.like.path.startswith(str(studio.home / "inputs"))
+    shared.queue.pause(False)
+    assert list(shared.events(job))[-1] == Done()
+    assert shared.queue.job(job).request.like.path.startswith(str(shared.home / "inputs"))
 
 
-def test_cancel_stops_a_running_job_and_one_in_line(studio: Studio) -> None:
-    running, waiting = studio.submit(drawing("slow", 0.1, steps=100)), studio.submit(drawing("next", 0.1))
-    first_step(studio, running)
-    assert (studio.queue.ahead(running), studio.queue.ahead(waiting)) == (0, 1)
-    studio.cancel(waiting)
-    studio.cancel(running)
-    assert isinstance(list(studio.events(running))[-1], Cancelled)
-    assert isinstance(list(studio.events(waiting))[-1], Cancelled)
-    assert not list(studio.gallery.folder.rglob("*.*")), "nothing half-made is left"
-    assert isinstance(finish(studio, drawing("next", 0.1))[1], Done), "a cancelled job can be asked for again"
+def test_cancel_stops_a_running_job_and_one_in_line(shared: Studio) -> None:
+    running, waiting = shared.submit(drawing("slow", 0.1, steps=100)), shared.submit(drawing("next", 0.1))
+    first_step(shared, running)
+    assert (shared.queue.ahead(running), shared.queue.ahead(waiting)) == (0, 1)
+    shared.cancel(waiting)
+    shared.cancel(running)
+    assert isinstance(list(shared.events(running))[-1], Cancelled)
+    assert isinstance(list(shared.events(waiting))[-1], Cancelled)
+    assert not shared.gallery.found(running) and not list(shared.gallery.folder.rglob(f"{PART}*")), "nothing half-made"
+    assert isinstance(finish(shared, drawing("next", 0.1))[1], Done), "a cancelled job can be asked for again"
 
 
-def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(studio: Studio) -> None:
-    job = studio.submit(drawing("a dog", 0.05, steps=10))
-    studio.events(job).close()
+def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(shared: Studio) -> None:
+    job = shared.submit(drawing("a dog", 0.05, steps=10))
+    shared.events(job).close()
     ends: list[object] = []
-    watch = [threading.Thread(target=lambda: ends.append(list(studio.events(job))[-1])) for _ in range(2)]
+    watch = [threading.Thread(target=lambda: ends.append(list(shared.events(job))[-1])) for _ in range(2)]
     for thread in watch:
         thread.start()
-    assert studio.submit(drawing("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
+    assert shared.submit(drawing("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
     for thread in watch:
         thread.join(PATIENCE)
     assert ends == [Done(), Done()]
-    assert isinstance(list(studio.events(job))[-1], Done), "who comes late sees how it ended"
+    assert isinstance(list(shared.events(job))[-1], Done), "who comes late sees how it ended"
 
 
 def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Studio) -> None:
@@ -172,22 +180,22 @@ def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
     other.close()
 
 
-def test_stop_after_this_picture_keeps_what_is_being_drawn(studio: Studio) -> None:
-    job = studio.submit(drawing("many", 0.2, count=24, steps=10))
-    first_step(studio, job)
-    studio.queue.finish_picture(job)
-    assert list(studio.events(job))[-1] == Cancelled()
-    assert len(studio.gallery.found(job)) == 8, "the batch in hand, and no more"
+def test_stop_after_this_picture_keeps_what_is_being_drawn(shared: Studio) -> None:
+    job = shared.submit(drawing("many", 0.2, count=24, steps=10))
+    first_step(shared, job)
+    shared.queue.finish_picture(job)
+    assert list(shared.events(job))[-1] == Cancelled()
+    assert len(shared.gallery.found(job)) == 8, "the batch in hand, and no more"
 
 
-def test_jobs_drawn_together_end_each_on_its_own(studio: Studio) -> None:
-    studio.queue.pause()
-    jobs = [studio.submit(drawing(f"face {n}", 0.05, shape=8, steps=20)) for n in range(3)]
-    studio.queue.pause(False)
-    first_step(studio, jobs[0])
-    assert studio.queue.counts() == {"running": 3}
-    studio.cancel(jobs[1])
-    assert [type(list(studio.events(job))[-1]) for job in jobs] == [Done, Cancelled, Done]
+def test_jobs_drawn_together_end_each_on_its_own(shared: Studio) -> None:
+    shared.queue.pause()
+    jobs = [shared.submit(drawing(f"face {n}", 0.05, shape=8, steps=20)) for n in range(3)]
+    shared.queue.pause(False)
+    first_step(shared, jobs[0])
+    assert shared.queue.counts()["running"] == 3
+    shared.cancel(jobs[1])
+    assert [type(list(shared.events(job))[-1]) for job in jobs] == [Done, Cancelled, Done]
 
 
 def test_a_refusal_in_the_worker_comes_back_as_a_sentence(studio: Studio) -> None:
@@ -389,7 +397,7 @@ def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
     running = studio._supervisor._running
     assert running
     with monkeypatch.context() as watched:
-        watched.setattr(Claims, "report_crash", lambda *_: pytest.fail("it asked to be started anew"))
+        watched.setattr(Claims, "release", lambda *_: pytest.fail("it asked to be started anew"))
         studio._supervisor._replace(running, worker.RESTART_CODE, True)
     assert studio._supervisor.process is not running.process
     studio.close()  # from here on nobody is replaced

@@ -172,7 +172,7 @@ def _job_json(studio: Studio, job: QueuedJob) -> dict[str, Any]:
         "sentence": job.sentence,
         "ahead": studio.queue.ahead(job.id),
         "progress": {"step": live.step, "total": live.total} if live else None,
-        "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.made_by(job).items())],
+        "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.found(job.id, job).items())],
         "request": nameless(job.request.model_dump(mode="json")),
     }
 

@@ -8,10 +8,11 @@ from studio.capabilities import Capabilities
 from studio.events import Progress, Vector
 from studio.media import Artifact
 
+Made = Progress | Artifact | Vector
 # Does resolved requests of equal batch key -> (number of the request, event). The second argument says whether previews
 # are wanted. Dropping the iterator cancels. Refused, for all of them, where one can't be done. An artifact is the same,
 # bit for bit, in whatever company and order it is made.
-Handler = Callable[[Sequence[Any], bool], Iterator[tuple[int, Progress | Artifact | Vector]]]
+Handler = Callable[[Sequence[Any], bool], Iterator[tuple[int, Made]]]
 
 
 class Backend(Protocol):
@@ -36,14 +37,22 @@ class Backend(Protocol):
         """Bring the model into memory, once; Refused with a sentence that says which file is missing or altered."""
 
 
-def run(backend: Backend, request: Any, previews: bool = False) -> Iterator[Progress | Artifact | Vector]:
+def one_by_one(make: Callable[[Any], Iterator[Made]]) -> Handler:
+    """A handler for what does one request, and shares nothing with others."""
+
+    def handler(requests: Sequence[Any], previews: bool) -> Iterator[tuple[int, Made]]:
+        for number, request in enumerate(requests):
+            yield from ((number, event) for event in make(request))
+
+    return handler
+
+
+def run(backend: Backend, request: Any, previews: bool = False) -> Iterator[Made]:
     """Do one resolved request."""
     yield from (event for _, event in run_batch(backend, [request], previews))
 
 
-def run_batch(
-    backend: Backend, requests: Sequence[Any], previews: bool = True
-) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+def run_batch(backend: Backend, requests: Sequence[Any], previews: bool = True) -> Iterator[tuple[int, Made]]:
     """Do resolved requests of equal batch key with the handler of their task; Refused where there is none."""
     task = requests[0].task
     if task not in backend.tasks:

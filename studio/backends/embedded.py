@@ -1,9 +1,10 @@
 """The studio's own models: the sticker pipeline on the weights that ship. torch is imported by `load`, not before."""
 
+import contextlib
 import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,17 @@ import numpy as np
 from PIL import Image
 
 from models.assets import assets
+from models.data.compose import resized
 from models.data.pixels import SIZE, png
 from models.data.styles import STYLES
-from models.messages import Refused
+from models.messages import Message, Refused
 from models.prompts.normalise import without_lettering
 from models.prompts.weighting import plain
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
-from models.weights import WeightsError, check_company, listed_parts, weights_digest
+from models.weights import WeightsError, check_company, listed_parts, weights_digest, weights_root
 from studio import media
-from studio.backends.base import Handler
-from studio.backends.enlarger import Enlarger
-from studio.backends.given import given_pixels
-from studio.backends.together import Batches
+from studio.backends.base import Backend, Handler, Made, one_by_one
+from studio.backends.given import Batches, given_pixels, to_enlarge
 from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
@@ -34,25 +34,73 @@ if TYPE_CHECKING:
     from models.prompts.vocabulary import Vocabulary
     from models.sampling import loop
     from models.sampling.loop import Pictures, Sampling
-    from models.space import Embedder
+    from models.upscaler import Upscaler
 
 SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
-VARIANT = "fast"  # models.lora.PART, which draws alone or the last of the way, and need not be there
+UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; weights without the part are whole
+VARIANT = "fast"  # models.lora.UPSCALER, which draws alone or the last of the way, and need not be there
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Premultiplied `pixels` from the generator, their `score` and their semantic vector (`place`)."""
+@contextlib.contextmanager
+def weights_needed(code: str = "model.weights") -> Iterator[None]:
+    """What is wrong with weights is said of the model that needs them."""
+    try:
+        yield
+    except WeightsError as error:
+        raise Refused(code, problem=error.message) from error
 
-    pixels: np.ndarray
-    seed: int
-    score: float
-    place: tuple[float, ...]
+
+class Enlarger:
+    """Makes pictures larger with the part under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._loaded: tuple[str, Upscaler] | None = None
+
+    def capabilities(self) -> dict[str, Any]:
+        """Sizes in pixels a side, the models' own first; the part that makes the others, or why there are none."""
+        if digest := self.digest():
+            return {"sizes": (SIZE, SCALE * SIZE), "upscaler": digest}
+        values = {"size": SCALE * SIZE, "part": UPSCALER, "root": str(weights_root(self.root))}
+        return {"sizes": (SIZE,), "beyond": Message("weights.no_upscaler", values)}
+
+    def digest(self) -> str:
+        """Of the part; nothing where it is not there, or where no weights are."""
+        try:
+            return weights_digest((UPSCALER,), self.root) if UPSCALER in listed_parts(self.root) else ""
+        except WeightsError:  # whoever wants to draw will hear of it
+            return ""
+
+    def __call__(self, pixels: np.ndarray, request: ImageRequest | EnlargeRequest) -> np.ndarray:
+        """Premultiplied uint8 (S, S, 4) in the size that a resolved request asks for.
+
+        Refused where the part is missing, altered, or another one than when it was asked for.
+        """
+        size = request.size or SIZE
+        if len(pixels) == size:
+            return pixels
+        if request.upscaler != self.digest():
+            raise Refused("model.upscaler_replaced")
+        enlarged = self._network(str(request.upscaler)).enlarge(pixels)
+        return enlarged if len(enlarged) == size else resized(enlarged, size, size)
+
+    def _network(self, digest: str) -> "Upscaler":
+        if self._loaded is None or self._loaded[0] != digest:
+            import torch
+
+            from models.hardware import native_dtype
+            from models.upscaler import Upscaler
+            from models.weights import load_part
+
+            with weights_needed():
+                network = load_part(Upscaler, UPSCALER, self.root, native_dtype())
+            self._loaded = digest, network.to(memory_format=torch.channels_last)
+        return self._loaded[1]
 
 
-class Embedded:
+class Embedded(Backend):
     """StickerPipeline as a backend. `root` holds the parts; None is the shipped ones."""
 
     def __init__(self, root: str | None = None) -> None:
@@ -70,9 +118,7 @@ class Embedded:
             title="Studio 128 stickers",
             tasks=tuple(self.tasks),
             size=SIZE,
-            sizes=self._enlarge.sizes(),
-            beyond=self._enlarge.beyond(),
-            upscaler=self._enlarge.digest(),
+            **self._enlarge.capabilities(),
             styles=tuple(styles),
             schedulers=(*sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER), *fixed),
             fixed=fixed,
@@ -85,14 +131,9 @@ class Embedded:
         )
 
     def digest(self) -> str:
-        """Of all parts together that draw, without torch. The upscaler's is in the requests that it does.
-
-        Refused where weights are missing.
-        """
-        try:
+        """Of all parts together that draw. The upscaler's is in the requests that it does."""
+        with weights_needed("model.weights_or_fake"):
             return weights_digest((*PARTS, VARIANT) if self._variant() else PARTS, self.root)
-        except WeightsError as error:
-            raise Refused("model.weights_or_fake", problem=error.message) from error
 
     def _variant(self) -> str:
         """Digest of the fast variant; nothing where there is none, or only one of another generator."""
@@ -105,14 +146,10 @@ class Embedded:
             return ""
 
     def space(self) -> str:
-        """Digest of what places words and pictures. Refused where weights are missing."""
-        try:
+        with weights_needed():
             return weights_digest(SPACE, self.root)
-        except WeightsError as error:
-            raise Refused("model.weights", problem=error.message) from error
 
     def load(self) -> None:
-        """Read and verify the parts, once."""
         if self._pipeline is None:
             self.digest()  # says what is missing before seconds go into importing torch
             pipeline = _assemble(self.root)
@@ -121,28 +158,15 @@ class Embedded:
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        """Pictures, vectors, and larger pictures."""
-        return {"image": self._images, "embed": self._vectors, "enlarge": self._enlarged}
+        return {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
 
-    def _vectors(
-        self, requests: Sequence[EmbedRequest], previews: bool
-    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
-        self.load()
-        assert self._pipeline is not None
-        for number, request in enumerate(requests):
-            yield from ((number, vector) for vector in _vectors(self._pipeline.embedder, request))
-
-    def _images(
-        self, requests: Sequence[ImageRequest], previews: bool
-    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
         """A batch after the other; the words of a request are read when its first batch comes."""
-        self.load()
-        assert self._pipeline is not None
         from models.sampling.loop import Pictures
 
         if any(request.variant and request.variant != self._variant() for request in requests):
             raise Refused("model.variant_replaced")
-        pipeline, together = self._pipeline, Batches(requests)
+        pipeline, together = self._loaded(), Batches(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
         try:
@@ -150,49 +174,66 @@ class Embedded:
                 rows = [told(slot.number) for slot in batch]
                 for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], previews):
                     if isinstance(event, Pictures):
-                        for slot, one in zip(batch, self._scored(event), strict=True):
-                            if (best := together.chosen(slot, one.score, one)) is not None:
-                                yield slot.number, self._result(best, slot.index, event.batch, requests[slot.number])
+                        for slot, pixels, wanted in zip(batch, event.pixels, event.wanted, strict=True):
+                            place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
+                            score = round(float(place @ wanted), 4)
+                            if (best := together.chosen(slot, score, (pixels, slot.seed, score, place))) is not None:
+                                yield slot.number, self._artifact(requests[slot.number], event.batch, slot.index, *best)
                         continue
-                    for number, progress in together.progress(k, event.step, event.total, _previews(event.preview)):
+                    shown = [] if event.preview is None else [_bytes(image) for image in event.preview]
+                    for number, progress in together.progress(k, event.step, event.total, shown):
                         yield number, replace(progress, unknown=unknown(number), read_as=told(number).read)
         except FloatingPointError as error:
             raise Refused("model.weights", problem=str(error)) from error
 
-    def _scored(self, event: "Pictures") -> "Iterator[_Drawn]":
-        assert self._pipeline is not None
-        for pixels, seed, wanted in zip(event.pixels, event.seeds, event.wanted, strict=True):
-            place = self._pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
-            yield _Drawn(pixels, seed, round(float(place @ wanted), 4), tuple(place.tolist()))
-
-    def _result(self, drawn: "_Drawn", index: int, batch: int, request: ImageRequest) -> Artifact:
+    def _artifact(
+        self, request: ImageRequest, batch: int, index: int, pixels: np.ndarray, seed: int, score: float, place: Any
+    ) -> Artifact:
         """In the size that the request asks for. Its vector is that of what was drawn, before it was enlarged."""
-        picture, how = png(self._enlarge(drawn.pixels, request)), _how(self._pipeline, batch, request)
-        made = replace(media.image(picture), index=index, seed=drawn.seed, score=drawn.score, how=how)
-        return replace(made, vector=drawn.place, space=self.space())
+        picture, about = png(self._enlarge(pixels, request)), self._about(request, batch, place)
+        return media.image(picture, index=index, seed=seed, score=score, **about)
 
-    def _enlarged(
-        self, requests: Sequence[EnlargeRequest], previews: bool
-    ) -> Iterator[tuple[int, Progress | Artifact | Vector]]:
-        self.load()
-        assert self._pipeline is not None
-        for number, request in enumerate(requests):
-            yield number, Progress(0, 1)
-            place = self._pipeline.embedder.image(given_pixels(request.image)[None])[0]
-            made = replace(media.image(self._enlarge.picture(request)), how=_how(self._pipeline, 1, request))
-            yield number, replace(made, vector=tuple(place.tolist()), space=self.space())
+    def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
+        embedder = self._loaded().embedder
+        if request.texts:
+            for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
+                yield Vector("text", text, tuple(vector))
+        if request.images:
+            pixels = np.stack([given_pixels(picture) for picture in request.images])
+            for picture, vector in zip(request.images, embedder.image(pixels).tolist(), strict=True):
+                yield Vector("image", picture.path, tuple(vector))
+
+    def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
+        pipeline = self._loaded()
+        yield Progress(0, 1)
+        place = pipeline.embedder.image(given_pixels(request.image)[None])[0]
+        yield media.image(self.enlarged(request), **self._about(request, 1, place))
 
     def enlarged(self, request: EnlargeRequest) -> Image.Image:
         """The picture of a resolved request, with nothing in memory but the upscaler."""
-        return self._enlarge.picture(request)
+        return png(self._enlarge(to_enlarge(request), request))
+
+    def _about(self, request: ImageRequest | EnlargeRequest, batch: int, place: Any) -> dict[str, Any]:
+        """Where an artifact lies in the semantic space, and what else its bits depend on."""
+        import torch
+
+        how: dict[str, int | str] = {"batch": batch, "dtype": str(self._loaded().dit.dtype).removeprefix("torch.")}
+        how["cpu"] = torch.backends.cpu.get_cpu_capability()
+        if request.upscaler:
+            how["upscaler"] = request.upscaler[:10]
+        return {"how": how, "vector": tuple(place.tolist()), "space": self.space()}
+
+    def _loaded(self) -> "StickerPipeline":
+        self.load()
+        assert self._pipeline is not None
+        return self._pipeline
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
         if self._vocabulary is None:
             return ()
-        text = plain(" ".join([without_lettering(request.prompt), *(part.text for part in request.mix)]))
-        pipeline = self._pipeline
-        found = [one for one in self._vocabulary.unknown(text) if not (pipeline and pipeline.is_understood(one.word))]
+        pipeline, text = self._loaded(), " ".join([without_lettering(request.prompt), *(p.text for p in request.mix)])
+        found = [one for one in self._vocabulary.unknown(plain(text)) if not pipeline.is_understood(one.word)]
         return tuple(Unknown(one.word, one.nearest) for one in found)
 
 
@@ -207,21 +248,15 @@ def _assemble(root: Path) -> "StickerPipeline":
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
-    try:
+    with weights_needed():
         return StickerPipeline.assemble(root)
-    except WeightsError as error:
-        raise Refused("model.weights", problem=error.message) from error
 
 
 def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
     from models.prompts.vocabulary import PART, Vocabulary
 
-    if PART not in listed_parts(root):
-        return None
-    try:
-        return Vocabulary.load(pipeline.embedder, root)
-    except WeightsError as error:
-        raise Refused("model.weights", problem=error.message) from error
+    with weights_needed():
+        return Vocabulary.load(pipeline.embedder, root) if PART in listed_parts(root) else None
 
 
 def _draw(
@@ -239,15 +274,6 @@ def _draw(
         redraw=_stacked([row.mask for row in rows]),
         previews=previews,
     )
-
-
-def _how(pipeline: Any, batch: int, request: ImageRequest | EnlargeRequest) -> dict[str, int | str]:
-    """What else the bits of a picture depend on."""
-    import torch
-
-    how: dict[str, int | str] = {"batch": batch, "dtype": str(pipeline.dit.dtype).removeprefix("torch.")}
-    how["cpu"] = torch.backends.cpu.get_cpu_capability()
-    return {**how, "upscaler": request.upscaler[:10]} if request.upscaler else how
 
 
 def _sampling(request: ImageRequest) -> "Sampling":
@@ -270,20 +296,6 @@ def _stacked(arrays: list[np.ndarray | None]) -> np.ndarray | None:
     """All or none of a company have one."""
     there = [array for array in arrays if array is not None]
     return np.stack(there) if there else None
-
-
-def _previews(images: np.ndarray | None) -> list[bytes]:
-    return [] if images is None else [_bytes(image) for image in images]
-
-
-def _vectors(embedder: "Embedder", request: EmbedRequest) -> Iterator[Vector]:
-    if request.texts:
-        for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
-            yield Vector("text", text, tuple(vector))
-    if request.images:
-        pixels = np.stack([given_pixels(picture) for picture in request.images])
-        for picture, vector in zip(request.images, embedder.image(pixels).tolist(), strict=True):
-            yield Vector("image", picture.path, tuple(vector))
 
 
 def _bytes(pixels: np.ndarray) -> bytes:

@@ -1,7 +1,12 @@
-"""The pictures that a request names, read and checked against their sha256. Imports no torch."""
+"""What a backend is given: the pictures that a request names, read and checked against their sha256, and the batches of
+several requests. Imports no torch.
+"""
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,6 +14,7 @@ from PIL import Image
 from models.compose.masks import expanded, fit_mask, levels
 from models.data.pixels import SIZE, fit, read_picture
 from models.messages import Refused
+from studio.events import Progress
 from studio.fields import Picture
 from studio.requests import EnlargeRequest, ImageRequest
 
@@ -47,3 +53,55 @@ def _unchanged(picture: Picture) -> Image.Image:
     if hashlib.sha256(data).hexdigest() != picture.sha256:
         raise Refused("picture.changed", path=picture.path)
     return read
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What is to be drawn: the number of its request, the index of its picture in it, its seed."""
+
+    number: int
+    index: int
+    seed: int
+
+
+class Batches:
+    """The batches of resolved requests of one batch key, in their order, each of the shape that they share.
+
+    Raises ValueError where the batch keys differ.
+    """
+
+    def __init__(self, requests: Sequence[ImageRequest]) -> None:
+        if len({request.batch_key() for request in requests}) > 1:
+            raise ValueError("these requests can't share a batch; their batch keys differ")
+        slots = [
+            Slot(number, index, seed)
+            for number, request in enumerate(requests)
+            for index, seeds in enumerate(request.candidates())
+            for seed in seeds
+        ]
+        self._wanted = [request.best_of or 1 for request in requests]
+        self._drawn: dict[tuple[int, int], list[tuple[float, Any]]] = {}
+        shape = (requests[0].shape or 1) if requests else 1
+        self.batches = [slots[i : i + shape] for i in range(0, len(slots), shape)]
+        self._turns: dict[int, list[int]] = {}  # the batches in which a request has pictures
+        for k, batch in enumerate(self.batches):
+            for number in dict.fromkeys(slot.number for slot in batch):
+                self._turns.setdefault(number, []).append(k)
+
+    def progress(self, k: int, step: int, steps: int, previews: Sequence[bytes] = ()) -> Iterator[tuple[int, Progress]]:
+        """`step` of `steps` of batch `k` as progress of each request in it. `previews` are one a slot, or none."""
+        batch, shown = self.batches[k], list(previews) or [b""] * len(self.batches[k])
+        for number in dict.fromkeys(slot.number for slot in batch):
+            turns = self._turns[number]
+            mine = {s.index: image for s, image in zip(batch, shown, strict=True) if image and s.number == number}
+            yield number, Progress(turns.index(k) * steps + step, len(turns) * steps, mine)
+
+    def chosen(self, slot: Slot, score: float, drawn: Any) -> Any | None:
+        """What was drawn for a slot's picture with the highest score, the first of equals, once the last candidate is
+        there; None before.
+        """
+        key = slot.number, slot.index
+        self._drawn.setdefault(key, []).append((score, drawn))
+        if len(self._drawn[key]) < self._wanted[slot.number]:
+            return None
+        return max(self._drawn.pop(key), key=lambda one: one[0])[1]

@@ -19,8 +19,8 @@ from studio.home import Home as HomeFolder
 from studio.metadata import read
 from studio.planner import Job, plan, resolve
 from studio.prompts import given
-from studio.query import SUBTRACTED
 from studio.requests import MediaRequest, make_request
+from studio.search import SUBTRACTED
 from studio.sinks import BareFolderSink, FolderSink, GallerySink, Sink, file_names
 from studio.wildcards import Wildcards as Lists
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.media import Artifact
+from studio.media import Artifact, as_bytes
 from studio.planner import Job
-from studio.vectors import as_bytes
 
 OWN = "studio"  # keyword of our record
 

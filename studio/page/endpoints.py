@@ -68,7 +68,7 @@ class Endpoints:
             raise gr.Error(text("no_job", "en", job=job[:80]), print_exception=False) from error
         progress = None if state.state == "waiting" else self.context.progress(job)
         step, total = (progress.step, progress.total) if progress else (0, 0)
-        found = self.studio.gallery.made_by(state)
+        found = self.studio.gallery.found(state.id, state)
         pictures = [_row(found[index]) for index in sorted(found)]
         return {"state": state.state, "step": step, "total": total, "sentence": state.sentence, "pictures": pictures}
 

@@ -63,7 +63,7 @@ class Poll:
         state = queue.job(job)  # before the pictures: those of an ended job are all there
         progress = None if state.state == "waiting" else self.context.progress(job)
         stage = Stage(language, state, queue.ahead(job), queue.is_paused(), progress=progress)
-        stage.saved = self.studio.gallery.made_by(state)
+        stage.saved = self.studio.gallery.found(state.id, state)
         if progress and not state.end:
             stage.left = self._left(job, progress.step, progress.total)
         return stage

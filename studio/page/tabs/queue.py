@@ -111,7 +111,7 @@ class QueueHandlers:
         return Row(stage.job, tuple(stage.saved.values()), step, total, stage.left)
 
     def _saved(self, job: QueuedJob) -> tuple[Any, ...]:
-        return tuple(self.studio.gallery.made_by(job).values())
+        return tuple(self.studio.gallery.found(job.id, job).values())
 
     def _waiting(self) -> list[str]:
         return [job.id for job in self.queue.jobs(("waiting",), limit=-1)]
