@@ -326,7 +326,7 @@ def _picture(one: Kept | Saved, prompt: str, score: float | None) -> PictureOut:
 
 def _job(studio: Studio, job: QueuedJob) -> JobOut:
     live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
-    live, made = live or Progress(0, 0), sorted(studio.gallery.made_by(job).items())
+    live, made = live or Progress(0, 0), sorted(studio.gallery.found(job.id, job).items())
     return JobOut(
         id=job.id,
         state=job.state,
