@@ -102,16 +102,12 @@ class _Draw:
             return part
         if isinstance(part, _Wildcard):
             return self._chosen(self.wildcards.entries(part.name), 1, inside)[0]
-        pool = self._pool(part)
+        pool: Sequence[_Option | Entry] = part.options
+        alone = [one for one in part.options[0].parts if not isinstance(one, str) or one.strip()]
+        if len(pool) == len(alone) == 1 and isinstance(alone[0], _Wildcard):  # it is all of its lines
+            pool = self.wildcards.entries(alone[0].name)
         amount = part.least + int(self.chance.random() * (part.most - part.least + 1))
         return part.separator.join(self._chosen(pool, amount, inside))
-
-    def _pool(self, choice: _Choice) -> "Sequence[_Option | Entry]":
-        """What is chosen among: a wildcard that stands alone is all of its lines."""
-        only = [part for part in choice.options[0].parts if not isinstance(part, str) or part.strip()]
-        if len(choice.options) == 1 and len(only) == 1 and isinstance(only[0], _Wildcard):
-            return self.wildcards.entries(only[0].name)
-        return choice.options
 
     def _chosen(self, pool: "Sequence[_Option | Entry]", amount: int, inside: tuple[str, ...]) -> list[str]:
         """`amount` different ones of `pool`, all of it where there are fewer, each as likely as it weighs."""

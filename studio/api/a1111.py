@@ -9,7 +9,6 @@ import base64
 import io
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -238,27 +237,21 @@ def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture 
 # --- What is answered -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Made:
-    """A picture: the bytes of its file, its seed, and the request that it is of."""
-
-    data: bytes
-    seed: int
-    request: ImageRequest
+Made = tuple[bytes, int, ImageRequest]  # a picture's file, its seed, and the request that it is of
 
 
 def _files(studio: Studio, call: Call) -> list[Made]:
     """What the call has made so far, in the order asked for."""
     found = ((request, studio.gallery.found(job)) for job, request in call.jobs.items())
     saved = ((request, found[index]) for request, found in found for index in sorted(found))
-    return [Made(Path(one.path).read_bytes(), one.seed, request) for request, one in saved]
+    return [(Path(one.path).read_bytes(), one.seed, request) for request, one in saved]
 
 
 def _answer(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
     """The files in base64, what was asked for, and a JSON document that says how they were made."""
     whole = isinstance(body, ImageToImage) and body.include_init_images
     parameters = body.model_dump(exclude=set() if whole else {"init_images", "mask"})
-    images = [base64.b64encode(one.data).decode() for one in made] if body.send_images is not False else []
+    images = [base64.b64encode(data).decode() for data, _, _ in made] if body.send_images is not False else []
     info = json.dumps(_info(state, body, call, made), ensure_ascii=False)
     return {"images": images, "parameters": parameters, "info": info}
 
@@ -266,12 +259,12 @@ def _answer(state: State, body: Generation, call: Call, made: list[Made]) -> dic
 def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
     """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
     first = next(iter(call.jobs.values()))
-    size, seeds = first.size or state.capabilities(first.model).size, [one.seed for one in made]
+    size, seeds = first.size or state.capabilities(first.model).size, [seed for _, seed, _ in made]
     return DATA["info"] | {
         "prompt": first.prompt,
-        "all_prompts": [one.request.prompt for one in made],
+        "all_prompts": [request.prompt for _, _, request in made],
         "negative_prompt": first.negative,
-        "all_negative_prompts": [one.request.negative for one in made],
+        "all_negative_prompts": [request.negative for _, _, request in made],
         "seed": first.seed,
         "all_seeds": seeds,
         "subseed": first.seed,
@@ -285,7 +278,7 @@ def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[
         "sd_model_name": first.model,
         "sd_model_hash": state.digest(first.model)[:10],
         "denoising_strength": first.strength,
-        "infotexts": [texts(one.data, "the picture").texts.get("parameters", "") for one in made],
+        "infotexts": [texts(data, "the picture").texts.get("parameters", "") for data, _, _ in made],
         "styles": [first.style] if first.style else [],
         "job_timestamp": timestamp(),
         "is_using_inpainting_conditioning": first.mask is not None,

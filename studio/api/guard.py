@@ -61,7 +61,7 @@ class Guard:
         elif not self.lets_in(headers.get("authorization", "")):
             asks = (b"www-authenticate", b'Basic realm="Studio 128", charset="UTF-8"')
             await _refuse(send, scope["path"], 401, Message("api.password_wanted"), asks)
-        elif _length(headers) > BODY_LIMIT:
+        elif (length := headers.get("content-length", "")).isdecimal() and int(length) > BODY_LIMIT:
             await _refuse(send, scope["path"], 413, TOO_LARGE)
         else:
             await self._pass_on(scope, _Exchange(receive, send))
@@ -78,7 +78,8 @@ class Guard:
     def problem(self, headers: dict[str, str], path: str) -> str:
         """The code of the message that says why a request is refused, or nothing."""
         host = headers.get("host", "")
-        if not self._is_ours(_split(f"//{host}").hostname or ""):
+        address = _address(_split(f"//{host}").hostname or "")
+        if not address or not (address.is_loopback or self.anywhere):
             return "api.address_not_ours"
         origin = headers.get("origin")
         if origin is not None and _split(origin).netloc != host:
@@ -99,15 +100,6 @@ class Guard:
         except (binascii.Error, ValueError):
             return False
         return scheme.lower() == "basic" and hmac.compare_digest(_digest(password), self._password)
-
-    def _is_ours(self, name: str) -> bool:
-        if name == "localhost":
-            return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return address.is_loopback or self.anywhere
 
 
 class _Exchange:
@@ -138,20 +130,20 @@ class _Exchange:
 
 def is_loopback(host: str) -> bool:
     """Whether `host` can be reached from this computer only."""
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
     except ValueError:
-        return False
+        return None
 
 
 def _digest(password: bytes) -> bytes:
     """Of a fixed length, for a comparison in constant time."""
     return hashlib.sha256(password).digest()
-
-
-def _length(headers: dict[str, str]) -> int:
-    declared = headers.get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0
 
 
 def _split(url: str) -> SplitResult:

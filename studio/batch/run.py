@@ -168,13 +168,15 @@ def run(
     Refused, and nothing written, where there is nothing to do.
     """
     facts: dict[str, Any] = {"source": sources.digest(read), "model": context.model, "digest": context.digest}
-    path = out or _own_folder(root, read, facts)
-    begun = (path / "jobs.jsonl").exists()
+    if out is None:  # the same for the same prompts and model, so that the same command goes on with the same batch
+        same = hashlib.sha256((facts["source"] + facts["digest"]).encode()).hexdigest()[:12]
+        out = root / "batches" / f"{safe_name(Path(read[0].name).stem) or 'batch'}-{same}"
+    begun = (out / "jobs.jsonl").exists()
     asked = Plan() if begun else plan(read, context)
     if not begun:
         refuse_nothing(asked)
     facts |= {"version": version(), "files": [source.name for source in read], "argv": sys.argv[1:], "begun": _now()}
-    with opened(path, sum(job.request.count for job in asked.jobs)) as folder:
+    with opened(out, sum(job.request.count for job in asked.jobs)) as folder:
         before = folder.begun(facts)
         if before is not None:
             facts["begun"], asked = before.get("begun"), folder.load_plan()
@@ -197,12 +199,6 @@ def refuse_nothing(asked: Plan) -> None:
         raise Refused("batch.and_more", first=first.placed, short=str(first.placed).rstrip("."), more=more)
     if not asked.jobs:
         raise Refused("batch.nothing_to_do")
-
-
-def _own_folder(root: Path, read: Sequence[Source], facts: dict[str, Any]) -> Path:
-    """The same for the same prompts and model, so that the same command goes on with the same batch."""
-    stem = safe_name(Path(read[0].name).stem) or "batch"
-    return root / "batches" / f"{stem}-{hashlib.sha256((facts['source'] + facts['digest']).encode()).hexdigest()[:12]}"
 
 
 def _now() -> str:

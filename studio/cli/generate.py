@@ -14,7 +14,7 @@ from studio.backends.registry import open_backend
 from studio.cli.base import Home, Json, Model, NoMetadata, Wildcards, app, leave, option, print_rows, warn
 from studio.doors import request_fields, with_settings
 from studio.events import Vector
-from studio.foreground import STOPPED, Batch, Row, run
+from studio.foreground import STOPPED, Batch, run
 from studio.home import Home as HomeFolder
 from studio.metadata import read
 from studio.planner import Job, plan, resolve
@@ -87,12 +87,12 @@ def animate(
     request = make_request("clip", prompt=prompt, **given({**request_fields(fields), "model": model}))
     backend, jobs = planned(model, [request], home)
     batch = run_here(backend, jobs, out, home, no_metadata)
-    finish(batch.problem, batch.stopped, [_clip_row(row.as_dict()) for row in batch.rows], as_json)
-
-
-def _clip_row(row: dict[str, Any]) -> dict[str, Any]:
-    clip = media.read(Path(row["path"]).read_bytes(), "image/webp")
-    return {**row, "frames": clip.frames, "fps": round(clip.frames / clip.seconds, 2) if clip.seconds else 0}
+    rows = []
+    for row in batch.rows:
+        clip = media.read(Path(row.path).read_bytes(), "image/webp")
+        fps = round(clip.frames / clip.seconds, 2) if clip.seconds else 0
+        rows.append({**row.as_dict(), "frames": clip.frames, "fps": fps})
+    finish(batch.problem, batch.stopped, rows, as_json)
 
 
 @app.command()
@@ -111,13 +111,12 @@ def caption(
     backend, jobs = planned(model, requests, home)
     batch = run_here(backend, jobs, out, home, no_metadata)
     pictures = {job.id: file for job, file in zip(jobs, files, strict=True)}
-    rows = [_caption_row(row, pictures[row.job_id]) for row in batch.rows]
+    rows = []
+    for row in batch.rows:
+        others = [{"text": text, "score": score} for text, score in read(Path(row.path)).get("candidates", [])]
+        facts = {"caption": row.text, "score": row.score, "candidates": others, "file": row.path}
+        rows.append({"path": pictures[row.job_id], **facts})
     finish(batch.problem, batch.stopped, rows, as_json, lambda row: f"{row['path']}\t{row['caption']}")
-
-
-def _caption_row(row: Row, picture: str) -> dict[str, Any]:
-    others = [{"text": text, "score": score} for text, score in read(Path(row.path)).get("candidates", [])]
-    return {"path": picture, "caption": row.text, "score": row.score, "candidates": others, "file": row.path}
 
 
 @app.command()

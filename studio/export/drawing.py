@@ -119,20 +119,15 @@ def _with_room(pixels: np.ndarray, width: float) -> np.ndarray:
     left, top, right, bottom = seen_box(small[..., 3])
     x = _kept_in((wide - size[0]) // 2, left, right, wide, air)
     y = _kept_in((high - size[1]) // 2, top, bottom, high, air)
-    return _moved(small, x, y, (wide, high))
+    canvas = Image.new("RGBa", (wide, high))
+    canvas.paste(Image.fromarray(small, "RGBa"), (x, y))  # what lies outside is cut off
+    return np.array(canvas)
 
 
 def _kept_in(start: int, low: int, high: int, side: int, air: int) -> int:
     """Where a picture begins as near `start` as can be with air on both sides of its content (`low` to `high`)."""
     least, most = air - low, side - air - high
     return min(max(start, least), most) if least <= most else (least + most) // 2
-
-
-def _moved(pixels: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarray:
-    """The picture with its corner at (x, y) of a transparent canvas; what lies outside is cut off."""
-    canvas = Image.new("RGBa", size)
-    canvas.paste(Image.fromarray(pixels, "RGBa"), (x, y))
-    return np.array(canvas)
 
 
 def _cover(alpha: np.ndarray, width: float) -> np.ndarray:

@@ -70,7 +70,10 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     front = (cover or stickers[0]).drawing()
     out |= {icon.file: within(placed(front, icon.size), "png", icon.limit) for icon in app.icons}
     out |= _manifest(app, title, named, out)
-    out[f"{ABOUT}/sheet.png"] = _sheet(stickers)
+    labels = [f"{number} {one.label}" for number, one in enumerate(stickers, 1)]
+    sheet, pictures = io.BytesIO(), [fit_square(one.picture, SHEET_SIDE) for one in stickers]
+    captioned(pictures, labels, min(len(stickers), 6)).save(sheet, "PNG", optimize=True)
+    out[f"{ABOUT}/sheet.png"] = sheet.getvalue()
     out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, out).encode()
     return _zipped(out)
 
@@ -147,15 +150,6 @@ def _manifest(app: App, title: str, emoji: dict[str, tuple[str, ...]], files: di
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
-
-
-def _sheet(stickers: Sequence[Sticker]) -> bytes:
-    """All of them with their labels."""
-    pictures = [fit_square(one.picture, SHEET_SIDE) for one in stickers]
-    labels = [f"{number} {one.label}" for number, one in enumerate(stickers, 1)]
-    file = io.BytesIO()
-    captioned(pictures, labels, min(len(pictures), 6)).save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 def _about(

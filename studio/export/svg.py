@@ -112,7 +112,9 @@ def _without_rims(labels: np.ndarray, palette: np.ndarray, fine: np.ndarray) -> 
     A pixel of a rim goes to a neighbour of the side whose brightness is nearer to its own.
     """
     broad = _window(_window(labels, RIM, np.minimum) == _window(labels, RIM, np.maximum), RIM, np.maximum)
-    light, low, high = _brightness(fine)
+    light = _on_white(fine).round().astype(np.uint8)  # of each pixel; then of the darkest and the brightest nearby
+    low, high = (_window(light, 2 * NEARBY + 1, extreme).astype(np.float32) for extreme in (np.minimum, np.maximum))
+    light = light.astype(np.float32)
     margin = EXTREME * (high - low)
     settled = broad | (labels == NOTHING) | (light <= low + margin) | (light >= high - margin)
     side, half = np.where(light - low < high - light, low, high), (high - low) / 2
@@ -129,13 +131,6 @@ def _without_rims(labels: np.ndarray, palette: np.ndarray, fine: np.ndarray) -> 
         around[rows[found], columns[found]] = labelled[near[found], np.flatnonzero(found)]
         known[rows[found], columns[found]] = True
     return _commonest(around[1:-1, 1:-1], RIM)
-
-
-def _brightness(fine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each pixel on white, of the darkest nearby, of the brightest nearby: float32 (H, W), 0 to 255."""
-    light = _on_white(fine).round().astype(np.uint8)
-    low, high = (_window(light, 2 * NEARBY + 1, extreme).astype(np.float32) for extreme in (np.minimum, np.maximum))
-    return light.astype(np.float32), low, high
 
 
 def _window(pixels: np.ndarray, side: int, extreme: np.ufunc) -> np.ndarray:

@@ -97,20 +97,15 @@ def _directory(tiff: bytes, order: str, at: int) -> dict[int, bytes]:
 
 
 def _comment(value: bytes) -> str:
-    """A UserComment: eight bytes that name the encoding, then the text; some programs leave the eight out."""
+    """A UserComment: eight bytes that name the encoding, then the text; some programs leave the eight out. The byte
+    order of UTF-16 is not said: A1111 writes the big end first, others are known by what settings look like.
+    """
     code, rest = value[:8], value[8:]
     if code == UNICODE:
-        return _utf16(rest).rstrip("\0")
-    if code in (b"ASCII\0\0\0", bytes(8)):
-        value = rest
-    return decoded(value).rstrip("\0")
-
-
-def _utf16(text: bytes) -> str:
-    """The byte order is not said. A1111 writes the big end first; others are known by what settings look like."""
-    big, little = (text.decode(f"utf-16-{order}", "replace") for order in ("be", "le"))
-    looks = [said for said in (big, little) if "Steps: " in said or said.lstrip().startswith("{")]
-    return looks[0] if looks else big
+        big, little = (rest.decode(f"utf-16-{order}", "replace") for order in ("be", "le"))
+        looks = (said for said in (big, little) if "Steps: " in said or said.lstrip().startswith("{"))
+        return next(looks, big).rstrip("\0")
+    return decoded(rest if code in (b"ASCII\0\0\0", bytes(8)) else value).rstrip("\0")
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
