@@ -278,20 +278,11 @@ def test_what_is_made_larger_has_its_whole_rim_and_the_small_one_is_the_same_pic
     assert nothing is None and np.array_equal(np.asarray(alone), np.asarray(outlined(disc(128, 63.5))))
 
 
-def test_colour_size_and_nothing():
-    assert np.asarray(outlined(face(), colour="black"))[64, 8, :3].max() < 90
+def test_size_and_nothing():
     assert outlined(noise(33, 77)).size == (33, 77)
     empty = Image.new("RGBA", (20, 20))
     assert not np.asarray(outlined(empty))[..., 3].any()
     assert np.array_equal(np.asarray(outlined(face(), 0))[..., 3], np.asarray(face())[..., 3])
-
-
-@pytest.mark.parametrize(
-    ("share", "colour"), [(-0.1, "white"), (0.5, "white"), (float("nan"), "white"), (0.1, "blanc")]
-)
-def test_what_can_not_be_is_refused(share, colour):
-    with pytest.raises(Refused, match=r"\.$"):
-        outlined(face(), share, colour)
 
 
 # --- The command ------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def test_line_gets_its_names():
 
 
 def test_telegram_gets_an_emoji_for_each():
-    files = unpacked(pack([Sticker(face(40), "x", ("🐸",)), *stickers(1)], "frogs", APPS["telegram"]))
+    files = unpacked(pack([Sticker(face(40), "frog"), *stickers(1)], "frogs", APPS["telegram"]))
     assert json.loads(files["emoji.txt"]) == {"01": "🐸", "02": "😀🐱"}
 
 

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image
 
 from models.data.pixels import premultiply, unpremultiply
-from models.messages import Refused
 
 FINE = 1024  # pixels of the longer side, at least, in which distances are measured: edges come out smooth
 SEEN = 8  # of 255: fainter pixels are nothing
-WIDEST = 0.2  # of the longer side
 MUCH = 1.25  # times as large: below that there is nothing to gain
 
 Larger = Callable[[Path], Image.Image | None]  # a picture file -> it, larger, or None where nothing does that
@@ -76,26 +74,18 @@ class Drawing:
         return resized(self.pixels, size)
 
 
-def outlined(picture: Image.Image, share: float = 0.04, colour: str = "#fff") -> Image.Image:
-    """The picture (RGBA, any size) with a rim round all that is opaque, in the same size.
+def outlined(picture: Image.Image, share: float = 0.04) -> Image.Image:
+    """The picture (RGBA, any size) with a white rim round all that is opaque, in the same size.
 
     `share` is the rim's width as a share of the longer side; the picture is made smaller and moved as far as the rim
-    needs it, and not at all where it has the room. `colour` as in CSS. Refused for a share that is not between 0 and
-    0.2 and for a colour that there is not.
+    needs it, and not at all where it has the room.
     """
-    if not 0 <= share <= WIDEST:
-        raise Refused("export.outline_width", most=WIDEST, share=share)
-    try:
-        rim = premultiply(np.array(ImageColor.getcolor(colour, "RGBA"), np.uint8)).astype(np.float32)
-    except ValueError as error:
-        raise Refused("export.no_colour", colour=colour) from error
     pixels = premultiply(np.asarray(picture.convert("RGBA")))
     width = share * max(pixels.shape[:2])
     if not width or not (pixels[..., 3] >= SEEN).any():
         return straight(pixels)
-    pixels = _with_room(pixels, width)
-    under = _cover(pixels[..., 3], width)[..., None] * rim
-    own = pixels.astype(np.float32)
+    own = _with_room(pixels, width).astype(np.float32)
+    under = 255 * _cover(own[..., 3].astype(np.uint8), width)[..., None]
     return straight(np.rint(own + under * (1 - own[..., 3:] / 255)).astype(np.uint8))
 
 

@@ -38,13 +38,12 @@ _CHINESE: dict[str, str] = _EMOJI["chinese"]
 
 @dataclass(frozen=True)
 class Sticker:
-    """A picture (RGBA, any size) of a pack: what it is called, its emoji (none: found from what it is called), what its
-    file is to say, facts for the pack's papers such as prompt, seed and model, and the same picture `larger`.
+    """A picture (RGBA, any size) of a pack: what it is called, what its file is to say, facts for the
+    pack's papers such as prompt, seed and model, and the same picture `larger`.
     """
 
     picture: Image.Image
     label: str = ""
-    emoji: tuple[str, ...] = ()
     says: Provenance | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     larger: Image.Image | None = None
@@ -64,7 +63,7 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     title = title_of(name)
     check_count(len(stickers), app)
     files = _stickers(stickers, app)
-    emoji = [one.emoji or emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
+    emoji = [emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
     named = dict(zip([next(iter(made)) for made in files], emoji, strict=True))  # by the file of the main size
     out = {file: data for made in files for file, data in made.items()}
     front = (cover or stickers[0]).drawing()
@@ -186,13 +185,13 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 # --- The emoji that stand for a sticker: messengers find stickers by them ---------------------------------------------
 
 
-def emoji_for(text: str, most: int = 3) -> tuple[str, ...]:
-    """Up to `most` emoji for what a label or prompt says, its feeling first; at least one."""
+def emoji_for(text: str) -> tuple[str, ...]:
+    """Up to three emoji for what a label or prompt says, its feeling first; at least one."""
     found = [_EMOJI["moods"][mood.en[0]] for mood in MOODS if any(_says(text, word) for word in (*mood.en, *mood.zh))]
     longest = max((word for word in _CHINESE if word in text), key=len, default="")  # 熊猫 is no 猫
     words = [text, *re.findall(r"[A-Za-z]+", text), *([_CHINESE[longest]] if longest else [])]
     found += [picture for word in words if (picture := _named(word))]
-    return tuple(dict.fromkeys(found))[:most] or (USUAL,)
+    return tuple(dict.fromkeys(found))[:3] or (USUAL,)
 
 
 def _says(text: str, word: str) -> bool:
