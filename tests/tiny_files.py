@@ -51,7 +51,7 @@ def write(path: Path, kind: str = "png", **fields: object) -> Job:
 def write_moving(path: Path, kind: str, **fields: object) -> Job:
     job = job_of(**fields)
     frames = [Image.new("RGBA", (32, 32), (60 * i, 200 - 60 * i, 30, 255)) for i in range(4)]
-    path.write_bytes(encoded(frames, provenance(job, artifact_of(32)), kind, 100))
+    path.write_bytes(encoded(frames, provenance(job, artifact_of(32)), kind, duration=100))
     return job
 
 

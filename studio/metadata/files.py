@@ -162,10 +162,8 @@ def content(path: Path) -> bytes:
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
-def encoded(
-    frames: Sequence[Image.Image], says: Provenance | None, kind: str, milliseconds: int = 125, **options: Any
-) -> bytes:
-    """A file as one of KINDS: one frame is a still picture, more are a loop, each shown so many milliseconds.
+def encoded(frames: Sequence[Image.Image], says: Provenance | None, kind: str, **options: Any) -> bytes:
+    """A file as one of KINDS: one frame is a still picture, more are a loop, each shown for an eighth of a second.
 
     PNG and still WebP keep every pixel, AVIF is nearly exact. JPEG has no transparency: there the picture stands on
     white. Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a
@@ -178,7 +176,7 @@ def encoded(
     if usual is None:
         raise Refused("metadata.still_only", kind=kind)
     if more:
-        how = {"save_all": True, "append_images": more, "duration": milliseconds, "loop": 0, **how}
+        how = {"save_all": True, "append_images": more, "duration": 125, "loop": 0, **how}
     native = container is AVIF_ROW  # its EXIF can't be put in afterwards
     if says and native:
         metadata = _metadata(says, container)
