@@ -9,6 +9,7 @@ import base64
 import functools
 import inspect
 import re
+import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -40,35 +41,10 @@ from studio.queue import QueuedJob, State
 from studio.studio import Studio
 
 PATH = "/mcp"
-INSTRUCTIONS = (
-    "Studio 128 draws stickers, emoji and icons with transparent backgrounds on this computer. It knows short English "
-    "and Chinese descriptions such as `a smiling cat with a red hat`; words that it does not know are named in the "
-    "answer. Pictures that were made lie in its gallery and are named by their id."
-)
+WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 LISTED = 20  # jobs
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PICTURE = "The id of a picture in the gallery, or the picture itself in base64"
-COMMON = ("prompt", "negative", "style", "count", "seed", "steps", "guidance", "best_of", "fast", "size")
-# The tools that make something: task, settings, those that must be given, what a client reads of the tool.
-MAKING: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], str]] = {
-    "generate": (
-        *("image", (*COMMON, "like"), ()),
-        "Draw stickers from words, or from another picture's meaning, into the gallery. The same request finds what it "
-        "made before.",
-    ),
-    "edit": (
-        *("image", ("image", *COMMON, "strength", "mask", "expand", "variations"), ("image",)),
-        "Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays.",
-    ),
-    "animate": (
-        *("clip", ("prompt", "negative", "style", "count", "seed", "frames", "fps", "loop", "image", "last"), ()),
-        "Make a moving picture from words or from a first frame, into the gallery.",
-    ),
-    "caption": (
-        *("caption", ("image", "language", "long", "candidates", "seed"), ("image",)),
-        "Describe a picture in words.",
-    ),
-}
 SHOWN = 8  # pictures shown in the chat; all are linked
 RESOURCE = "studio://pictures/{id}"  # how a client reads a stored file
 
@@ -123,11 +99,11 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
     """
     about, tools = "Makes, edits and finds stickers on this computer.", Tools(studio, model, local)
     # At its usual level it would turn on the logs of every library.
-    mcp = MCPServer("studio128", "Studio 128", about, INSTRUCTIONS, version=version(), log_level="WARNING")
+    mcp = MCPServer("studio128", "Studio 128", about, WORDS["instructions"], version=version(), log_level="WARNING")
     makes = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
     looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-    for name, making in MAKING.items():
-        mcp.add_tool(tools.making(*making[:-1]), name, description=making[-1], annotations=makes)
+    for name, words in WORDS["making"].items():
+        mcp.add_tool(tools.making(words), name, description=words["about"], annotations=makes)
     mcp.add_tool(tools.cancel, annotations=makes)
     for tool in (tools.search, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=looks)
@@ -175,15 +151,15 @@ class Tools:
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
 
-    def making(self, task: str, names: tuple[str, ...], required: tuple[str, ...]) -> Callable[..., Any]:
-        """A tool that makes what a task makes."""
+    def making(self, words: dict[str, Any]) -> Callable[..., Any]:
+        """A tool that makes something, as the words say."""
 
         @_tool
-        @with_settings(*names, annotate=_parameter, required=required)
+        @with_settings(*words["settings"].split(), annotate=_parameter, required=words.get("required", ()))
         async def make(
             ctx: Context, model: Model = "", wait: Wait = True, **fields: Any
         ) -> Annotated[CallToolResult, Jobs]:
-            return await self._make(ctx, task, fields, model, wait)
+            return await self._make(ctx, words["task"], fields, model, wait)
 
         return make
 

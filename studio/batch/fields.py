@@ -3,6 +3,7 @@
 A row may say its `task`; its settings are the fields of that task's request.
 """
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,23 +20,10 @@ from studio.syntax import literal
 if TYPE_CHECKING:
     from studio.batch.readers import Row
 
-# Ours, and what others call it: A1111's long flags and API, sd-scripts' short flags, diffusers' arguments.
-_NAMES = {
-    "prompt": "text",
-    "negative": "n negative_prompt",
-    "seed": "d",
-    "steps": "s num_inference_steps",
-    "guidance": "l g scale cfg_scale guidance_scale",
-    "scheduler": "ss sampler sampler_name",
-    "strength": "t denoising_strength",
-    "count": "n_iter batch_size num_images num_images_per_prompt",
-    "name": "f file_name",
-}
-ALIASES = {alias: own for own, aliases in _NAMES.items() for alias in aliases.split()}
+_NAMES = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+ALIASES = {alias: own for own, aliases in _NAMES["aliases"].items() for alias in aliases.split()}
 SIDES = ("w", "h", "width", "height")  # other programs' two for our one: `size`
-# Settings of other programs without a meaning here; a batch says how often it met them.
-IGNORED = {"sd_model", "outpath_samples", "outpath_grids", "prompt_for_display"}
-IGNORED |= {"restore_faces", "do_not_save_samples", "do_not_save_grid"}
+IGNORED = set(_NAMES["ignored"]["names"].split())
 TASKS = {name: request for name, request in REQUESTS.items() if issubclass(request, MediaRequest)}
 # The settings of all tasks by name, with their types, without what planning fills in.
 SETTINGS = {

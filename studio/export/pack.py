@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Template
 from PIL import Image
 
 from models.data.moods import MOODS
@@ -155,18 +156,14 @@ def _about(
     title: str, app: App, stickers: Sequence[Sticker], emoji: dict[str, tuple[str, ...]], files: dict[str, bytes]
 ) -> str:
     """Where the pack comes from, for people."""
-    lines = [title, f"{len(stickers)} pictures for {app.title}, packed by Studio 128 {version()}.", ""]
-    for one, (file, faces) in zip(stickers, emoji.items(), strict=True):
-        facts = [f"[{key}: {value}]" for key, value in one.facts.items() if value not in ("", None)]
-        lines.append("  ".join([file, "".join(faces), one.label, *facts]))
-        lines.append(f"    sha256 {hashlib.sha256(files[file]).hexdigest()}")
-    if any(one.facts.get("model") for one in stickers):
-        lines += [
-            "",
-            "Pictures with a model's name were made by that model (IPTC digital source type: trainedAlgorithmicMedia).",
-            "ATTRIBUTION.md of Studio 128 names the works that its own models learned from, their makers and licences.",
-        ]
-    return "\n".join([*lines, f"Everything in {ABOUT}/ is for you; apps need none of it.", ""])
+    shown = [
+        (one, file, "".join(faces), hashlib.sha256(files[file]).hexdigest())
+        for one, (file, faces) in zip(stickers, emoji.items(), strict=True)
+    ]
+    text = Path(__file__).with_name("about.txt").read_text(encoding="utf-8")
+    template = Template(text, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    modelled = any(one.facts.get("model") for one in stickers)
+    return template.render(title=title, app=app, stickers=shown, modelled=modelled, folder=ABOUT, version=version())
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:

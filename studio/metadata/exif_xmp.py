@@ -4,6 +4,7 @@ IPTC's mark for pictures that were made by a model.
 
 import re
 import struct
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -16,17 +17,10 @@ WANTED = (DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT)
 WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
 UNICODE = b"UNICODE\0"
 
-# IPTC's term for pictures made wholly by a trained model (cv.iptc.org/newscodes/digitalsourcetype).
-MADE_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 NAMESPACE = "urn:x-studio128:settings/"
-PACKET = (
-    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-    f' xmlns:studio="{NAMESPACE}" Iptc4xmpExt:DigitalSourceType="{MADE_BY_MODEL}">'
-    "{settings}</rdf:Description></rdf:RDF></x:xmpmeta>"
-    '<?xpacket end="w"?>'
-)
+# Beside our settings it has IPTC's term for pictures made wholly by a trained model
+# (cv.iptc.org/newscodes/digitalsourcetype).
+PACKET = Path(__file__).with_name("packet.xmp").read_text(encoding="utf-8").strip("\n")
 NOT_XML = re.compile("[\ufffe\uffff\ud800-\udfff]")  # JSON escapes the control characters by itself
 
 
