@@ -145,7 +145,7 @@ def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cancel_retry_and_finish(api: httpx.Client) -> None:
-    job = ask(api, prompt="cancelled", seed=1, steps=100, count=16)["id"]
+    job = ask(api, prompt="cancelled", seed=1, steps=40, count=16)["id"]
     until(lambda: api.get(f"/jobs/{job}").json()["state"] == "running")
     api.delete(f"/jobs/{job}").raise_for_status()
     assert until(lambda: (j := api.get(f"/jobs/{job}").json())["ended"] and j)["state"] == "cancelled"

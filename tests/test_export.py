@@ -43,7 +43,7 @@ def pictures() -> st.SearchStrategy[Image.Image]:
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)
 @given(picture=pictures(), says=st.sampled_from([None, SAYS]))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_no_picture_is_over_a_limit(app, picture, says):
     drawing = Drawing(picture)
     for size in app.sizes:
@@ -190,7 +190,7 @@ def test_a_transparent_corner_stays_transparent_where_all_else_is_opaque():
 
 
 @given(pictures())
-@settings(max_examples=5, deadline=None)  # noise has thousands of shapes
+@settings(max_examples=2, deadline=None)  # noise has thousands of shapes
 def test_svg_has_the_pictures_size_and_is_the_same_each_time(picture):
     document = svg(picture)
     assert f'width="{picture.width}" height="{picture.height}"' in document
@@ -255,7 +255,7 @@ def test_what_has_the_room_stays_where_it_is():
     st.integers(20, 128),
     st.sampled_from([0.02, 0.05, 0.1]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_the_rim_is_never_cut_off(left, top, width, height, share):
     picture = Image.new("RGBA", (128, 128))
     picture.paste("red", (left, top, min(128, left + width), min(128, top + height)))

@@ -197,7 +197,7 @@ def test_a_job_can_be_left_in_line_asked_about_and_stopped(use: Callable[[Use], 
     use(leave)
 
 
-@pytest.mark.parametrize("use", [HTTP, OLDER, STDIO], indirect=True)
+@pytest.mark.parametrize("use", [HTTP, STDIO], indirect=True)
 def test_a_call_that_is_cancelled_cancels_its_job(use: Callable[[Use], None], home: Path) -> None:
     with Studio(home) as beside:
         queue = beside.queue
