@@ -1,16 +1,21 @@
 """What all commands share: the program they belong to, common options, and the printing of results."""
 
+import inspect
 import json
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from models.messages import Refused
-from studio.doors import Setting
+from studio.doors import Setting, with_settings
 from studio.foreground import STOPPED
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -19,23 +24,41 @@ def _group() -> None:
     """Studio 128: pictures from words, from pictures and from mixes of both, on your own machine."""
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Model = Annotated[str, typer.Option(help="The model that does the work; `studio models` lists them.")]
-Home = Annotated[Path | None, typer.Option(help="The studio's folder (else STUDIO_HOME, else the system's place).")]
-NoMetadata = Annotated[
-    bool, typer.Option("--no-metadata", help="Files without metadata: no prompt, no settings, no mark of their origin.")
-]
-Wildcards = Annotated[
-    Path | None,
-    typer.Option("--wildcards", metavar="DIR", help="The lists of __wildcards__ (else wildcards/ in the home)."),
-]
+def command(name: str | None = None, before: str = "") -> Callable[[F], F]:
+    """Decorator: a function as a command, its parameters as arguments and options as `words.toml` says. Those for the
+    settings of a request, which arrive in its `**fields`, come before the parameter `before`.
+    """
+
+    def register(function: F) -> F:
+        words = {**WORDS["common"], **WORDS.get(name or function.__name__, {})}
+        settings = words.pop("settings", "").split()
+        if settings:
+            function = with_settings(*settings, annotate=_setting, before=before)(function)
+        declared = inspect.signature(function, eval_str=True)
+        parameters = [
+            one if one.name in settings or one.name not in words else one.replace(annotation=_annotated(one, words))
+            for one in declared.parameters.values()
+        ]
+        function.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
+        app.command(name)(function)
+        return function
+
+    return register
 
 
-def option(name: str, setting: Setting) -> Any:
-    """A setting as a command's option."""
-    flag = [f"--{name.replace('_', '-')}"] if setting.type is bool else []
-    metavar = "FILE" if setting.is_picture else None
-    return Annotated[setting.type, typer.Option(*flag, metavar=metavar, help=setting.help)]
+def _annotated(parameter: inspect.Parameter, words: dict[str, Any]) -> Any:
+    return Annotated[parameter.annotation, _option(**words[parameter.name])]
+
+
+def _option(argument: bool = False, flag: str = "", **how: Any) -> Any:
+    return (typer.Argument if argument else typer.Option)(*([flag] if flag else []), **how)
+
+
+def _setting(name: str, setting: Setting) -> Any:
+    flag = f"--{name.replace('_', '-')}" if setting.type is bool else ""
+    return Annotated[
+        setting.type, _option(flag=flag, metavar="FILE" if setting.is_picture else None, help=setting.help)
+    ]
 
 
 def print_rows(rows: Sequence[Any], as_json: bool, line: Callable[[Any], str]) -> None:

@@ -3,9 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
@@ -15,26 +13,26 @@ from studio.batch import sources
 from studio.batch.plan import Context, Job, Plan, plan
 from studio.batch.run import Runner, refuse_nothing, run
 from studio.batch.sources import Problem
-from studio.cli.base import Home, Json, Model, Wildcards, app, leave, print_document, warn
+from studio.cli.base import command, leave, print_document, warn
 from studio.foreground import bar_on_stderr
-from studio.wildcards import Wildcards as Lists
+from studio.wildcards import Wildcards
 
 LISTED = 20  # problems and words on the terminal
 
 
-@app.command()
+@command()
 def batch(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".txt, .jsonl, .json, .csv, .yaml, or -.")],
-    out: Annotated[Path | None, typer.Option(help="The batch's folder (else one in the studio's own).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and do nothing.")] = False,
-    wildcards: Wildcards = None,
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
+    files: list[str],
+    out: Path | None = None,
+    dry_run: bool = False,
+    wildcards: Path | None = None,
+    model: str = "embedded",
+    as_json: bool = False,
+    home: Path | None = None,
 ) -> None:
     """Make the pictures of prompt files; stopped in any way, the same command goes on where it was."""
     backend, root = open_backend(model), settings.home(home)
-    lists = Lists(wildcards or settings.wildcards(root))
+    lists = Wildcards(wildcards or settings.wildcards(root))
     context = Context(model, backend.capabilities(), backend.digest(), lists)
     with sources.opened(files) as read:
         if dry_run:

@@ -8,16 +8,15 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from PIL import Image
 
 from models.data.pixels import read_picture
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
-from studio.cli.base import Json, NoMetadata, app, each, leave, print_document, print_rows
+from studio.cli.base import command, each, leave, print_document, print_rows
 from studio.export import apps as app_table
 from studio.export.drawing import Drawing, both
 from studio.export.pack import Sticker, check_count, pack, pack_name, title_of
@@ -29,17 +28,9 @@ from studio.planner import resolve
 from studio.requests import make_request
 from studio.verify import verify as verified
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, WebP, JPEG, AVIF or GIF.")]
-Folder = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to put them (else beside each file).")]
-App = Annotated[str, typer.Option("--for", metavar="APP", help="`studio apps` lists them.")]
-Pack = Annotated[
-    str, typer.Option("--pack", metavar="NAME", help="Put them into one zip file for the app, with icons and licences.")
-]
-Outline = Annotated[bool, typer.Option("--outline", help="With a white outline.")]
 
-
-@app.command()
-def info(files: Files, as_json: Json = False) -> None:
+@command()
+def info(files: list[Path], as_json: bool = False) -> None:
     """Show the settings that picture files hold: the studio's, or those of other programs."""
 
     def look(file: Path) -> dict[str, Any]:
@@ -51,20 +42,16 @@ def info(files: Files, as_json: Json = False) -> None:
     leave(_print_each(files, look, as_json, _settings_text)[1])
 
 
-@app.command()
-def verify(
-    files: Files,
-    model: Annotated[str | None, typer.Option(help="The model to make them with (else the one they name).")] = None,
-    as_json: Json = False,
-) -> None:
+@command()
+def verify(files: list[Path], model: str | None = None, as_json: bool = False) -> None:
     """Make pictures again from their settings and compare. Exit code 1 where one of them differs."""
     opener = functools.cache(open_backend)  # loaded once for all files
     rows, code = _print_each(files, lambda file: asdict(verified(file, model, opener)), as_json, _verdict_text)
     leave(code or int(any(row["result"] == "different" for row in rows)))
 
 
-@app.command()
-def strip(files: Files, out: Folder = None, as_json: Json = False) -> None:
+@command()
+def strip(files: list[Path], out: Path | None = None, as_json: bool = False) -> None:
     """Write copies without settings or other metadata, NAME-plain.png beside NAME.png. No pixel changes."""
 
     def copy(file: Path) -> dict[str, Any]:
@@ -112,8 +99,8 @@ def _verdict_text(row: dict[str, Any]) -> str:
 # --- For chat apps ----------------------------------------------------------------------------------------------------
 
 
-@app.command()
-def apps(as_json: Json = False) -> None:
+@command()
+def apps(as_json: bool = False) -> None:
     """List the chat apps and what they take."""
     rows = []
     for one in app_table.APPS.values():
@@ -125,19 +112,17 @@ def apps(as_json: Json = False) -> None:
     print_rows(rows, as_json, lambda row: f"{row['app']}\t{row['title']}\t{row['takes']}")
 
 
-@app.command()
+@command()
 def export(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, WebP, JPEG or GIF.")],
-    for_app: App = "",
-    outline: Outline = False,
-    as_svg: Annotated[bool, typer.Option("--svg", help="Traced, as SVG.")] = False,
-    pack_title: Pack = "",
-    cover: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The pack's icon (else its first picture).")
-    ] = None,
-    out: Folder = None,
-    no_metadata: NoMetadata = False,
-    as_json: Json = False,
+    files: list[Path],
+    for_app: str = "",
+    outline: bool = False,
+    as_svg: bool = False,
+    pack_title: str = "",
+    cover: Path | None = None,
+    out: Path | None = None,
+    no_metadata: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Make pictures ready for a chat app, give them a white outline, or trace them as SVG."""
     chosen = app_table.app_named(for_app) if for_app else None

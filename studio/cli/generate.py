@@ -2,54 +2,38 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from models.messages import Refused
 from studio import media, settings
 from studio.backends.base import Backend
 from studio.backends.base import run as run_request
 from studio.backends.registry import open_backend
-from studio.cli.base import Home, Json, Model, NoMetadata, Wildcards, app, leave, option, print_rows, warn
-from studio.doors import request_fields, with_settings
+from studio.cli.base import command, leave, print_rows, warn
+from studio.doors import request_fields
 from studio.events import Vector
 from studio.foreground import STOPPED, Batch, run
-from studio.home import Home as HomeFolder
+from studio.home import Home
 from studio.metadata import read
 from studio.planner import Job, plan, resolve
 from studio.prompts import given
 from studio.requests import MediaRequest, make_request
 from studio.search import SUBTRACTED
 from studio.sinks import BareFolderSink, FolderSink, GallerySink, Sink, file_names
-from studio.wildcards import Wildcards as Lists
-
-Out = Annotated[Path | None, typer.Option(help="Where to put them (else into the studio's gallery).")]
+from studio.wildcards import Wildcards
 
 
-@app.command()
-@with_settings(
-    *("negative", "style", "count", "seed", "steps", "guidance", "scheduler", "fast", "best_of", "size", "like"),
-    *("image", "strength", "mask", "expand", "variations"),
-    annotate=option,
-    before="wildcards",
-)
+@command(before="wildcards")
 def generate(
-    prompts: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="English or Chinese.")] = None,
-    mix: Annotated[
-        list[str] | None,
-        typer.Option(metavar="W:PROMPT|FILE", help="A part of a blend; a negative weight takes away. Repeat it."),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PROMPT|FILE", help=f"Take this meaning away: --mix {SUBTRACTED}:PROMPT. Repeat it."),
-    ] = None,
-    wildcards: Wildcards = None,
-    out: Out = None,
-    no_metadata: NoMetadata = False,
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
+    prompts: list[str] | None = None,
+    mix: list[str] | None = None,
+    without: list[str] | None = None,
+    wildcards: Path | None = None,
+    out: Path | None = None,
+    no_metadata: bool = False,
+    model: str = "embedded",
+    as_json: bool = False,
+    home: Path | None = None,
     **fields: Any,
 ) -> None:
     """Make pictures from words, from another picture's meaning (--like), from a blend of both (--mix), or from a
@@ -68,19 +52,14 @@ def generate(
     finish(batch.problem, batch.stopped, [row.as_dict() for row in batch.rows], as_json)
 
 
-@app.command()
-@with_settings(
-    *("negative", "style", "count", "seed", "steps", "guidance", "scheduler", "frames", "fps", "loop", "image", "last"),
-    annotate=option,
-    before="out",
-)
+@command(before="out")
 def animate(
-    prompt: Annotated[str, typer.Argument(help="English or Chinese.")] = "",
-    out: Out = None,
-    no_metadata: NoMetadata = False,
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
+    prompt: str = "",
+    out: Path | None = None,
+    no_metadata: bool = False,
+    model: str = "embedded",
+    as_json: bool = False,
+    home: Path | None = None,
     **fields: Any,
 ) -> None:
     """Make clips (animated WebP) from words, from a first frame (--image), or from a first and a --last one."""
@@ -95,15 +74,14 @@ def animate(
     finish(batch.problem, batch.stopped, rows, as_json)
 
 
-@app.command()
-@with_settings("language", "long", "candidates", "seed", annotate=option, before="out")
+@command(before="out")
 def caption(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Picture files.")],
-    out: Out = None,
-    no_metadata: NoMetadata = False,
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
+    files: list[str],
+    out: Path | None = None,
+    no_metadata: bool = False,
+    model: str = "embedded",
+    as_json: bool = False,
+    home: Path | None = None,
     **fields: Any,
 ) -> None:
     """Describe pictures in words."""
@@ -119,12 +97,9 @@ def caption(
     finish(batch.problem, batch.stopped, rows, as_json, lambda row: f"{row['path']}\t{row['caption']}")
 
 
-@app.command()
+@command()
 def embed(
-    text: Annotated[list[str] | None, typer.Option(help="Words. Repeat it for more.")] = None,
-    image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A picture. Repeat it for more.")] = None,
-    model: Model = "embedded",
-    as_json: Json = False,
+    text: list[str] | None = None, image: list[str] | None = None, model: str = "embedded", as_json: bool = False
 ) -> None:
     """Place words and pictures in the 128-dimensional semantic space."""
     images = tuple({"path": path} for path in image or ())
@@ -141,7 +116,7 @@ def planned(
 ) -> tuple[Backend, list[Job]]:
     """The model, and the jobs planned for it."""
     backend = open_backend(model)
-    return backend, plan(asked, backend, Lists(wildcards or settings.wildcards(settings.home(home))))
+    return backend, plan(asked, backend, Wildcards(wildcards or settings.wildcards(settings.home(home))))
 
 
 def run_here(
@@ -159,7 +134,7 @@ def run_here(
         return run(backend, jobs, out, sink)
     if plain:
         raise Refused("cli.plain_needs_out")
-    gallery = HomeFolder(settings.home(home)).gallery
+    gallery = Home(settings.home(home)).gallery
     for job in jobs:
         gallery.take_out(job.id)
     return run(backend, jobs, gallery.folder, GallerySink(gallery))

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from filelock import FileLock, Timeout
@@ -10,18 +10,17 @@ from filelock import FileLock, Timeout
 from models.messages import Refused
 from studio import maintenance, settings
 from studio.backends.registry import KINDS, open_backend
-from studio.cli.base import Home, Json, Model, app, leave, print_document, print_rows, warn
+from studio.cli.base import command, leave, print_document, print_rows, warn
 from studio.doors import model_state
 from studio.files import make_folder
 from studio.folders import Folders
 from studio.foreground import bar_on_stderr
-from studio.home import Home as HomeFolder
+from studio.home import Home
 from studio.prompts import PICTURES
-from studio.queue import MAX_PRIORITY, Queue, QueuedJob, State
+from studio.queue import Queue, QueuedJob, State
 from studio.studio import Studio
 from studio.worker import LOCK
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The first characters of a job's id do.")]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
 SHOWN = 20  # ended jobs that are listed
 
@@ -29,12 +28,8 @@ SHOWN = 20  # ended jobs that are listed
 # --- The queue ----------------------------------------------------------------------------------------------------
 
 
-@app.command()
-def queue(
-    every: Annotated[bool, typer.Option("--all", help="Also the latest jobs that have ended.")] = False,
-    as_json: Json = False,
-    home: Home = None,
-) -> None:
+@command()
+def queue(every: bool = False, as_json: bool = False, home: Path | None = None) -> None:
     """List the jobs: what runs, what waits, what went wrong."""
     jobs = _queue(home)
     listed = jobs.jobs() + jobs.jobs(ENDED if every else ("failed", "aside"), SHOWN)
@@ -48,15 +43,13 @@ def queue(
     print_rows([_job_row(job) for job in listed], as_json, _job_line)
 
 
-@app.command()
+@command()
 def cancel(
-    ids: Ids = None,
-    every: Annotated[bool, typer.Option("--all", help="All that run or wait.")] = False,
-    after_picture: Annotated[
-        bool, typer.Option("--after-picture", help="Keep the picture that is being drawn.")
-    ] = False,
-    as_json: Json = False,
-    home: Home = None,
+    ids: list[str] | None = None,
+    every: bool = False,
+    after_picture: bool = False,
+    as_json: bool = False,
+    home: Path | None = None,
 ) -> None:
     """Stop running jobs at their next step and take waiting ones out of the queue."""
     jobs = _queue(home)
@@ -69,29 +62,21 @@ def cancel(
     _print_result(as_json, "they stop after the picture that is being drawn", wanted)
 
 
-@app.command()
-def retry(
-    ids: Ids = None,
-    every: Annotated[bool, typer.Option("--all", help="All that failed or were set aside.")] = False,
-    as_json: Json = False,
-    home: Home = None,
-) -> None:
+@command()
+def retry(ids: list[str] | None = None, every: bool = False, as_json: bool = False, home: Path | None = None) -> None:
     """Put jobs that failed, were cancelled or were set aside in the queue again."""
     jobs = _queue(home)
     wanted = _wanted(jobs, ids, every, "studio retry --all")
     _print_result(as_json, f"{jobs.retry(wanted)} in line again", wanted)
 
 
-@app.command()
+@command()
 def move(
-    job: Annotated[str, typer.Argument(help="The first characters of its id do.")],
-    before: Annotated[str | None, typer.Option(metavar="ID", help="The job to go before; else to the end.")] = None,
-    priority: Annotated[
-        int | None,
-        typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher ones are done first; usually 0."),
-    ] = None,
-    as_json: Json = False,
-    home: Home = None,
+    job: str,
+    before: str | None = None,
+    priority: int | None = None,
+    as_json: bool = False,
+    home: Path | None = None,
 ) -> None:
     """Change a waiting job's place in the queue."""
     jobs = _queue(home)
@@ -103,22 +88,22 @@ def move(
     _print_result(as_json, f"{jobs.ahead(identity)} before it", [identity])
 
 
-@app.command()
-def pause(as_json: Json = False, home: Home = None) -> None:
+@command()
+def pause(as_json: bool = False, home: Path | None = None) -> None:
     """Begin no more jobs; the one that runs goes on."""
     _queue(home).pause()
     _print_result(as_json, "paused", None)
 
 
-@app.command()
-def resume(as_json: Json = False, home: Home = None) -> None:
+@command()
+def resume(as_json: bool = False, home: Path | None = None) -> None:
     """Go on after a pause."""
     _queue(home).pause(False)
     _print_result(as_json, "going on", None)
 
 
 def _queue(home: Path | None) -> Queue:
-    return HomeFolder(settings.home(home)).queue
+    return Home(settings.home(home)).queue
 
 
 def _wanted(jobs: Queue, ids: list[str] | None, every: bool, command: str) -> list[str] | None:
@@ -145,17 +130,17 @@ def _job_line(row: dict[str, Any]) -> str:
 # --- Search -------------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@command()
 def search(
-    words: Annotated[str, typer.Argument(metavar="[QUERY]", help="In any language that the model knows.")] = "",
-    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Also like this picture.")] = None,
-    without: Annotated[str, typer.Option(metavar="WORDS|FILE", help="And without this.")] = "",
-    k: Annotated[int, typer.Option("--k", min=1, help="At most so many.")] = 20,
-    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="In this folder, not in the gallery.")] = None,
-    meaning: Annotated[bool, typer.Option(help="Also what means it and does not say it.")] = True,
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
+    words: str = "",
+    image: Path | None = None,
+    without: str = "",
+    k: int = 20,
+    folder: Path | None = None,
+    meaning: bool = True,
+    model: str = "embedded",
+    as_json: bool = False,
+    home: Path | None = None,
 ) -> None:
     """Search the gallery by words, by a picture, or by both: those that say it first, then those that mean it."""
     if not words.strip() and image is None:
@@ -179,13 +164,8 @@ def search(
         warn("Nothing was found.", program="")
 
 
-@app.command()
-def index(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="With the folders below it.")],
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
-) -> None:
+@command()
+def index(folder: Path, model: str = "embedded", as_json: bool = False, home: Path | None = None) -> None:
     """Look at a folder's pictures, so that `studio search --folder DIR` finds them at once."""
     with Studio(home) as studio:
         looked, problems = _index(Folders(studio, model), folder)
@@ -211,12 +191,12 @@ def _index(folders: Folders, folder: Path) -> tuple[int, int]:
 # --- The home's files ---------------------------------------------------------------------------------------------
 
 
-@app.command()
-def doctor(as_json: Json = False, home: Home = None) -> None:
+@command()
+def doctor(as_json: bool = False, home: Path | None = None) -> None:
     """Look for files that are missing, altered, cut short or in no gallery, and say what to do."""
     found = [
         {"kind": one.kind, "path": one.path, "advice": one.advice}
-        for one in maintenance.inspect(HomeFolder(settings.home(home)))
+        for one in maintenance.inspect(Home(settings.home(home)))
     ]
     print_rows(found, as_json, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
     if not as_json:
@@ -224,8 +204,8 @@ def doctor(as_json: Json = False, home: Home = None) -> None:
     leave(1 if found else 0)
 
 
-@app.command()
-def rebuild(as_json: Json = False, home: Home = None) -> None:
+@command()
+def rebuild(as_json: bool = False, home: Path | None = None) -> None:
     """Make the database again from the picture files; the old one is kept beside it."""
     root = settings.home(home)
     make_folder(root)
@@ -241,23 +221,23 @@ def rebuild(as_json: Json = False, home: Home = None) -> None:
 # --- What there is ------------------------------------------------------------------------------------------------
 
 
-@app.command()
-def styles(model: Model = "embedded", as_json: Json = False) -> None:
+@command()
+def styles(model: str = "embedded", as_json: bool = False) -> None:
     """List the styles that the model knows."""
     rows = [style.model_dump() for style in open_backend(model).capabilities().styles]
     print_rows(rows, as_json, lambda row: f"{row['name']}\t{row['zh']}")
 
 
-@app.command()
-def models(as_json: Json = False) -> None:
+@command()
+def models(as_json: bool = False) -> None:
     """List the models, and what is missing where one is not ready."""
     shown = {"about", "ready", "problem", "digest"}
     rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in KINDS]
     print_rows(rows, as_json, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
 
 
-@app.command()
-def mcp(model: Model = "embedded", home: Home = None) -> None:
+@command()
+def mcp(model: str = "embedded", home: Path | None = None) -> None:
     """Serve a chat program over standard input and output (Model Context Protocol); it starts this command itself."""
     from studio.mcp import server  # half a second that only this command needs
 

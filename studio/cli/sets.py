@@ -1,40 +1,37 @@
 """`studio set` and `grid`: pictures that belong together, and settings compared on one sheet."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from models.messages import Message, Refused
 from studio.batch.plan import safe_name
-from studio.cli.base import Home, Json, Model, app, option
-from studio.cli.files import App, Outline, Pack, check_pack, pack_files, picture_of
-from studio.cli.generate import Out, finish, planned, run_here
-from studio.doors import with_settings
+from studio.cli.base import command
+from studio.cli.files import check_pack, pack_files, picture_of
+from studio.cli.generate import finish, planned, run_here
 from studio.export.apps import app_named
 from studio.files import ready_folder, write_whole
-from studio.grid import SETTINGS, Axis, Grid
+from studio.grid import Axis, Grid
 from studio.requests import make_request
-from studio.sets import KINDS, make_set
+from studio.sets import make_set
 from studio.sinks import holds_another
 
-TOGETHER = ("style", "negative", "seed", "steps", "guidance", "scheduler", "size")  # settings of a set or a grid
 AGAIN = ("again", "out", "as_json", "home")  # what `studio grid --again` looks at
 
 
-@app.command("set")
-@with_settings(*TOGETHER, annotate=option, before="out")
+@command("set", before="out")
 def set_of(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"{', '.join(KINDS)}.")],
-    first: Annotated[str, typer.Argument(metavar="SUBJECT|EMOTION|STYLE", help="What is the same in all of them.")],
-    words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="What differs (else six).")] = None,
-    out: Out = None,
-    pack_title: Pack = "",
-    for_app: App = "",
-    outline: Outline = False,
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
+    kind: str,
+    first: str,
+    words: list[str] | None = None,
+    out: Path | None = None,
+    pack_title: str = "",
+    for_app: str = "",
+    outline: bool = False,
+    model: str = "embedded",
+    as_json: bool = False,
+    home: Path | None = None,
     **fields: Any,
 ) -> None:
     """Make pictures that belong together: `emotions cat`, `subjects happy`, `style noto cat dog pizza`."""
@@ -58,18 +55,17 @@ def set_of(
     finish(batch.problem, batch.stopped, rows, as_json)
 
 
-@app.command()
-@with_settings(*TOGETHER, annotate=option, before="out")
+@command(before="out")
 def grid(
     context: typer.Context,
-    prompt: Annotated[str, typer.Argument(help="English or Chinese.")] = "",
-    x: Annotated[str, typer.Option("--x", metavar="SETTING=VALUES", help=f"{', '.join(SETTINGS)}; 1-4, a, b...")] = "",
-    y: Annotated[str, typer.Option("--y", metavar="SETTING=VALUES", help="The same, for the rows.")] = "",
-    again: Annotated[Path | None, typer.Option(metavar="FILE", help="Make the grid of this sheet again.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The sheet (else grid-....png here).")] = None,
-    model: Model = "embedded",
-    as_json: Json = False,
-    home: Home = None,
+    prompt: str = "",
+    x: str = "",
+    y: str = "",
+    again: Path | None = None,
+    out: Path | None = None,
+    model: str = "embedded",
+    as_json: bool = False,
+    home: Path | None = None,
     **fields: Any,
 ) -> None:
     """Compare two settings on one labelled sheet: `--x "seed=1-4" --y "style=noto, outline"`.
