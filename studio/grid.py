@@ -31,6 +31,11 @@ SETTINGS: dict[str, type] = {
     "prompt": str, "style": str, "seed": int, "steps": int, "guidance": float, "scheduler": str, "model": str,
     "strength": float,
 }  # fmt: skip
+# As A1111 calls them.
+THEIRS = {
+    "prompt": "Prompt S/R", "style": "Styles", "seed": "Seed", "steps": "Steps", "guidance": "CFG Scale",
+    "scheduler": "Sampler", "model": "Checkpoint name", "strength": "Denoising",
+}  # fmt: skip
 _EXAMPLES = {str: "a, b", int: "1-4", float: "1-5 (+0.5)"}  # of values
 UNSIGNED = r"(?:\d+\.?\d*|\.\d+)"
 NUMBER = rf"[+-]?{UNSIGNED}"
@@ -91,61 +96,58 @@ class Grid:
     y: Axis | None = None
 
     def __post_init__(self) -> None:
+        columns, rows = self.size
         if self.y and self.y.setting == self.x.setting != "prompt":
             raise Refused("series.same_axes", setting=self.x.setting)
-        if len(self.x.values) * self._rows > CELLS:
-            raise Refused("series.too_many_cells", most=CELLS, columns=len(self.x.values), rows=self._rows)
+        if columns * rows > CELLS:
+            raise Refused("series.too_many_cells", most=CELLS, columns=columns, rows=rows)
         seed = secrets.randbelow(SEEDS) if self.request.seed is None else self.request.seed
         object.__setattr__(self, "request", self.request.model_copy(update={"seed": seed, "count": 1}))
-        for axis in (self.x, self.y):
-            if axis and axis.setting == "prompt" and str(axis.values[0]) not in self._said():
+        said = f"{self.request.prompt}\n{self.request.negative}"
+        for axis in self.axes:
+            if axis.setting == "prompt" and str(axis.values[0]) not in said:
                 raise Refused("series.not_in_prompt", words=str(axis.values[0]))
 
     @property
-    def _rows(self) -> int:
-        return len(self.y.values) if self.y else 1
+    def axes(self) -> list[Axis]:
+        """What varies: along the columns, then along the rows."""
+        return [self.x, self.y] if self.y else [self.x]
 
-    def _said(self) -> str:
-        return f"{self.request.prompt}\n{self.request.negative}"
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        return len(self.x.values), len(self.y.values) if self.y else 1
+
+    @property
+    def labels(self) -> tuple[list[str], list[str]]:
+        """Of the columns and of the rows; of the only row, none."""
+        return self.x.labels(), self.y.labels() if self.y else [""]
 
     def requests(self) -> list[ImageRequest]:
         """One request a picture, row by row; Refused where a value won't do."""
-        rows = [self._with(self.request, self.y, value) for value in (self.y.values if self.y else ("",))]
-        return [self._own(self._with(row, self.x, value)) for row in rows for value in self.x.values]
-
-    def _own(self, request: ImageRequest) -> ImageRequest:
-        """The request, without what its scheduler leaves no choice of, unless that is what varies."""
-        if request.scheduler != FAST:
-            return request
-        common = {"steps", "guidance"} - {axis.setting for axis in (self.x, self.y) if axis}
-        return request.model_copy(update=dict.fromkeys(common))
-
-    def _with(self, request: ImageRequest, axis: Axis | None, value: Value) -> ImageRequest:
-        if axis is None:
-            return request
-        fields = {name: getattr(request, name) for name in ImageRequest.model_fields}
-        if axis.setting == "prompt":
-            said = {name: fields[name].replace(str(axis.values[0]), str(value)) for name in ("prompt", "negative")}
-            return make_request(**{**fields, **said})
-        return make_request(**{**fields, axis.setting: value})
+        made = [self.request]
+        for axis in reversed(self.axes):
+            made = [_with(request, axis, value) for request in made for value in axis.values]
+        # What a scheduler leaves no choice of is left out, unless that is what varies.
+        common = {"steps", "guidance"} - {axis.setting for axis in self.axes}
+        return [one.model_copy(update=dict.fromkeys(common)) if one.scheduler == FAST else one for one in made]
 
     def sheet(self, pictures: Sequence[Image.Image | None]) -> Image.Image:
         """All pictures (RGBA, in the order of `requests`; None where there is none) with their labels, opaque RGBA."""
-        if len(pictures) != len(self.x.values) * self._rows:
-            raise ValueError(f"{len(pictures)} pictures for {len(self.x.values)} x {self._rows} places")
-        rows = self.y.labels() if self.y else [""]
+        columns, rows = self.labels
+        if len(pictures) != len(columns) * len(rows):
+            raise ValueError(f"{len(pictures)} pictures for {len(columns)} x {len(rows)} places")
         axes = (self.x.setting, self.y.setting if self.y else "")
-        return sheet_of(pictures, self.x.labels(), rows, axes, self.request.prompt, self._common())
+        return sheet_of(pictures, columns, rows, axes, self.request.prompt, self._common())
 
     def file(self, pictures: Sequence[Image.Image | None]) -> bytes:
         """The sheet as a PNG file that says what it was made from, to us and, in A1111's words, to others."""
-        return encoded(
-            [self.sheet(pictures)], Provenance(self._parameters(), self.record(), KEYWORD), "png", optimize=True
-        )
+        told = Provenance(self._parameters(), self.record(), KEYWORD)
+        return encoded([self.sheet(pictures)], told, "png", optimize=True)
 
     def record(self) -> str:
         """What it takes to make the grid again, as JSON."""
-        axes = {name: {axis.setting: list(axis.values)} for name, axis in (("x", self.x), ("y", self.y)) if axis}
+        axes = {name: {axis.setting: list(axis.values)} for name, axis in zip("xy", self.axes, strict=False)}
         request = nameless(self.request.model_dump(mode="json", exclude_defaults=True))
         return json.dumps({"version": version(), "request": request, **axes}, ensure_ascii=False)
 
@@ -155,23 +157,26 @@ class Grid:
         return f"grid-{hashlib.sha256(self.record().encode()).hexdigest()[:12]}.png"
 
     @staticmethod
+    def from_record(record: str) -> "Grid":
+        """The grid that `record` tells of; some ValueError, KeyError or TypeError where it tells of none."""
+        said = json.loads(record)
+        axes = [Axis(setting, tuple(values)) for name in "xy" for setting, values in said.get(name, {}).items()]
+        return Grid(make_request(**said["request"]), *axes)
+
+    @staticmethod
     def from_file(path: Path) -> "Grid":
         """The grid that a sheet was made from; Refused where the file says nothing of one."""
-        data = content(path)
-        record = texts(data, path, frozenset({KEYWORD})).texts.get(KEYWORD, "")
+        record = texts(content(path), path, frozenset({KEYWORD})).texts.get(KEYWORD, "")
         try:
-            said = json.loads(record)
-            axes = [_axis(said[name]) for name in ("x", "y") if name in said]
-            request = make_request(**said["request"])
+            return Grid.from_record(record)
+        except Refused:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, Refused):
-                raise
             raise Refused("series.no_sheet", file=str(path)) from error
-        return Grid(request, *axes)
 
     def _common(self) -> str:
         """What all pictures share, in a line."""
-        varied = {self.x.setting, self.y.setting if self.y else ""}
+        varied = [axis.setting for axis in self.axes]
         names = ("style", "seed", "steps", "guidance", "scheduler", "strength", "model")
         values = {name: getattr(self.request, name) for name in names if name not in varied}
         return "   ".join(f"{name} {value}" for name, value in values.items() if value not in ("", None))
@@ -179,23 +184,19 @@ class Grid:
     def _parameters(self) -> str:
         """A1111's text of an X/Y/Z plot."""
         settings: dict[str, object] = {"Seed": self.request.seed, "Model": self.request.model}
-        settings |= {"Script": "X/Y/Z plot", "X Type": _THEIRS[self.x.setting], "X Values": ", ".join(self.x.labels())}
-        if self.y:
-            settings |= {"Y Type": _THEIRS[self.y.setting], "Y Values": ", ".join(self.y.labels())}
+        settings["Script"] = "X/Y/Z plot"
+        for name, axis in zip("XY", self.axes, strict=False):
+            settings |= {f"{name} Type": THEIRS[axis.setting], f"{name} Values": ", ".join(axis.labels())}
         settings["Version"] = f"Studio 128 {version()}"
         return a1111_text(self.request.prompt, self.request.negative, settings)
 
 
-# The settings as A1111 calls them.
-_THEIRS = {
-    "prompt": "Prompt S/R", "style": "Styles", "seed": "Seed", "steps": "Steps", "guidance": "CFG Scale",
-    "scheduler": "Sampler", "model": "Checkpoint name", "strength": "Denoising",
-}  # fmt: skip
-
-
-def _axis(said: dict[str, list[Value]]) -> Axis:
-    (setting, values), *_ = said.items()
-    return Axis(setting, tuple(values))
+def _with(request: ImageRequest, axis: Axis, value: Value) -> ImageRequest:
+    fields = {name: getattr(request, name) for name in ImageRequest.model_fields}
+    if axis.setting != "prompt":
+        return make_request(**{**fields, axis.setting: value})
+    said = {name: fields[name].replace(str(axis.values[0]), str(value)) for name in ("prompt", "negative")}
+    return make_request(**{**fields, **said})
 
 
 def _listed(text: str) -> list[str]:

@@ -30,24 +30,25 @@ def sheet_of(
     """The sheet, opaque RGBA: `pictures` row by row, with labels of `columns` and `rows`, the names of both `axes`, a
     title and a note. None leaves a place empty.
     """
-    side = max((min(max(one.size), LARGEST) for one in pictures if one), default=SMALLEST)
-    side = max(side, SMALLEST)
-    left = EDGE + _row_width(rows, axes[1])
+    side = max([SMALLEST, *(min(max(one.size), LARGEST) for one in pictures if one)])
+    columns, rows = ([_named(axis, text) for text in texts] for axis, texts in zip(axes, (columns, rows), strict=True))
+    widest = max(font_for(text, TEXT).getlength(text) for text in rows)
+    left = EDGE + (min(ROW_LABELS, int(widest) + 1 + GAP) if widest else 0)
     width = max(left + len(columns) * (side + GAP) - GAP + EDGE, 360)
-    heads = _heads(title, note, width - 2 * EDGE)
-    top = EDGE + sum(height for *_, height in heads)
-    label = _label_height(columns, axes[0], side)
+    heads = [(text, size, colour) for text, size, colour in ((title, TITLE, "#111"), (note, NOTE, GREY)) if text]
+    heights = [_height(text, size, width - 2 * EDGE, TITLE_LINES) for text, size, _ in heads]
+    top = EDGE + sum(heights)
+    label = max(_height(text, TEXT, side, LABEL_LINES) for text in columns)
     sheet = Image.new("RGBA", (width, top + label + len(rows) * (side + GAP) - GAP + EDGE), "white")
     draw, y = ImageDraw.Draw(sheet), EDGE
-    for text, size, colour, height in heads:
+    for (text, size, colour), height in zip(heads, heights, strict=True):
         write(draw, text, (EDGE, y, width - 2 * EDGE, height), size, colour=colour)
         y += height
     for i, text in enumerate(columns):
-        x = left + i * (side + GAP)
-        write(draw, _named(axes[0], text), (x, top, side, label - GAP), TEXT, middle=True)
+        write(draw, text, (left + i * (side + GAP), top, side, label - GAP), TEXT, middle=True)
     for k, text in enumerate(rows):
         y = top + label + k * (side + GAP)
-        write(draw, _named(axes[1], text), (EDGE, y, left - EDGE - GAP, side), TEXT, middle=True)
+        write(draw, text, (EDGE, y, left - EDGE - GAP, side), TEXT, middle=True)
         for i in range(len(columns)):
             _put(sheet, pictures[k * len(columns) + i], left + i * (side + GAP), y, side)
     return sheet
@@ -58,35 +59,18 @@ def _named(axis: str, text: str) -> str:
     return f"{axis} {text}" if axis in ("seed", "steps", "guidance", "strength") else text
 
 
-def _row_width(rows: list[str], axis: str) -> int:
-    texts = [_named(axis, text) for text in rows]
-    widest = max((font_for(text, TEXT).getlength(text) for text in texts), default=0)
-    return min(ROW_LABELS, int(widest) + 1 + GAP) if widest else 0
-
-
-def _label_height(columns: list[str], axis: str, side: int) -> int:
-    texts = [_named(axis, text) for text in columns]
-    most = max(len(lines_of(text, font_for(text, TEXT), side, LABEL_LINES)) for text in texts)
-    return most * line_height(TEXT) + GAP
-
-
-def _heads(title: str, note: str, width: int) -> list[tuple[str, int, str, int]]:
-    """Title and note: text, size, colour and height."""
-    found = []
-    for text, size, colour in ((title, TITLE, "#111"), (note, NOTE, GREY)):
-        if text:
-            lines = len(lines_of(text, font_for(text, size), width, TITLE_LINES))
-            found.append((text, size, colour, lines * line_height(size) + GAP))
-    return found
+def _height(text: str, size: int, width: int, most: int) -> int:
+    """Pixels that a text takes in up to `most` lines, with a gap below."""
+    return len(lines_of(text, font_for(text, size), width, most)) * line_height(size) + GAP
 
 
 def _put(sheet: Image.Image, picture: Image.Image | None, x: int, y: int, side: int) -> None:
     """A picture on a checkerboard, which shows what is transparent; a crossed place where there is none."""
     if picture is None:
-        draw = ImageDraw.Draw(sheet)
-        draw.rectangle((x, y, x + side - 1, y + side - 1), outline="#bbb")
-        draw.line((x, y, x + side - 1, y + side - 1), fill="#bbb")
-        draw.line((x, y + side - 1, x + side - 1, y), fill="#bbb")
+        draw, right, low = ImageDraw.Draw(sheet), x + side - 1, y + side - 1
+        draw.rectangle((x, y, right, low), outline="#bbb")
+        for line in ((x, y, right, low), (x, low, right, y)):
+            draw.line(line, fill="#bbb")
         return
     board = checkerboard((side, side)).convert("RGBA")
     shown = picture.convert("RGBA")

@@ -5,7 +5,7 @@ so pictures from the same noise look like one family, and what differs is what t
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ SUBJECTS = ("cat", "dog", "panda", "fox", "frog", "rabbit")
 SUBJECTS_ZH = ("猫", "狗", "熊猫", "狐狸", "青蛙", "兔子")
 AFTER = ("in love", "rolling its eyes")  # English words that stand behind what they describe
 MOST = 64
+# What may be asked for by name: the kind, and what its first word is.
+KINDS = {"emotions": "subject", "subjects": "emotion", "style": "style"}
 
 
 @dataclass(frozen=True)
@@ -29,41 +31,29 @@ class Member:
     request: ImageRequest
 
 
-def emotions(subject: str, words: Sequence[str] = EMOTIONS, **fields: Any) -> list[Member]:
-    """One subject in several emotions. A Chinese subject gets Chinese words, whichever were given.
-
-    `fields` are those of an ImageRequest, for all of them. Refused where subject or words are empty.
-    """
-    subject = _given(subject, "subject")
-    return _members([(feeling(word, subject), felt(word, subject)) for word in _words(words)], fields)
-
-
-def subjects(emotion: str, words: Sequence[str] = (), **fields: Any) -> list[Member]:
-    """One emotion on several subjects, the usual ones where none are given: Chinese ones for a Chinese emotion."""
-    emotion = _given(emotion, "emotion")
-    words = words or (SUBJECTS_ZH if is_chinese(emotion) else SUBJECTS)
-    return _members([(word, felt(emotion, word)) for word in _words(words)], fields)
-
-
-def styled(words: Sequence[str], style: str, **fields: Any) -> list[Member]:
-    """A list of things in one style."""
-    style = _given(style, "style")
-    return _members([(word, word) for word in _words(words)], {**fields, "style": style})
-
-
-# What may be asked for by name: the kind, and what it makes of its first word and of the others.
-KINDS: dict[str, Callable[..., list[Member]]] = {
-    "emotions": lambda first, words, **fields: emotions(first, words or EMOTIONS, **fields),
-    "subjects": subjects,
-    "style": lambda first, words, style="", **fields: styled(words, first, **fields),
-}
-
-
 def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) -> list[Member]:
-    """The set of a kind ("emotions", "subjects", "style") for its first word; Refused names the kinds."""
+    """The set of a kind ("emotions", "subjects", "style") for its first word.
+
+    "emotions" are of one subject; a Chinese one gets Chinese words, whichever were given. "subjects" show one emotion.
+    Both have usual words where none are given. "style" is a list of things in one style. `fields` are those of an
+    ImageRequest, for all of them. Refused where a word is missing; an unknown kind is told the kinds.
+    """
     if kind not in KINDS:
         raise Refused("series.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
-    return KINDS[kind](first, words, **fields)
+    first = first.strip()
+    if not first:
+        raise Refused(f"series.no_{KINDS[kind]}")
+    usual: dict[str, Sequence[str]] = {"emotions": EMOTIONS, "subjects": SUBJECTS_ZH if is_chinese(first) else SUBJECTS}
+    words = _words(words or usual.get(kind, ()))
+    if kind == "emotions":
+        asked = [(feeling(word, first), felt(word, first)) for word in words]
+    elif kind == "subjects":
+        asked = [(word, felt(first, word)) for word in words]
+    else:
+        asked, fields["style"] = [(word, word) for word in words], first
+    seed = fields.get("seed")
+    same = {**fields, "seed": secrets.randbelow(SEEDS) if seed is None else seed, "count": 1}
+    return [Member(label, make_request(**{**same, "prompt": prompt})) for label, prompt in asked]
 
 
 def felt(emotion: str, subject: str) -> str:
@@ -94,12 +84,6 @@ def _mood(word: str) -> Mood | None:
     return next((mood for mood in MOODS if plain in {*mood.en, *(one.removesuffix("的") for one in mood.zh)}), None)
 
 
-def _given(word: str, what: str) -> str:
-    if not word.strip():
-        raise Refused(f"series.no_{what}")
-    return word.strip()
-
-
 def _words(words: Iterable[str]) -> list[str]:
     kept = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     if not kept:
@@ -107,9 +91,3 @@ def _words(words: Iterable[str]) -> list[str]:
     if len(kept) > MOST:
         raise Refused("series.too_many", most=MOST, count=len(kept))
     return kept
-
-
-def _members(asked: list[tuple[str, str]], fields: dict[str, Any]) -> list[Member]:
-    seed = fields.get("seed")
-    same = {**fields, "seed": secrets.randbelow(SEEDS) if seed is None else seed, "count": 1}
-    return [Member(label, make_request(**{**same, "prompt": prompt})) for label, prompt in asked]

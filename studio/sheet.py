@@ -10,14 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.assets import prompt_list
 from models.data.pixels import load_picture, png
 from models.data.sheet import captioned
 from models.messages import Refused
 from studio.backends.registry import open_backend
-from studio.capabilities import Capabilities
 from studio.foreground import run
 from studio.planner import plan
 from studio.requests import make_request
@@ -28,25 +25,22 @@ SUBJECT, SEED = "a smiling cat", 1  # of the styles' pictures
 
 def draw(model: str, folder: Path) -> None:
     """Draw sheet and styles with the model's usual settings into `folder`; Refused where the model can't."""
-    can = open_backend(model).capabilities()
+    backend = open_backend(model)
+    can = backend.capabilities()
     lines, names = prompt_list("sheet"), [style.name for style in can.styles]
-    sheet = [{"prompt": line, "seed": number} for number, line in enumerate(lines, 1)]
-    pictures = _drawn(model, can, [*sheet, *({"prompt": SUBJECT, "style": name, "seed": SEED} for name in names)])
+    asked: list[dict[str, Any]] = [{"prompt": line, "seed": number} for number, line in enumerate(lines, 1)]
+    asked += [{"prompt": SUBJECT, "style": name, "seed": SEED} for name in names]
+    shape = can.shape(len(asked))
+    jobs = plan([make_request(**fields, model=model, shape=shape) for fields in asked], backend)
+    with tempfile.TemporaryDirectory() as made:
+        batch = run(backend, jobs, Path(made))
+        if batch.code:
+            raise Refused(batch.problem or "series.stopped")
+        pictures = [load_picture(row.path) for row in batch.rows]
     (folder / "styles").mkdir(parents=True, exist_ok=True)
     captioned(pictures[: len(lines)], lines).save(folder / "sheet.webp", quality=85, method=6)
     for name, picture in zip(names, pictures[len(lines) :], strict=True):
         png(picture).save(folder / "styles" / f"{name.replace(' ', '-')}.webp", lossless=True)
-
-
-def _drawn(model: str, can: Capabilities, asked: list[dict[str, Any]]) -> list[np.ndarray]:
-    """Pictures of requests, one each, in one shape: premultiplied uint8 (128, 128, 4)."""
-    shape, backend = can.shape(len(asked)), open_backend(model)
-    jobs = plan([make_request(**fields, model=model, shape=shape) for fields in asked], backend)
-    with tempfile.TemporaryDirectory() as folder:
-        batch = run(backend, jobs, Path(folder))
-        if batch.code:
-            raise Refused(batch.problem or "series.stopped")
-        return [load_picture(row.path) for row in batch.rows]
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from hostile_kit import doors, trap  # noqa: F401 - fixtures
 from page_kit import browser, home, part, server, url, visit  # noqa: F401 - fixtures
 from tiny_parts import save_tiny_parts
 
+from models.messages import Refused
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
@@ -31,6 +32,15 @@ class Said(NamedTuple):
     def json(self) -> Any:
         """The document that `--json` printed."""
         return json.loads(self.out)
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    """The sentence with which something is refused, "" where it is not."""
+    try:
+        call()
+    except Refused as refused:
+        return str(refused)
+    return ""
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """What the tests of the page share: the studio's server as people start it, and a real browser that looks at it."""
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import PATIENCE
+from patience import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = ["<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "{{7*7}} ${7*7} [x](javascript:alert(1))"]
@@ -79,6 +81,31 @@ class Server:
             assert self.process.returncode == 0 and "Traceback" not in errors, errors
 
 
+@contextlib.contextmanager
+def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
+    """The same in this process, which has imported it all: its address."""
+    import uvicorn
+
+    from studio import settings
+    from studio.api.guard import Guard
+    from studio.page.context import PageContext
+    from studio.page.serve import build_app
+    from studio.studio import Studio
+
+    settings.stay_offline()
+    settings.keep_uploads(home)
+    with Studio(home) as studio, socket.create_server(("127.0.0.1", 0)) as listener:
+        app = Guard(build_app(PageContext(studio, model)))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        until(lambda: server.started)
+        studio.open(model)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for all tests of the doors for programs; a step takes long enough to be watched."""
@@ -94,9 +121,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(home: Path) -> Iterator[str]:
-    server = Server(home)
-    yield server.url
-    server.close()
+    with served(home) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")  # while it is open asyncio.run refuses to work in this thread

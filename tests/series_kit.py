@@ -1,9 +1,8 @@
 """What the tests of tabs with series share: a context whose worker never begins, what a button says, a picture."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import gradio as gr
 import pytest
@@ -12,11 +11,17 @@ from PIL import Image
 
 from studio.metadata import encoded
 from studio.page.context import PageContext
+from studio.page.language import ASKED
 from studio.page.series_store import Member
 from studio.studio import Studio
 
-ENGLISH: Any = SimpleNamespace(headers={})
-CHINESE: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
+
+@contextlib.contextmanager
+def spoken(language: str) -> Iterator[None]:
+    """To a reader of that language."""
+    before = ASKED.set(language)
+    yield
+    ASKED.reset(before)
 
 
 @pytest.fixture(name="context")

@@ -16,19 +16,20 @@ from page_kit import HOSTILE, PHONE, PROMPT, ROOT, Server, get, make, stays_text
 from patience import PATIENCE
 from PIL import Image, ImageDraw
 from queue_kit import Entry, claims, keep, named
+from series_kit import spoken
 
 from models.assets import prompt_list
 from models.messages import Message, Refused, catalogue
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
+from studio.export.apps import APPS
 from studio.gallery import Kept
-from studio.page import card, layout
+from studio.page import layout
 from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
-from studio.page.html import Media, media, note, render
+from studio.page.html import render
 from studio.page.language import error_text, has_text, language_of, text, translations
 from studio.page.polling import GALLERY, QUEUE, Poll, Stage, fingerprint
-from studio.page.tabs import create
 from studio.planner import Job, resolve
 from studio.queue import QueuedJob
 from studio.requests import make_request
@@ -46,7 +47,9 @@ ALIKE = (
     ".txt · .jsonl · .json · .csv · .tsv · .yaml",
 )
 # Codes that are put together: of a hint, of a setting's name, of what `studio doctor` finds, of a part of the model.
-BUILT = re.compile(r"\w+_(hint|words)|(of|usual|key|about)_\w+|judge|\w+_(file|short|rotten|gallery|database)")
+BUILT = re.compile(
+    r"\w+_(hint|info|values|words)|(of|key|about|was)_\w+|judge|\w+_(file|short|rotten|gallery|database)"
+)
 
 
 def test_everything_is_said_in_both_languages() -> None:
@@ -71,7 +74,7 @@ def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
         for code in re.findall(r"""\b(?:text|label|act)\(["']([a-z_.]+)["'][,)]""", source):
             assert has_text(code), code
     with pytest.raises(KeyError):
-        text("no such text", "en")
+        text("no such text")
 
 
 def test_the_language_is_the_chosen_one_else_the_browsers() -> None:
@@ -84,9 +87,10 @@ def test_the_language_is_the_chosen_one_else_the_browsers() -> None:
 
 def test_an_error_is_said_in_the_readers_language() -> None:
     refusal = Refused("page.gallery.too_many", count=1000)
-    assert error_text(refusal, "en") == str(refusal) and error_text(refusal, "zh") == refusal.text("zh")
-    assert error_text("something else.", "zh") == "something else."
-    assert error_text(Message("request.empty_prompt"), "zh").startswith("提示词是空的")
+    assert error_text(refusal) == str(refusal)
+    with spoken("zh"):
+        assert error_text(refusal) == refusal.text("zh") and error_text("something else.") == "something else."
+        assert error_text(Message("request.empty_prompt")).startswith("提示词是空的")
 
 
 def test_the_prompt_lists_can_be_asked_for() -> None:
@@ -101,12 +105,12 @@ def test_the_prompt_lists_can_be_asked_for() -> None:
 # --- The stage --------------------------------------------------------------------------------------------------------
 
 
-def stage(prompt: str = "a cat", count: int = 3, end: End | None = None, language: str = "en", **known: Any) -> Stage:
+def stage(prompt: str = "a cat", count: int = 3, end: End | None = None, **known: Any) -> Stage:
     request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     states: dict[Any, Any] = {Done: "done", Cancelled: "cancelled", type(None): known.pop("state", "running")}
     state, message = states.get(type(end), "failed"), getattr(end, "message", Message(""))
     job = QueuedJob("a" * 64, 1, request, state, 0, message, 0, 0.0, None, None, known.pop("wish", ""))
-    return Stage(language, job, **known)
+    return Stage(job, **known)
 
 
 def saved(index: int, found: bool = False) -> Saved:
@@ -132,12 +136,14 @@ def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
     offered = {wish: re.findall(r'data-own="(\w+)"', said) for wish, said in html.items()}
     assert offered == {"": ["stop", "finish"], "finish": ["stop"], "cancel": []}
     assert "Stops after this picture" in html["finish"] and "Stopping" in html["cancel"]
-    assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel", language="zh").html()
+    with spoken("zh"):
+        assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel").html()
 
 
-@pytest.mark.parametrize(("language", "says"), [("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")])
-def test_the_stage_tells_when_it_is_done(language: str, says: str) -> None:
-    assert says in stage(count=2, end=Done(), language=language, saved={0: saved(0), 1: saved(1)}).html()
+def test_the_stage_tells_when_it_is_done() -> None:
+    for language, says in (("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")):
+        with spoken(language):
+            assert says in stage(count=2, end=Done(), saved={0: saved(0), 1: saved(1)}).html()
     assert "again" in stage(end=Done(), saved={0: saved(0, found=True)}).html()
 
 
@@ -148,29 +154,20 @@ def test_words_from_outside_stay_words(words: str) -> None:
     kept = Kept(
         1, "a" * 64, Path(f"/x/{'a' * 64}.png"), 1, 1, 0.0, "", 0, 0, None, words, words, words, False, 0, words, None
     )
-    origin, shown_kept = {"request": {"negative": words}}, media(kept.path, words, small=True)
-    pieces = [shown.html(), create.nothing_yet("en", words), note("good", words)]
-    pieces += [
-        render("create.refused", "en", sentence=words),
-        render("create.strip", "en", pictures=[(kept, shown_kept)]),
-    ]
-    pieces += [card.card(kept, origin, [("slack", "Slack")], "en")]
+    pieces = [shown.html(), render("create.nothing_yet", words), render("parts.note", "good", words)]
+    pieces += [render("create.refused", words), render("create.strip", [kept])]
+    pieces += [render("card.card", kept, {"negative": words}, [APPS["slack"]], [])]
     assert all(stays_text(html, words) for html in pieces)
 
 
 def test_an_artifact_is_shown_by_its_kind() -> None:
-    def shown(name: str, **given: Any) -> str:
-        return render("parts.opener", "en", digest="d", name="n", shown=media(f"/x/{name}", **given))
+    def shown(file: str, kind: str, **given: Any) -> str:
+        return render("parts.opener", Saved(f"/x/{file}", 0, 1, None, 0.1, kind=kind, text="a cat & a dog"), **given)
 
-    for name in ("a.png", "a.webp"):
-        assert f'<img alt="a &lt;cat&gt;" src="/pictures/{name}"' in shown(name, alt="a <cat>")
-    assert all(
-        words in shown("a.mp4", alt="a cat") for words in ("<video src=", 'aria-label="a cat"', "loop muted autoplay")
-    )
-    assert 'src="/thumbnails/a.mp4"' in shown("a.mp4", small=True) and "<img" in shown("a.mp4", small=True)
-    assert ">a cat &amp; a dog</span>" in shown("a.txt", text="a cat & a dog")
-    sized = render("parts.media", "en", shown=Media("/x.webm", "x", "video/webm", "video", 64, 32))
-    assert 'width="64" height="32"' in sized
+    for name, kind in (("a.png", "image"), ("a.webp", "clip")):
+        assert f'<img alt="a &lt;cat&gt;" src="/pictures/{name}"' in shown(name, kind, name="a <cat>")
+    assert 'src="/thumbnails/a.webp"' in shown("a.webp", "clip", name="", small=True)
+    assert ">a cat &amp; a dog</span>" in shown("a.txt", "text", name="")
 
 
 # --- What the inputs ask for ------------------------------------------------------------------------------------------
@@ -223,35 +220,36 @@ def test_only_pictures_of_ours_are_handed_out(tmp_path: Path) -> None:
 
 
 def test_polling_tells_what_changed(tmp_path: Path) -> None:
-    context = PageContext(Studio(tmp_path), "fake")
-    studio, poll = context.studio, Poll(context)
-    before = poll.news("", "en")
+    studio = Studio(tmp_path)
+    poll = Poll(studio)
+    before = poll.news()
     assert before["stage"] is None and before["current"] == ""
     request = resolve(make_request(prompt="a cat", model="fake"), Fake().capabilities())
     studio.queue.submit(Job(request, "a" * 64, "x"))
     poll._stale = 0
-    after = poll.news("a" * 64, "zh")
+    after = poll.news("a" * 64)
     assert after["queue"] != before["queue"] and after["gallery"] == before["gallery"]
-    assert after["current"] == "a" * 64 and len(after["stage"]["cells"]) == 1 and not after["stage"]["ended"]
-    assert poll.news("no such job", "en")["stage"] is None
+    assert (
+        after["current"] == "a" * 64 and after["stage"]["cells"].count("<figure") == 1 and not after["stage"]["ended"]
+    )
+    assert poll.news("no such job")["stage"] is None
 
 
 def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
-    context, data = PageContext(Studio(tmp_path), "fake"), io.BytesIO()
-    studio = context.studio
+    studio, data = Studio(tmp_path), io.BytesIO()
     Image.new("RGBA", (8, 8)).save(data, "PNG")
     digest = keep(studio.gallery, data.getvalue(), Entry("job", 0, 1, "a cat")).stem
-    seen = [fingerprint(context, GALLERY)]
+    seen = [fingerprint(studio, GALLERY)]
     for said in ({"tags": ("cat",)}, {"tags": ("dog",)}, {"note": "one"}, {"note": "two"}, {"boards": ("x",)}):
         studio.gallery.mark([digest], **said)
-        seen.append(fingerprint(context, GALLERY))
+        seen.append(fingerprint(studio, GALLERY))
     assert len(set(seen)) == len(seen)
     studio.queue.submit(named("j"))
     claims(studio.queue).claim()
     studio.queue.finish_picture("j")
-    finishing = fingerprint(context, QUEUE)
+    finishing = fingerprint(studio, QUEUE)
     studio.queue.cancel(["j"])
-    assert fingerprint(context, QUEUE) != finishing
+    assert fingerprint(studio, QUEUE) != finishing
 
 
 def test_gradio_has_no_switches_of_its_own() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from page_kit import HOSTILE, PHONE, get, stays_text
 from patience import until
 from PIL import Image
-from series_kit import ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
+from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
 
 from models.assets import assets
 from models.messages import Message
@@ -27,15 +27,17 @@ from studio.page.context import PageContext
 from studio.page.files import zipped
 from studio.page.polling import busy, pace
 from studio.page.series_store import BACKGROUND, CHUNK, MEMBERS_CACHED, Member, Series, SeriesStore
-from studio.page.tabs.batch import KIND, ROWS, BatchHandlers, PromptFile, plan_table, read_file, read_text
+from studio.page.tabs.batch import ROWS, BatchHandlers, PromptFile, plan_table, read_file, read_text
 from studio.planner import job_id, resolve
 from studio.requests import make_request
 from studio.syntax import literal
 
+KIND = BatchHandlers.kind
+
 
 def table(read: PromptFile) -> list[list[str]]:
     """The cells of the rows, as they stand in the HTML."""
-    rows = plan_table(read, None, "en").split("<tr>")[2:]
+    rows = plan_table(read, None).split("<tr>")[2:]
     return [re.findall(r">([^<>]*)</t[hd]>", row) for row in rows]
 
 
@@ -66,10 +68,11 @@ def test_a_bad_line_is_marked_with_its_place_and_the_others_are_jobs(context: Pa
     read = read_text(context, lines, "pasted")
     assert [(problem.line, problem.column) for problem in read.plan.problems] == [(2, 27), (3, None)]
     assert [job.request.prompt for job in read.plan.jobs] == ["one"]
-    html = plan_table(read, None, "en")
+    html = plan_table(read, None)
     assert html.count('<tr class="bad">') == 2 and "Column 27: " in html and "did you mean 'steps'" in unescape(html)
     assert html.index(">one<") < html.index("Column 27") < html.index("stepz")
-    only = plan_table(read, None, "zh", only_bad=True)
+    with spoken("zh"):
+        only = plan_table(read, None, only_bad=True)
     assert only.count("<tr") == 3 and "第 27 列" in only
 
 
@@ -78,7 +81,7 @@ def test_words_of_a_file_stay_words(context: PageContext) -> None:
         line = json.dumps({"prompt": words, "seed": 1}) + "\n" + json.dumps({"prompt": "x", words: 1}) + "\n"
         read = read_text(context, line, words)
         assert read.plan.jobs[0].request.prompt == literal(words) and len(read.plan.problems) == 1
-        assert stays_text(plan_table(read, 5.0, "en"), words)
+        assert stays_text(plan_table(read, 5.0), words)
 
 
 def test_lines_may_name_pictures_of_the_home_and_no_others(context: PageContext, tmp_path: Path) -> None:
@@ -98,12 +101,12 @@ def test_only_what_was_uploaded_is_read(context: PageContext, tmp_path: Path) ->
     handlers = BatchHandlers(context)
     (tmp_path / "prompts.txt").write_text("a cat\n")
     for path in (str(tmp_path / "prompts.txt"), "/etc/passwd", "", "../../x"):
-        read, html, _ = handlers.dropped(told(own="file", path=path, name="x.txt"), ENGLISH)
+        read, html, _ = handlers.dropped(told(own="file", path=path, name="x.txt"))
         assert read.plan.jobs == [] and "was not uploaded here" in html
 
 
 def test_the_same_file_again_is_news(context: PageContext) -> None:
-    answers = {BatchHandlers(context).dropped(told(own="file", path="/x", name="x.txt"), ENGLISH)[1] for _ in range(2)}
+    answers = {BatchHandlers(context).dropped(told(own="file", path="/x", name="x.txt"))[1] for _ in range(2)}
     assert len(answers) == 2
 
 
@@ -111,31 +114,30 @@ def test_pages_of_the_table_hold_every_row_once(context: PageContext) -> None:
     read = read_text(context, "".join(f"face {i} --d {i}\n" for i in range(2 * ROWS + 7)), "x")
     shown = []
     for first in range(0, 3 * ROWS, ROWS):
-        html = BatchHandlers(context).pressed(
-            read, read.text, "", told(own="part", first=str(first), only="no"), ENGLISH
-        )[1]
+        press = told(own="part", first=str(first), only="no")
+        html = BatchHandlers(context).table_pressed(read, read.text, "", press)[1]
         shown += [f"face {i}" for i in range(2 * ROWS + 7) if f">face {i}<" in html]
     assert shown == [f"face {i}" for i in range(2 * ROWS + 7)]
     for first in ("-1", "9" * 30, "x", "", "²"):  # forged
-        html = BatchHandlers(context).pressed(read, read.text, "", told(own="part", first=first), ENGLISH)[1]
+        html = BatchHandlers(context).table_pressed(read, read.text, "", told(own="part", first=first))[1]
         assert "<tbody><tr><th" in html
 
 
 def test_what_was_typed_meanwhile_is_looked_at_before_it_is_done(context: PageContext) -> None:
     handlers = BatchHandlers(context)
     read = read_text(context, "one --d 1\n", "pasted lines")
-    again, html, *_ = handlers.pressed(read, "one --d 1\ntwo --d 2\n", "", told(own="go"), ENGLISH)
+    again, html, *_ = handlers.table_pressed(read, "one --d 1\ntwo --d 2\n", "", told(own="go"))
     assert len(again.plan.jobs) == 2 and "were changed" in html and handlers.series.latest(KIND, 9) == []
-    read, html, text, shown, listed = handlers.pressed(again, again.text, "", told(own="go"), ENGLISH)
+    read, html, text, shown, listed = handlers.table_pressed(again, again.text, "", told(own="go"))
     assert (read, text) == (None, "") and shown in listed and "in line" in html
 
 
 def test_what_was_read_before_the_studio_was_started_again_is_read_again(context: PageContext) -> None:
     handlers = BatchHandlers(context)
-    read, html, text, *_ = handlers.pressed(None, "one --d 1\n", "", told(own="go"), ENGLISH)
+    read, html, text, *_ = handlers.table_pressed(None, "one --d 1\n", "", told(own="go"))
     assert len(read.plan.jobs) == 1 and text == "one --d 1\n" and "read again" in html
     assert handlers.series.latest(KIND, 9) == []
-    read, html, *_ = handlers.pressed(None, "", "", told(own="go"), ENGLISH)
+    read, html, *_ = handlers.table_pressed(None, "", "", told(own="go"))
     assert read is None and "drop it again" in html
 
 
@@ -158,7 +160,7 @@ def lined(context: PageContext) -> list[str]:
 
 def begun(context: PageContext, count: int, monkeypatch: pytest.MonkeyPatch) -> Series:
     """A series of which nothing is in line yet: the power went."""
-    every = SeriesStore(context)
+    every = SeriesStore(context.studio)
     monkeypatch.setattr(every, "_start_queueing", lambda series: None)
     return every.begin(KIND, "faces", members(context, count), BACKGROUND)
 
@@ -168,14 +170,14 @@ def test_however_it_was_cut_off_every_job_comes_in_line_once_and_in_order(
     pieces: int, context: PageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 2 * CHUNK + 3
-    series, before = begun(context, count, monkeypatch), SeriesStore(context)
+    series, before = begun(context, count, monkeypatch), SeriesStore(context.studio)
     for _ in range(pieces):
         before._queue_chunk(series)
     if pieces:  # killed after the jobs were put in line and before it was noted
         before._write_queued(series.id, max(0, before._queued(series.id) - 5))
-    after = SeriesStore(context)
-    after.resume(KIND)
-    until(lambda: not after.is_queueing(series))
+    after = SeriesStore(context.studio)
+    after.resume()
+    until(lambda: not after.counts(series).queueing)
     assert lined(context) == [f"face {i}" for i in range(count)]
     assert {job.priority for job in context.studio.queue.jobs(limit=-1)} == {BACKGROUND}
     assert after.counts(series).open == after.counts(series).total == count
@@ -184,7 +186,7 @@ def test_however_it_was_cut_off_every_job_comes_in_line_once_and_in_order(
 def test_however_many_there_are_a_look_reads_none_of_them_again(
     context: PageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several, every = [begun(context, 2, monkeypatch) for _ in range(MEMBERS_CACHED + 4)], SeriesStore(context)
+    several, every = [begun(context, 2, monkeypatch) for _ in range(MEMBERS_CACHED + 4)], SeriesStore(context.studio)
     first = [every.counts(series) for series in several]
     assert [len(set(every.ids(series))) for series in several] == [2] * len(several)
     assert every.ids(several[0]) == tuple(one.id for one in every.members(several[0]))
@@ -197,7 +199,7 @@ def test_however_many_there_are_a_look_reads_none_of_them_again(
 
 
 def test_a_batch_waits_behind_what_somebody_asks_for_now(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, every = begun(context, 3, monkeypatch), SeriesStore(context)
+    series, every = begun(context, 3, monkeypatch), SeriesStore(context.studio)
     every._queue_chunk(series)
     request = resolve(make_request(prompt="now", model="fake"), context.can, context.wildcards)
     context.studio.submit(queue_kit.planned(request))
@@ -207,19 +209,19 @@ def test_a_batch_waits_behind_what_somebody_asks_for_now(context: PageContext, m
 def test_stopped_is_stopped_and_goes_on_when_it_is_told_to(
     context: PageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    series, every = begun(context, CHUNK + 5, monkeypatch), SeriesStore(context)
+    series, every = begun(context, CHUNK + 5, monkeypatch), SeriesStore(context.studio)
     every._queue_chunk(series)
     every.stop(series)
-    every.resume(KIND)
+    every.resume()
     counts = every.counts(series)
     assert (counts.cancelled, counts.unqueued, counts.open, lined(context)) == (CHUNK, 5, 0, [])
     every.go_on(series)
-    until(lambda: not every.is_queueing(series))
+    until(lambda: not every.counts(series).queueing)
     assert every.counts(series).open == CHUNK + 5
 
 
 def test_only_what_failed_is_tried_again(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, every = begun(context, 3, monkeypatch), SeriesStore(context)
+    series, every = begun(context, 3, monkeypatch), SeriesStore(context.studio)
     every._queue_chunk(series)
     queue, ids = context.studio.queue, [one.id for one in every.members(series)]
     queue.cancel(ids[:1])
@@ -240,7 +242,7 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
     Image.new("RGBA", (8, 8), "red").save(source)
     lost = resolve(make_request(image={"path": str(source)}, model="fake", seed=1), context.can, context.wildcards)
     source.unlink()
-    every = SeriesStore(context)
+    every = SeriesStore(context.studio)
     monkeypatch.setattr(every, "_start_queueing", lambda series: None)
     others = members(context, 2)
     series = every.begin(KIND, "x", [others[0], Member("f" * 64, "lost", ("x.png",), lost), others[1]], BACKGROUND)
@@ -255,16 +257,16 @@ def test_a_name_from_a_browser_finds_only_series(context: PageContext, monkeypat
     shutil.copy(inside, context.studio.home / "secret.jsonl")
     for name in ("../secret", "/etc/passwd", "", "0" * 24, series.id + "\n", series.id.upper() + "x", "../series/x"):
         for own in ("remove", "stop", "retry", "show", "go_on"):
-            shown, html = handlers.batch_pressed("", told(own=own, series=name), ENGLISH)
+            shown, html = handlers.pressed("", told(own=own, series=name))
             assert shown == "" and "That is not here any more." in html
     assert (context.studio.home / "secret.jsonl").exists() and handlers.series.latest(KIND, 9) == [series]
-    assert "is not here" not in handlers.batch_pressed("", told(own="delete_everything", series=series.id), ENGLISH)[1]
+    assert "is not here" not in handlers.pressed("", told(own="delete_everything", series=series.id))[1]
 
 
 def test_removing_a_batch_leaves_its_pictures(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
     series, handlers = begun(context, 2, monkeypatch), BatchHandlers(context)
     keep(context, handlers.series.members(series)[0])
-    assert handlers.batch_pressed("", told(own="remove", series=series.id), ENGLISH) == ("", "")
+    assert handlers.pressed("", told(own="remove", series=series.id)) == ("", "")
     assert context.studio.gallery.count() == 1 and list((context.studio.home / "series").iterdir()) == []
 
 
@@ -274,7 +276,7 @@ def test_removing_a_batch_leaves_its_pictures(context: PageContext, monkeypatch:
 def test_the_zip_holds_the_very_files_under_the_names_of_the_batch(
     context: PageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    series, every = begun(context, 5, monkeypatch), SeriesStore(context)
+    series, every = begun(context, 5, monkeypatch), SeriesStore(context.studio)
     kept = {one.label: keep(context, one) for one in every.members(series)[:4]}
     context.studio.gallery.delete([kept["1"].stem])
     files = every.files(series)
@@ -292,8 +294,8 @@ def test_time_that_was_shared_counts_once(spans: list[tuple[int, int]]) -> None:
 
 
 def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    series, every = begun(context, 2, monkeypatch), SeriesStore(context)
-    assert pace(context, "d") is None
+    series, every = begun(context, 2, monkeypatch), SeriesStore(context.studio)
+    assert pace(context.studio, "d") is None
     every._queue_chunk(series)
     jobs = queue_kit.claims(context.studio.queue).claim()
     data = encoded([Image.new("RGBA", (8, 8))], None, "png")
@@ -302,7 +304,7 @@ def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeyp
     with database.writing() as connection:
         connection.execute("UPDATE jobs SET state = 'done', started = 100, ended = 108")
         connection.execute("UPDATE pictures SET made = 104")
-    assert pace(context, "d") == 8 / (jobs[0].request.steps or 1) and pace(context, "other") is None
+    assert pace(context.studio, "d") == 8 / (jobs[0].request.steps or 1) and pace(context.studio, "other") is None
 
 
 @pytest.mark.slow
@@ -311,12 +313,12 @@ def test_ten_thousand_lines(context: PageContext) -> None:
     read = read_text(context, "".join(f"face {i} --d {i}\n" for i in range(10_000)), "many")
     handlers = BatchHandlers(context)
     looked = time.monotonic()
-    *_, shown, _ = handlers.pressed(read, read.text, "", told(own="go"), ENGLISH)
+    *_, shown, _ = handlers.table_pressed(read, read.text, "", told(own="go"))
     pressed = time.monotonic()
     series = handlers.series.get(shown)
-    until(lambda: not handlers.series.is_queueing(series))
+    until(lambda: not handlers.series.counts(series).queueing)
     asked = time.monotonic()
-    handlers.batches(shown, "en")
+    handlers.show(shown)
     redrawn = time.monotonic() - asked
     print(
         f"read {looked - began:.1f} s, kept {pressed - looked:.1f}, in line {asked - pressed:.1f}, shown {redrawn:.2f}"

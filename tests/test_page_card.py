@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 from page_kit import PROMPT, get, make, turn_to
 from patience import PATIENCE
-from series_kit import CHINESE, ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
+from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
 
 from studio.gallery import Gallery
 from studio.page.card import CardHandlers
@@ -19,7 +19,7 @@ from studio.studio import Studio
 SLOW_ANSWERS = """() => {
   const plain = window.fetch;
   window.fetch = async (...asked) => {
-    if (String(asked[0]?.url || asked[0]).includes('queue/join')) await new Promise((done) => setTimeout(done, 1500));
+    if (String(asked[0]?.url || asked[0]).includes('queue/join')) await new Promise((done) => setTimeout(done, 700));
     return plain(...asked);
   };
 }"""
@@ -32,7 +32,7 @@ LATE_ENDS = """
       const at = text.indexOf('data: {"msg":"close_stream"');
       after.enqueue(at < 0 ? text : text.slice(0, at));
       if (at < 0) return;
-      await new Promise((done) => setTimeout(done, 3000));
+      await new Promise((done) => setTimeout(done, 1500));
       window.ends = 1 + (window.ends || 0);
       after.enqueue(text.slice(at));
     } });
@@ -45,11 +45,13 @@ KEPT = "dialog[open] [data-do={}]"
 
 @pytest.fixture
 def opened(visit: Callable[..., Any]) -> Any:
-    """A page with four pictures, the card of the first one open."""
+    """A page with four pictures that were made before, the card of the first one open."""
     page = visit()
-    make(page, "a face with a card")
-    page.wait_for_selector("#stage .status:has-text('made in')")
-    page.click("#stage .done .board >> nth=0")
+    if not page.locator("#strip .kept").count():
+        make(page, "a face with a card")
+        page.wait_for_selector("#stage .status:has-text('made in')")
+        page.wait_for_selector("#strip .kept >> nth=3")
+    page.click("#strip .board >> nth=0")
     page.wait_for_selector("dialog[open]")
     return page
 
@@ -62,9 +64,7 @@ def test_what_is_said_of_a_picture_opens_no_card(context: PageContext) -> None:
     series = SetsHandlers(context).begin("emotions", "cat", "", "", "")
     digest = keep(context, SetsHandlers(context).series.members(series)[0]).stem
     handlers = CardHandlers(context)
-    opens = {
-        do: handlers.act(told(do=do, picture=digest, value="x"), ENGLISH)[0] for do in ("open", "note", "star", "rate")
-    }
+    opens = {do: handlers.act(told(do=do, picture=digest, value="x"))[0] for do in ("open", "note", "star", "rate")}
     assert {do for do, html in opens.items() if "data-again" not in html} == {"open"}
 
 
@@ -72,9 +72,10 @@ def test_what_is_refused_is_said_on_the_card_and_what_was_typed_stays(context: P
     series = SetsHandlers(context).begin("emotions", "cat", "", "", "")
     digest = keep(context, SetsHandlers(context).series.members(series)[0]).stem
     typed = "x" * 101
-    for request, says in ((ENGLISH, "1 to 100 characters"), (CHINESE, "须有 1 到 100 个字符")):
-        html, *rest = CardHandlers(context).act(told(do="tags", picture=digest, value=typed), request)
-        before = CardHandlers(context).show(digest, "zh" if request is CHINESE else "en")
+    for language, says in (("en", "1 to 100 characters"), ("zh", "须有 1 到 100 个字符")):
+        with spoken(language):
+            html, *rest = CardHandlers(context).act(told(do="tags", picture=digest, value=typed))
+            before = CardHandlers(context).show(context.studio.gallery.get(digest))
         assert '<div class="refused"></div><div class="marks">' in before, "what is refused moves nothing"
         head, _, below = html.partition('<div class="marks">')
         assert says in head and 'class="note problem"' in head and f'value="{typed}"' in below
@@ -97,11 +98,11 @@ def test_a_note_and_a_star_at_once(opened: Any, home: Any) -> None:
     page.fill(KEPT.format("note"), "kept and closed")
     page.click("dialog[open] [data-close]")
     page.wait_for_selector("dialog[open]", state="detached")
-    page.wait_for_timeout(3500)
+    page.wait_for_timeout(1500)
     assert page.locator("dialog[open]").count() == 0, "the answer opens nothing"
     kept = [one for one in gallery(home).page() if one.star]
     assert [(one.note, one.tags, one.boards) for one in kept] == [("kept and closed", ("one",), ("two",))]
-    page.click("#stage .done .board >> nth=0")
+    page.click("#strip .board >> nth=0")
     page.wait_for_selector("dialog[open]")
     assert page.input_value(KEPT.format("note")) == "kept and closed"
 
@@ -111,7 +112,7 @@ def test_what_is_pressed_while_the_answers_end_is_answered(opened: Any) -> None:
     page = opened
     page.add_init_script(LATE_ENDS)
     page.reload()
-    page.click("#strip .board >> nth=0")
+    page.click("#strip .board >> nth=1")
     page.wait_for_selector("dialog[open] .star[aria-pressed=false]")
     ended = page.evaluate("window.ends || 0")
     page.click("dialog[open] .star")
@@ -157,7 +158,7 @@ def test_copying_says_where_it_cannot(opened: Any) -> None:
     job = page.get_attribute("#stage .stage", "data-job")
     page.fill(PROMPT, "not behind the card")
     page.press(KEPT.format("note"), "Control+Enter")
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(500)
     assert page.get_attribute("#stage .stage", "data-job") == job
 
 

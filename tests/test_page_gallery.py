@@ -19,6 +19,7 @@ from studio.gallery import PAGE, Filter, Gallery
 from studio.home import Home
 from studio.media import as_bytes
 from studio.page.context import PageContext
+from studio.page.html import render
 from studio.page.tabs import gallery as tab
 from studio.requests import make_request
 from studio.studio import Studio
@@ -156,8 +157,8 @@ def test_a_zip_holds_the_very_files(
 def test_words_from_outside_stay_words(gallery: Gallery, words: str) -> None:
     digest = fill(gallery, 1)[0]
     gallery.database.connection.execute("UPDATE pictures SET prompt = ?", (words,))
-    assert stays_text(tab.cell(gallery.get(digest), "en"), words)
-    assert stays_text(tab.options([(words, words)], "zh"), words)
+    assert stays_text(render("gallery.cell", gallery.get(digest)), words)
+    assert stays_text(render("gallery.options", [(words, words)]), words)
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conftest import Said
 from PIL import Image
-from series_kit import ENGLISH, idle_frame, told  # noqa: F401 - a fixture
+from series_kit import idle_frame, told  # noqa: F401 - a fixture
 
 from studio.inputs import INPUTS
 from studio.page.card import CardHandlers
@@ -19,7 +19,7 @@ from studio.page.tabs.gallery import GalleryHandlers
 
 def test_each_picture_has_words_of_its_own(context: PageContext) -> None:
     said = {"prompt": "a {red|blue|green|white|black|pink} hat", "count": 4, "seed": "7"}
-    CreateHandlers(context).start({**said, "best_of": 1, "steps": 2, "guidance": 1, "like": None}, ENGLISH)
+    CreateHandlers(context).start({**said, "best_of": 1, "steps": 2, "guidance": 1, "like": None})
     jobs = context.studio.queue.jobs()
     assert [(job.request.count, job.request.seed) for job in jobs] == [(1, 7), (1, 8), (1, 9), (1, 10)]
     assert len({job.request.prompt for job in jobs}) > 1
@@ -31,7 +31,7 @@ def test_without_its_start_a_picture_is_not_made_again(
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
     made = studio("generate", "a cat", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
     press = told(do="again", picture=Path(made.json[0]["path"]).stem)
-    card = unescape(CardHandlers(context).act(press, ENGLISH)[0])
+    card = unescape(CardHandlers(context).act(press)[0])
     assert re.search(r'class="note problem"[^>]*>[^<]*\'red\.png\' that it was made from is not beside it', card)
     assert not context.studio.queue.jobs()
 
@@ -42,8 +42,8 @@ def test_emptying_the_bin_removes_what_only_its_pictures_were_made_from(context:
     context.studio.queue.cancel()
     (copy,) = (context.studio.home / INPUTS).iterdir()
     os.utime(copy, (0, 0))
-    GalleryHandlers(context).empty_bin("en")
+    GalleryHandlers(context).empty_bin()
     assert copy.exists(), "a job that can be tried again names it"
     with context.studio.store.database.writing() as connection:
         connection.execute("DELETE FROM jobs")
-    assert GalleryHandlers(context).empty_bin("en")["problem"] == "" and not copy.exists()
+    assert GalleryHandlers(context).empty_bin()["problem"] == "" and not copy.exists()

@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
+from series_kit import spoken
 
 from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
@@ -17,6 +17,7 @@ from studio.backends.embedded import PARTS, Embedded
 from studio.maintenance import Finding
 from studio.page import model_facts as facts
 from studio.page.context import PageContext
+from studio.page.html import render
 from studio.page.tabs import models as view
 from studio.page.tabs.models import ModelsHandlers, model
 from studio.studio import Studio
@@ -76,7 +77,7 @@ def test_a_part_that_was_altered_is_cut_short_or_is_missing_says_so(tiny: Embedd
     assert set(PARTS) <= set(found) and not found["vision"].installed
     assert "altered or cut short" in str(found["dit"].problem) and "missing" in str(found["space"].problem)
     assert found["language"].problem == ""
-    html = view.overview(view.Model("embedded", parts=list(found.values())), [], {}, [], "en")
+    html = view.overview(view.Model("embedded", parts=list(found.values())), [], {}, [])
     assert html.count('<tr class="bad">') == 3
 
 
@@ -88,9 +89,10 @@ def test_what_is_not_there_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path
     facts.concepts.cache_clear()
     assert facts.concepts(tmp_path) == {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
     can = Embedded(str(tmp_path)).capabilities()
-    told = view.overview(view.Model("embedded", can, concepts=facts.concepts(tmp_path)), [], {}, [], "zh")
+    with spoken("zh"):
+        told = view.overview(view.Model("embedded", can, concepts=facts.concepts(tmp_path)), [], {}, [])
+        untold = view.overview(view.Model("embedded", can), [], {}, [])
     assert "2 种" in told and "猫、狗" in told and "最接近" in told
-    untold = view.overview(view.Model("embedded", can), [], {}, [], "zh")
     assert "有名字的" not in untold and "最接近" not in untold
     damaged = model("embedded")
     assert damaged.parts or damaged.parts_problem
@@ -101,24 +103,24 @@ def test_words_of_cards_and_files_stay_words() -> None:
         card = facts.Card(words, words, [("Score", words)], [[[words], [words]]])
         part = facts.Part(words, True, words, 1, ((words, words),), card)
         made = view.Model("embedded", problem=words, parts=[part], concepts={"en": [words]})
-        assert stays_text(view.overview(made, [made], {}, [words], "en"), words)
-        found = view.findings([Finding(words, words, Message(words))], 1, "en")
-        assert stays_text(view.trouble(words, 1, 1.0, words, "en", found), words)
+        assert stays_text(view.overview(made, [made], {}, [words]), words)
+        found = render("models.findings", [Finding(words, words, Message(words))], 1)
+        assert stays_text(render("models.trouble", words, 1, 1.0, words, found), words)
 
 
 def test_the_look_for_trouble_says_what_doctor_says(tmp_path: Path, studio: Callable[..., Any]) -> None:
-    context, request = PageContext(Studio(tmp_path / "home"), "fake"), SimpleNamespace(headers={})
+    context = PageContext(Studio(tmp_path / "home"), "fake")
     stray = tmp_path / "home" / "pictures" / "ab" / "stray.png"
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"x")
-    (looking, nothing), (trouble, kept) = ModelsHandlers(context).doctor(request)
+    (looking, nothing), (trouble, kept) = ModelsHandlers(context).doctor()
     assert "Looking" in looking and nothing == ""
-    assert ModelsHandlers(context).load_trouble(kept, request) == trouble, "the tab may be left and come back to"
+    assert ModelsHandlers(context).trouble(kept) == trouble, "the tab may be left and come back to"
     found = unescape(trouble)
     for row in studio("doctor", "--json", "--home", tmp_path / "home").json:
         assert row["path"] in found and row["advice"] in found and row["kind"] in found
     stray.unlink()
-    assert "All is well" in list(ModelsHandlers(context).doctor(request))[-1][0]
+    assert "All is well" in list(ModelsHandlers(context).doctor())[-1][0]
 
 
 def test_a_person_looks_at_the_models_and_finds_a_lost_picture(visit: Callable[..., Any], home: Path) -> None:

@@ -15,6 +15,8 @@ from studio.backends.registry import open_backend
 from studio.events import Failed, Saved
 from studio.home import Home
 from studio.page.context import PageContext
+from studio.page.html import render
+from studio.page.polling import Stage
 from studio.page.tabs import queue as tab
 from studio.planner import Job, resolve
 from studio.queue import Queue
@@ -127,9 +129,9 @@ def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
 def test_words_from_outside_stay_words(queue: Queue, words: str) -> None:
     queue.submit(Job(make_request(prompt=words, negative=words), "j", "c"))
     job = queue.job("j")
-    saved = (Saved(f"/x/{'a' * 64}.png", 0, 1, None, 0.1),)
-    assert stays_text(tab.row(tab.Row(job, saved), "en"), words)
-    assert stays_text(tab.head({}, False, words, "zh"), words)
+    saved = {0: Saved(f"/x/{'a' * 64}.png", 0, 1, None, 0.1)}
+    assert stays_text(render("queue.row", Stage(job, saved=saved)), words)
+    assert stays_text(render("queue.head", {}, False, words), words)
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------

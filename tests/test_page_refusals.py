@@ -15,7 +15,6 @@ from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
 from studio.batch.plan import Context, plan
 from studio.batch.sources import Source
-from studio.page.language import error_text
 from studio.planner import check_size, resolve
 from studio.requests import make_request
 from studio.wildcards import Wildcards
@@ -74,6 +73,10 @@ BAD_FILES = {
 }
 
 
+def error_text(error: Refused | Message, language: str) -> str:
+    return error.text(language)
+
+
 def refusals(folder: Path) -> list[Message]:
     """What is wrong with every line of the files in `folder`."""
     context = Context("fake", Fake().capabilities(), "", Wildcards(folder / "wildcards"), within=folder)
@@ -126,7 +129,7 @@ def test_values_are_taken_along_and_braces_are_harmless() -> None:
     with pytest.raises(Refused) as refused:
         resolve(make_request(prompt="a", steps=0), Fake().capabilities())
     assert error_text(refused.value, "zh") == "steps 必须在 1 到 100 之间，而不是 0。"
-    assert error_text("something else {0}.", "zh") == "something else {0}."
+    assert Message("something else {0}.").text("zh") == "something else {0}."
 
 
 @pytest.mark.parametrize("case", ["missing", "folder", "text", "cut", "pixels"])

@@ -11,7 +11,7 @@ from page_kit import PROMPT, make, turn_to
 from patience import until
 from PIL import Image
 from queue_kit import planned
-from series_kit import ENGLISH, idle_frame  # noqa: F401 - a fixture
+from series_kit import idle_frame  # noqa: F401 - a fixture
 
 from studio.backends.fake import Fake
 from studio.page import picture_inputs as edits
@@ -82,7 +82,7 @@ def test_what_was_painted_is_painted_again(tmp_path: Path) -> None:
 
 def test_a_file_that_asks_for_no_picture_leaves_the_inputs_alone(context: PageContext, monkeypatch: Any) -> None:
     monkeypatch.setattr("studio.page.tabs.create.read", lambda path: {"request": {"task": "embed"}})
-    values, words = CreateHandlers(context).dropped("a.png", ENGLISH)
+    values, words = CreateHandlers(context).dropped("a.png")
     assert values == {} and "are back" not in words and "embed" in words
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from studio.backends.fake import Fake
 from studio.events import Progress
 from studio.gallery import Kept
+from studio.page.html import render
 from studio.page.polling import Stage
-from studio.page.tabs import gallery, queue
+from studio.page.tabs import gallery
 from studio.planner import resolve
 from studio.queue import QueuedJob
 from studio.requests import make_request
@@ -46,11 +47,10 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
 
     def news(_: Any) -> dict[str, Any]:
         step = next(steps)
-        stage = Stage("en", job("running" if step > 3 else "waiting"), progress=Progress(step, 10**6))
-        pieces = {"head": stage.head(), "cells": stage.cells(), "size": stage.size(), "ended": False}
-        return {"gallery": "", "queue": "", "current": "", "stage": pieces}
+        stage = Stage(job("running" if step > 3 else "waiting"), progress=Progress(step, 10**6))
+        return {"gallery": "", "queue": "", "current": "", "stage": stage.pieces()}
 
-    page = part(holder(Stage("en", job("waiting")).html()), "stage.js", answers={"news": news})
+    page = part(holder(Stage(job("waiting")).html()), "stage.js", answers={"news": news})
     page.hover("[data-own=stop]")
     page.mouse.down()
     page.wait_for_selector("[data-own=finish]")  # it was waiting when it was pressed
@@ -61,7 +61,7 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
 
 
 def test_the_head_of_another_job_is_not_taken_for_the_last_ones(part: Callable[..., Any]) -> None:
-    page = part(holder(Stage("en", job("running")).html()), "stage.js")
+    page = part(holder(Stage(job("running")).html()), "stage.js")
     stale = (
         "(() => { const head = document.querySelector('.head'); head.html = 'x'; watched[0](); return head.html; })()"
     )
@@ -118,7 +118,7 @@ def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Ca
 def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> None:
     asked: list[dict[str, Any]] = []
     picture = f'<img class="own" alt="" src="{DOT}" width="20" height="20"><div class="does">'
-    made = {name: str(queue.row(queue.Row(job("waiting", name), place=n), "en")) for n, name in enumerate("ab", 1)}
+    made = {name: str(render("queue.row", Stage(job("waiting", name)), n)) for n, name in enumerate("ab", 1)}
     rows = [(name, html.replace('<div class="does">', picture)) for name, html in made.items()]
     stand = {"fingerprint": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
 
@@ -126,7 +126,7 @@ def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> No
         asked.append(json.loads(request.post_data))
         return {"said": "", "undo": [], "problem": ""}
 
-    page = part(SILENT + holder(queue.jobs("en")), "queue.js", answers={"jobs": stand, "jobs/act": act})
+    page = part(SILENT + holder(render("queue.jobs")), "queue.js", answers={"jobs": stand, "jobs/act": act})
     page.wait_for_selector("[data-job=b]")
     page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
     page.wait_for_timeout(500)
@@ -171,7 +171,7 @@ class ThreePictures:
     def cell(self, number: int, name: str) -> str:
         path = Path(f"/x/{name}.png")
         kept = Kept(number, name, path, 1, 1, 0.0, "", 0, 0, None, name, "", "fake", False, 0, "", None)
-        return gallery.cell(kept, "en")
+        return render("gallery.cell", kept)
 
     def act(self, request: Any) -> dict[str, Any]:
         asked = json.loads(request.post_data)
@@ -186,7 +186,7 @@ class ThreePictures:
 
 def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -> None:
     pictures = ThreePictures()
-    page = part(SILENT + holder(gallery.tab_html("en")), *GALLERY, answers=pictures.answers())
+    page = part(SILENT + holder(gallery.tab_html()), *GALLERY, answers=pictures.answers())
     page.focus("[data-picture=a] .board")
     for name in "ab":
         page.keyboard.press("Delete")
@@ -204,7 +204,7 @@ def test_every_deletion_is_undone_the_last_one_first(part: Callable[..., Any]) -
 
 def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[..., Any]) -> None:
     pictures = ThreePictures()
-    page = part(SILENT + holder(gallery.tab_html("en")), *GALLERY, answers=pictures.answers())
+    page = part(SILENT + holder(gallery.tab_html()), *GALLERY, answers=pictures.answers())
     page.wait_for_selector(".pick")
     compose = """([type, value, isComposing]) => {
       const box = document.querySelector('[name=words]');

@@ -4,7 +4,6 @@ import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,19 @@ import pytest
 from page_kit import HOSTILE, PHONE, stays_text
 from PIL import Image
 from queue_kit import Entry, keep
+from series_kit import spoken
 
 from studio.backends.base import run
 from studio.backends.fake import Fake
 from studio.gallery import Gallery
 from studio.home import Home
 from studio.page.context import PageContext
-from studio.page.tabs.search import SearchHandlers, found, nothing
+from studio.page.html import render
+from studio.page.tabs.search import SearchHandlers
 from studio.requests import make_request
 from studio.search import Hit
 from studio.studio import Studio
 
-ENGLISH = SimpleNamespace(headers={"accept-language": "en"})
-CHINESE = SimpleNamespace(headers={"accept-language": "zh"})
 WORDS, FIND, HITS = "#search-words :is(input, textarea)", "#search-find", "#search-hits .hits"
 
 
@@ -57,29 +56,30 @@ def answers(found: Any) -> list[Any]:
 
 
 def test_it_says_so_before_anything_is_looked_for(handlers: SearchHandlers) -> None:
-    assert "Find what means the same" in nothing("en") and "按含义查找" in nothing("zh")
+    assert "Find what means the same" in render("search.nothing")
     for words in ("", "  "):
-        (only,) = answers(handlers.search(words, None, "hat", ENGLISH))
+        (only,) = answers(handlers.search(words, None, "hat"))
         assert "Say what to look for" in only
-    looking, bare = answers(handlers.search("a cat", None, "", CHINESE))
+    with spoken("zh"):
+        looking, bare = answers(handlers.search("a cat", None, ""))
     assert "正在查找" in looking and "还没有可搜索的图片" in bare
-    _, problem = answers(handlers.search("", str(Path(__file__)), "", ENGLISH))
+    _, problem = answers(handlers.search("", str(Path(__file__)), ""))
     assert "problem" in problem and "test_page_search.py" in problem
 
 
 def test_words_from_outside_stay_words(handlers: SearchHandlers) -> None:
     kept = [handlers.studio.gallery.get(digest) for digest in fill(handlers.studio.gallery).values()]
-    html = found([Hit(kept[-1], None), Hit(kept[0], 0.5)], "en")
+    html = render("search.found", [Hit(kept[-1], None), Hit(kept[0], 0.5)])
     assert stays_text(html, HOSTILE[0]) and "says it" in html and "0.50" in html
 
 
 def test_another_part_hands_a_picture_over(handlers: SearchHandlers) -> None:
     digest = fill(handlers.studio.gallery)["a cat"]
     handlers.studio.close()
-    skipped = answers(handlers.handed({"use": "like", "picture": digest}, ENGLISH))
+    skipped = answers(handlers.handed({"use": "like", "picture": digest}))
     assert len(skipped) == 1 and isinstance(skipped[0][0], dict), "meant for another tab"
-    assert len(answers(handlers.handed({"use": "find", "picture": "../../etc/passwd"}, ENGLISH))) == 1
-    words, path, _, looking = answers(handlers.handed({"use": "find", "picture": digest}, ENGLISH))[0]
+    assert len(answers(handlers.handed({"use": "find", "picture": "../../etc/passwd"}))) == 1
+    words, path, _, looking = answers(handlers.handed({"use": "find", "picture": digest}))[0]
     assert words == "" and Path(path).stem == digest and "Looking" in looking
 
 

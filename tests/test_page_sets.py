@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from page_kit import HOSTILE, PHONE, Elements, get, stays_text
+from patience import until
 from PIL import Image
 from queue_kit import claims
-from series_kit import CHINESE, ENGLISH, idle_frame, keep, told  # noqa: F401 - a fixture
+from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
 
 from models.messages import Refused
 from studio.export.apps import APPS
@@ -21,11 +22,9 @@ from studio.page.card import CardHandlers
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.layout import build
-from studio.page.series import Cell, Progress
+from studio.page.series import Cell
 from studio.page.series_store import WATCHED, Counts, Series, SeriesStore
-from studio.page.tabs import compare as compare_tab
-from studio.page.tabs import sets as set_tab
-from studio.page.tabs.compare import CompareHandlers, grid_of, members
+from studio.page.tabs.compare import CompareHandlers, members
 from studio.page.tabs.sets import SetsHandlers, packed_for
 from studio.requests import make_request
 from studio.sets import EMOTIONS, make_set
@@ -33,9 +32,7 @@ from studio.sets import EMOTIONS, make_set
 
 def made(handlers: SetsHandlers, kind: str = "emotions", first: str = "cat", words: str = "", **more: str) -> Series:
     """A set, asked for as the page asks."""
-    given = {"style": "", "seed": "7", "shown": ""} | more
-    shown, *_ = handlers.make(kind, first, words, given["style"], given["seed"], given["shown"], ENGLISH)
-    return handlers.find(shown)
+    return handlers.begin(kind, first, words, more.get("style", ""), "7")
 
 
 def finish(context: PageContext, handlers: SetsHandlers | CompareHandlers, series: Series) -> None:
@@ -51,8 +48,7 @@ def doubled(path: Path) -> Image.Image:
 
 
 def wait_in_line(handlers: SetsHandlers | CompareHandlers, series: Series) -> None:
-    while handlers.series.is_queueing(series):
-        pass
+    until(lambda: not handlers.series.counts(series).queueing)
 
 
 # --- Sets -------------------------------------------------------------------------------------------------------------
@@ -92,9 +88,8 @@ def test_what_cannot_be_a_set_is_said_and_nothing_is_kept(context: PageContext) 
         ("emotions", "cat", "", "", "x"),
         ("__class__", "cat", "", "", ""),
     ):
-        for asked in (ENGLISH, CHINESE):
-            shown, panel, _ = handlers.make(kind, first, words, style, seed, "", asked)
-            assert shown == "" and 'class="note problem"' in panel
+        shown, panel, _ = handlers.begun("", handlers.begin, kind, first, words, style, seed)
+        assert shown == "" and 'class="note problem"' in panel
     assert handlers.series.latest("set", 9) == [] and context.studio.queue.counts() == {}
 
 
@@ -103,10 +98,10 @@ def test_name_cover_and_outline_are_kept_and_go_into_the_pack(context: PageConte
     series = made(handlers)
     finish(context, handlers, series)
     for data in ({"own": "name", "value": " Six cats "}, {"own": "cover", "index": "2"}):
-        handlers.pressed(series.id, told(series=series.id, **data), ENGLISH)
+        handlers.pressed(series.id, told(series=series.id, **data))
     for data in ({"own": "name", "value": " "}, {"own": "cover", "index": "99"}, {"own": "cover", "index": "-1"}):
-        handlers.pressed(series.id, told(series=series.id, **data), ENGLISH)  # what won't do changes nothing
-    later = SeriesStore(context).get(series.id)
+        handlers.pressed(series.id, told(series=series.id, **data))  # what won't do changes nothing
+    later = SeriesStore(context.studio).get(series.id)
     assert (later.title, later.about["cover"]) == ("Six cats", 2) and handlers.series.members(later)[
         5
     ].label == "sleepy"
@@ -117,8 +112,8 @@ def test_name_cover_and_outline_are_kept_and_go_into_the_pack(context: PageConte
     stickers = [Sticker(*rest, facts=row, larger=doubled(kept[one.id].path)) for *rest, row, one in rows]
     plain = packed_for(handlers.series, later, "telegram", doubled)
     assert plain == pack(stickers, "Six cats", APPS["telegram"], stickers[2])
-    handlers.pressed(series.id, told(own="outline", series=series.id), ENGLISH)
-    rimmed = packed_for(handlers.series, SeriesStore(context).get(series.id), "telegram", doubled)
+    handlers.pressed(series.id, told(own="outline", series=series.id))
+    rimmed = packed_for(handlers.series, SeriesStore(context.studio).get(series.id), "telegram", doubled)
     with zipfile.ZipFile(io.BytesIO(plain)) as a, zipfile.ZipFile(io.BytesIO(rimmed)) as b:
         assert a.namelist() == b.namelist() and a.read("01.png") != b.read("01.png")
 
@@ -127,8 +122,9 @@ def test_the_card_names_apps_in_the_language_of_the_page(context: PageContext) -
     handlers = SetsHandlers(context)
     finish(context, handlers, series := made(handlers))
     digest = handlers.series.pictures(series)[0].sha256
-    for spoken, title in (("en", "Telegram sticker"), ("zh", "Telegram 贴纸")):
-        assert f">{title}<" in CardHandlers(context).show(digest, spoken)
+    for language, title in (("en", "Telegram sticker"), ("zh", "Telegram 贴纸")):
+        with spoken(language):
+            assert f">{title}<" in CardHandlers(context).show(context.studio.gallery.get(digest))
 
 
 def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(context: PageContext) -> None:
@@ -136,9 +132,9 @@ def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(context: Page
     series = made(handlers)
     with pytest.raises(Refused, match="not all pictures"):
         packed_for(handlers.series, series, "slack", doubled)
-    assert "data-fetch" not in handlers.refresh(series.id, ENGLISH)[1]
+    assert "data-fetch" not in handlers.show(series.id)[1]
     finish(context, handlers, series)
-    panel = handlers.refresh(series.id, ENGLISH)[1]
+    panel = handlers.show(series.id)[1]
     for app in APPS.values():
         can = 6 in (app.counts or range(app.least, app.most + 1))
         assert (f"/pack/{app.name}.zip" in panel) is can and (app.title in panel)
@@ -161,11 +157,11 @@ def test_every_place_says_what_became_of_it(context: PageContext) -> None:
         done = "UPDATE jobs SET state = 'done' WHERE id IN (?, ?)"
         connection.execute(done, (found[2].id, found[3].id))
         connection.execute("UPDATE jobs SET state = 'failed', sentence = 'too <b>.' WHERE id = ?", (found[1].id,))
-    context.studio.gallery.delete([handlers.pictures(series)[found[3].id].sha256])
-    cells = {cell.label: render("series.place", "en", cell=cell) for cell in handlers.cells(series)}
+    context.studio.gallery.delete([handlers.series.first_pictures(series)[found[3].id].sha256])
+    cells = {cell.label: render("series.place", cell) for cell in handlers.cells(series)}
     said = ["stopped", "✗ too &lt;b&gt;.", "data-do", "deleted", "being drawn", "being drawn"]
     assert [words in cells[one.label] for one, words in zip(found, said, strict=True)] == [True] * 6
-    small = handlers.refresh(series.id, ENGLISH)[1]
+    small = handlers.show(series.id)[1]
     assert small.count('width="32"') == small.count('width="16"') == 2, "on light and on dark"
 
 
@@ -173,24 +169,19 @@ def test_words_of_sets_and_comparisons_stay_words(context: PageContext) -> None:
     handlers, comparing = SetsHandlers(context), CompareHandlers(context)
     for words in HOSTILE[:2]:
         series = made(handlers, "emotions", words, "")
-        panel = "".join(handlers.pressed(series.id, told(own="name", series=series.id, value=words), ENGLISH)[1:])
+        panel = "".join(handlers.pressed(series.id, told(own="name", series=series.id, value=words))[1:])
         assert stays_text(panel, words)
-        progress = Progress(series, Counts(open=1, problem=words), False, False, None, "en")
+        counts = Counts(open=1, problem=words)
         cells = [Cell(words, None, "failed", words)]
-        assert stays_text(set_tab.panel(series, progress, cells, "zh"), words)
+        assert stays_text(render("sets.panel", series, counts, cells, APPS.values()), words)
         grid = Grid(make_request(prompt=words), Axis("prompt", (words, f"{words}x")))
         both = [*cells, *cells]
-        assert stays_text(compare_tab.panel(series, grid, both, progress, "en"), words)
-        refused = Elements(comparing.preview(words, "style", words, "", "", "", "", request=ENGLISH))
+        assert stays_text(render("compare.panel", series, counts, grid, both), words)
+        refused = Elements(comparing.preview(words, "style", words, "", "", "", ""))
         assert refused.text and not any({"onerror", "src"} & set(attributes) for _, attributes in refused.elements)
 
 
 # --- Compare ----------------------------------------------------------------------------------------------------------
-
-
-def asked(handlers: CompareHandlers, *given: str) -> Series:
-    shown, *_ = handlers.make(*given, "", request=ENGLISH)
-    return handlers.find(shown)
 
 
 CAT = ("a smiling cat", "style", "noto, outline, black glyph", "steps", "2-6 (+2)", "", "5")
@@ -198,8 +189,8 @@ CAT = ("a smiling cat", "style", "noto, outline, black glyph", "steps", "2-6 (+2
 
 def test_a_comparison_is_the_commands_grid_and_is_found_again(context: PageContext) -> None:
     handlers = CompareHandlers(context)
-    assert "3 × 3 = 9" in handlers.preview(*CAT, request=ENGLISH) and handlers.series.latest("compare", 9) == []
-    series = asked(handlers, *CAT)
+    assert "3 × 3 = 9" in handlers.preview(*CAT) and handlers.series.latest("compare", 9) == []
+    series = handlers.begin(*CAT)
     fields = make_request(prompt="a smiling cat", seed=5, model="fake")
     grid = Grid(fields, Axis.parse("style=noto, outline, black glyph"), Axis.parse("steps=2-6 (+2)"))
     found = handlers.series.members(series)
@@ -207,15 +198,15 @@ def test_a_comparison_is_the_commands_grid_and_is_found_again(context: PageConte
         (request.style, request.steps) for request in grid.requests()
     ]
     assert [one.label for one in found[:4]] == ["noto · 2", "outline · 2", "black glyph · 2", "noto · 4"]
-    assert grid_of(SeriesStore(context).get(series.id)).record() == grid.record()
+    assert Grid.from_record(SeriesStore(context.studio).get(series.id).about["grid"]).record() == grid.record()
     wait_in_line(handlers, series)
     assert [job.id for job in context.studio.queue.jobs(limit=-1)] == [one.id for one in found]
 
 
 def test_the_sheet_says_what_it_was_made_from(context: PageContext, tmp_path: Path) -> None:
     handlers = CompareHandlers(context)
-    series = asked(handlers, *CAT)
-    grid = grid_of(series)
+    series = handlers.begin(*CAT)
+    grid = Grid.from_record(series.about["grid"])
     finish(context, handlers, series)
     pictures = [Image.open(cell.kept.path).convert("RGBA") for cell in handlers.cells(series) if cell.kept]
     (tmp_path / "sheet.png").write_bytes(grid.file([*pictures[:8], None]))
@@ -240,19 +231,18 @@ def test_what_cannot_be_compared_is_said_and_nothing_is_kept(context: PageContex
         ("a cat", "model", "fake, fake:60", "", "", "", ""),
         ("a cat", "steps", "0", "", "", "", ""),
     ):
-        for request in (ENGLISH, CHINESE):
-            assert 'class="note problem"' in handlers.preview(*given, request=request), given
-            shown, panel, _ = handlers.make(*given, "", request=request)
-            assert shown == "" and 'class="note problem"' in panel
+        assert 'class="note problem"' in handlers.preview(*given), given
+        shown, panel, _ = handlers.begun("", handlers.begin, *given)
+        assert shown == "" and 'class="note problem"' in panel
     assert handlers.series.latest("compare", 9) == [] and context.studio.queue.counts() == {}
 
 
 def test_a_series_of_another_tab_or_of_nobody_is_not_touched(context: PageContext) -> None:
     sets, grids = SetsHandlers(context), CompareHandlers(context)
-    series, grid = made(sets), asked(grids, *CAT)
+    series, grid = made(sets), grids.begin(*CAT)
     for handlers, name in ((sets, grid.id), (grids, series.id), (sets, "../x"), (grids, "0" * 24)):
         for own in ("remove", "stop", "show", "name", "cover", "outline"):
-            _, panel, _ = handlers.pressed("", told(own=own, series=name, value="x", index="0"), ENGLISH)
+            _, panel, _ = handlers.pressed("", told(own=own, series=name, value="x", index="0"))
             assert "That is not here any more." in panel
     assert sets.find(series.id) == series and grids.find(grid.id) == grid
 
@@ -309,16 +299,16 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
 def test_a_refresh_never_answers_after_a_press_that_it_began_before(context: PageContext) -> None:
     """All wait in one queue, one at a time: what shows the state as it was can't come last. The last news are seen."""
     events, queues = list(build(context).fns.values()), dict[str, list[str]]()
-    for name in ("refresh", "pasted", "pressed", "batch_pressed", "make", "dropped"):
+    for name in ("show", "pasted", "pressed", "table_pressed", "make", "dropped"):
         several = [event for event in events if event.name == name and event.concurrency_limit == 1]
         queues[name] = sorted(str(event.concurrency_id) for event in several)
-        if name in ("refresh", "pasted"):
+        if name in ("show", "pasted"):
             assert {event.trigger_mode for event in several} == {"always_last"}
-    assert queues["refresh"] == queues["pressed"] == ["batch", "compare", "set"] and queues["make"] == [
+    assert queues["show"] == queues["pressed"] == ["batch", "compare", "set"] and queues["make"] == [
         "compare",
         "set",
     ]
-    assert queues["pasted"] == queues["batch_pressed"] == ["batch"] and "batch" in queues["dropped"]
+    assert queues["pasted"] == queues["table_pressed"] == ["batch"] and "batch" in queues["dropped"]
 
 
 def test_what_is_said_of_a_dropped_picture_is_over_when_something_is_made(context: PageContext) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from starlette.requests import ClientDisconnect
+
 from models.messages import Message
 
 Scope = MutableMapping[str, Any]
@@ -69,6 +71,8 @@ class Guard:
     async def _pass_on(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
             await self.app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:  # a visitor who leaves in the middle of an upload is no error
+            pass
         except Exception:
             if not exchange.too_large:
                 raise

@@ -18,9 +18,9 @@ from models.messages import Refused
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities
-from studio.events import Progress
 from studio.media import SUFFIXES
-from studio.page.language import language_of
+from studio.page.polling import Poll
+from studio.page.series_store import SeriesStore
 from studio.studio import Studio
 from studio.wildcards import Wildcards
 
@@ -50,16 +50,17 @@ class PageContext:
     studio: Studio
     model: str
     can: Capabilities = field(init=False)
+    poll: Poll = field(init=False)
+    series: SeriesStore = field(init=False)
     tabs: gr.Tabs = field(init=False)
     handed: gr.State = field(init=False)
     card: gr.HTML = field(init=False)
     act: Callable[..., Any] = field(init=False)  # what `data-do` buttons do: set by the card
-    loads: list[tuple[Callable[..., Any], Any, list[Any]]] = field(default_factory=list)
+    loads: list[tuple[Callable[..., Any], Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.can = open_backend(self.model).capabilities()
-
-    # --- Building -----------------------------------------------------------------------------------------------------
+        self.poll, self.series = Poll(self.studio), SeriesStore(self.studio)
 
     def html(self, value: str = "", script: str = LISTEN, **settings: Any) -> gr.HTML:
         """HTML whose `data-do` buttons work; its part listens to `select` for those with `data-own`."""
@@ -67,32 +68,14 @@ class PageContext:
         made.click(self.act, None, [self.card, self.handed, self.tabs], **PRESSED)
         return made
 
-    def on_load(self, function: Callable[..., Any], outputs: Any, inputs: Any = None) -> None:
+    def on_load(self, function: Callable[[], Any], *outputs: Any) -> None:
         """What is done when a page is opened or reloaded."""
-        self.loads.append((function, inputs, outputs))
-
-    def on_load_text(self, function: Callable[[str], str], output: Any) -> None:
-        """The same for what depends on the reader's language alone."""
-
-        def event(request: gr.Request) -> str:
-            return function(language_of(request.headers))
-
-        self.on_load(event, [output])
-
-    # --- Asking the studio --------------------------------------------------------------------------------------------
+        self.loads.append((function, outputs))
 
     @property
     def wildcards(self) -> Wildcards:
         """The lists of wildcards as they are now."""
         return Wildcards(settings.wildcards(self.studio.home))
-
-    def progress(self, job: str) -> Progress | None:
-        """How far a running job is, None where it has not begun."""
-        return self.studio.store.progress.read(job)[1]
-
-    def rows(self, sql: str, *values: object) -> list[Any]:
-        """Rows of the studio's database."""
-        return self.studio.store.database.rows(sql, *values)
 
     def larger(self, path: Path) -> Image.Image | None:
         """A picture in the largest size that the model makes of it; None where it has no other. Refused where it can't
@@ -101,16 +84,6 @@ class PageContext:
         if len(self.can.sizes) < 2:
             return None
         return self.studio.enlarge(path, max(self.can.sizes), model=self.model)
-
-    def problem(self) -> str | Refused:
-        """Why the model can't work, "" where it can."""
-        try:
-            open_backend(self.model).digest()
-        except Refused as refusal:
-            return refusal
-        return ""
-
-    # --- Files --------------------------------------------------------------------------------------------------------
 
     def hand(self, use: str, digest: str) -> dict[str, Any]:
         """A value for `handed`: picture `digest` is to be used as `use`. The time makes the same one twice a change."""
@@ -130,19 +103,17 @@ class PageContext:
             return None
         return self.picture(kept.path.name) if kept.kind == "image" else None
 
-    def uploaded(self, path: str) -> str:
+    def uploaded(self, path: str) -> Path:
         """A file that this page has uploaded; Refused for any other, since a browser may name any path."""
         folder = settings.uploads(self.studio.home).resolve()
         if not path or not Path(path).resolve().is_relative_to(folder):
             raise Refused("page.not_uploaded")
-        return path
+        return Path(path)
 
 
 def pressed_data(event: gr.EventData) -> dict[str, str]:
     """The data of the button that was pressed. It comes from a browser: only short texts are kept."""
-    data = event._data
-    if not isinstance(data, dict):
-        return {}
+    data = event._data if isinstance(event._data, dict) else {}
     return {str(key): str(value)[:2_000] for key, value in data.items() if isinstance(value, str | int | bool)}
 
 

@@ -7,7 +7,7 @@ import gradio as gr
 from models.messages import Refused
 from studio.events import Failed, Saved
 from studio.page.context import PageContext
-from studio.page.html import media
+from studio.page.html import url
 from studio.page.language import text
 from studio.prompts import only
 
@@ -65,8 +65,8 @@ class Endpoints:
         try:
             state = self.studio.queue.job(job)
         except KeyError as error:
-            raise gr.Error(text("no_job", "en", job=job[:80]), print_exception=False) from error
-        progress = None if state.state == "waiting" else self.context.progress(job)
+            raise gr.Error(text("no_job", job=job[:80]), print_exception=False) from error
+        progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         step, total = (progress.step, progress.total) if progress else (0, 0)
         found = self.studio.gallery.found(state.id, state)
         pictures = [_row(found[index]) for index in sorted(found)]
@@ -116,4 +116,4 @@ def build(context: PageContext) -> None:
 
 
 def _row(saved: Saved) -> dict[str, Any]:
-    return {"index": saved.index, "seed": saved.seed, "url": media(saved.path).url}
+    return {"index": saved.index, "seed": saved.seed, "url": url(saved.path)}

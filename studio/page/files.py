@@ -1,12 +1,13 @@
 """Files that the page fetches: pictures, thumbnails, pictures made ready for other programs, ZIPs."""
 
-import io
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import IO, cast
 from urllib.parse import quote
 from zipfile import ZIP_STORED, ZipFile
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from PIL import Image
 
@@ -15,67 +16,61 @@ from studio.batch.plan import safe_name
 from studio.export.apps import APPS, fit
 from studio.export.drawing import Drawing, Larger, both
 from studio.export.svg import svg
+from studio.media import MEDIA_TYPES
 from studio.metadata import encoded
 from studio.page.context import PageContext
-from studio.page.html import media
-from studio.page.language import error_text, language_of
+from studio.page.language import error_text, routes
 from studio.page.series_store import Series, SeriesStore
 
 # A picture is named by its content: it never changes. What is made of it does, with the studio.
 CACHED = {"cache-control": "private, max-age=31536000, immutable"}
 UNCACHED = {"cache-control": "no-cache"}
-TYPES = {
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".svg": "image/svg+xml",
-    ".gif": "image/gif",
-    ".zip": "application/zip",
-}
+TYPES = {**MEDIA_TYPES, ".svg": "image/svg+xml", ".zip": "application/zip"}
 
 
 def router(context: PageContext) -> APIRouter:
     """The routes of one page."""
-    routes, gallery = APIRouter(include_in_schema=False), context.studio.gallery
-    store = SeriesStore(context)
+    files, gallery, store = routes(), context.studio.gallery, context.series
 
-    @routes.get("/pictures/{name}")
-    def picture(name: str) -> FileResponse:
+    def of(name: str) -> Path:
         path = context.picture(name)
         if path is None:
             raise HTTPException(404, "no such picture")
-        return FileResponse(path, media_type=media(path).media_type, headers=CACHED)
+        return path
 
-    @routes.get("/thumbnails/{name}")
+    @files.get("/pictures/{name}")
+    def picture(name: str) -> FileResponse:
+        path = of(name)
+        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=CACHED)
+
+    @files.get("/thumbnails/{name}")
     def thumbnail(name: str) -> Response:
-        if context.picture(name) is None:
-            raise HTTPException(404, "no such picture")
-        data = gallery.thumbnail(PurePath(name).stem)
-        kind = "image/webp" if data[8:12] == b"WEBP" else media(name).media_type
+        path = of(name)
+        data = gallery.thumbnail(path.stem)
+        kind = "image/webp" if data[8:12] == b"WEBP" else MEDIA_TYPES[path.suffix]
         return Response(data, media_type=kind, headers=CACHED)
 
-    @routes.get("/downloads/{digest}/{use}")
-    def download(request: Request, digest: str, use: str, outline: bool = False) -> Response:
-        path, language = context.still(digest), language_of(request.headers)
+    @files.get("/downloads/{digest}/{use}")
+    def download(digest: str, use: str, outline: bool = False) -> Response:
+        path = context.still(digest)
         if use not in APPS and use not in ("png", "svg"):
             raise HTTPException(404, "nothing that a picture can be made ready for")
         if path is None:
-            raise HTTPException(404, error_text(Refused("page.picture_damaged"), language))
+            raise HTTPException(404, error_text(Refused("page.picture_damaged")))
         try:
             data, suffix = made(path, use, outline, context.larger)
         except Refused as refusal:
-            raise HTTPException(422, error_text(refusal, language)) from refusal
+            raise HTTPException(422, error_text(refusal)) from refusal
         named = attachment(f"{digest[:16]}-{use}{suffix}")
         return Response(data, media_type=TYPES[suffix], headers={**UNCACHED, **named})
 
-    @routes.get("/series/{name}/pictures.zip")
+    @files.get("/series/{name}/pictures.zip")
     def pictures(name: str) -> StreamingResponse:
         series = series_of(store, name)
         title = PurePath(series.title).stem if series.kind == "batch" else no_slashes(series.title)
-        stem = safe_name(title) or series.kind
-        pieces = zipped(store.files(series))
-        return StreamingResponse(pieces, media_type="application/zip", headers=attachment(f"{stem}.zip"))
+        return zip_response(store.files(series), f"{safe_name(title) or series.kind}.zip")
 
-    return routes
+    return files
 
 
 def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, str]:
@@ -116,40 +111,31 @@ def attachment(name: str) -> dict[str, str]:
     return {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
 
 
-# --- ZIP --------------------------------------------------------------------------------------------------------------
+def zip_response(files: Iterable[tuple[str, Path]], name: str) -> StreamingResponse:
+    """Files as a ZIP of that name."""
+    return StreamingResponse(zipped(files), media_type="application/zip", headers=attachment(name))
 
 
-class _Buffer(io.RawIOBase):
+class _Pieces(list[bytes]):
     """What was written and not sent yet."""
 
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self._held += data
+    def write(self, data: bytes) -> int:
+        self.append(bytes(data))
         return len(data)
 
-    def take(self) -> bytes:
-        """It, once."""
-        data = bytes(self._held)
-        self._held.clear()
-        return data
+    def flush(self) -> None:
+        """Nothing waits anywhere else."""
 
 
 def zipped(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
     """The pieces of a ZIP with each file under its name, made while it is sent; a file that is gone by then is left
     out. Pictures are compressed already: they are stored as they are.
     """
-    buffer = _Buffer()
-    with ZipFile(buffer, "w", ZIP_STORED) as archive:
+    pieces = _Pieces()
+    with ZipFile(cast("IO[bytes]", pieces), "w", ZIP_STORED) as archive:
         for name, path in files:
-            try:
-                data = path.read_bytes()
-            except OSError:
-                continue
-            archive.writestr(name, data)
-            yield buffer.take()
-    yield buffer.take()
+            with contextlib.suppress(OSError):
+                archive.writestr(name, path.read_bytes())
+                yield b"".join(pieces)
+                pieces.clear()
+    yield b"".join(pieces)

@@ -5,9 +5,12 @@ language that was chosen on the page, else the browser's first choice.
 """
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
+from fastapi import APIRouter, Depends, Request
+from gradio.context import LocalContext
 from gradio.i18n import I18nData
 
 from models.messages import DEFAULT, Message, Refused, catalogue
@@ -15,6 +18,7 @@ from models.messages import DEFAULT, Message, Refused, catalogue
 AREA = "page."
 LANGUAGES = ("en", "zh")
 COOKIE = "studio_language"
+ASKED = ContextVar("language of a route's request", default=DEFAULT)
 
 
 def language_of(headers: Mapping[str, str]) -> str:
@@ -28,21 +32,37 @@ def language_of(headers: Mapping[str, str]) -> str:
     return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
+async def listen(request: Request) -> None:
+    """Have what answers a request say it in the reader's language."""
+    ASKED.set(language_of(request.headers))
+
+
+def routes() -> APIRouter:
+    """A router whose answers are in the reader's language."""
+    return APIRouter(include_in_schema=False, dependencies=[Depends(listen)])
+
+
+def reader() -> str:
+    """The language of whoever is being answered: by one of Gradio's events, else by a route."""
+    event = LocalContext.request.get(None)
+    return language_of(event.headers) if event else ASKED.get()
+
+
 def has_text(code: str) -> bool:
     """Whether the catalogue has a text of this code."""
     return AREA + code in catalogue(DEFAULT)
 
 
-def text(code: str, language: str, **values: Any) -> str:
+def text(code: str, /, **values: Any) -> str:
     """A text of the page with its values filled in; KeyError where there is none. Plain text, not HTML."""
     if not has_text(code):
         raise KeyError(code)
-    return Message(AREA + code, values).text(language)
+    return Message(AREA + code, values).text(reader())
 
 
-def error_text(error: Refused | Message | str, language: str) -> str:
-    """An error or a message in a language. A sentence without a code stays as it is."""
-    return error if isinstance(error, str) else error.text(language)
+def error_text(error: Refused | Message | str) -> str:
+    """An error or a message in the reader's language. A sentence without a code stays as it is."""
+    return error if isinstance(error, str) else error.text(reader())
 
 
 def label(code: str) -> Any:

@@ -1,5 +1,6 @@
 """The page: its head, its tabs, its theme, and the card that opens over them."""
 
+import json
 from importlib import import_module
 from typing import Any
 from urllib.parse import quote
@@ -19,18 +20,19 @@ EVENTS_MOST = 100  # events that wait; more are refused
 def build(context: PageContext) -> gr.Blocks:
     """The page, connected to `context.studio`."""
     with gr.Blocks(title="Studio 128", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True) as page:
-        masthead = gr.HTML(header("en"), elem_id="masthead")
+        masthead = gr.HTML(render("parts.header"), elem_id="masthead")
         context.handed, context.tabs = gr.State(None), gr.Tabs(elem_id="tabs", render=False)
         card.build(context)
         context.tabs.render()
         with context.tabs:
             for name in TABS:
                 tab(name).build(context)
-        context.on_load_text(header, masthead)
-        for function, inputs, outputs in context.loads:
-            page.load(function, inputs, outputs, **QUIET)
+        context.on_load(lambda: render("parts.header"), masthead)
+        for function, outputs in context.loads:
+            page.load(function, None, outputs, **QUIET)
         endpoints.build(context)
     page.queue(max_size=EVENTS_MOST)
+    context.series.resume()
     return page
 
 
@@ -39,14 +41,9 @@ def tab(name: str) -> Any:
     return import_module(f"studio.page.tabs.{name}")
 
 
-def header(language: str) -> str:
-    """The name of the page, and the switches for language and light."""
-    return render("parts.header", language)
-
-
 def head() -> str:
     """What the page needs before Gradio begins."""
-    icon = f'<link rel="icon" href="data:image/svg+xml,{quote(render("parts.icon", "en"))}">'
+    icon = f'<link rel="icon" href="data:image/svg+xml,{quote(render("parts.icon"))}">'
     return icon + "".join(f"<script>{script(name)}</script>" for name in ("page.js", "event_stream.js"))
 
 
@@ -71,23 +68,5 @@ def theme() -> gr.Theme:
         radius_size=gr.themes.sizes.radius_lg,
         font=(font, "ui-rounded", "system-ui", "sans-serif"),
     )
-    # Text of at least 4.5:1 on its background (WCAG 2.2, 1.4.3); Soft's own colours are paler. (light, dark) of each.
-    texts = ("*neutral_600", "*neutral_300")
-    colours = {
-        "body_background_fill": ("linear-gradient(160deg, *primary_50, #fff 45%, *secondary_50)", "*neutral_950"),
-        "block_title_background_fill": ("transparent", "transparent"),
-        "block_title_text_color": texts,
-        "block_label_background_fill": ("transparent", "transparent"),
-        "block_label_text_color": texts,
-        "body_text_color_subdued": texts,
-        "block_info_text_color": texts,
-        "input_placeholder_color": ("*neutral_500", "*neutral_400"),
-        "link_text_color": ("*primary_700", "*primary_300"),
-        "checkbox_label_background_fill_selected": ("*primary_600", "*primary_600"),
-        "checkbox_background_color_selected": ("*primary_600", "*primary_600"),
-        "button_primary_background_fill": ("*primary_600", "*primary_600"),
-        "button_primary_background_fill_hover": ("*primary_700", "*primary_700"),
-    }
-    pairs = {f"{name}{end}": pair[i] for name, pair in colours.items() for i, end in enumerate(("", "_dark"))}
-    pairs |= {"block_title_padding": "0", "button_secondary_background_fill_hover_dark": "*neutral_600"}
-    return soft.set(**pairs)
+    # Text of at least 4.5:1 on its background (WCAG 2.2, 1.4.3); Soft's own colours are paler.
+    return soft.set(**json.loads((HERE / "static" / "theme.json").read_text(encoding="utf-8")))

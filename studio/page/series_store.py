@@ -6,24 +6,29 @@
 What became of the jobs is in the queue and the gallery, and nowhere else.
 """
 
+import contextlib
 import functools
+import itertools
 import json
 import re
 import secrets
+import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
-from studio.files import make_folder, write_whole
+from studio.files import make_folder, ready_folder, write_whole
 from studio.gallery import Kept
-from studio.page.context import PageContext
+from studio.page.polling import estimate
 from studio.planner import Job
 from studio.queue import OPEN, read_message
 from studio.requests import ANY_REQUEST
+from studio.studio import Studio
 
 FOLDER = "series"
 NAME = re.compile(r"[0-9a-f]{24}")
@@ -32,6 +37,7 @@ MEMBERS_CACHED = 8  # series whose jobs are kept in memory
 IDS_CACHED = 64  # series whose job ids are: more than any tab lists
 # Priorities in the queue: single jobs go first (0), then what a person looks at, then prompt files.
 WATCHED, BACKGROUND = -1, -2
+AMONG = "IN (SELECT value FROM json_each(?))"  # the ids of a series
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Member:
 
     id: str
     label: str
-    files: tuple[str, ...]
+    files: Sequence[str]
     request: Any
 
 
@@ -54,41 +60,58 @@ class Series:
     made: float
     jobs: int
     priority: int
-    about: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many different jobs are in which state. `unqueued` are not in the queue (yet); `problem` says why."""
+    """How many different jobs are in which state. `unqueued` are not in the queue (yet); `problem` says why, and
+    `queueing` whether they are on their way. `left` is in seconds, None if not known.
+    """
 
     done: int = 0
     failed: int = 0
     cancelled: int = 0
     open: int = 0
     unqueued: int = 0
+    queueing: bool = False
     problem: str | Message = ""
+    left: float | None = None
+    paused: bool = False
 
     @property
     def total(self) -> int:
         """All of them."""
         return self.done + self.failed + self.cancelled + self.open + self.unqueued
 
+    @property
+    def ahead(self) -> int:
+        """Jobs that will still be done."""
+        return self.open + (self.unqueued if self.queueing else 0)
+
+    @property
+    def stopped(self) -> int:
+        """Jobs that will not be done unless somebody says so."""
+        return self.cancelled + (0 if self.queueing else self.unqueued)
+
 
 class SeriesStore:
-    """The series of a studio. All methods may be called from any thread."""
+    """The series of a studio. All methods may be called from any thread.
 
-    def __init__(self, context: PageContext) -> None:
-        self.context, self.studio, self.folder = context, context.studio, context.studio.home / FOLDER
+    `members` are the jobs of a series in order, `ids` their ids, which are read faster than the jobs themselves.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio, self.folder = studio, studio.home / FOLDER
         self._lock, self._queueing, self._problems = threading.Lock(), set[str](), dict[str, str | Message]()
-        self._members = functools.lru_cache(MEMBERS_CACHED)(self._read_members)
-        self._job_ids = functools.lru_cache(IDS_CACHED)(self._read_ids)
-
-    # --- Asking and finding -------------------------------------------------------------------------------------------
+        self.members = functools.lru_cache(MEMBERS_CACHED)(self._read_members)
+        self.ids = functools.lru_cache(IDS_CACHED)(self._read_ids)
 
     def begin(
         self, kind: str, title: str, members: Sequence[Member], priority: int, about: dict[str, Any] | None = None
     ) -> Series:
         """Write a series and begin to queue its jobs, in a thread. Refused where it can't be written."""
+        ready_folder(self.studio.gallery.folder, sum(one.request.count for one in members))
         name = f"{time.time_ns():016x}{secrets.token_hex(4)}"
         series = Series(name, kind, title, time.time(), len(members), priority, about or {})
         head = {key: value for key, value in vars(series).items() if key != "id"}
@@ -106,80 +129,62 @@ class SeriesStore:
         except (OSError, ValueError, TypeError) as error:
             raise KeyError(name) from error
 
+    def every(self) -> Iterator[Series]:
+        """All of them, newest first."""
+        for path in sorted(self.folder.glob("*.jsonl"), reverse=True):
+            with contextlib.suppress(KeyError):  # another process removed it just now
+                yield self.get(path.stem)
+
     def latest(self, kind: str, limit: int) -> list[Series]:
         """Those of a kind, newest first."""
-        found: list[Series] = []
-        for path in sorted(self.folder.glob("*.jsonl"), reverse=True):
-            try:
-                series = self.get(path.stem)
-            except KeyError:
-                continue  # another process removed it just now
-            if series.kind == kind:
-                found.append(series)
-            if len(found) == limit:
-                break
-        return found
+        return list(itertools.islice((series for series in self.every() if series.kind == kind), limit))
 
-    def members(self, series: Series) -> tuple[Member, ...]:
-        """Its jobs, in order."""
-        return self._members(series.id)
-
-    def ids(self, series: Series) -> tuple[str, ...]:
-        """The ids of its jobs, in order: cheaper than the jobs themselves."""
-        return self._job_ids(series.id)
-
-    def change(self, series: Series, title: str | None = None, **about: Any) -> Series:
+    def change(self, series: Series, title: str = "", **about: Any) -> None:
         """Another title, or other values of `about`; its jobs stay."""
         with self._lock:
             head, _, rows = self._file(series.id).read_bytes().partition(b"\n")
             said = json.loads(head)
-            said["title"] = said["title"] if title is None else title
+            said["title"] = title or said["title"]
             said["about"] |= about
             write_whole(self._file(series.id), json.dumps(said).encode() + b"\n" + rows, "--home")
-        return self.get(series.id)
 
     def remove(self, series: Series) -> None:
         """Delete its file. Its pictures stay; jobs that wait are cancelled."""
         self.stop(series)
-        for path in (self._file(series.id), self._queued_file(series.id)):
-            path.unlink(missing_ok=True)
-
-    # --- What became of it --------------------------------------------------------------------------------------------
+        for suffix in (".jsonl", ".lined"):
+            self._file(series.id, suffix).unlink(missing_ok=True)
 
     def counts(self, series: Series) -> Counts:
-        """How many of its jobs are in which state."""
-        wanted = self._ids(series)
-        sql = "SELECT state, count(*) AS count FROM jobs WHERE id IN (SELECT value FROM json_each(?)) GROUP BY state"
-        counts = {row["state"]: row["count"] for row in self._rows(sql, wanted)}
-        return Counts(
-            counts.get("done", 0),
-            counts.get("failed", 0) + counts.get("aside", 0),
-            counts.get("cancelled", 0),
-            sum(counts.get(state, 0) for state in OPEN),
-            len(wanted) - sum(counts.values()),
-            self._problems.get(series.id, ""),
-        )
+        """How many of its jobs are in which state, and how long they take if nothing comes between."""
+        rows = self._rows(f"SELECT state, count(*) AS count FROM jobs WHERE id {AMONG} GROUP BY state", series)
+        counts, left = Counter({row["state"]: row["count"] for row in rows}), None
+        still = sum(counts[state] for state in OPEN)
+        if still:
+            requests = [one.request for one in self.members(series)]
+            seconds = estimate(self.studio, str(series.about.get("digest", "")), requests)
+            left = None if seconds is None else seconds * still / len(requests)
+        failed, unqueued = counts["failed"] + counts["aside"], len(set(self.ids(series))) - counts.total()
+        told = series.id in self._queueing, self._problems.get(series.id, ""), left, self.studio.queue.is_paused()
+        return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *told)
 
-    def failures(self, series: Series, limit: int) -> list[tuple[Member, Message]]:
-        """Jobs that failed or were quarantined, each with the message that says why."""
-        failed = "state IN ('failed', 'aside') AND id IN (SELECT value FROM json_each(?))"
-        rows = self._rows(f"SELECT id, sentence FROM jobs WHERE {failed}", self._ids(series))
-        why = {row["id"]: read_message(row["sentence"]) for row in rows}
-        return [(one, why[one.id]) for one in self.members(series) if one.id in why][:limit]
-
-    def states(self, series: Series) -> dict[str, tuple[str, Message]]:
+    def states(self, series: Series, where: str = "true") -> dict[str, tuple[str, Message]]:
         """State and message of its jobs that are or were in the queue, by id."""
-        sql = "SELECT id, state, sentence FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
-        return {row["id"]: (row["state"], read_message(row["sentence"])) for row in self._rows(sql, self._ids(series))}
+        rows = self._rows(f"SELECT id, state, sentence FROM jobs WHERE id {AMONG} AND {where}", series)
+        return {row["id"]: (row["state"], read_message(row["sentence"])) for row in rows}
+
+    def failures(self, series: Series, limit: int = sys.maxsize) -> list[tuple[Member, Message]]:
+        """Jobs that failed or were quarantined, each with the message that says why."""
+        states = self.states(series, "state IN ('failed', 'aside')")
+        return [(one, states[one.id][1]) for one in self.members(series) if one.id in states][:limit]
 
     def pictures(self, series: Series, limit: int = -1) -> list[Kept]:
         """Its pictures that are in the gallery, newest first; -1 is all of them."""
-        sql = (
-            "SELECT number FROM pictures WHERE job IN (SELECT value FROM json_each(?)) AND deleted IS NULL"
-            " ORDER BY number DESC LIMIT ?"
-        )
-        rows = self._rows(sql, self._ids(series), limit)
-        return self.studio.gallery.numbered([row["number"] for row in rows])
+        sql = f"SELECT number FROM pictures WHERE job {AMONG} AND deleted IS NULL ORDER BY number DESC LIMIT ?"
+        return self.studio.gallery.numbered([row["number"] for row in self._rows(sql, series, limit)])
+
+    def first_pictures(self, series: Series) -> dict[str, Kept]:
+        """A picture of each job that has one."""
+        return {one.job: one for one in self.pictures(series)}
 
     def files(self, series: Series) -> list[tuple[str, Path]]:
         """(name, file) of each picture that is there, in the order of the jobs."""
@@ -191,26 +196,20 @@ class SeriesStore:
                     named.setdefault(name, kept[one.id, position])
         return list(named.items())
 
-    # --- Going on -----------------------------------------------------------------------------------------------------
-
-    def resume(self, kind: str) -> None:
+    def resume(self) -> None:
         """Go on with the series that were not queued whole when the studio stopped."""
-        for path in self.folder.glob("*.jsonl"):
-            try:
-                series = self.get(path.stem)
-            except KeyError:
-                continue
-            if series.kind == kind and self._queued(series.id) < series.jobs:
+        for series in self.every():
+            if self._queued(series.id) < series.jobs:
                 self._start_queueing(series)
 
     def retry(self, series: Series) -> None:
         """Queue again what failed or was quarantined."""
-        self.studio.queue.retry([one.id for one, _ in self.failures(series, series.jobs)])
+        self.studio.queue.retry([one.id for one, _ in self.failures(series)])
         self.studio.open()
 
     def go_on(self, series: Series) -> None:
         """Queue all that is not done: what was cancelled, what failed, what was never queued."""
-        if not self.is_queueing(series):
+        if series.id not in self._queueing:
             self._write_queued(series.id, 0)
             self._start_queueing(series)
 
@@ -218,11 +217,7 @@ class SeriesStore:
         """Queue no more of it, and cancel what waits or runs."""
         with self._lock:
             self._write_queued(series.id, series.jobs)
-            self.studio.queue.cancel(self._ids(series))
-
-    def is_queueing(self, series: Series) -> bool:
-        """Whether this process is queueing jobs of it just now."""
-        return series.id in self._queueing
+            self.studio.queue.cancel(set(self.ids(series)))
 
     def _start_queueing(self, series: Series) -> None:
         with self._lock:
@@ -237,7 +232,7 @@ class SeriesStore:
             while self._queue_chunk(series):
                 pass
         except (Refused, KeyError, OSError) as problem:  # a full disk; the series was removed
-            self._problems[series.id] = _said(problem)
+            self._problems[series.id] = problem.message if isinstance(problem, Refused) else str(problem)
         finally:
             self._queueing.discard(series.id)
 
@@ -257,50 +252,34 @@ class SeriesStore:
                 self._write_queued(series.id, first + len(chunk))
             return bool(chunk)
 
-    # --- Files --------------------------------------------------------------------------------------------------------
-
-    def _file(self, name: str) -> Path:
+    def _file(self, name: str, suffix: str = ".jsonl") -> Path:
         if not NAME.fullmatch(name):
             raise KeyError(name)
-        return self.folder / f"{name}.jsonl"
-
-    def _queued_file(self, name: str) -> Path:
-        return self._file(name).with_suffix(".lined")
+        return self.folder / f"{name}{suffix}"
 
     def _write_queued(self, name: str, count: int) -> None:
-        write_whole(self._queued_file(name), str(count).encode(), "--home")
+        write_whole(self._file(name, ".lined"), str(count).encode(), "--home")
 
     def _queued(self, name: str) -> int:
         try:
-            return int(self._queued_file(name).read_text())
+            return int(self._file(name, ".lined").read_text())
         except (OSError, ValueError):
             return 0
 
-    def _read_members(self, name: str) -> tuple[Member, ...]:
-        return tuple(map(_member, self._read_rows(name)))
+    def _read_members(self, series: Series) -> tuple[Member, ...]:
+        rows = [Member(**row) for row in self._read_jobs(series)]
+        return tuple(replace(one, request=ANY_REQUEST.validate_json(json.dumps(one.request))) for one in rows)
 
-    def _read_ids(self, name: str) -> tuple[str, ...]:
-        return tuple(str(row["id"]) for row in self._read_rows(name))
+    def _read_ids(self, series: Series) -> tuple[str, ...]:
+        return tuple(str(row["id"]) for row in self._read_jobs(series))
 
-    def _read_rows(self, name: str) -> list[dict[str, Any]]:
+    def _read_jobs(self, series: Series) -> list[dict[str, Any]]:
         try:
-            with self._file(name).open("rb") as file:
+            with self._file(series.id).open("rb") as file:
                 file.readline()
                 return [json.loads(line) for line in file]
         except (OSError, ValueError) as error:
-            raise KeyError(name) from error
+            raise KeyError(series.id) from error
 
-    def _ids(self, series: Series) -> list[str]:
-        return list(dict.fromkeys(self.ids(series)))
-
-    def _rows(self, sql: str, ids: Iterable[str], *values: object) -> list[Any]:
-        return self.context.rows(sql, json.dumps(list(ids)), *values)
-
-
-def _said(problem: Exception) -> str | Message:
-    return problem.message if isinstance(problem, Refused) else str(problem)
-
-
-def _member(row: dict[str, Any]) -> Member:
-    request = ANY_REQUEST.validate_json(json.dumps(row["request"]))
-    return Member(row["id"], row["label"], tuple(row["files"]), request)
+    def _rows(self, sql: str, series: Series, *values: object) -> list[Any]:
+        return self.studio.store.database.rows(sql, json.dumps(self.ids(series)), *values)

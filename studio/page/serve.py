@@ -8,11 +8,11 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.requests import ClientDisconnect
+from jinja2 import ChoiceLoader, DictLoader
 
 from models.messages import Refused
 from studio import settings
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from studio.page.context import PageContext
 
 UPLOAD_LIMIT = "32mb"
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
-HEAD = b"<head>"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -107,7 +104,6 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
     home = settings.home(options.home)
     settings.keep_uploads(home)
     studio = Studio(home)
-    context = PageContext(studio, options.model)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -118,10 +114,9 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     anywhere = options.allow_network or not is_loopback(options.host)
-    guarded = Guard(build_app(context, ready), anywhere, password)
+    guarded = Guard(build_app(PageContext(studio, options.model), ready), anywhere, password)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
-    config = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=1))
     # That open tabs are cut off when the studio closes is no error.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     try:
@@ -139,7 +134,8 @@ def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) 
     from studio.mcp import http_routes, server
     from studio.page import files, layout, polling
 
-    tools = server(context.studio, context.model)
+    studio = context.studio
+    tools = server(studio, context.model)
     tool_routes = http_routes(tools)
 
     @contextlib.asynccontextmanager
@@ -149,20 +145,33 @@ def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) 
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(HeadFirst, html=layout.head())
     for part in (files, polling, *map(layout.tab, layout.TABS)):
         if hasattr(part, "router"):
             app.include_router(part.router(context))
     for interface in (a1111, v1):
-        app.include_router(interface.router(context.studio, context.model))
+        app.include_router(interface.router(studio, context.model))
     app.router.routes.extend(tool_routes)
     _fetch_nothing()
-    home = context.studio.home
-    page, pictures = layout.build(context), [str(context.studio.gallery.folder), str(home / "inputs")]
+    _put_first(layout.head())
+    page, pictures = layout.build(context), [str(studio.gallery.folder), str(studio.home / "inputs")]
     page.has_launched = True  # else Gradio takes any file that a browser names for one that it uploaded
     return gr.mount_gradio_app(
         app, page, path="/", allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.appearance()
     )
+
+
+def _put_first(html: str) -> None:
+    """Put `html` at the beginning of the page. Gradio loads what is given as `head` after it has read the browser's
+    language and after it has painted: too late to choose either.
+    """
+    from gradio.routes import templates
+
+    loader, name = templates.env.loader, "frontend/index.html"
+    assert loader
+    page, *_ = loader.get_source(templates.env, name)
+    if html not in page:
+        changed = page.replace("<head>", f"<head>{{% raw %}}{html}{{% endraw %}}", 1)
+        templates.env.loader = ChoiceLoader([DictLoader({name: changed}), loader])
 
 
 def _fetch_nothing() -> None:
@@ -182,38 +191,3 @@ def _fetch_nothing() -> None:
 
     processing_utils.async_ssrf_protected_get = refuse  # type: ignore[assignment]
     gradio_routes.secure_url_stream_response = forbid
-
-
-class HeadFirst:
-    """ASGI middleware: `html` follows the first <head> of the page at "/"; everything else passes as it is.
-
-    Gradio loads what is given as `head` after it has read the browser's language and after it has painted: too late to
-    choose either.
-    """
-
-    def __init__(self, app: App, html: str) -> None:
-        self.app, self.html = app, html.encode()
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Hold the page back until it is whole: its length changes."""
-        if scope["type"] != "http" or scope["path"] != "/":
-            with contextlib.suppress(ClientDisconnect):  # a visitor who leaves in the middle of an upload is no error
-                await self.app(scope, receive, send)
-            return
-        start: MutableMapping[str, Any] = {}
-        body = bytearray()
-
-        async def held(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                start.update(message)
-                return
-            body.extend(message.get("body", b""))
-            if not message.get("more_body"):
-                page = bytes(body).replace(HEAD, HEAD + self.html, 1)
-                headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-                if scope["method"] != "HEAD":
-                    headers.append((b"content-length", str(len(page)).encode()))
-                await send({**start, "headers": headers})
-                await send({"type": "http.response.body", "body": page})
-
-        await self.app(scope, receive, held)

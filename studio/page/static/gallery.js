@@ -7,7 +7,7 @@ const RETRY = 3000; // ms
 const find = (selector) => element.querySelector(selector);
 const grid = () => find('.picks');
 const shown = () => Boolean(grid()?.offsetParent);
-const outcome = studio.outcome(element, shown), say = outcome.say;
+const { say, silent } = studio.outcome(element, shown);
 
 let wanted = '';         // the filters as a query
 let news = 1;            // counts changes of the gallery; a cell that was fetched before the latest is stale
@@ -45,9 +45,9 @@ const inSight = () => {
 const missing = () => {
   if (anew) return null;
   const stale = inSight().find((cell) => cell.news < news);
-  if (stale) return stale.previousElementSibling?.number ?? null;
+  if (stale) return stale.previousElementSibling?.key ?? null;
   const end = grid().getBoundingClientRect().bottom < innerHeight + AHEAD;
-  if (end && bottom < news) return grid().lastElementChild?.number ?? null;
+  if (end && bottom < news) return grid().lastElementChild?.key ?? null;
   return undefined;
 };
 
@@ -90,18 +90,19 @@ const load = async (before) => {
 
 // Puts a page into its place; between `before` and its last number nothing is but what it holds.
 const put = (before, page, since) => {
-  const low = page.low ?? -Infinity, holder = document.createElement('template');
-  let at = firstCell((cell) => cell.number < before);
-  const remove = () => { const gone = at; at = at.nextElementSibling; gone.remove(); chosen.delete(gone.dataset.picture); };
+  const low = page.low ?? -Infinity;
+  let at = firstCell((cell) => cell.key < before);
+  const remove = () => { const gone = at; at = at.nextElementSibling; gone.remove(); };
   for (const [number, html] of page.cells) {
-    while (at && at.number > number) remove();
-    if (at?.number === number) {
-      if (at.html !== html) change(at, html);
-      at.news = since;
+    while (at && at.key > number) remove();
+    let cell = at;
+    if (at?.key === number) {
+      if (at.html !== html) studio.morph(at, fresh(html));
       at = at.nextElementSibling;
-    } else grid().insertBefore(born(number, html, since), at ?? null);
+    } else cell = grid().insertBefore(fresh(html), at ?? null);
+    Object.assign(cell, { key: number, html, news: since });
   }
-  while (at && at.number >= low) remove();
+  while (at && at.key >= low) remove();
   if (page.low === null) bottom = since;
   tabbable(grid());
   update();
@@ -111,22 +112,6 @@ const put = (before, page, since) => {
 const tabbable = (cells) => {
   if (!cells.querySelector('[tabindex="0"]')) cells.querySelector('.board')?.setAttribute('tabindex', '0');
 };
-
-const born = (number, html, since) => {
-  const cell = fresh(html);
-  Object.assign(cell, { number, html, news: since });
-  cell.querySelector('input').checked = chosen.has(cell.dataset.picture);
-  return cell;
-};
-
-const change = (cell, html) => {
-  const made = fresh(html);
-  made.querySelector('.board').tabIndex = cell.querySelector('.board').tabIndex;
-  studio.morph(cell, made);
-  cell.html = html;
-};
-
-// --- Near in meaning -------------------------------------------------------------------------------------------------
 
 let similarTo = '';  // the filters and the news that the pictures below the others belong to
 
@@ -143,22 +128,17 @@ const showSimilar = async () => {
 };
 
 const putSimilar = (cells) => {
-  const holder = find('.similar .picks'), old = new Map([...holder.children].map((cell) => [cell.number, cell]));
-  const made = cells.map(([number, html]) => {
-    const cell = old.get(number) || born(number, html, news);
-    if (cell.html !== html) change(cell, html);
-    return cell;
-  });
-  if (made.some((cell, index) => cell !== holder.children[index]) || made.length < old.size) holder.replaceChildren(...made);
+  const holder = find('.similar .picks');
+  studio.fill(holder, cells);
   tabbable(holder);
   hide(find('.looking'), true);
-  hide(find('.similar'), !made.length);
+  hide(find('.similar'), !cells.length);
 };
 
 // What stands round the pictures.
 const surround = (page) => {
   newest = page.newest;
-  write(find('.counted'), page.counted);
+  studio.exchange(find('.counted'), page.counted);
   write(find('.binned'), page.bin ? page.bin.toLocaleString() : '');
   hide(find('[data-act=sure]'), !binned() || !page.bin);
   write(find('[data-act=empty]'), text('sure_yes', { count: page.bin }));
@@ -183,43 +163,36 @@ const choices = (name, html) => {
 // Pictures that came while one searches further down would move all that one sees: a button says that they are there.
 const lookUp = () => {
   const first = grid().firstElementChild;
-  hide(find('[data-act=newer]'), !first || newest <= first.number);
+  hide(find('[data-act=newer]'), !first || newest <= first.key);
 };
 
-// --- Filters ---------------------------------------------------------------------------------------------------------
-
-const binned = () => find('[data-act=bin]').getAttribute('aria-pressed') === 'true';
+const binned = () => find('[name=bin]').checked;
 
 const narrow = () => {
   const query = new URLSearchParams();
   for (const [name, value] of new FormData(find('.filters'))) if (value.trim()) query.set(name, value.trim());
-  write(find('.active'), String([...query.keys()].filter((name) => name !== 'words').length || ''));
-  if (binned()) query.set('bin', 'true');
+  write(find('.active'), String([...query.keys()].filter((name) => name !== 'words' && name !== 'bin').length || ''));
   if (query.toString() === wanted) return;
   wanted = query.toString();
   anew = true;
   undone.length = 0;
-  chosen.clear();
-  update();
+  selectNone();
   say('');
   fetching.abort();
   fetching = new AbortController();
   keepUp();
 };
 
-const clear = () => { find('.filters').reset(); narrow(); };
-
-const showBin = (on) => {
-  find('[data-act=bin]').setAttribute('aria-pressed', String(on));
-  find('.gallery-tab').classList.toggle('in-bin', on);
+const clear = () => {
+  const bin = binned();
+  find('.filters').reset();
+  find('[name=bin]').checked = bin;
   narrow();
 };
 
 let typing = 0;
 const begin = () => {
   const filters = find('.filters');
-  if (!filters || filters.begun) return;
-  filters.begun = true;
   filters.addEventListener('submit', (event) => { event.preventDefault(); narrow(); });
   filters.addEventListener('change', narrow);
   const typed = (event) => { // by an input method a word is there when it is composed
@@ -228,9 +201,7 @@ const begin = () => {
   };
   for (const name of ['input', 'compositionend']) filters.addEventListener(name, typed);
   find('.filters details').open = innerWidth > 720;
-  new IntersectionObserver(keepUp).observe(find('.gallery-tab')); // the tab is opened
   news += 1;
-  keepUp();
 };
 
 let due = 0;
@@ -239,7 +210,6 @@ addEventListener('scroll', soon, { passive: true, capture: true });
 addEventListener('resize', soon, { passive: true });
 studio.follow({
   news: (fresh) => { if (fresh.gallery !== fingerprint) { news += 1; keepUp(); } },
-  silent: outcome.silent,
+  silent,
 });
-watch('value', begin);
-queueMicrotask(begin); // when the scripts below have been read
+studio.whenShown(watch, () => find('.gallery-tab'), keepUp, begin);

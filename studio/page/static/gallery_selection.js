@@ -1,17 +1,16 @@
 // --- What is selected, and what is done with it ------------------------------------------------------------------------
 
 const SLICE = 50; // pictures of one request: none takes long, and one sees how far it is
-const chosen = new Set();
 let from = null;          // where a range begins
 const undone = [];        // what undoes the last changes, the latest last
 
 const cellOf = (node) => node?.closest?.('.pick');
 const cellWith = (digest) => element.querySelector(`.pick[data-picture="${digest}"]`);
 
-const tick = (cell, on) => {
-  cell.querySelector('input').checked = on;
-  on ? chosen.add(cell.dataset.picture) : chosen.delete(cell.dataset.picture);
-};
+const box = (cell) => cell.querySelector('.tick input');
+const ticked = () => [...element.querySelectorAll('.pick:has(.tick :checked)')];
+const chosen = () => [...new Set(ticked().map((cell) => cell.dataset.picture))];
+const tick = (cell, on) => { box(cell).checked = on; };
 const range = (a, b, on) => {
   if (a.parentElement !== b.parentElement) { tick(b, on); return; }
   const [first, last] = a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? [a, b] : [b, a];
@@ -23,14 +22,11 @@ const select = (cell, on, whole) => {
   update();
 };
 const selectAll = () => { for (const cell of element.querySelectorAll('.pick')) tick(cell, true); update(); };
-const selectNone = () => {
-  for (const cell of element.querySelectorAll('.pick:has(.tick :checked)')) tick(cell, false);
-  chosen.clear();
-  update();
-};
+const selectNone = () => { for (const cell of ticked()) tick(cell, false); update(); };
 const update = () => {
-  hide(find('.chosen'), !chosen.size);
-  write(find('.chosen b'), text('chosen', { count: chosen.size }));
+  const count = chosen().length;
+  hide(find('.chosen'), !count);
+  write(find('.chosen b'), text('chosen', { count }));
 };
 
 const send = (path, body) => studio.post(`/gallery/${path}`, body);
@@ -49,10 +45,6 @@ const changeAll = async (act, value, pictures) => {
   return done;
 };
 
-const SENTENCES = {
-  star: 'was_starred', unstar: 'was_unstarred', rate: 'was_rated', tag: 'was_labelled', board: 'was_labelled',
-  untag: 'was_unlabelled', unboard: 'was_unlabelled', delete: 'deleted', restore: 'restored',
-};
 const OPPOSITE = { delete: 'restore', restore: 'delete' };
 
 // What is pressed while another change is being made comes after it: what is undone is the last that was pressed.
@@ -68,7 +60,7 @@ const carryOut = async (act, value, pictures, undoing = false) => {
     const done = await changeAll(act, value, pictures), moved = OPPOSITE[act] && done.length;
     if (moved && !undoing) undone.push({ act: OPPOSITE[act], pictures: done });
     const undoable = Boolean(moved && undone.length);
-    if (done.length && !find('.outcome').classList.contains('problem')) say(text(SENTENCES[act], { count: done.length }), '', undoable);
+    if (done.length && !find('.outcome').classList.contains('problem')) say(text(`was_${act}`, { count: done.length }), '', undoable);
     if (moved) for (const digest of done) away(digest);
   } catch (problem) {
     say(studio.why(problem), 'problem');
@@ -81,7 +73,6 @@ const carryOut = async (act, value, pictures, undoing = false) => {
 // A cell whose picture went elsewhere; the one after it takes the focus.
 const away = (digest) => {
   const cell = cellWith(digest);
-  chosen.delete(digest);
   if (!cell) return;
   const focused = cell.contains(document.activeElement), tabbed = cell.querySelector('[tabindex="0"]');
   const next = cell.nextElementSibling || cell.previousElementSibling;
@@ -101,10 +92,8 @@ const zip = async (pictures) => {
   if (pictures.length > most) return say(text('too_many', { count: most }), 'problem');
   try {
     say(text('at_work', { count: 0, total: pictures.length }));
-    const answer = await send('zip', { pictures });
-    const name = /filename="([^"]+)"/.exec(answer.headers.get('content-disposition'))[1];
-    studio.save(await answer.blob(), name);
-    say(text('was_zipped', { count: pictures.length }));
+    await studio.save(await send('zip', { pictures }), 'studio.zip');
+    say(text('was_zip', { count: pictures.length }));
   } catch (problem) {
     say(studio.why(problem), 'problem');
   }
@@ -114,14 +103,13 @@ const emptyBin = async () => {
   find('.sure').close();
   try {
     const answer = await (await send('empty', {})).json();
-    say(answer.problem || text('was_emptied', { count: answer.done }), answer.problem ? 'problem' : '');
+    say(answer.problem || text('was_empty', { count: answer.done }), answer.problem ? 'problem' : '');
   } catch (problem) {
     say(studio.why(problem), 'problem');
   }
   anew = true;
   undone.length = 0;
-  chosen.clear();
-  update();
+  selectNone();
   studio.pollNow();
   await keepUp();
 };
@@ -129,7 +117,7 @@ const emptyBin = async () => {
 const label = (act) => {
   const field = find(`.labels input[name=${act.replace('un', '')}]`);
   if (!field.value.trim()) { say(text('no_label'), 'problem'); field.focus(); return; }
-  perform(act, field.value.trim(), [...chosen]);
+  perform(act, field.value.trim(), chosen());
 };
 
 const ACTS = {
@@ -137,35 +125,32 @@ const ACTS = {
   all: selectAll,
   none: selectNone,
   clear,
-  bin: () => showBin(!binned()),
   sure: () => find('.sure').showModal(),
   keep: () => find('.sure').close(),
   empty: emptyBin,
   undo,
   dismiss: () => say(''),
-  zip: () => zip([...chosen]),
+  zip: () => zip(chosen()),
   tag: () => label('tag'), untag: () => label('untag'), board: () => label('board'), unboard: () => label('unboard'),
 };
 
 // Before `data-do` is heard: with Ctrl or Shift a click selects.
 element.addEventListener('click', (event) => {
-  const cell = cellOf(event.target), box = event.target.matches('.tick input');
-  if (cell && box) return select(cell, event.target.checked, event.shiftKey);
+  const cell = cellOf(event.target);
+  if (cell && event.target === box(cell)) return select(cell, event.target.checked, event.shiftKey);
   if (cell && event.target.closest('.board') && (event.shiftKey || event.ctrlKey || event.metaKey)) {
     event.stopImmediatePropagation();
     event.preventDefault();
-    return select(cell, event.shiftKey || !chosen.has(cell.dataset.picture), event.shiftKey);
+    return select(cell, event.shiftKey || !box(cell).checked, event.shiftKey);
   }
   const act = event.target.closest('[data-act]')?.dataset.act;
-  if (act) (ACTS[act] || (() => perform(act, '', [...chosen])))();
+  if (act) (ACTS[act] || (() => perform(act, '', chosen())))();
 }, { capture: true });
 element.addEventListener('change', (event) => {
   if (!event.target.matches('[data-rate]') || !event.target.value) return;
-  perform('rate', event.target.value, [...chosen]);
+  perform('rate', event.target.value, chosen());
   event.target.value = '';
 });
-
-// --- Keys ------------------------------------------------------------------------------------------------------------
 
 // One cell at a time is in the order of Tab; arrows move it.
 const focus = (cell, really = true) => {
@@ -186,7 +171,7 @@ const STEPS = {
   PageUp: () => -4 * columns(), PageDown: () => 4 * columns(), Home: () => -1e9, End: () => 1e9,
 };
 
-const meant = (cell) => (chosen.size ? [...chosen] : [cell.dataset.picture]);
+const meant = (cell) => (ticked().length ? chosen() : [cell.dataset.picture]);
 const star = (cell) => {
   const cells = meant(cell).map(cellWith);
   perform(cells.every((one) => one?.dataset.star === '1') ? 'unstar' : 'star', '', meant(cell));
@@ -198,7 +183,7 @@ const onCell = (event, cell) => {
     const to = stepped(cell, move());
     if (event.shiftKey) { from?.isConnected || (from = cell); range(from, to, true); update(); }
     focus(to);
-  } else if (event.key === ' ') select(cell, !chosen.has(cell.dataset.picture), event.shiftKey);
+  } else if (event.key === ' ') select(cell, !box(cell).checked, event.shiftKey);
   else if (event.key === 'Delete' && !binned()) perform('delete', '', meant(cell));
   else if (event.key.toLowerCase() === 's' && !binned()) star(cell);
   else if (/^[0-5]$/.test(event.key) && !binned()) perform('rate', event.key, meant(cell));
@@ -210,7 +195,7 @@ element.addEventListener('keydown', (event) => {
   const cell = cellOf(event.target), held = event.ctrlKey || event.metaKey;
   const typing = event.target.matches('input:not([type=checkbox]), select, textarea');
   let done = false;
-  if (event.key === 'Escape' && chosen.size && !find('.sure').open) { selectNone(); done = true; }
+  if (event.key === 'Escape' && ticked().length && !find('.sure').open) { selectNone(); done = true; }
   else if (held && event.key === 'z' && !typing) { undo(); done = true; }
   else if (held && event.key === 'a' && cell) { selectAll(); done = true; }
   else if (event.key === 'Enter' && !event.isComposing && event.target.matches('.labels input')) {

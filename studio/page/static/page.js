@@ -138,7 +138,8 @@
     if (old.nodeName !== made.nodeName) { old.replaceWith(made); return; }
     if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== made.data) old.data = made.data; return; }
     for (const { name } of [...old.attributes]) if (!made.hasAttribute(name)) old.removeAttribute(name);
-    for (const { name, value } of made.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    for (const { name, value } of made.attributes)
+      if (old.getAttribute(name) !== value && name !== 'tabindex') old.setAttribute(name, value); // its script moves that
     const fresh = [...made.childNodes];
     fresh.forEach((node, index) => { old.childNodes[index] ? morph(old.childNodes[index], node) : old.append(node); });
     while (old.childNodes.length > fresh.length) old.lastChild.remove();
@@ -153,6 +154,20 @@
     holder.html = html;
   };
 
+  // The same for a list whose children are known by a key: (key, HTML) of each. What does not move keeps the focus.
+  const fill = (list, rows) => {
+    const wanted = new Set(rows.map(([key]) => key)), old = new Map();
+    for (const row of [...list.children]) wanted.has(row.key) ? old.set(row.key, row) : row.remove();
+    let at = list.firstElementChild;
+    for (const [key, html] of rows) {
+      const row = old.get(key) || fresh(html);
+      if (row.html !== html && old.has(key)) morph(row, fresh(html));
+      Object.assign(row, { key, html });
+      if (row === at) at = at.nextElementSibling;
+      else list.insertBefore(row, at);
+    }
+  };
+
   // What the studio answers. Where it refuses, or nobody answers, that is thrown, and `why` says it in a sentence.
   const ask = async (address, settings) => {
     const answer = await fetch(address, settings);
@@ -165,8 +180,11 @@
   const silence = () => document.querySelector('[data-silent]').dataset.silent;
   const why = ({ sentence }) => (typeof sentence === 'string' ? sentence : silence());
 
-  const save = (blob, name) => {
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
+  // Saves what was answered as a file, under the name that the answer gives it.
+  const save = async (answer, name) => {
+    const given = (answer.headers.get('content-disposition') || '').split("''")[1] || '';
+    const link = document.createElement('a');
+    Object.assign(link, { href: URL.createObjectURL(await answer.blob()), download: decodeURIComponent(given) || name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   };
@@ -198,10 +216,24 @@
     return { say, silent };
   };
 
+  // Calls `draw` whenever a part that comes with its element's value is shown, after `begin` for a new one.
+  const whenShown = (watch, part, draw, begin) => {
+    const start = () => {
+      const root = part();
+      if (!root || root.begun) return;
+      root.begun = true;
+      begin?.();
+      new IntersectionObserver(draw).observe(root);
+      draw();
+    };
+    watch('value', start);
+    queueMicrotask(start); // when the scripts below have been read
+  };
+
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
-    ...{ morph, exchange, ask, post, why, save, fresh, hide, write, scrollTo, outcome, showBackground },
+    ...{ morph, exchange, fill, ask, post, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground },
     pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {

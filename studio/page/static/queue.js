@@ -3,7 +3,7 @@
 studio.listen(element, trigger);
 
 const OFTEN = 700; // ms, while something is being made
-const { fresh, hide } = studio;
+const { hide } = studio;
 const find = (selector) => element.querySelector(selector);
 const shown = () => Boolean(find('.jobs')?.offsetParent);
 const outcome = studio.outcome(element, shown);
@@ -32,7 +32,7 @@ const put = (answer) => {
   studio.exchange(find('.jobs-head'), answer.head);
   studio.exchange(find('.nothing'), answer.nothing);
   for (const list of element.querySelectorAll('[data-list]')) {
-    fill(list, answer[list.dataset.list]);
+    studio.fill(list, answer[list.dataset.list]);
     hide(list.parentElement, !list.firstElementChild);
   }
   [busy, fingerprint] = [answer.busy, answer.fingerprint];
@@ -46,24 +46,6 @@ const refocus = (active, job) => {
   const again = active.isConnected ? active : row?.querySelector(`[data-act="${act}"]`) || row?.querySelector('button');
   (again || find('section:not([hidden]) > h2') || find('.jobs-head button'))?.focus({ preventScroll: true });
 };
-
-const fill = (list, rows) => {
-  const kept = new Set(rows.map(([job]) => job)), old = new Map();
-  for (const row of [...list.children]) {
-    const job = row.dataset.job || '';
-    kept.has(job) ? old.set(job, row) : row.remove();
-  }
-  let at = list.firstElementChild;
-  for (const [job, html] of rows) {
-    const row = old.get(job) || fresh(html);
-    if (row.html !== html && row.isConnected) studio.morph(row, fresh(html));
-    row.html = html;
-    if (row === at) at = at.nextElementSibling;
-    else list.insertBefore(row, at);
-  }
-};
-
-// --- What is done ------------------------------------------------------------------------------------------------------
 
 let undone = [];
 const say = (sentence, kind = '', undo = []) => {
@@ -92,8 +74,6 @@ element.addEventListener('click', (event) => {
   else if (act === 'undo') perform('retry', undone);
   else perform(act, job ? [job] : []);
 });
-
-// --- Dragging ----------------------------------------------------------------------------------------------------------
 
 const waitingRow = (event) => event.target.closest?.('.job.waiting');
 const marked = (row, below) => {
@@ -130,19 +110,6 @@ element.addEventListener('drop', (event) => {
 const drop = () => { dragged?.classList.remove('dragged'); dragged = null; marked(null); };
 element.addEventListener('dragend', () => { drop(); draw(); });
 
-// --- News --------------------------------------------------------------------------------------------------------------
-
-const begin = () => {
-  const jobs = find('.jobs');
-  if (!jobs || jobs.begun) return;
-  jobs.begun = true;
-  new IntersectionObserver(draw).observe(jobs); // the tab is opened
-  draw();
-};
 setInterval(() => { if (busy) draw(); }, OFTEN);
-studio.follow({
-  news: (fresh) => { if (fresh.queue !== fingerprint) draw(); },
-  silent: outcome.silent,
-});
-watch('value', begin);
-queueMicrotask(begin);
+studio.follow({ news: (fresh) => { if (fresh.queue !== fingerprint) draw(); }, silent: outcome.silent });
+studio.whenShown(watch, () => find('.jobs'), draw);

@@ -3,17 +3,6 @@
 studio.listen(element, trigger);
 
 const stage = () => element.querySelector('.stage');
-const exchange = (holder, pieces) => {
-  pieces.forEach((html, index) => {
-    const old = holder.children[index];
-    if (old && old.dataset.was === html) return;
-    const made = studio.fresh(html);
-    made.dataset.was = html;
-    old ? old.replaceWith(made) : holder.append(made);
-  });
-  while (holder.children.length > pieces.length) holder.lastElementChild.remove();
-};
-
 studio.follow({
   job: () => stage()?.dataset.job || '',
   busy: () => Boolean(stage()?.dataset.job) && !stage().dataset.ended,
@@ -23,7 +12,7 @@ studio.follow({
     const cells = stage().querySelector('.cells');
     studio.exchange(stage().querySelector('.head'), news.head); // a button that is held stays the one that is let go
     cells.className = `cells ${news.size}`;
-    exchange(cells, news.cells);
+    studio.exchange(cells, news.cells);
     if (news.ended) stage().dataset.ended = 'true';
   },
   silent: (silent) => stage()?.classList.toggle('silent', silent),
@@ -31,8 +20,7 @@ studio.follow({
 });
 watch('value', () => {
   studio.showBackground();
-  const head = stage()?.querySelector('.head');
-  if (head) head.html = null; // it is another job's now
+  for (const part of element.querySelectorAll('.head, .cells')) part.html = null; // it is another job's now
   if (stage()?.dataset.mine !== undefined) studio.scrollTo(stage()); // on a phone it is below the settings
   studio.pollNow();
 });

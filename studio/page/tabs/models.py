@@ -16,13 +16,12 @@ from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
 from studio.page import model_facts
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
-from studio.page.html import note, render
-from studio.page.language import error_text, has_text, label, language_of, text
+from studio.page.form import samples
+from studio.page.html import render
+from studio.page.language import error_text, has_text, label, reader, text
 from studio.page.model_facts import Part
-from studio.page.styles import samples
 
 NAMED = 60  # concepts that are listed
-FINDINGS = 100  # that are listed
 
 
 @dataclass
@@ -42,22 +41,22 @@ class Model:
         """The name without what it is given."""
         return self.name.partition(":")[0]
 
-    def about(self, language: str) -> str:
+    @property
+    def about(self) -> str:
         """What it is, in a sentence."""
         code = f"models.about_{self.kind}"
-        return text(code, language) if has_text(code) else KINDS[self.kind].about
+        return text(code) if has_text(code) else KINDS[self.kind].about
 
 
 def model(name: str) -> Model:
     """A backend as it stands, its files read through."""
     made = Model(name)
+    backend = open_backend(name)
     try:
-        backend = open_backend(name)
         made.can = backend.capabilities()
         made.digest = backend.digest()
     except Refused as refusal:
         made.problem = refusal
-        backend = open_backend(name)
     root = getattr(backend, "root", None)
     if isinstance(root, Path):
         try:
@@ -74,60 +73,34 @@ class ModelsHandlers:
     def __init__(self, context: PageContext) -> None:
         self.context, self.store = context, context.studio.store
 
-    def load(self, request: gr.Request) -> str:
+    def load(self) -> str:
         """The tab was opened -> the models."""
         own = self.context.model
         others = [model(name) for name in KINDS if name != own.partition(":")[0] and name != "fake"]
-        pictures = samples(self.context.can.styles)
-        return overview(model(own), others, pictures, prompt_list("examples"), language_of(request.headers))
+        return overview(model(own), others, samples(self.context.can.styles), prompt_list("examples"))
 
-    def load_trouble(self, found: str, request: gr.Request) -> str:
-        """The tab was opened -> the look for trouble, with what it `found` before."""
-        return self._trouble(language_of(request.headers), Markup(found))
-
-    def doctor(self, request: gr.Request) -> Iterator[tuple[str, str]]:
-        """Look for trouble, as `studio doctor` does -> how it stands, what it found."""
-        language = language_of(request.headers)
-        yield self._trouble(language, render("models.looking", language)), ""
-        try:
-            found = findings(list(maintenance.inspect(self.store)), self.store.gallery.count(), language)
-        except Refused as refusal:
-            found = note("problem", error_text(refusal, language))
-        yield self._trouble(language, found), found
-
-    def _trouble(self, language: str, found: Markup) -> Markup:
+    def trouble(self, found: str = "") -> Markup:
+        """Where the studio's files are, and the look for trouble, with what it `found` before, as HTML."""
         home = self.context.studio.home
-        free = shutil.disk_usage(home).free / 1e9
-        notice = self.store.queue.notice()
-        return trouble(str(home), self.store.gallery.count(), free, notice, language, found)
+        free, notice = shutil.disk_usage(home).free / 1e9, self.store.queue.notice()
+        return render("models.trouble", str(home), self.store.gallery.count(), free, notice, Markup(found))
+
+    def doctor(self) -> Iterator[tuple[str, str]]:
+        """Look for trouble, as `studio doctor` does -> how it stands, what it found."""
+        yield self.trouble(render("models.looking")), ""
+        try:
+            found = render("models.findings", list(maintenance.inspect(self.store)), self.store.gallery.count())
+        except Refused as refusal:
+            found = render("parts.note", "problem", error_text(refusal))
+        yield self.trouble(found), found
 
 
-# --- HTML -------------------------------------------------------------------------------------------------------------
-
-
-def overview(own: Model, others: list[Model], pictures: dict[str, str], prompts: list[str], language: str) -> Markup:
+def overview(own: Model, others: list[Model], pictures: dict[str, str], prompts: list[str]) -> Markup:
     """All but the look for trouble. `pictures` holds a picture of each style as data URIs."""
-    names = own.concepts.get(language) or own.concepts.get("en") or []
+    english = own.concepts.get("en") or []
+    names = own.concepts.get(reader()) or english
     some = names[:: max(1, len(names) // NAMED)][:NAMED]  # from all over the list
-    count = len(own.concepts.get("en") or names)
-    knows = {"pictures": pictures, "prompts": prompts, "some": some, "count": f"{count:,}"}
-    return render("models.overview", language, own=own, others=others, **knows)
-
-
-def trouble(
-    home: str, pictures: int, free: float, notice: str | Message, language: str, found: Markup | str = ""
-) -> Markup:
-    """Where the studio's files are, and the button that looks for trouble; `found` is what it found, as HTML."""
-    values = {"home": home, "pictures": f"{pictures:,}", "free": f"{free:,.0f}", "notice": notice}
-    return render("models.trouble", language, found=Markup(found), **values)
-
-
-def findings(found: list[maintenance.Finding], pictures: int, language: str) -> Markup:
-    """What the look for trouble found."""
-    if not found:
-        return note("good", text("models.well", language, pictures=f"{pictures:,}"))
-    counts = {"count": f"{len(found):,}", "rest": len(found) - FINDINGS}
-    return render("models.findings", language, found=found[:FINDINGS], **counts)
+    return render("models.overview", own, others, pictures, prompts, some, len(english or names))
 
 
 def build(context: PageContext) -> None:
@@ -142,5 +115,5 @@ def build(context: PageContext) -> None:
         found = gr.State("")
     tab.select(handlers.load, None, models, **QUIET)
     pressed, refreshed = in_order("trouble")
-    tab.select(handlers.load_trouble, found, troubles, **refreshed)
+    tab.select(handlers.trouble, found, troubles, **refreshed)
     troubles.select(handlers.doctor, None, [troubles, found], **{**pressed, **ONCE})

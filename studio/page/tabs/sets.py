@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
 from models.messages import Refused
@@ -13,37 +13,24 @@ from studio.batch.plan import safe_name
 from studio.export.apps import APPS, App
 from studio.export.drawing import Larger, both
 from studio.export.pack import NAME_LIMIT, Sticker, pack, pack_name
-from studio.files import ready_folder
 from studio.gallery import Kept
 from studio.metadata import provenance_in
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data, whole_number
 from studio.page.files import attachment, no_slashes, opened, series_of
+from studio.page.form import Form, style_input
 from studio.page.html import render
-from studio.page.language import error_text, label, language_of, text
-from studio.page.series import Cell, Progress, ShowHandlers, Shown, connect_show, show_panel
+from studio.page.language import error_text, label, routes, text
+from studio.page.series import ShowHandlers
 from studio.page.series_store import WATCHED, Member, Series, SeriesStore
-from studio.page.styles import picker
 from studio.planner import plan
 from studio.sets import KINDS, make_set
 
-KIND = "set"
+FIRST = next(iter(KINDS))
 SEPARATORS = re.compile(r"[,\n，、;；]+")
 
 
 class SetsHandlers(ShowHandlers):
-    """What happens when something on the tab is pressed."""
-
-    def __init__(self, context: PageContext) -> None:
-        super().__init__(context, KIND, "sets")
-
-    def make(self, kind: str, first: str, words: str, style: str, seed: str, shown: str, request: gr.Request) -> Shown:
-        """Queue a set -> what is shown."""
-        language = language_of(request.headers)
-        try:
-            series = self.begin(kind, style if kind == "style" else first, words, style, seed)
-        except Refused as refusal:
-            return self.refused(shown, refusal, language)
-        return self.show(series.id, language)
+    kind, texts = "set", "sets"
 
     def begin(self, kind: str, first: str, words: str, style: str, seed: str) -> Series:
         """Queue a set. Refused where it can't be made."""
@@ -51,153 +38,103 @@ class SetsHandlers(ShowHandlers):
             raise Refused("page.sets.need_style")
         backend = open_backend(self.context.model)
         listed = [word.strip() for word in SEPARATORS.split(words or "") if word.strip()]
+        first = style if kind == "style" else first or ""
         fields = {"style": style or "", "seed": whole_number(seed), "model": self.context.model}
-        asked = make_set(kind, first or "", listed, **fields)
-        ready_folder(self.context.studio.gallery.folder, len(asked))
+        asked = make_set(kind, first, listed, **fields)
         jobs = plan([one.request for one in asked], backend, self.context.wildcards)
         members = [
             Member(job.id, one.label, (f"{number:02}-{safe_name(one.label) or 'picture'}.png",), job.request)
             for number, (one, job) in enumerate(zip(asked, jobs, strict=True), 1)
         ]
         about = {"kind": kind, "digest": backend.digest(), "cover": 0, "outline": False}
-        return self.series.begin(KIND, first.strip()[:NAME_LIMIT], members, WATCHED, about)
+        return self.series.begin(self.kind, first.strip()[:NAME_LIMIT], members, WATCHED, about)
 
-    def panel(self, series: Series, language: str) -> str:
+    def panel(self, series: Series) -> str:
         """A set with its labels, in small, with its packs."""
-        return panel(series, self.progress(series, language), self.cells(series), language)
+        return render("sets.panel", series, self.series.counts(series), self.cells(series), APPS.values())
 
     def change(self, series: Series, data: dict[str, str]) -> None:
         """Name, cover or outline; a value that won't do changes nothing."""
         own, value, index = data.get("own", ""), data.get("value", "").strip(), data.get("index", "")
-        if own == "name" and value:
+        if own == "name":
             self.series.change(series, title=value[:NAME_LIMIT])
         elif own == "cover" and index.isdecimal() and len(index) < 4 and int(index) < series.jobs:
             self.series.change(series, cover=int(index))
         elif own == "outline":
             self.series.change(series, outline=not series.about.get("outline"))
 
-    def choose_kind(self, event: gr.EventData) -> tuple[Any, ...]:
-        """A kind was chosen -> the input that holds it, and the inputs of each kind, seen or not."""
-        value = pressed_data(event).get("value", "")
-        kind = value if value in KINDS else next(iter(KINDS))
-        return kind, *(gr.Column(visible=name == kind) for name in KINDS)
 
-    def choose_style(self, event: gr.EventData) -> str:
-        """A style was chosen -> the input that holds it."""
-        value = pressed_data(event).get("value", "")
-        return value if value in [one.name for one in self.context.can.styles] else ""
-
-    def styles(self, language: str) -> str:
-        """The styles to choose from."""
-        return picker(self.context.can.styles, "", language, "set-style")
+def choose_kind(event: gr.EventData) -> tuple[Any, ...]:
+    """A kind was chosen -> the input that holds it, and the inputs of each kind, seen or not."""
+    value = pressed_data(event).get("value", "")
+    kind = value if value in KINDS else FIRST
+    return kind, *(gr.Column(visible=name == kind) for name in KINDS)
 
 
-def kinds(language: str) -> str:
+def kinds() -> str:
     """The kinds of sets as radio buttons."""
-    choices, title = [(kind, text(f"sets.{kind}", language), "") for kind in KINDS], text("sets.kind", language)
-    chosen = next(iter(KINDS))
-    return render("parts.radios", language, group="set-kind", own="kind", title=title, choices=choices, chosen=chosen)
-
-
-def panel(series: Series, progress: Progress, cells: list[Cell], language: str) -> str:
-    """The set on show as HTML."""
-    apps = [(app, (app.zh if language == "zh" else app.title), _wanted(app, len(cells))) for app in APPS.values()]
-    return render("sets.panel", language, series=series, progress=progress, cells=cells, apps=apps)
-
-
-def _wanted(app: App, count: int) -> str:
-    """How many pictures an app wants, "" where `count` is right."""
-    if count in app.allowed:
-        return ""
-    return ", ".join(map(str, app.counts)) if app.counts else f"{app.least}–{app.most}"
-
-
-# --- What stands where ------------------------------------------------------------------------------------------------
+    choices = [(kind, text(f"sets.{kind}"), "") for kind in KINDS]
+    return render("parts.radios", "set-kind", "kind", text("sets.kind"), choices, FIRST)
 
 
 def build(context: PageContext) -> None:
-    """Draw the tab."""
     handlers = SetsHandlers(context)
     with gr.Tab(label("tab.sets"), id="sets") as tab:
-        shown, kind = gr.State(""), gr.Textbox(next(iter(KINDS)), visible="hidden", container=False)
-        style = gr.Textbox("", visible="hidden", container=False)
+        shown, kind = gr.State(""), gr.Textbox(FIRST, visible="hidden", container=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=320):
-                choice = gr.HTML(kinds("en"), js_on_load=LISTEN, elem_id="set-kinds")
-                columns, inputs = _inputs()
-                styles = gr.HTML(js_on_load=LISTEN, elem_id="set-style")
-                seed = gr.Textbox(label=label("sets.seed"), placeholder=label("seed_hint"), elem_id="set-seed")
-                button = gr.Button(
-                    label("sets.make"), variant="primary", size="lg", elem_id="set-make", elem_classes="make"
-                )
+                choice = gr.HTML(kinds(), js_on_load=LISTEN, elem_id="set-kinds")
+                form = Form("sets", "set-")
+                columns = [_inputs(kind, form) for kind in KINDS]
+                inputs = list(form.values())
+                _, style = style_input(context, "set-style")
+                seed, button = form.box("seed"), form.make()
             with gr.Column(scale=7, min_width=320):
-                panels = show_panel(context, handlers)
+                panels = handlers.show_panels()
         panels[1].render()
-    context.on_load_text(kinds, choice)
-    context.on_load_text(handlers.styles, styles)
-    choice.select(handlers.choose_kind, None, [kind, *columns], **PRESSED)
-    styles.select(handlers.choose_style, None, style, **PRESSED)
-    names = list(inputs)
+    context.on_load(kinds, choice)
+    choice.select(choose_kind, None, [kind, *columns], **PRESSED)
 
-    def make(request: gr.Request, kind: str, style: str, seed: str, *typed: str) -> Shown:
-        *words, shown = typed
-        given = dict(zip(names, words, strict=True))
-        first, rest = given.get(f"{kind} first", ""), given.get(f"{kind} words", "")
-        return handlers.make(kind, first, rest, style, seed, shown, request)
+    def make(shown: str, kind: str, style: str, seed: str, *typed: str) -> tuple[Any, ...]:
+        given = dict(zip(form, typed, strict=False))
+        first, words = given.get(KINDS.get(kind, ""), ""), given.get(f"{kind}_words", "")
+        return handlers.begun(shown, handlers.begin, kind, first, words, style, seed)
 
-    triggers = [button.click, *(box.submit for name, box in inputs.items() if name.endswith("first"))]
-    connect_show(handlers, tab, shown, panels, triggers, make, [kind, style, seed, *inputs.values()])
+    outputs, settings = handlers.connect(tab, shown, panels)
+    triggers = [button.click, *(box.submit for box in inputs if box.lines == 1)]
+    gr.on(triggers, make, [shown, kind, style, seed, *inputs], outputs, **settings)
 
 
-def _inputs() -> tuple[list[gr.Column], dict[str, gr.Textbox]]:
-    """A column a kind, and the inputs in them: `first` word and the others."""
-    columns, inputs = [], {}
-    for kind in KINDS:
-        with gr.Column(visible=kind == next(iter(KINDS))) as column:
-            if kind != "style":
-                name = "subject" if kind == "emotions" else "emotion"
-                hint = label(f"sets.{name}_hint")
-                inputs[f"{kind} first"] = gr.Textbox(
-                    label=label(f"sets.{name}"), placeholder=hint, elem_id=f"set-{name}"
-                )
-            inputs[f"{kind} words"] = gr.Textbox(
-                label=label(f"sets.{kind}_words"),
-                info=label("sets.list_info" if kind == "style" else "sets.words_info"),
-                placeholder=label("sets.style_hint" if kind == "style" else f"sets.usual_{kind}"),
-                lines=2,
-                max_lines=6,
-                elem_id=f"set-{kind}-words",
-            )
-        columns.append(column)
-    return columns, inputs
-
-
-# --- Packs ------------------------------------------------------------------------------------------------------------
+def _inputs(kind: str, form: Form) -> gr.Column:
+    """A column with the inputs of a kind: its first word and the others."""
+    with gr.Column(visible=kind == FIRST) as column:
+        if kind != "style":
+            form.box(KINDS[kind])
+        form.box(f"{kind}_words", lines=2, max_lines=6)
+    return column
 
 
 def router(context: PageContext) -> APIRouter:
     """A set as a pack for a chat app."""
-    routes, store = APIRouter(include_in_schema=False), SeriesStore(context)
+    made, store = routes(), context.series
 
-    @routes.get("/series/{name}/pack/{app}.zip")
-    def packed(request: Request, name: str, app: str) -> Response:
+    @made.get("/series/{name}/pack/{app}.zip")
+    def packed(name: str, app: str) -> Response:
         series = series_of(store, name)
         if app not in APPS:
             raise HTTPException(404, "no such app")
         try:
             data, title = packed_for(store, series, app, context.larger), pack_name(no_slashes(series.title))
         except (Refused, OSError) as error:
-            said = error if isinstance(error, Refused) else str(error)
-            raise HTTPException(422, error_text(said, language_of(request.headers))) from error
+            raise HTTPException(422, error_text(error if isinstance(error, Refused) else str(error))) from error
         return Response(data, media_type="application/zip", headers=attachment(title))
 
-    return routes
+    return made
 
 
 def packed_for(store: SeriesStore, series: Series, app: str, larger: Larger) -> bytes:
     """A set as a pack for an app of APPS; Refused where the app takes no such pack, or the set is not all there."""
-    kept, outline = {one.job: one for one in store.pictures(series)}, bool(series.about.get("outline"))
-    members = store.members(series)
+    kept, outline, members = store.first_pictures(series), bool(series.about.get("outline")), store.members(series)
     if any(one.id not in kept for one in members):
         raise Refused("page.sets.incomplete")
     stickers = [_sticker(kept[one.id], one.label, outline, APPS[app], larger) for one in members]

@@ -1,0 +1,94 @@
+"""The inputs of a tab, where what stands at each follows from its name, and the picker of styles."""
+
+import base64
+from functools import cache
+from typing import Any
+
+import gradio as gr
+
+from models.assets import assets
+from studio.capabilities import Range, Style
+from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
+from studio.page.html import render
+from studio.page.language import has_text, label, reader, text
+
+# Gradio writes attributes; a radio button that was pressed heeds its property.
+CHECKED_JS = """
+watch('value', () => {
+  for (const one of element.querySelectorAll('input')) one.checked = one.hasAttribute('checked');
+});"""
+
+
+class Form(dict[str, Any]):
+    """Inputs by their names, each put where it is made, with the name after `prefix` as its id.
+
+    At one stands what the texts have of `area.name`, else of `name`: its label, more with `_info`, a hint with `_hint`.
+    """
+
+    def __init__(self, area: str, prefix: str = "") -> None:
+        super().__init__()
+        self.area, self.prefix = area, prefix
+
+    def said(self, name: str) -> Any:
+        """A text that stands at an input; None where there is none."""
+        codes = [code for code in (f"{self.area}.{name}", name) if has_text(code)]
+        return label(codes[0]) if codes else None
+
+    def put(self, kind: Any, name: str, *values: Any, **settings: Any) -> Any:
+        """Put an input of Gradio's here."""
+        about = {"label": self.said(name), "elem_id": self.prefix + name.replace("_", "-")}
+        if info := self.said(f"{name}_info"):
+            about["info"] = info
+        self[name] = kind(*values, **{**about, **settings})
+        return self[name]
+
+    def box(self, name: str, *values: Any, **settings: Any) -> Any:
+        """Put a box for words here."""
+        return self.put(gr.Textbox, name, *values, placeholder=self.said(f"{name}_hint"), **settings)
+
+    def slider(self, name: str, allowed: Range, **settings: Any) -> Any:
+        """Put a slider here."""
+        return self.put(gr.Slider, name, allowed.least, allowed.most, allowed.usual, **settings)
+
+    def picture(self, name: str, height: int = 150) -> Any:
+        """Put an input for a picture here: the file as it is, with alpha and metadata."""
+        about: Any = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "height": height}
+        return self.put(gr.Image, name, **about)
+
+    def make(self, name: str = "make") -> gr.Button:
+        """Put the button that does what the inputs say here. Ctrl+Enter presses it, too."""
+        return gr.Button(self.said(name), variant="primary", size="lg", elem_id=self.prefix + name, elem_classes="make")
+
+
+def picker(known: tuple[Style, ...], chosen: str, group: str) -> str:
+    """The styles as radio buttons; one without a picture shows its name alone."""
+    drawn, is_chinese = samples(known), reader() == "zh"
+    choices = [(one.name, (one.zh if is_chinese else "") or one.name, drawn.get(one.name, "")) for one in known]
+    return render("parts.radios", group, "style", text("style"), [("", text("any"), ""), *choices], chosen)
+
+
+def style_input(context: PageContext, group: str) -> tuple[gr.HTML, gr.Textbox]:
+    """The picker, here, and the input that holds what is chosen."""
+    known = context.can.styles
+    held = gr.Textbox("", visible="hidden", container=False)
+    html = gr.HTML(js_on_load=LISTEN + CHECKED_JS, elem_id=group)
+
+    def pick(event: gr.EventData) -> str:
+        value = pressed_data(event).get("value", "")
+        return value if value in [one.name for one in known] else ""
+
+    html.select(pick, None, held, **PRESSED)
+    context.on_load(lambda: picker(known, "", group), html)
+    return html, held
+
+
+@cache
+def samples(known: tuple[Style, ...]) -> dict[str, str]:
+    """Data URIs by style, of those that there are pictures of in `assets/examples/styles`."""
+    folder = assets() / "examples" / "styles"
+    files = {style.name: folder / f"{style.name.replace(' ', '-')}.webp" for style in known}
+    return {
+        name: f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        for name, path in files.items()
+        if path.is_file()
+    }
