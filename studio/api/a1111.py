@@ -109,26 +109,6 @@ async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
     return await _make(state, body)
 
 
-@routes.get("/progress")
-def progress(state: Served, skip_current_image: bool = False) -> dict[str, Any]:
-    """How far the current request is."""
-    return state.progress(preview=not skip_current_image)
-
-
-@routes.post("/interrupt")
-def interrupt(state: Served) -> dict[str, str]:
-    """Stop the current request."""
-    state.interrupt()
-    return {}
-
-
-@routes.post("/skip")
-def skip(state: Served) -> dict[str, str]:
-    """Stop what is being drawn, and go on with the rest of the request."""
-    state.skip()
-    return {}
-
-
 async def _make(state: State, body: Generation) -> dict[str, Any]:
     call = await to_thread.run_sync(_begin, state, body)
     with state.waiting(call):

@@ -72,7 +72,7 @@ class State:
 
     def __init__(self, studio: Studio, model: str) -> None:
         self.studio, self._served, self.model = studio, model, model
-        self._open, self._lock = list[Call](), threading.Lock()
+        self.open, self._lock = list[Call](), threading.Lock()
 
     # --- The model ----------------------------------------------------------------------------------------------------
 
@@ -113,62 +113,17 @@ class State:
     def waiting(self, call: Call) -> Iterator[None]:
         """While a client waits for a call."""
         with self._lock:
-            self._open.append(call)
+            self.open.append(call)
         try:
             yield
         finally:
             with self._lock:
-                self._open.remove(call)
+                self.open.remove(call)
 
-    def interrupt(self) -> None:
-        """Stop the current call: what is whole by then is its answer."""
-        call, _ = self._current()
-        if call:
-            call.interrupted = True
-            self.studio.queue.cancel(list(call.jobs))
-
-    def skip(self) -> None:
-        """Stop what the current call is drawing now, and go on with the rest of it."""
-        call, jobs = self._current()
-        running = next((job for job in jobs if not job.end), None)
-        if call and running:
-            call.skipped = True
-            self.studio.queue.cancel([running.id])
-
-    def progress(self, preview: bool) -> dict[str, Any]:
-        """How far the current call is, as A1111 counts it: 0 to 1, seconds left, the latest preview in base64; 0 of no
-        jobs where there is none.
-        """
-        call, jobs = self._current()
-        running = next((job for job in jobs if job.state == "running"), None)
-        step = (running and self.studio.store.progress.read(running.id)[1]) or Progress(0, 0)
-        done = sum(job.end is not None for job in jobs) + (step.step / step.total if step.total else 0)
-        share = max(0.01 if running else 0.0, done / len(jobs) if jobs else 0.0)  # clients take 0 for idle
-        began = min((job.started for job in jobs if job.started), default=time.time())
-        passed = max(0.0, time.time() - began)
-        shown = step.previews[min(step.previews)] if step.previews and preview else b""
-        return {
-            "progress": round(share, 4),
-            "eta_relative": round(passed / share - passed, 2) if share else 0,
-            "current_image": base64.b64encode(shown).decode() if shown else None,
-            "textinfo": None,
-            "state": {
-                "skipped": bool(call and call.skipped),
-                "interrupted": bool(call and call.interrupted),
-                "stopping_generation": False,
-                "job": jobs[0].id if jobs else "",
-                "job_count": len(self._open) if jobs else 0,
-                "job_timestamp": timestamp(jobs[0].started or jobs[0].submitted) if jobs else "0",
-                "job_no": 0,
-                "sampling_step": step.step,
-                "sampling_steps": step.total,
-            },
-        }
-
-    def _current(self) -> tuple[Call | None, list[QueuedJob]]:
+    def current(self) -> tuple[Call | None, list[QueuedJob]]:
         """The call that is being worked on, else the first that waits, with its jobs."""
         with self._lock:
-            calls = list(self._open)
+            calls = list(self.open)
         looked = [(call, [self.studio.queue.job(job) for job in call.jobs]) for call in calls]
         undone = [(call, jobs) for call, jobs in looked if not all(job.end for job in jobs)]
         running = (one for one in undone if any(job.state == "running" for job in one[1]))
@@ -245,6 +200,62 @@ def sampler_name(scheduler: str) -> str:
 
 def _other_schedule(name: str) -> Message:
     return Message("api.note_schedule", {"name": name[:60]})
+
+
+# --- The current call -------------------------------------------------------------------------------------------------
+
+
+@routes.post("/interrupt")
+def interrupt(state: Served) -> Row:
+    """Stop the current call: what is whole by then is its answer."""
+    call, _ = state.current()
+    if call:
+        call.interrupted = True
+        state.studio.queue.cancel(list(call.jobs))
+    return {}
+
+
+@routes.post("/skip")
+def skip(state: Served) -> Row:
+    """Stop what the current call is drawing now, and go on with the rest of it."""
+    call, jobs = state.current()
+    running = next((job for job in jobs if not job.end), None)
+    if call and running:
+        call.skipped = True
+        state.studio.queue.cancel([running.id])
+    return {}
+
+
+@routes.get("/progress")
+def progress(state: Served, skip_current_image: bool = False) -> Row:
+    """How far the current call is, as A1111 counts it: 0 to 1, seconds left, the latest preview in base64; 0 of no jobs
+    where there is none.
+    """
+    call, jobs = state.current()
+    running = next((job for job in jobs if job.state == "running"), None)
+    step = (running and state.studio.store.progress.read(running.id)[1]) or Progress(0, 0)
+    done = sum(job.end is not None for job in jobs) + (step.step / step.total if step.total else 0)
+    share = max(0.01 if running else 0.0, done / len(jobs) if jobs else 0.0)  # clients take 0 for idle
+    began = min((job.started for job in jobs if job.started), default=time.time())
+    passed = max(0.0, time.time() - began)
+    shown = step.previews[min(step.previews)] if step.previews and not skip_current_image else b""
+    return {
+        "progress": round(share, 4),
+        "eta_relative": round(passed / share - passed, 2) if share else 0,
+        "current_image": base64.b64encode(shown).decode() if shown else None,
+        "textinfo": None,
+        "state": {
+            "skipped": bool(call and call.skipped),
+            "interrupted": bool(call and call.interrupted),
+            "stopping_generation": False,
+            "job": jobs[0].id if jobs else "",
+            "job_count": len(state.open) if jobs else 0,
+            "job_timestamp": timestamp(jobs[0].started or jobs[0].submitted) if jobs else "0",
+            "job_no": 0,
+            "sampling_step": step.step,
+            "sampling_steps": step.total,
+        },
+    }
 
 
 # --- What there is ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from studio.backends.registry import open_backend
 from studio.cli.base import command, each, leave, print_document, print_rows
 from studio.export import apps as app_table
 from studio.export.drawing import Drawing, both
-from studio.export.pack import Sticker, check_count, pack, pack_name, title_of
+from studio.export.pack import Sticker, check_pack, pack, pack_name
 from studio.export.svg import svg
 from studio.fields import PROMPT_LIMIT
 from studio.files import ready_folder, why, write_whole
@@ -153,12 +153,6 @@ def export(
     rows, code = each(files, make)
     print_rows(rows, as_json, lambda row: "\n".join(f"{one['path']}\t{one['bytes']} bytes" for one in row["files"]))
     leave(code)
-
-
-def check_pack(title: str, count: int, chosen: app_table.App) -> None:
-    """Refused, before any work is done, where no such pack can be made."""
-    title_of(title)
-    check_count(count, chosen)
 
 
 def pack_files(

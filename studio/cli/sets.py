@@ -8,9 +8,10 @@ import typer
 from models.messages import Message, Refused
 from studio.batch.plan import safe_name
 from studio.cli.base import command
-from studio.cli.files import check_pack, pack_files, picture_of
+from studio.cli.files import pack_files, picture_of
 from studio.cli.generate import finish, planned, run_here
 from studio.export.apps import app_named
+from studio.export.pack import check_pack
 from studio.files import ready_folder, write_whole
 from studio.grid import Axis, Grid
 from studio.requests import make_request

@@ -61,8 +61,8 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     `cover` is for the icons, None the first sticker. Refused where the app takes no pack of so many, and for a name
     that says nothing.
     """
+    check_pack(name, len(stickers), app)
     title = title_of(name)
-    check_count(len(stickers), app)
     files = _stickers(stickers, app)
     emoji = [emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
     named = dict(zip([next(iter(made)) for made in files], emoji, strict=True))  # by the file of the main size
@@ -86,10 +86,10 @@ def title_of(name: str) -> str:
     return title[:NAME_LIMIT]
 
 
-def check_count(count: int, app: App) -> None:
-    """Refused where the app takes no pack of so many."""
-    allowed = app.allowed
-    if count in allowed:
+def check_pack(name: str, count: int, app: App) -> None:
+    """Refused where no such pack can be made: the app takes none of so many, or the name says nothing."""
+    title_of(name)
+    if count in (allowed := app.allowed):
         return
     listed = Message("export.from_to", {"least": app.least, "most": app.most})
     if app.counts:
