@@ -31,14 +31,6 @@ class Entry:
     weight: float = 1.0
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Where a list is, and its lines where it is part of a YAML file."""
-
-    path: Path
-    lines: list[str] | None = None
-
-
 class Wildcards:
     """The lists under `folder`, each read when it is first asked for; what is there is looked at once."""
 
@@ -60,28 +52,27 @@ class Wildcards:
             raise Refused(f"syntax.{code}", name=name, hint=hint, folder=str(self.folder))
         found = tuple(entry for known in names for entry in self._list(known))
         if not found:
-            raise Refused("syntax.wildcard_empty", name=name, file=str(self._known[names[0]].path))
+            raise Refused("syntax.wildcard_empty", name=name, file=str(self._known[names[0]][0]))
         return found
 
     def _list(self, name: str) -> tuple[Entry, ...]:
         if name not in self._read:
-            found = self._known[name]
-            self._check_inside(found.path)
-            lines = _text(found.path).splitlines() if found.lines is None else found.lines
+            path, lines = self._known[name]
+            self._check_inside(path)
+            lines = _text(path).splitlines() if lines is None else lines
             self._read[name] = tuple(_entry(text, name) for line in lines if (text := COMMENT.sub("", line).strip()))
         return self._read[name]
 
     @cached_property
-    def _known(self) -> dict[str, _Found]:
-        known: dict[str, _Found] = {}
+    def _known(self) -> dict[str, tuple[Path, list[str] | None]]:
+        """Where each list is, and its lines where it is part of a YAML file."""
+        known: dict[str, tuple[Path, list[str] | None]] = {}
         for path in self._files():
-            name = path.relative_to(self.folder).with_suffix("").as_posix()
             if path.suffix.lower() == ".txt":
-                known[name] = _Found(path)
+                known[path.relative_to(self.folder).with_suffix("").as_posix()] = path, None
             elif path.suffix.lower() in (".yaml", ".yml"):
                 self._check_inside(path)
-                lists = _lists(load_yaml(_text(path), str(path)))
-                known |= {"/".join(keys): _Found(path, lines) for keys, lines in lists}
+                known |= {"/".join(keys): (path, lines) for keys, lines in _lists(load_yaml(_text(path), str(path)))}
         return known
 
     def _files(self) -> Iterator[Path]:

@@ -14,6 +14,8 @@ from here. A document has 51 kB and takes 0.3 s of a core that is shared with a 
 import io
 import itertools
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import vtracer
@@ -31,18 +33,7 @@ RIM = 9  # pixels: what is thinner than that may be a rim
 NEARBY = 3 * (RIM // 2)  # pixels to each side: across an edge, and to the middle of a line
 EXTREME = 0.1  # a rim's brightness lies further than this share from the darkest and the brightest nearby
 NOTHING = 255  # the label of what is transparent
-TRACING = {
-    "colormode": "color",
-    "hierarchical": "stacked",  # shapes reach under those above them: no hairlines between
-    "mode": "spline",
-    "filter_speckle": 4,
-    "color_precision": 8,
-    "layer_difference": 0,  # the colours are few already
-    "corner_threshold": 60,
-    "length_threshold": 4.0,
-    "splice_threshold": 45,
-    "path_precision": 2,
-}
+TRACING = tomllib.loads(Path(__file__).with_name("tracing.toml").read_text(encoding="utf-8"))
 
 
 def svg(picture: Image.Image) -> str:
