@@ -91,10 +91,7 @@ def outlined(picture: Image.Image, share: float = 0.04) -> Image.Image:
 
 def seen_box(alpha: np.ndarray) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of what can be seen of an alpha channel (H, W) uint8; all of it where nothing can."""
-    rows, columns = np.flatnonzero((alpha >= SEEN).any(1)), np.flatnonzero((alpha >= SEEN).any(0))
-    if not len(rows):
-        return 0, 0, alpha.shape[1], alpha.shape[0]
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    return Image.fromarray(alpha >= SEEN).getbbox() or (0, 0, *alpha.shape[::-1])
 
 
 def _with_room(pixels: np.ndarray, width: float) -> np.ndarray:
