@@ -5,6 +5,7 @@ with zeros and its length is set to zero, and XMP is added behind the end, in th
 (XMP specification, part 3, 1.1.6). The picture keeps its bytes.
 """
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,54 +125,47 @@ def _items(data: bytes, boxes: list[_Box]) -> Iterator[tuple[bytes, list[_Piece]
 
 def _kinds(data: bytes, iinf: _Box) -> dict[int, bytes]:
     """The items that are no pictures by number: Exif, or the media type of what they hold."""
-    kinds, head = {}, _Reader(data, iinf.body)
-    first = iinf.body + (8 if head.number(1) else 6)  # behind version, flags and count
+    kinds, file = {}, io.BytesIO(data)
+    first = iinf.body + (8 if _number(file, 1, iinf.body) else 6)  # behind version, flags and count
     for box in _boxes(data, first, iinf.end):
-        reader = _Reader(data, box.body)
-        wide = reader.number(4) >> 24 >= 3
-        item, _, kind = reader.number(4 if wide else 2), reader.number(2), reader.number(4).to_bytes(4)
+        wide = _number(file, 4, box.body) >> 24 >= 3
+        item, _, kind = _number(file, 4 if wide else 2), _number(file, 2), _number(file, 4).to_bytes(4)
         if kind in META:
-            _, _, rest = data[reader.at : box.end].partition(b"\0")  # behind the item's name
+            _, _, rest = data[file.tell() : box.end].partition(b"\0")  # behind the item's name
             kinds[item] = rest.partition(b"\0")[0] if kind == b"mime" else kind
     return kinds
 
 
 def _places(data: bytes, iloc: _Box, idat: _Box | None) -> Iterator[tuple[int, list[_Piece]]]:
     """The number of each item with its pieces."""
-    reader, left = _Reader(data, iloc.body), MOST
-    version, sizes = reader.number(4) >> 24, reader.number(2)
+    file, left = io.BytesIO(data), MOST
+    version, sizes = _number(file, 4, iloc.body) >> 24, _number(file, 2)
     offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
     index_size, wide = sizes & 15 if version else 0, 2 if version < 2 else 4
-    for _ in range(reader.number(wide)):
-        item, method = reader.number(wide), reader.number(2) & 15 if version else 0
-        reader.number(2)  # of the file that holds it: this one
-        base, pieces = reader.number(base_size), []
-        for _ in range(reader.number(2)):
+    for _ in range(_number(file, wide)):
+        item, method = _number(file, wide), _number(file, 2) & 15 if version else 0
+        _number(file, 2)  # of the file that holds it: this one
+        base, pieces = _number(file, base_size), []
+        for _ in range(_number(file, 2)):
             left -= 1
-            if left < 0 or reader.at > iloc.end:
+            if left < 0 or file.tell() > iloc.end:
                 raise Broken
-            reader.number(index_size)
-            start = base + reader.number(offset_size) + (idat.body if idat and method == 1 else 0)
-            field, length = reader.at, reader.number(length_size)
+            _number(file, index_size)
+            start = base + _number(file, offset_size) + (idat.body if idat and method == 1 else 0)
+            field, length = file.tell(), _number(file, length_size)
             if start + length > len(data):
                 raise Broken
             pieces.append(_Piece(field, length_size, start, start + length))
         yield item, pieces
 
 
-@dataclass
-class _Reader:
-    """Numbers one after the other."""
-
-    data: bytes
-    at: int
-
-    def number(self, width: int) -> int:
-        """The next `width` bytes as a number; Broken where there are not so many."""
-        if self.at + width > len(self.data):
-            raise Broken
-        self.at += width
-        return int.from_bytes(self.data[self.at - width : self.at])
+def _number(file: io.BytesIO, width: int, at: int | None = None) -> int:
+    """The next `width` bytes, or those `at` a place, as a number; Broken where there are not so many."""
+    file.seek(file.tell() if at is None else at)
+    data = file.read(width)
+    if len(data) < width:
+        raise Broken
+    return int.from_bytes(data)
 
 
 # Colours at full size: flat art with thin lines shows it at once when they are not.
