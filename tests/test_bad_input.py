@@ -18,6 +18,7 @@ from PIL import Image
 
 from models.messages import Refused
 from studio import cli, files
+from studio.cli.base import Common
 from studio.cli.files import info
 from studio.files import write_whole
 from studio.page import serve
@@ -128,7 +129,7 @@ def test_info_of_what_says_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
     for path in (tmp_path / "plain.png", tmp_path, tmp_path / "missing.png"):
         with pytest.raises(Refused):
-            info([path])
+            info(Common(), [path])
 
 
 # --- Where pictures go ------------------------------------------------------------------------------------------------

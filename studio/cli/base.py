@@ -1,17 +1,22 @@
 """What all commands share: the program they belong to, common options, and the printing of results."""
 
+import dataclasses
+import functools
 import inspect
 import json
 import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from models.messages import Refused
+from studio import settings
 from studio.doors import Setting, with_settings
 from studio.foreground import STOPPED
+from studio.wildcards import Wildcards
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,30 +29,73 @@ def _group() -> None:
     """Studio 128: pictures from words, from pictures and from mixes of both, on your own machine."""
 
 
+@dataclass(frozen=True)
+class Common:
+    """What options say that many commands have; a command has those that `words.toml` names."""
+
+    wildcards: Path | None = None
+    out: Path | None = None
+    no_metadata: bool = False
+    model: str = "embedded"
+    as_json: bool = False
+    home: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """The studio's folder."""
+        return settings.home(self.home)
+
+    def lists(self) -> Wildcards:
+        """The lists of wildcards."""
+        return Wildcards(self.wildcards or settings.wildcards(self.root))
+
+    def print_rows(self, rows: Sequence[Any], line: Callable[[Any], str]) -> None:
+        """A list of results: one JSON document, or a line a row."""
+        if self.as_json or rows:
+            self.print_document(list(rows), "" if self.as_json else "\n".join(map(line, rows)))
+
+    def print_document(self, document: Any, text: str) -> None:
+        """A result: as JSON, or `text`."""
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=1) if self.as_json else printable(text))
+
+
+SHARED = {one.name: one for one in dataclasses.fields(Common)}
+
+
 def command(name: str | None = None, before: str = "") -> Callable[[F], F]:
-    """Decorator: a function as a command, its parameters as arguments and options as `words.toml` says. Those for the
-    settings of a request, which arrive in its `**fields`, come before the parameter `before`.
+    """Decorator: a function as a command, its parameters as arguments and options as `words.toml` says.
+
+    Its first one is `Common`. Those for a request's settings, which arrive in its `**fields`, come before `before`.
     """
 
     def register(function: F) -> F:
-        words = {**WORDS["common"], **WORDS.get(name or function.__name__, {})}
-        settings = words.pop("settings", "").split()
-        if settings:
-            function = with_settings(*settings, annotate=_setting, before=before)(function)
-        declared = inspect.signature(function, eval_str=True)
-        parameters = [
-            one if one.name in settings or one.name not in words else one.replace(annotation=_annotated(one, words))
-            for one in declared.parameters.values()
+        words = WORDS["common"] | WORDS[name or function.__name__]
+        shared, wanted = words["common"].split(), words.get("settings", "").split()
+        taking = with_settings(*wanted, annotate=_setting, before=before)(function) if wanted else function
+        declared = inspect.signature(taking, eval_str=True)
+        _, *own = declared.parameters.values()
+        own += [
+            inspect.Parameter(
+                one, inspect.Parameter.KEYWORD_ONLY, default=SHARED[one].default, annotation=SHARED[one].type
+            )
+            for one in shared
         ]
-        function.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
-        app.command(name)(function)
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            function(Common(**{one: given.pop(one) for one in shared}), **given)
+
+        parameters = [
+            one.replace(annotation=Annotated[one.annotation, _option(**words[one.name])])
+            if one.name in words and one.name not in wanted
+            else one
+            for one in own
+        ]
+        run.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
+        app.command(name)(run)
         return function
 
     return register
-
-
-def _annotated(parameter: inspect.Parameter, words: dict[str, Any]) -> Any:
-    return Annotated[parameter.annotation, _option(**words[parameter.name])]
 
 
 def _option(argument: bool = False, flag: str = "", **how: Any) -> Any:
@@ -59,17 +107,6 @@ def _setting(name: str, setting: Setting) -> Any:
     return Annotated[
         setting.type, _option(flag=flag, metavar="FILE" if setting.is_picture else None, help=setting.help)
     ]
-
-
-def print_rows(rows: Sequence[Any], as_json: bool, line: Callable[[Any], str]) -> None:
-    """A list of results: one JSON document, or a line a row."""
-    if as_json or rows:
-        print_document(list(rows), as_json, "\n".join(map(line, rows)) if not as_json else "")
-
-
-def print_document(document: Any, as_json: bool, text: str) -> None:
-    """A result: as JSON, or `text`."""
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=1) if as_json else printable(text))
 
 
 def warn(text: object, program: str = "studio: ") -> None:

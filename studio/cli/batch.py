@@ -7,39 +7,28 @@ from pathlib import Path
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from studio import settings
 from studio.backends.registry import open_backend
 from studio.batch import sources
 from studio.batch.plan import Context, Job, Plan, plan
 from studio.batch.run import Runner, refuse_nothing, run
 from studio.batch.sources import Problem
-from studio.cli.base import command, leave, print_document, warn
+from studio.cli.base import Common, command, leave, warn
 from studio.foreground import bar_on_stderr
-from studio.wildcards import Wildcards
 
 LISTED = 20  # problems and words on the terminal
 
 
 @command()
-def batch(
-    files: list[str],
-    out: Path | None = None,
-    dry_run: bool = False,
-    wildcards: Path | None = None,
-    model: str = "embedded",
-    as_json: bool = False,
-    home: Path | None = None,
-) -> None:
+def batch(common: Common, files: list[str], out: Path | None = None, dry_run: bool = False) -> None:
     """Make the pictures of prompt files; stopped in any way, the same command goes on where it was."""
-    backend, root = open_backend(model), settings.home(home)
-    lists = Wildcards(wildcards or settings.wildcards(root))
-    context = Context(model, backend.capabilities(), backend.digest(), lists)
+    backend = open_backend(common.model)
+    context = Context(common.model, backend.capabilities(), backend.digest(), common.lists())
     with sources.opened(files) as read:
         if dry_run:
-            _print_plan(plan(read, context), as_json)
+            _print_plan(plan(read, context), common)
             return
-        done = run(backend, read, context, out, root, _watch)
-    _print_outcome(done, as_json)
+        done = run(backend, read, context, out, common.root, _watch)
+    _print_outcome(done, common)
     leave(done.code)
 
 
@@ -62,14 +51,14 @@ class PicturesASecond(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
 
 
-def _print_plan(planned: Plan, as_json: bool) -> None:
+def _print_plan(planned: Plan, common: Common) -> None:
     """The jobs that would be done. Exit code 1 where there are lines that can't be."""
     refuse_nothing(planned)
     jobs, errors = [job.as_dict() for job in planned.jobs], [problem.as_dict() for problem in planned.problems]
     total = len(jobs) + len(errors) + planned.more
     text = "\n".join(map(_job_line, planned.jobs))
-    if as_json or text:
-        print_document({"total": total, "jobs": jobs, "errors": errors}, as_json, text)
+    if common.as_json or text:
+        common.print_document({"total": total, "jobs": jobs, "errors": errors}, text)
     _warn_of(planned, planned.problems)
     leave(1 if errors else 0)
 
@@ -82,9 +71,9 @@ def _job_line(job: Job) -> str:
     return "\t".join(map(str, [job.line, one.seed, one.count, *settings, one.title or "from pictures"]))
 
 
-def _print_outcome(done: Runner, as_json: bool) -> None:
+def _print_outcome(done: Runner, common: Common) -> None:
     row = {**done.as_dict(), "out": str(done.folder.path)}
-    print_document(row, as_json, f"{row['done']} done, {row['found']} found, {row['failed']} failed: {row['out']}")
+    common.print_document(row, f"{row['done']} done, {row['found']} found, {row['failed']} failed: {row['out']}")
     for word in list(done.unknown.values())[:LISTED]:
         nearest = f"; nearest: {', '.join(word.nearest)}" if word.nearest else ""
         warn(f"I don't know {word.word}{nearest}.", program="")

@@ -16,7 +16,7 @@ from models.data.pixels import read_picture
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
-from studio.cli.base import command, each, leave, print_document, print_rows
+from studio.cli.base import Common, command, each, leave
 from studio.export import apps as app_table
 from studio.export.drawing import Drawing, both
 from studio.export.pack import Sticker, check_pack, pack, pack_name
@@ -30,7 +30,7 @@ from studio.verify import verify as verified
 
 
 @command()
-def info(files: list[Path], as_json: bool = False) -> None:
+def info(common: Common, files: list[Path]) -> None:
     """Show the settings that picture files hold: the studio's, or those of other programs."""
 
     def look(file: Path) -> dict[str, Any]:
@@ -39,19 +39,19 @@ def info(files: list[Path], as_json: bool = False) -> None:
             raise Refused("cli.no_settings", path=file)
         return found
 
-    leave(_print_each(files, look, as_json, _settings_text)[1])
+    leave(_print_each(common, files, look, _settings_text)[1])
 
 
 @command()
-def verify(files: list[Path], model: str | None = None, as_json: bool = False) -> None:
+def verify(common: Common, files: list[Path], model: str | None = None) -> None:
     """Make pictures again from their settings and compare. Exit code 1 where one of them differs."""
     opener = functools.cache(open_backend)  # loaded once for all files
-    rows, code = _print_each(files, lambda file: asdict(verified(file, model, opener)), as_json, _verdict_text)
+    rows, code = _print_each(common, files, lambda file: asdict(verified(file, model, opener)), _verdict_text)
     leave(code or int(any(row["result"] == "different" for row in rows)))
 
 
 @command()
-def strip(files: list[Path], out: Path | None = None, as_json: bool = False) -> None:
+def strip(common: Common, files: list[Path], out: Path | None = None) -> None:
     """Write copies without settings or other metadata, NAME-plain.png beside NAME.png. No pixel changes."""
 
     def copy(file: Path) -> dict[str, Any]:
@@ -69,18 +69,18 @@ def strip(files: list[Path], out: Path | None = None, as_json: bool = False) -> 
             write_whole(target, data)
         return {"out": str(target)}
 
-    leave(_print_each(files, copy, as_json, lambda row: str(row["out"]))[1])
+    leave(_print_each(common, files, copy, lambda row: str(row["out"]))[1])
 
 
 def _print_each(
-    files: list[Path], do: Callable[[Path], dict[str, Any]], as_json: bool, text: Callable[[dict[str, Any]], str]
+    common: Common, files: list[Path], do: Callable[[Path], dict[str, Any]], text: Callable[[dict[str, Any]], str]
 ) -> tuple[list[dict[str, Any]], int]:
     """What is done with each file -> rows and exit code. Printed as an object where one file was asked for, as a list
     where more were, or as text.
     """
     rows, code = each(files, do)
     if rows:
-        print_document(rows[0] if len(files) == 1 else rows, as_json, "\n".join(map(text, rows)))
+        common.print_document(rows[0] if len(files) == 1 else rows, "\n".join(map(text, rows)))
     return rows, code
 
 
@@ -100,7 +100,7 @@ def _verdict_text(row: dict[str, Any]) -> str:
 
 
 @command()
-def apps(as_json: bool = False) -> None:
+def apps(common: Common) -> None:
     """List the chat apps and what they take."""
     rows = []
     for one in app_table.APPS.values():
@@ -109,11 +109,12 @@ def apps(as_json: bool = False) -> None:
         takes = f"{one.kind.upper()} {sizes}, {one.limit:,} bytes"
         count = list(one.counts) or [one.least, one.most]
         rows.append({**facts, "takes": takes, "limit": one.limit, "stickers": count})
-    print_rows(rows, as_json, lambda row: f"{row['app']}\t{row['title']}\t{row['takes']}")
+    common.print_rows(rows, lambda row: f"{row['app']}\t{row['title']}\t{row['takes']}")
 
 
 @command()
 def export(
+    common: Common,
     files: list[Path],
     for_app: str = "",
     outline: bool = False,
@@ -121,8 +122,6 @@ def export(
     pack_title: str = "",
     cover: Path | None = None,
     out: Path | None = None,
-    no_metadata: bool = False,
-    as_json: bool = False,
 ) -> None:
     """Make pictures ready for a chat app, give them a white outline, or trace them as SVG."""
     chosen = app_table.app_named(for_app) if for_app else None
@@ -135,8 +134,10 @@ def export(
     if out:
         ready_folder(out, len(files))
     if chosen and pack_title:
-        row = pack_files([(file, "") for file in files], pack_title, chosen, cover, outline, no_metadata, out or Path())
-        print_rows([row], as_json, lambda one: f"{one['path']}\t{one['stickers']} stickers, {one['bytes']} bytes")
+        row = pack_files(
+            [(file, "") for file in files], pack_title, chosen, cover, outline, common.no_metadata, out or Path()
+        )
+        common.print_rows([row], lambda one: f"{one['path']}\t{one['stickers']} stickers, {one['bytes']} bytes")
         return
     taken: set[Path] = set()
 
@@ -147,11 +148,11 @@ def export(
         return name
 
     def make(file: Path) -> dict[str, Any]:
-        made = _exported(file, chosen, outline, as_svg, no_metadata)
+        made = _exported(file, chosen, outline, as_svg, common.no_metadata)
         return {"files": [_write(free((out or file.parent) / name), data) for name, data in made.items()]}
 
     rows, code = each(files, make)
-    print_rows(rows, as_json, lambda row: "\n".join(f"{one['path']}\t{one['bytes']} bytes" for one in row["files"]))
+    common.print_rows(rows, lambda row: "\n".join(f"{one['path']}\t{one['bytes']} bytes" for one in row["files"]))
     leave(code)
 
 

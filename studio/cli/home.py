@@ -8,9 +8,9 @@ import typer
 from filelock import FileLock, Timeout
 
 from models.messages import Refused
-from studio import maintenance, settings
+from studio import maintenance
 from studio.backends.registry import KINDS, open_backend
-from studio.cli.base import command, leave, print_document, print_rows, warn
+from studio.cli.base import Common, command, leave, warn
 from studio.doors import model_state
 from studio.files import make_folder
 from studio.folders import Folders
@@ -29,81 +29,65 @@ SHOWN = 20  # ended jobs that are listed
 
 
 @command()
-def queue(every: bool = False, as_json: bool = False, home: Path | None = None) -> None:
+def queue(common: Common, every: bool = False) -> None:
     """List the jobs: what runs, what waits, what went wrong."""
-    jobs = _queue(home)
+    jobs = Home(common.root).queue
     listed = jobs.jobs() + jobs.jobs(ENDED if every else ("failed", "aside"), SHOWN)
-    if not as_json:
+    if not common.as_json:
         if jobs.is_paused():
             warn("The queue is paused; studio resume goes on.", program="")
         if notice := jobs.notice():
             warn(f"Last from the worker: {notice}", program="")
         if not listed:
             warn("Nothing runs, nothing waits, nothing went wrong.", program="")
-    print_rows([_job_row(job) for job in listed], as_json, _job_line)
+    common.print_rows([_job_row(job) for job in listed], _job_line)
 
 
 @command()
-def cancel(
-    ids: list[str] | None = None,
-    every: bool = False,
-    after_picture: bool = False,
-    as_json: bool = False,
-    home: Path | None = None,
-) -> None:
+def cancel(common: Common, ids: list[str] | None = None, every: bool = False, after_picture: bool = False) -> None:
     """Stop running jobs at their next step and take waiting ones out of the queue."""
-    jobs = _queue(home)
+    jobs = Home(common.root).queue
     wanted = _wanted(jobs, ids, every, "studio cancel --all")
     if not after_picture:
-        _print_result(as_json, f"{jobs.cancel(wanted)} cancelled", wanted)
+        _print_result(common, f"{jobs.cancel(wanted)} cancelled", wanted)
         return
     for job in wanted if wanted is not None else [job.id for job in jobs.jobs(limit=-1)]:
         jobs.finish_picture(job)
-    _print_result(as_json, "they stop after the picture that is being drawn", wanted)
+    _print_result(common, "they stop after the picture that is being drawn", wanted)
 
 
 @command()
-def retry(ids: list[str] | None = None, every: bool = False, as_json: bool = False, home: Path | None = None) -> None:
+def retry(common: Common, ids: list[str] | None = None, every: bool = False) -> None:
     """Put jobs that failed, were cancelled or were set aside in the queue again."""
-    jobs = _queue(home)
+    jobs = Home(common.root).queue
     wanted = _wanted(jobs, ids, every, "studio retry --all")
-    _print_result(as_json, f"{jobs.retry(wanted)} in line again", wanted)
+    _print_result(common, f"{jobs.retry(wanted)} in line again", wanted)
 
 
 @command()
-def move(
-    job: str,
-    before: str | None = None,
-    priority: int | None = None,
-    as_json: bool = False,
-    home: Path | None = None,
-) -> None:
+def move(common: Common, job: str, before: str | None = None, priority: int | None = None) -> None:
     """Change a waiting job's place in the queue."""
-    jobs = _queue(home)
+    jobs = Home(common.root).queue
     identity = jobs.find(job)
     if priority is not None:
         jobs.prioritise(identity, priority)
     if before is not None or priority is None:
         jobs.move(identity, jobs.find(before) if before else None)
-    _print_result(as_json, f"{jobs.ahead(identity)} before it", [identity])
+    _print_result(common, f"{jobs.ahead(identity)} before it", [identity])
 
 
 @command()
-def pause(as_json: bool = False, home: Path | None = None) -> None:
+def pause(common: Common) -> None:
     """Begin no more jobs; the one that runs goes on."""
-    _queue(home).pause()
-    _print_result(as_json, "paused", None)
+    Home(common.root).queue.pause()
+    _print_result(common, "paused", None)
 
 
 @command()
-def resume(as_json: bool = False, home: Path | None = None) -> None:
+def resume(common: Common) -> None:
     """Go on after a pause."""
-    _queue(home).pause(False)
-    _print_result(as_json, "going on", None)
-
-
-def _queue(home: Path | None) -> Queue:
-    return Home(settings.home(home)).queue
+    Home(common.root).queue.pause(False)
+    _print_result(common, "going on", None)
 
 
 def _wanted(jobs: Queue, ids: list[str] | None, every: bool, command: str) -> list[str] | None:
@@ -113,8 +97,8 @@ def _wanted(jobs: Queue, ids: list[str] | None, every: bool, command: str) -> li
     return [jobs.find(start) for start in ids] if ids else None
 
 
-def _print_result(as_json: bool, sentence: str, jobs: list[str] | None) -> None:
-    print_document({"jobs": jobs or "all", "result": sentence}, as_json, f"{sentence}.")
+def _print_result(common: Common, sentence: str, jobs: list[str] | None) -> None:
+    common.print_document({"jobs": jobs or "all", "result": sentence}, f"{sentence}.")
 
 
 def _job_row(job: QueuedJob) -> dict[str, Any]:
@@ -132,45 +116,43 @@ def _job_line(row: dict[str, Any]) -> str:
 
 @command()
 def search(
+    common: Common,
     words: str = "",
     image: Path | None = None,
     without: str = "",
     k: int = 20,
     folder: Path | None = None,
     meaning: bool = True,
-    model: str = "embedded",
-    as_json: bool = False,
-    home: Path | None = None,
 ) -> None:
     """Search the gallery by words, by a picture, or by both: those that say it first, then those that mean it."""
     if not words.strip() and image is None:
         raise Refused("cli.search_what")
     taken = Path(without) if Path(without).suffix.lower() in PICTURES else without
     found: list[tuple[Path, float | None, str]]
-    with Studio(home) as studio:
+    with Studio(common.home) as studio:
         if folder is not None:
-            folders = Folders(studio, model)
+            folders = Folders(studio, common.model)
             _index(folders, folder)
             found = [(one.path, one.score, one.prompt) for one in folders.search(folder, words, image, taken, k)]
         else:
-            hits = studio.search(words, like=image, without=taken, k=k, meaning=meaning, model=model)
+            hits = studio.search(words, like=image, without=taken, k=k, meaning=meaning, model=common.model)
             found = [(hit.picture.path, hit.score, hit.picture.prompt) for hit in hits]
     rows = [
         {"path": str(path), "score": None if score is None else round(score, 4), "prompt": prompt}
         for path, score, prompt in found
     ]
-    print_rows(rows, as_json, lambda row: "\t".join("" if value is None else str(value) for value in row.values()))
+    common.print_rows(rows, lambda row: "\t".join("" if value is None else str(value) for value in row.values()))
     if not rows:
         warn("Nothing was found.", program="")
 
 
 @command()
-def index(folder: Path, model: str = "embedded", as_json: bool = False, home: Path | None = None) -> None:
+def index(common: Common, folder: Path) -> None:
     """Look at a folder's pictures, so that `studio search --folder DIR` finds them at once."""
-    with Studio(home) as studio:
-        looked, problems = _index(Folders(studio, model), folder)
+    with Studio(common.home) as studio:
+        looked, problems = _index(Folders(studio, common.model), folder)
     row = {"folder": str(folder), "looked_at": looked, "failed": problems}
-    print_rows([row], as_json, lambda row: f"{row['looked_at']} looked at, {row['failed']} failed: {row['folder']}")
+    common.print_rows([row], lambda row: f"{row['looked_at']} looked at, {row['failed']} failed: {row['folder']}")
     leave(1 if problems else 0)
 
 
@@ -192,22 +174,21 @@ def _index(folders: Folders, folder: Path) -> tuple[int, int]:
 
 
 @command()
-def doctor(as_json: bool = False, home: Path | None = None) -> None:
+def doctor(common: Common) -> None:
     """Look for files that are missing, altered, cut short or in no gallery, and say what to do."""
     found = [
-        {"kind": one.kind, "path": one.path, "advice": one.advice}
-        for one in maintenance.inspect(Home(settings.home(home)))
+        {"kind": one.kind, "path": one.path, "advice": one.advice} for one in maintenance.inspect(Home(common.root))
     ]
-    print_rows(found, as_json, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
-    if not as_json:
+    common.print_rows(found, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
+    if not common.as_json:
         warn("More of each: docs/trouble.md#what-studio-doctor-finds" if found else "All is well.", program="")
     leave(1 if found else 0)
 
 
 @command()
-def rebuild(as_json: bool = False, home: Path | None = None) -> None:
+def rebuild(common: Common) -> None:
     """Make the database again from the picture files; the old one is kept beside it."""
-    root = settings.home(home)
+    root = common.root
     make_folder(root)
     try:
         with FileLock(root / LOCK, timeout=0):  # a worker that writes into the old database would lose what it wrote
@@ -215,35 +196,35 @@ def rebuild(as_json: bool = False, home: Path | None = None) -> None:
     except Timeout as error:
         raise Refused("cli.home_is_open", home=root) from error
     text = f"{done['pictures']} pictures and {done['jobs']} jobs taken up, {done['skipped']} files left alone."
-    print_document(done, as_json, text)
+    common.print_document(done, text)
 
 
 # --- What there is ------------------------------------------------------------------------------------------------
 
 
 @command()
-def styles(model: str = "embedded", as_json: bool = False) -> None:
+def styles(common: Common) -> None:
     """List the styles that the model knows."""
-    rows = [style.model_dump() for style in open_backend(model).capabilities().styles]
-    print_rows(rows, as_json, lambda row: f"{row['name']}\t{row['zh']}")
+    rows = [style.model_dump() for style in open_backend(common.model).capabilities().styles]
+    common.print_rows(rows, lambda row: f"{row['name']}\t{row['zh']}")
 
 
 @command()
-def models(as_json: bool = False) -> None:
+def models(common: Common) -> None:
     """List the models, and what is missing where one is not ready."""
     shown = {"about", "ready", "problem", "digest"}
     rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in KINDS]
-    print_rows(rows, as_json, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
+    common.print_rows(rows, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
 
 
 @command()
-def mcp(model: str = "embedded", home: Path | None = None) -> None:
+def mcp(common: Common) -> None:
     """Serve a chat program over standard input and output (Model Context Protocol); it starts this command itself."""
     from studio.mcp import server  # half a second that only this command needs
 
-    open_backend(model)
+    open_backend(common.model)
     try:
-        with Studio(home) as studio:
-            server(studio, model, local=True).run("stdio")
+        with Studio(common.home) as studio:
+            server(studio, common.model, local=True).run("stdio")
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error

@@ -1,5 +1,6 @@
 """`studio set` and `grid`: pictures that belong together, and settings compared on one sheet."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,13 @@ import typer
 
 from models.messages import Message, Refused
 from studio.batch.plan import safe_name
-from studio.cli.base import command
+from studio.cli.base import Common, command
 from studio.cli.files import pack_files, picture_of
 from studio.cli.generate import finish, planned, run_here
 from studio.export.apps import app_named
 from studio.export.pack import check_pack
 from studio.files import ready_folder, write_whole
+from studio.foreground import Batch
 from studio.grid import Axis, Grid
 from studio.requests import make_request
 from studio.sets import make_set
@@ -23,6 +25,7 @@ AGAIN = ("again", "out", "as_json", "home")  # what `studio grid --again` looks 
 
 @command("set", before="out")
 def set_of(
+    common: Common,
     kind: str,
     first: str,
     words: list[str] | None = None,
@@ -30,43 +33,38 @@ def set_of(
     pack_title: str = "",
     for_app: str = "",
     outline: bool = False,
-    model: str = "embedded",
-    as_json: bool = False,
-    home: Path | None = None,
     **fields: Any,
 ) -> None:
     """Make pictures that belong together: `emotions cat`, `subjects happy`, `style noto cat dog pizza`."""
     chosen = app_named(for_app) if for_app else None
     if bool(pack_title) != bool(chosen):
         raise Refused("cli.pack_needs_app")
-    members = make_set(kind, first, words or (), **fields, model=model)
+    members = make_set(kind, first, words or (), **fields, model=common.model)
     if chosen:
         check_pack(pack_title, len(members), chosen)
-    backend, jobs = planned(model, [member.request for member in members], home)
+    backend, jobs = planned([member.request for member in members], common)
     labels = {job.id: member.label for job, member in zip(jobs, members, strict=True)}
     names = {job: f"{n:02}-{safe_name(label) or 'picture'}.png" for n, (job, label) in enumerate(labels.items(), 1)}
     for job, name in names.items():
         if out and holds_another(out / name, job):
             raise Refused("cli.another_picture", path=out / name)
-    batch = run_here(backend, jobs, out, home, names=names)
+    batch = run_here(backend, jobs, replace(common, out=out), names)
     rows = [{**row.as_dict(), "label": labels[row.job_id]} for row in batch.rows]
     if chosen and not batch.code:
         labelled = [(Path(row["path"]), row["label"]) for row in rows]
         rows.append(pack_files(labelled, pack_title, chosen, None, outline, False, out or Path()))
-    finish(batch.problem, batch.stopped, rows, as_json)
+    finish(batch, rows, common)
 
 
 @command(before="out")
 def grid(
+    common: Common,
     context: typer.Context,
     prompt: str = "",
     x: str = "",
     y: str = "",
     again: Path | None = None,
     out: Path | None = None,
-    model: str = "embedded",
-    as_json: bool = False,
-    home: Path | None = None,
     **fields: Any,
 ) -> None:
     """Compare two settings on one labelled sheet: `--x "seed=1-4" --y "style=noto, outline"`.
@@ -78,11 +76,11 @@ def grid(
         _check_nothing_else(context)
         made = Grid.from_file(again)
     elif x:
-        request = make_request(prompt=prompt, **fields, model=model)
+        request = make_request(prompt=prompt, **fields, model=common.model)
         made = Grid(request, Axis.parse(x), Axis.parse(y) if y else None)
     else:
         raise Refused("cli.grid_what")
-    _make_sheet(made, out or Path(made.name), home, as_json)
+    _make_sheet(made, out or Path(made.name), common)
 
 
 def _check_nothing_else(context: typer.Context) -> None:
@@ -97,24 +95,24 @@ def _check_nothing_else(context: typer.Context) -> None:
         raise Refused("cli.grid_again", options=options)
 
 
-def _make_sheet(made: Grid, target: Path, home: Path | None, as_json: bool) -> None:
+def _make_sheet(made: Grid, target: Path, common: Common) -> None:
     """Draw a grid's pictures into the gallery, model by model, and write the sheet."""
     asked = made.requests()
     if target.is_dir():
         raise Refused("cli.is_folder", path=target, example=target / made.name)
     ready_folder(target.parent, 1)
-    paths, problem, stopped = dict[int, str](), "", False
+    paths, whole = dict[int, str](), Batch()
     for model in dict.fromkeys(request.model for request in asked):
         places = [place for place, request in enumerate(asked) if request.model == model]
-        backend, jobs = planned(model, [asked[place] for place in places], home)
-        batch = run_here(backend, jobs, None, home)
+        backend, jobs = planned([asked[place] for place in places], common)
+        batch = run_here(backend, jobs, common)
         found = {row.job_id: row.path for row in batch.rows}
         paths |= {place: found[job.id] for place, job in zip(places, jobs, strict=True) if job.id in found}
-        problem, stopped = problem or batch.problem, stopped or batch.stopped
+        whole = Batch(problem=whole.problem or batch.problem, stopped=whole.stopped or batch.stopped)
     pictures = [paths.get(place) for place in range(len(asked))]
     rows = []
-    if paths and not stopped:
+    if paths and not whole.stopped:
         write_whole(target, made.file([None if path is None else picture_of(Path(path)) for path in pictures]))
         axes = {"columns": made.x.labels(), "rows": made.y.labels() if made.y else []}
         rows = [{"path": str(target), **axes, "pictures": pictures}]
-    finish(problem, stopped, rows, as_json)
+    finish(whole, rows, common)
