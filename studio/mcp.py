@@ -94,8 +94,8 @@ class Hits(BaseModel):
 
 
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
-    """The tools of a studio. `model` is the usual one; `local` lets pictures be given by path, for the client is the
-    user of this computer.
+    """The tools of a studio. `model` is the usual one; a `local` client, this computer's user, may give pictures by
+    path.
     """
     about, tools = "Makes, edits and finds stickers on this computer.", Tools(studio, model, local)
     # At its usual level it would turn on the logs of every library.
@@ -112,8 +112,7 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
 
 
 def http_routes(server: MCPServer) -> list[BaseRoute]:
-    """The tools over HTTP, as routes of an app. They work while `server.session_manager.run()` is entered, once.
-
+    """The tools over HTTP, as routes of an app, while `server.session_manager.run()` is entered, once.
     `studio.api.guard`, which stands before the app, decides who may send requests.
     """
     guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)

@@ -16,8 +16,8 @@ PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
 
 
 def summands(prompt: str) -> list[str]:
-    """The parts of a prompt `A + B`; the prompt alone where it has no sum, is in quotation marks, or has too many parts
-    for one picture. Empty for an empty prompt.
+    """The parts of a prompt `A + B`; the prompt alone where it has no sum, is quoted, or has too many. [] for an empty
+    one.
     """
     parts = [part.strip() for part in SUM.split(prompt) if part.strip()]
     things = all(re.search(r"[^\W\d_]", part) and _closed(part) for part in parts)

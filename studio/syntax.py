@@ -65,10 +65,8 @@ def literal(text: str) -> str:
 
 
 def draw(text: str, seed: str, wildcards: Wildcards, where: Message | str = THE_PROMPT) -> str:
-    """Plain words; the same for the same text, seed and lists.
-
-    Raises Refused with a sentence that says where in `where` a brace is open or a weight is wrong, which wildcard is
-    missing or names itself, or which limit was met.
+    """Plain words; the same for the same text, seed and lists. Refused with a sentence that says where in `where` a
+    brace is open or a weight is wrong, which wildcard is missing or names itself, or which limit was met.
     """
     if not any(sign in text for sign in ("{", "}", "__")):
         return text

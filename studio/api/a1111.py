@@ -147,8 +147,8 @@ def _begin(state: State, body: Generation) -> Call:
 
 
 def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
-    """The request's fields that are not pictures; `notes` takes what is done otherwise. Clients send steps with every
-    sampler: one that has its own takes none.
+    """Its fields that are no pictures; `notes` takes what is done otherwise. A sampler with steps of its own takes
+    none.
     """
     notes += [Message("api.note_unknown", {"name": name}) for name in UNKNOWN if getattr(body, name)]
     styles = [name for name in body.styles or [] if name and name != "None"]
@@ -197,9 +197,7 @@ def _check_scripts(body: Generation) -> None:
 
 
 def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture | None:
-    """The mask as ours are, of the picture's size: grey, white is drawn anew. As at A1111, of one that is transparent
-    anywhere the opaque part counts, not its colours.
-    """
+    """A mask as ours are: grey, white is drawn anew. Of a transparent one, as at A1111, the opaque part counts alone."""
     if not body.mask:
         return None
     mask = checked(decoded(body.mask, "mask"), "mask")

@@ -119,9 +119,7 @@ async def _enlarged(state: State, text: str, name: str, how: Upscaling) -> str:
 
 
 def _gains(state: State, size: tuple[int, int]) -> bool:
-    """Whether the studio's network adds anything to a picture of `size`: what is larger than half of the largest that
-    it makes would only be made smaller for it. 501 where there is no network.
-    """
+    """Whether the network adds anything: not to what is larger than half of its largest. 501 where there is none."""
     can = state.capabilities()
     if len(can.sizes) == 1:
         raise Rejected(501, "api.no_upscaler_part", reason=can.beyond or "this model has no upscaler")
@@ -129,9 +127,7 @@ def _gains(state: State, size: tuple[int, int]) -> bool:
 
 
 async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Image.Image]:
-    """(file, picture) that the studio's network makes of a picture file of `size`, in the largest size that there is: a
-    job like any other.
-    """
+    """(file, picture) that the studio's network makes of one of `size`, as large as it can: a job like any other."""
     studio, largest = state.studio, max(state.capabilities().sizes)
 
     def submit() -> str:
@@ -164,9 +160,7 @@ def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
 
 
 def _file(made: bytes, picture: Image.Image, size: tuple[int, int], how: Upscaling) -> str:
-    """The picture in `size`, cropped where asked for, as base64 of a file: of `made`, as it is, where that holds it
-    already. Colours of transparent pixels do not bleed into edges.
-    """
+    """The picture in `size`, cut where asked for, as a file in base64: `made` itself where it is that already."""
     if made:
         with Image.open(io.BytesIO(made)) as file:
             if file.size == picture.size == size:

@@ -55,9 +55,7 @@ class Sent(BaseModel):
 
 @dataclass(eq=False)
 class Call:
-    """A request to make pictures: resolved requests by their ids in the queue, and notes on what was done otherwise
-    than asked.
-    """
+    """A request to make pictures: resolved requests by job, and notes on what was done otherwise than asked."""
 
     jobs: dict[str, ImageRequest]
     notes: list[Message] = field(default_factory=list)
@@ -184,9 +182,7 @@ def sampler(name: str, schedulers: Sequence[str]) -> tuple[str, Notes] | None:
 
 
 def schedule(name: str) -> Notes | None:
-    """Notes on a noise schedule, by its label or in small letters with underscores; none on the automatic one, which
-    is the only one. None: not found.
-    """
+    """Notes on a noise schedule, by label or name: none on the automatic one, which is the only one. None: not found."""
     for label in DATA["schedules"]:
         if name.casefold().replace("_", " ") == label.casefold():
             return (_other_schedule(label),) if label != "Automatic" else ()
@@ -228,9 +224,7 @@ def skip(state: Served) -> Row:
 
 @routes.get("/progress")
 def progress(state: Served, skip_current_image: bool = False) -> Row:
-    """How far the current call is, as A1111 counts it: 0 to 1, seconds left, the latest preview in base64; 0 of no jobs
-    where there is none.
-    """
+    """How far the current call is, as A1111 counts it; 0 of no jobs where there is none."""
     call, jobs = state.current()
     running = next((job for job in jobs if job.state == "running"), None)
     step = (running and state.studio.store.progress.read(running.id)[1]) or Progress(0, 0)

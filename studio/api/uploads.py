@@ -29,9 +29,8 @@ DATA_URL = re.compile(r"data:[\w.+/-]{0,60}(?:;[\w.+=-]{1,60})*;base64,", re.ASC
 
 
 def decoded(text: str, name: str) -> bytes:
-    """The bytes of a file in base64, with a data-URL prefix or without; `name` is the field's.
-
-    Refused where it is anything else, an address or a path for example; HTTP 413 where it is too large.
+    """The bytes of a file in base64, with a data-URL prefix or without; `name` is the field's. Refused where it is
+    anything else, an address or a path for example; HTTP 413 where it is too large.
     """
     prefix = DATA_URL.match(text)
     coded = text[prefix.end() if prefix else 0 :]

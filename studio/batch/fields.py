@@ -60,9 +60,8 @@ def check_name(name: str) -> None:
 
 
 def settings(row: "Row", source: Source, sizes: Sequence[int] = ()) -> Settings:
-    """The settings of a row; BadRow where a name means nothing, comes twice, or its value can't be one.
-
-    Of `sizes` are the pictures that can be made: other programs' width and height are left out where they say another.
+    """The settings of a row; BadRow where a name means nothing, comes twice, or its value can't be one. Of `sizes` are
+    the pictures that can be made: other programs' width and height are left out where they say another.
     """
     found, sides = Settings({}), dict[str, Any]()
     for name, value in row.fields.items():

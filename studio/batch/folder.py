@@ -159,10 +159,7 @@ class Folder:
 
 @contextlib.contextmanager
 def opened(path: Path, pictures: int) -> Iterator[Folder]:
-    """The folder at `path`, made where it is missing, and locked.
-
-    Refused where another batch is at work in it, or it can't be written.
-    """
+    """The folder at `path`, made where it is missing, and locked; Refused where that can't be."""
     made, lock = ready_folder(path / "images", pictures), FileLock(path / ".lock", timeout=0)
     try:
         held = lock.acquire()

@@ -70,9 +70,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Context:
-    """What every job of a batch has in common. Pictures that a line names must lie in `within`, where it is given; the
-    sources may ask for `most` jobs.
-    """
+    """What all jobs of a batch share. Pictures that a line names must lie in `within`; there may be `most` jobs."""
 
     model: str
     can: Capabilities

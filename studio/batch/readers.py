@@ -29,9 +29,8 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 @dataclass(frozen=True)
 class Row:
-    """What one line asks for, by the names that it uses.
-
-    `typed` is false where numbers are still text; `expand` says whether braces and wildcards are drawn.
+    """What a line asks for, by its own names: not `typed` where numbers are text; `expand` says whether words are
+    drawn.
     """
 
     line: int

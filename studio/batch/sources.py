@@ -72,10 +72,7 @@ class BadRow(Refused):
 
 @contextlib.contextmanager
 def opened(names: Sequence[str]) -> Iterator[list[Source]]:
-    """The sources that `names` mean, patterns sorted; what comes through a pipe is kept on disk meanwhile.
-
-    Refused where there is nothing to read.
-    """
+    """The sources that `names` mean, patterns sorted, pipes kept on disk meanwhile; Refused where there is none."""
     with contextlib.ExitStack() as stack:
         yield [source for name in names for source in _sources(name, stack)]
 

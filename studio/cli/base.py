@@ -121,9 +121,8 @@ def leave(code: int) -> None:
 
 
 def each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """A row a file, and the exit code: 1 where some were refused, each with a sentence on stderr, 2 where all were.
-
-    Stopped with Ctrl-C, the rows so far.
+    """A row a file, and the exit code: 1 where some were refused, 2 where all were. Stopped with Ctrl-C, the rows so
+    far.
     """
     rows: list[dict[str, Any]] = []
     for file in files:

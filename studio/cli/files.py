@@ -75,9 +75,7 @@ def strip(common: Common, files: list[Path], out: Path | None = None) -> None:
 def _print_each(
     common: Common, files: list[Path], do: Callable[[Path], dict[str, Any]], text: Callable[[dict[str, Any]], str]
 ) -> tuple[list[dict[str, Any]], int]:
-    """What is done with each file -> rows and exit code. Printed as an object where one file was asked for, as a list
-    where more were, or as text.
-    """
+    """Rows and exit code; printed as an object where one file was asked for, as a list where more were, or as text."""
     rows, code = each(files, do)
     if rows:
         common.print_document(rows[0] if len(files) == 1 else rows, "\n".join(map(text, rows)))

@@ -157,9 +157,8 @@ def _best(encode: Callable[..., bytes], limit: int) -> bytes:
 
 
 def indexed(picture: Image.Image, colours: int) -> Image.Image:
-    """The picture (RGBA) in so many colours, one of them transparent: mode "P".
-
-    Colours are chosen premultiplied: a faint pixel's colour hardly counts, and none of them can leave a dark rim.
+    """The picture (RGBA) in so many colours, one of them transparent: mode "P". They are chosen premultiplied: a faint
+    pixel's colour hardly counts, and none of them can leave a dark rim.
     """
     pixels = premultiply(np.asarray(picture))
     chosen = Image.fromarray(pixels, "RGBA").quantize(max(1, colours - 1), Image.Quantize.FASTOCTREE)

@@ -39,9 +39,7 @@ _CHINESE: dict[str, str] = _EMOJI["chinese"]
 
 @dataclass(frozen=True)
 class Sticker:
-    """A picture (RGBA, any size) of a pack: what it is called, what its file is to say, facts for the
-    pack's papers such as prompt, seed and model, and the same picture `larger`.
-    """
+    """A picture (RGBA, any size) of a pack, what its file says, facts for the pack's papers, and the picture `larger`."""
 
     picture: Image.Image
     label: str = ""
@@ -126,9 +124,7 @@ def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
 
 
 def _manifest(app: App, title: str, emoji: dict[str, tuple[str, ...]], files: dict[str, bytes]) -> dict[str, bytes]:
-    """What importers read: WhatsApp's contents.json and the title.txt and author.txt of `.wastickers` files, or the
-    emoji of each sticker.
-    """
+    """What importers read: WhatsApp's contents.json, title.txt and author.txt, or the emoji of each sticker."""
     if app.manifest == "emoji":
         return {"emoji.txt": _json({file.rpartition(".")[0]: "".join(faces) for file, faces in emoji.items()})}
     if app.manifest != "whatsapp":

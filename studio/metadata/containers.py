@@ -39,9 +39,7 @@ class Broken(ValueError):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What to put into a file: EXIF (a TIFF block), XMP (a packet), texts by keyword. A container takes what it has
-    a place for.
-    """
+    """What to put into a file, as far as it has room: EXIF (a TIFF block), XMP (a packet), texts by keyword."""
 
     exif: bytes = b""
     xmp: bytes = b""
@@ -299,10 +297,7 @@ def _gif_with(data: bytes, metadata: Metadata) -> bytes:
 
 
 def gif_frames(data: bytes, most: int) -> int:
-    """How many frames a GIF holds; it stops counting at one more than `most`. Broken where it is damaged before that.
-
-    Pillow decodes the whole file to say it.
-    """
+    """How many frames a GIF holds, counted to one more than `most`; Pillow would decode it. Broken where it is damaged."""
     blocks = islice(_gif_blocks(data), 1, None)
     return sum(1 for _ in islice((block for block in blocks if block[0] == IMAGE), most + 1))
 
@@ -356,7 +351,6 @@ def _text_with(data: bytes, metadata: Metadata) -> bytes:
     return _text_split(data)[0] + (TEXT_MARK + record + b"\n" if record else b"")
 
 
-# The table is in `files`: AVIF has a file of its own.
 PNG_ROW = Container(
     "PNG", "image/png", ".png", lambda data: data.startswith(PNG), _png_extras, _png_with,
     keywords=True, still={}, moving={"disposal": 1, "blend": 0},  # each frame on a cleared canvas, no blending
@@ -370,6 +364,7 @@ JPEG_ROW = Container(
     still={"quality": 95, "subsampling": 0},
 )  # fmt: skip
 GIF_ROW = Container("GIF", "image/gif", ".gif", lambda data: data[:6] in GIFS, _gif_extras, _gif_with)
+PICTURE_ROWS = (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW)  # AVIF has a file of its own; `files` has the whole table
 TEXT_ROW = Container(
     "text", "text/plain", ".txt", lambda data: bool(_text_split(data)[1]),
     lambda data: iter([("studio", _text_split(data)[1], False)]), _text_with, keywords=True,

@@ -19,27 +19,12 @@ from PIL import Image
 from models.data.pixels import MAX_BYTES
 from models.messages import Message, Refused, did_you_mean
 from studio.metadata.avif import AVIF_ROW
-from studio.metadata.containers import (
-    EXIF,
-    GIF_ROW,
-    JPEG_ROW,
-    PNG_ROW,
-    TEXT_ROW,
-    WEBP_ROW,
-    XMP,
-    Broken,
-    Container,
-    Metadata,
-    decoded,
-    unpacked,
-)
+from studio.metadata.containers import EXIF, PICTURE_ROWS, TEXT_ROW, XMP, Broken, Container, Metadata, decoded, unpacked
 from studio.metadata.exif_xmp import exif_block, exif_orientation, exif_texts, xmp_packet, xmp_settings
 from studio.metadata.origin import OWN, Provenance
 from studio.metadata.readers import KEYWORDS, own, read_texts
 
-CONTAINERS = (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW, AVIF_ROW, TEXT_ROW)
-
-
+CONTAINERS = (*PICTURE_ROWS, AVIF_ROW, TEXT_ROW)
 # The kinds of picture files that are made here, by the names that people use.
 KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS if one.still is not None}
 
@@ -83,8 +68,8 @@ def read_bytes(data: bytes, name: Path | str) -> dict[str, Any]:
 
 
 def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> Texts:
-    """The texts in a file's bytes by keyword, of those keywords that programs use and of `more`, and those in EXIF and
-    XMP. Refused, by this `name`, where it is of no known container.
+    """The texts in a file's bytes by keyword: those that programs use, those of `more`, those in EXIF and XMP. Refused,
+    by this `name`, where it is of no known container.
     """
     container, found, result = _container(name, data), dict[str, bytes](), Texts()
     wanted = KEYWORDS | more | {EXIF, XMP}
@@ -108,9 +93,8 @@ def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> 
 
 
 def strip(data: bytes, name: Path | str) -> bytes:
-    """The file without all that it says about itself. Its content keeps its bytes.
-
-    Colour profile, resolution, frames and orientation stay. Refused, by this `name`, where it is no whole file.
+    """The file without all that it says about itself; pixels, colour profile, frames and orientation keep their bytes.
+    Refused, by this `name`, where it is no whole file.
     """
     container = _container(name, data)
     try:

@@ -63,9 +63,7 @@ def origin(job: Job, artifact: Artifact) -> Origin:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says of where it comes from: A1111's text and our record as JSON, under its keyword where the
-    container has keywords.
-    """
+    """What a file says of its origin: A1111's text, and our record as JSON under its keyword, where there are keywords."""
 
     parameters: str
     record: str
@@ -94,9 +92,8 @@ def nameless(value: Any) -> Any:
 
 
 def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
-    """The text that A1111 and programs like it write and read. They take a last line of three or more for settings.
-
-    Of a request of any kind: what it has no field for is left out.
+    """The text that A1111 and programs like it read; of any request, what it has. Settings are a last line of three or
+    more.
     """
     asked = {name: getattr(job.request, name, None) for name in ("steps", "scheduler", "guidance", "style", "strength")}
     drawing = {
