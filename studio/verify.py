@@ -16,8 +16,10 @@ from studio.backends.base import Backend, run
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
 from studio.media import Artifact
-from studio.metadata import KINDS as FILES
-from studio.metadata import Origin, content, encoded, media_type, read_bytes, restore, strip, version
+from studio.metadata import content, encoded, read_bytes, restore, strip, version
+from studio.metadata.files import KINDS as FILES
+from studio.metadata.files import media_type
+from studio.metadata.origin import Origin
 from studio.planner import job_id, resolve
 from studio.requests import REQUESTS, make_request
 

@@ -39,7 +39,7 @@ class Wildcards:
         self._read: dict[str, tuple[Entry, ...]] = {}
 
     def entries(self, name: str) -> tuple[Entry, ...]:
-        """The entries of the list `name`, or of all that match (`colours*`, `clothes/**`); Refused where there is none."""
+        """The entries of the list `name`, or of all that match (`colours*`, `clothes/**`); Refused for none."""
         if name.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", name) or ":" in name:
             raise Refused("syntax.wildcard_outside", name=name, folder=str(self.folder))
         names = [known for known in sorted(self._known) if fnmatch.fnmatchcase(known, name)]

@@ -12,8 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 from tiny_files import artifact_of, frames_of, job_of, picture_of, text_of
 
 from models.messages import Refused
-from studio.metadata import CONTAINERS, Provenance, media_type, provenance, read_bytes, strip, texts, write
+from studio.metadata import Provenance, provenance, read_bytes, strip, texts, write
 from studio.metadata.exif_xmp import NAMESPACE, xmp_packet, xmp_settings
+from studio.metadata.files import CONTAINERS, media_type
 
 TIMES = [40, 80, 120, 200]  # milliseconds of the frames
 STILL: dict[str, tuple[str, dict[str, object]]] = {

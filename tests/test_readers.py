@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from studio.metadata import parse_parameters, read
-from studio.metadata.readers import parsed, read_texts
+from studio.metadata import read
+from studio.metadata.readers import parse_parameters, parsed, read_texts
 
 A1111 = """a castle (fog:1.2), <lora:old:0.8>
 on a hill, "at night"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_files import CAN, write
 
-from studio.metadata import parse_parameters, read, restore
+from studio.metadata import read, restore
+from studio.metadata.readers import parse_parameters
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
 

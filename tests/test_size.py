@@ -26,7 +26,8 @@ from studio.batch.plan import Context, Plan, plan
 from studio.batch.sources import Source
 from studio.events import Progress, Saved
 from studio.media import Artifact
-from studio.metadata import parse_parameters, provenance, read, restore, write
+from studio.metadata import provenance, read, restore, write
+from studio.metadata.readers import parse_parameters
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 from studio.sinks import FolderSink

@@ -197,7 +197,7 @@ def _check_scripts(body: Generation) -> None:
 
 
 def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture | None:
-    """A mask as ours are: grey, white is drawn anew. Of a transparent one, as at A1111, the opaque part counts alone."""
+    """A mask as ours are: grey, white is drawn anew. Of a transparent one, as at A1111, only the opaque part counts."""
     if not body.mask:
         return None
     mask = checked(decoded(body.mask, "mask"), "mask")

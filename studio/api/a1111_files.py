@@ -16,8 +16,8 @@ from studio.api.a1111_state import OURS, PREFIX, UPSCALERS, Sent, Served, State,
 from studio.api.routing import Rejected
 from studio.api.uploads import checked, decoded, uploads
 from studio.events import Cancelled, Done, Failed
-from studio.metadata import encoded, parse_parameters, texts
-from studio.metadata.readers import PROGRAMS
+from studio.metadata import encoded, texts
+from studio.metadata.readers import PROGRAMS, parse_parameters
 from studio.requests import make_request
 
 # A1111's names for what its text says, by ours.

@@ -182,7 +182,7 @@ def sampler(name: str, schedulers: Sequence[str]) -> tuple[str, Notes] | None:
 
 
 def schedule(name: str) -> Notes | None:
-    """Notes on a noise schedule, by label or name: none on the automatic one, which is the only one. None: not found."""
+    """Notes on a noise schedule, by label or name: none on the automatic one, the only one here. None: not found."""
     for label in DATA["schedules"]:
         if name.casefold().replace("_", " ") == label.casefold():
             return (_other_schedule(label),) if label != "Automatic" else ()

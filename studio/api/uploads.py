@@ -21,8 +21,8 @@ from studio.api.routing import Rejected
 from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
-from studio.metadata import CONTAINERS
 from studio.metadata.containers import GIF_ROW, Broken, gif_frames
+from studio.metadata.files import CONTAINERS
 
 MAX_FRAMES = 300
 DATA_URL = re.compile(r"data:[\w.+/-]{0,60}(?:;[\w.+=-]{1,60})*;base64,", re.ASCII)

@@ -39,7 +39,7 @@ _CHINESE: dict[str, str] = _EMOJI["chinese"]
 
 @dataclass(frozen=True)
 class Sticker:
-    """A picture (RGBA, any size) of a pack, what its file says, facts for the pack's papers, and the picture `larger`."""
+    """A picture (RGBA, any size), its label, what its file says, facts for the pack's papers, and it `larger`."""
 
     picture: Image.Image
     label: str = ""

@@ -297,7 +297,7 @@ def _gif_with(data: bytes, metadata: Metadata) -> bytes:
 
 
 def gif_frames(data: bytes, most: int) -> int:
-    """How many frames a GIF holds, counted to one more than `most`; Pillow would decode it. Broken where it is damaged."""
+    """How many frames a GIF holds, counted to one more than `most`; Pillow would decode it. Broken if damaged."""
     blocks = islice(_gif_blocks(data), 1, None)
     return sum(1 for _ in islice((block for block in blocks if block[0] == IMAGE), most + 1))
 

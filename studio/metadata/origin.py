@@ -63,7 +63,7 @@ def origin(job: Job, artifact: Artifact) -> Origin:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says of its origin: A1111's text, and our record as JSON under its keyword, where there are keywords."""
+    """What a file says of its origin: A1111's text, and our record as JSON under its keyword, if there are any."""
 
     parameters: str
     record: str
