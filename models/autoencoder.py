@@ -42,11 +42,11 @@ class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library
         super().__init__()
         fine, middle, coarse = widths
         self.encoder = nn.Sequential(
-            Down(4, fine),
+            _half(4, fine),
             *(ResBlock(fine) for _ in range(encoder_blocks[0])),
-            Down(fine, middle),
+            _half(fine, middle),
             *(ResBlock(middle) for _ in range(encoder_blocks[1])),
-            Down(middle, coarse),
+            _half(middle, coarse),
             *(ResBlock(coarse) for _ in range(encoder_blocks[2])),
             ChannelNorm(coarse),
             nn.Conv2d(coarse, latent_channels, 1),
@@ -54,12 +54,12 @@ class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library
         self.decoder = nn.Sequential(
             nn.Conv2d(latent_channels, coarse, 3, padding=1),
             *(ResBlock(coarse) for _ in range(decoder_blocks[2])),
-            Up(coarse, middle),
+            _double(coarse, middle),
             *(ResBlock(middle) for _ in range(decoder_blocks[1])),
-            Up(middle, fine),
+            _double(middle, fine),
             *(ResBlock(fine) for _ in range(decoder_blocks[0])),
             ChannelNorm(fine),
-            Up(fine, 4),
+            _double(fine, 4),
         )
         self.register_buffer("shift", _channels(latent_mean, latent_channels, 0.0), persistent=False)
         self.register_buffer("scale", _channels(latent_std, latent_channels, 1.0), persistent=False)
@@ -80,34 +80,29 @@ class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library
 
     def encode(self, pictures: Tensor) -> Tensor:
         """(B, 4, H, W) premultiplied in [0, 1] -> normalised latent (B, C, H / 8, W / 8)."""
-        if pictures.shape[-1] % 8 or pictures.shape[-2] % 8:
-            raise ValueError(
-                f"pictures of {pictures.shape[-2]} x {pictures.shape[-1]}: both sides must be multiples of 8"
-            )
+        height, width = pictures.shape[-2:]
+        if height % 8 or width % 8:
+            raise ValueError(f"pictures of {height} x {width}: both sides must be multiples of 8")
         return (self.raw_latent(pictures).float() - self.shift) / self.scale
 
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latent (B, C, h, w) -> pictures (B, 4, 8 h, 8 w) in [0, 1], colours no brighter than alpha."""
         pictures = self.from_raw((latents * self.scale + self.shift).to(self.dtype)).float().clamp(0, 1)
-        return torch.cat([torch.minimum(pictures[:, :3], pictures[:, 3:]), pictures[:, 3:]], 1)
+        return _below_alpha(pictures)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The reconstruction of `pictures`."""
         return self.decode(self.encode(pictures))
 
 
-class Down(nn.Sequential):
-    """Halve the resolution: (B, I, H, W) -> (B, O, H / 2, W / 2)."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.PixelUnshuffle(2), nn.Conv2d(4 * inputs, outputs, 3, padding=1))
+def _half(inputs: int, outputs: int) -> nn.Module:
+    """(B, I, H, W) -> (B, O, H / 2, W / 2)."""
+    return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * inputs, outputs, 3, padding=1))
 
 
-class Up(nn.Sequential):
-    """Double the resolution: (B, I, H, W) -> (B, O, 2 H, 2 W)."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
+def _double(inputs: int, outputs: int) -> nn.Module:
+    """(B, I, H, W) -> (B, O, 2 H, 2 W)."""
+    return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
 
 
 class ResBlock(nn.Module):
@@ -122,7 +117,6 @@ class ResBlock(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
         return x + self.conv2(F.silu(self.conv1(self.norm(x))))
 
 
@@ -135,10 +129,13 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
         with torch.autocast(x.device.type, enabled=False):
             y = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], self.weight.to(x.dtype), self.bias.to(x.dtype))
         return y.permute(0, 3, 1, 2)
+
+
+def _below_alpha(pictures: Tensor) -> Tensor:
+    return torch.cat([torch.minimum(pictures[:, :3], pictures[:, 3:]), pictures[:, 3:]], 1)
 
 
 def _channels(values: list[float] | None, count: int, default: float) -> Tensor:
@@ -146,12 +143,8 @@ def _channels(values: list[float] | None, count: int, default: float) -> Tensor:
 
 
 def fit_preview(latents: Tensor, pictures: Tensor) -> list[list[float]]:
-    """The C + 1 rows of RGBA (last: the constant) that map latents to their pictures' mean colours, by least squares.
-
-    Args:
-        latents: normalised, (N, C, S, S).
-        pictures: premultiplied in [0, 1], (N, 4, H, H), H a multiple of S.
-    """
+    """The C + 1 rows of RGBA (last: the constant) that map normalised latents (N, C, S, S) to the mean colours of their
+    pictures, premultiplied (N, 4, H, H) in [0, 1], by least squares."""
     colours = F.avg_pool2d(pictures.float(), pictures.shape[-1] // latents.shape[-1])
     values = latents.float().permute(0, 2, 3, 1).flatten(0, 2)  # (N S S, C)
     design = torch.cat([values, torch.ones(len(values), 1)], 1)
@@ -160,11 +153,8 @@ def fit_preview(latents: Tensor, pictures: Tensor) -> list[list[float]]:
 
 
 def preview(latents: Tensor, coefficients: list[list[float]]) -> Tensor:
-    """Latents (N, C, S, S) -> premultiplied (N, 4, PREVIEW_SIZE, PREVIEW_SIZE) in [0, 1], colours below alpha.
-
-    One matrix product instead of the decoder: microseconds a step, and colours and outline are already right.
-    """
+    """Latents (N, C, S, S) -> premultiplied (N, 4, PREVIEW_SIZE, PREVIEW_SIZE) in [0, 1], colours below alpha. One
+    matrix product instead of the decoder: microseconds a step, and colours and outline are already right."""
     rows = torch.tensor(coefficients)
     colours = torch.einsum("nchw,cr->nrhw", latents.float(), rows[:-1]) + rows[-1].view(1, 4, 1, 1)
-    large = F.interpolate(colours, size=(PREVIEW_SIZE, PREVIEW_SIZE), mode="bilinear").clamp(0, 1)
-    return torch.cat([torch.minimum(large[:, :3], large[:, 3:]), large[:, 3:]], 1)
+    return _below_alpha(F.interpolate(colours, size=(PREVIEW_SIZE, PREVIEW_SIZE), mode="bilinear").clamp(0, 1))

@@ -19,7 +19,7 @@ from models.data.pixels import fit, to_tensor
 from models.data.styles import Finish
 from models.language import LanguageModel
 from models.messages import Refused
-from models.pipelines.inputs import Vectors, senses
+from models.pipelines.inputs import Vectors, each_vector
 from models.prompts.layout import SUM
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, parse_literally
@@ -58,15 +58,9 @@ class ConditionEncoder:
             return prompt
         return self.parser.parse(prompt) if self.parser else parse_literally(prompt)
 
-    def is_understood(self, word: str) -> bool:
-        """Whether a word of a prompt means something though no caption holds it: spaceship, kawaii, spacesuit."""
-        return self.parser is not None and self.parser.is_understood(word)
-
     def mix(self, parts: Sequence[tuple[float, Part]]) -> Tensor:
-        """Weighted mix of texts, pictures (premultiplied uint8 or PIL) and vectors (128,) -> unit vector (1, 128).
-
-        A negative weight takes away. Refused where the parts cancel out.
-        """
+        """Weighted mix of texts, pictures (premultiplied uint8 or PIL) and vectors (128,) -> unit vector (1, 128). A
+        negative weight takes away. Refused where the parts cancel out."""
         _check(parts)
         total = torch.stack([weight * self._vector_of(part) for weight, part in parts]).sum(0)
         if total.norm() < 1e-3:
@@ -77,22 +71,19 @@ class ConditionEncoder:
         if isinstance(part, str | ParsedPrompt):
             text = part if isinstance(part, str) else part.text
             return self.embedder.text([parse_literally(text).words])
-        if isinstance(part, Tensor):
-            return part.reshape(1, -1).float()
-        return self.embedder.image(_pixels(part)[None])
+        return part.reshape(1, -1).float() if isinstance(part, Tensor) else self.embedder.image(_pixels(part)[None])
 
     def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", references: bool = True) -> ComposedCondition:
         """The conditions of one picture that is several things at once, one row: for `steps`, in place of a prompt.
 
         A text is encoded as a prompt is, a picture as its vector and as what to start from, a vector as it is. The
-        first lies in the middle. What has a negative weight is taken away from each of the others.
+        first lies in the middle. What has a negative weight is taken away from each of the others. Refused where
+        nothing is left of a part, or all of them only take away.
 
         Args:
             parts: as in `mix`.
             words: the prompt beside a part that is no text.
             references: False gives none of them a reference to draw from.
-
-        Raises Refused where nothing is left of a part, or all of them only take away.
         """
         _check(parts)
         kept = [(weight, self.parse(part) if isinstance(part, str) else part) for weight, part in parts if weight > 0]
@@ -101,10 +92,12 @@ class ConditionEncoder:
         total = sum(weight for weight, _ in kept)
         away = [(weight / total, part) for weight, part in parts if weight < 0]
         conditions = [self._condition_of(part, away, words, references) for _, part in kept]
-        finishes = {finish_of(part, new=True) if isinstance(part, ParsedPrompt) else Finish.SHADED for _, part in kept}
+        texts = {part if isinstance(part, ParsedPrompt) else None for _, part in kept}
+        finishes = {finish_of(text, new=True) for text in texts}
         finish = finishes.pop() if len(finishes) == 1 else Finish.SHADED
+        one = texts.pop() if len(texts) == 1 and not away else None  # different things share no reference
+        follows = one is not None and self.follows_reference(one)
         shares = torch.tensor([[weight / total for weight, _ in kept]])
-        follows = not away and self._one_followed([part for _, part in kept])
         return ComposedCondition(tuple(conditions), shares, finish, follows)
 
     def together(self, texts: Sequence[str]) -> tuple[str, ComposedCondition | None]:
@@ -118,46 +111,34 @@ class ConditionEncoder:
     def _condition_of(self, part: Part, away: Sequence[tuple[float, Part]], words: str, references: bool) -> Condition:
         """The condition of one part of a blend, one row."""
         text = part if isinstance(part, ParsedPrompt) else words
-        vector = self.mix([(1.0, part), *away]) if away or not isinstance(part, ParsedPrompt) else None
-        found = self.encode_condition([text], vector)
+        vector = self.mix([(1.0, part), *away]) if away or text is not part else None
+        found = self.encode_condition([text], [vector])
         if not references or isinstance(part, Tensor):
             return found
         if isinstance(part, str | ParsedPrompt):
-            return self._with_references([self.parse(part)], [0], [True], found)
+            return self._with_references([part], [0], [True], found)
         return replace(found, reference=self._encode(_pixels(part)[None]))
 
     def encode_condition(
-        self,
-        prompts: Sequence[Text],
-        vector: Vectors | None = None,
-        words: bool = True,
-        sense: bool = True,
-        literal: bool = False,
+        self, prompts: Sequence[Text], vectors: Vectors | None = None, words: bool = True, sense: bool = True
     ) -> Condition:
-        """The condition of N prompts; an empty prompt says nothing.
+        """The condition of N prompts; an empty prompt says nothing. `(word:1.3)` weighs a word.
 
         Args:
-            prompts: N texts; `(word:1.3)` and its like weigh words (`models.prompts.weighting`).
-            vector: (N, 128) or (1, 128) instead of the texts' own semantic vectors; zeros drop it. Or N of them, each
-                (1, 128) or None for the text's own.
-            words, sense: False drops the token states, or the semantic vector unless `vector` is given.
-            literal: True reads the texts word for word.
+            vectors: N or one semantic vectors instead of the texts' own (None keeps that); zeros drop it.
+            words, sense: False drops the token states, or the texts' own semantic vectors.
         """
         embedder, config = self.embedder, self.dit.config
-        parse = parse_literally if literal else self.parse
-        texts = [one if isinstance(one, ParsedPrompt) else parse(one) for one in prompts]
+        texts = [self.parse(one) for one in prompts]
         read = {text.segments: weighted_states(embedder, text.segments) for text in texts if text.words}
         shape = (1, TEXT_LENGTH)
         none = torch.zeros(*shape, config.context), torch.zeros(shape, dtype=torch.bool), torch.zeros(1, DIM)
-        states, masks, vectors = (
-            torch.cat(column) for column in zip(*(read.get(text.segments, none) for text in texts), strict=True)
-        )
-        if vector is not None:
-            vectors = senses(vector, vectors)
-        elif not sense:
-            vectors = torch.zeros_like(vectors)
+        rows = [read.get(text.segments, none) for text in texts]
+        states, masks = (torch.cat([row[i] for row in rows]) for i in (0, 1))
+        given = zip(rows, each_vector(vectors, len(texts)), strict=True)
+        meant = torch.cat([(own if sense else none[2]) if row is None else row for (_, _, own), row in given])
         reference = torch.zeros(len(prompts), config.channels, config.size, config.size)
-        return Condition(states.float(), masks if words else torch.zeros_like(masks), vectors, reference)
+        return Condition(states.float(), masks if words else torch.zeros_like(masks), meant, reference)
 
     def _with_references(
         self, prompts: Sequence[Text], seeds: Sequence[int], free: Sequence[bool], condition: Condition
@@ -165,14 +146,14 @@ class ConditionEncoder:
         """The condition, with the reference drawing of what each prompt shows, of those that are `free` to have one."""
         if (references := self.references) is None:
             return condition
-        find = functools.cache(self.reference)
+        find = functools.cache(self._reference)
         found = [find(prompt, seed) if one else None for prompt, seed, one in zip(prompts, seeds, free, strict=True)]
         latent = functools.cache(lambda reference: self._encode(references.drawing(reference)[None]))
         rows = zip(found, condition.reference.split(1), strict=True)
         return replace(condition, reference=torch.cat([latent(one) if one else none for one, none in rows]))
 
-    def reference(self, prompt: Text, seed: int = 0) -> Reference | None:
-        """What a picture of one thing is drawn from: the answer of `ReferenceStore.retrieve`; None of another text."""
+    def _reference(self, prompt: Text, seed: int = 0) -> Reference | None:
+        """What a picture of one thing is drawn from; None of another text."""
         parsed = self.parse(prompt)
         if self.references is None or (target := parsed.target) is None:
             return None
@@ -183,13 +164,8 @@ class ConditionEncoder:
         parsed = self.parse(prompt)
         if not parsed.style:
             return bool(parsed.text)
-        found = self.reference(parsed)
+        found = self._reference(parsed)
         return found is not None and found.is_exact
-
-    def _one_followed(self, parts: Sequence[Part]) -> bool:
-        """Whether all parts are one text that reference guidance applies to: different things share no reference."""
-        texts = {part if isinstance(part, ParsedPrompt) else None for part in parts}
-        return len(texts) == 1 and all(text is not None and self.follows_reference(text) for text in texts)
 
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()

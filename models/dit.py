@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from models.layers import Attention, SwiGLU, layer_norm, modulate, padding_bias, timestep_embedding
 
 MIN_TIME = 1e-3  # noise level below which x - x0 is nothing but rounding
-PREDICTIONS = ("x", "v")
 
 
 class DiT(ModelMixin, ConfigMixin):
@@ -27,10 +26,8 @@ class DiT(ModelMixin, ConfigMixin):
 
     Args:
         width: D; `depth`: blocks; `heads`: must divide D.
-        channels, size, patch: C, S and P of the latent.
-        context: T, width of the text's token states.
-        vector: V, size of the semantic vector.
-        prediction: what the last layer means: "x" the clean latent, "v" the velocity itself.
+        channels, size, patch: C, S and P of the latent. context: T. vector: V.
+        prediction: what the last layer means: "x", the clean latent, is the only one.
         long_skips: block i also feeds block depth - 1 - i.
         carry: the output is what the last layer says plus the input, times a learned number for each value of a
             patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
@@ -63,8 +60,8 @@ class DiT(ModelMixin, ConfigMixin):
         draft: bool = False,
     ) -> None:
         super().__init__()
-        if prediction not in PREDICTIONS:
-            raise ValueError(f"DiT has no prediction {prediction!r}; choose from {', '.join(PREDICTIONS)}")
+        if prediction != "x":
+            raise ValueError(f"DiT has no prediction {prediction!r}; there is 'x'")
         if size % patch:
             raise ValueError(f"a patch of {patch} does not divide a latent of {size}")
         values = channels * patch * patch
@@ -97,13 +94,11 @@ class DiT(ModelMixin, ConfigMixin):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
-        into_stream: list[Any] = [self.out, self.modulation[1], *(block.cross.out for block in self._blocks())]
-        into_stream += [branch for branch in (self.carry_in, self.warp_in, self.draft_gate) if branch is not None]
-        for zero in into_stream + [block.skip for block in self._blocks() if block.skip is not None]:
-            nn.init.zeros_(zero.weight)
-
-    def _blocks(self) -> "list[Block]":
-        return [block for block in self.blocks if isinstance(block, Block)]
+        blocks: list[Any] = list(self.blocks)
+        branches = [self.out, self.modulation[1], self.carry_in, self.warp_in, self.draft_gate]
+        for zero in branches + [block.cross.out for block in blocks] + [block.skip for block in blocks]:
+            if zero is not None:
+                nn.init.zeros_(zero.weight)
 
     def _vector(self, vector: Tensor) -> Tensor:
         """A row of zeros becomes the learned null; the others go to unit variance per number instead of unit length."""
@@ -111,10 +106,8 @@ class DiT(ModelMixin, ConfigMixin):
         return torch.where(absent, self.null_vector.to(vector.dtype), vector) * math.sqrt(vector.shape[-1])
 
     def _context(self, states: Tensor, mask: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-attention's keys (B, 1 + L, T) and bias: one token from the vector, always there, then the words.
-
-        With every word masked, only the first is left: that is the null of the text.
-        """
+        """Cross-attention's keys (B, 1 + L, T) and bias: one token from the vector, always there, then the words. With
+        every word masked, only the first is left: that is the null of the text."""
         words = self.words_in(layer_norm(states))
         context = torch.cat([self.sense_in(vector)[:, None].to(words.dtype), words], 1)
         return context, padding_bias(torch.cat([mask.new_ones(len(mask), 1), mask], 1))
@@ -158,10 +151,8 @@ class DiT(ModelMixin, ConfigMixin):
         """Velocity (B, C, S, S), in fp32, at the noisy latent.
 
         Args:
-            x: noisy latent (B, C, S, S), per-channel unit variance when clean.
-            t: noise level sigma in [0, 1], (B,).
-            states: token states of the text (B, L, T).
-            mask: true at real tokens (B, L); all false drops the text.
+            x: noisy latent (B, C, S, S), per-channel unit variance when clean. t: noise level sigma in [0, 1], (B,).
+            states: token states of the text (B, L, T). mask: true at real tokens (B, L); all false drops the text.
             vector: unit semantic vectors (B, V); zeros drop it.
             reference: clean latents to draw from, (B, C, S, S); none is zeros, which add nothing.
             weakened: true (B,) where the answer is to be a worse one of the same kind, for guidance to lead away from
@@ -186,15 +177,12 @@ class DiT(ModelMixin, ConfigMixin):
         output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
         if self.carry_in is not None:
             output = torch.addcmul(output, self.carry_in(time).float()[:, None], patches.float())
-        output = unpatchify(output, self.config.patch)
-        return output if self.config.prediction == "v" else velocity_to(output, x.float(), t.float())
+        return velocity_to(unpatchify(output, self.config.patch), x.float(), t.float())
 
 
 class Block(nn.Module):
     """Self-attention, cross-attention and feed-forward; the first and the last are modulated by time and vector.
-
-    `long_skip` adds a projection of an earlier block's output, starting from zero.
-    """
+    `long_skip` adds a projection of an earlier block's output, starting from zero."""
 
     def __init__(self, width: int, heads: int, context: int, long_skip: bool = False) -> None:
         super().__init__()
@@ -234,8 +222,5 @@ def unpatchify(tokens: Tensor, patch: int) -> Tensor:
 
 
 def velocity_to(x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """The velocity that leads from x_t back to x0: (x_t - x0) / t, which is noise - x0.
-
-    `x` and `x0` are (B, C, S, S), `t` is (B,).
-    """
+    """The velocity that leads from x_t (B, C, S, S) back to x0 at times t (B,): (x_t - x0) / t, which is noise - x0."""
     return (x - x0) / t.clamp_min(MIN_TIME)[:, None, None, None]

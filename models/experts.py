@@ -39,9 +39,7 @@ class Mixture(nn.Module):
 
 class Router(nn.Module):
     """Sigmoid gate in fp32 with loss-free balancing (arXiv 2408.15664): `bias` moves the choice, never the weight.
-
-    `bias` belongs to `models.train.balance`. `load` counts the choices of training forwards since its last update.
-    """
+    `bias` belongs to `models.train.balance`. `load` counts the choices of training forwards since its last update."""
 
     def __init__(self, config: "LanguageConfig") -> None:
         super().__init__()
@@ -52,10 +50,8 @@ class Router(nn.Module):
         self.latest = torch.zeros(config.num_experts, dtype=torch.int64)  # choices of the last training forward
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, D) -> expert numbers (N, K) and weights (N, K), fp32, K in sum.
-
-        With sum K and equal scores the layer is a dense feed-forward of K times the hidden width.
-        """
+        """(N, D) -> expert numbers (N, K) and weights (N, K), fp32, K in sum: with equal scores the layer is then a
+        dense feed-forward of K times the hidden width."""
         with torch.autocast(rows.device.type, enabled=False):
             scores = F.linear(rows.float(), self.weight.float()).sigmoid()
             chosen = (scores.detach() + self.bias.float()).topk(self.chosen_experts, sorted=False).indices
@@ -76,7 +72,7 @@ class Experts(nn.Module):
 
     `forward` sorts the pairs by expert and multiplies group by group. It is the default, "eager" to transformers; the
     library's forms can be chosen by `set_experts_implementation` ("batched_mm" exports), but they ignore autocast and
-    take 1.6 times as long here ("grouped_mm": 83 ms against 52 for 2,048 tokens, forward and backward, one core).
+    take 1.6 times as long on a CPU.
     """
 
     def __init__(self, config: "LanguageConfig") -> None:
@@ -88,10 +84,8 @@ class Experts(nn.Module):
         self.act_fn = F.silu
 
     def forward(self, rows: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """`rows` (N, D), `chosen` (N, K) expert numbers, `weights` (N, K) -> (N, D) in the dtype of `rows`.
-
-        `num_experts` as a number means an expert of another process, whose weight is 0 (expert parallel).
-        """
+        """`rows` (N, D), `chosen` (N, K) expert numbers, `weights` (N, K) -> (N, D) in the dtype of `rows`. The number
+        `num_experts` means an expert of another process, whose weight is 0 (expert parallel)."""
         dtype = self.gate_up_proj.dtype  # grouped_mm does not follow autocast by itself
         if torch.is_autocast_enabled(rows.device.type):
             dtype = torch.get_autocast_dtype(rows.device.type)
@@ -107,10 +101,8 @@ class Experts(nn.Module):
 
 
 class _Spread(torch.autograd.Function):
-    """Rows to slots in expert order; the gradient of a row is the sum over the slots of its K pairs.
-
-    `index_select` and `embedding_bag` copy whole rows: indexing and its scatter-add take fifteen times as long here.
-    """
+    """Rows to slots in expert order; the gradient of a row is the sum over the slots of its K pairs. `index_select` and
+    `embedding_bag` copy whole rows: indexing and its scatter-add take fifteen times as long here."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
@@ -138,13 +130,8 @@ class _Gather(torch.autograd.Function):
 
 
 def _slots(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each (row, choice) pair stands once pairs are sorted by expert.
-
-    Args:
-        chosen: (N, K) expert numbers below `experts`.
-    Returns:
-        row_of_slot (S,), 0 in empty slots; slots_of_row (N, K); ends (experts,) int32, S last.
-    """
+    """Where each (row, choice) pair stands once pairs are sorted by the expert numbers `chosen` (N, K): row_of_slot
+    (S,), 0 in empty slots; slots_of_row (N, K); ends (experts,) int32, S last."""
     expert, pairs = chosen.flatten().sort(stable=True)
     counts = expert.bincount(minlength=experts)
     granule = GRANULE if len(pairs) >= GRANULE * experts else 1

@@ -15,10 +15,8 @@ MAPPED = 32 << 20  # bytes from which on a piece is a mapping of its own, as lar
 
 def keep_freed_memory() -> bool:
     """From here on the C library gives at most what is over KEPT bytes back to the system; whether it is one that can.
-
     Left alone, glibc returns each large intermediate result when it is freed, and the system clears its pages again
-    when the next one is asked for: 80,000 page faults, a fifth of the time, in a training step of the generator.
-    """
+    when the next one is asked for: 80,000 page faults, a fifth of the time, in a training step of the generator."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none

@@ -6,7 +6,7 @@ concepts, which are the same in every language. A prompt may mix languages, so p
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -108,69 +108,52 @@ def expressions() -> dict[str, str]:
 @cache
 def word_set(name: str) -> frozenset[str]:
     """The alternatives of a row of words, of all languages."""
-    return frozenset(word for one in LEXICONS.values() for word in one.rows["words"].get(name, "").split("|"))
+    rows = [one.rows["words"][name] for one in LEXICONS.values() if name in one.rows["words"]]
+    return frozenset(word for row in rows for word in row.split("|"))
 
 
 @cache
-def alternatives(name: str) -> str:
-    """The pattern `name` of all languages as one, uncompiled."""
-    return "|".join(_each(name)) or "(?!)"
+def patterns(name: str) -> list[re.Pattern[str]]:
+    """The patterns `name` of all languages, in the order in which they are listed."""
+    rows = [(one, one.rows["patterns"].get(name, [])) for one in LEXICONS.values()]
+    each = [(one, row) for one, found in rows for row in ([found] if isinstance(found, str) else found)]
+    return [re.compile(one.expand(row), re.IGNORECASE) for one, row in each]
 
 
 @cache
 def pattern(name: str) -> re.Pattern[str]:
-    """The pattern `name` of all languages as one."""
-    return re.compile(alternatives(name), re.IGNORECASE)
+    """The patterns `name` of all languages as one."""
+    return re.compile("|".join(one.pattern for one in patterns(name)) or "(?!)", re.IGNORECASE)
 
 
 def search(name: str, text: str) -> re.Match[str] | None:
-    """The first match of the patterns `name`, tried in the order in which they are listed."""
-    return next(filter(None, (one.search(text) for one in _compiled(name))), None)
+    """The first match of the patterns `name`, one after the other."""
+    return next(filter(None, (one.search(text) for one in patterns(name))), None)
 
 
 @cache
-def _compiled(name: str) -> list[re.Pattern[str]]:
-    return [re.compile(one, re.IGNORECASE) for one in _each(name)]
-
-
-def _each(name: str) -> list[str]:
-    found = []
-    for one in LEXICONS.values():
-        rows = one.rows["patterns"].get(name, [])
-        found += [one.expand(row) for row in ([rows] if isinstance(rows, str) else rows)]
-    return found
-
-
-@dataclass(frozen=True)
-class _Rule:
-    pattern: re.Pattern[str]
-    replacement: str
-    only_with: str
-    lexicon: Lexicon
-
-    def apply(self, text: str) -> str:
-        if self.only_with not in text:
-            return text
-        return self.pattern.sub(self._fill if "[" in self.replacement else self.replacement, text)
-
-    def _fill(self, match: re.Match[str]) -> str:
-        def looked_up(hole: re.Match[str]) -> str:
-            return self.lexicon.table(hole[1])[match[int(hole[2])].lower()]
-
-        return _LOOKUP.sub(looked_up, match.expand(self.replacement))
-
-
-@cache
-def _rules(stage: str) -> list[_Rule]:
+def _rules(stage: str) -> list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str]]:
+    """Patterns, what takes the place of each, and what must be in the text."""
     return [
-        _Rule(re.compile(one.expand(row[0]), re.IGNORECASE), row[1], "".join(row[2:]), one)
+        (re.compile(one.expand(row[0]), re.IGNORECASE), _replacement(one, row[1]), "".join(row[2:]))
         for one in LEXICONS.values()
         for row in one.rows["rewrite"].get(stage, [])
     ]
 
 
+def _replacement(lexicon: Lexicon, template: str) -> str | Callable[[re.Match[str]], str]:
+    """The template, or what fills its {table[group]} in."""
+
+    def fill(match: re.Match[str]) -> str:
+        look_up = lambda hole: lexicon.table(hole[1])[match[int(hole[2])].lower()]  # noqa: E731
+        return _LOOKUP.sub(look_up, match.expand(template))
+
+    return fill if "[" in template else template
+
+
 def rewrite(stage: str, text: str) -> str:
     """The text after all rules of a stage, language by language."""
-    for rule in _rules(stage):
-        text = rule.apply(text)
+    for rule, replacement, only_with in _rules(stage):
+        if only_with in text:
+            text = rule.sub(replacement, text)
     return text

@@ -72,11 +72,9 @@ def fold(network: Any, tensors: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def begin_from(network: Any, tensors: dict[str, Tensor]) -> None:
-    """Fill the changes that were attached with learned ones, where need be with the nearest of the lower rank.
-
-    The nearest are the leading singular vectors (Eckart and Young, 1936). Layers that `tensors` says nothing of, and
-    ranks beyond theirs, stay as they are; ValueError as in `fold`.
-    """
+    """Fill the changes that were attached with learned ones, where need be with the nearest of the lower rank. The
+    nearest are the leading singular vectors (Eckart and Young, 1936). Layers that `tensors` says nothing of, and ranks
+    beyond theirs, stay as they are; ValueError as in `fold`."""
     for layer, up, down in _matched(network, tensors):
         if not parametrize.is_parametrized(layer, "weight"):
             raise ValueError("this network learns no low-rank changes; begin from a whole one, or train recipe fast")

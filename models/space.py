@@ -18,8 +18,9 @@ from transformers import PreTrainedTokenizerFast
 from models.data.pixels import to_tensor
 from models.language import LanguageModel
 from models.layers import Attention, SwiGLU, layer_norm, padding_bias
-from models.tokenizer import encode_texts
+from models.tokenizer import encode_texts, load_tokenizer
 from models.vision import VisionEncoder
+from models.weights import load_part, part_folder
 
 DIM = 128
 NESTED = (32, 64, 128)  # Matryoshka: the first 32 and 64 numbers, normalised again, are spaces of their own
@@ -30,9 +31,7 @@ class SemanticSpace(ModelMixin, ConfigMixin):
     """Heads from the backbone's, the vision encoder's and a clip's features into one space of unit vectors.
 
     Args:
-        width: D of the text states and of the picture tokens.
-        heads: of the poolings.
-        hidden: of the temporal layer.
+        width: D of the text states and of the picture tokens. heads: of the poolings. hidden: of the temporal layer.
         scale, bias: where the match logit `scale * cosine + bias` starts (SigLIP, arXiv 2303.15343, has 10 and -10). In
             a short training neither travels far: from 10 and -5.5 it stood at 8 and -7.6 after 850 steps, where not
             even a cosine of 1 is a match.
@@ -87,11 +86,8 @@ class Pool(nn.Module):
 
 
 class Motion(nn.Module):
-    """What a clip means beyond the mean of its frames.
-
-    It has no bias and reads only how frames differ from their mean, so a still clip gives exactly nothing; the last
-    layer starts at zero, so an untrained one gives nothing either.
-    """
+    """What a clip means beyond the mean of its frames. It has no bias and reads only how frames differ from their mean,
+    so a still clip gives exactly nothing; the last layer starts at zero, so an untrained one gives nothing either."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -115,20 +111,14 @@ def frame_basis(frames: int) -> Tensor:
 
 
 class Embedder:
-    """The one door into the space: texts, pictures and clips in, unit vectors out.
-
-    A vector does not depend on what else was asked in the same call. Bits depend on a batch's shape, so pictures run in
-    shapes of 1 or of 32 (padded), and texts one by one: the experts work on the tokens of a whole batch together.
-    """
+    """The one door into the space: texts, pictures and clips in, unit vectors out, whatever else was asked in the same
+    call. Bits depend on a batch's shape, so pictures run in shapes of 1 or of 32 (padded), and texts one by one: the
+    experts work on the tokens of a whole batch together."""
 
     SHAPES = (1, 32)
 
     def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerFast,
-        language: LanguageModel,
-        vision: VisionEncoder,
-        space: SemanticSpace,
+        self, tokenizer: PreTrainedTokenizerFast, language: LanguageModel, vision: VisionEncoder, space: SemanticSpace
     ) -> None:
         self.tokenizer, self.language, self.vision, self.space = tokenizer, language, vision, space
         for part in (language, vision, space):
@@ -137,9 +127,6 @@ class Embedder:
     @classmethod
     def load(cls, root: Path | None = None) -> "Embedder":
         """The shipped parts, or those under `root`; the errors of `models.weights.load_part` say what is missing."""
-        from models.tokenizer import load_tokenizer
-        from models.weights import load_part, part_folder
-
         return cls(
             load_tokenizer(part_folder("language", root)),
             load_part(LanguageModel, "language", root),
@@ -163,35 +150,19 @@ class Embedder:
     def image(self, pictures: np.ndarray) -> Tensor:
         """Premultiplied uint8 (N, 128, 128, 4) -> (N, 128) float32 unit vectors."""
         if pictures.dtype != np.uint8 or pictures.shape[1:] != (128, 128, 4):
-            raise ValueError(
-                f"pictures of type {pictures.dtype} and shape {pictures.shape}; the space reads premultiplied uint8 "
-                "(N, 128, 128, 4), as models.data.pixels.load_picture gives them"
-            )
-        return _in_fixed_shapes(self._image, torch.from_numpy(np.ascontiguousarray(pictures)))
+            given = f"pictures of type {pictures.dtype} and shape {pictures.shape}"
+            raise ValueError(f"{given}; the space reads uint8 (N, 128, 128, 4) of load_picture")
 
-    def _image(self, pictures: Tensor) -> Tensor:
-        return self.space.image(self.vision.forward(to_tensor(pictures.numpy()).to(self.vision.dtype)))
+        def encode(some: Tensor) -> Tensor:
+            return self.space.image(self.vision.forward(to_tensor(some.numpy()).to(self.vision.dtype)))
+
+        return _in_fixed_shapes(encode, torch.from_numpy(np.ascontiguousarray(pictures)))
 
     @torch.inference_mode()
     def clip(self, clips: Sequence[np.ndarray]) -> Tensor:
         """N clips of premultiplied uint8 (T, 128, 128, 4), T may differ -> (N, 128) float32 unit vectors."""
         vectors = [self.space.clip(self.image(frames)[None].to(self.space.dtype)).float() for frames in clips]
         return torch.cat(vectors) if vectors else torch.zeros(0, DIM)
-
-    def embed(
-        self,
-        *,
-        text: Sequence[str] | None = None,
-        image: np.ndarray | None = None,
-        clip: Sequence[np.ndarray] | None = None,
-    ) -> Tensor:
-        """Exactly one of texts, pictures and clips -> (N, 128) unit vectors."""
-        given = sum(items is not None for items in (text, image, clip))
-        if given != 1:
-            raise ValueError(f"embed takes exactly one of text, image and clip; {given} were given")
-        if text is not None:
-            return self.text(text)
-        return self.image(image) if image is not None else self.clip(clip or ())
 
 
 def _in_fixed_shapes(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

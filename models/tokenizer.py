@@ -22,15 +22,9 @@ _WORDS = r"'(?:[sdmt]|ll|ve|re)| ?(?:(?!\p{Han})[\p{L}\p{M}])+|\p{Han}+| ?\p{N}|
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: str | Path) -> PreTrainedTokenizerFast:
-    """Learn the merges of `texts`, write them to `folder` and return the tokenizer; same texts, same files.
-
-    Args:
-        texts: read once; pairs that occur once are not merged, so a small corpus gives fewer than `vocab_size` tokens.
-        vocab_size: at least 323 (special tokens and bytes).
-
-    Raises:
-        ValueError: `vocab_size` is too small to hold every byte.
-    """
+    """Learn the merges of `texts`, write them to `folder` and return the tokenizer; same texts, same files. Pairs that
+    occur once are not merged, so a small corpus gives fewer than `vocab_size` tokens. ValueError where that is below
+    323, too small for special tokens and all bytes."""
     specials = [PAD, BOS, EOS, *SPARE]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     if vocab_size < len(specials) + len(alphabet):
@@ -77,10 +71,8 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
 def encode_texts(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int = TEXT_LENGTH
 ) -> tuple[Tensor, Tensor]:
-    """Token ids (B, length) int64 and mask (B, length) bool, true at real tokens: <bos> text <eos>, padded right.
-
-    A text that is too long is cut and then has no <eos>: it did not end there.
-    """
+    """Token ids (B, length) int64 and mask (B, length) bool, true at real tokens: <bos> text <eos>, padded right. A
+    text that is too long is cut and then has no <eos>: it did not end there."""
     ids = torch.full((len(texts), length), tokenizer.pad_token_id)
     mask = torch.zeros(len(texts), length, dtype=torch.bool)
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if len(texts) else []

@@ -29,12 +29,7 @@ WINDOW = 5  # pixels a side that are mixed
 
 
 class Upscaler(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library types config_name twice
-    """A fresh one is bicubic interpolation.
-
-    Args:
-        width: channels.
-        blocks: residual blocks of two 3 x 3 convolutions.
-    """
+    """`blocks` residual blocks of `width` channels; a fresh one is bicubic interpolation."""
 
     @register_to_config
     def __init__(self, width: int = 64, blocks: int = 6) -> None:
@@ -64,11 +59,9 @@ class Upscaler(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library ty
 
 
 def mixed(pictures: Tensor, learned: Tensor) -> Tensor:
-    """Mix the pixels round about each pixel of (B, 4, H, W) by bicubic weights plus `learned` (B, 400, H, W).
-
-    What is mixed are the differences from the pixel in the middle, so that no weights at all can change what is
-    uniform. Beyond the border the outermost pixels go on.
-    """
+    """Mix the pixels round about each pixel of (B, 4, H, W) by bicubic weights plus `learned` (B, 400, H, W). What is
+    mixed are the differences from the pixel in the middle, so that no weights at all can change what is uniform. Beyond
+    the border the outermost pixels go on."""
     batch, channels, height, width = pictures.shape
     middle = pictures.permute(0, 2, 3, 1).reshape(-1, 1, channels)
     padded = F.pad(pictures, (WINDOW // 2,) * 4, mode="replicate").permute(0, 2, 3, 1)

@@ -18,13 +18,8 @@ from models.layers import Attention, SwiGLU, layer_norm
 
 
 class VisionEncoder(ModelMixin, ConfigMixin):
-    """ViT of `layers` blocks over the stem's 64 tokens, with learned positions.
-
-    Args:
-        width: D.
-        layers, heads: of the transformer.
-        channels: of the stem at 32 x 32 and at 16 x 16.
-    """
+    """ViT of `layers` blocks over the stem's 64 tokens, with learned positions; `width` is D, `channels` are the stem's
+    at 32 x 32 and at 16 x 16."""
 
     config: Any
 
@@ -36,16 +31,9 @@ class VisionEncoder(ModelMixin, ConfigMixin):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
 
     def forward(self, pixels: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Tokens of pictures.
-
-        Args:
-            pixels: (B, 4, 128, 128) premultiplied RGBA in [0, 1].
-            keep: (B, K) int64, the tokens to go on with. Training on half of them costs half and learns as much
-                (FLIP, arXiv 2212.00794); None keeps all 64.
-
-        Returns:
-            (B, K, D), layer-normed. Token i stands for row i // 8, column i % 8 of the picture.
-        """
+        """Tokens (B, K, D), layer-normed, of premultiplied pictures (B, 4, 128, 128) in [0, 1]; token i stands for row
+        i // 8, column i % 8. `keep` (B, K) are the tokens to go on with, None all 64: training on half of them costs
+        half and learns as much (FLIP, arXiv 2212.00794)."""
         if pixels.shape[1:] != (4, 128, 128):
             raise ValueError(f"pictures of shape {tuple(pixels.shape)}; VisionEncoder reads (B, 4, 128, 128)")
         x = self.stem(pixels)
@@ -58,10 +46,8 @@ class VisionEncoder(ModelMixin, ConfigMixin):
 
 
 class Stem(nn.Module):
-    """Four convolutions down to patch 16 ("Early convolutions help transformers see better", arXiv 2106.14881).
-
-    The first one takes 4 pixels at a stride: a convolution at 64 x 64 alone would cost as much as three blocks.
-    """
+    """Four convolutions down to patch 16 ("Early convolutions help transformers see better", arXiv 2106.14881). The
+    first one takes 4 pixels at a stride: a convolution at 64 x 64 alone would cost as much as three blocks."""
 
     def __init__(self, width: int, channels: tuple[int, int]) -> None:
         super().__init__()

@@ -32,16 +32,18 @@ def weights_root(root: Path | None = None) -> Path:
 
 
 def save_part(model: Any, name: str, root: Path, made_with: dict[str, str] | None = None) -> Path:
-    """Save a network as bf16 safetensors into `root/name`, and enter it in the manifest. Returns its folder.
-
-    bf16 is for storage only: training goes on in fp32 from its own checkpoint. `made_with` are the digests of the parts
-    that it was trained with: beside others it will not load.
-    """
+    """Save a network as bf16 safetensors (training goes on in fp32 from its own checkpoint) into `root/name`, and enter
+    it in the manifest. `made_with` are the digests of the parts that it was trained with: beside others it will not
+    load."""
     import torch
 
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    copy = _rebuild(model)
+    if hasattr(model, "register_to_config"):
+        # Not `from_config`: it takes back to its default what was set after construction (a latent's statistics).
+        copy = type(model)(**{key: value for key, value in model.config.items() if not key.startswith("_")})
+    else:
+        copy = type(model)(model.config)
     copy.load_state_dict(model.state_dict())
     torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
     with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as fresh:  # a kill leaves the old files whole
@@ -59,20 +61,10 @@ def record_made_with(folder: Path, digests: dict[str, str]) -> None:
     (folder / MADE_WITH).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
 
 
-def _rebuild(model: Any) -> Any:
-    """A fresh network of the same configuration."""
-    if hasattr(model, "register_to_config"):
-        # Not `from_config`: it takes back to its default what was set after construction (a latent's statistics).
-        return type(model)(**{key: value for key, value in model.config.items() if not key.startswith("_")})
-    return type(model)(model.config)
-
-
 def record_part(name: str, root: Path) -> None:
     """Enter the sha256 of a part's files in the manifest; model cards may change without changing the part."""
     manifest = listed_parts(root) if (root / MANIFEST).exists() else {}
-    files = sorted(
-        path for path in (root / name).rglob("*") if path.is_file() and path.suffix in (".json", ".safetensors")
-    )
+    files = sorted(path for path in (root / name).rglob("*") if path.suffix in (".json", ".safetensors"))
     manifest[name] = {path.relative_to(root / name).as_posix(): _sha256(path) for path in files}
     text = json.dumps(dict(sorted(manifest.items())), indent=2) + "\n"
     part = root / f"{MANIFEST}.part"
@@ -80,37 +72,55 @@ def record_part(name: str, root: Path) -> None:
     part.replace(root / MANIFEST)
 
 
-def part_folder(name: str, root: Path | None = None, verify: bool = True) -> Path:
+def save_table(name: str, root: Path, tensors: "dict[str, torch.Tensor]", listed: dict[str, Any]) -> Path:
+    """Write a part that is data and no network, `root/name`: tensors, and what is `listed` as JSON; enters it."""
+    from safetensors.torch import save_file
+
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / f"{name}.safetensors")
+    (folder / f"{name}.json").write_text(json.dumps(listed, ensure_ascii=False), encoding="utf-8")
+    record_part(name, root)
+    return folder
+
+
+def load_table(name: str, root: Path | None = None) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
+    """What `save_table` wrote; WeightsError where it is missing or altered."""
+    from safetensors.torch import load_file
+
+    folder = part_folder(name, root)
+    return load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def space_of(name: str, root: Path) -> str:
+    """The digest of the space that a table under `root` was made in; "" without one."""
+    path = root / name / f"{name}.json"
+    return str(json.loads(path.read_text(encoding="utf-8")).get("space", "")) if path.is_file() else ""
+
+
+def part_folder(name: str, root: Path | None = None) -> Path:
     """Folder of a part whose files are there and unaltered; WeightsError otherwise."""
     root = weights_root(root)
     listed = listed_parts(root).get(name)
     if listed is None:
-        raise _missing(name, root)
-    for relative, expected in listed.items() if verify else ():
+        raise WeightsError("weights.no_part", manifest=str(root / MANIFEST), part=name)
+    for relative, expected in listed.items():
         path = root / name / relative
         if not path.is_file():
             raise WeightsError("weights.file_missing", path=str(path))
         if (found := _sha256(path)) != expected:
             raise WeightsError("weights.altered", path=str(path), found=found[:12], expected=expected[:12])
-    if verify:
-        _check_alone(root / name, listed.keys())
+    # A file that is not listed, and that a library might read instead of those that are.
+    for path in sorted(path for path in (root / name).rglob("*") if path.suffix in (".json", ".safetensors", ".bin")):
+        if path.relative_to(root / name).as_posix() not in listed:
+            raise WeightsError("weights.foreign_file", path=str(path))
     return root / name
 
 
-def _check_alone(folder: Path, listed: Collection[str]) -> None:
-    """WeightsError for a file that is not listed and that a library might read instead of those that are."""
-    found = (path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".bin"))
-    for path in sorted(found):
-        if path.relative_to(folder).as_posix() not in listed:
-            raise WeightsError("weights.foreign_file", path=str(path))
-
-
 def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype | None" = None) -> Any:
-    """Verify and load one part by its class's `from_pretrained`, in eval mode, without gradients.
-
-    WeightsError also where it was trained with other parts than those beside it: another autoencoder's latents and
-    another space's vectors have the same shapes and mean nothing to it.
-    """
+    """Verify and load one part by its class's `from_pretrained`, in eval mode, without gradients. WeightsError also
+    where it was trained with other parts than those beside it: another autoencoder's latents and another space's
+    vectors have the same shapes and mean nothing to it."""
     import torch
 
     folder = part_folder(name, root)
@@ -129,7 +139,6 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
 
 
 def part_digests(names: tuple[str, ...], root: Path | None = None) -> dict[str, str]:
-    """`weights_digest` of each of several parts."""
     return {name: weights_digest((name,), root) for name in names}
 
 
@@ -144,11 +153,9 @@ def check_company(folder: Path, root: Path | None, but: Collection[str] = ()) ->
 
 
 def align(module: Any) -> None:
-    """Move weights to addresses that torch itself would give them.
-
-    Those mapped from a file lie where its header ends, and a kernel that starts in mid-line sums in another order: the
-    same weights from two folders would draw pictures that differ in a bit.
-    """
+    """Move weights to addresses that torch itself would give them. Those mapped from a file lie where its header ends,
+    and a kernel that starts in mid-line sums in another order: the same weights from two folders would draw pictures
+    that differ in a bit."""
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % 64:
             tensor.data = tensor.data.clone()
@@ -158,12 +165,8 @@ def weights_digest(names: tuple[str, ...], root: Path | None = None) -> str:
     """One sha256 for several parts, from the manifest: names the model that made a picture."""
     listed = listed_parts(root)
     if missing := [name for name in names if name not in listed]:
-        raise _missing(missing[0], weights_root(root))
+        raise WeightsError("weights.no_part", manifest=str(weights_root(root) / MANIFEST), part=missing[0])
     return hashlib.sha256(json.dumps({name: listed[name] for name in names}, sort_keys=True).encode()).hexdigest()
-
-
-def _missing(name: str, root: Path) -> WeightsError:
-    return WeightsError("weights.no_part", manifest=str(root / MANIFEST), part=name)
 
 
 def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:
@@ -182,10 +185,10 @@ def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:
 
 def _sha256(path: Path) -> str:
     stat = path.stat()
-    return _sha256_cached(path, stat.st_size, stat.st_mtime_ns)
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
 
 
 @cache
-def _sha256_cached(path: Path, size: int, mtime: int) -> str:
+def _sha256_of(path: Path, size: int, mtime: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

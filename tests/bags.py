@@ -1,7 +1,10 @@
 """A space in which texts lie as near as they share words, and parsers in it that know a few concepts each."""
 
+import functools
+import json
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +14,11 @@ from torch import Tensor
 from models.prompts.entities import ALIASES, Concept
 from models.prompts.linker import EntityLinker
 from models.prompts.normalise import words_of
+from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser
+from models.space import Embedder
 
+ROWS = [json.loads(line) for line in (Path(__file__).parent / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
 COMMON = {"food-drink": frozenset({"isolated"}), "people-body": frozenset({"dark", "skin"})}
 
 
@@ -156,3 +162,12 @@ OTHER_ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
 def parser_of(world: str) -> PromptParser:
     """A parser that knows the concepts of one of CONCEPTS."""
     return of_bags(CONCEPTS[world], OTHER_ALIASES.get(world, ALIASES))
+
+
+@functools.cache
+def known(world: str) -> PromptParser:
+    return PromptParser.load(Embedder.load()) if world == "shipped" else parser_of(world)
+
+
+def drawings(parsed: ParsedPrompt) -> list[str] | None:
+    return [one.text for one in parsed.layout.prompts] if parsed.layout else None

@@ -18,7 +18,7 @@ from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, parse_literally
 from models.references.build import build_references
 from models.sampling.condition import MIDDLE, ComposedCondition, Condition, rings
-from models.sampling.guidance import Guidance, guided
+from models.sampling.guidance import guided
 from models.sampling.loop import Pictures, Sampling
 from studio.backends.embedded import Embedded
 from studio.backends.told import tell
@@ -70,7 +70,7 @@ def test_the_velocity_is_the_mean_of_the_parts_by_their_shares() -> None:
         return told[2][:, :1, None, None].expand_as(x)
 
     blend = ComposedCondition((saying(2.0), saying(6.0)), torch.tensor([[0.75, 0.25], [1.0, 0.0]]))
-    velocity = guided(network, blend, saying(1.0), Guidance(3.0, (0.2, 0.8)))
+    velocity = guided(network, blend, saying(1.0), 3.0, (0.2, 0.8))
     x = torch.zeros(2, 8, 4, 4)
     mean = (2 + 4 * rings(blend.weights, 4)[:, 1])[:, None].expand_as(x)
     assert torch.allclose(velocity(x, 0.1), mean) and torch.allclose(velocity(x, 0.5), 1 + 3 * (mean - 1))

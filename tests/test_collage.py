@@ -172,7 +172,7 @@ def test_a_picture_that_is_told_a_vector_does_not_keep_others_from_their_words(p
 
 
 def test_what_is_kept_away_from_is_kept_from_each_thing(pipe: StickerPipeline) -> None:
-    work = pipe._resolve(["a cat and a fish", "sun"], [1, 2], ["red", ""], None, True, True, None, None, True)
+    work = pipe._resolve(["a cat and a fish", "sun"], [1, 2], Sampling(), ["red", ""])
     assert work.unwanted.mask.any(1).tolist() == [True, True, False]
 
 

@@ -50,14 +50,6 @@ def test_a_fresh_network_predicts_zeros() -> None:
     assert torch.allclose(velocity, batch["x"] / batch["t"].view(-1, 1, 1, 1))
 
 
-def test_velocity_is_the_way_from_the_predicted_picture() -> None:
-    batch = inputs()
-    net, twin = awake(), awake(prediction="v")
-    clean = twin(**batch)  # the same weights, read as the last layer's own output
-    t = batch["t"].view(-1, 1, 1, 1)
-    assert torch.allclose(net(**batch), (batch["x"] - clean) / t, atol=1e-5)
-
-
 def test_target_is_noise_minus_picture() -> None:
     x0, noise, t = torch.randn(4, 8, 16, 16), torch.randn(4, 8, 16, 16), torch.tensor([0.05, 0.3, 0.7, 1.0])
     s = t.view(-1, 1, 1, 1)
@@ -101,7 +93,7 @@ def test_conditions_drop_row_by_row() -> None:
     assert all((whole[i] - partly[i]).abs().max() > 1e-3 for i in (0, 1))
 
 
-@pytest.mark.parametrize("options", [{}, {"long_skips": False}, {"carry": False}, {"prediction": "v"}, {"depth": 3}])
+@pytest.mark.parametrize("options", [{}, {"long_skips": False}, {"carry": False}, {"depth": 3}])
 def test_gradient_reaches_every_parameter(options: dict[str, object]) -> None:
     net, batch = awake(**options).train(), inputs()
     batch["vector"][0] = 0

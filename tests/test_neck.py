@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_worn import SIDE, shape
 
-from models.compose.accessories import ROUND, neck, on_neck
+from models.compose.accessories import ROUND, neck, worn
 from models.compose.collage import collage
 from models.prompts.boxes import PAIR
 from models.prompts.parsed import Layout
@@ -33,7 +33,7 @@ def test_it_is_where_the_body_is_narrow_below_the_head(
 @pytest.mark.parametrize("drawn", [SNOWMAN, GIRAFFE, EGG, (("rectangle", (0, 0, 127, 127)),)])
 def test_what_is_worn_round_it_keeps_its_proportions_and_lies_over_it(drawn: tuple[tuple, ...]) -> None:
     alpha = shape(*drawn)
-    place, (middle, row, _) = on_neck(SCARF, alpha), neck(alpha) or (0, 0, 0)
+    place, (middle, row, _) = worn(SCARF, alpha), neck(alpha) or (0, 0, 0)
     assert ROUND[0] - 0.01 <= place.width / SIDE <= ROUND[1] + 0.01
     assert place.height / place.width == pytest.approx(SCARF.height / SCARF.width, abs=0.05)
     assert 0 <= place.left <= SIDE - place.width
@@ -42,7 +42,7 @@ def test_what_is_worn_round_it_keeps_its_proportions_and_lies_over_it(drawn: tup
 
 
 def test_over_nothing_it_stays_in_its_box() -> None:
-    assert on_neck(SCARF, np.zeros((SIDE, SIDE), np.uint8)) == SCARF
+    assert worn(SCARF, np.zeros((SIDE, SIDE), np.uint8)) == SCARF
 
 
 def test_in_a_collage_it_moves_with_the_wearer() -> None:

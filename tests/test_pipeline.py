@@ -14,7 +14,7 @@ from models.autoencoder import PREVIEW_SIZE, fit_preview, preview
 from models.dit import velocity_to
 from models.pipelines.image import BATCH, StickerPipeline
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import Guidance, guided
+from models.sampling.guidance import guided
 from models.sampling.loop import Pictures, Progress, Sampling, denoise
 from models.sampling.schedulers import SCHEDULERS, build_scheduler, set_steps
 
@@ -165,11 +165,11 @@ def test_guidance_is_the_formula_within_its_interval_and_one_pass_outside() -> N
     wanted.vector[:] = 2.0
     unwanted = nothing(2)
     unwanted.vector[:] = 0.5
-    velocity = guided(network, ComposedCondition.of(wanted), unwanted, Guidance(3.0, (0.2, 0.8)))
+    velocity = guided(network, ComposedCondition.of(wanted), unwanted, 3.0, (0.2, 0.8))
     x = torch.zeros(2, 8, 4, 4)
     assert velocity(x, 0.5).unique().tolist() == [0.5 + 3 * 1.5]
     assert velocity(x, 0.9).unique().tolist() == velocity(x, 0.1).unique().tolist() == [2.0]
-    assert guided(network, ComposedCondition.of(wanted), unwanted, Guidance(1.0))(x, 0.5).unique().tolist() == [2.0]
+    assert guided(network, ComposedCondition.of(wanted), unwanted)(x, 0.5).unique().tolist() == [2.0]
     assert rows == [4, 2, 2, 2]
 
 
@@ -180,7 +180,7 @@ def test_only_the_second_pass_is_weakened() -> None:
         seen.append(weakened.tolist())
         return torch.where(weakened, 0.5, 2.0)[:, None, None, None].expand_as(x)
 
-    velocity = guided(network, ComposedCondition.of(nothing(2)), nothing(2), Guidance(3.0, autoguidance=True))
+    velocity = guided(network, ComposedCondition.of(nothing(2)), nothing(2), 3.0, autoguidance=True)
     assert velocity(torch.zeros(2, 8, 4, 4), 0.5).unique().tolist() == [0.5 + 3 * 1.5]
     assert seen == [[False, False, True, True]]
 
@@ -189,17 +189,9 @@ def test_a_latent_that_stops_being_finite_names_the_step() -> None:
     def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         return torch.full_like(x, float("nan") if t[0] < 0.6 else 0.0)
 
+    wanted, scheduler = ComposedCondition.of(nothing(1)), build_scheduler("euler")
     with pytest.raises(FloatingPointError, match="step 3 of 4"):
-        list(
-            denoise(
-                network,
-                torch.ones(1, 8, 4, 4),
-                ComposedCondition.of(nothing(1)),
-                nothing(1),
-                Sampling(4, 1.0),
-                build_scheduler("euler"),
-            )
-        )
+        list(denoise(network, torch.ones(1, 8, 4, 4), wanted, nothing(1), Sampling(4, 1.0), scheduler))
 
 
 @pytest.mark.parametrize(

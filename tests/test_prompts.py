@@ -4,17 +4,14 @@ A row names the concepts that are known (`bags.CONCEPTS`, or "shipped") and what
 the text encoder reads, drawings and boxes of the layout, shares of a blend, lettering, or the text after one stage.
 """
 
-import functools
 import json
-from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from bags import CONCEPTS, FEW, Bags, bag, no_far_names, of_bags, parser_of  # noqa: F401 - a fixture
+from bags import CONCEPTS, FEW, ROWS, Bags, bag, drawings, known, no_far_names, of_bags, parser_of  # noqa: F401 - a fixture
 from tiny_parts import save_tiny_parts
 
 from models.data.captions import caption
@@ -25,12 +22,11 @@ from models.lexicon import LEXICONS, pattern, table
 from models.pipelines.image import StickerPipeline
 from models.prompts import boxes
 from models.prompts.attributes import BLACK_AND_WHITE, gender_in, with_expression, with_skin_tones
-from models.prompts.boxes import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, STAGE, Box, grid, within
+from models.prompts.boxes import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, Box, within
 from models.prompts.composites import blend, costume, expression, winged
 from models.prompts.entities import ALIASES, flag_names
 from models.prompts.linker import EntityLinker
 from models.prompts.normalise import (
-    LONGEST_LETTERING,
     core,
     find_lettering,
     normalise,
@@ -41,14 +37,12 @@ from models.prompts.normalise import (
     without_lettering,
     words_of,
 )
-from models.prompts.parsed import Layout, ParsedPrompt, Target
-from models.prompts.parser import PromptParser
+from models.prompts.parsed import Target
+from models.prompts.parser import PromptParser, parse_literally
 from models.references.build import build_references
 from models.sampling.loop import Pictures, Sampling
-from models.space import Embedder
-from models.weights import WeightsError
+from models.weights import WeightsError, space_of
 
-ROWS = [json.loads(line) for line in (Path(__file__).parent / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
 STAGES = {
     "amounts": with_amounts,
     "colours": with_known_colours,
@@ -67,24 +61,15 @@ NAMED = {
 }
 
 
-@functools.cache
-def known(world: str) -> PromptParser:
-    return PromptParser.load(Embedder.load()) if world == "shipped" else parser_of(world)
-
-
 def names(entities: Any, parser: PromptParser) -> list[str]:
     return [parser.concept(one).english_names[0] for one in entities]
-
-
-def drawings(parsed: ParsedPrompt) -> list[str] | None:
-    return [one.text for one in parsed.layout.prompts] if parsed.layout else None
 
 
 def boxes_named(name: str, count: int) -> tuple[Box, ...]:
     if name == "scene":
         return (*IN_SCENE[count - 1], BACKDROP)
     if name == "grid":
-        return grid(count)
+        return boxes.GRID[count]
     found = NAMED.get(name) or PAIR[name.removeprefix("reversed ")]
     return found[::-1] if name.startswith("reversed ") else found[:count]
 
@@ -126,17 +111,27 @@ def found_in(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key in row}
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[f"{row['world'] or 'text'}: {row['prompt'][:60]}" for row in ROWS])
-def test_a_prompt_is_parsed_as_its_row_says(row: dict[str, Any], request: pytest.FixtureRequest) -> None:
-    if row["world"] == "shipped":
-        request.getfixturevalue("monkeypatch").undo()
-    assert found_in(row) == {key: value for key, value in row.items() if key not in ("world", "prompt")}
+def wrong(rows: list[dict[str, Any]]) -> list[str]:
+    """What is not as the rows say."""
+    found = [(row, found_in(row)) for row in rows]
+    said = [(row, one, {key: row[key] for key in row if key not in ("world", "prompt")}) for row, one in found]
+    return [
+        f"{row['world']}: {row['prompt']!r} gives {one}, not {wanted}" for row, one, wanted in said if one != wanted
+    ]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if STAGES.keys() & row.keys()], ids=lambda row: row["prompt"][:60])
-def test_a_stage_changes_nothing_that_it_made(row: dict[str, Any]) -> None:
-    for stage in STAGES.keys() & row.keys():
-        assert STAGES[stage](row[stage]) == row[stage]
+def test_prompts_are_parsed_as_their_rows_say() -> None:
+    assert wrong([row for row in ROWS if row["world"] != "shipped"]) == []
+
+
+def test_prompts_are_parsed_with_the_shipped_names_as_their_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert wrong([row for row in ROWS if row["world"] == "shipped"]) == []
+
+
+def test_a_stage_changes_nothing_that_it_made() -> None:
+    made = [(name, row[name]) for row in ROWS for name in STAGES.keys() & row.keys()]
+    assert made and [(name, text) for name, text in made if STAGES[name](text) != text] == []
 
 
 # --- The lexicon ----------------------------------------------------------------------------------------------------
@@ -310,7 +305,7 @@ def test_saved_and_loaded_it_reads_the_same(built: PromptParser, tmp_path: Path)
     again = PromptParser.load(built.embedder, tmp_path)
     assert again.linker.concepts == built.linker.concepts and again.common == built.common
     assert torch.allclose(again.linker.vectors, built.linker.vectors, atol=1e-3)
-    assert PromptParser.space_of(tmp_path) == "space" and PromptParser.space_of(tmp_path / "none") == ""
+    assert space_of("wording", tmp_path) == "space" and space_of("wording", tmp_path / "none") == ""
     listed = json.loads((tmp_path / "wording/wording.json").read_text())
     (tmp_path / "wording/wording.json").write_text(json.dumps(listed | {"common": {}}))
     with pytest.raises(WeightsError, match="altered"):
@@ -327,10 +322,10 @@ def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(pipe: Stick
     plain = pipe.encode_condition(["hamburger", "a burger"])
     pipe.parser = few
     read = pipe.encode_condition(["a burger", '"a burger"'])
-    literal = pipe.encode_condition(["a burger"], literal=True)
+    literal = pipe.encode_condition([parse_literally("a burger")])
     assert torch.equal(read.states, plain.states) and torch.equal(read.vector, plain.vector)
     assert torch.equal(literal.states, plain.states[1:])
-    work = pipe._resolve(["a burger"], [1], "a burger", None, True, True, None, None, True)
+    work = pipe._resolve(["a burger"], [1], Sampling(), "a burger")
     assert torch.equal(work.wanted.parts[0].states, plain.states[:1]) and torch.equal(
         work.unwanted.states, plain.states[1:]
     )
@@ -339,18 +334,15 @@ def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(pipe: Stick
 # --- Composites -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("word", "phrase", "said"),
-    [
+def test_an_expression_is_said_of_an_entity() -> None:
+    for word, phrase, said in (
         ("angry", "a red teapot", "an angry red teapot"),
         ("happy", "avocado", "a happy avocado"),
         ("happy", "two dogs", "two happy dogs"),
         ("in love", "dog", "a dog in love"),
         ("生气", "茶壶", "生气的茶壶"),
-    ],
-)
-def test_an_expression_is_said_of_an_entity(word: str, phrase: str, said: str) -> None:
-    assert with_expression(word, phrase) == said
+    ):
+        assert with_expression(word, phrase) == said
 
 
 def test_on_a_background_too() -> None:
@@ -377,143 +369,6 @@ def test_a_blend_is_drawn_as_that_of_both_and_said_to_be(pipe: StickerPipeline, 
     assert named.blend and named.layout is None
     other = drawn(["a grinning cat", "a house"], words=False)
     assert not np.array_equal(other.pixels[0], own.pixels[0])
-
-
-# --- Layout ---------------------------------------------------------------------------------------------------------
-
-
-def layout_of(prompt: str, world: str = "relations") -> Layout:
-    found = known(world).parse(prompt).layout
-    assert found is not None
-    return found
-
-
-def test_what_belongs_together_does_so_in_front_of_scenery() -> None:
-    for alone in ("a cat with a crown", "a cat with a crown and sunglasses", "a dog holding a hamburger"):
-        found, there = layout_of(alone), layout_of(f"{alone} in the desert")
-        assert [one.text for one in there.prompts] == [*(one.text for one in found.prompts), "desert"]
-        assert there.boxes == (*(within(box, STAGE) for box in found.boxes), BACKDROP)
-
-
-def test_more_than_have_room_are_not_laid_out() -> None:
-    assert known("relations").parse("four cats in the desert").layout is None
-    assert known("relations").parse("two cats in two deserts").layout is None
-
-
-def test_what_lies_on_something_that_wears_it_is_worn() -> None:
-    assert layout_of("a crown on a cat").boxes == PAIR["on the head"][::-1]
-
-
-def test_what_one_of_two_wears_is_in_its_box() -> None:
-    """The one that wears something is as small as the box beside the other one lets it, with what it wears."""
-    found = layout_of("a cat with sunglasses to the left of a dog")
-    assert [one.text for one in found.prompts] == ["cat", "sunglasses", "dog"]
-    wearer, worn, other = found.boxes
-    left, right = PAIR["left of"]
-    assert other == right and worn.z > wearer.z
-    for box, alone in zip((wearer, worn), PAIR["on the eyes"], strict=True):
-        assert box == within(alone, left)
-        assert left.left <= box.left and box.left + box.width <= left.left + left.width
-    found = layout_of("a dog to the left of a cat with sunglasses")
-    assert found.boxes == (left, *(within(box, right) for box in PAIR["on the eyes"]))
-
-
-@pytest.mark.parametrize("prompt", ["a cat with a crown and sunglasses", "a cat wearing sunglasses and a crown"])
-def test_what_is_worn_together_fits_the_same_head(prompt: str) -> None:
-    found = layout_of(prompt)
-    where = {one.text: box for one, box in zip(found.prompts, found.boxes, strict=True)}
-    assert sorted(where) == ["cat", "crown", "sunglasses"]
-    wearer, crown = PAIR["on the head"]
-    assert (where["cat"], where["crown"]) == (wearer, crown)
-    eyed, glasses = PAIR["on the eyes"]
-    across = (where["sunglasses"].left - wearer.left) / wearer.width
-    assert across == pytest.approx((glasses.left - eyed.left) / eyed.width, abs=0.02)
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if row.get("drawings") and "disappointed" in str(row)], ids=str)
-def test_a_face_of_one_of_several_lies_on_it(row: dict[str, Any]) -> None:
-    found = known(row["world"]).parse(row["prompt"]).layout
-    assert found is not None
-    for (one, box), (face, on) in pairwise(zip(found.prompts, found.boxes, strict=True)):
-        if "face," in face.text and row["world"] == "relations":
-            assert one.text == "hamburger" and on == replace(box, anchor="face")
-
-
-def test_no_two_of_several_are_in_one_box() -> None:
-    for row in ROWS:
-        if row["world"] == "relations" and row.get("background") is not None and row.get("drawings"):
-            found = layout_of(row["prompt"])
-            assert len(set(found.boxes)) == len(found.boxes)
-
-
-def test_a_picture_within_a_frame_is_in_its_middle_and_stands_as_it_does() -> None:
-    whole = Box(0, 0, 128, 128)
-    assert within(whole, Box(10, 20, 100, 50, z=2)) == Box(35, 20, 50, 50, z=2)
-    assert within(whole, Box(10, 20, 50, 100, align=1)) == Box(10, 70, 50, 50)
-    assert within(Box(64, 32, 32, 64, z=1), Box(0, 0, 64, 64, z=1)) == Box(32, 16, 16, 32, z=2)
-
-
-def test_scenes_are_laid_out_as_their_captions_say(built: PromptParser) -> None:
-    """The first of a scene's objects stands to the second as its relation says; backgrounds and numbers are the
-    scene's."""
-    leads = {"left of": ("left", 1), "right of": ("left", -1), "above": ("top", 1), "below": ("top", -1),
-             "in front of": ("z", -1), "behind": ("z", 1)}  # fmt: skip
-    for seed in range(150):
-        scene = make_scene(fixture_world(), seed)
-        text = scene.caption(seed, grounded=True)
-        found = built.parse(text).layout
-        if found is None:
-            assert scene.count == 1 and not scene.background.colours, text
-            continue
-        assert (len(found.boxes), found.background) == (scene.count, scene.background.colours), text
-        if scene.relation:
-            named = scene.objects[0].names.values()
-            first = next(i for i, one in enumerate(found.prompts) if any(name in one.text for name in named))
-            of, sign = leads[scene.relation]
-            pair = found.boxes[first], found.boxes[1 - first]
-            assert sign * (getattr(pair[0], of) - getattr(pair[1], of)) < 0, text
-
-
-# --- Lettering ------------------------------------------------------------------------------------------------------
-
-
-def test_who_says_something_has_a_balloon_and_what_has_room_has_it_written_on_it() -> None:
-    parser = known("letters")
-
-    def laid(prompt: str) -> tuple[list[str], tuple[Box, ...], tuple[str, ...]] | None:
-        found = parser.parse(prompt).layout
-        return found and ([one.text for one in found.prompts], found.boxes, found.background)
-
-    said = within(BACKDROP, boxes.SPEAKER), replace(boxes.BALLOON, lettering="hi")
-    assert laid('a cat saying "hi"') == (["cat", "speech balloon"], said, ())
-    assert laid("写着加油的T恤") == (["t恤"], (replace(boxes.WHOLE, lettering="加油"),), ())
-    assert laid('"a cat saying hi"') is None, "word for word"
-    assert laid('a xylograph saying "hi"') == (["a xylograph", "speech balloon"], said, ())
-    denied = within(BACKDROP, boxes.SPEAKER), replace(boxes.BALLOON, lettering="no")
-    assert laid('a cat saying "no"') == (["cat", "speech balloon"], denied, ()), "what is said denies nothing"
-    crowned = laid("a cat with a crown saying hi, noto style")
-    assert crowned and crowned[0] == ["cat, noto style", "crown, noto style", "speech balloon, noto style"]
-    assert crowned[1][1].anchor == PAIR["on the head"][1].anchor == "head", "the crown is on the head in any company"
-    assert laid("a cat saying hi on a blue background") == (["cat", "speech balloon"], said, ("blue",))
-
-
-def test_lettering_is_no_part_of_what_is_drawn() -> None:
-    parser = known("letters")
-    assert parser.parse("a crown made of cat").blend and not parser.parse('a crown made of cat saying "hi"').blend
-    found = find_lettering('a cat saying "hi"')
-    assert found and (found.words, found.rest, found.said) == ("hi", "a cat", ' saying "hi"')
-    assert find_lettering(f'a cat saying "{"x" * (LONGEST_LETTERING + 1)}"') is None
-
-
-def test_what_a_prompt_says_is_parsed_once() -> None:
-    """One object holds it all, and the drawings of its layout are parsed prompts themselves."""
-    parser = known("relations")
-    parsed = parser.parse("two red cats and an axolotl on a blue background, noto style")
-    assert parsed is parser.parse(parsed.text)
-    assert (parsed.style, parsed.background, parsed.language) == ("noto", ("blue",), "en")
-    assert [(one.count, one.colours) for one in parsed.entities] == [(2, ("red",))]
-    assert parsed.unlinked == ("an axolotl",)
-    assert all(isinstance(one, ParsedPrompt) and one.style == "noto" for one in layout_of(parsed.text).prompts[:1])
 
 
 def test_every_world_of_concepts_is_asked_for_something() -> None:

@@ -5,13 +5,14 @@ company.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from bags import Bags
 from PIL import features
-from safetensors.torch import load, load_file, save, save_file
+from safetensors.torch import load_file, save_file
 from tiny_parts import give_variant, save_tiny_parts
 
 from models.data.colours import black_and_white, colour_shares
@@ -25,7 +26,7 @@ from models.prompts.attributes import BLACK_AND_WHITE
 from models.prompts.parser import PromptParser, pictures_by_concept
 from models.references.build import ALL_SHARE, OUTLINES, TYPICAL, TrainingReferences, build_references
 from models.references.neighbours import PREFERRED, mean_drawing, one_per, typical
-from models.references.store import FILE, SIDE, STRIP, Atlas, ReferenceStore, packed, unpacked
+from models.references.store import FILE, SIDE, ReferenceStore
 from models.references.symmetry import LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.hooks import HOOKS, SYMMETRY, guidance_hooks
@@ -298,25 +299,18 @@ def test_what_a_drawing_begins_from(pipe: StickerPipeline, prompt: str, thing: t
 
 
 def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:
-    def drafted(**settings: object) -> bool:
-        told = {
-            "vector": None,
-            "words": True,
-            "sense": True,
-            "start": None,
-            "noise": None,
-            "references": True,
-        } | settings
-        return bool(pipe._resolve(["cat"], [1], "", **told).wanted.reference.any())  # type: ignore[arg-type]
+    def drafted(strength: float = 1.0, **settings: Any) -> bool:
+        work = pipe._resolve(["cat"], [1], Sampling(reference_strength=strength), **settings)
+        return bool(work.wanted.reference.any())
 
     assert drafted()
-    for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"references": False}):
+    for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"strength": 0}):
         assert not drafted(**setting)
 
 
 def test_a_picture_that_is_told_a_vector_has_no_draft_though_another_of_its_words_has(pipe: StickerPipeline) -> None:
     vectors = [None, torch.nn.functional.normalize(torch.ones(1, 128))]
-    work = pipe._resolve(["cat", "cat"], [1, 2], "", vectors, True, True, None, None, True)
+    work = pipe._resolve(["cat", "cat"], [1, 2], Sampling(), vector=vectors)
     assert work.wanted.reference.flatten(1).any(1).tolist() == [True, False]
 
 
@@ -373,14 +367,6 @@ def test_without_strength_the_generator_draws_alone_and_a_little_changes_little(
     assert np.array_equal(drawn(pipe, ["cat"], [1])[0], usual)
 
 
-def test_a_reference_says_where_its_drawings_come_from(built: ReferenceStore) -> None:
-    number = list(pictures_by_concept(fixture_world())).index("cat")
-    (source,) = built.sources(built.retrieve(number, style="noto"))
-    assert source.id == f"noto/{number}" and source.licence == "Apache-2.0" and "Google" in source.maker
-    found = built.retrieve(number, 1)
-    assert len(built.sources(found)) == len(found.rows) == 1
-
-
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_switched_off_by_name(shipped: Path, hook: str) -> None:
     pipe = StickerPipeline.assemble(shipped, torch.float32)
@@ -399,63 +385,3 @@ def test_an_unknown_hook_is_refused() -> None:
     with pytest.raises(Refused, match="unknown hook 'sharpness'; there are autoguidance, reference, symmetry") as error:
         Sampling(hooks=frozenset({"sharpness"}))
     assert error.value.text("zh").startswith("没有名为“sharpness”的钩子；可用的有：autoguidance、")
-
-
-# --- The atlas --------------------------------------------------------------------------------------------------------
-
-
-LAST = 3  # pictures of the last strip
-
-
-@pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    """Plain ones, each of another grey: none could be taken for its neighbour."""
-    grey = np.arange(STRIP + LAST, dtype=np.uint8) * 3
-    made = np.broadcast_to(grey[:, None, None, None], (STRIP + LAST, SIDE, SIDE, 4)).copy()
-    made[..., 3] = 255
-    return made
-
-
-def test_every_picture_comes_back_in_its_place(pictures: np.ndarray) -> None:
-    again = Atlas.from_tensors(load(save(Atlas.of(pictures).tensors())))
-    assert len(again) == len(pictures)
-    for kept, own in zip([again[number] for number in range(len(again))], pictures, strict=True):
-        assert kept.shape == (SIDE, SIDE, 4) and np.abs(kept.astype(int) - own).max() <= 3
-    assert np.array_equal(list(again), [again[number] for number in range(len(again))])
-    for number in (-1, len(pictures)):
-        with pytest.raises(IndexError, match=f"picture {number} of {len(pictures)}"):
-            again[number]
-
-
-def test_one_strip_is_unpacked_once_and_only_when_it_is_asked_for(
-    pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-    monkeypatch.setattr("models.references.store.unpacked", lambda avif: seen.append(len(avif)) or unpacked(avif))
-    made = Atlas.from_tensors(Atlas.of(pictures).tensors())
-    assert not seen
-    for number in (0, STRIP - 1, 1):
-        made[number]
-    assert len(seen) == 1
-    made[STRIP + LAST - 1]
-    assert len(seen) == 2
-
-
-def test_of_no_pictures_it_is_none() -> None:
-    none = Atlas.from_tensors(load(save(Atlas.of(np.zeros((0, SIDE, SIDE, 4), np.uint8)).tensors())))
-    assert len(none) == 0 and not list(none)
-
-
-def test_what_is_clear_stays_so() -> None:
-    half = torch.zeros(SIDE, SIDE, 4, dtype=torch.uint8).numpy()
-    half[:, : SIDE // 2] = 255
-    kept = unpacked(packed(half))
-    assert (kept[:, : SIDE // 2 - 2] > 250).all() and (kept[:, SIDE // 2 + 2 :] < 5).all()
-    assert (kept[..., :3] <= kept[..., 3:]).all()
-
-
-def test_packing_leaves_no_haze_where_nothing_is_and_no_hole_where_all_is() -> None:
-    drawings = np.stack([resized(pixels, SIDE, SIDE) for pixels in fixture_world().pixels[:STRIP]])
-    strip = drawings.swapaxes(0, 1).reshape(SIDE, -1, 4)
-    kept, alpha = unpacked(packed(strip))[..., 3], strip[..., 3]
-    assert (kept[alpha == 0] == 0).mean() > 0.9 and (kept[alpha == 255] == 255).mean() > 0.9

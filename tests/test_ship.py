@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from tiny_parts import give_variant, save_tiny_parts
 
-from models.prompts.parser import PromptParser
-from models.prompts.vocabulary import Vocabulary
 from models.train import ship as shipping
 from models.train.ship import ship
 from models.weights import WeightsError, listed_parts, part_digests, part_folder, record_part
@@ -33,8 +31,6 @@ class Built:
         cls.count += 1
         return cls()
 
-    space_of = staticmethod(Vocabulary.space_of)
-
     def save(self, root: Path, space: str) -> None:
         (root / self.name).mkdir(exist_ok=True)
         (root / self.name / f"{self.name}.json").write_text(json.dumps({"built": self.count, "space": space}))
@@ -54,7 +50,6 @@ class Read(Built):
     """Stands for the wording."""
 
     name = "wording"
-    space_of = staticmethod(PromptParser.space_of)
 
 
 @pytest.fixture(autouse=True)

@@ -187,14 +187,6 @@ def test_a_clip_of_one_frame_is_the_picture(embedder):
     assert torch.allclose(embedder.clip(clips), embedder.image(pixels), atol=1e-3)
 
 
-def test_embed_takes_one_thing(embedder):
-    assert torch.equal(embedder.embed(text=["cat"]), embedder.text(["cat"]))
-    with pytest.raises(ValueError, match="exactly one"):
-        embedder.embed(text=["cat"], image=fixture_world().pixels[:1])
-    with pytest.raises(ValueError, match="exactly one"):
-        embedder.embed()
-
-
 def test_nothing_gives_nothing(embedder):
     assert embedder.text([]).shape == (0, DIM)
     assert embedder.clip([]).shape == (0, DIM)

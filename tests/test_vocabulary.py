@@ -127,11 +127,11 @@ def test_far_words_are_unknown_and_near_ones_are_not(vocabulary):
         patch.setattr(vocabulary.embedder, "text", text)
         patch.setattr(vocabulary, "threshold", 0.5)
         found = vocabulary.unknown("a grimalkin beside an axolotl")
-        assert [item.word for item in found] == ["axolotl"]
-        assert len(found[0].nearest) == 3
+        assert [word for word, _ in found] == ["axolotl"]
+        assert len(found[0][1]) == 3
         assert vocabulary.unknown("axolotl") and vocabulary.unknown("granite") and not vocabulary.unknown("grimalkin")
         patch.setattr(vocabulary, "threshold", 1.1)
-        assert vocabulary.unknown("a grimalkin")[0].nearest[0] == "cat"
+        assert vocabulary.unknown("a grimalkin")[0][1][0] == "cat"
 
 
 def test_a_prompt_of_known_words_costs_no_vector(vocabulary, monkeypatch):

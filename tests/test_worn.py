@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.compose.accessories import WIDTHS, head, on_head
+from models.compose.accessories import WIDTHS, head, worn
 from models.compose.collage import collage
 from models.prompts.boxes import PAIR, Box
 from models.prompts.parsed import Layout
@@ -53,7 +53,7 @@ def test_the_head_is_what_is_highest_and_no_tail(drawn: tuple[tuple, ...], middl
 def test_a_hat_sits_on_the_head_no_wider_than_it_should_be() -> None:
     for drawn in ((FACE,), (BACK, NECK), (("rectangle", (0, 40, 127, 127)),)):
         alpha = shape(*drawn)
-        place = on_head(HAT, alpha)
+        place = worn(HAT, alpha)
         assert WIDTHS[0] - 0.01 <= place.width / SIDE <= WIDTHS[1] + 0.01
         assert 0 <= place.left <= SIDE - place.width and place.top >= 0
         middle, top, _ = head(alpha) or (0, 0, 0)
@@ -62,13 +62,13 @@ def test_a_hat_sits_on_the_head_no_wider_than_it_should_be() -> None:
 
 
 def test_where_there_is_nothing_it_stays_in_its_box_and_what_is_thin_is_all_there_is() -> None:
-    assert on_head(HAT, np.zeros((SIDE, SIDE), np.uint8)) == HAT
+    assert worn(HAT, np.zeros((SIDE, SIDE), np.uint8)) == HAT
     found = head(shape(("rectangle", (60, 20, 64, 120))))
     assert found is not None and found[0] * SIDE == pytest.approx(62.5, abs=2)
 
 
 def test_a_head_at_the_very_top_leaves_room_for_some_of_the_hat() -> None:
-    place = on_head(HAT, shape(("rectangle", (0, 0, 127, 127))))
+    place = worn(HAT, shape(("rectangle", (0, 0, 127, 127))))
     assert place.top == 0 and place.height >= 1
 
 

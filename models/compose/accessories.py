@@ -25,29 +25,23 @@ ROUND, LOOSE = (0.2, 0.5), 1.2  # how wide what is worn round it is, and how muc
 KNOT = 0.35  # of its own height: what lies above the neck's middle
 
 
-def on_head(box: Box, alpha: np.ndarray) -> Box:
-    """The box, moved to the head of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
-    found = head(alpha)
-    if found is None:
-        return box
-    middle, top, width = found
-    wide = round(SIZE * float(np.clip(width, *WIDTHS)))
-    left = min(max(round(SIZE * middle - wide / 2), 0), SIZE - wide)
-    bottom = max(round(SIZE * (top + SUNK)), 1)
-    height = min(box.height, bottom)
-    return replace(box, left=left, top=bottom - height, width=wide, height=height)
-
-
-def on_neck(box: Box, alpha: np.ndarray) -> Box:
-    """The box, moved to the neck of what is seen in `alpha` (S, S) and as wide as that; as it is over nothing."""
-    found = neck(alpha)
+def worn(box: Box, alpha: np.ndarray) -> Box:
+    """The box, moved to its anchor, the head or the neck of what is seen in `alpha` (S, S), and as wide as that; as it
+    is over nothing."""
+    found = head(alpha) if box.anchor == "head" else neck(alpha)
     if found is None:
         return box
     middle, row, width = found
-    wide = round(SIZE * float(np.clip(LOOSE * width, *ROUND)))
+    if box.anchor == "head":
+        wide, bottom = round(SIZE * float(np.clip(width, *WIDTHS))), max(round(SIZE * (row + SUNK)), 1)
+        height = min(box.height, bottom)
+        top = bottom - height
+    else:
+        wide = round(SIZE * float(np.clip(LOOSE * width, *ROUND)))
+        height = min(box.height * wide // box.width, SIZE)
+        top = max(round(SIZE * row - KNOT * height), 0)
     left = min(max(round(SIZE * middle - wide / 2), 0), SIZE - wide)
-    height = min(box.height * wide // box.width, SIZE)
-    return replace(box, left=left, top=max(round(SIZE * row - KNOT * height), 0), width=wide, height=height)
+    return replace(box, left=left, top=top, width=wide, height=height)
 
 
 def neck(alpha: np.ndarray) -> tuple[float, float, float] | None:

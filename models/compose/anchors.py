@@ -38,7 +38,8 @@ def middle(alpha: np.ndarray) -> tuple[float, float, float] | None:
     seen = np.pad(alpha >= SEEN, 1)
     if not seen.any():
         return None
-    around = np.argwhere(~seen & _near(seen))
+    beside = np.any([np.roll(seen, step, axis) for step in (1, -1) for axis in (0, 1)], 0)
+    around = np.argwhere(~seen & beside)
     inside = np.argwhere(seen)[::STEP]
     nearest = np.sqrt(np.square(inside[:, None] - around[None]).sum(-1, dtype=np.int32).min(1))
     if nearest.max() < SLIM * max(alpha.shape):
@@ -73,13 +74,3 @@ def _disc(seen: np.ndarray) -> np.ndarray:
     across = (columns + 0.5 - (left + right) / 2) / max(RIM * (right - left) / 2, 1)
     down = (rows + 0.5 - (top + bottom) / 2) / max(RIM * (bottom - top) / 2, 1)
     return (across**2 + down**2 <= 1) & seen
-
-
-def _near(seen: np.ndarray) -> np.ndarray:
-    """The mask and the pixels beside it."""
-    near = seen.copy()
-    near[1:] |= seen[:-1]
-    near[:-1] |= seen[1:]
-    near[:, 1:] |= seen[:, :-1]
-    near[:, :-1] |= seen[:, 1:]
-    return near

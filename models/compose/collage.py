@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from models.compose.accessories import on_head, on_neck
+from models.compose.accessories import worn
 from models.compose.anchors import ROOM, features, is_dark, middle, on_dark
 from models.compose.lettering import write
 from models.data.compose import ground, put, resized
@@ -21,8 +21,6 @@ from models.sampling.loop import MAX_SEED
 
 T = TypeVar("T")
 
-ANCHORS = {"head": on_head, "neck": on_neck}  # move a place to that part of what lies below it
-
 SEEN = 16  # alpha of 255 from which a pixel counts as part of a thing
 LEAST = 8  # pixels: a thing whose longer side is shorter was not drawn
 _SEED_STEP = 0x5851F42D4C957F2D  # odd, 63 bits: gives each thing of a picture a seed of its own
@@ -30,13 +28,8 @@ _SEED_STEP = 0x5851F42D4C957F2D  # odd, 63 bits: gives each thing of a picture a
 
 @dataclass(frozen=True)
 class Drawings:
-    """What is drawn for N pictures.
-
-    Attributes:
-        prompts, seeds: of each of the M drawings.
-        pictures: of each drawing, the number of the picture that it is for; ascending.
-        layouts: of each picture, None where it is not laid out.
-    """
+    """What is drawn for N pictures: `prompts` and `seeds` of M drawings, the number of the picture that each is for
+    (`pictures`, ascending), and of each picture its layout, None where it is not laid out."""
 
     prompts: tuple[ParsedPrompt, ...]
     seeds: tuple[int, ...]
@@ -51,13 +44,11 @@ class Drawings:
             for number, (prompt, seed, laid) in enumerate(zip(prompts, seeds, layouts, strict=True))
             for thing, text in enumerate(_different(laid) if laid else [prompt])
         ]
-        drawn, own, pictures = zip(*rows, strict=True)
-        return Drawings(drawn, own, pictures, tuple(layouts))
+        return Drawings(*zip(*rows, strict=True), tuple(layouts))
 
     def rows(self, pictures: Sequence[int]) -> list[int]:
         """The drawings of some pictures."""
-        wanted = set(pictures)
-        return [row for row, number in enumerate(self.pictures) if number in wanted]
+        return [row for row, number in enumerate(self.pictures) if number in pictures]
 
     def spread(self, of_pictures: Sequence[T]) -> list[T]:
         """A list with one item a picture, as a list with one item a drawing."""
@@ -65,11 +56,8 @@ class Drawings:
 
     def collages(self, pictures: Sequence[int], drawn: np.ndarray) -> np.ndarray:
         """The pictures (n, S, S, 4) made of their drawings (m, S, S, 4), premultiplied uint8."""
-        rest, made = iter(drawn), []
-        for number in pictures:
-            layout = self.layouts[number]
-            made.append(next(rest) if layout is None else collage(layout, rest))
-        return np.stack(made)
+        rest, layouts = iter(drawn), (self.layouts[number] for number in pictures)
+        return np.stack([collage(layout, rest) if layout else next(rest) for layout in layouts])
 
 
 def _different(layout: Layout) -> list[ParsedPrompt]:
@@ -86,7 +74,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
             _put_in_middle(things, found[text], place)
             continue
         thing = np.zeros_like(things)
-        _fit_in(thing, found[text], ANCHORS[place.anchor](place, things[..., 3]) if place.anchor else place, side)
+        _fit_in(thing, found[text], worn(place, things[..., 3]) if place.anchor else place, side)
         put(things, thing, 0, 0)
         if place.lettering:
             write(things, place.lettering, thing[..., 3])

@@ -19,10 +19,8 @@ def levels(picture: Image.Image) -> Image.Image:
 
 
 def fit_mask(grey: Image.Image, size: int = SIZE) -> np.ndarray:
-    """Grey levels of any size -> uint8 (size, size), placed as `fit` places a picture; 0 around it.
-
-    Averaged over areas: a sharper filter would ring, and change pixels that are to be kept.
-    """
+    """Grey levels of any size -> uint8 (size, size), placed as `fit` places a picture; 0 around it. Averaged over
+    areas: a sharper filter would ring, and change pixels that are to be kept."""
     inner, left, top = place(grey.size, size)
     mask = np.zeros((size, size), np.uint8)
     mask[top : top + inner[1], left : left + inner[0]] = np.asarray(grey.resize(inner, Image.Resampling.BOX))
@@ -31,9 +29,7 @@ def fit_mask(grey: Image.Image, size: int = SIZE) -> np.ndarray:
 
 def expanded(picture: Image.Image, share: float) -> tuple[np.ndarray, np.ndarray]:
     """A picture on a canvas that is larger by `share` of its longer side on each side -> (pixels, mask), both of SIZE.
-
-    The mask redraws everything outside of the picture itself (outpainting).
-    """
+    The mask redraws everything outside of the picture itself (outpainting)."""
     inner = 2 * round(SIZE / (1 + 2 * share) / 2)  # even: the same border on both sides
     border = (SIZE - inner) // 2
     pixels = np.pad(fit(picture, inner), ((border, border), (border, border), (0, 0)))

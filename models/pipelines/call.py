@@ -12,7 +12,8 @@ from torch import Tensor
 
 from models.data.pixels import png, unpremultiply
 from models.messages import Refused
-from models.sampling.loop import OnStep, Pictures, Progress, Sampling
+from models.sampling.hooks import OnStep
+from models.sampling.loop import Pictures, Progress, Sampling
 
 OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
 
@@ -48,7 +49,7 @@ class DiffusersCall(DiffusionPipeline):
         vector: Tensor | None = None,
         words: bool = True,
         sense: bool = True,
-        image: np.ndarray | Tensor | None = None,
+        image: np.ndarray | None = None,
         strength: float = Sampling.strength,
         temperature: float = Sampling.temperature,
         cooling: float = Sampling.cooling,
@@ -72,33 +73,21 @@ class DiffusersCall(DiffusionPipeline):
             raise Refused("models.output_type", type=output_type, known=OUTPUT_TYPES)
         prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
         seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
-        sampling = Sampling(
-            *(num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch),
-            temperature=temperature,
-            cooling=cooling,
-            reference_strength=reference_strength,
-        )
+        given = num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch
+        pulls = {"temperature": temperature, "cooling": cooling, "reference_strength": reference_strength}
+        negative = _each_time(negative_prompt or "", prompt, num_images_per_prompt)
+        told = {"vector": vector, "words": words, "sense": sense, "start": image, "redraw": mask_image}
+        on_step = callback_on_step_end and self._on_step(callback_on_step_end)
+        prompts = prompts if len(prompts) > 1 else prompts * len(seeds)
         self.interrupt = False
-        events = self.steps(
-            prompts if len(prompts) > 1 else prompts * len(seeds),
-            seeds,
-            sampling,
-            negative=_each_time(negative_prompt or "", prompt, num_images_per_prompt),
-            vector=vector,
-            words=words,
-            sense=sense,
-            start=image,
-            redraw=mask_image,
-            on_step=self._callback(callback_on_step_end) if callback_on_step_end else None,
-        )
+        events = self.steps(prompts, seeds, Sampling(*given, **pulls), negative=negative, on_step=on_step, **told)
         whole = self._collect(events)
         drawn = StickerOutput(as_output(whole, output_type), [seed for pictures in whole for seed in pictures.seeds])
         return drawn if return_dict else (drawn.images,)
 
-    def _callback(self, callback: Callback) -> OnStep:
+    def _on_step(self, callback: Callback) -> OnStep:
         def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:
-            answer = callback(self, index, 1000 * sigma, {"latents": latents}) or {}
-            return answer.get("latents")
+            return (callback(self, index, 1000 * sigma, {"latents": latents}) or {}).get("latents")
 
         return on_step
 

@@ -33,46 +33,40 @@ from models.language import LanguageModel
 from models.lora import load_fast
 from models.messages import Refused
 from models.pipelines.call import DiffusersCall
-from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector, own_words
+from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector
 from models.prompts.parser import PART as PARSER
 from models.prompts.parser import PromptParser, parse_literally
 from models.references.store import ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.hooks import FLATTENING, guidance_hooks
-from models.sampling.loop import Noise, OnStep, Pictures, Progress, Sampling, Step, denoise
+from models.sampling.hooks import FLATTENING, OnStep, guidance_hooks
+from models.sampling.loop import MAX_SEED, Pictures, Progress, Sampling, Step, denoise, seeded_noise
 from models.sampling.postprocess import finish_of, postprocessed
-from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler, fresh
-from models.space import SemanticSpace
-from models.tokenizer import load_tokenizer
+from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
+from models.space import Embedder, SemanticSpace
 from models.vision import VisionEncoder
-from models.weights import align, load_part, part_folder
+from models.weights import align, load_part
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 
 
 @dataclass(frozen=True)
 class _Work:
-    """A call's pictures and the drawings that make them: conditions, noise, and pictures to start from.
-
-    `seeds` and `vectors` (N, 128) are the pictures' own; everything else has a row a drawing.
-    """
+    """A call's pictures and the drawings that make them: conditions, and pictures to start from. `seeds` and `vectors`
+    (N, 128) are the pictures' own; everything else has a row a drawing."""
 
     drawings: Drawings
-    seeds: tuple[int, ...]
+    seeds: Sequence[int]
     vectors: Tensor
     wanted: ComposedCondition
     unwanted: Condition
-    noise: Tensor
     start: Start | None
-    finish: tuple[Finish, ...]
-    follows: tuple[bool, ...]
+    finish: list[Finish]
+    follows: list[bool]
 
 
 class StickerPipeline(ConditionEncoder, DiffusersCall):
-    """Text, picture or mix -> stickers of 128 x 128 with alpha.
-
-    `from_pretrained(folder)` loads what `save_pretrained` wrote; `assemble()` puts the shipped parts together.
-    """
+    """Text, picture or mix -> stickers of 128 x 128 with alpha. `from_pretrained(folder)` loads what `save_pretrained`
+    wrote; `assemble()` puts the shipped parts together."""
 
     fast: Any
     scheduler: Any
@@ -93,43 +87,21 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         references: ReferenceStore | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(
-            tokenizer=tokenizer,
-            language=language,
-            vision=vision,
-            space=space,
-            autoencoder=autoencoder,
-            dit=dit,
-            scheduler=scheduler,
-            fast=fast,
-            references=references,
-        )
+        self.register_modules(tokenizer=tokenizer, language=language, vision=vision, space=space)
+        self.register_modules(autoencoder=autoencoder, dit=dit, scheduler=scheduler, fast=fast, references=references)
         self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
-        for network in (self.language, self.vision, self.space, self.autoencoder, self.dit, self.fast):
-            if network is not None:
-                align(network)
+        for network in filter(None, (language, vision, space, autoencoder, dit, fast)):
+            align(network)
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
 
     @classmethod
     def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None) -> "StickerPipeline":
-        """The parts under `root` (None: the shipped ones), verified by their sha256.
-
-        `dtype` None takes the one this CPU is fast in; text and space are always read in fp32, so that vectors are
-        comparable between machines.
-        """
-        dtype = dtype or native_dtype()
-        dit = load_part(DiT, "dit", root, dtype)
-        made = cls(
-            load_tokenizer(part_folder("language", root)),
-            load_part(LanguageModel, "language", root),
-            load_part(VisionEncoder, "vision", root),
-            load_part(SemanticSpace, "space", root),
-            load_part(Autoencoder, "autoencoder", root, dtype),
-            dit,
-            build_scheduler(DEFAULT_SCHEDULER),
-            load_fast(dit, root),
-            ReferenceStore.load(root),
-        )
+        """The parts under `root` (None: the shipped ones), verified by their sha256. `dtype` None takes the one this
+        CPU is fast in; text and space are always read in fp32, so that vectors are comparable between machines."""
+        dtype, e = dtype or native_dtype(), Embedder.load(root)
+        autoencoder, dit = load_part(Autoencoder, "autoencoder", root, dtype), load_part(DiT, "dit", root, dtype)
+        draws = autoencoder, dit, build_scheduler(DEFAULT_SCHEDULER), load_fast(dit, root), ReferenceStore.load(root)
+        made = cls(e.tokenizer, e.language, e.vision, e.space, *draws)
         made.parser = PromptParser.load(made.embedder, root)
         return made
 
@@ -149,8 +121,6 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
             made.parser = PromptParser.load(made.embedder, Path(folder))
         return made
 
-    # --- Drawing ----------------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def steps(
         self,
@@ -163,9 +133,8 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         blends: Sequence[ComposedCondition | None] = (),
         words: bool = True,
         sense: bool = True,
-        start: np.ndarray | Tensor | None = None,
+        start: np.ndarray | None = None,
         redraw: np.ndarray | None = None,
-        noise: Tensor | None = None,
         previews: bool = False,
         on_step: OnStep | None = None,
     ) -> Iterator[Progress | Pictures]:
@@ -179,19 +148,16 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
             vector, words, sense: as in `encode_condition`.
             blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty; it takes
                 precedence over `vector`, `words` and `sense`.
-            start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4) or latents; needs a strength.
+            start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4); needs a strength.
             redraw: masks for start pictures in pixels, uint8 (N or 1, 128, 128): 0 keeps them exactly, 255 draws anew.
-            noise: (N, 8, 16, 16) instead of the seeds' own.
             previews: whether `Progress` carries previews.
             on_step: called with (index, sigma, latents (B, 8, 16, 16)); what it returns takes the latents' place.
 
         Raises ValueError where the arguments do not fit, FloatingPointError where a latent stops being finite.
         """
         sampling = sampling or Sampling()
-        given = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
-        work = self._resolve(
-            prompts, seeds, negative, vector, words, sense, given, noise, sampling.reference_strength > 0, blends
-        )
+        begin = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
+        work = self._resolve(prompts, seeds, sampling, negative, vector, blends, words, sense, begin)
         batch = sampling.batch or (1 if len(seeds) == 1 else BATCH)
         pictures = _chunks(range(len(seeds)), batch)
         calls = [_chunks(work.drawings.rows(some), batch) for some in pictures]
@@ -207,12 +173,75 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
                 done += 1
             yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
 
+    def _resolve(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        negative: Sequence[str] | str = "",
+        vector: Vectors | None = None,
+        blends: Sequence[ComposedCondition | None] = (),
+        words: bool = True,
+        sense: bool = True,
+        start: Start | None = None,
+    ) -> _Work:
+        count = len(seeds)
+        if not count:
+            raise Refused("models.no_seeds")
+        if wrong := [seed for seed in seeds if not 0 <= seed <= MAX_SEED]:
+            raise Refused("models.seed", seed=wrong[0], most=MAX_SEED)
+        asked, negatives = each("prompts", prompts, count), each("negatives", negative, count)
+        parsed, vectors, blends = list(map(self.parse, asked)), each_vector(vector, count), each_blend(blends, asked)
+        refers = words and sense and start is None and sampling.reference_strength > 0
+        free = [refers and row is None for row in vectors]  # pictures that are drawn as their words say
+        layouts = [prompt.layout if one else None for prompt, one in zip(parsed, free, strict=True)]
+        drawings = Drawings.of(parsed, seeds, layouts)
+        wanted = self.encode_condition(drawings.prompts, drawings.spread(vectors), words, sense)
+        wanted = self._with_references(drawings.prompts, drawings.seeds, drawings.spread(free), wanted)
+        meant = (self.encode_condition(parsed, vectors, words, sense) if any(layouts) else wanted).vector.clone()
+        unwanted = self.encode_condition(drawings.spread(list(map(parse_literally, negatives))), None, words, sense)
+        asked_for = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
+        rows = zip(drawings.spread(blends), drawings.prompts, drawings.spread(free), strict=True)
+        several = [blend or (asked_for(prompt) if one else None) for blend, prompt, one in rows]
+        for number, blend in zip(drawings.pictures, several, strict=True):
+            if blend is not None and not layouts[number]:
+                meant[number] = blend.vector[0]
+        finish, follows, new = list[Finish](), list[bool](), start is None
+        for blend, prompt in zip(several, drawings.prompts, strict=True):
+            own = finish_of(prompt if words or sense else None, new)
+            finish.append(own if blend is None else blend.finish if new else Finish.SHADED)
+            follows.append(self.follows_reference(prompt) if blend is None else blend.follows)
+        composed = ComposedCondition.of(wanted)
+        if any(several):
+            composed = ComposedCondition.cat([blend or composed.rows([i]) for i, blend in enumerate(several)])
+        return _Work(drawings, seeds, meant, composed, unwanted, start, finish, follows)
+
+    def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
+        if sampling.fast and self.fast is None:
+            raise Refused("models.no_fast_variant")
+        network, refiner = (self.fast, None) if sampling.fast else (self.dit, self.fast)
+        own = self.scheduler
+        scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else type(own).from_config(own.config)
+        start = None if work.start is None else work.start.rows(rows)
+        latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
+        wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
+        renoise = self._noise([work.drawings.seeds[row] for row in rows])
+        noise = renoise()
+        mirror = self.references.mirror if self.references else None
+        follow, strength = [work.follows[row] for row in rows], sampling.reference_strength
+        hooks = guidance_hooks(sampling.hooks, wanted.reference, follow, mirror, strength)
+        given = noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step
+        return denoise(network, *given, renoise, hooks, refiner)
+
+    def _noise(self, seeds: Sequence[int]) -> Any:
+        config = self.dit.config
+        return seeded_noise(seeds, (config.channels, config.size, config.size))
+
     def _decode(self, latents: Tensor, finish: Sequence[Finish], sampling: Sampling) -> np.ndarray:
         """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, post-processed."""
         decoded, flattening = self.autoencoder.decode(latents)[: len(finish)], FLATTENING in sampling.hooks
-        return to_uint8(
-            torch.stack([postprocessed(one, how, flattening) for one, how in zip(decoded, finish, strict=True)])
-        )
+        finished = [postprocessed(one, how, flattening) for one, how in zip(decoded, finish, strict=True)]
+        return to_uint8(torch.stack(finished))
 
     def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
@@ -227,88 +256,6 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         ]
         return Pictures(some[0], laid, torch.cat(whole), tuple(work.seeds[i] for i in some), batch, work.vectors[some])
 
-    def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
-        scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else fresh(self.scheduler)
-        start = None if work.start is None else work.start.rows(rows)
-        latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
-        wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
-        renoise = self._noise([work.drawings.seeds[row] for row in rows])
-        renoise()  # what the pictures begin with
-        mirror = self.references.mirror if self.references else None
-        follow, strength = [work.follows[row] for row in rows], sampling.reference_strength
-        hooks = guidance_hooks(sampling.hooks, wanted.reference, follow, mirror, strength)
-        return denoise(
-            self._network(sampling),
-            work.noise[rows],
-            wanted,
-            unwanted,
-            sampling,
-            scheduler,
-            latents,
-            redraw,
-            on_step,
-            renoise,
-            hooks,
-            None if sampling.fast else self.fast,
-        )
-
-    def _network(self, sampling: Sampling) -> Any:
-        if not sampling.fast:
-            return self.dit
-        if self.fast is None:
-            raise Refused("models.no_fast_variant")
-        return self.fast
-
-    def _resolve(
-        self,
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        negative: Sequence[str] | str,
-        vector: Vectors | None,
-        words: bool,
-        sense: bool,
-        start: Start | None,
-        noise: Tensor | None,
-        references: bool,
-        blends: Sequence[ComposedCondition | None] = (),
-    ) -> _Work:
-        count = len(seeds)
-        if not count:
-            raise Refused("models.no_seeds")
-        asked = each("prompts", [prompts] if isinstance(prompts, str) else prompts, count)
-        negatives = each("negatives", [negative] if isinstance(negative, str) else negative, count)
-        parsed, unwanted_texts = list(map(self.parse, asked)), list(map(parse_literally, negatives))
-        vector, blends = each_vector(vector, count), each_blend(blends, asked)
-        free = own_words(vector, count) if references and words and sense and start is None else [False] * count
-        layouts = [prompt.layout if one and noise is None else None for prompt, one in zip(parsed, free, strict=True)]
-        drawings = Drawings.of(parsed, seeds, layouts)
-        own_vectors = vector if vector is None or isinstance(vector, Tensor) else drawings.spread(vector)
-        wanted = self.encode_condition(drawings.prompts, own_vectors, words, sense)
-        wanted = self._with_references(drawings.prompts, drawings.seeds, drawings.spread(free), wanted)
-        own = self.encode_condition(parsed, vector, words, sense) if any(layouts) else wanted
-        unwanted = self.encode_condition(drawings.spread(unwanted_texts), None, words, sense)
-        noise = self._noise(drawings.seeds)() if noise is None else noise
-        blend_of = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
-        several = zip(drawings.spread(blends), drawings.prompts, drawings.spread(free), strict=True)
-        at_once = [blend or (blend_of(prompt) if one else None) for blend, prompt, one in several]
-        meant = own.vector.clone()
-        for number, blend in zip(drawings.pictures, at_once, strict=True):
-            if blend is not None and not layouts[number]:
-                meant[number] = blend.vector[0]
-        new, heard = start is None, words or sense
-        finish = tuple(
-            (blend.finish if new else Finish.SHADED) if blend else finish_of(prompt if heard else None, new)
-            for blend, prompt in zip(at_once, drawings.prompts, strict=True)
-        )
-        each_drawing = zip(at_once, drawings.prompts, strict=True)
-        follows = tuple(blend.follows if blend else self.follows_reference(one) for blend, one in each_drawing)
-        blended = _with_blends(wanted, at_once)
-        return _Work(drawings, tuple(seeds), meant, blended, unwanted, noise, start, finish, follows)
-
-    def _noise(self, seeds: Sequence[int]) -> Noise:
-        config = self.dit.config
-        return Noise(seeds, (config.channels, config.size, config.size))
-
     def _preview(self, work: _Work, some: list[int], latents: list[Tensor]) -> np.ndarray | None:
         """The pictures `some`, premultiplied uint8 (n, 64, 64, 4), of what is there of their drawings so far; None
         where the autoencoder carries no map."""
@@ -318,13 +265,6 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         begun = to_uint8(preview(torch.cat(latents), coefficients))
         later = np.zeros((len(work.drawings.rows(some)) - len(begun), *begun.shape[1:]), np.uint8)
         return work.drawings.collages(some, np.concatenate([begun, later]))
-
-
-def _with_blends(plain: Condition, blends: Sequence[ComposedCondition | None]) -> ComposedCondition:
-    """The blends, and where there is none the row of `plain`."""
-    if not any(blends):
-        return ComposedCondition.of(plain)
-    return ComposedCondition.cat([blend or ComposedCondition.of(plain.rows([i])) for i, blend in enumerate(blends)])
 
 
 def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:

@@ -1,6 +1,6 @@
 """Arguments of a call: what is given once for all pictures or once for each, and the pictures to start from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,9 +13,10 @@ from models.compose.masks import cells
 from models.data.pixels import SIZE
 from models.messages import Refused
 from models.sampling.condition import ComposedCondition
+from models.space import DIM
 
 T = TypeVar("T")
-Vectors = Tensor | Sequence[Tensor | None]
+Vectors = Iterable[Tensor | None]  # semantic vectors (128,) or (1, 128), as (N, 128) too; None is a text's own
 Encode = Callable[[np.ndarray], Tensor]  # one picture, premultiplied uint8 (128, 128, 4) -> clean latent (1, C, S, S)
 
 
@@ -28,14 +29,12 @@ class Start:
     masks: np.ndarray | None = None
 
     @staticmethod
-    def of(start: np.ndarray | Tensor | None, masks: np.ndarray | None, count: int, encode: Encode) -> "Start":
+    def of(start: np.ndarray | None, masks: np.ndarray | None, count: int, encode: Encode) -> "Start":
         """For `count` pictures, from as many or one for all. Each is encoded alone: its bits depend on nothing else."""
-        if start is None or (masks is not None and isinstance(start, Tensor)):
+        if start is None:
             raise Refused("models.mask_without_picture")
         if len(start) not in (1, count):
             raise Refused("models.starts", given=len(start), count=count)
-        if isinstance(start, Tensor):
-            return Start(start.float().expand(count, -1, -1, -1))
         known = {picture.tobytes(): picture for picture in start}
         encoded = {key: encode(picture) for key, picture in known.items()}
         latents = torch.cat([encoded[picture.tobytes()] for picture in start]).expand(count, -1, -1, -1)
@@ -43,15 +42,12 @@ class Start:
             return Start(latents)
         if masks.dtype != np.uint8 or masks.shape[1:] != (SIZE, SIZE) or len(masks) not in (1, count):
             raise Refused("models.masks", type=masks.dtype, shape=str(masks.shape), count=count, size=SIZE)
-        return Start(
-            latents, np.broadcast_to(start, (count, SIZE, SIZE, 4)), np.broadcast_to(masks, (count, SIZE, SIZE))
-        )
+        shape = count, SIZE, SIZE
+        return Start(latents, np.broadcast_to(start, (*shape, 4)), np.broadcast_to(masks, shape))
 
     def rows(self, index: list[int]) -> "Start":
         """The rows `index`, in that order."""
-        if self.pixels is None or self.masks is None:
-            return Start(self.latents[index])
-        return Start(self.latents[index], self.pixels[index], self.masks[index])
+        return Start(*(None if part is None else part[index] for part in vars(self).values()))
 
     @property
     def redraw(self) -> Tensor | None:
@@ -67,14 +63,19 @@ class Start:
 
 def each(what: str, given: Sequence[T], count: int) -> list[T]:
     """`count` of them, from as many or from one; Refused says how many `what` were given (a code of the messages)."""
+    given = [given] if isinstance(given, str) else given  # type: ignore[list-item]  # then T is a text
     if len(given) not in (1, count):
         raise Refused(f"models.{what}", given=len(given), count=count)
     return list(given) * (count if len(given) == 1 else 1)
 
 
-def each_vector(given: Vectors | None, count: int) -> Vectors | None:
-    """`each` of a list of vectors; a tensor stays as it is."""
-    return given if given is None or isinstance(given, Tensor) else each("vectors", given, count)
+def each_vector(given: Vectors | None, count: int) -> list[Tensor | None]:
+    """`each` of the vectors, (1, 128) or None for the text's own; Refused for another shape."""
+    vectors = [row if row is None else row.reshape(1, -1).float() for row in ([None] if given is None else given)]
+    for row in vectors:
+        if row is not None and row.shape[1] != DIM:
+            raise Refused("models.vector_shape", shape=str(tuple(row.shape)), count=count, size=DIM)
+    return each("vectors", vectors, count)
 
 
 def each_blend(given: Sequence[ComposedCondition | None], prompts: Sequence[str]) -> list[ComposedCondition | None]:
@@ -84,19 +85,3 @@ def each_blend(given: Sequence[ComposedCondition | None], prompts: Sequence[str]
         if blend is not None and (prompt or len(blend) != 1):
             raise Refused("models.blend_beside_prompt", rows=len(blend), prompt=prompt)
     return blends
-
-
-def own_words(given: Vectors | None, count: int) -> list[bool]:
-    """Which of `count` pictures are given no vector, and take that of their words."""
-    if isinstance(given, Tensor):
-        return [False] * count
-    return [True] * count if given is None else [row is None for row in given]
-
-
-def senses(given: Vectors, own: Tensor) -> Tensor:
-    """The semantic vectors (N, 128) of N pictures: those that are given, else the texts' `own`."""
-    if not isinstance(given, Tensor):
-        given = torch.cat([own[i : i + 1] if row is None else row for i, row in enumerate(given)])
-    if given.ndim != 2 or given.shape[1] != own.shape[1] or len(given) not in (1, len(own)):
-        raise Refused("models.vector_shape", shape=str(tuple(given.shape)), count=len(own), size=own.shape[1])
-    return given.float().expand(len(own), -1)

@@ -1,7 +1,6 @@
 """What a phrase says of an entity: number, colour, size, expression, gender, skin tone."""
 
 import re
-from collections.abc import Iterator
 
 from models.data.captions import SKIN_EN, SKIN_ZH
 from models.data.colours import COLOURS
@@ -45,9 +44,6 @@ def gender_in(text: str) -> str:
     return "" if bool(woman) == bool(man) else "woman" if woman else "man"
 
 
-# --- Expression -----------------------------------------------------------------------------------------------------
-
-
 def expressions_in(text: str) -> list[str]:
     """The words, in order, that say how something in the text feels; of "with a face" it is smiling."""
     return [next(filter(None, match.groups()), "smiling") for match in pattern("expression").finditer(text)]
@@ -63,9 +59,6 @@ def with_expression(word: str, phrase: str) -> str:
     return f"{number} {word} {noun}" if number else article(f"{word} {noun}")
 
 
-# --- Skin tone ------------------------------------------------------------------------------------------------------
-
-
 def with_skin_tones(text: str) -> str:
     """`text` with the colours of people said as skin tones: a black woman is a dark-skinned woman."""
     return rewrite("skin_tones", text)
@@ -73,22 +66,16 @@ def with_skin_tones(text: str) -> str:
 
 def skin_tones_in(text: str) -> list[str]:
     """The skin tones (of Unicode's modifiers, `models.references.paint.TONES`) that a text names, each once."""
-    return list(dict.fromkeys(_skin_tones(with_skin_tones(text))))
-
-
-def _skin_tones(text: str) -> Iterator[str]:
-    for match in pattern("skin_tone").finditer(text):
-        yield table("skin_tones")[next(filter(None, match.groups())).lower()]
+    said = (next(filter(None, match.groups())) for match in pattern("skin_tone").finditer(with_skin_tones(text)))
+    return list(dict.fromkeys(table("skin_tones")[one.lower()] for one in said))
 
 
 def without_skin_tone(text: str) -> str:
-    """What `text` says besides."""
     return pattern("skin_tone").sub("", with_skin_tones(text)).strip()
 
 
 def skin_tone_phrase(text: str) -> str:
     """What captions say, after a name, of the skin tone that `text` names; "" where it names none."""
-    tone = next(iter(skin_tones_in(text)), "")
-    if not tone:
-        return ""
-    return f"，{SKIN_ZH[tone]}" if language_of(text) == "zh" else f", {SKIN_EN[0].format(tone)}"
+    for tone in skin_tones_in(text):
+        return f"，{SKIN_ZH[tone]}" if language_of(text) == "zh" else f", {SKIN_EN[0].format(tone)}"
+    return ""

@@ -18,7 +18,7 @@ from models.data.grammar import language_of
 from models.data.styles import Finish, style_of
 from models.lexicon import CONCEPTS, expressions, pattern, search, table, word_set
 from models.prompts.attributes import expressions_in
-from models.prompts.entities import ANIMALS, FACES, PEOPLE, Concept, Entity
+from models.prompts.entities import ANIMALS, FACES, PEOPLE, Entity
 from models.prompts.normalise import JOINTS, core, modifiers, named_style, normalise, words_of
 from models.prompts.rephrase import Rephraser, in_style
 
@@ -31,14 +31,6 @@ LONGEST_ROLE = 4  # words, or Chinese characters, that people are called
 WINGS = "butterfly"  # of all that has wings, the one whose wings stand out to both sides
 FEATURES_STYLE = "fluent flat"  # whose eyes and mouths are plainest: dark, large, on one colour
 _OPEN_EYED = {"sleeping face": "relieved face"}  # whose eyes and mouth are the same, without letters beside them
-
-
-def first_clause(text: str) -> str:
-    """What stands before the first comma."""
-    return re.split("[,，]", text, maxsplit=1)[0]
-
-
-# --- Expressions ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -67,8 +59,10 @@ def expression(text: str, reader: Rephraser) -> Expression | None:
     concept, whole = reader.concept(one), reader.entities(text)
     are_faces = [reader.concept(other).group == FACES for other in whole if other.concept != one.concept]
     animal = bool(whole) and (bool(whole[0].name) or concept.has_eyes)  # no heart is a face with hearts
-    if animal and len(whole) == 1 and any(are_faces) and _says(reader.concept(whole[0]), words, one):
-        return None
+    if animal and len(whole) == 1 and any(are_faces):  # a crying cat is no sleeping one, and anger no tomato
+        known = reader.concept(whole[0]).words
+        if any(known.issuperset(words_of(f"{word} {one.name}")) for word in words):
+            return None
     if any(said.search(other.name) and said.sub("", other.name) for other in whole):
         return None
     if not concept.can_join or (len(whole) > 1 and not all(are_faces)):
@@ -90,12 +84,6 @@ def _expression(entity: Entity, word: str, style: str, reader: Rephraser) -> Exp
     return Expression(face if blended else _OPEN_EYED.get(face, face), entity, word, blended)
 
 
-def _says(concept: Concept, words: list[str], entity: Entity) -> bool:
-    """Whether a concept is the entity with one of the expressions: a crying cat is no sleeping one, and anger no
-    tomato."""
-    return any(concept.words.issuperset(words_of(f"{word} {entity.name}")) for word in words)
-
-
 def winged(text: str, reader: Rephraser) -> Entity | None:
     """What does not fly by itself, and is to fly: "a flying pig", 会飞的猪."""
     if not pattern("winged").search(text):
@@ -109,66 +97,39 @@ def winged(text: str, reader: Rephraser) -> Entity | None:
     return None if named else one
 
 
-# --- Blends -----------------------------------------------------------------------------------------------------------
-
-
 def blend(text: str, reader: Rephraser) -> Shares | None:
     """What a drawing is blended of; None where a text asks for no blend."""
     if len(text) > LONGEST_BLEND:
         return None
-    return _made_of(text, reader) or _with_own_face(text, reader) or _both(text, reader)
-
-
-def _with_own_face(text: str, reader: Rephraser) -> Shares | None:
-    """What has a face of its own, with an expression; of an animal its face."""
-    found = expression(text, reader)
-    if found is None or not found.blended:
-        return None
-    face = reader.caption(reader.close_up(found.entity), text)
-    return (FACE_SHARE, in_style(found.face, named_style(text))), (1 - FACE_SHARE, face)
-
-
-def _made_of(text: str, reader: Rephraser) -> Shares | None:
-    """An entity that is made of another one: "a dragon made of ice", 冰做的龙."""
-    match = search("made_of", text)
-    return _equal(match["stuff"], match["thing"], text, reader) if match else None
-
-
-def _both(text: str, reader: Rephraser) -> Shares | None:
-    """Two entities at once: "half cat half fish", "a mix of a cat and a dog", and of animals "a robot cat"."""
-    if match := search("both", text):
+    if (match := search("made_of", text)) and (shares := _equal(match["stuff"], match["thing"], text, reader)):
+        return shares  # "a dragon made of ice", 冰做的龙
+    if (found := expression(text, reader)) and found.blended:
+        face = reader.caption(reader.close_up(found.entity), text)
+        return (FACE_SHARE, in_style(found.face, named_style(text))), (1 - FACE_SHARE, face)
+    if match := search("both", text):  # "half cat half fish", "a mix of a cat and a dog"
         return _equal(match[1], match[2], text, reader, reader.close_up)
-    match = search("creature", text)
+    match = search("creature", text)  # of animals "a robot cat"
     animal = reader.one_entity(match[2]) if match else None
-    if match is None or animal is None or reader.concept(animal).group != ANIMALS:
+    if match is None or animal is None or reader.concept(animal).group != ANIMALS or modifiers(match[2], animal.name):
         return None
-    alone = not modifiers(match[2], animal.name)
-    return _equal(match[1], match[2], text, reader, reader.close_up) if alone else None
+    return _equal(match[1], match[2], text, reader, reader.close_up)
 
 
 def _equal(
     first: str, second: str, text: str, reader: Rephraser, seen: Callable[[Entity], Entity] = lambda one: one
 ) -> Shares | None:
     """Both in equal shares, as they are seen; None where one of them is no entity, or a person."""
-    found = [one for part in (first, second) if (one := reader.one_entity(part)) and _is_nobody(one, reader)]
+    found = [one for part in (first, second) if (one := reader.one_entity(part))]
+    found = [one for one in found if reader.concept(one).group != PEOPLE or one.name in word_set("creature")]
     captions = [reader.caption(seen(one), text) for one in found]
     return ((EQUAL_SHARE, captions[0]), (EQUAL_SHARE, captions[1])) if len(captions) == 2 else None
 
 
-def _is_nobody(entity: Entity, reader: Rephraser) -> bool:
-    return reader.concept(entity).group != PEOPLE or entity.name in word_set("creature")
-
-
-# --- Animals in people's clothes, and their faces ---------------------------------------------------------------------
-
-
 def costume(text: str, reader: Rephraser) -> tuple[Entity, Entity] | None:
-    """Of an animal that does what people do, "a cat astronaut", 猫宇航员, the face and the person.
-
-    No set draws one, and a blend of both has the features of neither; laid on the person's own, the animal's face stays
-    as it was drawn.
-    """
-    if clothed := search("costume", normalise(first_clause(text))):
+    """Of an animal that does what people do, "a cat astronaut", 猫宇航员, the face and the person. No set draws
+    one, and a blend has the features of neither; laid on the person's own, the animal's face stays as it was drawn."""
+    first = re.split("[,，]", text, maxsplit=1)[0]
+    if clothed := search("costume", normalise(first)):
         return _pair(clothed[1], table("costumes")[clothed[2]], Entity(clothed[2], 0), reader)
     if disguised := search("disguise", text):
         return _pair(disguised[1], disguised[2], Entity(disguised[2], 0, disguised[2]), reader)
@@ -176,7 +137,7 @@ def costume(text: str, reader: Rephraser) -> tuple[Entity, Entity] | None:
     if reader.linker.called(core(who)):  # a queen bee
         return None
     orders = list(_halves(who.strip()))
-    if who == first_clause(text) and not who.startswith("cook "):  # a ninja cat, and nothing beside it
+    if who == first and not who.startswith("cook "):  # a ninja cat, and nothing beside it
         orders += [(name, core(before)) for before, name in orders]
     pairs = (_pair(animal, person, Entity(person, 0, person), reader) for animal, person in orders)
     return next(filter(None, pairs), None)
@@ -205,10 +166,7 @@ def _halves(said: str) -> Iterator[tuple[str, str]]:
 
 def portrait(text: str, reader: Rephraser) -> Entity | None:
     """The face of the animal that is named and nothing else is but of its face, "a cat with blue eyes"; None of any
-    other text.
-
-    Its body is four legs and a tail to whoever draws small pictures; "a standing cat" has one.
-    """
+    other text. Its body is four legs and a tail to whoever draws small pictures; "a standing cat" has one."""
     one = reader.one_entity(text := pattern("features").sub("", text))
     if one is None or modifiers(text, one.name):
         return None

@@ -38,6 +38,11 @@ class Concept:
         """By Unicode's CLDR; icons outside it have their own."""
         return self.names.get("en", ())
 
+    @cached_property
+    def all_names(self) -> tuple[str, ...]:
+        """Those of all languages, in small letters."""
+        return tuple(name.lower() for of_language in self.names.values() for name in of_language)
+
     def is_a(self, *kinds: str) -> bool:
         """Whether it is of one of the classes of `assets/lexicon/concepts.toml`."""
         return any(name in CONCEPTS[kind] for kind in kinds for name in self.english_names)
@@ -45,22 +50,18 @@ class Concept:
     @cached_property
     def phrases(self) -> tuple[str, ...]:
         """All names and keywords, in small letters."""
-        names = (name for of_language in self.names.values() for name in of_language)
-        return tuple(dict.fromkeys(phrase.lower() for phrase in (*names, *self.keywords)))
+        return tuple(dict.fromkeys((*self.all_names, *(word.lower() for word in self.keywords))))
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """All words of its names and keywords."""
         return frozenset(word for phrase in self.phrases for word in words_of(phrase))
 
     @property
     def english_words(self) -> frozenset[str]:
-        """Those of its words that are not Chinese characters."""
         return frozenset(word for word in self.words if word.isascii())
 
     @property
     def chinese_phrases(self) -> tuple[str, ...]:
-        """Its phrases that hold Chinese characters."""
         return tuple(phrase for phrase in self.phrases if not phrase.isascii())
 
     @property
@@ -75,7 +76,6 @@ class Concept:
 
     @property
     def is_somebody(self) -> bool:
-        """Whether it is a person, an animal or a face."""
         return self.has_eyes or self.group == PEOPLE or self.is_face
 
     @property
@@ -113,28 +113,19 @@ class Entity:
 
     @cached_property
     def colours(self) -> tuple[str, ...]:
-        """The colours that are said of it, in the language of its phrase."""
         return colours_in(self.beside, language_of(self.text))
 
     @cached_property
     def is_small(self) -> bool:
-        """Whether it is to be small in the picture."""
         return bool(pattern("small").search(self.beside))
 
     @cached_property
     def expressions(self) -> list[str]:
-        """Words that say how it feels."""
         return expressions_in(self.beside)
 
     @cached_property
     def gender(self) -> str:
-        """ "woman", "man" or ""."""
         return gender_in(self.text)
-
-    @cached_property
-    def is_posed(self) -> bool:
-        """Whether something is said of its body: a sitting dog."""
-        return bool(pattern("pose").search(self.text))
 
     @cached_property
     def modifiers(self) -> list[str]:

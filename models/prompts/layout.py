@@ -13,31 +13,10 @@ from models.data.colours import COLOURS
 from models.data.grammar import as_said, language_of, singular
 from models.data.scenes import GROUNDS
 from models.lexicon import pattern
+from models.prompts import boxes, composites
 from models.prompts.attributes import count_in, with_expression
-from models.prompts.boxes import (
-    BACKDROP,
-    BALLOON,
-    COSTUME,
-    FEATURES,
-    MIDDLE,
-    SMALL,
-    SPEAKER,
-    WHOLE,
-    WINGED,
-    Box,
-    grid,
-    within,
-)
-from models.prompts.composites import (
-    FEATURES_STYLE,
-    WINGS,
-    blend,
-    costume,
-    expression,
-    expression_of,
-    portrait,
-    winged,
-)
+from models.prompts.boxes import Box, Boxes, within
+from models.prompts.composites import FEATURES_STYLE
 from models.prompts.entities import Entity
 from models.prompts.normalise import (
     Lettering,
@@ -66,7 +45,7 @@ class Plan:
     where that is what the text encoder reads of the prompt."""
 
     captions: tuple[str, ...]
-    boxes: tuple[Box, ...]
+    places: Boxes
     background: tuple[str, ...] = ()
     description: str = ""
 
@@ -94,23 +73,23 @@ def _composite(prompt: str, reader: Rephraser) -> Plan | None:
     """One entity that is drawn as more than itself, or less."""
     rest, background = without_background(prompt), background_of(prompt)
     text, behind = simplified(rest), background_phrase(without_transparency(prompt))
-    if background and (shares := blend(text, reader)):
-        return Plan((rest,), (WHOLE,), background, SUM.join(caption for _, caption in shares) + behind)
-    box = WHOLE if background else BACKDROP
-    if (found := expression(text, reader)) and not found.blended:
+    if background and (shares := composites.blend(text, reader)):
+        return Plan((rest,), (boxes.WHOLE,), background, SUM.join(caption for _, caption in shares) + behind)
+    box = boxes.WHOLE if background else boxes.BACKDROP
+    if (found := composites.expression(text, reader)) and not found.blended:
         captions = reader.caption(found.entity, prompt), in_style(found.face, FEATURES_STYLE)
         said = with_expression(found.word, reader.caption(found.entity, text))
-        return Plan(captions, (box, FEATURES), background, _as_asked(said, prompt))
-    if one := winged(text, reader):
-        captions = reader.caption(reader.close_up(one), prompt), in_style(WINGS, named_style(prompt))
+        return Plan(captions, (box, boxes.FEATURES), background, _as_asked(said, prompt))
+    if one := composites.winged(text, reader):
+        captions = reader.caption(reader.close_up(one), prompt), in_style(composites.WINGS, named_style(prompt))
         said = with_expression("会飞" if language_of(text) == "zh" else "flying", reader.caption(one, text))
-        return Plan(captions, WINGED, background, _as_asked(said, prompt))
-    if pair := costume(text, reader):
+        return Plan(captions, boxes.WINGED, background, _as_asked(said, prompt))
+    if pair := composites.costume(text, reader):
         captions = reader.caption(pair[0], prompt), reader.caption(pair[1], prompt)
         face = reader.caption(pair[0], pair[0].text)
         said = f"{face}在{captions[1]}上" if language_of(prompt) == "zh" else f"{face} on {captions[1]}"
-        return Plan(captions, COSTUME, background, said + behind)
-    if one := portrait(text, reader):
+        return Plan(captions, boxes.COSTUME, background, said + behind)
+    if one := composites.portrait(text, reader):
         caption = reader.caption(one, prompt)
         return Plan((caption,), (box,), background, caption + behind)
     return None
@@ -127,25 +106,20 @@ def _several(prompt: str, reader: Rephraser) -> Plan | None:
     """Several entities in the boxes of their relation, or one that is small or on a coloured background."""
     text, background = normalise(prompt), background_of(prompt)
     if each := _one_each(text, reader):
-        return _laid(each, grid(len(each)), prompt, background, reader)
+        return _laid(each, boxes.GRID.get(len(each), ()), prompt, background, reader)
     text = pattern("has_wings").sub("", text)  # what has them as it is
     entities = reader.entities(text)
     counts = [entity.count for entity in entities]
+    if counts == [1] and entities[0].is_small:
+        return Plan((reader.caption(entities[0], prompt),), (boxes.SMALL,), background)
     if counts == [1]:
-        return _one(entities[0], prompt, background, reader)
-    boxes = boxes_of(text, entities, counts, reader)
+        alone = without_background(prompt) or reader.caption(entities[0], prompt)
+        return Plan((alone,), (boxes.WHOLE,), background) if background else None
+    places = boxes_of(text, entities, counts, reader)
     singles = [(_single(one, reader) if n > 1 else one, n) for one, n in zip(entities, counts, strict=True)]
     drawn = [entity for entity, count in singles for _ in range(count)]
-    drawn += drawn[-1:] * (len(boxes) - len(drawn))  # "with hearts" are as many as there is room for
-    return _laid(drawn, boxes, prompt, background, reader)
-
-
-def _one(entity: Entity, prompt: str, background: tuple[str, ...], reader: Rephraser) -> Plan | None:
-    if entity.is_small:
-        return Plan((reader.caption(entity, prompt),), (SMALL,), background)
-    if not background:
-        return None
-    return Plan((without_background(prompt) or reader.caption(entity, prompt),), (WHOLE,), background)
+    drawn += drawn[-1:] * (len(places) - len(drawn))  # "with hearts" are as many as there is room for
+    return _laid(drawn, places, prompt, background, reader)
 
 
 def _lettered(found: Lettering, reader: Rephraser) -> Plan:
@@ -157,14 +131,14 @@ def _lettered(found: Lettering, reader: Rephraser) -> Plan:
     inner = plan(rest, reader) if is_free(rest) else None
     if alone and reader.concept(entities[0]).is_a("clothes_to_print", "surface", "page"):
         caption = reader.caption(entities[0], rest)
-        return Plan((caption,), (replace(WHOLE, lettering=found.words),), background)
+        return Plan((caption,), (replace(boxes.WHOLE, lettering=found.words),), background)
     if inner is None:
-        plain = alone and not blend(simplified(rest), reader) and not pattern("negation").search(rest)
+        plain = alone and not composites.blend(simplified(rest), reader) and not pattern("negation").search(rest)
         caption = reader.caption(reader.close_up(entities[0]), rest) if plain else rest
-        inner = Plan((caption,), (BACKDROP,))
-    speaker = (within(box, SPEAKER, keep=True) for box in inner.boxes)
+        inner = Plan((caption,), (boxes.BACKDROP,))
+    speaker = (within(box, boxes.SPEAKER, keep=True) for box in inner.places)
     captions = *inner.captions, in_style("speech balloon", style)
-    return Plan(captions, (*speaker, replace(BALLOON, lettering=found.words)), background)
+    return Plan(captions, (*speaker, replace(boxes.BALLOON, lettering=found.words)), background)
 
 
 def _combined(words: Sequence[str], reader: Rephraser) -> Plan | None:
@@ -176,16 +150,16 @@ def _combined(words: Sequence[str], reader: Rephraser) -> Plan | None:
         return None
     (entity, said), (animal, called) = *plain, *eyed
     captions = reader.caption(entity, said), reader.caption(reader.close_up(animal), called)
-    return Plan(captions, (BACKDROP, MIDDLE))
+    return Plan(captions, (boxes.BACKDROP, boxes.MIDDLE))
 
 
 def _laid(
-    entities: Sequence[Entity], boxes: tuple[Box, ...], prompt: str, background: tuple[str, ...], reader: Rephraser
+    entities: Sequence[Entity], places: Boxes, prompt: str, background: tuple[str, ...], reader: Rephraser
 ) -> Plan | None:
     """The entities in their boxes; None where there are none for them."""
-    if not boxes:
+    if not places:
         return None
-    laid = [drawn for pair in zip(entities, boxes, strict=True) for drawn in _drawn(*pair, prompt, reader)]
+    laid = [drawn for pair in zip(entities, places, strict=True) for drawn in _drawn(*pair, prompt, reader)]
     captions, found = zip(*laid, strict=True)
     return Plan(captions, found, background)
 
@@ -195,7 +169,7 @@ def _drawn(entity: Entity, box: Box, prompt: str, reader: Rephraser) -> list[tup
     if box.anchor == "face":
         return [(in_style(reader.concept(entity).english_names[0], FEATURES_STYLE), box)]
     plain = reader.caption(reader.close_up(entity) if box.close_up else entity, prompt)
-    felt = None if box.anchor else expression_of(entity, prompt, reader)
+    felt = None if box.anchor else composites.expression_of(entity, prompt, reader)
     if felt is None:
         return [(plain, box)]
     if felt.blended:

@@ -18,22 +18,11 @@ from torch import Tensor
 from models.data.grammar import plural, singular
 from models.lexicon import any_of, pattern
 from models.prompts.entities import ALIASES, ANIMALS, FLAGS, PEOPLE, Concept, Entity, flag_names
-from models.prompts.normalise import (
-    CLAUSES,
-    JOINTS,
-    core,
-    firmly_joined,
-    modifiers,
-    normalise,
-    phrases,
-    said_of,
-    words_of,
-)
+from models.prompts.normalise import CLAUSES, JOINTS, core, modifiers, normalise, phrases, said_of, words_of
 
 Embed = Callable[[str], Tensor]  # a text -> its semantic vector (128,)
 
 SURE = 0.8  # cosine of a text to a name from which on that is what it is about, if they share SOME words
-SAME = 0.95  # from here on it says no more and no less than the name does
 SAID = 0.6  # what it is worth, in cosine, that all words of a text are words of a concept
 ALONE = 0.2  # and that a concept has no other words
 SOME = 0.5  # share of words: with none in common, a near name is chance (words that were never taught lie anywhere)
@@ -94,7 +83,9 @@ class EntityLinker:
         if called := self._alias(first):
             return [called]
         name = self._longest_name(first)
-        if name and JOINTS.search(name) and not self._has_doer(first, name):  # "person with white cane" is one
+        # An activity, 骑自行车, may be done by another entity, which is then meant with what it holds.
+        has_doer = name and JOINTS.match(name) and self._longest_name(first.replace(name, " ", 1))
+        if name and JOINTS.search(name) and not has_doer:  # "person with white cane" is one
             return [Entity(first, self._nearest(self._names[name], embed(first)), name)]
         plainer = pattern("inner_article").sub("", first)  # "a heart with an arrow" is a heart with arrow
         joined = self._longest_name(plainer) if plainer != first else name
@@ -122,14 +113,16 @@ class EntityLinker:
             animal = any(self.concepts[number].group == ANIMALS for number in self._names.get(name, ()))
             acts = animal and self.concepts[best].group == PEOPLE  # a dog swimming is a dog
             if cosine >= SURE and share >= SOME and not acts:
-                name = self._name_in(text, best)
+                name = max((name for name in self.concepts[best].all_names if name in text), key=len, default="")
                 own = next((piece for piece in pieces if (name in piece if name else core(piece))), "")
                 return Entity(text, best, name, said_of(text, own) if own else "")
         return None
 
     def _distinct(self, found: list[Entity], first: str, more: Sequence[str]) -> list[Entity]:
         """Of what the phrases name those that are entities of their own."""
-        both = firmly_joined(first)
+        pieces = JOINTS.split(first)  # and what stands on both sides of a joint that can only lead to another entity
+        firm = (i for i, joint in enumerate(pieces[1::2]) if not pattern("loose_joint").fullmatch(joint))
+        both = {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
         apart = both.union(*map(phrases, more))
         if any(one.name for one in found):  # beside a name, the word of another one: cheese of a cheese wedge
             found = [one for one in found if one.name or one.text in both or self._is_named_by(one)]
@@ -141,7 +134,7 @@ class EntityLinker:
         entities = {
             one.text if one.text in apart else one.concept: one
             for one in found
-            if self._may_join(one, bool(both)) or one is doer
+            if one is doer or self._may_join(self.concepts[one.concept], bool(both))
         }
         if len(entities) > 1:
             return list(entities.values())
@@ -160,20 +153,11 @@ class EntityLinker:
         named = best in self._names[who] or self.concepts[best].group != PEOPLE or cosine < FAR
         return None if named or share < SOME else Entity(text, best)
 
-    def _has_doer(self, text: str, name: str) -> bool:
-        """Whether a name that is an activity, 骑自行车, is done by another entity, which is then meant with what it
-        holds."""
-        return bool(JOINTS.match(name) and self._longest_name(text.replace(name, " ", 1)))
-
     def _may_do(self, found: Sequence[Entity]) -> bool:
         """Whether the first is a person who may stand beside the others; whose clothes are drawn needs no hat."""
         who = self.concepts[found[0].concept]
         dress = any(_DRESS.search(name) for one in found[1:] for name in self.concepts[one.concept].english_names)
         return who.group == PEOPLE and (not dress or who.is_a("anyone"))
-
-    def is_name(self, text: str, embed: Embed) -> bool:
-        """Whether the space takes `text` for some name."""
-        return float((self.vectors @ embed(text)).max()) >= SAME
 
     def _alias(self, text: str, head: bool = False) -> Entity | None:
         """The concept that is called what is said, and nothing else is; or what is said last, its `head`."""
@@ -219,13 +203,12 @@ class EntityLinker:
         called = self._alias(phrase, head=True) if self.concepts[number].group == PEOPLE and not young else None
         return called if called and self.concepts[called.concept].group == PEOPLE else None
 
-    def _may_join(self, entity: Entity, firm: bool) -> bool:
-        """Whether an entity may stand beside another one; people where that is said."""
-        concept = self.concepts[entity.concept]
+    @staticmethod
+    def _may_join(concept: Concept, firm: bool) -> bool:
         return concept.can_join or (firm and concept.group not in _EXACT)
 
     def _is_named_by(self, entity: Entity) -> bool:
-        names = (name for of_language in self.concepts[entity.concept].names.values() for name in of_language)
+        names = self.concepts[entity.concept].all_names
         return set(words_of(core(entity.text))) <= {word for name in names for word in words_of(name)}
 
     def cosines(self, vector: Tensor) -> list[float]:
@@ -246,8 +229,7 @@ class EntityLinker:
 
     def _shares(self, said: Sequence[str]) -> dict[int, tuple[float, float]]:
         """By concept, which share of some words (as `words_of` gives them) is its own, and which share of its own these
-        are. Of a Chinese character only in a phrase: 火焰 is a flame, and 焰火 fireworks.
-        """
+        are. Of a Chinese character only in a phrase: 火焰 is a flame, and 焰火 fireworks."""
         own: dict[int, set[object]] = defaultdict(set)
         for place, word in enumerate(said):
             for number in self._by_word.get(word, ()) if word.isascii() else ():
@@ -256,10 +238,11 @@ class EntityLinker:
         for start, end in combinations(range(len(run) + 1), 2):
             for number in self._by_word.get(run[start:end], ()) if run.find(run[start:end]) == start else ():
                 own[number].update(range(start, end))
-        sizes = self._characters if run else self._words
-        return {
-            number: (len(places) / len(said), len(places) / max(1, sizes[number])) for number, places in own.items()
-        }
+
+        def size(one: Concept) -> int:
+            return max(1, sum(map(len, one.chinese_phrases)) if run else len(one.english_words))
+
+        return {n: (len(places) / len(said), len(places) / size(self.concepts[n])) for n, places in own.items()}
 
     @cached_property
     def _by_word(self) -> dict[str, list[int]]:
@@ -271,21 +254,9 @@ class EntityLinker:
                 found[word].append(number)
         return found
 
-    @cached_property
-    def _words(self) -> list[int]:
-        return [len(one.english_words) for one in self.concepts]
-
-    @cached_property
-    def _characters(self) -> list[int]:
-        return [sum(map(len, one.chinese_phrases)) for one in self.concepts]
-
     def _nearest(self, numbers: Sequence[int], vector: Tensor) -> int:
         cosines = self.cosines(vector)
         return max(numbers, key=cosines.__getitem__)
-
-    def _name_in(self, text: str, number: int) -> str:
-        names = (name.lower() for names in self.concepts[number].names.values() for name in names)
-        return max((name for name in names if name in text), key=len, default="")
 
     def _longest_name(self, text: str) -> str:
         """The longest name that stands in `text`; "" for none."""

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 
 from models.data.grammar import language_of, regular
 from models.data.styles import STYLES
-from models.lexicon import alternatives, pattern, rewrite, search
+from models.lexicon import pattern, rewrite, search
 from models.prompts.weighting import QUOTED
 
 LONGEST_LETTERING = 40  # characters that are legible in a picture
-JOINTS = re.compile(f"({alternatives('joints')})")
+JOINTS = re.compile(f"({pattern('joints').pattern})")
 CLAUSES = re.compile(r"([,;，；。、])")
-_BACKGROUND = re.compile(rf"[^,，。]*(?:{alternatives('background')})[^,，。]*", re.IGNORECASE)
+_BACKGROUND = re.compile(rf"[^,，。]*(?:{pattern('background').pattern})[^,，。]*", re.IGNORECASE)
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
+_STYLE_WORDS = [
+    (len(word), name, re.compile(rf"(?<![a-z\d]){re.escape(word)}(?![a-z\d])", re.IGNORECASE))
+    for name, style in STYLES.items()
+    for word in style.en + style.zh
+]
 
 
 def normalise(text: str) -> str:
@@ -24,18 +29,19 @@ def normalise(text: str) -> str:
     order of English: 戴墨镜的企鹅 is 企鹅戴墨镜."""
     text = rewrite("phrases", regular(rewrite("ground", text)))
     text = with_known_colours(_doer_first(with_amounts(with_known_colours(text))))
-    return _with_articles(text, rewrite("colour_last", text))
+    return _recoloured("colour_last", text)
 
 
 def with_known_colours(text: str) -> str:
     """`text`, in small letters, in the colours that captions know: gray is grey, a golden crown is yellow, 白猫 is
     白色的猫, and what is made of ice is blue."""
-    return _with_articles(text, rewrite("colours", text))
+    return _recoloured("colours", text)
 
 
-def _with_articles(before: str, after: str) -> str:
-    """What a stage made of a text, with the articles that go with its colours now."""
-    return after if after == before else rewrite("articles", after)
+def _recoloured(stage: str, text: str) -> str:
+    """The text after a stage, with the articles that go with its colours then."""
+    after = rewrite(stage, text)
+    return after if after == text else rewrite("articles", after)
 
 
 def with_amounts(text: str) -> str:
@@ -61,9 +67,6 @@ def _doer_first(text: str) -> str:
         match.expand(r"\1\4\2\3") + clause[match.end() :] if match and core(match[3]) else clause
         for clause, match in found
     )
-
-
-# --- Words ---------------------------------------------------------------------------------------------------------
 
 
 def words_of(text: str) -> list[str]:
@@ -95,16 +98,6 @@ def said_of(clause: str, phrase: str) -> str:
     return " ".join(piece for i, piece in enumerate(pieces) if i == place or plain[i])
 
 
-def firmly_joined(clause: str) -> set[str]:
-    """What stands on both sides of a joint that can only lead to another entity."""
-    pieces = JOINTS.split(clause)
-    firm = (i for i, joint in enumerate(pieces[1::2]) if not pattern("loose_joint").fullmatch(joint))
-    return {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
-
-
-# --- Background and style -------------------------------------------------------------------------------------------
-
-
 def background_phrase(text: str) -> str:
     """What is said of the background, with the comma before it, or ""."""
     text = rewrite("ground", text)
@@ -131,16 +124,8 @@ def simplified(prompt: str) -> str:
 
 def named_style(text: str) -> str:
     """The style that is asked for by the longest of its words; "" for none. A blobfish is in no blob style."""
-    words = ((word, name) for name, style in STYLES.items() for word in style.en + style.zh)
-    found = [
-        (len(word), name)
-        for word, name in words
-        if re.search(rf"(?<![a-z\d]){re.escape(word)}(?![a-z\d])", text, re.IGNORECASE)
-    ]
+    found = [(length, name) for length, name, word in _STYLE_WORDS if word.search(text)]
     return max(found, default=(0, ""))[1]
-
-
-# --- Lettering ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,8 @@ from models.prompts.weighting import Segment
 
 @dataclass(frozen=True)
 class Target:
-    """What one drawing is to show.
-
-    Attributes:
-        concept: its number among the linker's concepts.
-        paint: a colour, BLACK_AND_WHITE or a skin tone, "" for its own.
-        gender: "woman" or "man", "" for nobody's in particular.
-    """
+    """What a drawing is to show: a concept's number, a paint (a colour, BLACK_AND_WHITE or a skin tone, "" for none)
+    and a gender ("woman" or "man", "" for nobody's in particular)."""
 
     concept: int
     paint: str = ""

@@ -1,6 +1,5 @@
 """The parser: `PromptParser.parse` reads a prompt once, and everything below takes the `ParsedPrompt` that it makes."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from models.data.captions import caption
 from models.data.combinations import THINGS
@@ -35,7 +33,7 @@ from models.prompts.parsed import Layout, ParsedPrompt
 from models.prompts.rephrase import REMEMBERED, Rephraser, is_free
 from models.prompts.weighting import segments
 from models.space import Embedder
-from models.weights import part_folder, record_part
+from models.weights import load_table, save_table
 
 PART = "wording"
 READ = 8  # pictures of a concept, and captions of each, that are read for what captions say
@@ -56,7 +54,7 @@ class PromptParser(Rephraser):
         if drawing.literal:
             return drawing
         found = None if drawing.blend else plan(prompt, self)
-        layout = Layout(tuple(map(self._drawing, found.captions)), found.boxes, found.background) if found else None
+        layout = Layout(tuple(map(self._drawing, found.captions)), found.places, found.background) if found else None
         description = (found.description if found else "") or drawing.description
         if lettering := find_lettering(prompt):
             drawn = self.parse(without_transparency(lettering.rest))
@@ -75,22 +73,19 @@ class PromptParser(Rephraser):
 
     def _parse_drawing(self, text: str) -> ParsedPrompt:
         """The same of a prompt that one drawing is made of, or one blend."""
-        shares = self._blend(text)
+        simple, free = simplified(text), is_free(text)
+        asks_for_more = background_phrase(simple) or pattern("negation").search(simple) or find_lettering(text)
+        shares = blend(simple, self) or () if free and not asks_for_more else ()
         return ParsedPrompt(
             text,
             encoded := self.encoded(text),
             tuple(segments(encoded)),
             SUM.join(caption for _, caption in shares) or encoded,
-            literal=not is_free(text),
+            literal=not free,
             style=named_style(text),
             target=self.target(text),
             blend=tuple((share, self._drawing(caption)) for share, caption in shares),
         )
-
-    def _blend(self, text: str) -> Sequence[tuple[float, str]]:
-        simple = simplified(text)
-        asks_for_more = background_phrase(simple) or pattern("negation").search(simple) or find_lettering(text)
-        return () if not is_free(text) or asks_for_more else blend(simple, self) or ()
 
     def _unlinked(self, prompt: str, entities: Sequence[Entity]) -> tuple[str, ...]:
         known = [(one.name, self.concept(one).words) for one in entities]
@@ -107,8 +102,6 @@ class PromptParser(Rephraser):
         phrases_of = (*expressions(), *table("costumes"), *word_set("mix"))
         return word in {one for phrase in phrases_of for one in phrase.split()} or self.linker.is_alias(word)
 
-    # --- Files ------------------------------------------------------------------------------------------------------
-
     @classmethod
     def build(cls, embedder: Embedder, world: World) -> "PromptParser":
         """From the training pictures' names and keywords."""
@@ -119,45 +112,25 @@ class PromptParser(Rephraser):
         return cls(embedder, EntityLinker(concepts, vectors), _common(by_concept))
 
     def save(self, root: Path, space: str = "") -> Path:
-        """Write `root/wording` and enter it in the manifest; `space` is the digest of the parts it is of."""
-        folder = root / PART
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"places": self.linker.vectors.to(torch.float16)}, folder / "wording.safetensors")
-        listed = {
-            "space": space,
-            "known": [
-                {"names": one.names, "keywords": one.keywords, "group": one.group, "thing": one.is_object}
-                for one in self.linker.concepts
-            ],
-            "common": {group: sorted(words) for group, words in self.common.items()},
-        }
-        (folder / "wording.json").write_text(json.dumps(listed, ensure_ascii=False), encoding="utf-8")
-        record_part(PART, root)
-        return folder
+        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of."""
+        known = [
+            {"names": one.names, "keywords": one.keywords, "group": one.group, "thing": one.is_object}
+            for one in self.linker.concepts
+        ]
+        common = {group: sorted(words) for group, words in self.common.items()}
+        vectors = self.linker.vectors.to(torch.float16)
+        return save_table(PART, root, {"places": vectors}, {"space": space, "known": known, "common": common})
 
     @classmethod
     def load(cls, embedder: Embedder, root: Path | None = None) -> "PromptParser":
         """What ships, or lies under `root`; WeightsError where it is missing or altered."""
-        folder = part_folder(PART, root)
-        listed = json.loads((folder / "wording.json").read_text(encoding="utf-8"))
-        concepts = [
-            Concept(
-                {language: tuple(names) for language, names in row["names"].items()},
-                tuple(row["keywords"]),
-                row["group"],
-                row["thing"],
-            )
-            for row in listed["known"]
-        ]
-        vectors = load_file(folder / "wording.safetensors")["places"].float()
+        tensors, listed = load_table(PART, root)
+        concepts = []
+        for row in listed["known"]:
+            names = {language: tuple(of_language) for language, of_language in row["names"].items()}
+            concepts.append(Concept(names, tuple(row["keywords"]), row["group"], row["thing"]))
         common = {group: frozenset(words) for group, words in listed["common"].items()}
-        return cls(embedder, EntityLinker(concepts, vectors), common)
-
-    @staticmethod
-    def space_of(root: Path) -> str:
-        """The digest of the space that the part under `root` is of, as `save` was told; "" without one."""
-        path = root / PART / "wording.json"
-        return str(json.loads(path.read_text(encoding="utf-8"))["space"]) if path.is_file() else ""
+        return cls(embedder, EntityLinker(concepts, tensors["places"].float()), common)
 
 
 def parse_literally(prompt: str) -> ParsedPrompt:

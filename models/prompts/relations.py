@@ -8,21 +8,8 @@ from models.data.combinations import OPPOSITE
 from models.data.grammar import singular
 from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.lexicon import CONCEPTS, LEXICONS, pattern
-from models.prompts.boxes import (
-    AROUND,
-    BACKDROP,
-    BELOW_SKY,
-    IN_SCENE,
-    ON_IT,
-    PAIR,
-    SCATTERED,
-    SKY,
-    STAGE,
-    Box,
-    grid,
-    matched,
-    within,
-)
+from models.prompts import boxes
+from models.prompts.boxes import PAIR, Boxes, matched, within
 from models.prompts.entities import FLAGS, PEOPLE, PLACES, Concept, Entity
 from models.prompts.normalise import core
 from models.prompts.rephrase import Rephraser
@@ -34,27 +21,22 @@ _WORN = {where: re.compile(name) for where, name in CONCEPTS["worn"].items()}
 
 @cache
 def forms(relation: str) -> tuple[str, ...]:
-    """What is said of {a} and {b} where the first stands so to the second, by the lexicon of every language."""
-    return tuple(
-        found
-        for lexicon in LEXICONS.values()
-        for form in lexicon.rows["relations"].get(relation, ())
-        for found in _filled(form, lexicon.rows["words"])
-    )
-
-
-def _filled(form: str, words: dict[str, str]) -> list[str]:
-    """The form with each of the words of a row whose name stands in it in braces."""
-    name = next((name for name in words if f"{{{name}}}" in form), "")
-    return [form.replace(f"{{{name}}}", word) for word in words[name].split("|")] if name else [form]
+    """What is said of {a} and {b} where the first stands so to the second, by the lexicon of every language. A name in
+    braces stands for each of the words of a row."""
+    found = []
+    for lexicon in LEXICONS.values():
+        words = lexicon.rows["words"]
+        for form in lexicon.rows["relations"].get(relation, ()):
+            name = next((name for name in words if f"{{{name}}}" in form), "")
+            found += [form.replace(f"{{{name}}}", word) for word in words[name].split("|")] if name else [form]
+    return tuple(found)
 
 
 @cache
 def relation_of() -> dict[str, str]:
     """By form, how the first entity stands to the second. Those of captions go before what people say besides."""
     found = dict.fromkeys((*PAIRS_EN, *PAIRS_ZH), "left of")
-    relations = dict.fromkeys(name for one in LEXICONS.values() for name in one.rows["relations"])
-    for relation in relations:
+    for relation in dict.fromkeys(name for one in LEXICONS.values() for name in one.rows["relations"]):
         if relation not in ("worn", "printed"):
             found |= dict.fromkeys(forms(relation), relation)
     for table in (RELATIONS_EN, RELATIONS_ZH):
@@ -68,19 +50,19 @@ def relation_of() -> dict[str, str]:
     return found
 
 
-def boxes_of(text: str, entities: Sequence[Entity], counts: Sequence[int], reader: Rephraser) -> tuple[Box, ...]:
+def boxes_of(text: str, entities: Sequence[Entity], counts: Sequence[int], reader: Rephraser) -> Boxes:
     """One for each of the entities, of which there are so many, and more where the last are scattered; none where they
     are not to be laid out. `text` is normalised."""
     if scene := next((i for i in range(1, len(entities)) if _is_scene(text, entities[i], reader)), 0):
         others = [entity for i, entity in enumerate(entities) if i != scene]
         around = _in_scene(text, others, [*counts[:scene], *counts[scene + 1 :]], reader)
         at = sum(counts[:scene])
-        return (*around[:at], BACKDROP, *around[at:]) if around and counts[scene] == 1 else ()
+        return (*around[:at], boxes.BACKDROP, *around[at:]) if around and counts[scene] == 1 else ()
     if len(entities) == 2 and counts[0] == 1 and (small := _small(text, entities, counts[1], reader)):
         return small
     if counts == [1, 1]:
         return _of_two(text, entities, reader)
-    return (_of_three(text, entities, reader) if counts == [1, 1, 1] else ()) or grid(sum(counts))
+    return (_of_three(text, entities, reader) if counts == [1, 1, 1] else ()) or boxes.GRID.get(sum(counts), ())
 
 
 def _is_scene(text: str, entity: Entity, reader: Rephraser) -> bool:
@@ -89,30 +71,30 @@ def _is_scene(text: str, entity: Entity, reader: Rephraser) -> bool:
     return reader.concept(entity).is_a("scenery") and bool(pattern("in_place").search(before))
 
 
-def _in_scene(text: str, entities: Sequence[Entity], counts: Sequence[int], reader: Rephraser) -> tuple[Box, ...]:
+def _in_scene(text: str, entities: Sequence[Entity], counts: Sequence[int], reader: Rephraser) -> Boxes:
     """Those that are in front of scenery: what belongs together as that, others in a row."""
     together = {2: _of_two, 3: _of_three}.get(len(entities)) if set(counts) == {1} else None
     found = together(text, entities, reader) if together else ()
     if found and found != PAIR["left of"]:
-        return tuple(within(box, STAGE) for box in found)
-    return IN_SCENE.get(sum(counts), ())
+        return tuple(within(box, boxes.STAGE) for box in found)
+    return boxes.IN_SCENE.get(sum(counts), ())
 
 
-def _small(text: str, entities: Sequence[Entity], count: int, reader: Rephraser) -> tuple[Box, ...]:
+def _small(text: str, entities: Sequence[Entity], count: int, reader: Rephraser) -> Boxes:
     """Where the second is small and lies on the first, or around it: "a bear with hearts"; none where it is not."""
     said, (first, second) = _marked(text, entities), map(reader.concept, entities)
     around, noun = "{a} surrounded by {b}" in said, core(entities[1].text)
     if "{a} with {b}" in said and pattern("on_it").search(said):
-        return PAIR["printed on"] if _is_print(first, second) else ON_IT
+        return PAIR["printed on"] if _is_print(first, second) else boxes.ON_IT
     lies = around or ("{a} with {b}" in said and _is_held(second) and not _where_worn(entities[1], second))
     plural = singular(noun) != noun and noun not in map(str.lower, second.english_names)
-    many = count if count > 1 else len(AROUND) - 1 if plural else 1
+    many = count if count > 1 else len(boxes.AROUND) - 1 if plural else 1
     one_thing = pattern("one_thing_plural").search(noun) or any(n.startswith("two ") for n in second.english_names)
-    if not lies or many == 1 or many >= len(AROUND) or one_thing:
+    if not lies or many == 1 or many >= len(boxes.AROUND) or one_thing:
         return ()
     if around or first.is_somebody:
-        return AROUND[: 1 + many]
-    return SCATTERED[: 1 + many] if first.group not in _UNHELD else ()
+        return boxes.AROUND[: 1 + many]
+    return boxes.SCATTERED[: 1 + many] if first.group not in _UNHELD else ()
 
 
 def _is_held(concept: Concept) -> bool:
@@ -128,8 +110,10 @@ def _is_print(concept: Concept, other: Concept, said: bool = True) -> bool:
     return flat and (pictured or other.group == FLAGS or other.is_somebody)
 
 
-def _of_two(text: str, entities: Sequence[Entity], reader: Rephraser) -> tuple[Box, ...]:
-    said, concepts = _marked_sides(text, entities), [reader.concept(entity) for entity in entities]
+def _of_two(text: str, entities: Sequence[Entity], reader: Rephraser) -> Boxes:
+    said, concepts = _marked(text, entities), [reader.concept(entity) for entity in entities]
+    if pattern("set_out").search(said):  # nothing but a comma between what is at the left and what is at the right
+        said = re.sub(r",? (?:and|with|while) \{b\}", ", {b}", said)
     if "{a} on {b}" in said and (where := _where_worn(entities[0], concepts[0])):
         return PAIR[where][::-1]
     if "{a} on {b}" in said and _is_print(concepts[1], concepts[0], said=False):
@@ -141,33 +125,34 @@ def _of_two(text: str, entities: Sequence[Entity], reader: Rephraser) -> tuple[B
     return PAIR[relation] if relation else ()
 
 
-def _of_three(text: str, entities: Sequence[Entity], reader: Rephraser) -> tuple[Box, ...]:
+def _of_three(text: str, entities: Sequence[Entity], reader: Rephraser) -> Boxes:
     """Where one of three is worn by the one before it: that pair is one of two. Or both are worn by the first; or it
     rains on the first two."""
     concepts = [reader.concept(entity) for entity in entities]
     worn = [_where_worn(entity, concept) for entity, concept in zip(entities, concepts, strict=True)]
     if concepts[2].is_a("weather"):
         below = _of_two(text, entities[:2], reader)
-        return (*(within(box, BELOW_SKY) for box in below), SKY) if below and below != PAIR["left of"] else ()
+        together = below and below != PAIR["left of"]
+        return (*(within(box, boxes.BELOW_SKY) for box in below), boxes.SKY) if together else ()
     if beside := _two_in_one(text, entities, reader):
         return beside
     for i, wearer in enumerate(entities[:2]):
         pair = wearer, entities[i + 1]
-        said = _marked(text, pair)
+        said, name = _marked(text, pair), wearer.text.strip()
         joint = next((form for form in forms("worn") if form in said), "")
         if not joint or not worn[i + 1]:
             continue
-        inner = _of_two(_joined(joint, pair), pair, reader)
+        inner = _of_two(joint.format(a=name, b=pair[1].text.strip()), pair, reader)
         if i == 0 and worn[2] and worn[1] != worn[2]:
-            second = wearer, entities[2]
-            return _both_worn(inner, _of_two(_joined(joint, second), second, reader))
-        alone = said.replace(joint, wearer.text.strip(), 1)
+            second = _of_two(joint.format(a=name, b=entities[2].text.strip()), (wearer, entities[2]), reader)
+            return _both_worn(inner, second)
+        alone = said.replace(joint, name, 1)
         if outer := _of_two(alone, [entity for entity in entities if entity is not pair[1]], reader):
             return (*outer[:i], *(within(box, outer[i]) for box in inner), *outer[i + 1 :])
     return ()
 
 
-def _two_in_one(text: str, entities: Sequence[Entity], reader: Rephraser) -> tuple[Box, ...]:
+def _two_in_one(text: str, entities: Sequence[Entity], reader: Rephraser) -> Boxes:
     """Of "a cat and a dog in a box" the two side by side in the box of one; none where they are not both in, or on, the
     third."""
     said = _marked(text, entities[:2])
@@ -180,11 +165,7 @@ def _two_in_one(text: str, entities: Sequence[Entity], reader: Rephraser) -> tup
     return *(within(box, outer[0]) for box in PAIR["left of"]), outer[1]
 
 
-def _joined(form: str, pair: tuple[Entity, Entity]) -> str:
-    return form.format(a=pair[0].text.strip(), b=pair[1].text.strip())
-
-
-def _both_worn(first: Sequence[Box], second: Sequence[Box]) -> tuple[Box, ...]:
+def _both_worn(first: Boxes, second: Boxes) -> Boxes:
     """The wearer as for what leaves less of the picture to it, that and the other entity."""
     if second[0].width < first[0].width:
         return tuple(_both_worn(second, first)[i] for i in (0, 2, 1))
@@ -196,12 +177,6 @@ def _marked(text: str, entities: Iterable[Entity]) -> str:
     for key, entity in zip(("{a}", "{b}"), entities, strict=True):
         text = text.replace(entity.text.strip().rstrip("的坐站躺趴睡上下里"), key, 1)
     return " ".join(pattern("posed").sub("", text).split())
-
-
-def _marked_sides(text: str, entities: Iterable[Entity]) -> str:
-    """The same, with nothing but a comma between two of which one is at the left and one at the right."""
-    said = _marked(text, entities)
-    return re.sub(r",? (?:and|with|while) \{b\}", ", {b}", said) if pattern("set_out").search(said) else said
 
 
 def _relation(said: str, entities: Sequence[Entity], concepts: Sequence[Concept]) -> str:

@@ -7,7 +7,6 @@ stands in quotation marks, it is left alone.
 """
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 from models.data.captions import colour_words
@@ -40,7 +39,7 @@ from models.prompts.weighting import QUOTED, plain, segments
 from models.space import Embedder
 
 REMEMBERED = 1024  # prompts
-WORN_COLOUR = pattern("worn_colour")
+SAME = 0.95  # cosine to a name from which a text says no more and no less
 
 
 def is_free(prompt: str) -> bool:
@@ -63,7 +62,6 @@ class Rephraser:
         self.entities = lru_cache(REMEMBERED)(lambda text: linker.link(text, self._embed))
 
     def concept(self, entity: Entity) -> Concept:
-        """The concept of an entity."""
         return self.linker.concepts[entity.concept]
 
     def encoded(self, prompt: str) -> str:
@@ -79,7 +77,7 @@ class Rephraser:
             text = simple
         entities = self.entities(without_skin_tone(text))
         new = [entity for entity in entities if self._is_new(entity)]
-        if not new or (len(entities) == 1 and self.linker.is_name(text, self._embed)):
+        if not new or (len(entities) == 1 and float((self.linker.vectors @ self._embed(text)).max()) >= SAME):
             return text
         language = language_of(text)
         if len(entities) == 1:
@@ -89,27 +87,20 @@ class Rephraser:
         at = 0
         for entity in new:
             if match := re.compile(rf"(?<![a-z]){re.escape(entity.text.strip())}(?![a-z])").search(said, at):
-                phrase = f"{space}{self._with_expression(entity, self._phrase(entity, language))}{space}"
+                phrase, concept = self._phrase(entity, language), self.concept(entity)
+                if entity.expressions and concept.can_join and not concept.is_face:  # though no caption says so
+                    phrase = with_expression(entity.expressions[-1], phrase)
+                phrase = f"{space}{phrase}{space}"
                 said, at = said[: match.start()] + phrase + said[match.end() :], match.start() + len(phrase)
         return as_said(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
-
-    def _with_expression(self, entity: Entity, phrase: str) -> str:
-        """Each of several entities is drawn with its expression, though no caption says one of objects."""
-        concept = self.concept(entity)
-        felt = entity.expressions if concept.can_join and not concept.is_face else []
-        return with_expression(felt[-1], phrase) if felt else phrase
 
     def _is_new(self, entity: Entity) -> bool:
         """Whether captions of the concept would not have said it so."""
         concept = self.concept(entity)
         strange = set(entity.modifiers) - concept.words - self.common.get(concept.group, frozenset())
         # Captions call faces by their expressions too: "a sleepy face".
-        return bool(strange) or (not self._is_own(entity) and (concept.group != FACES or bool(entity.name)))
-
-    def _is_own(self, entity: Entity) -> bool:
-        """Whether the name that stands there is one by which captions know the concept."""
-        names = self.concept(entity).names.values()
-        return entity.name in {name.lower() for of_language in names for name in of_language}
+        by_name = entity.name in concept.all_names or (concept.group == FACES and not entity.name)
+        return bool(strange) or not by_name
 
     def caption(self, entity: Entity, prompt: str) -> str:
         """The caption for a drawing of one such entity, in the language and the style of the prompt that it is of."""
@@ -118,9 +109,11 @@ class Rephraser:
         return in_style(said, named_style(prompt), language)
 
     def _phrase(self, entity: Entity, language: Language, alone: bool = False, one: bool = False) -> str:
-        names = self.concept(entity).names
-        called = names.get(language) or names["en"]
-        name = _gendered(entity.name if self._is_own(entity) else called[0], called, entity.gender)
+        concept = self.concept(entity)
+        called = concept.names.get(language) or concept.names["en"]
+        name = entity.name if entity.name in concept.all_names else called[0]
+        # A woman doctor is a woman health worker.
+        name = next((one for one in called if entity.gender and gender_in(one) == entity.gender), name)
         colours = colours_in(entity.beside, language)
         for own in colours_in(name, language)[: len(colours)]:  # "a blue apple" is no red one
             name = name.replace(colour_words((own,), language), "", 1).strip()
@@ -146,7 +139,7 @@ class Rephraser:
         if len(entities) != 1 or len(tones) > 1 or on_background or entities[0].is_small or entities[0].count > 1:
             return None
         (one,) = entities
-        wears = self.concept(one).group == PEOPLE and WORN_COLOUR.search(with_known_colours(prompt.lower()))
+        wears = self.concept(one).group == PEOPLE and pattern("worn_colour").search(with_known_colours(prompt.lower()))
         paint = tones[0] if tones else "" if wears else paint_in(one.beside, language_of(prompt))
         return Target(one.concept, paint, gender_in(pattern("company").split(prompt)[0]))
 
@@ -160,7 +153,11 @@ class Rephraser:
         """Of an animal its face, where that is drawn from the front and nothing is said of its body; else `entity`."""
         concept = self.concept(entity)
         from_front = concept.group == ANIMALS and not concept.is_a("from_the_side")
-        plain = entity.name and singular(core(entity.text)).endswith(entity.name) and not entity.is_posed
+        plain = (
+            entity.name
+            and singular(core(entity.text)).endswith(entity.name)
+            and not pattern("pose").search(entity.text)
+        )
         return self.face_of(entity) if plain and from_front else entity
 
     def face_of(self, animal: Entity) -> Entity:
@@ -177,8 +174,3 @@ class Rephraser:
 def in_style(text: str, style: str, language: str = "en") -> str:
     """The text in a style, as captions say it; the text itself for none."""
     return styled(text, style, language == "zh") if style else text
-
-
-def _gendered(name: str, names: Sequence[str], gender: str) -> str:
-    """Of a concept's names the one of a gender: a woman doctor is a woman health worker."""
-    return next((one for one in names if gender and gender_in(one) == gender), name)

@@ -7,7 +7,6 @@ lies so near to a concept that few words from outside do; what does not is unkno
 only to build them.
 """
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.data.splits import fraction
@@ -33,9 +31,10 @@ from models.data.text import (
     training_captions,
 )
 from models.data.world import Picture, World
+from models.lexicon import word_set
 from models.prompts.normalise import JOINTS
 from models.space import Embedder
-from models.weights import part_folder, record_part
+from models.weights import load_table, save_table
 
 PART = "vocabulary"
 NEAREST = 3  # concepts that are named
@@ -44,27 +43,15 @@ CALIBRATION = 400  # outside words that the threshold is chosen on
 HITS = 0.9  # share of them that lies below it
 CHINESE_CAPTIONS = 40_000  # read for the pairs of characters that captions hold
 LONGEST_PROMPT = 64  # words looked at: a prompt of thousands would take minutes
+ENDINGS = {"s": ("",), "es": ("",), "ies": ("y",), "ing": ("", "e"), "ed": ("", "e"), "ly": ("",)}  # and without
 _ENGLISH = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
 _CHINESE = re.compile(r"[\u3400-\u9fff]+")
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """A word that the models were not taught, and the nearest concepts that they were."""
-
-    word: str
-    nearest: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Words:
-    """What needs no vector to be known.
-
-    Attributes:
-        known: English words that captions or the space taught.
-        unasked: English words that name no thing.
-        pairs: pairs of Chinese characters that captions hold side by side, and single ones that are names.
-    """
+    """What needs no vector to be known: English words that captions or the space taught (`known`) or that name no thing
+    (`unasked`), pairs of Chinese characters that captions hold and single ones that are names (`pairs`)."""
 
     known: frozenset[str]
     unasked: frozenset[str]
@@ -102,28 +89,15 @@ class Words:
 
 def _forms(word: str) -> list[str]:
     """A word and what it may be a form of."""
-    forms = [word]
-    for ending, plain in (
-        ("s", ""),
-        ("es", ""),
-        ("ies", "y"),
-        ("ing", ""),
-        ("ing", "e"),
-        ("ed", ""),
-        ("ed", "e"),
-        ("ly", ""),
-    ):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            forms.append(word.removesuffix(ending) + plain)
-    return forms
+    ends = ((ending, plain) for ending, each in ENDINGS.items() for plain in each)
+    stems = [word.removesuffix(end) + plain for end, plain in ends if word.endswith(end) and len(word) - len(end) >= 3]
+    return [word, *stems]
 
 
 class Vocabulary:
-    """The words of one trained space.
+    """The words of one trained space: what is known without asking its `embedder`, and what is not.
 
     Args:
-        embedder: the space that the vectors were made in.
-        words: what is known without asking it.
         concepts: names of the concepts by language, row by row; "" where a language has none.
         vectors: (C, 128) of the English names.
         threshold: a word whose cosine to every concept is lower is unknown.
@@ -143,14 +117,14 @@ class Vocabulary:
         self.vectors, self.threshold = vectors.float(), threshold
         self.common = torch.zeros(len(vectors)) if common is None else common.float()
 
-    def unknown(self, prompt: str) -> list[Unknown]:
-        """Words of a prompt that the models were not taught, with what comes nearest in the prompt's language."""
+    def unknown(self, prompt: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Words of a prompt that the models were not taught, each with the nearest concepts in its language."""
         candidates = self.words.candidates(prompt)
         if not candidates:
             return []
         cosines = self.cosines(candidates)
         return [
-            Unknown(word, self._nearest(row, "zh" if _CHINESE.match(word) else "en"))
+            (word, self._nearest(row, "zh" if _CHINESE.match(word) else "en"))
             for word, row in zip(candidates, cosines, strict=True)
             if float(row.max()) < self.threshold or _CHINESE.match(word)  # the teacher of distances was English
         ]
@@ -161,9 +135,7 @@ class Vocabulary:
 
     def _nearest(self, cosines: Tensor, language: str) -> tuple[str, ...]:
         """Half of what a concept has in common with any word is taken off (after CSLS, arXiv 1710.04087, section 2.3).
-
-        Without it "herb" and "banana" come near to everything; with all of it, what is rare does.
-        """
+        Without it "herb" and "banana" come near to everything; with all of it, what is rare does."""
         order = (cosines - self.common / 2).argsort(descending=True).tolist()
         ranked = dict.fromkeys(self.concepts[language][i] for i in order)
         return tuple(islice((name for name in ranked if name), NEAREST))
@@ -171,8 +143,7 @@ class Vocabulary:
     @classmethod
     def build(cls, embedder: Embedder, world: World, nouns: Nouns, wordnet: Path) -> "Vocabulary":
         """From the training pictures' names, and WordNet's words in `wordnet` for the threshold."""
-        pictures = {picture.concept: picture for picture in world.split("train")}
-        ordered = [pictures[name] for name in sorted(pictures)]
+        ordered = _concepts(world)
         # Icons outside Unicode's groups have names that nobody says ("envelopedownarrowabove"): they are never named.
         english = [picture.names["en"].removesuffix(" face") if picture.group else "" for picture in ordered]
         concepts = {"en": english, "zh": [picture.names.get("zh", "") for picture in ordered]}
@@ -193,41 +164,19 @@ class Vocabulary:
         nearest = self.cosines(words).topk(min(AMONG, len(self.vectors))).indices.tolist() if words else []
         return frozenset(word for word, row in zip(words, nearest, strict=True) if meanings[word] & set(row))
 
-    @staticmethod
-    def space_of(root: Path) -> str:
-        """The digest of the space that the vocabulary under `root` is of, as `save` was told; "" without one."""
-        path = root / PART / "vocabulary.json"
-        return str(json.loads(path.read_text(encoding="utf-8")).get("space", "")) if path.is_file() else ""
-
     def save(self, root: Path, space: str = "") -> Path:
-        """Write `root/vocabulary` and enter it in the manifest; `space` is the digest of the parts it is of."""
-        folder = root / PART
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of."""
         tensors = {"vectors": self.vectors.to(torch.float16), "common": self.common.to(torch.float16)}
-        save_file(tensors, folder / "vocabulary.safetensors")
-        listed = {
-            "space": space,
-            "threshold": round(self.threshold, 4),
-            "concepts": self.concepts,
-            "known": sorted(self.words.known),
-            "unasked": sorted(self.words.unasked),
-            "pairs": sorted(self.words.pairs),
-        }
-        (folder / "vocabulary.json").write_text(json.dumps(listed, ensure_ascii=False), encoding="utf-8")
-        record_part(PART, root)
-        return folder
+        words = {name: sorted(found) for name, found in vars(self.words).items() if not name.startswith("_")}
+        listed = {"space": space, "threshold": round(self.threshold, 4), "concepts": self.concepts, **words}
+        return save_table(PART, root, tensors, listed)
 
     @classmethod
     def load(cls, embedder: Embedder, root: Path | None = None) -> "Vocabulary":
         """The shipped vocabulary, or the one under `root`; WeightsError where it is missing or altered."""
-        folder = part_folder(PART, root)
-        listed = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        tensors, listed = load_table(PART, root)
         words = Words(*(frozenset(listed[name]) for name in ("known", "unasked", "pairs")))
-        tensors = load_file(folder / "vocabulary.safetensors")
         return cls(embedder, words, listed["concepts"], tensors["vectors"], listed["threshold"], tensors["common"])
-
-
-# --- the threshold ---------------------------------------------------------------------------------------------------
 
 
 def is_for_calibration(word: str) -> bool:
@@ -237,8 +186,7 @@ def is_for_calibration(word: str) -> bool:
 
 def inside_words(nouns: Nouns, world: World) -> list[str]:
     """Single words below a concept in WordNet that no training caption holds, in an order without sense."""
-    below = _below(nouns, _concept_senses(nouns, world))
-    return _shuffled(word for one in below for word in one.words if _is_new(word, world))
+    return _shuffled(_meanings(nouns, _concepts(world), world))
 
 
 def _meanings(nouns: Nouns, pictures: Sequence[Picture], world: World) -> dict[str, set[int]]:
@@ -254,24 +202,21 @@ def _meanings(nouns: Nouns, pictures: Sequence[Picture], world: World) -> dict[s
 
 def outside_words(nouns: Nouns, world: World) -> list[str]:
     """Single words for things that are neither below nor above any concept in any of their senses."""
-    senses = _concept_senses(nouns, world)
-    near = {one.offset for one in [*_below(nouns, senses), *_walk(nouns, senses, HYPERNYMS)]}
+    senses = [sense for picture in _concepts(world) if (sense := concept_sense(nouns, picture))]
+    near = {one.offset for one in [*_below(nouns, senses), *_below(nouns, senses, HYPERNYMS)]}
     things = _below(nouns, nouns.senses("physical entity"))
     candidates = {word for one in things if one.offset not in near for word in one.words if _is_new(word, world)}
     return _shuffled(word for word in candidates if not any(sense.offset in near for sense in nouns.senses(word)))
 
 
-def _concept_senses(nouns: Nouns, world: World) -> list[Synset]:
+def _concepts(world: World) -> list[Picture]:
+    """A training picture of each concept, in the order of the rows."""
     pictures = {picture.concept: picture for picture in world.split("train")}
-    return [sense for picture in pictures.values() if (sense := concept_sense(nouns, picture))]
+    return [pictures[name] for name in sorted(pictures)]
 
 
-def _below(nouns: Nouns, senses: Iterable[Synset]) -> list[Synset]:
-    return _walk(nouns, senses, HYPONYMS)
-
-
-def _walk(nouns: Nouns, senses: Iterable[Synset], symbols: tuple[str, ...]) -> list[Synset]:
-    """Senses and all that they point to, directly or not."""
+def _below(nouns: Nouns, senses: Iterable[Synset], symbols: tuple[str, ...] = HYPONYMS) -> list[Synset]:
+    """Senses and all that are below them, or that they point to by other symbols."""
     found = {one.offset: one for one in senses}
     level = list(found.values())
     while level:
@@ -291,14 +236,8 @@ def _shuffled(words: Iterable[str]) -> list[str]:
 def _unasked(nouns: Nouns, wordnet: Path) -> frozenset[str]:
     """Words that WordNet has as adjective, adverb or verb and not as something one can touch, and function words."""
     things = {word for one in _below(nouns, nouns.senses("physical entity")) for word in one.words}
-    others = {
-        word
-        for pos in ("adj", "adv", "verb")
-        for one in read_synsets(wordnet, pos)
-        for word in one.words
-        if word.isalpha() and word.islower()
-    }
-    return frozenset(others - things) | frozenset(FUNCTION_WORDS.split())
+    others = {word for pos in ("adj", "adv", "verb") for one in read_synsets(wordnet, pos) for word in one.words}
+    return frozenset(word for word in others - things if word.isalpha() and word.islower()) | word_set("function")
 
 
 def _pairs(world: World) -> frozenset[str]:
@@ -307,16 +246,3 @@ def _pairs(world: World) -> frozenset[str]:
     runs = {run for text in texts for run in _CHINESE.findall(text)}
     singles = {name for name in names(world.split("train"), ("zh",)) if len(name) == 1}
     return frozenset(run[i : i + 2] for run in runs for i in range(len(run) - 1)) | singles
-
-
-FUNCTION_WORDS = """
-about above across after against all along also although among and another any are around because been before behind
-being below beneath beside between both but can could did does doing down during each either every everything few for
-from had has have having her here hers him his how however into its itself just let like many may might mine more most
-much must myself near neither nor not nothing off once one only onto other our ours out over own please same she should
-since some something such than that the their theirs them then there these they this those though through till too
-toward towards under until upon very was were what when where which while who whom whose why will with within without
-would yes yet you your yours
-draw make create generate design give show want need picture image photo drawing illustration cute beautiful pretty
-nice style version thing stuff kind type
-"""

@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from models.messages import Refused
@@ -47,12 +48,8 @@ def segments(prompt: str) -> list[Segment]:
     for text, weight in pieces:
         if not 0 <= weight <= MOST:
             raise Refused("prompts.weight_range", text=text.strip()[:40], weight=f"{weight:g}", most=f"{MOST:g}")
-    runs: list[Segment] = []
-    for text, weight in pieces:
-        if runs and runs[-1].weight == weight:
-            text = runs.pop().text + text
-        runs.append(Segment(text, weight))
-    return runs
+    runs = groupby(pieces, key=lambda piece: piece[1])
+    return [Segment("".join(text for text, _ in run), weight) for weight, run in runs]
 
 
 def plain(prompt: str) -> str:
@@ -65,24 +62,16 @@ def _pieces(prompt: str) -> list[tuple[str, float]]:
     texts: list[str] = []
     weights: list[float] = []
     opened: dict[str, list[int]] = {"(": [], "[": []}
-
-    def close(bracket: str, weight: float) -> None:
-        start = opened[bracket].pop()
-        texts[start] = ""
-        weights[start:] = [w * weight for w in weights[start:]]
-
     for mark in _MARKS.finditer(prompt):
-        text = mark[1] or mark[0]
-        if mark[2] and opened["("]:
-            close("(", float(mark[2]))
+        text, is_mark = mark[1] or mark[0], not mark[1]
+        bracket = "(" if mark[2] or text == ")" else "[" if text == "]" else ""
+        if is_mark and bracket and opened[bracket]:
+            weight = float(mark[2] or (STEP if bracket == "(" else 1 / STEP))
+            start = opened[bracket].pop()
+            texts[start] = ""
+            weights[start:] = [w * weight for w in weights[start:]]
             continue
-        if text == ")" and opened["("] and not mark[1]:
-            close("(", STEP)
-            continue
-        if text == "]" and opened["["] and not mark[1]:
-            close("[", 1 / STEP)
-            continue
-        if text in opened and not mark[1]:
+        if is_mark and text in opened:
             opened[text].append(len(texts))
         texts.append(text)
         weights.append(1.0)
@@ -90,10 +79,8 @@ def _pieces(prompt: str) -> list[tuple[str, float]]:
 
 
 def weighted_states(embedder: "Embedder", runs: Sequence[Segment]) -> "tuple[Tensor, Tensor, Tensor]":
-    """`Embedder.states` of the words of `runs` (1, L, D), (1, L), (1, 128), weighted tokens moved.
-
-    Where nothing is weighted they are the embedder's own, bit for bit.
-    """
+    """`Embedder.states` of the words of `runs` (1, L, D), (1, L), (1, 128), weighted tokens moved; where nothing is
+    weighted they are the embedder's own, bit for bit."""
     text = "".join(run.text for run in runs)
     states, mask, vector = embedder.states([text])
     if all(run.weight == 1 for run in runs):
@@ -115,12 +102,7 @@ def token_weights(runs: Sequence[Segment], offsets: Sequence[tuple[int, int]]) -
 
 
 def weigh(states: "Tensor", mask: "Tensor", weights: Sequence[float]) -> "Tensor":
-    """States (1, L, D), those of weight 1 untouched, the others scaled around the mean of the real tokens.
-
-    Args:
-        mask: (1, L), true at real tokens.
-        weights: L numbers.
-    """
+    """States (1, L, D), those of weight 1 untouched, the others scaled around the mean of the real tokens (`mask`)."""
     real = mask[..., None]
     centre = (states * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
     scale = states.new_tensor(list(weights))[None, :, None]

@@ -3,7 +3,6 @@
 In training a picture is drawn from what other art families drew: their mean drawing, or that of some of them.
 """
 
-import random
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -61,8 +60,7 @@ def build_references(
 
 @torch.no_grad()
 def _mirror(world: World, autoencoder: Autoencoder) -> LatentMirror:
-    pictures = evenly(world.split("train"), FITTED)
-    pixels = to_tensor(world.pixels[[picture.index for picture in pictures]])
+    pixels = to_tensor(_pixels(world, evenly(world.split("train"), FITTED)))
     sides = [torch.cat([autoencoder.encode(x) for x in own.split(CHUNK)]) for own in (pixels, pixels.flip(3))]
     return LatentMirror.fit(*sides)
 
@@ -94,14 +92,11 @@ def _related(
 
 
 def _typical_drawings(world: World, pictures: Sequence[Picture]) -> list[Picture]:
-    """The most typical one of the families' filled drawings, and those that agree with it; at most TYPICAL."""
-    filled = list(_filled(one_per(pictures, "family")).values())
+    """The most typical one of the families' drawings that are more than lines, where there are any, and those that
+    agree with it; at most TYPICAL."""
+    drawings = list(one_per(pictures, "family").values())
+    filled = [one for one in drawings if one.style not in OUTLINES] or drawings
     return [filled[number] for number in typical(_pixels(world, filled))[:TYPICAL]]
-
-
-def _filled(drawings: Mapping[str, Picture]) -> Mapping[str, Picture]:
-    """Those of them that are more than lines, where there are any."""
-    return {family: one for family, one in drawings.items() if one.style not in OUTLINES} or drawings
 
 
 class TrainingReferences:
@@ -115,19 +110,14 @@ class TrainingReferences:
 
     def reference(self, picture: Picture, seed: int, colour: str = "") -> np.ndarray | None:
         """Premultiplied uint8 (128, 128, 4), compressed as in the atlas; None where no other art family drew the thing.
-
-        The mean drawing of all other families, or of a random part of them: so the mean of few looks familiar too.
-        """
+        The mean drawing of all other families, or of a random part of them: so the mean of few looks familiar too."""
         others = [p for family, p in self.drawings.get(picture.concept, {}).items() if family != picture.family]
         if not others:
             return None
-        some = _some(others, stream(picture.id, "hands", seed))
-        mean = mean_drawing(_pixels(self.world, some))
-        return _painted(mean, colour)
-
-
-def _some(pictures: Sequence[Picture], rng: random.Random) -> Sequence[Picture]:
-    return pictures if rng.random() < ALL_SHARE else rng.sample(pictures, rng.randint(1, len(pictures)))
+        rng = stream(picture.id, "hands", seed)
+        some = others if rng.random() < ALL_SHARE else rng.sample(others, rng.randint(1, len(others)))
+        whole = enlarged(unpacked(packed(_small(mean_drawing(_pixels(self.world, some))))))
+        return hue_shift(whole, colour) if colour else whole
 
 
 def _pixels(world: World, drawings: Sequence[Picture]) -> np.ndarray:
@@ -136,8 +126,3 @@ def _pixels(world: World, drawings: Sequence[Picture]) -> np.ndarray:
 
 def _small(picture: np.ndarray) -> np.ndarray:
     return resized(picture, SIDE, SIDE)
-
-
-def _painted(mean: np.ndarray, colour: str) -> np.ndarray:
-    whole = enlarged(unpacked(packed(_small(mean))))
-    return hue_shift(whole, colour) if colour else whole

@@ -13,7 +13,7 @@ space.
 Pictures are premultiplied uint8 (S, S, 4). Shapes: C things, K of them drawn in a style, V = 128.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,16 +27,8 @@ from models.space import Embedder
 
 # Styles in the order in which their drawings are preferred, coloured ones first.
 PREFERRED = (
-    "noto",
-    "twemoji",
-    "fluent",
-    "emojione",
-    "fxemoji",
-    "outline",
-    "blob",
-    "fluent 3d",
-    "fluent flat",
-    "black glyph",
+    *("noto", "twemoji", "fluent", "emojione", "fxemoji", "outline"),
+    *("blob", "fluent 3d", "fluent flat", "black glyph"),
 )
 
 SEEN = 16  # alpha of 255 from which a pixel is part of a drawing
@@ -64,17 +56,22 @@ def one_per(pictures: Sequence[Picture], by: Literal["family", "style"]) -> dict
     return found
 
 
-def mean_drawing(drawings: np.ndarray) -> np.ndarray:
-    """The mean of those of `drawings` (N, S, S, 4) that agree, aligned."""
-    laid = _aligned(drawings)
-    mean: np.ndarray = np.mean(laid, 0)
-    return mean.round().astype(np.uint8)
-
-
 def typical(drawings: np.ndarray) -> list[int]:
     """Numbers of those of `drawings` (N, S, S, 4), N > 0, that agree: the most typical one first (of equals the first),
     then the others in order."""
     return _compared(drawings).kept
+
+
+def mean_drawing(drawings: np.ndarray) -> np.ndarray:
+    """The mean of those of `drawings` (N, S, S, 4) that agree: mirrored as the most typical one is, each in the box
+    that is the mean of theirs."""
+    found = _compared(drawings)
+    if len(found.kept) < 2:
+        return drawings[found.kept[0]]
+    box = np.round(np.mean([found.boxes[number] for number in found.kept], 0)).astype(int)
+    cuts = ((_cut(drawings[number], found.boxes[number]), found.flipped[number]) for number in found.kept)
+    mean: np.ndarray = np.mean([_placed(cut[:, :: -1 if turn else 1], box, len(drawings[0])) for cut, turn in cuts], 0)
+    return mean.round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -88,59 +85,32 @@ class _Compared:
 
 
 def _compared(drawings: np.ndarray) -> _Compared:
-    boxes, flipped = [_box(drawing) for drawing in drawings], np.zeros(len(drawings), bool)
-    there = [number for number, (left, top, right, bottom) in enumerate(boxes) if right > left and bottom > top]
+    boxes = [Image.fromarray(drawing[..., 3] >= SEEN).getbbox() or (0, 0, 0, 0) for drawing in drawings]
+    flipped, there = np.zeros(len(drawings), bool), [number for number, box in enumerate(boxes) if any(box)]
     if len(there) < 2:
         return _Compared([there[0] if there else 0], boxes, flipped)
-    cut = [_cut(drawings[number], boxes[number]) for number in there]
-    apart, mirrored = _disagreements(np.stack([resized(one, COARSE, COARSE) for one in cut]))
+    coarse = np.stack([resized(_cut(drawings[number], boxes[number]), COARSE, COARSE) for number in there])
+    plain, mirrored = _apart(coarse, coarse), _apart(coarse, coarse[:, :, ::-1])
+    turned = mirrored < FLIPPED * plain
+    apart = np.where(turned, mirrored, plain)
     main = int(apart.sum(1).argmin())
-    flipped[there] = mirrored[main]
-    kept = sorted(_agreeing_with(apart[main]), key=lambda number: number != main)
+    flipped[there] = turned[main]
+    others = apart[main][apart[main] > 0]
+    most = min(OTHER, ODD * float(np.median(others))) if len(others) > 1 else OTHER
+    kept = sorted(np.flatnonzero(apart[main] <= most).tolist(), key=lambda number: number != main)
     return _Compared([there[number] for number in kept], boxes, flipped)
 
 
-def _aligned(drawings: np.ndarray) -> list[np.ndarray]:
-    """Those that agree, mirrored as the most typical one is, each in the box that is the mean of theirs."""
-    found = _compared(drawings)
-    if len(found.kept) < 2:
-        return [drawings[found.kept[0]]]
-    box = np.round(np.mean([found.boxes[number] for number in found.kept], 0)).astype(int)
-    cut = {number: _cut(drawings[number], found.boxes[number]) for number in found.kept}
-    return [
-        _placed(one[:, :: -1 if found.flipped[number] else 1], box, len(drawings[0])) for number, one in cut.items()
-    ]
-
-
-def _box(drawing: np.ndarray) -> tuple[int, int, int, int]:
-    return Image.fromarray(drawing[..., 3] >= SEEN).getbbox() or (0, 0, 0, 0)
+def _apart(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of each picture to each other one |a - b|^2 / (|a|^2 + |b|^2): 0 is equal, 1 is no pixel in common."""
+    a, b = (some.reshape(len(some), -1).astype(np.float32) / 255 for some in (pictures, others))
+    total = np.square(a).sum(1)[:, None] + np.square(b).sum(1)
+    return np.round(1 - 2 * (a @ b.T) / np.maximum(total, 1e-6), 5)  # of equals the first is taken, not the rounded
 
 
 def _cut(drawing: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     left, top, right, bottom = box
     return np.ascontiguousarray(drawing[top:bottom, left:right])
-
-
-def _disagreements(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each two (N, N): |a - b|^2 / (|a|^2 + |b|^2), `b` mirrored where that is less, and whether it is mirrored.
-
-    0 is equal, 1 is no pixel in common.
-    """
-    pictures = coarse.astype(np.float32) / 255
-    size = np.square(pictures).sum((1, 2, 3))
-    plain, mirrored = (
-        np.square(pictures[:, None] - others[None]).sum((2, 3, 4)) / (size[:, None] + size[None])
-        for others in (pictures, pictures[:, :, ::-1])
-    )
-    flipped = mirrored < FLIPPED * plain
-    return np.where(flipped, mirrored, plain), flipped
-
-
-def _agreeing_with(apart: np.ndarray) -> list[int]:
-    """Numbers of those that agree with a drawing; `apart` (N,) are the disagreements with it."""
-    others = apart[apart > 0]
-    most = min(OTHER, ODD * float(np.median(others))) if len(others) > 1 else OTHER
-    return [number for number, one in enumerate(apart) if one <= most]
 
 
 def _placed(cut: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
@@ -156,14 +126,6 @@ def _placed(cut: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
     return canvas
 
 
-@dataclass(frozen=True)
-class _Likeness:
-    """How alike each two of the things `rows` (K,) are in one style, (K, K)."""
-
-    rows: np.ndarray
-    alike: np.ndarray
-
-
 def nearest_neighbours(
     world: World, things: Mapping[str, Sequence[Picture]], embedder: Embedder
 ) -> dict[Cell, Picture]:
@@ -175,15 +137,18 @@ def nearest_neighbours(
         things: training pictures by concept.
         embedder: into the space in which pictures and names are compared.
     """
-    drawn = _by_style(things)
+    drawn: dict[str, dict[int, Picture]] = {}  # by style and number of the thing
+    for number, pictures in enumerate(things.values()):
+        for style, picture in one_per(pictures, "style").items():
+            drawn.setdefault(style, {})[number] = picture
     likenesses = {style: _likeness(world, own, embedder) for style, own in drawn.items()}
     names = [own[0].names.get("en", concept) for concept, own in things.items()]
-    by_name = COSINE_WEIGHT * _cosines(torch.cat([embedder.text(list(some)) for some in _chunks(names)]))
+    by_name = COSINE_WEIGHT * _cosines(embedder.text, names)
     concepts, found = list(things), dict[Cell, Picture]()
-    for style, own in drawn.items():
+    for style, own in sorted(drawn.items()):
         family = next(iter(own.values())).family
-        others = [likenesses[s] for s, pictures in drawn.items() if next(iter(pictures.values())).family != family]
-        likeness = _mean(others, len(concepts)) + by_name
+        others = [s for s, pictures in sorted(drawn.items()) if next(iter(pictures.values())).family != family]
+        likeness = _mean([(np.array(list(drawn[s])), likenesses[s]) for s in others], len(concepts)) + by_name
         np.fill_diagonal(likeness, -np.inf)
         rows = np.array(list(own))
         best = rows[likeness[:, rows].argmax(1)]
@@ -192,43 +157,26 @@ def nearest_neighbours(
     return found
 
 
-def _by_style(things: Mapping[str, Sequence[Picture]]) -> dict[str, dict[int, Picture]]:
-    """By style, the drawings by number of their thing."""
-    found: dict[str, dict[int, Picture]] = {}
-    for number, pictures in enumerate(things.values()):
-        for style, picture in one_per(pictures, "style").items():
-            found.setdefault(style, {})[number] = picture
-    return dict(sorted(found.items()))
-
-
-def _likeness(world: World, drawn: Mapping[int, Picture], embedder: Embedder) -> _Likeness:
+def _likeness(world: World, drawn: Mapping[int, Picture], embedder: Embedder) -> np.ndarray:
+    """How alike each two of the drawings of a style are, (K, K)."""
     pixels = [world.pixels[picture.index] for picture in drawn.values()]
-    vectors = torch.cat([embedder.image(np.stack(some)) for some in _chunks(pixels)])
-    return _Likeness(np.array(list(drawn)), COSINE_WEIGHT * _cosines(vectors) - _apart(pixels))
+    coarse = np.stack([resized(one, COARSE, COARSE) for one in pixels])
+    cosines = _cosines(lambda some: embedder.image(np.stack(some)), pixels)
+    return COSINE_WEIGHT * cosines - _apart(coarse, coarse)
 
 
-def _apart(pixels: Sequence[np.ndarray]) -> np.ndarray:
-    """Of each two drawings |a - b|^2 / (|a|^2 + |b|^2), premultiplied: 0 is equal, 1 is no pixel in common."""
-    flat = np.stack([resized(one, COARSE, COARSE) for one in pixels]).reshape(len(pixels), -1).astype(np.float32) / 255
-    size = np.square(flat).sum(1)
-    total = np.maximum(size[:, None] + size, 1e-6)
-    return 1 - 2 * (flat @ flat.T) / total
-
-
-def _cosines(vectors: torch.Tensor) -> np.ndarray:
-    """Of each two of unit vectors (N, V)."""
+def _cosines(embed: Callable[[list], torch.Tensor], items: Sequence) -> np.ndarray:
+    """Of each two of the items' unit vectors."""
+    vectors = torch.cat([embed(list(items[start : start + CHUNK])) for start in range(0, len(items), CHUNK)])
     return (vectors @ vectors.T).numpy()
 
 
-def _mean(others: Sequence[_Likeness], count: int) -> np.ndarray:
-    """(C, C): the mean likeness of two things over the styles that drew both, PRIOR where none did."""
+def _mean(others: Sequence[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """(C, C): the mean likeness of two things over the styles that drew both (their numbers, and how alike they are),
+    PRIOR where none did."""
     total = np.full((count, count), PRIOR_WEIGHT * PRIOR, np.float32)
     votes = np.full((count, count), PRIOR_WEIGHT, np.float32)
-    for one in others:
-        total[np.ix_(one.rows, one.rows)] += one.alike
-        votes[np.ix_(one.rows, one.rows)] += 1
+    for rows, alike in others:
+        total[np.ix_(rows, rows)] += alike
+        votes[np.ix_(rows, rows)] += 1
     return total / votes
-
-
-def _chunks(items: Sequence) -> Iterator[Sequence]:
-    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))

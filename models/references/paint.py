@@ -33,11 +33,9 @@ LEAST = 0.02  # share of what is drawn: less than that is no skin
 
 
 def painted(small: np.ndarray, paint: str) -> np.ndarray:
-    """A drawing enlarged to premultiplied uint8 (128, 128, 4), in a colour, BLACK_AND_WHITE, or one of TONES.
-
-    Training captions call a rocket with orange fins an orange rocket, and nobody who asks for one does: where the
-    colour is not that of most of the drawing, its neutral parts are painted too.
-    """
+    """A drawing enlarged to premultiplied uint8 (128, 128, 4), in a colour, BLACK_AND_WHITE, or one of TONES. Training
+    captions call a rocket with orange fins an orange rocket, and nobody who asks for one does: where the colour is not
+    that of most of the drawing, its neutral parts are painted too."""
     drawing = enlarged(small)
     if paint in TONES:
         return toned(drawing, paint)
@@ -89,11 +87,9 @@ def _shaded(lab: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def _hair_below(hues: np.ndarray) -> float:
-    """Degrees below which golden hair lies, of hair and yellow skin together; 0 where it is all skin.
-
-    Otsu's threshold (1979), which makes the most of the variance between both, where they are APART and little lies
-    between them: the shades of one skin are not.
-    """
+    """Degrees below which golden hair lies, of hair and yellow skin together; 0 where it is all skin. Otsu's threshold
+    (1979), which makes the most of the variance between both, where they are APART and little lies between them: the
+    shades of one skin are not."""
     count, edges = np.histogram(hues, np.arange(GOLD, YELLOW[1] + WIDE, WIDE))
     number, total = count.cumsum(), (count * (edges[:-1] + WIDE / 2)).cumsum()
     below, above = number[:-1], number[-1] - number[:-1]

@@ -14,7 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -52,29 +52,17 @@ Rows = Mapping[tuple[int, str], int]  # of pictures, by a figure's number and a 
 
 @dataclass(frozen=True)
 class Reference:
-    """What one picture is drawn from.
+    """What one picture is drawn from: one of the stored drawings, or the thing's and the nearest neighbour's averaged.
 
-    Attributes:
-        rows: of the stored drawings: one, or the thing's drawing and the nearest neighbour's, which are averaged.
-        mirrored: whether they are mirrored.
-        paint: the colour or skin tone that they are painted in, "" for their own (`models.references.paint`).
-        is_exact: whether it shows the thing in the style that was asked for, or no style was asked for: reference
-            guidance keeps to it. A neighbour's drawing would take the style with it.
+    `paint` is the colour or skin tone that it is painted in, "" for its own (`models.references.paint`). It `is_exact`
+    where it shows the thing in the style that was asked for, or none was: reference guidance keeps to it, while a
+    neighbour's drawing would take the style with it.
     """
 
     rows: tuple[int, ...]
     mirrored: bool = False
     paint: str = ""
     is_exact: bool = True
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a stored drawing comes from: `id` is "style/figure", `maker` and `licence` (SPDX) are those of its set."""
-
-    id: str
-    maker: str
-    licence: str
 
 
 class ReferenceStore(FeatureExtractionMixin):
@@ -112,20 +100,10 @@ class ReferenceStore(FeatureExtractionMixin):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.pictures)} drawings)"
 
-    # --- Retrieval ------------------------------------------------------------------------------------------------
-
     def retrieve(self, thing: int, seed: int = 0, style: str = "", gender: str = "", paint: str = "") -> Reference:
-        """Which drawings a picture of a thing is drawn from.
-
+        """Which drawings a picture of a thing, by its number, is drawn from; style, gender and paint are "" for none.
         Consecutive seeds take one typical drawing after another, and then their mirror images. In a style that lacks
-        the thing all seeds take the same: another one made little difference, and a little for the worse.
-
-        Args:
-            thing: its number.
-            style: the style that was asked for, "" for none.
-            gender: one of GENDERS, "" for nobody's in particular.
-            paint: as in `Reference`.
-        """
+        the thing all seeds take the same: another one made little difference, and a little for the worse."""
         figure = self.figure(thing, gender, style)
         own = self.own.get((figure, style))
         rows = [own] if own is not None else self.typical[figure]
@@ -142,27 +120,11 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def drawing(self, reference: Reference) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
-        first, *others = (self.pictures[row] for row in reference.rows)
-        drawing = _averaged(first, others[0]) if others else first
+        drawing, *neighbours = (self.pictures[row] for row in reference.rows)
+        for neighbour in neighbours:
+            mean = (1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour.astype(np.float32)
+            drawing = mean.round().astype(np.uint8)
         return painted(drawing[:, :: -1 if reference.mirrored else 1], reference.paint)
-
-    def sources(self, reference: Reference) -> list[Source]:
-        """Where the drawings of a reference come from, for its record."""
-        from models.data.packages import PACKAGES
-
-        sets = {package.style: package for package in PACKAGES if package.style}
-        found = []
-        for figure, style in (self._drawn[row] for row in reference.rows if row in self._drawn):
-            made = sets.get(style)
-            found.append(Source(f"{style}/{figure}", made.author if made else "", made.licence if made else ""))
-        return found
-
-    @cached_property
-    def _drawn(self) -> dict[int, tuple[int, str]]:
-        """By row the first figure that it shows, and its style."""
-        return {row: cell for cell, row in sorted(self.own.items(), reverse=True)}
-
-    # --- Files ----------------------------------------------------------------------------------------------------
 
     def save(self, root: Path) -> Path:
         """Write the part under `root`, to be read beside the wording part that lies there, and list it."""
@@ -175,14 +137,12 @@ class ReferenceStore(FeatureExtractionMixin):
     @classmethod
     def load(cls, root: Path | None = None) -> "ReferenceStore":
         """The part that ships, or lies under `root`; WeightsError where it is missing, altered or of another wording,
-        or where this Pillow reads no AVIF."""
-        _check_pillow()
+        or as in `from_pretrained`."""
         folder = part_folder(PART, root)
         check_company(folder, root)
         return cls.from_pretrained(folder)
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:  # type: ignore[override]
-        """Write the store into a folder, as one safetensors file."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         styles = sorted({style for _, style in chain(self.own, self.neighbours)})
@@ -202,7 +162,8 @@ class ReferenceStore(FeatureExtractionMixin):
     @classmethod
     def from_pretrained(cls, folder: str | Path, **_: Any) -> "ReferenceStore":  # type: ignore[override]
         """What `save_pretrained` wrote; WeightsError where it is of another version, or this Pillow reads no AVIF."""
-        _check_pillow()
+        if not features.check("avif"):
+            raise WeightsError("models.no_avif")
         path = Path(folder) / FILE
         with safe_open(path, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
@@ -221,11 +182,6 @@ class ReferenceStore(FeatureExtractionMixin):
         )
 
 
-def _check_pillow() -> None:
-    if not features.check("avif"):
-        raise WeightsError("models.no_avif")
-
-
 def _table(rows: Rows, styles: Sequence[str]) -> torch.Tensor:
     """(K, 3): number, place of the style (or gender), row."""
     places = {style: place for place, style in enumerate(styles)}
@@ -237,17 +193,9 @@ def _rows(table: torch.Tensor, styles: Sequence[str]) -> Rows:
     return {(number, styles[place]): row for number, place, row in table.tolist()}
 
 
-def _averaged(drawing: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
-    """Premultiplied uint8 (SIDE, SIDE, 4): the mean, the neighbour counting NEIGHBOUR_SHARE."""
-    mean = (1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour.astype(np.float32)
-    return mean.round().astype(np.uint8)
-
-
 class Atlas:
-    """Small pictures by number: AVIF in strips of STRIP, of which one is decoded when a picture of it is asked for.
-
-    To decode thousands takes a second, and one prompt needs one of them.
-    """
+    """Small pictures by number: AVIF in strips of STRIP, of which one is decoded when a picture of it is asked for. To
+    decode thousands takes a second, and one prompt needs one of them."""
 
     def __init__(self, strips: Iterable[bytes], count: int) -> None:
         self._strips, self._count = tuple(strips), count
@@ -279,7 +227,6 @@ class Atlas:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "Atlas":
-        """What `tensors` gave."""
         whole, ends = tensors["avif"].numpy().tobytes(), tensors["ends"].tolist()
         return cls((whole[start:end] for start, end in zip([0, *ends], ends, strict=False)), int(tensors["count"]))
 
@@ -293,7 +240,6 @@ def packed(pixels: np.ndarray) -> bytes:
 
 
 def unpacked(avif: bytes) -> np.ndarray:
-    """The same back, as near as its quality is."""
     with Image.open(io.BytesIO(avif), formats=("AVIF",)) as picture:
         pixels = np.array(picture.convert("RGBA"))
     alpha = (pixels[..., 3].astype(np.float32) - HAZE) * (255 / (255 - 2 * HAZE))

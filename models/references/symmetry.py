@@ -13,10 +13,8 @@ ALIKE = 0.08  # asymmetry below which a reference is symmetric: a quarter of all
 
 
 class LatentMirror:
-    """The map from latents to those of the mirrored pictures.
-
-    `weights` are (9 C + 1, C): of the flipped latent's 3 x 3 neighbours, channel by channel, and a constant.
-    """
+    """The map from latents to those of the mirrored pictures: `weights` (9 C + 1, C) of the flipped latent's 3 x 3
+    neighbours, channel by channel, and a constant."""
 
     def __init__(self, weights: Tensor) -> None:
         self.weights = weights

@@ -22,9 +22,7 @@ EDGE = 8.0  # steepness of the sigmoid between two parts, per half side: one or 
 @dataclass(frozen=True)
 class Condition:
     """Token states (B, L, T), their mask (B, L), semantic vectors (B, V), reference latents to draw from (B, C, ...).
-
-    Rows that are all false or zero are no condition.
-    """
+    Rows that are all false or zero are no condition."""
 
     states: Tensor
     mask: Tensor
@@ -53,9 +51,8 @@ class ComposedCondition:
     (MultiDiffusion, arXiv 2302.08113), the first in the middle and every other around those before it: of a mean alone
     the noise mostly makes one of both (LOG.md).
 
-    Attributes of one picture, which several rows do not have:
-        finish: the one that all parts are asked for in (`models.sampling.postprocess`).
-        follows: whether reference guidance applies, because all parts are one thing.
+    Of one picture, and not of several rows: the `finish` that all parts are asked for in, and whether reference
+    guidance applies (`follows`), because all parts are one thing.
     """
 
     parts: tuple[Condition, ...]
@@ -83,19 +80,18 @@ class ComposedCondition:
         """The rows `index`, in that order."""
         return ComposedCondition(tuple(part.rows(index) for part in self.parts), self.weights[index])
 
+    def scaled(self, strength: float) -> "ComposedCondition":
+        """The same with the references multiplied, which scales what the network adds for them; 0 is none."""
+        if strength == 1:
+            return self
+        return replace(self, parts=tuple(replace(part, reference=strength * part.reference) for part in self.parts))
+
     @cached_property
     def shares(self) -> Tensor:
         """Of each part at each place (B, K, 1, ..., S, S), in all 1."""
         latent = self.parts[0].reference
         between = [1] * (latent.ndim - 3)  # channels, and frames where there are any
         return rings(self.weights, latent.shape[-1]).unflatten(1, (len(self.parts), *between))
-
-    def scaled(self, strength: float) -> "ComposedCondition":
-        """The same with the references multiplied, which scales what the network adds for them; 0 is none."""
-        if strength == 1:
-            return self
-        parts = tuple(replace(part, reference=strength * part.reference) for part in self.parts)
-        return replace(self, parts=parts)
 
     @property
     def vector(self) -> Tensor:
@@ -113,9 +109,7 @@ class ComposedCondition:
 
     def mean(self, velocities: Sequence[Tensor]) -> Tensor:
         """Of the velocities (B, C, ...) under each part, by their shares."""
-        if len(velocities) == 1:
-            return velocities[0]
-        return (self.shares * torch.stack(list(velocities), 1)).sum(1)
+        return velocities[0] if len(velocities) == 1 else (self.shares * torch.stack(list(velocities), 1)).sum(1)
 
 
 def rings(weights: Tensor, size: int) -> Tensor:

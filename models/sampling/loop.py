@@ -4,35 +4,23 @@ The loop is a generator: the pipeline, the worker and the evaluation iterate it,
 text and no pixels, and takes latents of any rank (B, C, ...).
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.messages import Refused
+from models.sampling import hooks as changes
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import Guidance, Network, Velocity, guided
-from models.sampling.hooks import (
-    AUTOGUIDANCE,
-    COOLING,
-    HOOKS,
-    REFINER,
-    Call,
-    Callback,
-    Cooling,
-    Hook,
-    Inpainting,
-    noised,
-)
-from models.sampling.hooks import OnStep as OnStep
+from models.sampling.guidance import Network, Velocity, guided
+from models.sampling.hooks import AUTOGUIDANCE, COOLING, HOOKS, REFINER, Call, GuidanceHook, OnStep, noised
 from models.sampling.schedulers import (
     FAST_STEPS,
     GUIDANCE,
     GUIDED_FROM,
+    Scheduler,
     build_scheduler,
     first_step,
     sampler_of,
@@ -53,9 +41,8 @@ class Sampling:
     """How pictures are drawn, the same for all of one call.
 
     Attributes:
-        steps: from noise to picture, 1 to MAX_STEPS; each is a call of the network (guidance runs two passes in one
-            call), but for those that the refiner replaces.
-        guidance: 1 is none; more follows the prompt more closely.
+        steps: from noise to picture, 1 to MAX_STEPS; each is a call of the network (guidance runs two passes in one).
+        guidance: 0 to 100; 1 is none, more follows the prompt more closely.
         interval: noise levels (low, high) between which guidance works, within [0, 1].
         scheduler: a name in `models.sampling.schedulers.SCHEDULERS`, None for the pipeline's own.
         strength: of a start from a picture, in (0, 1]: 1 forgets it.
@@ -66,8 +53,8 @@ class Sampling:
         cooling: power of the noise level that the temperature falls with on the way, in [0, 4]; 0 keeps it.
         reference_strength: how much a picture is drawn from reference drawings (`models.references`), in [0, 1]. 0 is
             the generator alone, which draws several things at once instead of one by one.
-        hooks: names of HOOKS that are on. The refiner needs a pipeline that has the fast variant, noise that is cooled,
-            and REFINER_STEPS or more steps left at noise level REFINED_FROM.
+        hooks: names of HOOKS that are on. The refiner also needs noise that is cooled, and REFINER_STEPS or more steps
+            left at noise level REFINED_FROM.
     """
 
     steps: int = 16
@@ -86,18 +73,13 @@ class Sampling:
         low, high = self.interval
         if not 1 <= self.steps <= MAX_STEPS:
             raise Refused("models.steps", steps=self.steps, most=MAX_STEPS)
-        if not math.isfinite(self.guidance) or not 0 <= self.guidance <= 100:
-            raise Refused("models.guidance", guidance=self.guidance)
         if not 0 <= low <= high <= 1:
             raise Refused("models.interval", low=low, high=high)
         if not 0 < self.strength <= 1:
             raise Refused("models.strength", strength=self.strength)
-        if not 0 <= self.temperature <= 2:
-            raise Refused("models.temperature", temperature=self.temperature)
-        if not 0 <= self.cooling <= 4:
-            raise Refused("models.cooling", cooling=self.cooling)
-        if not 0 <= self.reference_strength <= 1:
-            raise Refused("models.reference_strength", strength=self.reference_strength)
+        for name, most in {"guidance": 100, "temperature": 2, "cooling": 4, "reference_strength": 1}.items():
+            if not 0 <= (value := getattr(self, name)) <= most:
+                raise Refused(f"models.{name}", value=value)
         if unknown := self.hooks - HOOKS.keys():
             raise Refused("models.unknown_hook", name=min(unknown), known=list(HOOKS))
         if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
@@ -110,10 +92,8 @@ FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True,
 
 @dataclass(frozen=True)
 class Progress:
-    """Call number `step` of `total` of the whole work is done.
-
-    `preview` is premultiplied uint8 (n, h, w, 4) of the pictures `first` to `first + n`, None unless asked for.
-    """
+    """Call number `step` of `total` of the whole work is done. `preview` is premultiplied uint8 (n, h, w, 4) of the
+    pictures `first` to `first + n`, None unless asked for."""
 
     step: int
     total: int
@@ -123,11 +103,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures `first` to `first + n` are done: premultiplied uint8 `pixels` (n, 128, 128, 4) and `latents`.
-
-    `batch` is the shape that they were drawn in: with seeds and settings it makes them again, bit for bit. `wanted`
-    (n, 128) are the semantic vectors that they were conditioned on.
-    """
+    """Pictures `first` to `first + n` are done: premultiplied uint8 `pixels` (n, 128, 128, 4) and `latents`. `batch` is
+    the shape that they were drawn in: with seeds and settings it makes them again, bit for bit. `wanted` (n, 128) are
+    the semantic vectors that they were conditioned on."""
 
     first: int
     pixels: np.ndarray
@@ -137,20 +115,10 @@ class Pictures:
     wanted: Tensor
 
 
-class Noise:
-    """The noise of some pictures, drawn (B, *shape) at every call: each picture's from its seed, whatever is beside it.
-
-    Raises ValueError for a seed outside 0 to MAX_SEED.
-    """
-
-    def __init__(self, seeds: Sequence[int], shape: tuple[int, ...]) -> None:
-        for seed in seeds:
-            if not 0 <= seed <= MAX_SEED:
-                raise Refused("models.seed", seed=seed, most=MAX_SEED)
-        self._shape, self._streams = shape, [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def __call__(self) -> Tensor:
-        return torch.stack([torch.randn(self._shape, generator=stream) for stream in self._streams])
+def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Callable[[], Tensor]:
+    """What draws noise (B, *shape) at every call: each picture's from its seed, whatever is beside it."""
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return lambda: torch.stack([torch.randn(shape, generator=stream) for stream in streams])
 
 
 @dataclass(frozen=True)
@@ -169,107 +137,83 @@ def denoise(
     wanted: ComposedCondition,
     unwanted: Condition,
     sampling: Sampling,
-    scheduler: Any,
+    scheduler: Scheduler,
     start: Tensor | None = None,
     redraw: Tensor | None = None,
     on_step: OnStep | None = None,
     renoise: Callable[[], Tensor] | None = None,
-    hooks: Sequence[Hook] = (),
+    hooks: Sequence[GuidanceHook] = (),
     refiner: Network | None = None,
 ) -> Iterator[Step]:
-    """From `noise` (B, C, ...) to clean latents, along the scheduler's sigmas.
+    """From `noise` (B, C, ...) to clean latents, along the sigmas of a diffusers flow `scheduler`, which is used up.
 
     The references of `wanted` lie under the noise too (SDEdit, arXiv 2108.01073, but that the network is told that all
     of it is noise: so the plan stays whole, also one of four steps).
 
     Args:
-        scheduler: a diffusers flow scheduler without history; it is used up.
         start: clean latents that `sampling.strength` < 1 begins from.
-        redraw: bool (B, 1, ...), false where the start is kept (`Inpainting`).
+        redraw: bool (B, 1, ...), false where the start is kept.
         on_step: sees the latents after each step and may replace them.
         renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
-        hooks: of the conditions, in this order (`guidance_hooks`).
         refiner: the fast variant, for the last steps where `sampling` has it.
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
-    if start is None:
-        x = begun(wanted.reference, noise, sampling.temperature, sampling.reference_strength)
-    else:
-        x = noised(start, noise, sigmas[begin])
-    hooks = [*hooks, *_hooks(sampling, scheduler, noise, start, redraw, on_step)]
+    x = begun(wanted.reference, noise, sampling) if start is None else noised(start, noise, sigmas[begin])
+    cools = start is None and COOLING in sampling.hooks and sampling.cooling > 0
+    cools = cools and sampler_of(scheduler).keeps_changes
+    after = [changes.cooling(sampling.cooling)] if cools else []
+    after += [changes.inpainting(start, redraw, noise)] if start is not None and redraw is not None else []
+    after += [changes.callback(on_step)] if on_step else []
     wanted = wanted.scaled(sampling.reference_strength)
-    guidance = Guidance(sampling.guidance, sampling.interval, AUTOGUIDANCE in sampling.hooks)
-    legs = [_Leg(guided(network, wanted, unwanted, guidance), scheduler, begin, len(sigmas))]
-    if refiner is not None and REFINER in sampling.hooks and any(isinstance(hook, Cooling) for hook in hooks):
-        legs = _refined(legs[0], guided(refiner, wanted, unwanted, Guidance(1.0)), sigmas)
-    calls = [(leg, i) for leg in legs for i in range(leg.begin, leg.end)]
-    for number, (leg, i) in enumerate(calls):
-        sigma, following = leg.scheduler.sigmas[i : i + 2].tolist()
-        velocity = leg.velocity(x, sigma)
+    autoguidance = AUTOGUIDANCE in sampling.hooks
+    whole = guided(network, wanted, unwanted, sampling.guidance, sampling.interval, autoguidance)
+    calls = [(whole, scheduler, i) for i in range(begin, len(sigmas))]
+    if refiner is not None and cools and REFINER in sampling.hooks:
+        calls = _refined(calls, sigmas, guided(refiner, wanted, unwanted))
+    for number, (velocity_of, plan, i) in enumerate(calls):
+        sigma, following = plan.sigmas[i : i + 2].tolist()
+        velocity = velocity_of(x, sigma)
         for hook in hooks:
-            velocity = hook.velocity(sigma, x, velocity)
+            velocity = hook(sigma, x, velocity)
         clean, left = x - sigma * velocity, x + (1 - sigma) * velocity
-        call = Call(number, sigma, following, (i + 1) % leg.scheduler.order == 0, leg.refines, left)
-        x = step(leg.scheduler, i, velocity, x, renoise)
-        for hook in hooks:
-            x, clean = hook.latents(call, x), hook.clean(clean)
+        call = Call(number, sigma, following, (i + 1) % plan.order == 0, plan is not scheduler, left)
+        x = step(plan, i, velocity, x, renoise)
+        for change in after:
+            x = change(call, x)
+        if start is not None and redraw is not None:
+            clean = torch.where(redraw, clean, start)
         _check(x, f"step {number + 1} of {len(calls)} ({type(scheduler).__name__}, guidance {sampling.guidance})")
         yield Step(number, len(calls), x, clean)
 
 
-def _hooks(
-    sampling: Sampling,
-    scheduler: Any,
-    noise: Tensor,
-    start: Tensor | None,
-    redraw: Tensor | None,
-    on_step: OnStep | None,
-) -> Iterator[Hook]:
-    """The hooks that the loop adds itself: cooling, inpainting and the callback, in this order."""
-    if COOLING in sampling.hooks and start is None and sampling.cooling > 0 and sampler_of(scheduler).keeps_changes:
-        yield Cooling(sampling.cooling)
-    if start is not None and redraw is not None:
-        yield Inpainting(start, redraw, noise)
-    if on_step:
-        yield Callback(on_step)
+def _check(latents: Tensor, after: str) -> None:
+    if not torch.isfinite(latents).all():
+        advice = "lower the guidance or take another scheduler"
+        raise FloatingPointError(f"the latent is not finite after {after}; {advice}")
 
 
-@dataclass(frozen=True)
-class _Leg:
-    """A part of the way: the calls `begin` to `end` of a scheduler's plan, by one network."""
-
-    velocity: Velocity
-    scheduler: Any
-    begin: int
-    end: int
-    refines: bool = False
+_Calls = list[tuple[Velocity, Scheduler, int]]  # what answers, along whose plan, and the place there
 
 
-def _refined(whole: _Leg, refiner: Velocity, sigmas: Sequence[float]) -> list[_Leg]:
-    """The way up to the first step at REFINED_FROM or below, and from there REFINER_STEPS of Euler's; the whole one
+def _refined(calls: _Calls, sigmas: Sequence[float], refiner: Velocity) -> _Calls:
+    """The calls up to the first step at REFINED_FROM or below, and from there REFINER_STEPS of Euler's; all of them
     where fewer would be left."""
-    order = whole.scheduler.order  # calls a step: none is left in its middle
+    order = calls[0][1].order  # calls a step: none is left in its middle
     ends = [i for i, sigma in enumerate(sigmas) if sigma <= REFINED_FROM + 1e-6 and i % order == 0 and i > 0]
     if not ends or len(sigmas) - ends[0] < REFINER_STEPS:
-        return [whole]
+        return calls
     scheduler, level = build_scheduler("euler"), sigmas[ends[0]]
     scheduler.set_timesteps(sigmas=np.linspace(level, level / REFINER_STEPS, REFINER_STEPS))
-    return [replace(whole, end=ends[0]), _Leg(refiner, scheduler, 0, REFINER_STEPS, refines=True)]
+    return calls[: ends[0]] + [(refiner, scheduler, i) for i in range(REFINER_STEPS)]
 
 
-def begun(reference: Tensor, noise: Tensor, temperature: float, strength: float = 1.0) -> Tensor:
+def begun(reference: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
     """The noise that pictures begin with, scaled by the temperature; over the reference in the rows that have one."""
     rows = reference.flatten(1).any(1).view(-1, *[1] * (noise.ndim - 1))
     if not rows.any():
-        return temperature * noise
-    return temperature * torch.where(rows, noised(reference, noise, 1 - REFERENCE_SHARE * strength), noise)
-
-
-def _check(latents: Tensor, after: str) -> None:
-    if not torch.isfinite(latents).all():
-        raise FloatingPointError(
-            f"the latent is not finite after {after}; lower the guidance or take another scheduler"
-        )
+        return sampling.temperature * noise
+    over = noised(reference, noise, 1 - REFERENCE_SHARE * sampling.reference_strength)
+    return sampling.temperature * torch.where(rows, over, noise)

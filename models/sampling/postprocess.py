@@ -34,10 +34,8 @@ def finish_of(prompt: ParsedPrompt | None, new: bool) -> Finish:
 
 
 def postprocessed(picture: Tensor, finish: Finish, flattening: bool = True) -> Tensor:
-    """A decoded picture (4, H, W), premultiplied, finished as its style is; colours stay no brighter than alpha.
-
-    One at a time: so its bits do not depend on what is drawn beside it.
-    """
+    """A decoded picture (4, H, W), premultiplied, finished as its style is; colours stay no brighter than alpha. One at
+    a time: so its bits do not depend on what is drawn beside it."""
     return sharp_alpha(flattened(picture) if finish is Finish.FLAT and flattening else picture, *EDGE[finish])
 
 

@@ -78,11 +78,6 @@ def build_scheduler(name: str) -> Scheduler:
     return getattr(diffusers, row.scheduler)(**row.config)
 
 
-def fresh(scheduler: Scheduler) -> Scheduler:
-    """A copy without history: schedulers keep state between steps, so each run takes its own."""
-    return type(scheduler).from_config(scheduler.config)
-
-
 def sampler_of(scheduler: Scheduler) -> Sampler:
     """The row that a scheduler was built from, the one with most of its configuration; a plain row for others."""
     name, config = type(scheduler).__name__, scheduler.config
@@ -95,10 +90,8 @@ def sampler_of(scheduler: Scheduler) -> Sampler:
 
 
 def set_steps(scheduler: Scheduler, evaluations: int) -> list[float]:
-    """Plan `evaluations` calls of the network (a second-order method takes the odd number below an even one).
-
-    Returns the sigma of each call: diffusers rounds some of its timesteps to integers, its sigmas never.
-    """
+    """Plan `evaluations` calls of the network (a second-order method takes the odd number below an even one). Returns
+    the sigma of each call: diffusers rounds some of its timesteps to integers, its sigmas never."""
     sampler_of(scheduler).plan(scheduler, evaluations)
     return scheduler.sigmas[: len(scheduler.timesteps)].tolist()
 

@@ -71,7 +71,7 @@ class FastTask(ImageTask):
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
         """Starting latents without the pictures, and the noise levels from which the student steps."""
-        return {"x": begun(condition.reference, noise, FAST_SAMPLING.temperature), "t": times, **vars(condition)}
+        return {"x": begun(condition.reference, noise, FAST_SAMPLING), "t": times, **vars(condition)}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared distance to the mean velocity of the teacher's walk, from where the student itself comes to."""

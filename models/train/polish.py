@@ -28,7 +28,7 @@ from models.lora import FILE, PART, begin_from, load_fast
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.hooks import SymmetryGuidance
+from models.sampling.hooks import SYMMETRY, guidance_hooks
 from models.sampling.loop import FAST_SAMPLING, REFINER_STEPS, begun, denoise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.train.fast import FastTask
@@ -134,7 +134,7 @@ class PolishTask(FastTask):
         draws = self.draws(rng, count).part(rank, ranks)
         condition, noise = self.condition(draws), self._noise(rng, count)[rank::ranks]
         return {
-            "x": begun(condition.reference, noise, FAST_SAMPLING.temperature),
+            "x": begun(condition.reference, noise, FAST_SAMPLING),
             "given": self.given(draws.rows),
             **vars(condition),
         }
@@ -166,7 +166,7 @@ class PolishTask(FastTask):
         """The generator's latents when the student takes over, from noise (B, C, S, S), sampled as pictures are."""
         full = replace(condition, states=condition.states.float())
         nothing = Condition(*(torch.zeros_like(part) for part in vars(full).values()))
-        hooks = SymmetryGuidance.of(self.mirror, full.reference)
+        hooks = guidance_hooks(frozenset({SYMMETRY}), full.reference, (), self.mirror)
         wanted, scheduler = ComposedCondition.of(full), build_scheduler(DEFAULT_SCHEDULER)
         steps = denoise(self.teacher, noise, wanted, nothing, self.taught, scheduler, hooks=hooks, refiner=self.before)
         return next(step.latents for step in steps if step.count - step.index == REFINER_STEPS + 1)

@@ -32,6 +32,7 @@ from models.weights import (
     load_part,
     part_folder,
     record_part,
+    space_of,
     weights_digest,
     weights_root,
 )
@@ -69,12 +70,12 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
 def _made_of_space(weights: Path, world: Path | None) -> list[str]:
     """Build what is measured in the space, if that has changed; returns the names of what was built."""
     space, made = weights_digest(READERS, weights), []
-    if Vocabulary.space_of(weights) != space:
+    if space_of(VOCABULARY, weights) != space:
         wordnet = wordnet_folder(world or data_folder())
         words = Vocabulary.build(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
         words.save(weights, space)
         made.append(VOCABULARY)
-    if PromptParser.space_of(weights) != space:
+    if space_of(WORDING, weights) != space:
         # Before the wording is written, which says that both are made: without an autoencoder neither is.
         references = _references(weights, world)
         PromptParser.build(Embedder.load(weights), World.load(world)).save(weights, space)

@@ -232,9 +232,9 @@ class Embedded(Backend):
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
         if self._vocabulary is None:
             return ()
-        pipeline, text = self._loaded(), " ".join([without_lettering(request.prompt), *(p.text for p in request.mix)])
-        found = [one for one in self._vocabulary.unknown(plain(text)) if not pipeline.is_understood(one.word)]
-        return tuple(Unknown(one.word, one.nearest) for one in found)
+        text = plain(" ".join([without_lettering(request.prompt), *(part.text for part in request.mix)]))
+        found, parser = self._vocabulary.unknown(text), self._loaded().parser
+        return tuple(Unknown(*one) for one in found if not (parser and parser.is_understood(one[0])))
 
 
 def _assemble(root: Path) -> "StickerPipeline":

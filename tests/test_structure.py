@@ -1,4 +1,4 @@
-"""The layout is a law: layers import downwards, files stay small, what is promised in the papers exists."""
+"""The structure is a law: layers import downwards, files stay small, what is promised in the papers exists."""
 
 import ast
 import re
@@ -11,12 +11,13 @@ HEAVY = {"torch", "diffusers", "transformers", "accelerate", "open_clip"}
 PAGE = ROOT / "studio" / "page"
 TABS = {path.stem for path in PAGE.glob("tabs/*.py")} - {"__init__"}
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 
 
 def imports(path: Path) -> set[str]:
     """Names of the modules that a file imports, inside functions too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(TREES[path]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -24,36 +25,31 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def below(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def test_layers_import_downwards():
+def test_layers_import_downwards() -> None:
     for path in SOURCES:
         package = path.relative_to(ROOT).parts[0]
         tops = {name.split(".")[0] for name in imports(path)}
-        assert not tops & FORBIDDEN[package], below(path)
+        assert not tops & FORBIDDEN[package], path
         if package == "studio" and path.parent.name != "backends":
-            assert not tops & HEAVY, below(path)
+            assert not tops & HEAVY, path
 
 
-def test_a_tab_of_the_page_is_imported_by_no_other_part():
+def test_a_tab_of_the_page_is_imported_by_no_other_part() -> None:
     """What several tabs use is beside `studio/page/tabs`; `layout.py` alone puts the tabs together, by their names."""
     assert {"create", "gallery", "queue", "batch", "sets", "compare", "search", "models"} == TABS
     for path in PAGE.rglob("*.py"):
-        assert not [name for name in imports(path) if name.startswith("studio.page.tabs")], below(path)
+        assert not [name for name in imports(path) if name.startswith("studio.page.tabs")], path
 
 
-def test_files_and_functions_stay_small():
-    for path in SOURCES:
-        text = path.read_text(encoding="utf-8")
-        assert text.count("\n") <= 400, below(path)
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                assert (node.end_lineno or 0) - node.lineno < 60, f"{below(path)}: {node.name} is too long"
+def test_files_and_functions_stay_small() -> None:
+    long = [path for path in SOURCES if path.read_text(encoding="utf-8").count("\n") > 400]
+    assert not long
+    for path, tree in TREES.items():
+        functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+        assert not [one.name for one in functions if (one.end_lineno or 0) - one.lineno >= 60], path
 
 
-def test_the_readme_names_what_exists():
+def test_the_readme_names_what_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in re.findall(r"`((?:models|studio|eval|assets|benchmarks|tests)/[\w./*-]*)`", text):
         assert list(ROOT.glob(name.rstrip("/"))), f"README.md names {name}, which does not exist"
