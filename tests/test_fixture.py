@@ -17,7 +17,7 @@ def test_splits_are_those_of_the_real_world() -> None:
 
 
 def test_pixels_are_premultiplied_and_the_same_every_time() -> None:
-    first, second = fixture_world(), fixture_world()
+    first, second = fixture_world(), fixture_world.__wrapped__()
     assert first.digest == second.digest and np.array_equal(first.pixels, second.pixels)
     assert (first.pixels[..., :3] <= first.pixels[..., 3:]).all()
     assert first.pixels.shape == (48, 128, 128, 4)

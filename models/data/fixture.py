@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ _ROWS: dict[str, Any] = json.loads(Path(__file__).with_name("fixture.json").read
 DRAWINGS = {concept: _drawing(row) for concept, row in _ROWS.items()}
 
 
+@cache
 def fixture_world() -> World:
     """48 pictures in memory, split by the same hash as the real ones; no split is empty. The same bits every time."""
     splits = assign((concept, family) for concept in DRAWINGS for family in FAMILIES.values())
