@@ -44,7 +44,8 @@ class Drawings:
             for number, (prompt, seed, laid) in enumerate(zip(prompts, seeds, layouts, strict=True))
             for thing, text in enumerate(_different(laid) if laid else [prompt])
         ]
-        return Drawings(*zip(*rows, strict=True), tuple(layouts))
+        drawn, own, pictures = zip(*rows, strict=True)
+        return Drawings(drawn, own, pictures, tuple(layouts))
 
     def rows(self, pictures: Sequence[int]) -> list[int]:
         """The drawings of some pictures."""

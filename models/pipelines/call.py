@@ -73,14 +73,14 @@ class DiffusersCall(DiffusionPipeline):
             raise Refused("models.output_type", type=output_type, known=OUTPUT_TYPES)
         prompts = [p for p in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(num_images_per_prompt)]
         seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
-        given = num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch
-        pulls = {"temperature": temperature, "cooling": cooling, "reference_strength": reference_strength}
+        given = num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch, False
+        sampling = Sampling(*given, temperature, cooling, reference_strength)
         negative = _each_time(negative_prompt or "", prompt, num_images_per_prompt)
         told = {"vector": vector, "words": words, "sense": sense, "start": image, "redraw": mask_image}
         on_step = callback_on_step_end and self._on_step(callback_on_step_end)
         prompts = prompts if len(prompts) > 1 else prompts * len(seeds)
         self.interrupt = False
-        events = self.steps(prompts, seeds, Sampling(*given, **pulls), negative=negative, on_step=on_step, **told)
+        events = self.steps(prompts, seeds, sampling, negative=negative, on_step=on_step, **told)
         whole = self._collect(events)
         drawn = StickerOutput(as_output(whole, output_type), [seed for pictures in whole for seed in pictures.seeds])
         return drawn if return_dict else (drawn.images,)

@@ -47,7 +47,8 @@ class Start:
 
     def rows(self, index: list[int]) -> "Start":
         """The rows `index`, in that order."""
-        return Start(*(None if part is None else part[index] for part in vars(self).values()))
+        pixels, masks = (None if part is None else part[index] for part in (self.pixels, self.masks))
+        return Start(self.latents[index], pixels, masks)
 
     @property
     def redraw(self) -> Tensor | None:

@@ -152,7 +152,7 @@ def nearest_neighbours(
         np.fill_diagonal(likeness, -np.inf)
         rows = np.array(list(own))
         best = rows[likeness[:, rows].argmax(1)]
-        for number in np.flatnonzero(likeness[np.arange(len(concepts)), best] >= NEAR):
+        for number in np.flatnonzero(likeness[np.arange(len(concepts)), best] >= NEAR).tolist():
             found[concepts[number], style] = own[int(best[number])]
     return found
 
