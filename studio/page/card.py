@@ -36,8 +36,6 @@ def build(context: PageContext) -> None:
 
 
 class CardHandlers:
-    """Does what a `data-do` button says to the picture it names."""
-
     def __init__(self, context: PageContext) -> None:
         self.context, self.gallery = context, context.studio.gallery
 

@@ -109,7 +109,6 @@ class Endpoints:
 
 
 def build(context: PageContext) -> None:
-    """Name them."""
     named = Endpoints(context)
     for function in (named.submit, named.status, named.cancel, named.generate):
         gr.api(function, api_name=function.__name__, concurrency_limit=None)

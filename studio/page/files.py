@@ -29,7 +29,6 @@ TYPES = {**MEDIA_TYPES, ".svg": "image/svg+xml", ".zip": "application/zip"}
 
 
 def router(context: PageContext) -> APIRouter:
-    """The routes of one page."""
     files, gallery, store = routes(), context.studio.gallery, context.series
 
     def of(name: str) -> Path:

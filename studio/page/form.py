@@ -35,7 +35,6 @@ class Form(dict[str, Any]):
         return label(codes[0]) if codes else None
 
     def put(self, kind: Any, name: str, *values: Any, **settings: Any) -> Any:
-        """Put an input of Gradio's here."""
         about = {"label": self.said(name), "elem_id": self.prefix + name.replace("_", "-")}
         if info := self.said(f"{name}_info"):
             about["info"] = info
@@ -43,11 +42,9 @@ class Form(dict[str, Any]):
         return self[name]
 
     def box(self, name: str, *values: Any, **settings: Any) -> Any:
-        """Put a box for words here."""
         return self.put(gr.Textbox, name, *values, placeholder=self.said(f"{name}_hint"), **settings)
 
     def slider(self, name: str, allowed: Range, **settings: Any) -> Any:
-        """Put a slider here."""
         return self.put(gr.Slider, name, allowed.least, allowed.most, allowed.usual, **settings)
 
     def picture(self, name: str, height: int = 150) -> Any:

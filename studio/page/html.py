@@ -22,7 +22,6 @@ class OneLine(Extension):
     """Line breaks in a template are layout of the source: none is left between tags, else one is a space."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """The template's source without them."""
         return re.sub(r"\s*\n\s*", " ", re.sub(r"(?<=[>}])\s*\n\s*(?=[<{])", "", source)).strip()
 
 

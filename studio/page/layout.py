@@ -37,7 +37,6 @@ def build(context: PageContext) -> gr.Blocks:
 
 
 def tab(name: str) -> Any:
-    """The module of a tab."""
     return import_module(f"studio.page.tabs.{name}")
 
 

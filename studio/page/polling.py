@@ -92,7 +92,6 @@ class Poll:
 
 
 def router(context: "PageContext") -> APIRouter:
-    """The route that pages poll."""
     made = routes()
     made.get("/news")(context.poll.news)
     return made

@@ -81,7 +81,6 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """All of them."""
         return self.done + self.failed + self.cancelled + self.open + self.unqueued
 
     @property
@@ -136,7 +135,6 @@ class SeriesStore:
                 yield self.get(path.stem)
 
     def latest(self, kind: str, limit: int) -> list[Series]:
-        """Those of a kind, newest first."""
         return list(itertools.islice((series for series in self.every() if series.kind == kind), limit))
 
     def change(self, series: Series, title: str = "", **about: Any) -> None:

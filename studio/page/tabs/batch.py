@@ -124,7 +124,6 @@ class BatchHandlers(SeriesHandlers):
         return self._read(typed)
 
     def table_pressed(self, read: PromptFile | None, typed: str, shown: str, event: gr.EventData) -> Pressed:
-        """A button of the table."""
         data = pressed_data(event)
         own, first = data.get("own", ""), data.get("first", "0")
         if own == "example":

@@ -65,7 +65,6 @@ class CompareHandlers(ShowHandlers):
         return render("compare.preview", "prompt" in (x, y), grid, seconds, refusal)
 
     def begin(self, *given: str) -> Series:
-        """Queue a comparison. Refused where it can't be made."""
         grid = self._grid(*given)
         title = grid.request.prompt.strip()[:TITLE] or text("compare.untitled")
         about = {"grid": grid.record(), "digest": open_backend(self.context.model).digest()}
@@ -73,7 +72,6 @@ class CompareHandlers(ShowHandlers):
         return self.series.begin(self.kind, title, asked, WATCHED, about)
 
     def panel(self, series: Series) -> str:
-        """A comparison as a grid that fills."""
         grid = Grid.from_record(series.about["grid"])
         return render("compare.panel", series, self.series.counts(series), grid, self.cells(series))
 
@@ -142,7 +140,6 @@ def _inputs(handlers: CompareHandlers, form: Form) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    """A comparison as one picture with labels."""
     made, store = routes(), context.series
 
     @made.get("/series/{name}/sheet.png")

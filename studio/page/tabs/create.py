@@ -118,7 +118,6 @@ class CreateHandlers:
         return self.poll.stage(job).html(mine=True) if job else gr.skip()
 
     def strip(self) -> str:
-        """The newest pictures of the gallery."""
         return render("create.strip", self.studio.gallery.page(limit=STRIP))
 
     def history(self) -> Any:

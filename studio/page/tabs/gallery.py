@@ -111,8 +111,6 @@ class Choice(BaseModel):
 
 
 class GalleryHandlers:
-    """What the tab's script asks of the studio."""
-
     def __init__(self, context: PageContext) -> None:
         self.context, self.gallery = context, context.studio.gallery
 
@@ -168,7 +166,6 @@ class GalleryHandlers:
         return {"done": here, "problem": text("gallery.gone", count=gone) if gone else ""}
 
     def empty_bin(self) -> dict[str, Any]:
-        """Remove what is in the bin, for ever."""
         try:
             done = self.gallery.empty_bin()
             with contextlib.suppress(OSError):  # another page removed something at the same time: the next time, then

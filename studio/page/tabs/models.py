@@ -38,7 +38,6 @@ class Model:
 
     @property
     def kind(self) -> str:
-        """The name without what it is given."""
         return self.name.partition(":")[0]
 
     @property
@@ -68,8 +67,6 @@ def model(name: str) -> Model:
 
 
 class ModelsHandlers:
-    """What happens when the tab is opened, or something on it is pressed."""
-
     def __init__(self, context: PageContext) -> None:
         self.context, self.store = context, context.studio.store
 

@@ -35,8 +35,6 @@ class Change(BaseModel):
 
 
 class QueueHandlers:
-    """What the tab's script asks of the studio."""
-
     def __init__(self, context: PageContext) -> None:
         self.context, self.studio, self.queue = context, context.studio, context.studio.queue
         self._actions: dict[str, Callable[[Sequence[str], str], Outcome]] = {

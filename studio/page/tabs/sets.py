@@ -50,7 +50,6 @@ class SetsHandlers(ShowHandlers):
         return self.series.begin(self.kind, first.strip()[:NAME_LIMIT], members, WATCHED, about)
 
     def panel(self, series: Series) -> str:
-        """A set with its labels, in small, with its packs."""
         return render("sets.panel", series, self.series.counts(series), self.cells(series), APPS.values())
 
     def change(self, series: Series, data: dict[str, str]) -> None:
@@ -72,7 +71,6 @@ def choose_kind(event: gr.EventData) -> tuple[Any, ...]:
 
 
 def kinds() -> str:
-    """The kinds of sets as radio buttons."""
     choices = [(kind, text(f"sets.{kind}"), "") for kind in KINDS]
     return render("parts.radios", "set-kind", "kind", text("sets.kind"), choices, FIRST)
 
@@ -115,7 +113,6 @@ def _inputs(kind: str, form: Form) -> gr.Column:
 
 
 def router(context: PageContext) -> APIRouter:
-    """A set as a pack for a chat app."""
     made, store = routes(), context.series
 
     @made.get("/series/{name}/pack/{app}.zip")
