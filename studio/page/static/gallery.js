@@ -66,9 +66,7 @@ const keepUp = async () => {
 // An answer of the studio; null where the filters have changed meanwhile.
 const ask = async (what) => {
   try {
-    const answer = await fetch(`/gallery/${what}`, { cache: 'no-store', signal: fetching.signal });
-    if (!answer.ok) throw new Error(answer.statusText);
-    return await answer.json();
+    return await studio.told(`/gallery/${what}`, { signal: fetching.signal });
   } catch (error) {
     if (error.name === 'AbortError') return null;
     throw error;

@@ -29,15 +29,13 @@ const update = () => {
   write(find('.chosen b'), text('chosen', { count }));
 };
 
-const send = (path, body) => studio.post(`/gallery/${path}`, body);
-
 // Does one thing to pictures, slice by slice -> those to which it was done.
 const changeAll = async (act, value, pictures) => {
   const done = [];
   for (let start = 0; start < pictures.length; start += SLICE) {
     if (pictures.length > SLICE) say(text('at_work', { count: start, total: pictures.length }));
-    const answer = await send('act', { do: act, value, pictures: pictures.slice(start, start + SLICE) });
-    const slice = await answer.json();
+    const change = { do: act, value, pictures: pictures.slice(start, start + SLICE) };
+    const slice = await studio.told('/gallery/act', studio.asJson(change));
     done.push(...slice.done);
     if (slice.problem) say(slice.problem, 'problem');
     if (slice.problem && !slice.done.length) break;
@@ -92,7 +90,7 @@ const zip = async (pictures) => {
   if (pictures.length > most) return say(text('too_many', { count: most }), 'problem');
   try {
     say(text('at_work', { count: 0, total: pictures.length }));
-    await studio.save(await send('zip', { pictures }), 'studio.zip');
+    await studio.save(await studio.ask('/gallery/zip', studio.asJson({ pictures })), 'studio.zip');
     say(text('was_zip', { count: pictures.length }));
   } catch (problem) {
     say(studio.why(problem), 'problem');
@@ -102,7 +100,7 @@ const zip = async (pictures) => {
 const emptyBin = async () => {
   find('.sure').close();
   try {
-    const answer = await (await send('empty', {})).json();
+    const answer = await studio.told('/gallery/empty', studio.asJson({}));
     say(answer.problem || text('was_empty', { count: answer.done }), answer.problem ? 'problem' : '');
   } catch (problem) {
     say(studio.why(problem), 'problem');

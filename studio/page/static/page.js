@@ -111,9 +111,7 @@
     polling = true;
     const job = followers.map((one) => one.job?.() || '').find(Boolean) || '';
     try {
-      const answer = await fetch(`/news?job=${job}`, { cache: 'no-store' });
-      if (!answer.ok) throw new Error(answer.statusText);
-      const fresh = await answer.json();
+      const fresh = await told(`/news?job=${job}`);
       for (const one of followers) {
         one.silent?.(false);
         one.news?.(fresh);
@@ -175,8 +173,9 @@
     const { problem, detail } = await answer.json();
     throw Object.assign(new Error(answer.statusText), { sentence: problem || detail });
   };
-  const post = (address, body) =>
-    ask(address, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  const told = async (address, settings) => (await ask(address, { cache: 'no-store', ...settings })).json();
+  const asJson = (body) =>
+    ({ method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   const silence = () => document.querySelector('[data-silent]').dataset.silent;
   const why = ({ sentence }) => (typeof sentence === 'string' ? sentence : silence());
 
@@ -233,7 +232,7 @@
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
-    ...{ morph, exchange, fill, ask, post, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground },
+    ...{ morph, exchange, fill, ask, told, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground },
     pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {

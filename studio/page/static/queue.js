@@ -17,9 +17,7 @@ const draw = async () => {
   if (drawing) { again = true; return; }
   drawing = true;
   try {
-    const answer = await fetch('/jobs', { cache: 'no-store' });
-    if (!answer.ok) throw new Error(answer.statusText);
-    put(await answer.json());
+    put(await studio.told('/jobs'));
   } catch { /* page.js says that nobody answers */ }
   drawing = false;
   if (again) { again = false; draw(); }
@@ -55,8 +53,7 @@ const say = (sentence, kind = '', undo = []) => {
 
 const perform = async (act, jobs = [], before = '') => {
   try {
-    const answer = await studio.post('/jobs/act', { do: act, jobs, before });
-    const { said, undo, problem } = await answer.json();
+    const { said, undo, problem } = await studio.told('/jobs/act', studio.asJson({ do: act, jobs, before }));
     say(problem || said, problem ? 'problem' : '', undo);
   } catch (problem) {
     say(studio.why(problem), 'problem');
