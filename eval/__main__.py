@@ -18,6 +18,7 @@ from eval.table import METRICS, machine, measure, print_table, report, write_jso
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
 from models.hardware import keep_freed_memory
+from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
 FORMER = {"strangers": "unseen", "taught": "seen"}  # names of metrics in earlier releases
@@ -57,48 +58,45 @@ def names_of(asked: list[str]) -> list[str]:
     return [name for name in METRICS if name in asked or "all" in asked]
 
 
-def write_reference(context: Context, path: Path) -> ReferenceStatistics:
-    """Fit the reference statistics on all training pictures and save them at `path`."""
-    projection = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
-    projection.save(path)
-    return projection
-
-
-def prepare(arguments: argparse.Namespace) -> tuple[list[str], Context]:
-    """What is asked for: names of measures (none for the reference), and the context they run on."""
+def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], Context]:
+    """What is asked for: measures, or settings to sweep (neither for the reference), and the context they run on."""
     names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(arguments.measures)
+    tried = sweeping.samplings(arguments) if arguments.measures == [SWEEP] else []
     folder = arguments.world or data_folder()
     keep_freed_memory()
     world, parts, cache = World.load(folder), Parts(arguments.weights), arguments.cache or folder / "eval"
-    return names, Context(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
+    return names, tried, Context(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
 
 
-def run(names: list[str], context: Context, size: str, json_file: str | None) -> int:
+def fit_reference(context: Context) -> int:
+    """Fit the reference statistics on all training pictures, and save them where they ship."""
+    made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
+    made.save(reference_path())
+    print(f"{reference_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
+    return 0
+
+
+def run(names: list[str], context: Context, arguments: argparse.Namespace) -> int:
     """Measure, print and write; 0 done, 1 where something was missing."""
     groups = measure(context, names)
-    document = report(context, groups, size)
-    out = sys.stderr if json_file == "-" else sys.stdout
-    print_table(groups, Console(file=out, width=None if out.isatty() else WIDE))
-    write(document, json_file)
+    document = report(context, groups, arguments.size)
+    print_table(groups, console(arguments))
+    write(document, arguments.json)
     return 1 if document["missing"] else 0
 
 
-def run_sweep(arguments: argparse.Namespace, context: Context) -> int:
-    """Try the settings, print and write; 1 where weights are missing."""
-    try:
-        tried = sweeping.samplings(arguments)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    try:
-        found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
-    except MissingError as error:
-        print(error, file=sys.stderr)
-        return 1
-    out = sys.stderr if arguments.json == "-" else sys.stdout
-    document = sweeping.report(found, Console(file=out, width=None if out.isatty() else WIDE))
+def run_sweep(tried: list[Sampling], context: Context, arguments: argparse.Namespace) -> int:
+    """Try the settings, print and write."""
+    found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
+    document = sweeping.report(found, console(arguments))
     write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
     return 0
+
+
+def console(arguments: argparse.Namespace) -> Console:
+    """Where the table goes: to standard output, unless the JSON does."""
+    out = sys.stderr if arguments.json == "-" else sys.stdout
+    return Console(file=out, width=None if out.isatty() else WIDE)
 
 
 def write(document: dict[str, Any], json_file: str | None) -> None:
@@ -110,21 +108,20 @@ def write(document: dict[str, Any], json_file: str | None) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Entry point: a refusal is one sentence on standard error and exit code 2; Ctrl-C is 130."""
+    """Entry point: a refusal is one sentence on standard error and exit code 2, what is missing 1; Ctrl-C is 130."""
     arguments = parser().parse_args(words)
     try:
-        names, context = prepare(arguments)
+        names, tried, context = prepare(arguments)
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        if arguments.measures == [SWEEP]:
-            return run_sweep(arguments, context)
-        if not names:
-            made = write_reference(context, reference_path())
-            print(f"{reference_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
-            return 0
-        return run(names, context, arguments.size, arguments.json)
+        if tried:
+            return run_sweep(tried, context, arguments)
+        return run(names, context, arguments) if names else fit_reference(context)
+    except MissingError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

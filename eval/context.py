@@ -6,7 +6,6 @@ they depend on.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from eval.generator import Generator, Parts, Prompt, StickerGenerator, jsonable
 from eval.neighbours import thumbs
 from eval.rows import MissingError
 from eval.statistics import ReferenceStatistics
+from models.data.stored import whole
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
 
@@ -140,14 +140,13 @@ class Context:
 
     # --- The generator ----------------------------------------------------------------------------------------------
 
-    @property
-    def made_by(self) -> tuple[str, ...]:
-        """Weights that a row of generated media is stamped with."""
-        return self.generator.parts
-
     def drawn(self, **options: Any) -> str:
         """Seeds and settings of `generate`, in words."""
         return f"noise {SEED}, {SEED + 1}, ...; {self.generator.settings(**options)}"
+
+    def origin(self, **options: Any) -> dict[str, Any]:
+        """`seeds` and `parts` of a row about what `generate` made."""
+        return {"seeds": self.drawn(**options), "parts": self.generator.parts}
 
     def generate(self, prompts: Sequence[Prompt], **options: Any) -> np.ndarray:
         """Media of one prompt each, seeds SEED, SEED + 1, ..., generated in blocks and kept."""
@@ -163,14 +162,10 @@ class Context:
             [self.generator.name, self.generator.digest(), prompts, list(seeds), options], default=jsonable
         )
         path = self.cache / "pictures" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-        if path.is_file():
-            return np.load(path, allow_pickle=False)["pixels"]
-        made = self.generator.generate(prompts, seeds, **options)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part.npz")  # whole or not at all
-        np.savez_compressed(part, pixels=made)
-        part.replace(path)
-        return made
+        if not path.is_file():
+            with whole(path) as part:
+                np.savez_compressed(part, pixels=self.generator.generate(prompts, seeds, **options))
+        return np.load(path, allow_pickle=False)["pixels"]
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Pictures (N, 128, 128, 4) through the generator's autoencoder and back."""

@@ -52,24 +52,20 @@ def distances(context: Context, pictures: list[Picture], made: np.ndarray) -> Di
     )
 
 
-def distribution_rows(
-    found: Distances, group: str, prefix: str, parts: tuple[str, ...] = (), goal: float | None = None
-) -> Iterator[Row]:
+def distribution_rows(found: Distances, parts: tuple[str, ...] = (), goal: float | None = None) -> Iterator[Row]:
     """FD, FD over its floor (with its goal), KID."""
     low, high = float(found.made.min()), float(found.made.max())
-    note = f"{low:.1f} to {high:.1f} over {DRAWS} sets of training pictures"
     yield Row(
-        group, prefix + NAME, float(found.made.mean()), found.n,
+        NAME, float(found.made.mean()), found.n,
         against=(("real floor", float(found.real.mean())), ("one Gaussian twice", found.expected)),
-        note=note, parts=parts,
+        note=f"{low:.1f} to {high:.1f} over {DRAWS} sets of training pictures", parts=parts,
     )  # fmt: skip
     yield Row(
-        group, f"{prefix}{NAME} over its floor", found.ratio, found.n, goal=goal, lower_is_better=True,
+        f"{NAME} over its floor", found.ratio, found.n, goal=goal, lower_is_better=True,
         note="goal: twice the autoencoder's own ratio" if goal else "", parts=parts,
     )  # fmt: skip
     mean, spread = (1000 * value for value in found.kernel)
     yield Row(
-        group, prefix + KERNEL_NAME, mean, found.n,
-        against=(("real floor", 1000 * found.kernel_real[0]),),
+        KERNEL_NAME, mean, found.n, against=(("real floor", 1000 * found.kernel_real[0]),),
         note=f"deviation {spread:.1f} over 50 subsets, raw features", seeds=f"subsets {SEED}", parts=parts,
     )  # fmt: skip

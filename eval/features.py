@@ -9,7 +9,6 @@ Shapes: N pictures, D = 1280. Pictures are uint8, RGB or premultiplied RGBA.
 """
 
 import hashlib
-import os
 from functools import cache as once
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from models.data.stored import stored
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 NAME = "EffLite0"
@@ -86,13 +87,8 @@ class EffLite0(nn.Module):
 
 def _fold_batch_norms(network: nn.Module) -> None:
     """Each batch norm into the convolution before it: a third less time, and nothing left that could drift."""
-    pairs = {
-        "_conv_stem": "_bn0",
-        "_expand_conv": "_bn0",
-        "_depthwise_conv": "_bn1",
-        "_project_conv": "_bn2",
-        "_conv_head": "_bn1",
-    }
+    pairs = {"_conv_stem": "_bn0", "_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
+    pairs["_conv_head"] = "_bn1"
     for part in list(network.modules()):
         for conv, norm in pairs.items():
             if hasattr(part, conv):
@@ -119,21 +115,16 @@ def stored_features(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
     A file holds one block of pictures under the hash of its bytes, the extractor and the preprocessing: a stopped
     run goes on where it was, and another picture in a block can never be served the old features.
     """
-    blocks = [_block(np.array(pixels[i : i + BLOCK]), folder) for i in range(0, len(pixels), BLOCK)]
-    return np.concatenate(blocks) if blocks else np.zeros((0, EffLite0.num_features))
+    blocks = [np.zeros((0, EffLite0.num_features))]
+    for start in range(0, len(pixels), BLOCK):
+        block = np.array(pixels[start : start + BLOCK])
+        blocks.append(stored(folder and folder / f"{_key(block)}.npy", lambda: _block(block)))  # noqa: B023 - now
+    return np.concatenate(blocks)
 
 
-def _block(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
-    path = folder / f"{_key(pixels)}.npz" if folder else None
-    if path and path.is_file():
-        return np.load(path, allow_pickle=False)["features"].astype(np.float64)
-    found = features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part.npz")
-        np.savez(part, features=found.astype(np.float32))  # the network's own precision
-        part.replace(path)
-    return found
+def _block(pixels: np.ndarray) -> np.ndarray:
+    """In the network's own precision, float32."""
+    return features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy().astype(np.float32)
 
 
 def _key(pixels: np.ndarray) -> str:

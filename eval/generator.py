@@ -8,28 +8,27 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 import models
+from eval.judge import Judge
 from eval.rows import MissingError
+from models.autoencoder import Autoencoder
 from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.pipelines.image import BATCH, StickerPipeline
+from models.prompts.parser import PromptParser
+from models.prompts.vocabulary import Vocabulary
+from models.references.store import ReferenceStore
+from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
+from models.sampling.schedulers import GUIDANCE
+from models.space import Embedder
 from models.weights import WeightsError, listed_parts, load_part, weights_digest
-
-if TYPE_CHECKING:
-    from eval.judge import Judge
-    from models.autoencoder import Autoencoder
-    from models.pipelines.image import StickerPipeline
-    from models.prompts.parser import PromptParser
-    from models.prompts.vocabulary import Vocabulary
-    from models.references.store import ReferenceStore
-    from models.sampling.loop import Sampling
-    from models.space import Embedder
 
 T = TypeVar("T")
 Media = Literal["image", "clip", "caption"]
@@ -97,63 +96,49 @@ class Parts:
         self.root = root
 
     @cached_property
-    def autoencoder(self) -> "Autoencoder":
+    def autoencoder(self) -> Autoencoder:
         """In fp32, so that a figure does not depend on the processor's dtypes."""
-        from models.autoencoder import Autoencoder
-
-        return self._load(lambda: load_part(Autoencoder, "autoencoder", self.root))
+        return self._load(load_part, Autoencoder, "autoencoder", self.root)
 
     @cached_property
-    def embedder(self) -> "Embedder":
+    def embedder(self) -> Embedder:
         """Text and pictures -> vectors of the semantic space."""
-        from models.space import Embedder
-
-        return self._load(lambda: Embedder.load(self.root))
+        return self._load(Embedder.load, self.root)
 
     @cached_property
-    def pipeline(self) -> "StickerPipeline":
+    def pipeline(self) -> StickerPipeline:
         """The image pipeline, in the dtype it ships for this processor."""
-        from models.pipelines.image import StickerPipeline
-
-        return self._load(lambda: StickerPipeline.assemble(self.root))
+        return self._load(StickerPipeline.assemble, self.root)
 
     @cached_property
-    def vocabulary(self) -> "Vocabulary":
+    def vocabulary(self) -> Vocabulary:
         """Which words the models know."""
-        from models.prompts.vocabulary import Vocabulary
-
-        return self._load(lambda: Vocabulary.load(self.embedder, self.root))
+        return self._load(Vocabulary.load, self.embedder, self.root)
 
     @cached_property
-    def parser(self) -> "PromptParser":
+    def parser(self) -> PromptParser:
         """The names that prompts are parsed by."""
-        from models.prompts.parser import PromptParser
-
-        return self._load(lambda: PromptParser.load(self.embedder, self.root))
+        return self._load(PromptParser.load, self.embedder, self.root)
 
     @cached_property
-    def references(self) -> "ReferenceStore":
+    def references(self) -> ReferenceStore:
         """The reference drawings, numbered as `parser` numbers its names."""
-        from models.references.store import ReferenceStore
-
-        return self._load(lambda: ReferenceStore.load(self.root))
+        return self._load(ReferenceStore.load, self.root)
 
     @cached_property
-    def judge(self) -> "Judge":
+    def judge(self) -> Judge:
         """The network that judges scenes; it has no part in making them."""
-        from eval.judge import Judge
-
-        return self._load(lambda: Judge.load(self.root))
+        return self._load(Judge.load, self.root)
 
     def digests(self, names: Sequence[str]) -> dict[str, str]:
         """sha256 of each part, from the manifest; of the fast variant where there is one."""
-        there = [name for name in names if name != FAST or self._load(partial(listed_parts, self.root)).get(FAST)]
-        return {name: self._load(partial(weights_digest, (name,), self.root)) for name in there}
+        there = [name for name in names if name != FAST or self._load(listed_parts, self.root).get(FAST)]
+        return {name: self._load(weights_digest, (name,), self.root) for name in there}
 
     @staticmethod
-    def _load(load: Callable[[], T]) -> T:
+    def _load(load: Callable[..., T], *given: Any) -> T:
         try:
-            return load()
+            return load(*given)
         except (WeightsError, FileNotFoundError) as error:
             raise MissingError(str(error)) from error
 
@@ -169,21 +154,13 @@ class StickerGenerator:
     def __init__(self, weights: Parts) -> None:
         self.weights = weights
 
-    def sampling(self, fast: bool = False, references: bool = True) -> "Sampling":
+    def sampling(self, fast: bool = False, references: bool = True) -> Sampling:
         """The table's settings. The batch is fixed, or a last block of one picture would be another picture."""
-        from models.pipelines.image import BATCH
-        from models.sampling.loop import FAST_SAMPLING, Sampling
-
-        return (
-            replace(FAST_SAMPLING, batch=BATCH)
-            if fast
-            else Sampling(STEPS, batch=BATCH, reference_strength=float(references))
-        )
+        usual = Sampling(STEPS, reference_strength=float(references))
+        return replace(FAST_SAMPLING if fast else usual, batch=BATCH)
 
     def settings(self, **options: Any) -> str:
         """Steps and guidance."""
-        from models.sampling.schedulers import GUIDANCE
-
         fast = options.get("fast", False)
         return f"{self.sampling(fast).steps} steps" + (" without guidance" if fast else f", guidance {GUIDANCE}")
 
@@ -199,7 +176,7 @@ class StickerGenerator:
         prompts: Sequence[Prompt],
         seeds: Sequence[int],
         *,
-        sampling: "Sampling | None" = None,
+        sampling: Sampling | None = None,
         fast: bool = False,
         references: bool = True,
         text: bool = True,
@@ -215,8 +192,6 @@ class StickerGenerator:
             text, vector: whether the generator is conditioned on token states, and on the semantic vector.
             midpoint: of pairs, condition on the mean of the two vectors alone instead of blending the prompts.
         """
-        from models.sampling.loop import Pictures
-
         pipeline: Any = self.weights.pipeline
         if fast and pipeline.fast is None:
             raise MissingError("these weights have no fast variant; train it: python -m models.train fast")

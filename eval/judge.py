@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from models.data.pixels import to_tensor
 from models.layers import Attention, SwiGLU, layer_norm, padding_bias
+from models.weights import load_part
 
 MAX_WORDS = 24
 MAX_PIECES = 14  # of a word: itself and its letter groups
@@ -152,8 +153,6 @@ class Judge(ModelMixin, ConfigMixin):
     @classmethod
     def load(cls, root: Path | None = None) -> "Judge":
         """The shipped judge, or the one under `root`; the errors are those of `models.weights.load_part`."""
-        from models.weights import load_part
-
         return load_part(cls, "judge", root)
 
     @torch.inference_mode()
@@ -168,12 +167,6 @@ class Judge(ModelMixin, ConfigMixin):
             places = self.picture(to_tensor(pictures[start : start + 32]).to(self.dtype))
             parts.append(self.fit(places, *self.words(read(captions[start : start + 32], self.config["buckets"]))))
         return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
-
-    def choose(self, picture: np.ndarray, captions: Sequence[str]) -> int:
-        """Index of the caption that fits one picture (128, 128, 4) best."""
-        if not captions:
-            raise ValueError("no captions to choose from")
-        return int(self.scores(np.repeat(picture[None], len(captions), 0), captions).argmax())
 
 
 def _mean(words: Tensor, mask: Tensor) -> Tensor:

@@ -3,7 +3,9 @@
 Intervals cover the sampling of pictures and queries; another training of the same model moves more.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ class Row:
     """One figure.
 
     Attributes:
-        group, name: where it stands in the table.
+        name: what it is called in its metric's section of the table.
         value, unit: the figure; `interval` is its 95 % interval over pictures or queries.
         n: how many pictures, queries or choices it was measured on.
         against: (name, value) pairs that give it meaning: floor, chance, real pictures, controls.
@@ -23,7 +25,6 @@ class Row:
         parts: names of the weights that made it; none for real pictures and controls.
     """
 
-    group: str
     name: str
     value: float
     n: int
@@ -48,10 +49,25 @@ class MissingError(RuntimeError):
     """A metric lacks something it stands on (weights, the world, a file): one sentence says what and what to do."""
 
 
-def share_row(group: str, name: str, answers: np.ndarray, **fields: object) -> Row:
-    """The share of right `answers` (N,) with its Wilson interval."""
-    interval = wilson(answers.sum(), len(answers))
-    return Row(group, name, float(answers.mean()), len(answers), interval=interval, **fields)  # type: ignore[arg-type]
+def share_row(name: str, answers: np.ndarray | Sequence[bool], **fields: Any) -> Row:
+    """The share of right answers (N,) with its Wilson interval."""
+    answers = np.asarray(answers, float)
+    return Row(name, float(answers.mean()), len(answers), interval=wilson(answers.sum(), len(answers)), **fields)
+
+
+def mean_row(name: str, values: np.ndarray, **fields: Any) -> Row:
+    """The mean of values (N,) with its interval over resampled queries."""
+    return Row(name, float(values.mean()), len(values), interval=bootstrap(values), **fields)
+
+
+def prefixed(prefix: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows under longer names."""
+    return (replace(row, name=f"{prefix}: {row.name}") for row in rows)
+
+
+def named(found: Sequence[str], most: int) -> str:
+    """What was wrong, in a note: the first of them."""
+    return f"wrong: {', '.join(found[:most])}{', ...' if len(found) > most else ''}" if found else ""
 
 
 def bootstrap(values: np.ndarray, repeats: int = 2000, seed: int = 0) -> tuple[float, float]:

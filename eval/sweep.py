@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +22,7 @@ from eval.generator import jsonable
 from eval.metrics.image import judge
 from eval.rows import wilson
 from eval.statistics import kernel_distance
+from models.pipelines.image import BATCH
 from models.sampling.hooks import HOOKS
 from models.sampling.loop import Sampling
 from models.sampling.schedulers import SCHEDULERS
@@ -88,8 +89,6 @@ def _list(kind: Callable[[str], Any], like: str) -> Callable[[str], tuple[Any, .
 
 def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     """All settings asked for; ValueError names one that can't be."""
-    from models.pipelines.image import BATCH  # half a second that the metrics may not need
-
     unknown = [name for name in arguments.scheduler if name not in (None, *SCHEDULERS)]
     if unknown:
         raise ValueError(f"unknown scheduler {unknown[0]!r}; there are {', '.join(SCHEDULERS)}")
@@ -99,12 +98,10 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     if arguments.times < 1:
         raise ValueError(f"--times {arguments.times}; each cell is drawn once at least")
-    every = itertools.product(*(getattr(arguments, name) for name in TRIED))
-    return [_sampling(BATCH, **dict(zip(TRIED, values, strict=True))) for values in every]
-
-
-def _sampling(batch: int, without: str, **settings: Any) -> Sampling:
-    return Sampling(batch=batch, hooks=OWN.hooks - {without}, **settings)
+    every = (
+        dict(zip(TRIED, values, strict=True)) for values in itertools.product(*(vars(arguments)[n] for n in TRIED))
+    )
+    return [Sampling(batch=BATCH, hooks=OWN.hooks - {settings.pop("without")}, **settings) for settings in every]
 
 
 def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
@@ -126,7 +123,7 @@ def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 
 
 def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
     """Median time of one picture on its own."""
-    one, taken = Sampling(**{**asdict(sampling), "batch": 1}), []
+    one, taken = replace(sampling, batch=1), []
     for _ in range(TIMED):
         start = time.perf_counter()
         context.generator.generate([prompt], [SEED], sampling=one)

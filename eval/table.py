@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import subprocess
 import time
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from eval.features import PREPROCESSING, WEIGHTS_SHA256
 from eval.generator import lacks
 from eval.metrics import METRICS
 from eval.rows import MissingError, Row
+from models.data.stored import whole
 
 LIBRARIES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy", "pillow")
 Group = dict[str, Any]
@@ -49,7 +51,9 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
     """What the JSON holds: rows with the sha256 of what made them, what is missing, and the run's stamps."""
     parts = sorted({part for group in groups.values() for row in group["rows"] for part in row.parts})
     return {
-        "rows": [{**asdict(row), "met": row.met} for group in groups.values() for row in group["rows"]],
+        "rows": [
+            {"group": name, **asdict(row), "met": row.met} for name, group in groups.items() for row in group["rows"]
+        ],
         "missing": {name: group["missing"] for name, group in groups.items() if group["missing"]},
         "inapplicable": {name: group["inapplicable"] for name, group in groups.items() if group.get("inapplicable")},
         "weights": context.parts.digests(parts),
@@ -84,17 +88,18 @@ def machine() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The commit, marked "+" where files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--exclude=*",
+        "--dirty=+",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True) if shutil.which("git") else None
+    return done.stdout.strip() or None if done else None
 
 
 def _processor() -> str:
@@ -105,21 +110,15 @@ def _processor() -> str:
 
 def print_table(groups: dict[str, Group], console: Console) -> None:
     """One table, a section a metric; what is missing or does not apply below it."""
-    table = Table(show_lines=False, header_style="bold", expand=False)
-    for title, justify in (
-        ("", "left"),
-        ("figure", "right"),
-        ("n", "right"),
-        ("goal", "left"),
-        ("against", "left"),
-        ("", "left"),
-    ):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table = Table(header_style="bold")
+    for title in ("", "figure", "n", "goal", "against", ""):
+        table.add_column(title, justify="right" if title in ("figure", "n") else "left")
     for name, group in groups.items():
         table.add_section()
         table.add_row(f"[bold]{name}[/bold]", "", "", "", "", f"{group['seconds']:.0f} s")
         for row in group["rows"]:
-            table.add_row(escape(row.name), _figure(row), str(row.n), _goal(row), _against(row), escape(row.note))
+            against = ", ".join(f"{name} {_number(value)}" for name, value in row.against)
+            table.add_row(escape(row.name), _figure(row), str(row.n), _goal(row), against, escape(row.note))
     console.print(table)
     for name, group in groups.items():
         if sentence := group["missing"] or group.get("inapplicable"):
@@ -131,9 +130,8 @@ def _number(value: float) -> str:
 
 
 def _figure(row: Row) -> str:
-    unit = f" {row.unit}" if row.unit else ""
-    span = f" ({_number(row.interval[0])} to {_number(row.interval[1])})" if row.interval else ""
-    return f"{_number(row.value)}{unit}{span}"
+    span = " ({} to {})".format(*map(_number, row.interval)) if row.interval else ""
+    return f"{_number(row.value)} {row.unit}".strip() + span
 
 
 def _goal(row: Row) -> str:
@@ -143,12 +141,7 @@ def _goal(row: Row) -> str:
     return f"{'[green]✓' if row.met else '[red]✗'}[/] {sign} {_number(row.goal)}"
 
 
-def _against(row: Row) -> str:
-    return ", ".join(f"{name} {_number(value)}" for name, value in row.against)
-
-
 def write_json(document: dict[str, Any], path: Path) -> None:
     """Whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`python -m eval.train_judge [--minutes --resume --out --world --seed]`: trains the judge, apart from all it judges.
+"""`python -m eval.train_judge`, with the options of `python -m models.train`: trains the judge, apart from all it judges.
 
 Its pictures are scenes, each with its contrast, and some single stickers. Losses: softmax InfoNCE between mean vectors,
 and forced choice: of three captions (its own, its contrast's, another scene's) a picture prefers its own, and of two
@@ -7,12 +7,11 @@ pictures a caption prefers its own.
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import typer
 from torch import Tensor, nn
 
 from eval.judge import Judge, read
@@ -22,11 +21,10 @@ from models.data.sampling import Sampler
 from models.data.scenes import ATTRIBUTES, Attribute, make_scene
 from models.presets import preset
 from models.train.contrastive import gather, global_mean
-from models.train.loop import Length, Recipe, Task, TaskOptions
-from models.train.recipes import command, run
+from models.train.loop import Recipe, Task, TaskOptions
+from models.train.recipes import command_line
 from models.weights import save_part
 
-SEED = 4321  # another one than any part that it judges
 SINGLES = 0.2  # of units: two stickers instead of a scene and its contrast
 BLURRED, NOISE = 0.3, 0.03  # share of pictures that look like a generator's, and how noisy those are
 VALIDATION = 100  # scenes of each attribute
@@ -62,13 +60,8 @@ class Choice(nn.Module):
         of_pictures = global_mean(F.softplus(others[0, partner] - own), everyone)
         right = global_mean((own > others[0]).float(), everyone)
         loss = of_captions + of_pictures + 0.3 * contrastive
-        return {
-            "loss": loss,
-            "captions": of_captions,
-            "pictures": of_pictures,
-            "contrastive": contrastive,
-            "right": right,
-        }
+        parts = {"captions": of_captions, "pictures": of_pictures, "contrastive": contrastive, "right": right}
+        return {"loss": loss, **parts}
 
     def _contrastive(self, pictures: Tensor, captions: Tensor) -> Tensor:
         """Symmetric InfoNCE over all processes' rows."""
@@ -160,23 +153,9 @@ RECIPE = Recipe(
     ema=0.998,
     minutes=35,
     channels_last=True,
+    seed=4321,  # another one than any part that it judges
 )
 
 
-def train(
-    size: Annotated[str, typer.Option("--preset", help="row of models.presets: tiny, sticker")] = "sticker",
-    minutes: Annotated[float | None, typer.Option(help="training time")] = None,
-    steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
-    resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
-    out: Annotated[Path, typer.Option(help="folder for state, statistics and export")] = Path("runs/judge"),
-    world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
-    seed: Annotated[int, typer.Option(help="of weights and batches")] = SEED,
-    every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
-    init: Annotated[Path | None, typer.Option(help="state of a run, or a part, to take the weights from")] = None,
-) -> None:
-    """Train the judge."""
-    run({"judge": RECIPE}, "judge", size, Length(steps, minutes), out, seed, every, resume, init, world=world)
-
-
 if __name__ == "__main__":
-    command(lambda: typer.run(train))
+    command_line({"judge": RECIPE})

@@ -23,20 +23,16 @@ def blend_rows(context: Context) -> Iterator[Row]:
     """Pairs of seen concepts, blended as the studio blends them, beside the midpoint of their vectors."""
     pairs = sets.pairs(context.world, context.sizes.conditions)
     names = [(display_name(a, "en"), display_name(b, "en")) for a, b in pairs]
-    made = context.features(context.generate(names))
-    found, half = _found(context, pairs, made), len(pairs) // 2
-    others = _found(context, pairs[half:] + pairs[:half], made)
+    made, half = context.features(context.generate(names)), len(pairs) // 2
     controls = {
         "halfway between their vectors": context.generate(names, midpoint=True),
         "the first alone": context.generate([first for first, _ in names]),
     }
-    against = [
-        (name, float(_found(context, pairs, context.features(drawn)).mean())) for name, drawn in controls.items()
-    ]
+    found = {name: _found(context, pairs, context.features(drawn)) for name, drawn in controls.items()}
+    found["two other things"] = _found(context, pairs[half:] + pairs[:half], made)
     yield share_row(
-        "blends", f"both of two things among the nearest {NEAR:.0%} of drawings", found,
-        against=(*against, ("two other things", float(others.mean()))),
-        seeds=context.drawn(), parts=context.made_by,
+        f"both of two things among the nearest {NEAR:.0%} of drawings", _found(context, pairs, made),
+        against=tuple((name, float(answers.mean())) for name, answers in found.items()), **context.origin(),
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 On captions of held-out cells in both languages, and on dictionary words that training left out and their glosses.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from eval import sets
 from eval.context import SEED, Context
 from eval.metrics import metric
 from eval.rows import MissingError, Row
-from models.data.captions import Language, caption
+from models.data.captions import caption
+from models.data.grammar import LANGUAGES
 from models.data.splits import fraction
 from models.data.text import PARTS_OF_SPEECH, Gloss, glosses
 from models.tokenizer import encode_texts
@@ -23,10 +24,10 @@ from models.train.balance import dead_experts, expert_choices, load_of, max_viol
 from models.train.lexicon import is_held_out
 
 PART = ("language",)
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 BALANCED = 0.5  # MaxVio at most
 TEXTS = 64  # a pass
 
+Words = Mapping[str, Sequence[Gloss]]  # the senses of each
 Labelled = tuple[Tensor, Tensor]  # experts (Y, N, K) of N tokens in Y layers, and the label (N,) of each token's text
 
 
@@ -36,11 +37,11 @@ def expert_rows(context: Context) -> Iterator[Row]:
     experts, count = context.generator.weights.embedder.language.config.num_experts, context.sizes.words
     pictures = sets.cells(context.world, count)
     captions = [(caption(p, SEED, language), k) for p in pictures for k, language in enumerate(LANGUAGES)]
-    words, labelled_tokens = held_out_words(context.wordnet), labelled(context, captions)
-    explained = labelled(context, [(gloss, 0) for gloss in islice(words.glosses(), count)])
-    yield from balance_rows({"captions": labelled_tokens[0], "glosses": explained[0]}, experts)
-    yield specialisation_row("language", labelled_tokens, LANGUAGES)
-    yield specialisation_row("part of speech", labelled(context, list(words.of_one_part(count))), PARTS_OF_SPEECH)
+    words, of_captions = held_out_words(context.wordnet), labelled(context, captions)
+    meanings = [(senses[0].gloss, 0) for senses in islice(words.values(), count)]
+    yield from balance_rows({"captions": of_captions[0], "glosses": labelled(context, meanings)[0]}, experts)
+    yield specialisation_row("language", of_captions, LANGUAGES)
+    yield specialisation_row("part of speech", labelled(context, list(of_one_part(words, count))), PARTS_OF_SPEECH)
 
 
 def balance_rows(chosen: Mapping[str, Tensor], experts: int) -> Iterator[Row]:
@@ -54,12 +55,12 @@ def balance_rows(chosen: Mapping[str, Tensor], experts: int) -> Iterator[Row]:
     apart = "; ".join(f"{kind} alone {float(max_violation(own).max()):.2f}" for kind, own in loads.items())
     tokens = sum(choices.shape[1] for choices in chosen.values())
     yield Row(
-        "experts", "MaxVio of the worst layer", max(violation), tokens,
+        "MaxVio of the worst layer", max(violation), tokens,
         against=tuple((f"layer {k + 1}", value) for k, value in enumerate(violation)),
         goal=BALANCED, lower_is_better=True, note=apart, seeds=f"captions {SEED}", parts=PART,
     )  # fmt: skip
     yield Row(
-        "experts", "dead experts of all layers", float(dead.sum()), tokens,
+        "dead experts of all layers", float(dead.sum()), tokens,
         against=(("least load over the mean", float((load.amin(-1) / load.mean(-1)).min())),),
         goal=0, lower_is_better=True, seeds=f"captions {SEED}", parts=PART,
     )  # fmt: skip
@@ -72,28 +73,22 @@ def specialisation_row(name: str, labelled_tokens: Labelled, labels: Sequence[st
     bits = [specialisation(layer, of_token) for layer in chosen]
     layer = max(range(len(bits)), key=bits.__getitem__)
     share = of_token.bincount(minlength=len(labels)).double() / len(of_token)
+    entropy = -torch.special.xlogy(share, share).sum() / math.log(2)
     return Row(
-        "experts", f"what an expert tells of the {name}", bits[layer], len(of_token), unit="bit",
-        against=(("shuffled", specialisation(chosen[layer], shuffled)), ("all there is", entropy(share))),
+        f"what an expert tells of the {name}", bits[layer], len(of_token), unit="bit",
+        against=(("shuffled", specialisation(chosen[layer], shuffled)), ("all there is", float(entropy))),
         note=f"layer {layer + 1}: {preferring_experts(chosen[layer], of_token, labels)}", seeds=f"{SEED}", parts=PART,
     )  # fmt: skip
 
 
 def preferring_experts(chosen: Tensor, of_token: Tensor, labels: Sequence[str]) -> str:
     """For each label the expert whose share of it exceeds its share of all tokens most: "en: expert 3 (x 1.9); ..."."""
-    said = []
+    said, every = [], chosen.flatten().bincount().double()
     for k, label in enumerate(labels):
-        every = chosen.flatten().bincount().double()
         own = chosen[of_token == k].flatten().bincount(minlength=len(every)).double()
         lift = (own / own.sum()) / (every.clamp(min=1) / every.sum())
         said.append(f"{label}: expert {int(lift.argmax())} (x{float(lift.max()):.1f})")
     return "; ".join(said)
-
-
-def entropy(share: Tensor) -> float:
-    """In bits."""
-    some = share[share > 0]
-    return float(-(some * some.log2()).sum())
 
 
 def labelled(context: Context, texts: Sequence[tuple[str, int]]) -> Labelled:
@@ -110,25 +105,9 @@ def labelled(context: Context, texts: Sequence[tuple[str, int]]) -> Labelled:
     return torch.cat(choices, 1), torch.cat(labels)
 
 
-@dataclass(frozen=True)
-class Words:
-    """Plain words that training left out, in an order given by hash: the senses of each."""
-
-    senses: Mapping[str, Sequence[Gloss]]
-
-    def glosses(self) -> Iterator[str]:
-        """What each word means, in its first sense."""
-        return (senses[0].gloss for senses in self.senses.values())
-
-    def of_one_part(self, count: int) -> Iterator[tuple[str, int]]:
-        """`count` words of each part of speech that have no other one, with its number."""
-        for label, pos in enumerate(PARTS_OF_SPEECH):
-            of_it = (word for word, senses in self.senses.items() if {sense.pos for sense in senses} == {pos})
-            yield from ((word, label) for word in islice(of_it, count))
-
-
 def held_out_words(wordnet: Path) -> Words:
-    """Lowercase words, no names and no phrases, that training left out; MissingError without WordNet."""
+    """Lowercase words, no names and no phrases, that training left out, in an order given by hash; MissingError without
+    WordNet."""
     found: dict[str, list[Gloss]] = {}
     try:
         for gloss in glosses(wordnet):
@@ -136,4 +115,11 @@ def held_out_words(wordnet: Path) -> Words:
                 found.setdefault(gloss.word, []).append(gloss)
     except FileNotFoundError as error:
         raise MissingError(str(error)) from error
-    return Words({word: found[word] for word in sorted(found, key=lambda word: fraction("eval", "experts", word))})
+    return {word: found[word] for word in sorted(found, key=lambda word: fraction("eval", "experts", word))}
+
+
+def of_one_part(words: Words, count: int) -> Iterator[tuple[str, int]]:
+    """`count` words of each part of speech that have no other one, with its number."""
+    for label, pos in enumerate(PARTS_OF_SPEECH):
+        of_it = (word for word, senses in words.items() if {sense.pos for sense in senses} == {pos})
+        yield from ((word, label) for word in islice(of_it, count))

@@ -5,8 +5,9 @@ training pictures (a memoriser), pictures of other prompts (deaf) and noise.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,21 @@ from eval.context import SEED, Context
 from eval.distribution import distances, distribution_rows
 from eval.metrics import metric
 from eval.neighbours import COPY, concept_found, copied, nearest, style_share
-from eval.rows import Row, share_row
+from eval.rows import Row, prefixed, share_row
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
 from models.data.world import Picture
 
 NEIGHBOURS = 10
+# What each condition contributes, with the same prompts and noise. Only with both does a picture start from a reference
+# drawing; the row "from noise alone" is without that.
+CONDITIONS = {
+    "both": {},
+    "both, from noise alone": {"references": False},
+    "token states only": {"vector": False},
+    "vector only": {"text": False},
+    "neither": {"text": False, "vector": False},
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,11 @@ def judge(
     )
 
 
+def judge_real(context: Context, asked: list[Picture], mirrored: bool = False) -> Judged:
+    """The held-out pictures themselves."""
+    return judge(context, asked, *_themselves(context, asked), mirrored)
+
+
 @metric("image", "image")
 def image_rows(context: Context) -> Iterator[Row]:
     """Generated held-out cells one by one, then as a distribution, beside the real ones."""
@@ -63,7 +78,7 @@ def image_rows(context: Context) -> Iterator[Row]:
     if context.can("autoencoder"):
         through = context.reconstruct(sets.pixels(context.world, asked))
         goal = 2 * distances(context, asked, context.features(through)).ratio
-    yield from _generated_rows(context, "image", goal)
+    yield from _generated_rows(context, goal)
     if context.can("autoencoder"):
         yield _recognised(context, asked[: context.sizes.cells])
 
@@ -71,20 +86,28 @@ def image_rows(context: Context) -> Iterator[Row]:
 @metric("fast", "image", "fast")
 def fast_rows(context: Context) -> Iterator[Row]:
     """The same cells and noise, drawn by the fast variant."""
-    yield from _generated_rows(context, "fast", fast=True)
+    yield from prefixed("fast", _generated_rows(context, fast=True))
 
 
-def _generated_rows(context: Context, group: str, goal: float | None = None, **options: bool) -> Iterator[Row]:
+def _generated_rows(context: Context, goal: float | None = None, **options: bool) -> Iterator[Row]:
     """Held-out cells as the generator draws them. `goal` is that of the distance over its floor."""
-    asked, prefix = _asked(context), "" if group == "image" else f"{group}: "
+    asked, n, m = _asked(context), context.sizes.cells, context.sizes.distribution
     made = context.generate([sets.prompt(picture) for picture in asked], **options)
-    seeds, parts = context.drawn(**options), context.made_by
-    n = context.sizes.cells
-    judged = judge(context, asked[:n], made[:n])
-    yield from judged_rows(group, prefix, judged, judge_real(context, asked[:n]), parts, seeds, goals=True)
-    n = context.sizes.distribution
-    found = distances(context, asked[:n], context.features(made[:n]))
-    yield from distribution_rows(found, group, prefix, parts, goal)
+    judged, real = judge(context, asked[:n], made[:n]), judge_real(context, asked[:n])
+    yield from judged_rows(judged, real, goals=True, **context.origin(**options))
+    found = distances(context, asked[:m], context.features(made[:m]))
+    yield from distribution_rows(found, context.generator.parts, goal)
+
+
+@metric("conditions", "image", "conditions", "references")
+def condition_rows(context: Context) -> Iterator[Row]:
+    """Concept and style of held-out cells drawn under each condition."""
+    asked = sets.cells(context.world, context.sizes.conditions)
+    prompts = [sets.prompt(picture) for picture in asked]
+    for name, options in CONDITIONS.items():
+        found = judge(context, asked, context.generate(prompts, **options))
+        yield share_row(f"concept, {name}", found.concept, **context.origin())
+        yield share_row(f"style, {name}", found.style, **context.origin())
 
 
 @metric("unseen", "image")
@@ -100,9 +123,9 @@ def unseen_rows(context: Context) -> Iterator[Row]:
     same = Counter(picture.concept for picture in gallery)
     left = [1 - same[picture.concept] / len(gallery) for picture in asked]
     yield share_row(
-        "unseen", "held-out concepts: concept among the 10 nearest drawings", found,
+        "held-out concepts: concept among the 10 nearest drawings", found,
         against=(("chance", float(1 - np.mean(np.power(left, NEIGHBOURS)))), ("real", float(real.mean()))),
-        seeds=context.drawn(), parts=context.made_by,
+        **context.origin(),
     )  # fmt: skip
 
 
@@ -110,23 +133,14 @@ def _recognised(context: Context, asked: list[Picture]) -> Row:
     """The copies that the rule would recognise, had the generator drawn training pictures through its decoder."""
     train = sets.pixels(context.world, sets.partners(context.world, asked))
     found = copied(context.reconstruct(train), context.train_thumbs)
-    name = "copies recognised, training pictures through the autoencoder"
-    return share_row("image", name, found, parts=("autoencoder",))
-
-
-def judge_real(context: Context, asked: list[Picture], mirrored: bool = False) -> Judged:
-    """The held-out pictures themselves."""
-    return judge(context, asked, sets.pixels(context.world, asked), context.features_of(asked), mirrored)
+    return share_row("copies recognised, training pictures through the autoencoder", found, parts=("autoencoder",))
 
 
 def _asked(context: Context) -> list[Picture]:
     return sets.held_out(context.world, max(context.sizes.cells, context.sizes.distribution))
 
 
-def judged_rows(
-    group: str, prefix: str, made: Judged, real: Judged,
-    parts: tuple[str, ...] = (), seeds: str = "", goals: bool = False,
-) -> Iterator[Row]:  # fmt: skip
+def judged_rows(made: Judged, real: Judged, goals: bool = False, **origin: Any) -> Iterator[Row]:
     """Concept, style and copies, each beside that of real held-out pictures; controls have no goals."""
     shuffled = f"{made.other.mean():.3f} with the concepts of other cells"
     half = float(real.concept.mean()) / 2
@@ -136,8 +150,7 @@ def judged_rows(
         ("copies of training pictures", made.copied, real.copied, None, COPY),
     ):
         against = (("real held-out", float(control.mean())),)
-        goal = goal if goals else None
-        yield share_row(group, prefix + name, answers, against=against, goal=goal, note=note, seeds=seeds, parts=parts)
+        yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, **origin)
 
 
 @metric("controls")
@@ -146,40 +159,20 @@ def control_rows(context: Context) -> Iterator[Row]:
     asked = _asked(context)
     n, m = context.sizes.cells, context.sizes.distribution
     real = judge_real(context, asked[:n])
-    for name, control in CONTROLS.items():
-        made, features = control(context, asked)
-        yield from judged_rows("controls", f"{name}: ", judge(context, asked[:n], made[:n], features[:n]), real)
-        yield from distribution_rows(distances(context, asked[:m], features[:m]), "controls", f"{name}: ")
-
-
-Control = tuple[np.ndarray, np.ndarray]  # pixels (N, 128, 128, 4) and features (N, 1280)
-
-
-def _themselves(context: Context, pictures: list[Picture]) -> Control:
-    return sets.pixels(context.world, pictures), context.features_of(pictures)
-
-
-def _memoriser(context: Context, asked: list[Picture]) -> Control:
-    """The nearest training picture of each: superb distances, and nothing of its own."""
+    # The nearest training picture of each: superb distances, and nothing of its own.
     rows = nearest(context.features_of(asked), context.features_of(context.train), 1)[:, 0]
-    return _themselves(context, [context.train[row] for row in rows])
+    noise = np.random.default_rng(SEED).integers(0, 256, (len(asked), SIZE, SIZE, 4), np.uint8)
+    noise[..., 3] = 255
+    for name, (made, features) in {
+        "real held-out": _themselves(context, asked),
+        "memoriser": _themselves(context, [context.train[row] for row in rows]),
+        "deaf": _themselves(context, asked[1:] + asked[:1]),  # each in another's place: it ignores its prompt
+        "noise": (noise, context.features(noise)),
+    }.items():
+        yield from prefixed(name, judged_rows(judge(context, asked[:n], made[:n], features[:n]), real))
+        yield from prefixed(name, distribution_rows(distances(context, asked[:m], features[:m])))
 
 
-def _deaf(context: Context, asked: list[Picture]) -> Control:
-    """Real held-out pictures, each in another's place: a generator that ignores its prompt."""
-    return _themselves(context, asked[1:] + asked[:1])
-
-
-def _noise(context: Context, asked: list[Picture]) -> Control:
-    """Opaque noise, each pixel on its own."""
-    made = np.random.default_rng(SEED).integers(0, 256, (len(asked), SIZE, SIZE, 4), np.uint8)
-    made[..., 3] = 255
-    return made, context.features(made)
-
-
-CONTROLS: dict[str, Callable[[Context, list[Picture]], Control]] = {
-    "real held-out": _themselves,
-    "memoriser": _memoriser,
-    "deaf": _deaf,
-    "noise": _noise,
-}
+def _themselves(context: Context, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 128, 128, 4) and features (N, 1280) of real pictures."""
+    return sets.pixels(context.world, pictures), context.features_of(pictures)

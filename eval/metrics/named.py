@@ -10,6 +10,7 @@ often it is a copy of that drawing is said beside it. The control draws the same
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,11 @@ from eval.context import SEED, Context
 from eval.metrics import metric
 from eval.metrics.image import judge, judge_real
 from eval.neighbours import COPY, cosine
-from eval.rows import Row, bootstrap, share_row
+from eval.rows import Row, mean_row, prefixed, share_row
 from models.data.captions import display_name
 
-VARIETY = "distance in EffLite0"  # 1 - cosine
-FROM_NOISE = "from noise alone"
+CONCEPT = "concept among the 10 nearest drawings"
+COPIES = "copies of training pictures, mirrored or not"
 
 
 @metric("plain", "image")
@@ -30,21 +31,17 @@ def plain_rows(context: Context) -> Iterator[Row]:
     """Of held-out cells, one of each concept: is it among the 10 nearest drawings, and is it some training picture?"""
     asked = sets.one_a_concept(sets.cells(context.world, context.sizes.cells))
     prompts = [display_name(picture, "en") for picture in asked]
-    made = judge(context, asked, context.generate(prompts), mirrored=True)
-    controls = {"real held-out": judge_real(context, asked, mirrored=True)}
+    made = {"": judge(context, asked, context.generate(prompts), mirrored=True)}
+    made["real held-out"] = judge_real(context, asked, mirrored=True)
     if context.can("references"):
         drafts = context.generator.references(prompts, range(SEED, SEED + len(prompts)))
-        controls["drafts alone"] = judge(context, asked, drafts, mirrored=True)
-    for answer, name, note in (
-        ("concept", "concept among the 10 nearest drawings", ""),
-        ("copied", "copies of training pictures, mirrored or not", COPY),
-    ):
-        against = tuple((control, float(getattr(judged, answer).mean())) for control, judged in controls.items())
-        yield share_row(
-            "plain", f"no style named: {name}", getattr(made, answer), against=against, note=note,
-            seeds=context.drawn(), parts=context.made_by,
-        )  # fmt: skip
-    yield variety_row(context)
+        made["drafts alone"] = judge(context, asked, drafts, mirrored=True)
+    rows = [
+        _beside(context, CONCEPT, {name: judged.concept for name, judged in made.items()}),
+        _beside(context, COPIES, {name: judged.copied for name, judged in made.items()}, COPY),
+        variety_row(context),
+    ]
+    yield from prefixed("no style named", rows)
 
 
 def variety_row(context: Context) -> Row:
@@ -52,16 +49,14 @@ def variety_row(context: Context) -> Row:
     pairs = sets.families(context.world, context.sizes.conditions)
     made = context.features(context.generate([display_name(pair[0], "en") for pair in pairs for _ in range(2)]))
     drawn = context.features_of([picture for pair in pairs for picture in pair])
-    apart = _apart(made[::2], made[1::2])
     others = np.roll(made[1::2], 1, axis=0)
-    return Row(
-        "plain", f"no style named: {VARIETY} of two seeds' pictures", float(apart.mean()), len(pairs),
-        interval=bootstrap(apart),
+    return mean_row(
+        "distance in EffLite0 of two seeds' pictures", _apart(made[::2], made[1::2]),
         against=(
             ("two art families' drawings", float(_apart(drawn[::2], drawn[1::2]).mean())),
             ("of two things", float(_apart(made[::2], others).mean())),
         ),
-        seeds=context.drawn(), parts=context.made_by,
+        **context.origin(),
     )  # fmt: skip
 
 
@@ -74,40 +69,38 @@ def _apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def seen_rows(context: Context) -> Iterator[Row]:
     """Of training pictures, one of each concept, asked for by name and style."""
     asked = sets.seen(context.world, context.sizes.conditions)
-    prompts = [sets.prompt(picture) for picture in asked]
-    made = {name: judge(context, asked, drawn, mirrored=True) for name, drawn in _drawn(context, prompts).items()}
-    for answer, name, note in (
-        ("concept", "concept among the 10 nearest drawings, of which its own is one", ""),
-        ("style", "style of the nearest drawing", ""),
-        ("copied", "copies of training pictures, mirrored or not", COPY),
-    ):
-        answers = {control: getattr(judged, answer) for control, judged in made.items()}
-        yield _row(context, f"a style that has drawn it: {name}", answers, note)
+    drawn = _drawn(context, [sets.prompt(picture) for picture in asked])
+    made = {name: judge(context, asked, pictures, mirrored=True) for name, pictures in drawn.items()}
+    rows = [
+        _beside(context, f"{CONCEPT}, of which its own is one", {name: own.concept for name, own in made.items()}),
+        _beside(context, "style of the nearest drawing", {name: own.style for name, own in made.items()}),
+        _beside(context, COPIES, {name: own.copied for name, own in made.items()}, COPY),
+    ]
+    yield from prefixed("a style that has drawn it", rows)
     if people := sets.genders(context.world, context.sizes.conditions):
         yield gender_row(context, people)
 
 
 def gender_row(context: Context, people: list[sets.Pair]) -> Row:
     """Of the drawings of a woman and a man, the same thing in the same style, which is the nearer one?"""
-    own, other = (context.features_of(pictures) for pictures in zip(*people, strict=True))
+    own, other = (context.features_of(list(pictures)) for pictures in zip(*people, strict=True))
     answers = {}
     for name, drawn in _drawn(context, [sets.prompt(picture) for picture, _ in people]).items():
         made = context.features(drawn)
-        answers[name] = (cosine(made, own).diagonal() > cosine(made, other).diagonal()).astype(float)
-    return _row(
-        context, "a woman, or a man, is nearer to the drawing of one than to the other's", answers, "chance 0.5"
-    )
+        answers[name] = cosine(made, own).diagonal() > cosine(made, other).diagonal()
+    name = "a woman, or a man, is nearer to the drawing of one than to the other's"
+    return _beside(context, name, answers, "chance 0.5")
 
 
 def _drawn(context: Context, prompts: list[str]) -> dict[str, np.ndarray]:
     """The pictures, and the same prompts and seeds from noise alone where there is another way."""
-    made = {"": context.generate(prompts)}
+    made: dict[str, Any] = {"": context.generate(prompts)}
     if context.can("references"):
-        made[FROM_NOISE] = context.generate(prompts, references=False)
+        made["from noise alone"] = context.generate(prompts, references=False)
     return made
 
 
-def _row(context: Context, name: str, answers: dict[str, np.ndarray], note: str) -> Row:
+def _beside(context: Context, name: str, answers: dict[str, np.ndarray], note: str = "") -> Row:
+    """The row of the answers called "", beside all others."""
     against = tuple((control, float(values.mean())) for control, values in answers.items() if control)
-    seeds, parts = context.drawn(), context.made_by
-    return share_row("seen", name, answers[""], against=against, note=note, seeds=seeds, parts=parts)
+    return share_row(name, answers[""], against=against, note=note, **context.origin())

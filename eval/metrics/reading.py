@@ -12,13 +12,12 @@ from eval import sets
 from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
-from eval.rows import Row, wilson
+from eval.rows import Row, share_row
 from models.data.captions import caption
 from models.data.scenes import make_scene
-from models.prompts.linker import EntityLinker
 from models.prompts.parser import PromptParser
 
-PARTS = (*SPACE, "wording")
+ORIGIN = {"seeds": f"captions {SEED}", "parts": (*SPACE, "wording")}
 
 
 @metric("reading", "parser")
@@ -26,47 +25,37 @@ def reading_rows(context: Context) -> Iterator[Row]:
     """Share of prompts whose things are found, all of them and no other; share that is read as it is."""
     parser = context.generator.weights.parser
     cells = sets.cells(context.world, context.sizes.gallery)
-    captions = [caption(picture, SEED) for picture in cells]
-    near = np.mean([name(p.names) in _nearest(parser, text) for text, p in zip(captions, cells, strict=True)])
-    nearest = (("the nearest name alone", float(near)),)
-    yield _row("captions whose thing is found", _found(parser, captions, [{name(p.names)} for p in cells]), nearest)
-    yield _row("captions read as they are", [parser.encoded(text) == text for text in captions])
+    captions, things = [caption(picture, SEED) for picture in cells], [{p.names["en"].lower()} for p in cells]
+    near = np.mean([bool(names & _nearest(parser, text)) for text, names in zip(captions, things, strict=True)])
+    found, nearest = _found(parser, captions, things), (("the nearest name alone", float(near)),)
+    yield share_row("captions whose thing is found", found, against=nearest, **ORIGIN)
+    yield _kept("captions", parser, captions)
     scenes = [make_scene(context.world, SEED + i, "test") for i in range(4 * context.sizes.scenes)]
     captions = [scene.caption(0, grounded=True) for scene in scenes]
-    things = [{name(item.names) for item in scene.objects} for scene in scenes]
-    yield _row("scenes whose things are all found", _found(parser, captions, things))
-    yield _row("scenes read as they are", [parser.encoded(text) == text for text in captions])
-    unseen = [caption(picture, SEED) for picture in sets.unseen(context.world, context.sizes.gallery)]
-    yield _row("captions of unseen concepts read as they are", [parser.encoded(text) == text for text in unseen])
+    things = [{item.names["en"].lower() for item in scene.objects} for scene in scenes]
+    yield share_row("scenes whose things are all found", _found(parser, captions, things), **ORIGIN)
+    yield _kept("scenes", parser, captions)
+    unseen = sets.unseen(context.world, context.sizes.gallery)
+    yield _kept("captions of unseen concepts", parser, [caption(picture, SEED) for picture in unseen])
 
 
-def name(names: dict[str, str]) -> str:
-    """What a thing is called, to compare."""
-    return names["en"].lower()
+def _kept(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
+    return share_row(f"{what} read as they are", [parser.encoded(text) == text for text in captions], **ORIGIN)
 
 
 def _nearest(parser: PromptParser, text: str) -> set[str]:
     """All English names of the thing whose name is nearest to a text."""
-    linker = parser.linker
-    return _names(linker, int(np.argmax(linker.cosines(parser.embedder.text([text])[0]))))
+    return _names(parser, int(np.argmax(parser.linker.cosines(parser.embedder.text([text])[0]))))
 
 
-def _names(linker: EntityLinker, number: int) -> set[str]:
-    return {name.lower() for name in linker.concepts[number].names["en"]}
+def _names(parser: PromptParser, number: int) -> set[str]:
+    return {name.lower() for name in parser.linker.concepts[number].names["en"]}
 
 
 def _found(parser: PromptParser, captions: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
     """For each text, whether the things that it is found to name are these, by any of their English names."""
     answers = []
     for text, wanted in zip(captions, things, strict=True):
-        named = [_names(parser.linker, entity.concept) for entity in parser.entities(text)]
+        named = [_names(parser, entity.concept) for entity in parser.entities(text)]
         answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
     return answers
-
-
-def _row(what: str, answers: Sequence[bool], against: tuple[tuple[str, float], ...] = ()) -> Row:
-    right = int(np.sum(answers))
-    return Row(
-        "reading", what, right / len(answers), len(answers), interval=wilson(right, len(answers)), against=against,
-        seeds=f"captions {SEED}", parts=PARTS,
-    )  # fmt: skip

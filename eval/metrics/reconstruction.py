@@ -10,7 +10,7 @@ import numpy as np
 from eval.context import Context
 from eval.distribution import distances, distribution_rows
 from eval.metrics import metric
-from eval.rows import Row, bootstrap
+from eval.rows import Row, mean_row
 from eval.sets import held_out, pixels
 
 PARTS = ("autoencoder",)
@@ -46,9 +46,5 @@ def reconstruction_rows(context: Context) -> Iterator[Row]:
         ("alpha IoU", "", alpha_iou(real, made), 0.988),
     ):
         note = f"worst hundredth {np.percentile(values, 1):.3g}"
-        yield Row(
-            "reconstruction", name, float(values.mean()), len(values), unit, bootstrap(values), goal=goal, note=note,
-            parts=PARTS,
-        )  # fmt: skip
-    found = distances(context, pictures, context.features(made))
-    yield from distribution_rows(found, "reconstruction", "", PARTS)
+        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=PARTS)
+    yield from distribution_rows(distances(context, pictures, context.features(made)), PARTS)

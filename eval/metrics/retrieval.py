@@ -5,7 +5,6 @@ is said in the note.
 """
 
 from collections.abc import Iterator
-from typing import get_args
 
 import numpy as np
 
@@ -14,14 +13,14 @@ from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
 from eval.neighbours import cosine, expected_recall, hubness, places, same
-from eval.rows import Row, bootstrap
-from models.data.captions import Language, caption
+from eval.rows import Row, mean_row
+from models.data.captions import caption
+from models.data.grammar import LANGUAGES
 from models.data.world import Picture
 
 K = 10
 GOAL = 0.85
 CHINESE_WITHIN = 0.10
-LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 @metric("retrieval", "embeddings")
@@ -30,13 +29,13 @@ def retrieval_rows(context: Context) -> Iterator[Row]:
     pictures = sets.cells(context.world, context.sizes.gallery)
     images = context.generator.weights.embedder.image(sets.pixels(context.world, pictures)).numpy()
     english: dict[str, float] = {}
-    for language in get_args(Language):
+    for language, spoken in zip(LANGUAGES, ("English", "Chinese"), strict=True):
         captions = [caption(picture, SEED, language, style=True) for picture in pictures]
         texts = context.generator.weights.embedder.text(captions).numpy()
         for direction, (queries, items) in {"text to image": (texts, images), "image to text": (images, texts)}.items():
             # In Chinese the goal is the English figure, less what is allowed.
             goal = english[direction] - CHINESE_WITHIN if direction in english else GOAL
-            row = recall_row(f"{direction} R@{K}, {LANGUAGES[language]}", pictures, queries, items, captions, goal)
+            row = recall_row(f"{direction} R@{K}, {spoken}", pictures, queries, items, captions, goal)
             english.setdefault(direction, row.value)
             yield row
 
@@ -47,11 +46,10 @@ def recall_row(
     """One direction: vectors (N, 128) of queries and of gallery items, row by row of the same N pictures."""
     concepts = [picture.concept for picture in pictures]
     scores, right = cosine(queries, items), same(concepts, concepts)
-    found = places(scores, right).recall(K)
     shuffled = places(np.roll(scores, len(scores) // 2, axis=0), right).recall(K)
-    against = (("chance", expected_recall(right, K)), ("captions shuffled", float(shuffled.mean())))
-    return Row(
-        "retrieval", name, float(found.mean()), len(found), interval=bootstrap(found), against=against, goal=goal,
+    return mean_row(
+        name, places(scores, right).recall(K), goal=goal,
+        against=(("chance", expected_recall(right, K)), ("captions shuffled", float(shuffled.mean()))),
         note=_details(queries, items, scores, right, captions), seeds=f"captions {SEED}; bootstrap 0", parts=SPACE,
     )  # fmt: skip
 

@@ -7,18 +7,14 @@ one by one and laid where the prompt says (`models.prompts.layout`); beside that
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eval.context import SEED, Context
+from eval.judge import Judge
 from eval.metrics import metric
 from eval.rows import MissingError, Row, share_row
 from models.data.scenes import ATTRIBUTES, Attribute, Scene, make_scene
-
-if TYPE_CHECKING:
-    from eval.judge import Judge
 
 TRUSTED = 0.95
 AT_ONCE = "drawn at once"
@@ -30,28 +26,21 @@ MEANINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Choices:
-    """Held-out scenes of one attribute: the scenes, what each was asked for by, and the caption of its contrast."""
-
-    scenes: list[Scene]
-    prompts: list[str]
-    contrasts: list[str]
-
-
-def held_out_choices(context: Context, attribute: Attribute) -> Choices:
-    """Scenes of combinations and of pictures that no training scene has; MissingError where the world is too small."""
+def held_out_choices(context: Context, attribute: Attribute) -> tuple[list[Scene], list[str], list[str]]:
+    """Scenes of combinations and of pictures that no training scene has, what each is asked for by, and the caption of
+    its contrast; MissingError where the world is too small."""
     try:
         seeds = range(SEED, SEED + context.sizes.scenes)
         kind = ATTRIBUTES[attribute]
         scenes = [make_scene(context.world, seed, split="test", kind=kind, pictures="cell") for seed in seeds]
     except ValueError as error:
         raise MissingError(str(error)) from error
-    captions = [(s.caption(SEED, "en", "short"), s.contrast(attribute).caption(SEED, "en", "short")) for s in scenes]
-    return Choices(scenes, [own for own, _ in captions], [other for _, other in captions])
+    contrasts = [scene.contrast(attribute) for scene in scenes]
+    prompts, others = ([one.caption(SEED, "en", "short") for one in some] for some in (scenes, contrasts))
+    return scenes, prompts, others
 
 
-def right_choices(judge: "Judge", pixels: np.ndarray, prompts: list[str], contrasts: list[str]) -> np.ndarray:
+def right_choices(judge: Judge, pixels: np.ndarray, prompts: list[str], contrasts: list[str]) -> np.ndarray:
     """(N,): 1 where the judge prefers the prompt to the contrast, 0 where not, one half where it can't tell."""
     own, other = judge.scores(pixels, prompts), judge.scores(pixels, contrasts)
     return (own > other) + 0.5 * (own == other)
@@ -61,18 +50,16 @@ def right_choices(judge: "Judge", pixels: np.ndarray, prompts: list[str], contra
 def scene_rows(context: Context) -> Iterator[Row]:
     """Each attribute in generated scenes, beside real ones, their reconstructions, those drawn at once and chance."""
     for attribute in ATTRIBUTES:
-        choices = held_out_choices(context, attribute)
-        real_pixels = np.stack([scene.render(context.world) for scene in choices.scenes])
-        pictures = {"real": real_pixels, "generated": context.generate(choices.prompts)}
+        scenes, prompts, contrasts = held_out_choices(context, attribute)
+        pictures = {"real": np.stack([scene.render(context.world) for scene in scenes])}
         if context.can("autoencoder"):
-            pictures = {"real": real_pixels, "reconstructed": context.reconstruct(real_pixels), **pictures}
+            pictures["reconstructed"] = context.reconstruct(pictures["real"])
+        pictures["generated"] = context.generate(prompts)
         if context.can("references"):
-            pictures[AT_ONCE] = context.generate(choices.prompts, references=False)
-        found = {
-            name: right_choices(context.parts.judge, pixels, choices.prompts, choices.contrasts)
-            for name, pixels in pictures.items()
-        }
-        yield scene_row(attribute, found, context.drawn(), context.made_by)
+            pictures[AT_ONCE] = context.generate(prompts, references=False)
+        judge = context.parts.judge
+        found = {name: right_choices(judge, pixels, prompts, contrasts) for name, pixels in pictures.items()}
+        yield scene_row(attribute, found, context.drawn(), context.generator.parts)
 
 
 def scene_row(attribute: str, found: dict[str, np.ndarray], seeds: str = "", made_by: tuple[str, ...] = ()) -> Row:
@@ -82,9 +69,8 @@ def scene_row(attribute: str, found: dict[str, np.ndarray], seeds: str = "", mad
         f"{share[name]:.3f} of {name} scenes" for name in ("real", "reconstructed") if share.get(name, 1) < TRUSTED
     ]
     void = f"; VOID: the judge gets {' and '.join(doubtful)} right, {TRUSTED} are needed" if doubtful else ""
-    values = found["generated"]
     return share_row(
-        "scenes", attribute, values,
+        attribute, found["generated"],
         against=(("chance", 0.5), *((name, value) for name, value in share.items() if name != "generated")),
         note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {seeds}", parts=(*made_by, "judge"),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
 from eval.neighbours import cosine, places
-from eval.rows import MissingError, Row, wilson
+from eval.rows import MissingError, Row, named, share_row
 from models.assets import assets
 from models.data.captions import caption
 from models.data.text import Nouns, unseen_words
@@ -33,6 +33,7 @@ from models.train.lexicon import is_held_out
 NEAREST = 10
 GOAL = 0.7
 MORE = 5  # times as many words are drawn to tell apart those that training left out, one in ten
+OUTSIDE = "hits: outside words called unknown"
 
 Words = Mapping[str, frozenset[str]]  # word -> the concepts it means
 
@@ -42,38 +43,40 @@ def word_rows(context: Context) -> Iterator[Row]:
     """Share of words with a right concept among the nearest: all drawn, those never taught as words, Chinese ones."""
     count = context.sizes.words
     more = english_words(context, MORE * count)
-    first = dict(islice(more.items(), count))  # what a draw of `count` gives: a longer one goes on from it
-    asked: list[tuple[str, Words, float | None]] = [(f"{count} WordNet words in no caption", first, GOAL)]
-    for name, held_out in (("taught by the dictionary", False), ("seen in glosses and phrases at most", True)):
-        words = {word: concepts for word, concepts in more.items() if is_held_out(word) is held_out}
-        asked.append((f"of {MORE * count}, {name}", words, None))
-    asked.append(("Chinese words in no caption", chinese_words(context.world), None))
-    yield from (word_row(name, concept_shares(context, words), goal) for name, words, goal in asked if words)
+    # What a draw of `count` gives: a longer one goes on from it.
+    yield word_row(context, f"{count} WordNet words in no caption", dict(islice(more.items(), count)), GOAL)
+    apart: dict[str, Words] = {
+        f"of {MORE * count}, {name}": {
+            word: concepts for word, concepts in more.items() if is_held_out(word) is held_out
+        }
+        for name, held_out in (("taught by the dictionary", False), ("seen in glosses and phrases at most", True))
+    }
+    apart["Chinese words in no caption"] = chinese_words(context.world)
+    yield from (word_row(context, name, words) for name, words in apart.items() if words)
 
 
-def word_row(name: str, found: Mapping[str, float], goal: float | None = None) -> Row:
+def word_row(context: Context, name: str, words: Words, goal: float | None = None) -> Row:
     """Share of words that were right; the first wrong ones are named."""
-    values = np.array([*found.values()])
-    wrong = [word for word, value in found.items() if value < 1]
-    return Row(
-        "words", name, float(values.mean()), len(values), interval=wilson(values.sum(), len(values)), goal=goal,
-        note=f"wrong: {', '.join(wrong[:8])}{', ...' if len(wrong) > 8 else ''}" if wrong else "",
-        seeds=f"draw {SEED}", parts=SPACE,
-    )  # fmt: skip
+    found = concept_shares(context, words)
+    note = named([word for word, value in found.items() if value < 1], 8)
+    return share_row(name, np.array([*found.values()]), goal=goal, note=note, seeds=f"draw {SEED}", parts=SPACE)
 
 
 def english_words(context: Context, count: int) -> Words:
     """`count` words drawn by seed; MissingError where WordNet is not there or has not that many."""
     try:
-        return unseen_words(read_nouns(context.wordnet), context.world, SEED, count)
-    except (FileNotFoundError, ValueError) as error:
+        return unseen_words(nouns_of(context.wordnet), context.world, SEED, count)
+    except ValueError as error:
         raise MissingError(str(error)) from error
 
 
 @cache
-def read_nouns(folder: Path) -> Nouns:
-    """WordNet's nouns, read once."""
-    return Nouns(folder)
+def nouns_of(folder: Path) -> Nouns:
+    """WordNet's nouns, read once; MissingError without WordNet."""
+    try:
+        return Nouns(folder)
+    except FileNotFoundError as error:
+        raise MissingError(str(error)) from error
 
 
 def chinese_words(world: World) -> Words:
@@ -86,20 +89,11 @@ def chinese_words(world: World) -> Words:
 
 def concept_shares(context: Context, words: Words) -> dict[str, float]:
     """For each word the chance that its nearest concepts hold a right one: 1 or 0, between where scores are equal."""
-    names = concept_names(context.world)
+    names = {picture.concept: picture.names["en"] for picture in context.world.split("train")}
     embedder = context.generator.weights.embedder
     scores = cosine(embedder.text(list(words)).numpy(), embedder.text(list(names.values())).numpy())
     right = np.array([[concept in concepts for concept in names] for concepts in words.values()])
     return dict(zip(words, places(scores, right).recall(NEAREST).tolist(), strict=True))
-
-
-def concept_names(world: World) -> dict[str, str]:
-    """English name of each trained concept."""
-    return {picture.concept: picture.names["en"] for picture in world.split("train")}
-
-
-OUTSIDE = "hits: outside words called unknown"
-PARTS = (*SPACE, "vocabulary")
 
 
 @metric("unknown", "vocabulary")
@@ -108,31 +102,24 @@ def unknown_rows(context: Context) -> Iterator[Row]:
     vocabulary = context.generator.weights.vocabulary
     for name, prompts in asked(context).items():
         if prompts:
-            called = np.array([bool(vocabulary.unknown(prompt)) for prompt in prompts])
+            called = [bool(vocabulary.unknown(prompt)) for prompt in prompts]
             false = [prompt for prompt, answer in zip(prompts, called, strict=True) if answer != (name == OUTSIDE)]
-            yield Row(
-                "unknown", name, float(called.mean()), len(prompts), interval=wilson(called.sum(), len(prompts)),
-                note=f"wrong: {', '.join(false[:6])}{', ...' if len(false) > 6 else ''}" if false else "",
-                seeds=f"captions {SEED}", parts=PARTS,
-            )  # fmt: skip
+            origin = {"seeds": f"captions {SEED}", "parts": (*SPACE, "vocabulary")}
+            yield share_row(name, called, note=named(false, 6), **origin)
 
 
 def asked(context: Context) -> dict[str, list[str]]:
-    """Prompts by row of the table. MissingError without WordNet."""
-    try:
-        nouns = read_nouns(context.wordnet)
-    except FileNotFoundError as error:
-        raise MissingError(str(error)) from error
-    pictures = sets.cells(context.world, context.sizes.gallery)
+    """Prompts by row of the table; of words the first of those that did not choose the threshold. MissingError without
+    WordNet."""
+    nouns, pictures = nouns_of(context.wordnet), sets.cells(context.world, context.sizes.gallery)
+    outside, inside = (
+        [word for word in of(nouns, context.world) if not is_for_calibration(word)][: context.sizes.words]
+        for of in (outside_words, inside_words)
+    )
     return {
-        OUTSIDE: _measured(outside_words(nouns, context.world), context.sizes.words),
-        "false alarms: inside words called unknown": _measured(inside_words(nouns, context.world), context.sizes.words),
+        OUTSIDE: outside,
+        "false alarms: inside words called unknown": inside,
         "false alarms: English captions with a word called unknown": [caption(p, SEED, "en") for p in pictures],
         "false alarms: Chinese captions": [caption(p, SEED, "zh") for p in pictures],
         "false alarms: Chinese synonyms": list(chinese_words(context.world)),
     }
-
-
-def _measured(words: list[str], count: int) -> list[str]:
-    """The first of those that did not choose the threshold."""
-    return [word for word in words if not is_for_calibration(word)][:count]

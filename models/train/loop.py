@@ -94,6 +94,7 @@ class Recipe:
         ema: decay of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages of a new model young.
         clip: gradient norm.
         minutes: default length.
+        seed: default seed.
     """
 
     task: Callable[[TaskOptions], Task]
@@ -108,6 +109,7 @@ class Recipe:
     clip: float = 1.0
     minutes: float = 60.0
     channels_last: bool = False
+    seed: int = 0
 
 
 @dataclass

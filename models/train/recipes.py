@@ -10,9 +10,10 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch.distributed
+import typer
 from rich.console import Console
 from safetensors import SafetensorError
 
@@ -98,64 +99,86 @@ RECIPES: dict[str, Recipe] = {
 }
 
 PRESET = "sticker"
-Setting = TypeVar("Setting", int, str)
+Setting = TypeVar("Setting", int, str, float)
 console = Console(stderr=True)
 
 
-def chosen(recipes: dict[str, Recipe], name: str, rate: float | None = None) -> Recipe:
-    """The recipe of that name, with another peak learning rate where one is given; ValueError names what is wrong."""
-    if name not in recipes:
-        raise ValueError(f"no recipe {name!r}; there are {', '.join(sorted(recipes))}")
-    if rate is None:
-        return recipes[name]
-    if not 0 < rate < math.inf:
-        raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipes[name].lr:g} is this recipe's own")
-    return dataclasses.replace(recipes[name], lr=rate)
-
-
-def settled(name: str, given: Setting | None, began: Mapping[str, Any], usual: Setting) -> Setting:
-    """A setting as it is given, else as the run that goes on has it; ValueError where the two differ."""
+def settled(name: str, given: Setting | None, began: Mapping[str, Any], usual: Setting, fixed: bool = True) -> Setting:
+    """A setting as it is given, else as the run that goes on has it; ValueError where the two differ and it is fixed."""
     had = began.get(name)
-    if None not in (given, had) and given != had:
+    if fixed and None not in (given, had) and given != had:
         raise ValueError(f"this run was begun with {name} {had}, not {given}; go on with that, or give another --out")
-    found = had if given is None else given
-    return usual if found is None else found
+    return given if given is not None else had if had is not None else usual
 
 
 def run(
-    recipes: dict[str, Recipe],
-    name: str,
-    preset: str | None,
+    recipe: Recipe,
+    out: Path,
     length: Length,
-    out: Path | None,
-    seed: int | None,
-    every: float,
-    resume: bool,
+    preset: str | None = None,
+    seed: int | None = None,
+    every: float = 5.0,
+    resume: bool = False,
     init: Path | None = None,
     parts: Path | None = None,
     world: Path | None = None,
     compiled: bool = False,
     rate: float | None = None,
 ) -> None:
-    """Train `recipes[name]`; the evaluation trains its judge through the same door."""
-    out = out or Path("runs") / f"{name}-{preset or PRESET}"
+    """Train a recipe in `out`. What is wrong with settings and folders is said before anything is built."""
     began = checkpoint.began(out, resume)
-    preset, seed = settled("preset", preset, began, PRESET), settled("seed", seed, began, 0)
-    recipe = chosen(recipes, name, began.get("rate") if rate is None else rate)
-    if length.steps is None:
-        length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
+    preset, seed = settled("preset", preset, began, PRESET), settled("seed", seed, began, recipe.seed)
+    rate = settled("rate", rate, began, recipe.lr, fixed=False)
+    if not 0 < rate < math.inf:
+        raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipe.lr:g} is this recipe's own")
     if init is not None:
-        checkpoint.weight_files(init)  # said before anything is built
+        checkpoint.weight_files(init)
     pictures = World.load(world)
     settled("world", pictures.digest, began, pictures.digest)
+    if length.steps is None:
+        length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
     options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache")
-    trainer = Trainer(recipe, options, out, length, every, compiled=compiled)
+    trainer = Trainer(dataclasses.replace(recipe, lr=rate), options, out, length, every, compiled=compiled)
     if init is not None:
         trainer.start_from(init)
     if resume:
         trainer.resume()
     trainer.run()
     console.print(f"{trainer.state.step:,} steps, {trainer.state.samples:,} samples, in {out}")
+
+
+def command_line(recipes: Mapping[str, Recipe]) -> None:
+    """The command that trains one of `recipes`; the evaluation trains its judge by it, too."""
+    usual: Any = next(iter(recipes)) if len(recipes) == 1 else ...
+
+    def train(
+        recipe: Annotated[str, typer.Argument(help=", ".join(sorted(recipes)))] = usual,
+        preset: Annotated[str | None, typer.Option(help=f"row of models.presets: tiny, {PRESET}, full")] = None,
+        minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
+        piece: Annotated[float | None, typer.Option(help="stop after so many minutes; --resume goes on")] = None,
+        steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
+        resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
+        init: Annotated[Path | None, typer.Option(help="state folder of a run, or a part, to begin from")] = None,
+        rate: Annotated[float | None, typer.Option(help="peak learning rate; the recipe's own otherwise")] = None,
+        out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
+        parts: Annotated[
+            Path | None, typer.Option(help="folder of the frozen parts; the shipped ones otherwise")
+        ] = None,
+        world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
+        seed: Annotated[int | None, typer.Option(help="of weights and batches; the recipe's own otherwise")] = None,
+        every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
+        threads: Annotated[int, typer.Option(help="0: torch's own choice")] = 0,
+        compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
+    ) -> None:
+        """Train one part."""
+        if recipe not in recipes:
+            raise ValueError(f"no recipe {recipe!r}; there are {', '.join(sorted(recipes))}")
+        if threads:
+            torch.set_num_threads(threads)
+        out, length = out or Path("runs") / f"{recipe}-{preset or PRESET}", Length(steps, minutes, piece)
+        run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate)
+
+    command(lambda: typer.run(train))
 
 
 # Of bad settings and files, a full disk, a rate too high, an extra that is not installed, weights cut short.
@@ -167,7 +190,7 @@ def command(run: Callable[[], object]) -> None:
     try:
         run()
     except USER_ERRORS as error:
-        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        console.print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)
     finally:
         if torch.distributed.is_initialized():
