@@ -98,10 +98,9 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
         raise ValueError(f"--count {arguments.count}; a distance needs two pictures at least")
     if arguments.times < 1:
         raise ValueError(f"--times {arguments.times}; each cell is drawn once at least")
-    every = (
-        dict(zip(TRIED, values, strict=True)) for values in itertools.product(*(vars(arguments)[n] for n in TRIED))
-    )
-    return [Sampling(batch=BATCH, hooks=OWN.hooks - {settings.pop("without")}, **settings) for settings in every]
+    every = itertools.product(*(getattr(arguments, name) for name in TRIED))
+    settings = [dict(zip(TRIED, values, strict=True)) for values in every]
+    return [Sampling(batch=BATCH, hooks=OWN.hooks - {one.pop("without")}, **one) for one in settings]
 
 
 def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:

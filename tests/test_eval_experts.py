@@ -8,7 +8,7 @@ from tiny_parts import save_tiny_parts
 
 from eval.context import Context, Sizes
 from eval.generator import Parts
-from eval.metrics.experts import LANGUAGES, balance_rows, expert_rows, held_out_words, specialisation_row
+from eval.metrics.experts import LANGUAGES, balance_rows, expert_rows, held_out_words, of_one_part, specialisation_row
 from eval.rows import MissingError
 from models.data.fixture import fixture_world
 from models.train.lexicon import is_held_out
@@ -47,8 +47,8 @@ def test_an_expert_of_its_own_tells_all_of_the_language() -> None:
 
 def test_words_are_held_out_and_of_one_part_of_speech(tmp_path: Path) -> None:
     words = held_out_words(wordnet(tmp_path))
-    assert 4 < len(words.senses) < len(WORDS) / 2 and all(map(is_held_out, words.senses))
-    assert all(words.senses[word][0].pos == ("noun", "verb", "adj", "adv")[k] for word, k in words.of_one_part(3))
+    assert 4 < len(words) < len(WORDS) / 2 and all(map(is_held_out, words))
+    assert all(words[word][0].pos == ("noun", "verb", "adj", "adv")[k] for word, k in of_one_part(words, 3))
     with pytest.raises(MissingError, match="python -m"):
         held_out_words(tmp_path / "nowhere")
 

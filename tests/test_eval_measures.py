@@ -15,8 +15,7 @@ from eval.context import Context, Sizes
 from eval.distribution import distances
 from eval.generator import Parts, drawing_code
 from eval.metrics import blends
-from eval.metrics.conditions import condition_rows
-from eval.metrics.image import control_rows, fast_rows, image_rows, judge, unseen_rows
+from eval.metrics.image import condition_rows, control_rows, fast_rows, image_rows, judge, unseen_rows
 from eval.metrics.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.metrics.retrieval import retrieval_rows
 from eval.neighbours import copied, drawing_distance, nearest, style_share, thumbs

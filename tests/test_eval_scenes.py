@@ -37,14 +37,14 @@ def test_a_choice_is_right_wrong_or_a_tie() -> None:
 
 @pytest.mark.parametrize("attribute", ["colour", "binding", "relation"])
 def test_a_prompt_and_its_contrast_differ_in_one_thing(context: Context, attribute: str) -> None:
-    choices = held_out_choices(context, attribute)  # type: ignore[arg-type]
-    assert len(choices.scenes) == 3 and {scene.split for scene in choices.scenes} == {"test"}
-    for own, other in zip(choices.prompts, choices.contrasts, strict=True):
+    scenes, prompts, contrasts = held_out_choices(context, attribute)  # type: ignore[arg-type]
+    assert len(scenes) == 3 and {scene.split for scene in scenes} == {"test"}
+    for own, other in zip(prompts, contrasts, strict=True):
         assert own != other and not own.isspace()
         if attribute == "relation":  # the same words but for those that say where
             assert len(set(own.split()) ^ set(other.split())) <= 6
     trained = {picture.index for picture in context.world.split("train")}
-    assert not any(item.picture in trained for scene in choices.scenes for item in scene.objects)
+    assert not any(item.picture in trained for scene in scenes for item in scene.objects)
 
 
 def test_a_row_is_void_unless_the_judge_knows_real_scenes_and_their_reconstructions() -> None:

@@ -19,12 +19,12 @@ from models.data.world import World
 
 
 def good(context: Context) -> Iterator[Row]:
-    yield Row("good", "share", 0.75, 8, interval=(0.4, 0.9), against=(("chance", 0.5),), goal=0.7, note="in words")
-    yield Row("good", "distance", 12.5, 8, "dB", goal=10, lower_is_better=True)
+    yield Row("share", 0.75, 8, interval=(0.4, 0.9), against=(("chance", 0.5),), goal=0.7, note="in words")
+    yield Row("distance", 12.5, 8, "dB", goal=10, lower_is_better=True)
 
 
 def half(context: Context) -> Iterator[Row]:
-    yield Row("half", "first", 1.0, 1)
+    yield Row("first", 1.0, 1)
     raise MissingError("no weights in nowhere; train them")
 
 
@@ -39,9 +39,9 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_row_knows_whether_its_goal_is_met() -> None:
-    assert Row("g", "n", 1.0, 1).met is None
-    assert Row("g", "n", 0.9, 1, goal=0.85).met and not Row("g", "n", 0.8, 1, goal=0.85).met
-    assert Row("g", "n", 0.8, 1, goal=0.85, lower_is_better=True).met
+    assert Row("n", 1.0, 1).met is None
+    assert Row("n", 0.9, 1, goal=0.85).met and not Row("n", 0.8, 1, goal=0.85).met
+    assert Row("n", 0.8, 1, goal=0.85, lower_is_better=True).met
 
 
 def test_every_measure_runs_alone_and_says_what_it_lacks(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_an_error_of_ours_is_not_taken_for_something_missing(tmp_path: Path, mon
 
 
 def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    row = Row("g", "name [red]", 1.0, 1, note="[/bold]")
+    row = Row("name [red]", 1.0, 1, note="[/bold]")
     print_table({"g": {"rows": [row], "missing": None, "seconds": 0.0}}, Console(width=200))
     assert "name [red]" in capsys.readouterr().out
 
@@ -110,5 +110,5 @@ def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]
 def test_the_report_names_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
     monkeypatch.setattr(context.parts, "digests", lambda names: dict.fromkeys(names, "abc"))
-    group = {"rows": [Row("g", "n", 1.0, 1, parts=("dit", "space"))], "missing": None, "seconds": 0.0}
+    group = {"rows": [Row("n", 1.0, 1, parts=("dit", "space"))], "missing": None, "seconds": 0.0}
     assert report(context, {"g": group}, "quick")["weights"] == {"dit": "abc", "space": "abc"}

@@ -162,7 +162,7 @@ def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypa
     parser = PromptParser.build(Bags(), context.world)  # type: ignore[arg-type]
     context.parts.parser = parser  # type: ignore[misc]
     rows = {row.name: row for row in reading.reading_rows(context)}
-    assert all(0 <= row.value <= 1 and row.parts == reading.PARTS for row in rows.values()) and len(rows) == 5
+    assert all(0 <= row.value <= 1 and row.parts == reading.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
     assert reading._found(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}]) == [
         True,

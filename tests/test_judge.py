@@ -66,14 +66,6 @@ def test_scores_do_not_depend_on_company(judge):
     assert len(judge.scores(pixels[:40], ["a cat"] * 40)) == 40
 
 
-def test_choose_takes_the_highest_score(judge):
-    picture, texts = fixture_world().pixels[0], ["a cat", "a star", "two houses"]
-    scores = judge.scores(np.repeat(picture[None], 3, 0), texts)
-    assert judge.choose(picture, texts) == int(scores.argmax())
-    with pytest.raises(ValueError, match="no captions"):
-        judge.choose(picture, [])
-
-
 def test_wrong_input_is_named(judge):
     with pytest.raises(ValueError, match="2 pictures and 1 captions"):
         judge.scores(fixture_world().pixels[:2], ["a cat"])

@@ -19,7 +19,7 @@ from models.data.fixture import fixture_world
 from models.train import checkpoint
 from models.train.autoencoder import AutoencoderTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
-from models.train.recipes import chosen, command, run
+from models.train.recipes import RECIPES, command, command_line, run
 from models.weights import load_part
 
 RECIPE = Recipe(AutoencoderTask, batch_size=lambda _: 4, lr=1e-3, warmup=2)
@@ -87,10 +87,11 @@ def test_resuming_nothing_says_so(tmp_path):
         trainer(tmp_path, 2).resume()
 
 
-def test_an_unknown_recipe_names_those_there_are(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "models.train", "autoencode"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "autoencoder" in done.stderr
+def test_an_unknown_recipe_names_those_there_are(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["models.train", "autoencode"])
+    with pytest.raises(SystemExit, match="2"):
+        command_line(RECIPES)
+    assert "autoencoder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [{"init": Path("nowhere")}, {"resume": True}])
@@ -98,10 +99,9 @@ def test_what_is_not_there_is_said_before_anything_is_built(given, tmp_path):
     def build(options: TaskOptions) -> AutoencoderTask:
         raise AssertionError("built for nothing")
 
-    recipes = {"this": dataclasses.replace(RECIPE, task=build)}
-    asked = {"seed": 0, "every": 1.0, "resume": False, **given}
+    recipe = dataclasses.replace(RECIPE, task=build)
     with pytest.raises(FileNotFoundError, match=r"nowhere|without --resume"):
-        run(recipes, "this", "tiny", Length(steps=1), tmp_path / "out", **asked)
+        run(recipe, tmp_path / "out", Length(steps=1), "tiny", **given)
 
 
 def test_the_average_of_a_run_from_other_weights_begins_with_them(tmp_path):
@@ -117,8 +117,7 @@ def test_the_average_of_a_run_from_other_weights_begins_with_them(tmp_path):
 
 
 def go(out: Path, **given: Any) -> None:
-    asked = {"seed": None, "every": 1.0, "resume": False, **given}
-    run({"this": RECIPE}, "this", "tiny", Length(steps=4, piece=given.pop("piece", None)), out, **asked)
+    run(RECIPE, out, Length(steps=4), "tiny", **given)
 
 
 @pytest.fixture
@@ -191,15 +190,9 @@ def test_a_part_that_is_not_written_to_its_end_is_the_one_before(tmp_path, monke
 
 
 @pytest.mark.parametrize("rate", [0, -1e-3, float("nan"), float("inf")])
-def test_a_rate_that_teaches_nothing_is_refused(rate):
+def test_a_rate_that_teaches_nothing_is_refused(rate, tmp_path):
     with pytest.raises(ValueError, match=r"0\.001 is this recipe's own"):
-        chosen({"this": RECIPE}, "this", rate)
-
-
-def test_another_rate_is_the_only_change_of_a_recipe():
-    recipes = {"this": RECIPE}
-    assert chosen(recipes, "this") is RECIPE
-    assert chosen(recipes, "this", 2e-4) == dataclasses.replace(RECIPE, lr=2e-4)
+        go(tmp_path, rate=rate)
 
 
 TWO = """

@@ -45,12 +45,10 @@ def word_rows(context: Context) -> Iterator[Row]:
     more = english_words(context, MORE * count)
     # What a draw of `count` gives: a longer one goes on from it.
     yield word_row(context, f"{count} WordNet words in no caption", dict(islice(more.items(), count)), GOAL)
-    apart: dict[str, Words] = {
-        f"of {MORE * count}, {name}": {
-            word: concepts for word, concepts in more.items() if is_held_out(word) is held_out
-        }
-        for name, held_out in (("taught by the dictionary", False), ("seen in glosses and phrases at most", True))
-    }
+    apart: dict[str, Words] = {}
+    for name, held_out in (("taught by the dictionary", False), ("seen in glosses and phrases at most", True)):
+        words = {word: concepts for word, concepts in more.items() if is_held_out(word) is held_out}
+        apart[f"of {MORE * count}, {name}"] = words
     apart["Chinese words in no caption"] = chinese_words(context.world)
     yield from (word_row(context, name, words) for name, words in apart.items() if words)
 

@@ -104,7 +104,7 @@ console = Console(stderr=True)
 
 
 def settled(name: str, given: Setting | None, began: Mapping[str, Any], usual: Setting, fixed: bool = True) -> Setting:
-    """A setting as it is given, else as the run that goes on has it; ValueError where the two differ and it is fixed."""
+    """A setting as given, else as the run that goes on has it; ValueError where the two differ and it is fixed."""
     had = began.get(name)
     if fixed and None not in (given, had) and given != had:
         raise ValueError(f"this run was begun with {name} {had}, not {given}; go on with that, or give another --out")
@@ -161,9 +161,7 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
         init: Annotated[Path | None, typer.Option(help="state folder of a run, or a part, to begin from")] = None,
         rate: Annotated[float | None, typer.Option(help="peak learning rate; the recipe's own otherwise")] = None,
         out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
-        parts: Annotated[
-            Path | None, typer.Option(help="folder of the frozen parts; the shipped ones otherwise")
-        ] = None,
+        parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped otherwise")] = None,
         world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
         seed: Annotated[int | None, typer.Option(help="of weights and batches; the recipe's own otherwise")] = None,
         every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
