@@ -1,4 +1,4 @@
-"""`python -m eval.train_judge` trains the judge, apart from all it judges, with the options of `python -m models.train`.
+"""`python -m eval.train_judge` trains the judge, apart from all that it judges; its options are those of models.train.
 
 Its pictures are scenes, each with its contrast, and some single stickers. Losses: softmax InfoNCE between mean vectors,
 and forced choice: of three captions (its own, its contrast's, another scene's) a picture prefers its own, and of two

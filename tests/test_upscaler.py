@@ -1,6 +1,8 @@
 """Laws of the upscaler and of its training, on `tiny` over the drawn fixture."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from models.data.large import LARGE, choose, large
 from models.data.pixels import composite, to_tensor
 from models.data.world import World
 from models.presets import PRESETS, preset
-from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.loop import Length, TaskOptions, Trainer
 from models.train.recipes import RECIPES
 from models.train.upscaler import CROP, UpscalerTask, compare, psnr, softened
 from models.upscaler import SCALE, Upscaler, lanczos
@@ -178,8 +180,16 @@ def options(parts: Path | None = None) -> TaskOptions:
 
 
 @pytest.fixture(scope="module")
-def task() -> UpscalerTask:
-    return UpscalerTask(options(), soft=0)
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def task(parts: Path) -> Iterator[UpscalerTask]:
+    """Of sharp crops alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.train.upscaler.SOFT", 0)
+        yield UpscalerTask(options(parts))
 
 
 def test_crops_are_of_one_place_turned_alike(task: UpscalerTask) -> None:
@@ -212,14 +222,9 @@ def test_a_few_steps_beat_where_it_started(task: UpscalerTask) -> None:
     assert losses[-1] < 0.93 * losses[0]
 
 
-def test_a_run_leaves_figures_a_sheet_and_a_part_that_loads(tmp_path: Path) -> None:
-    save_tiny_parts(tmp_path / "parts")
-    built = RECIPES["upscaler"].task(options(tmp_path / "parts"))
-    assert built.soft == 0.5, "the recipe says how much of it is decoded"
-    Trainer(
-        Recipe(lambda _: built, batch_size=lambda _: 8, warmup=2, channels_last=True),
-        options(tmp_path / "parts"), tmp_path / "run", Length(steps=2), precision="no",
-    ).run()  # fmt: skip
+def test_a_run_leaves_figures_a_sheet_and_a_part_that_loads(parts: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPES["upscaler"], batch_size=lambda _: 8, warmup=2)
+    Trainer(recipe, options(parts), tmp_path / "run", Length(steps=2), precision="no").run()
     (row,) = (json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines())
     whats = ("white", "edges", "white_lanczos", "edges_lanczos")
     assert row["evaluation"].keys() == {f"{kind}_{what}" for kind in ("sharp", "soft") for what in whats}
@@ -243,9 +248,10 @@ def test_psnr_is_of_what_shows_on_white_and_sees_edges(task: UpscalerTask) -> No
 
 
 def test_the_measure_is_lanczos(task: UpscalerTask) -> None:
-    figures = compare(Upscaler(**preset("upscaler", "tiny")), task.val, range(2), soft=False)
-    assert figures["white_lanczos"] == pytest.approx(figures["white"], abs=2), "bicubic is near"
-    enlarged = lanczos(task.val.small(0, False))
+    figures = compare(Upscaler(**preset("upscaler", "tiny")), task.val, range(2), "sharp")
+    assert figures["sharp_white_lanczos"] == pytest.approx(figures["sharp_white"], abs=2), "bicubic is near"
+    enlarged = lanczos(task.val.small["sharp"][0])
     assert (enlarged[..., :3] <= enlarged[..., 3:]).all() and enlarged.shape == (512, 512, 4)
     by_hand = psnr(to_tensor(enlarged), to_tensor(task.val.large(0)))
-    assert compare(Upscaler(**preset("upscaler", "tiny")), task.val, range(1), False)["edges_lanczos"] == by_hand[1]
+    figures = compare(Upscaler(**preset("upscaler", "tiny")), task.val, range(1), "sharp")
+    assert figures["sharp_edges_lanczos"] == by_hand[1]

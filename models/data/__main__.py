@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from models.data import packages
+from models.data.attribution import attribution
 from models.data.world import World, data_folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The sticker world: its pictures and licences.")
@@ -30,16 +30,7 @@ def build(
     folder = folder or data_folder()
     if update_lock:
         packages.update_lock(folder / "downloads")
-    columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], completed=done, total=total)
-
-        manifest = run(folder, workers, report, tuple(only or ()), pictures_only)
+    manifest = run(folder, workers, tuple(only or ()), pictures_only)
     console.print(f"{manifest['pictures']:,} pictures in {folder}, digest {manifest['digest'][:12]}")
 
 
@@ -80,8 +71,6 @@ def licences(
     out: Annotated[Path, typer.Argument(help="file to write")] = Path("ATTRIBUTION.md"), folder: Folder = None
 ) -> None:
     """Write ATTRIBUTION.md from the manifest."""
-    from models.data.attribution import attribution
-
     out.write_text(attribution(folder or data_folder()), encoding="utf-8")
     console.print(f"wrote {out}")
 

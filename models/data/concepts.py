@@ -121,14 +121,8 @@ class Emojibase:
     def _find(self, base: str) -> str | None:
         """Key of a name in any of its spellings."""
         couple = next((name for name in _COUPLES if base.startswith(f"{name}-")), "")
-        spellings = (
-            base,
-            squeeze(base),
-            base.removesuffix("-face"),
-            f"{base}-face",
-            f"flag-{base.removeprefix('flag-for-')}",
-            couple,
-        )
+        flag = f"flag-{base.removeprefix('flag-for-')}"
+        spellings = (base, squeeze(base), base.removesuffix("-face"), f"{base}-face", flag, couple)
         return next((self._by_slug[spelling] for spelling in spellings if spelling in self._by_slug), None)
 
     def _meaning(self, key: str, tone: str | None) -> Meaning:
@@ -157,15 +151,9 @@ class Emojibase:
 
     @functools.cached_property
     def _vocabulary(self) -> frozenset[str]:
-        words = " ".join(" ".join((e["label"], *e.get("tags", ()))) for e in self._english.values())
-        return frozenset(w for w in re.findall(r"[a-z]+", words.lower()) if len(w) > 2) | {
-            "of",
-            "up",
-            "on",
-            "in",
-            "no",
-            "ok",
-        }
+        texts = (" ".join((entry["label"], *entry.get("tags", ()))) for entry in self._english.values())
+        words = re.findall(r"[a-z]+", " ".join(texts).lower())
+        return frozenset(word for word in words if len(word) > 2) | {"of", "up", "on", "in", "no", "ok"}
 
     def _cut(self, text: str) -> str:
         """A name that is written together, cut into the fewest words emojibase uses; as it is where it can't be."""

@@ -8,22 +8,20 @@ Pictures that came as pixels are left out (Fluent 3d: lossy, 256 px); at 512 px 
 import functools
 import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from models.data import fixture
-from models.data.build import read_iconify, render_svg, renderer_version
+from models.data.build import progress, read_iconify, render_svg, renderer_version
 from models.data.packages import PACKAGES, fetch, read_lock
 from models.data.pixels import SIZE
 from models.data.sampling import Sampler
 from models.data.splits import fraction
+from models.data.stored import whole
 from models.data.world import Picture, World
 
 SCALE = 4
@@ -60,7 +58,7 @@ def large(world: World, pictures: Sequence[Picture], workers: int | None = None)
     sources = _sources(world.folder, pictures)
     files = {name: world.folder / "large" / _file_name(svg) for name, svg in sources.items()}
     missing = [name for name, file in files.items() if not file.exists()]
-    _render_all([sources[name] for name in missing], [files[name] for name in missing], workers or os.cpu_count() or 1)
+    _render_all([sources[name] for name in missing], [files[name] for name in missing], workers)
     return lambda picture: _read(files[picture.id])
 
 
@@ -79,22 +77,19 @@ def _file_name(svg: str) -> str:
     return f"{hashlib.sha256(f'{renderer_version()} {LARGE} {svg}'.encode()).hexdigest()[:24]}.png"
 
 
-def _render_all(svgs: list[str], files: list[Path], workers: int) -> None:
+def _render_all(svgs: list[str], files: list[Path], workers: int | None) -> None:
     starts = range(0, len(svgs), CHUNK)
-    bar = Console(stderr=True, quiet=len(svgs) < 100)
     with ProcessPoolExecutor(workers) as pool:
         jobs = [pool.submit(_render_chunk, svgs[i : i + CHUNK], files[i : i + CHUNK]) for i in starts]
-        for job in track(jobs, f"rendering {len(svgs):,} pictures of {LARGE} px", console=bar):
+        for job in progress(jobs, f"rendering {len(svgs):,} pictures of {LARGE} px"):
             job.result()
 
 
 def _render_chunk(svgs: list[str], files: list[Path]) -> None:
     for svg, file in zip(svgs, files, strict=True):
-        file.parent.mkdir(exist_ok=True)
-        part = file.with_suffix(f".part-{os.getpid()}")
-        # Premultiplied values as they are: the file is for us, and straight ones would be rounded twice.
-        Image.fromarray(render_svg(svg, SCALE), "RGBA").save(part, "PNG")
-        part.replace(file)
+        with whole(file) as part:
+            # Premultiplied values as they are: the file is for us, and straight ones would be rounded twice.
+            Image.fromarray(render_svg(svg, SCALE), "RGBA").save(part, "PNG")
 
 
 def _read(file: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The packages that the sticker world is made from, as a table, and how they are fetched and checked.
+"""The packages that the sticker world is made from (`packages.toml`), and how they are fetched and checked.
 
 Versions, sha256 and licences are pinned in `lock.json` beside this file; a package whose archive or licence differs is
 refused. `python -m models.data build --update-lock` writes the lock anew after a deliberate change of version.
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,33 +46,8 @@ class Package:
     family: str = ""
 
 
-PACKAGES = (
-    Package("@iconify-json/noto", "iconify", "Apache-2.0", "Google (Noto Emoji)", "noto", "noto"),
-    Package("@iconify-json/noto-v1", "iconify", "Apache-2.0", "Google (Noto Emoji, first version)", "blob", "noto"),
-    Package(
-        "@iconify-json/twemoji", "iconify", "CC-BY-4.0", "Twitter and contributors (Twemoji)", "twemoji", "twemoji"
-    ),
-    Package("@iconify-json/fluent-emoji", "iconify", "MIT", "Microsoft (Fluent Emoji)", "fluent", "fluent"),
-    Package("@iconify-json/fluent-emoji-flat", "iconify", "MIT", "Microsoft (Fluent Emoji)", "fluent flat", "fluent"),
-    Package(
-        "@iconify-json/fluent-emoji-high-contrast",
-        "iconify",
-        "MIT",
-        "Microsoft (Fluent Emoji)",
-        "black glyph",
-        "fluent",
-    ),
-    Package(
-        "@iconify-json/emojione", "iconify", "CC-BY-4.0", "EmojiOne and EmojiTwo contributors", "emojione", "emojione"
-    ),
-    Package("@iconify-json/fxemoji", "iconify", "Apache-2.0", "Mozilla (Firefox OS Emoji)", "fxemoji", "fxemoji"),
-    Package("@iconify-json/streamline-emojis", "iconify", "CC-BY-4.0", "Streamline", "outline", "streamline"),
-    Package(
-        "@lobehub/fluent-emoji-3d", "webp", "MIT", "Microsoft (Fluent Emoji), packed by LobeHub", "fluent 3d", "fluent"
-    ),
-    Package("emojibase-data", "text", "MIT", "Miles Johnson (emojibase), from Unicode CLDR"),
-    Package(DICTIONARY, "text", "LicenseRef-WordNet", "Princeton University (WordNet 3.1)"),
-)
+_TABLE = Path(__file__).with_name("packages.toml")
+PACKAGES = tuple(Package(**row) for row in tomllib.loads(_TABLE.read_text(encoding="utf-8"))["packages"])
 
 
 def sha256_file(path: Path) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,20 +43,9 @@ KIND_WEIGHTS = (0.25, 0.2, 0.3, 0.25)
 SAME_STYLE = 0.85  # of two-object scenes: people expect one hand to have drawn both
 PAINTED = 0.25  # of objects whose colour is not what the scene is about
 GROUNDS = (
-    "white",
-    "black",
-    "grey",
-    "beige",
-    "light blue",
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "teal",
-    "blue",
-    "purple",
+    "white", "black", "grey", "beige", "light blue", "red", "orange", "yellow", "green", "teal", "blue", "purple",
     "pink",
-)
+)  # fmt: skip
 _GROUND_KINDS: tuple[Ground, ...] = ("transparent", "plain", "gradient")
 _SIDES: dict[Size | None, tuple[int, int]] = {None: (72, 94), "small": (40, 54), "large": (108, 126)}
 _TRIES = 200  # draws until a combination of the wanted split turns up; a held-out one is one in ten
@@ -351,7 +340,7 @@ def _other_colour(scene: Scene, rng: random.Random) -> Scene | None:
     colour = rng.choice([paint for paint in pool if paint not in taken])
     same = scene.kind == "count"  # all of them are one thing in one colour
     return _with_objects(
-        scene, (dataclasses.replace(o, colour=colour) if o is old or same else o for o in scene.objects)
+        scene, *(dataclasses.replace(o, colour=colour) if o is old or same else o for o in scene.objects)
     )
 
 
@@ -359,9 +348,8 @@ def _swapped_colours(scene: Scene, rng: random.Random) -> Scene | None:
     if scene.kind != "pair":
         return None
     first, second = scene.objects
-    return _with_objects(
-        scene, (dataclasses.replace(first, colour=second.colour), dataclasses.replace(second, colour=first.colour))
-    )
+    one, two = dataclasses.replace(first, colour=second.colour), dataclasses.replace(second, colour=first.colour)
+    return _with_objects(scene, one, two)
 
 
 def _other_count(scene: Scene, rng: random.Random) -> Scene | None:
@@ -371,22 +359,20 @@ def _other_count(scene: Scene, rng: random.Random) -> Scene | None:
     pool = counts_of(concept, "train")  # every held-out number has a neighbour there
     nearest = min(abs(n - scene.count) for n in pool if n != scene.count)
     count = rng.choice([n for n in pool if abs(n - scene.count) == nearest])
-    return _with_objects(scene, (dataclasses.replace(scene.objects[0], box=box) for box in _places(count, rng)))
+    return _with_objects(scene, *(dataclasses.replace(scene.objects[0], box=box) for box in _places(count, rng)))
 
 
 def _swapped_places(scene: Scene, rng: random.Random) -> Scene | None:
     if scene.relation is None:
         return None
     first, second = scene.objects
-    moved = (
-        dataclasses.replace(first, box=second.box, z=second.z),
-        dataclasses.replace(second, box=first.box, z=first.z),
-    )
-    return dataclasses.replace(_with_objects(scene, moved), relation=OPPOSITE[scene.relation])
+    one = dataclasses.replace(first, box=second.box, z=second.z)
+    two = dataclasses.replace(second, box=first.box, z=first.z)
+    return _with_objects(scene, one, two, relation=OPPOSITE[scene.relation])
 
 
-def _with_objects(scene: Scene, objects: Iterable[SceneObject]) -> Scene:
-    return dataclasses.replace(scene, objects=tuple(objects))
+def _with_objects(scene: Scene, *objects: SceneObject, **changes: Any) -> Scene:
+    return dataclasses.replace(scene, objects=objects, **changes)
 
 
 _CONTRASTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {

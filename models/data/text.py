@@ -140,6 +140,14 @@ class Nouns:
             self.synsets[offset] for symbol, pos, offset in synset.pointers if symbol in symbols and pos == "noun"
         )
 
+    def below(self, synset: Synset | None, depth: int) -> Iterator[Synset]:
+        """A sense and those up to `depth` steps below it, level by level, without slurs and what is below them."""
+        level = [synset] if synset else []
+        for _ in range(depth + 1):
+            level = [one for one in level if not one.offensive]
+            yield from level
+            level = [lower for one in level for lower in self.pointed(one, HYPONYMS)]
+
     def sense_of(self, word: str, hints: frozenset[str], files: tuple[int, ...]) -> Synset | None:
         """The sense of a word in the first of the lexicographer `files` that has any; of several the one that shares
         most words with `hints` (M. Lesk, 1986), and of equals the commonest."""
@@ -177,20 +185,11 @@ def related_words(nouns: Nouns, pictures: Iterable[Picture], depth: int = 3) -> 
     """
     found: dict[str, set[str]] = {}
     for concept, picture in {picture.concept: picture for picture in pictures}.items():
-        words = _words_below(nouns, concept_sense(nouns, picture), depth)
+        below = nouns.below(concept_sense(nouns, picture), depth)
+        words = {word for synset in below for word in synset.words if word.islower()}
         for word in words if len(words) <= MAX_RELATED else ():
             found.setdefault(word, set()).add(concept)
     return {word: frozenset(concepts) for word, concepts in found.items()}
-
-
-def _words_below(nouns: Nouns, synset: Synset | None, depth: int) -> set[str]:
-    level = [synset] if synset else []
-    words: set[str] = set()
-    for _ in range(depth + 1):
-        level = [one for one in level if not one.offensive]
-        words.update(word for one in level for word in one.words if word.islower())
-        level = [lower for one in level for lower in nouns.pointed(one, HYPONYMS)]
-    return words
 
 
 @functools.lru_cache(maxsize=4)

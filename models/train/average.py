@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.console import Console
-from torch import Tensor
 
 from models.dit import DiT
 from models.train.recipes import command
@@ -20,14 +19,11 @@ from models.weights import MADE_WITH, WeightsError, load_part, part_folder, save
 
 PART = "dit"
 
-console = Console(stderr=True)
-
 
 def average_generators(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     """Save the weighted mean of the generators in `folders` (of parts, as runs export them) into `out`; its folder.
 
-    What one of them lacks counts as zero there if it begins from zero (`DiT`: carry, a draft's gate), and else, behind
-    what does, as the others have it. ValueError where they do not fit together.
+    ValueError where they do not fit together.
     """
     if len(folders) != len(shares) or len(folders) < 2:
         raise ValueError(f"{len(folders)} folders and {len(shares)} shares; give at least two, and a share for each")
@@ -37,28 +33,17 @@ def average_generators(folders: Sequence[Path], shares: Sequence[float], out: Pa
     if len(companies) > 1:
         raise WeightsError("these generators were trained with different parts; average those of one release")
     networks: list[Any] = [load_part(DiT, PART, folder, torch.float32) for folder in folders]
-    if len(depths := {network.config.depth for network in networks}) > 1:
-        listed = " and ".join(map(str, sorted(depths)))
-        raise ValueError(f"generators of {listed} blocks; average those of one depth")
-    widest = max(networks, key=lambda network: len(network.state_dict()))
-    fresh = DiT(**{name: value for name, value in widest.config.items() if not name.startswith("_")}).state_dict()
-    begins = {name for name, tensor in fresh.items() if not tensor.any()}
-    widest.load_state_dict(_mean([network.state_dict() for network in networks], shares, begins))
-    return save_part(widest, PART, out, json.loads(companies.pop()))
-
-
-def _mean(states: Sequence[dict[str, Tensor]], shares: Sequence[float], zero: set[str]) -> dict[str, Tensor]:
-    shapes = {name: tensor.shape for state in states for name, tensor in state.items()}
-    for state in states:
-        for name, tensor in state.items():
-            if tensor.shape != shapes[name]:
-                raise ValueError(f"{name} is {tuple(tensor.shape)} in one generator, {tuple(shapes[name])} in another")
-    mean = {}
-    for name, shape in shapes.items():
-        having = [(state[name], share) for state, share in zip(states, shares, strict=True) if name in state]
-        whole = sum(shares) if name in zero else sum(share for _, share in having) or 1.0
-        mean[name] = sum((share / whole * tensor for tensor, share in having), torch.zeros(shape))
-    return mean
+    mean = networks[0]
+    for network in networks[1:]:
+        shape = {name: value for name, value in mean.config.items() if not name.startswith("_")}
+        if different := [name for name, value in shape.items() if network.config[name] != value]:
+            raise ValueError(f"these generators differ in {different[0]}; average those of one shape")
+    states = [network.state_dict() for network in networks]
+    weights = [share / sum(shares) for share in shares]
+    mean.load_state_dict(
+        {name: sum(w * state[name] for w, state in zip(weights, states, strict=True)) for name in states[0]}
+    )
+    return save_part(mean, PART, out, json.loads(companies.pop()))
 
 
 def main(
@@ -71,7 +56,8 @@ def main(
         given = [float(share) for share in shares.split(",")] if shares else [1.0] * len(folders)
     except ValueError as error:
         raise ValueError(f"--shares {shares}; give numbers with commas between them, as in 1,2") from error
-    console.print(f"{len(folders)} generators averaged in {average_generators(folders, given, out)}", highlight=False)
+    made = average_generators(folders, given, out)
+    Console(stderr=True).print(f"{len(folders)} generators averaged in {made}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Shapes: Y layers, X experts, N tokens, K choices a token.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -59,15 +59,6 @@ def expert_choices(model: PreTrainedModel, batch: Mapping[str, Any]) -> Tensor:
         for hook in hooks:
             hook.remove()
     return torch.stack(seen)
-
-
-def expert_load(model: PreTrainedModel, batches: Iterable[Mapping[str, Any]]) -> Tensor:
-    """Share of the choices that each expert gets, (Y, X), rows of sum 1. Give it held-out text: the training batch is
-    the signal that the bias follows, and looks balanced by construction."""
-    chosen = [expert_choices(model, batch) for batch in batches]
-    if not chosen:
-        raise ValueError("no batches to measure the experts' load on")
-    return load_of(torch.cat(chosen, 1), len(routers(model)[0].bias))
 
 
 def load_of(chosen: Tensor, experts: int) -> Tensor:

@@ -21,11 +21,6 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **buffers}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
-
-
 def _optimizer_files(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.optim.Optimizer]:
     return {"optimizer" if i == 0 else f"optimizer-{i + 1}": o for i, o in enumerate(optimizers)}
 
@@ -41,7 +36,9 @@ def save(
     fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
     averages = {str(i): tensor for i, tensor in enumerate(ema.shadow_params)}
     files = {"model": tensors_of(model), "ema": averages}
-    files |= {name: _optimizer_tensors(optimizer) for name, optimizer in _optimizer_files(optimizers).items()}
+    for name, optimizer in _optimizer_files(optimizers).items():
+        state = optimizer.state_dict()["state"]
+        files[name] = {f"{index}.{key}": tensor for index, own in state.items() for key, tensor in own.items()}
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
@@ -58,15 +55,16 @@ def save(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def exists(folder: Path) -> bool:
-    """Whether `load` finds something in `folder`."""
-    return _present(folder).exists()
+def _present(folder: Path) -> Path | None:
+    """`folder`, or the one before it, where `save` was killed between its two renames; None where there is neither."""
+    return next((one for one in (folder, folder.with_name(f"{folder.name}.old")) if one.exists()), None)
 
 
-def _present(folder: Path) -> Path:
-    """`folder`, or the one before it, where `save` was killed between its two renames."""
-    old = folder.with_name(f"{folder.name}.old")
-    return old if old.exists() and not folder.exists() else folder
+def state_folder(folder: Path) -> Path:
+    """What `load` reads for `folder`; FileNotFoundError where there is nothing."""
+    if not (found := _present(folder)):
+        raise FileNotFoundError(f"nothing to resume in {folder}; start without --resume")
+    return found
 
 
 def began(out: Path, resume: bool) -> dict[str, Any]:
@@ -74,18 +72,11 @@ def began(out: Path, resume: bool) -> dict[str, Any]:
 
     FileNotFoundError where there is none to go on; FileExistsError where one would be written over.
     """
-    if not resume:
-        if exists(out / "state"):
-            raise FileExistsError(f"{out} holds a run; give --resume to go on with it, or another --out")
-        return {}
-    return json.loads((state_folder(out / "state") / "state.json").read_text()).get("settings", {})
-
-
-def state_folder(folder: Path) -> Path:
-    """What `load` reads for `folder`; FileNotFoundError where there is nothing."""
-    if not exists(folder):
-        raise FileNotFoundError(f"nothing to resume in {folder}; start without --resume")
-    return _present(folder)
+    if resume:
+        return json.loads((state_folder(out / "state") / "state.json").read_text()).get("settings", {})
+    if _present(out / "state"):
+        raise FileExistsError(f"{out} holds a run; give --resume to go on with it, or another --out")
+    return {}
 
 
 def weight_files(folder: Path) -> list[Path]:

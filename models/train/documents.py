@@ -9,29 +9,30 @@ import hashlib
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from models.data.captions import Language, caption, colour_words, display_name
-from models.data.colours import COLOURS
+from models.data.grammar import LANGUAGES
 from models.data.motion import motion_caption
 from models.data.sampling import Sampler
-from models.data.scenes import Scene, make_scene
+from models.data.scenes import make_scene
 from models.data.styles import style_of
 from models.data.text import names, training_captions
-from models.data.world import World
+from models.data.world import Picture, World
 from models.presets import preset
 from models.tokenizer import TEXT_LENGTH, load_tokenizer, train_tokenizer
 from models.train.lexicon import Lexicon
 
-TEMPLATES: dict[str, dict[str, list[str]]] = json.loads(
+TEMPLATES: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("documents.json").read_text(encoding="utf-8")
 )
 
@@ -44,7 +45,7 @@ class Document(NamedTuple):
 
 
 class Writer:
-    """Writes documents of a kind from a random stream. `SOURCES` are its kinds."""
+    """Writes documents of a kind from a random stream: a method for each of `SOURCES`."""
 
     def __init__(self, world: World, sampler: Sampler, lexicon: Lexicon) -> None:
         self.world, self.sampler, self.lexicon = world, sampler, lexicon
@@ -53,7 +54,7 @@ class Writer:
         """One document of a kind; ValueError names the kinds there are."""
         if source not in SOURCES:
             raise ValueError(f"unknown source {source!r}; there are {', '.join(SOURCES)}")
-        return SOURCES[source](self, rng)
+        return getattr(self, source)(rng)
 
     def gloss(self, rng: np.random.Generator) -> Document:
         """A dictionary entry, read either way: word to meaning, or meaning to word."""
@@ -67,17 +68,17 @@ class Writer:
         seed = _seed(rng)
         if rng.random() < 0.3:
             return Document("", make_scene(self.world, seed).caption(seed))
-        return Document("", caption(self.sampler.draw(rng, 1)[0], seed))
+        return Document("", caption(self._picture(rng), seed))
 
     def translation(self, rng: np.random.Generator) -> Document:
         """The same thing in the other language."""
         seed = _seed(rng)
         if rng.random() < 0.4:
             scene = make_scene(self.world, seed)
-            english, chinese = scene.caption(seed, "en"), scene.caption(seed, "zh")
+            english, chinese = (scene.caption(seed, language) for language in LANGUAGES)
         else:
-            picture, styled = self.sampler.draw(rng, 1)[0], rng.random() < 0.5
-            english, chinese = caption(picture, seed, "en", style=styled), caption(picture, seed, "zh", style=styled)
+            picture, styled = self._picture(rng), rng.random() < 0.5
+            english, chinese = (caption(picture, seed, language, style=styled) for language in LANGUAGES)
         if rng.random() < 0.5:
             return Document(f"{english} 中文：", chinese)
         return Document(f"{chinese} English:", english)
@@ -85,62 +86,45 @@ class Writer:
     def motion(self, rng: np.random.Generator) -> Document:
         """A caption of something that moves."""
         seed = _seed(rng)
-        thing = make_scene(self.world, seed) if rng.random() < 0.2 else self.sampler.draw(rng, 1)[0]
+        thing = make_scene(self.world, seed) if rng.random() < 0.2 else self._picture(rng)
         return Document("", motion_caption(thing, seed))
 
     def instruction(self, rng: np.random.Generator) -> Document:
         """What people type into a chat, answered by the prompt they mean."""
-        seed, chinese = _seed(rng), rng.random() < 0.35
-        asks = TEMPLATES["zh" if chinese else "en"]["asks"]
-        picture = self.sampler.draw(rng, 1)[0]
-        text = caption(picture, seed, "zh" if chinese else "en", "short", style=False)
+        seed, language = _seed(rng), _language(rng)
+        asks = TEMPLATES[language]["asks"]
+        text = caption(self._picture(rng), seed, language, "short", style=False)
         return Document(f"{asks[seed % len(asks)].format(text)} =>", text)
 
     def edit(self, rng: np.random.Generator) -> Document:
         """A prompt, a wish, and the prompt with the wish granted: colour, number or style."""
-        seed, chinese = _seed(rng), rng.random() < 0.35
+        seed, language = _seed(rng), _language(rng)
+        templates = TEMPLATES[language]
         if rng.random() < 0.35:
-            return self._restyled(seed, chinese, rng)
+            picture, style = self._picture(rng), style_of(self._picture(rng).style)
+            name, words = display_name(picture, language), style.en[0] if language == "en" else style.zh[0]
+            wish = templates["restyles"][seed % len(templates["restyles"])].format(words)
+            return Document(f"{name} {wish} =>", templates["styled"].format(name, words))
         kind: Literal["colour", "count"] = "colour" if rng.random() < 0.5 else "count"
         scene = make_scene(self.world, seed, kind=kind)
         other = scene.contrast(kind)
-        language: Language = "zh" if chinese else "en"
-        wish = _wish(other, kind, chinese, seed)
+        wanted = other.count if kind == "count" else colour_words((str(other.objects[0].colour),), language)
+        wish = templates[kind][seed // 2 % len(templates[kind])].format(wanted)
         return Document(f"{scene.caption(seed, language, 'short')} {wish} =>", other.caption(seed, language, "short"))
 
-    def _restyled(self, seed: int, chinese: bool, rng: np.random.Generator) -> Document:
-        language: Language = "zh" if chinese else "en"
-        picture = self.sampler.draw(rng, 1)[0]
-        style = style_of(self.sampler.draw(rng, 1)[0].style)
-        name, restyles = display_name(picture, language), TEMPLATES[language]["restyles"]
-        words = style.zh[0] if chinese else style.en[0]
-        styled = f"{name}，{words}风格" if chinese else f"{name}, {words} style"
-        return Document(f"{name} {restyles[seed % len(restyles)].format(words)} =>", styled)
+    def _picture(self, rng: np.random.Generator) -> Picture:
+        return self.sampler.draw(rng, 1)[0]
+
+
+SOURCES = ("gloss", "caption", "translation", "motion", "instruction", "edit")
 
 
 def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31 - 1))
 
 
-def _wish(after: Scene, kind: str, chinese: bool, seed: int) -> str:
-    if kind == "count":
-        templates: Sequence[str] = TEMPLATES["zh" if chinese else "en"]["counts"]
-        return templates[seed // 2 % len(templates)].format(after.count)
-    colour = str(after.objects[0].colour)
-    templates = TEMPLATES["zh" if chinese else "en"]["colourings"]
-    return templates[seed // 2 % len(templates)].format(
-        colour_words((colour,), "zh") if chinese else COLOURS[colour].en
-    )
-
-
-SOURCES: dict[str, Callable[[Writer, np.random.Generator], Document]] = {
-    "gloss": Writer.gloss,
-    "caption": Writer.caption,
-    "translation": Writer.translation,
-    "motion": Writer.motion,
-    "instruction": Writer.instruction,
-    "edit": Writer.edit,
-}
+def _language(rng: np.random.Generator) -> Language:
+    return "zh" if rng.random() < 0.35 else "en"
 
 
 TOKENIZER_CAPTIONS = 60_000
@@ -173,33 +157,25 @@ def _pieces(
     tokenizer: PreTrainedTokenizerFast, parts: Sequence[tuple[str, str]], length: int, closed: bool
 ) -> list[Rows]:
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    firsts = _tokens(tokenizer, [first for first, _ in parts])
-    seconds = _tokens(tokenizer, [second for _, second in parts])
+    firsts, seconds = (_tokens(tokenizer, [part[side] for part in parts]) for side in (0, 1))
     rows = [[bos, *first, *second, eos][:length] for first, second in zip(firsts, seconds, strict=True)]
     # The block of an empty prompt is <bos> alone: nothing but what is before it can be seen.
-    blocks = [len(row) if closed else 1 + len(first) for row, first in zip(rows, firsts, strict=True)]
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    return [
-        _piece(rows, blocks, order[start : start + PIECE], tokenizer.pad_token_id)
-        for start in range(0, len(rows), PIECE)
-    ]
+    blocks = torch.tensor([len(row) if closed else 1 + len(first) for row, first in zip(rows, firsts, strict=True)])
+    order = torch.tensor(sorted(range(len(rows)), key=lambda i: len(rows[i])), dtype=torch.int64)
+    pieces = []
+    for numbers in order.split(PIECE) if rows else ():
+        tokens = [torch.tensor(rows[i]) for i in numbers]
+        ids = pad_sequence(tokens, batch_first=True, padding_value=tokenizer.pad_token_id)
+        place = torch.arange(ids.shape[1])
+        mask = place < torch.tensor([len(row) for row in tokens])[:, None]
+        pieces.append(Rows(ids, mask, mask & (place < blocks[numbers, None]), numbers))
+    return pieces
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
     # An empty text would still get the space that stands before every text.
-    return [
-        ids if text else []
-        for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True)
-    ]
-
-
-def _piece(rows: list[list[int]], blocks: list[int], numbers: list[int], pad: int) -> Rows:
-    length = max(len(rows[i]) for i in numbers)
-    ids = torch.tensor([rows[i] + [pad] * (length - len(rows[i])) for i in numbers])
-    place = torch.arange(length)
-    mask = place < torch.tensor([len(rows[i]) for i in numbers])[:, None]
-    prompt = mask & (place < torch.tensor([blocks[i] for i in numbers])[:, None])
-    return Rows(ids, mask, prompt, torch.tensor(numbers))
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return [own if text else [] for text, own in zip(texts, ids, strict=True)]
 
 
 def build_tokenizer(world: World, lexicon: Lexicon, size: str, cache: Path) -> PreTrainedTokenizerFast:
@@ -211,13 +187,9 @@ def build_tokenizer(world: World, lexicon: Lexicon, size: str, cache: Path) -> P
     if (folder / "tokenizer.json").exists():
         return load_tokenizer(folder)
     texts = [*words, *itertools.islice(training_captions(world, seed=0), TOKENIZER_CAPTIONS)]
-    with tempfile.TemporaryDirectory(dir=_made(cache), ignore_cleanup_errors=True) as part:
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as part:
         tokenizer = train_tokenizer(texts, vocab_size, part)
         with contextlib.suppress(OSError):  # another rank was first: theirs is the same
             Path(part).rename(folder)
     return tokenizer
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

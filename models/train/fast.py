@@ -30,44 +30,35 @@ from models.train.image import NO_VECTOR, ImageTask, Mix, Samples
 from models.train.loop import TaskOptions
 from models.weights import load_part, part_digests, record_made_with, record_part
 
-TAUGHT = Sampling()  # its guidance is distilled into the student
-# Close to real requests: text with its vector, and mostly the draft of what it names. No warped or mirrored views.
-MIX = Mix(views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
-
 
 class FastTask(ImageTask):
-    """Recipe "fast".
-
-    `rank` of the changes; `walk` is how many steps the teacher makes for one, with the guidance of `taught`.
-    """
+    """Recipe "fast"."""
 
     sampling = FAST_SAMPLING
-    asked = MIX
+    # Close to real requests: text with its vector, mostly the draft of what it names. No warped or mirrored views.
+    mix = Mix(views=(0.6, 0.0, 0.0, 0.4), drop_text=0.1, drop_vector=0.2, drop_draft=0.2, draft_shift=0.0)
+    pool = 4000  # few scenes are sampled
+    rank = 16  # of the changes
+    walk = 4  # steps that the teacher makes for one
+    taught = Sampling()  # the teacher's guidance, which is distilled into the student
 
-    def __init__(
-        self, options: TaskOptions, rank: int = 16, walk: int = 4, taught: Sampling = TAUGHT, **settings: Any
-    ) -> None:
-        super().__init__(options, mix=self.asked, **settings)
-        self.walk, self.taught = walk, taught
+    def __init__(self, options: TaskOptions) -> None:
+        super().__init__(options)
         self.sigmas = torch.tensor(set_steps(build_scheduler(str(FAST_SAMPLING.scheduler)), FAST_SAMPLING.steps))
         self.length = 1 / len(self.sigmas)
         self.teacher = load_part(DiT, "dit", options.parts, native_dtype()).to(self.device)
         self.model = load_part(DiT, "dit", options.parts)
         self.model.warp_in = None  # it is never asked for warped pictures
-        attach(self.model, rank)
+        attach(self.model, self.rank)
 
     def draws(self, rng: np.random.Generator, count: int) -> Samples:
         """As for the generator, but never without any condition."""
         drawn = super().draws(rng, count)
         return replace(drawn, text=drawn.text | (drawn.vector == NO_VECTOR))
 
-    def times(self, rng: np.random.Generator, count: int) -> Tensor:
+    def times(self, rng: np.random.Generator, count: int, mix: Mix | None = None) -> Tensor:
         """Noise levels of the plan, equally many of each."""
         return self.sigmas[torch.from_numpy(rng.permutation(count) % len(self.sigmas))]
-
-    def held_out_times(self, count: int) -> Tensor:
-        """The same for the validation."""
-        return self.times(np.random.default_rng(0), count)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
         """Starting latents without the pictures, and the noise levels from which the student steps."""
@@ -94,15 +85,10 @@ class FastTask(ImageTask):
         return x
 
     @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)  # which would round the path, and knows no states in fp16
+    @torch.autocast("cuda", enabled=False)
     def walked(self, x: Tensor, times: Tensor, length: float, condition: Condition) -> Tensor:
-        """Where the teacher comes to from `x` at noise levels `times` (B,), `length` lower.
-
-        The same under autocast, which would round the path and knows no states in fp16 on a CPU.
-        """
-        with torch.autocast(x.device.type, enabled=False):
-            return self._walked(x, times, length, condition)
-
-    def _walked(self, x: Tensor, times: Tensor, length: float, condition: Condition) -> Tensor:
+        """Where the teacher comes to from `x` at noise levels `times` (B,), `length` lower."""
         nothing = Condition(*(torch.zeros_like(part) for part in vars(condition).values()))
         both, step = Condition.cat([condition, nothing]), length / self.walk
         low, high = self.taught.interval

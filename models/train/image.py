@@ -44,7 +44,6 @@ from models.train.loop import Task, TaskOptions, grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
-SCENE_POOL = 24_000  # scenes encoded beforehand, at most twice the pictures
 CAPTIONS = 2  # of each view and scene; a concept has some thirty, in both languages
 PROBES = 300  # rows whose captions, pixels and warps name what was encoded
 CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that the loss sees (JiT, section 4.3)
@@ -107,10 +106,6 @@ class Samples:
         """Those of them."""
         return Samples(*(array[index] for array in vars(self).values()))
 
-    def part(self, rank: int, ranks: int) -> "Samples":
-        """Every `ranks`-th of them."""
-        return self[rank::ranks]
-
 
 def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:
     """`count` logit-normal times in (0, 1), one from each of `count` equal slices of probability."""
@@ -126,33 +121,24 @@ def noised(latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
 
 
 class ImageTask(Task):
-    """Recipe "image".
-
-    `scenes` is how many scenes are encoded, SCENE_POOL by default. `mix` is what a step draws, and `sizes` what differs
-    from the preset of the generator.
-    """
+    """Recipe "image"."""
 
     sampling = Sampling()  # how the sheet is drawn
+    mix = Mix()  # what a step draws
+    pool = 24_000  # scenes encoded beforehand, at most twice the pictures
 
-    def __init__(
-        self,
-        options: TaskOptions,
-        scenes: int | None = None,
-        mix: Mix = Mix(),
-        sizes: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, options: TaskOptions) -> None:
         self.options, self.world, self.device = options, options.world, options.device
-        self.mix = mix
         self.embedder = Embedder.load(options.parts)
         self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
         self.autoencoder.to(memory_format=torch.channels_last)
         width = self.embedder.language.config.hidden_size
-        self.model = DiT(**{**preset("dit", options.preset), "context": width, **(sizes or {})})
+        self.model = DiT(**{**preset("dit", options.preset), "context": width})
         self.pictures = self.world.split("train")
-        self.sampler, self.references = Sampler(self.pictures, mix.groups), TrainingReferences(self.world)
-        self.views = [number for number in range(VIEWS) if mix.views[number]]
+        self.sampler, self.references = Sampler(self.pictures, self.mix.groups), TrainingReferences(self.world)
+        self.views = [number for number in range(VIEWS) if self.mix.views[number]]
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
-        self.scenes = min(scenes or SCENE_POOL, 2 * len(self.pictures))
+        self.scenes = min(self.pool, 2 * len(self.pictures))
 
     # --- Pictures and captions, read once, when the first batch is asked for ------------------------------------------
 
@@ -172,17 +158,15 @@ class ImageTask(Task):
             place, row = divmod(row, len(self.pictures))
             picture, number = self.pictures[row], self.views[place]
             if number == STAGED and (scene := staged(picture, seed)):
-                return self._composed(scene)._replace(draft=self._staged_draft(picture, scene))
+                # Painted as the picture is; a small thing has no draft: at run time it is drawn large and then placed.
+                colour = scene.objects[0].colour
+                draft = self.references.reference(picture, seed * VIEWS + STAGED, colour) if colour else None
+                return self._composed(scene)._replace(draft=draft)
             shown, warp = view(self.world.pixels[picture.index], picture, number, seed)
             draft = self.references.reference(picture, seed * VIEWS + number)
             draft = None if draft is None else likewise(draft, warp)
-            return _captioned(shown, picture, seed * VIEWS + number)._replace(warp=warp, draft=draft)
+            return Item(shown, _captions(picture, seed * VIEWS + number), warp, draft)
         return self._composed(make_scene(self.world, seed * self.scenes + row - self.first_scene))
-
-    def _staged_draft(self, picture: Picture, scene: Scene) -> np.ndarray | None:
-        """Painted as the picture is; a small thing has none: at run time it is drawn large and then placed."""
-        colour = scene.objects[0].colour
-        return self.references.reference(picture, self.options.seed * VIEWS + STAGED, colour) if colour else None
 
     def _composed(self, scene: Scene) -> Item:
         # A sticker has no background unless the prompt asks for one, so captions name every background.
@@ -236,7 +220,7 @@ class ImageTask(Task):
         config = self.model.config
         shape = (size, config.channels, config.size, config.size)
         noise = torch.randn(shape, generator=generator, device=self.device)[rank::ranks]
-        mine, encoded = draws.part(rank, ranks), self.encoded
+        mine, encoded = draws[rank::ranks], self.encoded
         rows = torch.from_numpy(mine.rows).to(self.device)
         condition, latents = self.condition(mine), encoded.latents[rows].float()
         high = torch.from_numpy(rng.random(size) < self.mix.high)[rank::ranks]
@@ -251,9 +235,9 @@ class ImageTask(Task):
         raised = torch.sigmoid(torch.logit(times) + self.mix.draft_shift)
         return torch.where(draft.flatten(1).any(1) | high, raised, times)
 
-    def times(self, rng: np.random.Generator, count: int) -> Tensor:
+    def times(self, rng: np.random.Generator, count: int, mix: Mix | None = None) -> Tensor:
         """Noise levels of `count` samples."""
-        return noise_levels(rng, count, self.mix)
+        return noise_levels(rng, count, mix or self.mix)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
         """x_t = (1 - t) x0 + t noise and what the network is asked for there (rectified flow, arXiv 2209.03003)."""
@@ -284,8 +268,7 @@ class ImageTask(Task):
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
             "val": [
-                _captioned(self.world.pixels[p.index], p)._replace(draft=self.references.reference(p, 0))
-                for p in pictures
+                Item(self.world.pixels[p.index], _captions(p), draft=self.references.reference(p, 0)) for p in pictures
             ],
             "val_scenes": [Item(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }
@@ -297,20 +280,16 @@ class ImageTask(Task):
         """The loss at fixed noise: of held-out pictures and scenes by words and vector, and of the pictures under each
         condition alone and with a draft too."""
         figures = {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
-        pictures = self._validation["val"]
-        for name, words, vector, draft in (
-            ("val_words", True, False, False),
-            ("val_vector", False, True, False),
-            ("val_nothing", False, False, False),
-            ("val_drafted", True, True, True),
-        ):
-            figures[name] = self._held_out_loss(model, pictures, words, vector, draft)
-        return figures
+        kept = {"words": (True, False), "vector": (False, True), "nothing": (False, False), "drafted": (True,) * 3}
+        return figures | {
+            f"val_{name}": self._held_out_loss(model, self._validation["val"], *conditions)
+            for name, conditions in kept.items()
+        }
 
     def _held_out_loss(
         self, model: nn.Module, held: Encoded, words: bool = True, vector: bool = True, draft: bool = False
     ) -> float:
-        times = self.held_out_times(len(held))
+        times = self.times(np.random.default_rng(0), len(held), HELD_OUT)
         noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
         total = 0.0
         for rows in torch.arange(len(held)).split(64):
@@ -324,20 +303,13 @@ class ImageTask(Task):
             total += float(self.loss(model, self.flow(held.latents[rows].float(), *inputs), 1.0)["loss"]) * len(rows)
         return total / len(held)
 
-    def held_out_times(self, count: int) -> Tensor:
-        """Noise levels of the validation: the same for every mix."""
-        return noise_levels(np.random.default_rng(0), count, HELD_OUT)
-
     def pipeline(self, model: Any) -> StickerPipeline:
         """The pipeline with the generator as trained so far, on the CPU."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
         made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
-        if WORDING in listed_parts(self.options.parts):
-            made.parser, made.references = (
-                PromptParser.load(e, self.options.parts),
-                ReferenceStore.load(self.options.parts),
-            )
+        if WORDING in listed_parts(parts := self.options.parts):
+            made.parser, made.references = PromptParser.load(e, parts), ReferenceStore.load(parts)
         return made
 
     def sheet(self, model: nn.Module) -> Image.Image:
@@ -352,7 +324,7 @@ class ImageTask(Task):
         save_part(model, "dit", folder, part_digests(FROZEN, self.options.parts))
 
 
-def _captioned(pixels: np.ndarray, picture: Picture, number: int = 0) -> Item:
-    """A view with captions of its own."""
+def _captions(picture: Picture, number: int = 0) -> list[str]:
+    """Of a view, captions of its own."""
     always = True if style_of(picture.style).finish is Finish.INK else None
-    return Item(pixels, [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)])
+    return [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)]

@@ -6,24 +6,24 @@ One step sees pictures with two captions each (English, Chinese), words of a dic
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from models.data.captions import Language, caption
+from models.data.captions import caption
+from models.data.grammar import LANGUAGES
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
-from models.data.scenes import Scene, make_scene
+from models.data.scenes import make_scene
 from models.data.world import Picture, World
 from models.train import space_batches as batches
 from models.train.balance import update_router_bias
 from models.train.documents import SOURCES, Writer, build_tokenizer, document_rows, text_rows
 from models.train.lexicon import Lexicon
-from models.train.loop import Task, TaskOptions, grid
+from models.train.loop import Task, TaskOptions
 from models.train.space_batches import CONTRASTS
 from models.train.space_model import LanguageSpace
 from models.weights import record_part, save_part
@@ -85,20 +85,8 @@ def source_weights(progress: float) -> dict[str, float]:
     return {name: weight / total for name, weight in mixed.items()}
 
 
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 GALLERY = 1000  # pictures
 SCENES = 96  # of each kind
-SHEET_PROMPTS, SHEET_PICTURES = 12, 6
-# Words that no caption needs, and a word of the concepts that they mean.
-WORDS = {
-    "hound": "dog", "kitten": "cat", "stallion": "horse", "salmon": "fish", "cobra": "snake", "hawk": "bird",
-    "oak": "tree", "daisy": "flower", "loaf": "bread", "sedan": "car", "lorry": "truck", "cottage": "house",
-    "dagger": "knife", "violinist": "violin", "garment": "shirt", "sneaker": "shoe", "physician": "doctor",
-    "monarch": "crown", "infant": "baby", "grin": "grinning", "sorrow": "sad", "blizzard": "snow", "dawn": "sunrise",
-    "vessel": "ship", "glacier": "ice", "wristwatch": "watch", "cellphone": "phone", "espresso": "coffee",
-    "lager": "beer", "burger": "hamburger", "toad": "frog", "macaw": "parrot", "rodent": "mouse", "shark": "shark",
-    "bovine": "cow", "lamb": "sheep", "cash": "money", "padlock": "locked", "chapel": "church", "jogger": "running",
-}  # fmt: skip
 
 
 class Scores:
@@ -107,108 +95,46 @@ class Scores:
     def __init__(self, world: World, tokenizer: PreTrainedTokenizerFast) -> None:
         self.world, self.tokenizer = world, tokenizer
         self.gallery = evenly(world.split("val"), GALLERY)
-        self.concepts = sorted({picture.concept for picture in world.split("train")})
-        self.names = {picture.concept: picture.names["en"] for picture in world.split("train")}
 
     @cached_property
-    def _scenes(self) -> list[tuple[str, Tensor, str, str]]:
-        """(kind, pixels, its caption, its contrast's caption) of validation scenes."""
-        rows = []
+    def _scenes(self) -> dict[str, tuple[Tensor, list[str], list[str]]]:
+        """By kind, pixels of validation scenes, their captions, and those of their contrasts."""
+        found = {}
         for kind, attributes in CONTRASTS.items():
-            for seed in range(SCENES):
-                try:
-                    scene = make_scene(self.world, seed, "val", kind)  # type: ignore[arg-type]
-                except ValueError:  # a small world holds out no combination of this kind
-                    break
-                other: Scene = scene.contrast(attributes[0])
-                pixels = to_tensor(scene.render(self.world))
-                rows.append((kind, pixels, scene.caption(seed, "en", "short"), other.caption(seed, "en", "short")))
-        return rows
+            try:
+                scenes = [make_scene(self.world, seed, "val", kind) for seed in range(SCENES)]
+            except ValueError:  # a small world holds out no combination of this kind
+                continue
+            pixels = torch.cat([to_tensor(scene.render(self.world)) for scene in scenes])
+            both = scenes, [scene.contrast(attributes[0]) for scene in scenes]
+            own, other = ([one.caption(one.seed, "en", "short") for one in some] for some in both)
+            found[kind] = pixels, own, other
+        return found
 
     def figures(self, model: LanguageSpace) -> dict[str, float]:
-        """Recall among the gallery (right where the concept is), forced choice, words among the concepts."""
-        pictures = self._pictures(model)
-        same = self._same_concept()
-        figures: dict[str, float] = {}
+        """Recall among the gallery (right where the concept is), and forced choice between a scene and its contrast."""
+        pixels = to_tensor(self.world.pixels[[picture.index for picture in self.gallery]])
+        pictures = torch.cat([model.pictures(part, None) for part in pixels.split(64)])
+        names = np.array([picture.concept for picture in self.gallery])
+        same, figures = torch.from_numpy(names[:, None] == names[None]), {}
         for language in LANGUAGES:
-            texts = self._texts(model, [caption(p, 0, language) for p in self.gallery])
-            cosines = texts @ pictures.T
+            cosines = self._texts(model, [caption(p, 0, language) for p in self.gallery]) @ pictures.T
             figures[f"text_to_image_r10_{language}"] = recall(cosines, same, 10)
             figures[f"image_to_text_r10_{language}"] = recall(cosines.T, same.T, 10)
-            if language == "en":
-                figures["text_to_image_r1_en"] = recall(cosines, same, 1)
-        return figures | self._choices(model) | self._words(model)
-
-    def _same_concept(self) -> Tensor:
-        names = np.array([picture.concept for picture in self.gallery])
-        return torch.from_numpy(names[:, None] == names[None])
-
-    def _pictures(self, model: LanguageSpace) -> Tensor:
-        rows = [picture.index for picture in self.gallery]
-        parts = [to_tensor(self.world.pixels[rows[start : start + 64]]) for start in range(0, len(rows), 64)]
-        return torch.cat([model.pictures(part, None) for part in parts])
+        for kind, (shown, *captions) in self._scenes.items():
+            seen = model.pictures(shown, None)
+            own, other = ((seen * self._texts(model, texts)).sum(-1) for texts in captions)
+            figures[f"scene_{kind}"] = float((own > other).float().mean())
+        return figures
 
     def _texts(self, model: LanguageSpace, texts: list[str]) -> Tensor:
         return model.texts(text_rows(self.tokenizer, texts))
-
-    def _choices(self, model: LanguageSpace) -> dict[str, float]:
-        if not self._scenes:
-            return {}
-        pictures = model.pictures(torch.cat([pixels for _, pixels, _, _ in self._scenes]), None)
-        own = self._texts(model, [caption for _, _, caption, _ in self._scenes])
-        other = self._texts(model, [caption for _, _, _, caption in self._scenes])
-        right = (pictures * own).sum(-1) > (pictures * other).sum(-1)
-        kinds = np.array([row[0] for row in self._scenes])
-        return {
-            f"scene_{kind}": float(right[torch.from_numpy(kinds == kind)].float().mean())
-            for kind in dict.fromkeys(kinds)
-        }
-
-    def _words(self, model: LanguageSpace) -> dict[str, float]:
-        """Share of WORDS whose ten nearest concept names hold a right one."""
-        known = {
-            word: concept for word, concept in WORDS.items() if any(concept in c.split("-") for c in self.concepts)
-        }
-        if not known:
-            return {}
-        concepts = self._texts(model, [self.names[concept] for concept in self.concepts])
-        nearest = (self._texts(model, list(known)) @ concepts.T).topk(min(10, len(concepts))).indices.tolist()
-        found = [
-            any(concept in self.concepts[i].split("-") for i in row)
-            for concept, row in zip(known.values(), nearest, strict=True)
-        ]
-        return {"words_r10": float(np.mean(found))}
-
-    def sheet(self, model: LanguageSpace) -> Image.Image:
-        """A row for each prompt: the prompt, and the pictures of the gallery nearest to it."""
-        prompts = [
-            caption(p, 1, "en") for p in self.gallery[:: max(1, len(self.gallery) // SHEET_PROMPTS)][:SHEET_PROMPTS]
-        ]
-        cosines = self._texts(model, prompts) @ self._pictures(model).T
-        nearest = cosines.topk(min(SHEET_PICTURES, len(self.gallery))).indices
-        tiles = []
-        for prompt, row in zip(prompts, nearest.tolist(), strict=True):
-            tiles.append(_written(prompt))
-            tiles += [to_tensor(self.world.pixels[self.gallery[i].index]) for i in row]
-        return grid(torch.cat(tiles), columns=nearest.shape[1] + 1)
 
 
 def recall(cosines: Tensor, right: Tensor, k: int) -> float:
     """Share of rows with a right column among their k highest: cosines and right (N, M)."""
     nearest = cosines.float().topk(min(k, cosines.shape[1])).indices
     return float(right.gather(1, nearest).any(1).float().mean())
-
-
-def _written(text: str) -> Tensor:
-    """A tile (1, 4, 128, 128) with the text in black."""
-    tile = Image.new("RGBA", (128, 128), (255, 255, 255, 255))
-    words, lines = text.split(), [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > 19:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    ImageDraw.Draw(tile).multiline_text((4, 4), "\n".join(lines), fill=(0, 0, 0, 255))
-    return to_tensor(np.asarray(tile))
 
 
 EVEN = 4  # rows of each kind come in multiples of this, so that 2 or 4 processes share exactly what one would see
@@ -295,12 +221,8 @@ class LanguageSpaceTask(Task):
         update_router_bias(model)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Retrieval on the validation split, forced choice on validation scenes, words among the concepts."""
-        return self.scores.figures(_plain(model))
-
-    def sheet(self, model: nn.Module) -> Image.Image | None:
-        """Twelve prompts and the six pictures nearest to each."""
-        return self.scores.sheet(_plain(model))
+        """Retrieval on the validation split, and forced choice on validation scenes."""
+        return self.scores.figures(cast(LanguageSpace, model))
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The three parts as they ship; the tokenizer lies beside the backbone."""
@@ -308,8 +230,3 @@ class LanguageSpaceTask(Task):
             save_part(getattr(model, name), name, folder)
         self.tokenizer.save_pretrained(folder / "language")
         record_part("language", folder)
-
-
-def _plain(model: nn.Module) -> LanguageSpace:
-    assert isinstance(model, LanguageSpace)
-    return model

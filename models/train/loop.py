@@ -238,9 +238,7 @@ class Trainer:
         progress = self.length.progress(self.state.step, self.state.seconds)
         over = self._stopped or progress >= 1 or bool(piece and now - begin > 60 * piece)
         decisions: list[Any] = [progress, over, now - last > 60 * self.every_minutes]
-        if self.accelerator.num_processes > 1:
-            broadcast_object_list(decisions)
-        return decisions[0], decisions[1], decisions[2]
+        return tuple(broadcast_object_list(decisions))
 
     def step(self, progress: float) -> dict[str, Tensor]:
         """One optimiser step; returns what the task logs."""
@@ -249,8 +247,9 @@ class Trainer:
         # Noise drawn inside the loss depends on the step alone, or a resumed run would differ from a straight one.
         torch.manual_seed(hash((self.options.seed, state.step, accelerator.process_index)) % 2**63)
         rate = learning_rate(self.recipe, state.step, progress)
-        for group in [group for optimizer in self.optimizers for group in optimizer.param_groups]:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         with accelerator.autocast():
             values = self.task.loss(self.model, batch, progress)
         accelerator.backward(values["loss"])
@@ -300,15 +299,15 @@ class Trainer:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        def stop(*_: object) -> None:
-            self._stopped = True
-
-        before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+        before = {name: signal.signal(name, self._stop) for name in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler)
+
+    def _stop(self, *_: object) -> None:
+        self._stopped = True
 
 
 class Log:
@@ -344,14 +343,10 @@ class Log:
                 file.write(json.dumps(row, default=float) + "\n")
 
 
-def grid(pictures: Tensor, columns: int, background: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Image.Image:
-    """Premultiplied (N, 4, H, W) in [0, 1] -> one picture, row by row."""
-    rgb = composite(pictures.float().clamp(0, 1), background)
-    count, _, height, width = rgb.shape
-    rows = -(-count // columns)
-    canvas = torch.ones(rows * columns, 3, height, width)
-    canvas[:count] = rgb
-    canvas = (
-        canvas.view(rows, columns, 3, height, width).permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, 3)
-    )
-    return Image.fromarray((canvas.clamp(0, 1) * 255).round().byte().numpy())
+def grid(pictures: Tensor, columns: int) -> Image.Image:
+    """Premultiplied (N, 4, H, W) in [0, 1] -> one picture on white, row by row."""
+    rgb = composite(pictures.float().clamp(0, 1), (1.0, 1.0, 1.0))
+    rows = -(-len(rgb) // columns)
+    rgb = torch.cat([rgb, rgb.new_ones(rows * columns - len(rgb), *rgb.shape[1:])])
+    whole = rgb.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
+    return Image.fromarray((whole.clamp(0, 1) * 255).round().byte().numpy())

@@ -12,7 +12,7 @@ The picture may not move far from what the student drew before, least of all in 
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,6 @@ from models.train.loop import TaskOptions
 from models.train.perceptual import ConditionalFrechet, lite2
 from models.weights import listed_parts, part_folder
 
-MIX = Mix(scenes=0.0, views=(1.0, 0.0, 0.0, 0.0))  # pictures as they are: no other view is encoded
 DROP_DRAFT = 0.15
 COMPONENTS = 16  # of the caption's vector: of all 128 the mean is not known from a few thousand pictures
 VECTOR_SCALE = 3.0  # of the components: as large as the style's one-hot vector, so that both are shrunk alike
@@ -65,45 +64,28 @@ class SamplingPath:
 
 
 class PolishTask(FastTask):
-    """Recipe "polish": trains the shipped fast variant further.
+    """Recipe "polish": trains the shipped fast variant further."""
 
-    Args:
-        real: how many real pictures the features are compared with.
-        recent: how many generated ones, of each path.
-        led: how many starting states the generator's path provides.
-        share: of a step's pictures that start from one of them.
-        last: steps of the student's own path that the gradient flows through.
-        size: principal components of each set of features.
-        near: weight of the mean squared distance from the earlier latent.
-        tint: weight of the mean squared distance of the colours of COARSE cells.
-        extractor: pictures (B, 4, H, W) -> sets of features (B, D); None is `lite2`.
-    """
+    mix = Mix(scenes=0.0, views=(1.0, 0.0, 0.0, 0.0))  # pictures as they are: no other view is encoded
+    pool = 1  # no scenes are sampled, and one is the fewest that can be encoded
+    real = 5120  # pictures that generated ones are compared with
+    recent = 3072  # generated ones, of each path
+    led = 3072  # starting states that the generator's path provides
+    share = 0.45  # of a step's pictures that start from one of them
+    last = 2  # steps of the student's own path that the gradient flows through
+    size = 96  # principal components of each set of features
+    near = 0.1  # weight of the mean squared distance from the earlier latent
+    tint = 20.0  # weight of the mean squared distance of the colours of COARSE cells
+    extractor: Callable[[], nn.Module] = staticmethod(lite2)  # of sets of features (B, D) of pictures (B, 4, H, W)
 
-    asked = MIX
-
-    def __init__(
-        self,
-        options: TaskOptions,
-        real: int = 5120,
-        recent: int = 3072,
-        led: int = 3072,
-        share: float = 0.45,
-        last: int = 2,
-        size: int = 96,
-        near: float = 0.1,
-        tint: float = 20.0,
-        extractor: nn.Module | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(options, **settings)
+    def __init__(self, options: TaskOptions) -> None:
+        super().__init__(options)
         before = load_fast(self.teacher, options.parts)
         if before is None:
             raise ValueError("there is no fast variant of this generator to polish; train recipe fast first")
         self.before = before.requires_grad_(False)
         begin_from(self.model, load_file(part_folder(PART, options.parts) / FILE))
-        self.real, self.recent, self.led, self.share = real, recent, led, share
-        self.last, self.size, self.near, self.tint = last, size, near, tint
-        self.extractor = (extractor or lite2()).to(self.device)
+        self.extract = self.extractor().to(self.device)
         self.autoencoder.requires_grad_(False)
         styles = sorted({picture.style for picture in self.pictures})
         self.style = F.one_hot(torch.tensor([styles.index(picture.style) for picture in self.pictures])).float()
@@ -131,23 +113,16 @@ class PolishTask(FastTask):
 
     def _student_start(self, rng: np.random.Generator, count: int, rank: int = 0, ranks: int = 1) -> Rows:
         """Starting latents of the student's own path."""
-        draws = self.draws(rng, count).part(rank, ranks)
+        draws = self.draws(rng, count)[rank::ranks]
         condition, noise = self.condition(draws), self._noise(rng, count)[rank::ranks]
-        return {
-            "x": begun(condition.reference, noise, FAST_SAMPLING),
-            "given": self.given(draws.rows),
-            **vars(condition),
-        }
+        x = begun(condition.reference, noise, FAST_SAMPLING)
+        return {"x": x, "given": self.given(draws.rows), **vars(condition)}
 
     def _teacher_start(self, rng: np.random.Generator, count: int, rank: int = 0, ranks: int = 1) -> Rows:
         """Starting latents that the generator's path provides."""
         rows = rng.integers(len(self.states), size=count)[rank::ranks]
         draws = self.teacher_samples[rows]
-        return {
-            "x": self.states[rows].float(),
-            "given": self.given(draws.rows),
-            **vars(self.condition(draws)),
-        }
+        return {"x": self.states[rows].float(), "given": self.given(draws.rows), **vars(self.condition(draws))}
 
     def _noise(self, rng: np.random.Generator, count: int) -> Tensor:
         generator, config = torch.Generator(self.device).manual_seed(int(rng.integers(2**62))), self.model.config
@@ -181,7 +156,7 @@ class PolishTask(FastTask):
     def features(self, latents: Tensor) -> list[Tensor]:
         """Features of decoded latents (B, C, S, S), in full precision."""
         with torch.autocast(self.device.type, enabled=False):
-            return self.extractor(self.autoencoder.to(self.device).decode(latents.float()))
+            return self.extract(self.autoencoder.to(self.device).decode(latents.float()))
 
     # --- A step -----------------------------------------------------------------------------------------------------
 

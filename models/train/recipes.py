@@ -22,14 +22,10 @@ from models.train import checkpoint
 from models.train.loop import Length, Recipe, Task, TaskOptions, Trainer
 
 
-def task_of(path: str, **settings: Any) -> Callable[[TaskOptions], Task]:
-    """Builds the task at "module:Class" with `settings`, importing it only then."""
+def task_of(path: str) -> Callable[[TaskOptions], Task]:
+    """Builds the task at "module:Class", importing it only then."""
     module, name = path.split(":")
-
-    def build(options: TaskOptions) -> Task:
-        return getattr(importlib.import_module(module), name)(options, **settings)
-
-    return build
+    return lambda options: getattr(importlib.import_module(f"models.train.{module}"), name)(options)
 
 
 def sizes(*values: tuple[float, int]) -> Callable[[float], int]:
@@ -40,7 +36,7 @@ def sizes(*values: tuple[float, int]) -> Callable[[float], int]:
 RECIPES: dict[str, Recipe] = {
     # 16 crops of 64 px, then 8 whole pictures: small batches win at equal time on this budget (LOG.md).
     "autoencoder": Recipe(
-        task_of("models.train.autoencoder:AutoencoderTask"),
+        task_of("autoencoder:AutoencoderTask"),
         batch_size=sizes((0.0, 16), (0.6, 8)),
         lr=1e-3,
         minutes=90,
@@ -48,7 +44,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     # Small batches early, when every sample is new; larger ones late, when gradients are small and noisy.
     "language_space": Recipe(
-        task_of("models.train.language_space:LanguageSpaceTask"),
+        task_of("language_space:LanguageSpaceTask"),
         batch_size=sizes((0.0, 64), (0.3, 96), (0.7, 128)),
         lr=1e-3,
         weight_decay=0.05,
@@ -58,7 +54,7 @@ RECIPES: dict[str, Recipe] = {
         minutes=120,
     ),
     "image": Recipe(
-        task_of("models.train.image:ImageTask"),
+        task_of("image:ImageTask"),
         batch_size=sizes((0.0, 96)),
         lr=1e-3,
         muon=True,
@@ -67,9 +63,9 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         minutes=600,
     ),
-    # A step costs eight passes of the teacher, so batches are small. It samples few scenes, so few are encoded.
+    # A step costs eight passes of the teacher, so batches are small.
     "fast": Recipe(
-        task_of("models.train.fast:FastTask", walk=4, scenes=4000),
+        task_of("fast:FastTask"),
         batch_size=sizes((0.0, 32)),
         lr=1e-3,
         weight_decay=0.0,
@@ -77,10 +73,9 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=20,
     ),
-    # The gradient is noisy, and a rate three times as high lost colours before lines improved (LOG.md). No scenes are
-    # sampled, and one is the fewest that can be encoded.
+    # The gradient is noisy, and a rate three times as high lost colours before lines improved (LOG.md).
     "polish": Recipe(
-        task_of("models.train.polish:PolishTask", scenes=1),
+        task_of("polish:PolishTask"),
         batch_size=sizes((0.0, 32)),
         lr=1.5e-4,
         weight_decay=0.0,
@@ -88,9 +83,8 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=25,
     ),
-    # Half of the crops are decoded pictures, which it is mostly used on; the other half is what it is measured on.
     "upscaler": Recipe(
-        task_of("models.train.upscaler:UpscalerTask", soft=0.5),
+        task_of("upscaler:UpscalerTask"),
         batch_size=sizes((0.0, 16)),
         lr=1e-3,
         minutes=60,

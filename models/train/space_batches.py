@@ -24,7 +24,7 @@ MAX_OBJECTS = 4
 PARTNER_SHARE = 0.5  # of single pictures that come with another drawing of their concept
 STYLED_SHARE = 0.6  # of captions that name the style
 GROUND_SHARE = 0.15  # of single pictures laid on a plain colour, as photographs and screenshots are
-CONTRASTS: dict[str, tuple[Attribute, ...]] = {
+CONTRASTS: dict[Kind, tuple[Attribute, ...]] = {
     "colour": ("colour",),
     "count": ("count",),
     "relation": ("relation",),
