@@ -172,6 +172,6 @@ class Context:
         starts = self.track(range(0, len(pixels), 16), "reconstructions")
         return np.concatenate([self.generator.reconstruct(pixels[i : i + 16]) for i in starts])
 
-    def track(self, steps: Iterable[int], what: str) -> Iterable[int]:
+    def track(self, steps: range, what: str) -> Iterable[int]:
         """`steps`, with a bar on standard error."""
         return track(steps, what, console=self.console, transient=True)

@@ -17,12 +17,9 @@ from models.data.world import Picture
 
 def cosine(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """(Q, D) and (G, D) -> cosines (Q, G) in float64; a zero vector has cosine 0 with everything."""
-    return _unit(queries) @ _unit(gallery).T
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    left, right = (np.asarray(x, np.float64) for x in (queries, gallery))
+    left, right = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (left, right))
+    return left @ right.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +101,12 @@ def nearest(features: np.ndarray, gallery: np.ndarray, count: int) -> np.ndarray
 
 def concept_found(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
     """(N,) bool: one of the neighbours `rows` (N, K) shows the picture's concept."""
-    concepts = np.array([picture.concept for picture in gallery])
-    return (concepts[rows] == np.array([picture.concept for picture in pictures])[:, None]).any(1)
+    return np.take_along_axis(same([p.concept for p in pictures], [p.concept for p in gallery]), rows, 1).any(1)
 
 
 def style_share(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
     """(N,) in [0, 1]: how many of the neighbours `rows` (N, K) have the picture's style; steadier than the nearest."""
-    styles = np.array([picture.style for picture in gallery])
-    return (styles[rows] == np.array([picture.style for picture in pictures])[:, None]).mean(1)
+    return np.take_along_axis(same([p.style for p in pictures], [p.style for p in gallery]), rows, 1).mean(1)
 
 
 def thumbs(pixels: np.ndarray) -> np.ndarray:

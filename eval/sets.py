@@ -29,13 +29,18 @@ def _one_of_each(pictures: Iterable[Picture], name: Callable[[Picture], tuple[st
     return [chosen[key] for key in sorted(chosen, key=lambda key: fraction("eval", *key))]
 
 
-def cells(world: World, count: int) -> list[Picture]:
+def cells(world: World, count: int, split: str = "cell") -> list[Picture]:
     """At most `count` held-out cells (concept x art family), one picture of each."""
-    return _one_a_cell(_known(world))[:count]
+    return _one_of_each(_known(world, split), lambda picture: (picture.concept, picture.family))[:count]
 
 
-def _one_a_cell(pictures: Iterable[Picture]) -> list[Picture]:
-    return _one_of_each(pictures, lambda picture: (picture.concept, picture.family))
+def chosen(world: World, count: int) -> list[Picture]:
+    """At most `count` cells of split `val`. What is chosen (settings, recipes) is chosen on these.
+
+    They are mixed as `cells` are: one of each style would make three of what an art family draws in three, and a style
+    that is easily recognised outweigh the others.
+    """
+    return cells(world, count, "val")
 
 
 def _known(world: World, split: str = "cell") -> list[Picture]:
@@ -45,15 +50,6 @@ def _known(world: World, split: str = "cell") -> list[Picture]:
     """
     trained = {picture.concept for picture in world.split("train")}
     return [p for p in _order(world.split(split, allow_test=split == "cell")) if p.concept in trained]
-
-
-def chosen(world: World, count: int) -> list[Picture]:
-    """At most `count` cells of split `val` whose concept was trained on, one picture of each.
-
-    What is chosen (settings, recipes) is chosen on these. They are mixed as `cells` are: one of each style would make
-    three of what an art family draws in three, and a style that is easily recognised outweigh the others.
-    """
-    return _one_a_cell(_known(world, "val"))[:count]
 
 
 def held_out(world: World, count: int) -> list[Picture]:

@@ -1,4 +1,4 @@
-"""Distances between two sets of features, from streaming statistics in float64, and the shipped reference statistics.
+"""Distances between two sets of features, in float64, and the shipped reference statistics.
 
 torchmetrics has the kernel of KID right, and it is used here. Its `FrechetInceptionDistance` takes the eigenvalues of
 the non-symmetric product C1 C2 (rounding makes some negative or complex, and they are dropped), returns float32, and
@@ -27,35 +27,22 @@ from models.assets import assets
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
-    """Sums over n samples, in float64: `total` (D,) and `outer` (D, D) = X^T X. Two of them add up."""
+    """Mean (D,) and unbiased covariance (D, D) of n samples, in float64."""
 
     n: int
-    total: np.ndarray
-    outer: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
 
     @classmethod
     def of(cls, features: np.ndarray) -> "FeatureStatistics":
-        """Statistics of features (n, D)."""
+        """Statistics of features (n, D); ValueError under two samples."""
         x = np.asarray(features, np.float64)
         if x.ndim != 2 or not np.isfinite(x).all():
             raise ValueError(f"features must be a finite (n, D) array, not {x.shape}; look for NaN in the pictures")
-        return cls(len(x), x.sum(0), x.T @ x)
-
-    def __add__(self, other: "FeatureStatistics") -> "FeatureStatistics":
-        return FeatureStatistics(self.n + other.n, self.total + other.total, self.outer + other.outer)
-
-    @property
-    def mean(self) -> np.ndarray:
-        """(D,)"""
-        return self.total / self.n
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """(D, D), unbiased (n - 1). ValueError under two samples."""
-        if self.n < 2:
-            raise ValueError(f"a covariance needs two samples or more, got {self.n}")
-        mean = self.mean
-        return (self.outer - self.n * np.outer(mean, mean)) / (self.n - 1)
+        if len(x) < 2:
+            raise ValueError(f"a covariance needs two samples or more, got {len(x)}")
+        mean = x.sum(0) / len(x)
+        return cls(len(x), mean, (x.T @ x - len(x) * np.outer(mean, mean)) / (len(x) - 1))
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
@@ -70,8 +57,8 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     The last trace is the nuclear norm of C1^(1/2) C2^(1/2), which is real and never negative, also where n < D.
     ValueError if the two have different numbers of features.
     """
-    if a.total.shape != b.total.shape:
-        raise ValueError(f"can't compare {len(a.total)} and {len(b.total)} features; use one extractor for both")
+    if a.mean.shape != b.mean.shape:
+        raise ValueError(f"can't compare {len(a.mean)} and {len(b.mean)} features; use one extractor for both")
     c1, c2 = a.covariance, b.covariance
     cross = np.linalg.svd(_root(c1) @ _root(c2), compute_uv=False).sum()
     return float(np.square(a.mean - b.mean).sum() + np.trace(c1) + np.trace(c2) - 2.0 * cross)

@@ -15,7 +15,6 @@ from models.train.contrastive import (
     PICTURE_STYLE,
     Facts,
     agreeing,
-    distill_similarities,
     pair_labels,
     picture_labels,
     sigmoid_loss,
@@ -151,15 +150,6 @@ def test_the_filter_drops_what_disagrees_and_little_else():
     assert not kept[:10].any()
     assert kept[10:].float().mean() > 0.98
     assert agreeing(torch.full((8,), 0.3)).all()  # nothing stands out
-
-
-def test_distillation_is_least_where_student_equals_teacher():
-    teacher = unit(6, 8) @ unit(9, 8, seed=3).T
-    same = distill_similarities(teacher, teacher, 0.1, torch.tensor(10.0))
-    other = distill_similarities(teacher.roll(1, 1), teacher, 0.1, torch.tensor(10.0))
-    entropy = -((teacher / 0.1).softmax(-1) * (teacher / 0.1).log_softmax(-1)).sum(-1)
-    assert torch.allclose(same, entropy, atol=1e-5)
-    assert (other > same).all()
 
 
 # --- the door --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def gather(x: Tensor) -> Tensor:
     Every process then computes the whole loss. The backward pass sums over processes and DistributedDataParallel
     averages over them, so the parameters get the gradient that one process would compute.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not dist.is_initialized() or dist.get_world_size() == 1:
         return x
     if not x.is_floating_point():
         parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
@@ -36,7 +36,7 @@ def gather(x: Tensor) -> Tensor:
 def global_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean over all processes' rows, as a number whose average over processes is that mean."""
     total = weights.detach().sum()
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(total)
         total = total / dist.get_world_size()
     return (values * weights).sum() / total.clamp_min(1e-6)
@@ -64,7 +64,7 @@ class Facts:
 
     def gather(self) -> "Facts":
         """The rows of all processes."""
-        return Facts(*(gather(x) for x in (self.concepts, self.attributes, self.colours, self.scene)))
+        return Facts(*map(gather, vars(self).values()))
 
 
 def pair_labels(pictures: Facts, captions: Facts) -> tuple[Tensor, Tensor]:
@@ -133,9 +133,3 @@ def agreeing(cosines: Tensor, deviations: float = 3.0) -> Tensor:
     median = cosines.median()
     spread = 1.4826 * (cosines - median).abs().median()  # equals the standard deviation of a normal distribution
     return cosines >= median - deviations * spread.clamp_min(0.02)
-
-
-def distill_similarities(student: Tensor, teacher: Tensor, temperature: float, scale: Tensor) -> Tensor:
-    """Rows' cross-entropy between softmax(teacher / temperature) and softmax(scale * student): (N, M) twice -> (N,)."""
-    target = (teacher / temperature).softmax(-1)
-    return -(target * (scale * student).log_softmax(-1)).sum(-1)

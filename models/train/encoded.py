@@ -1,6 +1,6 @@
-"""Latents and embeddings of many pictures and their captions by the frozen parts, computed once and kept in a folder.
+"""Latents and embeddings of many pictures and their captions by the frozen parts, computed once and kept in a file.
 
-A training step then reads rows of arrays alone: encoding captions again took a quarter of its time.
+A training step then reads rows alone: encoding captions again took a quarter of its time.
 """
 
 import multiprocessing
@@ -26,6 +26,7 @@ from models.tokenizer import encode_texts
 
 CHUNK = 32  # pictures a pass
 LARGE = 1000  # pictures from which on a progress bar and helpers are worth it
+Chunk = tuple[np.ndarray, ...]  # the fields of `Encoded` for some rows
 
 
 class Item(NamedTuple):
@@ -64,8 +65,11 @@ class Encoded:
         return len(self.latents)
 
     def to(self, device: torch.device) -> "Encoded":
-        """All of it in the memory of `device`; on a CPU it stays in its files."""
-        return Encoded(*(getattr(self, field.name).to(device) for field in fields(Encoded)))
+        """All of it in the memory of `device`; on a CPU it stays in its file."""
+        return Encoded(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+FIELDS = tuple(field.name for field in fields(Encoded))
 
 
 @dataclass(frozen=True)
@@ -77,37 +81,29 @@ class Encoder:
     device: torch.device
 
     @torch.no_grad()
-    def read(self, items: Sequence[Item]) -> tuple[np.ndarray, ...]:
+    def read(self, items: Sequence[Item]) -> Chunk:
         """The fields of `Encoded` for some pictures."""
-        e, count = self.embedder, len(items)
-        pixels = self._pixels([item.pixels for item in items])
+        e, pixels = self.embedder, self._pixels([item.pixels for item in items])
         captions = [text for item in items for text in item.captions]
         ids, mask = (x.to(self.device) for x in encode_texts(e.tokenizer, captions))
+        drafted = [row for row, item in enumerate(items) if item.draft is not None]
         # Half precision takes a quarter of fp32's time, where the processor has it.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autoencoder.dtype == torch.bfloat16):
             latents = self.autoencoder.encode(pixels.to(self.autoencoder.dtype))
-            drafts = self._drafts(items, torch.zeros_like(latents))
+            drafts = torch.zeros_like(latents)
+            if drafted:
+                pictures = self._pixels([item.draft for item in items if item.draft is not None])
+                drafts[drafted] = self.autoencoder.encode(pictures.to(self.autoencoder.dtype)).to(drafts.dtype)
             image_vectors = e.space.image(e.vision.forward(pixels))
             states = e.language.encode(ids, mask)
             text_vectors = e.space.text(states, mask)
-        texts = (x.unflatten(0, (count, -1)) for x in (states.half(), mask, text_vectors.half()))
-        warp = np.stack([item.warp for item in items]).astype(np.float16)
-        return (
-            *(x.cpu().numpy() for x in (latents.half(), image_vectors.half(), *texts)),
-            warp,
-            drafts.half().cpu().numpy(),
-        )
+        states, mask, text_vectors = (x.unflatten(0, (len(items), -1)) for x in (states.half(), mask, text_vectors))
+        warp = torch.from_numpy(np.stack([item.warp for item in items]))
+        found = latents.half(), image_vectors, states, mask, text_vectors.half(), warp.half(), drafts.half()
+        return tuple(x.cpu().numpy() for x in found)
 
     def _pixels(self, pictures: Sequence[np.ndarray]) -> Tensor:
         return to_tensor(np.stack(pictures)).to(self.device).contiguous(memory_format=torch.channels_last)
-
-    def _drafts(self, items: Sequence[Item], drafts: Tensor) -> Tensor:
-        """`drafts`, (N, C, S, S), with those of the items that have one."""
-        rows = [row for row, item in enumerate(items) if item.draft is not None]
-        if rows:
-            pixels = self._pixels([item.draft for item in items if item.draft is not None])
-            drafts[rows] = self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).to(drafts.dtype)
-        return drafts
 
 
 def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: Path | None = None) -> Encoded:
@@ -117,37 +113,33 @@ def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: P
     keeps it in memory only. With a file, the ranks of a distributed run share the work: all of them must call.
     """
     if file is None:
-        chunks = (chunk for _, chunk in _chunks(count, item, reader, 0, 1))
+        chunks = [chunk for _, chunk in _chunks(count, item, reader, 0, 1)]
         return Encoded(*(torch.from_numpy(np.concatenate(part)) for part in zip(*chunks, strict=True)))
-    names = [file.with_suffix(f".{field.name}.npy") for field in fields(Encoded)]
-    if not all(name.exists() for name in names):
-        rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        _write(names, count, _chunks(count, item, reader, rank, ranks), rank)
+    file = file.with_suffix(".npy")
+    if not file.exists():
+        _write(file, count, item, reader)
     # "c": what is mapped may not be written to in the file, and torch does not warn of memory that it cannot write to.
-    return Encoded(*(torch.from_numpy(np.load(name, mmap_mode="c")) for name in names))
+    rows = np.load(file, mmap_mode="c")
+    return Encoded(*(torch.from_numpy(rows[name]) for name in FIELDS))
 
 
 def _chunks(
     count: int, item: Callable[[int], Item], reader: Encoder, rank: int, ranks: int
-) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
-    """Every `ranks`-th chunk of rows, read."""
+) -> Iterator[tuple[slice, Chunk]]:
+    """Every `ranks`-th chunk of rows, read. Items are composed by other processes where there are many and the system
+    can fork."""
     rows = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)][rank::ranks]
-    bar, loader = Console(stderr=True, quiet=count < LARGE or rank > 0), _loader(count, item, rows)
-    for own, items in zip(rows, track(loader, f"encoding {count:,} pictures", len(rows), console=bar), strict=True):
-        yield own, reader.read(items)
-
-
-def _loader(count: int, item: Callable[[int], Item], rows: list[slice]) -> DataLoader:
-    """Lists of items in order; composed by other processes where there are many and the system can fork."""
     apart = count >= LARGE and "fork" in multiprocessing.get_all_start_methods()
-    workers = max(1, (os.cpu_count() or 1) - 1) if apart else 0
-    return DataLoader(
+    loader = DataLoader(
         _Items(count, item),
         batch_sampler=[list(range(count)[own]) for own in rows],
-        num_workers=workers,
+        num_workers=max(1, (os.cpu_count() or 1) - 1) if apart else 0,
         collate_fn=list,
         multiprocessing_context="fork" if apart else None,
     )
+    bar = Console(stderr=True, quiet=count < LARGE or rank > 0)
+    for own, items in zip(rows, track(loader, f"encoding {count:,} pictures", len(rows), console=bar), strict=True):
+        yield own, reader.read(items)
 
 
 @dataclass(frozen=True)
@@ -162,37 +154,35 @@ class _Items(Dataset):
         return self.item(row)
 
 
-def _write(names: list[Path], count: int, chunks: Iterator[tuple[slice, tuple[np.ndarray, ...]]], rank: int) -> None:
-    """Files of .npy, whole or not at all: a kill leaves no half file under a name that is looked for."""
-    parts = [name.with_suffix(".part") for name in names]
-    files: list[np.memmap] = []
-    for rows, chunk in chunks:
-        files = files or _open(parts, count, chunk, rank)
-        for whole, array in zip(files, chunk, strict=True):
-            whole[rows] = array
-    for whole in files or _open(parts, count, (), rank):
-        whole.flush()
+def _write(file: Path, count: int, item: Callable[[int], Item], reader: Encoder) -> None:
+    """The file, whole or not at all: a kill leaves no half file under a name that is looked for."""
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    part, whole = file.with_suffix(".part"), None
+    for rows, chunk in _chunks(count, item, reader, rank, ranks):
+        whole = _open(part, count, chunk, rank) if whole is None else whole
+        for name, values in zip(FIELDS, chunk, strict=True):
+            whole[name][rows] = values
+    whole = _open(part, count, (), rank) if whole is None else whole
+    whole.flush()
     _together()
     if rank == 0:
-        for part, name in zip(parts, names, strict=True):
-            part.replace(name)
+        part.replace(file)
     _together()
 
 
-def _open(parts: list[Path], count: int, chunk: Sequence[np.ndarray], rank: int) -> list[np.memmap]:
-    """The files for rows like those of `chunk`: made by the first rank, opened by all."""
+def _open(part: Path, count: int, chunk: Chunk, rank: int) -> np.memmap:
+    """The file for rows like those of `chunk`: made by the first rank, opened by all."""
     if rank == 0:
-        parts[0].parent.mkdir(parents=True, exist_ok=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        columns = [(name, values.dtype, values.shape[1:]) for name, values in zip(FIELDS, chunk, strict=True)]
         try:
-            for part, array in zip(parts, chunk, strict=True):
-                np.lib.format.open_memmap(part, "w+", array.dtype, (count, *array.shape[1:]))
-                _reserve(part)
+            np.lib.format.open_memmap(part, "w+", np.dtype(columns, align=True), (count,))
+            _reserve(part)
         except OSError:
-            for part in parts:
-                part.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
     _together()
-    return [np.lib.format.open_memmap(part, "r+") for part in parts]
+    return np.lib.format.open_memmap(part, "r+")
 
 
 def _reserve(file: Path) -> None:

@@ -203,14 +203,10 @@ class LanguageSpaceTask(Task):
 
     def _uncaptioned(self, rngs: list[np.random.Generator], stage: Stage) -> dict[str, Any]:
         """Pictures without captions."""
-        items = [batches.draw_uncaptioned(self.sampler, rng) for rng in rngs]
+        items = [batches.picture_item(self.sampler.draw(rng, 1)[0], rng) for rng in rngs]
         pixels = batches.render(self.world, items, rngs)
-        keep = batches.visible_tokens(pixels, stage.keep, rngs)
-        return {
-            "uncaptioned_pixels": pixels,
-            "uncaptioned_keep": keep,
-            "uncaptioned_facts": self.numbers.picture_facts(items),
-        }
+        seen = pixels, batches.visible_tokens(pixels, stage.keep, rngs), self.numbers.picture_facts(items)
+        return dict(zip(("uncaptioned_pixels", "uncaptioned_keep", "uncaptioned_facts"), seen, strict=True))
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """All losses; "loss" is their weighted sum."""

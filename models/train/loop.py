@@ -29,30 +29,21 @@ from models.train import checkpoint
 from models.train.optimizers import gather_states, learning_rate, optimisers
 from models.weights import check_company
 
-Schedule = Callable[[float], float]  # of progress in [0, 1]
+CPU = torch.device("cpu")
+Schedule = Callable[[float], int]  # of progress in [0, 1]
 
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What a task is built from.
+    """What a task is built from."""
 
-    Attributes:
-        preset: row of `models.presets.PRESETS`.
-        seed: every batch is a pure function of it, of the step and of the rank.
-        world: the pictures.
-        batch_size: of the whole step over all ranks, as a schedule.
-        parts: folder of frozen parts that the task stands on, None for the shipped ones.
-        cache: folder for what is worth computing once.
-        device: where the model trains and batches are wanted.
-    """
-
-    preset: str
-    seed: int
+    preset: str  # row of `models.presets.PRESETS`
+    seed: int  # every batch is a pure function of it, of the step and of the rank
     world: World
-    batch_size: Callable[[float], int]
-    parts: Path | None = None
-    cache: Path | None = None
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch_size: Schedule  # of the whole step over all ranks
+    parts: Path | None = None  # folder of the frozen parts that the task stands on, None for the shipped ones
+    cache: Path | None = None  # folder for what is worth computing once
+    device: torch.device = CPU  # where the model trains and batches are wanted
 
 
 class Task(Protocol):
@@ -82,31 +73,18 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task is trained. Schedules are functions of progress, so they work with --minutes and with --steps.
-
-    Attributes:
-        task: builds the task.
-        batch_size: over all ranks.
-        lr: peak learning rate.
-        muon: the matrices inside the model's blocks go to Muon, the rest to AdamW; otherwise all to AdamW.
-        decay_from: progress at which the rate begins its half cosine to a hundredth of the peak.
-        warmup: optimiser steps of linear warm-up.
-        ema: decay of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages of a new model young.
-        clip: gradient norm.
-        minutes: default length.
-        seed: default seed.
-    """
+    """How a task is trained. Schedules are functions of progress, so they work with --minutes and with --steps."""
 
     task: Callable[[TaskOptions], Task]
-    batch_size: Callable[[float], int] = lambda _: 64
-    lr: float = 1e-3
-    muon: bool = False
+    batch_size: Schedule = lambda _: 64  # over all ranks
+    lr: float = 1e-3  # at its peak
+    muon: bool = False  # for the matrices inside the model's blocks; all else is AdamW's
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
-    decay_from: float = 0.5
-    warmup: int = 200
-    ema: float = 0.999
-    clip: float = 1.0
+    decay_from: float = 0.5  # progress at which the rate begins its half cosine to a hundredth of the peak
+    warmup: int = 200  # optimiser steps, linear
+    ema: float = 0.999  # of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages of a new model young
+    clip: float = 1.0  # gradient norm
     minutes: float = 60.0
     channels_last: bool = False
     seed: int = 0
@@ -158,11 +136,11 @@ class Trainer:
 
     def __post_init__(self) -> None:
         keep_freed_memory()
-        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         cpu = not torch.cuda.is_available()
         # Emulated, bf16 takes seven times as long as fp32 (a CPU with AVX2 alone).
-        native = "no" if cpu and native_dtype() == torch.float32 else "bf16"
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision=self.precision or native, kwargs_handlers=[unused])
+        precision = self.precision or ("no" if cpu and native_dtype() == torch.float32 else "bf16")
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
         self.options = dataclasses.replace(self.options, device=self.accelerator.device)
         torch.manual_seed(self.options.seed)  # initial weights
         self.task = self.recipe.task(self.options)
@@ -176,14 +154,6 @@ class Trainer:
             self.plain.compile(dynamic=False)
         self.restart_average()
         self._stopped = False
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a run that goes on must have as it had it."""
-        options = self.options
-        return {
-            "preset": options.preset, "seed": options.seed, "rate": self.recipe.lr, "world": options.world.digest,
-        }  # fmt: skip
 
     @property
     def plain(self) -> nn.Module:
@@ -272,9 +242,10 @@ class Trainer:
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return
-        checkpoint.save(
-            self.out / "state", self.plain, self.ema, self.optimizers, {**vars(self.state), "settings": self.settings}
-        )
+        o = self.options  # what a run that goes on must have as it had it
+        settings = {"preset": o.preset, "seed": o.seed, "rate": self.recipe.lr, "world": o.world.digest}
+        counters = {**vars(self.state), "settings": settings}
+        checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, counters)
         with self.averaged() as model:
             self.task.export(model, self.out / "export")
             log.note(self.state, self.task.evaluate(model))
@@ -315,22 +286,19 @@ class Log:
 
     def __init__(self, path: Path, enabled: bool, samples: int = 0) -> None:
         self.path, self.enabled = path, enabled
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        self._values: dict[str, list[float]] = {}
         self._since, self._samples = time.monotonic(), samples
 
     def add(self, state: State, progress: float, values: dict[str, Tensor]) -> None:
         """Count one step in, and write a line when it is time."""
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
-            self._counts[name] = self._counts.get(name, 0) + 1
+            self._values.setdefault(name, []).append(float(value.detach()))
         elapsed = time.monotonic() - self._since
         if elapsed >= 10:
-            means = {name: self._sums[name] / self._counts[name] for name in self._sums}
+            means = {name: sum(own) / len(own) for name, own in self._values.items()}
             rate = (state.samples - self._samples) / elapsed
             self._write({**vars(state), "progress": progress, "samples_per_second": rate, **means})
-            self._sums, self._counts = {}, {}
-            self._since, self._samples = time.monotonic(), state.samples
+            self._values, self._since, self._samples = {}, time.monotonic(), state.samples
 
     def note(self, state: State, values: dict[str, float]) -> None:
         """Write an evaluation's figures."""

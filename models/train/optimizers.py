@@ -35,31 +35,21 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
 def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """AdamW, whose vectors (norms, biases, scalars) are not decayed, and Muon (kellerjordan.github.io/posts/muon).
 
-    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both.
+    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both. Of
+    several processes each has its share of Muon's matrices and tells the others: its iterations were a fifth of a
+    step's time in every process, though all came to the same.
     """
     hidden = {id(weight): weight for weight in hidden_matrices(model)} if recipe.muon else {}
-    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
-    for parameter in model.parameters():
-        if parameter.requires_grad and id(parameter) not in hidden:
-            groups[parameter.ndim < 2].append(parameter)
-    settings = [{"params": groups[0], "weight_decay": recipe.weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
-    found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([g for g in settings if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
-    ]
-    if hidden:
-        found.append(_muon(list(hidden.values()), recipe))
-    return found
-
-
-def _muon(matrices: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Muon for `matrices`; where there are several processes, each has its share of them and tells the others.
-
-    Its iterations were a fifth of a step's time in every process, though all came to the same.
-    """
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in hidden]
+    matrices, vectors = [p for p in others if p.ndim >= 2], [p for p in others if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
+    if not hidden:
+        return [adamw]
     settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
     if dist.is_initialized() and dist.get_world_size() > 1:
-        return ZeroRedundancyOptimizer(matrices, Muon, **settings)
-    return Muon(matrices, **settings)
+        return [adamw, ZeroRedundancyOptimizer(list(hidden.values()), Muon, **settings)]
+    return [adamw, Muon(list(hidden.values()), **settings)]
 
 
 def gather_states(optimizers: Sequence[torch.optim.Optimizer]) -> None:

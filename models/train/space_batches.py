@@ -52,11 +52,12 @@ def stream(seed: int, step: int, kind: str, number: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of a batch with an English and a Chinese caption."""
+    """One picture of a batch with an English and a Chinese caption, whether each names the style, and the number of the
+    scene."""
 
     source: Picture | Scene
     captions: tuple[str, str]
-    styled: tuple[bool, bool]
+    styled: tuple[bool, bool] = (False, False)
     scene: int = -1
 
 
@@ -65,9 +66,8 @@ class Numbers:
 
     def __init__(self, world: World) -> None:
         train = world.split("train")
-        self.concepts = {name: i for i, name in enumerate(sorted({p.concept for p in train}))}
-        self.styles = {name: i for i, name in enumerate(sorted({p.style for p in train}))}
-        self.skins = {name: i for i, name in enumerate(sorted({p.skin for p in train if p.skin}))}
+        names = {p.concept for p in train}, {p.style for p in train}, {p.skin for p in train if p.skin}
+        self.concepts, self.styles, self.skins = ({name: i for i, name in enumerate(sorted(own))} for own in names)
         self.genders = {"man": 0, "woman": 1}
         self.colours = {name: 1 << i for i, name in enumerate(COLOURS)}
         self._colour_words = {c.en: self.colours[c.en] for c in COLOURS.values()}
@@ -94,10 +94,8 @@ class Numbers:
     def _facts(self, items: list[Item], attributes: list[tuple[int, int, int, int]]) -> Facts:
         concepts = torch.full((len(items), MAX_OBJECTS), -1)
         for row, item in enumerate(items):
-            names = (
-                {item.source.concept} if isinstance(item.source, Picture) else {o.concept for o in item.source.objects}
-            )
-            found = sorted(self.concepts.get(name, -1) for name in names)[:MAX_OBJECTS]
+            shown = [item.source] if isinstance(item.source, Picture) else item.source.objects
+            found = sorted(self.concepts.get(name, -1) for name in {one.concept for one in shown})[:MAX_OBJECTS]
             concepts[row, : len(found)] = torch.tensor(found)
         table = torch.tensor(attributes).view(-1, 4)
         return Facts(concepts, table[:, :3], table[:, 3], torch.tensor([item.scene for item in items]))
@@ -105,15 +103,13 @@ class Numbers:
     def _seen(self, source: Picture | Scene) -> tuple[int, int, int, int]:
         if isinstance(source, Scene):
             return -1, -1, -1, 0
-        colours = sum(self.colours[name] for name in source.colours)
         skin, gender = self.skins.get(source.skin or "", -1), self.genders.get(source.gender or "", -1)
-        return self.styles.get(source.style, -1), skin, gender, colours
+        return self.styles.get(source.style, -1), skin, gender, sum(self.colours[name] for name in source.colours)
 
     def _said(self, item: Item, language: int) -> tuple[int, int, int, int]:
-        style, skin, gender, _ = self._seen(item.source)
+        style, skin, gender, own = self._seen(item.source)
         text = item.captions[language].lower()
         named = sum(bit for word, bit in self._colour_words.items() if word in text)
-        own = 0 if isinstance(item.source, Scene) else sum(self.colours[c] for c in item.source.colours)
         # A colour word in a concept's name ("red heart") is not always among the measured ones: only those count.
         skin = skin if "skin" in text or "肤色" in text else -1
         return style if item.styled[language] else -1, skin, gender, named & own
@@ -139,24 +135,18 @@ def draw_items(
         kind = tuple(SCENE_KINDS)[int(rng.choice(len(SCENE_KINDS), p=tuple(SCENE_KINDS.values())))]
         scene, choices = make_scene(world, number, kind=kind), CONTRASTS[kind]
         other = scene.contrast(choices[int(rng.integers(len(choices)))])
-        return _scene_item(scene, number, 2 * number), _scene_item(other, number, 2 * number + 1)
-    first, second = sampler.draw(rng, 2)
-    drawings = by_concept[first.concept]
+        both = ((one, (one.caption(number, "en"), one.caption(number + 1, "zh"))) for one in (scene, other))
+        first, second = (Item(*one, scene=2 * number + i) for i, one in enumerate(both))
+        return first, second
+    one, two = sampler.draw(rng, 2)
+    drawings = by_concept[one.concept]
     if rng.random() < PARTNER_SHARE and len(drawings) > 1:
-        second = drawings[int(rng.integers(len(drawings)))]
-    return _picture_item(first, rng), _picture_item(second, rng)
+        two = drawings[int(rng.integers(len(drawings)))]
+    return picture_item(one, rng), picture_item(two, rng)
 
 
-def draw_uncaptioned(sampler: Sampler, rng: np.random.Generator) -> Item:
-    """One picture; its caption serves to know whether it may be mirrored."""
-    return _picture_item(sampler.draw(rng, 1)[0], rng)
-
-
-def _scene_item(scene: Scene, seed: int, number: int) -> Item:
-    return Item(scene, (scene.caption(seed, "en"), scene.caption(seed + 1, "zh")), (False, False), number)
-
-
-def _picture_item(picture: Picture, rng: np.random.Generator) -> Item:
+def picture_item(picture: Picture, rng: np.random.Generator) -> Item:
+    """One picture with captions."""
     seed, (one, two) = int(rng.integers(2**31)), rng.random(2) < STYLED_SHARE
     captions = caption(picture, seed, "en", style=bool(one)), caption(picture, seed + 1, "zh", style=bool(two))
     return Item(picture, captions, (bool(one), bool(two)))
@@ -167,15 +157,13 @@ def render(world: World, items: list[Item], rngs: list[np.random.Generator]) -> 
 
     A scene's places and counts are what it teaches. No jitter of colours: captions name them.
     """
-    pixels = to_tensor(
-        np.stack(
-            [world.pixels[i.source.index] if isinstance(i.source, Picture) else i.source.render(world) for i in items]
-        )
-    )
-    singles = [row for row, item in enumerate(items) if isinstance(item.source, Picture)]
+    sources = [item.source for item in items]
+    shown = [s.render(world) if isinstance(s, Scene) else world.pixels[s.index] for s in sources]
+    pixels = to_tensor(np.stack(shown))
+    singles = [row for row, source in enumerate(sources) if isinstance(source, Picture)]
     if singles:
-        moved = [_motion(items[row], rngs[row]) for row in singles]
-        grid = F.affine_grid(torch.tensor(np.stack(moved)), [len(singles), 4, 128, 128], align_corners=False)
+        moved = torch.tensor(np.stack([_motion(items[row], rngs[row]) for row in singles]))
+        grid = F.affine_grid(moved, [len(singles), 4, 128, 128], align_corners=False)
         pixels[singles] = F.grid_sample(pixels[singles], grid, align_corners=False)
         for row in singles:
             _lay_on_ground(pixels[row], items[row], rngs[row])
@@ -186,14 +174,10 @@ def _motion(item: Item, rng: np.random.Generator) -> np.ndarray:
     """(2, 3) affine map from output to input coordinates, both in [-1, 1]."""
     angle, zoom = rng.normal(0, 0.1), np.exp(rng.uniform(-0.15, 0.35))  # 0.86 to 1.4 input widths: mostly smaller
     shift = rng.uniform(-0.12, 0.12, 2)
-    mirrored = rng.random() < 0.5 and not _is_handed(item)
+    handed = item.source.group in _UNTURNED or any(_SIDES.search(text) for text in item.captions)  # type: ignore[union-attr]
+    flip = -1.0 if rng.random() < 0.5 and not handed else 1.0
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-    flip = -1.0 if mirrored else 1.0
     return np.array([[flip * cos, -flip * sin, shift[0]], [sin, cos, shift[1]]], np.float32)
-
-
-def _is_handed(item: Item) -> bool:
-    return item.source.group in _UNTURNED or any(_SIDES.search(text) for text in item.captions)  # type: ignore[union-attr]
 
 
 def _lay_on_ground(pixels: Tensor, item: Item, rng: np.random.Generator) -> None:

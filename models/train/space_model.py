@@ -19,7 +19,6 @@ from models.space import DIM, NESTED, SemanticSpace
 from models.train.contrastive import (
     Facts,
     agreeing,
-    distill_similarities,
     gather,
     global_mean,
     pair_labels,
@@ -118,11 +117,9 @@ class LanguageSpace(nn.Module):
         losses, dropped = [], []
         for texts, facts in ((english, said[0]), (chinese, said[1])):
             labels, weights = pair_labels(seen, facts)
-            keep = (
-                agreeing((pictures * texts).sum(-1).detach())
-                if batch["warm"]
-                else torch.ones(len(texts), dtype=torch.bool)
-            )
+            keep = torch.ones(len(texts), dtype=torch.bool)
+            if batch["warm"]:
+                keep = agreeing((pictures * texts).sum(-1).detach())
             weights = weights * (keep | ~torch.eye(*weights.shape, dtype=torch.bool))
             losses.append(_nested_loss(everyone, texts, labels, weights, scale, bias))
             dropped.append(1 - keep.float().mean())
@@ -181,9 +178,8 @@ class LanguageSpace(nn.Module):
         )
         others, other_meanings = gather(words), gather(meanings)
         own = (meanings @ other_meanings.T > 0.999).float()  # itself, or its synonym
-        among_words = distill_similarities(
-            words @ others.T - own, meanings @ other_meanings.T - own, TEACHER_TEMPERATURE, self.centre_log_scale.exp()
-        )
+        target = ((meanings @ other_meanings.T - own) / TEACHER_TEMPERATURE).softmax(-1)
+        among_words = -(target * (self.centre_log_scale.exp() * (words @ others.T - own)).log_softmax(-1)).sum(-1)
         return {
             "mapped": global_mean(mapped, everyone),
             "meaning": global_mean(among_concepts + 0.25 * among_words + 2 * mapped, everyone),
