@@ -47,7 +47,6 @@ def asked(backend: Embedded, count: int, seed: int, shape: int) -> ImageRequest:
 
 
 def together(backend: Embedded) -> dict[str, Callable[[], object]]:
-    """The ways to sixteen pictures."""
     one, batch = SHAPES
     whole = asked(backend, COUNT, 0, batch)
     small = [asked(backend, 1, seed, batch) for seed in range(COUNT)]
@@ -62,7 +61,6 @@ def together(backend: Embedded) -> dict[str, Callable[[], object]]:
 
 
 def main() -> None:
-    """Print both tables."""
     options = parser(__doc__, count=200, repeats=3, threads=2).parse_args()
     torch.set_num_threads(options.threads)
     prompts = [f"a small red cat number {n}" for n in range(options.count)]

@@ -131,7 +131,6 @@ def _fsyncs(work: Callable[[], object]) -> int:
 
 
 def main() -> None:
-    """Print the table."""
     options = parser(__doc__, rows=100_000, repeats=15).parse_args()
     table = {}
     for count in (1000, options.rows):

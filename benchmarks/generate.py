@@ -42,7 +42,6 @@ def seconds(pipeline: StickerPipeline, count: int, repeats: int, sampling: Sampl
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """The row of this process."""
     torch.set_num_threads(options.threads)
     pipeline = StickerPipeline.assemble(options.weights)
     plans = {"seconds": Sampling()} | ({"fast": FAST_SAMPLING} if pipeline.fast is not None else {})

@@ -31,7 +31,6 @@ class Dense(nn.Module):
         self.router = SimpleNamespace(count=lambda: None)  # the decoder asks every layer's router to count
 
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
         return self.feed_forward(x)
 
 
@@ -84,7 +83,6 @@ def speed(size: str, rows: int, repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
     options = parser(__doc__, preset="sticker", threads=2, repeats=5, rows=64).parse_args()
     torch.set_num_threads(options.threads)
     result: dict[str, Any] = {

@@ -30,7 +30,6 @@ PROMPT = "#prompt textarea, #prompt input"
 
 
 def main() -> None:
-    """Print the table as text and as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--runs", type=int, default=3)

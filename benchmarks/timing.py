@@ -38,5 +38,4 @@ def show(seconds: dict[str, float], note: Callable[[float], str] = lambda _: "")
 
 
 def write_json(document: Any) -> None:
-    """To standard output."""
     print(json.dumps(document, indent=2, ensure_ascii=False))

@@ -26,7 +26,6 @@ WIDE = 200  # columns where standard output is no terminal
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
     made = argparse.ArgumentParser(prog="python -m eval", description="Measure the models on held-out pictures.")
     made.add_argument(
         "measures",
@@ -86,7 +85,6 @@ def run(names: list[str], context: Context, arguments: argparse.Namespace) -> in
 
 
 def run_sweep(tried: list[Sampling], context: Context, arguments: argparse.Namespace) -> int:
-    """Try the settings, print and write."""
     found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
     document = sweeping.report(found, console(arguments))
     write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
@@ -100,7 +98,6 @@ def console(arguments: argparse.Namespace) -> Console:
 
 
 def write(document: dict[str, Any], json_file: str | None) -> None:
-    """To standard output where it is "-", to a file where it is named."""
     if json_file == "-":
         print(json.dumps(document, indent=2, ensure_ascii=False))
     elif json_file:

@@ -106,7 +106,6 @@ class Context:
 
     @cached_property
     def train(self) -> list[Picture]:
-        """All training pictures."""
         return self.world.split("train")
 
     @cached_property
@@ -173,5 +172,4 @@ class Context:
         return np.concatenate([self.generator.reconstruct(pixels[i : i + 16]) for i in starts])
 
     def track(self, steps: range, what: str) -> Iterable[int]:
-        """`steps`, with a bar on standard error."""
         return track(steps, what, console=self.console, transient=True)

@@ -32,7 +32,6 @@ class Distances:
 
     @property
     def ratio(self) -> float:
-        """FD over its floor."""
         return float(self.made.mean() / self.real.mean())
 
 

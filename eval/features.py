@@ -98,7 +98,6 @@ def _fold_batch_norms(network: nn.Module) -> None:
 
 @once
 def extractor() -> EffLite0:
-    """The one extractor of this process."""
     return EffLite0()
 
 

@@ -102,7 +102,6 @@ class Parts:
 
     @cached_property
     def embedder(self) -> Embedder:
-        """Text and pictures -> vectors of the semantic space."""
         return self._load(Embedder.load, self.root)
 
     @cached_property
@@ -112,12 +111,10 @@ class Parts:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Which words the models know."""
         return self._load(Vocabulary.load, self.embedder, self.root)
 
     @cached_property
     def parser(self) -> PromptParser:
-        """The names that prompts are parsed by."""
         return self._load(PromptParser.load, self.embedder, self.root)
 
     @cached_property

@@ -12,30 +12,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
-
-    Attributes:
-        name: what it is called in its metric's section of the table.
-        value, unit: the figure; `interval` is its 95 % interval over pictures or queries.
-        n: how many pictures, queries or choices it was measured on.
-        against: (name, value) pairs that give it meaning: floor, chance, real pictures, controls.
-        goal: what it should reach, at least, or at most where `lower_is_better`; None where nothing is promised.
-        note: what else was seen, in words.
-        seeds: what was drawn by which seeds.
-        parts: names of the weights that made it; none for real pictures and controls.
-    """
-
-    name: str
+    name: str  # in its metric's section of the table
     value: float
-    n: int
+    n: int  # pictures, queries or choices it was measured on
     unit: str = ""
-    interval: tuple[float, float] | None = None
-    against: tuple[tuple[str, float], ...] = ()
-    goal: float | None = None
+    interval: tuple[float, float] | None = None  # of 95 %, over pictures or queries
+    against: tuple[tuple[str, float], ...] = ()  # what gives it meaning: floor, chance, real pictures, controls
+    goal: float | None = None  # at least, or at most where `lower_is_better`; None where nothing is promised
     lower_is_better: bool = False
-    note: str = ""
-    seeds: str = ""
-    parts: tuple[str, ...] = ()
+    note: str = ""  # what else was seen
+    seeds: str = ""  # what was drawn by which seeds
+    parts: tuple[str, ...] = ()  # names of the weights that made it; none for real pictures and controls
 
     @property
     def met(self) -> bool | None:
@@ -61,7 +48,6 @@ def mean_row(name: str, values: np.ndarray, **fields: Any) -> Row:
 
 
 def prefixed(prefix: str, rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows under longer names."""
     return (replace(row, name=f"{prefix}: {row.name}") for row in rows)
 
 

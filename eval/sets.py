@@ -90,7 +90,6 @@ def one_a_drawing(pictures: Iterable[Picture]) -> list[Picture]:
 
 
 def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
-    """One picture of each concept, chosen by hash."""
     return _one_of_each(pictures, lambda picture: (picture.concept, ""))
 
 

@@ -157,5 +157,4 @@ class ReferenceStatistics:
 
 
 def reference_path() -> Path:
-    """Where the shipped reference statistics lie."""
     return assets() / "stats" / "efflite0-pca128.safetensors"

@@ -121,7 +121,6 @@ def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 
 
 
 def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
-    """Median time of one picture on its own."""
     one, taken = replace(sampling, batch=1), []
     for _ in range(TIMED):
         start = time.perf_counter()
@@ -145,7 +144,6 @@ def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
 
 
 def _said(sampling: Sampling, name: str) -> str:
-    """A setting as it is typed."""
     if name == "without":
         return ", ".join(sorted(OWN.hooks - sampling.hooks)) or "none"
     value = getattr(sampling, name)

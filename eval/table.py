@@ -74,7 +74,6 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what a figure was made."""
     return {
         "commit": _commit(),
         "python": platform.python_version(),
@@ -133,6 +132,5 @@ def _goal(row: Row) -> str:
 
 
 def write_json(document: dict[str, Any], path: Path) -> None:
-    """Whole or not at all."""
     with whole(path) as part:
         part.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

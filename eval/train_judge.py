@@ -39,8 +39,6 @@ LATER = 0.3
 
 
 class Choice(nn.Module):
-    """The judge and its losses."""
-
     def __init__(self, judge: Judge) -> None:
         super().__init__()
         self.judge = judge
@@ -64,7 +62,6 @@ class Choice(nn.Module):
         return {"loss": loss, **parts}
 
     def _contrastive(self, pictures: Tensor, captions: Tensor) -> Tensor:
-        """Symmetric InfoNCE over all processes' rows."""
         logits = self.judge.log_scale.exp() * gather(pictures) @ gather(captions).T
         target = torch.arange(len(logits))
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
@@ -103,7 +100,6 @@ class JudgeTask(Task):
         return [(one.render(self.world), one.caption(seed, "en")) for one in (scene, scene.contrast(attribute))]
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """See `Choice`."""
         return model(batch["pixels"], batch["table"])
 
     @cached_property
@@ -121,7 +117,6 @@ class JudgeTask(Task):
         return found
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Share of right choices, by attribute."""
         judge: Any = model.judge
         return {
             attribute: float((judge.scores(pixels, own) > judge.scores(pixels, other)).mean())
@@ -129,7 +124,6 @@ class JudgeTask(Task):
         }
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The judge as it ships."""
         save_part(model.judge, "judge", folder)
 
 

@@ -26,8 +26,6 @@ METRICS: dict[str, Metric] = {}
 
 
 def metric(name: str, *needs: str) -> Callable[[Measure], Measure]:
-    """Register a function as the metric `name`."""
-
     def register(rows: Measure) -> Measure:
         METRICS[name] = Metric(rows, needs)
         return rows

@@ -205,7 +205,6 @@ def render_all(icons: list[Icon], archives: dict[str, Path], folder: Path, worke
 
 
 def renderer_version() -> str:
-    """The versions that decide the pixels."""
     return " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("resvg-py", "pillow"))
 
 

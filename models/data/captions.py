@@ -114,8 +114,6 @@ def colour_words(names: tuple[str, ...], language: Language) -> str:
 
 @dataclass(frozen=True)
 class _Writer:
-    """One caption being written."""
-
     picture: Picture
     rng: random.Random
     language: Language

@@ -23,19 +23,12 @@ MOST = 2.5  # times the contrast that a picture has: what is plain stays so
 
 @dataclass(frozen=True)
 class Colour:
-    """A colour that people name.
-
-    Attributes:
-        en, zh: its word; the Chinese one is the whole word ("红色"), without 的.
-        shades: sRGB hex values that carry the name. Several, because a name covers a region that no ball around
-            one point fits: a pixel takes the name of its nearest shade.
-        paint: sRGB hex value that objects are recoloured with, None for names that lie too close to another one.
-    """
-
     en: str
-    zh: str
+    zh: str  # the whole word ("红色"), without 的
+    # sRGB hex values that carry the name. Several, because a name covers a region that no ball around one point fits: a
+    # pixel takes the name of its nearest shade.
     shades: tuple[str, ...]
-    paint: str | None = None
+    paint: str | None = None  # sRGB hex value that objects are recoloured with, None for names too close to another one
 
 
 _TABLE: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("colours.json").read_text(encoding="utf-8"))

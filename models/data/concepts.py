@@ -78,7 +78,6 @@ class Emojibase:
 
     @classmethod
     def read(cls, archive: Path) -> "Emojibase":
-        """From the package's archive."""
         with tarfile.open(archive) as tar:
             english, chinese = (json.loads(read_member(tar, f"{code}/data.json")) for code in ("en", "zh"))
             groups = json.loads(read_member(tar, "meta/groups.json"))["groups"]
@@ -119,7 +118,6 @@ class Emojibase:
         return Meaning(slug(words), {"en": words}, {"en": ()}, "", tone, _gender(words))
 
     def _find(self, base: str) -> str | None:
-        """Key of a name in any of its spellings."""
         couple = next((name for name in _COUPLES if base.startswith(f"{name}-")), "")
         flag = f"flag-{base.removeprefix('flag-for-')}"
         spellings = (base, squeeze(base), base.removesuffix("-face"), f"{base}-face", flag, couple)

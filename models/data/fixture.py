@@ -119,7 +119,6 @@ def _draw_shape(
 
 
 def _shaded(canvas: Image.Image) -> Image.Image:
-    """Darker towards the bottom, as a lit object is."""
     array = np.asarray(canvas).astype(np.float32)
     light = np.linspace(1.0, 0.88, len(array), dtype=np.float32)[:, None, None]
     array[..., :3] *= light

@@ -63,7 +63,6 @@ def large(world: World, pictures: Sequence[Picture], workers: int | None = None)
 
 
 def _sources(folder: Path, pictures: Sequence[Picture]) -> dict[str, str]:
-    """SVG text by a picture's id."""
     lock, found = read_lock(), dict[str, str]()
     for package in PACKAGES:
         wanted = [picture.id for picture in pictures if picture.source == package.name]

@@ -26,23 +26,13 @@ TEXT_LICENCES = LICENCES | {"LicenseRef-WordNet"}
 
 @dataclass(frozen=True)
 class Package:
-    """One npm package.
-
-    Attributes:
-        name: its name in the npm registry.
-        kind: "iconify" (SVG bodies in icons.json), "webp" (a folder of pictures named by code points) or "text".
-        licence: SPDX identifier of what it holds.
-        author: whom the licence asks to name.
-        style: the word that captions use for its style; empty for text.
-        family: the drawing it belongs to. Sets that show one drawing in several dresses, and a set and its older
-            version, share a family: splits are made by concept x family.
-    """
-
-    name: str
-    kind: str
-    licence: str
-    author: str
-    style: str = ""
+    name: str  # in the npm registry
+    kind: str  # "iconify" (SVG bodies in icons.json), "webp" (a folder of pictures named by code points) or "text"
+    licence: str  # SPDX identifier of what it holds
+    author: str  # whom the licence asks to name
+    style: str = ""  # the word that captions use for its style; empty for text
+    # The drawing it belongs to. Sets that show one drawing in several dresses, and a set and its older version, share a
+    # family: splits are made by concept x family.
     family: str = ""
 
 
@@ -51,7 +41,6 @@ PACKAGES = tuple(Package(**row) for row in tomllib.loads(_TABLE.read_text(encodi
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -64,26 +64,15 @@ class Background:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One sticker in a scene.
-
-    Attributes:
-        picture: row in the world.
-        concept, style, group, names: the picture's.
-        box: left, top, width, height in pixels of the 128 x 128 scene.
-        z: stacking order, higher is nearer.
-        colour: what it was painted with, None where it keeps its own colours.
-        size: "small" or "large" where the scene says so.
-    """
-
-    picture: int
+    picture: int  # row in the world
     concept: str
     style: str
     group: str
     names: dict[str, str] = field(hash=False)
-    box: Box
-    z: int = 0
-    colour: str | None = None
-    size: Size | None = None
+    box: Box  # left, top, width, height in pixels of the 128 x 128 scene
+    z: int = 0  # stacking order, higher is nearer
+    colour: str | None = None  # what it was painted with, None where it keeps its own colours
+    size: Size | None = None  # where the scene says so
 
 
 @dataclass(frozen=True)

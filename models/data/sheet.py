@@ -23,7 +23,6 @@ def picture_sheet(world: World, count: int, seed: int, split: str) -> Image.Imag
 
 
 def scene_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
-    """`count` composed scenes with their captions."""
     scenes = [make_scene(world, seed + i, split=split) for i in range(count)]
     return captioned([s.render(world) for s in scenes], [s.caption(seed + i) for i, s in enumerate(scenes)])
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from models.data import captions, grammar, moods, motion, scene_words, styles
 from models.data.captions import caption
+from models.data.colours import NAMES
 from models.data.grammar import stream
 from models.data.motion import motion_caption
 from models.data.sampling import Sampler
@@ -44,12 +46,11 @@ SOURCE_WEIGHTS = (0.55, 0.2, 0.15, 0.1)
 
 @dataclass(frozen=True)
 class Gloss:
-    """One word in one sense: `gloss` is the definition without its examples, `offset` names the synset within `pos`."""
+    """One word in one sense: `gloss` is the definition without its examples."""
 
     word: str
     pos: str
     gloss: str
-    offset: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,6 @@ class Synset:
 
     @property
     def offensive(self) -> bool:
-        """Whether it is marked as a slur or an obscenity."""
         return _OFFENSIVE.search(self.gloss) is not None
 
 
@@ -75,17 +75,20 @@ def wordnet_folder(data_folder: Path) -> Path:
     return data_folder / "text" / "wordnet" / "dict"
 
 
+def read_lines(folder: Path, name: str) -> Iterator[str]:
+    """Lines of a file but those of the licence, which stands before the data, indented. FileNotFoundError says what
+    builds it."""
+    if not (folder / name).exists():
+        raise FileNotFoundError(f"no WordNet at {folder / name}; fetch it with: python -m models.data build")
+    with (folder / name).open(encoding="utf-8") as file:
+        yield from (line for line in file if not line.startswith(" "))
+
+
 def read_synsets(folder: Path, pos: str) -> Iterator[Synset]:
-    """All senses of one part of speech, in the file's order. FileNotFoundError says what builds the files."""
-    path = folder / f"data.{pos}"
+    """All senses of one part of speech, in the file's order."""
     if pos not in PARTS_OF_SPEECH:
         raise ValueError(f"unknown part of speech {pos!r}; there are {', '.join(PARTS_OF_SPEECH)}")
-    if not path.exists():
-        raise FileNotFoundError(f"no WordNet at {path}; fetch it with: python -m models.data build")
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if not line.startswith(" "):  # the licence stands before the data, indented
-                yield _synset(line, pos)
+    return (_synset(line, pos) for line in read_lines(folder, f"data.{pos}"))
 
 
 def _synset(line: str, pos: str) -> Synset:
@@ -115,7 +118,7 @@ def glosses(folder: Path, parts: Iterable[str] = PARTS_OF_SPEECH) -> Iterator[Gl
     for pos in parts:
         for synset in read_synsets(folder, pos):
             for word in () if synset.offensive else synset.words:
-                yield Gloss(word, pos, synset.gloss, synset.offset)
+                yield Gloss(word, pos, synset.gloss)
 
 
 class Nouns:
@@ -124,11 +127,9 @@ class Nouns:
     def __init__(self, folder: Path) -> None:
         self.synsets = {synset.offset: synset for synset in read_synsets(folder, "noun")}
         self._senses: dict[str, tuple[int, ...]] = {}
-        with (folder / "index.noun").open(encoding="utf-8") as file:
-            for line in file:
-                if not line.startswith(" "):
-                    fields = line.split()  # lemma pos synset_cnt p_cnt {symbol} sense_cnt tagsense_cnt {offset}
-                    self._senses[_spell(fields[0])] = tuple(map(int, fields[-int(fields[2]) :]))
+        for line in read_lines(folder, "index.noun"):
+            fields = line.split()  # lemma pos synset_cnt p_cnt {symbol} sense_cnt tagsense_cnt {offset}
+            self._senses[_spell(fields[0])] = tuple(map(int, fields[-int(fields[2]) :]))
 
     def senses(self, word: str) -> tuple[Synset, ...]:
         """Senses of a noun, commonest first; empty for a word that WordNet lacks."""
@@ -160,8 +161,7 @@ class Nouns:
         """Words of a sense's gloss, of its synonyms and of its hypernyms up to two steps."""
         near = [synset, *self.pointed(synset, HYPERNYMS)]
         near += [upper for one in near[1:] for upper in self.pointed(one, HYPERNYMS)]
-        text = " ".join([synset.gloss, *(word for one in near for word in one.words)])
-        return frozenset(re.findall(r"[a-z]+", text.lower()))
+        return frozenset(words_of(" ".join([synset.gloss, *(word for one in near for word in one.words)])))
 
 
 def concept_sense(nouns: Nouns, picture: Picture) -> Synset | None:
@@ -196,9 +196,6 @@ def related_words(nouns: Nouns, pictures: Iterable[Picture], depth: int = 3) -> 
 def caption_words(world: World) -> frozenset[str]:
     """Every English word that any caption of training can hold, lower case: of names, keywords, styles, moods,
     colours and templates."""
-    from models.data import captions, grammar, moods, motion, scene_words, styles
-    from models.data.colours import NAMES
-
     texts: list[str] = [*NAMES, *grammar.NUMBERS["en"]]
     for picture in world.split("train"):
         names = picture.names["en"]
@@ -227,7 +224,6 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case English words of a text."""
     return re.findall(r"[a-z]+", text.lower())
 
 
@@ -241,12 +237,8 @@ def unseen_words(nouns: Nouns, world: World, seed: int, count: int) -> dict[str,
     related = related_words(nouns, world.split("train"))
     piles: dict[str, list[str]] = {}
     for word in sorted(related):
-        if (
-            word.isascii()
-            and word.isalpha()
-            and len(word) > 2
-            and not {word, word + "s", word.removesuffix("s")} & seen
-        ):
+        plain = word.isascii() and word.isalpha() and len(word) > 2
+        if plain and not {word, word + "s", word.removesuffix("s")} & seen:
             piles.setdefault(min(related[word]), []).append(word)
     for pile in piles.values():
         rng.shuffle(pile)

@@ -70,7 +70,6 @@ def likewise(pixels: np.ndarray, warp: np.ndarray) -> np.ndarray:
 
 
 def _moved(pixels: np.ndarray, linear: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The picture after an affine map around its middle."""
     back = np.linalg.inv(linear)
     origin = SIZE / 2 - back @ (SIZE / 2 + shift)
     data = tuple(np.hstack([back, origin[:, None]]).ravel().tolist())

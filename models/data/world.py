@@ -17,34 +17,19 @@ _TEST_SPLITS = frozenset({"cell", "concept"})
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture and its facts.
-
-    Attributes:
-        index: row of its pixels.
-        id: "style/icon name", unique.
-        source: npm package it came from.
-        style, family: the style word, and the drawing that it shares with other styles.
-        concept: base concept, a slug without skin tone and gender.
-        names, keywords: by language, "en" always, "zh" where CLDR has it.
-        group: CLDR group ("animals-nature", ...), "" where unknown.
-        skin, gender: what is drawn, None where it is not.
-        colours: measured main colours, largest share first.
-        split: one of `models.data.splits.SPLITS`.
-    """
-
-    index: int
-    id: str
-    source: str
+    index: int  # row of its pixels
+    id: str  # "style/icon name", unique
+    source: str  # npm package it came from
     style: str
-    family: str
-    concept: str
-    names: dict[str, str]
-    keywords: dict[str, tuple[str, ...]]
-    group: str
-    skin: str | None
-    gender: str | None
-    colours: tuple[str, ...]
-    split: str
+    family: str  # the drawing that it shares with other styles
+    concept: str  # base concept, a slug without skin tone and gender
+    names: dict[str, str]  # by language: "en" always, "zh" where CLDR has it
+    keywords: dict[str, tuple[str, ...]]  # likewise
+    group: str  # of CLDR ("animals-nature", ...), "" where unknown
+    skin: str | None  # what is drawn, None where it is not
+    gender: str | None  # likewise
+    colours: tuple[str, ...]  # measured main colours, largest share first
+    split: str  # one of `models.data.splits.SPLITS`
 
 
 class World:

@@ -121,7 +121,6 @@ class AutoencoderTask(Task):
         }
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """The reconstruction loss."""
         target, output = model(batch["pictures"], batch["noise"], batch["turns"], batch["shrink"])
         return {"loss": reconstruction_loss(target, output, batch["background"], progress >= EXACT_FROM)}
 
@@ -146,7 +145,6 @@ class AutoencoderTask(Task):
         return torch.cat(outputs)
 
     def sheet(self, model: nn.Module) -> Image.Image:
-        """Pairs of picture and reconstruction, on white."""
         pictures = self._validation()[:32]
         pairs = torch.stack([pictures, self._through(model, pictures)], 1).flatten(0, 1)
         return grid(pairs, columns=16)

@@ -15,7 +15,6 @@ from models.experts import Router
 
 
 def routers(model: nn.Module) -> list[Router]:
-    """The routers of a model, in the order of its layers."""
     return [module for module in model.modules() if isinstance(module, Router)]
 
 

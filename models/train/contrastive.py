@@ -44,26 +44,17 @@ def global_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of rows, as integers, so that labels can be read off for all pairs.
+    """What is known of rows, as integers, so that labels can be read off for all pairs."""
 
-    Attributes:
-        concepts: (N, 4) concept numbers of what is in the picture, -1 where fewer.
-        attributes: (N, 3) style, skin tone and gender as numbers, -1 where there is none or a caption names none.
-        colours: (N,) main colours as a set of bits.
-        scene: (N,) number of the scene, -1 for a single picture.
-    """
-
-    concepts: Tensor
-    attributes: Tensor
-    colours: Tensor
-    scene: Tensor
+    concepts: Tensor  # (N, 4) concept numbers of what is in the picture, -1 where fewer
+    attributes: Tensor  # (N, 3) style, skin tone and gender as numbers, -1 where there is none or a caption names none
+    colours: Tensor  # (N,) main colours as a set of bits
+    scene: Tensor  # (N,) number of the scene, -1 for a single picture
 
     def followed_by(self, other: "Facts") -> "Facts":
-        """The rows of both."""
         return Facts(*(torch.cat(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def gather(self) -> "Facts":
-        """The rows of all processes."""
         return Facts(*map(gather, vars(self).values()))
 
 

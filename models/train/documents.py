@@ -64,14 +64,12 @@ class Writer:
         return Document("", f"{entry.word} ({entry.pos}): {entry.gloss}")
 
     def caption(self, rng: np.random.Generator) -> Document:
-        """A caption of a picture or of a scene."""
         seed = _seed(rng)
         if rng.random() < 0.3:
             return Document("", make_scene(self.world, seed).caption(seed))
         return Document("", caption(self._picture(rng), seed))
 
     def translation(self, rng: np.random.Generator) -> Document:
-        """The same thing in the other language."""
         seed = _seed(rng)
         if rng.random() < 0.4:
             scene = make_scene(self.world, seed)
@@ -84,7 +82,6 @@ class Writer:
         return Document(f"{chinese} English:", english)
 
     def motion(self, rng: np.random.Generator) -> Document:
-        """A caption of something that moves."""
         seed = _seed(rng)
         thing = make_scene(self.world, seed) if rng.random() < 0.2 else self._picture(rng)
         return Document("", motion_caption(thing, seed))

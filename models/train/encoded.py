@@ -41,25 +41,15 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoded:
-    """N pictures with K captions of L tokens each; numbers in half precision.
+    """N pictures with K captions of L tokens each; numbers in half precision."""
 
-    Attributes:
-        latents: (N, C, S, S) of the autoencoder.
-        image_vectors: (N, 128), the pictures' semantic vectors.
-        states: (N, K, L, D), the captions' token states.
-        mask: (N, K, L), true at real tokens.
-        text_vectors: (N, K, 128), the captions' semantic vectors.
-        warp: (N, WARP), zeros where a picture is not warped.
-        drafts: (N, C, S, S) latents of what a picture is drawn from, zeros where that is nothing.
-    """
-
-    latents: Tensor
-    image_vectors: Tensor
-    states: Tensor
-    mask: Tensor
-    text_vectors: Tensor
-    warp: Tensor
-    drafts: Tensor
+    latents: Tensor  # (N, C, S, S) of the autoencoder
+    image_vectors: Tensor  # (N, 128), the pictures' semantic vectors
+    states: Tensor  # (N, K, L, D), the captions' token states
+    mask: Tensor  # (N, K, L), true at real tokens
+    text_vectors: Tensor  # (N, K, 128), the captions' semantic vectors
+    warp: Tensor  # (N, WARP), zeros where a picture is not warped
+    drafts: Tensor  # (N, C, S, S) latents of what a picture is drawn from, zeros where that is nothing
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -82,7 +72,6 @@ class Encoder:
 
     @torch.no_grad()
     def read(self, items: Sequence[Item]) -> Chunk:
-        """The fields of `Encoded` for some pictures."""
         e, pixels = self.embedder, self._pixels([item.pixels for item in items])
         captions = [text for item in items for text in item.captions]
         ids, mask = (x.to(self.device) for x in encode_texts(e.tokenizer, captions))
@@ -99,7 +88,7 @@ class Encoder:
             text_vectors = e.space.text(states, mask)
         states, mask, text_vectors = (x.unflatten(0, (len(items), -1)) for x in (states.half(), mask, text_vectors))
         warp = torch.from_numpy(np.stack([item.warp for item in items]))
-        found = latents.half(), image_vectors, states, mask, text_vectors.half(), warp.half(), drafts.half()
+        found = latents.half(), image_vectors.half(), states, mask, text_vectors.half(), warp.half(), drafts.half()
         return tuple(x.cpu().numpy() for x in found)
 
     def _pixels(self, pictures: Sequence[np.ndarray]) -> Tensor:

@@ -52,12 +52,10 @@ class FastTask(ImageTask):
         attach(self.model, self.rank)
 
     def draws(self, rng: np.random.Generator, count: int) -> Samples:
-        """As for the generator, but never without any condition."""
         drawn = super().draws(rng, count)
         return replace(drawn, text=drawn.text | (drawn.vector == NO_VECTOR))
 
     def times(self, rng: np.random.Generator, count: int, mix: Mix | None = None) -> Tensor:
-        """Noise levels of the plan, equally many of each."""
         return self.sigmas[torch.from_numpy(rng.permutation(count) % len(self.sigmas))]
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
@@ -109,7 +107,6 @@ class FastTask(ImageTask):
         return {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
 
     def pipeline(self, model: Any) -> StickerPipeline:
-        """With the student in place of both networks."""
         made = super().pipeline(model)
         made.fast = made.dit
         return made

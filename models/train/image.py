@@ -58,35 +58,25 @@ EVERYDAY = {  # weights by CLDR group: common subjects of stickers count more, s
 
 @dataclass(frozen=True)
 class Mix:
-    """What the samples of a step are drawn from.
+    """What the samples of a step are drawn from."""
 
-    Attributes:
-        scenes: share of composed scenes. Few: colour is learned from painted views, and a prompt with several things is
-            drawn thing by thing (`models.prompts.layout`).
-        views: shares of the views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. Views with
-            share 0 are not encoded.
-        drop_text: share of samples without words.
-        drop_vector: share without a vector; of the rest, half have the caption's and half the picture's own.
-        drop_draft: share without a draft (the mean of other art families' drawings), of those that have one.
-        time_mean, time_std: of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide, because the
-            concept is decided at high noise. Half of them are below 0.4, where most quality is lost and nothing is
-            memorised (LOG.md).
-        draft_shift: added to the mean where there is a draft, which is informative at high noise only.
-        high: share of the samples without a draft that it is added to as well: else only one of them in forty is nearly
-            pure noise, from which sampling without a draft starts.
-        groups: weight of a picture by its CLDR group; 1 where none is given.
-    """
-
+    # Composed scenes. Few: colour is learned from painted views, and a prompt with several things is drawn thing by
+    # thing (`models.prompts.layout`).
     scenes: float = 0.08
+    # Of a picture (`models.data.variety`): as it is, mirrored, warped, staged. Those with share 0 are not encoded.
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
-    drop_text: float = 0.15
-    drop_vector: float = 0.5
-    drop_draft: float = 0.7
+    drop_text: float = 0.15  # share of samples without words
+    drop_vector: float = 0.5  # without a vector; of the rest, half have the caption's and half the picture's own
+    drop_draft: float = 0.7  # without a draft (the mean of other art families' drawings), of those that have one
+    # Of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide, because the concept is decided at
+    # high noise. Half of them are below 0.4, where most quality is lost and nothing is memorised (LOG.md).
     time_mean: float = -0.4
     time_std: float = 1.3
-    draft_shift: float = 2.0
+    draft_shift: float = 2.0  # added to the mean where there is a draft, which is informative at high noise only
+    # Share of the samples without a draft that it is added to as well: else only one of them in forty is nearly pure
+    # noise, from which sampling without a draft starts.
     high: float = 0.06
-    groups: Mapping[str, float] = field(default_factory=lambda: EVERYDAY)
+    groups: Mapping[str, float] = field(default_factory=lambda: EVERYDAY)  # weight by CLDR group; 1 where none is given
 
 
 HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels of the validation loss in LOG.md
@@ -103,7 +93,6 @@ class Samples:
     draft: np.ndarray  # bool
 
     def __getitem__(self, index: slice | np.ndarray) -> "Samples":
-        """Those of them."""
         return Samples(*(array[index] for array in vars(self).values()))
 
 
@@ -200,7 +189,6 @@ class ImageTask(Task):
     # --- A step -----------------------------------------------------------------------------------------------------
 
     def draws(self, rng: np.random.Generator, count: int) -> Samples:
-        """The samples of one step, over all ranks."""
         mix = self.mix
         views = rng.choice(len(self.views), size=count, p=[mix.views[number] for number in self.views])
         rows = views * len(self.pictures) + self.sampler.rows(rng, count)
@@ -236,7 +224,6 @@ class ImageTask(Task):
         return torch.where(draft.flatten(1).any(1) | high, raised, times)
 
     def times(self, rng: np.random.Generator, count: int, mix: Mix | None = None) -> Tensor:
-        """Noise levels of `count` samples."""
         return noise_levels(rng, count, mix or self.mix)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
@@ -263,7 +250,6 @@ class ImageTask(Task):
 
     @cached_property
     def _validation(self) -> dict[str, Encoded]:
-        """Validation pictures and scenes, one caption each."""
         pictures = evenly(self.world.split("val"), VALIDATION)
         scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
@@ -320,11 +306,9 @@ class ImageTask(Task):
         return grid(to_tensor(np.stack(pixels)), columns=8)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The generator as it ships."""
         save_part(model, "dit", folder, part_digests(FROZEN, self.options.parts))
 
 
 def _captions(picture: Picture, number: int = 0) -> list[str]:
-    """Of a view, captions of its own."""
     always = True if style_of(picture.style).finish is Finish.INK else None
     return [caption(picture, number * CAPTIONS + i, style=always) for i in range(CAPTIONS)]

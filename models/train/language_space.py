@@ -31,26 +31,17 @@ from models.weights import record_part, save_part
 
 @dataclass(frozen=True)
 class Stage:
-    """What steps are made of from progress `start` on.
-
-    Attributes:
-        pictures: share of the batch size that is drawn as pictures; 0 is a stage of text alone.
-        scenes: share of the pictures that are scenes.
-        keep: tokens of a picture that go through the encoder, 64 for all.
-        uncaptioned: pictures without captions, as a share of the batch size: a caption costs more than a picture.
-        words, documents: rows of each, as shares of the batch size.
-        sources: weights of the kinds of documents.
-    """
+    """What steps are made of from progress `start` on; shares are of the batch size."""
 
     name: str
     start: float
-    pictures: float
-    scenes: float
-    keep: int
-    uncaptioned: float
+    pictures: float  # drawn as pictures; 0 is a stage of text alone
+    scenes: float  # share of the pictures that are scenes
+    keep: int  # tokens of a picture that go through the encoder, 64 for all
+    uncaptioned: float  # pictures without captions: a caption costs more than a picture
     words: float
     documents: float
-    sources: dict[str, float]
+    sources: dict[str, float]  # weights of the kinds of documents
 
 
 STAGES = (
@@ -69,7 +60,6 @@ STAGES = (
 
 
 def stage_at(progress: float) -> Stage:
-    """The stage that training is in."""
     return max((stage for stage in STAGES if stage.start <= progress), key=lambda stage: stage.start)
 
 
@@ -202,22 +192,18 @@ class LanguageSpaceTask(Task):
         }
 
     def _uncaptioned(self, rngs: list[np.random.Generator], stage: Stage) -> dict[str, Any]:
-        """Pictures without captions."""
         items = [batches.picture_item(self.sampler.draw(rng, 1)[0], rng) for rng in rngs]
         pixels = batches.render(self.world, items, rngs)
         seen = pixels, batches.visible_tokens(pixels, stage.keep, rngs), self.numbers.picture_facts(items)
         return dict(zip(("uncaptioned_pixels", "uncaptioned_keep", "uncaptioned_facts"), seen, strict=True))
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """All losses; "loss" is their weighted sum."""
         return model(batch)
 
     def after_step(self, model: nn.Module) -> None:
-        """Balance the experts' load."""
         update_router_bias(model)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Retrieval on the validation split, and forced choice on validation scenes."""
         return self.scores.figures(cast(LanguageSpace, model))
 
     def export(self, model: nn.Module, folder: Path) -> None:

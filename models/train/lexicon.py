@@ -29,6 +29,7 @@ from models.data.text import (
     Nouns,
     Synset,
     concept_sense,
+    read_lines,
     read_synsets,
     wordnet_folder,
 )
@@ -126,8 +127,6 @@ def _gloss(nouns: Nouns, picture: Picture) -> str:
 
 
 class _Teacher:
-    """The sentence encoder, with its cache."""
-
     def __init__(self, cache: Path, encode: Encode | None) -> None:
         self.cache, self.encode = cache, encode
 
@@ -169,11 +168,8 @@ def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entr
 
 
 def _entry(nouns: Nouns, synset: Synset, word: str) -> Entry:
-    kinds, one = [], synset
-    for _ in range(KINDS):
-        above = nouns.pointed(one, HYPERNYMS)
-        if not above:
-            break
+    kinds, one = list[str](), synset
+    while len(kinds) < KINDS and (above := nouns.pointed(one, HYPERNYMS)):
         one = above[0]
         kinds.append(one.words[0])
     return Entry(word, synset.pos, synset.gloss, tuple(kinds))
@@ -183,17 +179,12 @@ def _common_entries(nouns: Nouns, folder: Path) -> Iterator[Entry]:
     """Single lower-case words that WordNet's tagged texts contain, each in its commonest sense."""
     for pos in PARTS_OF_SPEECH:
         synsets = nouns.synsets if pos == "noun" else {synset.offset: synset for synset in read_synsets(folder, pos)}
-        with (folder / f"index.{pos}").open(encoding="utf-8") as file:
-            for line in file:
-                fields = line.split()
-                if line.startswith(" ") or not (fields[0].isalpha() and fields[0].islower()):
-                    continue
-                senses = int(fields[2])
-                if int(fields[-senses - 1]) > 0:  # senses that occur in tagged text
-                    synset = synsets[int(fields[-senses])]
-                    if synset.offensive:
-                        continue
-                    yield _entry(nouns, synset, fields[0]) if pos == "noun" else Entry(fields[0], pos, synset.gloss)
+        for line in read_lines(folder, f"index.{pos}"):
+            word, *fields = line.split()
+            senses = int(fields[1])
+            tagged = int(fields[-senses - 1]) > 0  # senses that occur in tagged text
+            if word.isalpha() and word.islower() and tagged and not (synset := synsets[int(fields[-senses])]).offensive:
+                yield _entry(nouns, synset, word) if pos == "noun" else Entry(word, pos, synset.gloss)
 
 
 def _things(nouns: Nouns) -> Iterator[Entry]:

@@ -107,7 +107,6 @@ class Length:
                 raise ValueError(f"{name} {value}; give more than 0")
 
     def progress(self, step: int, seconds: float) -> float:
-        """0 at the start, 1 when done."""
         done = step / self.steps if self.steps is not None else seconds / (60 * (self.minutes or 1))
         return min(done, 1.0)
 
@@ -157,7 +156,6 @@ class Trainer:
 
     @property
     def plain(self) -> nn.Module:
-        """The model without its distributed wrapper."""
         return self.accelerator.unwrap_model(self.model)
 
     def restart_average(self, young: bool = True) -> None:
@@ -301,7 +299,6 @@ class Log:
             self._values, self._since, self._samples = {}, time.monotonic(), state.samples
 
     def note(self, state: State, values: dict[str, float]) -> None:
-        """Write an evaluation's figures."""
         self._write({**vars(state), "evaluation": values})
         self._since, self._samples = time.monotonic(), state.samples
 

@@ -70,7 +70,6 @@ class Lite2(nn.Module):
 
 @cache
 def lite2() -> Lite2:
-    """The one of this process."""
     return Lite2()
 
 
@@ -138,7 +137,6 @@ class ConditionalFrechet:
         return (features - self.centre) @ self.directions
 
     def __len__(self) -> int:
-        """How many generated pictures are kept."""
         return sum(len(condition) for condition, _ in self._recent)
 
     def update(self, condition: Tensor, features: Tensor) -> None:

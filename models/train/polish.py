@@ -112,14 +112,12 @@ class PolishTask(FastTask):
         return {OWN: self._student_start(rng, size - led, rank, ranks), LED: self._teacher_start(rng, led, rank, ranks)}
 
     def _student_start(self, rng: np.random.Generator, count: int, rank: int = 0, ranks: int = 1) -> Rows:
-        """Starting latents of the student's own path."""
         draws = self.draws(rng, count)[rank::ranks]
         condition, noise = self.condition(draws), self._noise(rng, count)[rank::ranks]
         x = begun(condition.reference, noise, FAST_SAMPLING)
         return {"x": x, "given": self.given(draws.rows), **vars(condition)}
 
     def _teacher_start(self, rng: np.random.Generator, count: int, rank: int = 0, ranks: int = 1) -> Rows:
-        """Starting latents that the generator's path provides."""
         rows = rng.integers(len(self.states), size=count)[rank::ranks]
         draws = self.teacher_samples[rows]
         return {"x": self.states[rows].float(), "given": self.given(draws.rows), **vars(self.condition(draws))}
@@ -174,7 +172,6 @@ class PolishTask(FastTask):
         }
 
     def _fit(self) -> None:
-        """Fit the transports of each path."""
         with torch.autocast(self.device.type, enabled=False):  # it would round the moments
             for path in self.paths.values():
                 for frechet in path.frechets:
@@ -230,7 +227,6 @@ class PolishTask(FastTask):
                     frechet.update(rows["given"], own)
 
     def _real_statistics(self, rng: np.random.Generator, console: Console) -> list[ConditionalFrechet]:
-        """Statistics of real pictures, one for each set of features."""
         rows = self.sampler.rows(rng, self.real)
         vectors = self._vectors(rows)
         self.centre = vectors.mean(0)
@@ -243,7 +239,6 @@ class PolishTask(FastTask):
         ]
 
     def _sample_generator(self, rng: np.random.Generator, console: Console) -> None:
-        """Sample the generator until the student takes over."""
         self.teacher_samples = self.draws(rng, self.led)
         chunks = track(np.array_split(np.arange(self.led), -(-self.led // CHUNK)), "paths led", console=console)
         conditions = (self.condition(self.teacher_samples[rows]) for rows in chunks)

@@ -23,7 +23,6 @@ from models.train.loop import Length, Recipe, Task, TaskOptions, Trainer
 
 
 def task_of(path: str) -> Callable[[TaskOptions], Task]:
-    """Builds the task at "module:Class", importing it only then."""
     module, name = path.split(":")
     return lambda options: getattr(importlib.import_module(f"models.train.{module}"), name)(options)
 

@@ -146,7 +146,6 @@ def draw_items(
 
 
 def picture_item(picture: Picture, rng: np.random.Generator) -> Item:
-    """One picture with captions."""
     seed, (one, two) = int(rng.integers(2**31)), rng.random(2) < STYLED_SHARE
     captions = caption(picture, seed, "en", style=bool(one)), caption(picture, seed + 1, "zh", style=bool(two))
     return Item(picture, captions, (bool(one), bool(two)))

@@ -58,7 +58,6 @@ class Pairs:
         return len(self.pictures)
 
     def large(self, row: int) -> np.ndarray:
-        """Picture `row` at 512 px."""
         return self._read(self.pictures[row])
 
 
@@ -140,12 +139,10 @@ class UpscalerTask(Task):
         return crops[0], crops[1]
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """The autoencoder's reconstruction loss."""
         output = model(batch["small"], bounded=False)
         return {"loss": reconstruction_loss(batch["large"], output, batch["background"], progress >= EXACT_FROM)}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """What `compare` says of validation pictures of both kinds."""
         network: Any = model
         rows = range(0, len(self.val), max(1, len(self.val) // VALIDATION))[:VALIDATION]
         return {name: value for kind in KINDS for name, value in compare(network, self.val, rows, kind).items()}
@@ -161,7 +158,6 @@ class UpscalerTask(Task):
         return grid(to_tensor(np.stack(shown)), columns=4)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The part."""
         save_part(model, PART, folder, part_digests(("autoencoder",), self.options.parts))
 
 
