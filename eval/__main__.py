@@ -21,7 +21,6 @@ from models.hardware import keep_freed_memory
 from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
-FORMER = {"strangers": "unseen", "taught": "seen"}  # names of metrics in earlier releases
 WIDE = 200  # columns where standard output is no terminal
 
 
@@ -48,7 +47,6 @@ def parser() -> argparse.ArgumentParser:
 
 def names_of(asked: list[str]) -> list[str]:
     """Metrics asked for, in the table's order; ValueError names the one that was probably meant."""
-    asked = [FORMER.get(name, name) for name in asked]
     for name in asked:
         if name not in (*METRICS, "all"):
             close = difflib.get_close_matches(name, METRICS, 1)

@@ -7,7 +7,7 @@ import argparse
 import itertools
 import json
 import statistics
-import time
+import timeit
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -113,19 +113,14 @@ def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 
         made = context.generate(prompts, sampling=sampling)
         features = context.features(made)
         found, kernel = judge(context, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
-        yield Swept(
-            sampling, len(asked), float(found.concept.mean()), wilson(found.concept.sum() / times, len(cells)),
-            float(found.style.mean()), float(found.styles.mean()), 1000 * kernel,
-            _seconds(context, prompts[0], sampling),
-        )  # fmt: skip
+        concept, style, styles = (float(answers.mean()) for answers in (found.concept, found.style, found.styles))
+        interval, seconds = wilson(found.concept.sum() / times, len(cells)), _seconds(context, prompts[0], sampling)
+        yield Swept(sampling, len(asked), concept, interval, style, styles, 1000 * kernel, seconds)
 
 
 def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
-    one, taken = replace(sampling, batch=1), []
-    for _ in range(TIMED):
-        start = time.perf_counter()
-        context.generator.generate([prompt], [SEED], sampling=one)
-        taken.append(time.perf_counter() - start)
+    one = replace(sampling, batch=1)
+    taken = timeit.repeat(lambda: context.generator.generate([prompt], [SEED], sampling=one), repeat=TIMED, number=1)
     return statistics.median(taken)
 
 

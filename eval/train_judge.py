@@ -72,28 +72,22 @@ class JudgeTask(Task):
 
     def __init__(self, options: TaskOptions) -> None:
         self.options, self.world = options, options.world
-        judge = Judge(**preset("judge", options.preset))
-        self.buckets = judge.config["buckets"]
-        self.model: nn.Module = Choice(judge)
+        self.model: Any = Choice(Judge(**preset("judge", options.preset)))
+        self.buckets = self.model.judge.config["buckets"]
         self.sampler = Sampler(self.world.split("train"))
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Units of two pictures with an English caption each."""
         share = max(1, self.options.batch_size(progress) // 2 // ranks)
-        pixels, texts = [], []
-        for number in range(rank * share, (rank + 1) * share):
-            rng = np.random.default_rng((self.options.seed, step, number))
-            for picture, text in self._unit(rng, progress):
-                pixels.append(picture)
-                texts.append(text)
+        rngs = [np.random.default_rng((self.options.seed, step, rank * share + unit)) for unit in range(share)]
+        pixels, texts = zip(*(pair for rng in rngs for pair in self._unit(rng, progress)), strict=True)
         rng = np.random.default_rng((self.options.seed, step, rank, 0x10D6E))
         return {"pixels": _degraded(to_tensor(np.stack(pixels)), rng), "table": read(texts, self.buckets)}
 
     def _unit(self, rng: np.random.Generator, progress: float) -> list[tuple[np.ndarray, str]]:
         seed = int(rng.integers(2**31 - 1))
         if rng.random() < SINGLES:
-            pair = self.sampler.draw(rng, 2)
-            return [(self.world.pixels[p.index], caption(p, seed, "en")) for p in pair]
+            return [(self.world.pixels[p.index], caption(p, seed, "en")) for p in self.sampler.draw(rng, 2)]
         shares = [share[progress >= LATER] for share in SHARES.values()]
         attribute = tuple(SHARES)[int(rng.choice(len(shares), p=shares))]
         scene = make_scene(self.world, seed, kind=ATTRIBUTES[attribute])
@@ -105,15 +99,15 @@ class JudgeTask(Task):
     @cached_property
     def _validation(self) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
         """Scenes of held-out combinations, made of pictures that training has not seen: pixels, captions, contrasts."""
-        found: dict[str, tuple[np.ndarray, list[str], list[str]]] = {}
+        found = {}
         for attribute, kind in ATTRIBUTES.items():
             try:
                 scenes = [make_scene(self.world, seed, "val", kind, pictures="val") for seed in range(VALIDATION)]
             except ValueError:  # a small world holds out too little
                 continue
-            pixels = np.stack([scene.render(self.world) for scene in scenes])
-            own = [scene.caption(0, "en", "short") for scene in scenes]
-            found[attribute] = pixels, own, [scene.contrast(attribute).caption(0, "en", "short") for scene in scenes]
+            both = scenes, [scene.contrast(attribute) for scene in scenes]
+            own, other = ([one.caption(0, "en", "short") for one in some] for some in both)
+            found[str(attribute)] = np.stack([scene.render(self.world) for scene in scenes]), own, other
         return found
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:

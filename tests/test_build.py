@@ -122,18 +122,6 @@ def test_the_committed_lock_holds_every_package():
     assert all(lock[p.name]["licence"] == p.licence in packages.TEXT_LICENCES for p in everything)
 
 
-@pytest.mark.parametrize(
-    ("styles", "says"), [(("nonsense",), "unknown style 'nonsense'"), (("round",), "give another")]
-)
-def test_a_quick_look_replaces_no_world(offline, styles, says):
-    manifest = building.build(offline, workers=1)
-    (offline / "manifest.json").write_text(json.dumps(manifest | {"pictures": manifest["pictures"] + 1}))
-    before = {path.name: path.read_bytes() for path in offline.iterdir() if path.is_file()}
-    with pytest.raises(ValueError, match=says):
-        building.build(offline, workers=1, only=styles)
-    assert before == {path.name: path.read_bytes() for path in offline.iterdir() if path.is_file()}
-
-
 def test_attribution_names_every_package(offline):
     building.build(offline, workers=1)
     text = attribution(offline)

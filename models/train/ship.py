@@ -7,7 +7,6 @@ drawings are built again.
 """
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +24,7 @@ from models.references.build import build_references
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
 from models.space import Embedder
+from models.train.recipes import command
 from models.weights import (
     WeightsError,
     check_company,
@@ -57,14 +57,14 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
     for name, folder in found.items():
         _replace(folder, weights / name)
         record_part(name, weights)
-    for name in listed_parts(weights):
+    shipped = listed_parts(weights)
+    for name in shipped:
         try:
             check_company(weights / name, weights)
         except WeightsError as error:  # it does not load beside what is new
             console.print(f"[yellow]{error}; train it anew and ship it too.[/yellow]", highlight=False)
-    changed = [name for name in found if listed_parts(weights)[name] != before.get(name)]
-    whole = all(name in listed_parts(weights) for name in READERS)
-    return changed + (_made_of_space(weights, world) if whole else [])
+    changed = [name for name in found if shipped[name] != before.get(name)]
+    return changed + (_made_of_space(weights, world) if shipped.keys() >= set(READERS) else [])
 
 
 def _made_of_space(weights: Path, world: Path | None) -> list[str]:
@@ -100,20 +100,14 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def main(
-    exports: Annotated[
-        list[Path] | None, typer.Argument(help="folders `export` of runs; none: prototypes anew", metavar="EXPORT...")
-    ] = None,
+    exports: Annotated[list[Path] | None, typer.Argument(help="folders `export` of runs", metavar="EXPORT...")] = None,
     weights: Annotated[Path | None, typer.Option(help="folder to ship from; the shipped one otherwise")] = None,
     world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
 ) -> None:
     """Ship what runs exported."""
-    try:
-        changed = ship(exports or [], weights_root(weights), world)
-    except (WeightsError, OSError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
-        sys.exit(2)
+    changed = ship(exports or [], weights_root(weights), world)
     console.print(f"changed: {', '.join(changed) or 'nothing'}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(lambda: typer.run(main))
