@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eval_kit import drawn_context
 from rich.console import Console
 from tiny_parts import save_tiny_parts
 
-from eval.context import SEED, Context, Sizes
+from eval.context import SEED, Context
 from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, lacks
 from eval.judge import Judge
 from eval.metrics import METRICS
-from eval.statistics import FeatureStatistics, ReferenceStatistics
 from eval.table import measure, print_table, report
-from models.data.fixture import fixture_world
 from models.weights import save_part
-
-SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
 
 class Discs:
@@ -68,10 +65,7 @@ class Captions(Discs):
 
 
 def context(generator: Generator, root: Path, cache: Path | None = None) -> Context:
-    world = fixture_world()
-    made = Context(world, SIZES, Parts(root), cache, quiet=True, generator=generator)
-    made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), world.digest, 8)
-    return made
+    return drawn_context(root, cache, generator)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from eval_kit import SIZES, drawn_context
 from tiny_parts import give_variant, save_tiny_parts
 
 from eval import sets
@@ -27,8 +28,6 @@ from models.data.world import World
 from models.pipelines.image import BATCH, StickerPipeline
 from models.sampling.loop import FAST_SAMPLING, Sampling
 
-SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
-
 
 @pytest.fixture(scope="module")
 def world() -> World:
@@ -43,9 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory, world: World, weights: Path) -> Context:
-    made = Context(world, SIZES, Parts(weights), tmp_path_factory.mktemp("cache"), quiet=True)
-    made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), world.digest, 8)
-    return made
+    return drawn_context(weights, tmp_path_factory.mktemp("cache"))
 
 
 def row_of(rows: list[Row], name: str) -> Row:
@@ -156,8 +153,8 @@ def test_reconstruction_rows(context: Context) -> None:
     assert 0 < rows[0].value < 40 and rows[0].met is False and rows[0].n == 6
 
 
-def test_a_flawless_autoencoder_is_at_the_floor(context: Context) -> None:
-    perfect = Context(context.world, SIZES, context.parts, context.cache, context.reference, quiet=True)
+def test_a_flawless_autoencoder_is_at_the_floor(context: Context, weights: Path) -> None:
+    perfect = drawn_context(weights, context.cache)
     perfect.reconstruct = lambda pixels: pixels  # type: ignore[method-assign]
     rows = list(reconstruction_rows(perfect))
     assert rows[0].value == 60 and rows[0].met and rows[1].value == 1
@@ -217,7 +214,7 @@ def test_the_fast_variant_is_measured_as_the_generator_is(
         list(fast_rows(context))
     root = save_tiny_parts(tmp_path)
     give_variant(root, 0.05)
-    own = Context(world, SIZES, Parts(root), tmp_path / "cache", context.reference, quiet=True)
+    own = drawn_context(root, tmp_path / "cache")
     drawn: list[Sampling] = []
     steps = StickerPipeline.steps
     monkeypatch.setattr(StickerPipeline, "steps", lambda *a, **b: drawn.append(a[3]) or steps(*a, **b))

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cooks import peopled
+from eval_kit import SIZES, drawn_context
 from tiny_parts import save_tiny_parts
 
 from eval import sets
-from eval.context import SEED, Context, Sizes
-from eval.generator import Parts, StickerGenerator
+from eval.context import SEED, Context
+from eval.generator import StickerGenerator
 from eval.metrics.named import gender_row, plain_rows, seen_rows, variety_row
 from models.data.fixture import fixture_world
 from models.data.world import World
@@ -20,13 +21,11 @@ from models.prompts.parsed import Target
 from models.references.build import TYPICAL
 from models.references.store import SIDE, ReferenceStore
 
-SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
-
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     weights: Path = save_tiny_parts(tmp_path_factory.mktemp("weights"))
-    return Context(fixture_world(), SIZES, Parts(weights), tmp_path_factory.mktemp("cache"), quiet=True)
+    return drawn_context(weights, tmp_path_factory.mktemp("cache"))
 
 
 def test_what_is_asked_for_by_name_alone_stands_beside_its_draft(

@@ -6,28 +6,22 @@ import json
 
 import numpy as np
 import pytest
+from eval_kit import drawn_context
 from rich.console import Console
 from tiny_parts import save_tiny_parts
 
 from eval import sets
 from eval import sweep as module
-from eval.context import Context, Sizes
-from eval.generator import Parts
+from eval.context import Context
 from eval.rows import wilson
-from eval.statistics import FeatureStatistics, ReferenceStatistics
-from models.data.fixture import fixture_world
 from models.pipelines.image import BATCH
 from models.sampling.loop import Sampling
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    folder, world = tmp_path_factory.mktemp("sweep"), fixture_world()
-    made = Context(
-        world, Sizes(8, 4, 6, 6, 3, 2), Parts(save_tiny_parts(folder / "parts")), folder / "cache", quiet=True
-    )
-    made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), world.digest, 8)
-    return made
+    folder = tmp_path_factory.mktemp("sweep")
+    return drawn_context(save_tiny_parts(folder / "parts"), folder / "cache")
 
 
 def asked(*words: str) -> argparse.Namespace:

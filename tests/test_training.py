@@ -196,61 +196,48 @@ def test_a_rate_that_teaches_nothing_is_refused(rate, tmp_path):
 
 
 TWO = """
-import sys
+import sys, time
 from pathlib import Path
-from typing import Any
 sys.path.insert(0, "tests")
-from test_training import trainer
-run = trainer(Path(sys.argv[1]), 3)
-for group in run.optimizers[0].param_groups:
-    group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps
-for _ in range(3):
-    # The running deviation is a rank's own; it must not decide in this comparison.
-    run.plain.latent_std.fill_(1)
-    run.step(0.0)
 from safetensors.torch import save_file
-if run.accelerator.is_main_process:
-    save_file({k: v.detach().clone() for k, v in run.plain.named_parameters()}, sys.argv[1] + ".safetensors")
-"""
-
-
-def test_two_processes_equal_one(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    for ranks in (1, 2):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
-        command += [str(tmp_path / "two.py"), str(tmp_path / str(ranks))]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (load_file(tmp_path / f"{ranks}.safetensors") for ranks in (1, 2))
-    assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in one)
-
-
-APART = """
-import os, sys, time
-from pathlib import Path
-from typing import Any
-sys.path.insert(0, "tests")
-from test_training import trainer
+from test_training import three_steps, trainer
 from models.train.loop import Length
-run = trainer(Path(sys.argv[1]), 1)
+out = Path(sys.argv[1])
+run = three_steps(out / "steps")
+rank = run.accelerator.process_index
+if rank == 0:
+    save_file({k: v.detach().clone() for k, v in run.plain.named_parameters()}, out / "two.safetensors")
+run = trainer(out / "run", 1)
 run.length, run.every_minutes = Length(minutes=10, piece=0.02), 0.005
-if run.accelerator.process_index == 1:  # its clock runs at half the speed: alone it would end and save later
+if rank == 1:  # its clock runs at half the speed: alone it would end and save later
     real = time.monotonic
     time.monotonic = lambda: real() / 2
 run.run()
-Path(f"{sys.argv[1]}.{run.accelerator.process_index}").write_text(str(run.state.step))
+(out / f"end.{rank}").write_text(str(run.state.step))
 """
 
 
-def test_processes_save_and_end_together_though_their_clocks_differ(tmp_path):
-    (tmp_path / "apart.py").write_text(APART)
+def three_steps(out: Path) -> Trainer:
+    run = trainer(out, 3)
+    for group in run.optimizers[0].param_groups:
+        group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps
+    for _ in range(3):
+        # The running deviation is a rank's own; it must not decide in this comparison.
+        run.plain.latent_std.fill_(1)
+        run.step(0.0)
+    return run
+
+
+def test_two_processes_equal_one_and_end_together_though_their_clocks_differ(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
-    command += [str(tmp_path / "apart.py"), str(tmp_path / "run")]
+    command += [str(tmp_path / "two.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
-    ends = [int((tmp_path / f"run.{rank}").read_text()) for rank in range(2)]
+    one, two = dict(three_steps(tmp_path / "one").plain.named_parameters()), load_file(tmp_path / "two.safetensors")
+    assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in two)
+    ends = [int((tmp_path / f"end.{rank}").read_text()) for rank in range(2)]
     assert ends[0] == ends[1] > 0
 
 
