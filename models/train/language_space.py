@@ -89,7 +89,7 @@ class Scores:
     @cached_property
     def _scenes(self) -> dict[str, tuple[Tensor, list[str], list[str]]]:
         """By kind, pixels of validation scenes, their captions, and those of their contrasts."""
-        found = {}
+        found: dict[str, tuple[Tensor, list[str], list[str]]] = {}
         for kind, attributes in CONTRASTS.items():
             try:
                 scenes = [make_scene(self.world, seed, "val", kind) for seed in range(SCENES)]
