@@ -87,13 +87,12 @@ def machine() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The commit, marked "+" where files differ from it; None outside a checkout."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        *["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
-    ]
-    done = subprocess.run(command, capture_output=True, text=True) if shutil.which("git") else None
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    done = (
+        subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+        if shutil.which("git")
+        else None
+    )
     return done.stdout.strip() or None if done else None
 
 
