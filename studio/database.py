@@ -69,12 +69,10 @@ class Database:
             return connection.execute(sql, values).rowcount
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """What a query finds."""
         with self.explained():
             return self.connection.execute(sql, values).fetchall()
 
     def row(self, sql: str, *values: object) -> sqlite3.Row | None:
-        """The first row that a query finds."""
         return next(iter(self.rows(sql, *values)), None)
 
     @contextlib.contextmanager

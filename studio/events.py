@@ -77,7 +77,6 @@ class Failed:
 
     @property
     def sentence(self) -> str:
-        """The message in English."""
         return self.message.text()
 
 

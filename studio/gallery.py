@@ -217,7 +217,6 @@ class Gallery:
         return self._kept(self.database.rows(sql, *values, limit))
 
     def count(self, wanted: Filter | None = None) -> int:
-        """How many there are."""
         where, values = (wanted or Filter()).where()
         row = self.database.row(f"SELECT count(*) AS count FROM pictures WHERE {where}", *values)
         return row["count"] if row else 0
@@ -281,7 +280,6 @@ class Gallery:
         self.mark(digests, deleted=time.time())
 
     def restore(self, digests: Iterable[str]) -> None:
-        """Take pictures out of the bin."""
         self.mark(digests, deleted=None)
 
     def empty_bin(self) -> int:

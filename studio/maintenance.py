@@ -29,16 +29,11 @@ ENDINGS = tuple(MEDIA_TYPES)
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: what `kind`, with which file, and what to do (`advice`)."""
+    """Something wrong: what `kind`, with which file, and what to do."""
 
     kind: str
     path: str
     message: Message
-
-    @property
-    def advice(self) -> str:
-        """The message in English."""
-        return self.message.text()
 
 
 def inspect(home: Home) -> Iterator[Finding]:

@@ -59,7 +59,6 @@ class Artifact:
 
     @property
     def suffix(self) -> str:
-        """The ending of its file's name."""
         return SUFFIXES[self.media_type]
 
 

@@ -56,7 +56,6 @@ class QueuedJob:
 
     @property
     def sentence(self) -> str:
-        """The message in English."""
         return self.message.text()
 
     @property
@@ -131,7 +130,6 @@ class Queue:
         return readable(self._database.rows(sql, *values))[0]
 
     def counts(self) -> dict[State, int]:
-        """How many jobs there are in each state."""
         rows = self._database.rows("SELECT state, count(*) AS count FROM jobs WHERE NOT question GROUP BY state")
         return {row["state"]: row["count"] for row in rows}
 

@@ -77,7 +77,6 @@ class MediaRequest(Request):
         return [(self.seed + i) % SEEDS for i in range(self.count)]
 
     def alone(self, index: int) -> Self:
-        """The request of one of its artifacts."""
         return self.model_copy(update={"seed": self.seeds()[index], "count": 1})
 
     def texts(self) -> dict[str, str]:
@@ -106,7 +105,6 @@ class WordedRequest(MediaRequest):
     image: Picture | None = None
 
     def texts(self) -> dict[str, str]:
-        """Prompt and negative prompt."""
         return {"prompt": self.prompt, "negative": self.negative}
 
 
@@ -168,7 +166,6 @@ class ImageRequest(WordedRequest):
         return [[(seed + k * CANDIDATE_STRIDE) % SEEDS for k in range(self.best_of or 1)] for seed in self.seeds()]
 
     def texts(self) -> dict[str, str]:
-        """Prompt, negative prompt, and the words of the mix."""
         return {**super().texts(), **{f"mix {number}": part.text for number, part in enumerate(self.mix, 1)}}
 
     def batch_key(self) -> Hashable:

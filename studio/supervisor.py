@@ -77,7 +77,6 @@ class Supervisor:
 
     @property
     def process(self) -> BaseProcess | None:
-        """The worker's process, while there is one."""
         return self._running.process if self._running else None
 
     def _begin(self) -> bool:

@@ -75,7 +75,7 @@ class Fake(Backend):
         return "fake"  # equal words lie at one place, and others anywhere
 
     def load(self) -> None:
-        """Nothing to load."""
+        pass
 
     @property
     def tasks(self) -> Mapping[str, Handler]:

@@ -177,7 +177,8 @@ def _index(folders: Folders, folder: Path) -> tuple[int, int]:
 def doctor(common: Common) -> None:
     """Look for files that are missing, altered, cut short or in no gallery, and say what to do."""
     found = [
-        {"kind": one.kind, "path": one.path, "advice": one.advice} for one in maintenance.inspect(Home(common.root))
+        {"kind": one.kind, "path": one.path, "advice": str(one.message)}
+        for one in maintenance.inspect(Home(common.root))
     ]
     common.print_rows(found, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
     if not common.as_json:
