@@ -279,8 +279,8 @@ def _among(connection: Connection, jobs: Iterable[str] | None, states: Sequence[
         f"SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT question{which} ORDER BY number",
         [json.dumps(names) for names in (states, wanted) if names is not None],
     )
-    found = [row["id"] for row in rows]
-    return found if wanted is None else [job for job in wanted if job in found]
+    found = dict.fromkeys(row["id"] for row in rows)
+    return list(found) if wanted is None else [job for job in wanted if job in found]
 
 
 def _check_waiting(connection: Connection, *jobs: str) -> None:

@@ -28,9 +28,10 @@ def run_jobs(
     for number, job in enumerate(jobs):
         found = sink.found(job)
         yield from ((number, saved) for saved in found.values())
-        if len(found) == job.request.count:
+        tracked = _Tracked(number, job, set(found))
+        if not tracked.left:
             yield number, Done()
-        for part in _Tracked(number, job, set(found)).parts:
+        for part in tracked.parts:
             groups.setdefault(part.request.batch_key(), []).append(part)
     if groups:
         backend.load()
