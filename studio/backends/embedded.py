@@ -52,6 +52,17 @@ def weights_needed(code: str = "model.weights") -> Iterator[None]:
         raise Refused(code, problem=error.message) from error
 
 
+def _optional(part: str, root: Path) -> str:
+    """Digest of a part that need not be there; "" where it is not, or is one for another generator."""
+    try:
+        if part not in listed_parts(root):
+            return ""
+        check_company(root / part, root)
+        return weights_digest((part,), root)
+    except WeightsError:  # whoever wants to draw will hear of it
+        return ""
+
+
 class Enlarger:
     """Makes pictures larger with the part under `root`."""
 
@@ -61,17 +72,10 @@ class Enlarger:
 
     def capabilities(self) -> dict[str, Any]:
         """Sizes in pixels a side, the models' own first; the part that makes the others, or why there are none."""
-        if digest := self.digest():
+        if digest := _optional(UPSCALER, self.root):
             return {"sizes": (SIZE, SCALE * SIZE), "upscaler": digest}
         values = {"size": SCALE * SIZE, "part": UPSCALER, "root": str(weights_root(self.root))}
         return {"sizes": (SIZE,), "beyond": Message("weights.no_upscaler", values)}
-
-    def digest(self) -> str:
-        """Of the part; nothing where it is not there, or where no weights are."""
-        try:
-            return weights_digest((UPSCALER,), self.root) if UPSCALER in listed_parts(self.root) else ""
-        except WeightsError:  # whoever wants to draw will hear of it
-            return ""
 
     def __call__(self, pixels: np.ndarray, request: ImageRequest | EnlargeRequest) -> np.ndarray:
         """Premultiplied uint8 (S, S, 4) in the size that a resolved request asks for.
@@ -81,7 +85,7 @@ class Enlarger:
         size = request.size or SIZE
         if len(pixels) == size:
             return pixels
-        if request.upscaler != self.digest():
+        if request.upscaler != _optional(UPSCALER, self.root):
             raise Refused("model.upscaler_replaced")
         enlarged = self._network(str(request.upscaler)).enlarge(pixels)
         return enlarged if len(enlarged) == size else resized(enlarged, size, size)
@@ -111,7 +115,7 @@ class Embedded(Backend):
 
     def capabilities(self) -> Capabilities:
         """The styles that it was trained on, and ranges in which it was tried."""
-        variant = self._variant()
+        variant = _optional(VARIANT, self.root)
         fixed = {FAST: Fixed(steps=FAST_STEPS, guidance=1, variant=variant)} if variant else {}
         styles = (Style(name=name, zh=style.zh[-1], words=style.en + style.zh) for name, style in STYLES.items())
         return Capabilities(
@@ -133,17 +137,7 @@ class Embedded(Backend):
     def digest(self) -> str:
         """Of all parts together that draw. The upscaler's is in the requests that it does."""
         with weights_needed("model.weights_or_fake"):
-            return weights_digest((*PARTS, VARIANT) if self._variant() else PARTS, self.root)
-
-    def _variant(self) -> str:
-        """Digest of the fast variant; nothing where there is none, or only one of another generator."""
-        try:
-            if VARIANT not in listed_parts(self.root):
-                return ""
-            check_company(self.root / VARIANT, self.root)
-            return weights_digest((VARIANT,), self.root)
-        except WeightsError:  # whoever wants to draw will hear of it
-            return ""
+            return weights_digest((*PARTS, VARIANT) if _optional(VARIANT, self.root) else PARTS, self.root)
 
     def space(self) -> str:
         with weights_needed():
@@ -164,7 +158,7 @@ class Embedded(Backend):
         """A batch after the other; the words of a request are read when its first batch comes."""
         from models.sampling.loop import Pictures
 
-        if any(request.variant and request.variant != self._variant() for request in requests):
+        if any(request.variant and request.variant != _optional(VARIANT, self.root) for request in requests):
             raise Refused("model.variant_replaced")
         pipeline, together = self._loaded(), Batches(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
