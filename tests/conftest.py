@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share th
 import pytest
 from hostile_kit import doors, trap  # noqa: F401 - fixtures
 from page_kit import browser, home, part, server, url, visit  # noqa: F401 - fixtures
+from queue_kit import open_tiny
 from tiny_parts import save_tiny_parts
 
 from models.messages import Refused
@@ -68,6 +70,15 @@ def studio(
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     """The studio's own models, tiny and untrained."""
     return Embedded(str(save_tiny_parts(tmp_path_factory.mktemp("parts"))))
+
+
+@pytest.fixture(scope="session")
+def tiny_studio(tmp_path_factory: pytest.TempPathFactory, tiny: Embedded) -> Iterator[Any]:
+    """One studio for all tests whose answers come from a worker with the tiny models: it takes seconds to load them."""
+    from studio.studio import Studio
+
+    with Studio(tmp_path_factory.mktemp("home"), partial(open_tiny, str(tiny.root))) as studio:
+        yield studio
 
 
 @pytest.fixture(params=["embedded", "fake"])

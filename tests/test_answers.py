@@ -8,7 +8,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +194,6 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         yield studio
 
 
-def open_tiny(root: str, model: str) -> Backend:
-    return Embedded(root) if model == "embedded" else Fake()
-
-
 def direct(backend: Backend, request: Request) -> list[Vector | Progress | Artifact]:
     backend.load()
     return list(run(backend, request))
@@ -222,19 +217,21 @@ def test_a_picture_is_enlarged_for_somebody_who_waits_and_is_put_nowhere(studio:
 
 
 @pytest.mark.parametrize("model", ["embedded", "fake"])
-def test_what_the_worker_answers_is_what_the_model_says(model: str, tiny: Embedded, tmp_path: Path) -> None:
+def test_what_the_worker_answers_is_what_the_model_says(
+    model: str, tiny: Embedded, tiny_studio: Studio, tmp_path: Path
+) -> None:
     Image.new("RGBA", (40, 9), "red").save(tmp_path / "red.png")
     asked = {"texts": ("a cat", "猫", "a cat with a hat"), "images": ({"path": str(tmp_path / "red.png")},) * 2}
     request = resolve(make_request("embed", **asked, model=model), CAN)
-    with Studio(tmp_path / "home", partial(open_tiny, str(tiny.root))) as studio:
-        (slow,) = studio.prepare("image", prompt="a dog", steps=100, seed=1, count=16, model=model)
-        job = studio.submit(slow)
-        while (live := studio.store.progress.read(job)[1]) is None or not live.step:
-            time.sleep(0.01)
-        answers = studio.ask(request)
-        midst = studio.queue.job(job).state
-        assert studio.ask(request) == answers, "and remembers it"
-        end = list(studio.events(job))[-1]
+    studio = tiny_studio
+    (slow,) = studio.prepare("image", prompt="a dog", steps=100, seed=1, count=16, model=model)
+    job = studio.submit(slow)
+    while (live := studio.store.progress.read(job)[1]) is None or not live.step:
+        time.sleep(0.01)
+    answers = studio.ask(request)
+    midst = studio.queue.job(job).state
+    assert studio.ask(request) == answers, "and remembers it"
+    end = list(studio.events(job))[-1]
     assert list(answers) == direct(tiny if model == "embedded" else Fake(), request), "to the bit"
     assert end == Done() and (midst == "running" or model == "fake"), "between two steps of a job"
 

@@ -1,18 +1,15 @@
 """Folders of the user's own: looked at once, looked at again where something changed, and searched like the gallery."""
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Said
 from PIL import Image
-from test_answers import open_tiny
 
 from studio import Refused, Studio
-from studio.backends.embedded import Embedded
 from studio.folders import Folders
 
 
@@ -26,13 +23,8 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, tiny: Embedded) -> Iterator[Folders]:
-    with Studio(tmp_path_factory.mktemp("home"), partial(open_tiny, str(tiny.root))) as studio:
-        yield Folders(studio)
-
-
-def test_a_folder_is_looked_at_once_and_again_where_it_changed(folders: Folders, pictures: Path) -> None:
+def test_a_folder_is_looked_at_once_and_again_where_it_changed(tiny_studio: Studio, pictures: Path) -> None:
+    folders = Folders(tiny_studio, "fake")
     assert [(step.done, step.total) for step in folders.index(pictures)] == [(0, 3), (3, 3)]
     assert [step.total for step in folders.index(pictures)] == [0]
     Image.new("RGBA", (20, 20), "white").save(pictures / "blue whale.png")
@@ -48,7 +40,8 @@ def test_a_folder_is_looked_at_once_and_again_where_it_changed(folders: Folders,
         list(folders.index(pictures / "nowhere"))
 
 
-def test_names_go_before_meaning_and_meaning_is_the_models(folders: Folders, pictures: Path, tiny: Embedded) -> None:
+def test_names_go_before_meaning_and_meaning_is_the_models(tiny_studio: Studio, pictures: Path) -> None:
+    folders = Folders(tiny_studio)
     list(folders.index(pictures))
     assert folders.search(pictures, "whale", k=1)[0].path.name == "blue whale.png"
     assert [found.path.name for found in folders.search(pictures / "deep", "whale")] == ["green frog.png"]

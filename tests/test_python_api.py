@@ -14,13 +14,11 @@ import pytest
 from conftest import Said
 from patience import PATIENCE, until
 from PIL import Image
-from queue_kit import Entry, keep
-from test_answers import direct, open_tiny
+from queue_kit import Entry, keep, open_tiny
+from test_answers import direct
 
 import studio as package
 from studio import Filter, Refused, Studio
-from studio.backends.base import Backend
-from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.requests import ImageRequest, make_request
 
@@ -36,9 +34,9 @@ def open_studio(tmp_path: Path) -> Iterator[Studio]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, tiny: Embedded) -> Iterator[Studio]:
-    """Where it does not; with the tiny models besides the fake one."""
-    with Studio(tmp_path_factory.mktemp("home"), partial(open_tiny, str(tiny.root))) as studio:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """Where it does not."""
+    with Studio(tmp_path_factory.mktemp("home")) as studio:
         yield studio
 
 
@@ -175,19 +173,17 @@ def test_events_can_be_awaited_while_others_go_on(shared: Studio) -> None:
 # --- The space --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["fake", "embedded"])
-def test_embed_is_the_models_own_answer(shared: Studio, model: str, tiny: Embedded, tmp_path: Path) -> None:
+def test_embed_is_the_models_own_answer(shared: Studio, tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
-    backend: Backend = tiny if model == "embedded" else Fake()
-    found = shared.embed(["a  cat", "猫"], model=model)
+    found = shared.embed(["a  cat", "猫"], model="fake")
     assert [(one.kind, one.input) for one in found] == [("text", "a  cat"), ("text", "猫")]
-    expected = direct(backend, make_request("embed", texts=("a cat", "猫")))
+    expected = direct(Fake(), make_request("embed", texts=("a cat", "猫")))
     assert [one.vector for one in found] == [one.vector for one in expected]
-    many = asyncio.run(shared.aembed([f"{n}" for n in range(40)], [tmp_path / "red.png"], model=model))
+    many = asyncio.run(shared.aembed([f"{n}" for n in range(40)], [tmp_path / "red.png"], model="fake"))
     assert [one.input for one in many] == [*map(str, range(40)), str(tmp_path / "red.png")]
     assert all(abs(np.linalg.norm(one.vector) - 1) < 1e-4 for one in many)
     with pytest.raises(Refused, match="nothing to embed"):
-        shared.embed(model=model)
+        shared.embed(model="fake")
 
 
 def test_search_by_words_then_meaning(open_studio: Studio) -> None:
@@ -211,17 +207,17 @@ def test_search_by_words_then_meaning(open_studio: Studio) -> None:
     assert hits[0].picture.prompt == "a dog" and hits[0].score == pytest.approx(1, abs=1e-3)
 
 
-def test_search_like_a_picture_and_without_another(shared: Studio) -> None:
+def test_search_like_a_picture_and_without_another(tiny_studio: Studio) -> None:
     """The nearest to a picture of the gallery is itself, and taking one away turns the order round."""
-    red, blue = (shared.generate(word, seed=n, steps=1)[0].path for n, word in enumerate(("red", "blue")))
-    assert str(shared.search(like=red)[0].picture.path) == red
-    places = {one.input: np.array(one.vector) for one in shared.embed(["red"], [red, blue])}
+    red, blue = (tiny_studio.generate(word, seed=n, steps=1)[0].path for n, word in enumerate(("red", "blue")))
+    assert str(tiny_studio.search(like=red)[0].picture.path) == red
+    places = {one.input: np.array(one.vector) for one in tiny_studio.embed(["red"], [red, blue])}
     wish = places["red"] - 0.5 * places[blue]
-    score = {str(hit.picture.path): hit.score for hit in shared.search("red", without=Path(blue))}
+    score = {str(hit.picture.path): hit.score for hit in tiny_studio.search("red", without=Path(blue))}
     for path in (red, blue):
         assert score[path] == pytest.approx(float(wish @ places[path]) / np.linalg.norm(wish), abs=2e-3)
     with pytest.raises(Refused, match="only takes away"):
-        shared.search(without=Path(blue))
+        tiny_studio.search(without=Path(blue))
 
 
 def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(open_studio: Studio, tmp_path: Path) -> None:
@@ -279,11 +275,9 @@ def test_the_command_searches(studio: Callable[..., Said], tmp_path: Path) -> No
     said = studio("search", "a dog", "--model", "fake", "--json")
     assert said.code == 0 and [row["prompt"] for row in said.json] == ["a dog", "a cat"]
     assert set(said.json[0]) == {"path", "score", "prompt"} and Path(said.json[0]["path"]).is_file()
-    assert [
-        row["prompt"] for row in studio("search", "--image", said.json[0]["path"], "--model", "fake", "--json").json
-    ]
-    assert [r["prompt"] for r in studio("search", "a", "--without", "dog", "--model", "fake", "--json").json] == [
-        "a cat"
-    ]
+    like = studio("search", "--image", said.json[0]["path"], "--model", "fake", "--json")
+    assert [row["prompt"] for row in like.json]
+    bare = studio("search", "a", "--without", "dog", "--no-meaning", "--model", "fake", "--json")
+    assert [row["prompt"] for row in bare.json] == ["a cat"]
     assert studio("search", "--image", tmp_path / "none.png", "--model", "fake").code == 2
     assert studio("search", "--model", "fake").code == 2, "say what to look for"

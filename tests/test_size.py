@@ -365,17 +365,17 @@ def test_sizes_that_there_are_not_are_left_out_where_other_programs_mean_them(tm
     bare = CAN.model_copy(update={"sizes": (128,)})
     assert plan_of(tmp_path / "a.txt", "a cat --w 512 --h 512\n", bare).ignored == {"w": 1, "h": 1}
     (problem,) = plan_of(tmp_path / "a.txt", "a cat --size 1024\n").problems
-    assert problem.message == "size must be 128 or 512, not 1024."
+    assert str(problem.reason) == "size must be 128 or 512, not 1024."
     (problem,) = plan_of(tmp_path / "a.txt", "a cat --upscaler x\n").problems
-    assert "there is no setting 'upscaler'" in problem.message
+    assert "there is no setting 'upscaler'" in str(problem.reason)
 
 
 def test_sizes_of_other_programs_are_restored() -> None:
     text = "a cat\nSteps: 20, Sampler: euler, CFG scale: 3, Seed: 1, Size: {}"
     for said, size, lost in (("512x512", 512, False), ("128x128", 128, False), ("512x768", None, True)):
         found = restore(parse_parameters(text.format(said)), CAN)
-        assert found.fields.get("size") == size and bool(found.dropped) == lost
-    assert found.dropped == ("the size 512x768: pictures are 128x128 or 512x512 here.",)
+        assert found.fields.get("size") == size and bool(found.lost) == lost
+    assert list(map(str, found.lost)) == ["the size 512x768: pictures are 128x128 or 512x512 here."]
 
 
 def test_a_file_of_ours_is_restored_where_there_is_no_upscaler(tiny: Embedded, large: Embedded) -> None:
@@ -387,4 +387,4 @@ def test_a_file_of_ours_is_restored_where_there_is_no_upscaler(tiny: Embedded, l
         found = json.loads(picture.text["studio"])
     again = restore(found, tiny.capabilities())
     assert not {"size", "upscaler"} & set(again.fields) and again.fields["prompt"] == "a cat"
-    assert any("upscaler" in sentence for sentence in again.dropped)
+    assert any("upscaler" in str(message) for message in again.lost)

@@ -69,7 +69,7 @@ class Fake(Backend):
         )
 
     def digest(self) -> str:
-        return hashlib.sha256(b"fake 3").hexdigest()  # another number where the pictures change
+        return hashlib.sha256(b"fake 2").hexdigest()  # another number where the pictures change
 
     def space(self) -> str:
         return "fake"  # equal words lie at one place, and others anywhere
@@ -88,8 +88,9 @@ class Fake(Backend):
         return {"image": self._images, **{task: one_by_one(make) for task, make in single.items()}}
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
-        together, steps = Batches(requests), requests[0].steps or 1
+        together = Batches(requests)
         for k, batch in enumerate(together.batches):
+            steps = requests[0].steps or 1
             pictures = [_picture(requests[slot.number], slot.seed) for slot in batch]
             for number, event in together.progress(k, 0, steps):
                 said = plain(requests[number].prompt).casefold()
@@ -162,27 +163,31 @@ def _in_size(picture: Image.Image, size: int) -> Image.Image:
 
 def _draw(request: ImageRequest | ClipRequest, seed: int) -> Image.Image:
     """Words with their weights, style, the contents of the pictures that are mixed, and the seed decide."""
-    mixed = []
+    like, mix, size = None, (), SIZE
     if isinstance(request, ImageRequest):
-        parts = [(part.weight, part.text, part.picture and part.picture.sha256) for part in request.mix]
-        mixed = [request.like and request.like.sha256, parts]
-    words = (segments(request.prompt), segments(request.negative))
-    chance, side = _random(*words, request.style, *mixed, seed), SIZE * FINE
-    hue = chance.random()
+        like, mix, size = request.like and request.like.sha256, request.mix, request.size or SIZE
+    mixed = [(part.weight, part.text, part.picture and part.picture.sha256) for part in mix]
+    chance = _random(_told(request.prompt), _told(request.negative), request.style, like, mixed, seed)
+    side, pen, hue = size * FINE, size * FINE // SIZE, chance.random()
     skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
     if request.style == "black glyph":
         skin, dark = (0, 0, 0), (255, 255, 255)
     picture = Image.new("RGBA", (side, side))
     draw = ImageDraw.Draw(picture)
-    outline: dict[str, Any] = {"fill": None if request.style == "outline" else skin, "outline": dark, "width": 4 * FINE}
+    outline: dict[str, Any] = {"fill": None if request.style == "outline" else skin, "outline": dark, "width": 4 * pen}
     for x in (0.22, 0.78) if chance.random() < 0.6 else ():
-        draw.ellipse(_box(x, 0.24, chance.uniform(0.09, 0.15), 0.15), **outline)  # ears
-    draw.ellipse(_box(0.5, 0.54, 0.38, 0.36), **outline)
+        draw.ellipse(_box(side, x, 0.24, chance.uniform(0.09, 0.15), 0.15), **outline)  # ears
+    draw.ellipse(_box(side, 0.5, 0.54, 0.38, 0.36), **outline)
     for x in (0.36, 0.64):
-        draw.ellipse(_box(x, 0.48, 0.045, chance.uniform(0.04, 0.08)), fill=dark)
+        draw.ellipse(_box(side, x, 0.48, 0.045, chance.uniform(0.04, 0.08)), fill=dark)
     height, first, last = chance.choice([(0.62, 20, 160), (0.62, 20, 160), (0.74, 200, 340)])
-    draw.arc(_box(0.5, height, chance.uniform(0.1, 0.18), 0.1), first, last, fill=dark, width=5 * FINE)
-    return _in_size(picture, SIZE)
+    draw.arc(_box(side, 0.5, height, chance.uniform(0.1, 0.18), 0.1), first, last, fill=dark, width=5 * pen)
+    return _in_size(picture, size)
+
+
+def _told(prompt: str) -> str:
+    """The words, and their weights where they have any."""
+    return plain(prompt) if all(run.weight == 1 for run in segments(prompt)) else str(segments(prompt))
 
 
 def _bounced(face: Image.Image, phase: float) -> Image.Image:
@@ -209,8 +214,8 @@ def _colour(hue: float, saturation: float, value: float) -> tuple[int, ...]:
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def _box(x: float, y: float, width: float, height: float) -> tuple[float, ...]:
-    return tuple(SIZE * FINE * place for place in (x - width, y - height, x + width, y + height))
+def _box(side: int, x: float, y: float, width: float, height: float) -> tuple[float, ...]:
+    return tuple(side * place for place in (x - width, y - height, x + width, y + height))
 
 
 def _unit(key: str) -> tuple[float, ...]:
