@@ -163,11 +163,11 @@ def _in_size(picture: Image.Image, size: int) -> Image.Image:
 
 def _draw(request: ImageRequest | ClipRequest, seed: int) -> Image.Image:
     """Words with their weights, style, the contents of the pictures that are mixed, and the seed decide."""
-    like, mix, size = None, (), SIZE
-    if isinstance(request, ImageRequest):
-        like, mix, size = request.like and request.like.sha256, request.mix, request.size or SIZE
-    mixed = [(part.weight, part.text, part.picture and part.picture.sha256) for part in mix]
-    chance = _random(_told(request.prompt), _told(request.negative), request.style, like, mixed, seed)
+    if isinstance(request, ClipRequest):
+        request = ImageRequest(prompt=request.prompt, negative=request.negative, style=request.style)
+    like, size = request.like and request.like.sha256, request.size or SIZE
+    mix = [(part.weight, part.text, part.picture and part.picture.sha256) for part in request.mix]
+    chance = _random(_told(request.prompt), _told(request.negative), request.style, like, mix, seed)
     side, pen, hue = size * FINE, size * FINE // SIZE, chance.random()
     skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
     if request.style == "black glyph":
