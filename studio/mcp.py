@@ -320,7 +320,10 @@ def _result(gallery: Gallery, data: Jobs | Hits, text: str, pictures: list[Pictu
     """The first pictures are shown, all are linked."""
     blocks: list[ContentBlock] = [TextContent(type="text", text=text)]
     blocks += [block for one in pictures[:SHOWN] if (block := _content(gallery, one))]
-    blocks += [_link(one) for one in pictures]
+    for one in pictures:
+        name, uri = Path(one.path).name, RESOURCE.replace("{id}", one.id)
+        kind, title = one.media_type, one.prompt or name
+        blocks.append(ResourceLink(type="resource_link", uri=uri, name=name, title=title, mime_type=kind))
     return CallToolResult(content=blocks, structured_content=data.model_dump(mode="json"))
 
 
@@ -334,12 +337,6 @@ def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
     except (KeyError, OSError, Refused):
         return None
     return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)
-
-
-def _link(picture: PictureOut) -> ResourceLink:
-    path, uri = Path(picture.path), RESOURCE.replace("{id}", picture.id)
-    title = picture.prompt or path.name
-    return ResourceLink(type="resource_link", uri=uri, name=path.name, title=title, mime_type=picture.media_type)
 
 
 def _headline(job: JobOut) -> str:

@@ -57,7 +57,11 @@ class Wildcards:
             path, lines = self._known[name]
             self._check_inside(path)
             lines = _text(path).splitlines() if lines is None else lines
-            self._read[name] = tuple(_entry(text, name) for line in lines if (text := COMMENT.sub("", line).strip()))
+            matched = [(WEIGHT.match(text), text) for line in lines if (text := COMMENT.sub("", line).strip())]
+            self._read[name] = tuple(
+                Entry(text[match.end() :].strip(), name, float(match[1])) if match else Entry(text, name)
+                for match, text in matched
+            )
         return self._read[name]
 
     @cached_property
@@ -99,11 +103,6 @@ def _text(path: Path) -> str:
         raise Refused("syntax.list_not_utf8", file=str(path), byte=error.start + 1) from error
     except OSError as error:
         raise Refused("syntax.unreadable", file=str(path), why=error.strerror or str(error)) from error
-
-
-def _entry(text: str, source: str) -> Entry:
-    match = WEIGHT.match(text)
-    return Entry(text[match.end() :].strip(), source, float(match[1])) if match else Entry(text, source)
 
 
 def _lists(tree: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:

@@ -90,13 +90,6 @@ class Uploads:
         self.named[path] = f"{before} or {name}" if before else name
         return Picture(path=path)
 
-    def rename(self, refusal: Refused) -> None:
-        """Put fields in the place of paths: where files lie on the server says nothing to the client."""
-        text = str(refusal)
-        for path, name in self.named.items():
-            text = text.replace(f"the mask {path}", name).replace(path, name)
-        refusal.message = Message(text)
-
 
 @contextmanager
 def uploads(home: Path, gallery: Gallery) -> Iterator[Uploads]:
@@ -107,5 +100,8 @@ def uploads(home: Path, gallery: Gallery) -> Iterator[Uploads]:
         try:
             yield files
         except Refused as refusal:
-            files.rename(refusal)
+            text = str(refusal)  # where files lie on the server says nothing to the client: fields do
+            for path, name in files.named.items():
+                text = text.replace(f"the mask {path}", name).replace(path, name)
+            refusal.message = Message(text)
             raise

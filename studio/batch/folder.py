@@ -89,12 +89,6 @@ class Folder:
             raise Refused("batch.damaged", file=str(path)) from error
         return Plan(jobs, problems, int(self._run().get("more_errors", 0)))
 
-    def save_plan(self, plan: Plan, run: dict[str, Any]) -> None:
-        """Fix the jobs; the batch has begun when this returns."""
-        self.save_run({**run, "more_errors": plan.more})
-        self.save_problems(plan.problems)
-        self.save_jobs(plan.jobs, {})
-
     def save_run(self, run: dict[str, Any]) -> None:
         """run.json."""
         write_whole(self.path / "run.json", json.dumps(run, ensure_ascii=False).encode(errors="backslashreplace"))

@@ -182,7 +182,9 @@ def run(
             facts["begun"], asked = before.get("begun"), folder.load_plan()
         else:
             folder.check_free(asked.jobs, facts)
-            folder.save_plan(asked, facts)
+            folder.save_run({**facts, "more_errors": asked.more})
+            folder.save_problems(asked.problems)
+            folder.save_jobs(asked.jobs, {})  # the last one: with it the batch has begun
         runner = Runner(backend, folder, asked)
         watch(runner)
         ended = {"ended": _now(), "result": runner.as_dict() | {"errors": len(runner.problems)}}

@@ -126,20 +126,18 @@ def within(picture: Image.Image, kind: str, limit: int, says: Provenance | None 
     Without any loss where that fits, else with as little as it takes: fewer colours in PNG, a lower quality in WebP, in
     the end fewer details. Refused where the limit is too small for any picture of that size.
     """
-    for data in (_webps if kind == "webp" else _pngs)(picture, limit, says):
+    for data in _encodings(picture, kind, limit, says):
         if len(data) <= limit:
             return data
     raise Refused("export.too_small_a_limit", width=picture.width, height=picture.height, limit=limit)
 
 
-def _pngs(picture: Image.Image, limit: int, says: Provenance | None) -> Iterator[bytes]:
-    yield encoded([picture], says, "png", optimize=True)
-    for colours in PALETTES:
-        yield encoded([indexed(picture, colours)], says, "png", optimize=True)
-
-
-def _webps(picture: Image.Image, limit: int, says: Provenance | None) -> Iterator[bytes]:
-    yield encoded([picture], says, "webp", exact=False, method=4)
+def _encodings(picture: Image.Image, kind: str, limit: int, says: Provenance | None) -> Iterator[bytes]:
+    if kind == "png":
+        yield encoded([picture], says, kind, optimize=True)
+        yield from (encoded([indexed(picture, colours)], says, kind, optimize=True) for colours in PALETTES)
+        return
+    yield encoded([picture], says, kind, exact=False, method=4)
     for coarser in COARSER:
         small = premultiply(np.asarray(picture))
         size = max(1, picture.width // coarser), max(1, picture.height // coarser)
