@@ -80,19 +80,19 @@ class Failed:
         return self.message.text()
 
 
-def _encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _decoded(data: str | bytes) -> bytes:
-    return base64.b64decode(data) if isinstance(data, str) else data
+# Bytes, base64 in JSON.
+Data = Annotated[
+    bytes,
+    BeforeValidator(lambda data: base64.b64decode(data) if isinstance(data, str) else data),
+    PlainSerializer(lambda data: base64.b64encode(data).decode(), when_used="json"),
+]
 
 
 @dataclass(frozen=True)
 class Content:
     """The bytes of an artifact that is an answer, and is kept nowhere else."""
 
-    data: Annotated[bytes, BeforeValidator(_decoded), PlainSerializer(_encoded, when_used="json")]
+    data: Data
     media_type: str
 
 

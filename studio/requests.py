@@ -5,7 +5,7 @@ left open. A new task is a class here, its row in `REQUESTS`, and, where the mod
 `studio.planner.RESOLVERS`.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
@@ -27,16 +27,16 @@ class Request(Frozen):
 
     model: Text = "embedded"
 
-    def pictures(self) -> Iterator[tuple[str, Picture]]:
-        """The files that the request names, each with the name of its field."""
-        for name, value in self:
-            if isinstance(value, Picture):
-                yield name, value
-            elif isinstance(value, tuple):
-                for part in value:
-                    found = part if isinstance(part, Picture) else getattr(part, "picture", None)
-                    if found is not None:
-                        yield name, found
+    def pictures(self) -> list[Picture]:
+        """The files that the request names."""
+        found: list[Picture] = []
+
+        def note(picture: Picture) -> Picture:
+            found.append(picture)
+            return picture
+
+        self.with_pictures(note)
+        return found
 
     def with_pictures(self, change: Any) -> Self:
         """The request with `change` applied to each `Picture` in it."""

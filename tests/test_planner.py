@@ -93,7 +93,7 @@ def test_where_the_files_lie_does_not_count_and_what_they_hold_does(
     kind = {"interactive": task in INTERACTIVE}
     assert job_id(moved, Fake().digest(), **kind) == before
     assert job_id(resolve(given, CAN), Fake().digest(), **kind) == before
-    if list(given.pictures()):
+    if given.pictures():
         Image.new("RGBA", (9, 9), "blue").save("elsewhere/small.png")
         assert job_id(resolve(given, CAN), Fake().digest(), **kind) != before
 

@@ -113,7 +113,7 @@ def _planned(said: Settings, context: Context) -> list[Planned]:
     if fields["model"] != context.model:
         raise Refused("batch.other_model", model=repr(fields["model"]))
     asked = [make_request(said.task, **fields, seed=seed) for seed in said.seeds]
-    for _, picture in asked[0].pictures():
+    for picture in asked[0].pictures():
         if context.within and not Path(picture.path).resolve().is_relative_to(context.within.resolve()):
             raise Refused("batch.not_in_home", file=picture.path[:80])
     return plan_with(asked, context.can, context.digest, context.wildcards)
