@@ -144,7 +144,6 @@ def test_progress_counts_every_drawing_and_shows_pictures(pipe: StickerPipeline)
         {"sense": False},
         {"vector": torch.ones(1, 128)},
         {"vector": [torch.ones(1, 128)]},
-        {"noise": torch.zeros(1, 8, 16, 16)},
         {"start": np.zeros((1, 128, 128, 4), np.uint8)},
     ],
 )

