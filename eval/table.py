@@ -87,13 +87,11 @@ def machine() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The commit, marked "+" where files differ from it; None outside a checkout."""
+    if not shutil.which("git"):
+        return None
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    done = (
-        subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
-        if shutil.which("git")
-        else None
-    )
-    return done.stdout.strip() or None if done else None
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    return done.stdout.strip() or None
 
 
 def _processor() -> str:

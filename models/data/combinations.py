@@ -8,7 +8,7 @@ import functools
 from collections import defaultdict
 
 from models.data.colours import NAMES, PAINTS
-from models.data.grammar import is_plural
+from models.data.grammar import WORDS, is_plural
 from models.data.splits import fraction
 from models.data.world import Picture, World
 
@@ -31,15 +31,7 @@ THINGS = frozenset({"animals-nature", "food-drink", "travel-places", "activities
 _FACES = frozenset({"face", "cat", "monkey", "ghost", "robot", "alien", "skull", "heart"})
 # Words of concepts that are no object of their own: landscapes that fill the picture, people, signs, things that differ
 # in a detail which is lost when small (clocks, moons, banknotes), and whatever has a colour in its name.
-_UNFIT_WORDS = """
-clock oclock o thirty flag globe map sunset sunrise cityscape bridge night milky foggy fog landslide button sign
-arrow chart waxing waning gibbous quarter person man woman people couple family dolls place banknote oncoming done
-japanese tokyo camping beach desert national motorway stadium railway fuji rainbow fireworks sparkler firecracker
-stars ceremony symbol level speaker battery cloud clouds wind cyclone tornado hot springs low with without on in
-behind showing and holding silhouette slash mailbox envelope e-mail page folder card file medal slide position
-golden gold silver gray monochrome
-"""
-_UNFIT = frozenset(_UNFIT_WORDS.split()) | frozenset(word for name in NAMES for word in name.split())
+_UNFIT = frozenset(WORDS["unfit"]) | frozenset(word for name in NAMES for word in name.split())
 
 
 def _split_of(*key: str) -> str:

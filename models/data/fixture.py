@@ -106,16 +106,13 @@ def _draw_shape(
     draw: ImageDraw.ImageDraw, kind: str, where: Sequence[float], scale: float, fill: Fill, edge: str | None
 ) -> None:
     width = round(3 * scale) if edge else 0
+    at = [v * scale for v in where]
     if kind == "line":
-        draw.line([v * scale for v in where[:4]], fill=fill, width=round(where[4] * scale))
+        draw.line(at[:4], fill=fill, width=round(at[4]))
     elif kind == "pieslice":
-        draw.pieslice([v * scale for v in where[:4]], where[4], where[5], fill=fill, outline=edge, width=width)
-    elif kind == "polygon":
-        draw.polygon([v * scale for v in where], fill=fill, outline=edge, width=width)
-    elif kind == "ellipse":
-        draw.ellipse([v * scale for v in where], fill=fill, outline=edge, width=width)
+        draw.pieslice(at[:4], where[4], where[5], fill=fill, outline=edge, width=width)
     else:
-        draw.rectangle([v * scale for v in where], fill=fill, outline=edge, width=width)
+        getattr(draw, kind)(at, fill=fill, outline=edge, width=width)
 
 
 def _shaded(canvas: Image.Image) -> Image.Image:

@@ -1,10 +1,12 @@
 """The little English and Chinese grammar that captions need (articles, plurals, lists, case), and random streams."""
 
+import json
 import random
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from models.lexicon import LEXICONS
 
@@ -19,14 +21,8 @@ _VOWEL = re.compile(
 _NO_ARTICLE = re.compile(r"flag of|keycap|santa|mrs|mx|mount |map of|statue of|globe|family\b|kiss\b|ZZZ")
 # What comes after the noun that takes the plural: "bowl with spoon" -> "bowls with spoon".
 _TAIL = re.compile(r" (?:with|without|of|on|in|at|behind|and|showing|facing|held|tilted|pointing|not|done|to) ")
-_IRREGULAR = {
-    "mouse": "mice", "goose": "geese", "ox": "oxen", "wolf": "wolves", "leaf": "leaves", "knife": "knives",
-    "foot": "feet", "tooth": "teeth", "man": "men", "woman": "women", "person": "people", "child": "children",
-    "fish": "fish", "sheep": "sheep", "deer": "deer", "moose": "moose", "bison": "bison", "squid": "squid",
-    "shrimp": "shrimp", "aircraft": "aircraft", "sushi": "sushi", "bread": "loaves of bread",
-    "bacon": "slices of bacon",
-    "loaf": "loaves", "scarf": "scarves", "elf": "elves", "die": "dice", "cactus": "cacti", "dice": "dice",
-}  # fmt: skip
+WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
+_IRREGULAR: dict[str, str] = WORDS["irregular plurals"]
 _SINGULAR_S = re.compile(r"(?:ss|us|is|gas|lens|canvas|atlas)$")
 _IE = r"\w*(?:cookie|brownie|zombie|genie|movie|selfie|smoothie|hoodie)|(?:mag)?pie|(?:neck|bow)?tie"
 _MANY = "|".join(many for one, many in _IRREGULAR.items() if one != many and many.isalpha() and one != "die")

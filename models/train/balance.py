@@ -32,7 +32,7 @@ def update_router_bias(model: nn.Module, rate: float = 1e-3) -> Tensor:
     if not found:
         raise ValueError(f"{type(model).__name__} has no experts to balance")
     load = torch.stack([router.load for router in found])
-    if dist.is_available() and dist.is_initialized():
+    if dist.is_initialized():
         dist.all_reduce(load)
     counts = load.float()
     step = rate * (counts.mean(-1, keepdim=True) - counts).sign()

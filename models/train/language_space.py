@@ -60,19 +60,16 @@ STAGES = (
 
 
 def stage_at(progress: float) -> Stage:
-    return max((stage for stage in STAGES if stage.start <= progress), key=lambda stage: stage.start)
+    return [stage for stage in STAGES if stage.start <= progress][-1]
 
 
 def source_weights(progress: float) -> dict[str, float]:
     """Weights of the kinds of documents, in sum 1: they move from one stage's to the next one's, without a jump."""
     now = stage_at(progress)
-    later = [stage for stage in STAGES if stage.start > now.start]
-    following = later[0] if later else now
-    span = (following.start if later else 1.0) - now.start
-    t = (progress - now.start) / span if later else 0.0
+    following = STAGES[min(STAGES.index(now) + 1, len(STAGES) - 1)]
+    t = (progress - now.start) / (following.start - now.start) if following is not now else 0.0
     mixed = {name: (1 - t) * now.sources.get(name, 0.0) + t * following.sources.get(name, 0.0) for name in SOURCES}
-    total = sum(mixed.values())
-    return {name: weight / total for name, weight in mixed.items()}
+    return {name: weight / sum(mixed.values()) for name, weight in mixed.items()}
 
 
 GALLERY = 1000  # pictures
@@ -163,14 +160,11 @@ class LanguageSpaceTask(Task):
             batch |= self._pictures(mine("unit", stage.pictures * size / 2), stage, texts)
             batch |= self._uncaptioned(mine("uncaptioned", stage.uncaptioned * size), stage)
         words = [(self.lexicon.draw(rng), rng.random()) for rng in mine("word", stage.words * size)]
-        texts += [
-            self.lexicon.entries[i].gloss if draw < GLOSSES else self.lexicon.entries[i].word for i, draw in words
-        ]
+        entries = [(self.lexicon.entries[i], draw) for i, draw in words]
+        texts += [entry.gloss if draw < GLOSSES else entry.word for entry, draw in entries]
         names, weights = zip(*source_weights(progress).items(), strict=True)
-        documents = [
-            self.writer.write(str(rng.choice(names, p=weights)), rng)
-            for rng in mine("document", stage.documents * size)
-        ]
+        rngs = mine("document", stage.documents * size)
+        documents = [self.writer.write(str(rng.choice(names, p=weights)), rng) for rng in rngs]
         return batch | {
             "texts": text_rows(self.tokenizer, texts),
             "meanings": self.lexicon.vectors[[i for i, _ in words]],
