@@ -52,18 +52,8 @@ SIZES = {
 
 
 class Context:
-    """What metrics are computed from.
-
-    Args:
-        world: real pictures.
-        sizes: how much is measured.
-        parts: our weights: of the default generator, and of the judge.
-        cache: folder for features and generated media; None keeps nothing.
-        reference: projection of FD-EffLite0-PCA128; None loads the shipped one when it is first needed.
-        wordnet: WordNet's dictionary files; None is where the world's build puts them.
-        quiet: no progress bars.
-        generator: what is measured; None is the studio's own pipeline.
-    """
+    """What metrics are computed from: real pictures, how much is measured, weights (of the default generator, the
+    studio's own pipeline, and of the judge), and a folder for features and generated media; None keeps nothing."""
 
     def __init__(
         self,
@@ -71,7 +61,6 @@ class Context:
         sizes: Sizes,
         parts: Parts | None = None,
         cache: Path | None = None,
-        reference: ReferenceStatistics | None = None,
         wordnet: Path | None = None,
         quiet: bool = False,
         generator: Generator | None = None,
@@ -80,8 +69,6 @@ class Context:
         self.generator: Any = generator or StickerGenerator(self.parts)
         self.wordnet = wordnet or wordnet_folder(data_folder())
         self.console = Console(stderr=True, quiet=quiet)
-        if reference:
-            self.reference = reference
 
     @cached_property
     def reference(self) -> ReferenceStatistics:

@@ -48,13 +48,10 @@ def caption(
     length: Length | None = None,
     style: bool | None = None,
 ) -> str:
-    """One caption of the picture, at most about 30 byte-pair tokens long.
+    """One caption of the picture, at most about 30 byte-pair tokens long; another seed, another wording.
 
-    Args:
-        picture: what is described. Without a Chinese name its English one stands in Chinese captions too.
-        seed: another seed, another wording.
-        language, length: None lets the seed choose.
-        style: True names the style, False does not, None lets the seed choose.
+    None lets the seed choose the language, the length, and whether the style is named. Without a Chinese name a
+    picture's English one stands in Chinese captions too.
     """
     rng = stream(picture.id, seed)
     if language is None:

@@ -110,13 +110,8 @@ def colour_shares(pixels: np.ndarray) -> dict[str, float]:
 
 
 def main_colours(pixels: np.ndarray) -> tuple[str, ...]:
-    """Names of the picture's colours, largest share first: at most 3, each on at least 12 % of it.
-
-    Args:
-        pixels: premultiplied uint8 (H, W, 4).
-    Returns:
-        Names of COLOURS; empty only for a picture with nothing in it.
-    """
+    """Names of COLOURS that a picture, premultiplied uint8 (H, W, 4), has, largest share first: at most 3, each on at
+    least 12 % of it; empty only for a picture with nothing in it."""
     ranked = sorted(colour_shares(pixels).items(), key=lambda item: -item[1])
     return tuple(name for i, (name, share) in enumerate(ranked[:MAX_COLOURS]) if i == 0 or share >= MIN_SHARE)
 
@@ -131,17 +126,10 @@ def paint_lab(colour: str) -> tuple[float, float, float]:
 
 
 def hue_shift(pixels: np.ndarray, colour: str, whole: bool = False) -> np.ndarray:
-    """The same picture painted in `colour`, light and shade kept.
+    """The same picture, premultiplied uint8 (H, W, 4), painted in one of PAINTS, light and shade kept.
 
-    Where most of the picture is coloured, its neutral parts (eyes, outlines, highlights) stay as they are; a mostly
-    black, grey or white picture is tinted whole, or nobody could call it `colour`.
-
-    Args:
-        pixels: premultiplied uint8 (H, W, 4).
-        colour: one of PAINTS.
-        whole: whether neutral parts are tinted too, however little of the picture they are.
-    Returns:
-        premultiplied uint8 (H, W, 4), same alpha.
+    Where most of the picture is coloured, its neutral parts (eyes, outlines, highlights) stay as they are, unless it is
+    painted `whole`; a mostly black, grey or white picture is always tinted whole, or nobody could call it `colour`.
     """
     target = paint_lab(colour)
     return _with_lab(pixels, lambda lab, alpha: _painted(lab, alpha, target, whole))

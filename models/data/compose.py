@@ -19,15 +19,8 @@ _GROUNDS = {"light blue": "BFE3FF", "beige": "F5E3C3"}
 
 
 def render(objects: Sequence[SceneObject], background: Background, pixels: np.ndarray) -> np.ndarray:
-    """Objects over their background, lowest z first.
-
-    Args:
-        objects: with boxes in pixels of the result.
-        background: transparent, plain or a gradient from its first colour (top) to its second (bottom).
-        pixels: (N, 128, 128, 4) premultiplied uint8, the world's.
-    Returns:
-        premultiplied uint8 (128, 128, 4).
-    """
+    """Objects, with boxes in pixels of the result, over their background, lowest z first: of the world's `pixels`
+    (N, 128, 128, 4) premultiplied uint8 (128, 128, 4)."""
     canvas = ground(background.colours)
     for item in sorted(objects, key=lambda item: item.z):
         left, top, width, height = item.box

@@ -129,11 +129,9 @@ class Scene:
 def make_scene(
     world: World, seed: int, split: str = "train", kind: Kind | None = None, pictures: str = "train"
 ) -> Scene:
-    """Draw a scene.
+    """Draw a scene: the same world and arguments give the same one.
 
     Args:
-        world: where the pictures come from.
-        seed: another seed, another scene; the same world and arguments give the same scene.
         split: "train", "val" or "test": whose combinations (concept and colour, concept and count, relation and
             concepts) the scene is made of. Those of val and test are in no training scene.
         kind: what the scene is about; None draws it.

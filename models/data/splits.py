@@ -66,11 +66,9 @@ def merge_lookalikes(
 ) -> Mapping[str, str]:
     """Root concept of each concept, after joining those that one family draws almost alike.
 
-    Args:
-        concepts, families: of N pictures.
-        thumbs: (N, K) float32, small premultiplied thumbnails in 0..255.
-        limit: largest mean absolute difference, in levels of 255, of two pictures taken for the same drawing. Redrawn
-            details (a face's mouth) move a 16-px thumbnail by more than 3 levels; a recompressed copy by less.
+    `concepts`, `families` and `thumbs` (N, K), small premultiplied thumbnails in 0..255, are of N pictures. `limit` is
+    the largest mean absolute difference, in levels, of two pictures taken for the same drawing: redrawn details (a
+    face's mouth) move a 16-px thumbnail by more than 3, a recompressed copy by less.
     """
     parent = {concept: concept for concept in concepts}
 

@@ -24,9 +24,7 @@ def update_router_bias(model: nn.Module, rate: float = 1e-3) -> Tensor:
 
     b += rate * sign(mean load - load), less its own mean: a constant added to every bias changes no choice, and would
     only wander. The sign and not the size: the paper found no gain in the size. `rate` 1e-3 as there; 1e-2 oscillates.
-
-    Returns:
-        (Y, X) int64 counts that the step saw, of all processes where torch.distributed is initialised.
+    Returns the (Y, X) int64 counts that the step saw, of all processes.
     """
     found = routers(model)
     if not found:
@@ -82,14 +80,10 @@ def dead_experts(load: Tensor, share: float = 0.1) -> Tensor:
 
 
 def specialisation(chosen: Tensor, labels: Tensor) -> float:
-    """Mutual information in bits between the expert chosen and a label of the token (language, part of speech).
+    """Mutual information in bits between the experts chosen in a layer (N, K) and a label of each token (N,), from 0.
 
     0 where experts do not care, the label's entropy where they tell it. From few tokens it comes out too high, by about
     (X - 1)(labels - 1) / (2 N ln 2): show it beside the same for shuffled labels.
-
-    Args:
-        chosen: (N, K) expert numbers of one layer.
-        labels: (N,) numbers from 0.
     """
     if len(chosen) != len(labels):
         raise ValueError(f"{len(labels)} labels for {len(chosen)} tokens")

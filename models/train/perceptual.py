@@ -116,13 +116,8 @@ def transport(made: Gaussian, real: Gaussian) -> tuple[Tensor, Tensor]:
 
 
 class ConditionalFrechet:
-    """The conditional Frechet distance of one set of features, generated against real pictures.
-
-    Args:
-        condition: (N, K), of the real pictures; `features` (N, D).
-        size: how many principal components of the real features are used.
-        recent: how many generated pictures are kept.
-    """
+    """The conditional Frechet distance of one set of features, generated against real pictures with conditions (N, K)
+    and features (N, D), in `size` principal components; at most `recent` generated pictures are kept."""
 
     def __init__(self, condition: Tensor, features: Tensor, size: int, recent: int) -> None:
         self.centre, self.recent = features.mean(0), recent
