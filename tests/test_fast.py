@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_parts import save_tiny_parts
+from tiny_parts import few_probes, save_tiny_parts  # noqa: F401 - a fixture
 
 from models.data.fixture import fixture_world
 from models.dit import DiT

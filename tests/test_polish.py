@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_parts import give_variant, save_tiny_parts
+from tiny_parts import few_probes, give_variant, save_tiny_parts  # noqa: F401 - a fixture
 from torch import Tensor, nn
 
 from models.data.fixture import fixture_world

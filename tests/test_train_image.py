@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from patience import PATIENCE
 from safetensors.torch import load_file
-from tiny_parts import save_tiny_parts
+from tiny_parts import few_probes, save_tiny_parts  # noqa: F401 - a fixture
 
 from models.data.fixture import fixture_world
 from models.data.pixels import to_tensor

@@ -1,8 +1,10 @@
 """Tiny untrained parts, saved as training exports them; a fresh generator is woken, for its zeros would hide faults."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -23,6 +25,14 @@ from models.vision import VisionEncoder
 from models.weights import load_part, record_part, save_part
 
 store.SPEED = 8  # of packing: no test asks for small files
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_probes() -> Iterator[None]:
+    """What names the encoded rows of a training: each row that is looked at packs a picture."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.train.image.PROBES", 8)
+        yield
 
 
 def awaken(network: torch.nn.Module) -> None:
