@@ -201,7 +201,7 @@ def test_files_that_are_cut_short(tmp_path: Path, kind: str) -> None:
     """At every byte: what was whole before the cut, or a sentence; and nothing is ever written of a part."""
     whole = sample(tmp_path / "a", kind)
     full = read(tmp_path / "a")
-    step = max(1, len(whole) // 400)
+    step = max(1, len(whole) // 200)
     for length in range(0, len(whole), step):
         (tmp_path / "cut").write_bytes(whole[:length])
         try:
@@ -219,7 +219,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return [sample(folder / "a", kind) for kind in (*KINDS, *(f"moving {kind}" for kind in MOVING))]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_any_bytes_give_settings_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, samples: list[bytes], data: st.DataObject
@@ -246,7 +246,7 @@ BEGINNINGS = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(beginning=BEGINNINGS, rest=st.binary(max_size=200))
 def test_any_beginning_gives_settings_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes
