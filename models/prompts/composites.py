@@ -35,14 +35,8 @@ _OPEN_EYED = {"sleeping face": "relieved face"}  # whose eyes and mouth are the 
 
 @dataclass(frozen=True)
 class Expression:
-    """An entity with an expression.
-
-    Attributes:
-        face: the name of the face that has it.
-        entity: the entity.
-        word: how it is said.
-        blended: whether both are blended, for the entity has a face of its own.
-    """
+    """An entity with an expression: the name of the face that has it, how it is said, and whether both are blended, for
+    the entity has a face of its own."""
 
     face: str
     entity: Entity

@@ -86,15 +86,9 @@ class Concept:
 
 @dataclass(frozen=True)
 class Entity:
-    """A phrase of a normalised prompt and the concept that it names.
-
-    Attributes:
-        text: the phrase.
-        concept: its number among the concepts.
-        name: the name, as it stands in the phrase, or "".
-        own: what is said of the entity itself, where the phrase says something of its parts too: blue eyes make no blue
-            cat, and two ears no two bears.
-    """
+    """A phrase of a normalised prompt (`text`), the number of the concept that it names, and the name as it stands
+    there, or "". `own` is what is said of the entity itself, where the phrase says something of its parts too: blue
+    eyes make no blue cat, and two ears no two bears."""
 
     text: str
     concept: int

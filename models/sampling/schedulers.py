@@ -33,15 +33,9 @@ def _second_order(scheduler: Scheduler, evaluations: int) -> None:
 
 @dataclass(frozen=True)
 class Sampler:
-    """One sampler.
-
-    Attributes:
-        scheduler: its class in diffusers; `config` are that class's arguments.
-        plan: sets the noise levels of a number of evaluations of the network.
-        stochastic: whether its steps add noise.
-        keeps_changes: whether noise that is taken from the latents between two steps stays away. A stochastic one adds
-            fresh noise, and UniPC's corrector goes back to the latents before its last step.
-    """
+    """A class of diffusers and its arguments, what plans the noise levels of a number of evaluations of the network,
+    whether steps add noise (`stochastic`), and whether noise that is taken from the latents between two steps stays
+    away (`keeps_changes`): UniPC's corrector goes back to the latents before its last step."""
 
     scheduler: str
     config: dict[str, Any] = field(default_factory=dict)
