@@ -113,16 +113,11 @@ def _each_time(negative: str | list[str], prompt: str | list[str], times: int) -
 
 
 def draw_seeds(generator: torch.Generator | list[torch.Generator] | None, count: int) -> list[int]:
-    """`count` seeds from one generator, or from as many; ValueError where their number is another."""
-
-    def draw(source: torch.Generator | None) -> int:
-        return int(torch.randint(2**31, (1,), generator=source))
-
-    if isinstance(generator, list):
-        if len(generator) != count:
-            raise Refused("models.generators", given=len(generator), count=count)
-        return [draw(source) for source in generator]
-    return [draw(generator) for _ in range(count)]
+    """`count` seeds from one generator, or from as many; Refused where their number is another."""
+    sources = generator if isinstance(generator, list) else [generator] * count
+    if len(sources) != count:
+        raise Refused("models.generators", given=len(sources), count=count)
+    return [int(torch.randint(2**31, (1,), generator=source)) for source in sources]
 
 
 def as_output(whole: list[Pictures], output_type: str) -> Any:
