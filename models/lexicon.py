@@ -26,7 +26,6 @@ CONCEPTS: dict[str, Any] = {
 class Lexicon:
     """The rows of one language's file, and what is derived from them."""
 
-    language: str
     rows: dict[str, Any]
 
     @property
@@ -82,7 +81,7 @@ class Lexicon:
 
 
 LEXICONS = {
-    path.stem: Lexicon(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))
+    path.stem: Lexicon(tomllib.loads(path.read_text(encoding="utf-8")))
     for path in sorted(_FOLDER.glob("*.toml"))
     if path.stem != "concepts"
 }

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from models.data.grammar import language_of
 from models.data.styles import Finish, style_of
 from models.prompts.boxes import Box
 from models.prompts.entities import Entity
@@ -43,7 +42,6 @@ class ParsedPrompt:
         background: the colours of the background: none, one, or two of a gradient.
         lettering: words to be written in the picture.
         entities: what it names, in order, with what it says of each.
-        skin_tones: those that it names.
         unlinked: phrases of it that name no known concept.
         target: what it shows, where that is one entity as large as the picture and on no background.
         blend: shares, in all 1, and the prompts of drawings that are blended to one; the first lies in the middle.
@@ -59,7 +57,6 @@ class ParsedPrompt:
     background: tuple[str, ...] = ()
     lettering: str = ""
     entities: tuple[Entity, ...] = ()
-    skin_tones: tuple[str, ...] = ()
     unlinked: tuple[str, ...] = ()
     target: Target | None = None
     blend: tuple[tuple[float, "ParsedPrompt"], ...] = ()
@@ -69,11 +66,6 @@ class ParsedPrompt:
     def words(self) -> str:
         """What the text encoder reads, without marks."""
         return "".join(segment.text for segment in self.segments)
-
-    @property
-    def language(self) -> str:
-        """ "zh" where it holds a Chinese character, else "en"."""
-        return language_of(self.text)
 
     @property
     def finish(self) -> Finish | None:

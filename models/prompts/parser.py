@@ -12,7 +12,7 @@ from models.data.captions import caption
 from models.data.combinations import THINGS
 from models.data.world import Picture, World
 from models.lexicon import expressions, pattern, table, word_set
-from models.prompts.attributes import skin_tones_in, without_skin_tone
+from models.prompts.attributes import without_skin_tone
 from models.prompts.composites import blend
 from models.prompts.entities import Concept, Entity
 from models.prompts.layout import SUM, background_of, plan
@@ -67,7 +67,6 @@ class PromptParser(Rephraser):
             lettering=lettering.words if lettering else "",
             entities=tuple(entities),
             unlinked=self._unlinked(prompt, entities),
-            skin_tones=tuple(skin_tones_in(prompt)),
             layout=layout,
         )
 
