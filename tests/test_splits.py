@@ -21,7 +21,8 @@ def test_a_family_that_comes_later_sends_nothing_that_was_trained_on_to_a_test(m
     later = [*CELLS, *((concept, "later") for concept in {concept for concept, _ in CELLS})]
     monkeypatch.setattr("models.data.splits.kept_in_train", frozenset)
     table = assign(CELLS)
-    moved = {cell for cell, split in table.items() if assign(later)[cell] != split}
+    more = assign(later)
+    moved = {cell for cell, split in table.items() if more[cell] != split}
     assert moved and {table[cell] for cell in moved} == {"train"}
     monkeypatch.setattr("models.data.splits.kept_in_train", lambda: frozenset(moved))
     more = assign(later)

@@ -266,7 +266,7 @@ def share(rank: int, ranks: int, folder: Path) -> None:
 
 
 def test_two_processes_share_the_encoding(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(share, (2, tmp_path), nprocs=2)
+    torch.multiprocessing.start_processes(share, (2, tmp_path), nprocs=2, start_method="fork")
     assert len([path for path in tmp_path.iterdir() if path.name != "meet"]) == 2
 
 
