@@ -45,6 +45,9 @@ const changeAll = async (act, value, pictures) => {
 
 const OPPOSITE = { delete: 'restore', restore: 'delete' };
 
+// What goes wrong is said.
+const tried = (what) => what().catch((problem) => say(studio.why(problem), 'problem'));
+
 // What is pressed while another change is being made comes after it: what is undone is the last that was pressed.
 let turn = Promise.resolve();
 const inTurn = (what) => (turn = turn.catch(() => {}).then(what));
@@ -53,16 +56,14 @@ const perform = (act, value, pictures) => inTurn(() => carryOut(act, value, pict
 
 const carryOut = async (act, value, pictures, undoing = false) => {
   if (!pictures.length) return;
-  try {
+  await tried(async () => {
     say('');
     const done = await changeAll(act, value, pictures), moved = OPPOSITE[act] && done.length;
     if (moved && !undoing) undone.push({ act: OPPOSITE[act], pictures: done });
     const undoable = Boolean(moved && undone.length);
     if (done.length && !find('.outcome').classList.contains('problem')) say(text(`was_${act}`, { count: done.length }), '', undoable);
     if (moved) for (const digest of done) away(digest);
-  } catch (problem) {
-    say(studio.why(problem), 'problem');
-  }
+  });
   news += 1;
   studio.pollNow();
   await keepUp();
@@ -88,23 +89,19 @@ const undo = () => inTurn(() => {
 const zip = async (pictures) => {
   const most = Number(find('.gallery-tab').dataset.zipMost);
   if (pictures.length > most) return say(text('too_many', { count: most }), 'problem');
-  try {
+  await tried(async () => {
     say(text('at_work', { count: 0, total: pictures.length }));
     await studio.save(await studio.ask('/gallery/zip', studio.asJson({ pictures })), 'studio.zip');
     say(text('was_zip', { count: pictures.length }));
-  } catch (problem) {
-    say(studio.why(problem), 'problem');
-  }
+  });
 };
 
 const emptyBin = async () => {
   find('.sure').close();
-  try {
+  await tried(async () => {
     const answer = await studio.told('/gallery/empty', studio.asJson({}));
     say(answer.problem || text('was_empty', { count: answer.done }), answer.problem ? 'problem' : '');
-  } catch (problem) {
-    say(studio.why(problem), 'problem');
-  }
+  });
   anew = true;
   undone.length = 0;
   selectNone();
@@ -159,10 +156,8 @@ const focus = (cell, really = true) => {
 };
 const columns = () => getComputedStyle(grid()).gridTemplateColumns.split(' ').length;
 const stepped = (cell, steps) => {
-  const way = steps > 0 ? 'nextElementSibling' : 'previousElementSibling';
-  let to = cell;
-  for (let left = Math.abs(steps); left && to[way]; left -= 1) to = to[way];
-  return to;
+  const cells = [...cell.parentElement.children];
+  return cells[Math.min(cells.length - 1, Math.max(0, cells.indexOf(cell) + steps))];
 };
 const STEPS = {
   ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: columns,
