@@ -15,7 +15,6 @@ from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
 from studio.backends.embedded import PARTS, Embedded
 from studio.maintenance import Finding
-from studio.page import model_facts as facts
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.tabs import models as view
@@ -43,20 +42,20 @@ in `code`.
 
 def test_a_card_is_read_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(CARD)
-    card = facts.read_card(tmp_path / "README.md")
+    card = view.read_card(tmp_path / "README.md")
     assert (card.licence, card.about) == ("apache-2.0", "What it is, in code.")
     assert card.facts == [("Data", "the sticker world."), ("Score", "on 128 pictures: PSNR 30 dB.")]
     assert card.score == "on 128 pictures: PSNR 30 dB." and card.figures == [[["metric", "ours"], ["FD", "12.3"]]]
     for text in ("", "---\n", "| a |", "- **x**", "---\nlicense:\n---\n- - -", *HOSTILE):
         (tmp_path / "README.md").write_text(text)
-        facts.read_card(tmp_path / "README.md")
+        view.read_card(tmp_path / "README.md")
     (tmp_path / "README.md").write_bytes(b"\xff\xfe")
-    assert facts.read_card(tmp_path / "README.md") == facts.read_card(tmp_path / "none") == facts.Card()
+    assert view.read_card(tmp_path / "README.md") == view.read_card(tmp_path / "none") == view.Card()
 
 
 def test_every_shipped_part_is_as_listed_and_its_card_names_a_licence_and_a_score() -> None:
     listed = listed_parts(weights_root())
-    shipped = [part for part in facts.parts(weights_root()) if part.installed]
+    shipped = [part for part in view.parts(weights_root()) if part.installed]
     assert [part.name for part in shipped] and set(listed) == {part.name for part in shipped}
     for part in shipped:
         assert part.problem == "" and part.card.licence and part.card.about and part.card.score, part.name
@@ -66,14 +65,14 @@ def test_every_shipped_part_is_as_listed_and_its_card_names_a_licence_and_a_scor
 def test_a_part_that_was_altered_is_cut_short_or_is_missing_says_so(tiny: Embedded, tmp_path: Path) -> None:
     root = tmp_path / "weights"
     shutil.copytree(tiny.root, root)
-    assert [part.problem for part in facts.parts(root)] == [""] * len(facts.parts(root))
+    assert [part.problem for part in view.parts(root)] == [""] * len(view.parts(root))
     weights = next((root / "dit").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1])
     next((root / "space").glob("*.safetensors")).unlink()
     manifest = listed_parts(root)
     del manifest["vision"]
     (root / MANIFEST).write_text(json.dumps(manifest))
-    found = {part.name: part for part in facts.parts(root)}
+    found = {part.name: part for part in view.parts(root)}
     assert set(PARTS) <= set(found) and not found["vision"].installed
     assert "altered or cut short" in str(found["dit"].problem) and "missing" in str(found["space"].problem)
     assert found["language"].problem == ""
@@ -82,15 +81,15 @@ def test_a_part_that_was_altered_is_cut_short_or_is_missing_says_so(tiny: Embedd
 
 
 def test_what_is_not_there_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert facts.concepts(tmp_path) == {}
+    assert view.concepts(tmp_path) == {}
     (tmp_path / "vocabulary").mkdir()
     listed = {"concepts": {"en": ["cat", "", "dog"], "zh": ["猫", "", "狗"]}}
     (tmp_path / "vocabulary" / "vocabulary.json").write_text(json.dumps(listed))
-    facts.concepts.cache_clear()
-    assert facts.concepts(tmp_path) == {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
+    view.concepts.cache_clear()
+    assert view.concepts(tmp_path) == {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
     can = Embedded(str(tmp_path)).capabilities()
     with spoken("zh"):
-        told = view.overview(view.Model("embedded", can, concepts=facts.concepts(tmp_path)), [], {}, [])
+        told = view.overview(view.Model("embedded", can, concepts=view.concepts(tmp_path)), [], {}, [])
         untold = view.overview(view.Model("embedded", can), [], {}, [])
     assert "2 种" in told and "猫、狗" in told and "最接近" in told
     assert "有名字的" not in untold and "最接近" not in untold
@@ -100,8 +99,8 @@ def test_what_is_not_there_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_words_of_cards_and_files_stay_words() -> None:
     for words in HOSTILE:
-        card = facts.Card(words, words, [("Score", words)], [[[words], [words]]])
-        part = facts.Part(words, True, words, 1, ((words, words),), card)
+        card = view.Card(words, words, [("Score", words)], [[[words], [words]]])
+        part = view.Part(words, True, words, 1, ((words, words),), card)
         made = view.Model("embedded", problem=words, parts=[part], concepts={"en": [words]})
         assert stays_text(view.overview(made, [made], {}, [words]), words)
         found = render("models.findings", [Finding(words, words, Message(words))], 1)

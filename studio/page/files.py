@@ -135,6 +135,6 @@ def zipped(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
         for name, path in files:
             with contextlib.suppress(OSError):
                 archive.writestr(name, path.read_bytes())
-                yield b"".join(pieces)
-                pieces.clear()
+            yield b"".join(pieces)
+            pieces.clear()
     yield b"".join(pieces)
