@@ -1,5 +1,6 @@
-"""The Models tab: what is installed, what it knows, and a look for trouble. Weights are verified, and never loaded: what is
-known of them comes from the parts that ship, their cards, and the words they were taught.
+"""The Models tab: what is installed, what it knows, and a look for trouble. Weights are verified, and never loaded.
+
+What is known of the models comes from the parts that ship, their cards, and the words they were taught.
 """
 
 import json
