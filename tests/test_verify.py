@@ -220,15 +220,17 @@ def test_every_frame_counts(tmp_path: Path) -> None:
     verdict = verify(path)
     assert (verdict.result, verdict.why) == ("different", "it is 128x128, 2 frames and was made as 128x128")
     job, (result,) = drawn("clip", frames=40)  # more than the face has places: some neighbours are equal
-    frames = media.frames(result.data)
     path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
     assert verify(path).result == "identical"
-    for changed, says in ((0, "different"), (39, "different")):
-        edited = [noisy(frame, 90) if n == changed else frame for n, frame in enumerate(frames)]
+    job, (result,) = drawn("clip", frames=6)
+    frames = media.frames(result.data)
+    for edited, says in (
+        ([*frames[:5], noisy(frames[5], 90)], None),
+        (frames[1:], "it is 128x128, 5 frames and was made as 128x128, 6 frames"),
+    ):
         path.write_bytes(write(media.clip(edited, 8).data, "image/webp", provenance(job, result)))
-        assert verify(path).result == says
-    path.write_bytes(write(media.clip(frames[1:], 8).data, "image/webp", provenance(job, result)))
-    assert verify(path).why == "it is 128x128, 39 frames and was made as 128x128, 40 frames"
+        verdict = verify(path)
+        assert verdict.result == "different" and (says is None or verdict.why == says)
 
 
 def test_a_caption_is_compared_word_for_word(tmp_path: Path) -> None:
