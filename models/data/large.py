@@ -56,7 +56,8 @@ def large(world: World, pictures: Sequence[Picture], workers: int | None = None)
         drawn = functools.cache(lambda name: fixture.draw(known[name], LARGE))
         return lambda picture: drawn(picture.id)
     sources = _sources(world.folder, pictures)
-    files = {name: world.folder / "large" / _file_name(svg) for name, svg in sources.items()}
+    named = {name: hashlib.sha256(f"{renderer_version()} {LARGE} {svg}".encode()) for name, svg in sources.items()}
+    files = {name: world.folder / "large" / f"{digest.hexdigest()[:24]}.png" for name, digest in named.items()}
     missing = [name for name, file in files.items() if not file.exists()]
     _render_all([sources[name] for name in missing], [files[name] for name in missing], workers)
     return lambda picture: _read(files[picture.id])
@@ -70,10 +71,6 @@ def _sources(folder: Path, pictures: Sequence[Picture]) -> dict[str, str]:
             bodies = read_iconify(fetch(package, folder / "downloads", lock)).bodies
             found |= {name: bodies[name.partition("/")[2]] for name in wanted}
     return found
-
-
-def _file_name(svg: str) -> str:
-    return f"{hashlib.sha256(f'{renderer_version()} {LARGE} {svg}'.encode()).hexdigest()[:24]}.png"
 
 
 def _render_all(svgs: list[str], files: list[Path], workers: int | None) -> None:

@@ -104,11 +104,8 @@ class AutoencoderTask(Task):
         mine = range(rank, size, ranks)
         pixels = []
         for i in mine:
-            whole = (
-                make_scene(self.world, int(seeds[i])).render(self.world)
-                if scenes[i]
-                else self.world.pixels[pictures[i].index]
-            )
+            scene = make_scene(self.world, int(seeds[i])) if scenes[i] else None
+            whole = scene.render(self.world) if scene else self.world.pixels[pictures[i].index]
             top, left = corners[i]
             crop = whole[top : top + side, left : left + side]
             pixels.append(crop[:, ::-1] if flips[i] else crop)
@@ -152,13 +149,10 @@ class AutoencoderTask(Task):
     def export(self, model: nn.Module, folder: Path) -> None:
         """The autoencoder with its latent's mean and deviation measured over training pictures."""
         network: Any = model.autoencoder
-        rng = np.random.default_rng(0)
-        pictures = self.sampler.draw(rng, min(2048, 8 * len(self.world.split("train"))))
-        raw, colours = [], []
-        for start in range(0, len(pictures), 32):
-            batch = to_tensor(self.world.pixels[[p.index for p in pictures[start : start + 32]]])
-            raw.append(network.raw_latent(batch.contiguous(memory_format=torch.channels_last)).float())
-            colours.append(F.avg_pool2d(batch, 8))
+        pictures = self.sampler.draw(np.random.default_rng(0), min(2048, 8 * len(self.world.split("train"))))
+        batches = to_tensor(self.world.pixels[[p.index for p in pictures]]).split(32)
+        raw = [network.raw_latent(b.contiguous(memory_format=torch.channels_last)).float() for b in batches]
+        colours = [F.avg_pool2d(batch, 8) for batch in batches]
         latents = torch.cat(raw)
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         normal = (latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)

@@ -171,7 +171,7 @@ class ImageTask(Task):
         parts = weights_digest(FROZEN, self.options.parts)
         made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said} {drawn}"
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
-        file = None if self.options.cache is None else self.options.cache / f"image-{digest}"
+        file = self.options.cache and self.options.cache / f"image-{digest}"
         with self._encoder() as reader:
             return encode_all(count, self.item, reader, file)
 
@@ -179,12 +179,10 @@ class ImageTask(Task):
     def _encoder(self) -> Iterator[Encoder]:
         """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
         e = self.embedder
-        parts: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
-        for part in parts:
-            part.to(self.device)
+        parts = torch.nn.ModuleList([self.autoencoder, e.language, e.vision, e.space])
+        parts.to(self.device)
         yield Encoder(self.autoencoder, self.embedder, self.device)
-        for part in parts:
-            part.to("cpu")
+        parts.to("cpu")
 
     # --- A step -----------------------------------------------------------------------------------------------------
 

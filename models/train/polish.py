@@ -161,7 +161,9 @@ class PolishTask(FastTask):
     def loss(self, model: nn.Module, batch: dict[str, Rows], progress: float) -> dict[str, Tensor]:
         """The perceptual loss and the distance from the earlier picture: the mean over the pictures of both paths."""
         if self._steps % EVERY == 0:
-            self._fit()
+            with torch.autocast(self.device.type, enabled=False):  # it would round the moments
+                for frechet in [frechet for path in self.paths.values() for frechet in path.frechets]:
+                    frechet.fit()
         self._steps += 1
         counts = {name: len(rows["x"]) for name, rows in batch.items()}
         losses = {name: self._loss(model, batch[name], self.paths[name]) for name, count in counts.items() if count}
@@ -170,12 +172,6 @@ class PolishTask(FastTask):
             key: torch.stack([counts[name] / total * own[key] for name, own in losses.items()]).sum()
             for key in ("loss", "looks", "away", "tint")
         }
-
-    def _fit(self) -> None:
-        with torch.autocast(self.device.type, enabled=False):  # it would round the moments
-            for path in self.paths.values():
-                for frechet in path.frechets:
-                    frechet.fit()
 
     def _loss(self, model: nn.Module, rows: Rows, path: SamplingPath) -> dict[str, Tensor]:
         condition = _condition(rows)
