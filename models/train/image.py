@@ -179,7 +179,8 @@ class ImageTask(Task):
     def _encoder(self) -> Iterator[Encoder]:
         """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
         e = self.embedder
-        parts = torch.nn.ModuleList([self.autoencoder, e.language, e.vision, e.space])
+        own: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
+        parts = nn.ModuleList(own)
         parts.to(self.device)
         yield Encoder(self.autoencoder, self.embedder, self.device)
         parts.to("cpu")
