@@ -220,7 +220,7 @@ def test_what_the_worker_answers_is_what_the_model_says(tiny: Embedded, tiny_stu
     Image.new("RGBA", (40, 9), "red").save(tmp_path / "red.png")
     asked = {"texts": ("a cat", "猫", "a cat with a hat"), "images": ({"path": str(tmp_path / "red.png")},) * 2}
     request = resolve(make_request("embed", **asked), CAN)
-    job = tiny_studio.submit(*tiny_studio.prepare("image", prompt="a dog", steps=100, seed=1, count=16))
+    job = tiny_studio.submit(*tiny_studio.prepare("image", prompt="a dog", steps=60, seed=1, count=8))
     while (live := tiny_studio.store.progress.read(job)[1]) is None or not live.step:
         time.sleep(0.01)
     answers = tiny_studio.ask(request)
