@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
@@ -226,7 +227,7 @@ def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
 
 
 def test_a_job_that_ends_every_worker_is_not_tried_for_ever(tmp_path: Path) -> None:
-    studio = Studio(tmp_path, opener=_opener_that_ends_the_worker)
+    studio = Studio(tmp_path, opener=partial(in_worker, Deadly))
     *_, end = studio.events(studio.submit(drawing("a cat")))
     studio.close()
     assert isinstance(end, Failed) and "exit code 3" in end.sentence
@@ -268,7 +269,7 @@ def test_where_no_worker_can_be_started_nobody_waits(
 
 
 def test_a_job_that_dies_after_a_picture_is_not_tried_for_ever(tmp_path: Path) -> None:
-    studio = Studio(tmp_path, opener=_opener_that_ends_the_second_batch)
+    studio = Studio(tmp_path, opener=partial(in_worker, SecondBatch))
     job = studio.submit(drawing("many", count=12))
     *_, end = studio.events(job)
     studio.close()
@@ -277,7 +278,7 @@ def test_a_job_that_dies_after_a_picture_is_not_tried_for_ever(tmp_path: Path) -
 
 
 def test_a_model_that_was_replaced_is_said(tmp_path: Path) -> None:
-    studio = Studio(tmp_path, opener=_opener_of_another_model)
+    studio = Studio(tmp_path, opener=partial(in_worker, Other))
     *_, end = studio.events(studio.submit(drawing("a cat")))
     studio.close()
     assert isinstance(end, Failed) and "the model is another one" in end.sentence
@@ -343,12 +344,9 @@ class Broken(Fake):
         yield from super()._images(requests, previews)
 
 
-def _opener_that_ends_the_second_batch(model: str) -> Backend:
-    return SecondBatch() if multiprocessing.parent_process() else open_backend(model)
-
-
-def _opener_of_another_model(model: str) -> Backend:
-    return Other() if multiprocessing.parent_process() else open_backend(model)
+def in_worker(kind: type[Fake], model: str) -> Backend:
+    """That kind of backend in the worker; here the usual one."""
+    return kind() if multiprocessing.parent_process() else open_backend(model)
 
 
 class Other(Fake):
@@ -368,10 +366,6 @@ class SecondBatch(Fake):
             if drawn > 8 or sum(request.count for request in requests) < 8:
                 os._exit(3)
             yield number, event
-
-
-def _opener_that_ends_the_worker(model: str) -> Backend:
-    return Deadly() if multiprocessing.parent_process() else open_backend(model)
 
 
 class Deadly(Fake):
