@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.data.fixture import fixture_world
-from models.data.world import World
-from models.prompts.parser import pictures_by_concept
+from models.data.world import World, pictures_by_concept
 
 
 def peopled(shown: Sequence[tuple[str, str, str | None]]) -> World:

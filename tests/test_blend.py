@@ -14,8 +14,9 @@ from torch.nn.functional import normalize
 
 from models.data.fixture import fixture_world
 from models.pipelines.image import StickerPipeline
+from models.prompts.build import build_parser
 from models.prompts.parsed import ParsedPrompt
-from models.prompts.parser import PromptParser, parse_literally
+from models.prompts.parser import parse_literally
 from models.references.build import build_references
 from models.sampling.condition import MIDDLE, ComposedCondition, Condition, rings
 from models.sampling.guidance import guided
@@ -30,7 +31,7 @@ from studio.requests import make_request
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.parser, made.references = PromptParser.build(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
+    made.parser, made.references = build_parser(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
     return made
 
 

@@ -16,6 +16,7 @@ from models.data.fixture import fixture_world
 from models.data.pixels import unpremultiply
 from models.pipelines.image import StickerPipeline
 from models.prompts.boxes import PAIR, WHOLE, Box
+from models.prompts.build import build_parser
 from models.prompts.parsed import Layout
 from models.prompts.parser import PromptParser
 from models.references.build import build_references
@@ -25,7 +26,7 @@ from studio.backends.embedded import Embedded
 
 @pytest.fixture(scope="module")
 def built() -> PromptParser:
-    return PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    return build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

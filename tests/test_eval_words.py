@@ -18,7 +18,7 @@ from models.assets import assets
 from models.data.fixture import fixture_world
 from models.data.text import caption_words
 from models.data.world import World
-from models.prompts.parser import PromptParser
+from models.prompts.build import build_parser
 from models.train.lexicon import is_held_out
 
 CATS = [
@@ -159,7 +159,7 @@ def test_the_real_words_are_in_no_caption() -> None:
 
 
 def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = PromptParser.build(Bags(), context.world)  # type: ignore[arg-type]
+    parser = build_parser(Bags(), context.world)  # type: ignore[arg-type]
     context.parts.parser = parser  # type: ignore[misc]
     rows = {row.name: row for row in reading.reading_rows(context)}
     assert all(0 <= row.value <= 1 and row.parts == reading.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5

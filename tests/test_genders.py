@@ -10,11 +10,11 @@ from cooks import peopled
 from tiny_parts import save_tiny_parts
 
 from models.data.compose import resized
-from models.data.world import Picture, World
+from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.image import StickerPipeline
 from models.prompts.attributes import GENDERS
+from models.prompts.build import build_parser
 from models.prompts.parsed import Target
-from models.prompts.parser import PromptParser, pictures_by_concept
 from models.references.build import build_references
 from models.references.store import SIDE, ReferenceStore
 
@@ -74,7 +74,7 @@ def test_what_has_no_gender_is_one_figure(world: World, built: ReferenceStore) -
 
 
 def test_saved_and_loaded_they_are_the_same(world: World, built: ReferenceStore, tmp_path: Path) -> None:
-    PromptParser.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
+    build_parser(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
     assert again.figures == built.figures and again.typical == built.typical and again.own == built.own
@@ -89,7 +89,7 @@ def test_a_prompt_s_reference_is_of_who_it_names(
     world: World, built: ReferenceStore, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    pipe.parser, pipe.references = PromptParser.build(Bags(), world), built  # type: ignore[arg-type]
+    pipe.parser, pipe.references = build_parser(Bags(), world), built  # type: ignore[arg-type]
     assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
 
     def draft(text: str) -> torch.Tensor:

@@ -15,7 +15,7 @@ from models.data.fixture import fixture_world
 from models.dit import velocity_to
 from models.pipelines.image import StickerPipeline
 from models.presets import preset
-from models.prompts.parser import PromptParser
+from models.prompts.build import build_parser
 from models.references.build import _mirror, build_references
 from models.references.store import SIDE, ReferenceStore
 from models.references.symmetry import ALIKE, LatentMirror
@@ -146,7 +146,7 @@ def test_the_pipeline_draws_what_is_symmetric_by_it(tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.parser = PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    made.parser = build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
     made.references = build_references(fixture_world())
     return made
 

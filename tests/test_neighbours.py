@@ -15,9 +15,9 @@ from tiny_parts import save_tiny_parts
 from torch import Tensor
 
 from models.data.fixture import fixture_world
-from models.data.world import Picture, World
+from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.image import StickerPipeline
-from models.prompts.parser import PromptParser, pictures_by_concept
+from models.prompts.build import build_parser
 from models.references.build import build_references
 from models.references.neighbours import COARSE, mean_drawing, nearest_neighbours, typical
 from models.references.store import NEIGHBOUR_SHARE, SIDE, ReferenceStore
@@ -219,7 +219,7 @@ def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
         any(row == other and style == own for (_, own), other in built.own.items())
         for (_, style), row in built.neighbours.items()
     )
-    PromptParser.build(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
+    build_parser(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
     assert again.neighbours == built.neighbours and again.own == built.own
@@ -240,7 +240,7 @@ def test_a_thing_is_half_its_kin_in_that_style_alone() -> None:
 def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path), torch.float32)
     world = fixture_world()
-    pipe.parser = PromptParser.build(Bags(), world)  # type: ignore[arg-type]
+    pipe.parser = build_parser(Bags(), world)  # type: ignore[arg-type]
 
     def drafts(store: ReferenceStore) -> Tensor:
         pipe.references = store

@@ -10,6 +10,7 @@ from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
 from models.prompts import boxes
 from models.prompts.boxes import BACKDROP, PAIR, STAGE, Box, within
+from models.prompts.build import build_parser
 from models.prompts.normalise import LONGEST_LETTERING, find_lettering
 from models.prompts.parsed import Layout, ParsedPrompt
 from models.prompts.parser import PromptParser
@@ -17,7 +18,7 @@ from models.prompts.parser import PromptParser
 
 @pytest.fixture(scope="module")
 def built() -> PromptParser:
-    return PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    return build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
 
 
 def layout_of(prompt: str, world: str = "relations") -> Layout:

@@ -23,6 +23,7 @@ from models.pipelines.image import StickerPipeline
 from models.prompts import boxes
 from models.prompts.attributes import BLACK_AND_WHITE, gender_in, with_expression, with_skin_tones
 from models.prompts.boxes import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, Box, within
+from models.prompts.build import build_parser
 from models.prompts.composites import blend, costume, expression, winged
 from models.prompts.entities import ALIASES, flag_names
 from models.prompts.linker import EntityLinker
@@ -290,7 +291,7 @@ def test_what_is_said_of_two_entities_stands_where_each_is_said(shipped: PromptP
 
 @pytest.fixture(scope="module")
 def built() -> PromptParser:
-    return PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    return build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
 
 
 def test_captions_of_one_entity_and_of_scenes_are_left_alone(built: PromptParser) -> None:

@@ -19,11 +19,11 @@ from models.data.colours import black_and_white, colour_shares
 from models.data.compose import resized
 from models.data.fixture import fixture_world
 from models.data.variety import can_be_mirrored
-from models.data.world import Picture, World
+from models.data.world import Picture, World, pictures_by_concept
 from models.messages import Refused
 from models.pipelines.image import StickerPipeline
 from models.prompts.attributes import BLACK_AND_WHITE
-from models.prompts.parser import PromptParser, pictures_by_concept
+from models.prompts.build import build_parser
 from models.references.build import ALL_SHARE, OUTLINES, TYPICAL, TrainingReferences, build_references
 from models.references.neighbours import PREFERRED, mean_drawing, one_per, typical
 from models.references.store import FILE, SIDE, ReferenceStore
@@ -44,7 +44,7 @@ def built() -> ReferenceStore:
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory, built: ReferenceStore) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.parser, made.references = PromptParser.build(Bags(), fixture_world()), built  # type: ignore[arg-type]
+    made.parser, made.references = build_parser(Bags(), fixture_world()), built  # type: ignore[arg-type]
     return made
 
 
@@ -166,7 +166,7 @@ def test_of_all_other_hands_it_is_what_they_have_in_common_and_of_some_it_is_ano
 
 
 def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: ReferenceStore, tmp_path: Path) -> None:
-    wording = PromptParser.build(Bags(), fixture_world())  # type: ignore[arg-type]
+    wording = build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
     wording.save(tmp_path)
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
@@ -187,7 +187,7 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Re
 
 
 def test_of_another_version_it_is_refused(built: ReferenceStore, tmp_path: Path) -> None:
-    PromptParser.build(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
+    build_parser(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
     file = built.save(tmp_path) / FILE
     tensors = load_file(file)
     del tensors["own"]
@@ -321,7 +321,7 @@ def test_a_picture_that_is_told_a_vector_has_no_draft_though_another_of_its_word
 def shipped(tmp_path_factory: pytest.TempPathFactory, built: ReferenceStore) -> Path:
     """Parts with references, as they ship."""
     root = save_tiny_parts(tmp_path_factory.mktemp("shipped"))
-    PromptParser.build(Embedder.load(root), fixture_world()).save(root)
+    build_parser(Embedder.load(root), fixture_world()).save(root)
     built.save(root)
     return root
 

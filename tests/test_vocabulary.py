@@ -8,7 +8,8 @@ from tiny_parts import save_tiny_parts
 
 from models.data.fixture import fixture_world
 from models.data.text import Nouns
-from models.prompts.vocabulary import Vocabulary, Words, inside_words, outside_words
+from models.prompts.build import build_vocabulary, inside_words, outside_words, well_placed
+from models.prompts.vocabulary import Vocabulary, Words
 from models.space import Embedder
 from models.weights import WeightsError
 
@@ -57,9 +58,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vocabulary(root: Path, wordnet: Path) -> Vocabulary:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.prompts.vocabulary.CHINESE_CAPTIONS", 300)
-        patch.setattr("models.prompts.vocabulary.is_for_calibration", lambda word: True)
-        return Vocabulary.build(Embedder.load(root), fixture_world(), Nouns(wordnet), wordnet)
+        patch.setattr("models.prompts.build.CHINESE_CAPTIONS", 300)
+        patch.setattr("models.prompts.build.is_for_calibration", lambda word: True)
+        return build_vocabulary(Embedder.load(root), fixture_world(), Nouns(wordnet), wordnet)
 
 
 def test_words_below_a_concept_are_inside_and_others_outside(wordnet):
@@ -76,12 +77,12 @@ def test_a_word_is_learned_where_the_space_puts_it(vocabulary):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vocabulary.embedder, "text", text)
-        patch.setattr("models.prompts.vocabulary.AMONG", 1)
-        assert vocabulary.well_placed({"moggie": {cat}, "nova": {star}, "catstar": {cat, star}}) == {
+        patch.setattr("models.prompts.build.AMONG", 1)
+        assert well_placed(vocabulary, {"moggie": {cat}, "nova": {star}, "catstar": {cat, star}}) == {
             "moggie",
             "catstar",
         }
-    assert vocabulary.well_placed({}) == frozenset()
+    assert well_placed(vocabulary, {}) == frozenset()
 
 
 def test_the_threshold_lets_few_outside_words_through(vocabulary):

@@ -27,7 +27,7 @@ from models.assets import assets
 from models.data.captions import caption
 from models.data.text import Nouns, unseen_words
 from models.data.world import World
-from models.prompts.vocabulary import inside_words, is_for_calibration, outside_words
+from models.prompts.build import inside_words, is_for_calibration, outside_words
 from models.train.lexicon import is_held_out
 
 NEAREST = 10

@@ -80,3 +80,12 @@ def picture_from_json(row: dict) -> Picture:
 def data_folder() -> Path:
     """Where the built world lies: $STUDIO128_DATA, or the user's cache folder."""
     return Path(os.environ.get("STUDIO128_DATA") or Path(platformdirs.user_cache_dir("studio128")) / "world")
+
+
+def pictures_by_concept(world: World) -> dict[str, list[Picture]]:
+    """The training pictures by concept, in the order of the numbers of concepts."""
+    by_concept: dict[str, list[Picture]] = defaultdict(list)
+    for picture in world.split("train"):
+        if picture.group != "component":
+            by_concept[picture.concept].append(picture)
+    return dict(sorted(by_concept.items()))

@@ -1,16 +1,12 @@
 """The parser: `PromptParser.parse` reads a prompt once, and everything below takes the `ParsedPrompt` that it makes."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from models.data.captions import caption
-from models.data.combinations import THINGS
-from models.data.world import Picture, World
 from models.lexicon import expressions, pattern, table, word_set
 from models.prompts.attributes import without_skin_tone
 from models.prompts.composites import blend
@@ -36,8 +32,6 @@ from models.space import Embedder
 from models.weights import load_table, save_table
 
 PART = "wording"
-READ = 8  # pictures of a concept, and captions of each, that are read for what captions say
-COMMON = 0.02  # share of the concepts of a group whose captions hold a word that is said of all of them
 
 
 class PromptParser(Rephraser):
@@ -101,15 +95,6 @@ class PromptParser(Rephraser):
         phrases_of = (*expressions(), *table("costumes"), *word_set("mix"))
         return word in {one for phrase in phrases_of for one in phrase.split()} or self.linker.is_alias(word)
 
-    @classmethod
-    def build(cls, embedder: Embedder, world: World) -> "PromptParser":
-        """From the training pictures' names and keywords."""
-        by_concept = pictures_by_concept(world)
-        concepts = [_concept(pictures) for pictures in by_concept.values()]
-        names = [name for one in concepts for of_language in one.names.values() for name in of_language]
-        vectors = torch.cat([embedder.text(names[i : i + 64]) for i in range(0, len(names), 64)])
-        return cls(embedder, EntityLinker(concepts, vectors), _common(by_concept))
-
     def save(self, root: Path, space: str = "") -> Path:
         """Write the part and enter it in the manifest; `space` is the digest of the parts it is of."""
         known = [
@@ -135,38 +120,3 @@ class PromptParser(Rephraser):
 def parse_literally(prompt: str) -> ParsedPrompt:
     """A prompt read word for word: what to keep away from, and what is drawn by a pipeline without a parser."""
     return ParsedPrompt(prompt, prompt, tuple(segments(prompt)), prompt, literal=True, style=named_style(prompt))
-
-
-def pictures_by_concept(world: World) -> dict[str, list[Picture]]:
-    """The training pictures by concept, in the order of the numbers of concepts."""
-    by_concept: dict[str, list[Picture]] = defaultdict(list)
-    for picture in world.split("train"):
-        if picture.group != "component":
-            by_concept[picture.concept].append(picture)
-    return dict(sorted(by_concept.items()))
-
-
-def _concept(pictures: Sequence[Picture]) -> Concept:
-    """Names that are one Latin letter or digit name nothing."""
-    names: dict[str, dict[str, None]] = defaultdict(dict)
-    for picture in sorted(pictures, key=lambda picture: bool(picture.skin) + bool(picture.gender)):
-        for language, name in picture.names.items():
-            if len(name) > 1 or not name.isascii():
-                names[language][name] = None
-    keywords = {word: None for p in pictures for words in p.keywords.values() for word in words if len(word) > 1}
-    found = {language: tuple(of_language) for language, of_language in names.items()}
-    group = pictures[0].group
-    return Concept(found or {"en": (pictures[0].concept,)}, tuple(keywords), group, group in THINGS)
-
-
-def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[str]]:
-    """By group, the words in captions of COMMON of its concepts."""
-    holds: dict[str, Counter[str]] = defaultdict(Counter)
-    sizes = Counter(pictures[0].group for pictures in by_concept.values())
-    for pictures in by_concept.values():
-        captions = (caption(picture, seed) for picture in pictures[:READ] for seed in range(READ))
-        holds[pictures[0].group].update({word for text in captions for word in words_of(text)})
-    return {
-        group: frozenset(word for word, count in words.items() if count >= max(2, COMMON * sizes[group]))
-        for group, words in holds.items()
-    }

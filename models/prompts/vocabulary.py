@@ -8,44 +8,25 @@ only to build them.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from models.data.splits import fraction
-from models.data.text import (
-    HYPERNYMS,
-    HYPONYMS,
-    Nouns,
-    Synset,
-    caption_words,
-    concept_sense,
-    names,
-    read_synsets,
-    training_captions,
-)
-from models.data.world import Picture, World
-from models.lexicon import word_set
 from models.prompts.normalise import JOINTS
 from models.space import Embedder
 from models.weights import load_table, save_table
 
 PART = "vocabulary"
 NEAREST = 3  # concepts that are named
-AMONG = 10  # nearest concepts that must hold a right one
-CALIBRATION = 400  # outside words that the threshold is chosen on
-HITS = 0.9  # share of them that lies below it
-CHINESE_CAPTIONS = 40_000  # read for the pairs of characters that captions hold
 LONGEST_PROMPT = 64  # words looked at: a prompt of thousands would take minutes
 ENDINGS = {"s": ("",), "es": ("",), "ies": ("y",), "ing": ("", "e"), "ed": ("", "e"), "ly": ("",)}  # and without
 _ENGLISH = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
-_CHINESE = re.compile(r"[\u3400-\u9fff]+")
+CHINESE = re.compile(r"[\u3400-\u9fff]+")
 
 
 @dataclass(frozen=True)
@@ -62,14 +43,14 @@ class Words:
         text = prompt.lower()
         # What stands between two things is read as that, whether captions have it or not: chasing, wearing.
         english = [word for word in _ENGLISH.findall(JOINTS.sub(" ", text)) if not self._is_plain(word)]
-        chinese = [part for run in _CHINESE.findall(text) for part in self._uncovered(run)]
+        chinese = [part for run in CHINESE.findall(text) for part in self._uncovered(run)]
         return list(dict.fromkeys([*english[:LONGEST_PROMPT], *chinese[:LONGEST_PROMPT]]))
 
     def _is_plain(self, word: str) -> bool:
         parts = re.split(r"['’-]", word)
         if len(parts) > 1:
             return all(len(part) < 2 or self._is_plain(part) for part in parts)
-        return len(word) < 3 or any(form in self.known or form in self.unasked for form in _forms(word))
+        return len(word) < 3 or any(form in self.known or form in self.unasked for form in forms(word))
 
     def _uncovered(self, run: str) -> list[str]:
         """Parts of a run of Chinese characters that no known pair covers. Chinese has no spaces: 一只蝾螈 holds the
@@ -87,7 +68,7 @@ class Words:
         return frozenset("".join(self.pairs))
 
 
-def _forms(word: str) -> list[str]:
+def forms(word: str) -> list[str]:
     """A word and what it may be a form of."""
     ends = ((ending, plain) for ending, each in ENDINGS.items() for plain in each)
     stems = [word.removesuffix(end) + plain for end, plain in ends if word.endswith(end) and len(word) - len(end) >= 3]
@@ -124,9 +105,9 @@ class Vocabulary:
             return []
         cosines = self.cosines(candidates)
         return [
-            (word, self._nearest(row, "zh" if _CHINESE.match(word) else "en"))
+            (word, self._nearest(row, "zh" if CHINESE.match(word) else "en"))
             for word, row in zip(candidates, cosines, strict=True)
-            if float(row.max()) < self.threshold or _CHINESE.match(word)  # the teacher of distances was English
+            if float(row.max()) < self.threshold or CHINESE.match(word)  # the teacher of distances was English
         ]
 
     def cosines(self, words: Sequence[str]) -> Tensor:
@@ -139,30 +120,6 @@ class Vocabulary:
         order = (cosines - self.common / 2).argsort(descending=True).tolist()
         ranked = dict.fromkeys(self.concepts[language][i] for i in order)
         return tuple(islice((name for name in ranked if name), NEAREST))
-
-    @classmethod
-    def build(cls, embedder: Embedder, world: World, nouns: Nouns, wordnet: Path) -> "Vocabulary":
-        """From the training pictures' names, and WordNet's words in `wordnet` for the threshold."""
-        ordered = _concepts(world)
-        # Icons outside Unicode's groups have names that nobody says ("envelopedownarrowabove"): they are never named.
-        english = [picture.names["en"].removesuffix(" face") if picture.group else "" for picture in ordered]
-        concepts = {"en": english, "zh": [picture.names.get("zh", "") for picture in ordered]}
-        words = Words(caption_words(world), _unasked(nouns, wordnet), _pairs(world))
-        vocabulary = cls(embedder, words, concepts, embedder.text([p.names["en"] for p in ordered]), 1.0)
-        learned = vocabulary.well_placed(_meanings(nouns, ordered, world))
-        vocabulary.words = replace(words, known=words.known | learned)
-        outside = [word for word in outside_words(nouns, world) if is_for_calibration(word)][:CALIBRATION]
-        if outside:
-            cosines = vocabulary.cosines(outside)
-            vocabulary.threshold = float(np.quantile(cosines.amax(1).numpy(), HITS))
-            vocabulary.common = cosines.mean(0)
-        return vocabulary
-
-    def well_placed(self, meanings: dict[str, set[int]]) -> frozenset[str]:
-        """Words with one of the concepts that they mean (by row) among their AMONG nearest."""
-        words = list(meanings)
-        nearest = self.cosines(words).topk(min(AMONG, len(self.vectors))).indices.tolist() if words else []
-        return frozenset(word for word, row in zip(words, nearest, strict=True) if meanings[word] & set(row))
 
     def save(self, root: Path, space: str = "") -> Path:
         """Write the part and enter it in the manifest; `space` is the digest of the parts it is of."""
@@ -177,72 +134,3 @@ class Vocabulary:
         tensors, listed = load_table(PART, root)
         words = Words(*(frozenset(listed[name]) for name in ("known", "unasked", "pairs")))
         return cls(embedder, words, listed["concepts"], tensors["vectors"], listed["threshold"], tensors["common"])
-
-
-def is_for_calibration(word: str) -> bool:
-    """Half of all words may choose the threshold; the rates are measured on the others."""
-    return fraction("calibration", word) < 0.5
-
-
-def inside_words(nouns: Nouns, world: World) -> list[str]:
-    """Single words below a concept in WordNet that no training caption holds, in an order without sense."""
-    return _shuffled(_meanings(nouns, _concepts(world), world))
-
-
-def _meanings(nouns: Nouns, pictures: Sequence[Picture], world: World) -> dict[str, set[int]]:
-    """The inside words, each with the rows of the concepts that it is below."""
-    found: dict[str, set[int]] = {}
-    for row, picture in enumerate(pictures):
-        sense = concept_sense(nouns, picture)
-        for one in _below(nouns, [sense]) if sense else ():
-            for word in filter(lambda word: _is_new(word, world), one.words):
-                found.setdefault(word, set()).add(row)
-    return found
-
-
-def outside_words(nouns: Nouns, world: World) -> list[str]:
-    """Single words for things that are neither below nor above any concept in any of their senses."""
-    senses = [sense for picture in _concepts(world) if (sense := concept_sense(nouns, picture))]
-    near = {one.offset for one in [*_below(nouns, senses), *_below(nouns, senses, HYPERNYMS)]}
-    things = _below(nouns, nouns.senses("physical entity"))
-    candidates = {word for one in things if one.offset not in near for word in one.words if _is_new(word, world)}
-    return _shuffled(word for word in candidates if not any(sense.offset in near for sense in nouns.senses(word)))
-
-
-def _concepts(world: World) -> list[Picture]:
-    """A training picture of each concept, in the order of the rows."""
-    pictures = {picture.concept: picture for picture in world.split("train")}
-    return [pictures[name] for name in sorted(pictures)]
-
-
-def _below(nouns: Nouns, senses: Iterable[Synset], symbols: tuple[str, ...] = HYPONYMS) -> list[Synset]:
-    """Senses and all that are below them, or that they point to by other symbols."""
-    found = {one.offset: one for one in senses}
-    level = list(found.values())
-    while level:
-        level = [other for one in level for other in nouns.pointed(one, symbols) if other.offset not in found]
-        found |= {one.offset: one for one in level}
-    return list(found.values())
-
-
-def _is_new(word: str, world: World) -> bool:
-    return word.isalpha() and word.islower() and len(word) > 2 and not set(_forms(word)) & caption_words(world)
-
-
-def _shuffled(words: Iterable[str]) -> list[str]:
-    return sorted(set(words), key=lambda word: fraction("order", word))
-
-
-def _unasked(nouns: Nouns, wordnet: Path) -> frozenset[str]:
-    """Words that WordNet has as adjective, adverb or verb and not as something one can touch, and function words."""
-    things = {word for one in _below(nouns, nouns.senses("physical entity")) for word in one.words}
-    others = {word for pos in ("adj", "adv", "verb") for one in read_synsets(wordnet, pos) for word in one.words}
-    return frozenset(word for word in others - things if word.isalpha() and word.islower()) | word_set("function")
-
-
-def _pairs(world: World) -> frozenset[str]:
-    """Pairs of neighbouring Chinese characters in names, keywords and training captions; one-character names."""
-    texts = [*names(world.split("train"), ("zh",)), *islice(training_captions(world, seed=1), CHINESE_CAPTIONS)]
-    runs = {run for text in texts for run in _CHINESE.findall(text)}
-    singles = {name for name in names(world.split("train"), ("zh",)) if len(name) == 1}
-    return frozenset(run[i : i + 2] for run in runs for i in range(len(run) - 1)) | singles

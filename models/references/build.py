@@ -15,9 +15,8 @@ from models.data.grammar import stream
 from models.data.pixels import to_tensor
 from models.data.sampling import evenly
 from models.data.variety import can_be_mirrored
-from models.data.world import Picture, World
+from models.data.world import Picture, World, pictures_by_concept
 from models.prompts.attributes import GENDERS
-from models.prompts.parser import pictures_by_concept
 from models.references.neighbours import mean_drawing, nearest_neighbours, one_per, typical
 from models.references.paint import enlarged
 from models.references.store import SIDE, ReferenceStore, packed, unpacked

@@ -16,10 +16,9 @@ from rich.console import Console
 from models.autoencoder import Autoencoder
 from models.data.text import Nouns, wordnet_folder
 from models.data.world import World, data_folder
+from models.prompts.build import build_parser, build_vocabulary
 from models.prompts.parser import PART as WORDING
-from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import PART as VOCABULARY
-from models.prompts.vocabulary import Vocabulary
 from models.references.build import build_references
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
@@ -72,13 +71,13 @@ def _made_of_space(weights: Path, world: Path | None) -> list[str]:
     space, made = weights_digest(READERS, weights), []
     if space_of(VOCABULARY, weights) != space:
         wordnet = wordnet_folder(world or data_folder())
-        words = Vocabulary.build(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
+        words = build_vocabulary(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
         words.save(weights, space)
         made.append(VOCABULARY)
     if space_of(WORDING, weights) != space:
         # Before the wording is written, which says that both are made: without an autoencoder neither is.
         references = _references(weights, world)
-        PromptParser.build(Embedder.load(weights), World.load(world)).save(weights, space)
+        build_parser(Embedder.load(weights), World.load(world)).save(weights, space)
         references.save(weights)
         made += [WORDING, PROTOTYPES]
     return made
