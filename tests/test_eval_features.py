@@ -71,7 +71,7 @@ def test_altered_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stored_features_are_reused_by_content(pictures: np.ndarray, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 2)
     first = stored_features(pictures, tmp_path)
-    assert len(list(tmp_path.glob("*.npz"))) == 3
+    assert len(list(tmp_path.glob("*.npy"))) == 3
     calls: list[int] = []
     fresh = module.features
     monkeypatch.setattr(module, "features", lambda images: (calls.append(len(images)), fresh(images))[1])
