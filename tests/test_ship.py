@@ -56,8 +56,8 @@ class Read(Built):
 def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
     monkeypatch.setattr(Built, "count", 0)
     monkeypatch.setattr(Read, "count", 0)
-    monkeypatch.setattr(shipping, "Vocabulary", Built)
-    monkeypatch.setattr(shipping, "PromptParser", Read)
+    monkeypatch.setattr(shipping, "build_vocabulary", Built.build)
+    monkeypatch.setattr(shipping, "build_parser", Read.build)
     monkeypatch.setattr(shipping, "build_references", Common.build)
     monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
     monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)
