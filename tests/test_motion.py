@@ -14,7 +14,7 @@ WORLD = fixture_world()
 def test_each_row_says_and_does_something(name: str) -> None:
     row = MOTIONS[name]
     assert row.en and row.zh and row.cycles > 0
-    assert any(row.move) or row.turn or row.scale or row.squash or row.opacity
+    assert any(row.move) or row.turn or row.scale or row.squash or row.flip or row.opacity
     # A motion that ends elsewhere than it began cannot run on from its last frame.
     assert row.loops == (row.curve != "ramp")
     english = motion_caption(WORLD.pictures[8], 0, "en", Move(name)).lower()

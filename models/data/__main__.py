@@ -1,4 +1,4 @@
-"""`python -m models.data build | show | licences`."""
+"""`python -m models.data build | animated | show | licences`."""
 
 import sys
 from pathlib import Path
@@ -33,20 +33,31 @@ def build(
 
 
 @app.command()
+def animated(folder: Folder = None) -> None:
+    """Fetch the animated set (about 700 MB) and read its frames, as far as they are not there."""
+    from models.data.animated import load_animated
+
+    world = World.load(folder)
+    console.print(f"{len(load_animated(world).pictures):,} animated stickers in {world.folder}")
+
+
+@app.command()
 def show(
     out: Annotated[Path, typer.Argument(help="PNG to write")] = Path("sheet.png"),
     folder: Folder = None,
     split: Annotated[str, typer.Option(help="train, val, cell or concept")] = "train",
     scenes: Annotated[bool, typer.Option(help="composed scenes instead of single pictures")] = False,
+    clips: Annotated[
+        bool, typer.Option(help="moving stickers and scenes, a row each; split: train, val or test")
+    ] = False,
     count: int = 48,
     seed: int = 0,
 ) -> None:
     """Write a contact sheet with captions."""
-    from models.data.sheet import picture_sheet, scene_sheet
+    from models.data.sheet import clip_sheet, picture_sheet, scene_sheet
 
-    world = World.load(folder)
-    sheet = scene_sheet(world, count, seed, split) if scenes else picture_sheet(world, count, seed, split)
-    sheet.save(out)
+    draw = clip_sheet if clips else scene_sheet if scenes else picture_sheet
+    draw(World.load(folder), count, seed, split).save(out)
     console.print(f"wrote {out}")
 
 

@@ -35,6 +35,7 @@ class Motion:
         turn: rotation in degrees, clockwise.
         scale: change of size; 0.2 is a fifth larger at curve value 1.
         squash: change of height against width at equal area.
+        flip: half turns about the upright axis: the width is multiplied by its cosine.
         opacity: change of opacity, added to 1 (or to 0 where it is positive).
         cycles: periods in one clip at normal speed.
         loops: whether the last frame runs into the first.
@@ -47,6 +48,7 @@ class Motion:
     turn: float = 0.0
     scale: float = 0.0
     squash: float = 0.0
+    flip: float = 0.0
     opacity: float = 0.0
     cycles: float = 1.0
     loops: bool = True

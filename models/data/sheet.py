@@ -5,6 +5,7 @@ from PIL import Image, ImageDraw
 
 from models.compose.fonts import font_for, wrap
 from models.data.captions import caption
+from models.data.clips import FRAMES, make_clip
 from models.data.pixels import png
 from models.data.sampling import Sampler
 from models.data.scenes import make_scene
@@ -25,6 +26,17 @@ def picture_sheet(world: World, count: int, seed: int, split: str) -> Image.Imag
 def scene_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
     scenes = [make_scene(world, seed + i, split=split) for i in range(count)]
     return captioned([s.render(world) for s in scenes], [s.caption(seed + i) for i, s in enumerate(scenes)])
+
+
+def clip_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
+    """`count` clips, COLUMNS frames of each in a row over its caption."""
+    clips = [make_clip(world, seed + i, split=split) for i in range(count)]
+    shown = np.linspace(0, FRAMES - 1, COLUMNS).round().astype(int)
+    captions = [
+        [clip.caption(world, seed), f"{clip.fps} fps, loop" if clip.loop else f"{clip.fps} fps"] for clip in clips
+    ]
+    frames = [frame for clip in clips for frame in clip.render(world)[shown]]
+    return captioned(frames, [text for said in captions for text in said + [""] * (COLUMNS - len(said))])
 
 
 def checkerboard(size: tuple[int, int], cell: int = 8) -> Image.Image:
