@@ -1,0 +1,193 @@
+"""The motion planner: what moves where, from words and a picture; and the picture moved so, a draft of the clip.
+
+The planner answers with curves in closed form (a few harmonics of the clip's time), once a clip: so a clip may have any
+number of frames, a loop closes by construction, and a plan costs less than one picture. What it can't say (a wink, a
+flame) is left to the temporal attention of `models.video`. Motion from a network first, then frames that follow it:
+Motion-I2V (arXiv 2401.15977), latent flow diffusion (2303.13744); movers with affine motions: 2003.00596.
+
+Shapes: B clips, T frames, K movers, C latent channels, S latent size, N tokens, L text tokens, M basis functions.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.dit import Block, patchify
+from models.layers import layer_norm, padding_bias
+
+MOVERS = 2
+HARMONICS = 8  # of the clip's length: 16 frames show no faster ones
+POWERS = 3
+BASIS = 4 * HARMONICS + POWERS + 2
+EVEN = 4 * HARMONICS  # the place of time itself
+POSE = 6  # as in `models.data.clips`: right, down, turn, width, height, opacity
+TURN = 2  # its place
+PLACE = 3  # middle of a mover (x, y) and its side, in sides of the picture
+CELLS = 32  # a side: resolution of what belongs to which mover
+LEAST_WIDTH = 0.03  # of a mover that is seen edge on
+SHARPER = 4.0  # than the planner is sure of it: what it half takes for ground would leave a ghost behind
+# Of the poses' numbers, in which the last layer answers.
+UNITS = (0.3, 0.3, 3.0, 0.3, 0.3, 0.3)
+SETTINGS = 3  # loop, frames a second, strength
+
+
+def settings(loop: Tensor, fps: Tensor, strength: Tensor) -> Tensor:
+    """What a clip is asked for besides words, (B, SETTINGS) of about unit size.
+
+    `loop` (B,) bool, `fps` (B,) frames a second, `strength` (B,) of the amplitudes, 1 is normal.
+    """
+    return torch.stack([loop.float(), (fps / 8).log2(), strength.clamp_min(0.1).log2()], 1)
+
+
+def frame_times(frames: int, loop: Tensor) -> Tensor:
+    """(B, T) in [0, 1]: a loop's frames divide its period, other clips end where the motion does."""
+    number = torch.arange(frames, device=loop.device)
+    return torch.where(loop.bool()[:, None], number / frames, number / max(frames - 1, 1))
+
+
+def time_basis(times: Tensor, loop: Tensor) -> Tensor:
+    """Functions (B, T, BASIS) of `times` (B, T) that vanish at 0; those of a loop (B,) have its period, but for time
+    itself, by which things turn whole turns."""
+    t = times[..., None]
+    k = torch.arange(1, 2 * HARMONICS + 1, device=times.device) / 2  # every second one does not close
+    closes = (k % 1 == 0).to(times.dtype)
+    waves = torch.cat([torch.sin(2 * torch.pi * k * t), 1 - torch.cos(2 * torch.pi * k * t)], -1)
+    powers = t ** torch.arange(1, POWERS + 1, device=times.device)
+    stops = torch.cat([(2 * t).clamp(max=1), (4 * t / 3).clamp(max=1)], -1)  # what is fast arrives early, and waits
+    closed = torch.cat([closes.repeat(2), F.pad(times.new_ones(1), (0, POWERS + 1))])
+    kept = torch.where(loop.bool()[:, None], closed, torch.ones_like(closed))
+    return torch.cat([waves, powers, stops], -1) * kept[:, None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a clip moves.
+
+    Attributes:
+        curves: (B, K, BASIS, POSE), weights of the basis functions.
+        start: (B, K), added to the opacity at all times: what fades in begins at 0.
+        places: (B, K, PLACE) of the movers at rest.
+        owners: (B, K + 1, CELLS, CELLS) logits of what a cell of the picture belongs to; 0 stays where it is.
+    """
+
+    curves: Tensor
+    start: Tensor
+    places: Tensor
+    owners: Tensor
+
+    def poses(self, times: Tensor, loop: Tensor) -> Tensor:
+        """(B, T, K, POSE) at `times` (B, T)."""
+        even = self.curves[:, :, EVEN] * F.one_hot(torch.tensor(TURN), POSE)  # (B, K, POSE): all that a loop keeps
+        curves = self.curves.clone()
+        curves[:, :, EVEN] = torch.where(loop.bool()[:, None, None], even, self.curves[:, :, EVEN])
+        moved = torch.einsum("btm,bkmp->btkp", time_basis(times, loop), curves)
+        rest = moved.new_tensor([0, 0, 0, 1, 1, 1])
+        opacity = F.pad(self.start[:, None, :, None], (POSE - 1, 0))
+        return rest + moved + opacity
+
+    def closed(self, loop: Tensor) -> "Plan":
+        """The plan whose loops (B,) turn by whole turns, so that they close."""
+        curves = self.curves.clone()
+        whole = (curves[:, :, EVEN, TURN] / math.tau).round() * math.tau
+        curves[:, :, EVEN, TURN] = torch.where(loop.bool()[:, None], whole, curves[:, :, EVEN, TURN])
+        return replace(self, curves=curves)
+
+
+class MotionPlanner(nn.Module):
+    """Transformer over the picture's patches and a query for each mover, reading the caption by cross-attention.
+
+    Args:
+        width, depth, heads: of its blocks, which are the image generator's.
+        channels, size: C and S of the latent.
+        context: width of the text's token states.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, channels: int, size: int, context: int) -> None:
+        super().__init__()
+        self.grid = size // 2
+        self.patch_in = nn.Linear(4 * channels, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(self.grid**2, width))
+        self.movers = nn.Parameter(torch.randn(MOVERS, width))
+        self.words_in = nn.Linear(context, context)
+        self.settings_in = nn.Sequential(nn.Linear(SETTINGS, width), nn.SiLU(), nn.Linear(width, 6 * width))
+        self.blocks = nn.ModuleList(Block(width, heads, context) for _ in range(depth))
+        self.curves_out = nn.Linear(width, BASIS * POSE + 1 + PLACE)
+        self.owners_out = nn.Linear(width, (MOVERS + 1) * (CELLS // self.grid) ** 2)
+        for layer in (self.curves_out, self.owners_out):  # at first nothing moves
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, given: Tensor, states: Tensor, mask: Tensor, asked: Tensor) -> Plan:
+        """The plan of clips.
+
+        Args:
+            given: clean latents (B, C, S, S) of the picture as it is at rest.
+            states: token states of the text (B, L, D); `mask` (B, L), true at real tokens.
+            asked: (B, SETTINGS) of `settings`.
+        """
+        dtype = self.patch_in.weight.dtype
+        tokens = self.patch_in(patchify(given.to(dtype), 2)) + self.positions
+        x = torch.cat([self.movers.expand(len(given), -1, -1).to(tokens.dtype), tokens], 1)  # (B, K + N, D)
+        words = self.words_in(layer_norm(states.to(dtype)))
+        words, seen = F.pad(words, (0, 0, 1, 0)), F.pad(mask.bool(), (1, 0), value=True)
+        condition = self.settings_in(asked.to(dtype)).unflatten(-1, (6, -1))
+        for block in self.blocks:
+            x = block(x, condition, words, padding_bias(seen))
+        movers, tokens = layer_norm(x).split([MOVERS, self.grid**2], 1)
+        return self._plan(self.curves_out(movers).float(), self.owners_out(tokens).float())
+
+    def _plan(self, curves: Tensor, owners: Tensor) -> Plan:
+        curves, start, places = curves.split([BASIS * POSE, 1, PLACE], -1)
+        cell = CELLS // self.grid
+        owners = owners.unflatten(-1, (MOVERS + 1, cell, cell)).unflatten(1, (self.grid, self.grid))
+        return Plan(
+            curves.unflatten(-1, (BASIS, POSE)) * curves.new_tensor(UNITS),
+            start[..., 0],
+            places + places.new_tensor([0.5, 0.5, 1.0]),
+            owners.permute(0, 3, 1, 4, 2, 5).reshape(len(owners), MOVERS + 1, CELLS, CELLS),
+        )
+
+
+def moved(picture: Tensor, plan: Plan, times: Tensor, loop: Tensor) -> Tensor:
+    """The pictures (B, 4, H, W), premultiplied in [0, 1], as the plan moves them: (B, T, 4, H, W).
+
+    What a mover leaves behind is filled with the mean colour of what stays; where nothing stays, with nothing.
+    """
+    shares = F.interpolate((SHARPER * plan.owners).softmax(1), picture.shape[-2:], mode="bilinear")  # (B, K + 1, H, W)
+    stays = shares[:, :1]
+    colour = (picture * stays).sum((2, 3), keepdim=True) / stays.sum((2, 3), keepdim=True).clamp_min(1.0)
+    filled = stays.mean((2, 3), keepdim=True).gt(0.05)  # a picture that moves whole has no ground to show
+    canvas = (picture * stays + (1 - stays) * colour * filled)[:, None].expand(-1, times.shape[1], -1, -1, -1)
+    poses = plan.closed(loop).poses(times, loop)
+    for mover in reversed(range(MOVERS)):  # what is named first is nearest
+        share = shares[:, mover + 1 : mover + 2]
+        layer = _placed(torch.cat([picture * share, share], 1), poses[:, :, mover], plan.places[:, mover])
+        layer = layer * poses[:, :, mover, -1].clamp(0, 1)[..., None, None, None]
+        covered = torch.where(filled[:, None], layer[:, :, 4:], layer[:, :, 3:4]).clamp(0, 1)
+        canvas = layer[:, :, :4] + (1 - covered) * canvas
+    colours, alpha = canvas.clamp(0, 1).split([3, 1], 2)
+    return torch.cat([torch.minimum(colours, alpha), alpha], 2)
+
+
+def _placed(layer: Tensor, poses: Tensor, place: Tensor) -> Tensor:
+    """A mover's layer (B, 5, H, W) in its poses (B, T, POSE) about its `place` (B, PLACE): (B, T, 5, H, W)."""
+    shift, middle = poses[..., :2] * place[:, None, 2:], place[:, None, :2]
+    back = _back(*poses[..., 2:5].unbind(-1))
+    origin = middle - (back @ (middle + shift)[..., None])[..., 0]  # where the picture's corner comes from
+    # Coordinates of grid_sample run from -1 to 1.
+    offset = 2 * origin - 1 + back.sum(-1)
+    theta = torch.cat([back, offset[..., None]], -1).flatten(0, 1)  # (B T, 2, 3)
+    frames = poses.shape[1]
+    source = layer.repeat_interleave(frames, 0)
+    grid = F.affine_grid(theta, list(source.shape), align_corners=False)
+    return F.grid_sample(source, grid, mode="bicubic", align_corners=False).unflatten(0, (-1, frames))
+
+
+def _back(turn: Tensor, width: Tensor, height: Tensor) -> Tensor:
+    """The inverse (..., 2, 2) of scaling and then turning; what is seen edge on keeps LEAST_WIDTH."""
+    width, height = (torch.where(x < 0, -1.0, 1.0) * x.abs().clamp_min(LEAST_WIDTH) for x in (width, height))
+    cos, sin = turn.cos(), turn.sin()
+    return torch.stack([cos / width, sin / width, -sin / height, cos / height], -1).unflatten(-1, (2, 2))

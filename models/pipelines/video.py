@@ -1,0 +1,111 @@
+"""Clips from words, or from a picture: the image pipeline draws the first frame, the video generator moves it.
+
+A clip is drawn alone, so it is a function of its prompt, seed, picture and number of frames. `ClipPipeline.steps` is a
+generator: programs iterate it, and stop it by closing it.
+
+Shapes: T frames; pixels premultiplied uint8 (T, 128, 128, 4).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.autoencoder import preview
+from models.data.clips import FRAMES
+from models.data.pixels import to_tensor, to_uint8
+from models.pipelines.image import StickerPipeline
+from models.prompts.parser import parse_literally
+from models.prompts.still import still_prompt
+from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
+from models.sampling.loop import Pictures
+from models.video import VideoDiT
+from models.weights import load_part
+
+PART = "video"
+
+
+@dataclass(frozen=True)
+class ClipStep:
+    """Step `index` of `count` is done; its frames so far (T, 64, 64, 4), None where no previews are asked for."""
+
+    index: int
+    count: int
+    preview: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """A finished clip: its frames, how many of them make a second, and the picture that it began with."""
+
+    frames: np.ndarray
+    fps: float
+    loop: bool
+    first: np.ndarray
+
+
+class ClipPipeline:
+    """Text or picture -> a clip of 128 x 128 with alpha, by the parts of `pictures` and the video generator."""
+
+    def __init__(self, pictures: StickerPipeline, video: VideoDiT) -> None:
+        self.pictures, self.video = pictures, video
+
+    @classmethod
+    def assemble(cls, root: Path | None = None, pictures: StickerPipeline | None = None) -> "ClipPipeline":
+        """The parts under `root` (None: the shipped ones), verified; `pictures` where they are loaded already."""
+        pictures = pictures or StickerPipeline.assemble(root)
+        return cls(pictures, load_part(VideoDiT, PART, root, pictures.dit.dtype))
+
+    @torch.no_grad()
+    def steps(
+        self,
+        prompt: str,
+        seed: int,
+        *,
+        picture: np.ndarray | None = None,
+        last: np.ndarray | None = None,
+        count: int = FRAMES,
+        fps: float = 8.0,
+        loop: bool = False,
+        strength: float = 1.0,
+        sampling: ClipSampling | None = None,
+        previews: bool = False,
+    ) -> Iterator[ClipStep | DrawnClip]:
+        """Draw one clip; yields `ClipStep` after each step and then the `DrawnClip`.
+
+        Args:
+            prompt: what moves, and how.
+            seed: 0 to 2^63 - 1.
+            picture: the first frame, premultiplied uint8 (128, 128, 4); drawn from the prompt where there is none.
+            last: the last frame, likewise; left open where there is none.
+            count: frames, at least 1.
+            fps: of them a second, which decides how far a motion comes.
+            loop: whether the last frame runs into the first.
+            strength: of the motion, 1 is normal.
+        """
+        sampling = sampling or ClipSampling()
+        first = self.first(prompt, seed) if picture is None else picture
+        p, autoencoder = self.pictures, self.pictures.autoencoder
+        condition = p.encode_condition([parse_literally(prompt)])
+        asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
+        frames = planned_frames(
+            self.video, autoencoder, to_tensor(first), condition, *asked, count=count, drafted=sampling.drafted
+        )
+        if last is not None:
+            frames = replace(frames, last=autoencoder.encode(to_tensor(last).to(autoencoder.dtype)).float())
+        noise, latents = clip_noise(torch.Generator().manual_seed(seed), tuple(frames.draft.shape)), frames.draft
+        for index, latents in enumerate(denoise_clip(self.video, p.dit, noise, condition, frames, sampling)):
+            yield ClipStep(index, sampling.steps, self._preview(latents) if previews else None)
+        yield DrawnClip(to_uint8(autoencoder.decode(latents[0])), fps, loop, first)
+
+    def first(self, prompt: str, seed: int) -> np.ndarray:
+        """The picture of a prompt, premultiplied uint8 (128, 128, 4)."""
+        events = self.pictures.steps([still_prompt(prompt)], [seed])
+        return next(event.pixels[0] for event in events if isinstance(event, Pictures))
+
+    def _preview(self, latents: Tensor) -> np.ndarray | None:
+        rows = self.pictures.autoencoder.config.preview
+        return to_uint8(preview(latents[0], rows)) if rows else None

@@ -1,0 +1,39 @@
+"""The picture that a clip begins with, in words: a prompt without what it says of motion.
+
+"A dog slides to the left, in a loop" is drawn as "a dog": of the whole, the parser takes "left" for a thing. What the
+words mean for the motion is the planner's to say (`models.motion`); here they are only left out.
+"""
+
+import re
+from functools import cache
+
+from models.data.motion import EN, MOTIONS, ZH
+
+_FRAMES_EN = ("animated sticker of", "an animation of", "animation of", "animated", "everything", "that", "in a loop")
+_FRAMES_ZH = ("动态表情", "动画", "动态", "一起", "在动")
+_LEFT_OVER_ZH = re.compile(r"[在的，、]+(?=$|[，。])|^[在的，、]+")
+
+
+@cache
+def _motion_words() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Of either language, the longest first: "slides to the left" before "slides"."""
+    verbs = [form for row in MOTIONS.values() for pair in row.en for form in pair]
+    adverbs = [word for words in EN["speeds"].values() for word in words if word]
+    english = sorted([*verbs, *adverbs, *EN["loop"], *_FRAMES_EN], key=len, reverse=True)
+    chinese = [verb for row in MOTIONS.values() for verb in row.zh]
+    chinese += [word for words in ZH["speeds"].values() for word in words if word] + [*ZH["loop"], *_FRAMES_ZH]
+    return (
+        re.compile(rf"\b(?:{'|'.join(map(re.escape, english))})\b", re.IGNORECASE),
+        re.compile("|".join(map(re.escape, sorted(chinese, key=len, reverse=True)))),
+    )
+
+
+def still_prompt(text: str) -> str:
+    """The prompt of the first frame; the text itself where nothing would be left."""
+    english, chinese = _motion_words()
+    left = english.sub(" ", text)
+    if left.isascii():
+        left = re.sub(r"(?:\s*,\s*)+", ", ", re.sub(r"\s+", " ", left))
+    else:
+        left = _LEFT_OVER_ZH.sub("", re.sub("，+", "，", chinese.sub("", left)))
+    return left.strip(" ,，。") or text

@@ -1,0 +1,75 @@
+"""Laws of drawing clips: the same seed gives the same clip, settings matter, motion is left out of the first frame."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_parts import awaken, save_tiny_parts
+
+from models.data.fixture import fixture_world
+from models.pipelines.video import ClipPipeline, ClipStep, DrawnClip
+from models.presets import preset
+from models.prompts.still import still_prompt
+from models.sampling.clip import ClipSampling
+from models.video import VideoDiT
+from models.weights import save_part
+
+PICTURE = fixture_world().pixels[0]
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> ClipPipeline:
+    root: Path = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    torch.manual_seed(0)
+    video = VideoDiT(**{**preset("video", "tiny"), "context": 32})
+    awaken(video)
+    save_part(video, "video", root)
+    return ClipPipeline.assemble(root)
+
+
+def drawn(pipeline: ClipPipeline, seed: int = 3, **settings: object) -> DrawnClip:
+    *_, clip = pipeline.steps("a star spins", seed, count=4, **settings)  # type: ignore[arg-type]
+    assert isinstance(clip, DrawnClip)
+    return clip
+
+
+def test_the_same_seed_draws_the_same_clip(pipeline: ClipPipeline) -> None:
+    once, again, other = drawn(pipeline), drawn(pipeline), drawn(pipeline, seed=4)
+    assert once.frames.shape == (4, 128, 128, 4) and once.frames.dtype == np.uint8
+    assert np.array_equal(once.frames, again.frames) and not np.array_equal(once.frames, other.frames)
+    assert (once.frames[..., :3] <= once.frames[..., 3:]).all()
+
+
+def test_settings_and_given_frames_matter(pipeline: ClipPipeline) -> None:
+    plain = drawn(pipeline, picture=PICTURE)
+    assert np.array_equal(plain.first, PICTURE)
+    changes = ({"loop": True}, {"fps": 16.0}, {"strength": 1.5}, {"last": PICTURE[:, ::-1]})
+    for change in (*changes, {"sampling": ClipSampling(drafted=False)}):
+        assert not np.array_equal(drawn(pipeline, picture=PICTURE, **change).frames, plain.frames)
+
+
+def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
+    *steps, _ = pipeline.steps("a star spins", 1, picture=PICTURE, count=3, previews=True)
+    assert [step.index for step in steps if isinstance(step, ClipStep)] == list(range(ClipSampling().steps))
+    assert all(
+        isinstance(step, ClipStep) and step.preview is not None and step.preview.shape == (3, 64, 64, 4)
+        for step in steps
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "still"),
+    [
+        ("a cat spins fast, in a loop", "a cat"),
+        ("A dog slides to the left, noto style", "A dog, noto style"),
+        ("animated sticker of a red heart beating", "a red heart"),
+        ("a spinning top", "a top"),
+        ("小猫慢慢地跳跃，循环播放", "小猫"),
+        ("旋转的星星", "星星"),
+        ("a candle", "a candle"),
+        ("spins", "spins"),
+    ],
+)
+def test_motion_is_left_out_of_the_first_frame(text: str, still: str) -> None:
+    assert still_prompt(text) == still
