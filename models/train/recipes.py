@@ -82,6 +82,16 @@ RECIPES: dict[str, Recipe] = {
         ema=0.99,
         minutes=25,
     ),
+    "video": Recipe(
+        task_of("video:VideoTask"),
+        batch_size=sizes((0.0, 4)),
+        lr=1e-3,
+        muon=True,
+        decay_from=0.5,
+        warmup=50,
+        ema=0.998,
+        minutes=480,
+    ),
     "upscaler": Recipe(
         task_of("upscaler:UpscalerTask"),
         batch_size=sizes((0.0, 16)),

@@ -1,0 +1,335 @@
+"""Training the video generator: motion layers and planner. The image generator is frozen: pictures stay as they are.
+
+A step has two halves. Flow matching on the latents of a few clips, of which some frames are drawn each time: what a
+frame shows depends on its time, not on how many others there are, so few frames teach as much for less. And the
+planner's curves against the true ones on many rows, which costs a fraction of that.
+
+Shapes: B clips, T frames, latents (C, S, S), K movers.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from models.autoencoder import Autoencoder
+from models.data.animated import load_animated
+from models.data.clips import FRAMES, Clip, make_clip
+from models.data.pixels import composite, to_tensor
+from models.dit import DiT, velocity_to
+from models.hardware import native_dtype
+from models.motion import Plan, frame_times, settings
+from models.presets import preset
+from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
+from models.sampling.condition import Condition
+from models.space import Embedder
+from models.train.clip_pool import ClipPool, Clips, encode_clips, item_of
+from models.train.encoded import Encoder
+from models.train.image import FROZEN
+from models.train.loop import Task, TaskOptions, grid
+from models.video import Frames, VideoDiT
+from models.weights import load_part, part_digests, save_part, weights_digest
+
+# Of the validation: every direction by several motions, then other kinds. Pairs with a concept that are held out.
+DIRECTED = ("slide left", "slide right", "slide up", "slide down", "roll left", "roll right", "fall", "slide left")
+OTHERS = ("spin", "bounce", "pulse", "wave", "orbit", "fade out")
+SHOWN = 8  # frames of a clip on the sheet
+LEVELS = ((0.1, 0.3), (0.3, 0.6), (0.6, 0.95))
+BATCH = 8  # clips drawn together
+START = 4  # shards of the planner's rows at first, and those that a step takes rows from
+CLAMP_TIME = 0.2  # drawing takes no step below it, and what is left of a clip there is the image generator's
+
+
+@dataclass(frozen=True)
+class ClipMix:
+    """What a step draws.
+
+    Attributes:
+        frames: of a clip, so many at random times.
+        whole: every so many steps, one has all frames of fewer clips, and one has single frames of more.
+        shards, every: a new shard of clips joins the pool after so many steps, up to so many.
+        planned: rows of the planner's half, from shards of their own, `plans`, which come `often`.
+        begin: before that step the planner learns alone: what it can't say yet, nothing else can.
+        last: share of clips whose last frame is given too.
+        drop_text, drop_vector: shares without words, without vector.
+        time_mean, time_std: of the logit-normal noise levels; `undrafted` is added to the mean where there is no draft,
+            for drawing begins at pure noise there, and else at `ClipSampling.begin`.
+        planner: weight of the planner's loss.
+    """
+
+    frames: int = 6
+    whole: int = 8
+    shards: int = 100
+    every: int = 60
+    planned: int = 64
+    plans: int = 100
+    often: int = 20
+    begin: int = 200
+    last: float = 0.15
+    drop_text: float = 0.1
+    drop_vector: float = 0.5
+    time_mean: float = -0.3
+    time_std: float = 1.2
+    undrafted: float = 1.5
+    planner: float = 1.0
+
+
+class VideoTask(Task):
+    """Recipe "video".
+
+    Args:
+        mix: what a step draws.
+        sizes: what differs from the preset.
+        clips, rows: in a shard of clips with their frames, and of clips for the planner.
+    """
+
+    sampling = ClipSampling()
+
+    def __init__(
+        self,
+        options: TaskOptions,
+        mix: ClipMix = ClipMix(),
+        sizes: dict[str, Any] | None = None,
+        clips: int = 48,
+        rows: int = 512,
+    ) -> None:
+        self.options, self.world, self.mix = options, options.world, mix
+        self.embedder = Embedder.load(options.parts)
+        self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
+        self.autoencoder.to(memory_format=torch.channels_last)
+        self.image = load_part(DiT, "dit", options.parts).to(options.device)
+        context = self.embedder.language.config.hidden_size
+        self.model = VideoDiT(**{**preset("video", options.preset), "context": context, **(sizes or {})})
+        animated = load_animated(self.world) if self.world.folder else None
+        self.encoder = Encoder(self.autoencoder, self.embedder, torch.device("cpu"))
+        made_with = f"{weights_digest(FROZEN, options.parts)} {native_dtype()}"
+        sources = self.world, self.encoder, options.seed, animated, options.cache, made_with
+        self.clips, self.rows = ClipPool(*sources, clips, clips), ClipPool(*sources, rows, 0)
+
+    # --- A step -----------------------------------------------------------------------------------------------------
+
+    def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
+        """Noisy latents and targets of some frames, what is known of them, and rows for the planner."""
+        rng = np.random.default_rng((self.options.seed, step, rank))
+        batch = {"plan": _to(self._planned(rng, step), self.options.device)}
+        if step >= self.mix.begin:
+            frames = np.sort(rng.choice(FRAMES, self.shown(step), replace=False))
+            count = max(1, self.options.batch_size(progress) * self.mix.frames // len(frames) // ranks)
+            clips, latents, draft = self._clips(rng, step, count)
+            batch["flow"] = _to(self.flow(clips, latents, draft, torch.from_numpy(frames), rng), self.options.device)
+        return batch
+
+    def shown(self, step: int) -> int:
+        """How many frames of each clip a step shows; it shows the more clips the fewer they are."""
+        mix = self.mix
+        return {mix.whole - 1: FRAMES, mix.whole // 2 - 1: 1}.get(step % mix.whole, mix.frames)
+
+    def _clips(self, rng: np.random.Generator, step: int, count: int) -> tuple[Clips, Tensor, Tensor]:
+        """Some clips, their latents and their drafts (B, T, C, S, S)."""
+        known = min(1 + (step - self.mix.begin) // self.mix.every, self.mix.shards)
+        places = [
+            (self.clips.shard(int(rng.integers(known))), int(rng.integers(self.clips.moving))) for _ in range(count)
+        ]
+        clips = Clips.cat([shard.rows(torch.tensor([row])) for shard, row in places])
+        latents, draft = (
+            torch.stack([getattr(shard, name)[row] for shard, row in places]) for name in ("frames", "draft")
+        )
+        return clips, latents.float(), draft.float()
+
+    def _planned(self, rng: np.random.Generator, step: int) -> Clips:
+        """Rows of some shards for the planner."""
+        known = min(START + step // self.mix.often, self.mix.plans)
+        numbers = rng.integers(known, size=START)
+        each = self.mix.planned // START
+        rows = [torch.from_numpy(rng.integers(self.rows.rows, size=each)) for _ in numbers]
+        return Clips.cat([self.rows.shard(int(n)).rows(own) for n, own in zip(numbers, rows, strict=True)])
+
+    def flow(
+        self,
+        clips: Clips,
+        latents: Tensor,
+        draft: Tensor,
+        index: Tensor,
+        rng: np.random.Generator,
+        levels: tuple[float, float] | None = None,
+    ) -> dict[str, Any]:
+        """x_t = (1 - t) x0 + t noise of the frames `index` and what the network is asked for there.
+
+        Noise levels and which conditions are kept are drawn; with `levels` (lowest, highest), as in the validation,
+        noise levels lie evenly between them, words and vector are kept and the last frame is not given.
+        """
+        t, *kept = self._levels(draft, rng)
+        if levels:
+            t = torch.linspace(*levels, len(t))
+            kept = [torch.full((len(t),), keep) for keep in (True, True, False)]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        x0, wide = latents[:, index], t[:, None, None, None, None]
+        x = (1 - wide) * x0 + wide * clip_noise(generator, x0.shape)
+        target = velocity_to(x0.flatten(0, 1), x.flatten(0, 1), t.repeat_interleave(len(index))).view_as(x)
+        times, asked = frame_times(FRAMES, clips.loop), settings(clips.loop, clips.fps, clips.strength)
+        last = latents[:, -1] * kept[2][:, None, None, None]
+        frames = Frames(times, clips.loop, asked, draft, clips.first.float(), last).of(index)
+        return {"x": x, "t": t, "target": target, "condition": condition_of(clips, *kept[:2]), "frames": frames}
+
+    def _levels(self, draft: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Noise levels (B,), logit-normal, and whether words, vector and last frame are given, each (B,)."""
+        count, mix = len(draft), self.mix
+        uniform = torch.from_numpy((rng.permutation(count) + rng.random(count)) / count)
+        mean = torch.where(draft.flatten(1).any(1), mix.time_mean, mix.time_mean + mix.undrafted)
+        t = torch.sigmoid(mean + mix.time_std * torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))).float()
+        text, vector, last = torch.from_numpy(rng.random((3, count)))
+        return t, text >= mix.drop_text, vector >= mix.drop_vector, last < mix.last
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
+        """Mean squared error of the velocity (as of pictures), and the planner's distance from the truth."""
+        whole: Any = getattr(model, "module", model)  # without its distributed wrapper
+        values = plan_losses(whole.planner, batch["plan"])
+        total = self.mix.planner * torch.stack(list(values.values())).sum()
+        if "flow" in batch:
+            values["flow"] = flow_loss(model, self.image, batch["flow"])
+            total = total + values["flow"]
+        return {"loss": total, **values}
+
+    # --- A checkpoint -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def validation(self) -> tuple[list[Clip], Clips]:
+        """Clips of held-out pairs, drawn on nothing; with frames and without errors in their drafts."""
+        clips = list[Clip]()
+        for number, motion in enumerate(DIRECTED + OTHERS):
+            with suppress(ValueError):  # a small world has no held-out pair of every motion
+                drawn = (make_clip(self.world, 1000 * number + i, "val", motion=motion) for i in range(1000))
+                clips.append(next(c for c in drawn if not c.background.colours and c.strength == 1 and c.fps <= 8))
+        return clips, encode_clips([item_of(self.world, clip, 0, True) for clip in clips], self.encoder)
+
+    @torch.no_grad()
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """The loss by noise level and the planner's, then of drawn clips: directions right with a draft, of the draft
+        alone, and without a draft; and how near the first frame is to the picture that was given."""
+        clips, encoded = self.validation
+        rng, figures = np.random.default_rng(0), dict[str, float]()
+        for low, high in LEVELS:
+            index = torch.arange(0, FRAMES, 3)
+            flow = self.flow(encoded, encoded.frames.float(), encoded.draft.float(), index, rng, (low, high))
+            figures[f"flow_{low:g}_{high:g}"] = float(flow_loss(model, self.image, flow))
+        figures |= {name: float(value) for name, value in plan_losses(model.planner, encoded).items()}
+        drawn, drafts = self.draw(model, encoded, clips, self.sampling)
+        alone, _ = self.draw(model, encoded.rows(torch.arange(4)), clips[:4], ClipSampling(steps=6, drafted=False))
+        figures["direction"] = directions_right(clips, drawn)
+        figures["direction_of_draft"] = directions_right(clips, drafts)
+        figures["direction_undrafted"] = directions_right(clips[:4], alone)
+        rest = to_tensor(np.stack([clip.rest(self.world) for clip in clips]))
+        figures["psnr_first"] = float(psnr(drawn[:, 0], rest).mean())
+        truth = torch.stack([to_tensor(clip.render(self.world)) for clip in clips])
+        figures["psnr_all"] = float(psnr(drawn.flatten(0, 1), truth.flatten(0, 1)).mean())
+        figures["psnr_draft"] = float(psnr(drafts.flatten(0, 1), truth.flatten(0, 1)).mean())
+        self._last_drawn = torch.cat([drawn, alone])
+        return figures
+
+    def draw(self, model: VideoDiT, encoded: Clips, clips: list[Clip], sampling: ClipSampling) -> tuple[Tensor, Tensor]:
+        """Clips (B, T, 4, 128, 128) drawn from the pictures at rest and the captions, and their drafts decoded."""
+        whole = torch.ones(len(clips), dtype=torch.bool)
+        condition = condition_of(encoded, whole, whole)
+        rest = to_tensor(np.stack([clip.rest(self.world) for clip in clips]))
+        drawn, drafts = [], []
+        for some in (slice(i, i + BATCH) for i in range(0, len(clips), BATCH)):
+            part = condition.rows(list(range(len(clips)))[some])
+            asked = (encoded.loop[some], encoded.fps[some], encoded.strength[some])
+            frames = planned_frames(model, self.autoencoder, rest[some], part, *asked, FRAMES, sampling.drafted)
+            noise = clip_noise(torch.Generator().manual_seed(some.start), frames.draft.shape)
+            *_, latents = denoise_clip(model, self.image, noise, part, frames, sampling)
+            drawn.append(self._decode(latents))
+            drafts.append(self._decode(frames.draft))
+        return torch.cat(drawn), torch.cat(drafts)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        return self.autoencoder.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+
+    def sheet(self, model: nn.Module) -> Image.Image:
+        """The validation's clips, SHOWN frames a row; the last four without a draft."""
+        index = torch.linspace(0, FRAMES - 1, SHOWN).round().long()
+        return grid(self._last_drawn[:, index].flatten(0, 1), columns=2 * SHOWN)
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """What is added to the image generator, as it ships."""
+        save_part(model, "video", folder, part_digests((*FROZEN, "dit"), self.options.parts))
+
+
+def condition_of(clips: Clips, text: Tensor, vector: Tensor) -> Condition:
+    """Words and vectors of clips, where `text` and `vector` (B,) are true; a draft takes the place of references."""
+    vectors = clips.vector.float() * vector[:, None]
+    return Condition(clips.states.float(), clips.mask & text[:, None], vectors, torch.zeros_like(clips.first).float())
+
+
+def flow_loss(model: nn.Module, image: DiT, flow: dict[str, Any]) -> Tensor:
+    """Mean squared error of the velocity; below CLAMP_TIME as if 1 / t had stopped growing there (JiT)."""
+    velocity = model(image, flow["x"], flow["t"], flow["condition"], flow["frames"])
+    weight = (flow["t"] / CLAMP_TIME).clamp(max=1)[:, None, None, None, None]
+    return (weight * (velocity - flow["target"])).square().mean()
+
+
+def plan_losses(planner: nn.Module, rows: Clips) -> dict[str, Tensor]:
+    """Distances of the plan from the truth: of the poses, of the movers' places, of what belongs to whom."""
+    asked = settings(rows.loop, rows.fps, rows.strength)
+    plan: Plan = planner(rows.first.float(), rows.states.float(), rows.mask, asked)
+    times = frame_times(FRAMES, rows.loop)
+    there = (torch.arange(rows.poses.shape[1], device=rows.movers.device) < rows.movers[:, None]).float()  # (R, K)
+    share = there / there.sum().clamp_min(1)
+    poses = plan.poses(times, rows.loop).transpose(1, 2)  # (R, K, T, POSE)
+    apart = F.smooth_l1_loss(poses, rows.poses, beta=0.1, reduction="none").mean(2)  # (R, K, POSE)
+    weights = apart.new_tensor([4, 4, 0.5, 1, 1, 1])
+    places = F.smooth_l1_loss(plan.places, rows.places, beta=0.05, reduction="none").mean(-1)
+    owners = F.cross_entropy(plan.owners, rows.owners.long())
+    return {
+        "poses": ((weights * apart).sum(-1) * share).sum(),
+        "places": (places * share).sum(),
+        "owners": 0.2 * owners,
+    }
+
+
+def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    """(N,) decibels on white, of premultiplied (N, 4, H, W) in [0, 1]."""
+    error = composite(pictures, (1.0, 1.0, 1.0)) - composite(truth, (1.0, 1.0, 1.0))
+    return -10 * error.square().mean((1, 2, 3)).clamp_min(1e-10).log10()
+
+
+def centroids(clips: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle (B, T, 2) of the alpha of clips (B, T, 4, H, W), x and y in pixels, and how much alpha there is (B, T)."""
+    alpha = clips[:, :, 3]
+    mass = alpha.sum((2, 3))
+    places = torch.arange(alpha.shape[-1], dtype=alpha.dtype)
+    x, y = (alpha.sum(2) * places).sum(-1), (alpha.sum(3) * places).sum(-1)
+    return torch.stack([x, y], -1) / mass.clamp_min(1e-6)[..., None], mass
+
+
+def direction_seen(clip: Tensor) -> str:
+    """Where a clip (T, 4, H, W) goes: the sign of the larger component of its centroid's way, "" where it stays."""
+    middle, mass = (part[0] for part in centroids(clip[None]))
+    seen = mass > 0.1 * mass[0]  # what has left the frame has no middle
+    way = (middle[seen][-1] - middle[0]).tolist()
+    axis = int(abs(way[1]) > abs(way[0]))
+    if abs(way[axis]) < 2:
+        return ""
+    return (("left", "right"), ("up", "down"))[axis][way[axis] > 0]
+
+
+def directions_right(clips: list[Clip], drawn: Tensor) -> float:
+    """Share of the clips with a direction that go there."""
+    directed = [i for i, clip in enumerate(clips) if clip.direction]
+    return float(np.mean([direction_seen(drawn[i]) == clips[i].direction for i in directed]))
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    """Tensors in dictionaries and dataclasses to a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _to(part, device) for name, part in value.items()}
+    return type(value)(**{name: _to(part, device) for name, part in vars(value).items()})

@@ -1,0 +1,269 @@
+"""Laws of the video generator: at first a clip is pictures drawn apart, loops close, plans move what they say."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_parts import awaken, save_tiny_parts
+
+from models.data.clips import FRAMES, REST, make_clip
+from models.data.fixture import fixture_world
+from models.data.pixels import to_tensor
+from models.dit import DiT
+from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, frame_times, moved, settings, time_basis
+from models.presets import preset
+from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
+from models.sampling.condition import Condition
+from models.train.clip_pool import item_of
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.video import ClipMix, VideoTask, direction_seen, directions_right, plan_losses
+from models.video import Frames, VideoDiT, rotations
+from models.weights import load_part
+
+WORLD = fixture_world()
+MIX = ClipMix(frames=3, whole=4, shards=2, every=1, planned=8, plans=5, begin=0)
+RECIPE = Recipe(lambda options: VideoTask(options, MIX, clips=3, rows=6), batch_size=lambda _: 2, warmup=2)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def image(parts: Path) -> DiT:
+    return load_part(DiT, "dit", parts)
+
+
+def network(image: DiT, awake: bool = False, **changes: object) -> VideoDiT:
+    torch.manual_seed(1)
+    made = VideoDiT(**{**preset("video", "tiny"), "context": image.config.context, **changes})
+    if awake:
+        awaken(made)
+    return made.eval()
+
+
+def known(batch: int, count: int, loop: bool = False) -> Frames:
+    loops = torch.full((batch,), loop)
+    draft, first = torch.randn(batch, count, 8, 16, 16), torch.randn(batch, 8, 16, 16)
+    asked = settings(loops, torch.full((batch,), 8.0), torch.ones(batch))
+    return Frames(frame_times(count, loops), loops, asked, draft, first, torch.zeros_like(first))
+
+
+def condition(image: DiT, batch: int) -> Condition:
+    states, vector = torch.randn(batch, 5, image.config.context), torch.randn(batch, 128)
+    return Condition(states, torch.ones(batch, 5, dtype=torch.bool), vector, torch.zeros(batch, 8, 16, 16))
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    torch.manual_seed(0)
+    yield
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("reach", [None, 1])
+def test_at_first_a_clip_is_pictures_drawn_apart(image: DiT, count: int, reach: int | None) -> None:
+    frames, said, x, t = (
+        known(2, count),
+        condition(image, 2),
+        torch.randn(2, count, 8, 16, 16),
+        torch.tensor([0.3, 0.9]),
+    )
+    clip = network(image, reach=reach)(image, x, t, said, frames)
+    for number in range(count):
+        apart = image(x[:, number], t, said.states, said.mask, said.vector, frames.draft[:, number])
+        assert torch.allclose(clip[:, number], apart, rtol=1e-3, atol=1e-3)
+    each = (part.repeat_interleave(count, 0) for part in (t, said.states, said.mask, said.vector))
+    together = image(x.flatten(0, 1), *each, frames.draft.flatten(0, 1))  # the same shape: the same bits
+    assert torch.equal(clip.flatten(0, 1), together)
+
+
+def test_the_image_generator_is_left_as_it_was(image: DiT) -> None:
+    x, t, said = torch.randn(2, 8, 16, 16), torch.tensor([0.3, 0.9]), condition(image, 2)
+    before = image(x, t, said.states, said.mask, said.vector)
+    network(image, awake=True)(image, x[:, None], t, said, known(2, 1))
+    assert torch.equal(before, image(x, t, said.states, said.mask, said.vector))
+
+
+def test_only_what_is_added_is_stored(image: DiT, tmp_path: Path) -> None:
+    made = network(image, awake=True)
+    made.save_pretrained(tmp_path)
+    stored = VideoDiT.from_pretrained(tmp_path)
+    own, other = dict(made.named_parameters()), dict(image.named_parameters())
+    assert not {id(p) for p in own.values()} & {id(p) for p in other.values()}
+    assert all(torch.equal(own[name], p) for name, p in stored.named_parameters())
+
+
+def test_woken_frames_see_each_other_and_the_order_of_time(image: DiT) -> None:
+    made, frames, said = network(image, awake=True), known(1, 4), condition(image, 1)
+    x, t = torch.randn(1, 4, 8, 16, 16), torch.tensor([0.5])
+    before = made(image, x, t, said, frames)
+    other = x.clone()
+    other[:, 3] += 1
+    assert not torch.allclose(made(image, other, t, said, frames)[:, 0], before[:, 0], atol=1e-4)
+    turned = made(image, x, t, said, Frames(**{**vars(frames), "times": frames.times.flip(1)}))
+    assert not torch.allclose(turned, before, atol=1e-4)
+
+
+def test_a_loop_has_no_first_frame(image: DiT) -> None:
+    made, frames, said = network(image, awake=True), known(1, 6, loop=True), condition(image, 1)
+    x, t = torch.randn(1, 6, 8, 16, 16), torch.tensor([0.5])
+    straight = made(image, x, t, said, frames)
+    rolled = made(image, x.roll(2, 1), t, said, Frames(**{**vars(frames), "draft": frames.draft.roll(2, 1)}))
+    assert torch.allclose(rolled, straight.roll(2, 1), atol=2e-3)
+
+
+def test_rotations_of_a_loop_close() -> None:
+    frames = known(1, 5, loop=True)
+    once = rotations(frames, 4, 16)
+    again = rotations(Frames(**{**vars(frames), "times": frames.times + 1}), 4, 16)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(once, again, strict=True))
+
+
+def plan_of(**pose: float) -> Plan:
+    """The first mover, which owns all, goes evenly to a pose: by names of its numbers."""
+    names = ("right", "down", "turn", "width", "height", "opacity")
+    curves = torch.zeros(1, MOVERS, BASIS, POSE)
+    for name, value in pose.items():
+        curves[0, 0, EVEN, names.index(name)] = value  # the first power of time
+    owners = torch.zeros(1, MOVERS + 1, CELLS, CELLS)
+    owners[:, 1] = 50
+    return Plan(curves, torch.zeros(1, MOVERS), torch.tensor([0.5, 0.5, 1.0]).expand(1, MOVERS, PLACE), owners)
+
+
+def test_the_basis_vanishes_at_the_start_and_closes_in_a_loop() -> None:
+    loop = torch.tensor([True, False])
+    ends = time_basis(torch.tensor([[0.0, 1.0]]).expand(2, 2), loop)
+    assert ends[:, 0].abs().max() < 1e-6 and ends[1, 1].abs().max() > 0.5
+    assert ends[0, 1].abs().topk(2).values.tolist() == pytest.approx([1, 0], abs=1e-4)  # but for time itself
+
+
+def test_a_loop_turns_whole_turns_and_does_nothing_else_that_stays() -> None:
+    plan, ends = plan_of(right=1.0, turn=6.0, width=0.5), torch.tensor([[0.0, 1.0]])
+    looped = plan.closed(torch.tensor([True])).poses(ends, torch.tensor([True]))[0, 1, 0]
+    assert looped.tolist() == pytest.approx([0, 0, 2 * np.pi, 1, 1, 1], abs=1e-4)
+    assert plan.closed(torch.tensor([False])).poses(ends, torch.tensor([False]))[0, 1, 0, 2] == 6
+
+
+def test_a_plan_moves_the_picture_as_the_clip_is_moved() -> None:
+    loop, picture = torch.tensor([False]), to_tensor(WORLD.pictures and WORLD.pixels[:1])
+    still = moved(picture, plan_of(), frame_times(4, loop), loop)
+    assert torch.allclose(still[0], picture.expand(4, -1, -1, -1), atol=1e-4)
+    right = moved(picture, plan_of(right=0.25), frame_times(3, loop), loop)[0]
+    assert torch.allclose(right[2, :, :, 32:], picture[0, :, :, :-32], atol=1e-3)
+    faded = moved(picture, plan_of(opacity=-1.0), frame_times(3, loop), loop)[0]
+    assert torch.allclose(faded[1], picture[0] / 2, atol=1e-3) and faded[2].max() < 1e-4
+
+
+def test_a_true_plan_draws_the_clip() -> None:
+    """The planner's own warp with the poses of a clip gives that clip's frames."""
+    clip = next(c for c in (make_clip(WORLD, s, motion="spin") for s in range(99)) if not c.background.colours)
+    item = item_of(WORLD, clip, 0, True)
+    assert item.frames is not None
+    loop, plan = torch.tensor([item.loop]), plan_of()
+
+    class True_(Plan):
+        def poses(self, times: torch.Tensor, loop: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(item.poses).transpose(0, 1)[None]
+
+    made = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.owners)
+    frames = moved(to_tensor(item.rest), made, frame_times(FRAMES, loop), loop)[0]
+    assert (frames - to_tensor(item.frames)).abs().mean() < 0.01
+    assert np.allclose(item.poses[1], REST)
+
+
+def test_noise_is_partly_shared_and_of_unit_variance() -> None:
+    noise = clip_noise(torch.Generator().manual_seed(0), (8, 6, 8, 16, 16))
+    assert noise.var() == pytest.approx(1, abs=0.03)
+    assert (noise[:, 0] * noise[:, 1]).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_from_pure_noise_all_can_be_copied_from_the_draft(image: DiT) -> None:
+    made, frames, said = network(image), known(1, 3), condition(image, 1)
+    torch.nn.init.ones_(made.copy_out.bias)
+    x, one = torch.randn(1, 3, 8, 16, 16), torch.ones(1)
+    assert torch.allclose(x - made(image, x, one, said, frames), frames.draft, atol=1e-2)
+    steps = list(denoise_clip(made, image, x, said, frames, ClipSampling(steps=3)))
+    assert len(steps) == 3 and all(torch.isfinite(clean).all() for clean in steps)
+
+
+@pytest.fixture(scope="module")
+def task(parts: Path) -> VideoTask:
+    return VideoTask(options(parts), MIX, clips=3, rows=6)
+
+
+def options(parts: Path) -> TaskOptions:
+    return TaskOptions("tiny", 3, WORLD, lambda _: 2, parts, parts / "cache")
+
+
+def flat(batch: dict) -> list[torch.Tensor]:
+    flow = batch["flow"]
+    return [flow["x"], flow["t"], flow["target"], *vars(flow["condition"]).values(), *vars(flow["frames"]).values(),
+            *vars(batch["plan"]).values()]  # fmt: skip
+
+
+def test_a_batch_is_a_function_of_seed_and_step(task: VideoTask, parts: Path) -> None:
+    other = VideoTask(options(parts), MIX, clips=3, rows=6)
+    for step in (0, 1, 3):  # some frames of two clips, single ones of six, all of one
+        first, again = task.batch(step, 0, 1, 0.1), other.batch(step, 0, 1, 0.1)
+        assert all(torch.equal(a, b) for a, b in zip(flat(first), flat(again), strict=True))
+    assert task.batch(3, 0, 1, 0.1)["flow"]["x"].shape[1] == FRAMES
+    assert task.batch(0, 0, 1, 0.1)["flow"]["x"].shape[:2] == (2, 3)
+    assert task.batch(1, 0, 1, 0.1)["flow"]["x"].shape[:2] == (6, 1)
+
+
+def test_targets_lead_back_to_the_clip(task: VideoTask) -> None:
+    flow = task.batch(3, 0, 1, 0.1)["flow"]
+    clean = flow["x"] - flow["t"][:, None, None, None, None] * flow["target"]
+    stored = torch.cat([task.clips.shard(number).frames for number in (0, 1)]).float()
+    assert (clean[0] - stored).abs().amax((1, 2, 3, 4)).min() < 1e-2
+
+
+def test_a_true_plan_has_no_loss(task: VideoTask) -> None:
+    rows = task.rows.shard(0).rows(torch.arange(6))
+    losses = plan_losses(task.model.planner, rows)
+    assert all(value > 0 for value in losses.values())
+
+
+def test_training_resumes_exactly_and_learns_the_added_part_alone(parts: Path, tmp_path: Path) -> None:
+    def trainer(steps: int, out: Path) -> Trainer:
+        return Trainer(RECIPE, options(parts), out, Length(steps=steps), precision="no")
+
+    straight = trainer(4, tmp_path / "straight")
+    for step in range(4):
+        straight.step(step / 4)
+        straight.state.step = step + 1
+    halves = trainer(4, tmp_path / "halves")
+    for step in range(2):
+        halves.step(step / 4)
+        halves.state.step = step + 1
+    from models.train import checkpoint
+
+    checkpoint.save(tmp_path / "state", halves.plain, halves.ema, halves.optimizers, vars(halves.state))
+    again = trainer(4, tmp_path)
+    again.resume()
+    for step in range(2, 4):
+        again.step(step / 4)
+        again.state.step = step + 1
+    for a, b in zip(straight.plain.parameters(), again.plain.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    before = load_part(DiT, "dit", parts)
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), straight.task.image.parameters(), strict=True))  # type: ignore[attr-defined]
+
+
+def test_directions_are_seen() -> None:
+    clips = [c for c in (make_clip(WORLD, s, motion="slide left") for s in range(40)) if not c.background.colours][:3]
+    drawn = torch.stack([to_tensor(clip.render(WORLD)) for clip in clips])
+    assert directions_right(clips, drawn) == 1 and directions_right(clips, drawn.flip(1)) == 0
+    assert direction_seen(drawn[0, :1].expand(4, -1, -1, -1)) == ""
+
+
+def test_a_checkpoint_measures_and_draws(task: VideoTask) -> None:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # as a checkpoint does
+        figures = task.evaluate(task.model)
+    assert {"direction", "direction_of_draft", "direction_undrafted", "psnr_first", "flow_0.1_0.3"} <= figures.keys()
+    assert task.sheet(task.model).size[0] == 16 * 128
+    assert task.batch(0, 0, 1, 0.1)["flow"]["x"].shape[1] == MIX.frames  # training goes on as before
