@@ -1,4 +1,4 @@
-"""The structure is a law: layers import downwards, files stay small, what is promised in the papers exists."""
+"""The structure is a law: layers import downwards, files stay small, what the documentation names exists."""
 
 import ast
 import re
@@ -49,7 +49,8 @@ def test_files_and_functions_stay_small() -> None:
         assert not [one.name for one in functions if (one.end_lineno or 0) - one.lineno >= 60], path
 
 
-def test_the_readme_names_what_exists() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:models|studio|eval|assets|benchmarks|tests)/[\w./*-]*)`", text):
-        assert list(ROOT.glob(name.rstrip("/"))), f"README.md names {name}, which does not exist"
+def test_what_the_documentation_names_exists() -> None:
+    named = re.compile(r"`((?:models|studio|eval|assets|benchmarks|tests)/[\w./*-]*)`")
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+        for name in named.findall(page.read_text(encoding="utf-8")):
+            assert list(ROOT.glob(name.rstrip("/"))), f"{page.name} names {name}, which does not exist"
