@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from models.data.colours import COLOURS, PAINTS, main_colours
-from models.data.combinations import AXIS, MAX_COUNT, OPPOSITE, counts_of, is_material, paints_of, relation_split
+from models.data.combinations import AXIS, counts_of, is_material, paints_of, relation_split
 from models.data.compose import ground, put, resized
 from models.data.fixture import fixture_world
 from models.data.grammar import size
+from models.data.scene_words import MAX_COUNT, OPPOSITE
 from models.data.scenes import KINDS, Background, Scene, make_scene
 
 WORLD = fixture_world()

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models.data.colours import COLOURS
+from models.data.colours import COLOURS, colour_words
 from models.data.grammar import (
     BUDGET,
     CHINESE_SHARE,
+    SKIN_EN,
+    SKIN_ZH,
     Language,
     article,
-    chinese_list,
-    english_list,
     fit,
     size,
     spread_case,
@@ -34,7 +34,6 @@ Length = Literal["short", "long"]
 STYLED_SHARE = 0.6  # of captions that leave it open: as many prompts name no style at all
 # Templates. s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: its words.
 TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
-SKIN_EN, SKIN_ZH = TEMPLATES["en"]["skin"], TEMPLATES["zh"]["skin"]
 # Keywords that say nothing of what is drawn, and colours: CLDR's apple is red, the one of a black set is not.
 _EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸", "表情", "符号", "gray", *COLOURS}) | {
     character for colour in COLOURS.values() for character in (colour.zh, colour.zh[:-1])
@@ -100,13 +99,6 @@ def telling_keywords(keywords: tuple[str, ...], name: str) -> tuple[str, ...]:
         for word in keywords
         if word not in said and word != name and not word[:1].isdigit() and (len(word) > 2 or not word.isascii())
     )
-
-
-def colour_words(names: tuple[str, ...], language: Language) -> str:
-    """Named colours as one phrase: "yellow and brown", "黄色和棕色"."""
-    if language == "en":
-        return english_list(names)
-    return chinese_list([COLOURS[name].zh for name in names])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from models.data.combinations import HELD_OUT, SCENE_SPLITS, Material, material
 from models.data.grammar import CHINESE_SHARE, Language, article, spread_case, stream
 from models.data.motion import EN, MOTIONS, SPEEDS, ZH, Motion, Move, Speed, motion_caption
 from models.data.pixels import SIZE
-from models.data.scenes import GROUNDS, Background, Scene, make_scene
+from models.data.scene_words import GROUNDS
+from models.data.scenes import Background, Scene, make_scene
 from models.data.splits import fraction
 from models.data.world import Picture, World
 

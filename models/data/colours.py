@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.data.grammar import Language, chinese_list, english_list
 from models.lexicon import LEXICONS
 from models.messages import Refused
 
@@ -185,3 +186,10 @@ def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, flo
     scale = np.ones_like(chroma) if tinted_whole else np.clip(chroma / (weight * chroma).sum(), 0.7, 1.2)
     painted[:, 1], painted[:, 2] = scale * target[1], scale * target[2]
     return lab + body[:, None] * (painted - lab)
+
+
+def colour_words(names: tuple[str, ...], language: Language) -> str:
+    """Named colours as one phrase: "yellow and brown", "黄色和棕色"."""
+    if language == "en":
+        return english_list(names)
+    return chinese_list([COLOURS[name].zh for name in names])

@@ -9,18 +9,15 @@ from collections import defaultdict
 
 from models.data.colours import NAMES, PAINTS
 from models.data.grammar import WORDS, is_plural
+from models.data.scene_words import MAX_COUNT
 from models.data.splits import fraction
 from models.data.world import Picture, World
 
 SCENE_SPLITS = ("train", "val", "test")
 HELD_OUT = 0.2  # share of combinations, half for val and half for test
-MAX_COUNT = 4
 
-# Each relation with its opposite, and the axis that the two share.
-OPPOSITE = {
-    "left of": "right of", "right of": "left of", "above": "below", "below": "above",
-    "in front of": "behind", "behind": "in front of",
-}  # fmt: skip
+
+# The axis that a relation shares with its opposite.
 AXIS = {
     "left of": "beside", "right of": "beside", "above": "stacked", "below": "stacked",
     "in front of": "overlapping", "behind": "overlapping",

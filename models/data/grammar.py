@@ -22,6 +22,7 @@ _NO_ARTICLE = re.compile(r"flag of|keycap|santa|mrs|mx|mount |map of|statue of|g
 # What comes after the noun that takes the plural: "bowl with spoon" -> "bowls with spoon".
 _TAIL = re.compile(r" (?:with|without|of|on|in|at|behind|and|showing|facing|held|tilted|pointing|not|done|to) ")
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
+SKIN_EN, SKIN_ZH = WORDS["skin"]["en"], WORDS["skin"]["zh"]
 _IRREGULAR: dict[str, str] = WORDS["irregular plurals"]
 _SINGULAR_S = re.compile(r"(?:ss|us|is|gas|lens|canvas|atlas)$")
 _IE = r"\w*(?:cookie|brownie|zombie|genie|movie|selfie|smoothie|hoodie)|(?:mag)?pie|(?:neck|bow)?tie"

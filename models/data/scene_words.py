@@ -22,6 +22,15 @@ TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("scen
 EN, ZH = TEMPLATES["en"], TEMPLATES["zh"]
 RELATIONS_EN, RELATIONS_ZH = EN["relations"], ZH["relations"]
 PAIRS_EN, PAIRS_ZH = EN["pairs"], ZH["pairs"]
+MAX_COUNT = 4  # of one thing in a scene
+OPPOSITE = {
+    "left of": "right of", "right of": "left of", "above": "below", "below": "above",
+    "in front of": "behind", "behind": "in front of",
+}  # fmt: skip
+GROUNDS = (
+    "white", "black", "grey", "beige", "light blue", "red", "orange", "yellow", "green", "teal", "blue", "purple",
+    "pink",
+)  # fmt: skip
 
 
 def scene_caption(

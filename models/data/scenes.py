@@ -18,7 +18,6 @@ from models.data import compose, scene_words
 from models.data.colours import PAINTS
 from models.data.combinations import (
     AXIS,
-    OPPOSITE,
     SCENE_SPLITS,
     Material,
     counts_of,
@@ -28,6 +27,7 @@ from models.data.combinations import (
 )
 from models.data.grammar import Language, stream
 from models.data.pixels import SIZE
+from models.data.scene_words import GROUNDS, OPPOSITE
 from models.data.world import Picture, World
 
 Kind = Literal["colour", "count", "relation", "pair"]
@@ -42,10 +42,6 @@ KINDS: tuple[Kind, ...] = ("colour", "count", "relation", "pair")
 KIND_WEIGHTS = (0.25, 0.2, 0.3, 0.25)
 SAME_STYLE = 0.85  # of two-object scenes: people expect one hand to have drawn both
 PAINTED = 0.25  # of objects whose colour is not what the scene is about
-GROUNDS = (
-    "white", "black", "grey", "beige", "light blue", "red", "orange", "yellow", "green", "teal", "blue", "purple",
-    "pink",
-)  # fmt: skip
 _GROUND_KINDS: tuple[Ground, ...] = ("transparent", "plain", "gradient")
 _SIDES: dict[Size | None, tuple[int, int]] = {None: (72, 94), "small": (40, 54), "large": (108, 126)}
 _TRIES = 200  # draws until a combination of the wanted split turns up; a held-out one is one in ten

@@ -2,10 +2,9 @@
 
 import re
 
-from models.data.captions import SKIN_EN, SKIN_ZH
 from models.data.colours import COLOURS
-from models.data.combinations import MAX_COUNT
-from models.data.grammar import article, language_of
+from models.data.grammar import SKIN_EN, SKIN_ZH, article, language_of
+from models.data.scene_words import MAX_COUNT
 from models.lexicon import LEXICONS, pattern, rewrite, table
 
 BLACK_AND_WHITE = "black and white"  # a paint

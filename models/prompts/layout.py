@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from models.data.colours import COLOURS
 from models.data.grammar import as_said, language_of, singular
-from models.data.scenes import GROUNDS
+from models.data.scene_words import GROUNDS
 from models.lexicon import pattern
 from models.prompts import boxes, composites
 from models.prompts.attributes import count_in, with_expression

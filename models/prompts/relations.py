@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from models.data.combinations import OPPOSITE
 from models.data.grammar import singular
-from models.data.scene_words import PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
+from models.data.scene_words import OPPOSITE, PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
 from models.lexicon import CONCEPTS, LEXICONS, pattern
 from models.prompts import boxes
 from models.prompts.boxes import PAIR, Boxes, matched, within

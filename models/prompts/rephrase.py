@@ -9,7 +9,7 @@ stands in quotation marks, it is left alone.
 import re
 from functools import lru_cache
 
-from models.data.captions import colour_words
+from models.data.colours import colour_words
 from models.data.grammar import NUMBERS, Language, article, as_said, language_of, plural, singular
 from models.data.styles import styled
 from models.lexicon import pattern

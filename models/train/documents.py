@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
-from models.data.captions import Language, caption, colour_words, display_name
+from models.data.captions import Language, caption, display_name
+from models.data.colours import colour_words
 from models.data.grammar import LANGUAGES
 from models.data.motion import motion_caption
 from models.data.sampling import Sampler
