@@ -66,7 +66,7 @@ const keepUp = async () => {
 // An answer of the studio; null where the filters have changed meanwhile.
 const ask = async (what) => {
   try {
-    return await studio.told(`/gallery/${what}`, { signal: fetching.signal });
+    return await studio.fetchJson(`/gallery/${what}`, { signal: fetching.signal });
   } catch (error) {
     if (error.name === 'AbortError') return null;
     throw error;

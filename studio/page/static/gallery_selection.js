@@ -35,7 +35,7 @@ const changeAll = async (act, value, pictures) => {
   for (let start = 0; start < pictures.length; start += SLICE) {
     if (pictures.length > SLICE) say(text('at_work', { count: start, total: pictures.length }));
     const change = { do: act, value, pictures: pictures.slice(start, start + SLICE) };
-    const slice = await studio.told('/gallery/act', studio.asJson(change));
+    const slice = await studio.fetchJson('/gallery/act', studio.asJson(change));
     done.push(...slice.done);
     if (slice.problem) say(slice.problem, 'problem');
     if (slice.problem && !slice.done.length) break;
@@ -99,7 +99,7 @@ const zip = async (pictures) => {
 const emptyBin = async () => {
   find('.sure').close();
   await tried(async () => {
-    const answer = await studio.told('/gallery/empty', studio.asJson({}));
+    const answer = await studio.fetchJson('/gallery/empty', studio.asJson({}));
     say(answer.problem || text('was_empty', { count: answer.done }), answer.problem ? 'problem' : '');
   });
   anew = true;

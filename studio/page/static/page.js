@@ -111,7 +111,7 @@
     polling = true;
     const job = followers.map((one) => one.job?.() || '').find(Boolean) || '';
     try {
-      const fresh = await told(`/news?job=${job}`);
+      const fresh = await fetchJson(`/news?job=${job}`);
       for (const one of followers) {
         one.silent?.(false);
         one.news?.(fresh);
@@ -173,7 +173,7 @@
     const { problem, detail } = await answer.json();
     throw Object.assign(new Error(answer.statusText), { sentence: problem || detail });
   };
-  const told = async (address, settings) => (await ask(address, { cache: 'no-store', ...settings })).json();
+  const fetchJson = async (address, settings) => (await ask(address, { cache: 'no-store', ...settings })).json();
   const asJson = (body) =>
     ({ method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   const silence = () => document.querySelector('[data-silent]').dataset.silent;
@@ -232,7 +232,7 @@
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
-    ...{ morph, exchange, fill, ask, told, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground },
+    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground },
     pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {

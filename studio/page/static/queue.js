@@ -17,7 +17,7 @@ const draw = async () => {
   if (drawing) { again = true; return; }
   drawing = true;
   try {
-    put(await studio.told('/jobs'));
+    put(await studio.fetchJson('/jobs'));
   } catch { /* page.js says that nobody answers */ }
   drawing = false;
   if (again) { again = false; draw(); }
@@ -53,7 +53,7 @@ const say = (sentence, kind = '', undo = []) => {
 
 const perform = async (act, jobs = [], before = '') => {
   try {
-    const { said, undo, problem } = await studio.told('/jobs/act', studio.asJson({ do: act, jobs, before }));
+    const { said, undo, problem } = await studio.fetchJson('/jobs/act', studio.asJson({ do: act, jobs, before }));
     say(problem || said, problem ? 'problem' : '', undo);
   } catch (problem) {
     say(studio.why(problem), 'problem');
