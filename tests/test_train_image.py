@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from patience import PATIENCE
 from safetensors.torch import load_file
 from tiny_parts import few_probes, save_tiny_parts  # noqa: F401 - a fixture
@@ -246,28 +245,6 @@ def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_
         whole = encode_all(CHUNK + 4, task.item, reader, tmp_path / "some")
         kept = encode_all(CHUNK + 4, task.item, reader)
     assert all(torch.equal(getattr(whole, field.name), getattr(kept, field.name)) for field in fields(Encoded))
-
-
-class Plain:
-    """Reads an item as its number."""
-
-    def read(self, items: list[Item]) -> tuple[np.ndarray, ...]:
-        numbers = np.array([int(item.pixels) for item in items], np.float16)
-        return tuple(numbers.reshape(-1, *[1] * k) for k in range(len(fields(Encoded))))
-
-
-def share(rank: int, ranks: int, folder: Path) -> None:
-    """A process of several that encode together: less than there is for each, and more."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
-    for count in (CHUNK // 2, 3 * CHUNK + 5):
-        encoded = encode_all(count, lambda row: Item(np.array(row), []), Plain(), folder / f"some-{count}")
-        assert encoded.text_vectors.flatten().tolist() == list(range(count))
-    dist.destroy_process_group()
-
-
-def test_two_processes_share_the_encoding(tmp_path: Path) -> None:
-    torch.multiprocessing.start_processes(share, (2, tmp_path), nprocs=2, start_method="fork")
-    assert len([path for path in tmp_path.iterdir() if path.name != "meet"]) == 2
 
 
 def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTask) -> None:
