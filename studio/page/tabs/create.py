@@ -185,7 +185,7 @@ def build(context: PageContext) -> None:
             folds = [_from_picture(context, form), _blend(form), _more(handlers, form)]
         with gr.Column(scale=7, min_width=320):
             drop = gr.HTML(js_on_load=script("drop.js"), elem_id="drop")
-            stage = context.html(render("create.nothing_yet"), script("stage.js"), elem_id="stage")
+            stage = context.html(script=script("stage.js"), elem_id="stage")  # what it shows at first comes by `load`
             strip = context.html(elem_id="strip")
     context.on_load(handlers.load, stage, strip, history)
     stage.select(handlers.stop, None, None, **PRESSED)
