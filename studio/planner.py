@@ -132,7 +132,7 @@ def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequ
     return asked.model_copy(update={**fixed, "shape": asked.shape or can.shape(fixed["count"] * best_of)})
 
 
-def _sampling(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+def _sampling(asked: ImageRequest | ClipRequest, can: Capabilities) -> dict[str, Any]:
     """The scheduler and its settings; one that draws with fixed settings takes no others."""
     scheduler = can.scheduler(asked.scheduler)
     fixed = can.fixed.get(scheduler)
@@ -144,8 +144,9 @@ def _sampling(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
             raise Refused("model.fixed_setting", scheduler=scheduler, name=name, value=f"{own:g}")
     if asked.negative:
         raise Refused("model.no_negative", scheduler=scheduler)
-    strength = asked.strength and fixed.strength(asked.strength)
-    return {"scheduler": scheduler, **dict(fixed), "guided_from": None, "strength": strength}
+    strength = getattr(asked, "strength", None)
+    again = {"strength": fixed.strength(strength)} if strength else {}
+    return {"scheduler": scheduler, **dict(fixed), "guided_from": None, **again}
 
 
 def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
@@ -218,8 +219,8 @@ def _drawings(asked: MediaRequest) -> int:
 
 
 def _clip(asked: ClipRequest, can: Capabilities) -> ClipRequest:
-    names = {"style": can.style(asked.style), "scheduler": can.scheduler(asked.scheduler), "shape": 1}
-    return asked.model_copy(update={**names, **_within(asked, can, "frames", "fps", "steps", "guidance", "count")})
+    fixed = {"style": can.style(asked.style), "shape": 1, "video": can.video or None, **_sampling(asked, can)}
+    return asked.model_copy(update={**fixed, **_within(asked, can, "frames", "fps", "count")})
 
 
 def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:

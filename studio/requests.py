@@ -18,6 +18,7 @@ SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 CANDIDATE_STRIDE = 0x9E3779B1
 MAX_HITS = 1_000  # of one search
+DIGESTS = ("upscaler", "variant", "video")  # fields that planning fills in: which network does it
 
 Task = Literal["image", "clip", "caption", "embed", "search", "enlarge"]
 
@@ -94,7 +95,11 @@ class MediaRequest(Request):
 
 
 class WordedRequest(MediaRequest):
-    """What is drawn from words, or from a picture (`image`)."""
+    """What is drawn from words, or from a picture (`image`).
+
+    Planning fills in `variant`, the digest of the network that draws where it is another than the usual, and
+    `guided_from`, the noise level from which guidance works (0: always).
+    """
 
     prompt: Text = ""
     negative: Text = ""
@@ -102,6 +107,8 @@ class WordedRequest(MediaRequest):
     steps: Whole | None = None
     guidance: Number | None = None
     scheduler: Text = ""
+    guided_from: Number | None = None
+    variant: Text | None = None
     image: Picture | None = None
 
     def texts(self) -> dict[str, str]:
@@ -117,20 +124,17 @@ class ImageRequest(WordedRequest):
     `variations` asks for so many near relatives; planning turns it into `count`, `like` and `strength`.
 
     `size` is pixels a side, None the model's own; a larger picture is drawn in that one and enlarged. A `strength` of 0
-    forgets nothing: planning turns the request into an `EnlargeRequest`. Planning fills in `upscaler` (the digest of
-    the network that enlarges), `variant` (of the network that draws, where it is another than the usual) and
-    `guided_from`, the noise level from which guidance works (0: always).
+    forgets nothing: planning turns the request into an `EnlargeRequest`. Planning fills in `upscaler`, the digest of
+    the network that enlarges.
 
     `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
     seed that draws it alone. None stands for "as the model likes it" until the request is planned.
     """
 
     task: Literal["image"] = "image"
-    guided_from: Number | None = None
     best_of: Whole | None = None
     size: Whole | None = None
     upscaler: Text | None = None
-    variant: Text | None = None
     like: Picture | None = None
     strength: Number | None = None
     mask: Picture | None = None
@@ -178,7 +182,9 @@ class ImageRequest(WordedRequest):
 class ClipRequest(WordedRequest):
     """Moving pictures from words, from a first frame (`image`), or from a first and a `last` one.
 
-    `frames` at `fps` frames a second; with `loop` the last frame leads back to the first.
+    `frames` at `fps` frames a second; with `loop` the last frame leads back to the first. A model that moves a picture
+    draws it as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where none is given. Planning fills in
+    `video`, the digest of the network that moves it.
     """
 
     suffix: ClassVar[str] = ".webp"
@@ -187,6 +193,7 @@ class ClipRequest(WordedRequest):
     fps: Whole | None = None
     loop: bool = True
     last: Picture | None = None
+    video: Text | None = None
 
     @model_validator(mode="after")
     def _something_to_make(self) -> Self:

@@ -4,16 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from tiny_parts import awaken, save_tiny_parts
+from tiny_parts import save_tiny_parts, save_tiny_video
 
 from models.data.fixture import fixture_world
 from models.pipelines.video import ClipPipeline, ClipStep, DrawnClip
-from models.presets import preset
 from models.prompts.still import still_prompt
 from models.sampling.clip import ClipSampling
-from models.video import VideoDiT
-from models.weights import save_part
 
 PICTURE = fixture_world().pixels[0]
 
@@ -21,10 +17,7 @@ PICTURE = fixture_world().pixels[0]
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> ClipPipeline:
     root: Path = save_tiny_parts(tmp_path_factory.mktemp("parts"))
-    torch.manual_seed(0)
-    video = VideoDiT(**{**preset("video", "tiny"), "context": 32})
-    awaken(video)
-    save_part(video, "video", root)
+    save_tiny_video(root)
     return ClipPipeline.assemble(root)
 
 
@@ -51,7 +44,7 @@ def test_settings_and_given_frames_matter(pipeline: ClipPipeline) -> None:
 
 def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
     *steps, _ = pipeline.steps("a star spins", 1, picture=PICTURE, count=3, previews=True)
-    assert [step.index for step in steps if isinstance(step, ClipStep)] == list(range(ClipSampling().steps))
+    assert [step.step for step in steps if isinstance(step, ClipStep)] == list(range(ClipSampling().steps + 1))
     assert all(
         isinstance(step, ClipStep) and step.preview is not None and step.preview.shape == (3, 64, 64, 4)
         for step in steps

@@ -21,6 +21,7 @@ from models.references.store import SIDE, ReferenceStore
 from models.space import Embedder, SemanticSpace
 from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
+from models.video import VideoDiT
 from models.vision import VisionEncoder
 from models.weights import load_part, record_part, save_part
 
@@ -69,6 +70,14 @@ def save_tiny_upscaler(root: Path, seed: int = 0) -> Path:
     network = Upscaler(**preset("upscaler", "tiny"))
     awaken(network)
     return save_part(network, "upscaler", root)
+
+
+def save_tiny_video(root: Path, seed: int = 0) -> Path:
+    """The part that moves pictures, in `root`."""
+    torch.manual_seed(seed)
+    network = VideoDiT(**{**preset("video", "tiny"), "context": preset("language", "tiny")["hidden_size"]})
+    awaken(network)
+    return save_part(network, "video", root)
 
 
 def give_variant(root: Path, change: float) -> None:

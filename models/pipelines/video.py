@@ -30,10 +30,12 @@ PART = "video"
 
 @dataclass(frozen=True)
 class ClipStep:
-    """Step `index` of `count` is done; its frames so far (T, 64, 64, 4), None where no previews are asked for."""
+    """`step` of `total` steps are done; the frames so far (T, 64, 64, 4), at step 0 the draft, None where no previews
+    are asked for.
+    """
 
-    index: int
-    count: int
+    step: int
+    total: int
     preview: np.ndarray | None = None
 
 
@@ -49,6 +51,8 @@ class DrawnClip:
 
 class ClipPipeline:
     """Text or picture -> a clip of 128 x 128 with alpha, by the parts of `pictures` and the video generator."""
+
+    sampling = ClipSampling()
 
     def __init__(self, pictures: StickerPipeline, video: VideoDiT) -> None:
         self.pictures, self.video = pictures, video
@@ -74,7 +78,7 @@ class ClipPipeline:
         sampling: ClipSampling | None = None,
         previews: bool = False,
     ) -> Iterator[ClipStep | DrawnClip]:
-        """Draw one clip; yields `ClipStep` after each step and then the `DrawnClip`.
+        """Draw one clip; yields `ClipStep` before the first step and after each, and then the `DrawnClip`.
 
         Args:
             prompt: what moves, and how.
@@ -86,7 +90,7 @@ class ClipPipeline:
             loop: whether the last frame runs into the first.
             strength: of the motion, 1 is normal.
         """
-        sampling = sampling or ClipSampling()
+        sampling = sampling or self.sampling
         first = self.first(prompt, seed) if picture is None else picture
         p, autoencoder = self.pictures, self.pictures.autoencoder
         condition = p.encode_condition([parse_literally(prompt)])
@@ -97,8 +101,9 @@ class ClipPipeline:
         if last is not None:
             frames = replace(frames, last=autoencoder.encode(to_tensor(last).to(autoencoder.dtype)).float())
         noise, latents = clip_noise(torch.Generator().manual_seed(seed), tuple(frames.draft.shape)), frames.draft
-        for index, latents in enumerate(denoise_clip(self.video, p.dit, noise, condition, frames, sampling)):
-            yield ClipStep(index, sampling.steps, self._preview(latents) if previews else None)
+        yield ClipStep(0, sampling.steps, self._preview(latents) if previews and sampling.drafted else None)
+        for step, latents in enumerate(denoise_clip(self.video, p.dit, noise, condition, frames, sampling), 1):
+            yield ClipStep(step, sampling.steps, self._preview(latents) if previews else None)
         yield DrawnClip(to_uint8(autoencoder.decode(latents[0])), fps, loop, first)
 
     def first(self, prompt: str, seed: int) -> np.ndarray:

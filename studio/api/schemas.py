@@ -14,10 +14,9 @@ from studio.events import Saved
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.queue import MAX_PRIORITY, QueuedJob, State
-from studio.requests import REQUESTS, MediaRequest
+from studio.requests import DIGESTS, REQUESTS, MediaRequest
 
 SHA256 = r"^[0-9a-f]{64}$"
-FILLED = ("upscaler", "variant")  # fields of a request that the studio fills in
 LARGEST = 2**63 - 1  # what SQLite counts to
 
 
@@ -41,7 +40,7 @@ class Given(_In):
 def _request_model(name: str, kind: type[BaseModel]) -> type[BaseModel]:
     """A request as a client sends it: pictures are `Given`, and what the studio fills in is left out."""
     fields: dict[str, Any] = {
-        field: (_sent(info.annotation), info) for field, info in kind.model_fields.items() if field not in FILLED
+        field: (_sent(info.annotation), info) for field, info in kind.model_fields.items() if field not in DIGESTS
     }
     return create_model(name, __base__=_In, __doc__=inspect.getdoc(kind), **fields)
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.assets import assets
 from models.data.compose import resized
-from models.data.pixels import SIZE, png
+from models.data.pixels import SIZE, fit, png
 from models.data.styles import STYLES
 from models.messages import Message, Refused
 from models.prompts.normalise import without_lettering
@@ -27,10 +27,11 @@ from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
 from studio.media import Artifact
-from studio.requests import EmbedRequest, EnlargeRequest, ImageRequest
+from studio.requests import ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, WordedRequest
 
 if TYPE_CHECKING:
     from models.pipelines.image import StickerPipeline
+    from models.pipelines.video import ClipPipeline
     from models.prompts.vocabulary import Vocabulary
     from models.sampling import loop
     from models.sampling.loop import Pictures, Sampling
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
+VIDEO = "video"  # models.pipelines.video.PART, which moves pictures and need not be there
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; weights without the part are whole
 VARIANT = "fast"  # models.lora.UPSCALER, which draws alone or the last of the way, and need not be there
 
@@ -111,6 +113,7 @@ class Embedded(Backend):
         self.root = Path(root) if root else assets() / "weights"
         self._pipeline: StickerPipeline | None = None
         self._vocabulary: Vocabulary | None = None
+        self._clips_by: ClipPipeline | None = None
         self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
@@ -123,6 +126,8 @@ class Embedded(Backend):
             tasks=tuple(self.tasks),
             size=SIZE,
             **self._enlarge.capabilities(),
+            video=_optional(VIDEO, self.root),
+            fps=Range(least=1, most=30, usual=8),
             styles=tuple(styles),
             schedulers=(*sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER), *fixed),
             fixed=fixed,
@@ -152,7 +157,8 @@ class Embedded(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        return {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
+        done = {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
+        return {**done, "clip": one_by_one(self._clips)} if _optional(VIDEO, self.root) else done
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
         """A batch after the other; the words of a request are read when its first batch comes."""
@@ -187,6 +193,41 @@ class Embedded(Backend):
         picture, about = png(self._enlarge(pixels, request)), self._about(request, batch, place)
         return media.image(picture, index=index, seed=seed, score=score, **about)
 
+    def _clips(self, request: ClipRequest) -> Iterator[Made]:
+        """The picture of each clip, drawn or given, and then that picture moved; the preview moves as well."""
+        from models.pipelines.video import ClipStep
+
+        if request.video != _optional(VIDEO, self.root):
+            raise Refused("model.video_replaced")
+        pipeline, drawing = self._moving(), 0 if request.image else request.steps or 1
+        each = drawing + pipeline.sampling.steps
+        last = given_pixels(request.last) if request.last else None
+        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": request.loop, "last": last}
+        for index, seed in enumerate(request.seeds()):
+            picture = given_pixels(request.image) if request.image else (yield from self._still(request, index, each))
+            for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **asked):
+                if isinstance(event, ClipStep):
+                    shown = {} if event.preview is None else {index: _animated(event.preview, request).data}
+                    yield Progress(index * each + drawing + event.step, request.count * each, shown)
+                    continue
+                place = pipeline.pictures.embedder.clip([event.frames])[0]
+                about = {**self._about(request, 1, place), "index": index, "seed": seed}
+                yield _animated(event.frames, request, **about)
+
+    def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Made, None, np.ndarray]:
+        """The picture that clip `index` begins with, drawn as the request says: (128, 128, 4)."""
+        from models.prompts.still import still_prompt
+
+        drawn = {name: getattr(request, name) for name in WordedRequest.model_fields if name not in ("task", "image")}
+        own = {"prompt": still_prompt(request.prompt), "seed": request.seeds()[index], "count": 1}
+        for _, event in self._images([ImageRequest(**{**drawn, **own})], True):
+            if isinstance(event, Artifact):
+                return fit(media.frames(event.data)[0])
+            assert isinstance(event, Progress)
+            shown = {index: event.previews[0]} if event.previews else {}
+            yield replace(event, step=index * each + event.step, total=request.count * each, previews=shown)
+        raise AssertionError("a picture ends what is drawn")
+
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
         embedder = self._loaded().embedder
         if request.texts:
@@ -207,20 +248,29 @@ class Embedded(Backend):
         """The picture of a resolved request, with nothing in memory but the upscaler."""
         return png(self._enlarge(to_enlarge(request), request))
 
-    def _about(self, request: ImageRequest | EnlargeRequest, batch: int, place: Any) -> dict[str, Any]:
+    def _about(self, request: ImageRequest | ClipRequest | EnlargeRequest, batch: int, place: Any) -> dict[str, Any]:
         """Where an artifact lies in the semantic space, and what else its bits depend on."""
         import torch
 
         how: dict[str, int | str] = {"batch": batch, "dtype": str(self._loaded().dit.dtype).removeprefix("torch.")}
         how["cpu"] = torch.backends.cpu.get_cpu_capability()
-        if request.upscaler:
-            how["upscaler"] = request.upscaler[:10]
+        if upscaler := getattr(request, "upscaler", None):
+            how["upscaler"] = upscaler[:10]
         return {"how": how, "vector": tuple(place.tolist()), "space": self.space()}
 
     def _loaded(self) -> "StickerPipeline":
         self.load()
         assert self._pipeline is not None
         return self._pipeline
+
+    def _moving(self) -> "ClipPipeline":
+        """The pipeline with what moves its pictures."""
+        from models.pipelines.video import ClipPipeline
+
+        if self._clips_by is None:
+            with weights_needed():
+                self._clips_by = ClipPipeline.assemble(self.root, self._loaded())
+        return self._clips_by
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
         """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
@@ -229,6 +279,11 @@ class Embedded(Backend):
         text = plain(" ".join([without_lettering(request.prompt), *(part.text for part in request.mix)]))
         found, parser = self._vocabulary.unknown(text), self._loaded().parser
         return tuple(Unknown(*one) for one in found if not (parser and parser.is_understood(one[0])))
+
+
+def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifact:
+    """Premultiplied uint8 (T, S, S, 4) as a clip."""
+    return media.clip([png(frame) for frame in frames], request.fps or 1, request.loop, **facts)
 
 
 def _assemble(root: Path) -> "StickerPipeline":

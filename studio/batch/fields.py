@@ -14,7 +14,7 @@ from studio.batch.sources import BadRow, Source
 from studio.doors import kinds
 from studio.fields import Picture
 from studio.prompts import ingredient
-from studio.requests import REQUESTS, MediaRequest
+from studio.requests import DIGESTS, REQUESTS, MediaRequest
 from studio.syntax import literal
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SETTINGS = {
     name: field.annotation
     for request in reversed(TASKS.values())
     for name, field in request.model_fields.items()
-    if name not in ("upscaler", "variant", "guided_from")
+    if name not in (*DIGESTS, "guided_from")
 }
 OWN = SETTINGS.keys() | {"name"}
 SEEDS_A_LINE = 1_000

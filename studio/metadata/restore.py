@@ -14,7 +14,7 @@ from studio.metadata.files import content
 from studio.metadata.origin import is_picture
 from studio.metadata.readers import PROGRAMS
 from studio.planner import resolve
-from studio.requests import ImageRequest, make_request
+from studio.requests import DIGESTS, ImageRequest, make_request
 
 SAMPLED = ("scheduler", "steps", "guidance")
 
@@ -43,8 +43,7 @@ def restore(
         return Restored({}, (Message("metadata.other_task", {"task": str(task)}),))
     shape = found["how"].get("batch", found["request"].get("shape"))
     fields, lost = {}, list[Message]()
-    fixed = ("upscaler", "variant")  # those of here do it
-    said = {name: value for name, value in found["request"].items() if name not in fixed}
+    said = {name: value for name, value in found["request"].items() if name not in DIGESTS}  # those of here do it
     if task == "enlarge":
         said = {"image": said["image"], "size": said["size"], "strength": 0, "model": said.get("model", "embedded")}
     if said.get("strength") == 0:  # nothing was sampled: these settings had no effect
