@@ -74,8 +74,9 @@ class Capabilities(BaseModel):
     variation: float = 0.8  # the strength of --variations
     expand: Range = Range(least=0.05, most=1, usual=0.25)  # of the longer side, on each side
     video: str = ""  # digest of the network that moves pictures, where it is a part of its own
-    frames: Range = Range(least=2, most=64, usual=16)  # of a clip
-    fps: Range = Range(least=1, most=60, usual=8)
+    frames: Range = Range(least=1, most=64, usual=16)  # of a clip
+    fps: Range = Range(least=1, most=30, usual=8)
+    motion_strength: Range = Range(least=0.25, most=2, usual=1)
     languages: tuple[str, ...] = ()  # of captions
     candidates: Range = Range(least=1, most=32, usual=5)  # of a caption
 

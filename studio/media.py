@@ -72,8 +72,10 @@ def image(picture: Image.Image, **facts: Any) -> Artifact:
 def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True, **facts: Any) -> Artifact:
     """A moving picture, straight RGBA, as animated WebP: lossless but for the colours of transparent pixels.
 
-    Two frames or more, each shown so many whole milliseconds. It plays for ever, or once.
+    Each frame is shown so many whole milliseconds. It plays for ever, or once. One frame is a still picture.
     """
+    if len(frames) == 1:
+        return Artifact(_still_webp(frames[0], lossless=True), "image/webp", "image", *frames[0].size, **facts)
     milliseconds = round(1000 / fps)
     data, seconds = _animated_webp(frames, milliseconds, loop, lossless=True), len(frames) * milliseconds / 1000
     return Artifact(data, "image/webp", "clip", *frames[0].size, len(frames), seconds, **facts)
@@ -113,9 +115,7 @@ def thumbnail(artifact: Artifact) -> bytes:
         frame.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     if len(small) > 1:
         return _animated_webp(small, round(1000 * artifact.seconds / artifact.frames), quality=80)
-    file = io.BytesIO()
-    small[0].save(file, "WEBP", quality=80, method=2)
-    return file.getvalue()
+    return _still_webp(small[0], quality=80, method=2)
 
 
 def frames(data: bytes) -> list[Image.Image]:
@@ -137,11 +137,15 @@ def _animated_webp(frames: Sequence[Image.Image], milliseconds: int, loop: bool 
     return _chunk(b"RIFF", b"WEBP" + b"".join(parts))
 
 
+def _still_webp(picture: Image.Image, **options: int | bool) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "WEBP", exif=b"", xmp=b"", **options)
+    return file.getvalue()
+
+
 def _webp_frame(frame: Image.Image, options: dict[str, int | bool]) -> bytes:
     """The chunks of a frame's pixels."""
-    file = io.BytesIO()
-    frame.save(file, "WEBP", exif=b"", xmp=b"", **options)
-    data = file.getvalue()[12:]
+    data = _still_webp(frame, **options)[12:]
     return data[18:] if data.startswith(b"VP8X") else data
 
 

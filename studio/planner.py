@@ -34,7 +34,7 @@ from studio.requests import (
 from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
-FRACTIONS = ("guidance", "guided_from", "strength", "expand")
+FRACTIONS = ("guidance", "guided_from", "strength", "expand", "motion_strength")
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _drawings(asked: MediaRequest) -> int:
 
 def _clip(asked: ClipRequest, can: Capabilities) -> ClipRequest:
     fixed = {"style": can.style(asked.style), "shape": 1, "video": can.video or None, **_sampling(asked, can)}
-    return asked.model_copy(update={**fixed, **_within(asked, can, "frames", "fps", "count")})
+    return asked.model_copy(update={**fixed, **_within(asked, can, "frames", "fps", "motion_strength", "count")})
 
 
 def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:

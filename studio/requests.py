@@ -182,15 +182,17 @@ class ImageRequest(WordedRequest):
 class ClipRequest(WordedRequest):
     """Moving pictures from words, from a first frame (`image`), or from a first and a `last` one.
 
-    `frames` at `fps` frames a second; with `loop` the last frame leads back to the first. A model that moves a picture
-    draws it as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where none is given. Planning fills in
-    `video`, the digest of the network that moves it.
+    `frames` at `fps` frames a second, one of them is a still picture; with `loop` the last frame leads back to the
+    first. `motion_strength` says how much things move, 1 is usual. A model that moves a picture draws it as `style`,
+    `negative`, `steps`, `guidance` and `scheduler` say, where none is given. Planning fills in `video`, the digest of
+    the network that moves it.
     """
 
     suffix: ClassVar[str] = ".webp"
     task: Literal["clip"] = "clip"
     frames: Whole | None = None
     fps: Whole | None = None
+    motion_strength: Number | None = None
     loop: bool = True
     last: Picture | None = None
     video: Text | None = None

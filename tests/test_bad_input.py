@@ -82,6 +82,26 @@ def test_requests(refuse: Callable[..., str], subtests: pytest.Subtests) -> None
             assert says in refuse(*arguments)
 
 
+BAD_CLIPS: list[tuple[list[str], str]] = [
+    ([], "nothing to animate"),
+    (["a cat", "--frames", "0"], "frames must be between 1 and 64, not 0"),
+    (["a cat", "--frames", "10000"], "frames must be between 1 and 64, not 10000"),
+    (["a cat", "--fps", "0"], "fps must be between 1 and 30, not 0"),
+    (["a cat", "--fps", "1000"], "fps must be between 1 and 30, not 1000"),
+    (["a cat", "--motion-strength", "0.2"], "motion_strength must be between 0.25 and 2, not 0.2"),
+    (["a cat", "--motion-strength", "nan"], "motion_strength must be a number, not nan"),
+    (["a cat", "--last", "a.png"], "last is about a picture to start from"),
+    (["a cat", "--image", "missing.png"], "missing.png does not exist"),
+    (["a cat", "--image", __file__], "is not a picture"),
+]
+
+
+def test_clips(refuse: Callable[..., str], subtests: pytest.Subtests) -> None:
+    for arguments, says in BAD_CLIPS:
+        with subtests.test(arguments=arguments):
+            assert says in refuse(*arguments, command="animate")
+
+
 def test_the_first_bad_prompt_refuses_all(refuse: Callable[..., str]) -> None:
     assert "empty" in refuse("a cat", "", "--count", 1)
 

@@ -41,7 +41,7 @@ def large(artifact: Artifact) -> Artifact:
 # --- The bytes --------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(2, 9), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 9), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_the_frames_of_a_clip_read_back_equal(count: int, fps: int, width: int, height: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
@@ -50,8 +50,9 @@ def test_the_frames_of_a_clip_read_back_equal(count: int, fps: int, width: int, 
     clip = media.clip(frames, fps)
     assert [seen(frame) for frame in media.frames(clip.data)] == [seen(frame) for frame in frames]
     assert media.read(clip.data, clip.media_type) == clip, "what it says of itself is what its bytes say"
-    assert (clip.kind, clip.suffix, clip.frames, clip.width, clip.height) == ("clip", ".webp", count, width, height)
-    assert clip.seconds == pytest.approx(count / fps, abs=count * 0.0005 + 1e-9)
+    assert (clip.suffix, clip.frames, clip.width, clip.height) == (".webp", count, width, height)
+    seconds = count / fps if count > 1 else 0.0
+    assert clip.kind == ("clip" if count > 1 else "image") and abs(clip.seconds - seconds) <= count * 0.0005 + 1e-9
 
 
 def test_frames_that_are_equal_stay_frames_and_each_can_be_decoded_alone() -> None:

@@ -127,7 +127,6 @@ class Embedded(Backend):
             size=SIZE,
             **self._enlarge.capabilities(),
             video=_optional(VIDEO, self.root),
-            fps=Range(least=1, most=30, usual=8),
             styles=tuple(styles),
             schedulers=(*sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER), *fixed),
             fixed=fixed,
@@ -203,6 +202,7 @@ class Embedded(Backend):
         each = drawing + pipeline.sampling.steps
         last = given_pixels(request.last) if request.last else None
         asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": request.loop, "last": last}
+        asked["strength"] = request.motion_strength
         for index, seed in enumerate(request.seeds()):
             picture = given_pixels(request.image) if request.image else (yield from self._still(request, index, each))
             for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **asked):

@@ -53,7 +53,7 @@ class Fake(Backend):
         return Capabilities(
             title="Fake",
             tasks=tuple(self.tasks),
-            frames=Range(least=2, most=64, usual=8),
+            frames=Range(least=1, most=64, usual=8),
             languages=tuple(MOODS),
             candidates=Range(least=1, most=len(MOODS["en"]), usual=3),
             styles=tuple(Style(name=name, zh=zh) for name, zh in STYLES.items()),
@@ -69,7 +69,7 @@ class Fake(Backend):
         )
 
     def digest(self) -> str:
-        return hashlib.sha256(b"fake 2").hexdigest()  # another number where the pictures change
+        return hashlib.sha256(b"fake 3").hexdigest()  # another number where the pictures change
 
     def space(self) -> str:
         return "fake"  # equal words lie at one place, and others anywhere
@@ -107,7 +107,7 @@ class Fake(Backend):
 
     def _clips(self, request: ClipRequest) -> Iterator[Made]:
         """A face that bounces, one step a frame; the preview is the clip so far."""
-        frames = request.frames or 2
+        frames = request.frames or 1
         for index, seed in enumerate(request.seeds()):
             face = png(given_pixels(request.image)) if request.image else _draw(request, seed)
             made: list[Image.Image] = []
@@ -115,7 +115,7 @@ class Fake(Backend):
                 shown = {index: _preview(made[-1], 1.0)} if made else {}
                 yield Progress(index * frames + step, request.count * frames, shown)
                 time.sleep(self.seconds)
-                made.append(_bounced(face, step / frames))
+                made.append(_bounced(face, step / frames, request.motion_strength or 1))
             about = self._about(request.prompt)
             yield media.clip(made, request.fps or 1, request.loop, index=index, seed=seed, **about)
 
@@ -190,11 +190,13 @@ def _told(prompt: str) -> str:
     return plain(prompt) if all(run.weight == 1 for run in segments(prompt)) else str(segments(prompt))
 
 
-def _bounced(face: Image.Image, phase: float) -> Image.Image:
-    """The face smaller and lower or higher, back where it began at phase 1."""
+def _bounced(face: Image.Image, phase: float, strength: float) -> Image.Image:
+    """The face smaller and lower or higher, half as far as there is room at a strength of 1; back where it began at
+    phase 1.
+    """
     side = round(SIZE * 0.7)
     frame = Image.new("RGBA", (SIZE, SIZE))
-    top = round((SIZE - side) * (0.5 + 0.5 * math.sin(2 * math.pi * phase)))
+    top = round((SIZE - side) * (0.5 + 0.25 * strength * math.sin(2 * math.pi * phase)))
     frame.paste(_in_size(face, side), ((SIZE - side) // 2, top))
     return frame
 
