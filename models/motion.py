@@ -71,12 +71,14 @@ class Plan:
         start: (B, K), added to the opacity at all times: what fades in begins at 0.
         places: (B, K, PLACE) of the movers at rest.
         owners: (B, K + 1, CELLS, CELLS) logits of what a cell of the picture belongs to; 0 stays where it is.
+        left_out: (B,), root mean square by which the draft is expected to miss the latents.
     """
 
     curves: Tensor
     start: Tensor
     places: Tensor
     owners: Tensor
+    left_out: Tensor
 
     def poses(self, times: Tensor, loop: Tensor) -> Tensor:
         """(B, T, K, POSE) at `times` (B, T)."""
@@ -114,7 +116,7 @@ class MotionPlanner(nn.Module):
         self.words_in = nn.Linear(context, context)
         self.settings_in = nn.Sequential(nn.Linear(SETTINGS, width), nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList(Block(width, heads, context) for _ in range(depth))
-        self.curves_out = nn.Linear(width, BASIS * POSE + 1 + PLACE)
+        self.curves_out = nn.Linear(width, BASIS * POSE + 1 + PLACE + 1)
         self.owners_out = nn.Linear(width, (MOVERS + 1) * (CELLS // self.grid) ** 2)
         for layer in (self.curves_out, self.owners_out):  # at first nothing moves
             nn.init.zeros_(layer.weight)
@@ -140,7 +142,7 @@ class MotionPlanner(nn.Module):
         return self._plan(self.curves_out(movers).float(), self.owners_out(tokens).float())
 
     def _plan(self, curves: Tensor, owners: Tensor) -> Plan:
-        curves, start, places = curves.split([BASIS * POSE, 1, PLACE], -1)
+        curves, start, places, left_out = curves.split([BASIS * POSE, 1, PLACE, 1], -1)
         cell = CELLS // self.grid
         owners = owners.unflatten(-1, (MOVERS + 1, cell, cell)).unflatten(1, (self.grid, self.grid))
         return Plan(
@@ -148,6 +150,7 @@ class MotionPlanner(nn.Module):
             start[..., 0],
             places + places.new_tensor([0.5, 0.5, 1.0]),
             owners.permute(0, 3, 1, 4, 2, 5).reshape(len(owners), MOVERS + 1, CELLS, CELLS),
+            left_out[:, :, 0].mean(1),
         )
 
 

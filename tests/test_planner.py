@@ -31,7 +31,10 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     ("image", {"image": SMALL, "variations": 3}),
     ("image", {"image": SMALL, "strength": 0.0, "size": 512}),
     ("clip", {"prompt": "a {red|blue} cat jumps"}),
-    ("clip", {"prompt": "a cat", "frames": 4, "fps": 5, "motion_strength": 1.5, "loop": False, "count": 2, "style": "noto"}),
+    (
+        "clip",
+        {"prompt": "a cat", "frames": 4, "fps": 5, "motion_strength": 1.5, "loop": False, "count": 2, "style": "noto"},
+    ),
     ("clip", {"image": SMALL}),
     ("clip", {"image": SMALL, "last": SMALL, "seed": 3}),
     ("caption", {"image": SMALL}),
@@ -101,7 +104,11 @@ def test_where_the_files_lie_does_not_count_and_what_they_hold_does(
 @pytest.mark.parametrize(
     ("task", "fields", "changes"),
     [
-        ("clip", {"prompt": "a cat"}, ({"prompt": "a dog"}, {"frames": 5}, {"fps": 3}, {"motion_strength": 0.5}, {"loop": False}, {"steps": 3})),
+        (
+            "clip",
+            {"prompt": "a cat"},
+            ({"prompt": "a dog"}, {"frames": 5}, {"fps": 3}, {"motion_strength": 0.5}, {"loop": False}, {"steps": 3}),
+        ),
         ("clip", {"image": SMALL}, ({"last": SMALL}, {"negative": "dog"}, {"style": "noto"}, {"count": 2})),
         ("caption", {"image": SMALL}, ({"language": "zh"}, {"long": True}, {"candidates": 1}, {"seed": 2})),
     ],

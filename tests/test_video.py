@@ -131,7 +131,9 @@ def plan_of(**pose: float) -> Plan:
         curves[0, 0, EVEN, names.index(name)] = value  # the first power of time
     owners = torch.zeros(1, MOVERS + 1, CELLS, CELLS)
     owners[:, 1] = 50
-    return Plan(curves, torch.zeros(1, MOVERS), torch.tensor([0.5, 0.5, 1.0]).expand(1, MOVERS, PLACE), owners)
+    return Plan(
+        curves, torch.zeros(1, MOVERS), torch.tensor([0.5, 0.5, 1.0]).expand(1, MOVERS, PLACE), owners, torch.zeros(1)
+    )
 
 
 def test_the_basis_vanishes_at_the_start_and_closes_in_a_loop() -> None:
@@ -169,7 +171,7 @@ def test_a_true_plan_draws_the_clip() -> None:
         def poses(self, times: torch.Tensor, loop: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(item.poses).transpose(0, 1)[None]
 
-    made = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.owners)
+    made = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.owners, plan.left_out)
     frames = moved(to_tensor(item.rest), made, frame_times(FRAMES, loop), loop)[0]
     assert (frames - to_tensor(item.frames)).abs().mean() < 0.01
     assert np.allclose(item.poses[1], REST)
@@ -186,8 +188,21 @@ def test_from_pure_noise_all_can_be_copied_from_the_draft(image: DiT) -> None:
     torch.nn.init.ones_(made.copy_out.bias)
     x, one = torch.randn(1, 3, 8, 16, 16), torch.ones(1)
     assert torch.allclose(x - made(image, x, one, said, frames), frames.draft, atol=1e-2)
-    steps = list(denoise_clip(made, image, x, said, frames, ClipSampling(steps=3)))
+    steps = list(denoise_clip(made, image, x, said, frames, torch.zeros(1), ClipSampling(steps=3)))
     assert len(steps) == 3 and all(torch.isfinite(clean).all() for clean in steps)
+
+
+def test_what_the_draft_leaves_out_begins_in_more_noise() -> None:
+    levels = []
+
+    def still(_: DiT, x: torch.Tensor, t: torch.Tensor, *known: object) -> torch.Tensor:
+        levels.append(t)
+        return torch.zeros_like(x)
+
+    frames, sampling = known(3, 2), ClipSampling(steps=2, least=0.3, most=0.9)
+    left_out = torch.tensor([-1.0, 0.2, 5.0])
+    list(denoise_clip(still, None, torch.randn(frames.draft.shape), None, frames, left_out, sampling))  # type: ignore[arg-type]
+    assert torch.allclose(levels[0], torch.tensor([0.3, 0.5, 0.9])) and torch.allclose(levels[1], levels[0] / 2)
 
 
 @pytest.fixture(scope="module")

@@ -95,14 +95,15 @@ class ClipPipeline:
         p, autoencoder = self.pictures, self.pictures.autoencoder
         condition = p.encode_condition([parse_literally(prompt)])
         asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
-        frames = planned_frames(
+        frames, left_out = planned_frames(
             self.video, autoencoder, to_tensor(first), condition, *asked, count=count, drafted=sampling.drafted
         )
         if last is not None:
             frames = replace(frames, last=autoencoder.encode(to_tensor(last).to(autoencoder.dtype)).float())
         noise, latents = clip_noise(torch.Generator().manual_seed(seed), tuple(frames.draft.shape)), frames.draft
         yield ClipStep(0, sampling.steps, self._preview(latents) if previews and sampling.drafted else None)
-        for step, latents in enumerate(denoise_clip(self.video, p.dit, noise, condition, frames, sampling), 1):
+        denoised = denoise_clip(self.video, p.dit, noise, condition, frames, left_out, sampling)
+        for step, latents in enumerate(denoised, 1):
             yield ClipStep(step, sampling.steps, self._preview(latents) if previews else None)
         yield DrawnClip(to_uint8(autoencoder.decode(latents[0])), fps, loop, first)
 

@@ -1,5 +1,8 @@
 """From noise to a clip's clean latents: the draft of the planner under the noise, and a few steps of Euler's.
 
+How much noise the draft lies under is a trade: little keeps what it shows, much lets the network change it (SDEdit,
+arXiv 2108.01073). So the planner says how much of the motion its draft leaves out, and so much is added to the least.
+
 A clip whose first frame and words are given leaves little open, so few steps do, and the noise that its frames share
 keeps what stands still still.
 
@@ -29,12 +32,13 @@ class ClipSampling:
 
     Attributes:
         steps: calls of the network.
-        begin: noise level that the draft lies under at first; without a draft it is 1.
+        least, most: noise level that the draft lies under at first; without a draft it is 1.
         drafted: whether the picture is moved by the plan; without it, the motion attention is alone.
     """
 
     steps: int = 4
-    begin: float = 0.6
+    least: float = 0.3
+    most: float = 0.9
     drafted: bool = True
 
 
@@ -61,25 +65,35 @@ def planned_frames(
     strength: Tensor,
     count: int,
     drafted: bool = True,
-) -> Frames:
-    """What is known of `count` frames of clips whose pictures (B, 4, H, W) at rest are given, their draft among it."""
+) -> tuple[Frames, Tensor]:
+    """What is known of `count` frames of clips whose pictures (B, 4, H, W) at rest are given, their draft among it, and
+    how much of their motion that leaves out (B,), as `Plan` says.
+    """
     first = autoencoder.encode(picture.to(autoencoder.dtype)).float()
     asked, times = settings(loop, fps, strength), frame_times(count, loop)
-    draft = first.new_zeros(len(first), count, *first.shape[1:])
+    draft, left_out = first.new_zeros(len(first), count, *first.shape[1:]), first.new_ones(len(first))
     if drafted:
         plan = video.planner(first, condition.states, condition.mask, asked)
-        draft = encoded_frames(autoencoder, moved(picture, plan, times, loop))
-    return Frames(times, loop, asked, draft, first, torch.zeros_like(first))
+        draft, left_out = encoded_frames(autoencoder, moved(picture, plan, times, loop)), plan.left_out
+    return Frames(times, loop, asked, draft, first, torch.zeros_like(first)), left_out
 
 
 def denoise_clip(
-    video: Any, image: DiT, noise: Tensor, condition: Condition, frames: Frames, sampling: ClipSampling
+    video: Any,
+    image: DiT,
+    noise: Tensor,
+    condition: Condition,
+    frames: Frames,
+    left_out: Tensor,
+    sampling: ClipSampling,
 ) -> Iterator[Tensor]:
     """The clean latents (B, T, C, S, S) that each step leads to; the last ones are the clip."""
-    begin = sampling.begin if sampling.drafted else 1.0
-    levels = torch.linspace(begin, 0, sampling.steps + 1).tolist()
-    x = (1 - begin) * frames.draft + begin * noise
-    for level, following in pairwise(levels):
-        velocity = video(image, x, x.new_full((len(x),), level), condition, frames)
+    begin = (sampling.least + left_out.clamp_min(0)).clamp_max(sampling.most)
+    begin = begin if sampling.drafted else torch.ones_like(begin)
+    levels = begin[:, None] * torch.linspace(1, 0, sampling.steps + 1)
+    wide = levels.T[..., None, None, None, None]
+    x = (1 - wide[0]) * frames.draft + wide[0] * noise
+    for number, (level, following) in enumerate(pairwise(wide)):
+        velocity = video(image, x, levels[:, number], condition, frames)
         yield x - level * velocity
         x = x - (level - following) * velocity

@@ -59,8 +59,9 @@ class ClipMix:
         begin: before that step the planner learns alone: what it can't say yet, nothing else can.
         last: share of clips whose last frame is given too.
         drop_text, drop_vector: shares without words, without vector.
-        time_mean, time_std: of the logit-normal noise levels; `undrafted` is added to the mean where there is no draft,
-            for drawing begins at pure noise there, and else at `ClipSampling.begin`.
+        time_mean, time_std: of the logit-normal noise levels, for drawing begins at `ClipSampling.least` where the
+            draft has all of the motion. `undrafted` is added to the mean where there is no draft, `acted` where the
+            motion is in no draft: there it begins higher.
         planner: weight of the planner's loss.
     """
 
@@ -75,9 +76,10 @@ class ClipMix:
     last: float = 0.15
     drop_text: float = 0.1
     drop_vector: float = 0.5
-    time_mean: float = -0.3
+    time_mean: float = -0.8
     time_std: float = 1.2
-    undrafted: float = 1.5
+    undrafted: float = 2.0
+    acted: float = 1.2
     planner: float = 1.0
 
 
@@ -165,7 +167,8 @@ class VideoTask(Task):
         Noise levels and which conditions are kept are drawn; with `levels` (lowest, highest), as in the validation,
         noise levels lie evenly between them, words and vector are kept and the last frame is not given.
         """
-        t, *kept = self._levels(draft, rng)
+        acted = clips.movers < 0
+        t, *kept = self._levels(draft, acted, rng)
         if levels:
             t = torch.linspace(*levels, len(t))
             kept = [torch.full((len(t),), keep) for keep in (True, True, False)]
@@ -176,13 +179,16 @@ class VideoTask(Task):
         times, asked = frame_times(FRAMES, clips.loop), settings(clips.loop, clips.fps, clips.strength)
         last = latents[:, -1] * kept[2][:, None, None, None]
         frames = Frames(times, clips.loop, asked, draft, clips.first.float(), last).of(index)
-        return {"x": x, "t": t, "target": target, "condition": condition_of(clips, *kept[:2]), "frames": frames}
+        missed = (latents - draft).square().mean((1, 2, 3, 4)).sqrt() * acted
+        condition = condition_of(clips, *kept[:2])
+        return {"x": x, "t": t, "target": target, "condition": condition, "frames": frames, "missed": missed}
 
-    def _levels(self, draft: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _levels(self, draft: Tensor, acted: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Noise levels (B,), logit-normal, and whether words, vector and last frame are given, each (B,)."""
         count, mix = len(draft), self.mix
         uniform = torch.from_numpy((rng.permutation(count) + rng.random(count)) / count)
-        mean = torch.where(draft.flatten(1).any(1), mix.time_mean, mix.time_mean + mix.undrafted)
+        mean = mix.time_mean + acted * mix.acted
+        mean = torch.where(draft.flatten(1).any(1), mean, mix.time_mean + mix.undrafted)
         t = torch.sigmoid(mean + mix.time_std * torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))).float()
         text, vector, last = torch.from_numpy(rng.random((3, count)))
         return t, text >= mix.drop_text, vector >= mix.drop_vector, last < mix.last
@@ -193,8 +199,9 @@ class VideoTask(Task):
         values = plan_losses(whole.planner, batch["plan"])
         total = self.mix.planner * torch.stack(list(values.values())).sum()
         if "flow" in batch:
-            values["flow"] = flow_loss(model, self.image, batch["flow"])
-            total = total + values["flow"]
+            flow = batch["flow"]
+            values |= {"flow": flow_loss(model, self.image, flow), "left_out": left_out_loss(whole.planner, flow)}
+            total = total + values["flow"] + values["left_out"]
         return {"loss": total, **values}
 
     # --- A checkpoint -----------------------------------------------------------------------------------------------
@@ -242,9 +249,10 @@ class VideoTask(Task):
         for some in (slice(i, i + BATCH) for i in range(0, len(clips), BATCH)):
             part = condition.rows(list(range(len(clips)))[some])
             asked = (encoded.loop[some], encoded.fps[some], encoded.strength[some])
-            frames = planned_frames(model, self.autoencoder, rest[some], part, *asked, FRAMES, sampling.drafted)
+            known = planned_frames(model, self.autoencoder, rest[some], part, *asked, FRAMES, sampling.drafted)
+            frames = known[0]
             noise = clip_noise(torch.Generator().manual_seed(some.start), frames.draft.shape)
-            *_, latents = denoise_clip(model, self.image, noise, part, frames, sampling)
+            *_, latents = denoise_clip(model, self.image, noise, part, *known, sampling)
             drawn.append(self._decode(latents))
             drafts.append(self._decode(frames.draft))
         return torch.cat(drawn), torch.cat(drafts)
@@ -292,6 +300,13 @@ def plan_losses(planner: nn.Module, rows: Clips) -> dict[str, Tensor]:
         "places": (places * share).sum(),
         "owners": 0.2 * owners,
     }
+
+
+def left_out_loss(planner: nn.Module, flow: dict[str, Any]) -> Tensor:
+    """Distance of what the planner expects its draft to miss from what it missed."""
+    frames, condition = flow["frames"], flow["condition"]
+    plan: Plan = planner(frames.first, condition.states, condition.mask, frames.asked)
+    return F.smooth_l1_loss(plan.left_out, flow["missed"], beta=0.1)
 
 
 def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
