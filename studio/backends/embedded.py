@@ -203,7 +203,6 @@ class Embedded(Backend):
         last = given_pixels(request.last) if request.last else None
         asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": request.loop, "last": last}
         asked["strength"] = request.motion_strength
-        asked["strength"] = request.motion_strength
         for index, seed in enumerate(request.seeds()):
             picture = given_pixels(request.image) if request.image else (yield from self._still(request, index, each))
             for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **asked):
