@@ -143,7 +143,7 @@ class Grid:
     def file(self, pictures: Sequence[Image.Image | None]) -> bytes:
         """The sheet as a PNG file that says what it was made from, to us and, in A1111's words, to others."""
         told = Provenance(self._parameters(), self.record(), KEYWORD)
-        return encoded([self.sheet(pictures)], told, "png", optimize=True)
+        return encoded(self.sheet(pictures), told, "png", optimize=True)
 
     def record(self) -> str:
         """What it takes to make the grid again, as JSON."""

@@ -77,7 +77,8 @@ def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True, **facts: 
     if len(frames) == 1:
         return Artifact(_still_webp(frames[0], lossless=True), "image/webp", "image", *frames[0].size, **facts)
     milliseconds = round(1000 / fps)
-    data, seconds = _animated_webp(frames, milliseconds, loop, lossless=True), len(frames) * milliseconds / 1000
+    times, seconds = [milliseconds] * len(frames), len(frames) * milliseconds / 1000
+    data = animated_webp(frames, times, 0 if loop else 1, lossless=True)
     return Artifact(data, "image/webp", "clip", *frames[0].size, len(frames), seconds, **facts)
 
 
@@ -114,7 +115,7 @@ def thumbnail(artifact: Artifact) -> bytes:
     for frame in small:
         frame.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     if len(small) > 1:
-        return _animated_webp(small, round(1000 * artifact.seconds / artifact.frames), quality=80)
+        return animated_webp(small, [round(1000 * artifact.seconds / artifact.frames)] * len(small), quality=80)
     return _still_webp(small[0], quality=80, method=2)
 
 
@@ -124,16 +125,18 @@ def frames(data: bytes) -> list[Image.Image]:
         return [frame.convert("RGBA") for frame in ImageSequence.Iterator(picture)]
 
 
-def _animated_webp(frames: Sequence[Image.Image], milliseconds: int, loop: bool = True, **options: int | bool) -> bytes:
-    """Every frame whole, by itself and in place of the one before; Pillow would make one of equal neighbours.
+def animated_webp(frames: Sequence[Image.Image], times: Sequence[int], plays: int = 0, **options: int | bool) -> bytes:
+    """Every frame (straight RGBA) whole, by itself and in place of the one before; Pillow would make one of equal
+    neighbours. Each is shown so many milliseconds; it `plays` so often, 0 for ever. `options` are Pillow's.
 
     https://developers.google.com/speed/webp/docs/riff_container
     """
     canvas = b"".join((side - 1).to_bytes(3, "little") for side in frames[0].size)
-    shown = bytes(6) + canvas + milliseconds.to_bytes(3, "little") + b"\2"  # at 0, 0; not blended
     parts = [_chunk(b"VP8X", b"\x12\0\0\0" + canvas)]  # alpha, animation
-    parts.append(_chunk(b"ANIM", bytes(4) + (b"\0\0" if loop else b"\1\0")))
-    parts += [_chunk(b"ANMF", shown + _webp_frame(frame, options)) for frame in frames]
+    parts.append(_chunk(b"ANIM", bytes(4) + plays.to_bytes(2, "little")))
+    for frame, milliseconds in zip(frames, times, strict=True):
+        shown = bytes(6) + canvas + milliseconds.to_bytes(3, "little") + b"\2"  # at 0, 0; not blended
+        parts.append(_chunk(b"ANMF", shown + _webp_frame(frame, options)))
     return _chunk(b"RIFF", b"WEBP" + b"".join(parts))
 
 

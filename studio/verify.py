@@ -15,6 +15,7 @@ from studio import media
 from studio.backends.base import Backend, run
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
+from studio.export.clips import FORMATS, clip_file, read_clip
 from studio.media import Artifact
 from studio.metadata import content, encoded, read_bytes, restore, strip, version
 from studio.metadata.files import KINDS as FILES
@@ -27,6 +28,7 @@ CLOSE = 40.0  # dB; what another processor or number type does is well above
 CLOSE_STEP = 16  # levels of 255: rounding moves all pixels a little, a brush moves some of them a lot
 MAX_FRAMES = 1_000
 MEDIA_TYPES = {kind.media_type: name for name, kind in FILES.items()}
+MOVING = {kind.media_type: name for name, kind in FORMATS.items()}
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,15 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     if isinstance(before, str) or made.kind == "text":
         return _text_verdict(before, made, differences, record)
     # As the file was encoded, with its losses.
-    after = made.data if kind == made.media_type else encoded(media.frames(made.data), None, MEDIA_TYPES[kind])
+    after = made.data if kind == made.media_type else _encoded_as(kind, made)
     return _verdict(before, np.stack(list(map(np.asarray, media.frames(after)))), differences, record)
+
+
+def _encoded_as(kind: str, made: Artifact) -> bytes:
+    """An artifact as a file of another media type."""
+    if made.kind == "clip" and kind in MOVING:
+        return clip_file(read_clip(made.data), MOVING[kind])
+    return encoded(media.frames(made.data)[0], None, MEDIA_TYPES[kind])
 
 
 def _named(path: Path, record: Origin) -> str:

@@ -43,6 +43,6 @@ def keep(context: PageContext, member: Member, red: int | None = None) -> Path:
     seed = member.request.seed or 0
     picture = Image.new("RGBA", (32, 32), (seed % 256 if red is None else red, 0, 99, 255))
     picture.paste((0, 0, 0, 0), (0, 0, 32, 4))
-    data = encoded([picture], None, "png")
+    data = encoded(picture, None, "png")
     entry = queue_kit.Entry(member.id, 0, seed, member.request.prompt, model="fake")
     return queue_kit.keep(context.studio.gallery, data, entry)

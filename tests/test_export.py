@@ -17,8 +17,8 @@ from queue_kit import picture
 from models.data.pixels import premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
-from studio.export.apps import APPS, app_named, fit, indexed, placed, within
-from studio.export.drawing import SEEN, Drawing, both, distance, outlined, resized, seen_box, straight
+from studio.export.apps import APPS, app_named, fit, placed, within
+from studio.export.drawing import SEEN, Drawing, both, distance, indexed, outlined, resized, seen_box, straight
 from studio.export.svg import _window, svg
 from studio.metadata import Provenance as Says
 from studio.metadata import provenance_in, read

@@ -55,7 +55,7 @@ def sample(path: Path, kind: str) -> bytes:
     elif kind.startswith("moving "):
         write_moving(path, kind.removeprefix("moving "))
     else:
-        path.write_bytes(encoded([picture_of(8)], Provenance("a\nSteps: 1, Seed: 2, Size: 3x3", "{}"), kind))
+        path.write_bytes(encoded(picture_of(8), Provenance("a\nSteps: 1, Seed: 2, Size: 3x3", "{}"), kind))
     return path.read_bytes()
 
 
@@ -65,7 +65,9 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "svg.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     for name in ("text.png", "empty.png", "svg.png"):
         for do in (read, stripped):
-            assert "is not a picture that can be read (PNG, WEBP, JPEG, GIF, AVIF)" in refusal(tmp_path / name, do)
+            assert "is not a picture that can be read (PNG, WEBP, JPEG, GIF, AVIF, WebM, MP4)" in refusal(
+                tmp_path / name, do
+            )
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeyp
     assert pace(context.studio, "d") is None
     every._queue_chunk(series)
     jobs = queue_kit.claims(context.studio.queue).claim()
-    data = encoded([Image.new("RGBA", (8, 8))], None, "png")
+    data = encoded(Image.new("RGBA", (8, 8)), None, "png")
     queue_kit.keep(context.studio.gallery, data, queue_kit.Entry(jobs[0].id, 0, 1, "x", digest="d"))
     database = context.studio.store.database
     with database.writing() as connection:

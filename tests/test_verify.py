@@ -19,6 +19,7 @@ from models.messages import Refused
 from studio import media
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
+from studio.export.clips import Clip, clip_file, read_clip
 from studio.media import Artifact
 from studio.metadata import encoded, provenance, version, write
 from studio.planner import Job, resolve
@@ -35,7 +36,7 @@ def drawn(task: str = "image", **fields: Any) -> tuple[Job, list[Artifact]]:
 
 def save(path: Path, job: Job, result: Artifact, kind: str = "png", shown: Image.Image | None = None) -> Path:
     """The file of an artifact, with another picture in it where one is given."""
-    path.write_bytes(encoded([shown or picture(result)], provenance(job, result), kind))
+    path.write_bytes(encoded(shown or picture(result), provenance(job, result), kind))
     return path
 
 
@@ -134,7 +135,7 @@ def test_a_picture_of_another_processor_is_close(tmp_path: Path) -> None:
 
 def test_a_lossy_copy_is_close(tmp_path: Path) -> None:
     job, (result,) = drawn()
-    file = io.BytesIO(encoded([picture(result)], None, "avif"))
+    file = io.BytesIO(encoded(picture(result), None, "avif"))
     verdict = verify(save(tmp_path / "a.png", job, result, shown=Image.open(file)))
     assert verdict.result == "close" and verdict.psnr is not None and verdict.psnr >= 40
 
@@ -216,12 +217,16 @@ def test_what_can_not_be_made_again_is_refused(tmp_path: Path) -> None:
 def test_every_frame_counts(tmp_path: Path) -> None:
     job, (result,) = drawn()
     path = tmp_path / "a"
-    path.write_bytes(encoded([picture(result), noisy(picture(result), 90)], provenance(job, result), "png"))
+    moving = Clip((picture(result), noisy(picture(result), 90)), (125, 125))
+    path.write_bytes(clip_file(moving, "apng", provenance(job, result)))
     verdict = verify(path)
     assert (verdict.result, verdict.why) == ("different", "it is 128x128, 2 frames and was made as 128x128")
     job, (result,) = drawn("clip", frames=40)  # more than the face has places: some neighbours are equal
     path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
     assert verify(path).result == "identical"
+    for kind in ("apng", "avif"):
+        path.write_bytes(clip_file(read_clip(result.data), kind, provenance(job, result)))
+        assert verify(path).result == "identical"
     job, (result,) = drawn("clip", frames=6)
     frames = media.frames(result.data)
     for edited, says in (

@@ -9,6 +9,7 @@ from PIL import Image
 
 from studio import media
 from studio.backends.fake import Fake
+from studio.export.clips import Clip, clip_file
 from studio.media import Artifact
 from studio.metadata import encoded, provenance
 from studio.planner import Job, job_id, resolve
@@ -17,7 +18,7 @@ from studio.requests import make_request
 CAN = Fake().capabilities()
 DIGEST = "d" * 64
 SUFFIXES = {"png": ".png", "webp": ".webp", "avif": ".avif", "jpeg": ".jpg"}
-MOVING = ("png", "webp", "avif")
+MOVING = ("apng", "webp", "avif")
 
 
 def job_of(**fields: object) -> Job:
@@ -39,7 +40,7 @@ def artifact_of(size: int = 128) -> Artifact:
 
 def file_of(job: Job, kind: str = "png", size: int = 128) -> bytes:
     """The file of that picture."""
-    return encoded([picture_of(size)], provenance(job, artifact_of(size)), kind)
+    return encoded(picture_of(size), provenance(job, artifact_of(size)), kind)
 
 
 def write(path: Path, kind: str = "png", **fields: object) -> Job:
@@ -50,8 +51,8 @@ def write(path: Path, kind: str = "png", **fields: object) -> Job:
 
 def write_moving(path: Path, kind: str, **fields: object) -> Job:
     job = job_of(**fields)
-    frames = [Image.new("RGBA", (32, 32), (60 * i, 200 - 60 * i, 30, 255)) for i in range(4)]
-    path.write_bytes(encoded(frames, provenance(job, artifact_of(32)), kind, duration=100))
+    frames = tuple(Image.new("RGBA", (32, 32), (60 * i, 200 - 60 * i, 30, 255)) for i in range(4))
+    path.write_bytes(clip_file(Clip(frames, (100,) * 4), kind, provenance(job, artifact_of(32))))
     return job
 
 

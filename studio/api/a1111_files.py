@@ -169,4 +169,4 @@ def _file(made: bytes, picture: Image.Image, size: tuple[int, int], how: Upscali
     premultiplied = picture.convert("RGBA").convert("RGBa")
     cut = how.resize_mode == 1 and how.upscaling_crop
     larger = ImageOps.fit(premultiplied, size, method) if cut else premultiplied.resize(size, method)
-    return base64.b64encode(encoded([larger.convert("RGBA")], None, "png")).decode()
+    return base64.b64encode(encoded(larger.convert("RGBA"), None, "png")).decode()

@@ -212,7 +212,7 @@ def _exported(file: Path, chosen: app_table.App | None, outline: bool, as_svg: b
             more = f"-{size[0]}" if len(chosen.sizes) > 1 else ""
             made[f"{file.stem}-{chosen.name}{more}{suffix}"] = data
     elif outline and not as_svg:
-        made[f"{file.stem}-outlined.png"] = encoded([picture], says, "png")
+        made[f"{file.stem}-outlined.png"] = encoded(picture, says, "png")
     return made
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from models.data.pixels import premultiply, unpremultiply
+from models.data.pixels import premultiply
 from models.messages import Refused, did_you_mean
-from studio.export.drawing import Drawing, resized, seen_box, straight
+from studio.export.drawing import Drawing, indexed, resized, seen_box, straight
 from studio.metadata import Provenance, encoded
 
 LARGER = 1.5  # times: a small thing in a large picture is not blown up further than that
@@ -134,16 +134,16 @@ def within(picture: Image.Image, kind: str, limit: int, says: Provenance | None 
 
 def _encodings(picture: Image.Image, kind: str, limit: int, says: Provenance | None) -> Iterator[bytes]:
     if kind == "png":
-        yield encoded([picture], says, kind, optimize=True)
-        yield from (encoded([indexed(picture, colours)], says, kind, optimize=True) for colours in PALETTES)
+        yield encoded(picture, says, kind, optimize=True)
+        yield from (encoded(indexed(picture, colours), says, kind, optimize=True) for colours in PALETTES)
         return
-    yield encoded([picture], says, kind, exact=False, method=4)
+    yield encoded(picture, says, kind, exact=False, method=4)
     for coarser in COARSER:
         small = premultiply(np.asarray(picture))
         size = max(1, picture.width // coarser), max(1, picture.height // coarser)
         shown = straight(resized(resized(small, size), picture.size))
         for alpha in ALPHAS:
-            lossy = partial(encoded, [shown], says, "webp", lossless=False, exact=False, alpha_quality=alpha, method=4)
+            lossy = partial(encoded, shown, says, "webp", lossless=False, exact=False, alpha_quality=alpha, method=4)
             yield _best(cache(lossy), limit)
 
 
@@ -152,20 +152,3 @@ def _best(encode: Callable[..., bytes], limit: int) -> bytes:
     if len(encode(quality=1)) > limit:
         return encode(quality=1)
     return encode(quality=1 + bisect(range(2, 101), limit, key=lambda quality: len(encode(quality=quality))))
-
-
-def indexed(picture: Image.Image, colours: int) -> Image.Image:
-    """The picture (RGBA) in so many colours, one of them transparent: mode "P". They are chosen premultiplied: a faint
-    pixel's colour hardly counts, and none of them can leave a dark rim.
-    """
-    pixels = premultiply(np.asarray(picture))
-    chosen = Image.fromarray(pixels, "RGBA").quantize(max(1, colours - 1), Image.Quantize.FASTOCTREE)
-    rows = np.where(pixels[..., 3] > 0, np.asarray(chosen).astype(int) + 1, 0)  # row 0 is nothing, and only that
-    counts = np.maximum(np.bincount(rows.ravel(), minlength=colours), 1)
-    sums = [np.bincount(rows.ravel(), pixels[..., band].ravel(), colours) for band in range(4)]
-    table = np.rint(np.stack(sums, -1) / counts[:, None]).astype(np.uint8)[None]
-    table = unpremultiply(table)[0]
-    out = Image.fromarray(rows.astype(np.uint8), "P")
-    out.putpalette(table[:, :3].tobytes())
-    out.info["transparency"] = table[:, 3].tobytes()
-    return out

@@ -35,6 +35,23 @@ def straight(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(unpremultiply(pixels), "RGBA")
 
 
+def indexed(picture: Image.Image, colours: int) -> Image.Image:
+    """The picture (RGBA) in so many colours, one of them transparent: mode "P". They are chosen premultiplied: a faint
+    pixel's colour hardly counts, and none of them can leave a dark rim.
+    """
+    pixels = premultiply(np.asarray(picture))
+    chosen = Image.fromarray(pixels, "RGBA").quantize(max(1, colours - 1), Image.Quantize.FASTOCTREE)
+    rows = np.where(pixels[..., 3] > 0, np.asarray(chosen).astype(int) + 1, 0)  # row 0 is nothing, and only that
+    counts = np.maximum(np.bincount(rows.ravel(), minlength=colours), 1)
+    sums = [np.bincount(rows.ravel(), pixels[..., band].ravel(), colours) for band in range(4)]
+    table = np.rint(np.stack(sums, -1) / counts[:, None]).astype(np.uint8)[None]
+    table = unpremultiply(table)[0]
+    out = Image.fromarray(rows.astype(np.uint8), "P")
+    out.putpalette(table[:, :3].tobytes())
+    out.info["transparency"] = table[:, 3].tobytes()
+    return out
+
+
 def is_more(own: tuple[int, int], size: tuple[int, int]) -> bool:
     """Whether `size` (width, height) asks for more pixels than a picture of `own` size has."""
     return max(size[0] / own[0], size[1] / own[1]) > MUCH

@@ -50,7 +50,7 @@ class Metadata:
 class Container:
     """A file format. `extras` yields what lies beside the content, `with_metadata` is the file with nothing beside its
     content but what is given; both raise Broken. `keywords`: whether it holds texts by keyword, and needs no EXIF.
-    `name` is Pillow's, `still` and `moving` are its options for one picture and for several, None where we make none.
+    `name` is Pillow's, `still` are its options for one picture, None where we make none.
     """
 
     name: str
@@ -61,7 +61,6 @@ class Container:
     with_metadata: Callable[[bytes, Metadata], bytes]
     keywords: bool = False
     still: dict[str, Any] | None = None
-    moving: dict[str, Any] | None = None
 
 
 def decoded(text: bytes) -> str:
@@ -95,7 +94,7 @@ PNG_XMP = "XML:com.adobe.xmp"
 
 
 def _png_extras(data: bytes) -> Iterator[Extra]:
-    for kind, whole in _png_chunks(data):
+    for kind, whole in png_chunks(data):
         body = whole[8:-4]
         if kind == b"eXIf":
             yield EXIF, body, False
@@ -110,14 +109,14 @@ def _png_extras(data: bytes) -> Iterator[Extra]:
 
 
 def _png_with(data: bytes, metadata: Metadata) -> bytes:
-    head, *rest = [whole for kind, whole in _png_chunks(data) if kind in PNG_KEPT]
+    head, *rest = [whole for kind, whole in png_chunks(data) if kind in PNG_KEPT]
     texts = metadata.texts | ({PNG_XMP: metadata.xmp.decode()} if metadata.xmp else {})
-    added = [_png_chunk(b"iTXt", key.encode() + bytes(5) + text.encode()) for key, text in texts.items()]
-    added += [_png_chunk(b"eXIf", metadata.exif)] if metadata.exif else []
+    added = [png_chunk(b"iTXt", key.encode() + bytes(5) + text.encode()) for key, text in texts.items()]
+    added += [png_chunk(b"eXIf", metadata.exif)] if metadata.exif else []
     return b"".join([PNG, head, *added, *rest])
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Kind and bytes of each chunk, length and checksum included, up to the last; the first is the header."""
     at = len(PNG)
     while at + 12 <= len(data):
@@ -132,7 +131,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     raise Broken
 
 
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
+def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
@@ -275,7 +274,7 @@ GIF_XMP, XMP_END = b"XMP DataXMP", bytes([1, *range(255, -1, -1), 0])
 
 
 def _gif_extras(data: bytes) -> Iterator[Extra]:
-    for block in islice(_gif_blocks(data), 1, None):
+    for block in islice(gif_blocks(data), 1, None):
         if block[:2] == bytes((EXTENSION, COMMENT)):  # A1111 keeps its text there
             text, at = b"", 2
             while block[at]:
@@ -286,7 +285,7 @@ def _gif_extras(data: bytes) -> Iterator[Extra]:
 
 
 def _gif_with(data: bytes, metadata: Metadata) -> bytes:
-    head, *blocks = _gif_blocks(data)
+    head, *blocks = gif_blocks(data)
     added = b""
     if text := metadata.texts.get("parameters", "").encode():
         pieces = (text[at : at + 255] for at in range(0, len(text), 255))
@@ -298,7 +297,7 @@ def _gif_with(data: bytes, metadata: Metadata) -> bytes:
 
 def gif_frames(data: bytes, most: int) -> int:
     """How many frames a GIF holds, counted to one more than `most`; Pillow would decode it. Broken if damaged."""
-    blocks = islice(_gif_blocks(data), 1, None)
+    blocks = islice(gif_blocks(data), 1, None)
     return sum(1 for _ in islice((block for block in blocks if block[0] == IMAGE), most + 1))
 
 
@@ -308,7 +307,7 @@ def _gif_is_kept(block: bytes) -> bool:
     return block[1] == APPLICATION and block[3:14] in GIF_KEPT
 
 
-def _gif_blocks(data: bytes) -> Iterator[bytes]:
+def gif_blocks(data: bytes) -> Iterator[bytes]:
     """The header, then each block up to the last."""
     try:
         at = 13 + _gif_palette(data[10])
@@ -353,11 +352,11 @@ def _text_with(data: bytes, metadata: Metadata) -> bytes:
 
 PNG_ROW = Container(
     "PNG", "image/png", ".png", lambda data: data.startswith(PNG), _png_extras, _png_with,
-    keywords=True, still={}, moving={"disposal": 1, "blend": 0},  # each frame on a cleared canvas, no blending
+    keywords=True, still={},
 )  # fmt: skip
 WEBP_ROW = Container(
     "WEBP", "image/webp", ".webp", lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP", _webp_extras, _webp_with,
-    still={"lossless": True, "exact": True}, moving={"lossless": True},
+    still={"lossless": True, "exact": True},
 )  # fmt: skip
 JPEG_ROW = Container(
     "JPEG", "image/jpeg", ".jpg", lambda data: data.startswith(JPEG + b"\xff"), _jpeg_extras, _jpeg_with,

@@ -9,7 +9,6 @@ What a file says is untrusted: sizes are limited, nothing in it is run or fetche
 """
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ from PIL import Image
 
 from models.data.pixels import MAX_BYTES
 from models.messages import Message, Refused, did_you_mean
-from studio.metadata.avif import AVIF_ROW
+from studio.metadata.boxes import AVIF_ROW, MP4_ROW
 from studio.metadata.containers import EXIF, PICTURE_ROWS, TEXT_ROW, XMP, Broken, Container, Metadata, decoded, unpacked
 from studio.metadata.exif_xmp import exif_block, exif_orientation, exif_texts, xmp_packet, xmp_settings
 from studio.metadata.origin import OWN, Provenance
 from studio.metadata.readers import KEYWORDS, own, read_texts
+from studio.metadata.webm import WEBM_ROW
 
-CONTAINERS = (*PICTURE_ROWS, AVIF_ROW, TEXT_ROW)
+CONTAINERS = (*PICTURE_ROWS, AVIF_ROW, WEBM_ROW, MP4_ROW, TEXT_ROW)  # some AVIFs are of MP4's brands, too
 # The kinds of picture files that are made here, by the names that people use.
 KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS if one.still is not None}
 
@@ -146,35 +146,35 @@ def content(path: Path) -> bytes:
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
-def encoded(frames: Sequence[Image.Image], says: Provenance | None, kind: str, **options: Any) -> bytes:
-    """A file as one of KINDS: one frame is a still picture, more are a loop, each shown for an eighth of a second.
+def encoded(picture: Image.Image, says: Provenance | None, kind: str, **options: Any) -> bytes:
+    """A still picture as a file of one of KINDS.
 
-    PNG and still WebP keep every pixel, AVIF is nearly exact. JPEG has no transparency: there the picture stands on
-    white. Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a
-    kind that there is not, frames that it can't move, and settings too long for JPEG (64 KB).
+    PNG and WebP keep every pixel, AVIF is nearly exact. JPEG has no transparency: there the picture stands on white.
+    Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a kind that
+    there is not, and for settings too long for JPEG (64 KB).
     """
     if kind not in KINDS:
         raise Refused("metadata.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
-    container, (first, *more), how = KINDS[kind], frames, options
-    usual = container.moving if more else container.still
-    if usual is None:
-        raise Refused("metadata.still_only", kind=kind)
-    if more:
-        how = {"save_all": True, "append_images": more, "duration": 125, "loop": 0, **how}
-    native = container is AVIF_ROW  # its EXIF can't be put in afterwards
+    container, how = KINDS[kind], options
+    native = container is AVIF_ROW  # there EXIF has a place of its own, among the pictures
     if says and native:
         metadata = _metadata(says, container)
         how = {**how, "exif": metadata.exif, "xmp": metadata.xmp}
     if kind == "jpeg":
-        ground = Image.new("RGBA", first.size, "white")
-        ground.alpha_composite(first.convert("RGBA"))
-        first = ground.convert("RGB")
+        picture = on_ground(picture, "white")
     file = io.BytesIO()
     try:
-        first.save(file, container.name, **{**usual, **how})
+        picture.save(file, container.name, **{**(container.still or {}), **how})
     except KeyError as error:  # a Pillow that was built without it
         raise Refused("metadata.no_writer", kind=kind) from error
     return write(file.getvalue(), container.media_type, says) if says and not native else file.getvalue()
+
+
+def on_ground(picture: Image.Image, colour: str) -> Image.Image:
+    """A picture (RGBA) on an opaque ground, RGB."""
+    ground = Image.new("RGBA", picture.size, colour)
+    ground.alpha_composite(picture.convert("RGBA"))
+    return ground.convert("RGB")
 
 
 def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metadata:
@@ -192,5 +192,5 @@ def _container(name: Path | str, data: bytes) -> Container:
     for container in CONTAINERS:
         if container.begins(data):
             return container
-    formats = [container.name for container in CONTAINERS if container.media_type.startswith("image/")]
+    formats = [container.name for container in CONTAINERS if container is not TEXT_ROW]
     raise Refused("metadata.not_a_picture", file=str(name), formats=formats)

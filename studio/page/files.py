@@ -80,7 +80,7 @@ def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, st
     picture, more = both(path, opened(path), app.sizes[0] if app else None, larger, outline)
     if use == "svg":
         return svg(picture).encode(), ".svg"
-    return fit(Drawing(picture, more), app) if app else (encoded([picture], None, "png"), ".png")
+    return fit(Drawing(picture, more), app) if app else (encoded(picture, None, "png"), ".png")
 
 
 def opened(path: Path) -> Image.Image:

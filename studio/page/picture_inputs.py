@@ -101,7 +101,7 @@ def _plain(mix: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
 
 def _kept(mask: Image.Image, home: Path) -> Path:
     """The mask as a file: the request is resolved from it, and the queue keeps a copy under its content."""
-    data = encoded([mask], None, "png")
+    data = encoded(mask, None, "png")
     path = settings.uploads(home) / f"mask-{hashlib.sha256(data).hexdigest()[:32]}.png"
     make_folder(path.parent)
     write_whole(path, data, "--home")

@@ -1,25 +1,28 @@
-"""AVIF, still and moving: boxes within boxes, and items that say where in the file they lie.
+"""ISO's media files, AVIF and MP4: boxes within boxes, and items that say where in the file they lie.
 
 All places are counted from the file's beginning, so nothing can be cut out or put in: what is taken off is overwritten
-with zeros and its length is set to zero, and XMP is added behind the end, in the box that ISO's media files have for it
-(XMP specification, part 3, 1.1.6). The picture keeps its bytes.
+with zeros and its length is set to zero. XMP is added behind the end, in the box that ISO's media files have for it
+(XMP specification, part 3, 1.1.6), and so is an MP4's EXIF (ExifTool's UUID-EXIF). The content keeps its bytes.
 """
 
 import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from studio.metadata.containers import EXIF, EXIF_HEADER, LIMIT, XMP, Broken, Container, Extra, Metadata
 
-BRANDS = (b"avif", b"avis")
+AVIF_BRANDS, MP4_BRANDS = (b"avif", b"avis"), (b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ")
 # Boxes whose body is boxes, with the bytes that stand before them.
-FOLDERS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0}
+FOLDERS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0}
 CLOCKS = (b"mvhd", b"tkhd", b"mdhd")  # they say when the file was made
+LASTS = {b"mvhd": 24, b"tkhd": 28}  # where they say how long all plays take
 EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no picture
 META = (b"Exif", b"mime", b"uri ")  # kinds of items that are no picture
 XMP_TYPE = b"application/rdf+xml"
-XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the identifier of a `uuid` box that holds XMP
+# Identifiers of `uuid` boxes.
+UUIDS = {bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): XMP, b"JpgTiffExif->JP2": EXIF}
 MOST = 4096  # boxes and pieces of items that are looked at: a tiny file can name billions of pieces without bytes
 
 
@@ -41,9 +44,9 @@ class _Piece:
     end: int
 
 
-def _begins(data: bytes) -> bool:
+def _is_of(brands: tuple[bytes, ...], data: bytes) -> bool:
     size = int.from_bytes(data[:4])
-    return data[4:8] == b"ftyp" and any(data[at : at + 4] in BRANDS for at in range(8, min(size, 256), 4))
+    return data[4:8] == b"ftyp" and any(data[at : at + 4] in brands for at in range(8, min(size, 256), 4))
 
 
 def _extras(data: bytes) -> Iterator[Extra]:
@@ -57,19 +60,22 @@ def _extras(data: bytes) -> Iterator[Extra]:
         elif kind == XMP_TYPE:
             yield XMP, body, False
     for box in boxes:
-        if box.kind == b"uuid" and data[box.body : box.body + len(XMP_BOX)] == XMP_BOX:
-            yield XMP, data[box.body + len(XMP_BOX) : box.end], False
+        if box.kind == b"uuid" and (name := UUIDS.get(data[box.body : box.body + 16])):
+            yield name, data[box.body + 16 : box.end], False
 
 
 def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
-    """With zeros in place of EXIF, XMP, boxes that show nothing, and the time when it was made; only XMP is added."""
+    """With zeros in place of EXIF, XMP, boxes that show nothing, and the time when it was made."""
+    last, extras = list(_boxes(data, 0, len(data))), _extra_kinds(data)
+    while last and last[-1].kind in extras:
+        data = data[: last.pop().start]
     plain, boxes = bytearray(data), _walk(data)
     for _, pieces in _items(data, boxes):
         for piece in pieces:
             plain[piece.start : piece.end] = bytes(piece.end - piece.start)
             plain[piece.field : piece.field + piece.width] = bytes(piece.width)
     for box in boxes:
-        if box.kind in EXTRAS:
+        if box.kind in extras:
             plain[box.start + 4 : box.start + 8] = b"free"
             plain[box.body : box.end] = bytes(box.end - box.body)
         elif box.kind in CLOCKS:
@@ -77,22 +83,45 @@ def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
                 raise Broken
             times = (box.body + 4, box.body + (20 if data[box.body] else 12))
             plain[slice(*times)] = bytes(times[1] - times[0])
-    if metadata.xmp:
-        for box in boxes:
-            if data[box.start : box.start + 4] == bytes(4):  # "up to the file's end", which is about to move
-                plain[box.start : box.start + 4] = (box.end - box.start).to_bytes(4)
-        plain += struct.pack(">I4s", 24 + len(metadata.xmp), b"uuid") + XMP_BOX + metadata.xmp
+        if data[box.start : box.start + 4] == bytes(4):  # "up to the file's end", which is about to move
+            plain[box.start : box.start + 4] = (box.end - box.start).to_bytes(4)
+    said = {EXIF: metadata.exif, XMP: metadata.xmp}
+    for identifier, name in UUIDS.items():
+        if body := said[name]:
+            plain += struct.pack(">I4s", 24 + len(body), b"uuid") + identifier + body
     return bytes(plain)
+
+
+def with_plays(data: bytes, plays: int) -> bytes:
+    """A moving AVIF that plays so often, 1 or more; Pillow's plays for ever. Edit lists say it (ISO 14496-12, 8.6.6):
+    whether one repeats, for as long as its track lasts.
+    """
+    made, boxes = bytearray(data), _walk(data)
+    once = next(
+        data[box.body + 24 : box.body + 32] for box in boxes if box.kind == b"mdhd"
+    )  # of version 1, as all here
+    whole = (plays * int.from_bytes(once)).to_bytes(8)
+    for box in boxes:
+        if box.kind == b"elst":
+            made[box.body + 3] = plays != 1
+        elif at := LASTS.get(box.kind):
+            made[box.body + at : box.body + at + 8] = whole
+    return bytes(made)
+
+
+def _extra_kinds(data: bytes) -> tuple[bytes, ...]:
+    """The boxes that show nothing. A film's `meta` is one of them; a picture's says where its pixels are."""
+    return EXTRAS if _is_of(AVIF_BRANDS, data) else (*EXTRAS, b"meta")
 
 
 def _walk(data: bytes) -> list[_Box]:
     """All boxes, those in FOLDERS followed by what is in them."""
-    found, todo = [], [(0, len(data))]
+    found, todo, extras = [], [(0, len(data))], _extra_kinds(data)
     while todo:
         at, end = todo.pop()
         for box in _boxes(data, at, end):
             found.append(box)
-            if box.kind in FOLDERS:
+            if box.kind in FOLDERS and box.kind not in extras:
                 todo.append((box.body + FOLDERS[box.kind], box.end))
             if len(found) > MOST:
                 raise Broken
@@ -171,5 +200,6 @@ def _number(file: io.BytesIO, width: int, at: int | None = None) -> int:
 # Colours at full size: flat art with thin lines shows it at once when they are not.
 AVIF_SAVED = {"quality": 90, "subsampling": "4:4:4"}
 AVIF_ROW = Container(
-    "AVIF", "image/avif", ".avif", _begins, _extras, _with_metadata, still=AVIF_SAVED, moving=AVIF_SAVED
+    "AVIF", "image/avif", ".avif", partial(_is_of, AVIF_BRANDS), _extras, _with_metadata, still=AVIF_SAVED
 )
+MP4_ROW = Container("MP4", "video/mp4", ".mp4", partial(_is_of, MP4_BRANDS), _extras, _with_metadata)

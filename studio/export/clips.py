@@ -1,0 +1,298 @@
+"""Clips on their way out: frames with their times, and the files that hold them, a row of FORMATS each.
+
+In APNG, WebP and GIF every frame is stored whole and by itself, so that as many come back as went in: of equal
+neighbours Pillow makes one.
+"""
+
+import io
+import math
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from typing import Any, cast
+
+import av
+import numpy as np
+from av import VideoStream
+from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image, ImageSequence
+
+from models.data.pixels import premultiply, unpremultiply
+from studio.export.drawing import SEEN, indexed, resized
+from studio.media import animated_webp
+from studio.metadata import Provenance, encoded, write
+from studio.metadata.boxes import with_plays
+from studio.metadata.containers import EXTENSION, GIF_KEPT, IMAGE, PNG, gif_blocks, png_chunk, png_chunks
+from studio.metadata.files import on_ground
+
+USUAL_TIME = 100  # milliseconds of a frame that says nothing of its time, as browsers have it
+SHORTEST = 2  # hundredths of a second: what a GIF shows for less, viewers show for ten
+PALETTE = 256
+# One thread: the same bytes anywhere. Without B-frames a film lasts as long as its frames, also where their times vary.
+VP9 = {"auto-alt-ref": "0", "deadline": "good", "cpu-used": "2", "threads": "1"}
+H264 = {"preset": "slow", "tune": "animation", "bf": "0", "threads": "1"}
+# Ordered dithering: which pixels of a faint edge are seen. The pattern stands still while the picture moves.
+BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) * 16 + 8
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames (straight RGBA, of one size), each shown so many milliseconds. It `plays` so often, 0 for ever. `larger`
+    are the same frames of more pixels, where there are any.
+    """
+
+    frames: tuple[Image.Image, ...]
+    times: tuple[int, ...]
+    plays: int = 0
+    larger: tuple[Image.Image, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.frames[0].size
+
+    @property
+    def seconds(self) -> float:
+        """Of one play."""
+        return sum(self.times) / 1000
+
+    def at(self, fps: float) -> "Clip":
+        """The same frames at another speed."""
+        return replace(self, times=whole([1000 / fps] * len(self.times)))
+
+    def lasting(self, seconds: float) -> "Clip":
+        """The same frames, all faster or all slower."""
+        return replace(self, times=whole([seconds / self.seconds * time for time in self.times]))
+
+    def every(self, n: int) -> "Clip":
+        """Every nth frame, each shown as long as those that it stands for."""
+        times = tuple(sum(self.times[start : start + n]) for start in range(0, len(self.times), n))
+        return replace(self, frames=self.frames[::n], times=times, larger=self.larger[::n])
+
+    def repeated(self, n: int) -> "Clip":
+        """Each frame n times in a row, in the same time."""
+        frames, larger = (tuple(one for one in all_ for _ in range(n)) for all_ in (self.frames, self.larger))
+        return replace(self, frames=frames, larger=larger, times=whole([t / n for t in self.times for _ in range(n)]))
+
+
+def whole(times: Iterable[float]) -> tuple[int, ...]:
+    """Whole numbers whose sums are, rounded, those of `times`: what rounding leaves out of one is in the next."""
+    return tuple(end - start for start, end in pairwise(map(round, accumulate(times, initial=0.0))))
+
+
+def read_clip(data: bytes) -> Clip:
+    """Every frame of an image file with its time; OSError or SyntaxError where there are none to read."""
+    frames, times = [], []
+    with Image.open(io.BytesIO(data)) as picture:
+        for frame in ImageSequence.Iterator(picture):
+            frames.append(frame.convert("RGBA"))
+            times.append(round(frame.info.get("duration", 0)) or USUAL_TIME)  # a WebP says it once it is decoded
+        plays = picture.info.get("loop", 1 if picture.format == "GIF" else 0)
+        if picture.format == "GIF" and "loop" in picture.info:
+            plays = plays and plays + 1  # it counts how often it is shown again
+    return Clip(tuple(frames), tuple(times), plays)
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def apng(clip: Clip, colours: int = 0) -> bytes:
+    """APNG: every pixel, or so many `colours` for all frames. https://www.w3.org/TR/png-3/#apng-frame-based-animation"""
+    frames = _in_one_palette(clip.frames, colours) if colours else clip.frames
+    made, number = [png_chunk(b"acTL", struct.pack(">II", len(frames), clip.plays))], 0
+    for frame, time in zip(frames, clip.times, strict=True):
+        # At 0, 0, on a cleared canvas (1), in place of what was there (0).
+        shown = struct.pack(">IIIIIHHBB", number, *frame.size, 0, 0, time, 1000, 1, 0)
+        chunks = list(png_chunks(_saved(frame, "PNG", optimize=True)))
+        pixels = [body[8:-4] for kind, body in chunks if kind == b"IDAT"]
+        if not number:
+            head = [body for kind, body in chunks if kind in (b"IHDR", b"PLTE", b"tRNS")]
+        made.append(png_chunk(b"fcTL", shown))
+        made += [
+            png_chunk(b"fdAT", struct.pack(">I", number + 1 + n) + body) if number else png_chunk(b"IDAT", body)
+            for n, body in enumerate(pixels)
+        ]
+        number += 1 + (len(pixels) if number else 0)
+    return b"".join([PNG, *head[:1], made[0], *head[1:], *made[1:], png_chunk(b"IEND", b"")])
+
+
+def webp(clip: Clip, **options: Any) -> bytes:
+    """Animated WebP; without Pillow's `options` lossless but for the colours of transparent pixels."""
+    return animated_webp(clip.frames, clip.times, clip.plays, **(options or {"lossless": True}))
+
+
+def avif(clip: Clip, says: Provenance | None = None) -> bytes:
+    """Animated AVIF, colours nearly exact and alpha exact. One frame is a still picture."""
+    first, *more = clip.frames
+    moving = {"save_all": True, "append_images": more, "duration": list(clip.times)} if more else {}
+    exact = {"codec": "aom", "advanced": {"alpha:end-usage": "q", "alpha:cq-level": "0"}}
+    data = encoded(first, says, "avif", **moving, **exact)
+    return with_plays(data, clip.plays) if more and clip.plays else data
+
+
+def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:
+    """GIF: one palette for all frames, and pixels that are there or not. Faint edges stand on the colour `matte`, else
+    they are dithered. Times are hundredths of a second, 2 at least.
+    """
+    frames = _in_one_palette([_all_or_nothing(frame, matte) for frame in clip.frames], colours)
+    head, extensions, parts = b"", b"", []
+    if clip.plays != 1:
+        again = max(clip.plays - 1, 0).to_bytes(2, "little")
+        extensions = bytes([EXTENSION, 0xFF, 11]) + GIF_KEPT[0] + b"\3\1" + again + b"\0"
+    for frame, time in zip(frames, whole([time / 10 for time in clip.times]), strict=True):
+        made = _saved(frame, "GIF", optimize=False, transparency=0, disposal=2, duration=10 * max(time, SHORTEST))
+        first, *blocks, end = gif_blocks(made)
+        head = head or first
+        parts += [block for block in blocks if block[0] == IMAGE or block[1] == 0xF9]
+    return head + extensions + b"".join(parts) + end
+
+
+def webm(clip: Clip, crf: int = 0) -> bytes:
+    """WebM, VP9 with alpha. `crf` 0 is without loss but for the colours' resolution, 63 is the worst."""
+    quality = {"crf": str(crf), "b": "0"} if crf else {"lossless": "1"}
+    frames = (av.VideoFrame.from_ndarray(_spread(frame), "rgba") for frame in clip.frames)
+    return _film(frames, clip.size, clip.times, "webm", "libvpx-vp9", "yuva420p", {**VP9, **quality})
+
+
+def mp4(clip: Clip, ground: str = "white", crf: int = 18) -> bytes:
+    """MP4, H.264 on a `ground` of that colour, which also makes odd sizes even. `crf` 0 is the best, 51 the worst."""
+    width, height = (side + side % 2 for side in clip.size)
+    frames = (av.VideoFrame.from_image(on_ground(frame.crop((0, 0, width, height)), ground)) for frame in clip.frames)
+    return _film(frames, (width, height), clip.times, "mp4", "libx264", "yuv420p", {**H264, "crf": str(crf)})
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that clips are written in."""
+
+    suffix: str
+    media_type: str
+    encode: Callable[..., bytes]
+
+
+FORMATS = {
+    "webp": Format(".webp", "image/webp", webp),
+    "apng": Format(".png", "image/png", apng),
+    "avif": Format(".avif", "image/avif", avif),
+    "gif": Format(".gif", "image/gif", gif),
+    "webm": Format(".webm", "video/webm", webm),
+    "mp4": Format(".mp4", "video/mp4", mp4),
+}
+
+
+def clip_file(clip: Clip, kind: str, says: Provenance | None = None, **options: Any) -> bytes:
+    """A clip as a file of one of FORMATS; `options` are those of its function. Without `says` it is plain."""
+    made = FORMATS[kind]
+    if made.encode is avif:
+        return avif(clip, says, **options)
+    data = made.encode(clip, **options)
+    return write(data, made.media_type, says) if says else data
+
+
+def sheet(clip: Clip, says: Provenance | None = None) -> tuple[bytes, dict[str, Any]]:
+    """All frames on one PNG, row by row, and where they are: the array form that Aseprite writes and game engines read,
+    with the columns beside it.
+    """
+    (width, height), columns = clip.size, math.ceil(math.sqrt(len(clip.frames)))
+    rows = math.ceil(len(clip.frames) / columns)
+    places = [(n % columns * width, n // columns * height) for n in range(len(clip.frames))]
+    canvas = Image.new("RGBA", (columns * width, rows * height))
+    for frame, place in zip(clip.frames, places, strict=True):
+        canvas.paste(frame, place)
+    frames = [
+        {"filename": str(n), "frame": {"x": x, "y": y, "w": width, "h": height}, "duration": time}
+        for n, ((x, y), time) in enumerate(zip(places, clip.times, strict=True))
+    ]
+    size = {"w": canvas.width, "h": canvas.height}
+    about = {"size": size, "columns": columns, "rows": rows, "plays": clip.plays}
+    return encoded(canvas, says, "png", optimize=True), {"frames": frames, "meta": about}
+
+
+# --- Pixels -----------------------------------------------------------------------------------------------------------
+
+
+def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _in_one_palette(frames: Sequence[Image.Image], colours: int) -> list[Image.Image]:
+    """Frames in so many colours, one of them transparent, the same for all of them, so that none flickers."""
+    width, height = frames[0].size
+    tall = Image.new("RGBA", (width, height * len(frames)))
+    for n, frame in enumerate(frames):
+        tall.paste(frame, (0, n * height))
+    tall = indexed(tall, colours)
+    made = [tall.crop((0, n * height, width, (n + 1) * height)) for n in range(len(frames))]
+    for frame in made:
+        frame.info["transparency"] = tall.info["transparency"]
+    return made
+
+
+def _all_or_nothing(frame: Image.Image, matte: str) -> Image.Image:
+    """A frame (RGBA) whose pixels are opaque or not there."""
+    pixels = np.asarray(frame)
+    if matte:
+        there, seen = pixels[..., 3] >= SEEN, on_ground(frame, matte)
+    else:
+        high, wide = pixels.shape[:2]
+        there, seen = (
+            pixels[..., 3] > np.tile(BAYER, (-(-high // 4), -(-wide // 4)))[:high, :wide],
+            frame.convert("RGB"),
+        )
+    made = seen.convert("RGBA")
+    made.putalpha(Image.fromarray(there.astype(np.uint8) * 255))
+    return made
+
+
+def _spread(frame: Image.Image) -> np.ndarray:
+    """A frame as straight RGBA (H, W, 4) whose transparent pixels have the colours beside them: a codec that keeps
+    fewer colours than pixels would mix black into the edges.
+    """
+    pixels = np.asarray(frame)
+    small = premultiply(pixels)
+    levels = [small]
+    while max(levels[-1].shape[:2]) > 1:
+        high, wide = levels[-1].shape[:2]
+        levels.append(resized(levels[-1], (max(1, wide // 2), max(1, high // 2)), Image.Resampling.BOX))
+    filled = levels.pop()
+    while levels:
+        finer = levels.pop()
+        coarse = resized(filled, finer.shape[1::-1], Image.Resampling.BILINEAR).astype(np.uint16)
+        filled = finer + ((255 - finer[..., 3:].astype(np.uint16)) * coarse // 255).astype(np.uint8)
+    made = pixels.copy()
+    clear = pixels[..., 3] == 0
+    made[clear, :3] = unpremultiply(filled)[clear, :3]
+    return made
+
+
+def _film(
+    frames: Iterable[av.VideoFrame],
+    size: tuple[int, int],
+    times: Sequence[int],
+    container: str,
+    codec: str,
+    pixels: str,
+    options: dict[str, str],
+) -> bytes:
+    """A film of frames that are each shown so many milliseconds, with the colours of BT.709."""
+    file, unit = io.BytesIO(), Fraction(1, 1000)
+    starts = list(accumulate(times, initial=0))
+    lasts = dict(zip(starts, times, strict=False))
+    with av.open(file, "w", format=container, container_options={"fflags": "+bitexact"}) as film:
+        rate = Fraction(1000 * len(times), sum(times))
+        stream = cast(VideoStream, film.add_stream(codec, rate=rate, options=options))
+        context = stream.codec_context
+        (context.width, context.height), context.pix_fmt, context.time_base = size, pixels, unit
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        for start, frame in zip(starts, [*frames, None], strict=True):
+            if frame is not None:
+                frame = frame.reformat(format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+                frame.pts, frame.time_base = start, unit
+            for packet in stream.encode(frame):
+                packet.duration = lasts[packet.pts or 0]  # else the last would last as long as the others on average
+                film.mux(packet)
+    return file.getvalue()
