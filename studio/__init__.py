@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.messages import Refused
+    from studio.clips import ClipFile
     from studio.gallery import Filter
     from studio.studio import Studio
 
-__all__ = ["Filter", "Refused", "Studio"]
+__all__ = ["Filter", "Refused", "Studio", "ClipFile"]
 
-_HOMES = {"Filter": "studio.gallery", "Refused": "models.messages", "Studio": "studio.studio"}
+_HOMES = {
+    "Filter": "studio.gallery",
+    "Refused": "models.messages",
+    "Studio": "studio.studio",
+    "ClipFile": "studio.clips",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Vector:
-    """A place in the semantic space, a unit vector. `kind` is "text" or "image", `input` the words or the file."""
+    """A place in the semantic space, a unit vector, of `input`, words or file. `kind` is "text", "image" or "clip"."""
 
     kind: str
     input: str

@@ -45,7 +45,9 @@ class Frozen(BaseModel):
 
 
 class Picture(Frozen):
-    """A picture file. `resolve` fills the sha256 in: the content counts, not where it lies."""
+    """A file of a picture or a clip; where a picture is wanted, one frame of a clip is taken. `resolve` fills the
+    sha256 in: the content counts, not where it lies.
+    """
 
     path: str
     sha256: str = ""

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models.messages import Refused
+from models.messages import Message, Refused
+from studio.clips import moves
 from studio.fields import Picture
 from studio.files import ABANDONED, make_folder, write_whole
 from studio.home import Home
 from studio.metadata import read
-from studio.requests import Request
+from studio.requests import MediaRequest, Request
 
 INPUTS = "inputs"  # in the home
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -32,6 +33,19 @@ def keep(request: Request, root: Path) -> Any:
     """
     folder = root / INPUTS
     return request.with_pictures(lambda picture: _copied(picture, folder))
+
+
+def notes(request: MediaRequest) -> list[Message]:
+    """What is worth knowing of the files that a request names: of which of them one frame alone is taken."""
+    named = {name: [value] for name, value in request if isinstance(value, Picture)}
+    named["mix"] = [part.picture for part in getattr(request, "mix", ()) if part.picture]
+    if getattr(request, "extend", False):
+        del named["image"]
+    code, found = "clip.middle_frame" if request.task == "caption" else "clip.first_frame", []
+    for name, pictures in named.items():
+        with contextlib.suppress(Refused):  # it is gone; whoever needs it will say so
+            found += [Message(code, {"name": name})] if any(moves(one.path) for one in pictures) else []
+    return found
 
 
 def _copied(picture: Picture, folder: Path) -> Picture:

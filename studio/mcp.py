@@ -75,6 +75,7 @@ class JobOut(BaseModel):
     sentence: str = Field(description="Why it failed.")
     unknown: list[Unknown]
     read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
+    notes: list[str] = Field(description="What is worth knowing of the files that it was given.")
     pictures: list[PictureOut]
 
 
@@ -312,6 +313,7 @@ def _job(studio: Studio, job: QueuedJob) -> JobOut:
         sentence=job.sentence,
         unknown=list(live.unknown),
         read_as=live.read_as,
+        notes=list(map(str, inputs.notes(job.request))),
         pictures=[_picture(saved, saved.text or job.request.title, saved.score) for _, saved in made],
     )
 
@@ -344,7 +346,8 @@ def _headline(job: JobOut) -> str:
     where = f", step {job.step} of {job.total}" if job.state == "running" else where
     words = [f"I don't know {one.word}; nearest: {', '.join(one.nearest)}." for one in job.unknown]
     words += [f"Read as: {job.read_as}."] if job.read_as else []
-    return " ".join(part for part in (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words) if part)
+    said = (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words, *job.notes)
+    return " ".join(part for part in said if part)
 
 
 def _line(picture: PictureOut) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from models.compose.masks import fit_mask, levels
-from models.data.pixels import load_picture, read_picture
 from models.messages import Message, Refused
 from models.prompts.weighting import plain
 from studio import settings
 from studio.backends.base import Backend
 from studio.capabilities import Capabilities
+from studio.clips import picture_of, ClipFile
 from studio.fields import Picture
 from studio.requests import (
     SEEDS,
@@ -34,6 +34,7 @@ from studio.requests import (
 from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
+CONTINUED = 300  # frames of a clip that is to be continued
 FRACTIONS = ("guidance", "guided_from", "strength", "expand", "motion_strength")
 
 
@@ -201,7 +202,7 @@ def _mask(mask: Picture | None, image: Picture) -> Picture | None:
     """The mask; None where it is white all over, for then nothing is kept."""
     if mask is None:
         return None
-    grey, size = levels(read_picture(mask.path)), read_picture(image.path).size
+    grey, size = levels(picture_of(mask.path)), picture_of(image.path).size
     if grey.size != size:
         theirs, ours = (f"{width} x {height}" for width, height in (grey.size, size))
         raise Refused("request.mask_size", path=mask.path, mask=theirs, image=ours)
@@ -220,7 +221,21 @@ def _drawings(asked: MediaRequest) -> int:
 
 def _clip(asked: ClipRequest, can: Capabilities) -> ClipRequest:
     fixed = {"style": can.style(asked.style), "shape": 1, "video": can.video or None, **_sampling(asked, can)}
+    asked = asked.model_copy(update=_continued(asked, can))
     return asked.model_copy(update={**fixed, **_within(asked, can, "frames", "fps", "motion_strength", "count")})
+
+
+def _continued(asked: ClipRequest, can: Capabilities) -> dict[str, Any]:
+    """A clip goes on at its own frame rate, as near as the model has it."""
+    if not asked.extend or asked.image is None:
+        return {}
+    clip = ClipFile.open(asked.image.path)
+    if clip.count == 1:
+        raise Refused("clip.still", path=str(clip.path))
+    fps = asked.fps or round(min(max(clip.count / clip.seconds, can.fps.least), can.fps.most))
+    if clip.seconds * fps > CONTINUED:
+        raise Refused("clip.too_long_to_extend", path=str(clip.path), frames=round(clip.seconds * fps), most=CONTINUED)
+    return {"fps": fps}
 
 
 def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:
@@ -253,9 +268,10 @@ NEEDS = {"search": "embed"}  # what a model must do for a task that is not its o
 def known(picture: Picture) -> Picture:
     """The picture with its whole path and its sha256, once it has been read: a bad file is refused before any work."""
     try:
-        load_picture(picture.path)
+        picture_of(picture.path)
         path = Path(picture.path).absolute()
-        return Picture(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        with path.open("rb") as file:
+            return Picture(path=str(path), sha256=hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as error:
         raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
 

@@ -12,7 +12,8 @@ R = TypeVar("R")
 
 MIX_LIMIT = 8  # things in one picture
 SUM = re.compile(r"(?:^|\s)\+(?=\s|$)|(?<!＋)＋(?!＋)")
-PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
+# Endings of files that are read as pictures and clips.
+PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".avif", ".webm", ".mkv", ".mp4", ".mov")
 
 
 def summands(prompt: str) -> list[str]:

@@ -183,9 +183,10 @@ class ClipRequest(WordedRequest):
     """Moving pictures from words, from a first frame (`image`), or from a first and a `last` one.
 
     `frames` at `fps` frames a second, one of them is a still picture; with `loop` the last frame leads back to the
-    first. `motion_strength` says how much things move, 1 is usual. A model that moves a picture draws it as `style`,
-    `negative`, `steps`, `guidance` and `scheduler` say, where none is given. Planning fills in `video`, the digest of
-    the network that moves it.
+    first. `motion_strength` says how much things move, 1 is usual. `extend` continues a clip that is given as `image`:
+    its frames, then new ones that begin with its last and, with `loop`, lead back to its first. A model that moves a
+    picture draws it as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where none is given. Planning
+    fills in `video`, the digest of the network that moves it.
     """
 
     suffix: ClassVar[str] = ".webp"
@@ -195,19 +196,22 @@ class ClipRequest(WordedRequest):
     motion_strength: Number | None = None
     loop: bool = True
     last: Picture | None = None
+    extend: bool = False
     video: Text | None = None
 
     @model_validator(mode="after")
     def _something_to_make(self) -> Self:
         if not has_words(self.prompt) and not self.image:
             raise Refused("request.empty_clip")
-        if self.last and not self.image:
-            raise Refused("request.needs_image", name="last")
+        if (self.last or self.extend) and not self.image:
+            raise Refused("request.needs_image", name="last" if self.last else "extend")
         return self
 
 
 class CaptionRequest(MediaRequest):
-    """What a picture shows, in words. The best of `candidates` is the caption; the others are facts beside it."""
+    """What a picture, or the middle frame of a clip, shows, in words. The best of `candidates` is the caption; the
+    others are facts beside it.
+    """
 
     suffix: ClassVar[str] = ".txt"
     task: Literal["caption"] = "caption"
@@ -236,7 +240,7 @@ class EnlargeRequest(MediaRequest):
 
 
 class EmbedRequest(Request):
-    """Vectors in the semantic space: of texts first, then of pictures, in the order given."""
+    """Vectors in the semantic space: of texts first, then of pictures and clips, in the order given."""
 
     task: Literal["embed"] = "embed"
     texts: tuple[Text, ...] = ()
@@ -254,7 +258,8 @@ class EmbedRequest(Request):
 class SearchRequest(Request):
     """At most `k` artifacts, best first: those that say `words`, then those whose vectors are near.
 
-    What `without` says, or the picture `unlike` shows, is subtracted. Without `meaning` only words are matched.
+    `like` and `unlike` are pictures or clips. What `without` says, or `unlike` shows, is subtracted. Without `meaning`
+    only words are matched.
     """
 
     task: Literal["search"] = "search"

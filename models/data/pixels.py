@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SIZE = 128  # pixels a side
-FORMATS = ("PNG", "WEBP", "JPEG", "GIF")
+FORMATS = ("PNG", "WEBP", "JPEG", "GIF", "AVIF")
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 4096 * 4096
 
@@ -111,12 +111,8 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
         raise Refused("picture.no_picture", path=str(name), formats=FORMATS) from error
     except Refused:
         raise
-    except (
-        OSError,
-        SyntaxError,
-        EOFError,
-        ValueError,
-    ) as error:  # ValueError: a text chunk that is too large
+    # ValueError: a text chunk that is too large. RuntimeError: an AVIF whose picture its decoder does not take.
+    except (OSError, SyntaxError, EOFError, ValueError, RuntimeError) as error:
         raise Refused("picture.damaged", path=str(name), problem=str(error)) from error
 
 

@@ -12,8 +12,10 @@ from fastapi.responses import FileResponse, Response
 from models.messages import Refused
 from studio.api.routing import Rejected, Route, ServedStudio
 from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Hits, KeptOut, Page
+from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
 from studio.gallery import PAGE, Filter, Gallery, Kept
+from studio.metadata import encoded
 
 PREFIX = "/api/v1"
 # A file is named by its content: it never changes.
@@ -109,6 +111,19 @@ def file_response(kept: Kept) -> Response:
     if kept.path.is_symlink() or not kept.path.is_file():
         raise Rejected(404, "api.file_gone")
     return FileResponse(kept.path, media_type=kept.media_type, headers=FOREVER)
+
+
+@routes.get("/gallery/{sha256}/frames/{number}", response_class=Response, responses=FILE)
+def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1, le=MAX_FRAMES)]) -> Response:
+    """A frame of a clip as PNG; the first is 1."""
+    try:
+        clip = ClipFile.open(_kept(served.studio.gallery, sha256).path)
+    except Refused as refusal:
+        raise Rejected(404, "api.file_gone") from refusal
+    if number > clip.count:
+        raise Rejected(404, "clip.no_such_frame", frames=clip.count, number=number)
+    data = encoded(next(clip.chosen([number])).picture(), None, "png")
+    return Response(data, media_type="image/png", headers=FOREVER)
 
 
 @routes.get("/gallery/{sha256}/thumbnail", response_class=Response, responses=FILE)

@@ -27,7 +27,7 @@ class _In(BaseModel):
 class Given(_In):
     """A picture: a file's content in base64, or the sha256 of one in the gallery. Never a path or an address."""
 
-    data: str = Field("", description="base64 of a PNG, WebP, JPEG or GIF file, with a data-URL prefix or without.")
+    data: str = Field("", description="base64 of a picture or clip file, with a data-URL prefix or without.")
     sha256: str = Field("", description="A picture of the gallery.", pattern=SHA256 + "|^$")
 
     @model_validator(mode="after")
@@ -109,10 +109,12 @@ class ProgressOut(BaseModel):
 JobOut = _result_model(
     "JobOut",
     "A job as it stands. `ahead` is how many come before it; times are seconds since the epoch; `sentence` says why it"
-    " failed or was set aside. Pictures in `request` are named by content.",
+    " failed or was set aside, `notes` what is worth knowing of the files that it was given. Pictures in `request` are"
+    " named by content.",
     QueuedJob,
     ("request", "crashes", "wish", "message"),
     sentence=str,
+    notes=list[str],
     ahead=int,
     progress=ProgressOut | None,
     pictures=list[PictureOut],  # type: ignore[valid-type]

@@ -1,4 +1,4 @@
-"""Pictures that come in with a request: base64 of a file, and nothing else. No address is fetched and no path opened.
+"""Pictures and clips that come in with a request: base64 of a file. No address is fetched and no path opened.
 
 They are read whole before anything is done with them: limited in bytes, pixels and frames, and their type is what their
 bytes say. They lie in a folder of their own until the request that brought them is in the queue.
@@ -18,6 +18,7 @@ from PIL import Image
 from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
 from models.messages import Message, Refused
 from studio.api.routing import Rejected
+from studio.clips import picture_of, video_format
 from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
@@ -68,12 +69,12 @@ class Uploads:
         self.named, self.sizes = dict[str, str](), dict[str, tuple[int, int]]()
 
     def add(self, data: bytes, name: str) -> Picture:
-        """A picture file, once it is checked."""
-        size = checked(data, name).size
+        """A file of a picture or a clip, once it is checked."""
         suffix = next((one.suffix for one in CONTAINERS if one.begins(data)), "")
         path = self.folder / f"{len(self.named)}{suffix}"  # the same bytes may come in two fields
         write_whole(path, data, "--home")
-        self.named[str(path)], self.sizes[str(path)] = name, size
+        self.named[str(path)] = name
+        self.sizes[str(path)] = (picture_of(path) if video_format(path) else checked(data, name)).size
         return Picture(path=str(path))
 
     def add_base64(self, text: str, name: str) -> Picture:

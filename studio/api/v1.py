@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader
 
 from models.messages import Refused
+from studio import inputs
 from studio.api import gallery
 from studio.api.gallery import PREFIX, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
@@ -168,6 +169,7 @@ def _job_json(studio: Studio, job: QueuedJob) -> dict[str, Any]:
     return {
         **{name: value for name, value in vars(job).items() if name in JobOut.model_fields},
         "sentence": job.sentence,
+        "notes": list(map(str, inputs.notes(job.request))),
         "ahead": studio.queue.ahead(job.id),
         "progress": {"step": live.step, "total": live.total} if live else None,
         "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.found(job.id, job).items())],

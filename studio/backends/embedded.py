@@ -22,7 +22,7 @@ from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, 
 from models.weights import WeightsError, check_company, listed_parts, weights_digest, weights_root
 from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.given import Batches, given_pixels, to_enlarge
+from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, to_enlarge
 from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
@@ -200,19 +200,20 @@ class Embedded(Backend):
             raise Refused("model.video_replaced")
         pipeline, drawing = self._moving(), 0 if request.image else request.steps or 1
         each = drawing + pipeline.sampling.steps
-        last = given_pixels(request.last) if request.last else None
-        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": request.loop, "last": last}
+        ends = ClipEnds.of(request)
+        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
         asked["strength"] = request.motion_strength
         for index, seed in enumerate(request.seeds()):
-            picture = given_pixels(request.image) if request.image else (yield from self._still(request, index, each))
+            picture = (yield from self._still(request, index, each)) if ends.first is None else ends.first
             for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **asked):
                 if isinstance(event, ClipStep):
                     shown = {} if event.preview is None else {index: _animated(event.preview, request).data}
                     yield Progress(index * each + drawing + event.step, request.count * each, shown)
                     continue
-                place = pipeline.pictures.embedder.clip([event.frames])[0]
+                frames = ends.joined(event.frames)
+                place = pipeline.pictures.embedder.clip([frames])[0]
                 about = {**self._about(request, 1, place), "index": index, "seed": seed}
-                yield _animated(event.frames, request, **about)
+                yield _animated(frames, request, **about)
 
     def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Made, None, np.ndarray]:
         """The picture that clip `index` begins with, drawn as the request says: (128, 128, 4)."""
@@ -234,9 +235,11 @@ class Embedded(Backend):
             for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
                 yield Vector("text", text, tuple(vector))
         if request.images:
-            pixels = np.stack([given_pixels(picture) for picture in request.images])
-            for picture, vector in zip(request.images, embedder.image(pixels).tolist(), strict=True):
-                yield Vector("image", picture.path, tuple(vector))
+            frames = [given_frames(picture) for picture in request.images]
+            stills = iter(embedder.image(np.concatenate([frames[0][:0], *(one for one in frames if len(one) == 1)])))
+            for picture, one in zip(request.images, frames, strict=True):
+                kind, place = ("image", next(stills)) if len(one) == 1 else ("clip", embedder.clip([one])[0])
+                yield Vector(kind, picture.path, tuple(place.tolist()))
 
     def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
         pipeline = self._loaded()

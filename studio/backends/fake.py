@@ -22,7 +22,7 @@ from models.prompts.weighting import plain, segments
 from models.sampling.schedulers import GUIDANCE
 from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.given import Batches, given_pixels, start, to_enlarge
+from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, start, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
 from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest
@@ -107,9 +107,9 @@ class Fake(Backend):
 
     def _clips(self, request: ClipRequest) -> Iterator[Made]:
         """A face that bounces, one step a frame; the preview is the clip so far."""
-        frames = request.frames or 1
+        frames, ends = request.frames or 1, ClipEnds.of(request)
         for index, seed in enumerate(request.seeds()):
-            face = png(given_pixels(request.image)) if request.image else _draw(request, seed)
+            face = _draw(request, seed) if ends.first is None else png(ends.first)
             made: list[Image.Image] = []
             for step in range(frames):
                 shown = {index: _preview(made[-1], 1.0)} if made else {}
@@ -117,13 +117,14 @@ class Fake(Backend):
                 time.sleep(self.seconds)
                 made.append(_bounced(face, step / frames, request.motion_strength or 1))
             about = self._about(request.prompt)
-            yield media.clip(made, request.fps or 1, request.loop, index=index, seed=seed, **about)
+            whole = [png(frame) for frame in ends.joined(np.stack([fit(frame) for frame in made]))]
+            yield media.clip(whole, request.fps or 1, request.loop, index=index, seed=seed, **about)
 
     def _caption(self, request: CaptionRequest) -> Iterator[Made]:
         """The main colour of the picture, and a mood for each candidate."""
         yield Progress(0, 1)
         time.sleep(self.seconds)
-        pixels, seed = given_pixels(request.image), request.seed or 0
+        pixels, seed = given_pixels(request.image, "middle"), request.seed or 0
         colour = pixels[pixels[..., 3] > 0][:, :3].mean(0) / 255 if pixels[..., 3].any() else (1, 1, 1)
         hues, moods = HUES[request.language], MOODS[request.language]
         hue = hues[round(colorsys.rgb_to_hsv(*map(float, colour))[0] * len(hues)) % len(hues)]
@@ -139,7 +140,8 @@ class Fake(Backend):
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
         yield from (Vector("text", text, _unit(text)) for text in request.texts)
-        yield from (Vector("image", one.path, _unit(one.sha256)) for one in request.images)
+        for one in request.images:
+            yield Vector("image" if len(given_frames(one)) == 1 else "clip", one.path, _unit(one.sha256))
 
     def _about(self, prompt: str) -> dict[str, Any]:
         return {"score": 0.5, "vector": _unit(plain(prompt)), "space": self.space()}

@@ -1,27 +1,67 @@
-"""What a backend is given: the pictures that a request names, read and checked against their sha256, and the batches of
-several requests. Imports no torch.
+"""What a backend is given: the pictures and clips that a request names, read and checked against their sha256, and the
+batches of several requests. Imports no torch.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from models.compose.masks import expanded, fit_mask, levels
-from models.data.pixels import SIZE, fit, read_picture
+from models.data.pixels import SIZE, fit
 from models.messages import Refused
+from studio.clips import Place, picture_of, pixels_of, resampled
 from studio.events import Progress
 from studio.fields import Picture
-from studio.requests import EnlargeRequest, ImageRequest
+from studio.requests import ClipRequest, EnlargeRequest, ImageRequest
+
+R = TypeVar("R")
+
+EMBEDDED_FRAMES = 16  # of a clip, evenly spread
 
 
-def given_pixels(picture: Picture) -> np.ndarray:
-    """Premultiplied uint8 (128, 128, 4); Refused where the picture is another one by now."""
-    return fit(_unchanged(picture))
+def given_pixels(picture: Picture, place: Place = "first") -> np.ndarray:
+    """Premultiplied uint8 (128, 128, 4), of a clip one frame; Refused where the file is another one by now."""
+    return fit(_unchanged(picture, place))
+
+
+def given_frames(picture: Picture) -> np.ndarray:
+    """What stands for a file in the semantic space: premultiplied uint8 (T, 128, 128, 4), T is 1 where it is still."""
+    return _checked(picture, lambda: pixels_of(picture.path, EMBEDDED_FRAMES))
+
+
+@dataclass(frozen=True)
+class ClipEnds:
+    """What a resolved clip request begins and ends with: premultiplied uint8 (128, 128, 4), None where it says nothing.
+
+    `before` (T, 128, 128, 4) is the clip that is continued, `first` its last frame and, where the whole is `closed` to
+    a loop, `last` its first. `loop` says whether the new frames lead back to their own beginning.
+    """
+
+    first: np.ndarray | None
+    last: np.ndarray | None
+    loop: bool
+    before: np.ndarray | None = None
+    closed: bool = False
+
+    @classmethod
+    def of(cls, request: ClipRequest) -> "ClipEnds":
+        """Refused where a file is another one by now."""
+        last = given_pixels(request.last) if request.last else None
+        if not request.image or not request.extend:
+            return cls(given_pixels(request.image) if request.image else None, last, request.loop)
+        path, fps = request.image.path, request.fps or 1
+        before = _checked(request.image, lambda: resampled(path, fps))
+        closed = request.loop and last is None
+        return cls(before[-1], before[0] if closed else last, False, before, closed)
+
+    def joined(self, made: np.ndarray) -> np.ndarray:
+        """The new frames (T, 128, 128, 4) behind those of the clip that they continue; what both have is there once."""
+        return made if self.before is None else np.concatenate([self.before, made[1 : -1 if self.closed else None]])
 
 
 def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -45,14 +85,21 @@ def to_enlarge(request: EnlargeRequest) -> np.ndarray:
     return fit(picture, max(SIZE, longer) if 2 * longer <= request.size else request.size)
 
 
-def _unchanged(picture: Picture) -> Image.Image:
+def _unchanged(picture: Picture, place: Place = "first") -> Image.Image:
+    return _checked(picture, lambda: picture_of(picture.path, place))
+
+
+def _checked(picture: Picture, read: Callable[[], R]) -> R:
+    """What `read` makes of a file; Refused where it can't be read, or is another one than when it was asked for."""
     try:
-        read, data = read_picture(picture.path), Path(picture.path).read_bytes()
+        found = read()
+        with Path(picture.path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
-    if hashlib.sha256(data).hexdigest() != picture.sha256:
+    if digest != picture.sha256:
         raise Refused("picture.changed", path=picture.path)
-    return read
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from studio.cli.base import app, warn
 
 COMMANDS = {  # which module has them
     "generate": ("generate", "animate", "caption", "embed"),
+    "clips": ("frames",),
     "sets": ("set", "grid"),
     "batch": ("batch",),
     "files": ("info", "verify", "strip", "apps", "export"),

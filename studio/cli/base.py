@@ -103,7 +103,9 @@ def _option(argument: bool = False, flag: str = "", **how: Any) -> Any:
 
 
 def _setting(name: str, setting: Setting) -> Any:
-    flag = f"--{name.replace('_', '-')}" if setting.type is bool else ""
+    word, flag = name.replace("_", "-"), ""
+    if setting.type is bool:
+        flag = f"--{word}/--no-{word}" if setting.default else f"--{word}"
     return Annotated[
         setting.type, _option(flag=flag, metavar="FILE" if setting.is_picture else None, help=setting.help)
     ]

@@ -14,6 +14,7 @@ from studio.doors import request_fields
 from studio.events import Vector
 from studio.foreground import STOPPED, Batch, run
 from studio.home import Home
+from studio.inputs import notes
 from studio.metadata import read
 from studio.planner import Job, plan, resolve
 from studio.prompts import given
@@ -48,7 +49,10 @@ def generate(
 
 @command(before="out")
 def animate(common: Common, prompt: str = "", **fields: Any) -> None:
-    """Make clips (animated WebP) from words, from a first frame (--image), or from a first and a --last one."""
+    """Make clips (animated WebP) from words, from a first frame (--image), or from a first and a --last one.
+
+    With --extend a clip is given as --image and goes on from its last frame: the new clip holds both parts.
+    """
     request = make_request("clip", prompt=prompt, **given({**request_fields(fields), "model": common.model}))
     backend, jobs = planned([request], common)
     batch = run_here(backend, jobs, common)
@@ -91,9 +95,12 @@ def embed(common: Common, text: list[str] | None = None, image: list[str] | None
 
 
 def planned(asked: Sequence[MediaRequest], common: Common) -> tuple[Backend, list[Job]]:
-    """The model, and the jobs planned for it."""
+    """The model, and the jobs planned for it; what is worth knowing of their files is said."""
     backend = open_backend(asked[0].model)
-    return backend, plan(asked, backend, common.lists())
+    jobs = plan(asked, backend, common.lists())
+    for note in dict.fromkeys(str(note) for job in jobs for note in notes(job.request)):
+        warn(note)
+    return backend, jobs
 
 
 def run_here(backend: Backend, jobs: list[Job], common: Common, names: dict[str, str] | None = None) -> Batch:

@@ -1,0 +1,233 @@
+"""Files of clips as input: every format is read frame by frame, within limits that hold before anything is decoded."""
+
+import io
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from conftest import Said, refusal
+from PIL import Image
+
+from studio import clips
+from studio.clips import moves, picture_of, pixels_of, ClipFile, resampled
+
+COUNT, SIZE, STEP = 7, (32, 24), 0.1
+# Container and pixel format of each codec, and what the colours and the alpha of a frame may lose.
+VIDEOS = {
+    "webm": ("libvpx-vp9", "yuva420p", 6, 1),
+    "mkv": ("libx264", "yuv420p", 6, 0),
+    "mp4": ("libx264", "yuv420p", 6, 0),
+    "mov": ("png", "rgba", 0, 0),
+}
+PEAK = r"""
+import av, re, sys
+from studio.clips import pixels_of
+peak = lambda: int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
+before = peak()
+assert [len(pixels_of(path, 16)) for path in sys.argv[1:]] == [16, 16]
+print(peak() - before)
+"""
+PILLOW = {"gif": (2, 0), "webp": (0, 0), "png": (0, 0), "avif": (8, 1)}
+
+
+def frame(number: int, alpha: int = 255) -> Image.Image:
+    """A grey that says its number; the right half may be seen through."""
+    picture = Image.new("RGBA", SIZE, (20 + 30 * number,) * 3)
+    picture.paste((20 + 30 * number,) * 3 + (alpha,), (SIZE[0] // 2, 0, *SIZE))
+    return picture
+
+
+def shade(picture: Image.Image) -> int:
+    return int(np.asarray(picture.convert("RGBA"))[2, 2, 0])
+
+
+def video(path: Path, frames: list[Image.Image], codec: str, form: str, step: float = STEP, **how: Any) -> Path:
+    """Frames as a video file, each for `step` seconds."""
+    with av.open(str(path), "w", **how) as container:
+        stream = container.add_stream(codec, rate=Fraction(1 / step).limit_denominator(1000))
+        (stream.width, stream.height), stream.pix_fmt = frames[0].size, form
+        if codec == "libvpx-vp9":
+            stream.options = {"lossless": "1"}
+        for number, picture in enumerate(frames):
+            shown = av.VideoFrame.from_ndarray(np.asarray(picture), "rgba")
+            shown.pts, shown.time_base = round(number * step * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode())
+    return path
+
+
+def written(folder: Path, kind: str, count: int = COUNT) -> Path:
+    """A clip of `count` frames as a file of any kind, seen through where the kind allows it."""
+    path = folder / f"clip.{kind}"
+    if kind in VIDEOS:
+        codec, form, *_ = VIDEOS[kind]
+        return video(path, [frame(n, 100 if "a" in form else 255) for n in range(count)], codec, form)
+    pictures = [frame(n, 255 if kind == "gif" else 100) for n in range(count)]
+    how: dict[str, Any] = {"lossless": True} if kind == "webp" else {"quality": 100} if kind == "avif" else {}
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=round(1000 * STEP), loop=0, **how)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    return {kind: written(folder, kind) for kind in (*PILLOW, *VIDEOS)}
+
+
+def test_every_format_is_read_frame_by_frame(files: dict[str, Path], subtests: pytest.Subtests) -> None:
+    for kind, path in files.items():
+        colours, alphas = VIDEOS[kind][2:] if kind in VIDEOS else PILLOW[kind]
+        with subtests.test(kind=kind):
+            clip = ClipFile.open(path)
+            assert (clip.count, clip.width, clip.height) == (COUNT, *SIZE)
+            assert clip.seconds == pytest.approx(COUNT * STEP)
+            found = [(one.number, one.time, one.seconds, one.picture()) for one in clip.frames()]
+            assert [one[0] for one in found] == [1, 2, 3, 4, 5, 6, 7]
+            assert [one[1:3] for one in found] == [pytest.approx((n * STEP, STEP)) for n in range(COUNT)]
+            seen = kind in ("webm", "mov", "webp", "png", "avif")
+            for number, (*_, picture) in enumerate(found):
+                wanted = np.asarray(frame(number, 100 if seen else 255), int)
+                lost = np.abs(np.asarray(picture, int) - wanted)
+                assert picture.mode == "RGBA" and lost[..., :3].max() <= colours and lost[..., 3].max() <= alphas
+
+
+def test_one_picture_stands_for_a_clip_and_some_for_the_whole(files: dict[str, Path], tmp_path: Path) -> None:
+    for kind in ("gif", "webm", "mp4"):
+        shades = [shade(picture_of(files[kind], place)) for place in ("first", "middle", "last")]
+        assert shades == pytest.approx([20, 110, 200], abs=6)
+        assert moves(files[kind]) and pixels_of(files[kind], 16).shape == (7, 128, 128, 4)
+        assert pixels_of(files[kind], 3)[:, 64, 2, 0] == pytest.approx([20, 110, 200], abs=6)
+        assert resampled(files[kind], 10).shape[0] == 7 and resampled(files[kind], 20).shape[0] == 14
+    frame(3).save(tmp_path / "still.png")
+    for still in (tmp_path / "still.png", written(tmp_path, "webm", 1)):
+        assert not moves(still) and pixels_of(still, 16).shape == (1, 128, 128, 4) and ClipFile.open(still).seconds == 0
+        assert picture_of(still, "last").size == SIZE
+
+
+def test_frames_are_chosen(files: dict[str, Path]) -> None:
+    clip = ClipFile.open(files["webp"])
+    assert clip.choice() == [1, 2, 3, 4, 5, 6, 7] and clip.choice(every=3) == [1, 4, 7]
+    assert clip.choice(number=2) == [1, 7] and clip.choice(number=100) == clip.choice()
+    assert [clip.choice(at=time) for time in (0, 0.09, 0.101, 0.69)] == [[1], [1], [2], [7]]
+    for how, says in (
+        ({"at": 0.9}, "plays for 0.7 seconds; there is nothing at 0.9"),
+        ({"at": -1}, "nothing at -1"),
+        ({"every": 0}, "every must be 1 or more"),
+        ({"number": -1}, "number must be 1 or more"),
+        ({"every": 1, "at": 0}, "exclude each other"),
+    ):
+        assert says in refusal(lambda how=how: clip.choice(**how))
+
+
+# --- Limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_much_is_refused_before_it_is_decoded(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(*_: object) -> None:
+        raise AssertionError("a frame was decoded")
+
+    monkeypatch.setattr(clips, "_decoder", decoded)
+    for kind in ("webm", "mp4", "mkv"):
+        long = video(tmp_path / f"long.{kind}", [frame(0)] * 3, *VIDEOS[kind][:2], step=3600)
+        said = refusal(lambda long=long: ClipFile.open(long))
+        assert re.search(r"plays for [\d,]+ seconds; clips of at most 120 are read", said)
+    live = {"format": "webm", "options": {"live": "1"}}  # a header that does not say how long it is
+    long = video(tmp_path / "live.webm", [frame(n) for n in range(9)], "libvpx-vp9", "yuv420p", step=20, **live)
+    assert "clips of at most 120 are read" in refusal(lambda: ClipFile.open(long))
+    for limit, most, says in (
+        ("MAX_BYTES", 10, "is larger than"),
+        ("MAX_FRAMES", COUNT - 1, "has more than 6 frames"),
+        ("MAX_PIXELS", 700, "has 32 x 24 pixels; at most 700"),
+        ("MAX_DECODED", 7 * 700, "too much to read"),
+    ):
+        with monkeypatch.context() as limited:
+            limited.setattr(clips, limit, most)
+            for path in files.values():
+                assert says in refusal(lambda path=path: ClipFile.open(path)), path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_clip_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    """A hundred megabytes of frames, as a video and as a GIF, read by a process that has done nothing else."""
+    frames = [Image.new("P", (512, 512), number % 2) for number in range(100)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=40)
+    video(tmp_path / "a.mp4", [one.convert("RGBA") for one in frames[:2]] * 50, "mpeg4", "yuv420p", 0.04)
+    done = subprocess.run([sys.executable, "-c", PEAK, *tmp_path.iterdir()], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 50 * 1024
+
+
+# --- Broken files -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_cut_short_or_changed_is_one_sentence(files: dict[str, Path], tmp_path: Path) -> None:
+    chance, began = np.random.default_rng(0), time.monotonic()
+
+    def read(path: Path) -> None:
+        for one in ClipFile.open(path).frames():
+            one.picture()
+
+    for kind, path in files.items():
+        whole, broken = path.read_bytes(), tmp_path / f"broken.{kind}"
+        for cut in (1, 12, 40, len(whole) // 3, len(whole) // 2):
+            broken.write_bytes(whole[:cut])
+            said = refusal(lambda broken=broken: read(broken))
+            assert said.count(".") and "\n" not in said and str(broken) in said, (kind, cut)
+        for _ in range(20):
+            changed = np.frombuffer(whole, np.uint8).copy()
+            changed[chance.integers(0, len(whole), 8)] = chance.integers(0, 256, 8)
+            broken.write_bytes(changed.tobytes())
+            assert "\n" not in refusal(lambda broken=broken: read(broken))
+    assert time.monotonic() - began < 20
+
+
+def test_what_holds_no_pictures(tmp_path: Path) -> None:
+    sound = io.BytesIO()
+    with av.open(sound, "w", format="matroska") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        silence.sample_rate = 8000
+        container.mux([*stream.encode(silence), *stream.encode()])
+    (tmp_path / "sound.mkv").write_bytes(sound.getvalue())
+    video(tmp_path / "old.mkv", [frame(0)] * 2, "ffv1", "yuv420p")
+    (tmp_path / "text.mp4").write_text("just words")
+    (tmp_path / "playlist.mp4").write_text("#EXTM3U\nhttp://127.0.0.1/a.ts\n")
+    for name, says in {
+        "sound.mkv": "holds no moving pictures",
+        "old.mkv": "not read here (ffv1)",
+        "text.mp4": "is not a picture",
+        "playlist.mp4": "is not a picture",
+        "gone.mp4": "does not exist",
+        ".": "is a folder",
+    }.items():
+        assert says in refusal(lambda name=name: ClipFile.open(tmp_path / name))
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_frames(studio: Callable[..., Said], files: dict[str, Path], tmp_path: Path) -> None:
+    for kind in ("webm", "gif"):
+        rows = studio("frames", files[kind], "--number", 3, "--out", tmp_path, "--json").json
+        assert [(Path(row["path"]).name, row["frame"], row["time"]) for row in rows] == [
+            (f"clip-{n:04}.png", n, round((n - 1) * STEP, 3)) for n in (1, 4, 7)
+        ]
+        for row in rows:
+            shown = picture_of(Path(row["path"]))
+            assert shown.mode == "RGBA" and shade(shown) == pytest.approx(30 * row["frame"] - 10, abs=6)
+        again = studio("frames", files[kind], "--number", 3, "--out", tmp_path)
+        assert again.code == 0 and len(again.out.splitlines()) == 3
+        for row in rows:
+            Path(row["path"]).unlink()
+    (tmp_path / "clip-0001.png").write_text("another")
+    said = studio("frames", files["mp4"], "--every", 2, "--out", tmp_path)
+    assert said.code == 2 and "is another file" in said.err and len(list(tmp_path.iterdir())) == 1
