@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from studio.gallery import Filter
     from studio.studio import Studio
 
-__all__ = ["Filter", "Refused", "Studio", "ClipFile"]
+__all__ = ["ClipFile", "Filter", "Refused", "Studio"]
 
 _HOMES = {
     "Filter": "studio.gallery",

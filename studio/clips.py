@@ -26,7 +26,7 @@ MAX_FRAMES = 3_600
 MAX_DECODED = 2**33  # pixels of all frames together: ten seconds of 4K, a minute and more of full HD
 UNSAID = 100  # milliseconds of a frame that says none, as browsers show it
 VIDEOS = ("WebM", "MKV", "MP4", "MOV")
-CODECS = ("vp8", "vp9", "av1", "libdav1d", "h264", "hevc", "mpeg4", "prores", "png", "qtrle", "mjpeg")
+CODECS = ("vp8", "vp9", "av1", "h264", "hevc", "mpeg4", "prores", "png", "qtrle", "mjpeg")
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the transparency out
 Pictures = Generator[Callable[[], Image.Image], None, None]  # each is to be called before the next is asked for
 Place = Literal["first", "middle", "last"]
@@ -80,6 +80,11 @@ class ClipFile:
     def seconds(self) -> float:
         """One pass of it; 0 for a still picture."""
         return self.times[-1] if self.count > 1 else 0.0
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, on an average."""
+        return self.count / self.times[-1]
 
     def frames(self) -> Iterator[Frame]:
         """All frames, in their order; Refused where the file is damaged."""
@@ -246,17 +251,22 @@ def _video(path: Path) -> Iterator[tuple[Any, Any]]:
                 raise Refused("clip.no_video", path=str(path))
             stream, seconds = container.streams.video[0], (container.duration or 0) / 1e6
             decoder = stream.codec_context
-            if decoder is None or decoder.name not in CODECS:
-                raise Refused("clip.codec", path=str(path), codec=decoder.name if decoder else "unknown")
+            if _codec(stream) not in CODECS:
+                raise Refused("clip.codec", path=str(path), codec=_codec(stream) or "unknown")
             _check(path, decoder.width, decoder.height, max(1, stream.frames), seconds)
             yield container, stream
     except av.FFmpegError as error:
         raise ValueError(error.strerror) from error
 
 
+def _codec(stream: Any) -> str:
+    """What a stream is encoded with, "" where FFmpeg does not know it."""
+    return str(stream.codec_context.codec.canonical_name) if stream.codec_context else ""
+
+
 def _video_clip(path: Path) -> ClipFile:
     with _video(path) as (container, stream):
-        width, height, codec = stream.codec_context.width, stream.codec_context.height, stream.codec_context.name
+        width, height, codec = stream.codec_context.width, stream.codec_context.height, _codec(stream)
         begins, ends = list[float](), list[float]()
         for packet in container.demux(stream):
             if packet.pts is None:
@@ -293,8 +303,8 @@ def _decoder(stream: Any) -> Any:
     from av import CodecContext
 
     decoder = stream.codec_context
-    if decoder.name in WITH_ALPHA and stream.metadata.get("alpha_mode") == "1":
-        decoder = CodecContext.create(WITH_ALPHA[decoder.name], "r")
+    if _codec(stream) in WITH_ALPHA and stream.metadata.get("alpha_mode") == "1":
+        decoder = CodecContext.create(WITH_ALPHA[_codec(stream)], "r")
         decoder.extradata = stream.codec_context.extradata
     decoder.options = {"max_pixels": str(MAX_PIXELS)}
     return decoder

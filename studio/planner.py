@@ -19,7 +19,7 @@ from models.prompts.weighting import plain
 from studio import settings
 from studio.backends.base import Backend
 from studio.capabilities import Capabilities
-from studio.clips import picture_of, ClipFile
+from studio.clips import ClipFile, picture_of
 from studio.fields import Picture
 from studio.requests import (
     SEEDS,
@@ -232,7 +232,7 @@ def _continued(asked: ClipRequest, can: Capabilities) -> dict[str, Any]:
     clip = ClipFile.open(asked.image.path)
     if clip.count == 1:
         raise Refused("clip.still", path=str(clip.path))
-    fps = asked.fps or round(min(max(clip.count / clip.seconds, can.fps.least), can.fps.most))
+    fps = asked.fps or round(min(max(clip.fps, can.fps.least), can.fps.most))
     if clip.seconds * fps > CONTINUED:
         raise Refused("clip.too_long_to_extend", path=str(clip.path), frames=round(clip.seconds * fps), most=CONTINUED)
     return {"fps": fps}

@@ -18,11 +18,11 @@ from patience import PATIENCE, until
 from PIL import Image
 
 from studio.api import gallery, v1
-from studio.api.schemas import FILLED, JOBS
+from studio.api.schemas import JOBS
 from studio.events import Done, Progress
 from studio.gallery import Kept
 from studio.media import media_type_of
-from studio.requests import ImageRequest
+from studio.requests import DIGESTS, ImageRequest
 
 NOBODY = "0" * 64
 
@@ -200,7 +200,7 @@ def test_pictures_are_given_as_content_or_by_name(api: httpx.Client, server: Ser
 
 
 def test_all_fields_of_a_request_can_be_asked_for() -> None:
-    assert list(JOBS["image"].model_fields) == [name for name in ImageRequest.model_fields if name not in FILLED]
+    assert list(JOBS["image"].model_fields) == [name for name in ImageRequest.model_fields if name not in DIGESTS]
     assert JOBS["image"](prompt="a cat", count=2).model_dump(exclude_unset=True) == {"prompt": "a cat", "count": 2}
 
 

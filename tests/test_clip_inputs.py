@@ -17,7 +17,7 @@ from conftest import Said, refusal
 from PIL import Image
 
 from studio import clips
-from studio.clips import moves, picture_of, pixels_of, ClipFile, resampled
+from studio.clips import ClipFile, moves, picture_of, pixels_of, resampled
 
 COUNT, SIZE, STEP = 7, (32, 24), 0.1
 # Container and pixel format of each codec, and what the colours and the alpha of a frame may lose.
@@ -231,3 +231,13 @@ def test_the_command_writes_frames(studio: Callable[..., Said], files: dict[str,
     (tmp_path / "clip-0001.png").write_text("another")
     said = studio("frames", files["mp4"], "--every", 2, "--out", tmp_path)
     assert said.code == 2 and "is another file" in said.err and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_command_says_what_a_clip_is(studio: Callable[..., Said], files: dict[str, Path], tmp_path: Path) -> None:
+    for kind, path in files.items():
+        said = studio("info", path, "--json").json["clip"]
+        assert (said["frames"], said["seconds"], said["fps"], said["width"]) == (COUNT, 0.7, 10, SIZE[0])
+        assert said["format"].lower() == kind
+    assert "codec: vp9" in studio("info", files["webm"]).out
+    frame(0).save(tmp_path / "still.png")
+    assert "holds no settings" in studio("info", tmp_path / "still.png").err

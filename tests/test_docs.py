@@ -142,7 +142,7 @@ def test_addresses_are_those_that_there_are(tmp_path: Path) -> None:
     server, studio = FastAPI(), Studio(tmp_path)
     for door in (a1111, v1):
         server.include_router(door.router(studio, "fake"))
-    named = {"{job}": "ID", "{sha256}": "SHA256"}
+    named = {"{job}": "ID", "{sha256}": "SHA256", "{number}": "NUMBER"}
     there = {re.sub(r"{\w+}", lambda m: named[m[0]], path): how for path, how in server.openapi()["paths"].items()}
     text = (kit.DOCS / "http.md").read_text(encoding="utf-8")
     for path in (path for path in there if path.startswith(v1.PREFIX)):

@@ -2,6 +2,7 @@
 `export` and `apps` make them ready for chat apps.
 """
 
+import contextlib
 import functools
 import io
 import itertools
@@ -17,6 +18,7 @@ from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, each, leave
+from studio.clips import ClipFile
 from studio.export import apps as app_table
 from studio.export.drawing import Drawing, both
 from studio.export.pack import Sticker, check_pack, pack, pack_name
@@ -31,13 +33,15 @@ from studio.verify import verify as verified
 
 @command()
 def info(common: Common, files: list[Path]) -> None:
-    """Show the settings that picture files hold: the studio's, or those of other programs."""
+    """Show what clips are, and the settings that pictures and clips hold: the studio's, or those of other programs."""
 
     def look(file: Path) -> dict[str, Any]:
-        found = read(file)
-        if not found:
+        clip, found = _clip_facts(file), dict[str, Any]()
+        with contextlib.nullcontext() if not clip else contextlib.suppress(Refused):  # of some none are read
+            found = read(file)
+        if not (found or clip):
             raise Refused("cli.no_settings", path=file)
-        return found
+        return {**clip, **found}
 
     leave(_print_each(common, files, look, _settings_text)[1])
 
@@ -82,9 +86,21 @@ def _print_each(
     return rows, code
 
 
+def _clip_facts(file: Path) -> dict[str, Any]:
+    """What a file is that moves; nothing for another one, or where it can't be read."""
+    with contextlib.suppress(Refused):
+        clip = ClipFile.open(file)
+        if clip.count > 1:
+            facts = {"format": clip.format, "codec": clip.codec, "width": clip.width, "height": clip.height}
+            seconds = round(clip.seconds, 3)
+            return {"clip": {**facts, "frames": clip.count, "seconds": seconds, "fps": round(clip.fps, 2)}}
+    return {}
+
+
 def _settings_text(row: dict[str, Any]) -> str:
-    flat: Mapping[str, Any] = {**row, **row.get("request", {}), "seed": row.get("seed"), **row.get("other", {})}
-    shown = {key: value for key, value in flat.items() if key not in ("request", "other", "vector")}
+    parts = [row.get(name) or {} for name in ("request", "other", "clip")]
+    flat: Mapping[str, Any] = {**row, **parts[0], "seed": row.get("seed"), **parts[1], **parts[2]}
+    shown = {key: value for key, value in flat.items() if key not in ("request", "other", "clip", "vector")}
     return "\n".join(f"{key}: {value}" for key, value in shown.items() if value not in ("", None, [], {}))
 
 
