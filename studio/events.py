@@ -45,7 +45,7 @@ class Vector:
 class Saved:
     """An artifact that is whole on disk. `seconds` since the job began; `found` where it was there before.
 
-    `kind`, `media_type` and `text` are the artifact's.
+    `kind`, `media_type`, `text` and `frames` are the artifact's.
     """
 
     path: str
@@ -57,6 +57,7 @@ class Saved:
     kind: str = "image"
     media_type: str = "image/png"
     text: str = ""
+    frames: int = 1
 
 
 @dataclass(frozen=True)

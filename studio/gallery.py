@@ -347,7 +347,7 @@ def _forget(connection: Connection, where: str, *values: object) -> int:
 def _saved(root: Path, row: Row, job: QueuedJob | None = None) -> Saved:
     found = job is None or row["made"] < job.submitted
     seconds = 0.0 if found or job is None else max(0.0, row["made"] - (job.started or job.submitted))
-    facts = {name: row[name] for name in ("kind", "media_type", "text")}
+    facts = {name: row[name] for name in ("kind", "media_type", "text", "frames")}
     return Saved(str(root / row["file"]), row["position"], row["seed"], row["score"], seconds, found, **facts)
 
 

@@ -4,9 +4,8 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from studio.database import Database, remove, remove_sidecars
 from studio.files import PART
 from studio.gallery import Gallery
 from studio.home import DATABASE, Home
-from studio.media import DIM, MEDIA_TYPES, Artifact, from_bytes
+from studio.media import MEDIA_TYPES
 from studio.metadata import read, strip
+from studio.metadata.origin import placed
 from studio.planner import Job
 from studio.requests import ANY_REQUEST
 
@@ -157,21 +157,13 @@ def _take_up(gallery: Gallery, path: Path) -> bool:
         digest = hashlib.sha256(data).hexdigest()
         if path.stem != digest or "job_id" not in origin:
             return False
-        artifact = _placed(media.read(strip(data, path), media.media_type_of(path)), origin)
+        artifact = placed(media.read(strip(data, path), media.media_type_of(path)), origin)
         request = ANY_REQUEST.validate_python(origin["request"])
         job = Job(request, str(origin["job_id"]), str(origin.get("digest", "")))
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError):
         return False
     gallery.enter(path, digest, len(data), artifact, job, path.stat().st_mtime, read_annotations(path))
     return True
-
-
-def _placed(artifact: Artifact, origin: dict[str, Any]) -> Artifact:
-    """An artifact with what its file says of it."""
-    vector = b64decode(origin.get("vector", ""))
-    if len(vector) == 2 * DIM:
-        artifact = replace(artifact, space=str(origin.get("space", "")), vector=tuple(from_bytes(vector)[0].tolist()))
-    return replace(artifact, index=int(origin["index"]), seed=int(origin["seed"]), score=origin.get("score"))
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,7 @@
 """What jobs make: bytes of a media type with facts that doors show."""
 
 import io
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,6 +81,21 @@ def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True, **facts: 
     times, seconds = [milliseconds] * len(frames), len(frames) * milliseconds / 1000
     data = animated_webp(frames, times, 0 if loop else 1, lossless=True)
     return Artifact(data, "image/webp", "clip", *frames[0].size, len(frames), seconds, **facts)
+
+
+def preview(frames: Sequence[Image.Image], fps: float) -> bytes:
+    """Straight RGBA as the preview of a clip that is being made: a small animated WebP, of one frame a still one."""
+    return animated_webp(frames, [round(1000 / fps)] * len(frames), quality=70, method=0)
+
+
+def is_webp(picture: bytes) -> bool:
+    """Whether a preview is WebP, as those that move are; else it is PNG."""
+    return picture[8:12] == b"WEBP"
+
+
+def data_url(picture: bytes) -> str:
+    """A preview as the address of itself."""
+    return f"data:image/{'webp' if is_webp(picture) else 'png'};base64,{b64encode(picture).decode()}"
 
 
 def caption(text: str, candidates: Sequence[tuple[str, float]] = (), **facts: Any) -> Artifact:

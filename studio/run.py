@@ -67,7 +67,7 @@ class _Tracked:
         elif (index := part.first + event.index) in self.left:
             path = sink.keep(self.job, replace(event, index=index))
             self.left.remove(index)
-            facts = (event.kind, event.media_type, event.text)
+            facts = (event.kind, event.media_type, event.text, event.frames)
             yield Saved(str(path), index, event.seed, event.score, seconds, False, *facts)
             if not self.left:
                 yield Done()

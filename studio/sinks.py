@@ -103,5 +103,5 @@ def _found(path: Path, job: Job) -> Saved | None:
         return None
     if origin.get("job_id") != job.id or (path.suffix == ".png" and not data.endswith(PNG_END)):
         return None
-    facts = (artifact.kind, artifact.media_type, artifact.text)
+    facts = (artifact.kind, artifact.media_type, artifact.text, artifact.frames)
     return Saved(str(path), origin["index"], origin["seed"], origin["score"], 0.0, True, *facts)

@@ -150,8 +150,8 @@ def test_words_from_outside_stay_words(words: str) -> None:
     kept = Kept(
         1, "a" * 64, Path(f"/x/{'a' * 64}.png"), 1, 1, 0.0, "", 0, 0, None, words, words, words, False, 0, words, None
     )
-    pieces = [shown.html(), render("create.nothing_yet", words), render("parts.note", "good", words)]
-    pieces += [render("create.refused", words), render("create.strip", [kept])]
+    pieces = [shown.html(), render("stage.nothing_yet", "create", words), render("parts.note", "good", words)]
+    pieces += [render("stage.refused", words), render("stage.strip", [kept])]
     pieces += [render("card.card", kept, {"negative": words}, [APPS["slack"]], [])]
     assert all(stays_text(html, words) for html in pieces)
 
@@ -219,16 +219,14 @@ def test_polling_tells_what_changed(tmp_path: Path) -> None:
     studio = Studio(tmp_path)
     poll = Poll(studio)
     before = poll.news()
-    assert before["stage"] is None and before["current"] == ""
+    assert before["stages"] == {} and before["current"] == ""
     request = resolve(make_request(prompt="a cat", model="fake"), Fake().capabilities())
     studio.queue.submit(Job(request, "a" * 64, "x"))
     poll._stale = 0
-    after = poll.news("a" * 64)
+    after = poll.news(["a" * 64, "no such job"])
     assert after["queue"] != before["queue"] and after["gallery"] == before["gallery"]
-    assert (
-        after["current"] == "a" * 64 and after["stage"]["cells"].count("<figure") == 1 and not after["stage"]["ended"]
-    )
-    assert poll.news("no such job")["stage"] is None
+    ((name, shown),) = after["stages"].items()
+    assert after["current"] == name == "a" * 64 and shown["cells"].count("<figure") == 1 and not shown["ended"]
 
 
 def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_what_is_refused_is_said_on_the_card_and_what_was_typed_stays(context: P
         with spoken(language):
             html, *rest = CardHandlers(context).act(told(do="tags", picture=digest, value=typed))
             before = CardHandlers(context).show(context.studio.gallery.get(digest))
-        assert '<div class="refused"></div><div class="marks">' in before, "what is refused moves nothing"
+        assert '<div class="said-here"></div><div class="marks">' in before, "what is refused moves nothing"
         head, _, below = html.partition('<div class="marks">')
         assert says in head and 'class="note problem"' in head and f'value="{typed}"' in below
         assert "data-again" not in html and all(one == gr.skip() for one in rest)

@@ -48,7 +48,7 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
     def news(_: Any) -> dict[str, Any]:
         step = next(steps)
         stage = Stage(job("running" if step > 3 else "waiting"), progress=Progress(step, 10**6))
-        return {"gallery": "", "queue": "", "current": "", "stage": stage.pieces()}
+        return {"gallery": "", "queue": "", "current": "", "stages": {"a cat": stage.pieces()}}
 
     page = part(holder(Stage(job("waiting")).html()), "stage.js", answers={"news": news})
     page.hover("[data-own=stop]")

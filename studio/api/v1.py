@@ -1,7 +1,6 @@
 """The studio's own API, /api/v1: jobs and their events, and what there is; the gallery is in `studio.api.gallery`."""
 
 import asyncio
-import base64
 import functools
 import json
 from collections.abc import AsyncIterator
@@ -27,6 +26,7 @@ from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import ModelState, model_state, model_states
 from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
+from studio.media import data_url
 from studio.metadata import version
 from studio.metadata.origin import nameless
 from studio.prompts import only
@@ -203,7 +203,7 @@ async def _with_heartbeat(events: AsyncIterator[Event]) -> AsyncIterator[Event |
 
 def _event_text(event: Event) -> str:
     if isinstance(event, Progress):
-        shown = {n: f"data:image/png;base64,{base64.b64encode(png).decode()}" for n, png in event.previews.items()}
+        shown = {n: data_url(picture) for n, picture in event.previews.items()}
         unknown = [asdict(word) for word in event.unknown]
         facts = {"step": event.step, "total": event.total, "unknown": unknown, "read_as": event.read_as}
         return _sse("progress", {**facts, "previews": shown})

@@ -3,13 +3,13 @@
 import importlib.metadata
 import json
 import re
-from base64 import b64encode
-from dataclasses import dataclass
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.media import Artifact, as_bytes
+from studio.media import DIM, Artifact, as_bytes, from_bytes
 from studio.planner import Job
 
 OWN = "studio"  # keyword of our record
@@ -59,6 +59,14 @@ def origin(job: Job, artifact: Artifact) -> Origin:
         candidates=artifact.candidates,
         request=nameless(job.request.model_dump(mode="json")),
     )
+
+
+def placed(artifact: Artifact, found: dict[str, Any]) -> Artifact:
+    """An artifact with what its file says of it."""
+    vector = b64decode(found.get("vector", ""))
+    if len(vector) == 2 * DIM:
+        artifact = replace(artifact, space=str(found.get("space", "")), vector=tuple(from_bytes(vector)[0].tolist()))
+    return replace(artifact, index=int(found["index"]), seed=int(found["seed"]), score=found.get("score"))
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,30 @@ from studio.backends.registry import open_backend
 from studio.export.apps import APPS
 from studio.gallery import Kept
 from studio.metadata import read, restore
-from studio.page.context import PRESSED, PageContext, pressed_data
+from studio.page.clips import take
+from studio.page.context import PRESSED, PageContext, pressed_data, whole_number
 from studio.page.html import render, script
-from studio.page.language import reader
+from studio.page.language import reader, text
+from studio.page.making import tab_of, task_of
 from studio.planner import Job, plan
 from studio.requests import make_request
 
 LISTS = ("tags", "boards")
 VARIATIONS = 4  # that one press makes
 GIVEN = ("image", "last", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
-# What can be done next with each kind; `describe` where the model writes captions.
-USES = {"image": ("again", "like", "start", "vary", "blend", "settings", "find", "describe"), "clip": ("again",)}
+# What can be done next with each kind, where the model can.
+USES = {
+    "image": ("again", "like", "animate", "start", "vary", "blend", "settings", "find", "describe"),
+    "clip": ("again", "extend", "settings"),
+}
+NEEDS = {"describe": "caption", "animate": "clip", "extend": "clip"}
+# The tab that uses the picture; its settings go to the one that made it.
+HANDED = {
+    "find": "search",
+    "animate": "video",
+    "extend": "video",
+    **dict.fromkeys(("like", "start", "blend"), "create"),
+}
 TASKS = ("image", "enlarge", "clip")  # that are made again
 
 Answer = tuple[Any, Any, Any]  # card, handed, tabs
@@ -49,26 +62,35 @@ class CardHandlers:
             return render("card.gone"), gr.skip(), gr.skip()
         try:
             if do in ("again", "vary", "describe"):
-                job = self.context.studio.submit(self._another(kept, do))
-                return "", {**self.context.hand("watch", digest), "job": job}, gr.Tabs(selected="create")
-            if do in ("find", "like", "start", "blend", "settings"):
-                return "", self.context.hand(do, digest), gr.Tabs(selected="search" if do == "find" else "create")
+                job = self._another(kept, do)
+                return self._handed(tab_of(job.request.task), "watch", job=self.context.studio.submit(job))
+            if do in HANDED or do == "settings":
+                tab = HANDED.get(do) or tab_of(task_of(kept.path))
+                return self._handed(tab, do, picture=digest)
+            if do == "frame":
+                taken = take(self.gallery, kept, whole_number(data.get("frame")))
+                return self.show(self.gallery.get(taken), said=text("card.taken")), gr.skip(), gr.skip()
             self._mark(kept, do, value)
         except Refused as refusal:  # what was typed is not lost
             typed: dict[str, Any] = {"note": value} if do == "note" else {do: (value,)} if do in LISTS else {}
             return self.show(replace(kept, **typed), problem=refusal), gr.skip(), gr.skip()
         return self.show(self.gallery.get(digest), again=do != "open"), gr.skip(), gr.skip()
 
-    def show(self, kept: Kept, again: bool = False, problem: str | Refused = "") -> str:
+    def _handed(self, tab: str, use: str, **what: Any) -> Answer:
+        """The card goes, and a tab is given something."""
+        return "", self.context.hand(tab, use, **what), gr.Tabs(selected=tab)
+
+    def show(self, kept: Kept, again: bool = False, problem: str | Refused = "", said: str = "") -> str:
         """The card of a picture. One that is shown `again` takes the place of the card that is open. `problem` says why
-        what was pressed can't be done.
+        what was pressed can't be done, `said` what was done.
         """
         try:
             origin = read(kept.path)
         except Refused:
             return render("card.gone")
-        uses = [use for use in USES.get(kept.kind, ()) if use != "describe" or "caption" in self.context.can.tasks]
-        return render("card.card", kept, origin.get("request", {}), list(APPS.values()), uses, again, problem)
+        can = self.context.can.tasks
+        uses = [use for use in USES.get(kept.kind, ()) if NEEDS.get(use, "image") in can]
+        return render("card.card", kept, origin.get("request", {}), list(APPS.values()), uses, again, problem, said)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         changes: dict[str, Any] = {}

@@ -60,7 +60,8 @@ class PageContext:
 
     def __post_init__(self) -> None:
         self.can = open_backend(self.model).capabilities()
-        self.poll, self.series = Poll(self.studio), SeriesStore(self.studio)
+        uses = ("like", "animate") if "clip" in self.can.tasks else ("like",)
+        self.poll, self.series = Poll(self.studio, uses), SeriesStore(self.studio)
 
     def html(self, value: str = "", script: str = LISTEN, **settings: Any) -> gr.HTML:
         """HTML whose `data-do` buttons work; its part listens to `select` for those with `data-own`."""
@@ -85,9 +86,11 @@ class PageContext:
             return None
         return self.studio.enlarge(path, max(self.can.sizes), model=self.model)
 
-    def hand(self, use: str, digest: str) -> dict[str, Any]:
-        """A value for `handed`: picture `digest` is to be used as `use`. The time makes the same one twice a change."""
-        return {"use": use, "picture": digest, "at": time.time()}
+    def hand(self, tab: str, use: str, **what: Any) -> dict[str, Any]:
+        """A value for `handed`: `tab` is to use something as `use`: a `picture` of the gallery, by its sha256, a `file`
+        that was dropped, or a `job`. The time makes the same one twice a change.
+        """
+        return {"tab": tab, "use": use, **what, "at": time.time()}
 
     def picture(self, name: str) -> Path | None:
         """The file of an artifact by its name; only files of the gallery have such names."""
@@ -95,13 +98,13 @@ class PageContext:
         path = self.studio.gallery.file(match[1], match[2]) if match else None
         return path if path and path.is_file() and not path.is_symlink() else None
 
-    def still(self, digest: str) -> Path | None:
-        """The file of a picture of the gallery by its sha256; None for one that moves, for a text, and for others."""
+    def file(self, digest: str, *kinds: str) -> Path | None:
+        """The file of an artifact of the gallery by its sha256; None where it is not there, or of none of `kinds`."""
         try:
             kept = self.studio.gallery.get(digest)
         except KeyError:
             return None
-        return self.picture(kept.path.name) if kept.kind == "image" else None
+        return self.picture(kept.path.name) if kept.kind in kinds else None
 
     def uploaded(self, path: str) -> Path:
         """A file that this page has uploaded; Refused for any other, since a browser may name any path."""

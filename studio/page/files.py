@@ -16,7 +16,7 @@ from studio.batch.plan import safe_name
 from studio.export.apps import APPS, fit
 from studio.export.drawing import Drawing, Larger, both
 from studio.export.svg import svg
-from studio.media import MEDIA_TYPES
+from studio.media import MEDIA_TYPES, is_webp
 from studio.metadata import encoded
 from studio.page.context import PageContext
 from studio.page.language import error_text, routes
@@ -46,12 +46,12 @@ def router(context: PageContext) -> APIRouter:
     def thumbnail(name: str) -> Response:
         path = of(name)
         data = gallery.thumbnail(path.stem)
-        kind = "image/webp" if data[8:12] == b"WEBP" else MEDIA_TYPES[path.suffix]
+        kind = "image/webp" if is_webp(data) else MEDIA_TYPES[path.suffix]
         return Response(data, media_type=kind, headers=CACHED)
 
     @files.get("/downloads/{digest}/{use}")
     def download(digest: str, use: str, outline: bool = False) -> Response:
-        path = context.still(digest)
+        path = context.file(digest, "image")
         if use not in APPS and use not in ("png", "svg"):
             raise HTTPException(404, "nothing that a picture can be made ready for")
         if path is None:

@@ -12,6 +12,7 @@ from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.html import render
 from studio.page.language import has_text, label, reader, text
 
+TAKES_FILES = "takes-files"  # class of inputs that take what is dropped on them: drop.js leaves it to them
 # Gradio writes attributes; a radio button that was pressed heeds its property.
 CHECKED_JS = """
 watch('value', () => {
@@ -22,16 +23,17 @@ watch('value', () => {
 class Form(dict[str, Any]):
     """Inputs by their names, each put where it is made, with the name after `prefix` as its id.
 
-    At one stands what the texts have of `area.name`, else of `name`: its label, more with `_info`, a hint with `_hint`.
+    At one stands what the texts have of `area.name`, of `shared.name` or of `name`, the first that there is: its label,
+    more with `_info`, a hint with `_hint`.
     """
 
-    def __init__(self, area: str, prefix: str = "") -> None:
+    def __init__(self, area: str, prefix: str = "", shared: str = "") -> None:
         super().__init__()
-        self.area, self.prefix = area, prefix
+        self.area, self.prefix, self.shared = area, prefix, shared
 
     def said(self, name: str) -> Any:
         """A text that stands at an input; None where there is none."""
-        codes = [code for code in (f"{self.area}.{name}", name) if has_text(code)]
+        codes = [code for code in (f"{self.area}.{name}", f"{self.shared}.{name}", name) if has_text(code)]
         return label(codes[0]) if codes else None
 
     def put(self, kind: Any, name: str, *values: Any, **settings: Any) -> Any:
@@ -50,7 +52,7 @@ class Form(dict[str, Any]):
     def picture(self, name: str, height: int = 150) -> Any:
         """Put an input for a picture here: the file as it is, with alpha and metadata."""
         about: Any = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "height": height}
-        return self.put(gr.Image, name, **about)
+        return self.put(gr.Image, name, elem_classes=TAKES_FILES, **about)
 
     def make(self, name: str = "make") -> gr.Button:
         """Put the button that does what the inputs say here. Ctrl+Enter presses it, too."""

@@ -5,7 +5,6 @@ Values are escaped by the templates; `gr.HTML` itself does not escape. What is s
 
 import re
 import time
-from base64 import b64encode
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,6 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 from markupsafe import Markup
 
+from studio import media
+from studio.media import data_url
 from studio.page.language import error_text, has_text, reader, text
 
 HERE = Path(__file__).parent
@@ -42,9 +43,11 @@ ENVIRONMENT = Environment(
     extensions=[OneLine, "jinja2.ext.do"],
 )
 ENVIRONMENT.globals |= {"text": text, "has_text": has_text, "error_text": error_text, "reader": reader, "url": url}
+ENVIRONMENT.tests["moving"] = media.is_webp
 ENVIRONMENT.filters |= {
     "digest": lambda path: name_of(path).stem,
-    "base64": lambda data: b64encode(data).decode(),
+    "data_url": data_url,
+    "first_frame": lambda data: media.preview(media.frames(data)[:1], 1),
     "said": text,
     "time": lambda seconds: time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)),
 }

@@ -12,7 +12,7 @@ from studio.page.context import QUIET, PageContext
 from studio.page.html import HERE, render, script
 from studio.page.language import translations
 
-TABS = ("create", "sets", "compare", "search", "gallery", "queue", "batch", "models")  # modules of `tabs/`
+TABS = ("create", "video", "sets", "compare", "search", "gallery", "queue", "batch", "models")  # modules of `tabs/`
 STYLE_SHEETS = ("page.css", "tabs.css")
 EVENTS_MOST = 100  # events that wait; more are refused
 
@@ -43,7 +43,7 @@ def tab(name: str) -> Any:
 def head() -> str:
     """What the page needs before Gradio begins."""
     icon = f'<link rel="icon" href="data:image/svg+xml,{quote(render("parts.icon"))}">'
-    return icon + "".join(f"<script>{script(name)}</script>" for name in ("page.js", "event_stream.js"))
+    return icon + "".join(f"<script>{script(name)}</script>" for name in ("page.js", "player.js", "event_stream.js"))
 
 
 def appearance() -> dict[str, Any]:

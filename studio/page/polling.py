@@ -4,15 +4,16 @@ It does not go through Gradio's events. Those end with their connection; a page 
 offline, or after the studio was started again.
 """
 
+import contextlib
 import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from markupsafe import Markup
 
 from studio.events import Progress, Saved
@@ -41,25 +42,28 @@ FROM (SELECT * FROM jobs WHERE state = 'done' AND started IS NOT NULL ORDER BY n
 JOIN pictures ON pictures.job = jobs.id AND pictures.digest = ? AND pictures.made BETWEEN jobs.started AND jobs.ended
 GROUP BY jobs.id ORDER BY jobs.started
 """
+STAGES = 8  # of one page
+Jobs = Annotated[Sequence[str], Query()]
 LATEST = 200  # jobs by which the pace is measured
 
 
 class Poll:
-    """Answers the pages of one studio. May be called from any thread."""
+    """Answers the pages of one studio; `uses` are what can be done with a picture on a stage. May be called from any
+    thread.
+    """
 
-    def __init__(self, studio: "Studio") -> None:
-        self.studio = studio
+    def __init__(self, studio: "Studio", uses: Sequence[str] = ("like",)) -> None:
+        self.studio, self.uses = studio, uses
         self._lock, self._stale, self._news = threading.Lock(), 0.0, dict[str, str]()
         self._began: OrderedDict[str, tuple[int, float]] = OrderedDict()  # job: first step seen, when
 
-    def news(self, job: str = "") -> dict[str, Any]:
-        """The job that is running, fingerprints that change with gallery and queue, and the stage of `job`."""
-        current = self.studio.current()
-        try:
-            stage = self.stage(job).pieces() if job else None
-        except KeyError:
-            stage = None
-        return {**self._fingerprints(), "current": current.id if current else "", "stage": stage}
+    def news(self, job: Jobs = ()) -> dict[str, Any]:
+        """The job that is running, fingerprints that change with gallery and queue, and the stage of each `job`."""
+        current, stages = self.studio.current(), {}
+        for name in job[:STAGES]:
+            with contextlib.suppress(KeyError):
+                stages[name] = self.stage(name).pieces()
+        return {**self._fingerprints(), "current": current.id if current else "", "stages": stages}
 
     def stage(self, job: str) -> "Stage":
         """How far a job is; KeyError where nobody knows it."""
@@ -68,7 +72,7 @@ class Poll:
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         left = self._left(job, progress.step, progress.total) if progress and not state.end else None
         saved = self.studio.gallery.found(state.id, state)
-        return Stage(state, queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN, saved)
+        return Stage(state, queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN, saved, self.uses)
 
     def _left(self, job: str, step: int, total: int) -> float | None:
         """Seconds, from the speed since the first step that was seen: before it the model was loaded."""
@@ -130,7 +134,7 @@ def estimate(studio: "Studio", digest: str, requests: Iterable[Any]) -> float | 
 
 @dataclass
 class Stage:
-    """What is known of the job on show; `left` is in seconds."""
+    """What is known of the job on show; `left` is in seconds, `uses` are offered below each picture."""
 
     job: QueuedJob
     ahead: int = 0
@@ -138,21 +142,22 @@ class Stage:
     left: float | None = None
     progress: Progress = NOT_BEGUN
     saved: dict[int, Saved] = field(default_factory=dict)
+    uses: Sequence[str] = ()
 
     def html(self, mine: bool = False) -> str:
         """The whole stage. page.js asks for news of `data-job` and exchanges its pieces.
 
         A job that was asked for on this very page (`mine`) stays when others begin.
         """
-        return render("create.stage", self.job, mine, **self.pieces())
+        return render("stage.stage", self.job, mine, **self.pieces())
 
     def pieces(self) -> dict[str, Any]:
         """What it is doing and what went wrong, each picture or its place, and, as a class, how many there are."""
         count = self.job.request.count
         shown = [index for index in range(count) if not self.job.end or index in self.saved]
         return {
-            "head": render("create.head", self),
-            "cells": Markup("").join(render("create.cell", self, index) for index in shown),
+            "head": render("stage.head", self),
+            "cells": Markup("").join(render("stage.cell", self, index) for index in shown),
             "size": "one" if count == 1 else "few" if count <= 4 else "many",
             "ended": bool(self.job.end),
         }

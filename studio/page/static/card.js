@@ -10,6 +10,7 @@ const closed = () => {
 };
 const show = () => {
   const card = dialog(), held = document.activeElement;
+  studio.replay(element);
   if (!card) shown = false;
   if (!card || card.open) return;
   // The answer to a change may come when its card was closed already.

@@ -3,7 +3,7 @@ let inside = false; // browsers list a dragged picture of the page itself as a f
 addEventListener('dragstart', () => { inside = true; }, true);
 // There is no end where the picture is gone by then; but while something is dragged, no pointer moves.
 for (const end of ['dragend', 'pointermove']) addEventListener(end, () => { inside = false; }, true);
-const own = (event) => event.target.closest?.('.image-container, .image-editor, #canvas, #like, #first, #second, [data-drop]');
+const own = (event) => event.target.closest?.('.takes-files, [data-drop]');
 const files = (event) => !inside && event.dataTransfer?.types.includes('Files');
 addEventListener('dragover', (event) => {
   if (!files(event) || own(event)) return;

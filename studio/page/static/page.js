@@ -70,7 +70,7 @@
   });
 
   // What is typed outlives the page: it is loaded anew for another language, or when the studio was started again.
-  const TYPED = ['#prompt', '#negative', '#seed', '#batch-lines'];
+  const TYPED = ['#prompt', '#negative', '#seed', '#video-prompt', '#batch-lines'];
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
   const typed = {};
   try { Object.assign(typed, JSON.parse(sessionStorage.getItem('studio_typed'))); } catch { /* a private window */ }
@@ -109,14 +109,16 @@
   const poll = async () => {
     if (polling) return;
     polling = true;
-    const job = followers.map((one) => one.job?.() || '').find(Boolean) || '';
+    const jobs = new Set(followers.map((one) => one.job?.()).filter(Boolean));
     try {
-      const fresh = await fetchJson(`/news?job=${job}`);
+      const fresh = await fetchJson(`/news?${[...jobs].map((job) => `job=${job}`).join('&')}`);
       for (const one of followers) {
         one.silent?.(false);
         one.news?.(fresh);
-        if (job && fresh.stage && one.job?.() === job) one.stage?.(fresh.stage);
-        if (fresh.current && one.adopt && one.idle?.() && fresh.current !== news.current) one.adopt(fresh.current);
+        const stage = fresh.stages[one.job?.()];
+        if (stage) one.stage(stage);
+        if (fresh.current && one.idle?.() && fresh.current !== one.seen) one.adopt(fresh.current);
+        one.seen = fresh.current;
         for (const topic of ['gallery', 'queue'])
           if (one[topic] && news[topic] !== undefined && news[topic] !== fresh[topic]) one[topic]();
       }
@@ -198,6 +200,9 @@
       element.scrollIntoView({ behavior: calm.matches ? 'auto' : 'smooth' });
   };
 
+  // Where HTML was exchanged, its players are as they came from the studio: they show again what is so.
+  const replay = (element) => { for (const player of element.querySelectorAll('clip-player')) player.show(); };
+
   // The bar at the foot of a tab that says what was done, with its undo; and that nobody answers.
   const outcome = (element, shown) => {
     const bar = () => element.querySelector('.outcome');
@@ -232,7 +237,7 @@
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
-    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground },
+    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground, replay },
     pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {

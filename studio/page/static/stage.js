@@ -13,6 +13,7 @@ studio.follow({
     studio.exchange(stage().querySelector('.head'), news.head); // a button that is held stays the one that is let go
     cells.className = `cells ${news.size}`;
     studio.exchange(cells, news.cells);
+    studio.replay(cells);
     if (news.ended) stage().dataset.ended = 'true';
   },
   silent: (silent) => stage()?.classList.toggle('silent', silent),
@@ -20,6 +21,7 @@ studio.follow({
 });
 watch('value', () => {
   studio.showBackground();
+  studio.replay(element);
   for (const part of element.querySelectorAll('.head, .cells')) part.html = null; // it is another job's now
   if (stage()?.dataset.mine !== undefined) studio.scrollTo(stage()); // on a phone it is below the settings
   studio.pollNow();

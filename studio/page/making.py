@@ -1,0 +1,237 @@
+"""What the tabs share that make something: inputs that each of them has, and the stage that shows what comes of it.
+
+No event computes anything, or waits for it: requests go to the queue, and page.js polls how far they are. A page that
+is closed leaves the job running, and the page that is opened next shows it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from models.messages import Refused
+from studio.backends.registry import open_backend
+from studio.gallery import Filter
+from studio.metadata import read
+from studio.page.context import PRESSED, QUIET, PageContext, pressed_data, whole_number
+from studio.page.form import Form, picker, style_input
+from studio.page.html import render, script
+from studio.page.language import label
+
+STRIP = 36  # artifacts shown below the stage
+HISTORY = 50  # earlier prompts
+COUNT_MOST = 12  # artifacts at once that the slider offers; the command takes more
+# The fields of a request that inputs of the same name hold, as they come.
+PLAIN = ("negative", "style")
+TABS = {"clip": "video"}  # where jobs of a task are shown that Create does not show
+
+Restored = tuple[dict[str, Any], str]  # values of inputs by their names, what to say as HTML
+
+
+def tab_of(task: str) -> str:
+    """The tab on whose stage a job of that task is shown."""
+    return TABS.get(task, "create")
+
+
+def task_of(path: Path) -> str:
+    """The task that a file says it was made by; "" where it says nothing that can be read."""
+    try:
+        return str(read(path).get("request", {}).get("task", ""))
+    except Refused:
+        return ""
+
+
+class MakeHandlers:
+    """What happens on such a tab.
+
+    Attributes:
+        tab, task: its name, and what it asks for.
+        wanted: which artifacts of the gallery stand below its stage.
+        beside: the input whose value counts when something is handed over.
+    """
+
+    tab = task = beside = ""
+    wanted = Filter()
+
+    def __init__(self, context: PageContext) -> None:
+        self.context, self.studio, self.poll = context, context.studio, context.poll
+
+    def fields(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What the inputs ask for, as fields of a request; `given` holds the value of each input by its name."""
+        fields: dict[str, Any] = {name: given.get(name) or "" for name in PLAIN}
+        fields |= {"prompt": given["prompt"] or "", "count": int(given["count"]), "seed": whole_number(given["seed"])}
+        return {**fields, "model": self.context.model}
+
+    def values(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """A request's fields as values of the inputs; what it does not ask for is as on a new page."""
+        can = self.context.can
+        values = {"prompt": "", "negative": "", "style": "", "steps": can.steps.usual, "guidance": can.guidance.usual}
+        values |= {name: fields[name] for name in (*values, "count") if name in fields}
+        return {**values, "seed": str(fields["seed"]) if fields.get("seed") is not None else ""}
+
+    def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
+        """Another part of the page handed something over to this tab."""
+        raise NotImplementedError
+
+    def load(self) -> tuple[Any, ...]:
+        """A page was opened: show the job that is running, if there is one -> stage, strip, history."""
+        job = self.studio.current()
+        if job and tab_of(job.request.task) == self.tab:
+            return self.poll.stage(job.id).html(), self.strip(), self.history()
+        return render("stage.nothing_yet", self.tab, self._problem()), self.strip(), self.history()
+
+    def _problem(self) -> str | Refused:
+        """Why the model can't work, "" where it can."""
+        try:
+            open_backend(self.context.model).digest()
+        except Refused as refusal:
+            return refusal
+        return ""
+
+    def start(self, given: dict[str, Any]) -> tuple[str, Any]:
+        """Queue a job, or one an artifact where the seed draws the words -> stage of the first, history."""
+        try:
+            jobs = [self.studio.submit(job) for job in self.studio.prepare(self.task, **self.fields(given))]
+        except Refused as refusal:
+            return render("stage.refused", refusal), gr.skip()
+        return self.poll.stage(jobs[0]).html(mine=True), self.history()
+
+    def stop(self, event: gr.EventData) -> None:
+        """A button on the stage: stop the job, or let it finish the artifact that it is at."""
+        data = pressed_data(event)
+        if data.get("own") == "stop":
+            self.studio.cancel(data.get("job", ""))
+        elif data.get("own") == "finish":
+            self.studio.queue.finish_picture(data.get("job", ""))
+
+    def adopt(self, event: gr.EventData) -> Any:
+        """The stage is free, and a job was begun elsewhere: show it, if it belongs here."""
+        try:
+            stage = self.poll.stage(pressed_data(event).get("job", ""))
+        except KeyError:
+            return gr.skip()
+        return stage.html() if tab_of(stage.job.request.task) == self.tab else gr.skip()
+
+    def strip(self) -> str:
+        return render("stage.strip", self.studio.gallery.page(self.wanted, limit=STRIP))
+
+    def history(self) -> Any:
+        """Prompts that were asked for before, latest first."""
+        latest = self.studio.queue.latest(4 * HISTORY)
+        prompts = list(dict.fromkeys(job.request.title for job in latest if job.request.title))[:HISTORY]
+        return gr.Dropdown(choices=prompts, value=None, visible=bool(prompts))
+
+    def last_seed(self) -> str:
+        """The seed of the newest of its artifacts, to be kept."""
+        newest = self.studio.gallery.page(self.wanted, limit=1)
+        return str(newest[0].seed) if newest else ""
+
+
+def notes(**said: Sequence[str]) -> Markup:
+    """A box for each sentence, by kinds."""
+    return Markup("").join(render("parts.note", kind, words) for kind, several in said.items() for words in several)
+
+
+# --- The inputs -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Inputs:
+    """What stands on the side of the inputs beside those of the form. `folds` are its accordions, each with the names
+    of the inputs whose values open it.
+    """
+
+    history: gr.Dropdown
+    styles: gr.HTML
+    make: gr.Button
+    folds: list[tuple[gr.Accordion, tuple[str, ...]]]
+
+
+def put_prompt(form: Form) -> gr.Dropdown:
+    """Put the prompt here, and earlier ones below it."""
+    form.box("prompt", lines=1, max_lines=5, autofocus=not form.prefix)
+    about: Any = {"label": form.said("earlier"), "elem_id": f"{form.prefix}history"}
+    history = gr.Dropdown([], visible=False, interactive=True, **about)
+    history.input(lambda prompt: prompt, history, form["prompt"], **QUIET)
+    return history
+
+
+def put_styles(context: PageContext, form: Form) -> gr.HTML:
+    styles, form["style"] = style_input(context, f"{form.prefix}style")
+    return styles
+
+
+def put_count(context: PageContext, form: Form, usual: int) -> None:
+    form.put(gr.Slider, "count", 1, min(COUNT_MOST, int(context.can.count.most)), usual, step=1)
+
+
+def put_seed(handlers: MakeHandlers, form: Form) -> None:
+    """Put the seed here, and what draws it or keeps the last one."""
+    seed = form.box("seed")
+    with gr.Row():
+        dice = gr.Button(form.said("dice"), size="sm", elem_id=f"{form.prefix}dice")
+        keep = gr.Button(form.said("keep"), size="sm", elem_id=f"{form.prefix}keep")
+    dice.click(None, None, seed, js="() => String(Math.floor(Math.random() * 2 ** 32))", api_visibility="private")
+    keep.click(handlers.last_seed, None, seed, **QUIET)
+
+
+def put_sampling(handlers: MakeHandlers, form: Form) -> list[gr.Slider]:
+    """Put steps and guidance here, those of which the model leaves a choice."""
+    can = handlers.context.can
+    steps = form.slider("steps", can.steps, step=1, visible=can.steps.least < can.steps.most)
+    guidance = form.slider("guidance", can.guidance, step=0.5, visible=can.guidance.least < can.guidance.most)
+    return [steps, guidance]
+
+
+# --- The tab ----------------------------------------------------------------------------------------------------------
+
+
+def build(
+    context: PageContext, handlers: MakeHandlers, form: Form, put: Callable[[], Inputs], told: gr.HTML
+) -> tuple[list[Any], Callable[..., list[Any]]]:
+    """The tab: the inputs that `put` puts on one side, what they make on the other, below what is `told` of them.
+
+    Returns what a request that is restored fills in, and the function that turns it into values of those.
+    """
+    with gr.Tab(label(f"tab.{handlers.tab}"), id=handlers.tab) as tab, gr.Row(equal_height=False):
+        with gr.Column(scale=4, min_width=320, elem_id=f"{form.prefix}controls"):
+            inputs = put()
+        with gr.Column(scale=7, min_width=320):
+            told.render()
+            # What it shows at first comes by `load`: a value would come late, over what was asked for since.
+            stage = context.html(script=script("stage.js"), elem_id=f"{form.prefix}stage", elem_classes="on-stage")
+            strip = context.html(elem_id=f"{form.prefix}strip")
+    context.on_load(handlers.load, stage, strip, inputs.history)
+    stage.select(handlers.stop, None, None, **PRESSED)
+    stage.change(handlers.strip, None, strip, **QUIET)
+    stage.input(handlers.adopt, None, stage, **QUIET)
+    tab.select(handlers.strip, None, strip, **QUIET)  # a stage that was not open yet heard of nothing
+
+    def start(*values: Any) -> tuple[str, Any, str]:
+        return *handlers.start(dict(zip(form, values, strict=True))), ""  # what was told is over
+
+    events = [inputs.make.click, form["prompt"].submit]
+    gr.on(events, start, list(form.values()), [stage, inputs.history, told], trigger_mode="multiple", **QUIET)
+
+    def fill(values: dict[str, Any], words: str) -> list[Any]:
+        opened = [gr.Accordion(open=True) if any(map(values.get, names)) else gr.skip() for _, names in inputs.folds]
+        picked = gr.skip()
+        if "style" in values:  # the time makes it another value, whatever was pressed since
+            chosen = picker(context.can.styles, values["style"], f"{form.prefix}style")
+            picked = f"{chosen}<!-- {time.time()} -->"
+        return [*(values.get(name, gr.skip()) for name in form), *opened, picked, words or gr.skip()]
+
+    def handed(what: dict[str, Any] | None, beside: Any) -> list[Any]:
+        if what is None or what["tab"] != handlers.tab:
+            return [gr.skip()] * (len(filled) + 1)
+        if what["use"] == "watch":  # a job that another part queued comes on the stage
+            return [*[gr.skip()] * len(filled), handlers.poll.stage(what["job"]).html(mine=True)]
+        return [*fill(*handlers.handed(what, beside)), gr.skip()]
+
+    filled = [*form.values(), *(fold for fold, _ in inputs.folds), inputs.styles, told]
+    context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
+    return filled, fill

@@ -1,0 +1,140 @@
+"""The Video tab: clips from words, from a first picture, or from a first and a last one."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from models.data.grammar import language_of
+from models.data.motion import MOTIONS
+from models.messages import Refused
+from studio import inputs
+from studio.backends.registry import KINDS, open_backend
+from studio.gallery import Filter
+from studio.metadata import read, restore
+from studio.page import making, picture_inputs
+from studio.page.clips import frames
+from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
+from studio.page.form import Form
+from studio.page.html import render
+from studio.page.language import error_text, label, reader, text
+from studio.page.making import Inputs, MakeHandlers, Restored, notes
+
+TASK = "clip"
+WHOLE = ("frames", "fps", "steps")
+PICTURES = ("image", "last")  # the first frame and the last one
+JOINTS = {"en": ", ", "zh": "，"}  # between what moves and how
+
+
+class VideoHandlers(MakeHandlers):
+    tab, task, beside = "video", TASK, "prompt"
+    wanted = Filter(kind=TASK)
+
+    def fields(self, given: dict[str, Any]) -> dict[str, Any]:
+        fields = super().fields(given) | {name: int(given[name]) for name in WHOLE}
+        fields |= {"guidance": float(given["guidance"]), "loop": bool(given["loop"])}
+        return fields | {name: {"path": given[name]} for name in PICTURES if given[name]}
+
+    def values(self, fields: dict[str, Any]) -> dict[str, Any]:
+        can = self.context.can
+        values: dict[str, Any] = {"frames": can.frames.usual, "fps": can.fps.usual, "loop": True}
+        values |= {name: fields[name] for name in values if name in fields}
+        values |= {name: fields[name]["path"] if fields.get(name) else None for name in PICTURES}
+        return {**super().values(fields), **values}
+
+    def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
+        use, digest = handed["use"], handed.get("picture", "")
+        if use == "animate":
+            path = self.context.file(digest, "image")
+            words = {} if beside or path is None else {"prompt": self.studio.gallery.get(digest).prompt}
+            return ({"image": str(path), **words}, notes(good=[text("video.given")])) if path else ({}, "")
+        path = handed.get("file") or self.context.file(digest, "clip", "image")
+        try:
+            return self._of_clip(path, use == "extend") if path else ({}, "")
+        except Refused as refusal:
+            return {}, notes(problem=[error_text(refusal)])
+
+    def _of_clip(self, path: Path, extend: bool) -> Restored:
+        """The settings of a clip; with `extend` for another one that begins with its last frame."""
+        restored = restore(read(path), self.context.can, self.studio.home / inputs.INPUTS, (TASK,))
+        values = self.values(restored.fields)
+        if not extend:
+            return values, notes(good=[text("making.restored")], unknown=[*map(error_text, restored.lost)])
+        last = picture_inputs.kept(frames(path)[-1], self.studio.home, "frame")
+        values |= {"image": str(last), "last": None, "loop": False, "seed": ""}
+        return values, notes(good=[text("video.extended")])
+
+    def moved(self, prompt: str, event: gr.EventData) -> str:
+        """A motion was pressed: its words end the prompt, in the prompt's language, in the place of another motion's;
+        pressed once more, they go.
+        """
+        motion = pressed_data(event).get("motion", "")
+        if motion not in MOTIONS:
+            return prompt
+        language = language_of(prompt) if prompt.strip() else reader()
+        thing, others = _unmoved(prompt)
+        if others == words_of(motion, language):
+            return thing
+        return (JOINTS[language] if thing else "").join([thing, words_of(motion, language)])
+
+
+def words_of(motion: str, language: str) -> str:
+    """The first words that the table has for a motion: "sliding left", "向左滑动"."""
+    return MOTIONS[motion].zh[0] if language == "zh" else MOTIONS[motion].en[0][1]
+
+
+def _unmoved(prompt: str) -> tuple[str, str]:
+    """A prompt without a motion's words at its end, and those."""
+    for language, joint in JOINTS.items():
+        for words in (words_of(motion, language) for motion in MOTIONS):
+            thing = prompt.removesuffix(words).removesuffix(joint)
+            if prompt in (words, f"{thing}{joint}{words}"):
+                return thing, words
+    return prompt, ""
+
+
+def able(task: str) -> list[str]:
+    """Names of the models that do a task."""
+    found = []
+    for name in KINDS:
+        with suppress(Refused):  # its files are missing
+            found += [name] if task in open_backend(name).capabilities().tasks else []
+    return found
+
+
+def build(context: PageContext) -> None:
+    handlers, form = VideoHandlers(context), Form("video", "video-", "making")
+    if TASK in context.can.tasks:
+        told = gr.HTML(elem_id="video-told", elem_classes="told", render=False)
+        making.build(context, handlers, form, lambda: _inputs(handlers, form), told)
+        return
+    with gr.Tab(label("tab.video"), id=handlers.tab):
+        unable = gr.HTML()
+    context.on_load(lambda: render("video.unable", context.can.title, able(TASK)), unable)
+
+
+def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
+    context, can = handlers.context, handlers.context.can
+    history = making.put_prompt(form)
+    motions = gr.HTML(js_on_load=LISTEN, elem_id="motions")
+    context.on_load(lambda: render("video.motions", [(name, words_of(name, reader())) for name in MOTIONS]), motions)
+    motions.select(handlers.moved, form["prompt"], form["prompt"], **PRESSED)
+    with gr.Row():
+        for name in PICTURES:
+            form.picture(name)
+    styles = making.put_styles(context, form)
+    with gr.Row():
+        form.slider("frames", can.frames, step=1, min_width=150)
+        form.slider("fps", can.fps, step=1, min_width=150)
+    form.put(gr.Checkbox, "loop", True)
+    making.put_count(context, form, 1)
+    return Inputs(history, styles, form.make(), [(_more(handlers, form), ("seed", "negative"))])
+
+
+def _more(handlers: VideoHandlers, form: Form) -> gr.Accordion:
+    with gr.Accordion(form.said("more"), open=False, elem_id="video-more") as accordion:
+        form.box("negative")
+        making.put_seed(handlers, form)
+        making.put_sampling(handlers, form)
+    return accordion

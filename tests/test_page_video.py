@@ -1,0 +1,186 @@
+"""The Video tab and the player: what is seen is always a frame of the file, whichever is stopped at, taken or gone on
+from.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from page_kit import PHONE, get, make, turn_to
+from PIL import Image
+from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
+
+from models.data.motion import MOTIONS
+from studio import media
+from studio.backends.fake import Fake
+from studio.gallery import Filter
+from studio.page import clips
+from studio.page.card import CardHandlers
+from studio.page.context import PageContext
+from studio.page.html import render
+from studio.page.tabs.create import CreateHandlers
+from studio.page.tabs.video import VideoHandlers, able
+from studio.run import run_jobs
+from studio.sinks import GallerySink
+from studio.studio import Studio
+
+FRAMES = 7
+WORDS = "#video-prompt textarea, #video-prompt input"
+SLIDER = "#video-stage clip-player input"
+AT = "Number(document.querySelector('#video-stage clip-player input').value)"
+
+
+def clip(context: PageContext, **fields: Any) -> str:
+    """A clip of the gallery, made without a worker -> its sha256."""
+    jobs = context.studio.prepare("clip", **{"prompt": "a cat", "frames": FRAMES, "seed": 1, **fields}, model="fake")
+    list(run_jobs(Fake(), jobs, GallerySink(context.studio.gallery)))
+    return context.studio.gallery.page(Filter(kind="clip"))[0].sha256
+
+
+def shown(context: PageContext, digest: str) -> list[Image.Image]:
+    return media.frames(context.studio.gallery.get(digest).path.read_bytes())
+
+
+# --- Words ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("thing", "jumps"), [("a cat", "a cat, jumping"), ("小猫", "小猫，跳跃"), ("", "jumping")])
+def test_a_motion_is_words_in_the_prompts_language_and_the_last_one_counts(
+    context: PageContext, thing: str, jumps: str
+) -> None:
+    moved = VideoHandlers(context).moved
+    for motion in MOTIONS:
+        said = moved(thing, told(own="motion", motion=motion))
+        assert said.startswith(thing) and len(said) > len(thing) and moved(said, told(motion=motion)) == thing
+        assert moved(said, told(motion="jump")) == (jumps if motion != "jump" else thing)
+    assert moved(thing, told(motion="<b>")) == thing
+    with spoken("zh"):
+        assert moved("", told(motion="jump")) == "跳跃"
+
+
+def test_a_model_without_clips_says_which_has_them() -> None:
+    assert "fake" in able("clip") and able("no such task") == []
+    for language, says in (("en", "Plain makes no clips. What does: fake"), ("zh", "Plain 不能生成动图")):
+        with spoken(language):
+            assert says in render("video.unable", "Plain", ["fake"])
+
+
+# --- Frames -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 4, 7])
+def test_every_frame_lies_on_the_sheet_where_the_player_looks(count: int) -> None:
+    frames = [Image.new("RGBA", (6, 4), (number, 0, 0, number)) for number in range(count)]
+    sheet, columns = clips.sheet(frames), math.ceil(math.sqrt(count))
+    for place, frame in enumerate(frames):
+        left, top = place % columns * 6, place // columns * 4
+        assert sheet.crop((left, top, left + 6, top + 4)).tobytes() == frame.tobytes()
+
+
+def test_a_frame_is_kept_as_a_picture_and_the_clip_stays(context: PageContext) -> None:
+    digest, gallery = clip(context), context.studio.gallery
+    frames, cards = shown(context, digest), CardHandlers(context)
+    for _ in range(2):  # the same one is the same picture
+        assert "picture of its own" in cards.act(told(do="frame", picture=digest, frame=3))[0]
+    (taken,) = gallery.page(Filter(kind="image"))
+    with Image.open(taken.path) as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(frames[2]))
+    assert (taken.prompt, taken.seed) == ("a cat", 1) and gallery.get(digest).kind == "clip"
+    for frame in (0, FRAMES + 1, "x", ""):
+        assert f"frames 1 to {FRAMES}" in cards.act(told(do="frame", picture=digest, frame=frame))[0]
+    assert gallery.count() == 2
+
+
+def test_a_clip_goes_on_from_its_last_frame_with_its_settings(context: PageContext) -> None:
+    digest, video = clip(context, fps=5, style="noto", loop=True), VideoHandlers(context)
+    values, _ = video.handed({"use": "extend", "picture": digest}, "")
+    with Image.open(values["image"]) as first:
+        assert np.array_equal(np.asarray(first.convert("RGBA")), np.asarray(shown(context, digest)[-1]))
+    assert (values["prompt"], values["fps"], values["style"], values["seed"]) == ("a cat", 5, "noto", "")
+    assert (values["loop"], values["last"]) == (False, None)
+    settings, _ = video.handed({"use": "settings", "picture": digest}, "")
+    assert (settings["seed"], settings["loop"], settings["image"]) == ("1", True, None)
+    _, handed, tabs = CardHandlers(context).act(told(do="again", picture=digest))
+    assert (handed["tab"], handed["use"], tabs.selected) == ("video", "watch", "video")
+    assert video.load()[0].count("<figure") == 1 and "<figure" not in CreateHandlers(context).load()[0]
+
+
+# --- With a browser ---------------------------------------------------------------------------------------------------
+
+
+def frame_of(page: Any, frames: list[Image.Image], number: int) -> None:
+    """The canvas shows frame `number`; what is half transparent is rounded by the browser."""
+    assert page.evaluate(AT) == number
+    data = page.evaluate("document.querySelector('#video-stage canvas').toDataURL()")
+    with Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))) as canvas:
+        seen, there = (np.asarray(one.convert("RGBA")) for one in (canvas, frames[number - 1]))
+    assert np.array_equal(seen[..., 3], there[..., 3])
+    assert np.array_equal(seen[there[..., 3] == 255], there[there[..., 3] == 255])
+
+
+def test_a_picture_is_animated_and_the_clip_is_played_gone_through_and_taken_apart(
+    visit: Callable[..., Any], home: Path, url: str
+) -> None:
+    page = visit()
+    make(page, "a face", 1)
+    page.click("#stage [data-do=animate]")
+    page.wait_for_selector("#video-image img")
+    page.wait_for_function(f"document.querySelector('{WORDS}').value === 'a face'")
+    page.click("#motions [data-motion=jump]")
+    page.wait_for_function(f"document.querySelector('{WORDS}').value === 'a face, jumping'")
+    page.click("#video-make")
+    page.wait_for_selector("#video-stage .cells img[src^='data:image/webp']")
+    page.wait_for_selector("#video-stage canvas[width='128']")
+    for number in (3, 5):  # it plays
+        page.wait_for_function(f"{AT} === {number}")
+    (kept,) = Studio(home).gallery.page(Filter(kind="clip"))
+    frames = media.frames(kept.path.read_bytes())
+    page.fill(SLIDER, "4")
+    frame_of(page, frames, 4)
+    page.focus(SLIDER)
+    page.keyboard.press("ArrowRight")
+    frame_of(page, frames, 5)
+    page.focus("#video-stage .board")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    frame_of(page, frames, 3)
+    page.click("#video-stage [data-do=frame]")
+    page.wait_for_selector("dialog[open] .note.good")
+    with Image.open(io.BytesIO(get(f"{url}{page.get_attribute('#card-image', 'src')}")[1])) as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(frames[2]))
+    page.click("dialog[open] [data-close]")
+    page.click("#video-stage .board")
+    page.click("dialog[open] [data-play]")
+    page.click("dialog[open] .star")
+    page.wait_for_selector("dialog[open] .star[aria-pressed=true]")
+    assert page.locator("dialog[open] [aria-label=Play]").is_visible(), "what is exchanged round it leaves it stopped"
+    page.click("dialog[open] [data-close]")
+    turn_to(page, "Create")
+    assert page.locator("#stage .done img[alt='a face']").is_visible(), "each stage keeps its own"
+
+
+def test_on_a_phone_in_china_nothing_moves_until_it_is_played(visit: Callable[..., Any]) -> None:
+    page = visit("动图", locale="zh-CN", color_scheme="dark", reduced_motion="reduce", **PHONE)
+    page.click("#video-make")
+    page.wait_for_selector("#video-stage .problem:has-text('提示词')")
+    page.click("#motions button:has-text('跳跃')")
+    page.wait_for_function(f"document.querySelector('{WORDS}').value === '跳跃'")
+    page.click("#video-make")
+    page.wait_for_selector("#video-stage canvas[width='128']")
+    page.wait_for_timeout(400)
+    assert page.evaluate(AT) == 1
+    stills = "all => all.map(image => new URL(image.currentSrc).pathname)"
+    page.wait_for_selector("#video-strip .kept")
+    page.wait_for_function("[...document.querySelectorAll('#video-strip img')].every(image => image.currentSrc)")
+    assert all(path.startswith("/clips/") for path in page.locator("#video-strip img").evaluate_all(stills))
+    page.click("#video-stage [aria-label=播放]")
+    page.wait_for_function(f"{AT} === 3")
+    page.click("#video-stage [data-seam]")
+    page.wait_for_function(f"{AT} === 8")
+    page.wait_for_function(f"{AT} === 1")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"
