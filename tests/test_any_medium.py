@@ -108,7 +108,8 @@ def test_a_clip_is_seen_frame_by_frame(house: Studio) -> None:
     progress = [event for event in house.events(job) if isinstance(event, Progress) and event.total]
     steps = [event.step for event in progress]
     assert steps == sorted(steps) and progress[-1].total == 6 and len(set(steps)) > 2
-    assert media.read(progress[-1].previews[0], "image/png").kind == "image"
+    preview = media.read(progress[-1].previews[0], "image/webp")
+    assert preview.kind == "clip" and preview.frames == progress[-1].step, "it moves as far as it is made"
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
