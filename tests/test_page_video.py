@@ -4,7 +4,6 @@ from.
 
 import base64
 import io
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from models.data.motion import MOTIONS
 from studio import media
 from studio.backends.fake import Fake
 from studio.gallery import Filter
-from studio.page import clips
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
 from studio.page.html import render
@@ -28,6 +26,7 @@ from studio.page.tabs.video import VideoHandlers, able
 from studio.run import run_jobs
 from studio.sinks import GallerySink
 from studio.studio import Studio
+from studio.verify import verify
 
 FRAMES = 7
 WORDS = "#video-prompt textarea, #video-prompt input"
@@ -73,15 +72,6 @@ def test_a_model_without_clips_says_which_has_them() -> None:
 # --- Frames -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [2, 4, 7])
-def test_every_frame_lies_on_the_sheet_where_the_player_looks(count: int) -> None:
-    frames = [Image.new("RGBA", (6, 4), (number, 0, 0, number)) for number in range(count)]
-    sheet, columns = clips.sheet(frames), math.ceil(math.sqrt(count))
-    for place, frame in enumerate(frames):
-        left, top = place % columns * 6, place // columns * 4
-        assert sheet.crop((left, top, left + 6, top + 4)).tobytes() == frame.tobytes()
-
-
 def test_a_frame_is_kept_as_a_picture_and_the_clip_stays(context: PageContext) -> None:
     digest, gallery = clip(context), context.studio.gallery
     frames, cards = shown(context, digest), CardHandlers(context)
@@ -90,6 +80,7 @@ def test_a_frame_is_kept_as_a_picture_and_the_clip_stays(context: PageContext) -
     (taken,) = gallery.page(Filter(kind="image"))
     with Image.open(taken.path) as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(frames[2]))
+    assert verify(taken.path).result == "identical"
     assert (taken.prompt, taken.seed) == ("a cat", 1) and gallery.get(digest).kind == "clip"
     for frame in (0, FRAMES + 1, "x", ""):
         assert f"frames 1 to {FRAMES}" in cards.act(told(do="frame", picture=digest, frame=frame))[0]

@@ -1,16 +1,15 @@
 """Clips by their frames, which are numbered from 1: the sheet that the player shows, and a frame kept as a picture."""
 
 import hashlib
-import math
 from dataclasses import replace
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
-from PIL import Image
 
 from models.messages import Refused
 from studio import media
+from studio.export.clips import Clip, read_clip, sheet
 from studio.gallery import Gallery, Kept
 from studio.metadata import content, encoded, read_bytes
 from studio.metadata.origin import placed
@@ -22,28 +21,19 @@ from studio.requests import ANY_REQUEST
 from studio.sinks import GallerySink
 
 
-def frames(path: Path) -> list[Image.Image]:
-    """Every frame of a clip of the gallery (RGBA); Refused where it is gone or damaged."""
+def opened(path: Path) -> Clip:
+    """A clip of the gallery; Refused where it is gone or damaged."""
     try:
-        return media.frames(content(path))
+        return read_clip(content(path))
     except (OSError, SyntaxError, EOFError) as error:
         raise Refused("page.picture_damaged") from error
-
-
-def sheet(shown: list[Image.Image]) -> Image.Image:
-    """Frames of equal size on one picture, row by row, in as many columns as make it about square."""
-    columns, (width, height) = math.ceil(math.sqrt(len(shown))), shown[0].size
-    made = Image.new("RGBA", (columns * width, math.ceil(len(shown) / columns) * height))
-    for place, frame in enumerate(shown):
-        made.paste(frame, (place % columns * width, place // columns * height))
-    return made
 
 
 def take(gallery: Gallery, clip: Kept, number: object) -> str:
     """Keep a frame of a clip as a picture of the gallery -> its sha256. Its file says what the clip's says, and which
     frame it is. Refused where there is no such frame.
     """
-    shown, data = frames(clip.path), content(clip.path)
+    shown, data = opened(clip.path).frames, content(clip.path)
     if not isinstance(number, int) or not 1 <= number <= len(shown):
         raise Refused("page.no_frame", most=len(shown), number=number)
     found = read_bytes(data, clip.path)
@@ -56,28 +46,28 @@ def take(gallery: Gallery, clip: Kept, number: object) -> str:
 def router(context: PageContext) -> APIRouter:
     made = routes()
 
-    def shown(digest: str) -> list[Image.Image]:
+    def clip(digest: str) -> Clip:
         path = context.file(digest, "clip")
         if path is None:
             raise HTTPException(404, "no such clip")
         try:
-            return frames(path)
+            return opened(path)
         except Refused as refusal:
             raise HTTPException(422, error_text(refusal)) from refusal
 
     @made.get("/clips/{digest}/sheet.png")
     def whole(digest: str) -> Response:
-        return _png(sheet(shown(digest)))
+        return _png(sheet(clip(digest))[0])
 
     @made.get("/clips/{digest}/{number}.png")
     def single(digest: str, number: int) -> Response:
-        found = shown(digest)
-        if not 1 <= number <= len(found):
+        frames = clip(digest).frames
+        if not 1 <= number <= len(frames):
             raise HTTPException(404, "no such frame")
-        return _png(found[number - 1])
+        return _png(encoded(frames[number - 1], None, "png"))
 
     return made
 
 
-def _png(picture: Image.Image) -> Response:
-    return Response(encoded(picture, None, "png"), media_type="image/png", headers=CACHED)
+def _png(data: bytes) -> Response:
+    return Response(data, media_type="image/png", headers=CACHED)

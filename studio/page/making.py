@@ -26,7 +26,8 @@ STRIP = 36  # artifacts shown below the stage
 HISTORY = 50  # earlier prompts
 COUNT_MOST = 12  # artifacts at once that the slider offers; the command takes more
 # The fields of a request that inputs of the same name hold, as they come.
-PLAIN = ("negative", "style")
+PLAIN = ("negative", "style", "scheduler")
+SAMPLING = ("steps", "guidance")  # what some schedulers leave no choice of
 TABS = {"clip": "video"}  # where jobs of a task are shown that Create does not show
 
 Restored = tuple[dict[str, Any], str]  # values of inputs by their names, what to say as HTML
@@ -64,13 +65,17 @@ class MakeHandlers:
         """What the inputs ask for, as fields of a request; `given` holds the value of each input by its name."""
         fields: dict[str, Any] = {name: given.get(name) or "" for name in PLAIN}
         fields |= {"prompt": given["prompt"] or "", "count": int(given["count"]), "seed": whole_number(given["seed"])}
+        if fields["scheduler"] not in self.context.can.fixed:
+            fields |= {"steps": int(given["steps"]), "guidance": float(given["guidance"])}
         return {**fields, "model": self.context.model}
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         """A request's fields as values of the inputs; what it does not ask for is as on a new page."""
         can = self.context.can
-        values = {"prompt": "", "negative": "", "style": "", "steps": can.steps.usual, "guidance": can.guidance.usual}
+        values: dict[str, Any] = {"prompt": "", "negative": "", "style": "", "scheduler": can.schedulers[0]}
+        values |= {name: getattr(can, name).usual for name in SAMPLING}
         values |= {name: fields[name] for name in (*values, "count") if name in fields}
+        values["sampled"] = values["scheduler"]  # so that the numbers that come with it stay
         return {**values, "seed": str(fields["seed"]) if fields.get("seed") is not None else ""}
 
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
@@ -124,6 +129,20 @@ class MakeHandlers:
         latest = self.studio.queue.latest(4 * HISTORY)
         prompts = list(dict.fromkeys(job.request.title for job in latest if job.request.title))[:HISTORY]
         return gr.Dropdown(choices=prompts, value=None, visible=bool(prompts))
+
+    def sampling(self, scheduler: str, before: str) -> tuple[Any, ...]:
+        """Another scheduler was chosen -> steps and guidance, and that scheduler as the present one.
+
+        One that leaves no choice of them fixes them; after it they have their defaults again.
+        """
+        can, fixed = self.context.can, self.context.can.fixed.get(scheduler)
+        values: dict[str, Any] = {}
+        if fixed:
+            values = {name: getattr(fixed, name) for name in SAMPLING}
+        elif before in can.fixed:
+            values = {name: getattr(can, name).usual for name in SAMPLING}
+        sliders = [gr.update(interactive=not fixed, **{"value": values[name]} if values else {}) for name in SAMPLING]
+        return (*sliders, scheduler)
 
     def last_seed(self) -> str:
         """The seed of the newest of its artifacts, to be kept."""
@@ -179,12 +198,15 @@ def put_seed(handlers: MakeHandlers, form: Form) -> None:
     keep.click(handlers.last_seed, None, seed, **QUIET)
 
 
-def put_sampling(handlers: MakeHandlers, form: Form) -> list[gr.Slider]:
-    """Put steps and guidance here, those of which the model leaves a choice."""
+def put_sampling(handlers: MakeHandlers, form: Form) -> None:
+    """Put the sampler and its settings here, those that the model leaves a choice of."""
     can = handlers.context.can
     steps = form.slider("steps", can.steps, step=1, visible=can.steps.least < can.steps.most)
     guidance = form.slider("guidance", can.guidance, step=0.5, visible=can.guidance.least < can.guidance.most)
-    return [steps, guidance]
+    choices, usual, info = list(can.schedulers), can.schedulers[0], form.said("scheduler_info")
+    present = form["sampled"] = gr.State(usual)
+    scheduler = form.put(gr.Dropdown, "scheduler", choices, value=usual, info=info if can.fixed else None)
+    scheduler.change(handlers.sampling, [scheduler, present], [steps, guidance, present], **QUIET)
 
 
 # --- The tab ----------------------------------------------------------------------------------------------------------

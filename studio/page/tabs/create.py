@@ -16,7 +16,6 @@ from studio.page.html import script
 from studio.page.language import error_text, label, text
 from studio.page.making import Inputs, MakeHandlers, Restored, notes
 
-SAMPLING = ("steps", "guidance")  # what some schedulers leave no choice of
 # Where a picture that is handed over goes; one to be blended is the second where there is a first.
 PLACES = {"like": "like", "start": "canvas", "blend": "first"}
 
@@ -25,30 +24,13 @@ class CreateHandlers(MakeHandlers):
     tab, task, beside = "create", "image", "first"
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
-        can, fields = self.context.can, super().fields(given)
-        fields |= {"best_of": int(given["best_of"]), "scheduler": given.get("scheduler") or ""}
-        if fields["scheduler"] not in can.fixed:
-            fields |= {"steps": int(given["steps"]), "guidance": float(given["guidance"])}
+        can, fields = self.context.can, super().fields(given) | {"best_of": int(given["best_of"])}
         if given["like"]:
             fields["like"] = {"path": given["like"]}
         if given.get("size") and int(given["size"]) != can.size:
             fields["size"] = int(given["size"])
         fields |= picture_inputs.start(given, self.studio.home, can)
         return fields | picture_inputs.blend(given)
-
-    def sampling(self, scheduler: str, before: str) -> tuple[Any, ...]:
-        """Another scheduler was chosen -> steps and guidance, and that scheduler as the present one.
-
-        One that leaves no choice of them fixes them; after it they have their defaults again.
-        """
-        can, fixed = self.context.can, self.context.can.fixed.get(scheduler)
-        values: dict[str, Any] = {}
-        if fixed:
-            values = {name: getattr(fixed, name) for name in SAMPLING}
-        elif before in can.fixed:
-            values = {name: getattr(can, name).usual for name in SAMPLING}
-        sliders = [gr.update(interactive=not fixed, **{"value": values[name]} if values else {}) for name in SAMPLING]
-        return (*sliders, scheduler)
 
     def dropped(self, path: str | Path) -> Restored:
         """A picture was dropped: its settings, else itself to start from."""
@@ -78,10 +60,8 @@ class CreateHandlers(MakeHandlers):
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         can = self.context.can
-        usual = {"scheduler": can.schedulers[0], "size": can.size, "best_of": can.best_of.usual}
-        values = {**super().values(fields), **usual}
-        values |= {name: fields[name] for name in usual if name in fields}
-        values["sampled"] = values["scheduler"]  # so that the numbers that come with it stay
+        values: dict[str, Any] = {"size": can.size, "best_of": can.best_of.usual}
+        values = {**super().values(fields), **values, **{name: fields[name] for name in values if name in fields}}
         values["like"] = fields["like"]["path"] if fields.get("like") else None
         return values | picture_inputs.restored(fields, can)
 
@@ -144,11 +124,7 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
     with gr.Accordion(form.said("more"), open=False, elem_id="more") as accordion:
         form.box("negative")
         making.put_seed(handlers, form)
-        sliders = making.put_sampling(handlers, form)
-        choices, usual, info = list(can.schedulers), can.schedulers[0], form.said("scheduler_info")
-        present = form["sampled"] = gr.State(usual)
-        scheduler = form.put(gr.Dropdown, "scheduler", choices, value=usual, info=info if can.fixed else None)
-        scheduler.change(handlers.sampling, [scheduler, present], [*sliders, present], **QUIET)
+        making.put_sampling(handlers, form)
         form.slider("best_of", can.best_of, step=1)
         form.put(gr.Radio, "size", list(can.sizes), value=can.size, visible=len(can.sizes) > 1)
         form.picture("like")

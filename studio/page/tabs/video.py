@@ -14,7 +14,7 @@ from studio.backends.registry import KINDS, open_backend
 from studio.gallery import Filter
 from studio.metadata import read, restore
 from studio.page import making, picture_inputs
-from studio.page.clips import frames
+from studio.page.clips import opened
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.form import Form
 from studio.page.html import render
@@ -22,7 +22,7 @@ from studio.page.language import error_text, label, reader, text
 from studio.page.making import Inputs, MakeHandlers, Restored, notes
 
 TASK = "clip"
-WHOLE = ("frames", "fps", "steps")
+NUMBERS = ("frames", "fps", "motion_strength")
 PICTURES = ("image", "last")  # the first frame and the last one
 JOINTS = {"en": ", ", "zh": "，"}  # between what moves and how
 
@@ -32,13 +32,13 @@ class VideoHandlers(MakeHandlers):
     wanted = Filter(kind=TASK)
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
-        fields = super().fields(given) | {name: int(given[name]) for name in WHOLE}
-        fields |= {"guidance": float(given["guidance"]), "loop": bool(given["loop"])}
+        fields = super().fields(given) | {name: int(given[name]) for name in ("frames", "fps")}
+        fields |= {"motion_strength": float(given["motion_strength"]), "loop": bool(given["loop"])}
         return fields | {name: {"path": given[name]} for name in PICTURES if given[name]}
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         can = self.context.can
-        values: dict[str, Any] = {"frames": can.frames.usual, "fps": can.fps.usual, "loop": True}
+        values = {name: getattr(can, name).usual for name in NUMBERS} | {"loop": True}
         values |= {name: fields[name] for name in values if name in fields}
         values |= {name: fields[name]["path"] if fields.get(name) else None for name in PICTURES}
         return {**super().values(fields), **values}
@@ -61,7 +61,7 @@ class VideoHandlers(MakeHandlers):
         values = self.values(restored.fields)
         if not extend:
             return values, notes(good=[text("making.restored")], unknown=[*map(error_text, restored.lost)])
-        last = picture_inputs.kept(frames(path)[-1], self.studio.home, "frame")
+        last = picture_inputs.kept(opened(path).frames[-1], self.studio.home, "frame")
         values |= {"image": str(last), "last": None, "loop": False, "seed": ""}
         return values, notes(good=[text("video.extended")])
 
@@ -127,6 +127,7 @@ def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
     with gr.Row():
         form.slider("frames", can.frames, step=1, min_width=150)
         form.slider("fps", can.fps, step=1, min_width=150)
+    form.slider("motion_strength", can.motion_strength, step=0.05)
     form.put(gr.Checkbox, "loop", True)
     making.put_count(context, form, 1)
     return Inputs(history, styles, form.make(), [(_more(handlers, form), ("seed", "negative"))])
