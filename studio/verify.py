@@ -58,8 +58,9 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     request = _request(path, found, backend.capabilities())
     backend.load()
     made = next(event for event in run(backend, request) if isinstance(event, Artifact))
-    if (number := record.how.get("frame")) in range(1, made.frames + 1):  # a frame that was taken from a clip
-        made = media.image(media.frames(made.data)[int(number) - 1], how={**made.how, "frame": number})
+    number = record.how.get("frame")  # of a picture that was taken from a clip
+    if isinstance(number, int) and 1 <= number <= made.frames:
+        made = media.image(media.frames(made.data)[number - 1], how={**made.how, "frame": number})
     differences = _differences(record, backend.digest(), made)
     if isinstance(before, str) or made.kind == "text":
         return _text_verdict(before, made, differences, record)
