@@ -111,8 +111,9 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
         raise Refused("picture.no_picture", path=str(name), formats=FORMATS) from error
     except Refused:
         raise
-    # ValueError: a text chunk that is too large. RuntimeError: an AVIF whose picture its decoder does not take.
-    except (OSError, SyntaxError, EOFError, ValueError, RuntimeError) as error:
+    # ValueError: a text chunk that is too large. RuntimeError and ArithmeticError: an AVIF that can't be decoded, or
+    # has no clock. struct.error: a GIF that ends in the middle of a number.
+    except (OSError, SyntaxError, EOFError, ValueError, RuntimeError, ArithmeticError, struct.error) as error:
         raise Refused("picture.damaged", path=str(name), problem=str(error)) from error
 
 
