@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import track
 
 from eval import sets
+from eval.clips import StickerClipGenerator
 from eval.features import BLOCK, stored_features
-from eval.generator import Generator, Parts, Prompt, StickerGenerator, jsonable
+from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
 from eval.neighbours import thumbs
 from eval.rows import MissingError
 from eval.statistics import ReferenceStatistics
@@ -41,13 +42,18 @@ class Sizes:
     conditions: int
     scenes: int
     words: int = 200
+    clips: int = 100
 
 
 # From "standard" on all 1,230 held-out cells are judged, one picture of each, and 70 pictures more.
 SIZES = {
     "quick": Sizes(gallery=1000, cells=128, distribution=256, reconstructions=256, conditions=64, scenes=48),
-    "standard": Sizes(gallery=1000, cells=1300, distribution=2000, reconstructions=2000, conditions=200, scenes=200),
-    "full": Sizes(gallery=1000, cells=1300, distribution=4000, reconstructions=4000, conditions=500, scenes=500),
+    "standard": Sizes(
+        gallery=1000, cells=1300, distribution=2000, reconstructions=2000, conditions=200, scenes=200, clips=200
+    ),
+    "full": Sizes(
+        gallery=1000, cells=1300, distribution=4000, reconstructions=4000, conditions=500, scenes=500, clips=400
+    ),
 }
 
 
@@ -66,9 +72,18 @@ class Context:
         generator: Generator | None = None,
     ) -> None:
         self.world, self.sizes, self.parts, self.cache = world, sizes, parts or Parts(), cache
-        self.generator: Any = generator or StickerGenerator(self.parts)
+        self.generators: list[Any] = (
+            [generator] if generator else [StickerGenerator(self.parts), StickerClipGenerator(self.parts)]
+        )
+        self.generator: Any = self.generators[0]
         self.wordnet = wordnet or wordnet_folder(data_folder())
         self.console = Console(stderr=True, quiet=quiet)
+
+    def turn_to(self, needs: Sequence[str]) -> str | None:
+        """Measure the first of the generators that has what a metric needs -> None, or why none has it."""
+        lacking = [lacks(generator, needs) for generator in self.generators]
+        self.generator = self.generators[lacking.index(None) if None in lacking else 0]
+        return None if None in lacking else lacking[0]
 
     @cached_property
     def reference(self) -> ReferenceStatistics:
@@ -134,14 +149,14 @@ class Context:
         """`seeds` and `parts` of a row about what `generate` made."""
         return {"seeds": self.drawn(**options), "parts": self.generator.parts}
 
-    def generate(self, prompts: Sequence[Prompt], **options: Any) -> np.ndarray:
+    def generate(self, prompts: Sequence[Any], **options: Any) -> np.ndarray:
         """Media of one prompt each, seeds SEED, SEED + 1, ..., generated in blocks and kept."""
         seeds = range(SEED, SEED + len(prompts))
         starts = self.track(range(0, len(prompts), GENERATED), "pictures")
         blocks = [self._block(prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts]
         return np.concatenate(blocks)
 
-    def _block(self, prompts: Sequence[Prompt], seeds: range, options: dict[str, Any]) -> np.ndarray:
+    def _block(self, prompts: Sequence[Any], seeds: range, options: dict[str, Any]) -> np.ndarray:
         if self.cache is None:
             return self.generator.generate(prompts, seeds, **options)
         key = json.dumps(

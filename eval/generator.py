@@ -22,6 +22,7 @@ from eval.rows import MissingError
 from models.autoencoder import Autoencoder
 from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.pipelines.image import BATCH, StickerPipeline
+from models.pipelines.video import ClipPipeline
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary
 from models.references.store import ReferenceStore
@@ -47,6 +48,7 @@ LACKS = {
     "fast": "has no fast variant",
     "conditions": "does not take text and vector as separate conditions",
     "references": "draws from no reference drawings",
+    "drafts": "draws clips from no drafts",
     "blends": "does not blend two prompts",
     "autoencoder": "has no autoencoder",
     "embeddings": "does not embed text and pictures",
@@ -79,8 +81,10 @@ class Generator(Protocol):
         """Names weights, code and settings: equal digests, prompts, seeds and options give equal media."""
 
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
-        """The media of one prompt and seed each. Options exist for abilities alone: `fast`, `references=False`,
-        `text=False` and `vector=False` (conditions), `midpoint=True` (blends)."""
+        """The media of one prompt (of clips an `eval.clips.ClipPrompt`) and seed each. Options exist for abilities
+        alone: `fast`, `references=False`, `text=False` and `vector=False` (conditions), `midpoint=True` (blends),
+        `drafted=False` and `apart=True` (drafts).
+        """
 
 
 def lacks(generator: Generator, needs: Sequence[str]) -> str | None:
@@ -108,6 +112,11 @@ class Parts:
     def pipeline(self) -> StickerPipeline:
         """The image pipeline, in the dtype it ships for this processor."""
         return self._load(StickerPipeline.assemble, self.root)
+
+    @cached_property
+    def clips(self) -> ClipPipeline:
+        """The video generator on the image pipeline."""
+        return self._load(ClipPipeline.assemble, self.root, self.pipeline)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -145,7 +154,7 @@ class StickerGenerator:
 
     name = "sticker"
     media: Media = "image"
-    abilities = frozenset(LACKS) - {"clip", "caption"}
+    abilities = frozenset(LACKS) - {"clip", "caption", "drafts"}
     parts = IMAGE
 
     def __init__(self, weights: Parts) -> None:
@@ -227,9 +236,13 @@ class StickerGenerator:
 
 
 def jsonable(value: Any) -> Any:
-    """For `json.dumps(default=...)`: dataclasses by their fields, sets in order, anything else as its `repr`."""
+    """For `json.dumps(default=...)`: dataclasses by their fields, sets in order, arrays by their hash, anything else as
+    its `repr`.
+    """
     if is_dataclass(value):
         return vars(value)
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(value.tobytes()).hexdigest()
     return sorted(value) if isinstance(value, frozenset) else repr(value)
 
 

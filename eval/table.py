@@ -17,7 +17,6 @@ from rich.table import Table
 
 from eval.context import SEED, Context
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
-from eval.generator import lacks
 from eval.metrics import METRICS
 from eval.rows import MissingError, Row
 from models.data.stored import whole
@@ -36,7 +35,7 @@ def measure(context: Context, names: list[str]) -> dict[str, Group]:
     for name in names:
         rows: list[Row] = []
         missing, start = None, time.perf_counter()
-        inapplicable = lacks(context.generator, METRICS[name].needs)
+        inapplicable = context.turn_to(METRICS[name].needs)
         try:
             if not inapplicable:
                 rows.extend(METRICS[name].rows(context))
@@ -61,7 +60,7 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
             "seconds": {name: group["seconds"] for name, group in groups.items()},
             "size": {"name": size, **asdict(context.sizes)},
             "seed": SEED,
-            "generator": {"name": context.generator.name, "settings": context.generator.settings()},
+            "generators": {one.name: one.settings() for one in context.generators},
             "world": context.world.digest,
             "extractor": {
                 "sha256": WEIGHTS_SHA256,

@@ -87,11 +87,17 @@ def chinese_words(world: World) -> Words:
 
 def concept_shares(context: Context, words: Words) -> dict[str, float]:
     """For each word the chance that its nearest concepts hold a right one: 1 or 0, between where scores are equal."""
-    names = {picture.concept: picture.names["en"] for picture in context.world.split("train")}
-    embedder = context.generator.weights.embedder
-    scores = cosine(embedder.text(list(words)).numpy(), embedder.text(list(names.values())).numpy())
-    right = np.array([[concept in concepts for concept in names] for concepts in words.values()])
+    concepts_of, vectors = named_concepts(context)
+    scores = cosine(context.generator.weights.embedder.text(list(words)).numpy(), vectors)
+    right = np.array([[concept in concepts for concept in concepts_of] for concepts in words.values()])
     return dict(zip(words, places(scores, right).recall(NEAREST).tolist(), strict=True))
+
+
+@cache
+def named_concepts(context: Context) -> tuple[list[str], np.ndarray]:
+    """Training's concepts and the vectors (C, 128) of their English names."""
+    names = {picture.concept: picture.names["en"] for picture in context.world.split("train")}
+    return list(names), context.generator.weights.embedder.text(list(names.values())).numpy()
 
 
 @metric("unknown", "vocabulary")

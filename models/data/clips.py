@@ -122,6 +122,23 @@ def direction_of(motion: str) -> Direction | None:
     return _DIRECTIONS[axis, int(math.copysign(1, row.move[axis]))]  # type: ignore[return-value]
 
 
+def centroids(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x and y (T,) in pixels of the middle of the alpha of a clip (T, H, W, 4), and how much alpha there is."""
+    alpha = clip[..., 3].astype(np.float64)
+    mass = alpha.sum((1, 2))
+    total = np.maximum(mass, 1e-6)
+    return alpha.sum(1) @ np.arange(alpha.shape[2]) / total, alpha.sum(2) @ np.arange(alpha.shape[1]) / total, mass
+
+
+def direction_seen(clip: np.ndarray) -> str:
+    """Where a clip (T, H, W, 4) goes: the larger component of the way of its middle, "" where it stays."""
+    x, y, mass = centroids(clip)
+    seen = np.flatnonzero(mass > 0.1 * mass[0])  # what has left the frame has no middle
+    way = (x[seen[-1]] - x[0], y[seen[-1]] - y[0]) if len(seen) else (0.0, 0.0)
+    axis = int(abs(way[1]) > abs(way[0]))
+    return _DIRECTIONS[axis, int(np.sign(way[axis]))] if abs(way[axis]) >= 2 else ""
+
+
 # --- A clip ----------------------------------------------------------------------------------------------------------
 
 
@@ -191,14 +208,14 @@ class Clip:
         for track, own in zip(self.tracks, poses or [self.poses(t, frames) for t in self.tracks], strict=True):
             source = _source(world, track)
             for frame, numbers in zip(canvas, own, strict=True):
-                compose.put(frame, _posed(source, track, numbers), 0, 0)
+                compose.put(frame, posed(source, track, numbers), 0, 0)
         return canvas
 
     def rest(self, world: World) -> np.ndarray:
         """The picture that is given: everything as it stands before it moves, (128, 128, 4)."""
         canvas = compose.ground(self.background.colours)
         for track in self.tracks:
-            compose.put(canvas, _posed(_source(world, track), track, REST), 0, 0)
+            compose.put(canvas, posed(_source(world, track), track, REST), 0, 0)
         return canvas
 
     def owners(self, world: World, cells: int) -> np.ndarray:
@@ -212,7 +229,7 @@ class Clip:
         for number, track in enumerate(self.tracks):
             away = np.hypot(middles[None] - track.x, middles[:, None] - track.y) / track.side
             if self.background.colours:
-                alpha = _posed(_source(world, track), track, REST)[..., 3].reshape(cells, SIZE // cells, cells, -1)
+                alpha = posed(_source(world, track), track, REST)[..., 3].reshape(cells, SIZE // cells, cells, -1)
                 away = np.where(alpha.mean((1, 3)) > 0.05 * 255, -float(number), np.inf)
             own = away < nearest
             owner[own], nearest = 1 if self.scene else number + 1, np.minimum(away, nearest)
@@ -250,7 +267,7 @@ def _source(world: World, track: Track) -> np.ndarray:
     return hue_shift(picture, track.colour) if track.colour else picture
 
 
-def _posed(source: np.ndarray, track: Track, numbers: np.ndarray) -> np.ndarray:
+def posed(source: np.ndarray, track: Track, numbers: np.ndarray) -> np.ndarray:
     """The thing alone in one pose, premultiplied uint8 (128, 128, 4)."""
     back, middle = np.linalg.inv(linear_map(numbers)), track.side / 2
     centre = np.array([track.x, track.y]) + track.side * numbers[:2]

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
 from models.data.animated import load_animated
-from models.data.clips import FRAMES, Clip, make_clip
-from models.data.pixels import composite, to_tensor
+from models.data.clips import FRAMES, Clip, direction_seen, make_clip
+from models.data.pixels import composite, to_tensor, to_uint8
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
 from models.motion import Plan, frame_times, settings
@@ -315,30 +315,10 @@ def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
     return -10 * error.square().mean((1, 2, 3)).clamp_min(1e-10).log10()
 
 
-def centroids(clips: Tensor) -> tuple[Tensor, Tensor]:
-    """Middle (B, T, 2) of the alpha of clips (B, T, 4, H, W), x and y in pixels, and how much alpha there is (B, T)."""
-    alpha = clips[:, :, 3]
-    mass = alpha.sum((2, 3))
-    places = torch.arange(alpha.shape[-1], dtype=alpha.dtype)
-    x, y = (alpha.sum(2) * places).sum(-1), (alpha.sum(3) * places).sum(-1)
-    return torch.stack([x, y], -1) / mass.clamp_min(1e-6)[..., None], mass
-
-
-def direction_seen(clip: Tensor) -> str:
-    """Where a clip (T, 4, H, W) goes: the sign of the larger component of its centroid's way, "" where it stays."""
-    middle, mass = (part[0] for part in centroids(clip[None]))
-    seen = mass > 0.1 * mass[0]  # what has left the frame has no middle
-    way = (middle[seen][-1] - middle[0]).tolist()
-    axis = int(abs(way[1]) > abs(way[0]))
-    if abs(way[axis]) < 2:
-        return ""
-    return (("left", "right"), ("up", "down"))[axis][way[axis] > 0]
-
-
 def directions_right(clips: list[Clip], drawn: Tensor) -> float:
     """Share of the clips with a direction that go there."""
     directed = [i for i, clip in enumerate(clips) if clip.direction]
-    return float(np.mean([direction_seen(drawn[i]) == clips[i].direction for i in directed]))
+    return float(np.mean([direction_seen(to_uint8(drawn[i])) == clips[i].direction for i in directed]))
 
 
 def _to(value: Any, device: torch.device) -> Any:

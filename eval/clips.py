@@ -1,0 +1,238 @@
+"""Clips as the table sees them: which are asked for, the studio's own generator, and controls that need no model.
+
+Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eval.generator import IMAGE, Media, Parts, drawing_code, jsonable
+from models.data.clips import FRAMES, Clip, Track, centroids, direction_of, make_clip, pose, posed
+from models.data.motion import EN, MOTIONS, ZH, Move, Speed
+from models.data.pixels import SIZE
+from models.data.world import World
+from models.dit import DiT
+from models.pipelines.video import PART, ClipPipeline, DrawnClip
+from models.sampling.clip import ClipSampling
+from models.sampling.condition import Condition
+from models.video import Frames, VideoDiT
+
+DIRECTED = tuple(name for name in MOTIONS if direction_of(name))
+TRIES = 1000  # seeds looked at for each clip
+MOMENTS = 10
+
+
+@dataclass(frozen=True)
+class ClipPrompt:
+    """What a clip is asked for by; `picture` (128, 128, 4) is its first frame, None where that is to be drawn."""
+
+    text: str
+    picture: np.ndarray | None = None
+    loop: bool = False
+    fps: float = 8.0
+
+
+def asked_clips(world: World, count: int, split: str, motions: Sequence[str], seed: int) -> Iterator[Clip]:
+    """`count` clips of one thing on nothing, of pairs of concept and motion of one split, the motions in turn.
+
+    Of normal strength and at most 8 frames a second, so that what is asked for is seen. ValueError for a small world.
+    """
+    for number in range(count):
+        motion = motions[number % len(motions)]
+        drawn = (make_clip(world, seed + number * TRIES + i, split, motion=motion) for i in range(TRIES))
+        yield next(clip for clip in drawn if not clip.background.colours and clip.strength == 1 and clip.fps <= 8)
+
+
+def prompt_of(world: World, clip: Clip, seed: int) -> ClipPrompt:
+    """What a true clip is asked for by: its picture at rest and its caption."""
+    return ClipPrompt(clip.caption(world, seed, "en"), clip.rest(world), clip.loop, clip.fps)
+
+
+class StickerClipGenerator:
+    """The studio's clip pipeline with the weights of `weights`, as a `Generator`."""
+
+    name = "sticker clips"
+    media: Media = "clip"
+    abilities = frozenset({"drafts"})
+    parts = (*IMAGE, PART)
+
+    def __init__(self, weights: Parts) -> None:
+        self.weights = weights
+
+    def settings(self, **options: Any) -> str:
+        sampling = ClipPipeline.sampling
+        return f"{sampling.steps} steps from noise level {sampling.least} to {sampling.most}"
+
+    def digest(self) -> str:
+        """Of weights, dtype, sampling and all code that could have drawn."""
+        key = [self.weights.digests(self.parts), ClipPipeline.sampling, str(self.weights.clips.video.dtype)]
+        return hashlib.sha256(json.dumps([*key, drawing_code()], default=jsonable).encode()).hexdigest()
+
+    def generate(
+        self, prompts: Sequence[ClipPrompt], seeds: Sequence[int], *, drafted: bool = True, apart: bool = False
+    ) -> np.ndarray:
+        """Clips (N, FRAMES, 128, 128, 4).
+
+        Args:
+            drafted: whether the planner's draft is there; without it the motion attention is alone.
+            apart: each frame by itself, which sees no other one: a control.
+        """
+        pipeline = self.weights.clips
+        if apart:
+            pipeline = ClipPipeline(pipeline.pictures, cast(VideoDiT, Apart(pipeline.video)))
+        sampling = replace(ClipPipeline.sampling, drafted=drafted)
+        return np.stack([_drawn(pipeline, one, seed, sampling) for one, seed in zip(prompts, seeds, strict=True)])
+
+
+def _drawn(pipeline: ClipPipeline, asked: ClipPrompt, seed: int, sampling: ClipSampling) -> np.ndarray:
+    options: dict[str, Any] = {"loop": asked.loop, "fps": asked.fps, "sampling": sampling, "count": FRAMES}
+    *_, clip = pipeline.steps(asked.text, seed, picture=asked.picture, **options)
+    assert isinstance(clip, DrawnClip)
+    return clip.frames
+
+
+class Apart(nn.Module):
+    """The video generator of frames that don't see each other."""
+
+    def __init__(self, video: Any) -> None:
+        super().__init__()
+        self.video, self.planner = video, video.planner
+
+    def forward(self, image: DiT, x: Tensor, t: Tensor, condition: Condition, frames: Frames) -> Tensor:
+        every = [torch.tensor([number]) for number in range(x.shape[1])]
+        return torch.cat([self.video(image, x[:, one], t, condition, frames.of(one)) for one in every], 1)
+
+
+# --- Controls ---------------------------------------------------------------------------------------------------------
+
+
+def still(asked: Sequence[ClipPrompt]) -> np.ndarray:
+    """The given pictures, which don't move."""
+    return np.stack([np.repeat(given(one)[None], FRAMES, 0) for one in asked])
+
+
+def shuffled(clips: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The same frames in another order, another one for each clip."""
+    rng = np.random.default_rng(seed)
+    return np.stack([clip[rng.permutation(len(clip))] for clip in clips])
+
+
+def warped(asked: Sequence[ClipPrompt]) -> np.ndarray:
+    """What code without a network makes of it: the whole picture, moved by the law of the verb that is found in the
+    words; it stands still where there is none."""
+    clips = []
+    for one in asked:
+        track = Track(0, SIZE, SIZE / 2, SIZE / 2, move_of(one.text, one.loop) or Move("slide left"))
+        times = np.arange(FRAMES) / (FRAMES if one.loop else FRAMES - 1)
+        poses = pose(track.move, times, FRAMES / one.fps) if move_of(one.text) else pose(track.move, 0 * times, 1.0)
+        clips.append(np.stack([posed(given(one), track, numbers) for numbers in poses]))
+    return np.stack(clips)
+
+
+def given(asked: ClipPrompt) -> np.ndarray:
+    assert asked.picture is not None, "this control moves a given picture"
+    return asked.picture
+
+
+def move_of(text: str, loop: bool = False) -> Move | None:
+    """The motion and speed that a text names by words of the table; the longest name where there are several."""
+    low = text.casefold()
+    found = [(len(form), name) for form, name in _forms() if re.search(form, low)]
+    if not found:
+        return None
+    speeds: dict[Speed, list[str]] = {speed: [*EN["speeds"][speed], *ZH["speeds"][speed]] for speed in EN["speeds"]}
+    said = [speed for speed, words in speeds.items() if any(word and word in low for word in words)]
+    name = max(found)[1]
+    return Move(name, said[0] if said else "normal", loop and MOTIONS[name].loops)
+
+
+@cache
+def _forms() -> list[tuple[str, str]]:
+    """(pattern, motion) of every form of every verb."""
+    english = [(rf"\b{re.escape(form)}\b", name) for name, row in MOTIONS.items() for pair in row.en for form in pair]
+    return english + [(re.escape(verb), name) for name, row in MOTIONS.items() for verb in row.zh]
+
+
+# --- What is seen in a clip -------------------------------------------------------------------------------------------
+
+
+def moments(clip: np.ndarray) -> np.ndarray:
+    """A clip (T, H, W, 4) as (T, MOMENTS) numbers that say how it moves and little of what it shows.
+
+    By the alpha its mass, middle, spread and opacity, and where its brightness lies in it; places and sizes beside
+    those of the first frame.
+    """
+    x, y, mass = centroids(clip)
+    alpha, bright = clip[..., 3] / 255.0, clip[..., :3].mean(-1) / 255.0
+    down, across = np.mgrid[: clip.shape[1], : clip.shape[2]].astype(np.float64)
+    dx, dy = across - x[:, None, None], down - y[:, None, None]
+    weight = alpha / np.maximum(alpha.sum((1, 2), keepdims=True), 1e-6)
+    light = bright / np.maximum(bright.sum((1, 2), keepdims=True), 1e-6)
+    spread = [(weight * part).sum((1, 2)) for part in (dx * dx, dy * dy, dx * dy)]
+    offset = [(light * part).sum((1, 2)) for part in (dx, dy)]
+    side = np.sqrt(max(spread[0][0] + spread[1][0], 1.0))
+    size = [np.sign(one) * np.sqrt(np.abs(one)) / side for one in spread]
+    share = mass / max(mass[0], mass.max() / 10, 1.0)
+    numbers = [x / side, y / side, *(one / side for one in offset), *size, share, alpha.max((1, 2))]
+    found = np.stack([*numbers, weight.max((1, 2)) * side * side], 1)
+    return found - np.where(np.arange(MOMENTS) < 7, found[:1], 0)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Mean absolute difference in [0, 1] of frames (..., H, W, 4)."""
+    return np.abs(a.astype(np.float32) - b.astype(np.float32)).mean((-1, -2, -3)) / 255
+
+
+def seam(clip: np.ndarray) -> float:
+    """The step from the last frame of a clip (T, H, W, 4) to its first, over the mean of the steps beside it."""
+    beside = difference(clip[[1, -1]], clip[[0, -2]])
+    return float(difference(clip[-1], clip[0]) / max(beside.mean(), 1e-6))
+
+
+def motion_classifier(
+    clips: np.ndarray, kinds: np.ndarray, steps: int = 600, seed: int = 0
+) -> Callable[..., np.ndarray]:
+    """A small network trained on `moments` (N, T, MOMENTS) of real clips and their kinds (N,): it tells the kinds (M,)
+    of others."""
+    torch.manual_seed(seed)
+    inputs, labels = torch.from_numpy(clips).float(), torch.from_numpy(kinds)
+    mean, deviation = inputs.mean((0, 1)), inputs.std((0, 1)) + 1e-3
+    network = _Kinds(clips.shape[1], int(labels.max()) + 1)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.05)
+    for _ in range(steps):
+        rows = torch.randint(len(inputs), (128,))
+        logits = network((inputs[rows] - mean) / deviation)
+        loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+    return lambda others: network((torch.from_numpy(others).float() - mean) / deviation).argmax(1).numpy()
+
+
+class _Kinds(nn.Module):
+    """Convolutions over time, what they find anywhere, and the numbers themselves."""
+
+    def __init__(self, frames: int, kinds: int, width: int = 64) -> None:
+        super().__init__()
+        sizes = (MOMENTS, width, width, width)
+        layers = [nn.Sequential(nn.Conv1d(a, b, 3, padding=1), nn.SiLU()) for a, b in pairwise(sizes)]
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Sequential(
+            nn.Dropout(0.3), nn.Linear(3 * width + frames * MOMENTS, 128), nn.SiLU(), nn.Linear(128, kinds)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.convolutions(x.transpose(1, 2))
+        return self.head(torch.cat([found.mean(2), found.amax(2), found.std(2), x.flatten(1)], 1))

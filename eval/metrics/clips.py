@@ -1,0 +1,233 @@
+"""Clips of held-out pairs of concept and motion, from the picture at rest and a caption, beside their controls.
+
+A still clip has the best consistency, a shuffled one the best pictures, and code that moves the whole picture the best
+sharpness: no figure means anything without what these get. "Apart" are frames of the same generator that don't see each
+other.
+
+Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from eval import sets
+from eval.clips import (
+    DIRECTED,
+    ClipPrompt,
+    asked_clips,
+    difference,
+    moments,
+    motion_classifier,
+    prompt_of,
+    seam,
+    shuffled,
+    still,
+    warped,
+)
+from eval.context import SEED, Context
+from eval.generator import SPACE
+from eval.metrics import metric
+from eval.metrics.image import NEIGHBOURS
+from eval.neighbours import concept_found, cosine, expected_recall, nearest, places, same
+from eval.rows import MissingError, Row, mean_row, share_row
+from eval.statistics import kernel_distance
+from models.data.captions import display_name
+from models.data.clips import FRAMES, Clip, direction_seen
+from models.data.motion import MOTIONS
+from models.data.stored import stored
+
+KINDS = tuple(MOTIONS)
+TRAIN_SEED = 10**9  # of the real clips that the classifier learns from
+LEARNT = 60  # real clips a kind
+ALIVE = ("pulse", "swing", "bounce")  # motions that keep a thing where it is, of clips from words alone
+K = 10
+
+
+@dataclass(frozen=True)
+class Asked:
+    """True clips, what they are asked for by, and clips of each source by its name."""
+
+    clips: list[Clip]
+    prompts: list[ClipPrompt]
+    made: dict[str, np.ndarray]
+
+    def beside(self, values: dict[str, np.ndarray]) -> tuple[tuple[str, float], ...]:
+        return tuple((name, float(np.mean(answers))) for name, answers in values.items() if name)
+
+
+@metric("clips", "clip")
+def clip_rows(context: Context) -> Iterator[Row]:
+    """Direction, kind, given picture, consistency, loops, and the distance from real clips."""
+    directed = _asked(context, DIRECTED, SEED)
+    if context.can("drafts"):
+        directed.made["without a draft"] = context.generate(directed.prompts, drafted=False)
+    yield _direction(context, directed)
+    asked = _asked(context, KINDS, 2 * SEED)
+    if context.can("drafts"):
+        asked.made["apart"] = context.generate(asked.prompts, apart=True)
+    yield _kind(context, asked)
+    yield _given(context, asked)
+    yield from _consistency(context, asked)
+    yield _loops(context, asked)
+    yield _distance(context, asked)
+    yield _middle(context)
+
+
+def _asked(context: Context, motions: tuple[str, ...], seed: int) -> Asked:
+    try:
+        clips = list(asked_clips(context.world, context.sizes.clips, "test", motions, seed))
+    except ValueError as error:
+        raise MissingError(str(error)) from error
+    prompts = [prompt_of(context.world, clip, SEED) for clip in clips]
+    real = np.stack([clip.render(context.world) for clip in clips])
+    made = {"": context.generate(prompts), "real": real, "the picture warped by code": warped(prompts)}
+    return Asked(clips, prompts, {**made, "still": still(prompts), "shuffled": shuffled(real)})
+
+
+def _direction(context: Context, asked: Asked) -> Row:
+    right = {
+        name: np.array([direction_seen(one) == clip.direction for one, clip in zip(made, asked.clips, strict=True)])
+        for name, made in asked.made.items()
+    }
+    against = (("chance", 0.25), *asked.beside(right))
+    return share_row(
+        "direction, by the way of the middle of alpha", right[""], against=against, goal=0.8, **_by(context)
+    )
+
+
+def _kind(context: Context, asked: Asked) -> Row:
+    """By a classifier that saw real training clips alone, of numbers that say how alpha and brightness move."""
+    learn = partial(asked_clips, context.world, LEARNT * len(KINDS), "train", KINDS, TRAIN_SEED)
+    path = context.cache and context.cache / f"moments-{context.world.digest[:12]}-{LEARNT}.npy"
+    numbers = stored(path, lambda: np.stack([moments(clip.render(context.world)) for clip in learn()]))
+    tell = motion_classifier(np.asarray(numbers), np.arange(len(numbers)) % len(KINDS))
+    truth = np.arange(len(asked.clips)) % len(KINDS)
+    right = {name: tell(np.stack(list(map(moments, made)))) == truth for name, made in asked.made.items()}
+    against = (("chance", 1 / len(KINDS)), *asked.beside(right))
+    note = f"{len(KINDS)} kinds; a small network on the moments of {len(numbers):,} real clips"
+    return share_row("kind of motion", right[""], against=against, goal=0.6, note=note, **_by(context))
+
+
+def _given(context: Context, asked: Asked) -> Row:
+    """PSNR of the first frame against the picture that was given, where the motion begins with it."""
+    rest = np.stack([prompt.picture for prompt in asked.prompts if prompt.picture is not None])
+    begins = difference(asked.made["real"][:, 0], rest) < 0.002
+    through = _decibels(context.reconstruct(rest[begins]), rest[begins]) if context.can("autoencoder") else np.zeros(0)
+    against = (("autoencoder", float(through.mean())),) if len(through) else ()
+    found = _decibels(asked.made[""][:, 0][begins], rest[begins])
+    return mean_row("first frame on white", found, unit="dB", against=against, goal=25.0, **_by(context))
+
+
+def _decibels(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """PSNR (N,) on white of premultiplied pictures (N, H, W, 4)."""
+    white = [one[..., :3].astype(np.float64) + 255 - one[..., 3:] for one in (made, real)]
+    return -10 * np.log10(np.maximum(((white[0] - white[1]) ** 2).mean((1, 2, 3)) / 255**2, 1e-10))
+
+
+def _consistency(context: Context, asked: Asked) -> Iterator[Row]:
+    """What changes from frame to frame that should not: what is shown, and what lies between neighbours."""
+    features = {name: _features(context, made) for name, made in asked.made.items()}
+    drift = {name: _unlike(found[:, 1:], found[:, :-1]) for name, found in features.items()}
+    far = {name: _unlike(found[:, -1:], found[:, :1]) for name, found in features.items()}
+    between = {name: _between(made) for name, made in asked.made.items()}
+    for name, found in {
+        "drift of EffLite0 features from frame to frame": drift,
+        "the same from the first frame to the last": far,
+        "frames against the mean of their neighbours": between,
+    }.items():
+        yield mean_row(name, found[""], against=asked.beside(found), lower_is_better=True, **_by(context))
+
+
+def _features(context: Context, clips: np.ndarray) -> np.ndarray:
+    """(N, T, 1280)."""
+    return context.features(clips.reshape(-1, *clips.shape[2:])).reshape(*clips.shape[:2], -1)
+
+
+def _unlike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """1 - cosine of features (N, T, D), its mean over the frames (N,)."""
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return (1 - (a * b).sum(-1) / np.maximum(norms, 1e-9)).mean(-1)
+
+
+def _between(clips: np.ndarray) -> np.ndarray:
+    """Mean absolute difference (N,) of frames from the mean of their neighbours."""
+    values = clips.astype(np.float32)
+    return np.array([difference(one[1:-1], (one[2:] + one[:-2]) / 2).mean() for one in values])
+
+
+def _loops(context: Context, asked: Asked) -> Row:
+    looping = [number for number, clip in enumerate(asked.clips) if clip.loop]
+    steps = {name: np.array([seam(made[number]) for number in looping]) for name, made in asked.made.items()}
+    against = tuple((name, float(np.median(values))) for name, values in steps.items() if name in ("real", "shuffled"))
+    ends = np.median(steps[""])
+    return Row(
+        "loops: the step from the last frame to the first over those beside it", float(ends), len(looping),
+        against=against, goal=1.1, lower_is_better=True, note="median of the clips", **_by(context),
+    )  # fmt: skip
+
+
+def _distance(context: Context, asked: Asked) -> Row:
+    """Of mean, spread and steps of the frames' features, from real clips of other things that move alike."""
+    other = asked_clips(context.world, len(asked.clips), "train", KINDS, 3 * SEED)
+    real = _video_features(context, np.stack([clip.render(context.world) for clip in other]))
+    found = {
+        name: 1000 * kernel_distance(_video_features(context, made), real, seed=SEED)[0]
+        for name, made in asked.made.items()
+    }
+    against = tuple((name, value) for name, value in found.items() if name)
+    name = "KID-Video-EffLite0 x 1000"
+    return Row(name, found[""], len(asked.clips), against=against, lower_is_better=True, **_by(context))
+
+
+def _video_features(context: Context, clips: np.ndarray) -> np.ndarray:
+    """(N, 3840)."""
+    found = _features(context, clips)
+    return np.concatenate([found.mean(1), found.std(1), np.abs(np.diff(found, axis=1)).mean(1)], 1)
+
+
+def _middle(context: Context) -> Row:
+    """From words alone: is the concept among the ten drawings nearest to the middle frame, as to the first?"""
+    asked = sets.one_a_concept(sets.cells(context.world, context.sizes.clips // 2))
+    verbs = [MOTIONS[ALIVE[number % len(ALIVE)]].en[0][0] for number in range(len(asked))]
+    prompts = [ClipPrompt(f"a {display_name(p, 'en')} {verb}", loop=True) for p, verb in zip(asked, verbs, strict=True)]
+    made = context.generate(prompts)
+    found = {
+        number: concept_found(
+            asked, context.drawings, nearest(context.features(made[:, number]), context.drawing_features, NEIGHBOURS)
+        )
+        for number in (0, FRAMES // 2)
+    }
+    first = float(found[0].mean())
+    name = "from words: concept among the 10 drawings nearest to the middle frame"
+    return share_row(name, found[FRAMES // 2], against=(("the first frame", first),), goal=0.9 * first, **_by(context))
+
+
+def _by(context: Context) -> dict[str, Any]:
+    return {"seeds": context.drawn(), "parts": context.generator.parts}
+
+
+@metric("clip retrieval", "embeddings")
+def retrieval_rows(context: Context) -> Iterator[Row]:
+    """Words to real clips of held-out pairs of concept and motion in the semantic space."""
+    count = 5 * context.sizes.clips // 2
+    try:
+        clips = list(asked_clips(context.world, count, "test", KINDS, 4 * SEED))
+    except ValueError as error:
+        raise MissingError(str(error)) from error
+    embedder = context.generator.weights.embedder
+    vectors = embedder.clip([clip.render(context.world) for clip in clips]).numpy()
+    texts = embedder.text([clip.caption(context.world, SEED, "en") for clip in clips]).numpy()
+    scores, right = cosine(texts, vectors), np.eye(len(clips), dtype=bool)
+    concepts = [context.world.pictures[clip.tracks[0].picture].concept for clip in clips]
+    loose = places(scores, same(concepts, concepts)).recall(K).mean()
+    stills = embedder.image(np.stack([clip.rest(context.world) for clip in clips])).numpy()
+    still_found = places(cosine(texts, stills), right).recall(K).mean()
+    yield mean_row(
+        f"words to clips R@{K} of {len(clips)}, the very clip", places(scores, right).recall(K), goal=0.6,
+        against=(("chance", expected_recall(right, K)), ("by its still picture", float(still_found))),
+        note=f"any clip of the concept {loose:.3f}", seeds=f"captions {SEED}", parts=SPACE,
+    )  # fmt: skip
