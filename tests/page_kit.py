@@ -26,6 +26,13 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 ALONE = "http://part.test/"  # where a part of the page is shown alone; nobody is asked
 PROMPT = "#prompt textarea, #prompt input"
+# Drops a file, given as its bytes, on the page.
+DROP = """(bytes) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(bytes)], 'sticker.png', { type: 'image/png' }));
+  const drag = { dataTransfer: given, bubbles: true };
+  for (const type of ['dragover', 'drop']) document.querySelector('#masthead').dispatchEvent(new DragEvent(type, drag));
+}"""
 
 
 class Elements(HTMLParser):

@@ -93,7 +93,14 @@ def the_card_of_a_clip(page: Any, job: str, url: str) -> None:
     assert kind == "image/webp" and moves(data) == FRAMES
     assert page.locator("dialog[open] :is([data-copy], [data-outline])").count() == 0
     does = "all => all.map(one => one.dataset.do)"
-    assert page.locator("dialog[open] .uses [data-do]").evaluate_all(does) == ["again", "extend", "settings", "delete"]
+    assert page.locator("dialog[open] .uses [data-do]").evaluate_all(does) == [
+        "again",
+        "extend",
+        "settings",
+        "find",
+        "describe",
+        "delete",
+    ]
     page.click("dialog[open] .why summary")
     assert f"{FRAMES} frames, 0.498 s" in page.inner_text("dialog[open] .why")
     page.click("dialog[open] .star")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_kit import PROMPT, make, turn_to
+from page_kit import DROP, PROMPT, make, turn_to
 from patience import until
 from PIL import Image
 from queue_kit import planned
@@ -23,12 +23,6 @@ from studio.studio import Studio
 
 CAN = Fake().capabilities()
 NEGATIVE = "#negative textarea, #negative input"
-DROP = """(bytes) => {
-  const given = new DataTransfer();
-  given.items.add(new File([new Uint8Array(bytes)], 'sticker.png', { type: 'image/png' }));
-  const drag = { dataTransfer: given, bubbles: true };
-  for (const type of ['dragover', 'drop']) document.querySelector('#masthead').dispatchEvent(new DragEvent(type, drag));
-}"""
 
 
 def made(home: Path, **fields: Any) -> Path:

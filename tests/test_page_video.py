@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_kit import PHONE, get, make, turn_to
+from page_kit import DROP, PHONE, get, make, turn_to
 from PIL import Image
 from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
 
@@ -23,6 +23,7 @@ from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.tabs.create import CreateHandlers
 from studio.page.tabs.video import VideoHandlers, able
+from studio.requests import make_request
 from studio.run import run_jobs
 from studio.sinks import GallerySink
 from studio.studio import Studio
@@ -87,13 +88,17 @@ def test_a_frame_is_kept_as_a_picture_and_the_clip_stays(context: PageContext) -
     assert gallery.count() == 2
 
 
-def test_a_clip_goes_on_from_its_last_frame_with_its_settings(context: PageContext) -> None:
+def test_a_clip_goes_on_with_its_settings(context: PageContext) -> None:
     digest, video = clip(context, fps=5, style="noto", loop=True), VideoHandlers(context)
     values, _ = video.handed({"use": "extend", "picture": digest}, "")
-    with Image.open(values["image"]) as first:
-        assert np.array_equal(np.asarray(first.convert("RGBA")), np.asarray(shown(context, digest)[-1]))
     assert (values["prompt"], values["fps"], values["style"], values["seed"]) == ("a cat", 5, "noto", "")
-    assert (values["loop"], values["last"]) == (False, None)
+    on_new_page = {"negative": "", "count": 1, "last": None}
+    fields = make_request("clip", **video.fields({**on_new_page, **values}))
+    list(run_jobs(Fake(), context.studio.plan(fields), GallerySink(context.studio.gallery)))
+    longer, before = context.studio.gallery.page(Filter(kind="clip"))
+    assert longer.frames > before.frames == FRAMES
+    for old, new in zip(shown(context, before.sha256), shown(context, longer.sha256), strict=False):
+        assert np.array_equal(np.asarray(old), np.asarray(new))
     settings, _ = video.handed({"use": "settings", "picture": digest}, "")
     assert (settings["seed"], settings["loop"], settings["image"]) == ("1", True, None)
     _, handed, tabs = CardHandlers(context).act(told(do="again", picture=digest))
@@ -124,6 +129,7 @@ def test_a_picture_is_animated_and_the_clip_is_played_gone_through_and_taken_apa
     page.wait_for_function(f"document.querySelector('{WORDS}').value === 'a face'")
     page.click("#motions [data-motion=jump]")
     page.wait_for_function(f"document.querySelector('{WORDS}').value === 'a face, jumping'")
+    page.fill("#video-frames input[type=number]", "24")  # long enough that even a slow page sees it being made
     page.click("#video-make")
     page.wait_for_selector("#video-stage .cells img[src^='data:image/webp']")
     page.wait_for_selector("#video-stage canvas[width='128']")
@@ -153,6 +159,10 @@ def test_a_picture_is_animated_and_the_clip_is_played_gone_through_and_taken_apa
     page.click("dialog[open] [data-close]")
     turn_to(page, "Create")
     assert page.locator("#stage .done img[alt='a face']").is_visible(), "each stage keeps its own"
+    page.evaluate(DROP, list(kept.path.read_bytes()))
+    page.wait_for_selector("#video-told .note.good:has-text('settings')")
+    page.click("#video-more button")
+    page.wait_for_function(f"document.querySelector('#video-seed textarea, #video-seed input').value === '{kept.seed}'")
 
 
 def test_on_a_phone_in_china_nothing_moves_until_it_is_played(visit: Callable[..., Any]) -> None:

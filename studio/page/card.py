@@ -26,7 +26,7 @@ GIVEN = ("image", "last", "like", "mask", "mix")  # what a picture is made from:
 # What can be done next with each kind, where the model can.
 USES = {
     "image": ("again", "like", "animate", "start", "vary", "blend", "settings", "find", "describe"),
-    "clip": ("again", "extend", "settings"),
+    "clip": ("again", "extend", "settings", "find", "describe"),
 }
 NEEDS = {"describe": "caption", "animate": "clip", "extend": "clip"}
 # The tab that uses the picture; its settings go to the one that made it.

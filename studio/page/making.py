@@ -14,13 +14,14 @@ import gradio as gr
 from markupsafe import Markup
 
 from models.messages import Refused
+from studio import inputs
 from studio.backends.registry import open_backend
 from studio.gallery import Filter
 from studio.metadata import read
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data, whole_number
 from studio.page.form import Form, picker, style_input
 from studio.page.html import render, script
-from studio.page.language import label
+from studio.page.language import error_text, label
 
 STRIP = 36  # artifacts shown below the stage
 HISTORY = 50  # earlier prompts
@@ -97,13 +98,17 @@ class MakeHandlers:
             return refusal
         return ""
 
-    def start(self, given: dict[str, Any]) -> tuple[str, Any]:
-        """Queue a job, or one an artifact where the seed draws the words -> stage of the first, history."""
+    def start(self, given: dict[str, Any]) -> tuple[str, Any, str]:
+        """Queue a job, or one an artifact where the seed draws the words -> stage of the first, history, what is worth
+        knowing of the files that it was given.
+        """
         try:
-            jobs = [self.studio.submit(job) for job in self.studio.prepare(self.task, **self.fields(given))]
+            jobs = self.studio.prepare(self.task, **self.fields(given))
+            first, *_ = [self.studio.submit(job) for job in jobs]
         except Refused as refusal:
-            return render("stage.refused", refusal), gr.skip()
-        return self.poll.stage(jobs[0]).html(mine=True), self.history()
+            return render("stage.refused", refusal), gr.skip(), ""
+        said = [error_text(note) for note in inputs.notes(jobs[0].request)]
+        return self.poll.stage(first).html(mine=True), self.history(), notes(unknown=said)
 
     def stop(self, event: gr.EventData) -> None:
         """A button on the stage: stop the job, or let it finish the artifact that it is at."""
@@ -221,26 +226,26 @@ def build(
     """
     with gr.Tab(label(f"tab.{handlers.tab}"), id=handlers.tab) as tab, gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320, elem_id=f"{form.prefix}controls"):
-            inputs = put()
+            side = put()
         with gr.Column(scale=7, min_width=320):
             told.render()
             # What it shows at first comes by `load`: a value would come late, over what was asked for since.
-            stage = context.html(script=script("stage.js"), elem_id=f"{form.prefix}stage", elem_classes="on-stage")
+            stage = context.html(script=script("stage.js"), elem_id=f"{form.prefix}stage")
             strip = context.html(elem_id=f"{form.prefix}strip")
-    context.on_load(handlers.load, stage, strip, inputs.history)
+    context.on_load(handlers.load, stage, strip, side.history)
     stage.select(handlers.stop, None, None, **PRESSED)
     stage.change(handlers.strip, None, strip, **QUIET)
     stage.input(handlers.adopt, None, stage, **QUIET)
     tab.select(handlers.strip, None, strip, **QUIET)  # a stage that was not open yet heard of nothing
 
     def start(*values: Any) -> tuple[str, Any, str]:
-        return *handlers.start(dict(zip(form, values, strict=True))), ""  # what was told is over
+        return handlers.start(dict(zip(form, values, strict=True)))
 
-    events = [inputs.make.click, form["prompt"].submit]
-    gr.on(events, start, list(form.values()), [stage, inputs.history, told], trigger_mode="multiple", **QUIET)
+    events = [side.make.click, form["prompt"].submit]
+    gr.on(events, start, list(form.values()), [stage, side.history, told], trigger_mode="multiple", **QUIET)
 
     def fill(values: dict[str, Any], words: str) -> list[Any]:
-        opened = [gr.Accordion(open=True) if any(map(values.get, names)) else gr.skip() for _, names in inputs.folds]
+        opened = [gr.Accordion(open=True) if any(map(values.get, names)) else gr.skip() for _, names in side.folds]
         picked = gr.skip()
         if "style" in values:  # the time makes it another value, whatever was pressed since
             chosen = picker(context.can.styles, values["style"], f"{form.prefix}style")
@@ -254,6 +259,6 @@ def build(
             return [*[gr.skip()] * len(filled), handlers.poll.stage(what["job"]).html(mine=True)]
         return [*fill(*handlers.handed(what, beside)), gr.skip()]
 
-    filled = [*form.values(), *(fold for fold, _ in inputs.folds), inputs.styles, told]
+    filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, told]
     context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
     return filled, fill

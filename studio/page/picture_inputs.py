@@ -29,7 +29,7 @@ def start(given: dict[str, Any], home: Path, can: Capabilities) -> dict[str, Any
     fields: dict[str, Any] = {"image": {"path": canvas["background"]}, "strength": float(given["strength"])}
     mask = painted([Path(layer) for layer in canvas.get("layers") or [] if layer])
     if mask is not None:
-        return fields | {"mask": {"path": str(kept(mask, home, "mask"))}, "strength": can.strength.most}
+        return fields | {"mask": {"path": str(_kept(mask, home))}, "strength": can.strength.most}
     if given.get("expand"):
         return fields | {"expand": can.expand.usual, "strength": can.strength.most}
     return fields
@@ -99,10 +99,10 @@ def _plain(mix: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
     return [((part.get("picture") or {}).get("path", ""), round(float(part["weight"]), 6)) for part in mix]
 
 
-def kept(picture: Image.Image, home: Path, name: str) -> Path:
-    """A picture as a file: a request is resolved from it, and the queue keeps a copy under its content."""
-    data = encoded(picture, None, "png")
-    path = settings.uploads(home) / f"{name}-{hashlib.sha256(data).hexdigest()[:32]}.png"
+def _kept(mask: Image.Image, home: Path) -> Path:
+    """The mask as a file: the request is resolved from it, and the queue keeps a copy under its content."""
+    data = encoded(mask, None, "png")
+    path = settings.uploads(home) / f"mask-{hashlib.sha256(data).hexdigest()[:32]}.png"
     make_folder(path.parent)
     write_whole(path, data, "--home")
     return path

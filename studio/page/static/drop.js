@@ -16,5 +16,5 @@ addEventListener('drop', async (event) => {
   if (!files(event) || own(event) || !event.dataTransfer.files.length) return;
   event.preventDefault();
   const { path } = await upload(event.dataTransfer.files[0]);
-  trigger('select', { path });
+  trigger('select', { path, video: Boolean(document.querySelector('#video-stage')?.offsetParent) });
 });

@@ -72,12 +72,16 @@ def build(context: PageContext) -> None:
     filled, fill = making.build(context, handlers, form, lambda: _inputs(handlers, form), drop)
 
     def dropped(event: gr.EventData) -> list[Any]:
-        """A file was dropped on the page: its settings are back on the tab that made it."""
-        path = context.uploaded(pressed_data(event).get("path", ""))
-        tab = making.tab_of(making.task_of(path))
+        """A file was dropped on the page: its settings are back on the tab that made it; with none it is used on the
+        tab that is shown.
+        """
+        said = pressed_data(event)
+        path = context.uploaded(said.get("path", ""))
+        task = making.task_of(path)
+        tab = making.tab_of(task or ("clip" if said.get("video") == "True" else ""))
         if tab == handlers.tab:
             return [*fill(*handlers.dropped(path)), gr.skip(), gr.Tabs(selected=tab), ""]
-        handed = context.hand(tab, "settings", file=path)
+        handed = context.hand(tab, "settings" if task else "animate", file=path)
         return [*[gr.skip()] * len(filled), handed, gr.Tabs(selected=tab), ""]
 
     drop.select(dropped, None, [*filled, context.handed, context.tabs, context.card], **PRESSED)

@@ -39,7 +39,7 @@ class SearchHandlers:
 
     async def handed(self, what: dict[str, Any] | None) -> AsyncIterator[tuple[Any, ...]]:
         """Another part of the page handed a picture over -> words, picture, what not, and what is like it."""
-        path = self.context.file((what or {}).get("picture", ""), "image")
+        path = self.context.file((what or {}).get("picture", ""), "image", "clip")
         if path is None or (what or {}).get("use") != "find":
             yield (gr.skip(),) * 4
             return

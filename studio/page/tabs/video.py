@@ -13,8 +13,7 @@ from studio import inputs
 from studio.backends.registry import KINDS, open_backend
 from studio.gallery import Filter
 from studio.metadata import read, restore
-from studio.page import making, picture_inputs
-from studio.page.clips import opened
+from studio.page import making
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.form import Form
 from studio.page.html import render
@@ -23,7 +22,8 @@ from studio.page.making import Inputs, MakeHandlers, Restored, notes
 
 TASK = "clip"
 NUMBERS = ("frames", "fps", "motion_strength")
-PICTURES = ("image", "last")  # the first frame and the last one
+SWITCHES = {"extend": False, "loop": True}  # as they are at first
+PICTURES = ("image", "last")  # the first frame, or the clip that goes on, and the last frame
 JOINTS = {"en": ", ", "zh": "，"}  # between what moves and how
 
 
@@ -33,36 +33,37 @@ class VideoHandlers(MakeHandlers):
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
         fields = super().fields(given) | {name: int(given[name]) for name in ("frames", "fps")}
-        fields |= {"motion_strength": float(given["motion_strength"]), "loop": bool(given["loop"])}
+        fields["motion_strength"] = float(given["motion_strength"])
+        fields |= {name: bool(given[name]) for name in SWITCHES}
         return fields | {name: {"path": given[name]} for name in PICTURES if given[name]}
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         can = self.context.can
-        values = {name: getattr(can, name).usual for name in NUMBERS} | {"loop": True}
+        values = {name: getattr(can, name).usual for name in NUMBERS} | SWITCHES
         values |= {name: fields[name] for name in values if name in fields}
         values |= {name: fields[name]["path"] if fields.get(name) else None for name in PICTURES}
         return {**super().values(fields), **values}
 
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
         use, digest = handed["use"], handed.get("picture", "")
+        path = handed.get("file") or self.context.file(digest, "image", "clip")
+        if path is None:
+            return {}, ""
         if use == "animate":
-            path = self.context.file(digest, "image")
-            words = {} if beside or path is None else {"prompt": self.studio.gallery.get(digest).prompt}
-            return ({"image": str(path), **words}, notes(good=[text("video.given")])) if path else ({}, "")
-        path = handed.get("file") or self.context.file(digest, "clip", "image")
+            words = {"prompt": self.studio.gallery.get(digest).prompt} if digest and not beside else {}
+            return {"image": str(path), **words}, notes(good=[text("video.given")])
         try:
-            return self._of_clip(path, use == "extend") if path else ({}, "")
+            return self._of_clip(path, use == "extend")
         except Refused as refusal:
             return {}, notes(problem=[error_text(refusal)])
 
     def _of_clip(self, path: Path, extend: bool) -> Restored:
-        """The settings of a clip; with `extend` for another one that begins with its last frame."""
+        """The settings of a clip; with `extend` for another one that goes on from it."""
         restored = restore(read(path), self.context.can, self.studio.home / inputs.INPUTS, (TASK,))
         values = self.values(restored.fields)
         if not extend:
             return values, notes(good=[text("making.restored")], unknown=[*map(error_text, restored.lost)])
-        last = picture_inputs.kept(opened(path).frames[-1], self.studio.home, "frame")
-        values |= {"image": str(last), "last": None, "loop": False, "seed": ""}
+        values |= {"image": str(path), "last": None, "extend": True, "seed": ""}
         return values, notes(good=[text("video.extended")])
 
     def moved(self, prompt: str, event: gr.EventData) -> str:
@@ -123,6 +124,7 @@ def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
     with gr.Row():
         for name in PICTURES:
             form.picture(name)
+    form.put(gr.Checkbox, "extend", False)
     styles = making.put_styles(context, form)
     with gr.Row():
         form.slider("frames", can.frames, step=1, min_width=150)
