@@ -21,7 +21,7 @@ from models.messages import Refused
 from studio import inputs, settings
 from studio.backends.registry import Opener, open_backend
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Vector
-from studio.files import ready_folder
+from studio.files import ready_folder, write_whole
 from studio.gallery import Filter
 from studio.home import Home, JobEvents
 from studio.planner import Job, job_id, plan, resolve
@@ -272,6 +272,30 @@ class Studio:
         with Image.open(io.BytesIO(answer.data)) as enlarged:
             return enlarged.convert("RGBA")
 
+    def larger(self, picture: Path, *, model: str = "embedded") -> Image.Image | None:
+        """A picture file in the largest size that the model makes of it, or None. Errors as for `enlarge`."""
+        sizes = self._opener(model).capabilities().sizes
+        return self.enlarge(picture, max(sizes), model=model) if len(sizes) > 1 else None
+
+    def export(
+        self, file: str | Path, out: str | Path | None = None, *, model: str = "embedded", **wanted: Any
+    ) -> list[Path]:
+        """Write a picture or clip file as others into the folder `out` (None: its own) -> their paths:
+        `export("clip.webp", "ready", app="telegram")`, `export("clip.webp", format="gif", matte="white")`.
+
+        `wanted` are the fields of `Wanted`. The model enlarges where more pixels are wanted. Refused where it can't be
+        read, or made so.
+        """
+        from studio.export.make import Wanted, exported  # FFmpeg and more, which only this needs
+
+        file = Path(file)
+        folder = Path(out) if out else file.parent
+        ready_folder(folder, 1)
+        made = exported(file, Wanted(**wanted), functools.partial(self.larger, model=model))
+        for name, data in made.items():
+            write_whole(folder / name, data)
+        return [folder / name for name in made]
+
     def search(
         self,
         words: str = "",
@@ -349,6 +373,7 @@ class Studio:
     aask = _awaitable(ask)
     aembed = _awaitable(embed)
     aenlarge = _awaitable(enlarge)
+    aexport = _awaitable(export)
     asearch = _awaitable(search)
     abatch = _awaitable(batch)
 

@@ -349,7 +349,7 @@ def test_export_makes_every_size_svg_and_outline(studio, made: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "say what to make: --for APP, --svg or --outline"),
+        ((), "say what to make: --for APP, --format FORMAT, --svg"),
         (("--for", "telegramm"), "unknown app 'telegramm' (did you mean 'telegram'?)"),
         (("--pack", "x"), "a pack is made with --pack NAME and --for APP"),
         (

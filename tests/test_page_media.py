@@ -15,6 +15,7 @@ from series_kit import spoken, told
 
 from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
+from studio.export.apps import APPS
 from studio.home import Home
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
@@ -69,8 +70,11 @@ def test_a_clip_and_a_caption_are_seen_on_every_tab(
     the_card_of_a_caption(page, caption, url)
     in_the_gallery(page, url)
     for kept in (one for one in Home(home).gallery.page() if one.kind != "image"):
-        for use in ("png", "svg", "slack"):
-            assert get(f"{url}/downloads/{kept.sha256}/{use}")[0] == 404
+        expected = (
+            {"png": 200, "svg": 422, "slack": 200, "avi": 404} if kept.kind == "clip" else {"png": 404, "slack": 404}
+        )
+        for use, status in expected.items():
+            assert get(f"{url}/downloads/{kept.sha256}/{use}")[0] == status
     assert wrong == []
 
 
@@ -84,14 +88,25 @@ def in_the_queue(page: Any, clip: str, caption: str) -> None:
 
 
 def the_card_of_a_clip(page: Any, job: str, url: str) -> None:
-    """It moves, the file itself can be downloaded, and nothing is offered that only pictures can have."""
+    """It moves, can be downloaded in every format that moves, and nothing is offered that only pictures can have."""
     page.click(f'.job[data-job="{job}"] .made button')
     page.wait_for_selector("dialog[open] canvas[width='128']")
     links = page.locator("dialog[open] .files a")
-    assert [link.inner_text() for link in links.all()] == ["WEBP"]
-    kind, data = fetch(url + links.first.get_attribute("href"))
-    assert kind == "image/webp" and moves(data) == FRAMES
-    assert page.locator("dialog[open] :is([data-copy], [data-outline])").count() == 0
+    offered = {link.inner_text(): url + link.get_attribute("href") for link in links.all()}
+    apps = [app.title for app in APPS.values() if app.moving]
+    assert list(offered) == ["WEBP", "APNG", "AVIF", "GIF", "WEBM", "MP4", "Sprite sheet", *apps]
+    made = {name: fetch(offered[name]) for name in ("WEBP", "GIF", "WEBM", "Sprite sheet", "Slack emoji")}
+    types = ["image/webp", "image/gif", "video/webm", "application/zip", "image/gif"]
+    assert [kind for kind, _ in made.values()] == types
+    assert [moves(made[name][1]) for name in ("WEBP", "GIF", "Slack emoji")] == [FRAMES] * 3
+    with page.expect_download() as download:
+        page.click("dialog[open] .files a >> text=WEBM")
+    assert download.value.suggested_filename.endswith(".webm")
+    assert download.value.path().read_bytes() == made["WEBM"][1]
+    page.check("dialog[open] [data-outline]")
+    page.wait_for_function("document.querySelector('dialog[open] #card-image').src.endsWith('webp?outline=1')")
+    page.uncheck("dialog[open] [data-outline]")
+    assert page.locator("dialog[open] [data-copy]").count() == 0
     does = "all => all.map(one => one.dataset.do)"
     assert page.locator("dialog[open] .uses [data-do]").evaluate_all(does) == [
         "again",

@@ -1,7 +1,9 @@
 """The gallery and its search, for programs; how stored files are described and served."""
 
+import mimetypes
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,8 @@ from studio.api.routing import Rejected, Route, ServedStudio
 from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Hits, KeptOut, Page
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
+from studio.export.clips import FORMATS
+from studio.export.make import Wanted, exported, one_file
 from studio.gallery import PAGE, Filter, Gallery, Kept
 from studio.metadata import encoded
 
@@ -124,6 +128,33 @@ def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1
         raise Rejected(404, "clip.no_such_frame", frames=clip.count, number=number)
     data = encoded(next(clip.chosen([number])).picture(), None, "png")
     return Response(data, media_type="image/png", headers=FOREVER)
+
+
+@routes.get("/gallery/{sha256}/export", response_class=Response, responses=FILE)
+def export(
+    served: ServedStudio,
+    sha256: Digest,
+    app: Annotated[Name, Query(description="For a chat app; `studio apps` lists them.")] = "",
+    format: Annotated[
+        Name, Query(description="webp, avif, jpeg, png; a clip as webp, apng, avif, gif, webm, mp4, sheet.")
+    ] = "",
+    svg: bool = False,
+    outline: bool = False,
+    size: Annotated[int | None, Query(description="Pixels of the longer side.")] = None,
+    fps: Annotated[int | None, Query(description="Frames a second.")] = None,
+    matte: Annotated[Name, Query(description="The colour behind a GIF's faint edges, else they are dithered.")] = "",
+    ground: Annotated[Name, Query(description="The colour behind an MP4.")] = "white",
+    plain: Annotated[bool, Query(description="It says nothing of itself.")] = False,
+) -> Response:
+    """A picture or clip made ready for something; several files come as a ZIP."""
+    kept, larger = _kept(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
+    if kept.kind == "text" or not kept.path.is_file():
+        raise Rejected(404, "api.no_picture", sha256=sha256)
+    wanted = Wanted(app, format, svg, outline, size, fps, matte, ground, plain)
+    name, data = one_file(exported(kept.path, wanted, larger))
+    kinds = {one.suffix: one.media_type for one in FORMATS.values()}
+    kind = kinds.get(FilePath(name).suffix) or mimetypes.guess_type(name)[0]
+    return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
 @routes.get("/gallery/{sha256}/thumbnail", response_class=Response, responses=FILE)

@@ -4,28 +4,27 @@
 
 import contextlib
 import functools
-import io
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from models.data.pixels import read_picture
 from models.messages import Refused
+from studio import media
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, each, leave
 from studio.clips import ClipFile
 from studio.export import apps as app_table
-from studio.export.drawing import Drawing, both
-from studio.export.pack import Sticker, check_pack, pack, pack_name
-from studio.export.svg import svg
-from studio.fields import PROMPT_LIMIT
+from studio.export.clips import moves
+from studio.export.make import Wanted, exported, sticker_of
+from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
-from studio.metadata import encoded, provenance_in, read, stripped
+from studio.media import MEDIA_TYPES
+from studio.metadata import read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
 from studio.verify import verify as verified
@@ -118,12 +117,17 @@ def apps(common: Common) -> None:
     """List the chat apps and what they take."""
     rows = []
     for one in app_table.APPS.values():
-        sizes = ", ".join(f"{width} x {height}" for width, height in one.sizes)
-        facts = {"app": one.name, "title": one.title, "zh": one.zh}
-        takes = f"{one.kind.upper()} {sizes}, {one.limit:,} bytes"
-        count = list(one.counts) or [one.least, one.most]
-        rows.append({**facts, "takes": takes, "limit": one.limit, "stickers": count})
-    common.print_rows(rows, lambda row: f"{row['app']}\t{row['title']}\t{row['takes']}")
+        facts = {"app": one.name, "title": one.title, "zh": one.zh, "takes": _takes(one), "limit": one.limit}
+        clips = _takes(one.moving) if one.moving else ""
+        rows.append({**facts, "clips": clips, "stickers": list(one.counts) or [one.least, one.most]})
+    common.print_rows(
+        rows, lambda row: "\t".join(filter(None, (row[key] for key in ("app", "title", "takes", "clips"))))
+    )
+
+
+def _takes(app: app_table.App) -> str:
+    sizes = ", ".join(f"{width} x {height}" for width, height in app.sizes)
+    return f"{app.kind.upper()} {sizes}, {app.limit:,} bytes"
 
 
 @command()
@@ -131,26 +135,29 @@ def export(
     common: Common,
     files: list[Path],
     for_app: str = "",
+    kind: str = "",
+    size: int | None = None,
+    fps: int | None = None,
     outline: bool = False,
+    matte: str = "",
+    ground: str = "white",
     as_svg: bool = False,
     pack_title: str = "",
     cover: Path | None = None,
     out: Path | None = None,
 ) -> None:
-    """Make pictures ready for a chat app, give them a white outline, or trace them as SVG."""
-    chosen = app_table.app_named(for_app) if for_app else None
-    if (pack_title or cover) and (chosen is None or as_svg or not pack_title):
+    """Make pictures and clips ready for a chat app, or for a web page: in another format or size, with a white outline,
+    traced as SVG.
+    """
+    if (pack_title or cover) and not (for_app and pack_title and not as_svg):
         raise Refused("cli.pack_without_svg")
-    if not (chosen or outline or as_svg):
-        raise Refused("cli.export_what")
-    if chosen and pack_title:
-        check_pack(pack_title, len(files), chosen)
+    wanted = Wanted(for_app, kind, as_svg, outline, size, fps, matte, ground, common.no_metadata)
+    if pack_title:
+        check_pack(pack_title, len(files), app_table.app_named(for_app), sum(map(moves, files)))
     if out:
         ready_folder(out, len(files))
-    if chosen and pack_title:
-        row = pack_files(
-            [(file, "") for file in files], pack_title, chosen, cover, outline, common.no_metadata, out or Path()
-        )
+    if pack_title:
+        row = pack_files([(file, "") for file in files], pack_title, wanted, cover, out or Path())
         common.print_rows([row], lambda one: f"{one['path']}\t{one['stickers']} stickers, {one['bytes']} bytes")
         return
     taken: set[Path] = set()
@@ -162,7 +169,7 @@ def export(
         return name
 
     def make(file: Path) -> dict[str, Any]:
-        made = _exported(file, chosen, outline, as_svg, common.no_metadata)
+        made = exported(file, wanted, _enlarged)
         return {"files": [_write(free((out or file.parent) / name), data) for name, data in made.items()]}
 
     rows, code = each(files, make)
@@ -171,35 +178,15 @@ def export(
 
 
 def pack_files(
-    files: list[tuple[Path, str]],
-    title: str,
-    chosen: app_table.App,
-    cover: Path | None,
-    outline: bool,
-    plain: bool,
-    folder: Path,
+    files: list[tuple[Path, str]], title: str, wanted: Wanted, cover: Path | None, folder: Path
 ) -> dict[str, Any]:
     """Write a pack of (file, label) into `folder` -> its row."""
-    stickers = [_sticker(file, chosen, outline, plain, label) for file, label in files]
-    front = _sticker(cover, chosen, outline, plain=True) if cover else None
-    data = pack(stickers, title, chosen, front)
-    return {**_write(folder / pack_name(title), data), "app": chosen.name, "stickers": len(stickers)}
-
-
-def _sticker(file: Path, chosen: app_table.App, outline: bool, plain: bool, label: str = "") -> Sticker:
-    """A picture file as one of a pack, called by its label, else by its prompt, else by its name."""
-    said = {} if plain else read(file)
-    picture, larger = both(file, picture_of(file), chosen.sizes[0], _enlarged, outline)
-    request = said.get("request", {})  # which may hold anything
-    prompt, model = (" ".join(str(request.get(name) or "").split())[:PROMPT_LIMIT] for name in ("prompt", "model"))
-    facts = {"prompt": prompt, "seed": said.get("seed"), "model": model} if request else {}
-    says = None if plain else provenance_in(file)
-    return Sticker(picture, label or prompt or file.stem, says=says, facts=facts, larger=larger)
-
-
-def picture_of(file: Path) -> Image.Image:
-    """A picture file's pixels, straight RGBA; Refused where it can't be read."""
-    return read_picture(file).convert("RGBA")
+    app = wanted.for_app
+    assert app
+    stickers = [sticker_of(file, wanted, _enlarged, label) for file, label in files]
+    front = sticker_of(cover, replace(wanted, plain=True), _enlarged) if cover else None
+    data = pack(stickers, title, app, front)
+    return {**_write(folder / pack_name(title), data), "app": app.name, "stickers": len(stickers)}
 
 
 @functools.cache
@@ -216,26 +203,12 @@ def _enlarged(file: Path) -> Image.Image | None:
     return _embedded().enlarged(resolve(asked, can))
 
 
-def _exported(file: Path, chosen: app_table.App | None, outline: bool, as_svg: bool, plain: bool) -> dict[str, bytes]:
-    """The files that a picture becomes, by name."""
-    says = None if plain else provenance_in(file)
-    picture, larger = both(file, picture_of(file), chosen.sizes[0] if chosen else None, _enlarged, outline)
-    made = {f"{file.stem}.svg": svg(picture).encode()} if as_svg else {}
-    if chosen:
-        drawing = Drawing(picture, larger)
-        for size in chosen.sizes:
-            data, suffix = app_table.fit(drawing, chosen, size, says)
-            more = f"-{size[0]}" if len(chosen.sizes) > 1 else ""
-            made[f"{file.stem}-{chosen.name}{more}{suffix}"] = data
-    elif outline and not as_svg:
-        made[f"{file.stem}-outlined.png"] = encoded(picture, says, "png")
-    return made
-
-
 def _write(target: Path, data: bytes) -> dict[str, Any]:
+    """Write a file -> its row, with what it holds as it is read back."""
     write_whole(target, data)
     row: dict[str, Any] = {"path": str(target), "bytes": len(data)}
-    if target.suffix in (".png", ".webp"):
-        with Image.open(io.BytesIO(data)) as picture:
-            row |= {"width": picture.width, "height": picture.height}
+    if (media_type := MEDIA_TYPES.get(target.suffix, "")).startswith("image/"):
+        made = media.read(data, media_type)
+        row |= {"width": made.width, "height": made.height}
+        row |= {"frames": made.frames, "seconds": made.seconds} if made.kind == "clip" else {}
     return row

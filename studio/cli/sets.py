@@ -9,9 +9,10 @@ import typer
 from models.messages import Message, Refused
 from studio.batch.plan import safe_name
 from studio.cli.base import Common, command
-from studio.cli.files import pack_files, picture_of
+from studio.cli.files import pack_files
 from studio.cli.generate import finish, planned, run_here
 from studio.export.apps import app_named
+from studio.export.make import Wanted, opened
 from studio.export.pack import check_pack
 from studio.files import ready_folder, write_whole
 from studio.foreground import Batch
@@ -52,7 +53,7 @@ def set_of(
     rows = [{**row.as_dict(), "label": labels[row.job_id]} for row in batch.rows]
     if chosen and not batch.code:
         labelled = [(Path(row["path"]), row["label"]) for row in rows]
-        rows.append(pack_files(labelled, pack_title, chosen, None, outline, False, out or Path()))
+        rows.append(pack_files(labelled, pack_title, Wanted(for_app, outline=outline), None, out or Path()))
     finish(batch, rows, common)
 
 
@@ -112,7 +113,7 @@ def _make_sheet(made: Grid, target: Path, common: Common) -> None:
     pictures = [paths.get(place) for place in range(len(asked))]
     rows = []
     if paths and not whole.stopped:
-        write_whole(target, made.file([None if path is None else picture_of(Path(path)) for path in pictures]))
+        write_whole(target, made.file([None if path is None else opened(Path(path)) for path in pictures]))
         axes = {"columns": made.x.labels(), "rows": made.y.labels() if made.y else []}
         rows = [{"path": str(target), **axes, "pictures": pictures}]
     finish(whole, rows, common)

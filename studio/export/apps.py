@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from models.data.pixels import premultiply
 from models.messages import Refused, did_you_mean
-from studio.export.drawing import Drawing, indexed, resized, seen_box, straight
+from studio.export.drawing import Box, Drawing, indexed, resized, seen_box, straight
 from studio.metadata import Provenance, encoded
 
 LARGER = 1.5  # times: a small thing in a large picture is not blown up further than that
@@ -25,11 +25,28 @@ ALPHAS = (100, 50, 0)  # WebP's quality of the alpha channel
 
 @dataclass(frozen=True)
 class Icon:
-    """A picture that stands for a pack: its file's name, size (width, height) and limit in bytes."""
+    """A picture that stands for a pack: its file's name, size (width, height), limit in bytes, and whether it moves."""
 
     file: str
     size: tuple[int, int]
     limit: int
+    moves: bool = False
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What an app says of clips: `seconds` of one play and frames a second at most, how many `frames` (least, most),
+    how many milliseconds each is shown at least. `whole_seconds`: one play takes a whole number of them. `all_seconds`:
+    of all plays together, at most; without it they play as often as they did. `mixes`: a pack may hold pictures, too.
+    """
+
+    seconds: float = 60
+    fps: float = 50
+    frames: tuple[int, int] = (2, 1000)
+    shortest: int = 1
+    whole_seconds: bool = False
+    all_seconds: float = 0
+    mixes: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,7 @@ class App:
     `sizes` (width, height): one file each a picture, the main one first. Not `exact`: as large as that at most, with
     even sides. `margin` pixels stay free on each side. `limit` bytes a file. A pack has `least` to `most` pictures, or
     one of `counts`. `file` names them: {n} is the number, {slug} a safe word of the label. `manifest` is what goes
-    into a pack for the programs that read it in.
+    into a pack for the programs that read it in. `moving` is what it takes of clips, if it does, and has `motion`.
     """
 
     name: str
@@ -47,7 +64,7 @@ class App:
     zh: str
     sizes: tuple[tuple[int, int], ...]
     limit: int
-    kind: Literal["png", "webp"] = "png"
+    kind: Literal["png", "webp", "apng", "gif", "webm"] = "png"
     exact: bool = True
     margin: int = 0
     least: int = 1
@@ -57,6 +74,8 @@ class App:
     file: str = "{n:02}"
     manifest: Literal["", "whatsapp", "emoji"] = ""
     aliases: tuple[str, ...] = ()
+    motion: Motion | None = None
+    moving: "App | None" = None
 
     @property
     def allowed(self) -> Sequence[int]:
@@ -65,7 +84,9 @@ class App:
 
 
 _ROWS = tomllib.loads(Path(__file__).with_name("apps.toml").read_text(encoding="utf-8"))["app"]
-APPS = {app.name: app for app in TypeAdapter(list[App]).validate_python(_ROWS)}
+# What an app takes of clips is what it takes of pictures, but for what `moving` says.
+_MERGED = [{**row, "moving": {**row, **row["moving"], "moving": None}} if "moving" in row else row for row in _ROWS]
+APPS = {app.name: app for app in TypeAdapter(list[App]).validate_python(_MERGED)}
 _NAMES = {name: app for app in APPS.values() for name in (app.name, *app.aliases)}
 
 
@@ -89,10 +110,19 @@ def fit(
     return within(drawn, app.kind, app.limit, says), f".{app.kind}"
 
 
-def placed(picture: Image.Image | Drawing, size: tuple[int, int], margin: int = 0, exact: bool = True) -> Image.Image:
-    """What can be seen of a picture (RGBA), as large as it can be, in the middle of a transparent canvas of `size`."""
+def placed(
+    picture: Image.Image | Drawing,
+    size: tuple[int, int],
+    margin: int = 0,
+    exact: bool = True,
+    box: Box | None = None,
+) -> Image.Image:
+    """What can be seen of a picture (RGBA), as large as it can be, in the middle of a transparent canvas of `size`.
+
+    `box` is what is seen of all frames, where the picture is one of them.
+    """
     drawing = picture if isinstance(picture, Drawing) else Drawing(picture)
-    left, top, right, bottom = seen_box(drawing.pixels[..., 3])
+    left, top, right, bottom = box or seen_box(drawing.pixels[..., 3])
     room = size[0] - 2 * margin, size[1] - 2 * margin
     scale = min(room[0] / (right - left), room[1] / (bottom - top))
     scale = min(scale, LARGER * min(room[0] / drawing.size[0], room[1] / drawing.size[1]))
@@ -139,16 +169,22 @@ def _encodings(picture: Image.Image, kind: str, limit: int, says: Provenance | N
         return
     yield encoded(picture, says, kind, exact=False, method=4)
     for coarser in COARSER:
-        small = premultiply(np.asarray(picture))
-        size = max(1, picture.width // coarser), max(1, picture.height // coarser)
-        shown = straight(resized(resized(small, size), picture.size))
+        shown = coarsened(picture, coarser)
         for alpha in ALPHAS:
             lossy = partial(encoded, shown, says, "webp", lossless=False, exact=False, alpha_quality=alpha, method=4)
-            yield _best(cache(lossy), limit)
+            yield best(lossy, limit, "quality", range(1, 101))
 
 
-def _best(encode: Callable[..., bytes], limit: int) -> bytes:
-    """The file of the highest quality from 1 to 100 that fits, else of the lowest."""
-    if len(encode(quality=1)) > limit:
-        return encode(quality=1)
-    return encode(quality=1 + bisect(range(2, 101), limit, key=lambda quality: len(encode(quality=quality))))
+def coarsened(picture: Image.Image, times: int) -> Image.Image:
+    """A picture (RGBA) of the same size with details so many times as large."""
+    size = max(1, picture.width // times), max(1, picture.height // times)
+    return straight(resized(resized(premultiply(np.asarray(picture)), size), picture.size))
+
+
+def best(encode: Callable[..., bytes], limit: int, option: str, values: Sequence[int]) -> bytes:
+    """The file made with the last of an option's `values`, which become better, that fits, else with the first."""
+    made = cache(lambda value: encode(**{option: value}))
+    for value in (values[-1], values[0]):
+        if (len(made(value)) <= limit) == (value == values[-1]):
+            return made(value)
+    return made(values[bisect(values, limit, lo=1, key=lambda value: len(made(value))) - 1])

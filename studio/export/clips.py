@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -93,6 +94,20 @@ def read_clip(data: bytes) -> Clip:
         if picture.format == "GIF" and "loop" in picture.info:
             plays = plays and plays + 1  # it counts how often it is shown again
     return Clip(tuple(frames), tuple(times), plays)
+
+
+def moves(file: Path) -> bool:
+    """Whether a file holds several frames; not, where it can't be read."""
+    try:
+        with Image.open(file, formats=("PNG", "WEBP", "GIF", "AVIF")) as picture:
+            return bool(getattr(picture, "is_animated", False))
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def clip_in(file: Path) -> Clip | None:
+    """The frames of a file; None where it is a still picture."""
+    return read_clip(file.read_bytes()) if moves(file) else None
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

@@ -91,41 +91,51 @@ class Drawing:
         return resized(self.pixels, size)
 
 
-def outlined(picture: Image.Image, share: float = 0.04) -> Image.Image:
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+
+def outlined(picture: Image.Image, share: float = 0.04, box: Box | None = None) -> Image.Image:
     """The picture (RGBA, any size) with a white rim round all that is opaque, in the same size.
 
     `share` is the rim's width as a share of the longer side; the picture is made smaller and moved as far as the rim
-    needs it, and not at all where it has the room.
+    needs it, and not at all where it has the room. `box` is what is seen of all frames, where the picture is one.
     """
     pixels = premultiply(np.asarray(picture.convert("RGBA")))
     width = share * max(pixels.shape[:2])
     if not width or not (pixels[..., 3] >= SEEN).any():
         return straight(pixels)
-    own = _with_room(pixels, width).astype(np.float32)
+    own = _with_room(pixels, width, box).astype(np.float32)
     under = 255 * _cover(own[..., 3].astype(np.uint8), width)[..., None]
     return straight(np.rint(own + under * (1 - own[..., 3:] / 255)).astype(np.uint8))
 
 
-def seen_box(alpha: np.ndarray) -> tuple[int, int, int, int]:
+def seen_box(alpha: np.ndarray) -> Box:
     """(left, top, right, bottom) of what can be seen of an alpha channel (H, W) uint8; all of it where nothing can."""
     return Image.fromarray(alpha >= SEEN).getbbox() or (0, 0, *alpha.shape[::-1])
 
 
-def _with_room(pixels: np.ndarray, width: float) -> np.ndarray:
+def _with_room(pixels: np.ndarray, width: float, seen: Box | None) -> np.ndarray:
     """The picture smaller where its content and a rim of `width` do not fit, and moved no further than they need."""
-    (high, wide), box = pixels.shape[:2], seen_box(pixels[..., 3])
+    (high, wide), box = pixels.shape[:2], seen or seen_box(pixels[..., 3])
     air = math.ceil(width) + 1  # a pixel for the rim's smooth edge
     scale = min(1.0, (wide - 2 * air) / (box[2] - box[0]), (high - 2 * air) / (box[3] - box[1]))
     if scale < 1:  # a smaller picture has its edges between pixels: up to two more on each side
         scale = max(0.0, min((wide - 2 * air - 2) / (box[2] - box[0]), (high - 2 * air - 2) / (box[3] - box[1])))
     size = max(1, int(wide * scale)), max(1, int(high * scale))
     small = resized(pixels, size)
-    left, top, right, bottom = seen_box(small[..., 3])
+    left, top, right, bottom = (
+        seen_box(small[..., 3]) if seen is None else _scaled(seen, size[0] / wide, size[1] / high)
+    )
     x = _kept_in((wide - size[0]) // 2, left, right, wide, air)
     y = _kept_in((high - size[1]) // 2, top, bottom, high, air)
     canvas = Image.new("RGBa", (wide, high))
     canvas.paste(Image.fromarray(small, "RGBa"), (x, y))  # what lies outside is cut off
     return np.array(canvas)
+
+
+def _scaled(box: Box, x: float, y: float) -> Box:
+    left, top, right, bottom = box
+    return math.floor(left * x), math.floor(top * y), math.ceil(right * x), math.ceil(bottom * y)
 
 
 def _kept_in(start: int, low: int, high: int, side: int, air: int) -> int:

@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from models.data.pixels import fit as fit_square
 from models.data.sheet import captioned
 from models.messages import Message, Refused
 from studio.batch.plan import safe_name
-from studio.export.apps import App, fit, placed, within
+from studio.export.apps import App, Icon, Motion, fit, placed, within
+from studio.export.clips import Clip
 from studio.export.drawing import Drawing
+from studio.export.moving import clip_rules, fit_clip
 from studio.metadata import Provenance, version
 
 ABOUT = "about"  # the folder of what is for people
@@ -39,13 +41,16 @@ _CHINESE: dict[str, str] = _EMOJI["chinese"]
 
 @dataclass(frozen=True)
 class Sticker:
-    """A picture (RGBA, any size), its label, what its file says, facts for the pack's papers, and it `larger`."""
+    """A picture (RGBA, any size), its label, what its file says, facts for the pack's papers, and it `larger`; of a
+    `clip` the first frame.
+    """
 
     picture: Image.Image
     label: str = ""
     says: Provenance | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     larger: Image.Image | None = None
+    clip: Clip | None = None
 
     def drawing(self) -> Drawing:
         """Ready to be drawn in other sizes."""
@@ -59,21 +64,20 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     `cover` is for the icons, None the first sticker. Refused where the app takes no pack of so many, and for a name
     that says nothing.
     """
-    check_pack(name, len(stickers), app)
+    rules = check_pack(name, len(stickers), app, sum(one.clip is not None for one in stickers))
     title = title_of(name)
     files = _stickers(stickers, app)
     emoji = [emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
     named = dict(zip([next(iter(made)) for made in files], emoji, strict=True))  # by the file of the main size
     out = {file: data for made in files for file, data in made.items()}
-    front = (cover or stickers[0]).drawing()
-    out |= {icon.file: within(placed(front, icon.size), "png", icon.limit) for icon in app.icons}
-    out |= _manifest(app, title, named, out)
+    out |= {icon.file: _icon(cover or stickers[0], icon, app) for icon in rules.icons}
+    out |= _manifest(app, title, named, out, rules is not app)
     labels = [f"{number} {one.label}" for number, one in enumerate(stickers, 1)]
     sheet, pictures = io.BytesIO(), [fit_square(one.picture, SHEET_SIDE) for one in stickers]
     captioned(pictures, labels, min(len(stickers), 6)).save(sheet, "PNG", optimize=True)
     out[f"{ABOUT}/sheet.png"] = sheet.getvalue()
     out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, out).encode()
-    return _zipped(out)
+    return zipped(out)
 
 
 def title_of(name: str) -> str:
@@ -84,11 +88,16 @@ def title_of(name: str) -> str:
     return title[:NAME_LIMIT]
 
 
-def check_pack(name: str, count: int, app: App) -> None:
-    """Refused where no such pack can be made: the app takes none of so many, or the name says nothing."""
+def check_pack(name: str, count: int, app: App, clips: int = 0) -> App:
+    """What the app takes of a pack of so many, `clips` of which move. Refused where no such pack can be made: the app
+    takes none of so many, or not both of clips and pictures, or the name says nothing.
+    """
     title_of(name)
+    if 0 < clips < count and not (clip_rules(app).motion or Motion()).mixes:
+        raise Refused("export.pack_of_one_kind", app=app.title)
+    app = clip_rules(app) if clips == count else app
     if count in (allowed := app.allowed):
-        return
+        return app
     listed = Message("export.from_to", {"least": app.least, "most": app.most})
     if app.counts:
         listed = Message("export.one_of", {"either": " or ".join(map(str, app.counts)), "numbers": list(app.counts)})
@@ -115,15 +124,23 @@ def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
     made = []
     for number, one in enumerate(stickers, 1):
         stem, drawing = app.file.format(n=number, slug=slug(one.label)), one.drawing()
-        files = {}
-        for size in app.sizes:
-            data, suffix = fit(drawing, app, size, one.says)
-            files[f"{stem}{'' if size == app.sizes[0] else f'_{size[0]}'}{suffix}"] = data
+        files: dict[str, bytes] = {}
+        for size in clip_rules(app).sizes if one.clip else app.sizes:
+            data, suffix = fit_clip(one.clip, app, size, one.says) if one.clip else fit(drawing, app, size, one.says)
+            files[f"{stem}{'' if not files else f'_{size[0]}'}{suffix}"] = data
         made.append(files)
     return made
 
 
-def _manifest(app: App, title: str, emoji: dict[str, tuple[str, ...]], files: dict[str, bytes]) -> dict[str, bytes]:
+def _icon(front: Sticker, icon: Icon, app: App) -> bytes:
+    if icon.moves and front.clip:
+        return fit_clip(front.clip, app, icon.size)[0]
+    return within(placed(front.drawing(), icon.size), "png", icon.limit)
+
+
+def _manifest(
+    app: App, title: str, emoji: dict[str, tuple[str, ...]], files: dict[str, bytes], moves: bool
+) -> dict[str, bytes]:
     """What importers read: WhatsApp's contents.json, title.txt and author.txt, or the emoji of each sticker."""
     if app.manifest == "emoji":
         return {"emoji.txt": _json({file.rpartition(".")[0]: "".join(faces) for file, faces in emoji.items()})}
@@ -138,6 +155,7 @@ def _manifest(app: App, title: str, emoji: dict[str, tuple[str, ...]], files: di
         "tray_image_file": app.icons[0].file,
         "image_data_version": content[:8],  # another one tells WhatsApp that the pictures are others
         "avoid_cache": False,
+        "animated_sticker_pack": moves,
         "stickers": rows,
     }
     listed = {"android_play_store_link": "", "ios_app_store_link": "", "sticker_packs": [body]}
@@ -162,14 +180,14 @@ def _about(
     return template.render(title=title, app=app, stickers=shown, modelled=modelled, folder=ABOUT, version=version())
 
 
-def _zipped(files: dict[str, bytes]) -> bytes:
+def zipped(files: Mapping[str, bytes]) -> bytes:
     """A zip file, names as UTF-8, the same bytes for the same files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in files.items():
             entry = zipfile.ZipInfo(name, DATE)
             entry.external_attr = 0o644 << 16
-            packed = name.endswith((".png", ".webp"))
+            packed = name.endswith((".png", ".webp", ".gif", ".webm"))
             entry.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             archive.writestr(entry, data)
     return out.getvalue()

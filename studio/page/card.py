@@ -10,6 +10,7 @@ from studio import inputs
 from studio.annotations import labels_in
 from studio.backends.registry import open_backend
 from studio.export.apps import APPS
+from studio.export.clips import FORMATS
 from studio.gallery import Kept
 from studio.metadata import read, restore
 from studio.page.clips import take
@@ -88,9 +89,9 @@ class CardHandlers:
             origin = read(kept.path)
         except Refused:
             return render("card.gone")
-        can = self.context.can.tasks
+        can, request, apps = self.context.can.tasks, origin.get("request", {}), list(APPS.values())
         uses = [use for use in USES.get(kept.kind, ()) if NEEDS.get(use, "image") in can]
-        return render("card.card", kept, origin.get("request", {}), list(APPS.values()), uses, again, problem, said)
+        return render("card.card", kept, request, apps, list(FORMATS), uses, again, problem, said)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         changes: dict[str, Any] = {}

@@ -82,9 +82,7 @@ class PageContext:
         """A picture in the largest size that the model makes of it; None where it has no other. Refused where it can't
         be done now.
         """
-        if len(self.can.sizes) < 2:
-            return None
-        return self.studio.enlarge(path, max(self.can.sizes), model=self.model)
+        return self.studio.larger(path, model=self.model)
 
     def hand(self, tab: str, use: str, **what: Any) -> dict[str, Any]:
         """A value for `handed`: `tab` is to use something as `use`: a `picture` of the gallery, by its sha256, a `file`

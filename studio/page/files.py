@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
-from typing import IO, cast
+from typing import IO, Any, cast
 from urllib.parse import quote
 from zipfile import ZIP_STORED, ZipFile
 
@@ -13,11 +13,11 @@ from PIL import Image
 
 from models.messages import Refused
 from studio.batch.plan import safe_name
-from studio.export.apps import APPS, fit
-from studio.export.drawing import Drawing, Larger, both
-from studio.export.svg import svg
+from studio.export.apps import APPS
+from studio.export.clips import FORMATS
+from studio.export.drawing import Larger
+from studio.export.make import SHEET, Wanted, exported, one_file
 from studio.media import MEDIA_TYPES, is_webp
-from studio.metadata import encoded
 from studio.page.context import PageContext
 from studio.page.language import error_text, routes
 from studio.page.series_store import Series, SeriesStore
@@ -26,6 +26,8 @@ from studio.page.series_store import Series, SeriesStore
 CACHED = {"cache-control": "private, max-age=31536000, immutable"}
 UNCACHED = {"cache-control": "no-cache"}
 TYPES = {**MEDIA_TYPES, ".svg": "image/svg+xml", ".zip": "application/zip"}
+TYPES |= {one.suffix: one.media_type for one in FORMATS.values()}
+USES = {*APPS, *FORMATS, SHEET, "png", "svg"}  # what a picture or clip can be made ready for
 
 
 def router(context: PageContext) -> APIRouter:
@@ -51,8 +53,8 @@ def router(context: PageContext) -> APIRouter:
 
     @files.get("/downloads/{digest}/{use}")
     def download(digest: str, use: str, outline: bool = False) -> Response:
-        path = context.file(digest, "image")
-        if use not in APPS and use not in ("png", "svg"):
+        path = context.file(digest, "image", "clip")
+        if use not in USES:
             raise HTTPException(404, "nothing that a picture can be made ready for")
         if path is None:
             raise HTTPException(404, error_text(Refused("page.picture_damaged")))
@@ -73,14 +75,14 @@ def router(context: PageContext) -> APIRouter:
 
 
 def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, str]:
-    """A picture of the gallery as a file for `use`: "png", "svg" or one of APPS, with a white outline or without ->
-    data, file suffix.
+    """A picture or clip of the gallery as a file for `use`: one of APPS, a format or "svg", with a white outline or
+    without -> data, file suffix. What apps get, and a PNG, says nothing of itself.
     """
-    app = APPS.get(use)
-    picture, more = both(path, opened(path), app.sizes[0] if app else None, larger, outline)
-    if use == "svg":
-        return svg(picture).encode(), ".svg"
-    return fit(Drawing(picture, more), app) if app else (encoded(picture, None, "png"), ".png")
+    opened(path)
+    what: dict[str, Any] = {"app": use} if use in APPS else {"svg": True} if use == "svg" else {"format": use}
+    files = exported(path, Wanted(**what, outline=outline, plain=use in APPS or use == "png"), larger)
+    name, data = one_file(files if use == SHEET else dict([next(iter(files.items()))]))
+    return data, PurePath(name).suffix
 
 
 def opened(path: Path) -> Image.Image:

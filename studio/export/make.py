@@ -1,0 +1,169 @@
+"""A picture or clip on its way out, as every door asks for it: one file becomes one or several."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageColor
+
+from models.data.pixels import read_picture
+from models.messages import Refused, did_you_mean
+from studio.export.apps import App, app_named, fit
+from studio.export.clips import FORMATS, USUAL_TIME, Clip, clip_file, clip_in, sheet
+from studio.export.drawing import Drawing, Larger, both
+from studio.export.moving import clip_rules, enlarged, fit_clip, in_size, in_time, rimmed
+from studio.export.pack import Sticker, zipped
+from studio.export.svg import svg
+from studio.fields import PROMPT_LIMIT
+from studio.metadata import Provenance, encoded, provenance_in, read
+from studio.metadata.files import KINDS
+
+SHEET = "sheet"
+ALIASES = {"jpg": "jpeg", "apng": "png"}  # of a still picture's formats
+SIZES, RATES = range(16, 1025), range(1, 51)  # pixels of the longer side, frames a second
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a file is to become: a file for an `app` (a name), of a `format` or traced as `svg`, with a white `outline`.
+
+    `size`: pixels of the longer side; `fps`: frames a second, all frames kept; `matte`: the colour behind a GIF's faint
+    edges, else they are dithered; `ground`: an MP4's; `plain`: it says nothing of itself. Refused where that won't do.
+    """
+
+    app: str = ""
+    format: str = ""
+    svg: bool = False
+    outline: bool = False
+    size: int | None = None
+    fps: int | None = None
+    matte: str = ""
+    ground: str = "white"
+    plain: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "format", self.format.strip().lstrip(".").casefold())
+        kinds = list(dict.fromkeys([*FORMATS, SHEET, *KINDS]))
+        if self.format and self.format not in (*kinds, *ALIASES):
+            raise Refused("metadata.unknown_kind", kind=self.format, hint=did_you_mean(self.format, kinds), kinds=kinds)
+        for name, value, allowed in (("size", self.size, SIZES), ("fps", self.fps, RATES)):
+            if value is not None and value not in allowed:
+                raise Refused("export.range", name=name, least=allowed[0], most=allowed[-1], value=value)
+        for colour in filter(None, (self.matte, self.ground)):
+            try:
+                ImageColor.getrgb(colour)
+            except ValueError as error:
+                raise Refused("export.no_colour", colour=colour) from error
+        if not (self.for_app or self.format or self.svg or self.outline or self.size or self.fps):
+            raise Refused("export.what")
+        if self.for_app and (self.format or self.size):
+            raise Refused("export.app_or_format", app=self.for_app.title)
+
+    @property
+    def for_app(self) -> App | None:
+        """The app, Refused where there is none of that name."""
+        return app_named(self.app) if self.app else None
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Width and height that are wanted, None for a file's own."""
+        side = (self.size, self.size) if self.size else None
+        return self.for_app.sizes[0] if self.for_app else side
+
+
+def exported(file: Path, wanted: Wanted, larger: Larger) -> dict[str, bytes]:
+    """The files that a picture or clip becomes, by name; Refused where it can't be read or made so."""
+    says = None if wanted.plain else provenance_in(file)
+    clip = clip_in(file)
+    if clip is None:
+        return _still(file, wanted, larger, says)
+    if wanted.svg:
+        raise Refused("export.svg_is_still", file=file.name)
+    clip = ready(clip, wanted, larger)
+    if app := wanted.for_app:
+        data, suffix = fit_clip(clip, app, says=says, matte=wanted.matte)
+        return {f"{file.stem}-{app.name}{suffix}": data}
+    return _moving(file, clip, wanted, says)
+
+
+def one_file(files: Mapping[str, bytes]) -> tuple[str, bytes]:
+    """Files as one, with its name: several in a ZIP that is called as the first of them."""
+    name, data = next(iter(files.items()))
+    return (name, data) if len(files) == 1 else (f"{Path(name).stem}.zip", zipped(files))
+
+
+def sticker_of(file: Path, wanted: Wanted, larger: Larger, label: str = "") -> Sticker:
+    """A file as one of a pack, called by its label, else by its prompt, else by its name. Errors as for `exported`."""
+    said = {} if wanted.plain else read(file)
+    request = said.get("request", {})  # which may hold anything
+    prompt, model = (" ".join(str(request.get(name) or "").split())[:PROMPT_LIMIT] for name in ("prompt", "model"))
+    facts = {"prompt": prompt, "seed": said.get("seed"), "model": model} if request else {}
+    says, label = None if wanted.plain else provenance_in(file), label or prompt or file.stem
+    if clip := clip_in(file):
+        clip = ready(clip, wanted, larger)
+        return Sticker(clip.frames[0], label, says, facts, clip=clip)
+    picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
+    return Sticker(picture, label, says, facts, more)
+
+
+def opened(file: Path) -> Image.Image:
+    """A picture file's pixels, straight RGBA; Refused where it can't be read."""
+    return read_picture(file).convert("RGBA")
+
+
+def ready(clip: Clip, wanted: Wanted, larger: Larger) -> Clip:
+    """A clip at the speed, with the rim and with the pixels that are wanted. Refused where the app takes no such."""
+    clip = clip.at(wanted.fps) if wanted.fps else clip
+    size = wanted.pixels
+    if app := wanted.for_app:
+        rules = clip_rules(app)
+        clip, size = in_time(clip, rules), rules.sizes[0]
+    clip = enlarged(clip, size, larger)
+    return rimmed(clip) if wanted.outline else clip
+
+
+def _moving(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> dict[str, bytes]:
+    kind = "apng" if wanted.format == "png" else wanted.format or "webp"
+    clip = in_size(clip, wanted.size) if wanted.size else clip
+    if kind == SHEET:
+        picture, about = sheet(clip, says)
+        stem = f"{_stem(file, wanted)}-{SHEET}"
+        about["meta"]["image"] = f"{stem}.png"
+        return {f"{stem}.png": picture, f"{stem}.json": json.dumps(about, indent=1).encode()}
+    if kind not in FORMATS:
+        raise Refused("export.does_not_move", kind=kind, kinds=[*FORMATS, SHEET])
+    how = {"gif": {"matte": wanted.matte}, "mp4": {"ground": wanted.ground}}.get(kind, {})
+    return {_name(file, wanted, FORMATS[kind].suffix): clip_file(clip, kind, says, **how)}
+
+
+def _still(file: Path, wanted: Wanted, larger: Larger, says: Provenance | None) -> dict[str, bytes]:
+    app, side = wanted.for_app, wanted.size
+    picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
+    made = {f"{file.stem}.svg": svg(picture).encode()} if wanted.svg else {}
+    if app:
+        drawing = Drawing(picture, more)
+        for size in app.sizes:
+            data, suffix = fit(drawing, app, size, says)
+            width = f"-{size[0]}" if len(app.sizes) > 1 else ""
+            made[f"{file.stem}-{app.name}{width}{suffix}"] = data
+    elif wanted.format or side or (wanted.outline and not wanted.svg):
+        shown = Clip((picture,), (USUAL_TIME,), larger=(more,) if more else ())
+        kind = ALIASES.get(wanted.format, wanted.format or "png")
+        if kind not in KINDS:
+            return made | _moving(file, shown, wanted, says)
+        (picture,) = (in_size(shown, side) if side else shown).frames
+        made[_name(file, wanted, KINDS[kind].suffix)] = encoded(picture, says, kind)
+    return made
+
+
+def _stem(file: Path, wanted: Wanted) -> str:
+    return "-".join(
+        [file.stem, *(["outlined"] if wanted.outline else []), *([str(wanted.size)] if wanted.size else [])]
+    )
+
+
+def _name(file: Path, wanted: Wanted, suffix: str) -> str:
+    """The name of a file that is not the one that it is made from."""
+    name = f"{_stem(file, wanted)}{suffix}"
+    return name if name != file.name else f"{file.stem}-{wanted.format or 'copy'}{suffix}"
