@@ -62,13 +62,7 @@ class ClipFile:
 
         Refused with one sentence where it can't be read, holds no pictures, or is beyond the limits.
         """
-        path, formats = Path(path), [*FORMATS, *VIDEOS]
-        if path.is_dir():
-            raise Refused("picture.folder", path=str(path), formats=formats)
-        if not path.is_file():
-            raise Refused("picture.missing", path=str(path), formats=formats)
-        if path.stat().st_size > MAX_BYTES:
-            raise Refused("picture.too_large", path=str(path), most=MAX_BYTES >> 20)
+        path = _file(path)
         with _explained(path):
             return _video_clip(path) if video_format(path) else _pillow_clip(path)
 
@@ -161,9 +155,10 @@ def resampled(path: str | Path, fps: int) -> np.ndarray:
 
 def moves(path: str | Path) -> bool:
     """Whether a file holds more than one frame. Refused where it can't be read."""
+    path = _file(path)
     if video_format(path):
         return ClipFile.open(path).count > 1
-    with _explained(Path(path)), Image.open(path, formats=FORMATS) as picture:
+    with _explained(path), Image.open(path, formats=FORMATS) as picture:
         return bool(getattr(picture, "is_animated", False))
 
 
@@ -179,6 +174,18 @@ def video_format(path: str | Path) -> str:
     if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis", b"mif1", b"msf1"):
         return "MOV" if head[8:12] == b"qt  " else "MP4"
     return "MOV" if head[4:8] in (b"moov", b"mdat", b"wide", b"free") else ""
+
+
+def _file(path: str | Path) -> Path:
+    """A path to a file of no more bytes than are read; Refused for any other."""
+    path, formats = Path(path), [*FORMATS, *VIDEOS]
+    if path.is_dir():
+        raise Refused("picture.folder", path=str(path), formats=formats)
+    if not path.is_file():
+        raise Refused("picture.missing", path=str(path), formats=formats)
+    if path.stat().st_size > MAX_BYTES:
+        raise Refused("picture.too_large", path=str(path), most=MAX_BYTES >> 20)
+    return path
 
 
 @contextlib.contextmanager
@@ -311,5 +318,8 @@ def _decoder(stream: Any) -> Any:
 
 
 def _upright(frame: Any) -> Image.Image:
-    picture = Image.fromarray(frame.to_ndarray(format="rgba"), "RGBA")
+    from av.video.reformatter import Interpolation
+
+    # Without exact rounding FFmpeg takes a short cut that leaves the last pixels of some rows out.
+    picture = Image.fromarray(frame.to_ndarray(format="rgba", interpolation=Interpolation.ACCURATE_RND), "RGBA")
     return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture

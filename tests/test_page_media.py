@@ -104,7 +104,7 @@ def the_card_of_a_clip(page: Any, job: str, url: str) -> None:
     assert download.value.suggested_filename.endswith(".webm")
     assert download.value.path().read_bytes() == made["WEBM"][1]
     page.check("dialog[open] [data-outline]")
-    page.wait_for_function("document.querySelector('dialog[open] #card-image').src.endsWith('webp?outline=1')")
+    assert all(link.get_attribute("href").endswith("?outline=1") for link in links.all())
     page.uncheck("dialog[open] [data-outline]")
     assert page.locator("dialog[open] [data-copy]").count() == 0
     does = "all => all.map(one => one.dataset.do)"

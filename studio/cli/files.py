@@ -13,17 +13,14 @@ from typing import Any
 from PIL import Image
 
 from models.messages import Refused
-from studio import media
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, each, leave
-from studio.clips import ClipFile
+from studio.clips import ClipFile, moves
 from studio.export import apps as app_table
-from studio.export.clips import moves
 from studio.export.make import Wanted, exported, sticker_of
 from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
-from studio.media import MEDIA_TYPES
 from studio.metadata import read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
@@ -153,7 +150,9 @@ def export(
         raise Refused("cli.pack_without_svg")
     wanted = Wanted(for_app, kind, as_svg, outline, size, fps, matte, ground, common.no_metadata)
     if pack_title:
-        check_pack(pack_title, len(files), app_table.app_named(for_app), sum(map(moves, files)))
+        check_pack(
+            pack_title, len(files), app_table.app_named(for_app), sum(moves(file) for file in files if file.is_file())
+        )
     if out:
         ready_folder(out, len(files))
     if pack_title:
@@ -207,8 +206,8 @@ def _write(target: Path, data: bytes) -> dict[str, Any]:
     """Write a file -> its row, with what it holds as it is read back."""
     write_whole(target, data)
     row: dict[str, Any] = {"path": str(target), "bytes": len(data)}
-    if (media_type := MEDIA_TYPES.get(target.suffix, "")).startswith("image/"):
-        made = media.read(data, media_type)
+    if target.suffix not in (".svg", ".json", ".zip"):
+        made = ClipFile.open(target)
         row |= {"width": made.width, "height": made.height}
-        row |= {"frames": made.frames, "seconds": made.seconds} if made.kind == "clip" else {}
+        row |= {"frames": made.count, "seconds": round(made.seconds, 3)} if made.count > 1 else {}
     return row

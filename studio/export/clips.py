@@ -21,6 +21,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageSequence
 
 from models.data.pixels import premultiply, unpremultiply
+from models.messages import Refused
+from studio.clips import ClipFile, moves, video_format
 from studio.export.drawing import SEEN, indexed, resized
 from studio.media import animated_webp
 from studio.metadata import Provenance, encoded, write
@@ -28,6 +30,7 @@ from studio.metadata.boxes import with_plays
 from studio.metadata.containers import EXTENSION, GIF_KEPT, IMAGE, PNG, gif_blocks, png_chunk, png_chunks
 from studio.metadata.files import on_ground
 
+MAX_PIXELS = 2**27  # of all frames together, which are in memory at the same time: 512 MB
 USUAL_TIME = 100  # milliseconds of a frame that says nothing of its time, as browsers have it
 SHORTEST = 2  # hundredths of a second: what a GIF shows for less, viewers show for ten
 PALETTE = 256
@@ -96,18 +99,18 @@ def read_clip(data: bytes) -> Clip:
     return Clip(tuple(frames), tuple(times), plays)
 
 
-def moves(file: Path) -> bool:
-    """Whether a file holds several frames; not, where it can't be read."""
-    try:
-        with Image.open(file, formats=("PNG", "WEBP", "GIF", "AVIF")) as picture:
-            return bool(getattr(picture, "is_animated", False))
-    except (OSError, SyntaxError, ValueError):
-        return False
-
-
 def clip_in(file: Path) -> Clip | None:
-    """The frames of a file; None where it is a still picture."""
-    return read_clip(file.read_bytes()) if moves(file) else None
+    """The frames of a file; None where it is a still picture. Refused where it can't be read, or holds too much."""
+    if not moves(file):
+        return None
+    found = ClipFile.open(file)
+    if found.count * found.width * found.height > MAX_PIXELS:
+        size = f"{found.width} x {found.height}"
+        raise Refused("clip.too_much", path=str(file), frames=found.count, size=size)
+    if not video_format(file):
+        return read_clip(file.read_bytes())
+    frames = [(frame.picture(), 1000 * frame.seconds) for frame in found.frames()]
+    return Clip(tuple(picture for picture, _ in frames), whole(time for _, time in frames))
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ def avif(clip: Clip, says: Provenance | None = None) -> bytes:
     moving = {"save_all": True, "append_images": more, "duration": list(clip.times)} if more else {}
     exact = {"codec": "aom", "advanced": {"alpha:end-usage": "q", "alpha:cq-level": "0"}}
     data = encoded(first, says, "avif", **moving, **exact)
-    return with_plays(data, clip.plays) if more and clip.plays else data
+    return with_plays(data, clip.plays) if more else data
 
 
 def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageColor
 
-from models.data.pixels import read_picture
 from models.messages import Refused, did_you_mean
+from studio.clips import picture_of
 from studio.export.apps import App, app_named, fit
 from studio.export.clips import FORMATS, USUAL_TIME, Clip, clip_file, clip_in, sheet
 from studio.export.drawing import Drawing, Larger, both
@@ -109,7 +109,7 @@ def sticker_of(file: Path, wanted: Wanted, larger: Larger, label: str = "") -> S
 
 def opened(file: Path) -> Image.Image:
     """A picture file's pixels, straight RGBA; Refused where it can't be read."""
-    return read_picture(file).convert("RGBA")
+    return picture_of(file).convert("RGBA")
 
 
 def ready(clip: Clip, wanted: Wanted, larger: Larger) -> Clip:

@@ -93,18 +93,18 @@ def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
 
 
 def with_plays(data: bytes, plays: int) -> bytes:
-    """A moving AVIF that plays so often, 1 or more; Pillow's plays for ever. Edit lists say it (ISO 14496-12, 8.6.6):
-    whether one repeats, for as long as its track lasts.
+    """A moving AVIF of Pillow's that plays so often, 0 for ever, and does not say when it was made. Edit lists say
+    whether a track repeats, for as long as it lasts (ISO 14496-12, 8.6.6).
     """
     made, boxes = bytearray(data), _walk(data)
-    once = next(
-        data[box.body + 24 : box.body + 32] for box in boxes if box.kind == b"mdhd"
-    )  # of version 1, as all here
+    once = next(data[box.body + 24 : box.body + 32] for box in boxes if box.kind == b"mdhd")  # all are of version 1
     whole = (plays * int.from_bytes(once)).to_bytes(8)
     for box in boxes:
-        if box.kind == b"elst":
+        if box.kind in CLOCKS:
+            made[box.body + 4 : box.body + 20] = bytes(16)
+        if box.kind == b"elst" and plays:
             made[box.body + 3] = plays != 1
-        elif at := LASTS.get(box.kind):
+        elif plays and (at := LASTS.get(box.kind)):
             made[box.body + at : box.body + at + 8] = whole
     return bytes(made)
 

@@ -33,6 +33,7 @@ const outline = (on) => {
     link.href = on ? `${link.dataset.outlined}?outline=1` : link.dataset.plain;
   }
   const picture = element.querySelector('#card-image');
+  if (!picture) return; // a clip is shown as it is
   picture.dataset.plain ||= picture.getAttribute('src');
   picture.src = on ? `${element.querySelector('[data-outlined]').dataset.outlined}?outline=1` : picture.dataset.plain;
 };
