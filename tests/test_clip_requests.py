@@ -23,6 +23,8 @@ from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.events import Vector
 from studio.home import Home
+from studio.mcp import jobs_result
+from studio.page.polling import Poll
 from studio.planner import resolve
 from studio.requests import make_request
 from studio.search import Hit, query
@@ -83,6 +85,8 @@ def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_pat
             answer = TestClient(app).post("/api/v1/jobs", json=body).json()
             assert answer["notes"] == ["image moves; its first frame is taken."]
             assert answer["request"]["motion_strength"] == 1.5
+        assert answer["notes"][0] in Poll(house).stage(answer["id"]).html()
+        assert answer["notes"][0] in jobs_result(house, [house.queue.job(answer["id"])]).content[0].text
         data = base64.b64encode(written(tmp_path, "webm").read_bytes()[:300]).decode()
         refused = TestClient(app).post("/api/v1/jobs", json={"task": "clip", "image": {"data": data}})
         assert refused.status_code == 422 and refused.json()["error"].startswith("image is damaged or cut short")

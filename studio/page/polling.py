@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query
 from markupsafe import Markup
 
+from models.messages import Message
+from studio import inputs
 from studio.events import Progress, Saved
 from studio.page.html import render
 from studio.page.language import routes
@@ -143,6 +145,11 @@ class Stage:
     progress: Progress = NOT_BEGUN
     saved: dict[int, Saved] = field(default_factory=dict)
     uses: Sequence[str] = ()
+
+    @property
+    def notes(self) -> list[Message]:
+        """What is worth knowing of the files that it was given."""
+        return inputs.notes(self.job.request)
 
     def html(self, mine: bool = False) -> str:
         """The whole stage. page.js asks for news of `data-job` and exchanges its pieces.
