@@ -235,6 +235,8 @@ def _continued(asked: ClipRequest, can: Capabilities) -> dict[str, Any]:
     fps = asked.fps or round(min(max(clip.fps, can.fps.least), can.fps.most))
     if clip.seconds * fps > CONTINUED:
         raise Refused("clip.too_long_to_extend", path=str(clip.path), frames=round(clip.seconds * fps), most=CONTINUED)
+    shared = 2 if asked.loop and not asked.last else 1  # frames that both parts have: nothing but those adds nothing
+    can.frames.model_copy(update={"least": shared + 1}).within("frames", asked.frames)
     return {"fps": fps}
 
 

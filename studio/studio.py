@@ -245,12 +245,12 @@ class Studio:
     def embed(
         self, texts: Sequence[str] = (), pictures: Sequence[str | Path] = (), *, model: str = "embedded"
     ) -> list[Vector]:
-        """Vectors in the semantic space: of the texts, then of the picture files, each 128 numbers of length 1.
+        """Vectors in the semantic space: of the texts, then of the files of pictures and clips, each 128 numbers.
 
             cat, dog = studio.embed(["a cat", "a dog"])
             likeness = sum(a * b for a, b in zip(cat.vector, dog.vector))  # their cosine
 
-        Refused where a text is empty or a picture can't be read.
+        They have length 1. Refused where a text is empty or a file can't be read.
         """
         images = tuple({"path": str(path)} for path in pictures)
         asked = self._resolve(make_request("embed", texts=tuple(texts), images=images, model=model))
@@ -308,7 +308,7 @@ class Studio:
         model: str = "embedded",
     ) -> list[Hit]:
         """Artifacts of the gallery, at most `k`, best first: those that say all `words` in prompt, caption, note or
-        tags, then those whose vectors are near to the words' and to that of the picture file `like`.
+        tags, then those whose vectors are near to the words' and to that of `like`, the file of a picture or a clip.
 
         `without` is subtracted: words, or a picture where it is a Path. Artifacts of another space than that of `model`
         are found by their words only; so are all where `meaning` is off or the model is not installed. With nothing to

@@ -116,6 +116,9 @@ def test_what_can_not_go_on(gif: Path, tmp_path: Path, monkeypatch: pytest.Monke
         lambda: asked(image=tmp_path / "still.png", extend=True)
     )
     assert "extend is about a picture to start from" in refusal(lambda: asked(prompt="a cat", extend=True))
+    for loop, least in ((True, 3), (False, 2)):
+        said = refusal(lambda loop=loop, least=least: asked(image=gif, extend=True, loop=loop, frames=least - 1))
+        assert said.startswith(f"frames must be between {least} and 64")
     monkeypatch.setattr("studio.planner.CONTINUED", 6)
     assert "has 7 frames; a clip of at most 6" in refusal(lambda: asked(image=gif, extend=True))
     request = asked(prompt="a cat", image=gif, frames=2)
@@ -135,7 +138,8 @@ def test_a_clip_with_every_setting_is_made_again_from_its_file(studio: Command, 
     (said,) = [studio("info", row["path"], "--json").json["request"]]
     assert {name: said[name] for name in (*settings, "loop", "extend")} == {**settings, "loop": False, "extend": False}
     (longer,) = studio("animate", "--extend", *flags, *pictures[:2], *pictures[4:], "--out", tmp_path, "--json").json
-    assert studio("verify", row["path"], longer["path"]).out.count("identical") == 2
+    taken = [one["path"] for one in studio("frames", longer["path"], "--number", 2, "--json").json]
+    assert studio("verify", row["path"], longer["path"], *taken).out.count("identical") == 4
     (tmp_path / "a.csv").write_text("task,prompt,frames,fps,motion_strength,loop,seed,image,last\n")
     with (tmp_path / "a.csv").open("a") as table:
         table.write(f"clip,a cat,3,5,0.5,false,4,{gif},{tmp_path / 'last.png'}\n")

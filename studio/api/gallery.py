@@ -19,7 +19,7 @@ from studio.events import Saved
 from studio.export.clips import FORMATS
 from studio.export.make import Wanted, exported, one_file
 from studio.gallery import PAGE, Filter, Gallery, Kept
-from studio.metadata import encoded
+from studio.metadata import encoded, provenance_in
 
 PREFIX = "/api/v1"
 # A file is named by its content: it never changes.
@@ -126,7 +126,8 @@ def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1
         raise Rejected(404, "api.file_gone") from refusal
     if number > clip.count:
         raise Rejected(404, "clip.no_such_frame", frames=clip.count, number=number)
-    data = encoded(next(clip.chosen([number])).picture(), None, "png")
+    says = provenance_in(clip.path)
+    data = encoded(next(clip.chosen([number])).picture(), says and says.of_frame(number), "png")
     return Response(data, media_type="image/png", headers=FOREVER)
 
 

@@ -1,12 +1,13 @@
 """`studio frames`: the frames of a clip as pictures."""
 
+import contextlib
 from pathlib import Path
 
 from models.messages import Refused
 from studio.cli.base import Common, command
 from studio.clips import ClipFile
 from studio.files import ready_folder, write_whole
-from studio.metadata import encoded
+from studio.metadata import encoded, provenance_in
 
 
 @command()
@@ -18,13 +19,20 @@ def frames(
     number: int | None = None,
     out: Path | None = None,
 ) -> None:
-    """Write the frames of a clip as pictures, NAME-0001.png for the first one: all, or those that an option chooses."""
-    clip = ClipFile.open(file)
+    """Write the frames of a clip as pictures, NAME-0001.png for the first one: all, or those that an option chooses.
+
+    Those of a clip that was made here say so, and which frame they are.
+    """
+    clip, says = ClipFile.open(file), None
     chosen, folder = clip.choice(every, at, number), out or file.parent
+    if not common.no_metadata:
+        with contextlib.suppress(Refused):  # of some files nothing is read
+            says = provenance_in(file)
     ready_folder(folder, len(chosen))
     rows = []
     for frame in clip.chosen(chosen):
-        target, data = folder / f"{file.stem}-{frame.number:04}.png", encoded(frame.picture(), None, "png")
+        target = folder / f"{file.stem}-{frame.number:04}.png"
+        data = encoded(frame.picture(), says and says.of_frame(frame.number), "png")
         if not target.exists():
             write_whole(target, data)
         elif not target.is_file() or target.read_bytes() != data:

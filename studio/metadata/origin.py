@@ -77,6 +77,13 @@ class Provenance:
     record: str
     keyword: str = OWN
 
+    def of_frame(self, number: int) -> "Provenance":
+        """What frame `number` of a clip says, the first is 1; this is what the clip's file says."""
+        record = Origin.model_validate_json(self.record)
+        return replace(
+            self, record=record.model_copy(update={"how": {**record.how, "frame": number}}).model_dump_json()
+        )
+
 
 def provenance(job: Job, artifact: Artifact) -> Provenance:
     """What the file of a finished artifact says."""
