@@ -83,11 +83,6 @@ def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True, **facts: 
     return Artifact(data, "image/webp", "clip", *frames[0].size, len(frames), seconds, **facts)
 
 
-def preview(frames: Sequence[Image.Image], fps: float) -> bytes:
-    """Straight RGBA as the preview of a clip that is being made: a small animated WebP, of one frame a still one."""
-    return animated_webp(frames, [round(1000 / fps)] * len(frames), quality=70, method=0)
-
-
 def is_webp(picture: bytes) -> bool:
     """Whether a preview is WebP, as those that move are; else it is PNG."""
     return picture[8:12] == b"WEBP"

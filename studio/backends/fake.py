@@ -112,7 +112,7 @@ class Fake(Backend):
             face = _draw(request, seed) if ends.first is None else png(ends.first)
             made: list[Image.Image] = []
             for step in range(frames):
-                shown = {index: media.preview(made, request.fps or 1)} if made else {}
+                shown = {index: media.clip(made, request.fps or 1).data} if made else {}
                 yield Progress(index * frames + step, request.count * frames, shown)
                 time.sleep(self.seconds)
                 made.append(_bounced(face, step / frames, request.motion_strength or 1))

@@ -47,7 +47,7 @@ ENVIRONMENT.tests["moving"] = media.is_webp
 ENVIRONMENT.filters |= {
     "digest": lambda path: name_of(path).stem,
     "data_url": data_url,
-    "first_frame": lambda data: media.preview(media.frames(data)[:1], 1),
+    "first_frame": lambda data: media.image(media.frames(data)[0]).data,
     "said": text,
     "time": lambda seconds: time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)),
 }
