@@ -37,7 +37,7 @@ class ClipSampling:
     """
 
     steps: int = 4
-    least: float = 0.3
+    least: float = 0.2
     most: float = 0.9
     drafted: bool = True
 

@@ -205,6 +205,7 @@ class ClipPool:
         self.world, self.encoder, self.seed, self.animated = world, encoder, seed, animated
         self.rows, self.moving = rows, moving
         self.acted = animated.rows("train") if animated else []
+        self.acting = min(ANIMATED, moving) if self.acted else 0  # rows of a shard, the first ones
         clip = make_clip(world, seed)
         said, drawn = clip.caption(world, 0).encode(), clip.render(world).tobytes()
         sample = [said, drawn, *(clip.poses(track).tobytes() for track in clip.tracks)]
@@ -223,7 +224,7 @@ class ClipPool:
         items = []
         for row in range(first, first + self.rows):
             place = row - first
-            if self.acted and place < min(ANIMATED, self.moving):
+            if place < self.acting:
                 acted = self.acted[(number * ANIMATED + place) % len(self.acted)]
                 items.append(animated_item(self.animated, acted, row))  # type: ignore[arg-type]
             elif place >= self.moving and rng.random() < STILL_SHARE:

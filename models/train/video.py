@@ -30,7 +30,7 @@ from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
 from models.space import Embedder
-from models.train.clip_pool import ClipPool, Clips, encode_clips, item_of
+from models.train.clip_pool import ClipItem, ClipPool, Clips, animated_item, encode_clips, item_of
 from models.train.encoded import Encoder
 from models.train.image import FROZEN
 from models.train.loop import Task, TaskOptions, grid
@@ -41,6 +41,7 @@ from models.weights import load_part, part_digests, save_part, weights_digest
 DIRECTED = ("slide left", "slide right", "slide up", "slide down", "roll left", "roll right", "fall", "slide left")
 OTHERS = ("spin", "bounce", "pulse", "wave", "orbit", "fade out")
 SHOWN = 8  # frames of a clip on the sheet
+ACTED = 2  # clips of the animated set that it shows, of either split
 LEVELS = ((0.1, 0.3), (0.3, 0.6), (0.6, 0.95))
 BATCH = 8  # clips drawn together
 START = 4  # shards of the planner's rows at first, and those that a step takes rows from
@@ -55,6 +56,7 @@ class ClipMix:
         frames: of a clip, so many at random times.
         whole: every so many steps, one has all frames of fewer clips, and one has single frames of more.
         shards, every: a new shard of clips joins the pool after so many steps, up to so many.
+        animated: share of clips from the animated set, whose motion no draft has: it is what the motion layers are for.
         planned: rows of the planner's half, from shards of their own, `plans`, which come `often`.
         begin: before that step the planner learns alone: what it can't say yet, nothing else can.
         last: share of clips whose last frame is given too.
@@ -68,7 +70,8 @@ class ClipMix:
     frames: int = 6
     whole: int = 8
     shards: int = 100
-    every: int = 60
+    every: int = 40
+    animated: float = 0.6
     planned: int = 64
     plans: int = 100
     often: int = 20
@@ -136,9 +139,10 @@ class VideoTask(Task):
     def _clips(self, rng: np.random.Generator, step: int, count: int) -> tuple[Clips, Tensor, Tensor]:
         """Some clips, their latents and their drafts (B, T, C, S, S)."""
         known = min(1 + (step - self.mix.begin) // self.mix.every, self.mix.shards)
-        places = [
-            (self.clips.shard(int(rng.integers(known))), int(rng.integers(self.clips.moving))) for _ in range(count)
-        ]
+        acted, moving = self.clips.acting, self.clips.moving
+        animated = rng.random(count) < (self.mix.animated if 0 < acted < moving else acted / moving)
+        ranges = [(0, acted) if own else (acted, moving) for own in animated]
+        places = [(self.clips.shard(int(rng.integers(known))), int(rng.integers(*span))) for span in ranges]
         clips = Clips.cat([shard.rows(torch.tensor([row])) for shard, row in places])
         latents, draft = (
             torch.stack([getattr(shard, name)[row] for shard, row in places]) for name in ("frames", "draft")
@@ -207,61 +211,70 @@ class VideoTask(Task):
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def validation(self) -> tuple[list[Clip], Clips]:
-        """Clips of held-out pairs, drawn on nothing; with frames and without errors in their drafts."""
+    def validation(self) -> tuple[list[Clip], list[ClipItem], Clips]:
+        """Clips of held-out pairs, drawn on nothing; they and some of the animated set (trained on, and not) with all
+        their frames, as they are and encoded. No draft has errors."""
         clips = list[Clip]()
         for number, motion in enumerate(DIRECTED + OTHERS):
             with suppress(ValueError):  # a small world has no held-out pair of every motion
                 drawn = (make_clip(self.world, 1000 * number + i, "val", motion=motion) for i in range(1000))
                 clips.append(next(c for c in drawn if not c.background.colours and c.strength == 1 and c.fps <= 8))
-        return clips, encode_clips([item_of(self.world, clip, 0, True) for clip in clips], self.encoder)
+        items = [item_of(self.world, clip, 0, True) for clip in clips]
+        if animated := self.clips.animated:
+            rows = [row for split in ("train", "val") for row in animated.rows(split)[:ACTED]]
+            items += [animated_item(animated, row, 0) for row in rows]
+        return clips, items, encode_clips(items, self.encoder)
 
     @torch.no_grad()
     def evaluate(self, model: Any) -> dict[str, float]:
-        """The loss by noise level and the planner's, then of drawn clips: directions right with a draft, of the draft
-        alone, and without a draft; and how near the first frame is to the picture that was given."""
-        clips, encoded = self.validation
-        rng, figures = np.random.default_rng(0), dict[str, float]()
+        """The loss by noise level and the planner's, then of drawn clips: directions right, of the drafts too; how near
+        the first frame is to the picture that was given; and how much moves in those of the animated set."""
+        clips, items, encoded = self.validation
+        rng, figures, own = np.random.default_rng(0), dict[str, float](), slice(len(clips))
         for low, high in LEVELS:
             index = torch.arange(0, FRAMES, 3)
             flow = self.flow(encoded, encoded.frames.float(), encoded.draft.float(), index, rng, (low, high))
             figures[f"flow_{low:g}_{high:g}"] = float(flow_loss(model, self.image, flow))
         figures |= {name: float(value) for name, value in plan_losses(model.planner, encoded).items()}
-        drawn, drafts = self.draw(model, encoded, clips, self.sampling)
-        alone, _ = self.draw(model, encoded.rows(torch.arange(4)), clips[:4], ClipSampling(steps=6, drafted=False))
-        figures["direction"] = directions_right(clips, drawn)
-        figures["direction_of_draft"] = directions_right(clips, drafts)
-        figures["direction_undrafted"] = directions_right(clips[:4], alone)
-        rest = to_tensor(np.stack([clip.rest(self.world) for clip in clips]))
-        figures["psnr_first"] = float(psnr(drawn[:, 0], rest).mean())
-        truth = torch.stack([to_tensor(clip.render(self.world)) for clip in clips])
-        figures["psnr_all"] = float(psnr(drawn.flatten(0, 1), truth.flatten(0, 1)).mean())
-        figures["psnr_draft"] = float(psnr(drafts.flatten(0, 1), truth.flatten(0, 1)).mean())
-        self._last_drawn = torch.cat([drawn, alone])
+        drawn, drafts = self.draw(model, encoded, items, self.sampling)
+        figures["direction"] = directions_right(clips, drawn[own])
+        figures["direction_of_draft"] = directions_right(clips, drafts[own])
+        rest = to_tensor(np.stack([item.rest for item in items]))
+        truth = torch.stack([to_tensor(item.frames) for item in items if item.frames is not None])
+        figures["psnr_first"] = float(psnr(drawn[own, 0], rest[own]).mean())
+        for name, of in {"all": drawn, "draft": drafts}.items():
+            figures[f"psnr_{name}"] = float(psnr(of[own].flatten(0, 1), truth[own].flatten(0, 1)).mean())
+        acted, true, still = drawn[len(clips) :], truth[len(clips) :], rest[len(clips) :, None]
+        if len(acted):
+            figures["acted_motion"] = float((acted - still).abs().mean() / (true - still).abs().mean())
+            figures["psnr_acted"] = float(psnr(acted.flatten(0, 1), true.flatten(0, 1)).mean())
+            figures["psnr_acted_still"] = float(psnr(still.expand_as(true).flatten(0, 1), true.flatten(0, 1)).mean())
+        self._last_drawn = drawn
         return figures
 
-    def draw(self, model: VideoDiT, encoded: Clips, clips: list[Clip], sampling: ClipSampling) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, model: VideoDiT, encoded: Clips, items: list[ClipItem], sampling: ClipSampling
+    ) -> tuple[Tensor, Tensor]:
         """Clips (B, T, 4, 128, 128) drawn from the pictures at rest and the captions, and their drafts decoded."""
-        whole = torch.ones(len(clips), dtype=torch.bool)
+        whole = torch.ones(len(items), dtype=torch.bool)
         condition = condition_of(encoded, whole, whole)
-        rest = to_tensor(np.stack([clip.rest(self.world) for clip in clips]))
+        rest = to_tensor(np.stack([item.rest for item in items]))
         drawn, drafts = [], []
-        for some in (slice(i, i + BATCH) for i in range(0, len(clips), BATCH)):
-            part = condition.rows(list(range(len(clips)))[some])
+        for some in (slice(i, i + BATCH) for i in range(0, len(items), BATCH)):
+            part = condition.rows(list(range(len(items)))[some])
             asked = (encoded.loop[some], encoded.fps[some], encoded.strength[some])
             known = planned_frames(model, self.autoencoder, rest[some], part, *asked, FRAMES, sampling.drafted)
-            frames = known[0]
-            noise = clip_noise(torch.Generator().manual_seed(some.start), frames.draft.shape)
+            noise = clip_noise(torch.Generator().manual_seed(some.start), known[0].draft.shape)
             *_, latents = denoise_clip(model, self.image, noise, part, *known, sampling)
             drawn.append(self._decode(latents))
-            drafts.append(self._decode(frames.draft))
+            drafts.append(self._decode(known[0].draft))
         return torch.cat(drawn), torch.cat(drafts)
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self.autoencoder.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
     def sheet(self, model: nn.Module) -> Image.Image:
-        """The validation's clips, SHOWN frames a row; the last four without a draft."""
+        """The validation's clips, SHOWN frames a row; those of the animated set are the last."""
         index = torch.linspace(0, FRAMES - 1, SHOWN).round().long()
         return grid(self._last_drawn[:, index].flatten(0, 1), columns=2 * SHOWN)
 
