@@ -13,7 +13,7 @@ R = TypeVar("R")
 MIX_LIMIT = 8  # things in one picture
 SUM = re.compile(r"(?:^|\s)\+(?=\s|$)|(?<!＋)＋(?!＋)")
 # Endings of files that are read as pictures and clips.
-PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".avif", ".webm", ".mkv", ".mp4", ".mov")
+PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".avif", ".apng", ".webm", ".mkv", ".mp4", ".mov")
 
 
 def summands(prompt: str) -> list[str]:

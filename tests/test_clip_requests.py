@@ -59,8 +59,8 @@ def test_first_and_last_frames_of_any_size_are_fitted_and_one_frame_of_a_clip_is
     webm = written(tmp_path, "webm")
     for first, last, notes in (
         (tmp_path / "photo.jpg", tmp_path / "photo.jpg", []),
-        (tmp_path / "photo.jpg", webm, ["last moves; its first frame is taken."]),
-        (gif, tmp_path / "photo.jpg", ["image moves; its first frame is taken."]),
+        (tmp_path / "photo.jpg", webm, ["of the clip given as last only the first frame is taken."]),
+        (gif, tmp_path / "photo.jpg", ["of the clip given as image only the first frame is taken."]),
     ):
         request = asked(image=first, last=last, frames=3)
         assert [str(note) for note in inputs.notes(request)] == notes and len(frames_of(request)) == 3
@@ -75,7 +75,7 @@ def test_first_and_last_frames_of_any_size_are_fitted_and_one_frame_of_a_clip_is
 
 def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_path: Path) -> None:
     said = studio("animate", "--image", gif, "--frames", 2, "--model", "fake", "--out", tmp_path)
-    assert said.code == 0 and said.err == "studio: image moves; its first frame is taken.\n"
+    assert said.code == 0 and said.err == "studio: of the clip given as image only the first frame is taken.\n"
     with Studio(tmp_path / "house") as house:
         app = FastAPI()
         app.include_router(v1.router(house, "fake"))
@@ -83,7 +83,7 @@ def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_pat
             data = base64.b64encode(written(tmp_path, kind).read_bytes()).decode()
             body = {"task": "clip", "image": {"data": data}, "frames": 2, "motion_strength": 1.5}
             answer = TestClient(app).post("/api/v1/jobs", json=body).json()
-            assert answer["notes"] == ["image moves; its first frame is taken."]
+            assert answer["notes"] == ["of the clip given as image only the first frame is taken."]
             assert answer["request"]["motion_strength"] == 1.5
         assert answer["notes"][0] in Poll(house).stage(answer["id"]).html()
         assert answer["notes"][0] in jobs_result(house, [house.queue.job(answer["id"])]).content[0].text
