@@ -22,6 +22,8 @@ from studio.backends.fake import Fake
 from studio.batch import fields
 from studio.cli import program
 from studio.export.apps import APPS
+from studio.export.clips import FORMATS
+from studio.export.make import SHEET
 from studio.grid import SETTINGS
 from studio.page import serve
 from studio.sets import KINDS
@@ -221,6 +223,11 @@ def test_the_apps_are_those_that_there_are() -> None:
         counts = ", ".join(map(str, one.counts)) or f"{one.least} to {one.most}"
         row = f"| `{one.name}` | {one.title} | {one.kind.upper()}, {sizes} | {one.limit:,} | {counts} |"
         assert row in text, f"docs/export.md lacks {row}"
+    for one in (app.moving for app in APPS.values() if app.moving):
+        size, seconds = " × ".join(map(str, one.sizes[0])), one.motion.seconds
+        row = f"| `{one.name}` | {one.title} | {one.kind.upper()}, {size} | {one.limit:,} | {seconds:g} |"
+        assert row in text, f"docs/export.md lacks {row}"
+    assert all(f"| `{kind}`" in text for kind in (*FORMATS, SHEET))
     assert all(f"`{setting}`" in text for setting in SETTINGS) and all(f"| `{kind}` |" in text for kind in KINDS)
 
 
