@@ -167,7 +167,7 @@ def video_format(path: str | Path) -> str:
     try:
         with Path(path).open("rb") as file:
             head = file.read(64)
-    except OSError:
+    except (OSError, ValueError):  # a path with a zero byte
         return ""
     if head.startswith(b"\x1aE\xdf\xa3"):
         return "WebM" if b"webm" in head else "MKV"
