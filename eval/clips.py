@@ -5,10 +5,8 @@ Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import pairwise
 from typing import Any, cast
 
@@ -24,6 +22,7 @@ from models.data.pixels import SIZE
 from models.data.world import World
 from models.dit import DiT
 from models.pipelines.video import PART, ClipPipeline, DrawnClip
+from models.prompts.still import named_motions
 from models.sampling.clip import ClipSampling
 from models.sampling.condition import Condition
 from models.video import Frames, VideoDiT
@@ -147,21 +146,12 @@ def given(asked: ClipPrompt) -> np.ndarray:
 
 def move_of(text: str, loop: bool = False) -> Move | None:
     """The motion and speed that a text names by words of the table; the longest name where there are several."""
-    low = text.casefold()
-    found = [(len(form), name) for form, name in _forms() if re.search(form, low)]
-    if not found:
+    motions, low = named_motions(text), text.casefold()
+    if not motions:
         return None
     speeds: dict[Speed, list[str]] = {speed: [*EN["speeds"][speed], *ZH["speeds"][speed]] for speed in EN["speeds"]}
     said = [speed for speed, words in speeds.items() if any(word and word in low for word in words)]
-    name = max(found)[1]
-    return Move(name, said[0] if said else "normal", loop and MOTIONS[name].loops)
-
-
-@cache
-def _forms() -> list[tuple[str, str]]:
-    """(pattern, motion) of every form of every verb."""
-    english = [(rf"\b{re.escape(form)}\b", name) for name, row in MOTIONS.items() for pair in row.en for form in pair]
-    return english + [(re.escape(verb), name) for name, row in MOTIONS.items() for verb in row.zh]
+    return Move(motions[0], said[0] if said else "normal", loop and MOTIONS[motions[0]].loops)
 
 
 # --- What is seen in a clip -------------------------------------------------------------------------------------------

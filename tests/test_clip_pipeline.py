@@ -8,7 +8,7 @@ from tiny_parts import save_tiny_parts, save_tiny_video
 
 from models.data.fixture import fixture_world
 from models.pipelines.video import ClipPipeline, ClipStep, DrawnClip
-from models.prompts.still import still_prompt
+from models.prompts.still import can_loop, named_motions, still_prompt
 from models.sampling.clip import ClipSampling
 
 PICTURE = fixture_world().pixels[0]
@@ -66,3 +66,10 @@ def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
 )
 def test_motion_is_left_out_of_the_first_frame(text: str, still: str) -> None:
     assert still_prompt(text) == still
+
+
+def test_what_leads_away_does_not_come_back() -> None:
+    assert named_motions("A cat SLIDES TO THE LEFT and spins") == ["slide left", "spin"]
+    assert [can_loop(text) for text in ("a cat slides left", "小猫落下", "a cat slides left and spins", "a candle")] == [
+        False, False, True, True,
+    ]  # fmt: skip

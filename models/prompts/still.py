@@ -1,4 +1,4 @@
-"""The picture that a clip begins with, in words: a prompt without what it says of motion.
+"""What a prompt says of motion by words of the table, and the prompt without them: the picture that a clip begins with.
 
 "A dog slides to the left, in a loop" is drawn as "a dog": of the whole, the parser takes "left" for a thing. What the
 words mean for the motion is the planner's to say (`models.motion`); here they are only left out.
@@ -26,6 +26,29 @@ def _motion_words() -> tuple[re.Pattern[str], re.Pattern[str]]:
         re.compile(rf"\b(?:{'|'.join(map(re.escape, english))})\b", re.IGNORECASE),
         re.compile("|".join(map(re.escape, sorted(chinese, key=len, reverse=True)))),
     )
+
+
+def named_motions(text: str) -> list[str]:
+    """The motions that a text names, the one with the most words first."""
+    low = text.casefold()
+    found = [(len(form), name) for form, pattern, name in _forms() if form in low and pattern.search(low)]
+    return list(dict.fromkeys(name for _, name in sorted(found, key=lambda one: -one[0])))
+
+
+def can_loop(text: str) -> bool:
+    """Whether what moves comes back: not where all motions named lead away, or out of sight."""
+    motions = named_motions(text)
+    return not motions or any(MOTIONS[name].loops for name in motions)
+
+
+@cache
+def _forms() -> list[tuple[str, re.Pattern[str], str]]:
+    """(words, pattern, motion) of every form of every verb."""
+    english = [
+        (form, rf"\b{re.escape(form)}\b", name) for name, row in MOTIONS.items() for two in row.en for form in two
+    ]
+    chinese = [(verb, re.escape(verb), name) for name, row in MOTIONS.items() for verb in row.zh]
+    return [(words, re.compile(pattern), name) for words, pattern, name in english + chinese]
 
 
 def still_prompt(text: str) -> str:

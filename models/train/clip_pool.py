@@ -125,7 +125,8 @@ def animated_item(animated: AnimatedSet, row: int, seed: int) -> ClipItem:
     frames, picture = np.asarray(animated.frames[row]), animated.pictures[row]
     still = _still(frames[0], animated_caption(picture, seed))
     draft = np.repeat(frames[:1], FRAMES, 0)
-    return ClipItem(**{**vars(still), "loop": True, "fps": float(animated.fps[row]), "frames": frames, "draft": draft})
+    own = {"movers": -1, "loop": True, "fps": float(animated.fps[row]), "frames": frames, "draft": draft}
+    return ClipItem(**{**vars(still), **own})
 
 
 def still_item(world: World, picture: Picture, seed: int) -> ClipItem:

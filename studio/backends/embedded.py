@@ -195,13 +195,15 @@ class Embedded(Backend):
     def _clips(self, request: ClipRequest) -> Iterator[Made]:
         """The picture of each clip, drawn or given, and then that picture moved; the preview moves as well."""
         from models.pipelines.video import ClipStep
+        from models.prompts.still import can_loop
 
         if request.video != _optional(VIDEO, self.root):
             raise Refused("model.video_replaced")
         pipeline, drawing = self._moving(), 0 if request.image else request.steps or 1
         each = drawing + pipeline.sampling.steps
         ends = ClipEnds.of(request)
-        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
+        closes = ends.loop and can_loop(request.prompt)
+        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": closes, "last": ends.last}
         asked["strength"] = request.motion_strength
         for index, seed in enumerate(request.seeds()):
             picture = (yield from self._still(request, index, each)) if ends.first is None else ends.first
