@@ -183,10 +183,10 @@ class ClipRequest(WordedRequest):
     """Moving pictures from words, from a first frame (`image`), or from a first and a `last` one.
 
     `frames` at `fps` frames a second, one of them is a still picture; with `loop` the last frame leads back to the
-    first, where what moves comes back. `motion_strength` says how much things move, 1 is usual. `extend` continues a clip that is given as `image`:
-    its frames, then new ones that begin with its last and, with `loop`, lead back to its first. A model that moves a
-    picture draws it as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where none is given. Planning
-    fills in `video`, the digest of the network that moves it.
+    first, where what moves comes back. `motion_strength` says how much things move, 1 is usual. `extend` continues a
+    clip that is given as `image`: its frames, then new ones that begin with its last and, with `loop`, lead back to its
+    first. A model that moves a picture draws it as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where
+    none is given. Planning fills in `video`, the digest of the network that moves it.
     """
 
     suffix: ClassVar[str] = ".webp"
