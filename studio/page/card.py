@@ -35,7 +35,9 @@ HANDED = {
     "find": "search",
     "animate": "video",
     "extend": "video",
-    **dict.fromkeys(("like", "start", "blend"), "create"),
+    "like": "create",
+    "start": "create",
+    "blend": "create",
 }
 TASKS = ("image", "enlarge", "clip")  # that are made again
 

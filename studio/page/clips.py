@@ -37,6 +37,8 @@ def take(gallery: Gallery, clip: Kept, number: object) -> str:
     if not isinstance(number, int) or not 1 <= number <= len(shown):
         raise Refused("page.no_frame", most=len(shown), number=number)
     found = read_bytes(data, clip.path)
+    if "request" not in found:
+        raise Refused("metadata.no_record", file=str(clip.path))
     artifact = placed(media.image(shown[number - 1]), found)
     own = hashlib.sha256(f"{clip.sha256} {number}".encode()).hexdigest()  # not the clip's: it would take its place
     job = Job(ANY_REQUEST.validate_python(found["request"]), own, str(found["digest"]))

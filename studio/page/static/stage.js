@@ -19,10 +19,12 @@ studio.follow({
   silent: (silent) => stage()?.classList.toggle('silent', silent),
   gallery: () => trigger('change'),
 });
-watch('value', () => {
+const begin = () => {
   studio.showBackground();
   studio.replay(element);
   for (const part of element.querySelectorAll('.head, .cells')) part.html = null; // it is another job's now
   if (stage()?.dataset.mine !== undefined) studio.scrollTo(stage()); // on a phone it is below the settings
   studio.pollNow();
-});
+};
+watch('value', begin);
+queueMicrotask(begin); // a tab is made when it is opened first, and may have been handed a job by then
