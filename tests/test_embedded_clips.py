@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from tiny_parts import save_tiny_parts, save_tiny_video
 
+from models.data.pixels import fit
 from models.messages import Refused
 from models.prompts.still import still_prompt
 from studio import media
 from studio.backends.base import run
 from studio.backends.embedded import Embedded
-from studio.events import Progress
+from studio.events import Progress, Vector
 from studio.media import Artifact
 from studio.planner import resolve
 from studio.requests import make_request
@@ -62,3 +63,18 @@ def test_a_clip_is_refused_once_its_generator_is_another(backend: Embedded) -> N
     save_tiny_video(backend.root, seed=1)
     with pytest.raises(Refused, match="ask again"):
         list(run(backend, asked))
+
+
+def test_a_clip_goes_on_and_its_vector_is_that_of_the_whole(backend: Embedded, tmp_path: Path) -> None:
+    (first,) = (event for event in events(backend, "clip", frames=4, fps=5) if isinstance(event, Artifact))
+    (file := tmp_path / "first.webp").write_bytes(first.data)
+    given = {"image": {"path": str(file)}, "extend": True, "frames": 4, "loop": False}
+    longer, wilder = (events(backend, "clip", **given, motion_strength=strength)[-1] for strength in (1.0, 2.0))
+    assert isinstance(longer, Artifact) and isinstance(wilder, Artifact) and longer.data != wilder.data
+    assert (longer.frames, longer.seconds) == (7, 1.4)
+    before, after = media.frames(first.data), media.frames(longer.data)
+    assert all(np.array_equal(fit(one), fit(two)) for one, two in zip(before, after, strict=False))
+    (whole := tmp_path / "longer.webp").write_bytes(longer.data)
+    asked = resolve(make_request("embed", images=({"path": str(whole)},)), backend.capabilities())
+    (vector,) = (event.vector for event in run(backend, asked) if isinstance(event, Vector))
+    assert np.allclose(vector, longer.vector, atol=0.02)
