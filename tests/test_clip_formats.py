@@ -114,6 +114,7 @@ def test_a_file_says_where_it_comes_from_and_can_be_silenced(kind: str) -> None:
 
 def test_a_gifs_edge_is_dithered_and_stands_still_or_lies_on_a_colour() -> None:
     clip = Clip((faint(0, 40, 40).resize((160, 160)),) * 2, (100, 100))
+    assert min(read_clip(clip_file(clip.at(200), "gif")).times) == 20, "faster ones are shown slower than said"
     alpha = np.asarray(clip.frames[0], float)[..., 3] / 255
     first, second = (np.asarray(frame)[..., 3] for frame in read_clip(clip_file(clip, "gif")).frames)
     assert np.array_equal(first, second) and set(np.unique(first)) == {0, 255}

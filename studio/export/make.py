@@ -102,7 +102,7 @@ def sticker_of(file: Path, wanted: Wanted, larger: Larger, label: str = "") -> S
     says, label = None if wanted.plain else provenance_in(file), label or prompt or file.stem
     if clip := clip_in(file):
         clip = ready(clip, wanted, larger)
-        return Sticker(clip.frames[0], label, says, facts, clip=clip)
+        return Sticker(clip.frames[0], label, says, facts, clip=clip, matte=wanted.matte)
     picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
     return Sticker(picture, label, says, facts, more)
 
@@ -154,6 +154,8 @@ def _still(file: Path, wanted: Wanted, larger: Larger, says: Provenance | None) 
             return made | _moving(file, shown, wanted, says)
         (picture,) = (in_size(shown, side) if side else shown).frames
         made[_name(file, wanted, KINDS[kind].suffix)] = encoded(picture, says, kind)
+    if not made:
+        raise Refused("export.does_not_play", file=file.name)
     return made
 
 

@@ -51,10 +51,11 @@ def in_time(clip: Clip, rules: App) -> Clip:
     """A clip with frames and times that an app takes, by its rules for clips; Refused where it is too long."""
     motion = rules.motion or Motion()
     count, rate = len(clip.frames), len(clip.frames) / clip.seconds
-    fewer = max(math.ceil(rate / motion.fps - A_LITTLE), math.ceil(count / motion.frames[1]))
+    slower = A_LITTLE if count / motion.fps <= motion.seconds else 0
+    fewer = max(math.ceil(rate / motion.fps - slower), math.ceil(count / motion.frames[1]))
     clip = clip.every(min(fewer, max(1, count // 2)))
     clip = clip.repeated(math.ceil(motion.frames[0] / len(clip.frames)))
-    clip = clip.lasting(max(clip.seconds, len(clip.frames) / motion.fps))
+    clip = clip.lasting(max(clip.seconds, math.ceil(1000 * len(clip.frames) / motion.fps) / 1000))
     clip = replace(clip, times=tuple(max(time, motion.shortest) for time in clip.times))
     if motion.whole_seconds:
         clip = clip.lasting(max(1, round(clip.seconds)))

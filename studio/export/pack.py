@@ -42,7 +42,7 @@ _CHINESE: dict[str, str] = _EMOJI["chinese"]
 @dataclass(frozen=True)
 class Sticker:
     """A picture (RGBA, any size), its label, what its file says, facts for the pack's papers, and it `larger`; of a
-    `clip` the first frame.
+    `clip` the first frame, and what is behind a GIF's edges.
     """
 
     picture: Image.Image
@@ -51,6 +51,7 @@ class Sticker:
     facts: dict[str, Any] = field(default_factory=dict)
     larger: Image.Image | None = None
     clip: Clip | None = None
+    matte: str = ""
 
     def drawing(self) -> Drawing:
         """Ready to be drawn in other sizes."""
@@ -126,7 +127,9 @@ def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
         stem, drawing = app.file.format(n=number, slug=slug(one.label)), one.drawing()
         files: dict[str, bytes] = {}
         for size in clip_rules(app).sizes if one.clip else app.sizes:
-            data, suffix = fit_clip(one.clip, app, size, one.says) if one.clip else fit(drawing, app, size, one.says)
+            data, suffix = (
+                fit_clip(one.clip, app, size, one.says, one.matte) if one.clip else fit(drawing, app, size, one.says)
+            )
             files[f"{stem}{'' if not files else f'_{size[0]}'}{suffix}"] = data
         made.append(files)
     return made
