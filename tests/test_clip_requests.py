@@ -21,6 +21,7 @@ from studio.api import v1
 from studio.backends.base import run
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
+from studio.backends.given import ClipEnds
 from studio.events import Vector
 from studio.home import Home
 from studio.mcp import jobs_result
@@ -103,6 +104,7 @@ def test_a_clip_goes_on_from_its_last_frame(gif: Path, tmp_path: Path) -> None:
         whole = frames_of(request)
         assert len(whole) == len(own) + new
         assert all(np.array_equal(fit(Image.fromarray(one)), two) for one, two in zip(whole, own, strict=False))
+        assert ClipEnds.of(request, comes_back=False).last is None, "what leads away is not asked to come back"
     faster = frames_of(asked(image=gif, extend=True, frames=5, loop=False, fps=20))
     assert len(faster) == 2 * len(own) + 4, "what was there keeps its pace"
     again = tmp_path / "again.webp"

@@ -201,9 +201,8 @@ class Embedded(Backend):
             raise Refused("model.video_replaced")
         pipeline, drawing = self._moving(), 0 if request.image else request.steps or 1
         each = drawing + pipeline.sampling.steps
-        ends = ClipEnds.of(request)
-        closes = ends.loop and can_loop(request.prompt)
-        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": closes, "last": ends.last}
+        ends = ClipEnds.of(request, can_loop(request.prompt))
+        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
         asked["strength"] = request.motion_strength
         for index, seed in enumerate(request.seeds()):
             picture = (yield from self._still(request, index, each)) if ends.first is None else ends.first

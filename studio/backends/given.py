@@ -49,14 +49,14 @@ class ClipEnds:
     closed: bool = False
 
     @classmethod
-    def of(cls, request: ClipRequest) -> "ClipEnds":
-        """Refused where a file is another one by now."""
-        last = given_pixels(request.last) if request.last else None
+    def of(cls, request: ClipRequest, comes_back: bool = True) -> "ClipEnds":
+        """A loop is one where what moves `comes_back`. Refused where a file is another one by now."""
+        last, loop = given_pixels(request.last) if request.last else None, request.loop and comes_back
         if not request.image or not request.extend:
-            return cls(given_pixels(request.image) if request.image else None, last, request.loop)
+            return cls(given_pixels(request.image) if request.image else None, last, loop)
         path, fps = request.image.path, request.fps or 1
         before = _checked(request.image, lambda: resampled(path, fps))
-        closed = request.loop and last is None
+        closed = loop and last is None
         return cls(before[-1], before[0] if closed else last, False, before, closed)
 
     def joined(self, made: np.ndarray) -> np.ndarray:
