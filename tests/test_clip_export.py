@@ -223,7 +223,7 @@ def test_a_picture_takes_formats_and_sizes_too(studio: Command, tmp_path: Path) 
     assert row["files"][0] == {**row["files"][0], "path": str(tmp_path / "ball-64.webp"), "width": 64, "height": 64}
     assert studio("export", tmp_path / "ball.png", "--format", "gif").code == 0 and (tmp_path / "ball.gif").exists()
     assert "ball.png does not move: --fps is for clips." in studio("export", tmp_path / "ball.png", "--fps", 9).err
-    assert "none.png does not exist" in studio("export", tmp_path / "none.png", "--format", "gif").err
+    assert "none.png is not there" in studio("export", tmp_path / "none.png", "--format", "gif").err
 
 
 def test_a_full_disk_or_a_stop_leaves_no_half_file(
