@@ -42,17 +42,17 @@ class Sizes:
     conditions: int
     scenes: int
     words: int = 200
-    clips: int = 100
+    clips: int = 78  # three of each motion
 
 
 # From "standard" on all 1,230 held-out cells are judged, one picture of each, and 70 pictures more.
 SIZES = {
     "quick": Sizes(gallery=1000, cells=128, distribution=256, reconstructions=256, conditions=64, scenes=48),
     "standard": Sizes(
-        gallery=1000, cells=1300, distribution=2000, reconstructions=2000, conditions=200, scenes=200, clips=200
+        gallery=1000, cells=1300, distribution=2000, reconstructions=2000, conditions=200, scenes=200, clips=208
     ),
     "full": Sizes(
-        gallery=1000, cells=1300, distribution=4000, reconstructions=4000, conditions=500, scenes=500, clips=400
+        gallery=1000, cells=1300, distribution=4000, reconstructions=4000, conditions=500, scenes=500, clips=416
     ),
 }
 
