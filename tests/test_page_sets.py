@@ -312,5 +312,5 @@ def test_a_refresh_never_answers_after_a_press_that_it_began_before(context: Pag
 
 
 def test_what_is_said_of_a_dropped_picture_is_over_when_something_is_made(context: PageContext) -> None:
-    (start,) = (event for event in build(context).fns.values() if event.name == "start")
-    assert "drop" in [one.elem_id for one in start.outputs]
+    starts = [event for event in build(context).fns.values() if event.name == "start"]
+    assert any("drop" in [one.elem_id for one in event.outputs] for event in starts)
