@@ -275,7 +275,8 @@ def test_what_can_not_be_answered_is_said_and_the_others_are(tmp_path: Path) -> 
         Image.new("RGBA", (4, 4)).save(tmp_path / "gone.png")
         gone = resolve(make_request("embed", images=({"path": str(tmp_path / "gone.png")},), model="fake"), CAN)
         (tmp_path / "gone.png").unlink()
-        assert studio.ask(gone), "the fake model looks at no pixels"
+        with pytest.raises(Refused, match="does not exist"):
+            studio.ask(gone)
 
 
 def test_closing_ends_the_waiting(tmp_path: Path) -> None:
