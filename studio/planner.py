@@ -18,6 +18,7 @@ from models.messages import Message, Refused
 from models.prompts.weighting import plain
 from studio import settings
 from studio.backends.base import Backend
+from studio.backends.registry import no_task
 from studio.capabilities import Capabilities
 from studio.clips import ClipFile, picture_of
 from studio.fields import Picture
@@ -91,8 +92,8 @@ def split(asked: MediaRequest, can: Capabilities) -> list[MediaRequest]:
 def resolve(asked: Request, can: Capabilities, wildcards: Wildcards | None = None) -> Any:
     """The request with everything fixed: it makes the same artifacts wherever it runs. Refused as for `plan`."""
     task = getattr(asked, "task", "")
-    if (NEEDS.get(task, task)) not in can.tasks:
-        raise Refused("model.no_task", model=can.title, task=task, tasks=list(can.tasks))
+    if (needed := NEEDS.get(task, task)) not in can.tasks:
+        raise no_task(can, task, needed)
     asked = asked.with_pictures(known)
     if isinstance(asked, MediaRequest) and (texts := asked.texts()):
         asked = asked.model_copy(update={"seed": secrets.randbelow(SEEDS) if asked.seed is None else asked.seed})

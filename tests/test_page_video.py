@@ -17,12 +17,13 @@ from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
 from models.data.motion import MOTIONS
 from studio import media
 from studio.backends.fake import Fake
+from studio.backends.registry import able
 from studio.gallery import Filter
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.tabs.create import CreateHandlers
-from studio.page.tabs.video import VideoHandlers, able
+from studio.page.tabs.video import VideoHandlers
 from studio.requests import make_request
 from studio.run import run_jobs
 from studio.sinks import GallerySink

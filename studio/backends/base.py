@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from models.messages import Refused
+from studio.backends.registry import no_task
 from studio.capabilities import Capabilities
 from studio.events import Progress, Vector
 from studio.media import Artifact
@@ -56,5 +56,5 @@ def run_batch(backend: Backend, requests: Sequence[Any], previews: bool = True) 
     """Do resolved requests of equal batch key with the handler of their task; Refused where there is none."""
     task = requests[0].task
     if task not in backend.tasks:
-        raise Refused("model.no_task", model=backend.capabilities().title, task=task, tasks=list(backend.tasks))
+        raise no_task(backend.capabilities(), task)
     yield from backend.tasks[task](requests, previews)

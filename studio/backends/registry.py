@@ -5,12 +5,17 @@ A model is called `kind` or `kind:argument`, so that `diffusers:<folder>` fits i
 
 import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from models.messages import Refused, did_you_mean
-from studio.backends.base import Backend
+from models.messages import Message, Refused, did_you_mean
+from studio.capabilities import Capabilities
 
-Opener = Callable[[str], Backend]  # what `open_backend` is; tests bring their own
+if TYPE_CHECKING:
+    from studio.backends.base import Backend
+
+Opener = Callable[[str], "Backend"]  # what `open_backend` is; tests bring their own
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def open_backend(model: str) -> Backend:
+def open_backend(model: str) -> "Backend":
     """The backend that `model` names, not loaded yet; Refused names what there is."""
     name, _, argument = model.partition(":")
     kind = KINDS.get(name)
@@ -50,3 +55,19 @@ def offered(model: str, served: str) -> str:
     if model != served and model not in KINDS:
         raise Refused("model.unknown", model=model, hint=did_you_mean(model, KINDS), models=list(KINDS))
     return model
+
+
+def able(task: str) -> list[str]:
+    """Names of the models that do a task."""
+    found = []
+    for name in KINDS:
+        with suppress(Refused):  # its files are missing
+            found += [name] if task in open_backend(name).capabilities().tasks else []
+    return found
+
+
+def no_task(can: Capabilities, task: str, needed: str = "") -> Refused:
+    """A model does not do a task, for which it would have to do what is `needed`: which models do."""
+    models = able(needed or task)
+    hint = Message("hint.able", {"models": models}) if models else ""
+    return Refused("model.no_task", model=can.title, task=task, tasks=list(can.tasks), hint=hint)

@@ -1,6 +1,5 @@
 """The Video tab: clips from words, from a first picture, or from a first and a last one."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from models.data.grammar import language_of
 from models.data.motion import MOTIONS
 from models.messages import Refused
 from studio import inputs
-from studio.backends.registry import KINDS, open_backend
+from studio.backends.registry import able
 from studio.gallery import Filter
 from studio.metadata import read, restore
 from studio.page import making
@@ -93,15 +92,6 @@ def _unmoved(prompt: str) -> tuple[str, str]:
             if prompt in (words, f"{thing}{joint}{words}"):
                 return thing, words
     return prompt, ""
-
-
-def able(task: str) -> list[str]:
-    """Names of the models that do a task."""
-    found = []
-    for name in KINDS:
-        with suppress(Refused):  # its files are missing
-            found += [name] if task in open_backend(name).capabilities().tasks else []
-    return found
 
 
 def build(context: PageContext) -> None:
