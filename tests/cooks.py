@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from fixture_world import fixture_world
 
-from models.data.fixture import fixture_world
 from models.data.world import World, pictures_by_concept
 
 

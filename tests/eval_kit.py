@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fixture_world import fixture_world
 
 from eval.context import Context, Sizes
 from eval.features import stored_features
 from eval.generator import Generator, Parts
 from eval.statistics import FeatureStatistics, ReferenceStatistics
-from models.data.fixture import fixture_world
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tiny_parts  # noqa: F401 - packs quickly
 import torch
+from fixture_world import fixture_world
 from safetensors.torch import load, save
 
 from models.data.compose import resized
-from models.data.fixture import fixture_world
 from models.references.store import SIDE, STRIP, Atlas, packed, unpacked
 
 LAST = 3  # pictures of the last strip

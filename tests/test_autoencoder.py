@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from fixture_world import fixture_world
 from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
-from models.data.fixture import fixture_world
 from models.data.pixels import to_tensor
 from models.presets import preset
 from models.train.autoencoder import gradient_loss, reconstruction_loss

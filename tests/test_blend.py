@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from bags import Bags
+from fixture_world import fixture_world
 from PIL import Image
 from tiny_parts import save_tiny_parts
 from torch.nn.functional import normalize
 
-from models.data.fixture import fixture_world
 from models.pipelines.image import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.parsed import ParsedPrompt

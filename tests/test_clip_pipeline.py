@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts, save_tiny_video
 
-from models.data.fixture import fixture_world
 from models.pipelines.video import ClipPipeline, ClipStep, DrawnClip
 from models.prompts.still import can_loop, named_motions, still_prompt
 from models.sampling.clip import ClipSampling

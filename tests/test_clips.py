@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 
 from models.data.animated import AnimatedSet, animated_caption, resampled
 from models.data.clips import (
@@ -19,7 +20,6 @@ from models.data.clips import (
     motion_split,
     pose,
 )
-from models.data.fixture import fixture_world
 from models.data.motion import MOTIONS, SPEEDS, Move
 from models.data.scenes import Background
 

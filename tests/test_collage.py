@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from bags import Bags, no_far_names, of_bags  # noqa: F401 - a fixture
+from fixture_world import fixture_world
 from queue_kit import made, picture
 from test_embedded import ask
 from tiny_parts import save_tiny_parts
 
 from models.compose.collage import Drawings, collage
 from models.data.compose import ground
-from models.data.fixture import fixture_world
 from models.data.pixels import unpremultiply
 from models.pipelines.image import StickerPipeline
 from models.prompts.boxes import PAIR, WHOLE, Box

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 
 from models.data.colours import (
     COLOURS,
@@ -12,7 +13,6 @@ from models.data.colours import (
     oklab,
     srgb,
 )
-from models.data.fixture import fixture_world
 
 WORLD = fixture_world()
 

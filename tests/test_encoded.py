@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
 from models.autoencoder import Autoencoder
-from models.data.fixture import fixture_world
 from models.space import Embedder
 from models.train.encoded import CHUNK, Encoded, Encoder, Item, encode_all
 from models.weights import load_part

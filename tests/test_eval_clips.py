@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eval_kit import SIZES, drawn_context
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts, save_tiny_video
 
 from eval import clips as seen
@@ -13,7 +14,6 @@ from eval.context import Context
 from eval.metrics import METRICS
 from eval.metrics import clips as metric
 from models.data.clips import direction_seen
-from models.data.fixture import fixture_world
 from models.data.motion import Move
 
 WORLD = fixture_world()

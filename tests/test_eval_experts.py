@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
 from eval.context import Context, Sizes
 from eval.generator import Parts
 from eval.metrics.experts import LANGUAGES, balance_rows, expert_rows, held_out_words, of_one_part, specialisation_row
 from eval.rows import MissingError
-from models.data.fixture import fixture_world
 from models.train.lexicon import is_held_out
 
 WORDS = [f"{first}{second}{third}" for first in "bdfgklm" for second in "aeiou" for third in "nprst"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from eval_kit import SIZES, drawn_context
+from fixture_world import fixture_world
 from tiny_parts import give_variant, save_tiny_parts
 
 from eval import sets
@@ -22,7 +23,6 @@ from eval.metrics.retrieval import retrieval_rows
 from eval.neighbours import copied, drawing_distance, nearest, style_share, thumbs
 from eval.rows import MissingError, Row
 from eval.statistics import FeatureStatistics, ReferenceStatistics
-from models.data.fixture import fixture_world
 from models.data.splits import fraction
 from models.data.world import World
 from models.pipelines.image import BATCH, StickerPipeline

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from cooks import peopled
 from eval_kit import SIZES, drawn_context
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
 from eval import sets
 from eval.context import SEED, Context
 from eval.generator import StickerGenerator
 from eval.metrics.named import gender_row, plain_rows, seen_rows, variety_row
-from models.data.fixture import fixture_world
 from models.data.world import World
 from models.prompts.normalise import named_style
 from models.prompts.parsed import Target

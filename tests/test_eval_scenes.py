@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
 from eval.context import Context, Sizes
@@ -12,7 +13,6 @@ from eval.generator import Parts
 from eval.judge import Judge
 from eval.metrics.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
 from eval.rows import MissingError
-from models.data.fixture import fixture_world
 from models.weights import save_part
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fixture_world import fixture_world
 from rich.console import Console
 
 from eval import __main__ as command
@@ -14,7 +15,6 @@ from eval.generator import Parts
 from eval.metrics import METRICS, Metric
 from eval.rows import MissingError, Row
 from eval.table import measure, print_table, report
-from models.data.fixture import fixture_world
 from models.data.world import World
 
 

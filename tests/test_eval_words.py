@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from bags import Bags
+from fixture_world import fixture_world
 
 from eval.context import Context, Sizes
 from eval.generator import Parts
@@ -15,7 +16,6 @@ from eval.metrics import words as module
 from eval.metrics.words import chinese_words, concept_shares, english_words, word_rows
 from eval.rows import MissingError
 from models.assets import assets
-from models.data.fixture import fixture_world
 from models.data.text import caption_words
 from models.data.world import World
 from models.prompts.build import build_parser

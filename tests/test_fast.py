@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 from safetensors.torch import load_file, save_file
 from tiny_parts import few_probes, save_tiny_parts  # noqa: F401 - a fixture
 
-from models.data.fixture import fixture_world
 from models.dit import DiT
 from models.lora import FILE, PART, attach, begin_from, changes, fold, load_fast
 from models.pipelines.image import StickerPipeline

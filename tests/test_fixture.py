@@ -1,6 +1,6 @@
 import numpy as np
+from fixture_world import DRAWINGS, FAMILIES, fixture_world
 
-from models.data.fixture import DRAWINGS, FAMILIES, fixture_world
 from models.data.splits import SPLITS, assign
 from models.data.styles import STYLES
 

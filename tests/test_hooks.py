@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from bags import Bags
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
 from models.autoencoder import Autoencoder
-from models.data.fixture import fixture_world
 from models.dit import velocity_to
 from models.pipelines.image import StickerPipeline
 from models.presets import preset

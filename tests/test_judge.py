@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 
 from eval.judge import Judge, pieces, read
 from eval.train_judge import RECIPE, JudgeTask
-from models.data.fixture import fixture_world
 from models.data.scenes import ATTRIBUTES
 from models.presets import PRESETS, preset
 from models.train.loop import Length, TaskOptions, Trainer

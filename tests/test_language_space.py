@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 from patience import PATIENCE
 from safetensors.torch import load_file
 from tiny_words import tiny_lexicon
 
-from models.data.fixture import fixture_world
 from models.data.scenes import Scene
 from models.space import Embedder
 from models.train import checkpoint

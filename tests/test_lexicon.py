@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 from test_text import ADJECTIVES, INDEX, NOUNS
 
-from models.data.fixture import fixture_world
 from models.train import lexicon
 from models.train.lexicon import DIMENSION, Lexicon, _Teacher, is_held_out
 

@@ -1,8 +1,8 @@
 import dataclasses
 
 import pytest
+from fixture_world import fixture_world
 
-from models.data.fixture import fixture_world
 from models.data.grammar import size
 from models.data.motion import MOTIONS, SPEEDS, Move, draw_move, motion_caption
 from models.data.scenes import make_scene

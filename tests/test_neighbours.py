@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from bags import Bags
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 from torch import Tensor
 
-from models.data.fixture import fixture_world
 from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.image import StickerPipeline
 from models.prompts.build import build_parser

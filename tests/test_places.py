@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 from bags import ROWS, Bags, drawings, known, no_far_names  # noqa: F401 - a fixture
+from fixture_world import fixture_world
 
-from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
 from models.prompts import boxes
 from models.prompts.boxes import BACKDROP, PAIR, STAGE, Box, within

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 from safetensors.torch import load_file
 from tiny_parts import few_probes, give_variant, save_tiny_parts  # noqa: F401 - a fixture
 from torch import Tensor, nn
 
-from models.data.fixture import fixture_world
 from models.lora import FILE, PART
 from models.pipelines.image import StickerPipeline
 from models.sampling.condition import ComposedCondition, Condition

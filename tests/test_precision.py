@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from fixture_world import fixture_world
 from torch.overrides import TorchFunctionMode
 
-from models.data.fixture import fixture_world
 from models.train import loop, optimizers
 from models.train.autoencoder import AutoencoderTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from bags import CONCEPTS, FEW, ROWS, Bags, bag, drawings, known, no_far_names, of_bags, parser_of  # noqa: F401 - a fixture
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
 from models.data.captions import caption
 from models.data.colours import COLOURS
-from models.data.fixture import fixture_world
 from models.data.scenes import make_scene
 from models.lexicon import LEXICONS, pattern, table
 from models.pipelines.image import StickerPipeline

@@ -3,8 +3,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 
-from models.data.fixture import fixture_world
 from models.data.sampling import Sampler
 
 

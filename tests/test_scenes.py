@@ -4,11 +4,11 @@ from itertools import product
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 
 from models.data.colours import COLOURS, PAINTS, main_colours
 from models.data.combinations import AXIS, counts_of, is_material, paints_of, relation_split
 from models.data.compose import ground, put, resized
-from models.data.fixture import fixture_world
 from models.data.grammar import size
 from models.data.scene_words import MAX_COUNT, OPPOSITE
 from models.data.scenes import KINDS, Background, Scene, make_scene

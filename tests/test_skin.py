@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bags import Bags
+from fixture_world import fixture_world
 
 from models.data.colours import oklab
-from models.data.fixture import fixture_world
 from models.data.grammar import SKIN_EN, SKIN_ZH
 from models.data.world import World
 from models.prompts.attributes import skin_tone_phrase, skin_tones_in, without_skin_tone

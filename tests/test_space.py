@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
-from models.data.fixture import fixture_world
 from models.space import DIM, Embedder, SemanticSpace, frame_basis
 from models.train.contrastive import (
     CONTRAST,

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 
-from models.data.fixture import fixture_world
 from models.data.splits import SPLITS, assign, kept_in_train, merge_lookalikes, near_pairs
 from models.data.world import World
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 
-from models.data.fixture import fixture_world
 from models.data.text import (
     Gloss,
     Nouns,

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 from patience import PATIENCE
 from safetensors.torch import load_file
 from tiny_parts import few_probes, save_tiny_parts  # noqa: F401 - a fixture
 
-from models.data.fixture import fixture_world
 from models.data.pixels import to_tensor
 from models.data.styles import STYLES
 from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, likewise, staged, view

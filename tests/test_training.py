@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from fixture_world import fixture_world
 from patience import PATIENCE
 from safetensors.torch import load_file
 
 from models.autoencoder import Autoencoder
-from models.data.fixture import fixture_world
 from models.train import checkpoint
 from models.train.autoencoder import AutoencoderTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fixture_world import fixture_world
 from test_build import offline  # noqa: F401 - a fixture
 from tiny_parts import awaken, save_tiny_parts
 
 from models.autoencoder import Autoencoder
 from models.data import build as building
 from models.data import large as larger
-from models.data.fixture import fixture_world
 from models.data.large import LARGE, choose, large
 from models.data.pixels import composite, to_tensor
 from models.data.world import World

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fixture_world import fixture_world
 
 from models.data.combinations import paints_of
-from models.data.fixture import fixture_world
 from models.data.variety import (
     AS_IT_IS,
     MIRRORED,

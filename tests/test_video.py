@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 from tiny_parts import awaken, save_tiny_parts
 
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
-from models.data.fixture import fixture_world
 from models.data.pixels import to_tensor
 from models.dit import DiT
 from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, frame_times, moved, settings, time_basis

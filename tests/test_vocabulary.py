@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
-from models.data.fixture import fixture_world
 from models.data.text import Nouns
 from models.prompts.build import build_vocabulary, inside_words, outside_words, well_placed
 from models.prompts.vocabulary import Vocabulary, Words

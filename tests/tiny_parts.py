@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
-from models.data.fixture import fixture_world
 from models.dit import DiT
 from models.language import LanguageConfig, LanguageModel
 from models.lora import FILE, PART, attach, changes

@@ -5,7 +5,6 @@ world's folder, named by what it is made of and written whole or not at all: a k
 Pictures that came as pixels are left out (Fluent 3d: lossy, 256 px); at 512 px there is no truth of them.
 """
 
-import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data import fixture
 from models.data.build import progress, read_iconify, render_svg, renderer_version
 from models.data.packages import PACKAGES, fetch, read_lock
 from models.data.pixels import SIZE
@@ -37,8 +35,8 @@ def choose(world: World, split: str, count: int) -> list[Picture]:
 
     Balanced as training draws them, without replacement, and by hash: a picture more or less moves few others.
     """
-    vectors = {package.name for package in PACKAGES if package.kind == "iconify"} | {"fixture"}
-    pictures = [picture for picture in world.split(split) if picture.source in vectors]
+    raster = {package.name for package in PACKAGES if package.kind == "webp"}
+    pictures = [picture for picture in world.split(split) if picture.source not in raster]
     weights = Sampler(pictures).weights
     # Exponential clocks: the one that rings first is drawn, with odds in proportion to its weight.
     clocks = [-math.log1p(-fraction("large", p.id)) / w for p, w in zip(pictures, weights, strict=True)]
@@ -49,12 +47,12 @@ def choose(world: World, split: str, count: int) -> list[Picture]:
 def large(world: World, pictures: Sequence[Picture], workers: int | None = None) -> Read:
     """What reads each of `pictures` as premultiplied uint8 (512, 512, 4), rendered now where it is not there yet.
 
-    `workers` None renders on all cores. A world without a folder is the fixture's, which is drawn in memory.
+    `workers` None renders on all cores. A world in memory draws them itself.
     """
+    if draw := world.draw:
+        return lambda picture: draw(picture, LARGE)
     if world.folder is None:
-        known = {picture.id: picture for picture in pictures}
-        drawn = functools.cache(lambda name: fixture.draw(known[name], LARGE))
-        return lambda picture: drawn(picture.id)
+        raise ValueError("a world in memory has no drawings of another size; load the built one")
     sources = _sources(world.folder, pictures)
     named = {name: hashlib.sha256(f"{renderer_version()} {LARGE} {svg}".encode()) for name, svg in sources.items()}
     files = {name: world.folder / "large" / f"{digest.hexdigest()[:24]}.png" for name, digest in named.items()}

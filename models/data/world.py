@@ -3,6 +3,7 @@
 import json
 import os
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,13 +36,18 @@ class Picture:
 class World:
     """All pictures, their pixels (N, 128, 128, 4) uint8 premultiplied, and the digest that names this very set.
 
-    `folder` is where it was built, None where it was drawn in memory.
+    `folder` is where it was built, None where it was drawn in memory; `draw` then draws a picture in another size.
     """
 
     def __init__(
-        self, pictures: tuple[Picture, ...], pixels: np.ndarray, digest: str, folder: Path | None = None
+        self,
+        pictures: tuple[Picture, ...],
+        pixels: np.ndarray,
+        digest: str,
+        folder: Path | None = None,
+        draw: Callable[[Picture, int], np.ndarray] | None = None,
     ) -> None:
-        self.pictures, self.pixels, self.digest, self.folder = pictures, pixels, digest, folder
+        self.pictures, self.pixels, self.digest, self.folder, self.draw = pictures, pixels, digest, folder, draw
 
     def split(self, name: str, allow_test: bool = False) -> list[Picture]:
         """Pictures of one split. A test split must be asked for by `allow_test=True`: no training draws from one."""

@@ -53,7 +53,7 @@ def _drawing(row: dict[str, Any]) -> Drawing:
     return Drawing(**row, keywords=keywords, shapes=tuple(shapes))
 
 
-_ROWS: dict[str, Any] = json.loads(Path(__file__).with_name("fixture.json").read_text(encoding="utf-8"))
+_ROWS: dict[str, Any] = json.loads(Path(__file__).with_name("fixture_world.json").read_text(encoding="utf-8"))
 DRAWINGS = {concept: _drawing(row) for concept, row in _ROWS.items()}
 
 
@@ -72,12 +72,17 @@ def fixture_world() -> World:
                 colours=main_colours(pixels[index]), split=splits[concept, family],
             )
         )  # fmt: skip
-    return World(tuple(pictures), pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
+    return World(tuple(pictures), pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), draw=draw)
 
 
 def draw(picture: Picture, size: int) -> np.ndarray:
     """One of the fixture's pictures in another size: premultiplied uint8 (size, size, 4)."""
-    return _render(DRAWINGS[picture.concept], picture.style, size)
+    return _drawn(picture.concept, picture.style, size)
+
+
+@cache
+def _drawn(concept: str, style: str, size: int) -> np.ndarray:
+    return _render(DRAWINGS[concept], style, size)
 
 
 def _render(drawing: Drawing, style: str, size: int = SIZE) -> np.ndarray:
