@@ -118,7 +118,7 @@ class JudgeTask(Task):
         }
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        save_part(model.judge, "judge", folder)
+        save_part(model.judge, "judge", folder, int8=True)
 
 
 def _degraded(pixels: Tensor, rng: np.random.Generator) -> Tensor:

@@ -67,7 +67,6 @@ class VideoDiT(ModelMixin, ConfigMixin):
         width, depth, channels, size, patch, context: the image generator's.
         heads: of the motion attention.
         hidden: of the motion blocks' feed-forward layers.
-        reach: frames to each side that a frame attends to; None is the whole clip.
         planner_size: arguments of `MotionPlanner` besides those.
     """
 
@@ -84,7 +83,6 @@ class VideoDiT(ModelMixin, ConfigMixin):
         patch: int = 2,
         context: int = 256,
         hidden: int = 256,
-        reach: int | None = None,
         planner_size: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
@@ -93,7 +91,7 @@ class VideoDiT(ModelMixin, ConfigMixin):
         self.asked_in = nn.Linear(SETTINGS, width)
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        self.blocks = nn.ModuleList(MotionBlock(width, heads, hidden, reach) for _ in range(depth // EVERY))
+        self.blocks = nn.ModuleList(MotionBlock(width, heads, hidden) for _ in range(depth // EVERY))
         self.copy_out = nn.Linear(width, patch * patch)
         self.planner = MotionPlanner(channels=channels, size=size, context=context, **(planner_size or {}))
         for zero in (self.given_in.weight, self.copy_out.weight, self.copy_out.bias):
@@ -116,7 +114,7 @@ class VideoDiT(ModelMixin, ConfigMixin):
 
         def between(number: int, tokens: Tensor) -> Tensor:
             clip = tokens.unflatten(0, (batch, count)).flatten(1, 2)  # (B, T N, D)
-            added = self.blocks[number - 1](clip, modulation, turns, count) - clip if number else given
+            added = self.blocks[number - 1](clip, modulation, turns) - clip if number else given
             last[:] = [clip + (t[:, None, None] * added).to(clip.dtype)]
             return last[0].reshape(tokens.shape)
 
@@ -157,12 +155,11 @@ class MotionBlock(nn.Module):
     Args:
         width, heads: of the attention; E = width / heads must be a multiple of 4.
         hidden: of the feed-forward layer.
-        reach: frames to each side that a frame attends to; None is the whole clip.
     """
 
-    def __init__(self, width: int, heads: int, hidden: int, reach: int | None = None) -> None:
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.heads, self.reach = heads, reach
+        self.heads = heads
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.mlp = SwiGLU(width, hidden)
@@ -170,28 +167,17 @@ class MotionBlock(nn.Module):
         for zero in (self.out, self.mlp.down):
             nn.init.zeros_(zero.weight)
 
-    def forward(self, x: Tensor, modulation: Tensor, turns: tuple[Tensor, Tensor], frames: int) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
         """`x` (B, T N, D), `modulation` (B, 6, D), `turns` of `rotations` -> (B, T N, D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.table).to(x.dtype).unbind(1)
-        x = torch.addcmul(
-            x, 1 + gate1[:, None], self._attention(modulate(layer_norm(x), shift1, scale1), turns, frames)
-        )
+        x = torch.addcmul(x, 1 + gate1[:, None], self._attention(modulate(layer_norm(x), shift1, scale1), turns))
         return torch.addcmul(x, 1 + gate2[:, None], self.mlp(modulate(layer_norm(x), shift2, scale2)))
 
-    def _attention(self, x: Tensor, turns: tuple[Tensor, Tensor], frames: int) -> Tensor:
+    def _attention(self, x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self.query_key_value(x).chunk(3, -1))
         q, k = rotate(layer_norm(q), *turns).to(v.dtype), rotate(layer_norm(k), *turns).to(v.dtype)
-        if self.reach is None or frames <= 2 * self.reach + 1:
-            y = attend(*(part.transpose(1, 2) for part in (q, k, v)))
-            return self.out(y.transpose(1, 2).flatten(2))
-        q, k, v = (part.unflatten(1, (frames, -1)) for part in (q, k, v))  # (B, T, N, heads, E)
-        k, v = (torch.cat([part.roll(shift, 1) for shift in self._shifts()], 2) for part in (k, v))
-        y = attend(*(part.flatten(0, 1).transpose(1, 2) for part in (q, k, v)))
-        return self.out(y.transpose(1, 2).flatten(2).unflatten(0, (-1, frames)).flatten(1, 2))
-
-    def _shifts(self) -> range:
-        reach = self.reach or 0
-        return range(-reach, reach + 1)
+        y = attend(*(part.transpose(1, 2) for part in (q, k, v)))
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
 def rotations(frames: Frames, side: int, part: int) -> tuple[Tensor, Tensor]:

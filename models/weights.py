@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # the page's process reads digests and must not wait for torc
 
 MANIFEST = "manifest.json"
 MADE_WITH = "made_with.json"  # in a part's folder: digests of the frozen parts under it
+INT8 = "int8.safetensors"  # a network's tensors, its matrices in 8 bits
+SCALE = ".scale"  # of a matrix's rows
+LEAST = 1024  # numbers of a tensor that is stored in 8 bits
 
 
 class WeightsError(Refused):
@@ -31,11 +34,15 @@ def weights_root(root: Path | None = None) -> Path:
     return root or assets() / "weights"
 
 
-def save_part(model: Any, name: str, root: Path, made_with: dict[str, str] | None = None) -> Path:
+def save_part(
+    model: Any, name: str, root: Path, made_with: dict[str, str] | None = None, *, int8: bool = False
+) -> Path:
     """Save a network as bf16 safetensors (training goes on in fp32 from its own checkpoint) into `root/name`, and enter
     it in the manifest. `made_with` are the digests of the parts that it was trained with: beside others it will not
-    load."""
+    load. With `int8` (networks of diffusers only) matrices are stored in 8 bits, in half the space; only `load_part`
+    reads that."""
     import torch
+    from safetensors.torch import save_file
 
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,13 +54,42 @@ def save_part(model: Any, name: str, root: Path, made_with: dict[str, str] | Non
     copy.load_state_dict(model.state_dict())
     torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
     with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as fresh:  # a kill leaves the old files whole
-        copy.save_pretrained(fresh)
-        for file in Path(fresh).iterdir():
-            file.replace(folder / file.name)
+        if int8:
+            copy.save_config(fresh)
+            save_file(_in_8_bits(model.state_dict()), Path(fresh) / INT8)
+        else:
+            copy.save_pretrained(fresh)
+        made = {file.name: file.replace(folder / file.name) for file in Path(fresh).iterdir()}
+    for other in set(folder.glob("*.safetensors")) - set(made.values()):  # of the other kind, from before
+        other.unlink()
     if made_with:
         record_made_with(folder, made_with)
     record_part(name, root)
     return folder
+
+
+def _in_8_bits(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Matrices in 8 bits, each row (what an output reads) by a scale of its own; small tensors in bf16."""
+    import torch
+
+    stored = {}
+    for name, tensor in tensors.items():
+        stored[name] = tensor.to("cpu", torch.bfloat16).contiguous()
+        if tensor.ndim > 1 and tensor.numel() >= LEAST:
+            rows = tensor.cpu().float().flatten(1)
+            scale = rows.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+            stored[name] = (rows / scale).round().to(torch.int8).view(tensor.shape)
+            stored[name + SCALE] = scale
+    return stored
+
+
+def _from_8_bits(stored: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Inverse of `_in_8_bits`, in fp32."""
+    scales = {name: stored.pop(name + SCALE) for name in list(stored) if name + SCALE in stored}
+    return {
+        name: (tensor.flatten(1) * scales[name]).view(tensor.shape) if name in scales else tensor.float()
+        for name, tensor in stored.items()
+    }
 
 
 def record_made_with(folder: Path, digests: dict[str, str]) -> None:
@@ -125,9 +161,8 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
 
     folder = part_folder(name, root)
     check_company(folder, root)
-    settings = {"local_files_only": True, "output_loading_info": True, "dtype": dtype or torch.float32}
     try:
-        model, info = cls.from_pretrained(folder, **settings)
+        model, info = _loaded(cls, folder, dtype or torch.float32)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         problem = str(error).splitlines()[0]
         raise WeightsError("weights.no_load", folder=str(folder), name=cls.__name__, problem=problem) from error
@@ -136,6 +171,18 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
         raise WeightsError("weights.wrong_tensors", folder=str(folder), name=cls.__name__, tensors=wrong[:3])
     align(model)
     return model.eval().requires_grad_(False)
+
+
+def _loaded(cls: Any, folder: Path, dtype: "torch.dtype") -> tuple[Any, dict[str, Any]]:
+    """The network of a folder, and what its file lacks or has too much."""
+    import torch
+    from safetensors.torch import load_file
+
+    if not (folder / INT8).exists():
+        return cls.from_pretrained(folder, local_files_only=True, output_loading_info=True, dtype=dtype)
+    model = cls.from_config(cls.load_config(folder, local_files_only=True))
+    wrong = model.load_state_dict(_from_8_bits(load_file(folder / INT8)), strict=False)
+    return torch.nn.Module.to(model, dtype), wrong._asdict()
 
 
 def part_digests(names: tuple[str, ...], root: Path | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from models.autoencoder import Autoencoder
 from models.data.pixels import to_tensor
 from models.presets import preset
 from models.train.autoencoder import gradient_loss, reconstruction_loss
-from models.weights import WeightsError, load_part, part_folder, record_part, save_part, weights_digest
+from models.weights import LEAST, WeightsError, load_part, part_folder, record_part, save_part, weights_digest
 
 
 @pytest.fixture
@@ -60,6 +60,23 @@ def test_saved_and_loaded_it_is_the_same_in_bf16(tiny, pictures, tmp_path):
     assert torch.equal(loaded(pictures), tiny(pictures))
 
 
+def test_in_8_bits_it_is_half_as_large_and_within_half_a_step(tiny, tmp_path):
+    whole = save_part(tiny, "autoencoder", tmp_path / "whole")
+    folder = save_part(tiny, "autoencoder", tmp_path / "small", int8=True)
+    size = [sum(file.stat().st_size for file in some.glob("*.safetensors")) for some in (whole, folder)]
+    assert size[1] < 0.7 * size[0]  # of a tiny one; its header is the same
+    loaded = load_part(Autoencoder, "autoencoder", tmp_path / "small")
+    for name, tensor in tiny.state_dict().items():
+        rows = tensor.flatten(1) if tensor.ndim > 1 else tensor[None]
+        step = rows.abs().amax(1, keepdim=True) / 127
+        small = tensor.ndim == 1 or tensor.numel() < LEAST
+        bound = rows.abs() / 128 if small else 0.51 * step
+        assert ((loaded.state_dict()[name].view_as(rows) - rows).abs() <= bound).all(), name
+    save_part(loaded, "autoencoder", tmp_path / "whole", int8=True)  # takes the place of the one in bf16
+    again = load_part(Autoencoder, "autoencoder", tmp_path / "whole")
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(again.parameters(), loaded.parameters(), strict=True))
+
+
 def test_the_loss_of_two_composites_needs_no_compositing(pictures):
     from models.data.pixels import composite
 
@@ -75,8 +92,9 @@ def test_the_loss_of_two_composites_needs_no_compositing(pictures):
 @pytest.mark.parametrize(
     "fault", ["missing", "altered", "cut", "unlisted", "no manifest", "other shape", "other names", "shards beside it"]
 )
-def test_weights_that_are_not_the_ones_that_were_measured_are_refused(tiny, tmp_path, fault):
-    folder = save_part(tiny, "autoencoder", tmp_path)
+@pytest.mark.parametrize("int8", [False, True])
+def test_weights_that_are_not_the_ones_that_were_measured_are_refused(tiny, tmp_path, fault, int8):
+    folder = save_part(tiny, "autoencoder", tmp_path, int8=int8)
     file = next(folder.glob("*.safetensors"))
     data = file.read_bytes()
     if fault == "missing":

@@ -64,15 +64,14 @@ def without_gradients() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("count", [1, 4])
-@pytest.mark.parametrize("reach", [None, 1])
-def test_at_first_a_clip_is_pictures_drawn_apart(image: DiT, count: int, reach: int | None) -> None:
+def test_at_first_a_clip_is_pictures_drawn_apart(image: DiT, count: int) -> None:
     frames, said, x, t = (
         known(2, count),
         condition(image, 2),
         torch.randn(2, count, 8, 16, 16),
         torch.tensor([0.3, 0.9]),
     )
-    clip = network(image, reach=reach)(image, x, t, said, frames)
+    clip = network(image)(image, x, t, said, frames)
     for number in range(count):
         apart = image(x[:, number], t, said.states, said.mask, said.vector, frames.draft[:, number])
         assert torch.allclose(clip[:, number], apart, rtol=1e-3, atol=1e-3)

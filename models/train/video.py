@@ -280,7 +280,7 @@ class VideoTask(Task):
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """What is added to the image generator, as it ships."""
-        save_part(model, "video", folder, part_digests((*FROZEN, "dit"), self.options.parts))
+        save_part(model, "video", folder, part_digests((*FROZEN, "dit"), self.options.parts), int8=True)
 
 
 def condition_of(clips: Clips, text: Tensor, vector: Tensor) -> Condition:
