@@ -48,6 +48,7 @@ def test_every_tab_can_be_used_by_everyone(visit: Callable[..., Any]) -> None:
             page.locator(SHUT).first.click()
         if name == "video":  # with a clip, which has a player
             page.fill("#video-prompt textarea, #video-prompt input", "a face that jumps")
+            page.click("#motions summary")
             page.click("#video-make")
             page.wait_for_selector("#video-stage clip-player")
         look(name)

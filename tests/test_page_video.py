@@ -128,6 +128,10 @@ def test_a_picture_is_animated_and_the_clip_is_played_gone_through_and_taken_apa
     page.click("#stage [data-do=animate]")
     page.wait_for_selector("#video-image img")
     page.wait_for_function(f"document.querySelector('{WORDS}').value === 'a face'")
+    page.focus("#motions summary")
+    page.keyboard.press("Enter")
+    page.click("#motions [data-motion=wave]")
+    page.wait_for_function(f"document.querySelector('{WORDS}').value === 'a face, waving'")
     page.click("#motions [data-motion=jump]")
     page.wait_for_function(f"document.querySelector('{WORDS}').value === 'a face, jumping'")
     page.fill("#video-frames input[type=number]", "24")  # long enough that even a slow page sees it being made
@@ -168,6 +172,8 @@ def test_a_picture_is_animated_and_the_clip_is_played_gone_through_and_taken_apa
 
 def test_on_a_phone_in_china_nothing_moves_until_it_is_played(visit: Callable[..., Any]) -> None:
     page = visit("动图", locale="zh-CN", color_scheme="dark", reduced_motion="reduce", **PHONE)
+    button = page.locator("#video-make").bounding_box()
+    assert button["y"] + button["height"] < PHONE["viewport"]["height"], "to be seen without scrolling"
     page.click("#video-make")
     page.wait_for_selector("#video-stage .problem:has-text('提示词')")
     page.click("#motions button:has-text('跳跃')")

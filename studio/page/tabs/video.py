@@ -23,6 +23,7 @@ TASK = "clip"
 NUMBERS = ("frames", "fps", "motion_strength")
 SWITCHES = {"extend": False, "loop": True}  # as they are at first
 PICTURES = ("image", "last")  # the first frame, or the clip that goes on, and the last frame
+USUAL = ("jump", "bounce", "spin", "shake")  # motions that stand before the others
 JOINTS = {"en": ", ", "zh": "，"}  # between what moves and how
 
 
@@ -109,20 +110,26 @@ def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
     context, can = handlers.context, handlers.context.can
     history = making.put_prompt(form)
     motions = gr.HTML(js_on_load=LISTEN, elem_id="motions")
-    context.on_load(lambda: render("video.motions", [(name, words_of(name, reader())) for name in MOTIONS]), motions)
+    context.on_load(_motions, motions)
     motions.select(handlers.moved, form["prompt"], form["prompt"], **PRESSED)
+    styles, make = making.put_styles(context, form), form.make()
     with gr.Row():
         for name in PICTURES:
             form.picture(name)
     form.put(gr.Checkbox, "extend", False)
-    styles = making.put_styles(context, form)
     with gr.Row():
         form.slider("frames", can.frames, step=1, min_width=150)
         form.slider("fps", can.fps, step=1, min_width=150)
     form.slider("motion_strength", can.motion_strength, step=0.05)
     form.put(gr.Checkbox, "loop", True)
     making.put_count(context, form, 1)
-    return Inputs(history, styles, form.make(), [(_more(handlers, form), ("seed", "negative"))])
+    return Inputs(history, styles, make, [(_more(handlers, form), ("seed", "negative"))])
+
+
+def _motions() -> str:
+    words = {name: words_of(name, reader()) for name in (*USUAL, *MOTIONS)}
+    known = list(words.items())
+    return render("video.motions", known[: len(USUAL)], known[len(USUAL) :])
 
 
 def _more(handlers: VideoHandlers, form: Form) -> gr.Accordion:
