@@ -1,4 +1,4 @@
-"""Files that move, given as input: GIF, animated WebP, APNG and AVIF by Pillow; WebM, MKV, MP4 and MOV by `av`, FFmpeg.
+"""Files that move: GIF, animated WebP, APNG and AVIF by Pillow; WebM, MKV, MP4 and MOV by `av`, FFmpeg.
 
 They are read as a stream, one frame in memory at a time, and within limits. What the header says is checked before a
 frame is decoded; then all frames are counted, a video's without decoding them. FFmpeg is given an open file, the name
@@ -6,13 +6,14 @@ of its format and one of CODECS: it opens no address and guesses nothing.
 """
 
 import contextlib
+import io
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
@@ -47,7 +48,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A file that `open` has looked through. `times` are seconds: when each frame begins, and the last ends."""
+    """A file that `open` has looked through. `times` are seconds: when each frame begins, and the last ends. It `plays`
+    so often, 0 for ever and where nothing says it. `data` is what it holds, where that is in memory.
+    """
 
     path: Path
     format: str
@@ -55,16 +58,18 @@ class ClipFile:
     width: int
     height: int
     times: tuple[float, ...]
+    plays: int = 0
+    data: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def open(cls, path: str | Path) -> "ClipFile":
-        """Look through a file; a still picture is a clip of one frame.
+    def open(cls, path: str | Path, data: bytes = b"") -> "ClipFile":
+        """Look through a file, or through `data` as if it were in it; a still picture is a clip of one frame.
 
         Refused with one sentence where it can't be read, holds no pictures, or is beyond the limits.
         """
-        path = _file(path)
+        path = Path(path) if data else _file(path)
         with _explained(path):
-            return _video_clip(path) if video_format(path) else _pillow_clip(path)
+            return _video_clip(path, data) if video_format(path, data) else _pillow_clip(path, data)
 
     @property
     def count(self) -> int:
@@ -82,7 +87,7 @@ class ClipFile:
 
     def frames(self) -> Iterator[Frame]:
         """All frames, in their order; Refused where the file is damaged."""
-        pictures = _video_pictures(self.path) if self.format in VIDEOS else _pillow_pictures(self.path, self.count)
+        pictures = _video_pictures(self) if self.format in VIDEOS else _pillow_pictures(self)
         with _explained(self.path), contextlib.closing(pictures):
             for number, (picture, (time, end)) in enumerate(zip(pictures, pairwise(self.times), strict=False), 1):
                 yield Frame(number, time, end - time, picture)
@@ -162,10 +167,10 @@ def moves(path: str | Path) -> bool:
         return bool(getattr(picture, "is_animated", False))
 
 
-def video_format(path: str | Path) -> str:
+def video_format(path: str | Path, data: bytes = b"") -> str:
     """Which of VIDEOS a file's first bytes say it is; "" for anything else, and where it can't be read."""
     try:
-        with Path(path).open("rb") as file:
+        with _opened(Path(path), data) as file:
             head = file.read(64)
     except (OSError, ValueError):  # a path with a zero byte
         return ""
@@ -186,6 +191,10 @@ def _file(path: str | Path) -> Path:
     if path.stat().st_size > MAX_BYTES:
         raise Refused("picture.too_large", path=str(path), most=MAX_BYTES >> 20)
     return path
+
+
+def _opened(path: Path, data: bytes) -> BinaryIO:
+    return io.BytesIO(data) if data else path.open("rb")
 
 
 @contextlib.contextmanager
@@ -219,9 +228,9 @@ def _check(path: Path, width: int, height: int, frames: int, seconds: float = 0.
 # --- Pillow -----------------------------------------------------------------------------------------------------------
 
 
-def _pillow_clip(path: Path) -> ClipFile:
-    with Image.open(path, formats=FORMATS) as picture:
-        width, height, kind, times = *picture.size, str(picture.format), [0.0]
+def _pillow_clip(path: Path, data: bytes) -> ClipFile:
+    with _opened(path, data) as file, Image.open(file, formats=FORMATS) as picture:
+        width, height, kind, times = *picture.size, str(picture.format), [0]
         said = 1 if kind == "GIF" else getattr(picture, "n_frames", 1)  # Pillow would walk through all of a GIF
         _check(path, width, height, said)
         with contextlib.suppress(EOFError):
@@ -229,15 +238,18 @@ def _pillow_clip(path: Path) -> ClipFile:
                 _check(path, width, height, number)
                 picture.seek(number)
                 picture.load()  # WebP says a frame's duration once it is decoded
-                times.append(times[-1] + (picture.info.get("duration") or UNSAID) / 1000)
+                times.append(times[-1] + (picture.info.get("duration") or UNSAID))
         if len(times) <= said and said > 1:
             raise ValueError(f"it has {len(times) - 1} of {said} frames")
-    return ClipFile(path, kind, "", width, height, tuple(times))
+        plays = picture.info.get("loop", 1 if kind == "GIF" else 0)
+        if kind == "GIF" and "loop" in picture.info:
+            plays = plays and plays + 1  # it counts how often it is shown again
+    return ClipFile(path, kind, "", width, height, tuple(time / 1000 for time in times), plays, data)
 
 
-def _pillow_pictures(path: Path, count: int) -> Pictures:
-    with Image.open(path, formats=FORMATS) as picture:
-        for number in range(count):
+def _pillow_pictures(clip: ClipFile) -> Pictures:
+    with _opened(clip.path, clip.data) as file, Image.open(file, formats=FORMATS) as picture:
+        for number in range(clip.count):
             picture.seek(number)
             picture.load()
             yield partial(picture.convert, "RGBA")
@@ -247,13 +259,13 @@ def _pillow_pictures(path: Path, count: int) -> Pictures:
 
 
 @contextlib.contextmanager
-def _video(path: Path) -> Iterator[tuple[Any, Any]]:
+def _video(path: Path, data: bytes) -> Iterator[tuple[Any, Any]]:
     """The container and the video stream of a file, its header checked."""
     import av  # a twentieth of a second, which only videos need
 
-    name = "matroska" if video_format(path) in ("WebM", "MKV") else "mov"
+    name = "matroska" if video_format(path, data) in ("WebM", "MKV") else "mov"
     try:
-        with path.open("rb") as file, av.open(file, "r", format=name, metadata_errors="replace") as container:
+        with _opened(path, data) as file, av.open(file, "r", format=name, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise Refused("clip.no_video", path=str(path))
             stream, seconds = container.streams.video[0], (container.duration or 0) / 1e6
@@ -271,8 +283,8 @@ def _codec(stream: Any) -> str:
     return str(stream.codec_context.codec.canonical_name) if stream.codec_context else ""
 
 
-def _video_clip(path: Path) -> ClipFile:
-    with _video(path) as (container, stream):
+def _video_clip(path: Path, data: bytes) -> ClipFile:
+    with _video(path, data) as (container, stream):
         width, height, codec = stream.codec_context.width, stream.codec_context.height, _codec(stream)
         begins, ends = list[float](), list[float]()
         for packet in container.demux(stream):
@@ -292,16 +304,16 @@ def _video_clip(path: Path) -> ClipFile:
     if end + 2 * step + 0.1 < whole:
         raise ValueError(f"it ends after {end:.1f} of {whole:.1f} seconds")
     times = (*(time - begins[0] for time in begins), end)
-    return ClipFile(path, video_format(path), codec, width, height, times)
+    return ClipFile(path, video_format(path, data), codec, width, height, times, data=data)
 
 
-def _video_pictures(path: Path) -> Pictures:
-    with _video(path) as (container, stream):
+def _video_pictures(clip: ClipFile) -> Pictures:
+    with _video(clip.path, clip.data) as (container, stream):
         decoder, number = _decoder(stream), 0
         for packet in container.demux(stream):
             for frame in decoder.decode(packet if packet.size else None):
                 number += 1
-                _check(path, frame.width, frame.height, number)
+                _check(clip.path, frame.width, frame.height, number)
                 yield partial(_upright, frame)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
+
+from studio.clips import ClipFile
 
 Kind = Literal["image", "clip", "text"]
 
@@ -106,11 +108,8 @@ def read(data: bytes, media_type: str) -> Artifact:
         still = Artifact(data, media_type, "image", picture.width, picture.height)
         if getattr(picture, "n_frames", 1) == 1:
             return still
-        milliseconds = count = 0
-        for count, frame in enumerate(ImageSequence.Iterator(picture), 1):  # noqa: B007 - the last one counts
-            frame.load()  # WebP says a frame's duration once it is decoded
-            milliseconds += frame.info.get("duration", 0)
-        return replace(still, kind="clip", frames=count, seconds=milliseconds / 1000)
+    clip = ClipFile.open("", data)
+    return replace(still, kind="clip", frames=clip.count, seconds=clip.seconds)
 
 
 def media_type_of(path: Path) -> str:
@@ -131,9 +130,8 @@ def thumbnail(artifact: Artifact) -> bytes:
 
 
 def frames(data: bytes) -> list[Image.Image]:
-    """Every frame of an image file, straight RGBA."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return [frame.convert("RGBA") for frame in ImageSequence.Iterator(picture)]
+    """Every frame of a file's bytes, straight RGBA; Refused where they can't be read."""
+    return [frame.picture() for frame in ClipFile.open("", data).frames()]
 
 
 def animated_webp(frames: Sequence[Image.Image], times: Sequence[int], plays: int = 0, **options: int | bool) -> bytes:

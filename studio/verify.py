@@ -15,7 +15,7 @@ from studio import media
 from studio.backends.base import Backend, run
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
-from studio.export.clips import FORMATS, clip_file, read_clip
+from studio.export.clips import FORMATS, Clip, clip_file
 from studio.media import Artifact
 from studio.metadata import content, encoded, read_bytes, restore, strip, version
 from studio.metadata.files import KINDS as FILES
@@ -72,7 +72,7 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
 def _encoded_as(kind: str, made: Artifact) -> bytes:
     """An artifact as a file of another media type."""
     if made.kind == "clip" and kind in MOVING:
-        return clip_file(read_clip(made.data), MOVING[kind])
+        return clip_file(Clip.read("", made.data), MOVING[kind])
     return encoded(media.frames(made.data)[0], None, MEDIA_TYPES[kind])
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from tiny_files import artifact_of, job_of
 
 from models.messages import Refused
-from studio.export.clips import FORMATS, Clip, clip_file, read_clip, sheet, webm, whole
+from studio.export.clips import FORMATS, Clip, clip_file, sheet, webm, whole
 from studio.metadata import provenance, read_bytes, strip
 
 FILMS = ("webm", "mp4")
@@ -55,7 +55,7 @@ def decoded(data: bytes) -> Iterator[tuple[int, np.ndarray]]:
 
 def read_back(data: bytes, kind: str) -> Clip:
     if kind not in FILMS:
-        return read_clip(data)
+        return Clip.read("", data)
     (*starts, end), (*frames, _) = zip(*decoded(data), strict=True)
     times = [after - start for start, after in zip(starts, [*starts[1:], end], strict=True)]
     return Clip(tuple(Image.fromarray(frame, "RGBA") for frame in frames), tuple(times))
@@ -114,12 +114,12 @@ def test_a_file_says_where_it_comes_from_and_can_be_silenced(kind: str) -> None:
 
 def test_a_gifs_edge_is_dithered_and_stands_still_or_lies_on_a_colour() -> None:
     clip = Clip((faint(0, 40, 40).resize((160, 160)),) * 2, (100, 100))
-    assert min(read_clip(clip_file(clip.at(200), "gif")).times) == 20, "faster ones are shown slower than said"
+    assert min(Clip.read("", clip_file(clip.at(200), "gif")).times) == 20, "faster ones are shown slower than said"
     alpha = np.asarray(clip.frames[0], float)[..., 3] / 255
-    first, second = (np.asarray(frame)[..., 3] for frame in read_clip(clip_file(clip, "gif")).frames)
+    first, second = (np.asarray(frame)[..., 3] for frame in Clip.read("", clip_file(clip, "gif")).frames)
     assert np.array_equal(first, second) and set(np.unique(first)) == {0, 255}
     assert (first > 0).sum() == pytest.approx(alpha.sum(), rel=0.05), "as much of the edge is seen as there is"
-    matte = read_clip(clip_file(clip, "gif", matte="#0000ff")).frames[0]
+    matte = Clip.read("", clip_file(clip, "gif", matte="#0000ff")).frames[0]
     assert abs(over(matte, "#0000ff") - over(clip.frames[0], "#0000ff")).max() < 24, "no rim on that ground"
 
 

@@ -19,7 +19,7 @@ from models.messages import Refused
 from studio import media
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.export.clips import Clip, clip_file, read_clip
+from studio.export.clips import Clip, clip_file
 from studio.media import Artifact
 from studio.metadata import encoded, provenance, version, write
 from studio.planner import Job, resolve
@@ -226,7 +226,7 @@ def test_every_frame_counts(tmp_path: Path) -> None:
     assert verify(path).result == "identical"
     job, (result,) = drawn("clip", frames=6)
     for kind in ("apng", "avif"):
-        path.write_bytes(clip_file(read_clip(result.data), kind, provenance(job, result)))
+        path.write_bytes(clip_file(Clip.read("", result.data), kind, provenance(job, result)))
         assert verify(path).result == "identical"
     frames = media.frames(result.data)
     for edited, says in (

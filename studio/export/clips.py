@@ -18,11 +18,11 @@ import av
 import numpy as np
 from av import VideoStream
 from av.video.reformatter import ColorRange, Colorspace
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from models.data.pixels import premultiply, unpremultiply
 from models.messages import Refused
-from studio.clips import ClipFile, moves, video_format
+from studio.clips import ClipFile, moves
 from studio.export.drawing import SEEN, indexed, resized
 from studio.media import animated_webp
 from studio.metadata import Provenance, encoded, write
@@ -31,7 +31,6 @@ from studio.metadata.containers import EXTENSION, GIF_KEPT, IMAGE, PNG, gif_bloc
 from studio.metadata.files import on_ground
 
 MAX_PIXELS = 2**27  # of all frames together, which are in memory at the same time: 512 MB
-USUAL_TIME = 100  # milliseconds of a frame that says nothing of its time, as browsers have it
 SHORTEST = 2  # hundredths of a second: what a GIF shows for less, viewers show for ten
 PALETTE = 256
 # One thread: the same bytes anywhere. Without B-frames a film lasts as long as its frames, also where their times vary.
@@ -51,6 +50,16 @@ class Clip:
     times: tuple[int, ...]
     plays: int = 0
     larger: tuple[Image.Image, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | Path, data: bytes = b"") -> "Clip":
+        """All frames of a file, or of `data` as if it were in it; Refused where it can't be read, or holds too much."""
+        file = ClipFile.open(path, data)
+        if file.count * file.width * file.height > MAX_PIXELS:
+            size = f"{file.width} x {file.height}"
+            raise Refused("clip.too_much", path=str(file.path), frames=file.count, size=size)
+        frames = [(frame.picture(), 1000 * frame.seconds) for frame in file.frames()]
+        return cls(tuple(picture for picture, _ in frames), whole(time for _, time in frames), file.plays)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,31 +95,9 @@ def whole(times: Iterable[float]) -> tuple[int, ...]:
     return tuple(end - start for start, end in pairwise(map(round, accumulate(times, initial=0.0))))
 
 
-def read_clip(data: bytes) -> Clip:
-    """Every frame of an image file with its time; OSError or SyntaxError where there are none to read."""
-    frames, times = [], []
-    with Image.open(io.BytesIO(data)) as picture:
-        for frame in ImageSequence.Iterator(picture):
-            frames.append(frame.convert("RGBA"))
-            times.append(round(frame.info.get("duration", 0)) or USUAL_TIME)  # a WebP says it once it is decoded
-        plays = picture.info.get("loop", 1 if picture.format == "GIF" else 0)
-        if picture.format == "GIF" and "loop" in picture.info:
-            plays = plays and plays + 1  # it counts how often it is shown again
-    return Clip(tuple(frames), tuple(times), plays)
-
-
 def clip_in(file: Path) -> Clip | None:
     """The frames of a file; None where it is a still picture. Refused where it can't be read, or holds too much."""
-    if not moves(file):
-        return None
-    found = ClipFile.open(file)
-    if found.count * found.width * found.height > MAX_PIXELS:
-        size = f"{found.width} x {found.height}"
-        raise Refused("clip.too_much", path=str(file), frames=found.count, size=size)
-    if not video_format(file):
-        return read_clip(file.read_bytes())
-    frames = [(frame.picture(), 1000 * frame.seconds) for frame in found.frames()]
-    return Clip(tuple(picture for picture, _ in frames), whole(time for _, time in frames))
+    return Clip.read(file) if moves(file) else None
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

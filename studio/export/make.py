@@ -8,9 +8,9 @@ from pathlib import Path
 from PIL import Image, ImageColor
 
 from models.messages import Refused, did_you_mean
-from studio.clips import picture_of
+from studio.clips import UNSAID, picture_of
 from studio.export.apps import App, app_named, fit
-from studio.export.clips import FORMATS, USUAL_TIME, Clip, clip_file, clip_in, sheet
+from studio.export.clips import FORMATS, Clip, clip_file, clip_in, sheet
 from studio.export.drawing import Drawing, Larger, both
 from studio.export.moving import clip_rules, enlarged, fit_clip, in_size, in_time, rimmed
 from studio.export.pack import Sticker, zipped
@@ -148,7 +148,7 @@ def _still(file: Path, wanted: Wanted, larger: Larger, says: Provenance | None) 
             width = f"-{size[0]}" if len(app.sizes) > 1 else ""
             made[f"{file.stem}-{app.name}{width}{suffix}"] = data
     elif wanted.format or side or (wanted.outline and not wanted.svg):
-        shown = Clip((picture,), (USUAL_TIME,), larger=(more,) if more else ())
+        shown = Clip((picture,), (UNSAID,), larger=(more,) if more else ())
         kind = ALIASES.get(wanted.format, wanted.format or "png")
         if kind not in KINDS:
             return made | _moving(file, shown, wanted, says)

@@ -9,9 +9,9 @@ from fastapi.responses import Response
 
 from models.messages import Refused
 from studio import media
-from studio.export.clips import Clip, read_clip, sheet
+from studio.export.clips import Clip, sheet
 from studio.gallery import Gallery, Kept
-from studio.metadata import content, encoded, read_bytes
+from studio.metadata import encoded, read
 from studio.metadata.origin import placed
 from studio.page.context import PageContext
 from studio.page.files import CACHED
@@ -24,19 +24,19 @@ from studio.sinks import GallerySink
 def opened(path: Path) -> Clip:
     """A clip of the gallery; Refused where it is gone or damaged."""
     try:
-        return read_clip(content(path))
-    except (OSError, SyntaxError, EOFError) as error:
-        raise Refused("page.picture_damaged") from error
+        return Clip.read(path)
+    except Refused as refusal:
+        raise Refused("page.picture_damaged") from refusal
 
 
 def take(gallery: Gallery, clip: Kept, number: object) -> str:
     """Keep a frame of a clip as a picture of the gallery -> its sha256. Its file says what the clip's says, and which
     frame it is. Refused where there is no such frame.
     """
-    shown, data = opened(clip.path).frames, content(clip.path)
+    shown = opened(clip.path).frames
     if not isinstance(number, int) or not 1 <= number <= len(shown):
         raise Refused("page.no_frame", most=len(shown), number=number)
-    found = read_bytes(data, clip.path)
+    found = read(clip.path)
     if "request" not in found:
         raise Refused("metadata.no_record", file=str(clip.path))
     artifact = placed(media.image(shown[number - 1]), found)
