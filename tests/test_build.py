@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("resvg_py", reason="resvg-py comes with the extras `train` and `test`")
 
+from models.data import animated
 from models.data import build as building
 from models.data import packages
 from models.data.attribution import attribution
@@ -125,4 +126,4 @@ def test_the_committed_lock_holds_every_package():
 def test_attribution_names_every_package(offline):
     building.build(offline, workers=1)
     text = attribution(offline)
-    assert all(f"`{package.name}`" in text for package in TABLE)
+    assert all(f"`{package.name}`" in text for package in (*TABLE, *animated.PACKAGES))
