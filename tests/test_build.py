@@ -9,9 +9,8 @@ import pytest
 
 pytest.importorskip("resvg_py", reason="resvg-py comes with the extras `train` and `test`")
 
-from models.data import animated
+from models.data import animated, packages
 from models.data import build as building
-from models.data import packages
 from models.data.attribution import attribution
 from models.data.packages import Package
 from models.data.world import World

@@ -144,6 +144,8 @@ def test_the_contact_sheet_draws_its_prompts_in_rows_of_eight(tmp_path: Path, mo
     assert {path.stem for path in (tmp_path / "deep" / "styles").iterdir()} == {"noto", "black-glyph", "outline"}
     with Image.open(tmp_path / "deep" / "sheet.webp") as drawn:
         assert drawn.width == 8 * 128 and 2 * 128 < drawn.height < 3 * 128 + 100
+    with Image.open(tmp_path / "deep" / "clips.webp") as playing:
+        assert playing.width == 8 * 128 and playing.n_frames > 1
     monkeypatch.setattr(sys, "argv", ["sheet", "--model", "none"])
     assert sheet.main() == 2
 
