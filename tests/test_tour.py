@@ -28,6 +28,7 @@ IMAGES = ROOT / "docs" / "images"
 BYTES = 150_000
 WIDE = {"viewport": {"width": 1280, "height": 860}, "device_scale_factor": 1}
 PROMPTS = ("a smiling cat with heart eyes", "a blue dragon", "戴帽子的小狗", "a happy strawberry holding a star")
+MOVING = "a happy dog jumps"
 SLOW = "two green apples and a yellow star"
 FOUND = "#stage .status:has-text('made in'), #stage .status:has-text('用时')"
 
@@ -81,6 +82,15 @@ def card(page: Any) -> None:
     page.click("dialog .why summary")
 
 
+def video(page: Any) -> None:
+    """A clip, stopped in its middle."""
+    page.fill("#video-prompt textarea, #video-prompt input", MOVING)
+    page.click("#video-make")
+    page.wait_for_selector("#video-stage canvas[width='128']")
+    page.focus("#video-stage clip-player input")
+    page.keyboard.press("ArrowRight")
+
+
 def sets(page: Any) -> None:
     page.fill("#set-subject textarea, #set-subject input", "cat")
     page.click("#set-make")
@@ -119,6 +129,7 @@ def batch(page: Any) -> None:
 
 # By the tab's folder: what is done there before the picture is taken. Another tab is shown as it opens.
 SCENES: dict[str, Callable[[Any], None]] = {
+    "video": video,
     "sets": sets,
     "compare": compare,
     "search": search,
