@@ -1,5 +1,6 @@
 """Laws of the video generator: at first a clip is pictures drawn apart, loops close, plans move what they say."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, frame_t
 from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
 from models.sampling.condition import Condition
-from models.train.clip_pool import item_of
+from models.train.clip_pool import item_of, still_item
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.video import ClipMix, VideoTask, directions_right, plan_losses
+from models.train.video import ClipMix, VideoTask, acted_losses, directions_right, plan_losses
 from models.video import Frames, VideoDiT, rotations
 from models.weights import load_part
 
@@ -240,6 +241,18 @@ def test_a_true_plan_has_no_loss(task: VideoTask) -> None:
     rows = task.rows.shard(0).rows(torch.arange(6))
     losses = plan_losses(task.model.planner, rows)
     assert all(value > 0 for value in losses.values())
+
+
+def test_of_an_animated_clip_the_plan_is_to_rest(task: VideoTask) -> None:
+    """At rest it loses nothing, and what is asked of still pictures tells nothing of them but their words."""
+    flow, planner = task.batch(3, 0, 1, 0.1)["flow"], task.model.planner
+    flow["acted"] = torch.ones_like(flow["acted"])
+    assert acted_losses(planner, flow)["acted"] == 0
+    moving = copy.deepcopy(planner)
+    torch.nn.init.ones_(moving.curves_out.bias)
+    assert acted_losses(moving, flow)["acted"] > 0
+    stills = [still_item(WORLD, WORLD.pictures[0], seed) for seed in range(40)]
+    assert {still.loop for still in stills} == {False, True} and len({still.fps for still in stills}) > 2
 
 
 def test_training_resumes_exactly_and_learns_the_added_part_alone(parts: Path, tmp_path: Path) -> None:

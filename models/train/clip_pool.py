@@ -7,7 +7,7 @@ Shapes: R rows of a shard, of which the first M have frames; T frames, latents (
 """
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -130,9 +130,10 @@ def animated_item(animated: AnimatedSet, row: int, seed: int) -> ClipItem:
 
 
 def still_item(world: World, picture: Picture, seed: int) -> ClipItem:
-    """A picture whose caption says of no motion."""
+    """A picture whose caption says of no motion, asked for as clips are: nothing but its words tells that it rests."""
     said = animated_caption if seed % 2 else caption
-    return _still(world.pixels[picture.index], said(picture, seed))
+    still, asked = _still(world.pixels[picture.index], said(picture, seed)), make_clip(world, seed)
+    return replace(still, loop=asked.loop, fps=asked.fps, strength=asked.strength)
 
 
 def _still(pixels: np.ndarray, text: str) -> ClipItem:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
 from models.data.animated import load_animated
-from models.data.clips import FRAMES, Clip, direction_seen, make_clip
+from models.data.clips import FRAMES, REST, Clip, direction_seen, make_clip
 from models.data.pixels import composite, to_tensor, to_uint8
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
@@ -185,7 +185,8 @@ class VideoTask(Task):
         frames = Frames(times, clips.loop, asked, draft, clips.first.float(), last).of(index)
         missed = (latents - draft).square().mean((1, 2, 3, 4)).sqrt() * acted
         condition = condition_of(clips, *kept[:2])
-        return {"x": x, "t": t, "target": target, "condition": condition, "frames": frames, "missed": missed}
+        known = {"condition": condition, "frames": frames, "acted": acted.float(), "missed": missed}
+        return {"x": x, "t": t, "target": target, **known}
 
     def _levels(self, draft: Tensor, acted: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Noise levels (B,), logit-normal, and whether words, vector and last frame are given, each (B,)."""
@@ -204,8 +205,8 @@ class VideoTask(Task):
         total = self.mix.planner * torch.stack(list(values.values())).sum()
         if "flow" in batch:
             flow = batch["flow"]
-            values |= {"flow": flow_loss(model, self.image, flow), "left_out": left_out_loss(whole.planner, flow)}
-            total = total + values["flow"] + values["left_out"]
+            own = {"flow": flow_loss(model, self.image, flow), **acted_losses(whole.planner, flow)}
+            values, total = values | own, total + torch.stack(list(own.values())).sum()
         return {"loss": total, **values}
 
     # --- A checkpoint -----------------------------------------------------------------------------------------------
@@ -315,11 +316,17 @@ def plan_losses(planner: nn.Module, rows: Clips) -> dict[str, Tensor]:
     }
 
 
-def left_out_loss(planner: nn.Module, flow: dict[str, Any]) -> Tensor:
-    """Distance of what the planner expects its draft to miss from what it missed."""
+def acted_losses(planner: nn.Module, flow: dict[str, Any]) -> dict[str, Tensor]:
+    """Distance of what the planner expects its draft to miss from what it missed; and what it moves in clips of the
+    animated set, whose drafts stand still."""
     frames, condition = flow["frames"], flow["condition"]
     plan: Plan = planner(frames.first, condition.states, condition.mask, frames.asked)
-    return F.smooth_l1_loss(plan.left_out, flow["missed"], beta=0.1)
+    poses = plan.poses(frames.times, frames.loop)  # (B, T, K, POSE)
+    apart = F.smooth_l1_loss(poses, torch.from_numpy(REST).expand_as(poses), beta=0.1, reduction="none")
+    return {
+        "left_out": F.smooth_l1_loss(plan.left_out, flow["missed"], beta=0.1),
+        "acted": (apart.sum(-1).mean((1, 2)) * flow["acted"]).mean(),
+    }
 
 
 def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
