@@ -5,6 +5,7 @@ and forced choice: of three captions (its own, its contrast's, another scene's) 
 pictures a caption prefers its own.
 """
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from eval.judge import Judge, read
 from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler
-from models.data.scenes import ATTRIBUTES, Attribute, make_scene
+from models.data.scenes import ATTRIBUTES, Attribute, choices, make_scene
 from models.presets import preset
 from models.train.contrastive import gather, global_mean
 from models.train.loop import Recipe, Task, TaskOptions
@@ -100,14 +101,11 @@ class JudgeTask(Task):
     def _validation(self) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
         """Scenes of held-out combinations, made of pictures that training has not seen: pixels, captions, contrasts."""
         found = {}
-        for attribute, kind in ATTRIBUTES.items():
-            try:
-                scenes = [make_scene(self.world, seed, "val", kind, pictures="val") for seed in range(VALIDATION)]
-            except ValueError:  # a small world holds out too little
-                continue
-            both = scenes, [scene.contrast(attribute) for scene in scenes]
-            own, other = ([one.caption(0, "en", "short") for one in some] for some in both)
-            found[str(attribute)] = np.stack([scene.render(self.world) for scene in scenes]), own, other
+        for attribute in ATTRIBUTES:
+            with suppress(ValueError):  # a small world holds out too little
+                both = choices(self.world, attribute, range(VALIDATION), "val", pictures="val")
+                own, other = ([one.caption(0, "en", "short") for one in some] for some in both)
+                found[str(attribute)] = np.stack([scene.render(self.world) for scene in both[0]]), own, other
         return found
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:

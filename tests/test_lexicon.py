@@ -10,7 +10,7 @@ from fixture_world import fixture_world
 from test_text import ADJECTIVES, INDEX, NOUNS
 
 from models.train import lexicon
-from models.train.lexicon import DIMENSION, Lexicon, _Teacher, is_held_out
+from models.train.lexicon import DIMENSION, Lexicon, is_held_out, meanings
 
 WORLD = fixture_world()
 
@@ -37,14 +37,14 @@ def wordnet(tmp_path: Path) -> Path:
 def test_every_entry_has_the_meaning_that_is_its_own(wordnet: Path, tmp_path: Path) -> None:
     made = Lexicon.build(WORLD, tmp_path / "cache", wordnet, encode)
     assert len(made.entries) == len(made.vectors) == sum(made.groups)
-    teacher, count = _Teacher(tmp_path / "cache", encode), len(made.concepts)
+    cache, count = tmp_path / "cache", len(made.concepts)
     own, chinese = list(made.entries[:count]), [entry for entry in made.entries if not entry.word.isascii()]
     others = list(zip(made.entries, made.vectors, strict=True))[count + len(chinese) :]
     words = {entry.word for entry, _ in others}
     assert "tabby" in words and "moggy" not in words, "what is below a concept, but no slur"
     for entry, vector in others:
-        assert np.allclose(teacher.meanings([entry])[0], vector, atol=1e-2), entry.word
-    assert np.allclose(lexicon._unit(teacher.meanings(own, sentence=True)), made.concepts, atol=1e-2)
+        assert np.allclose(lexicon._unit(meanings([entry], cache, encode)[0]), vector, atol=1e-2), entry.word
+    assert np.allclose(lexicon._unit(meanings(own, cache, encode, sentence=True)), made.concepts, atol=1e-2)
     first = {entry.word: row for row, entry in reversed(list(enumerate(own)))}
     for entry in chinese:  # means what its English name does
         assert np.allclose(made.vectors[made.entries.index(entry)], made.concepts[first[entry.gloss]], atol=1e-2)

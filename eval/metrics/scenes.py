@@ -14,7 +14,7 @@ from eval.context import SEED, Context
 from eval.judge import Judge
 from eval.metrics import metric
 from eval.rows import MissingError, Row, share_row
-from models.data.scenes import ATTRIBUTES, Attribute, Scene, make_scene
+from models.data.scenes import ATTRIBUTES, Attribute, Scene, choices
 
 TRUSTED = 0.95
 AT_ONCE = "drawn at once"
@@ -31,13 +31,11 @@ def held_out_choices(context: Context, attribute: Attribute) -> tuple[list[Scene
     its contrast; MissingError where the world is too small."""
     try:
         seeds = range(SEED, SEED + context.sizes.scenes)
-        kind = ATTRIBUTES[attribute]
-        scenes = [make_scene(context.world, seed, split="test", kind=kind, pictures="cell") for seed in seeds]
+        both = choices(context.world, attribute, seeds, "test", pictures="cell")
     except ValueError as error:
         raise MissingError(str(error)) from error
-    contrasts = [scene.contrast(attribute) for scene in scenes]
-    prompts, others = ([one.caption(SEED, "en", "short") for one in some] for some in (scenes, contrasts))
-    return scenes, prompts, others
+    prompts, others = ([one.caption(SEED, "en", "short") for one in some] for some in both)
+    return both[0], prompts, others
 
 
 def right_choices(judge: Judge, pixels: np.ndarray, prompts: list[str], contrasts: list[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -148,6 +148,14 @@ def make_scene(
             objects, relation = drawn
             return Scene(kind, split, seed, objects, relation, _background(world, objects, rng))
     raise ValueError(f"no {kind} scene of split {split!r} among {len(stock.concepts)} concepts; use a larger world")
+
+
+def choices(
+    world: World, attribute: Attribute, seeds: Iterable[int], split: str, pictures: str = "train"
+) -> tuple[list[Scene], list[Scene]]:
+    """Scenes that have an attribute, and their contrasts in it: forced choices. ValueError as in `make_scene`."""
+    scenes = [make_scene(world, seed, split, ATTRIBUTES[attribute], pictures) for seed in seeds]
+    return scenes, [scene.contrast(attribute) for scene in scenes]
 
 
 # --- the four kinds --------------------------------------------------------------------------------------------------

@@ -150,6 +150,6 @@ def callback(on_step: OnStep) -> LatentHook:
     return hook
 
 
-def noised(clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """Clean latents at a noise level."""
+def noised(clean: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
+    """Clean latents at a noise level, one for all or (B, 1, ...)."""
     return (1 - sigma) * clean + sigma * noise

@@ -99,7 +99,12 @@ def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[tor
         for i, shadow in enumerate(ema.shadow_params):
             shadow.copy_(averages[str(i)])
     for name, optimizer in _optimizer_files(optimizers).items():
-        _load_optimizer(folder / f"{name}.safetensors", optimizer)
+        whole = torch.optim.Optimizer.state_dict(optimizer)  # one that is shared out has no whole state to tell of yet
+        whole["state"] = {}
+        for key, tensor in load_file(folder / f"{name}.safetensors").items():
+            index, field = key.split(".", 1)
+            whole["state"].setdefault(int(index), {})[field] = tensor
+        optimizer.load_state_dict(whole)
     counters = json.loads((folder / "state.json").read_text())
     ema.optimization_step = counters.pop("ema_steps")
     return counters
@@ -124,15 +129,6 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     if not fitting:
         tensors = {name: tensor for name, tensor in tensors_of(model).items() if not tensor.any()} | tensors
     load_tensors(fitting[0] if fitting else model, tensors, str(folder))
-
-
-def _load_optimizer(file: Path, optimizer: torch.optim.Optimizer) -> None:
-    whole = torch.optim.Optimizer.state_dict(optimizer)  # one that is shared out has no whole state to tell of yet
-    whole["state"] = {}
-    for key, tensor in load_file(file).items():
-        index, name = key.split(".", 1)
-        whole["state"].setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict(whole)
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -166,20 +166,16 @@ def _open(part: Path, count: int, chunk: Chunk, rank: int) -> np.memmap:
         columns = [(name, values.dtype, values.shape[1:]) for name, values in zip(FIELDS, chunk, strict=True)]
         try:
             np.lib.format.open_memmap(part, "w+", np.dtype(columns, align=True), (count,))
-            _reserve(part)
+            # The disk's room for all of it, where the system can take it: else a disk that fills up kills whoever
+            # writes through the map, without a word.
+            if hasattr(os, "posix_fallocate"):
+                with part.open("r+b") as opened:
+                    os.posix_fallocate(opened.fileno(), 0, part.stat().st_size)
         except OSError:
             part.unlink(missing_ok=True)
             raise
     _together()
     return np.lib.format.open_memmap(part, "r+")
-
-
-def _reserve(file: Path) -> None:
-    """Take the disk's room for the whole file, where the system can: else a disk that fills up kills whoever writes
-    through the map, without a word."""
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def _together() -> None:

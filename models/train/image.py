@@ -36,6 +36,7 @@ from models.prompts.parser import PromptParser
 from models.references.build import TrainingReferences
 from models.references.store import ReferenceStore
 from models.sampling.condition import Condition
+from models.sampling.hooks import noised
 from models.sampling.loop import Pictures, Sampling
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
@@ -101,12 +102,6 @@ def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:
     uniform = (rng.permutation(count) + rng.random(count)) / count
     normal = torch.special.ndtri(torch.from_numpy(uniform).clamp(1e-6, 1 - 1e-6))
     return torch.sigmoid(mix.time_mean + mix.time_std * normal).float()
-
-
-def noised(latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-    """(1 - t) x0 + t noise, times (B,)."""
-    t = times[:, None, None, None]
-    return (1 - t) * latents + t * noise
 
 
 class ImageTask(Task):
@@ -227,7 +222,7 @@ class ImageTask(Task):
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
         """x_t = (1 - t) x0 + t noise and what the network is asked for there (rectified flow, arXiv 2209.03003)."""
-        x = noised(latents, noise, times)
+        x = noised(latents, noise, times[:, None, None, None])
         return {"x": x, "t": times, "target": velocity_to(latents, x, times), **vars(condition)}
 
     def condition(self, draws: Samples) -> Condition:

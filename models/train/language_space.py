@@ -3,28 +3,28 @@
 One step sees pictures with two captions each (English, Chinese), words of a dictionary, and documents to continue.
 """
 
+import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
 
 from models.data.captions import caption
 from models.data.grammar import LANGUAGES
 from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
-from models.data.scenes import make_scene
-from models.data.world import Picture, World
+from models.data.scenes import ATTRIBUTES, choices
+from models.data.world import Picture
 from models.train import space_batches as batches
 from models.train.balance import update_router_bias
 from models.train.documents import SOURCES, Writer, build_tokenizer, document_rows, text_rows
 from models.train.lexicon import Lexicon
 from models.train.loop import Task, TaskOptions
-from models.train.space_batches import CONTRASTS
 from models.train.space_model import LanguageSpace
 from models.weights import record_part, save_part
 
@@ -44,19 +44,8 @@ class Stage:
     sources: dict[str, float]  # weights of the kinds of documents
 
 
-STAGES = (
-    Stage("text", 0.0, 0.0, 0.0, 64, 0.0, 3.0, 1.0, {"gloss": 0.5, "caption": 0.4, "motion": 0.1}),
-    # Half of the tokens: twice the pictures in the same time, and dropped tokens are the best augmentation there is.
-    Stage(
-        "aligned", 0.04, 1.0, 0.4, 32, 1.0, 2.0, 0.25,
-        {"gloss": 0.3, "caption": 0.4, "translation": 0.2, "motion": 0.1},
-    ),
-    # All tokens, as at run time, and smaller rates (the recipe's): counts and places need every patch.
-    Stage(
-        "instructions", 0.7, 1.0, 0.4, 64, 0.5, 1.5, 0.35,
-        {"gloss": 0.2, "caption": 0.2, "translation": 0.2, "motion": 0.1, "instruction": 0.15, "edit": 0.15},
-    ),
-)  # fmt: skip
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+STAGES = tuple(Stage(**row) for row in _TABLE["stages"])
 
 
 def stage_at(progress: float) -> Stage:
@@ -72,58 +61,14 @@ def source_weights(progress: float) -> dict[str, float]:
     return {name: weight / sum(mixed.values()) for name, weight in mixed.items()}
 
 
-GALLERY = 1000  # pictures
-SCENES = 96  # of each kind
-
-
-class Scores:
-    """Figures on the validation split; what is looked at is drawn once."""
-
-    def __init__(self, world: World, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.world, self.tokenizer = world, tokenizer
-        self.gallery = evenly(world.split("val"), GALLERY)
-
-    @cached_property
-    def _scenes(self) -> dict[str, tuple[Tensor, list[str], list[str]]]:
-        """By kind, pixels of validation scenes, their captions, and those of their contrasts."""
-        found: dict[str, tuple[Tensor, list[str], list[str]]] = {}
-        for kind, attributes in CONTRASTS.items():
-            try:
-                scenes = [make_scene(self.world, seed, "val", kind) for seed in range(SCENES)]
-            except ValueError:  # a small world holds out no combination of this kind
-                continue
-            pixels = torch.cat([to_tensor(scene.render(self.world)) for scene in scenes])
-            both = scenes, [scene.contrast(attributes[0]) for scene in scenes]
-            own, other = ([one.caption(one.seed, "en", "short") for one in some] for some in both)
-            found[kind] = pixels, own, other
-        return found
-
-    def figures(self, model: LanguageSpace) -> dict[str, float]:
-        """Recall among the gallery (right where the concept is), and forced choice between a scene and its contrast."""
-        pixels = to_tensor(self.world.pixels[[picture.index for picture in self.gallery]])
-        pictures = torch.cat([model.pictures(part, None) for part in pixels.split(64)])
-        names = np.array([picture.concept for picture in self.gallery])
-        same, figures = torch.from_numpy(names[:, None] == names[None]), {}
-        for language in LANGUAGES:
-            cosines = self._texts(model, [caption(p, 0, language) for p in self.gallery]) @ pictures.T
-            figures[f"text_to_image_r10_{language}"] = recall(cosines, same, 10)
-            figures[f"image_to_text_r10_{language}"] = recall(cosines.T, same.T, 10)
-        for kind, (shown, *captions) in self._scenes.items():
-            seen = model.pictures(shown, None)
-            own, other = ((seen * self._texts(model, texts)).sum(-1) for texts in captions)
-            figures[f"scene_{kind}"] = float((own > other).float().mean())
-        return figures
-
-    def _texts(self, model: LanguageSpace, texts: list[str]) -> Tensor:
-        return model.texts(text_rows(self.tokenizer, texts))
-
-
 def recall(cosines: Tensor, right: Tensor, k: int) -> float:
     """Share of rows with a right column among their k highest: cosines and right (N, M)."""
     nearest = cosines.float().topk(min(k, cosines.shape[1])).indices
     return float(right.gather(1, nearest).any(1).float().mean())
 
 
+GALLERY = 1000  # pictures that an evaluation looks at
+SCENES = 96  # of each attribute
 EVEN = 4  # rows of each kind come in multiples of this, so that 2 or 4 processes share exactly what one would see
 GLOSSES = 0.2  # of a dictionary's rows: the gloss in place of the word
 WARM = 0.25  # progress from which a pair that disagrees is left out
@@ -144,7 +89,7 @@ class LanguageSpaceTask(Task):
         for picture in train:
             self.by_concept.setdefault(picture.concept, []).append(picture)
         self.writer = Writer(self.world, self.sampler, self.lexicon)
-        self.scores = Scores(self.world, self.tokenizer)
+        self.gallery = evenly(self.world.split("val"), GALLERY)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """One rank's share of a step; its length is the same on every rank."""
@@ -158,7 +103,10 @@ class LanguageSpaceTask(Task):
         texts: list[str] = []
         if stage.pictures:
             batch |= self._pictures(mine("unit", stage.pictures * size / 2), stage, texts)
-            batch |= self._uncaptioned(mine("uncaptioned", stage.uncaptioned * size), stage)
+            rngs = mine("uncaptioned", stage.uncaptioned * size)
+            items = [batches.picture_item(self.sampler.draw(rng, 1)[0], rng) for rng in rngs]
+            seen = self._seen(items, rngs, stage).values()
+            batch |= zip(("uncaptioned_pixels", "uncaptioned_keep", "uncaptioned_facts"), seen, strict=True)
         words = [(self.lexicon.draw(rng), rng.random()) for rng in mine("word", stage.words * size)]
         entries = [(self.lexicon.entries[i], draw) for i, draw in words]
         texts += [entry.gloss if draw < GLOSSES else entry.word for entry, draw in entries]
@@ -175,21 +123,16 @@ class LanguageSpaceTask(Task):
         """Pictures of some units; appends their captions, all English ones first, to `texts`."""
         pairs = [batches.draw_items(self.world, self.sampler, self.by_concept, rng, stage.scenes) for rng in rngs]
         items, streams = [item for pair in pairs for item in pair], [rng for rng in rngs for _ in range(2)]
-        pixels = batches.render(self.world, items, streams)
         texts += [item.captions[language] for language in (0, 1) for item in items]
-        return {
-            "pixels": pixels,
-            "keep": batches.visible_tokens(pixels, stage.keep, streams),
-            "picture_facts": self.numbers.picture_facts(items),
+        return self._seen(items, streams, stage) | {
             "roles": self.numbers.roles(items),
             "caption_facts": [self.numbers.caption_facts(items, language) for language in (0, 1)],
         }
 
-    def _uncaptioned(self, rngs: list[np.random.Generator], stage: Stage) -> dict[str, Any]:
-        items = [batches.picture_item(self.sampler.draw(rng, 1)[0], rng) for rng in rngs]
+    def _seen(self, items: list[batches.Item], rngs: list[np.random.Generator], stage: Stage) -> dict[str, Any]:
         pixels = batches.render(self.world, items, rngs)
-        seen = pixels, batches.visible_tokens(pixels, stage.keep, rngs), self.numbers.picture_facts(items)
-        return dict(zip(("uncaptioned_pixels", "uncaptioned_keep", "uncaptioned_facts"), seen, strict=True))
+        keep = batches.visible_tokens(pixels, stage.keep, rngs)
+        return {"pixels": pixels, "keep": keep, "picture_facts": self.numbers.picture_facts(items)}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         return model(batch)
@@ -197,8 +140,36 @@ class LanguageSpaceTask(Task):
     def after_step(self, model: nn.Module) -> None:
         update_router_bias(model)
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        return self.scores.figures(cast(LanguageSpace, model))
+    @cached_property
+    def _choices(self) -> dict[str, tuple[Tensor, list[str], list[str]]]:
+        """By kind, pixels of validation scenes, their captions, and those of their contrasts."""
+        found: dict[str, tuple[Tensor, list[str], list[str]]] = {}
+        for attribute, kind in ATTRIBUTES.items():
+            with suppress(ValueError):  # a small world holds out no combination of this kind
+                both = choices(self.world, attribute, range(SCENES), "val")
+                own, other = ([one.caption(one.seed, "en", "short") for one in some] for some in both)
+                found[kind] = torch.cat([to_tensor(scene.render(self.world)) for scene in both[0]]), own, other
+        return found
+
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """Recall among the gallery (right where the concept is), and forced choice between a scene and its contrast."""
+
+        def encoded(texts: list[str]) -> Tensor:
+            return model.texts(text_rows(self.tokenizer, texts))
+
+        pixels = to_tensor(self.world.pixels[[picture.index for picture in self.gallery]])
+        pictures = torch.cat([model.pictures(part, None) for part in pixels.split(64)])
+        names = np.array([picture.concept for picture in self.gallery])
+        same, figures = torch.from_numpy(names[:, None] == names[None]), {}
+        for language in LANGUAGES:
+            cosines = encoded([caption(picture, 0, language) for picture in self.gallery]) @ pictures.T
+            figures[f"text_to_image_r10_{language}"] = recall(cosines, same, 10)
+            figures[f"image_to_text_r10_{language}"] = recall(cosines.T, same.T, 10)
+        for kind, (shown, *captions) in self._choices.items():
+            seen = model.pictures(shown, None)
+            own, other = ((seen * encoded(texts)).sum(-1) for texts in captions)
+            figures[f"scene_{kind}"] = float((own > other).float().mean())
+        return figures
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The three parts as they ship; the tokenizer lies beside the backbone."""

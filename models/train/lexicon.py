@@ -82,18 +82,17 @@ class Lexicon:
         """From WordNet as `python -m models.data build` fetched it; minutes the first time, then from `cache`."""
         folder = folder or wordnet_folder(world.folder or data_folder())
         nouns = Nouns(folder)
-        teacher = _Teacher(cache, encode)
         pictures = {picture.concept: picture for picture in world.split("train")}
-        groups = _word_groups(nouns, pictures.values(), folder)
-        vectors = [teacher.meanings(groups[0] + groups[1]), teacher.meanings(groups[2])]
-
+        related, *others = _word_groups(nouns, pictures.values(), folder)
         ordered = [pictures[name] for name in sorted(pictures)]
-        own = [Entry(_plain(picture), "noun", _gloss(nouns, picture)) for picture in ordered]
-        concepts = _unit(teacher.meanings(own, sentence=True))
-        chinese = [(i, Entry(p.names["zh"], "noun", own[i].word)) for i, p in enumerate(ordered) if "zh" in p.names]
-        entries = [*own, *(entry for _, entry in chinese), *itertools.chain(*groups)]
-        sizes = (len(own) + len(chinese) + len(groups[0]), len(groups[1]), len(groups[2]))
-        return cls(entries, np.concatenate([concepts, concepts[[i for i, _ in chinese]], *vectors]), concepts, sizes)
+        own = [Entry(p.names["en"].removesuffix(" face"), "noun", _gloss(nouns, p)) for p in ordered]
+        concepts = meanings(own, cache, encode, sentence=True)
+        rows = [row for row, picture in enumerate(ordered) if "zh" in picture.names]
+        chinese = [Entry(ordered[row].names["zh"], "noun", own[row].word) for row in rows]
+        words = [*related, *itertools.chain(*others)]
+        vectors = np.concatenate([concepts, concepts[rows], meanings(words, cache, encode)])
+        sizes = [len(own) + len(chinese) + len(related), *map(len, others)]
+        return cls([*own, *chinese, *words], vectors, concepts, sizes)
 
     def draw(self, rng: np.random.Generator) -> int:
         """Number of an entry: of a group drawn by SHARES, any."""
@@ -116,40 +115,23 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
-def _plain(picture: Picture) -> str:
-    return picture.names["en"].removesuffix(" face")
-
-
 def _gloss(nouns: Nouns, picture: Picture) -> str:
     """What a concept is: its WordNet gloss, or its keywords where WordNet does not know it."""
     synset = concept_sense(nouns, picture)
     return synset.gloss if synset else ", ".join(picture.keywords.get("en", ())[:8])
 
 
-class _Teacher:
-    def __init__(self, cache: Path, encode: Encode | None) -> None:
-        self.cache, self.encode = cache, encode
-
-    def meanings(self, entries: Sequence[Entry], sentence: bool = False) -> np.ndarray:
-        """(N, K): the sum of what word, gloss and kinds give; with `sentence`, of word and "word: gloss"."""
-        words, glosses = [entry.word for entry in entries], [entry.gloss for entry in entries]
-        if sentence:
-            return self._vectors(words) + self._vectors([f"{w}: {g}" for w, g in zip(words, glosses, strict=True)])
-        kinds = self._vectors([", ".join(entry.kinds) for entry in entries])
-        return _unit(self._vectors(words) + self._vectors(glosses) + kinds)
-
-    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """Each distinct text is encoded once; an empty one counts nothing."""
-        distinct = sorted(set(texts) - {""})
-        rows = {text: row for row, text in enumerate(distinct)}
-        found = text_targets(distinct, self.cache, self.encode).astype(np.float32)
-        found = np.concatenate([found, np.zeros((1, DIMENSION), np.float32)])
-        return found[[rows.get(text, -1) for text in texts]]
+def meanings(entries: Sequence[Entry], cache: Path, encode: Encode | None, sentence: bool = False) -> np.ndarray:
+    """(N, K): the sum of what word, gloss and kinds give; with `sentence`, of word and "word: gloss"."""
+    told = [[e.word for e in entries]]
+    if sentence:
+        told += [[f"{e.word}: {e.gloss}" for e in entries]]
+    else:
+        told += [[e.gloss for e in entries], [", ".join(e.kinds) for e in entries]]
+    return np.sum([text_targets(texts, cache, encode) for texts in told], 0)
 
 
-def _word_groups(
-    nouns: Nouns, pictures: Iterable[Picture], folder: Path
-) -> tuple[list[Entry], list[Entry], list[Entry]]:
+def _word_groups(nouns: Nouns, pictures: Iterable[Picture], folder: Path) -> list[list[Entry]]:
     """Words below the concepts, common words, other things; the words held out are in none of them."""
     groups: list[list[Entry]] = []
     known: set[str] = set()
@@ -157,7 +139,7 @@ def _word_groups(
         group = [e for e in dict.fromkeys(found) if e.word not in known and not is_held_out(e.word)]
         known |= {entry.word for entry in group}
         groups.append(group)
-    return groups[0], groups[1], groups[2]
+    return groups
 
 
 def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:
@@ -202,7 +184,7 @@ def _things(nouns: Nouns) -> Iterator[Entry]:
 
 DIMENSION = 384
 MAX_TOKENS = 48  # glosses and captions are shorter; the model itself would read 256
-BLOCK, BATCH = 4096, 128  # texts a file, texts a pass
+BATCH = 128  # texts a pass
 
 
 def sentence_encoder() -> Encode:
@@ -228,21 +210,19 @@ def sentence_encoder() -> Encode:
 
 
 def text_targets(texts: Sequence[str], cache: Path, encode: Encode | None = None) -> np.ndarray:
-    """Embeddings of `texts`, (N, 384) float16 of unit length, from the cache where they are there.
+    """Embeddings of `texts`, (N, 384) float32 unit vectors, zeros for an empty text.
 
-    The cache is keyed by their sha256, in blocks: a killed run loses one, and a list that grew at its end is encoded
-    from where it grew. `encode` is loaded only if something is missing.
+    Each distinct text is encoded once, beside others of its length (padding is what a batch of mixed texts pays for),
+    and all are kept in `cache` under their sha256. `encode` is loaded only where they are not there.
     """
-    blocks = [np.zeros((0, DIMENSION), np.float16)]
-    for start in range(0, len(texts), BLOCK):
-        block = texts[start : start + BLOCK]
-        digest = hashlib.sha256("\n".join(block).encode()).hexdigest()[:32]
-        blocks.append(stored(cache / f"minilm-{digest}.npy", lambda: _encoded(block, encode or sentence_encoder())))  # noqa: B023 - now
-    return np.concatenate(blocks)
+    distinct = sorted(set(texts) - {""}, key=lambda text: (len(text), text))
 
+    def made() -> np.ndarray:
+        read = encode or sentence_encoder()
+        found = [read(distinct[start : start + BATCH]) for start in range(0, len(distinct), BATCH)]
+        return np.concatenate([*found, np.zeros((1, DIMENSION))]).astype(np.float16)
 
-def _encoded(texts: Sequence[str], encode: Encode) -> np.ndarray:
-    """In batches of like length: padding is what a batch of mixed texts pays for."""
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    rows = [encode([texts[i] for i in order[k : k + BATCH]]) for k in range(0, len(order), BATCH)]
-    return np.concatenate(rows)[np.argsort(order)].astype(np.float16)
+    digest = hashlib.sha256("\n".join(distinct).encode()).hexdigest()[:32]
+    rows = {text: row for row, text in enumerate(distinct)}
+    vectors = stored(cache / f"minilm-{digest}.npy", made).astype(np.float32)
+    return vectors[[rows.get(text, -1) for text in texts]]

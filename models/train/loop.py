@@ -1,7 +1,7 @@
 """The one training loop: accelerate, autocast over fp32 weights, EMA, checkpoints that resume exactly.
 
-What is trained is a `Task`; with what settings, a `Recipe` (a row of `models.train.recipes.RECIPES`). The loop knows
-neither pictures nor losses.
+What is trained is a `Task`; with what settings, a `Recipe` (a row of `recipes.toml`). The loop knows neither pictures
+nor losses.
 """
 
 import dataclasses

@@ -212,7 +212,10 @@ class PolishTask(FastTask):
             OWN: SamplingPath(sigmas[: -self.last], sigmas[-self.last :], real),
             LED: SamplingPath([], sigmas[-REFINER_STEPS:], copy.deepcopy(real)),
         }
-        self._sample_generator(rng, console)
+        self.teacher_samples = self.draws(rng, self.led)
+        chunks = track(np.array_split(np.arange(self.led), -(-self.led // CHUNK)), "paths led", console=console)
+        conditions = (self.condition(self.teacher_samples[rows]) for rows in chunks)
+        self.states = torch.cat([self.sampled_until_handover(own, self._noise(rng, len(own))) for own in conditions])
         for draw, path in zip((self._student_start, self._teacher_start), self.paths.values(), strict=True):
             while len(path.frechets[0]) < self.recent // 2:
                 rows = draw(rng, self.options.batch_size(0.0))
@@ -233,12 +236,6 @@ class PolishTask(FastTask):
         return [
             ConditionalFrechet(given, torch.cat(own), self.size, self.recent) for own in zip(*features, strict=True)
         ]
-
-    def _sample_generator(self, rng: np.random.Generator, console: Console) -> None:
-        self.teacher_samples = self.draws(rng, self.led)
-        chunks = track(np.array_split(np.arange(self.led), -(-self.led // CHUNK)), "paths led", console=console)
-        conditions = (self.condition(self.teacher_samples[rows]) for rows in chunks)
-        self.states = torch.cat([self.sampled_until_handover(own, self._noise(rng, len(own))) for own in conditions])
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:

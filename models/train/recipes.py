@@ -1,14 +1,11 @@
-"""The recipes as a table: `RECIPES[name]` says what `python -m models.train name` trains, and how.
-
-A row holds settings; what is trained is the task it names. Each task is imported when its recipe is built, so that one
-recipe's needs (a sentence encoder) are not another's.
-"""
+"""The recipes as a table, `recipes.toml`, and the command that trains one of them."""
 
 import dataclasses
 import importlib
 import math
 import sys
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,84 +19,18 @@ from models.train import checkpoint
 from models.train.loop import Length, Recipe, Task, TaskOptions, Trainer
 
 
-def task_of(path: str) -> Callable[[TaskOptions], Task]:
-    module, name = path.split(":")
-    return lambda options: getattr(importlib.import_module(f"models.train.{module}"), name)(options)
+def _recipe(task: str, batch_size: Sequence[tuple[float, int]], **settings: Any) -> Recipe:
+    """A row of the file. Its task is imported when it is built: one's needs (a sentence encoder) are not another's."""
+    module, name = task.split(":")
+
+    def build(options: TaskOptions) -> Task:
+        return getattr(importlib.import_module(f"models.train.{module}"), name)(options)
+
+    return Recipe(build, lambda now: [size for start, size in batch_size if start <= now][-1], **settings)
 
 
-def sizes(*values: tuple[float, int]) -> Callable[[float], int]:
-    """A batch size that changes at given points of progress: (from, size) in rising order."""
-    return lambda progress: [size for start, size in values if start <= progress][-1]
-
-
-RECIPES: dict[str, Recipe] = {
-    # 16 crops of 64 px, then 8 whole pictures: small batches win at equal time on this budget (LOG.md).
-    "autoencoder": Recipe(
-        task_of("autoencoder:AutoencoderTask"),
-        batch_size=sizes((0.0, 16), (0.6, 8)),
-        lr=1e-3,
-        minutes=90,
-        channels_last=True,
-    ),
-    # Small batches early, when every sample is new; larger ones late, when gradients are small and noisy.
-    "language_space": Recipe(
-        task_of("language_space:LanguageSpaceTask"),
-        batch_size=sizes((0.0, 64), (0.3, 96), (0.7, 128)),
-        lr=1e-3,
-        weight_decay=0.05,
-        decay_from=0.4,
-        warmup=300,
-        ema=0.998,
-        minutes=120,
-    ),
-    "image": Recipe(
-        task_of("image:ImageTask"),
-        batch_size=sizes((0.0, 96)),
-        lr=1e-3,
-        muon=True,
-        decay_from=0.3,
-        warmup=100,
-        ema=0.999,
-        minutes=600,
-    ),
-    # A step costs eight passes of the teacher, so batches are small.
-    "fast": Recipe(
-        task_of("fast:FastTask"),
-        batch_size=sizes((0.0, 32)),
-        lr=1e-3,
-        weight_decay=0.0,
-        warmup=50,
-        ema=0.99,
-        minutes=20,
-    ),
-    # The gradient is noisy, and a rate three times as high lost colours before lines improved (LOG.md).
-    "polish": Recipe(
-        task_of("polish:PolishTask"),
-        batch_size=sizes((0.0, 32)),
-        lr=1.5e-4,
-        weight_decay=0.0,
-        warmup=20,
-        ema=0.99,
-        minutes=25,
-    ),
-    "video": Recipe(
-        task_of("video:VideoTask"),
-        batch_size=sizes((0.0, 4)),
-        lr=1e-3,
-        muon=True,
-        decay_from=0.5,
-        warmup=50,
-        ema=0.998,
-        minutes=480,
-    ),
-    "upscaler": Recipe(
-        task_of("upscaler:UpscalerTask"),
-        batch_size=sizes((0.0, 16)),
-        lr=1e-3,
-        minutes=60,
-        channels_last=True,
-    ),
-}
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+RECIPES = {name: _recipe(**row) for name, row in _TABLE.items()}
 
 PRESET = "sticker"
 Setting = TypeVar("Setting", int, str, float)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.language import LanguageConfig, LanguageModel, linear_cross_entropy
+from models.language import LanguageConfig, LanguageModel
 from models.presets import preset
 from models.space import DIM, NESTED, SemanticSpace
 from models.train.contrastive import (
@@ -67,23 +67,17 @@ class LanguageSpace(nn.Module):
 
     def texts(self, pieces: list[Rows]) -> Tensor:
         """Pieces of together M texts -> (M, 128) in the order of their numbers."""
-        vectors = torch.cat([self.space.text(self._states(rows), rows.mask) for rows in pieces])
+        read = ((rows, self.language.model(rows.ids, rows.mask, prefix_mask=rows.prompt)) for rows in pieces)
+        vectors = torch.cat([self.space.text(found.last_hidden_state, rows.mask) for rows, found in read])
         return vectors[torch.cat([rows.numbers for rows in pieces]).argsort()]
-
-    def _states(self, rows: Rows) -> Tensor:
-        return self.language.model(rows.ids, attention_mask=rows.mask, prefix_mask=rows.prompt).last_hidden_state
 
     def continuation(self, pieces: list[Rows]) -> Tensor:
         """Mean next-token loss over all that follows a prompt."""
         losses, counts = [], []
         for rows in pieces:
-            predicted = (rows.mask[:, 1:] & ~rows.prompt[:, 1:]).flatten().nonzero()[:, 0]
-            states = self._states(rows)[:, :-1].flatten(0, 1).index_select(0, predicted)
-            target = rows.ids[:, 1:].flatten().index_select(0, predicted)
-            losses.append(linear_cross_entropy(states, self.language.lm_head.weight, target))
-            counts.append(float(len(predicted)))
-        weights = torch.tensor(counts)
-        return global_mean(torch.stack(losses), weights)
+            losses.append(self.language(rows.ids, rows.mask, prefix_mask=rows.prompt, labels=rows.ids).loss)
+            counts.append((rows.mask[:, 1:] & ~rows.prompt[:, 1:]).sum().float())
+        return global_mean(torch.stack(losses), torch.stack(counts))
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """All losses of one rank's share of a step. Inside and not in the task, so that a distributed wrapper sees
@@ -144,16 +138,14 @@ class LanguageSpace(nn.Module):
     ) -> dict[str, Tensor]:
         """Cross-entropy among the concept centres; a scene's target is shared by what stands in it."""
         everyone = torch.cat([pictures, uncaptioned])
-        target = self._targets(batch["picture_facts"].followed_by(batch["uncaptioned_facts"]))
+        facts = batch["picture_facts"].followed_by(batch["uncaptioned_facts"])
+        target = torch.zeros(len(facts.scene), len(self.centres) + 1)
+        target.scatter_(1, facts.concepts % target.shape[1], 1.0)  # -1 falls into the last column
+        target = F.normalize(target[:, :-1], p=1, dim=-1)
         own = target[: len(pictures)]
         pairs = [(everyone, target), *((vectors, own) for vectors in captions.chunk(2))]
         losses = [global_mean(self._among_centres(vectors, wanted), wanted.sum(-1)) for vectors, wanted in pairs]
         return {"centre": torch.stack(losses).mean()}
-
-    def _targets(self, facts: Facts) -> Tensor:
-        target = torch.zeros(len(facts.scene), len(self.centres) + 1)
-        target.scatter_(1, facts.concepts % target.shape[1], 1.0)  # -1 falls into the last column
-        return F.normalize(target[:, :-1], p=1, dim=-1)
 
     def _roles(self, pictures: Tensor, captions: Tensor, table: Tensor) -> dict[str, Tensor]:
         """Cross-entropy of the concept that has a role, (F, 3) rows of (picture, role, concept)."""
