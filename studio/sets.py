@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.data.moods import MOODS, Mood
+from models.data.captions import MOODS, Mood
 from models.messages import Refused, did_you_mean
 from studio.requests import SEEDS, ImageRequest, make_request
 

@@ -11,7 +11,7 @@ pytest.importorskip("resvg_py", reason="resvg-py comes with the extras `train` a
 
 from models.data import animated, packages
 from models.data import build as building
-from models.data.attribution import attribution
+from models.data.build import attribution
 from models.data.packages import Package
 from models.data.world import World
 
@@ -60,7 +60,7 @@ def offline(tmp_path, monkeypatch):
     }
     lock = {}
     for package in TABLE:
-        path = downloads / packages.archive_name(package.name, "1.0.0")
+        path = downloads / f"{package.name.removeprefix('@').replace('/', '-')}-1.0.0.tgz"
         _pack(path, contents[package.name])
         lock[package.name] = {"version": "1.0.0", "sha256": packages.sha256_file(path), "licence": package.licence}
     monkeypatch.setattr(packages, "PACKAGES", TABLE)

@@ -3,10 +3,9 @@ import dataclasses
 import pytest
 from fixture_world import fixture_world
 
-from models.data.captions import caption, telling_keywords
+from models.data.captions import caption, moods_of, telling_keywords
 from models.data.colours import COLOURS
 from models.data.grammar import article, english_list, fit, is_plural, plural, regular, singular, size
-from models.data.moods import moods_of
 from models.data.styles import STYLES
 from models.data.world import Picture
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from models.data.moods import MOODS
+from models.data.captions import MOODS
 from models.messages import Refused
 from studio.export.apps import APPS
 from studio.export.pack import USUAL, Sticker, emoji_for, pack, pack_name, slug

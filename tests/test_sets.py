@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Said, refusal
 
-from models.data.moods import MOODS
+from models.data.captions import MOODS
 from studio.metadata import read
 from studio.sets import EMOTIONS, SUBJECTS, SUBJECTS_ZH, felt, make_set
 

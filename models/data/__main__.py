@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from models.data import packages
-from models.data.attribution import attribution
 from models.data.world import World, data_folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The sticker world: its pictures and licences.")
@@ -66,6 +65,8 @@ def licences(
     out: Annotated[Path, typer.Argument(help="file to write")] = Path("ATTRIBUTION.md"), folder: Folder = None
 ) -> None:
     """Write ATTRIBUTION.md from the manifest."""
+    from models.data.build import attribution
+
     out.write_text(attribution(folder or data_folder()), encoding="utf-8")
     console.print(f"wrote {out}")
 

@@ -8,7 +8,6 @@ the same code points shows, so it has that picture's names and split.
 import io
 import json
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,23 +87,17 @@ def _read(world: World, pixels: Path, rows: Path) -> None:
     known = {picture.id: picture for picture in world.pictures if picture.style == STYLE and picture.skin is None}
     found: dict[str, tuple[np.ndarray, float]] = {}
     for archive in archives:
-        for points, data in _members(archive):
-            identity = f"{STYLE}/{points}"
-            if identity in known and identity not in found and (clip := resampled(data)):
-                found[identity] = clip
+        with tarfile.open(archive) as tar:
+            for member in filter(lambda member: member.name.endswith(".webp"), tar):
+                identity, file = f"{STYLE}/{Path(member.name).stem}", tar.extractfile(member)
+                if file and identity in known and identity not in found and (clip := resampled(file.read())):
+                    found[identity] = clip
     with pixels.with_suffix(".part").open("wb") as file:
         np.save(file, np.stack([frames for frames, _ in found.values()]))
     pixels.with_suffix(".part").replace(pixels)
     lines = (json.dumps({"id": identity, "fps": round(fps, 3)}) for identity, (_, fps) in found.items())
     rows.with_suffix(".part").write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows.with_suffix(".part").replace(rows)
-
-
-def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if member.name.endswith(".webp") and (file := tar.extractfile(member)):
-                yield Path(member.name).stem, file.read()
 
 
 def resampled(data: bytes) -> tuple[np.ndarray, float] | None:

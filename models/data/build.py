@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from jinja2 import Template
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from models.data import packages, pixels, splits
+from models.data import animated, packages, pixels, splits
 from models.data.colours import main_colours
 from models.data.concepts import Emojibase, Meaning
 from models.data.packages import DICTIONARY, PACKAGES, Package
@@ -260,3 +261,15 @@ def _manifest(pictures: list[Picture], folder: Path, lock: dict) -> dict[str, An
     hashes = {name: packages.sha256_file(folder / name) for name in ("pixels.npy", "pictures.jsonl")}
     body = {"packages": rows, "renderer": renderer_version(), "pictures": len(pictures), "files": hashes}
     return {**body, "digest": hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}
+
+
+def attribution(folder: Path) -> str:
+    """`ATTRIBUTION.md`, from the manifest of the world in `folder` and from the lock of the animated set, so that it
+    names what is really there; FileNotFoundError says the command that builds it."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        raise FileNotFoundError(f"no manifest in {folder}; build the pictures with: python -m models.data build")
+    template = Template(Path(__file__).with_name("attribution.md.j2").read_text(encoding="utf-8"))
+    listed, lock = json.loads(manifest.read_text(encoding="utf-8"))["packages"], json.loads(animated.LOCK.read_text())
+    clips = [{**vars(one), **lock[one.name]} for one in animated.PACKAGES]
+    return template.render(packages=listed, animated=clips) + "\n"

@@ -25,9 +25,9 @@ from models.data.grammar import (
     spread_case,
     stream,
 )
-from models.data.moods import Mood, moods_of
 from models.data.styles import Style, style_of
 from models.data.world import Picture
+from models.lexicon import CONCEPTS, LEXICONS
 
 Length = Literal["short", "long"]
 
@@ -38,6 +38,35 @@ TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("capt
 _EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸", "表情", "符号", "gray", *COLOURS}) | {
     character for colour in COLOURS.values() for character in (colour.zh, colour.zh[:-1])
 }
+
+
+@dataclass(frozen=True)
+class Mood:
+    """Adjectives that fit "a ... face" in both languages, and CLDR name words or keywords (`signs`) that mean it."""
+
+    en: tuple[str, ...]
+    zh: tuple[str, ...]
+    signs: frozenset[str]
+
+
+MOODS = tuple(
+    Mood(LEXICONS["en"].moods[mood], LEXICONS["zh"].moods[mood], frozenset(row["keywords"].split()))
+    for mood, row in CONCEPTS["moods"].items()
+)
+
+
+@functools.cache
+def moods_of(name: str, keywords: tuple[str, ...], group: str) -> tuple[Mood, ...]:
+    """What a face shows, from its English name and keywords; empty for anything that is no face.
+
+    A mood that the name itself speaks of comes alone: "crying face" has "awful" and "sad" among its keywords, but is
+    asked for as crying.
+    """
+    words = frozenset(name.lower().replace("-", " ").split())
+    if group != "smileys-emotion" or not words & {"face", "cat", "head"}:
+        return ()
+    named = tuple(mood for mood in MOODS if mood.signs & words)
+    return named or tuple(mood for mood in MOODS if mood.signs & frozenset(keywords))
 
 
 def caption(

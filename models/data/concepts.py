@@ -74,7 +74,8 @@ class Emojibase:
         for key, entry in self._english.items():
             self._add_names(key, entry)
         for table in shortcodes:
-            self.learn((points, code) for points, codes in table.items() for code in _listed(codes))
+            listed = {points: [codes] if isinstance(codes, str) else codes for points, codes in table.items()}
+            self.learn((points, code) for points, codes in listed.items() for code in codes)
 
     @classmethod
     def read(cls, archive: Path) -> "Emojibase":
@@ -166,10 +167,6 @@ class Emojibase:
             best.append(min(options))
         cost, words = best[-1]
         return words.strip() if cost < 10 else text
-
-
-def _listed(codes: str | list[str]) -> list[str]:
-    return [codes] if isinstance(codes, str) else codes
 
 
 def _gender(label: str) -> str | None:

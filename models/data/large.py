@@ -56,8 +56,11 @@ def large(world: World, pictures: Sequence[Picture], workers: int | None = None)
     sources = _sources(world.folder, pictures)
     named = {name: hashlib.sha256(f"{renderer_version()} {LARGE} {svg}".encode()) for name, svg in sources.items()}
     files = {name: world.folder / "large" / f"{digest.hexdigest()[:24]}.png" for name, digest in named.items()}
-    missing = [name for name, file in files.items() if not file.exists()]
-    _render_all([sources[name] for name in missing], [files[name] for name in missing], workers)
+    missing = [(sources[name], file) for name, file in files.items() if not file.exists()]
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [pool.submit(_render, missing[i : i + CHUNK]) for i in range(0, len(missing), CHUNK)]
+        for job in progress(jobs, f"rendering {len(missing):,} pictures of {LARGE} px"):
+            job.result()
     return lambda picture: _read(files[picture.id])
 
 
@@ -71,16 +74,8 @@ def _sources(folder: Path, pictures: Sequence[Picture]) -> dict[str, str]:
     return found
 
 
-def _render_all(svgs: list[str], files: list[Path], workers: int | None) -> None:
-    starts = range(0, len(svgs), CHUNK)
-    with ProcessPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_render_chunk, svgs[i : i + CHUNK], files[i : i + CHUNK]) for i in starts]
-        for job in progress(jobs, f"rendering {len(svgs):,} pictures of {LARGE} px"):
-            job.result()
-
-
-def _render_chunk(svgs: list[str], files: list[Path]) -> None:
-    for svg, file in zip(svgs, files, strict=True):
+def _render(svgs: list[tuple[str, Path]]) -> None:
+    for svg, file in svgs:
         with whole(file) as part:
             # Premultiplied values as they are: the file is for us, and straight ones would be rounded twice.
             Image.fromarray(render_svg(svg, SCALE), "RGBA").save(part, "PNG")

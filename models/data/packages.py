@@ -57,7 +57,8 @@ def fetch(package: Package, downloads: Path, lock: dict[str, dict[str, str]]) ->
     npm fails.
     """
     pin = lock[package.name]
-    path = downloads / archive_name(package.name, pin["version"])
+    # As `npm pack` names it: the scope's @ is dropped and its slash becomes a dash.
+    path = downloads / f"{package.name.removeprefix('@').replace('/', '-')}-{pin['version']}.tgz"
     if not path.exists():
         npm_pack(f"{package.name}@{pin['version']}", downloads)
     if (found := sha256_file(path)) != pin["sha256"]:
@@ -65,11 +66,6 @@ def fetch(package: Package, downloads: Path, lock: dict[str, dict[str, str]]) ->
     with tarfile.open(path) as archive:
         check_licence(package, declared_licence(package, archive))
     return path
-
-
-def archive_name(name: str, version: str) -> str:
-    """File name that `npm pack` gives: the scope's @ is dropped and its slash becomes a dash."""
-    return f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
 
 
 def npm_pack(spec: str, downloads: Path) -> Path:

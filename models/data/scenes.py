@@ -10,7 +10,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -330,9 +330,8 @@ def _other_colour(scene: Scene, rng: random.Random) -> Scene | None:
     pool = paints_of(old.concept, "train") if scene.split == "train" else PAINTS
     colour = rng.choice([paint for paint in pool if paint not in taken])
     same = scene.kind == "count"  # all of them are one thing in one colour
-    return _with_objects(
-        scene, *(dataclasses.replace(o, colour=colour) if o is old or same else o for o in scene.objects)
-    )
+    objects = tuple(dataclasses.replace(o, colour=colour) if o is old or same else o for o in scene.objects)
+    return dataclasses.replace(scene, objects=objects)
 
 
 def _swapped_colours(scene: Scene, rng: random.Random) -> Scene | None:
@@ -340,7 +339,7 @@ def _swapped_colours(scene: Scene, rng: random.Random) -> Scene | None:
         return None
     first, second = scene.objects
     one, two = dataclasses.replace(first, colour=second.colour), dataclasses.replace(second, colour=first.colour)
-    return _with_objects(scene, one, two)
+    return dataclasses.replace(scene, objects=(one, two))
 
 
 def _other_count(scene: Scene, rng: random.Random) -> Scene | None:
@@ -350,7 +349,8 @@ def _other_count(scene: Scene, rng: random.Random) -> Scene | None:
     pool = counts_of(concept, "train")  # every held-out number has a neighbour there
     nearest = min(abs(n - scene.count) for n in pool if n != scene.count)
     count = rng.choice([n for n in pool if abs(n - scene.count) == nearest])
-    return _with_objects(scene, *(dataclasses.replace(scene.objects[0], box=box) for box in _places(count, rng)))
+    objects = tuple(dataclasses.replace(scene.objects[0], box=box) for box in _places(count, rng))
+    return dataclasses.replace(scene, objects=objects)
 
 
 def _swapped_places(scene: Scene, rng: random.Random) -> Scene | None:
@@ -359,11 +359,7 @@ def _swapped_places(scene: Scene, rng: random.Random) -> Scene | None:
     first, second = scene.objects
     one = dataclasses.replace(first, box=second.box, z=second.z)
     two = dataclasses.replace(second, box=first.box, z=first.z)
-    return _with_objects(scene, one, two, relation=OPPOSITE[scene.relation])
-
-
-def _with_objects(scene: Scene, *objects: SceneObject, **changes: Any) -> Scene:
-    return dataclasses.replace(scene, objects=objects, **changes)
+    return dataclasses.replace(scene, objects=(one, two), relation=OPPOSITE[scene.relation])
 
 
 _CONTRASTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {

@@ -12,6 +12,7 @@ from models.data.scenes import make_scene
 from models.data.world import World
 
 COLUMNS = 8
+CELL = 8  # pixels of a field of the board
 LINES = 3  # of caption under each picture
 CHECKER = ((255, 255, 255), (230, 230, 230))  # shows what is transparent
 
@@ -39,9 +40,9 @@ def clip_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
     return captioned(frames, [text for said in captions for text in said + [""] * (COLUMNS - len(said))])
 
 
-def checkerboard(size: tuple[int, int], cell: int = 8) -> Image.Image:
+def checkerboard(size: tuple[int, int]) -> Image.Image:
     """A grey and white board (width, height)."""
-    y, x = np.indices((size[1], size[0])) // cell
+    y, x = np.indices((size[1], size[0])) // CELL
     return Image.fromarray(np.array(CHECKER, np.uint8)[(x + y) % 2])
 
 

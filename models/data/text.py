@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import captions, grammar, moods, motion, scene_words, styles
+from models.data import captions, grammar, motion, scene_words, styles
 from models.data.captions import caption
 from models.data.colours import NAMES
 from models.data.grammar import stream
@@ -202,7 +202,7 @@ def caption_words(world: World) -> frozenset[str]:
         texts += [names, grammar.plural(names), *picture.keywords.get("en", ())]
     for style in styles.STYLES.values():
         texts += [*style.en, style.noun_en]
-    texts += [word for mood in moods.MOODS for word in (*mood.en, *mood.signs)]
+    texts += [word for mood in captions.MOODS for word in (*mood.en, *mood.signs)]
     texts += [form for row in motion.MOTIONS.values() for pair in row.en for form in pair]
     for module in (captions, scene_words, motion):
         tables = (value for name, value in vars(module).items() if name.strip("_").isupper())
@@ -265,9 +265,8 @@ def training_captions(world: World, seed: int) -> Iterator[str]:
     bare names. The same world and seed give the same texts."""
     sampler = Sampler(world.split("train"))
     draws = np.random.default_rng(np.random.SeedSequence([seed, 0x7E87]))
-    for step in itertools.count():
-        for i, picture in enumerate(sampler.draw(draws, 64)):
-            yield _training_text(world, picture, (seed << 32) + 64 * step + i)
+    for key in itertools.count(seed << 32, 64):
+        yield from (_training_text(world, picture, key + i) for i, picture in enumerate(sampler.draw(draws, 64)))
 
 
 def _training_text(world: World, picture: Picture, key: int) -> str:

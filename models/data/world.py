@@ -73,14 +73,12 @@ class World:
             raise FileNotFoundError(f"no pictures in {folder}; build them with: python -m models.data build")
         digest = json.loads(manifest.read_text())["digest"]
         with rows.open(encoding="utf-8") as file:
-            pictures = tuple(picture_from_json(json.loads(line)) for line in file)
+            listed = [json.loads(line) for line in file]
+        for row in listed:  # lists of the file become tuples
+            row["keywords"] = {language: tuple(words) for language, words in row["keywords"].items()}
+            row["colours"] = tuple(row["colours"])
+        pictures = tuple(Picture(**row) for row in listed)
         return cls(pictures, np.load(pixels, mmap_mode="r"), digest, folder)
-
-
-def picture_from_json(row: dict) -> Picture:
-    """A row of pictures.jsonl -> Picture (lists become tuples)."""
-    keywords = {language: tuple(words) for language, words in row["keywords"].items()}
-    return Picture(**{**row, "keywords": keywords, "colours": tuple(row["colours"])})
 
 
 def data_folder() -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Template
 from PIL import Image
 
-from models.data.moods import MOODS
+from models.data.captions import MOODS
 from models.data.pixels import fit as fit_square
 from models.data.sheet import captioned
 from models.messages import Message, Refused
