@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from models.data.pixels import MAX_PIXELS, premultiply
+from models.data.pixels import premultiply
 from models.messages import Refused
 from studio import media
 from studio.backends.base import Backend, run
 from studio.backends.registry import KINDS, open_backend
 from studio.capabilities import Capabilities
 from studio.export.clips import FORMATS, Clip, clip_file
+from studio.export.make import Wanted
 from studio.media import Artifact
 from studio.metadata import content, encoded, read_bytes, restore, strip, version
 from studio.metadata.files import KINDS as FILES
@@ -26,7 +26,7 @@ from studio.requests import REQUESTS, make_request
 
 CLOSE = 40.0  # dB; what another processor or number type does is well above
 CLOSE_STEP = 16  # levels of 255: rounding moves all pixels a little, a brush moves some of them a lot
-MAX_FRAMES = 1_000
+COLOURS = {"matte", "ground"}  # what an export may have put behind a clip
 MEDIA_TYPES = {kind.media_type: name for name, kind in FILES.items()}
 MOVING = {kind.media_type: name for name, kind in FORMATS.items()}
 
@@ -54,6 +54,7 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
         raise Refused("metadata.no_record", file=str(path))
     record, kind = Origin.model_validate(found), media_type(data, path)
     before = _decoded(path, strip(data, path), kind)
+    wanted = Wanted(format="mp4", matte=str(record.how.get("matte", "")), ground=str(record.how.get("ground", "white")))
     backend = opener(model or _named(path, record))
     request = _request(path, found, backend.capabilities())
     backend.load()
@@ -65,14 +66,14 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     if isinstance(before, str) or made.kind == "text":
         return _text_verdict(before, made, differences, record)
     # As the file was encoded, with its losses.
-    after = made.data if kind == made.media_type else _encoded_as(kind, made)
+    after = made.data if kind == made.media_type else _encoded_as(kind, made, wanted)
     return _verdict(before, np.stack(list(map(np.asarray, media.frames(after)))), differences, record)
 
 
-def _encoded_as(kind: str, made: Artifact) -> bytes:
+def _encoded_as(kind: str, made: Artifact, wanted: Wanted) -> bytes:
     """An artifact as a file of another media type."""
-    if made.kind == "clip" and kind in MOVING:
-        return clip_file(Clip.read("", made.data), MOVING[kind])
+    if kind in MOVING and (made.kind == "clip" or kind not in MEDIA_TYPES):
+        return clip_file(Clip.read("", made.data), MOVING[kind], **wanted.colours(MOVING[kind]))
     return encoded(media.frames(made.data)[0], None, MEDIA_TYPES[kind])
 
 
@@ -93,18 +94,10 @@ def _request(path: Path, found: dict[str, Any], can: Capabilities) -> Any:
 
 
 def _decoded(path: Path, data: bytes, kind: str) -> np.ndarray | str:
-    """The frames of a picture file, straight RGBA (F, H, W, 4), or the text of a text file."""
+    """The frames of a picture or clip, straight RGBA (F, H, W, 4), or the text of a text file."""
     if kind == "text/plain":
         return data.decode()
-    if kind not in MEDIA_TYPES:
-        raise Refused("metadata.not_made_here", file=str(path), media_type=kind)
-    try:
-        artifact = media.read(data, kind)
-        if artifact.width * artifact.height > MAX_PIXELS or artifact.frames > MAX_FRAMES:
-            raise Refused("metadata.too_many_pixels", file=str(path), most=MAX_PIXELS)
-        return np.stack(list(map(np.asarray, media.frames(data))))
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise Refused("metadata.damaged", file=str(path)) from error
+    return np.stack(list(map(np.asarray, Clip.read(path, data).frames)))
 
 
 def _text_verdict(before: np.ndarray | str, made: Artifact, differences: list[str], record: Origin) -> Verdict:
@@ -120,7 +113,7 @@ def _differences(record: Origin, digest: str, artifact: Artifact) -> list[str]:
         said.append(f"made with another model ({record.digest[:10]}, here {digest[:10]})")
     if record.version != version():
         said.append(f"made by version {record.version}, this is {version()}")
-    for name in sorted(set(record.how) | set(artifact.how)):
+    for name in sorted({*record.how, *artifact.how} - COLOURS):
         if record.how.get(name) != artifact.how.get(name):
             said.append(f"made with {name} {record.how.get(name, 'unknown')}, here {artifact.how.get(name, 'unknown')}")
     return said

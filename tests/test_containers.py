@@ -195,9 +195,3 @@ def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) 
             assert out.read_bytes() == data
         else:
             assert facts(out.read_bytes()) == facts(data)
-
-
-def test_a_gif_can_not_be_made_again_to_compare(studio: Callable, tmp_path: Path) -> None:
-    (tmp_path / "a.gif").write_bytes(write(plain("gif"), "image/gif", RECORD))
-    said = studio("verify", tmp_path / "a.gif", "--model", "fake")
-    assert said.code == 2 and "files of the type image/gif are not made here" in said.err

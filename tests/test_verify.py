@@ -19,7 +19,8 @@ from models.messages import Refused
 from studio import media
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.export.clips import Clip, clip_file
+from studio.export.clips import FORMATS, Clip, clip_file
+from studio.export.make import Wanted, exported
 from studio.media import Artifact
 from studio.metadata import encoded, provenance, version, write
 from studio.planner import Job, resolve
@@ -225,9 +226,15 @@ def test_every_frame_counts(tmp_path: Path) -> None:
     path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
     assert verify(path).result == "identical"
     job, (result,) = drawn("clip", frames=6)
-    for kind in ("apng", "avif"):
-        path.write_bytes(clip_file(Clip.read("", result.data), kind, provenance(job, result)))
-        assert verify(path).result == "identical"
+    webp = tmp_path / "clip.webp"
+    webp.write_bytes(write(result.data, result.media_type, provenance(job, result)))
+    ways: list[dict[str, Any]] = [{"matte": "white"}, {"ground": "#204060"}, *({} for _ in FORMATS)]
+    for kind, how in zip(("gif", "mp4", *FORMATS), ways, strict=True):
+        ((_, data),) = exported(webp, Wanted(format=kind, **how), lambda _: None).items()
+        path.write_bytes(data)
+        assert verify(path) == Verdict("identical", None, ""), kind
+    path.write_bytes(clip_file(Clip.read(webp), "webm", provenance(job, result), crf=4))
+    assert verify(path).result == "close" and verify(path).psnr > 40
     frames = media.frames(result.data)
     for edited, says in (
         ([*frames[:5], noisy(frames[5], 90)], None),

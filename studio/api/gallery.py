@@ -127,7 +127,7 @@ def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1
     if number > clip.count:
         raise Rejected(404, "clip.no_such_frame", frames=clip.count, number=number)
     says = provenance_in(clip.path)
-    data = encoded(next(clip.chosen([number])).picture(), says and says.of_frame(number), "png")
+    data = encoded(next(clip.chosen([number])).picture(), says and says.with_how(frame=number), "png")
     return Response(data, media_type="image/png", headers=FOREVER)
 
 

@@ -32,7 +32,7 @@ def frames(
     rows = []
     for frame in clip.chosen(chosen):
         target = folder / f"{file.stem}-{frame.number:04}.png"
-        data = encoded(frame.picture(), says and says.of_frame(frame.number), "png")
+        data = encoded(frame.picture(), says and says.with_how(frame=frame.number), "png")
         if not target.exists():
             write_whole(target, data)
         elif not target.is_file() or target.read_bytes() != data:

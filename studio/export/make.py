@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageColor
 
@@ -71,6 +72,10 @@ class Wanted:
         side = (self.size, self.size) if self.size else None
         return self.for_app.sizes[0] if self.for_app else side
 
+    def colours(self, kind: str) -> dict[str, Any]:
+        """The colour that a clip of that kind stands on, as its encoder takes it."""
+        return {"gif": {"matte": self.matte}, "mp4": {"ground": self.ground}}.get(kind, {})
+
 
 def exported(file: Path, wanted: Wanted, larger: Larger) -> dict[str, bytes]:
     """The files that a picture or clip becomes, by name; Refused where it can't be read or made so."""
@@ -133,8 +138,9 @@ def _moving(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> 
         return {f"{stem}.png": picture, f"{stem}.json": json.dumps(about, indent=1).encode()}
     if kind not in FORMATS:
         raise Refused("export.does_not_move", kind=kind, kinds=[*FORMATS, SHEET])
-    how = {"gif": {"matte": wanted.matte}, "mp4": {"ground": wanted.ground}}.get(kind, {})
-    return {_name(file, wanted, FORMATS[kind].suffix): clip_file(clip, kind, says, **how)}
+    colours = wanted.colours(kind)
+    says = says and says.with_how(**colours)
+    return {_name(file, wanted, FORMATS[kind].suffix): clip_file(clip, kind, says, **colours)}
 
 
 def _still(file: Path, wanted: Wanted, larger: Larger, says: Provenance | None) -> dict[str, bytes]:

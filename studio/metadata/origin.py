@@ -77,12 +77,10 @@ class Provenance:
     record: str
     keyword: str = OWN
 
-    def of_frame(self, number: int) -> "Provenance":
-        """What frame `number` of a clip says, the first is 1; this is what the clip's file says."""
+    def with_how(self, **how: int | str) -> "Provenance":
+        """What a file says that is made from this one, and how: the number of a `frame`, the colour behind a clip."""
         record = Origin.model_validate_json(self.record)
-        return replace(
-            self, record=record.model_copy(update={"how": {**record.how, "frame": number}}).model_dump_json()
-        )
+        return replace(self, record=record.model_copy(update={"how": {**record.how, **how}}).model_dump_json())
 
 
 def provenance(job: Job, artifact: Artifact) -> Provenance:
