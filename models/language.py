@@ -212,7 +212,7 @@ class Decoder(LanguagePreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
-    def _embed(self, ids: Tensor | None, embeds: Tensor | None) -> Tensor:
+    def embed(self, ids: Tensor | None, embeds: Tensor | None = None) -> Tensor:
         """(B, L, D) of unit scale, in the type that autocast computes in: a bf16 stream is a third faster than fp32."""
         if ids is None:
             if embeds is None:
@@ -259,7 +259,7 @@ class Decoder(LanguagePreTrainedModel):
         return_dict: bool | None = None,
     ) -> BaseModelOutputWithPast:
         """Token states (B, L, D) after the final norm; arguments as in `LanguageModel.forward`."""
-        x = self._embed(input_ids, inputs_embeds)
+        x = self.embed(input_ids, inputs_embeds)
         if use_cache and cache is None:
             cache = DynamicCache(config=self.config)
         layers = [layer for layer in self.layers if isinstance(layer, DecoderLayer)]  # a pipeline stage holds a part
@@ -346,7 +346,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
         hidden, weight, gradient = ctx.saved_tensors
         scale = gradients[0].to(hidden.dtype)
-        return (gradient @ weight) * scale, (gradient.t() @ hidden) * scale, None
+        # A frozen head needs no gradient of its own, which is half of the work.
+        return (gradient @ weight) * scale, (gradient.t() @ hidden) * scale if ctx.needs_input_grad[1] else None, None

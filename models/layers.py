@@ -39,9 +39,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """`x` (B, L, D), `context` (B, S, C) or None, `bias` as in `attend` -> (B, L, D)."""
-        key, value = self.key_value(x if context is None else context).chunk(2, -1)
-        q, k, v = self._split(self.query(x)), self._split(key), self._split(value)
-        y = attend(layer_norm(q), layer_norm(k), v, bias)
+        return self.read(x, *self.keys_values(x if context is None else context), bias)
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys, normalised, and values (B, H, S, E) of `context` (B, S, C): what `read` reads, any number of times."""
+        key, value = self.key_value(context).chunk(2, -1)
+        return layer_norm(self._split(key)), self._split(value)
+
+    def read(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+        """What `x` (B, L, D) reads in them, (B, L, D)."""
+        y = attend(layer_norm(self._split(self.query(x))), keys, values, bias)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
