@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from models.data.grammar import LANGUAGES
+from models.data.stored import stored
 from models.data.world import Picture, World
+from models.hardware import native_dtype
 from models.space import Embedder
 from models.weights import load_table, save_table
 
@@ -30,15 +34,22 @@ class Memory:
         self.vectors, self.things, self.names = vectors.float() / LEVELS, things.long(), list(names)
 
     @classmethod
-    def of(cls, world: World, embedder: Embedder) -> "tuple[Memory, list[Picture]]":
-        """The training pictures, one of each name and style, and those pictures."""
+    def of(cls, world: World, embedder: Embedder, cache: Path | None = None) -> "tuple[Memory, list[Picture]]":
+        """The training pictures, one of each name and style, and those pictures. Vectors are kept in `cache`, whose
+        name must say of which world and space: to make them takes minutes."""
         pictures = list({(p.names["en"], p.style): p for p in world.split("train")}.values())
-        numbers = {name: i for i, name in enumerate(dict.fromkeys(p.names["en"] for p in pictures))}
-        names = list({p.names["en"]: p.names for p in pictures}.values())
-        rows = (pictures[i : i + CHUNK] for i in range(0, len(pictures), CHUNK))
-        vectors = torch.cat([embedder.image(np.stack([world.pixels[p.index] for p in some])) for some in rows])
-        things = torch.tensor([numbers[p.names["en"]] for p in pictures])
-        return cls((LEVELS * vectors).round().to(torch.int8), things, names), pictures
+        names = {p.names["en"]: p.names for p in pictures}
+        numbers = {name: number for number, name in enumerate(names)}
+
+        def encoded() -> np.ndarray:
+            rows = [pictures[i : i + CHUNK] for i in range(0, len(pictures), CHUNK)]
+            bar = track(rows, "remembering", console=Console(stderr=True, quiet=len(rows) < 9))
+            with torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
+                vectors = [embedder.image(world.pixels[[p.index for p in some]]) for some in bar]
+            return (LEVELS * torch.cat(vectors)).round().to(torch.int8).numpy()
+
+        vectors = torch.from_numpy(np.array(stored(cache, encoded)))
+        return cls(vectors, torch.tensor([numbers[p.names["en"]] for p in pictures]), list(names.values())), pictures
 
     def nearest(self, vectors: Tensor, count: int, without: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The things nearest to unit vectors (B, 128), each once, best first: numbers (B, K) and cosines (B, K).

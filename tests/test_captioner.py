@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from models.data.fixture import fixture_world
 from tiny_parts import awaken, save_tiny_parts
 
 from models.captioner import ASKS, Captioner, CaptionerConfig, Seen, ask_token
-from models.data.fixture import fixture_world
 from models.data.pixels import to_tensor
 from models.eyes import RETRIEVED, Looker
 from models.language import LanguageModel
@@ -102,14 +101,16 @@ def test_only_what_is_added_is_stored(looker: Looker, tmp_path: Path) -> None:
 
 
 def test_the_nearest_things_are_remembered_once_and_the_left_out_are_not(looker: Looker, tmp_path: Path) -> None:
-    memory, pictures = Memory.of(WORLD, looker.embedder)
-    vectors = looker.embedder.image(np.stack([WORLD.pixels[p.index] for p in pictures[:5]]))
-    things, cosines = memory.nearest(vectors, RETRIEVED)
-    assert [memory.name(thing, "en") for thing in things[:, 0].tolist()] == [p.names["en"] for p in pictures[:5]]
-    assert all(len(set(row)) == RETRIEVED for row in things.tolist()) and (cosines.diff() <= 0).all()
-    without = memory.things == things[:, :1]
-    assert things[:, 1:].equal(memory.nearest(vectors, RETRIEVED - 1, without)[0])
-    assert (memory.nearest(vectors, 2, torch.ones_like(without))[0] == -1).all()  # nothing is left
+    torch.manual_seed(1)
+    names, things = looker.memory.names, looker.memory.things
+    vectors = torch.nn.functional.normalize(torch.randn(len(things), 128), dim=-1)
+    memory = Memory((127 * vectors).round().to(torch.int8), things, names)
+    found, cosines = memory.nearest(vectors[:5], RETRIEVED)
+    assert found[:, 0].equal(things[:5])
+    assert all(len(set(row)) == RETRIEVED for row in found.tolist()) and (cosines.diff() <= 0).all()
+    without = things == found[:, :1]
+    assert found[:, 1:].equal(memory.nearest(vectors[:5], RETRIEVED - 1, without)[0])
+    assert (memory.nearest(vectors[:5], 2, torch.ones_like(without))[0] == -1).all()  # nothing is left
     memory.save(tmp_path, "space")
     again = Memory.load(tmp_path)
     assert again.names == memory.names and again.vectors.equal(memory.vectors) and again.things.equal(memory.things)

@@ -31,6 +31,7 @@ from models.lexicon import CONCEPTS, LEXICONS
 
 Length = Literal["short", "long"]
 
+TAGGED_KEYWORDS = 4
 STYLED_SHARE = 0.6  # of captions that leave it open: as many prompts name no style at all
 # Templates. s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: its words.
 TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
@@ -88,6 +89,16 @@ def caption(
     styled = rng.random() < STYLED_SHARE if style is None else style
     text = _Writer(picture, rng, language).write(is_long, styled)
     return spread_case(text, rng, shout=not is_long)
+
+
+def tags(picture: Picture, seed: int, language: Language) -> str:
+    """Comma-separated words for a picture: its name, colours, some keywords, its style."""
+    rng, name = stream(picture.id, "tags", seed), display_name(picture, language)
+    words = telling_keywords(picture.keywords.get(language, ()), name)
+    colours = [colour_words((colour,), language) for colour in picture.colours]
+    style = _words(style_of(picture.style), language)[0]
+    said = [*colours, *rng.sample(words, min(TAGGED_KEYWORDS, len(words))), style]
+    return fit(name, said, TEMPLATES[language]["joint"])
 
 
 def subject(picture: Picture, rng: random.Random, language: Language) -> str:

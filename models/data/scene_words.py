@@ -68,6 +68,11 @@ def _things(scene: Scene, rng: random.Random, language: Language) -> str:
     return template.format(a=phrases[0], b=phrases[1])
 
 
+def thing(item: SceneObject, language: Language) -> str:
+    """A thing alone, with its size and colour, without article."""
+    return _english(item) if language == "en" else _chinese(item, "")
+
+
 def _english(item: SceneObject) -> str:
     return " ".join(word for word in (item.size, item.colour, item.names["en"]) if word)
 

@@ -1,0 +1,238 @@
+"""Captions of pictures: several candidates, ranked by the semantic space and by how they agree.
+
+Candidates are sampled (top-p 0.9, temperature 0.7, repetition penalty), or written greedily or by beams. The best has
+the highest score: the probability that it names what is shown, from its cosine to the picture in the space, its
+agreement with the other candidates (cosine and consensus: ECO, arXiv 2405.01028), its likelihood, and how near the
+nearest remembered picture is. The weights are fitted on `val`; a picture whose best score is below `least` is unknown.
+
+Shapes: B pictures, N candidates, R = B N rows, L tokens, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
+from transformers.generation import RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
+
+from models.captioner import Captioner, Kind, Seen, ask_token
+from models.data.grammar import Language
+from models.data.pixels import to_tensor
+from models.eyes import Looker
+from models.memory import Memory
+from models.space import Embedder
+from models.weights import load_part
+
+PART = "captioner"
+SHAPES = (1, 16)  # pictures that go through together: bits depend on it
+LONGEST = 40  # tokens
+FIGURES = ("cosine", "agreement", "likelihood", "nearest")
+# Of an unfitted captioner: cosine to consensus as ECO weighs them, and nothing is unknown.
+RANKING = {"cosine": 8.0, "agreement": 8 / 3.52, "likelihood": 0.0, "nearest": 0.0, "bias": -4.0, "least": 0.0}
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How captions are written. `guidance` above 1 goes away from what would be said of any picture (classifier-free
+    guidance, arXiv 2307.16686); beams are written without it, with `candidates` as their number."""
+
+    way: Literal["sample", "greedy", "beam"] = "sample"
+    candidates: int = 5
+    top_p: float = 0.9
+    temperature: float = 0.7
+    repetition: float = 1.1
+    guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The best text and its score in [0, 1], whether the picture is known, and the other texts, best first."""
+
+    text: str
+    score: float
+    known: bool
+    others: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Different texts for one picture, and the FIGURES of each, (N, 4)."""
+
+    texts: tuple[str, ...]
+    figures: np.ndarray
+
+
+class CaptionPipeline:
+    """Pictures -> captions, by the captioner and the frozen parts."""
+
+    def __init__(self, captioner: Captioner, looker: Looker) -> None:
+        self.captioner, self.looker = captioner, looker
+
+    @classmethod
+    def assemble(cls, root: Path | None = None, embedder: Embedder | None = None) -> "CaptionPipeline":
+        """The parts under `root` (None: the shipped ones), verified; `embedder` where it is loaded already."""
+        embedder = embedder or Embedder.load(root)
+        captioner: Captioner = load_part(Captioner, PART, root)
+        return cls(captioner.attach(embedder.language), Looker(embedder, Memory.load(root)))
+
+    def caption(
+        self,
+        pixels: np.ndarray,
+        language: Language = "en",
+        kind: Kind = "short",
+        decoding: Decoding = Decoding(),
+        seeds: Sequence[int] | None = None,
+    ) -> list[Caption]:
+        """One caption each of premultiplied uint8 (B, 128, 128, 4); `seeds` draw the candidates, 0 by default."""
+        ranking = {**RANKING, **(self.captioner.config.ranking or {})}
+        return [_ranked(found, ranking) for found in self.figures(pixels, language, kind, decoding, seeds)]
+
+    @torch.no_grad()
+    def figures(
+        self,
+        pixels: np.ndarray,
+        language: Language,
+        kind: Kind,
+        decoding: Decoding,
+        seeds: Sequence[int] | None = None,
+    ) -> list[Candidates]:
+        """Candidates of each picture, not ranked yet."""
+        seeds, size, found = seeds or [0] * len(pixels), SHAPES[len(pixels) > 1], list[Candidates]()
+        for start in range(0, len(pixels), size):
+            rows = [min(row, len(pixels) - 1) for row in range(start, start + size)]
+            some = to_tensor(pixels[rows])
+            made = self._candidates(some, ask_token(kind, language), decoding, [seeds[row] for row in rows])
+            found += made[: len(pixels) - start]
+        return found
+
+    def _candidates(self, pixels: Tensor, ask: int, decoding: Decoding, seeds: Sequence[int]) -> list[Candidates]:
+        sight, vectors = self.looker.look(pixels, tuple(self.captioner.views.keys()))
+        seen = self.captioner.look(sight, pixels)
+        ids = self._write(seen, ask, decoding, seeds)  # (R, L)
+        likely = self._likelihood(ids, seen).unflatten(0, (len(pixels), -1))
+        near = self.looker.memory.nearest(vectors, 1)[1][:, 0]
+        texts = self.looker.embedder.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        count, found = likely.shape[1], list[Candidates]()
+        for row in range(len(pixels)):
+            own = [text.strip() for text in texts[row * count : (row + 1) * count]]
+            different = tuple(dict.fromkeys(own))
+            places = self.looker.embedder.text(list(different))
+            cosines = places @ vectors[row].float()
+            agreement = (places @ places[[different.index(text) for text in own]].T).mean(1)
+            likelihood = torch.stack([likely[row, own.index(text)] for text in different])
+            figures = torch.stack([cosines, agreement, likelihood, near[row].float().expand(len(different))], 1)
+            found.append(Candidates(different, figures.numpy()))
+        return found
+
+    def _write(self, seen: Seen, ask: int, decoding: Decoding, seeds: Sequence[int]) -> Tensor:
+        d, language = decoding, self.captioner.language.config
+        rows = d.candidates if d.way == "sample" else 1
+        prompts = torch.tensor([[language.bos_token_id, ask]]).repeat(len(seeds) * rows, 1)
+        processors = LogitsProcessorList()
+        if d.guidance != 1 and d.way != "beam":
+            processors.append(AgainstBlind(self.captioner, len(seeds), d.guidance))
+        processors.append(RepetitionPenaltyLogitsProcessor(d.repetition))
+        if d.way == "sample":
+            processors += [TemperatureLogitsWarper(d.temperature), TopPLogitsWarper(d.top_p), Drawn(seeds, rows)]
+        beams = {"num_beams": d.candidates, "num_return_sequences": d.candidates} if d.way == "beam" else {}
+        with torch.autocast("cpu", enabled=False):
+            return self.captioner.generate(
+                prompts, seen=seen, do_sample=False, max_new_tokens=LONGEST, logits_processor=processors,
+                pad_token_id=language.pad_token_id, eos_token_id=language.eos_token_id, **beams,
+            )  # fmt: skip
+
+    def _likelihood(self, ids: Tensor, seen: Seen) -> Tensor:
+        """Mean logarithm of the tokens' probabilities (R,), without ask and padding."""
+        mask = ids.ne(self.captioner.language.config.pad_token_id or 0)
+        logits = self.captioner(ids, attention_mask=mask, seen=seen).logits[:, 1:-1].float()
+        own = logits.log_softmax(-1).gather(2, ids[:, 2:, None])[..., 0] * mask[:, 2:]
+        return own.sum(1) / mask[:, 2:].sum(1).clamp_min(1)
+
+
+class AgainstBlind(LogitsProcessor):
+    """log p(blind) + guidance (log p(seen) - log p(blind)): what the captioner would say of any picture counts less."""
+
+    def __init__(self, captioner: Captioner, pictures: int, guidance: float) -> None:
+        self.captioner, self.guidance, self.blind, self.cache = captioner, guidance, captioner.blind(pictures), None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Ids (R, L) so far and logits (R, V) -> logits (R, V)."""
+        new = input_ids if self.cache is None else input_ids[:, -1:]
+        output = self.captioner(new, seen=self.blind, cache=self.cache, use_cache=True, logits_to_keep=1)
+        self.cache = output.cache
+        blind = output.logits[:, -1].float().log_softmax(-1)
+        return blind + self.guidance * (scores.log_softmax(-1) - blind)
+
+
+class Drawn(LogitsProcessor):
+    """Makes the highest logit a sample, by Gumbel noise: each row from a stream of its own, so that what is drawn does
+    not depend on the company."""
+
+    def __init__(self, seeds: Sequence[int], rows: int) -> None:
+        self.streams = [np.random.default_rng((seed, row)) for seed in seeds for row in range(rows)]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """As `AgainstBlind`."""
+        noise = np.stack([stream.gumbel(size=scores.shape[1]) for stream in self.streams])
+        return scores + torch.from_numpy(noise).to(scores)
+
+
+def _ranked(found: Candidates, ranking: dict[str, float]) -> Caption:
+    scores = probabilities(found, ranking)
+    order = np.argsort(-scores, kind="stable")
+    texts = [(found.texts[i], round(float(scores[i]), 4)) for i in order]
+    return Caption(*texts[0], bool(scores[order[0]] >= ranking["least"]), tuple(texts[1:]))
+
+
+def probabilities(found: Candidates, ranking: dict[str, float]) -> np.ndarray:
+    """Score of each candidate, (N,)."""
+    weights = np.array([ranking[name] for name in FIGURES])
+    return 1 / (1 + np.exp(-(found.figures @ weights + ranking["bias"])))
+
+
+def ranking_of(found: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int) -> dict[str, float]:
+    """What makes a probability of figures: a logistic regression on whether candidates are right, by the pictures of
+    even number; the first `known` pictures are of this world, and one in ten of them is called unknown."""
+    chosen = range(0, len(found), 2)
+    x = torch.from_numpy(np.concatenate([found[i].figures for i in chosen])).double()
+    y = torch.tensor([answer for i in chosen for answer in right[i]]).double()
+    mean, spread = x.mean(0), x.std(0).clamp_min(1e-3)
+    weights = torch.zeros(len(FIGURES) + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = (x - mean) / spread @ weights[:-1] + weights[-1]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, y) + 0.01 * weights[:-1].square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    scale = weights[:-1].detach() / spread
+    ranking = dict(zip(FIGURES, scale.tolist(), strict=True))
+    ranking["bias"] = float(weights[-1].detach() - (scale * mean).sum())
+    best = [probabilities(found[i], ranking).max() for i in chosen if i < known]
+    return ranking | {"least": float(np.quantile(best, 0.1))}
+
+
+def ranking_figures(
+    found: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int, ranking: dict[str, float]
+) -> dict[str, float]:
+    """How good a ranking is on the pictures of odd number: concept named by the best candidate and by any, squared
+    error of the probability, and the shares of known and of outside pictures that are called unknown."""
+    scores = [probabilities(one, ranking) for one in found]
+    odd = range(1, len(found), 2)
+    inside, outside = [i for i in odd if i < known], [i for i in odd if i >= known]
+    answers = [bool(right[i][int(scores[i].argmax())]) for i in inside]
+    return {
+        "ranked": float(np.mean(answers)),
+        "any": float(np.mean([any(right[i]) for i in inside])),
+        "brier": float(np.mean([(scores[i].max() - answer) ** 2 for i, answer in zip(inside, answers, strict=True)])),
+        "unknown_known": float(np.mean([scores[i].max() < ranking["least"] for i in inside])),
+        "unknown_outside": float(np.mean([scores[i].max() < ranking["least"] for i in outside])),
+    }
