@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from eval import sets
+from eval.captions import StickerCaptionGenerator
 from eval.clips import StickerClipGenerator
 from eval.features import BLOCK, stored_features
 from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
@@ -73,7 +74,9 @@ class Context:
     ) -> None:
         self.world, self.sizes, self.parts, self.cache = world, sizes, parts or Parts(), cache
         self.generators: list[Any] = (
-            [generator] if generator else [StickerGenerator(self.parts), StickerClipGenerator(self.parts)]
+            [generator]
+            if generator
+            else [make(self.parts) for make in (StickerGenerator, StickerClipGenerator, StickerCaptionGenerator)]
         )
         self.generator: Any = self.generators[0]
         self.wordnet = wordnet or wordnet_folder(data_folder())

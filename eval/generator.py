@@ -21,6 +21,7 @@ from eval.judge import Judge
 from eval.rows import MissingError
 from models.autoencoder import Autoencoder
 from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.pipelines.caption import CaptionPipeline
 from models.pipelines.image import BATCH, StickerPipeline
 from models.pipelines.video import ClipPipeline
 from models.prompts.parser import PromptParser
@@ -49,6 +50,7 @@ LACKS = {
     "conditions": "does not take text and vector as separate conditions",
     "references": "draws from no reference drawings",
     "drafts": "draws clips from no drafts",
+    "blind": "has no blind decoder",
     "blends": "does not blend two prompts",
     "autoencoder": "has no autoencoder",
     "embeddings": "does not embed text and pictures",
@@ -119,6 +121,11 @@ class Parts:
         return self._load(ClipPipeline.assemble, self.root, self.pipeline)
 
     @cached_property
+    def captions(self) -> CaptionPipeline:
+        """The captioner on the parts of the space."""
+        return self._load(CaptionPipeline.assemble, self.root, self.embedder)
+
+    @cached_property
     def vocabulary(self) -> Vocabulary:
         return self._load(Vocabulary.load, self.embedder, self.root)
 
@@ -154,7 +161,7 @@ class StickerGenerator:
 
     name = "sticker"
     media: Media = "image"
-    abilities = frozenset(LACKS) - {"clip", "caption", "drafts"}
+    abilities = frozenset(LACKS) - {"clip", "caption", "drafts", "blind"}
     parts = IMAGE
 
     def __init__(self, weights: Parts) -> None:

@@ -76,7 +76,7 @@ class Captioner(PreTrainedModel, GenerationMixin):
         self.eyes = nn.ModuleDict({name: OWN[name](**own.get(name, {})) for name in eyes if name in OWN})
         self.views = nn.ModuleDict({name: nn.Linear(size, width) for name, size in eyes.items()})
         self.nothing = nn.Parameter(torch.randn(1, 1, width))  # the one token where no picture is shown
-        self.asks = nn.Parameter(torch.zeros(len(ASKS), width))
+        self.asks = nn.Parameter(torch.zeros(len(ASKS), width))  # in tens, as gates are
         self.readers = nn.ModuleList(
             Reader(width, config.reader_heads, config.reader_hidden) for _ in range(config.num_hidden_layers)
         )
@@ -143,7 +143,7 @@ class Captioner(PreTrainedModel, GenerationMixin):
         embeds = self.language.model.embed(input_ids)
         place = input_ids - FIRST_ASK
         asked = (place >= 0) & (place < len(ASKS))
-        embeds = embeds + (self.asks[place.clamp(0, len(ASKS) - 1)] * asked[..., None]).to(embeds.dtype)
+        embeds = embeds + (10 * self.asks[place.clamp(0, len(ASKS) - 1)] * asked[..., None]).to(embeds.dtype)
         with self._reading(seen):
             return self.language(
                 inputs_embeds=embeds, attention_mask=attention_mask, position_ids=position_ids, cache=cache,

@@ -37,7 +37,7 @@ class Memory:
     def of(cls, world: World, embedder: Embedder, cache: Path | None = None) -> "tuple[Memory, list[Picture]]":
         """The training pictures, one of each name and style, and those pictures. Vectors are kept in `cache`, whose
         name must say of which world and space: to make them takes minutes."""
-        pictures = list({(p.names["en"], p.style): p for p in world.split("train")}.values())
+        pictures = remembered(world)
         names = {p.names["en"]: p.names for p in pictures}
         numbers = {name: number for number, name in enumerate(names)}
 
@@ -81,3 +81,8 @@ class Memory:
             {str(lang): name for lang, name in zip(LANGUAGES, row, strict=True) if name} for row in listed["names"]
         ]
         return cls(tensors["vectors"], tensors["things"], names)
+
+
+def remembered(world: World) -> list[Picture]:
+    """The training pictures, one of each name and style, in the order of their vectors."""
+    return list({(p.names["en"], p.style): p for p in world.split("train")}.values())

@@ -77,6 +77,7 @@ class Capabilities(BaseModel):
     frames: Range = Range(least=1, most=64, usual=16)  # of a clip
     fps: Range = Range(least=1, most=30, usual=8)
     motion_strength: Range = Range(least=0.25, most=2, usual=1)
+    captioner: str = ""  # digest of the network that describes pictures, likewise
     languages: tuple[str, ...] = ()  # of captions
     candidates: Range = Range(least=1, most=32, usual=5)  # of a caption
 

@@ -245,7 +245,8 @@ def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:
     """Without a seed it is 0: the same picture has the same caption."""
     if asked.language not in can.languages:
         raise Refused("model.language", model=can.title, language=asked.language, languages=list(can.languages))
-    return asked.model_copy(update={**_within(asked, can, "candidates"), "seed": asked.seed or 0, "shape": 1})
+    fixed = {"seed": asked.seed or 0, "shape": 1, "captioner": can.captioner or None}
+    return asked.model_copy(update={**_within(asked, can, "candidates"), **fixed})
 
 
 def _enlarge(asked: EnlargeRequest, can: Capabilities) -> EnlargeRequest:

@@ -18,7 +18,7 @@ SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 CANDIDATE_STRIDE = 0x9E3779B1
 MAX_HITS = 1_000  # of one search
-DIGESTS = ("upscaler", "variant", "video")  # fields that planning fills in: which network does it
+DIGESTS = ("upscaler", "variant", "video", "captioner")  # fields that planning fills in: which network does it
 
 Task = Literal["image", "clip", "caption", "embed", "search", "enlarge"]
 
@@ -210,7 +210,7 @@ class ClipRequest(WordedRequest):
 
 class CaptionRequest(MediaRequest):
     """What a picture, or the middle frame of a clip, shows, in words. The best of `candidates` is the caption; the
-    others are facts beside it.
+    others are facts beside it. Planning fills in `captioner`, the digest of the network that describes it.
     """
 
     suffix: ClassVar[str] = ".txt"
@@ -218,12 +218,16 @@ class CaptionRequest(MediaRequest):
     image: Picture
     language: Literal["en", "zh"] = "en"
     long: bool = False
+    tags: bool = False
     candidates: Whole | None = None
+    captioner: Text | None = None
 
     @model_validator(mode="after")
     def _one_caption(self) -> Self:
         if self.count != 1:
             raise Refused("request.caption_count")
+        if self.long and self.tags:
+            raise Refused("request.long_tags")
         return self
 
 

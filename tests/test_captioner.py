@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.data.fixture import fixture_world
+from fixture_world import fixture_world
 from tiny_parts import awaken, save_tiny_parts
 
 from models.captioner import ASKS, Captioner, CaptionerConfig, Seen, ask_token

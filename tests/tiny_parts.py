@@ -10,9 +10,12 @@ from fixture_world import fixture_world
 from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
+from models.captioner import Captioner, CaptionerConfig
 from models.dit import DiT
+from models.eyes import Looker
 from models.language import LanguageConfig, LanguageModel
 from models.lora import FILE, PART, attach, changes
+from models.memory import Memory
 from models.presets import preset
 from models.prompts.linker import EntityLinker
 from models.prompts.parser import PromptParser
@@ -23,7 +26,7 @@ from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
 from models.video import VideoDiT
 from models.vision import VisionEncoder
-from models.weights import load_part, record_part, save_part
+from models.weights import load_part, part_digests, record_part, save_part, weights_digest
 
 store.SPEED = 8  # of packing: no test asks for small files
 
@@ -78,6 +81,20 @@ def save_tiny_video(root: Path, seed: int = 0) -> Path:
     network = VideoDiT(**{**preset("video", "tiny"), "context": preset("language", "tiny")["hidden_size"]})
     awaken(network)
     return save_part(network, "video", root)
+
+
+def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
+    """The part that describes pictures and what it remembers, in `root`."""
+    torch.manual_seed(seed)
+    embedder, frozen = Embedder.load(root), ("language", "vision", "space")
+    memory = Memory.of(fixture_world(), embedder)[0]
+    looker = Looker(embedder, memory)
+    sizes = {**preset("language", "tiny"), **preset("captioner", "tiny")}
+    eyes = {eye: looker.width(eye) for eye in ("vision", "retrieved")}
+    network = Captioner(CaptionerConfig(**sizes, eyes=eyes))
+    awaken(network)
+    memory.save(root, weights_digest(frozen, root))
+    return save_part(network, "captioner", root, part_digests(frozen, root))
 
 
 def give_variant(root: Path, change: float) -> None:

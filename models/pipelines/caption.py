@@ -154,7 +154,7 @@ class CaptionPipeline:
 
 
 class AgainstBlind(LogitsProcessor):
-    """log p(blind) + guidance (log p(seen) - log p(blind)): what the captioner would say of any picture counts less."""
+    """blind + guidance (seen - blind), in logits: what the captioner would say of any picture counts less."""
 
     def __init__(self, captioner: Captioner, pictures: int, guidance: float) -> None:
         self.captioner, self.guidance, self.blind, self.cache = captioner, guidance, captioner.blind(pictures), None
@@ -164,8 +164,8 @@ class AgainstBlind(LogitsProcessor):
         new = input_ids if self.cache is None else input_ids[:, -1:]
         output = self.captioner(new, seen=self.blind, cache=self.cache, use_cache=True, logits_to_keep=1)
         self.cache = output.cache
-        blind = output.logits[:, -1].float().log_softmax(-1)
-        return blind + self.guidance * (scores.log_softmax(-1) - blind)
+        blind = output.logits[:, -1].to(scores)
+        return blind + self.guidance * (scores - blind)
 
 
 class Drawn(LogitsProcessor):

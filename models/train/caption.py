@@ -40,7 +40,7 @@ FROZEN = ("language", "vision", "space")
 CAPTIONS = 3  # of a picture
 HIDDEN = 0.1  # share of pictures that are not shown: the blind decoder, against which drawing is guided
 SHARDS, EVERY = 60, 40  # shards of drawn pictures at most; a new one after so many steps
-VALIDATED, RANKED = 64, 96  # pictures of each kind that a checkpoint captions, and that the ranking is fitted on
+VALIDATED, RANKED = 48, 64  # pictures of each kind that a checkpoint captions, and that the ranking is fitted on
 SHOWN = 24
 VIT_SIZES = ("width", "layers", "heads", "channels")
 
@@ -52,6 +52,7 @@ class CaptionTask(Task):
         eyes: what it reads with (`models.eyes`).
         drawn: whether it also learns on pictures of the generator, where there is one among the parts.
         validated, ranked: how many pictures a checkpoint looks at.
+        shard: drawn pictures in a shard.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class CaptionTask(Task):
         drawn: bool = True,
         validated: int = VALIDATED,
         ranked: int = RANKED,
+        shard: int = SHARD,
     ) -> None:
         self.options, self.world, self.validated, self.ranked = options, options.world, validated, ranked
         self.embedder = Embedder.load(options.parts)
@@ -72,8 +74,8 @@ class CaptionTask(Task):
         self.families = np.array([p.family for p in remembered])
         self.model: nn.Module = self._network(eyes)
         generator = drawn and "dit" in listed_parts(options.parts)
-        self.drawn = self._pool("train") if generator else None
-        self.seen_drawn = self._pool("val") if generator else None
+        self.drawn = self._pool("train", shard) if generator else None
+        self.seen_drawn = self._pool("val", shard) if generator else None
         self.source = CaptionSource(self.world, self.drawn)
         self._said: dict[tuple[str, str], list[str]] = {}
         self._ranked: dict[str, float] = {}
@@ -91,10 +93,10 @@ class CaptionTask(Task):
                 eye.begin(self.embedder)  # type: ignore[operator]
         return network
 
-    def _pool(self, split: str) -> DrawnPool:
+    def _pool(self, split: str, shard: int) -> DrawnPool:
         made_with = weights_digest((*FROZEN, "autoencoder", "dit"), self.options.parts)[:12]
         folder = self.options.cache and self.options.cache / f"drawn-{made_with}-{self.world.digest[:8]}"
-        return DrawnPool(self.world, self._draw, folder, self.options.seed, split)
+        return DrawnPool(self.world, self._draw, folder, self.options.seed, split, shard)
 
     def _draw(self, prompts: Any, seeds: Any) -> np.ndarray:
         from models.pipelines.image import StickerPipeline
@@ -186,7 +188,7 @@ class CaptionTask(Task):
         cells = [p for p in self.world.split("val") if p.concept in trained and not p.skin]
         found = {"cells": [Shown(self.world.pixels[p.index], p) for p in evenly(cells, self.validated)]}
         if self.seen_drawn:
-            shards = -(-self.validated // SHARD)
+            shards = -(-self.validated // self.seen_drawn.size)
             found["drawn"] = [one for n in range(shards) for one in self.seen_drawn.shard(n)][: self.validated]
         scenes = list[Shown]()
         for seed in range(self.validated):

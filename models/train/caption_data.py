@@ -105,18 +105,20 @@ def _margins(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 
 
 class DrawnPool:
-    """Training things drawn by the generator, in shards of SHARD that are kept in `folder` (None: in memory)."""
+    """Things of a split drawn by the generator, in shards of `size` that are kept in `folder` (None: in memory)."""
 
-    def __init__(self, world: World, draw: Draw, folder: Path | None, seed: int, split: str = "train") -> None:
-        self.draw, self.folder, self.seed, self.split = draw, folder, seed, split
+    def __init__(
+        self, world: World, draw: Draw, folder: Path | None, seed: int, split: str = "train", size: int = SHARD
+    ) -> None:
+        self.draw, self.folder, self.seed, self.split, self.size = draw, folder, seed, split, size
         self.pictures = [p for p in world.split(split) if not p.skin]
         self.sampler = Sampler(self.pictures)
         self.shard = lru_cache(maxsize=None)(self._shard)
 
     def _shard(self, number: int) -> list[Shown]:
         rng = np.random.default_rng((self.seed, number, len(self.split)))
-        pictures = self.sampler.draw(rng, SHARD)
-        seeds = [int(n) for n in rng.integers(2**31, size=SHARD)]
+        pictures = self.sampler.draw(rng, self.size)
+        seeds = [int(n) for n in rng.integers(2**31, size=self.size)]
         prompts = [f"{p.names['en']}, {p.style} style" for p in pictures]
         file = self.folder and self.folder / f"{self.split}-{self.seed}-{number:04d}.npz"
         if file is None:
@@ -144,7 +146,7 @@ class CaptionSource:
             scene = make_scene(self.world, number)
             shown = Shown(scene.render(self.world), scene, bool(scene.background.colours))
         elif self.drawn and known and draw < SCENES + DRAWN:
-            shown = self.drawn.shard(int(rng.integers(known)))[int(rng.integers(SHARD))]
+            shown = self.drawn.shard(int(rng.integers(known)))[int(rng.integers(self.drawn.size))]
         else:
             picture = self.sampler.draw(rng, 1)[0]
             shown = Shown(self.world.pixels[picture.index], picture)

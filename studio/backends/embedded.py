@@ -13,6 +13,7 @@ from PIL import Image
 
 from models.assets import assets
 from models.data.compose import resized
+from models.data.grammar import LANGUAGES
 from models.data.pixels import SIZE, fit, png
 from models.data.styles import STYLES
 from models.messages import Message, Refused
@@ -27,9 +28,10 @@ from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
 from studio.media import Artifact
-from studio.requests import ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, WordedRequest
+from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, WordedRequest
 
 if TYPE_CHECKING:
+    from models.pipelines.caption import CaptionPipeline
     from models.pipelines.image import StickerPipeline
     from models.pipelines.video import ClipPipeline
     from models.prompts.vocabulary import Vocabulary
@@ -41,6 +43,7 @@ SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked witho
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
 VIDEO = "video"  # models.pipelines.video.PART, which moves pictures and need not be there
+CAPTIONER = ("captioner", "memory")  # PART of models.pipelines.caption and models.memory; they need not be there
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; weights without the part are whole
 VARIANT = "fast"  # models.lora.UPSCALER, which draws alone or the last of the way, and need not be there
 
@@ -54,13 +57,13 @@ def weights_needed(code: str = "model.weights") -> Iterator[None]:
         raise Refused(code, problem=error.message) from error
 
 
-def _optional(part: str, root: Path) -> str:
-    """Digest of a part that need not be there; "" where it is not, or is one for another generator."""
+def _optional(part: str, root: Path, *beside: str) -> str:
+    """Digest of a part that need not be there and of those it needs; "" where it is not, or is for other parts."""
     try:
         if part not in listed_parts(root):
             return ""
         check_company(root / part, root)
-        return weights_digest((part,), root)
+        return weights_digest((part, *beside), root)
     except WeightsError:  # whoever wants to draw will hear of it
         return ""
 
@@ -114,12 +117,14 @@ class Embedded(Backend):
         self._pipeline: StickerPipeline | None = None
         self._vocabulary: Vocabulary | None = None
         self._clips_by: ClipPipeline | None = None
+        self._captions_by: CaptionPipeline | None = None
         self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
         """The styles that it was trained on, and ranges in which it was tried."""
         variant = _optional(VARIANT, self.root)
         fixed = {FAST: Fixed(steps=FAST_STEPS, guidance=1, variant=variant)} if variant else {}
+        captioner = _optional(*CAPTIONER[:1], self.root, *CAPTIONER[1:])
         styles = (Style(name=name, zh=style.zh[-1], words=style.en + style.zh) for name, style in STYLES.items())
         return Capabilities(
             title="Studio 128 stickers",
@@ -127,6 +132,8 @@ class Embedded(Backend):
             size=SIZE,
             **self._enlarge.capabilities(),
             video=_optional(VIDEO, self.root),
+            captioner=captioner,
+            languages=LANGUAGES if captioner else (),
             styles=tuple(styles),
             schedulers=(*sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER), *fixed),
             fixed=fixed,
@@ -157,7 +164,9 @@ class Embedded(Backend):
     @property
     def tasks(self) -> Mapping[str, Handler]:
         done = {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
-        return {**done, "clip": one_by_one(self._clips)} if _optional(VIDEO, self.root) else done
+        parts = {"clip": (VIDEO, self._clips), "caption": (CAPTIONER[0], self._caption)}
+        optional = {task: one_by_one(make) for task, (part, make) in parts.items() if _optional(part, self.root)}
+        return {**done, **optional}
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
         """A batch after the other; the words of a request are read when its first batch comes."""
@@ -230,6 +239,29 @@ class Embedded(Backend):
             yield replace(event, step=index * each + event.step, total=request.count * each, previews=shown)
         raise AssertionError("a picture ends what is drawn")
 
+    def _caption(self, request: CaptionRequest) -> Iterator[Made]:
+        """The best candidate; of a picture that the captioner does not know a sentence that says so."""
+        from models.pipelines.caption import CaptionPipeline, Decoding
+
+        if request.captioner != self.capabilities().captioner:
+            raise Refused("model.captioner_replaced")
+        yield Progress(0, 1)
+        embedder = self._loaded().embedder
+        if self._captions_by is None:
+            with weights_needed():
+                self._captions_by = CaptionPipeline.assemble(self.root, embedder)
+        pixels, kind = given_pixels(request.image, "middle"), "long" if request.long else "short"
+        decoding = Decoding(candidates=request.candidates or 1)
+        (found,) = self._captions_by.caption(
+            pixels[None], request.language, "tags" if request.tags else kind, decoding, [request.seed or 0]
+        )
+        text, others = found.text, found.others
+        if not found.known:
+            text = Message("caption.unknown", {"guess": found.text}).text(request.language)
+            others = ((found.text, found.score), *others)
+        about = self._about(request, 1, embedder.text([found.text])[0])
+        yield media.caption(text, others, seed=request.seed or 0, score=found.score, **about)
+
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
         embedder = self._loaded().embedder
         if request.texts:
@@ -252,7 +284,7 @@ class Embedded(Backend):
         """The picture of a resolved request, with nothing in memory but the upscaler."""
         return png(self._enlarge(to_enlarge(request), request))
 
-    def _about(self, request: ImageRequest | ClipRequest | EnlargeRequest, batch: int, place: Any) -> dict[str, Any]:
+    def _about(self, request: Any, batch: int, place: Any) -> dict[str, Any]:
         """Where an artifact lies in the semantic space, and what else its bits depend on."""
         import torch
 

@@ -1,0 +1,220 @@
+"""Captions of held-out pictures beside their controls: the blind decoder, the nearest training picture, the nearest
+name.
+
+A caption names a concept where the longest names in it hold one of the concept's. References are training captions of
+the true picture. Scenes are scored by what is said of their things, colours, numbers and relations.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+
+import numpy as np
+
+from eval import sets
+from eval.captions import CaptionPrompt, bleu4, cider_d, rouge_l
+from eval.context import SEED, Context
+from eval.generator import SPACE, StickerGenerator
+from eval.metrics import metric
+from eval.rows import MissingError, Row, mean_row, share_row
+from models.data.captions import caption, display_name
+from models.data.grammar import Language
+from models.data.naming import Namer, f1, scene_facts
+from models.data.outside import outside_pictures
+from models.data.scenes import Scene, make_scene
+from models.data.world import Picture
+from models.memory import remembered
+
+REFERENCES = 5
+GREEDY = {"way": "greedy", "candidates": 1}
+BLIND = {**GREEDY, "guidance": 0.0}
+GUIDED = {"guidance": 1.5}
+BEAM = {"way": "beam"}
+TIMED = 64
+CHINESE_WITHIN = 0.10
+
+
+@metric("captions", "caption")
+def caption_rows(context: Context) -> Iterator[Row]:
+    """Concepts named, texts against references, scenes, and what is called unknown."""
+    cells = [p for p in sets.cells(context.world, context.sizes.cells) if not p.skin]
+    english = named_row(context, "held-out cells", cells, "en", 0.5)
+    yield english
+    yield named_row(context, "held-out cells, Chinese", cells, "zh", english.value - CHINESE_WITHIN)
+    yield guided_row(context, cells)
+    unseen = [p for p in sets.unseen(context.world, context.sizes.cells) if not p.skin]
+    yield named_row(context, "concepts never seen", unseen, "en")
+    yield drawn_row(context)
+    yield from text_rows(context, cells[: context.sizes.conditions])
+    yield from scene_rows(context)
+    yield from unknown_rows(context, cells[: context.sizes.conditions])
+    yield from speed_rows(context, cells)
+
+
+def written(
+    context: Context, pixels: np.ndarray, language: Language = "en", kind: str = "short", **options: object
+) -> list[str]:
+    """A caption of each picture (N, 128, 128, 4)."""
+    prompts = [CaptionPrompt(one, language, kind) for one in pixels]  # type: ignore[arg-type]
+    return context.generate(prompts, **options).tolist()
+
+
+def named_row(
+    context: Context, what: str, pictures: Sequence[Picture], language: Language, goal: float | None = None
+) -> Row:
+    pixels = sets.pixels(context.world, list(pictures))
+    right = right_by(context, pictures, language)
+    ways = {"greedy": GREEDY, "beams": BEAM, "guided by the blind decoder": GUIDED, "blind": BLIND}
+    against = [(name, float(right(written(context, pixels, language, **how)).mean())) for name, how in ways.items()]
+    near = [nearest_picture(context, one) for one in pixels]
+    by_picture = np.mean([p.concept == q.concept for p, q in zip(pictures, near, strict=True)])
+    by_name = right(nearest_names(context, pixels, language))
+    controls = (("nearest training picture", float(by_picture)), ("nearest name", float(by_name.mean())))
+    return share_row(
+        f"concept named: {what}", right(written(context, pixels, language)), goal=goal, against=(*against, *controls),
+        **context.origin(),
+    )  # fmt: skip
+
+
+def right_by(
+    context: Context, pictures: Sequence[Picture], language: Language
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """Which of the texts about the pictures name their concepts, (N,) bool."""
+    namer = namer_of(context)
+    return lambda texts: np.array(
+        [namer.names(text, language, p.concept) for text, p in zip(texts, pictures, strict=True)]
+    )
+
+
+@cache
+def namer_of(context: Context) -> Namer:
+    return Namer(context.world.pictures)
+
+
+def nearest_picture(context: Context, pixels: np.ndarray) -> Picture:
+    """The nearest one of those that the captioner remembers."""
+    memory, pictures = context.parts.captions.looker.memory, remembered_by(context)
+    if len(memory.things) != len(pictures):
+        raise MissingError("the captioner remembers other pictures than these; ship it anew: python -m models.train")
+    vector = context.parts.embedder.image(pixels[None])
+    return pictures[int((vector @ memory.vectors.T).argmax())]
+
+
+@cache
+def remembered_by(context: Context) -> list[Picture]:
+    return remembered(context.world)
+
+
+def nearest_names(context: Context, pixels: np.ndarray, language: Language) -> list[str]:
+    """The training name nearest to each picture in the space."""
+    names, vectors = name_vectors(context, language)
+    found = context.parts.embedder.image(pixels).numpy() @ vectors.T
+    return [names[row] for row in found.argmax(1)]
+
+
+@cache
+def name_vectors(context: Context, language: Language) -> tuple[list[str], np.ndarray]:
+    names = list(dict.fromkeys(display_name(p, language) for p in context.train))
+    return names, context.parts.embedder.text(names).numpy()
+
+
+def guided_row(context: Context, pictures: Sequence[Picture]) -> Row:
+    """Of the same pictures: named by the best of the candidates, less named greedily."""
+    pixels, right = sets.pixels(context.world, list(pictures)), right_by(context, pictures, "en")
+    best, greedy = (right(written(context, pixels, **how)).astype(float) for how in ({}, GREEDY))
+    name = "concept named by the best candidate, less greedily"
+    return mean_row(name, best - greedy, goal=0.0, **context.origin())
+
+
+def drawn_row(context: Context) -> Row:
+    """Pictures that the image generator draws of known things."""
+    known = [p for p in sets.seen(context.world, context.sizes.conditions) if p.group]
+    seeds = range(SEED, SEED + len(known))
+    pixels = StickerGenerator(context.parts).generate([sets.prompt(p) for p in known], seeds)
+    right = right_by(context, known, "en")
+    controls = {"greedy": GREEDY, "blind": BLIND}
+    against = tuple((name, float(right(written(context, pixels, **how)).mean())) for name, how in controls.items())
+    near = np.mean([p.concept == nearest_picture(context, one).concept for p, one in zip(known, pixels, strict=True)])
+    return share_row(
+        "concept named: pictures that the generator drew of known things", right(written(context, pixels)), goal=0.6,
+        against=(*against, ("nearest training picture", float(near))), **context.origin(),
+    )  # fmt: skip
+
+
+def text_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
+    """Long captions against five of the true picture."""
+    pixels = sets.pixels(context.world, list(pictures))
+    references = [[caption(p, SEED + n, "en", "long") for n in range(REFERENCES)] for p in pictures]
+    texts = {
+        "": written(context, pixels, "en", "long"),
+        "greedy": written(context, pixels, "en", "long", **GREEDY),
+        "nearest training picture's": [caption(nearest_picture(context, one), SEED, "en", "long") for one in pixels],
+        "blind": written(context, pixels, "en", "long", **BLIND),
+        "another of the true picture": [caption(p, SEED + REFERENCES, "en", "long") for p in pictures],
+    }
+    measures = {"CIDEr-D": cider_d, "ROUGE-L": rouge_l}
+    for name, measure in measures.items():
+        found = {who: measure(said, references) for who, said in texts.items()}
+        against = tuple((who, float(values.mean())) for who, values in found.items() if who)
+        goal = float(found["nearest training picture's"].mean())
+        yield mean_row(f"long captions, {name}", found[""], goal=goal, against=against, **context.origin())
+    values = {who: bleu4(said, references) for who, said in texts.items()}
+    against = tuple((who, value) for who, value in values.items() if who)
+    goal = values["nearest training picture's"]
+    yield Row("long captions, BLEU-4", values[""], len(pictures), goal=goal, against=against, **context.origin())
+
+
+def scene_rows(context: Context) -> Iterator[Row]:
+    """F1 of what captions say of scenes of held-out combinations, in both languages."""
+    try:
+        seeds = range(SEED, SEED + 2 * context.sizes.scenes)
+        scenes = [make_scene(context.world, seed, "test", pictures="cell") for seed in seeds]
+    except ValueError as error:
+        raise MissingError(str(error)) from error
+    pixels = np.stack([scene.render(context.world) for scene in scenes])
+    for language, name, goal in (("en", "English", 0.75), ("zh", "Chinese", None)):
+        spoken: Language = language  # type: ignore[assignment]
+        ways = {"": {}, "greedy": GREEDY, "blind": BLIND}
+        said = {who: written(context, pixels, spoken, **how) for who, how in ways.items()}
+        said["true captions"] = [scene.caption(SEED, spoken, "short") for scene in scenes]
+        found = {who: scene_scores(context, scenes, texts, spoken) for who, texts in said.items()}
+        against = tuple((who, float(values.mean())) for who, values in found.items() if who)
+        row = f"scenes, {name}: F1 of things, colours, numbers, relations"
+        yield mean_row(row, found[""], goal=goal, against=against, **context.origin())
+
+
+def scene_scores(context: Context, scenes: Sequence[Scene], texts: Sequence[str], language: Language) -> np.ndarray:
+    namer, scores = namer_of(context), []
+    for scene, text in zip(scenes, texts, strict=True):
+        found = namer.facts(text, language, {item.concept for item in scene.objects})
+        scores.append(f1(found, scene_facts(scene)))
+    return np.array(scores)
+
+
+def unknown_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
+    """What is called unknown: pictures from outside, of other seeds than those that set the threshold, and ours."""
+    inside = sets.pixels(context.world, list(pictures))
+    shown = {"outside pictures": outside_pictures(len(inside), SEED), "held-out cells": inside}
+    for name, pixels in shown.items():
+        found = context.generator.describe([CaptionPrompt(one) for one in pixels], [SEED] * len(pixels))
+        outside = name == "outside pictures"
+        yield share_row(
+            f"{name} called unknown", [not one.known for one in found], goal=0.8 if outside else 0.1,
+            lower_is_better=not outside, note=f"mean score {np.mean([one.score for one in found]):.2f}",
+            **context.origin(),
+        )  # fmt: skip
+
+
+def speed_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
+    """Five candidates of one picture, and of many together, once everything is loaded."""
+    pixels = np.resize(sets.pixels(context.world, list(pictures)), (TIMED, 128, 128, 4))
+    prompts = [CaptionPrompt(one) for one in pixels]
+    context.generator.describe(prompts[:1], [0])
+    start = time.perf_counter()
+    context.generator.describe(prompts[:1], [0])
+    one, start = time.perf_counter() - start, time.perf_counter()
+    context.generator.describe(prompts, [0] * TIMED)
+    many = TIMED / (time.perf_counter() - start)
+    parts = (*SPACE, *context.generator.parts)
+    yield Row("one caption", one, 1, "s", goal=0.5, lower_is_better=True, parts=parts)
+    yield Row(f"{TIMED} captions together", many, TIMED, "a second", goal=10.0, parts=parts)

@@ -1,0 +1,180 @@
+"""Laws of the captioner's training and decoding: what is said is true, draws repeat, a run resumes and ships."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_parts import awaken, save_tiny_parts
+
+from models.captioner import ASKS, KINDS, Captioner
+from fixture_world import fixture_world
+from models.data.naming import Namer, f1, scene_facts
+from models.data.outside import outside_picture
+from models.data.scenes import make_scene
+from models.pipelines.caption import (
+    Candidates,
+    CaptionPipeline,
+    Decoding,
+    probabilities,
+    ranking_figures,
+    ranking_of,
+)
+from models.train import checkpoint
+from models.train.caption import CaptionTask
+from models.train.caption_data import CaptionSource, asked, spoilt
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+
+WORLD = fixture_world()
+PIXELS = WORLD.pixels[:3]
+
+
+def task_of(options: TaskOptions) -> CaptionTask:
+    return CaptionTask(options, validated=2, ranked=4, shard=2)
+
+
+RECIPE = Recipe(task_of, batch_size=lambda _: 2, warmup=2, muon=True)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
+def options(parts: Path) -> TaskOptions:
+    return TaskOptions("tiny", 3, WORLD, lambda _: 2, parts, parts / "cache")
+
+
+@pytest.fixture(scope="module")
+def task(parts: Path) -> CaptionTask:
+    made = task_of(options(parts))
+    awaken(made.model)
+    made.model.eval()
+    return made
+
+
+@pytest.fixture
+def pipeline(task: CaptionTask) -> Iterator[CaptionPipeline]:
+    with torch.no_grad():
+        yield task.pipeline(task.model)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_scene_s_captions_say_its_facts(language: str) -> None:
+    namer = Namer(WORLD.pictures)
+    for seed in range(40):
+        scene = make_scene(WORLD, seed)
+        true, about = scene_facts(scene), {item.concept for item in scene.objects}
+        assert f1(namer.facts(scene.caption(seed, language, "short"), language, about), true) == 1
+        if scene.kind == "relation":  # what is said of the exchanged scene is another fact
+            other = namer.facts(scene.contrast("relation").caption(seed, language, "short"), language, about)
+            assert f1(other, true) < 1
+
+
+def test_the_longest_name_counts() -> None:
+    namer = Namer(WORLD.pictures)
+    concept = WORLD.pictures[0].concept
+    name = WORLD.pictures[0].names["en"]
+    assert namer.names(f"two red {name}s", "en", concept) and not namer.names(f"x{name}y", "en", concept)
+    assert not namer.names("nothing of it", "en", concept) and namer.facts("", "zh") == set()
+
+
+def test_every_caption_names_what_is_shown_and_its_ground() -> None:
+    namer, source = Namer(WORLD.pictures), CaptionSource(WORLD, None)
+    for number in range(60):
+        rng = np.random.default_rng(number)
+        shown = source.show(rng, 0)
+        assert shown.pixels.shape == (128, 128, 4) and (shown.pixels[..., :3] <= shown.pixels[..., 3:]).all()
+        concepts = [o.concept for o in getattr(shown.source, "objects", [shown.source])]
+        for ask, text in asked(shown, rng, 6):
+            assert all(namer.names(text, ASKS[ask][1], concept) for concept in concepts), text
+            assert not (shown.grounded and ("transparent" in text or "透明" in text))
+
+
+def test_spoilt_pictures_keep_what_they_show() -> None:
+    for number in range(20):
+        pixels, grounded = spoilt(WORLD.pixels[0], np.random.default_rng(number))
+        assert pixels[..., 3].any() and (not grounded or (pixels[..., 3] == 255).mean() > 0.5)
+    same, grounded = spoilt(WORLD.pixels[0], np.random.default_rng(0), share=0)
+    assert np.abs(same.astype(int) - WORLD.pixels[0]).max() <= 2 and not grounded
+
+
+def test_what_is_drawn_repeats_in_any_company(pipeline: CaptionPipeline) -> None:
+    every = pipeline.figures(PIXELS, "en", "short", Decoding(candidates=3), [5, 6, 7])
+    again = pipeline.figures(PIXELS[1:], "en", "short", Decoding(candidates=3), [6, 7])
+    assert [found.texts for found in every[1:]] == [found.texts for found in again]
+    alone = pipeline.caption(PIXELS[:1], "en", "long", Decoding(candidates=3), [5])
+    assert alone == pipeline.caption(PIXELS[:1], "en", "long", Decoding(candidates=3), [5])
+    other = pipeline.figures(PIXELS, "en", "short", Decoding(candidates=3), [8, 9, 10])
+    assert [found.texts for found in other] != [found.texts for found in every]
+
+
+@pytest.mark.parametrize("way", ["sample", "greedy", "beam"])
+def test_candidates_are_ranked_whatever_wrote_them(pipeline: CaptionPipeline, way: str) -> None:
+    for found in pipeline.caption(PIXELS, "zh", "tags", Decoding(way=way, candidates=3)):  # type: ignore[arg-type]
+        scores = [found.score, *(score for _, score in found.others)]
+        assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] <= scores[0] <= 1
+        assert len(scores) <= (1 if way == "greedy" else 3)
+
+
+def test_guidance_of_one_is_none_and_of_zero_is_blind(pipeline: CaptionPipeline) -> None:
+    def written(pixels: np.ndarray, guidance: float) -> list[tuple[str, ...]]:
+        found = pipeline.figures(pixels, "en", "short", Decoding("greedy", guidance=guidance))
+        return [one.texts for one in found]
+
+    assert written(PIXELS, 1) == written(PIXELS, 1 + 1e-9)
+    assert len(set(written(PIXELS, 0))) == 1  # whatever is shown
+    assert len(set(written(PIXELS, 40))) > 1
+
+
+def test_a_ranking_tells_right_from_wrong_and_known_from_unknown() -> None:
+    rng, found, right = np.random.default_rng(0), [], []
+    for number in range(80):
+        answers = [bool(n == 0 and number < 60) for n in range(3)]
+        figures = rng.normal(0, 0.1, (3, 4)) + np.array(answers)[:, None] * np.array([1, 1, 0, 0])
+        found.append(Candidates(("a", "b", "c"), figures))
+        right.append(answers)
+    ranking = ranking_of(found, right, 60)
+    assert all(probabilities(one, ranking).argmax() == 0 for one in found[:60])
+    figures = ranking_figures(found, right, 60, ranking)
+    assert figures["ranked"] == figures["any"] == 1 and figures["unknown_outside"] == 1 > 0.3 > figures["unknown_known"]
+
+
+def test_pictures_from_outside_repeat_and_differ() -> None:
+    made = [outside_picture(number, seed=1) for number in range(8)]
+    assert all(np.array_equal(one, outside_picture(n, seed=1)) for n, one in enumerate(made))
+    assert len({one.tobytes() for one in made}) == 8 and all((one[..., 3] == 255).all() for one in made)
+
+
+def test_the_picture_s_own_cell_is_not_remembered(task: CaptionTask) -> None:
+    shown = [task.source.show(np.random.default_rng(n), 0) for n in range(20)]
+    for one, without in zip(shown, task._without(shown).numpy(), strict=True):
+        pictures = [task.world.pictures[o.picture] for o in getattr(one.source, "objects", ())] or [one.source]
+        cells = {(p.concept, p.family) for p in pictures}
+        hidden = {(str(c), str(f)) for c, f in zip(task.concepts[without], task.families[without], strict=True)}
+        assert hidden == cells
+
+
+def test_a_run_resumes_exactly_ships_and_leaves_the_backbone_alone(parts: Path, tmp_path: Path) -> None:
+    def trainer(out: Path) -> Trainer:
+        return Trainer(RECIPE, options(parts), out, Length(steps=4), precision="no")
+
+    straight, halves = trainer(tmp_path / "straight"), trainer(tmp_path / "halves")
+    language = {n: p.clone() for n, p in straight.task.embedder.language.named_parameters()}  # type: ignore[attr-defined]
+    for number in range(4):
+        straight.step(number / 4)
+        if number < 2:
+            halves.step(number / 4)
+    checkpoint.save(tmp_path / "halves/state", halves.plain, halves.ema, halves.optimizers, vars(halves.state))
+    again = trainer(tmp_path / "halves")
+    again.resume()
+    again.run()
+    for a, b in zip(straight.plain.parameters(), again.plain.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    now = dict(straight.task.embedder.language.named_parameters())  # type: ignore[attr-defined]
+    assert all(torch.equal(language[name], now[name]) for name in language)
+    assert any(reader.gates.any() for reader in again.plain.readers)  # type: ignore[union-attr]
+    assert list((tmp_path / "halves").glob("sheet-*.png"))
+    shipped = Captioner.from_pretrained(tmp_path / "halves/export/captioner")
+    assert set(shipped.config.ranking or {}) >= {"cosine", "least"} and len(KINDS) == 3

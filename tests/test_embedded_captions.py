@@ -1,0 +1,81 @@
+"""Captions by the studio's own models behind the backend's door, on tiny untrained parts."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_parts import save_tiny_captioner, save_tiny_parts
+
+from fixture_world import fixture_world
+from models.data.pixels import png
+from models.messages import Refused
+from models.weights import record_part
+from studio.backends.base import run
+from studio.backends.embedded import Embedded
+from studio.media import Artifact
+from studio.planner import resolve
+from studio.requests import make_request
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    before = Embedded(str(root)).capabilities()
+    assert "caption" not in before.tasks and not before.languages  # weights without the part are whole
+    save_tiny_captioner(root)
+    return Embedded(str(root))
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    png(fixture_world().pixels[0]).save(file := tmp_path_factory.mktemp("picture") / "apple.png")
+    return file
+
+
+def described(backend: Embedded, picture: Path, **fields: object) -> Artifact:
+    asked = make_request("caption", image={"path": str(picture)}, **fields)
+    *_, made = run(backend, resolve(asked, backend.capabilities()))
+    assert isinstance(made, Artifact)
+    return made
+
+
+def test_a_caption_is_the_best_of_its_candidates_and_the_same_again(backend: Embedded, picture: Path) -> None:
+    made = described(backend, picture, seed=3)
+    scores = [made.score or 0, *(score for _, score in made.candidates)]
+    assert (made.kind, made.seed, len(made.vector)) == ("text", 3, 128) and made.data == made.text.encode()
+    assert scores == sorted(scores, reverse=True) and len(scores) <= 5
+    assert described(backend, picture, seed=3) == made
+    kinds = [{}, {"long": True}, {"tags": True}, {"language": "zh"}]
+    assert len({described(backend, picture, candidates=1, **kind).text for kind in kinds}) > 1
+
+
+def test_what_is_not_known_is_said_to_be_unknown(backend: Embedded, picture: Path, tmp_path: Path) -> None:
+    config = backend.root / "captioner" / "config.json"
+    before = config.read_text()
+    never = {"cosine": 0, "agreement": 0, "likelihood": 0, "nearest": 0, "bias": 0, "least": 0.9}
+    config.write_text(json.dumps({**json.loads(before), "ranking": never}))
+    record_part("captioner", backend.root)
+    again = Embedded(str(backend.root))
+    guess = described(again, picture).candidates[0][0]
+    assert described(again, picture).text == f"I don't know this; it may be: {guess}"
+    assert described(again, picture, language="zh").text.startswith("我不认识")
+    config.write_text(before)
+    record_part("captioner", backend.root)
+
+
+def test_bad_requests_are_refused(backend: Embedded, picture: Path) -> None:
+    with pytest.raises(Refused, match="not both"):
+        make_request("caption", image={"path": str(picture)}, long=True, tags=True)
+    asked = resolve(make_request("caption", image={"path": str(picture)}), backend.capabilities())
+    save_tiny_captioner(backend.root, seed=1)
+    with pytest.raises(Refused, match="ask again"):
+        list(run(backend, asked))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900)])
+@pytest.mark.parametrize("mode", ["RGBA", "1", "CMYK", "I;16", "P"])
+def test_any_picture_is_described(backend: Embedded, tmp_path: Path, size: tuple[int, int], mode: str) -> None:
+    file = tmp_path / ("odd.jpg" if mode == "CMYK" else "odd.png")
+    Image.new(mode, size).save(file)
+    assert described(backend, file, candidates=1).kind == "text"
