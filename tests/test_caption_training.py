@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixture_world import fixture_world
 from tiny_parts import awaken, save_tiny_parts
 
 from models.captioner import ASKS, KINDS, Captioner
-from fixture_world import fixture_world
 from models.data.naming import Namer, f1, scene_facts
 from models.data.outside import outside_picture
 from models.data.scenes import make_scene
+from models.pipelines import caption
 from models.pipelines.caption import (
     Candidates,
     CaptionPipeline,
@@ -35,6 +36,11 @@ def task_of(options: TaskOptions) -> CaptionTask:
 
 
 RECIPE = Recipe(task_of, batch_size=lambda _: 2, warmup=2, muon=True)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caption, "LONGEST", 6)
 
 
 @pytest.fixture(scope="module")

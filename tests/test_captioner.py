@@ -67,6 +67,12 @@ def test_cached_equals_uncached_and_the_backbone_is_left_as_it_was(looker: Looke
     assert torch.equal(language(ids).logits, before)
 
 
+def test_what_is_asked_for_is_heard(looker: Looker) -> None:
+    made, ids = captioner(looker), prompts(len(ASKS))
+    said = made(ids, seen=seen_by(made, looker, slice(1))).logits[:, -1]
+    assert all((said[n] - said[m]).abs().max() > 1e-4 for n in range(len(ASKS)) for m in range(n))
+
+
 def test_candidates_share_what_was_read_of_their_picture(looker: Looker) -> None:
     made, ids = captioner(looker), prompts(6)
     shared = made(ids, seen=seen_by(made, looker, slice(2))).logits

@@ -10,6 +10,8 @@ from tiny_parts import save_tiny_captioner, save_tiny_parts
 from eval.captions import bleu4, cider_d, rouge_l
 from eval.metrics import METRICS
 from eval.metrics import captions as metric
+from models.data.scenes import make_scene
+from models.pipelines import caption as pipeline
 
 TEXTS = ["a red apple in the noto style", "two black cats", "a green tree with a yellow star"]
 REFERENCES = [
@@ -35,12 +37,9 @@ def test_a_reference_itself_scores_most_and_other_words_nothing() -> None:
 
 def test_the_rows_of_a_tiny_captioner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric, "TIMED", 2)
+    monkeypatch.setattr(pipeline, "LONGEST", 2)
     # The drawn world has few held-out combinations.
-    monkeypatch.setattr(
-        metric,
-        "make_scene",
-        lambda world, seed, split, pictures: metric_scene(world, seed),  # noqa: ARG005
-    )
+    monkeypatch.setattr(metric, "make_scene", lambda world, seed, *_, **__: make_scene(world, seed))
     root = save_tiny_parts(tmp_path / "parts")
     context = drawn_context(root, sizes=SIZES)
     assert context.turn_to(METRICS["captions"].needs) is None and context.generator.name == "sticker captions"
@@ -55,9 +54,3 @@ def test_the_rows_of_a_tiny_captioner(tmp_path: Path, monkeypatch: pytest.Monkey
     assert dict(scenes.against)["true captions"] == 1
     named = rows["concept named: held-out cells"]
     assert {"greedy", "beams", "blind", "nearest name", "nearest training picture"} <= dict(named.against).keys()
-
-
-def metric_scene(world: object, seed: int) -> object:
-    from models.data.scenes import make_scene
-
-    return make_scene(world, seed)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ the true picture. Scenes are scored by what is said of their things, colours, nu
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from eval.context import SEED, Context
 from eval.generator import SPACE, StickerGenerator
 from eval.metrics import metric
 from eval.rows import MissingError, Row, mean_row, share_row
+from models.captioner import Kind
 from models.data.captions import caption, display_name
 from models.data.grammar import Language
 from models.data.naming import Namer, f1, scene_facts
@@ -26,10 +28,10 @@ from models.data.world import Picture
 from models.memory import remembered
 
 REFERENCES = 5
-GREEDY = {"way": "greedy", "candidates": 1}
-BLIND = {**GREEDY, "guidance": 0.0}
-GUIDED = {"guidance": 1.5}
-BEAM = {"way": "beam"}
+GREEDY: dict[str, Any] = {"way": "greedy", "candidates": 1}
+BLIND: dict[str, Any] = {**GREEDY, "guidance": 0.0}
+GUIDED: dict[str, Any] = {"guidance": 1.5}
+BEAM: dict[str, Any] = {"way": "beam"}
 TIMED = 64
 CHINESE_WITHIN = 0.10
 
@@ -52,10 +54,10 @@ def caption_rows(context: Context) -> Iterator[Row]:
 
 
 def written(
-    context: Context, pixels: np.ndarray, language: Language = "en", kind: str = "short", **options: object
+    context: Context, pixels: np.ndarray, language: Language = "en", kind: Kind = "short", **options: Any
 ) -> list[str]:
     """A caption of each picture (N, 128, 128, 4)."""
-    prompts = [CaptionPrompt(one, language, kind) for one in pixels]  # type: ignore[arg-type]
+    prompts = [CaptionPrompt(one, language, kind) for one in pixels]
     return context.generate(prompts, **options).tolist()
 
 
@@ -121,7 +123,9 @@ def name_vectors(context: Context, language: Language) -> tuple[list[str], np.nd
 def guided_row(context: Context, pictures: Sequence[Picture]) -> Row:
     """Of the same pictures: named by the best of the candidates, less named greedily."""
     pixels, right = sets.pixels(context.world, list(pictures)), right_by(context, pictures, "en")
-    best, greedy = (right(written(context, pixels, **how)).astype(float) for how in ({}, GREEDY))
+    best, greedy = (
+        right(said).astype(float) for said in (written(context, pixels), written(context, pixels, **GREEDY))
+    )
     name = "concept named by the best candidate, less greedily"
     return mean_row(name, best - greedy, goal=0.0, **context.origin())
 
@@ -174,7 +178,7 @@ def scene_rows(context: Context) -> Iterator[Row]:
     pixels = np.stack([scene.render(context.world) for scene in scenes])
     for language, name, goal in (("en", "English", 0.75), ("zh", "Chinese", None)):
         spoken: Language = language  # type: ignore[assignment]
-        ways = {"": {}, "greedy": GREEDY, "blind": BLIND}
+        ways: dict[str, dict[str, Any]] = {"": {}, "greedy": GREEDY, "blind": BLIND}
         said = {who: written(context, pixels, spoken, **how) for who, how in ways.items()}
         said["true captions"] = [scene.caption(SEED, spoken, "short") for scene in scenes]
         found = {who: scene_scores(context, scenes, texts, spoken) for who, texts in said.items()}

@@ -31,6 +31,7 @@ from studio.media import Artifact
 from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, WordedRequest
 
 if TYPE_CHECKING:
+    from models.captioner import Kind
     from models.pipelines.caption import CaptionPipeline
     from models.pipelines.image import StickerPipeline
     from models.pipelines.video import ClipPipeline
@@ -164,7 +165,7 @@ class Embedded(Backend):
     @property
     def tasks(self) -> Mapping[str, Handler]:
         done = {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
-        parts = {"clip": (VIDEO, self._clips), "caption": (CAPTIONER[0], self._caption)}
+        parts: dict[str, tuple[str, Any]] = {"clip": (VIDEO, self._clips), "caption": (CAPTIONER[0], self._caption)}
         optional = {task: one_by_one(make) for task, (part, make) in parts.items() if _optional(part, self.root)}
         return {**done, **optional}
 
@@ -250,11 +251,9 @@ class Embedded(Backend):
         if self._captions_by is None:
             with weights_needed():
                 self._captions_by = CaptionPipeline.assemble(self.root, embedder)
-        pixels, kind = given_pixels(request.image, "middle"), "long" if request.long else "short"
-        decoding = Decoding(candidates=request.candidates or 1)
-        (found,) = self._captions_by.caption(
-            pixels[None], request.language, "tags" if request.tags else kind, decoding, [request.seed or 0]
-        )
+        pixels, decoding = given_pixels(request.image, "middle"), Decoding(candidates=request.candidates or 1)
+        kind: Kind = "tags" if request.tags else "long" if request.long else "short"
+        (found,) = self._captions_by.caption(pixels[None], request.language, kind, decoding, [request.seed or 0])
         text, others = found.text, found.others
         if not found.known:
             text = Message("caption.unknown", {"guess": found.text}).text(request.language)
