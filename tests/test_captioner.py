@@ -1,5 +1,6 @@
 """Laws of the captioner: at first it is the backbone, a picture is read once, a hidden picture is none."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,11 @@ def prompts(count: int) -> torch.Tensor:
 
 
 @pytest.fixture(autouse=True)
-def without_gradients() -> None:
-    torch.set_grad_enabled(False)
+def without_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
-@torch.no_grad()
 def test_at_first_it_is_the_backbone(looker: Looker) -> None:
     made, ids = captioner(looker, awake=False), torch.randint(3, 60, (2, 9))
     assert torch.equal(made(ids, seen=seen_by(made, looker, slice(2))).logits, looker.embedder.language(ids).logits)

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eval_kit import SIZES, drawn_context
+from eval_kit import SIZES
+from fixture_world import fixture_world
 from tiny_parts import save_tiny_captioner, save_tiny_parts
 
 from eval.captions import bleu4, cider_d, rouge_l
+from eval.context import Context
+from eval.generator import Parts
 from eval.metrics import METRICS
 from eval.metrics import captions as metric
 from models.data.scenes import make_scene
@@ -41,12 +44,12 @@ def test_the_rows_of_a_tiny_captioner(tmp_path: Path, monkeypatch: pytest.Monkey
     # The drawn world has few held-out combinations.
     monkeypatch.setattr(metric, "make_scene", lambda world, seed, *_, **__: make_scene(world, seed))
     root = save_tiny_parts(tmp_path / "parts")
-    context = drawn_context(root, sizes=SIZES)
+    context = Context(fixture_world(), SIZES, Parts(root), quiet=True)
     assert context.turn_to(METRICS["captions"].needs) is None and context.generator.name == "sticker captions"
     with pytest.raises(metric.MissingError, match="captioner"):
         list(METRICS["captions"].rows(context))
     save_tiny_captioner(root)
-    again = drawn_context(root, sizes=SIZES)
+    again = Context(fixture_world(), SIZES, Parts(root), quiet=True)
     again.turn_to(METRICS["captions"].needs)
     rows = {row.name: row for row in METRICS["captions"].rows(again)}
     assert all(np.isfinite(row.value) for row in rows.values())
