@@ -5,6 +5,7 @@ one language on one page follow each other, as a reader would type them; JavaScr
 `title="NAME"` is a file of that name, which lies in the reader's folder before anything is run.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -92,18 +93,32 @@ def as_script(parts: Iterable[Block]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@contextlib.contextmanager
+def tools(folder: Path) -> Iterator[Path]:
+    """The folder with what a reader types: `python`, and `studio`, which is forked (forked.py)."""
+    (folder / "sitecustomize.py").write_text(STAND_IN)
+    program, place = ROOT / "tests" / "forked.py", folder / "socket"
+    for name, what in {"python": "", "studio": f'-S "{program}" "{place}"'}.items():
+        tool = folder / name
+        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" {what} "$@"\n')
+        tool.chmod(0o755)
+    command = [sys.executable, str(program), str(place)]
+    with subprocess.Popen(command, env=_environment(folder), stdout=subprocess.PIPE) as server:
+        assert server.stdout and server.stdout.readline() == b"ready\n"
+        yield folder
+        server.kill()
+
+
+def _environment(tools: Path) -> dict[str, str]:
+    paths = {"PYTHONPATH": f"{tools}{os.pathsep}{ROOT}", "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+    return {**os.environ, **paths}
+
+
 class Reader:
     """Somebody who types what a page says, in a folder of his own, at a home that is his."""
 
-    def __init__(self, folder: Path, home: Path) -> None:
-        self.folder, self.home = folder, home
-        self._tools = folder.parent / "tools"
-        self._tools.mkdir(exist_ok=True)
-        (self._tools / "sitecustomize.py").write_text(STAND_IN)
-        for name, what in {"python": "", "studio": "-m studio.cli"}.items():
-            tool = self._tools / name
-            tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" {what} "$@"\n')
-            tool.chmod(0o755)
+    def __init__(self, folder: Path, home: Path, tools: Path) -> None:
+        self.folder, self.home, self._tools = folder, home, tools
         folder.mkdir()
         _draw_pictures(folder)
 
@@ -128,10 +143,13 @@ class Reader:
             assert done.returncode == 0, f"{page.relative_to(ROOT)}\n{done.stdout}\n{done.stderr}"
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "STUDIO_HOME": str(self.home), "PYTHONPATH": f"{self._tools}{os.pathsep}{ROOT}"}
-        environment["PATH"] = f"{self._tools}{os.pathsep}{environment['PATH']}"
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+            command,
+            cwd=self.folder,
+            env={**_environment(self._tools), "STUDIO_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
 
 

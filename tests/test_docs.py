@@ -54,14 +54,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reader") / "home"
 
 
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with kit.tools(tmp_path_factory.mktemp("tools")) as folder:
+        yield folder
+
+
 @pytest.mark.parametrize(("page", "language"), kit.runs(), ids=lambda value: getattr(value, "stem", value))
-def test_the_code_runs(page: Path, language: str, home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_code_runs(
+    page: Path, language: str, home: Path, tools: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     parts = [one for one in kit.blocks(page) if one.language == language and not one.reason and not one.title]
     port = 0
     if any(kit.PORT in one.code for one in parts):
         server = request.getfixturevalue("server")
         home, port = server.home, server.port
-    reader = kit.Reader(tmp_path / "folder", home)
+    reader = kit.Reader(tmp_path / "folder", home, tools)
     reader.lay_out(one for one in kit.blocks(page) if one.title)
     reader.type(parts, port)
 
