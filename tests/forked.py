@@ -1,4 +1,4 @@
-"""`studio` as a fork of a process that has imported all of it: what it takes to start is paid once, not by each command.
+"""`studio` as a fork of a process that has imported all of it: what it takes to start is paid once.
 
 python forked.py SOCKET                   serves
 python -S forked.py SOCKET ARGUMENTS...   runs a command, with the folder, environment and streams of this process
@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -39,7 +40,11 @@ def run(connection: socket.socket) -> NoReturn:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # what was is of other files
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(0),
+        os.fdopen(1, "w"),
+        os.fdopen(2, "w", 1),
+    )  # in place of the server's
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
@@ -58,7 +63,7 @@ def run(connection: socket.socket) -> NoReturn:
 
 def ask(connection: socket.socket, arguments: list[str]) -> int:
     """Run a command -> its exit code."""
-    asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+    asked = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
     told = json.dumps(asked).encode()
     socket.send_fds(connection, [told[:4096]], [0, 1, 2])
     connection.sendall(told[4096:])
