@@ -1,5 +1,6 @@
 """What the tests of the page share: the studio's server as people start it, and a real browser that looks at it."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -88,6 +89,9 @@ class Server:
             assert self.process.returncode == 0 and "Traceback" not in errors, errors
 
 
+_ports = [0]
+
+
 @contextlib.contextmanager
 def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
     """The same in this process, which has imported it all: its address."""
@@ -101,14 +105,15 @@ def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
 
     settings.stay_offline()
     settings.keep_uploads(home)
-    with Studio(home) as studio, socket.create_server(("127.0.0.1", 0)) as listener:
+    with Studio(home) as studio, socket.create_server(("127.0.0.1", _ports[-1])) as listener:
+        _ports.append(listener.getsockname()[1])  # for the next, too: so its scripts are those that a browser has
         app = Guard(build_app(PageContext(studio, model)))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         until(lambda: server.started)
         studio.open(model)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{_ports[-1]}"
         server.should_exit = True
         thread.join()
 
@@ -132,31 +137,72 @@ def url(home: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")  # while it is open asyncio.run refuses to work in this thread
-def browser() -> Iterator[Any]:
+class Browser:
+    """Chromium. Pages of the same settings share a context: what it has fetched and compiled is there for the next."""
+
+    def __init__(self, driver: Any) -> None:
+        self._chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        self._contexts: dict[str, Any] = {}
+        self._pages: list[Any] = []
+
+    def open(self, **settings: Any) -> Any:
+        """A page that shows nothing yet."""
+        settings = {"locale": "en-US", "viewport": {"width": 1280, "height": 900}, **settings}
+        key = json.dumps(settings, sort_keys=True)
+        if key not in self._contexts:
+            self._contexts[key] = self._chromium.new_context(**settings)
+        page = self._contexts[key].new_page()
+        page.set_default_timeout(1000 * PATIENCE)
+        self._pages.append(page)
+        return page
+
+    def forget(self) -> None:
+        """Close the pages, with all that they kept."""
+        from playwright.sync_api import Error
+
+        for page in self._pages:
+            with contextlib.suppress(Error):  # it shows nothing, or is closed
+                page.evaluate("localStorage.clear()")
+            page.close()
+        for context in self._contexts.values():
+            context.clear_cookies()
+            context.clear_permissions()
+        self._pages.clear()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[tuple[Browser, Any]]:
+    """The browser, and the event loop on which it is driven."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
     if CHROMIUM is None:
         pytest.skip("no /usr/bin/chromium (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
+        browser, loop = Browser(driver), asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        yield browser, loop
+        asyncio._set_running_loop(loop)
 
 
 @pytest.fixture
-def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
-    """Opens the page (of `url`, or the address given) in a context of its own, at the tab named.
+def browser(chromium: tuple[Browser, Any]) -> Iterator[Browser]:
+    """While its loop is the running one, asyncio.run refuses to work in this thread: it is so in these tests only."""
+    browser, loop = chromium
+    asyncio._set_running_loop(loop)
+    yield browser
+    browser.forget()
+    asyncio._set_running_loop(None)
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Opens the page (of `url`, or the address given) at the tab named.
 
     Fails where the page asks anyone but the studio for anything, or a script of it fails.
     """
-    contexts, foreign = [], []
+    foreign: list[str] = []
 
     def open_page(tab: str = "", address: str = "", **settings: Any) -> Any:
-        address = address or request.getfixturevalue("url")
-        usual = {"locale": "en-US", "viewport": {"width": 1280, "height": 900}}
-        contexts.append(browser.new_context(**{**usual, **settings}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(1000 * PATIENCE)
+        address, page = address or request.getfixturevalue("url"), browser.open(**settings)
         own = (address, "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(own) else foreign.append(r.url))
         page.on("dialog", lambda dialog: foreign.append(f"dialog {dialog.message}"))
@@ -168,8 +214,6 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[...
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
     assert foreign == []
 
 
@@ -184,18 +228,15 @@ PART = """([script]) => {
 
 
 @pytest.fixture
-def part(browser: Any) -> Iterator[Callable[..., Any]]:
+def part(browser: Browser) -> Callable[..., Any]:
     """Shows a part of the page without Gradio and without a studio: its HTML, page.js, and the part's own script.
 
     What it triggers is in `heard`, what it does when its value is another one in `watched`. `answers` has what is
     answered at an address, as JSON or as (status, body); all else is answered as silence.
     """
-    contexts = []
 
     def show(html: str, *scripts: str, answers: Mapping[str, Any] | None = None, **settings: Any) -> Any:
-        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **settings))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(1000 * PATIENCE)
+        page = browser.open(**settings)
         own = f"<head><meta charset=utf-8><script>{_source('page.js')}</script></head><body>{html}</body>"
 
         def answer(route: Any) -> None:
@@ -214,9 +255,7 @@ def part(browser: Any) -> Iterator[Callable[..., Any]]:
             page.evaluate(PART, ["".join(map(_source, scripts))])
         return page
 
-    yield show
-    for context in contexts:
-        context.close()
+    return show
 
 
 def _source(name: str) -> str:

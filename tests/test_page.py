@@ -367,7 +367,7 @@ def test_the_server_is_killed_and_the_page_goes_on(visit: Callable[..., Any], tm
     again = Server(tmp_path / "home", port=server.port)
     page.wait_for_selector("#stage .status:has-text('made in')")
     assert page.locator("#stage .done").count() == 12
-    page.context.close()
+    page.close()
     again.close()
 
 
