@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -77,6 +78,12 @@ def ready_folder(folder: Path, pictures: int) -> list[Path]:
         remove_empty(made)
         raise Refused(why(error, folder)) from error
     return made
+
+
+def sha256(path: Path) -> str:
+    """Of what a file holds, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_parts(folder: Path) -> None:

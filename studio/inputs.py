@@ -16,7 +16,7 @@ from typing import Any
 from models.messages import Message, Refused
 from studio.clips import moves
 from studio.fields import Picture
-from studio.files import ABANDONED, make_folder, write_whole
+from studio.files import ABANDONED, make_folder, sha256, write_whole
 from studio.home import Home
 from studio.metadata import read
 from studio.requests import MediaRequest, Request
@@ -51,7 +51,7 @@ def notes(request: MediaRequest) -> list[Message]:
 def _copied(picture: Picture, folder: Path) -> Picture:
     source = Path(picture.path)
     target = folder / f"{picture.sha256}{source.suffix.lower()[:SUFFIX]}"
-    if _holds(target, picture.sha256):
+    if target.is_file() and sha256(target) == picture.sha256:
         with contextlib.suppress(OSError):
             os.utime(target)  # it is wanted anew: `remove_unneeded` lets it be
     else:
@@ -64,10 +64,6 @@ def _copied(picture: Picture, folder: Path) -> Picture:
         make_folder(folder)
         write_whole(target, data, "--home")
     return picture.model_copy(update={"path": str(target)})
-
-
-def _holds(path: Path, sha256: str) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def remove_unneeded(home: Home) -> None:

@@ -15,7 +15,7 @@ from models.messages import Message, Refused
 from studio import media
 from studio.annotations import read_annotations
 from studio.database import Database, remove, remove_sidecars
-from studio.files import PART
+from studio.files import PART, sha256
 from studio.gallery import Gallery
 from studio.home import DATABASE, Home
 from studio.media import MEDIA_TYPES
@@ -56,7 +56,7 @@ def _wrong_file(path: Path, size: int, digest: str) -> Finding | None:
         return Finding("missing file", str(path), Message("advice.missing"))
     if path.stat().st_size != size:
         return Finding("cut short", str(path), Message("advice.make_again"))
-    if _sha256(path) != digest:
+    if sha256(path) != digest:
         return Finding("altered or rotten", str(path), Message("advice.restore"))
     return None
 
@@ -68,7 +68,7 @@ def _strays(gallery: Gallery, known: set[Path]) -> Iterator[Finding]:
         if path.name.startswith(PART):
             yield Finding("unfinished file", str(path), Message("advice.next_start"))
         elif path.suffix.lower() in ENDINGS and path not in known:
-            ours = not path.is_symlink() and path.stem == _sha256(path)
+            ours = not path.is_symlink() and path.stem == sha256(path)
             advice = "advice.rebuild" if ours else "advice.not_ours"
             yield Finding("not in the gallery", str(path), Message(advice))
 
@@ -164,8 +164,3 @@ def _take_up(gallery: Gallery, path: Path) -> bool:
         return False
     gallery.enter(path, digest, len(data), artifact, job, path.stat().st_mtime, read_annotations(path))
     return True
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

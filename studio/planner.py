@@ -22,6 +22,7 @@ from studio.backends.registry import no_task
 from studio.capabilities import Capabilities
 from studio.clips import ClipFile, picture_of
 from studio.fields import Picture
+from studio.files import sha256
 from studio.requests import (
     SEEDS,
     CaptionRequest,
@@ -274,8 +275,7 @@ def known(picture: Picture) -> Picture:
     try:
         picture_of(picture.path)
         path = Path(picture.path).absolute()
-        with path.open("rb") as file:
-            return Picture(path=str(path), sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        return Picture(path=str(path), sha256=sha256(path))
     except OSError as error:
         raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
 

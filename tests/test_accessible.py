@@ -37,16 +37,15 @@ def test_every_tab_can_be_used_by_everyone(visit: Callable[..., Any]) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra `test`)")
     page = visit()
     page.evaluate(axe.Axe().axe_script)
+    page.add_style_tag(content="* { transition: none !important; animation: none !important; }")  # what comes fades in
     make(page, "a face for everyone")
     page.wait_for_selector("#stage .status:has-text('made in')")
     found: dict[str, list[str]] = {}
 
     def look(name: str, where: str = "[data-looked-at]") -> None:
-        page.wait_for_timeout(400)  # what comes fades in
         page.evaluate(LOOKED_AT)
         found[f"{name}, light"] = grave(page, where)
         page.evaluate("document.body.classList.add('dark')")
-        page.wait_for_timeout(400)
         found[f"{name}, dark"] = grave(page, where, runOnly=["color-contrast"])  # nothing else depends on the light
         page.evaluate("document.body.classList.remove('dark')")
 

@@ -1,6 +1,7 @@
 """The Models tab: what it says of the models is what lies on the disk, no more."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from html import unescape
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
 from series_kit import spoken
 
@@ -43,12 +45,11 @@ in `code`.
 def test_a_card_is_read_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(CARD)
     card = view.read_card(tmp_path / "README.md")
-    assert (card.licence, card.about) == ("apache-2.0", "What it is, in code.")
-    assert card.facts == [("Data", "the sticker world."), ("Score", "on 128 pictures: PSNR 30 dB.")]
-    assert card.score == "on 128 pictures: PSNR 30 dB." and card.figures == [[["metric", "ours"], ["FD", "12.3"]]]
+    assert (card.licence, card.score) == ("apache-2.0", "on 128 pictures: PSNR 30 dB.")
+    assert "<h1>A part</h1>" in card.html and "<td>FD</td>" in card.html and "license:" not in card.html
     for text in ("", "---\n", "| a |", "- **x**", "---\nlicense:\n---\n- - -", *HOSTILE):
         (tmp_path / "README.md").write_text(text)
-        view.read_card(tmp_path / "README.md")
+        assert not re.search("<(script|img)|href=.javascript", view.read_card(tmp_path / "README.md").html)
     (tmp_path / "README.md").write_bytes(b"\xff\xfe")
     assert view.read_card(tmp_path / "README.md") == view.read_card(tmp_path / "none") == view.Card()
 
@@ -58,7 +59,7 @@ def test_every_shipped_part_is_as_listed_and_its_card_names_a_licence_and_a_scor
     shipped = [part for part in view.parts(weights_root()) if part.installed]
     assert [part.name for part in shipped] and set(listed) == {part.name for part in shipped}
     for part in shipped:
-        assert part.problem == "" and part.card.licence and part.card.about and part.card.score, part.name
+        assert part.problem == "" and part.card.licence and part.card.html and part.card.score, part.name
         assert part.bytes == sum((weights_root() / part.name / file).stat().st_size for file in listed[part.name])
 
 
@@ -99,7 +100,7 @@ def test_what_is_not_there_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_words_of_cards_and_files_stay_words() -> None:
     for words in HOSTILE:
-        card = view.Card(words, words, [("Score", words)], [[[words], [words]]])
+        card = view.Card(words, words, escape(words))
         part = view.Part(words, True, words, 1, ((words, words),), card)
         made = view.Model("embedded", problem=words, parts=[part], concepts={"en": [words]})
         assert stays_text(view.overview(made, [made], {}, [words]), words)

@@ -1,6 +1,5 @@
 """The studio's own API, /api/v1: jobs and their events, and what there is; the gallery is in `studio.api.gallery`."""
 
-import asyncio
 import functools
 import json
 from collections.abc import AsyncIterator
@@ -12,8 +11,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from models.messages import Refused
 from studio import inputs
@@ -34,8 +34,7 @@ from studio.queue import OPEN, QueuedJob, State
 from studio.studio import Studio
 
 END = "end"  # id of the last event: a client that has it needs nothing more
-HEARTBEAT = 10.0  # seconds of silence after which a comment is sent, so that a client that has left is noticed
-STREAM = {"cache-control": "no-store", "x-accel-buffering": "no"}
+HEARTBEAT = 10  # seconds after which a comment is sent, so that a client that has left is noticed
 ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is none."},
     422: {"model": Problem, "description": "It can't be done as it was asked for."},
@@ -135,7 +134,7 @@ async def events(served: ServedStudio, job: Id, request: Request) -> Response:
     first = await to_thread.run_sync(describe_job, served, job)
     if request.headers.get("last-event-id") == END and first["state"] not in OPEN:
         return Response(status_code=204)
-    return StreamingResponse(_event_stream(served.studio, first), media_type="text/event-stream", headers=STREAM)
+    return EventSourceResponse(_told(served.studio, first), ping=HEARTBEAT, sep="\n")
 
 
 @jobs.post("/queue/pause")
@@ -177,46 +176,27 @@ def _job_json(studio: Studio, job: QueuedJob) -> dict[str, Any]:
     }
 
 
-async def _event_stream(studio: Studio, job: dict[str, Any]) -> AsyncIterator[str]:
-    yield _sse("state", job)
-    async for event in _with_heartbeat(studio.aevents(job["id"])):
-        yield ": still here\n\n" if event is None else _event_text(event)
+async def _told(studio: Studio, job: dict[str, Any]) -> AsyncIterator[ServerSentEvent]:
+    yield _sent("state", job)
+    async for event in studio.aevents(job["id"]):
+        yield _as_sent(event)
 
 
-async def _with_heartbeat(events: AsyncIterator[Event]) -> AsyncIterator[Event | None]:
-    """The events, and None after each HEARTBEAT without one."""
-
-    async def following() -> Event | None:
-        return await anext(events, None)
-
-    while True:
-        coming = asyncio.ensure_future(following())
-        try:
-            while not (await asyncio.wait({coming}, timeout=HEARTBEAT))[0]:
-                yield None
-        finally:
-            coming.cancel()  # does nothing to one that has come
-        if (event := coming.result()) is None:
-            return
-        yield event
-
-
-def _event_text(event: Event) -> str:
+def _as_sent(event: Event) -> ServerSentEvent:
     if isinstance(event, Progress):
         shown = {n: data_url(picture) for n, picture in event.previews.items()}
         unknown = [asdict(word) for word in event.unknown]
         facts = {"step": event.step, "total": event.total, "unknown": unknown, "read_as": event.read_as}
-        return _sse("progress", {**facts, "previews": shown})
+        return _sent("progress", {**facts, "previews": shown})
     if isinstance(event, Saved):
-        return _sse("picture", describe_saved(event))
+        return _sent("picture", describe_saved(event))
     states = {Done: "done", Failed: "failed", Cancelled: "cancelled"}
     sentence = event.sentence if isinstance(event, Failed) else ""
-    return _sse("end", {"state": states[type(event)], "sentence": sentence}, END)
+    return _sent("end", {"state": states[type(event)], "sentence": sentence}, END)
 
 
-def _sse(name: str, data: dict[str, Any], number: str = "") -> str:
-    identified = f"id: {number}\n" if number else ""
-    return f"event: {name}\n{identified}data: {json.dumps(data)}\n\n"
+def _sent(name: str, data: dict[str, Any], number: str | None = None) -> ServerSentEvent:
+    return ServerSentEvent(json.dumps(data), event=name, id=number, sep="\n")
 
 
 # --- What there is ----------------------------------------------------------------------------------------------------

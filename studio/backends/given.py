@@ -2,7 +2,6 @@
 batches of several requests. Imports no torch.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from models.messages import Refused
 from studio.clips import Place, picture_of, pixels_of, resampled
 from studio.events import Progress
 from studio.fields import Picture
+from studio.files import sha256
 from studio.requests import ClipRequest, EnlargeRequest, ImageRequest
 
 R = TypeVar("R")
@@ -93,8 +93,7 @@ def _checked(picture: Picture, read: Callable[[], R]) -> R:
     """What `read` makes of a file; Refused where it can't be read, or is another one than when it was asked for."""
     try:
         found = read()
-        with Path(picture.path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(Path(picture.path))
     except OSError as error:
         raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
     if digest != picture.sha256:

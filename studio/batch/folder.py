@@ -11,7 +11,6 @@ read. jobs.jsonl's status and metadata.jsonl follow from the other files and are
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ from models.messages import Refused
 from models.prompts.weighting import plain
 from studio.batch.plan import Job, Plan
 from studio.batch.sources import Problem
-from studio.files import ready_folder, remove_empty, why, write_whole
+from studio.files import ready_folder, remove_empty, sha256, why, write_whole
 from studio.sinks import holds_another
 
 IDENTITY = ("source", "digest")
@@ -164,12 +163,6 @@ def opened(path: Path, pictures: int) -> Iterator[Folder]:
         raise Refused(why(error, path)) from error
     with held, contextlib.closing(Folder(path)) as folder:
         yield folder
-
-
-def sha256(path: Path) -> str:
-    """Of what a file holds."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _described(job: Job, index: int, record: Record) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from typing import Any
 from models.messages import Message, Refused
 from studio.backends.base import Backend
 from studio.batch import sources
-from studio.batch.folder import Folder, Record, opened, sha256
+from studio.batch.folder import Folder, Record, opened
 from studio.batch.plan import Context, Job, Plan, plan, safe_name
 from studio.batch.sources import Problem, Source
 from studio.events import Done, Failed, Progress, Saved, Unknown
+from studio.files import sha256
 from studio.foreground import STOPPED
 from studio.metadata import version
 from studio.planner import Job as Planned

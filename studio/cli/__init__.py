@@ -17,10 +17,9 @@ from studio.cli.base import app, warn
 
 COMMANDS = {  # which module has them
     "generate": ("generate", "animate", "caption", "embed"),
-    "clips": ("frames",),
     "sets": ("set", "grid"),
     "batch": ("batch",),
-    "files": ("info", "verify", "strip", "apps", "export"),
+    "files": ("info", "verify", "strip", "frames", "apps", "export"),
     "home": (
         *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index"),
         *("doctor", "rebuild", "styles", "models", "mcp"),

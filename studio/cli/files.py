@@ -1,5 +1,5 @@
 """Commands on picture files: `studio info`, `verify` and `strip` read, prove and remove what they say of themselves;
-`export` and `apps` make them ready for chat apps.
+`frames` takes clips apart; `export` and `apps` make them ready for chat apps.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from studio.export import apps as app_table
 from studio.export.make import Wanted, exported, sticker_of
 from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
-from studio.metadata import read, stripped
+from studio.metadata import encoded, provenance_in, read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
 from studio.verify import verify as verified
@@ -70,6 +70,37 @@ def strip(common: Common, files: list[Path], out: Path | None = None) -> None:
         return {"out": str(target)}
 
     leave(_print_each(common, files, copy, lambda row: str(row["out"]))[1])
+
+
+@command()
+def frames(
+    common: Common,
+    file: Path,
+    every: int | None = None,
+    at: float | None = None,
+    number: int | None = None,
+    out: Path | None = None,
+) -> None:
+    """Write the frames of a clip as pictures, NAME-0001.png for the first one: all, or those that an option chooses.
+
+    Those of a clip that was made here say so, and which frame they are.
+    """
+    clip, says = ClipFile.open(file), None
+    chosen, folder = clip.choice(every, at, number), out or file.parent
+    if not common.no_metadata:
+        with contextlib.suppress(Refused):  # of some files nothing is read
+            says = provenance_in(file)
+    ready_folder(folder, len(chosen))
+    rows = []
+    for frame in clip.chosen(chosen):
+        target = folder / f"{file.stem}-{frame.number:04}.png"
+        data = encoded(frame.picture(), says and says.with_how(frame=frame.number), "png")
+        if not target.exists():
+            write_whole(target, data)
+        elif not target.is_file() or target.read_bytes() != data:
+            raise Refused("cli.another_file", path=target)
+        rows.append({"path": str(target), "frame": frame.number, "time": round(frame.time, 3)})
+    common.print_rows(rows, lambda row: str(row["path"]))
 
 
 def _print_each(

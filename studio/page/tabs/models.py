@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import gradio as gr
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from models.assets import assets, prompt_list
@@ -31,24 +32,21 @@ NAMED = 60  # concepts that are listed
 CARD = "README.md"
 VOCABULARY = "vocabulary"  # the part that lists the concepts; its own module imports torch
 _LICENCE = re.compile(r"^license:\s*(\S+)", re.MULTILINE)
-_FACT = re.compile(r"^- \*\*(.+?)\*\*:?\s*(.*)")
+# The item that says how good a part is, up to the next one.
+_SCORE = re.compile(r"^- \*\*(?:scores?|figures|results)\*\*:?((?:.|\n(?!- |\n))*)", re.IGNORECASE | re.MULTILINE)
 _MARKS = re.compile(r"\*\*|`")
-MEASURED = ("score", "scores", "figures", "results")  # what cards call the item that says how good a part is
+MARKDOWN = MarkdownIt("js-default")  # without HTML
 
 
-@dataclass
+@dataclass(frozen=True)
 class Card:
-    """What a model card says. `figures` are its tables, each a list of rows of cells, the first the header."""
+    """What a model card says: its licence, how good the part was measured to be ("" where it does not say), and all of
+    it as HTML.
+    """
 
     licence: str = ""
-    about: str = ""
-    facts: list[tuple[str, str]] = field(default_factory=list)
-    figures: list[list[list[str]]] = field(default_factory=list)
-
-    @property
-    def score(self) -> str:
-        """How good it was measured to be, "" where the card does not say."""
-        return next((text for name, text in self.facts if name.lower() in MEASURED), "")
+    score: str = ""
+    html: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,35 +84,15 @@ def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
 
 
 def read_card(path: Path) -> Card:
-    """A model card: licence, first paragraph, `- **Name**: ...` items and tables. Empty where there is no card."""
+    """A model card; empty where there is none. No HTML in it is HTML here."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return Card()
-    card, body = Card(), text
-    if text.startswith("---\n"):
-        head, _, body = text[4:].partition("\n---\n")
-        licence = _LICENCE.search(head)
-        card.licence = licence[1] if licence else ""
-    for block in re.split(r"\n\s*\n", body.strip()):
-        _take(card, block.splitlines())
-    return card
-
-
-def _take(card: Card, lines: list[str]) -> None:
-    if lines and lines[0].startswith("|"):
-        rows = [[_plain(cell) for cell in line.strip().strip("|").split("|")] for line in lines]
-        card.figures.append([row for row in rows if not all(re.fullmatch(r":?-+:?", cell) for cell in row)])
-    elif lines and lines[0].startswith("- "):
-        items = re.split(r"\n(?=- )", "\n".join(lines))
-        found = [_FACT.match(" ".join(item.split())) for item in items]
-        card.facts += [(_plain(item[1]), _plain(item[2])) for item in found if item]
-    elif lines and not lines[0].startswith("#") and not card.about:
-        card.about = _plain(" ".join(lines))
-
-
-def _plain(text: str) -> str:
-    return _MARKS.sub("", text).strip()
+    head, _, body = text[4:].partition("\n---\n") if text.startswith("---\n") else ("", "", text)
+    licence, score = _LICENCE.search(head), _SCORE.search(body)
+    shown = Markup(MARKDOWN.render(body))
+    return Card(licence[1] if licence else "", _MARKS.sub("", " ".join(score[1].split())) if score else "", shown)
 
 
 @cache
