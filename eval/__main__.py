@@ -65,28 +65,24 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
     return names, tried, Context(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
 
 
-def fit_reference(context: Context) -> int:
-    """Fit the reference statistics on all training pictures, and save them where they ship."""
-    made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
-    made.save(reference_path())
-    print(f"{reference_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
-    return 0
-
-
-def run(names: list[str], context: Context, arguments: argparse.Namespace) -> int:
-    """Measure, print and write; 0 done, 1 where something was missing."""
+def run(names: list[str], tried: list[Sampling], context: Context, arguments: argparse.Namespace) -> int:
+    """Measure or sweep, print and write; without either fit the reference statistics on all training pictures, and save
+    them where they ship. 0 done, 1 where something was missing."""
+    if tried:
+        found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
+        document = sweeping.report(found, console(arguments))
+        write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
+        return 0
+    if not names:
+        made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
+        made.save(reference_path())
+        print(f"{reference_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
+        return 0
     groups = measure(context, names)
     document = report(context, groups, arguments.size)
     print_table(groups, console(arguments))
     write(document, arguments.json)
     return 1 if document["missing"] else 0
-
-
-def run_sweep(tried: list[Sampling], context: Context, arguments: argparse.Namespace) -> int:
-    found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
-    document = sweeping.report(found, console(arguments))
-    write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
-    return 0
 
 
 def console(arguments: argparse.Namespace) -> Console:
@@ -111,9 +107,7 @@ def main(words: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        if tried:
-            return run_sweep(tried, context, arguments)
-        return run(names, context, arguments) if names else fit_reference(context)
+        return run(names, tried, context, arguments)
     except MissingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -22,7 +22,7 @@ from eval.clips import StickerClipGenerator
 from eval.features import BLOCK, stored_features
 from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
 from eval.neighbours import thumbs
-from eval.rows import MissingError
+from eval.rows import missing_where
 from eval.statistics import ReferenceStatistics
 from models.data.stored import whole
 from models.data.text import wordnet_folder
@@ -89,15 +89,13 @@ class Context:
         return None if None in lacking else lacking[0]
 
     @cached_property
+    @missing_where(FileNotFoundError, ValueError)
     def reference(self) -> ReferenceStatistics:
         """The shipped reference statistics; `MissingError` where there are none."""
-        try:
-            found = ReferenceStatistics.load()
-            if found.world != self.world.digest:
-                raise ValueError("the projection was fitted on other pictures; run: python -m eval reference")
-            return found
-        except (FileNotFoundError, ValueError) as error:
-            raise MissingError(str(error)) from error
+        found = ReferenceStatistics.load()
+        if found.world != self.world.digest:
+            raise ValueError("the projection was fitted on other pictures; run: python -m eval reference")
+        return found
 
     def can(self, ability: str) -> bool:
         """Whether the generator has an ability; controls that need one are left out where it has not."""

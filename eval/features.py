@@ -117,15 +117,9 @@ def stored_features(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
     blocks = [np.zeros((0, EffLite0.num_features))]
     for start in range(0, len(pixels), BLOCK):
         block = np.array(pixels[start : start + BLOCK])
-        blocks.append(stored(folder and folder / f"{_key(block)}.npy", lambda: _block(block)))  # noqa: B023 - now
+        identity = f"{WEIGHTS_SHA256} {PREPROCESSING} {block.shape} {block.dtype}"
+        key = hashlib.sha256(identity.encode() + block.tobytes()).hexdigest()[:32]
+        read = torch.from_numpy(block).permute(0, 3, 1, 2)
+        # Kept in the network's own precision, float32.
+        blocks.append(stored(folder and folder / f"{key}.npy", lambda: features(read).float().numpy()))  # noqa: B023
     return np.concatenate(blocks)
-
-
-def _block(pixels: np.ndarray) -> np.ndarray:
-    """In the network's own precision, float32."""
-    return features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy().astype(np.float32)
-
-
-def _key(pixels: np.ndarray) -> str:
-    identity = f"{WEIGHTS_SHA256} {PREPROCESSING} {pixels.shape} {pixels.dtype}"
-    return hashlib.sha256(identity.encode() + pixels.tobytes()).hexdigest()[:32]

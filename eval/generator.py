@@ -18,7 +18,7 @@ import torch
 
 import models
 from eval.judge import Judge
-from eval.rows import MissingError
+from eval.rows import MissingError, missing_where
 from models.autoencoder import Autoencoder
 from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.pipelines.caption import CaptionPipeline
@@ -30,7 +30,7 @@ from models.references.store import ReferenceStore
 from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
 from models.sampling.schedulers import GUIDANCE
 from models.space import Embedder
-from models.weights import WeightsError, listed_parts, load_part, weights_digest
+from models.weights import WeightsError, listed_parts, load_part, part_digests
 
 T = TypeVar("T")
 Media = Literal["image", "clip", "caption"]
@@ -95,65 +95,42 @@ def lacks(generator: Generator, needs: Sequence[str]) -> str | None:
     return f"does not apply: {generator.name} {LACKS[missing[0]]}" if missing else None
 
 
+class part(cached_property[T]):
+    """A part of `Parts` that is loaded when it is first used; `MissingError` names what is missing."""
+
+    def __init__(self, load: "Callable[[Parts], T]") -> None:
+        super().__init__(missing_where(WeightsError, FileNotFoundError)(load))
+
+
 class Parts:
-    """Weights under `root` (None: the shipped ones), loaded when first used; `MissingError` names what is missing."""
+    """Weights under `root` (None: the shipped ones).
+
+    Attributes:
+        autoencoder: in fp32, so that a figure does not depend on the processor's dtypes.
+        pipeline, clips: of images, and the video generator on it, in the dtype that ships for this processor.
+        captions: the captioner on the parts of the space.
+        references: numbered as `parser` numbers its names.
+        judge: of scenes; it has no part in making them.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root
 
-    @cached_property
-    def autoencoder(self) -> Autoencoder:
-        """In fp32, so that a figure does not depend on the processor's dtypes."""
-        return self._load(load_part, Autoencoder, "autoencoder", self.root)
+    autoencoder: part[Autoencoder] = part(lambda own: load_part(Autoencoder, "autoencoder", own.root))
+    embedder = part(lambda own: Embedder.load(own.root))
+    pipeline = part(lambda own: StickerPipeline.assemble(own.root))
+    clips = part(lambda own: ClipPipeline.assemble(own.root, own.pipeline))
+    captions = part(lambda own: CaptionPipeline.assemble(own.root, own.embedder))
+    vocabulary = part(lambda own: Vocabulary.load(own.embedder, own.root))
+    parser = part(lambda own: PromptParser.load(own.embedder, own.root))
+    references = part(lambda own: ReferenceStore.load(own.root))
+    judge = part(lambda own: Judge.load(own.root))
 
-    @cached_property
-    def embedder(self) -> Embedder:
-        return self._load(Embedder.load, self.root)
-
-    @cached_property
-    def pipeline(self) -> StickerPipeline:
-        """The image pipeline, in the dtype it ships for this processor."""
-        return self._load(StickerPipeline.assemble, self.root)
-
-    @cached_property
-    def clips(self) -> ClipPipeline:
-        """The video generator on the image pipeline."""
-        return self._load(ClipPipeline.assemble, self.root, self.pipeline)
-
-    @cached_property
-    def captions(self) -> CaptionPipeline:
-        """The captioner on the parts of the space."""
-        return self._load(CaptionPipeline.assemble, self.root, self.embedder)
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        return self._load(Vocabulary.load, self.embedder, self.root)
-
-    @cached_property
-    def parser(self) -> PromptParser:
-        return self._load(PromptParser.load, self.embedder, self.root)
-
-    @cached_property
-    def references(self) -> ReferenceStore:
-        """The reference drawings, numbered as `parser` numbers its names."""
-        return self._load(ReferenceStore.load, self.root)
-
-    @cached_property
-    def judge(self) -> Judge:
-        """The network that judges scenes; it has no part in making them."""
-        return self._load(Judge.load, self.root)
-
+    @missing_where(WeightsError, FileNotFoundError)
     def digests(self, names: Sequence[str]) -> dict[str, str]:
         """sha256 of each part, from the manifest; of the fast variant where there is one."""
-        there = [name for name in names if name != FAST or self._load(listed_parts, self.root).get(FAST)]
-        return {name: self._load(weights_digest, (name,), self.root) for name in there}
-
-    @staticmethod
-    def _load(load: Callable[..., T], *given: Any) -> T:
-        try:
-            return load(*given)
-        except (WeightsError, FileNotFoundError) as error:
-            raise MissingError(str(error)) from error
+        there = tuple(name for name in names if name != FAST or FAST in listed_parts(self.root))
+        return part_digests(there, self.root)
 
 
 class StickerGenerator:

@@ -4,6 +4,7 @@ Intervals cover the sampling of pictures and queries; another training of the sa
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +35,15 @@ class Row:
 
 class MissingError(RuntimeError):
     """A metric lacks something it stands on (weights, the world, a file): one sentence says what and what to do."""
+
+
+@contextmanager
+def missing_where(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds say that something is missing; also as a decorator."""
+    try:
+        yield
+    except kinds as error:
+        raise MissingError(str(error)) from error
 
 
 def share_row(name: str, answers: np.ndarray | Sequence[bool], **fields: Any) -> Row:

@@ -51,8 +51,8 @@ class Swept:
 
 
 def _span(text: str) -> tuple[float, float]:
-    low, high = text.split("-")
-    return float(low), float(high)
+    low, high = map(float, text.split("-"))
+    return low, high
 
 
 # Settings that can be tried: how one value is read, an example of a list, help.

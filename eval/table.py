@@ -108,8 +108,11 @@ def print_table(groups: dict[str, Group], console: Console) -> None:
         table.add_section()
         table.add_row(f"[bold]{name}[/bold]", "", "", "", "", f"{group['seconds']:.0f} s")
         for row in group["rows"]:
+            span = " ({} to {})".format(*map(_number, row.interval)) if row.interval else ""
+            figure, sign = f"{_number(row.value)} {row.unit}".strip(), "at most" if row.lower_is_better else "at least"
+            goal = "" if row.goal is None else f"{'[green]✓' if row.met else '[red]✗'}[/] {sign} {_number(row.goal)}"
             against = ", ".join(f"{name} {_number(value)}" for name, value in row.against)
-            table.add_row(escape(row.name), _figure(row), str(row.n), _goal(row), against, escape(row.note))
+            table.add_row(escape(row.name), figure + span, str(row.n), goal, against, escape(row.note))
     console.print(table)
     for name, group in groups.items():
         if sentence := group["missing"] or group.get("inapplicable"):
@@ -118,18 +121,6 @@ def print_table(groups: dict[str, Group], console: Console) -> None:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _figure(row: Row) -> str:
-    span = " ({} to {})".format(*map(_number, row.interval)) if row.interval else ""
-    return f"{_number(row.value)} {row.unit}".strip() + span
-
-
-def _goal(row: Row) -> str:
-    if row.goal is None:
-        return ""
-    sign = "at most" if row.lower_is_better else "at least"
-    return f"{'[green]✓' if row.met else '[red]✗'}[/] {sign} {_number(row.goal)}"
 
 
 def write_json(document: dict[str, Any], path: Path) -> None:

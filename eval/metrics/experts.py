@@ -14,7 +14,7 @@ from torch import Tensor
 from eval import sets
 from eval.context import SEED, Context
 from eval.metrics import metric
-from eval.rows import MissingError, Row
+from eval.rows import Row, missing_where
 from models.data.captions import caption
 from models.data.grammar import LANGUAGES
 from models.data.splits import fraction
@@ -41,7 +41,7 @@ def expert_rows(context: Context) -> Iterator[Row]:
     meanings = [(senses[0].gloss, 0) for senses in islice(words.values(), count)]
     yield from balance_rows({"captions": of_captions[0], "glosses": labelled(context, meanings)[0]}, experts)
     yield specialisation_row("language", of_captions, LANGUAGES)
-    yield specialisation_row("part of speech", labelled(context, list(of_one_part(words, count))), PARTS_OF_SPEECH)
+    yield specialisation_row("part of speech", labelled(context, of_one_part(words, count)), PARTS_OF_SPEECH)
 
 
 def balance_rows(chosen: Mapping[str, Tensor], experts: int) -> Iterator[Row]:
@@ -105,21 +105,19 @@ def labelled(context: Context, texts: Sequence[tuple[str, int]]) -> Labelled:
     return torch.cat(choices, 1), torch.cat(labels)
 
 
+@missing_where(FileNotFoundError)
 def held_out_words(wordnet: Path) -> Words:
     """Lowercase words, no names and no phrases, that training left out, in an order given by hash; MissingError without
     WordNet."""
     found: dict[str, list[Gloss]] = {}
-    try:
-        for gloss in glosses(wordnet):
-            if gloss.word.isalpha() and gloss.word.islower() and is_held_out(gloss.word):
-                found.setdefault(gloss.word, []).append(gloss)
-    except FileNotFoundError as error:
-        raise MissingError(str(error)) from error
+    for gloss in glosses(wordnet):
+        if gloss.word.isalpha() and gloss.word.islower() and is_held_out(gloss.word):
+            found.setdefault(gloss.word, []).append(gloss)
     return {word: found[word] for word in sorted(found, key=lambda word: fraction("eval", "experts", word))}
 
 
-def of_one_part(words: Words, count: int) -> Iterator[tuple[str, int]]:
+def of_one_part(words: Words, count: int) -> list[tuple[str, int]]:
     """`count` words of each part of speech that have no other one, with its number."""
-    for label, pos in enumerate(PARTS_OF_SPEECH):
-        of_it = (word for word, senses in words.items() if {sense.pos for sense in senses} == {pos})
-        yield from ((word, label) for word in islice(of_it, count))
+    parts = {word: {sense.pos for sense in senses} for word, senses in words.items()}
+    found = [[(word, n) for word, own in parts.items() if own == {pos}] for n, pos in enumerate(PARTS_OF_SPEECH)]
+    return [pair for of_it in found for pair in of_it[:count]]

@@ -80,7 +80,10 @@ def image_rows(context: Context) -> Iterator[Row]:
         goal = 2 * distances(context, asked, context.features(through)).ratio
     yield from _generated_rows(context, goal)
     if context.can("autoencoder"):
-        yield _recognised(context, asked[: context.sizes.cells])
+        # What the rule would recognise, had the generator drawn training pictures through its decoder.
+        drawn = sets.pixels(context.world, sets.partners(context.world, asked[: context.sizes.cells]))
+        found = copied(context.reconstruct(drawn), context.train_thumbs)
+        yield share_row("copies recognised, training pictures through the autoencoder", found, parts=("autoencoder",))
 
 
 @metric("fast", "image", "fast")
@@ -127,13 +130,6 @@ def unseen_rows(context: Context) -> Iterator[Row]:
         against=(("chance", float(1 - np.mean(np.power(left, NEIGHBOURS)))), ("real", float(real.mean()))),
         **context.origin(),
     )  # fmt: skip
-
-
-def _recognised(context: Context, asked: list[Picture]) -> Row:
-    """The copies that the rule would recognise, had the generator drawn training pictures through its decoder."""
-    train = sets.pixels(context.world, sets.partners(context.world, asked))
-    found = copied(context.reconstruct(train), context.train_thumbs)
-    return share_row("copies recognised, training pictures through the autoencoder", found, parts=("autoencoder",))
 
 
 def _asked(context: Context) -> list[Picture]:

@@ -13,7 +13,7 @@ import numpy as np
 from eval.context import SEED, Context
 from eval.judge import Judge
 from eval.metrics import metric
-from eval.rows import MissingError, Row, share_row
+from eval.rows import Row, missing_where, share_row
 from models.data.scenes import ATTRIBUTES, Attribute, Scene, choices
 
 TRUSTED = 0.95
@@ -26,14 +26,12 @@ MEANINGS = {
 }
 
 
+@missing_where(ValueError)
 def held_out_choices(context: Context, attribute: Attribute) -> tuple[list[Scene], list[str], list[str]]:
     """Scenes of combinations and of pictures that no training scene has, what each is asked for by, and the caption of
     its contrast; MissingError where the world is too small."""
-    try:
-        seeds = range(SEED, SEED + context.sizes.scenes)
-        both = choices(context.world, attribute, seeds, "test", pictures="cell")
-    except ValueError as error:
-        raise MissingError(str(error)) from error
+    seeds = range(SEED, SEED + context.sizes.scenes)
+    both = choices(context.world, attribute, seeds, "test", pictures="cell")
     prompts, others = ([one.caption(SEED, "en", "short") for one in some] for some in both)
     return both[0], prompts, others
 

@@ -22,7 +22,7 @@ from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
 from eval.neighbours import cosine, places
-from eval.rows import MissingError, Row, named, share_row
+from eval.rows import Row, missing_where, named, share_row
 from models.assets import assets
 from models.data.captions import caption
 from models.data.text import Nouns, unseen_words
@@ -60,21 +60,17 @@ def word_row(context: Context, name: str, words: Words, goal: float | None = Non
     return share_row(name, np.array([*found.values()]), goal=goal, note=note, seeds=f"draw {SEED}", parts=SPACE)
 
 
+@missing_where(ValueError)
 def english_words(context: Context, count: int) -> Words:
     """`count` words drawn by seed; MissingError where WordNet is not there or has not that many."""
-    try:
-        return unseen_words(nouns_of(context.wordnet), context.world, SEED, count)
-    except ValueError as error:
-        raise MissingError(str(error)) from error
+    return unseen_words(nouns_of(context.wordnet), context.world, SEED, count)
 
 
 @cache
+@missing_where(FileNotFoundError)
 def nouns_of(folder: Path) -> Nouns:
     """WordNet's nouns, read once; MissingError without WordNet."""
-    try:
-        return Nouns(folder)
-    except FileNotFoundError as error:
-        raise MissingError(str(error)) from error
+    return Nouns(folder)
 
 
 def chinese_words(world: World) -> Words:
