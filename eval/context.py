@@ -6,6 +6,7 @@ they depend on.
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,16 +47,8 @@ class Sizes:
     clips: int = 78  # three of each motion
 
 
-# From "standard" on all 1,230 held-out cells are judged, one picture of each, and 70 pictures more.
-SIZES = {
-    "quick": Sizes(gallery=1000, cells=128, distribution=256, reconstructions=256, conditions=64, scenes=48),
-    "standard": Sizes(
-        gallery=1000, cells=1300, distribution=2000, reconstructions=2000, conditions=200, scenes=200, clips=208
-    ),
-    "full": Sizes(
-        gallery=1000, cells=1300, distribution=4000, reconstructions=4000, conditions=500, scenes=500, clips=416
-    ),
-}
+_TABLE = tomllib.loads(Path(__file__).with_name("sizes.toml").read_text(encoding="utf-8"))
+SIZES = {name: Sizes(**row) for name, row in _TABLE.items()}
 
 
 class Context:

@@ -1,34 +1,13 @@
-"""From a scene's truth to its pixels: resize, paint, stack. Everything premultiplied, so that no edge gets a halo."""
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+"""Pictures resized and laid over each other. Everything premultiplied, so that no edge gets a halo."""
 
 import numpy as np
 from PIL import Image
 
-from models.data.colours import COLOURS, hue_shift
+from models.data.colours import COLOURS
 from models.data.pixels import SIZE
-
-if TYPE_CHECKING:
-    from models.data.scenes import Background, SceneObject
 
 # Grounds without a paint of their own take this sRGB value.
 _GROUNDS = {"light blue": "BFE3FF", "beige": "F5E3C3"}
-
-
-def render(objects: Sequence[SceneObject], background: Background, pixels: np.ndarray) -> np.ndarray:
-    """Objects, with boxes in pixels of the result, over their background, lowest z first: of the world's `pixels`
-    (N, 128, 128, 4) premultiplied uint8 (128, 128, 4)."""
-    canvas = ground(background.colours)
-    for item in sorted(objects, key=lambda item: item.z):
-        left, top, width, height = item.box
-        picture = resized(pixels[item.picture], width, height)
-        if item.colour:
-            picture = hue_shift(picture, item.colour)
-        put(canvas, picture, left, top)
-    return canvas
 
 
 def ground(colours: tuple[str, ...]) -> np.ndarray:

@@ -18,19 +18,13 @@ Length = Literal["short", "long"]
 
 # Each relation has its wordings in the same order as its opposite, so that a seed picks the same one for a contrast.
 # Measure words by the last word of the English name; other animals take 只, everything else 个.
-TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("scenes.json").read_text(encoding="utf-8"))
+TEMPLATES: dict[str, Any] = json.loads(Path(__file__).with_name("scenes.json").read_text(encoding="utf-8"))
+OPPOSITE: dict[str, str] = TEMPLATES.pop("opposite")  # of relations
+GROUNDS: list[str] = TEMPLATES.pop("grounds")  # colours of backgrounds
 EN, ZH = TEMPLATES["en"], TEMPLATES["zh"]
 RELATIONS_EN, RELATIONS_ZH = EN["relations"], ZH["relations"]
 PAIRS_EN, PAIRS_ZH = EN["pairs"], ZH["pairs"]
 MAX_COUNT = 4  # of one thing in a scene
-OPPOSITE = {
-    "left of": "right of", "right of": "left of", "above": "below", "below": "above",
-    "in front of": "behind", "behind": "in front of",
-}  # fmt: skip
-GROUNDS = (
-    "white", "black", "grey", "beige", "light blue", "red", "orange", "yellow", "green", "teal", "blue", "purple",
-    "pink",
-)  # fmt: skip
 
 
 def scene_caption(

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from models.data import compose, scene_words
-from models.data.colours import PAINTS
+from models.data.colours import PAINTS, hue_shift
 from models.data.combinations import (
     AXIS,
     SCENE_SPLITS,
@@ -94,8 +94,14 @@ class Scene:
         return styles.pop() if len(styles) == 1 else None
 
     def render(self, world: World) -> np.ndarray:
-        """Premultiplied uint8 (128, 128, 4). `world` must be the one that the scene was made from."""
-        return compose.render(self.objects, self.background, world.pixels)
+        """Premultiplied uint8 (128, 128, 4): the objects over their background, lowest z first. `world` must be the one
+        that the scene was made from."""
+        canvas = compose.ground(self.background.colours)
+        for item in sorted(self.objects, key=lambda item: item.z):
+            left, top, width, height = item.box
+            picture = compose.resized(world.pixels[item.picture], width, height)
+            compose.put(canvas, hue_shift(picture, item.colour) if item.colour else picture, left, top)
+        return canvas
 
     def caption(
         self,

@@ -225,17 +225,15 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         start = None if work.start is None else work.start.rows(rows)
         latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
-        renoise = self._noise([work.drawings.seeds[row] for row in rows])
+        config = self.dit.config
+        seeds, shape = [work.drawings.seeds[row] for row in rows], (config.channels, config.size, config.size)
+        renoise = seeded_noise(seeds, shape)
         noise = renoise()
         mirror = self.references.mirror if self.references else None
         follow, strength = [work.follows[row] for row in rows], sampling.reference_strength
         hooks = guidance_hooks(sampling.hooks, wanted.reference, follow, mirror, strength)
         given = noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step
         return denoise(network, *given, renoise, hooks, refiner)
-
-    def _noise(self, seeds: Sequence[int]) -> Any:
-        config = self.dit.config
-        return seeded_noise(seeds, (config.channels, config.size, config.size))
 
     def _decode(self, latents: Tensor, finish: Sequence[Finish], sampling: Sampling) -> np.ndarray:
         """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, post-processed."""

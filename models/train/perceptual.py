@@ -152,11 +152,8 @@ class ConditionalFrechet:
         """Mean squared distance of features (B, D) from their transported targets, as a fraction of the variance."""
         projected = self._projected(features)
         with torch.no_grad():
-            rest = projected - self._generated.mean(condition) - self._drift()
+            given, made = map(torch.cat, zip(*self._recent, strict=True))
+            drift = (made[-RECENT:] - self._generated.mean(given[-RECENT:])).mean(0)
+            rest = projected - self._generated.mean(condition) - drift
             target = self.real.mean(condition) + rest @ self._transport
         return (projected - target).square().sum(1).mean() / self.variance
-
-    def _drift(self) -> Tensor:
-        """(D,): mean residual of the last RECENT pictures under the fit."""
-        condition, projected = map(torch.cat, zip(*self._recent, strict=True))
-        return (projected[-RECENT:] - self._generated.mean(condition[-RECENT:])).mean(0)
