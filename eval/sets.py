@@ -7,7 +7,7 @@ import numpy as np
 
 from models.data.captions import Language, display_name
 from models.data.splits import fraction
-from models.data.styles import style_of
+from models.data.styles import styled
 from models.data.world import Picture, World
 from models.prompts.attributes import GENDERS
 
@@ -138,7 +138,4 @@ def pixels(world: World, pictures: list[Picture]) -> np.ndarray:
 
 def prompt(picture: Picture, language: Language = "en") -> str:
     """The prompt for a picture: its name and its style, and no other detail."""
-    style = style_of(picture.style)
-    if language == "zh":
-        return f"{display_name(picture, 'zh')}，{style.zh[0]}风格"
-    return f"{display_name(picture, 'en')}, {style.en[0]} style"
+    return styled(display_name(picture, language), picture.style, language == "zh")

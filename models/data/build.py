@@ -79,27 +79,19 @@ def list_icons(archives: dict[str, Path]) -> list[Icon]:
     """Every picture of every package, in a fixed order."""
     names = Emojibase.read(archives["emojibase-data"])
     tables = {p.name: read_iconify(archives[p.name]) for p in PACKAGES if p.kind == "iconify"}
-    for table in tables.values():
-        names.learn(table.characters.items())
+    for _, characters in tables.values():
+        names.learn(characters.items())
     icons: list[Icon] = []
     for package in PACKAGES:
         if package.kind == "iconify":
-            icons += _iconify_icons(package, tables[package.name], names)
+            icons += _iconify_icons(package, *tables[package.name], names)
         elif package.kind == "webp":
             icons += _webp_icons(package, archives[package.name], names)
     return icons
 
 
-@dataclass(frozen=True)
-class Iconify:
-    """What an archive of the kind "iconify" holds."""
-
-    bodies: dict[str, str]  # icon name -> whole SVG
-    characters: dict[str, str]  # code points -> icon name
-
-
-def read_iconify(path: Path) -> Iconify:
-    """The icons of an archive, each a whole SVG of pixels.SIZE."""
+def read_iconify(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The icons of an archive, by name a whole SVG of pixels.SIZE, and by code points the name."""
     with tarfile.open(path) as archive:
         data = json.loads(packages.read_member(archive, "icons.json"))
         characters = json.loads(packages.read_member(archive, "chars.json"))
@@ -113,17 +105,19 @@ def read_iconify(path: Path) -> Iconify:
             f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
             f'width="{pixels.SIZE}" height="{pixels.SIZE}" viewBox="{view}">{icon["body"]}</svg>'
         )
-    return Iconify(bodies, characters)
+    return bodies, characters
 
 
-def _iconify_icons(package: Package, table: Iconify, names: Emojibase) -> Iterable[Icon]:
-    points = {name: code for code, name in table.characters.items()}
-    for name in sorted(table.bodies):
+def _iconify_icons(
+    package: Package, bodies: dict[str, str], characters: dict[str, str], names: Emojibase
+) -> Iterable[Icon]:
+    points = {name: code for code, name in characters.items()}
+    for name in sorted(bodies):
         # Where a set says which characters it draws, icons outside that list are dark-mode twins and leftovers.
         if points and name not in points:
             continue
         meaning = (names.by_points(points[name]) if name in points else None) or names.by_name(name)
-        yield Icon(package, name, table.bodies[name], meaning)
+        yield Icon(package, name, bodies[name], meaning)
 
 
 def _webp_icons(package: Package, path: Path, names: Emojibase) -> Iterable[Icon]:

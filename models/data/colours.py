@@ -53,15 +53,10 @@ _TO_LAB = np.array([
 _FROM_LMS, _FROM_LAB = np.linalg.inv(_TO_LMS).astype(np.float32), np.linalg.inv(_TO_LAB).astype(np.float32)
 
 
-def _decode(encoded: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] -> linear light (IEC 61966-2-1)."""
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-
-
-# Powers are the dear part of the conversion: both ways go through tables. 4,096 linear steps leave dark values an error
-# of one level in 255 at most.
-_LINEAR = _decode(np.arange(256) / 255).astype(np.float32)
-_STEPS = np.arange(4096) / 4095
+# Between sRGB and linear light (IEC 61966-2-1). Powers are the dear part of the conversion: both ways go through
+# tables. 4,096 linear steps leave dark values an error of one level in 255 at most.
+_LEVELS, _STEPS = np.arange(256) / 255, np.arange(4096) / 4095
+_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 _ENCODED = np.round(255 * np.where(_STEPS <= 0.0031308, 12.92 * _STEPS, 1.055 * _STEPS ** (1 / 2.4) - 0.055)).astype(
     np.uint8
 )

@@ -69,7 +69,7 @@ def _sources(folder: Path, pictures: Sequence[Picture]) -> dict[str, str]:
     for package in PACKAGES:
         wanted = [picture.id for picture in pictures if picture.source == package.name]
         if wanted:
-            bodies = read_iconify(fetch(package, folder / "downloads", lock)).bodies
+            bodies, _ = read_iconify(fetch(package, folder / "downloads", lock))
             found |= {name: bodies[name.partition("/")[2]] for name in wanted}
     return found
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from models.data.pixels import png, unpremultiply
 from models.messages import Refused
-from models.sampling.hooks import OnStep
 from models.sampling.loop import Pictures, Progress, Sampling
 
 OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
@@ -75,21 +74,22 @@ class DiffusersCall(DiffusionPipeline):
         seeds = list(seeds) if seeds is not None else draw_seeds(generator, len(prompts))
         given = num_inference_steps, guidance_scale, guidance_interval, scheduler, strength, batch, False
         sampling = Sampling(*given, temperature, cooling, reference_strength)
-        negative = _each_time(negative_prompt or "", prompt, num_images_per_prompt)
-        told = {"vector": vector, "words": words, "sense": sense, "start": image, "redraw": mask_image}
-        on_step = callback_on_step_end and self._on_step(callback_on_step_end)
+        negative = negative_prompt or ""
+        if not isinstance(negative, str) and not isinstance(prompt, str) and len(negative) == len(prompt):
+            negative = [one for one in negative for _ in range(num_images_per_prompt)]
+
+        def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:
+            tell: Any = callback_on_step_end
+            return (tell(self, index, 1000 * sigma, {"latents": latents}) or {}).get("latents")
+
+        told: dict[str, Any] = {"vector": vector, "words": words, "sense": sense, "start": image, "redraw": mask_image}
+        told |= {"negative": negative, "on_step": on_step if callback_on_step_end else None}
         prompts = prompts if len(prompts) > 1 else prompts * len(seeds)
         self.interrupt = False
-        events = self.steps(prompts, seeds, sampling, negative=negative, on_step=on_step, **told)
+        events = self.steps(prompts, seeds, sampling, **told)
         whole = self._collect(events)
         drawn = StickerOutput(as_output(whole, output_type), [seed for pictures in whole for seed in pictures.seeds])
         return drawn if return_dict else (drawn.images,)
-
-    def _on_step(self, callback: Callback) -> OnStep:
-        def on_step(index: int, sigma: float, latents: Tensor) -> Tensor | None:
-            return (callback(self, index, 1000 * sigma, {"latents": latents}) or {}).get("latents")
-
-        return on_step
 
     def _collect(self, events: Iterator[Progress | Pictures]) -> list[Pictures]:
         whole = []
@@ -103,13 +103,6 @@ class DiffusersCall(DiffusionPipeline):
                 if self.interrupt:
                     break
         return whole
-
-
-def _each_time(negative: str | list[str], prompt: str | list[str], times: int) -> str | list[str]:
-    """Negative prompts, one a prompt, as often as the prompts are drawn."""
-    if isinstance(negative, str) or isinstance(prompt, str) or len(negative) != len(prompt):
-        return negative
-    return [one for one in negative for _ in range(times)]
 
 
 def draw_seeds(generator: torch.Generator | list[torch.Generator] | None, count: int) -> list[int]:

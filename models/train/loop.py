@@ -21,12 +21,13 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from models.data.pixels import composite
 from models.data.world import World
 from models.hardware import keep_freed_memory, native_dtype
 from models.train import checkpoint
-from models.train.optimizers import gather_states, learning_rate, optimisers
+from models.train.optimizers import learning_rate, optimisers
 from models.weights import check_company
 
 CPU = torch.device("cpu")
@@ -236,7 +237,9 @@ class Trainer:
     def checkpoint(self, log: "Log") -> None:
         """Write what resuming needs first: a process that must stop may have half a minute. Then, with the averaged
         weights, export, evaluate and draw the sheet."""
-        gather_states(self.optimizers)
+        for shared in self.optimizers:
+            if isinstance(shared, ZeroRedundancyOptimizer):  # the first rank is told the states that others hold
+                shared.consolidate_state_dict(0)
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return

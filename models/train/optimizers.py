@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,13 +49,6 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     if dist.is_initialized() and dist.get_world_size() > 1:
         return [adamw, ZeroRedundancyOptimizer(list(hidden.values()), Muon, **settings)]
     return [adamw, Muon(list(hidden.values()), **settings)]
-
-
-def gather_states(optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """Tell the first rank the states that others hold, so that its `state_dict` is whole. All ranks must call."""
-    for optimizer in optimizers:
-        if isinstance(optimizer, ZeroRedundancyOptimizer):
-            optimizer.consolidate_state_dict(0)
 
 
 class Muon(torch.optim.Muon):
