@@ -32,7 +32,7 @@ def captioner(looker: Looker, awake: bool = True, eyes: tuple[str, ...] = EYES) 
     width = looker.embedder.vision.config.width
     widths = {eye: width if eye == "second" else looker.width(eye) for eye in eyes}
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny"), "vocab_size": language.config.vocab_size}
-    made = Captioner(CaptionerConfig(**sizes, eyes=widths, own_eyes={"second": preset("vision", "tiny")}))
+    made = Captioner(CaptionerConfig(**{**sizes, "eyes": widths}, own_eyes={"second": preset("vision", "tiny")}))
     if awake:
         awaken(made)
     return made.attach(language).eval()

@@ -91,7 +91,7 @@ def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
     looker = Looker(embedder, memory)
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny")}
     eyes = {eye: looker.width(eye) for eye in ("vision", "retrieved")}
-    network = Captioner(CaptionerConfig(**sizes, eyes=eyes))
+    network = Captioner(CaptionerConfig(**{**sizes, "eyes": eyes}))
     awaken(network)
     memory.save(root, weights_digest(frozen, root))
     return save_part(network, "captioner", root, part_digests(frozen, root))

@@ -49,7 +49,6 @@ class CaptionTask(Task):
     """Recipe "caption".
 
     Args:
-        eyes: what it reads with (`models.eyes`).
         drawn: whether it also learns on pictures of the generator, where there is one among the parts.
         validated, ranked: how many pictures a checkpoint looks at.
         shard: drawn pictures in a shard.
@@ -58,7 +57,6 @@ class CaptionTask(Task):
     def __init__(
         self,
         options: TaskOptions,
-        eyes: tuple[str, ...] = ("vision", "retrieved"),
         drawn: bool = True,
         validated: int = VALIDATED,
         ranked: int = RANKED,
@@ -72,7 +70,7 @@ class CaptionTask(Task):
         )
         self.looker, self.concepts = Looker(self.embedder, memory), np.array([p.concept for p in remembered])
         self.families = np.array([p.family for p in remembered])
-        self.model: nn.Module = self._network(eyes)
+        self.model: nn.Module = self._network()
         generator = drawn and "dit" in listed_parts(options.parts)
         self.drawn = self._pool("train", shard) if generator else None
         self.seen_drawn = self._pool("val", shard) if generator else None
@@ -80,13 +78,14 @@ class CaptionTask(Task):
         self._said: dict[tuple[str, str], list[str]] = {}
         self._ranked: dict[str, float] = {}
 
-    def _network(self, eyes: tuple[str, ...]) -> Captioner:
-        size, vision = self.options.preset, self.embedder.vision.config
+    def _network(self) -> Captioner:
+        added, vision = preset(PART, self.options.preset), self.embedder.vision.config
+        eyes = added["eyes"]
         own = {eye: {key: vision[key] for key in VIT_SIZES} for eye in eyes if eye == "second"}
         widths = {eye: OWN[eye](**own.get(eye, {})).width if eye in OWN else self.looker.width(eye) for eye in eyes}
         sizes = self.embedder.language.config.to_diff_dict()
         sizes = {key: value for key, value in sizes.items() if key in CaptionerConfig.__dataclass_fields__}
-        config = CaptionerConfig(**{**sizes, **preset(PART, size), "eyes": widths, "own_eyes": own})
+        config = CaptionerConfig(**{**sizes, **added, "eyes": widths, "own_eyes": own})
         network = Captioner(config).attach(self.embedder.language)
         for eye in network.eyes.values():
             with torch.no_grad():
