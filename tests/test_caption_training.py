@@ -41,6 +41,7 @@ RECIPE = Recipe(task_of, batch_size=lambda _: 2, warmup=2, muon=True)
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption, "LONGEST", 6)
+    monkeypatch.setattr(caption, "SHAPES", (1, 4))
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ def test_a_reference_itself_scores_most_and_other_words_nothing() -> None:
 def test_the_rows_of_a_tiny_captioner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric, "TIMED", 2)
     monkeypatch.setattr(pipeline, "LONGEST", 2)
+    monkeypatch.setattr(pipeline, "SHAPES", (1, 4))
     # The drawn world has few held-out combinations.
     monkeypatch.setattr(metric, "make_scene", lambda world, seed, *_, **__: make_scene(world, seed))
     root = save_tiny_parts(tmp_path / "parts")
