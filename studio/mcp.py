@@ -31,9 +31,13 @@ from studio.api.guard import BODY_LIMIT
 from studio.api.uploads import Uploads, uploads
 from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
+from studio.clips import ClipFile
 from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings
 from studio.events import Progress, Saved, Unknown
+from studio.export.make import Wanted, exported, stills
 from studio.gallery import Gallery, Kept
+from studio.mcp_files import RESOURCE as FILE
+from studio.mcp_files import Files, FileStore
 from studio.metadata import version
 from studio.planner import Job
 from studio.prompts import PICTURES
@@ -105,10 +109,14 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
     looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for name, words in WORDS["making"].items():
         mcp.add_tool(tools.making(words), name, description=words["about"], annotations=makes)
-    mcp.add_tool(tools.cancel, annotations=makes)
+    for tool in (tools.cancel, tools.export, tools.frames):
+        mcp.add_tool(tool, annotations=makes)
     for tool in (tools.search, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=looks)
     mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
+    mcp.resource(FILE, name="file", title="A file that a tool wrote", mime_type="application/octet-stream")(
+        tools.files.read
+    )
     return mcp
 
 
@@ -145,11 +153,21 @@ def _tool(function: Callable[..., Any]) -> Callable[..., Any]:
     return answered
 
 
+def _with_wanted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Parameters for the fields of `Wanted` in place of the function's `**wanted`."""
+    own = inspect.signature(function)
+    fields = [one.replace(kind=one.KEYWORD_ONLY) for one in inspect.signature(Wanted).parameters.values()]
+    named = [*list(own.parameters.values())[:-1], *fields]
+    function.__signature__ = own.replace(parameters=named)  # type: ignore[attr-defined]
+    return function
+
+
 class Tools:
     """What a client may ask for. The docstring of a tool is what it reads of it."""
 
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
+        self.files = FileStore(studio.home / "cache")
 
     def making(self, words: dict[str, Any]) -> Callable[..., Any]:
         """A tool that makes something, as the words say."""
@@ -208,6 +226,32 @@ class Tools:
     def models(self) -> list[ModelState]:
         """List the models, the usual one first, and what is missing where one is not ready."""
         return model_states(self._model)
+
+    @_tool
+    @_with_wanted
+    def export(
+        self, picture: Annotated[str, Field(description=f"{PICTURE}; or a clip.")], model: Model = "", **wanted: Any
+    ) -> Annotated[CallToolResult, Files]:
+        """Make a picture or clip ready for a chat app, or write it in another format or size. Files stay for a day."""
+        larger = functools.partial(self._studio.larger, model=self._served(model))
+        with uploads(self._studio.home, self._studio.gallery) as files:
+            made = exported(Path(self._path(files, picture, "picture")), Wanted(**wanted), larger)
+        return self.files.answer(made)
+
+    @_tool
+    def frames(
+        self,
+        clip: Annotated[str, Field(description=f"{PICTURE}; of a clip.")],
+        number: Annotated[int, Field(description="So many, evenly spread.", ge=1, le=64)] = 8,
+        at: Annotated[float | None, Field(description="Only the one that is shown at this second.")] = None,
+    ) -> Annotated[CallToolResult, Files]:
+        """Take frames of a clip as pictures. Files stay for a day."""
+        with uploads(self._studio.home, self._studio.gallery) as files:
+            found = ClipFile.open(self._path(files, clip, "clip"))
+            numbers = found.choice(at=at, number=None if at is not None else number)
+            name = f"{found.path.stem}-{{:04}}.png".format
+            made = {name(frame.number): data for frame, data in stills(found, numbers)}
+        return self.files.answer(made)
 
     def picture(self, id: str) -> bytes:
         """The file of a picture of the gallery."""

@@ -27,7 +27,7 @@ from patience import PATIENCE
 from PIL import Image
 from starlette.applications import Starlette
 
-from studio import Studio
+from studio import Studio, media
 from studio.api.guard import Guard
 from studio.gallery import Kept
 from studio.mcp import hits_result, http_routes
@@ -35,7 +35,7 @@ from studio.mcp import server as tools_of
 from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = {"generate", "edit", "animate", "caption", "search", "status", "cancel", "styles", "models"}
+TOOLS = {"generate", "edit", "animate", "caption", "export", "frames", "search", "status", "cancel", "styles", "models"}
 SERVED = "fake:0.1"  # slow enough to be watched
 SLOW = {"prompt": "a slow face", "steps": 100}
 Use = Callable[[Any], Coroutine[Any, Any, None]]
@@ -174,6 +174,45 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
         assert (asked["scheduler"], asked["steps"]) == ("fast", 4)
 
     use(make)
+
+
+@pytest.mark.parametrize("use", [HTTP], indirect=True)
+def test_a_clip_is_written_for_others_and_taken_apart(use: Callable[[Use], None], home: Path) -> None:
+    async def take(client: Any) -> None:
+        made = await client.call_tool("animate", {"prompt": "a cat jumps", "frames": 5, "seed": 1, "model": "fake"})
+        clip = made.structured_content["jobs"][0]["pictures"][0]
+        asked: tuple[dict[str, Any], ...] = (
+            {"app": "slack"},
+            {"format": ".MP4", "ground": "#123"},
+            {"format": "sheet"},
+        )
+        for wanted, name, frames in zip(asked, ("slack.gif", ".mp4", "sheet.png"), (5, 5, 1), strict=True):
+            answer = await client.call_tool("export", {"picture": clip["id"], **wanted})
+            file = answer.structured_content["files"][0]
+            assert file["path"].endswith(name) and file["frames"] == frames, answer.content
+            assert Path(file["path"]).is_relative_to(home / "cache")
+            link = next(block for block in answer.content if block.type == "resource_link")
+            read = (await client.read_resource(link.uri)).contents[0]
+            assert base64.b64decode(read.blob) == Path(file["path"]).read_bytes() and link.size == file["bytes"]
+        taken = await client.call_tool("frames", {"clip": clip["id"], "number": 3})
+        assert kinds(taken) == ["text", *["image"] * 3, *["resource_link"] * 3]
+        shown = [base64.b64decode(block.data) for block in taken.content[1:4]]
+        whole = media.frames(Path(clip["path"]).read_bytes())
+        assert [media.frames(one)[0].tobytes() for one in shown] == [whole[n].tobytes() for n in (0, 2, 4)]
+        for tool, arguments, says in (
+            ("export", {"picture": clip["id"]}, "say what to make"),
+            ("export", {"picture": clip["id"], "format": "avi"}, "no .avi. files"),
+            ("export", {"picture": clip["id"], "app": "twitch"}, "takes no clips"),
+            ("frames", {"clip": clip["id"], "at": 99}, "nothing at 99"),
+            ("frames", {"clip": "0" * 64}, "there is no picture"),
+        ):
+            answer = await client.call_tool(tool, arguments)
+            assert answer.is_error and says in answer.content[0].text, answer.content
+        for address in ("studio://files/x/..", "studio://files/x/%2e%2e%2fstudio.db"):
+            with pytest.raises(mcp.MCPError):
+                await client.read_resource(address)
+
+    use(take)
 
 
 @pytest.mark.parametrize("use", [HTTP], indirect=True)

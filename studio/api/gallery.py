@@ -17,9 +17,8 @@ from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Hits, KeptOut, Pa
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
 from studio.export.clips import FORMATS
-from studio.export.make import Wanted, exported, one_file
+from studio.export.make import Wanted, exported, one_file, stills
 from studio.gallery import PAGE, Filter, Gallery, Kept
-from studio.metadata import encoded, provenance_in
 
 PREFIX = "/api/v1"
 # A file is named by its content: it never changes.
@@ -126,32 +125,16 @@ def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1
         raise Rejected(404, "api.file_gone") from refusal
     if number > clip.count:
         raise Rejected(404, "clip.no_such_frame", frames=clip.count, number=number)
-    says = provenance_in(clip.path)
-    data = encoded(next(clip.chosen([number])).picture(), says and says.with_how(frame=number), "png")
+    _, data = next(stills(clip, [number]))
     return Response(data, media_type="image/png", headers=FOREVER)
 
 
 @routes.get("/gallery/{sha256}/export", response_class=Response, responses=FILE)
-def export(
-    served: ServedStudio,
-    sha256: Digest,
-    app: Annotated[Name, Query(description="For a chat app; `studio apps` lists them.")] = "",
-    format: Annotated[
-        Name, Query(description="webp, avif, jpeg, png; a clip as webp, apng, avif, gif, webm, mp4, sheet.")
-    ] = "",
-    svg: bool = False,
-    outline: bool = False,
-    size: Annotated[int | None, Query(description="Pixels of the longer side.")] = None,
-    fps: Annotated[int | None, Query(description="Frames a second.")] = None,
-    matte: Annotated[Name, Query(description="The colour behind a GIF's faint edges, else they are dithered.")] = "",
-    ground: Annotated[Name, Query(description="The colour behind an MP4.")] = "white",
-    plain: Annotated[bool, Query(description="It says nothing of itself.")] = False,
-) -> Response:
+def export(served: ServedStudio, sha256: Digest, wanted: Annotated[Wanted, Depends()]) -> Response:
     """A picture or clip made ready for something; several files come as a ZIP."""
     kept, larger = _kept(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
     if kept.kind == "text" or not kept.path.is_file():
         raise Rejected(404, "api.no_picture", sha256=sha256)
-    wanted = Wanted(app, format, svg, outline, size, fps, matte, ground, plain)
     name, data = one_file(exported(kept.path, wanted, larger))
     kinds = {one.suffix: one.media_type for one in FORMATS.values()}
     kind = kinds.get(FilePath(name).suffix) or mimetypes.guess_type(name)[0]

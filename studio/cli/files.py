@@ -18,10 +18,10 @@ from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, each, leave
 from studio.clips import ClipFile, moves
 from studio.export import apps as app_table
-from studio.export.make import Wanted, exported, sticker_of
+from studio.export.make import Wanted, exported, sticker_of, stills
 from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
-from studio.metadata import encoded, provenance_in, read, stripped
+from studio.metadata import read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
 from studio.verify import verify as verified
@@ -85,16 +85,12 @@ def frames(
 
     Those of a clip that was made here say so, and which frame they are.
     """
-    clip, says = ClipFile.open(file), None
+    clip = ClipFile.open(file)
     chosen, folder = clip.choice(every, at, number), out or file.parent
-    if not common.no_metadata:
-        with contextlib.suppress(Refused):  # of some files nothing is read
-            says = provenance_in(file)
     ready_folder(folder, len(chosen))
     rows = []
-    for frame in clip.chosen(chosen):
+    for frame, data in stills(clip, chosen, common.no_metadata):
         target = folder / f"{file.stem}-{frame.number:04}.png"
-        data = encoded(frame.picture(), says and says.with_how(frame=frame.number), "png")
         if not target.exists():
             write_whole(target, data)
         elif not target.is_file() or target.read_bytes() != data:

@@ -1,15 +1,17 @@
 """A picture or clip on its way out, as every door asks for it: one file becomes one or several."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image, ImageColor
+from pydantic import Field
 
 from models.messages import Refused, did_you_mean
-from studio.clips import UNSAID, picture_of
+from studio.clips import UNSAID, ClipFile, Frame, picture_of
 from studio.export.apps import App, app_named, fit
 from studio.export.clips import FORMATS, Clip, clip_file, clip_in, sheet
 from studio.export.drawing import Drawing, Larger, both
@@ -22,26 +24,28 @@ from studio.metadata.files import KINDS
 
 SHEET = "sheet"
 ALIASES = {"jpg": "jpeg", "apng": "png"}  # of a still picture's formats
+WORD = 200  # characters
 SIZES, RATES = range(16, 1025), range(1, 51)  # pixels of the longer side, frames a second
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a file is to become: a file for an `app` (a name), of a `format` or traced as `svg`, with a white `outline`.
+    """What a file is to become. Refused where that won't do. HTTP and tools take these fields as their parameters."""
 
-    `size`: pixels of the longer side; `fps`: frames a second, all frames kept; `matte`: the colour behind a GIF's faint
-    edges, else they are dithered; `ground`: an MP4's; `plain`: it says nothing of itself. Refused where that won't do.
-    """
-
-    app: str = ""
-    format: str = ""
-    svg: bool = False
-    outline: bool = False
-    size: int | None = None
-    fps: int | None = None
-    matte: str = ""
-    ground: str = "white"
-    plain: bool = False
+    app: Annotated[str, Field(max_length=WORD, description="For a chat app; `studio apps` lists them.")] = ""
+    format: Annotated[
+        str,
+        Field(max_length=WORD, description="webp, avif, jpeg, png; a clip as webp, apng, avif, gif, webm, mp4, sheet."),
+    ] = ""
+    svg: Annotated[bool, Field(description="A picture, traced.")] = False
+    outline: Annotated[bool, Field(description="With a white rim.")] = False
+    size: Annotated[int | None, Field(description="Pixels of the longer side.")] = None
+    fps: Annotated[int | None, Field(description="Frames a second; all frames are kept.")] = None
+    matte: Annotated[
+        str, Field(max_length=WORD, description="The colour behind a GIF's faint edges, else they are dithered.")
+    ] = ""
+    ground: Annotated[str, Field(max_length=WORD, description="The colour behind an MP4.")] = "white"
+    plain: Annotated[bool, Field(description="It says nothing of itself.")] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "format", self.format.strip().lstrip(".").casefold())
@@ -90,6 +94,16 @@ def exported(file: Path, wanted: Wanted, larger: Larger) -> dict[str, bytes]:
         data, suffix = fit_clip(clip, app, says=says, matte=wanted.matte)
         return {f"{file.stem}-{app.name}{suffix}": data}
     return _moving(file, clip, wanted, says)
+
+
+def stills(clip: ClipFile, numbers: Sequence[int], plain: bool = False) -> Iterator[tuple[Frame, bytes]]:
+    """The frames of these numbers as PNG files; those of a clip that was made here say so, and which frame they are."""
+    says = None
+    if not plain:
+        with contextlib.suppress(Refused):  # of some files nothing is read
+            says = provenance_in(clip.path)
+    for frame in clip.chosen(numbers):
+        yield frame, encoded(frame.picture(), says and says.with_how(frame=frame.number), "png")
 
 
 def one_file(files: Mapping[str, bytes]) -> tuple[str, bytes]:
