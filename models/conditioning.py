@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from models.data.pixels import fit, to_tensor
+from models.data.pixels import SIZE, fit, to_tensor
 from models.data.styles import Finish
 from models.language import LanguageModel
 from models.messages import Refused
@@ -32,7 +32,8 @@ from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
 
 Text = str | ParsedPrompt
-Part = Text | np.ndarray | Image.Image | Tensor  # of a mix: text, picture (premultiplied uint8 or PIL), vector (128,)
+# Of a mix: text, picture (premultiplied uint8 or PIL), clip (premultiplied uint8 (T, 128, 128, 4)), vector (128,).
+Part = Text | np.ndarray | Image.Image | Tensor
 
 
 class ConditionEncoder:
@@ -59,8 +60,8 @@ class ConditionEncoder:
         return self.parser.parse(prompt) if self.parser else parse_literally(prompt)
 
     def mix(self, parts: Sequence[tuple[float, Part]]) -> Tensor:
-        """Weighted mix of texts, pictures (premultiplied uint8 or PIL) and vectors (128,) -> unit vector (1, 128). A
-        negative weight takes away. Refused where the parts cancel out."""
+        """Weighted mix of texts, pictures, clips and vectors -> unit vector (1, 128). A negative weight takes away.
+        Refused where the parts cancel out."""
         _check(parts)
         total = torch.stack([weight * self._vector_of(part) for weight, part in parts]).sum(0)
         if total.norm() < 1e-3:
@@ -71,14 +72,17 @@ class ConditionEncoder:
         if isinstance(part, str | ParsedPrompt):
             text = part if isinstance(part, str) else part.text
             return self.embedder.text([parse_literally(text).words])
-        return part.reshape(1, -1).float() if isinstance(part, Tensor) else self.embedder.image(_pixels(part)[None])
+        if isinstance(part, Tensor):
+            return part.reshape(1, -1).float()
+        pixels = _pixels(part)
+        return self.embedder.clip([pixels]) if pixels.ndim == 4 else self.embedder.image(pixels[None])
 
     def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", references: bool = True) -> ComposedCondition:
         """The conditions of one picture that is several things at once, one row: for `steps`, in place of a prompt.
 
-        A text is encoded as a prompt is, a picture as its vector and as what to start from, a vector as it is. The
-        first lies in the middle. What has a negative weight is taken away from each of the others. Refused where
-        nothing is left of a part, or all of them only take away.
+        A text is encoded as a prompt is, a picture as its vector and as what to start from (a clip: its first frame), a
+        vector as it is. The first lies in the middle. What has a negative weight is taken away from each of the others.
+        Refused where nothing is left of a part, or all of them only take away.
 
         Args:
             parts: as in `mix`.
@@ -117,7 +121,7 @@ class ConditionEncoder:
             return found
         if isinstance(part, str | ParsedPrompt):
             return self._with_references([part], [0], [True], found)
-        return replace(found, reference=self._encode(_pixels(part)[None]))
+        return replace(found, reference=self._encode(_pixels(part).reshape(-1, SIZE, SIZE, 4)[:1]))
 
     def encode_condition(
         self, prompts: Sequence[Text], vectors: Vectors | None = None, words: bool = True, sense: bool = True

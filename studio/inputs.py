@@ -37,14 +37,12 @@ def keep(request: Request, root: Path) -> Any:
 
 def notes(request: MediaRequest) -> list[Message]:
     """What is worth knowing of the files that a request names: of which of them one frame alone is taken."""
-    named = {name: [value] for name, value in request if isinstance(value, Picture)}
-    named["mix"] = [part.picture for part in getattr(request, "mix", ()) if part.picture]
-    if getattr(request, "extend", False):
-        del named["image"]
+    whole = {"like", *(["image"] if getattr(request, "extend", False) else [])}  # all frames of these count
+    named = {name: value for name, value in request if isinstance(value, Picture) and name not in whole}
     code, found = "clip.middle_frame" if request.task == "caption" else "clip.first_frame", []
-    for name, pictures in named.items():
+    for name, picture in named.items():
         with contextlib.suppress(Refused):  # it is gone; whoever needs it will say so
-            found += [Message(code, {"name": name})] if any(moves(one.path) for one in pictures) else []
+            found += [Message(code, {"name": name})] if moves(picture.path) else []
     return found
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_parts import save_tiny_parts
 from torch.nn.functional import normalize
 
+from models.data.pixels import fit
 from models.pipelines.image import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.parsed import ParsedPrompt
@@ -23,6 +24,7 @@ from models.sampling.guidance import guided
 from models.sampling.loop import Pictures, Sampling
 from studio.backends.embedded import Embedded
 from studio.backends.told import tell
+from studio.media import clip
 from studio.planner import resolve
 from studio.prompts import summands
 from studio.requests import make_request
@@ -223,3 +225,10 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(
     monkeypatch.undo()
     liked = told(like=red, mix=parts[:1]).blend
     assert torch.allclose(liked.weights, torch.tensor([[0.5, 0.5]])) and not liked.parts[0].mask.any()
+    frames = [Image.new("RGBA", (128, 128), colour) for colour in ("red", "blue", "lime")]
+    (tmp_path / "clip.webp").write_bytes(clip(frames, 8).data)
+    moving, whole = {"path": str(tmp_path / "clip.webp")}, np.stack(list(map(fit, frames)))
+    own, first = pipe.embedder.clip([whole]), told(like=red).vector
+    assert torch.allclose(told(like=moving).vector, own) and not torch.allclose(own, first, atol=1e-3)
+    assert torch.allclose(told(prompt="cat", mix=[{"picture": moving}]).vector, own)
+    assert torch.equal(pipe.blend([(1.0, whole), (1.0, "cat")]).parts[0].reference, plain.blend.parts[1].reference)

@@ -9,7 +9,8 @@ import numpy as np
 from models.data.grammar import language_of
 from models.data.styles import styled
 from models.prompts.weighting import QUOTED
-from studio.backends.given import given_pixels, start
+from studio.backends.given import given_frames, given_pixels, start
+from studio.fields import Picture
 from studio.prompts import summands
 from studio.requests import ImageRequest
 
@@ -108,8 +109,14 @@ def _words(request: ImageRequest) -> list[str]:
 
 def _given(request: ImageRequest) -> list[tuple[float, Any]]:
     """The picture to be like and the mix; what is added in words is in the request's style."""
-    parts: list[tuple[float, Any]] = [(1.0, given_pixels(request.like))] if request.like else []
+    parts: list[tuple[float, Any]] = [(1.0, _whole(request.like))] if request.like else []
     for part in request.mix:
         text = phrase(part.text, request.style if part.weight > 0 else "")
-        parts.append((part.weight, given_pixels(part.picture) if part.picture else text))
+        parts.append((part.weight, _whole(part.picture) if part.picture else text))
     return parts
+
+
+def _whole(picture: Picture) -> np.ndarray:
+    """A picture (128, 128, 4), or all that stands for a clip (T, 128, 128, 4)."""
+    frames = given_frames(picture)
+    return frames[0] if len(frames) == 1 else frames
