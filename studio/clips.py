@@ -68,7 +68,7 @@ class ClipFile:
         Refused with one sentence where it can't be read, holds no pictures, or is beyond the limits.
         """
         path = Path(path) if data else _file(path)
-        with _explained(path):
+        with explained(path):
             return _video_clip(path, data) if video_format(path, data) else _pillow_clip(path, data)
 
     @property
@@ -88,7 +88,7 @@ class ClipFile:
     def frames(self) -> Iterator[Frame]:
         """All frames, in their order; Refused where the file is damaged."""
         pictures = _video_pictures(self) if self.format in VIDEOS else _pillow_pictures(self)
-        with _explained(self.path), contextlib.closing(pictures):
+        with explained(self.path), contextlib.closing(pictures):
             for number, (picture, (time, end)) in enumerate(zip(pictures, pairwise(self.times), strict=False), 1):
                 yield Frame(number, time, end - time, picture)
 
@@ -128,7 +128,8 @@ class ClipFile:
 def picture_of(path: str | Path, place: Place = "first") -> Image.Image:
     """One picture of a file: a still one's own, upright, or that frame of a clip. Refused as for `ClipFile.open`."""
     if not video_format(path) and (place == "first" or not moves(path)):
-        return read_picture(path)
+        with explained(_file(path)):
+            return read_picture(path)
     clip = ClipFile.open(path)
     number = {"first": 1, "middle": (clip.count + 1) // 2, "last": clip.count}[place]
     return next(frame.picture() for frame in clip.chosen([number]))
@@ -163,7 +164,7 @@ def moves(path: str | Path) -> bool:
     path = _file(path)
     if video_format(path):
         return ClipFile.open(path).count > 1
-    with _explained(path), Image.open(path, formats=FORMATS) as picture:
+    with explained(path), Image.open(path, formats=FORMATS) as picture:
         return bool(getattr(picture, "is_animated", False))
 
 
@@ -198,12 +199,14 @@ def _opened(path: Path, data: bytes) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """What libraries say of a file that is not what it should be, as one sentence."""
     try:
         yield
-    except Refused:
-        raise
+    except Refused as refusal:
+        if refusal.message.code != "picture.no_picture":  # which names the formats of pictures alone
+            raise
+        raise Refused("picture.no_picture", path=str(path), formats=[*FORMATS, *VIDEOS]) from refusal
     except Image.DecompressionBombError as error:
         raise Refused("picture.too_many_pixels", path=str(path), most=MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:

@@ -158,6 +158,7 @@ def test_info_of_what_says_nothing(tmp_path: Path) -> None:
 def test_out_is_a_file(refuse: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert "is not a folder" in refuse("a cat", "--out", tmp_path / "file")
+    assert "studio export --format" in refuse("a cat", "--out", tmp_path / "cat.avi")
     assert "is not a folder" in refuse("a cat", "--out", tmp_path / "file" / "deeper")
 
 

@@ -210,6 +210,8 @@ def test_what_holds_no_pictures(tmp_path: Path) -> None:
         ".": "is a folder",
     }.items():
         assert says in refusal(lambda name=name: ClipFile.open(tmp_path / name))
+        if says.startswith("is not") or "exist" in says:  # also of one that is given as a picture
+            assert "GIF, AVIF, WebM, MKV, MP4, MOV" in refusal(lambda name=name: picture_of(tmp_path / name))
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
@@ -241,3 +243,5 @@ def test_the_command_says_what_a_clip_is(studio: Callable[..., Said], files: dic
     assert "codec: vp9" in studio("info", files["webm"]).out
     frame(0).save(tmp_path / "still.png")
     assert "holds no settings" in studio("info", tmp_path / "still.png").err
+    (tmp_path / "cut.webm").write_bytes(files["webm"].read_bytes()[:300])
+    assert "damaged or cut short" in studio("info", tmp_path / "cut.webm").err

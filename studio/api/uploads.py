@@ -18,7 +18,7 @@ from PIL import Image
 from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
 from models.messages import Message, Refused
 from studio.api.routing import Rejected
-from studio.clips import picture_of, video_format
+from studio.clips import explained, picture_of, video_format
 from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
@@ -74,7 +74,8 @@ class Uploads:
         path = self.folder / f"{len(self.named)}{suffix}"  # the same bytes may come in two fields
         write_whole(path, data, "--home")
         self.named[str(path)] = name
-        self.sizes[str(path)] = (picture_of(path) if video_format(path) else checked(data, name)).size
+        with explained(Path(name)):
+            self.sizes[str(path)] = (picture_of(path) if video_format(path) else checked(data, name)).size
         return Picture(path=str(path))
 
     def add_base64(self, text: str, name: str) -> Picture:

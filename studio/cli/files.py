@@ -16,7 +16,7 @@ from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, each, leave
-from studio.clips import ClipFile, moves
+from studio.clips import ClipFile, moves, video_format
 from studio.export import apps as app_table
 from studio.export.make import Wanted, exported, sticker_of, stills
 from studio.export.pack import check_pack, pack, pack_name
@@ -36,6 +36,8 @@ def info(common: Common, files: list[Path]) -> None:
         with contextlib.nullcontext() if not clip else contextlib.suppress(Refused):  # of some none are read
             found = read(file)
         if not (found or clip):
+            if video_format(file):  # why it is no clip
+                ClipFile.open(file)
             raise Refused("cli.no_settings", path=file)
         return {**clip, **found}
 

@@ -17,7 +17,7 @@ from studio.home import Home
 from studio.inputs import notes
 from studio.metadata import read
 from studio.planner import Job, plan, resolve
-from studio.prompts import given
+from studio.prompts import PICTURES, given
 from studio.requests import MediaRequest, make_request
 from studio.search import SUBTRACTED
 from studio.sinks import BareFolderSink, FolderSink, GallerySink, Sink, file_names
@@ -106,6 +106,8 @@ def planned(asked: Sequence[MediaRequest], common: Common) -> tuple[Backend, lis
 def run_here(backend: Backend, jobs: list[Job], common: Common, names: dict[str, str] | None = None) -> Batch:
     """Do planned jobs: into the folder that was named, under `names` by job id, or into the gallery."""
     if common.out is not None:
+        if common.out.suffix.lower() in (*PICTURES, ".avi") and not common.out.exists():
+            raise Refused("cli.out_is_folder", out=common.out)
         named = (lambda job: [names[job.id]]) if names else file_names
         sink: Sink = BareFolderSink(common.out) if common.no_metadata else FolderSink(common.out, named)
         return run(backend, jobs, common.out, sink)
