@@ -201,7 +201,7 @@ def test_a_clip_is_written_for_others_and_taken_apart(use: Callable[[Use], None]
         assert [media.frames(one)[0].tobytes() for one in shown] == [whole[n].tobytes() for n in (0, 2, 4)]
         for tool, arguments, says in (
             ("export", {"picture": clip["id"]}, "say what to make"),
-            ("export", {"picture": clip["id"], "format": "avi"}, "no .avi. files"),
+            ("export", {"picture": clip["id"], "format": "avi"}, "there are no 'avi' files"),
             ("export", {"picture": clip["id"], "app": "twitch"}, "takes no clips"),
             ("frames", {"clip": clip["id"], "at": 99}, "nothing at 99"),
             ("frames", {"clip": "0" * 64}, "there is no picture"),

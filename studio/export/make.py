@@ -153,7 +153,8 @@ def _moving(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> 
     if kind not in FORMATS:
         raise Refused("export.does_not_move", kind=kind, kinds=[*FORMATS, SHEET])
     colours = wanted.colours(kind)
-    says = says and says.with_how(**colours)
+    said = {name: colour for name, colour in colours.items() if colour != getattr(Wanted, name)}
+    says = says.with_how(**said) if says and said else says
     return {_name(file, wanted, FORMATS[kind].suffix): clip_file(clip, kind, says, **colours)}
 
 
