@@ -74,6 +74,16 @@ def test_what_is_asked_for_is_heard(looker: Looker) -> None:
     assert all((said[n] - said[m]).abs().max() > 1e-4 for n in range(len(ASKS)) for m in range(n))
 
 
+def test_token_by_token_equals_all_at_once(looker: Looker) -> None:
+    made, ids = captioner(looker), torch.randint(3, 60, (6, 5))
+    seen, parts, cache = seen_by(made, looker, slice(2)), [], None
+    for start in range(5):
+        output = made(ids[:, start : start + 1], seen=seen, cache=cache, use_cache=True)
+        parts.append(output.logits)
+        cache = output.cache
+    assert torch.allclose(torch.cat(parts, 1), made(ids, seen=seen).logits, atol=1e-5)
+
+
 def test_candidates_share_what_was_read_of_their_picture(looker: Looker) -> None:
     made, ids = captioner(looker), prompts(6)
     shared = made(ids, seen=seen_by(made, looker, slice(2))).logits

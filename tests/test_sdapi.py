@@ -282,9 +282,9 @@ def test_many_pictures_have_a_limit_together(http: httpx.Client) -> None:
     assert answer.status_code == 422 and "that makes 83886080 pixels together" in answer.json()["error"]
 
 
-def test_captions_are_not_there_yet(api: Any) -> None:
-    with pytest.raises(RuntimeError, match=r"501.*no model yet"):
-        api.interrogate(RED)
+def test_a_picture_is_described(api: Any, http: httpx.Client) -> None:
+    assert api.interrogate(RED).info == "a red face, happy"
+    assert http.post("/interrogate", json={"image": "no picture"}).status_code == 422
 
 
 # --- Facts ------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from studio.requests import make_request
 
 # A1111's names for what its text says, by ours.
 NAMES = {"prompt": "Prompt", "negative": "Negative prompt", **PROGRAMS["a1111"]}
+TAGGER = "deepdanbooru"  # A1111's name for what tells tags
 MOST = 4 * MAX_PIXELS  # of all pictures of one answer together
 
 
@@ -29,6 +30,12 @@ class PictureFile(Sent):
     """A picture in base64."""
 
     image: str = ""
+
+
+class Interrogation(PictureFile):
+    """A picture to describe, and by what."""
+
+    model: str = "clip"
 
 
 class Upscaling(Sent):
@@ -76,10 +83,13 @@ def _plain(value: Any) -> str:
 
 
 @routes.post("/interrogate")
-def caption(body: PictureFile) -> None:
-    """501: there is no model yet that tells what is in a picture."""
-    checked(decoded(body.image, "image"), "image")
-    raise Rejected(501, "api.no_captions")
+async def caption(state: Served, body: Interrogation) -> dict[str, Any]:
+    """What a picture shows, in English; tags from `deepdanbooru`. 501 where the model can't tell."""
+    data = await to_thread.run_sync(decoded, body.image, "image")
+    await to_thread.run_sync(checked, data, "image")
+    if "caption" not in state.capabilities().tasks:
+        raise Rejected(501, "api.no_captions")
+    return {"caption": (await _made(state, "caption", data, "image", tags=body.model == TAGGER)).decode()}
 
 
 # --- Larger pictures --------------------------------------------------------------------------------------------------
@@ -127,13 +137,21 @@ def _gains(state: State, size: tuple[int, int]) -> bool:
 
 
 async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Image.Image]:
-    """(file, picture) that the studio's network makes of one of `size`, as large as it can: a job like any other."""
-    studio, largest = state.studio, max(state.capabilities().sizes)
+    """(file, picture) that the studio's network makes of one of `size`, as large as it can."""
+    largest = max(state.capabilities().sizes)
+    made = await _made(state, "enlarge", data, name, size=largest)
+    (width, height), left, top = place(size, largest)
+    return made, checked(made, name).crop((left, top, left + width, top + height))
+
+
+async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) -> bytes:
+    """What is made of a picture's file, by a job like any other."""
+    studio = state.studio
 
     def submit() -> str:
         with uploads(studio.home, studio.gallery) as files:
             picture = {"path": files.add(data, name).path}
-            (job,) = studio.plan(make_request("enlarge", image=picture, size=largest, model=state.model))
+            (job,) = studio.plan(make_request(task, image=picture, model=state.model, **fields))
             return studio.submit(job)
 
     job = await to_thread.run_sync(submit)
@@ -142,9 +160,7 @@ async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int
         raise Rejected(500, end.sentence)
     if not isinstance(end, Done):
         raise Rejected(503, "api.job_cancelled" if isinstance(end, Cancelled) else "api.closing")
-    made = Path(studio.gallery.found(job)[0].path).read_bytes()
-    (width, height), left, top = place(size, largest)
-    return made, checked(made, name).crop((left, top, left + width, top + height))
+    return Path(studio.gallery.found(job)[0].path).read_bytes()
 
 
 def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
