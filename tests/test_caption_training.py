@@ -1,6 +1,7 @@
 """Laws of the captioner's training and decoding: what is said is true, draws repeat, a run resumes and ships."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,9 @@ def test_the_longest_name_counts() -> None:
     concept = WORLD.pictures[0].concept
     name = WORLD.pictures[0].names["en"]
     assert namer.names(f"two red {name}s", "en", concept) and not namer.names(f"x{name}y", "en", concept)
+    other = replace(WORLD.pictures[0], concept="other", names={"en": f"{name} with hat"})
+    both = Namer([WORLD.pictures[0], other])
+    assert both.names(f"a {name} with hat", "en", "other") and not both.names(f"a {name} with hat", "en", concept)
     assert not namer.names("nothing of it", "en", concept) and namer.facts("", "zh") == set()
 
 

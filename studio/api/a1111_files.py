@@ -15,7 +15,7 @@ from models.messages import Refused
 from studio.api.a1111_state import OURS, PREFIX, UPSCALERS, Sent, Served, State, ended, routes
 from studio.api.routing import Rejected
 from studio.api.uploads import checked, decoded, uploads
-from studio.events import Cancelled, Done, Failed
+from studio.events import Cancelled, Done, Failed, Saved
 from studio.metadata import encoded, texts
 from studio.metadata.readers import PROGRAMS, parse_parameters
 from studio.requests import make_request
@@ -89,7 +89,7 @@ async def caption(state: Served, body: Interrogation) -> dict[str, Any]:
     await to_thread.run_sync(checked, data, "image")
     if "caption" not in state.capabilities().tasks:
         raise Rejected(501, "api.no_captions")
-    return {"caption": (await _made(state, "caption", data, "image", tags=body.model == TAGGER)).decode()}
+    return {"caption": (await _made(state, "caption", data, "image", tags=body.model == TAGGER)).text}
 
 
 # --- Larger pictures --------------------------------------------------------------------------------------------------
@@ -139,12 +139,12 @@ def _gains(state: State, size: tuple[int, int]) -> bool:
 async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Image.Image]:
     """(file, picture) that the studio's network makes of one of `size`, as large as it can."""
     largest = max(state.capabilities().sizes)
-    made = await _made(state, "enlarge", data, name, size=largest)
+    made = Path((await _made(state, "enlarge", data, name, size=largest)).path).read_bytes()
     (width, height), left, top = place(size, largest)
     return made, checked(made, name).crop((left, top, left + width, top + height))
 
 
-async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) -> bytes:
+async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) -> Saved:
     """What is made of a picture's file, by a job like any other."""
     studio = state.studio
 
@@ -160,7 +160,7 @@ async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) 
         raise Rejected(500, end.sentence)
     if not isinstance(end, Done):
         raise Rejected(503, "api.job_cancelled" if isinstance(end, Cancelled) else "api.closing")
-    return Path(studio.gallery.found(job)[0].path).read_bytes()
+    return studio.gallery.found(job)[0]
 
 
 def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
