@@ -27,7 +27,7 @@ from models.prompts.weighting import weighted_states
 from models.references.store import Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.postprocess import finish_of
-from models.space import DIM, Embedder, SemanticSpace
+from models.space import DIM, Embedder, MotionHead, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
 
@@ -43,6 +43,7 @@ class ConditionEncoder:
     language: LanguageModel
     vision: VisionEncoder
     space: SemanticSpace
+    motion: MotionHead | None  # without it, clips are the mean of their frames
     autoencoder: Any
     dit: Any
     parser: PromptParser | None  # without it, prompts are read as they are
@@ -51,7 +52,7 @@ class ConditionEncoder:
     @property
     def embedder(self) -> Embedder:
         """The door into the semantic space, on this pipeline's parts."""
-        return Embedder(self.tokenizer, self.language, self.vision, self.space)
+        return Embedder(self.tokenizer, self.language, self.vision, self.space, self.motion)
 
     def parse(self, prompt: Text) -> ParsedPrompt:
         """A prompt as it is understood; one that was parsed stays. ValueError where a weight is out of range."""

@@ -6,6 +6,7 @@ Shapes: B items, L text tokens, K picture tokens, T frames, D width, 128 = DIM.
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,34 +21,44 @@ from models.language import LanguageModel
 from models.layers import Attention, SwiGLU, layer_norm, padding_bias
 from models.tokenizer import encode_texts, load_tokenizer
 from models.vision import VisionEncoder
-from models.weights import load_part, part_folder
+from models.weights import listed_parts, load_part, part_folder
 
 DIM = 128
 NESTED = (32, 64, 128)  # Matryoshka: the first 32 and 64 numbers, normalised again, are spaces of their own
-FRAME_BASIS = 7  # a ramp, and three cosines and sines over the clip
+MOTION = "motion"  # the part that a `MotionHead` is, which need not be there
+SIDE = 8  # tokens of a picture's side
+FRAMES = 16  # that stand for a longer clip, evenly spread
+DROPOUT = 0.2
 
 
 class SemanticSpace(ModelMixin, ConfigMixin):
-    """Heads from the backbone's, the vision encoder's and a clip's features into one space of unit vectors.
+    """Heads from the backbone's and the vision encoder's features into one space of unit vectors.
 
     Args:
-        width: D of the text states and of the picture tokens. heads: of the poolings. hidden: of the temporal layer.
+        width: D of the text states and of the picture tokens. heads: of the poolings.
         scale, bias: where the match logit `scale * cosine + bias` starts (SigLIP, arXiv 2303.15343, has 10 and -10). In
             a short training neither travels far: from 10 and -5.5 it stood at 8 and -7.6 after 850 steps, where not
             even a cosine of 1 is a match.
     """
 
+    # What a clip adds was once a layer of the space, at zero in all parts that hold it.
+    _keys_to_ignore_on_load_unexpected = (r"^motion\.",)
+    _ignored = ("hidden",)
+
     @register_to_config
-    def __init__(
-        self, width: int = 256, heads: int = 4, hidden: int = 256, scale: float = 16.0, bias: float = -8.0
-    ) -> None:
+    def __init__(self, width: int = 256, heads: int = 4, scale: float = 16.0, bias: float = -8.0) -> None:
         super().__init__()
         self.text_pool = Pool(width, heads, DIM)
         self.image_pool = Pool(width, heads, DIM)
-        self.motion = Motion(DIM, hidden)
         # In tens: Adam moves every parameter at one rate, and these have further to go than a weight.
         self.match_log_scale = nn.Parameter(torch.tensor(math.log(scale) / 10))
         self.match_bias = nn.Parameter(torch.tensor(bias / 10))
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """diffusers' own, without a warning of what parts say of that layer."""
+        known = {name: value for name, value in config_dict.items() if name not in cls._ignored}
+        return super().extract_init_dict(known, **kwargs)
 
     def text(self, states: Tensor, mask: Tensor) -> Tensor:
         """Token states (B, L, D), mask (B, L) true at real tokens -> (B, 128) unit vectors."""
@@ -56,10 +67,6 @@ class SemanticSpace(ModelMixin, ConfigMixin):
     def image(self, tokens: Tensor) -> Tensor:
         """Picture tokens (B, K, D) -> (B, 128) unit vectors."""
         return self.image_pool(tokens)
-
-    def clip(self, frames: Tensor) -> Tensor:
-        """Vectors of a clip's frames (B, T, 128) -> (B, 128) unit vectors; a still clip gives its picture's."""
-        return F.normalize(frames.mean(1) + self.motion(frames), dim=-1)
 
     def calibration(self) -> tuple[Tensor, Tensor]:
         """(scale, bias): `scale * cosine + bias` is the logit of "these two mean the same"."""
@@ -85,29 +92,47 @@ class Pool(nn.Module):
         return F.normalize(self.project(layer_norm(x)).float(), dim=-1)
 
 
-class Motion(nn.Module):
-    """What a clip means beyond the mean of its frames. It has no bias and reads only how frames differ from their mean,
-    so a still clip gives exactly nothing; the last layer starts at zero, so an untrained one gives nothing either."""
+class MotionHead(ModelMixin, ConfigMixin):
+    """What a clip means beyond the mean of its frames, from how what they show changes in each row and each column.
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    A frame's vector hardly says where a thing is; its tokens do. Nothing has a bias, and only differences from the mean
+    over time go in, so a still clip gives nothing. The last layer starts at zero, so an untrained head gives nothing.
+
+    Args:
+        width: D of the picture tokens. channels: C that are kept of each. hidden, layers: of what reads them in time.
+    """
+
+    @register_to_config
+    def __init__(self, width: int = 256, channels: int = 8, hidden: int = 64, layers: int = 3) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(FRAME_BASIS * dim, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, dim, bias=False)
-        nn.init.zeros_(self.down.weight)
+        self.components = nn.Linear(width, channels, bias=False)
+        self.read = nn.Linear(2 * SIDE * channels, hidden, bias=False)
+        self.convolutions = nn.ModuleList(nn.Conv1d(hidden, hidden, 3, padding=1, bias=False) for _ in range(layers))
+        self.write = nn.Linear(3 * hidden, DIM, bias=False)
+        nn.init.zeros_(self.write.weight)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, T, dim) -> (B, dim)."""
-        basis = frame_basis(frames.shape[1]).to(frames)
-        moves = basis @ (frames - frames.mean(1, keepdim=True))  # (B, FRAME_BASIS, dim)
-        gate, up = self.gate_up(moves.flatten(1)).chunk(2, -1)
-        return self.down(F.silu(gate) * up)
+    def places(self, tokens: Tensor) -> Tensor:
+        """Picture tokens (B, 64, D) -> (B, 16 C): the mean of each row and of each column."""
+        return lines(self.components(tokens)).flatten(1)
+
+    def seen(self, places: Tensor) -> Tensor:
+        """`places` of frames (B, T, 16 C) -> (B, 3 hidden): what happens on the whole, at most and how much."""
+        changes = F.dropout(places - places.mean(1, keepdim=True), DROPOUT, self.training)
+        x = self.read(changes).transpose(1, 2)  # (B, hidden, T)
+        for convolution in self.convolutions:
+            x = x + F.silu(convolution(x))
+        over_time = torch.cat([x.mean(2), x.amax(2), x.abs().mean(2)], 1)
+        return F.dropout(over_time, DROPOUT, self.training)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """`places` of frames (B, T, 16 C) -> (B, 128), to be added to the mean of their vectors."""
+        return self.write(self.seen(places))
 
 
-def frame_basis(frames: int) -> Tensor:
-    """(FRAME_BASIS, T): how the temporal layer looks at a clip of any length, a drift and three rhythms."""
-    t = (torch.arange(frames) + 0.5) / frames
-    waves = [f(2 * math.pi * k * t) for k in (1, 2, 3) for f in (torch.cos, torch.sin)]
-    return torch.stack([2 * t - 1, *waves]) / frames
+def lines(tokens: Tensor) -> Tensor:
+    """Picture tokens (B, 64, C) -> (B, 16, C): the mean of each row, and of each column."""
+    square = tokens.unflatten(1, (SIDE, SIDE))
+    return torch.cat([square.mean(2), square.mean(1)], 1)
 
 
 class Embedder:
@@ -118,10 +143,15 @@ class Embedder:
     SHAPES = (1, 32)
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, language: LanguageModel, vision: VisionEncoder, space: SemanticSpace
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        language: LanguageModel,
+        vision: VisionEncoder,
+        space: SemanticSpace,
+        motion: MotionHead | None = None,  # without it, a clip is the mean of its frames
     ) -> None:
-        self.tokenizer, self.language, self.vision, self.space = tokenizer, language, vision, space
-        for part in (language, vision, space):
+        self.tokenizer, self.language, self.vision, self.space, self.motion = tokenizer, language, vision, space, motion
+        for part in filter(None, (language, vision, space, motion)):
             part.eval()
 
     @classmethod
@@ -132,6 +162,7 @@ class Embedder:
             load_part(LanguageModel, "language", root),
             load_part(VisionEncoder, "vision", root),
             load_part(SemanticSpace, "space", root),
+            load_part(MotionHead, MOTION, root) if MOTION in listed_parts(root) else None,
         )
 
     @torch.inference_mode()
@@ -146,23 +177,40 @@ class Embedder:
         """N texts -> (N, 128) float32 unit vectors."""
         return self.states(texts)[2]
 
-    @torch.inference_mode()
     def image(self, pictures: np.ndarray) -> Tensor:
         """Premultiplied uint8 (N, 128, 128, 4) -> (N, 128) float32 unit vectors."""
+        return self._read(pictures, self.space.image)
+
+    @torch.inference_mode()
+    def clip(self, clips: Sequence[np.ndarray]) -> Tensor:
+        """N clips of premultiplied uint8 (T, 128, 128, 4), T may differ -> (N, 128) float32 unit vectors; a still clip
+        gives its picture's."""
+        return torch.cat([self._clip(frames[spread(len(frames))]) for frames in clips] or [torch.zeros(0, DIM)])
+
+    def _clip(self, frames: np.ndarray) -> Tensor:
+        """(T, 128, 128, 4) -> (1, 128)."""
+        if (motion := self.motion) is None:
+            return F.normalize(self.image(frames).mean(0, keepdim=True), dim=-1)
+        found = self._read(frames, lambda tokens: torch.cat([self.space.image(tokens), motion.places(tokens)], 1))
+        vectors, places = found[None].split((DIM, found.shape[1] - DIM), -1)
+        return F.normalize(vectors.mean(1) + motion(places), dim=-1)
+
+    @torch.inference_mode()
+    def _read(self, pictures: np.ndarray, head: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `head` makes of the tokens of pictures: a row each."""
         if pictures.dtype != np.uint8 or pictures.shape[1:] != (128, 128, 4):
             given = f"pictures of type {pictures.dtype} and shape {pictures.shape}"
             raise ValueError(f"{given}; the space reads uint8 (N, 128, 128, 4) of load_picture")
 
         def encode(some: Tensor) -> Tensor:
-            return self.space.image(self.vision.forward(to_tensor(some.numpy()).to(self.vision.dtype)))
+            return head(self.vision.forward(to_tensor(some.numpy()).to(self.vision.dtype)))
 
         return _in_fixed_shapes(encode, torch.from_numpy(np.ascontiguousarray(pictures)))
 
-    @torch.inference_mode()
-    def clip(self, clips: Sequence[np.ndarray]) -> Tensor:
-        """N clips of premultiplied uint8 (T, 128, 128, 4), T may differ -> (N, 128) float32 unit vectors."""
-        vectors = [self.space.clip(self.image(frames)[None].to(self.space.dtype)).float() for frames in clips]
-        return torch.cat(vectors) if vectors else torch.zeros(0, DIM)
+
+def spread(count: int) -> np.ndarray:
+    """Numbers of the frames that stand for a clip of `count`."""
+    return np.arange(count) if count <= FRAMES else np.arange(FRAMES) * count // FRAMES
 
 
 def _in_fixed_shapes(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ from models.sampling.hooks import FLATTENING, OnStep, guidance_hooks
 from models.sampling.loop import MAX_SEED, Pictures, Progress, Sampling, Step, denoise, seeded_noise
 from models.sampling.postprocess import finish_of, postprocessed
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
-from models.space import Embedder, SemanticSpace
+from models.space import Embedder, MotionHead, SemanticSpace
 from models.vision import VisionEncoder
 from models.weights import align, load_part
 
@@ -70,9 +70,9 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
 
     fast: Any
     scheduler: Any
-    model_cpu_offload_seq = "language->vision->space->dit->autoencoder"  # type: ignore[assignment]
+    model_cpu_offload_seq = "language->vision->space->motion->dit->autoencoder"  # type: ignore[assignment]
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
-    _optional_components = ["fast", "references"]  # noqa: RUF012
+    _optional_components = ["fast", "references", "motion"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -85,12 +85,13 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         scheduler: Any,
         fast: DiT | None = None,
         references: ReferenceStore | None = None,
+        motion: MotionHead | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(tokenizer=tokenizer, language=language, vision=vision, space=space)
+        self.register_modules(tokenizer=tokenizer, language=language, vision=vision, space=space, motion=motion)
         self.register_modules(autoencoder=autoencoder, dit=dit, scheduler=scheduler, fast=fast, references=references)
         self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
-        for network in filter(None, (language, vision, space, autoencoder, dit, fast)):
+        for network in filter(None, (language, vision, space, motion, autoencoder, dit, fast)):
             align(network)
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
 
@@ -101,7 +102,7 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         dtype, e = dtype or native_dtype(), Embedder.load(root)
         autoencoder, dit = load_part(Autoencoder, "autoencoder", root, dtype), load_part(DiT, "dit", root, dtype)
         draws = autoencoder, dit, build_scheduler(DEFAULT_SCHEDULER), load_fast(dit, root), ReferenceStore.load(root)
-        made = cls(e.tokenizer, e.language, e.vision, e.space, *draws)
+        made = cls(e.tokenizer, e.language, e.vision, e.space, *draws, e.motion)
         made.parser = PromptParser.load(made.embedder, root)
         return made
 

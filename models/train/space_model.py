@@ -46,7 +46,6 @@ class LanguageSpace(nn.Module):
         self.language = LanguageModel(LanguageConfig(**preset("language", size)))
         self.vision = VisionEncoder(**preset("vision", size))
         self.space = SemanticSpace(**preset("space", size))
-        self.space.motion.requires_grad_(False)  # gives nothing until there are clips to train it on
         # Both start from the teacher's own geometry, so that near meanings are near from the first step on.
         self.centres = nn.Parameter(concepts)
         self.centre_log_scale = nn.Parameter(torch.tensor(16.0).log())
