@@ -29,8 +29,8 @@ from models.prompts.vocabulary import Vocabulary
 from models.references.store import ReferenceStore
 from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
 from models.sampling.schedulers import GUIDANCE
-from models.space import Embedder
-from models.weights import WeightsError, listed_parts, load_part, part_digests
+from models.space import MOTION, Embedder
+from models.weights import WeightsError, fits, load_part, part_digests
 
 T = TypeVar("T")
 Media = Literal["image", "clip", "caption"]
@@ -39,6 +39,7 @@ Prompt = str | tuple[str, str]  # a pair is blended into one picture
 STEPS = 16
 SPACE = ("language", "vision", "space")
 FAST = "fast"  # need not be there; where it is, it draws the last steps of every picture
+OPTIONAL = (FAST, MOTION)
 IMAGE = (*SPACE, "autoencoder", "dit", "wording", "prototypes", FAST)
 
 # What a metric may need, and what is said of a generator without it.
@@ -128,8 +129,8 @@ class Parts:
 
     @missing_where(WeightsError, FileNotFoundError)
     def digests(self, names: Sequence[str]) -> dict[str, str]:
-        """sha256 of each part, from the manifest; of the fast variant where there is one."""
-        there = tuple(name for name in names if name != FAST or FAST in listed_parts(self.root))
+        """sha256 of each part, from the manifest; of those that need not be there where they are."""
+        there = tuple(name for name in names if name not in OPTIONAL or fits(name, self.root))
         return part_digests(there, self.root)
 
 

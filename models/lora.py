@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from models.dit import DiT
-from models.weights import WeightsError, align, check_company, listed_parts, part_folder
+from models.weights import align, fits, part_folder
 
 PART = "fast"
 FILE = "pytorch_lora_weights.safetensors"  # as diffusers calls such a file
@@ -99,14 +99,9 @@ def _matched(network: Any, tensors: dict[str, Tensor]) -> Iterator[tuple[nn.Line
 
 def load_fast(dit: DiT, root: Path | None = None) -> DiT | None:
     """`dit` with the changes that ship beside it; None where none do, or those of another generator."""
-    if PART not in listed_parts(root):
-        return None
-    folder = part_folder(PART, root)
-    try:
-        check_company(folder, root)
-    except WeightsError:  # left from before the generator was trained on: it draws all the same
+    if not fits(PART, root):
         return None
     fast = copy.deepcopy(dit)
-    fold(fast, load_file(folder / FILE))
+    fold(fast, load_file(part_folder(PART, root) / FILE))
     align(fast)
     return fast

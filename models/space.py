@@ -21,13 +21,13 @@ from models.language import LanguageModel
 from models.layers import Attention, SwiGLU, layer_norm, padding_bias
 from models.tokenizer import encode_texts, load_tokenizer
 from models.vision import VisionEncoder
-from models.weights import listed_parts, load_part, part_folder
+from models.weights import fits, load_part, part_folder
 
 DIM = 128
 NESTED = (32, 64, 128)  # Matryoshka: the first 32 and 64 numbers, normalised again, are spaces of their own
 MOTION = "motion"  # the part that a `MotionHead` is, which need not be there
 SIDE = 8  # tokens of a picture's side
-FRAMES = 16  # that stand for a longer clip, evenly spread
+CLIP_FRAMES = 16  # that stand for a longer clip, evenly spread
 DROPOUT = 0.2
 
 
@@ -162,7 +162,7 @@ class Embedder:
             load_part(LanguageModel, "language", root),
             load_part(VisionEncoder, "vision", root),
             load_part(SemanticSpace, "space", root),
-            load_part(MotionHead, MOTION, root) if MOTION in listed_parts(root) else None,
+            load_part(MotionHead, MOTION, root) if fits(MOTION, root) else None,
         )
 
     @torch.inference_mode()
@@ -210,7 +210,7 @@ class Embedder:
 
 def spread(count: int) -> np.ndarray:
     """Numbers of the frames that stand for a clip of `count`."""
-    return np.arange(count) if count <= FRAMES else np.arange(FRAMES) * count // FRAMES
+    return np.arange(count) if count <= CLIP_FRAMES else np.arange(CLIP_FRAMES) * count // CLIP_FRAMES
 
 
 def _in_fixed_shapes(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

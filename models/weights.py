@@ -199,6 +199,18 @@ def check_company(folder: Path, root: Path | None, but: Collection[str] = ()) ->
             raise WeightsError("weights.other_part", folder=str(folder), part=name)
 
 
+def fits(name: str, root: Path | None = None) -> bool:
+    """Whether a part that need not be there is, and was made with those beside it: one that was left from before they
+    changed is as good as none. WeightsError where there is no manifest."""
+    if name not in listed_parts(root):
+        return False
+    try:
+        check_company(weights_root(root) / name, root)
+    except WeightsError:
+        return False
+    return True
+
+
 def align(module: Any) -> None:
     """Move weights to addresses that torch itself would give them. Those mapped from a file lie where its header ends,
     and a kernel that starts in mid-line sums in another order: the same weights from two folders would draw pictures

@@ -1,23 +1,23 @@
 """Laws of a clip's vector, and of the training of the head that reads its motion, on `tiny` over the drawn fixture."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fixture_world import fixture_world
 from safetensors.torch import load_file, save_file
 from tiny_parts import awaken, save_tiny_parts
 
-from fixture_world import fixture_world
+from models.data.clips import make_clip
 from models.pipelines.image import StickerPipeline
 from models.presets import preset
-from models.space import DIM, FRAMES, MOTION, Embedder, MotionHead, SemanticSpace
-from models.train.loop import Length, TaskOptions, Trainer
+from models.prompts.still import named_motions
+from models.space import CLIP_FRAMES, DIM, MOTION, Embedder, MotionHead, SemanticSpace
+from models.train.loop import TaskOptions
 from models.train.motion import PAIRS, MotionTask, item_of, recall
-from models.train.recipes import RECIPES
 from models.weights import WeightsError, load_part, part_digests, record_part, save_part, weights_digest
 
 
@@ -37,7 +37,7 @@ def embedder(parts: Path) -> Embedder:
     return Embedder.load(parts)
 
 
-def moved(frames: int = FRAMES) -> np.ndarray:
+def moved(frames: int = CLIP_FRAMES) -> np.ndarray:
     """A picture that wanders to the right."""
     picture = fixture_world().pixels[0]
     return np.stack([np.roll(picture, 3 * number, 1) for number in range(frames)])
@@ -54,7 +54,7 @@ def test_a_still_clip_is_its_picture_and_a_moving_one_has_an_order(embedder: Emb
 
 
 def test_so_many_frames_stand_for_a_longer_clip(embedder: Embedder) -> None:
-    frames = moved(4 * FRAMES)
+    frames = moved(4 * CLIP_FRAMES)
     assert torch.equal(embedder.clip([frames]), embedder.clip([frames[::4]]))
 
 
@@ -75,3 +75,93 @@ def test_a_pipeline_reads_clips_as_its_parts_do_and_goes_without_the_head(
     pipeline.save_pretrained(tmp_path / "saved")
     for made in (pipeline, StickerPipeline.from_pretrained(tmp_path / "saved")):
         assert torch.equal(made.embedder.clip([moved()]), embedder.clip([moved()]))
+
+
+# --- Its part ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_loads_beside_its_own_space_alone(parts: Path, tmp_path: Path) -> None:
+    other = save_tiny_parts(tmp_path)
+    save_part(MotionHead(**preset(MOTION, "tiny")), MOTION, other, {"space": "another"})
+    with pytest.raises(WeightsError, match="space"):
+        Embedder.load(other)
+    assert Embedder.load(parts).motion is not None
+
+
+def test_a_space_with_an_idle_layer_for_clips_loads_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the shipped one, whose digest names all vectors that were ever made in it."""
+    torch.manual_seed(0)
+    space = SemanticSpace(**preset("space", "tiny"))
+    folder = save_part(space, "space", tmp_path)
+    tensors, config = folder / "diffusion_pytorch_model.safetensors", folder / "config.json"
+    save_file({**load_file(tensors), "motion.down.weight": torch.zeros(DIM, 32)}, tensors)
+    config.write_text(json.dumps({**json.loads(config.read_text()), "hidden": 32}))
+    record_part("space", tmp_path)
+    digest = weights_digest(("space",), tmp_path)
+    loaded = load_part(SemanticSpace, "space", tmp_path)
+    tokens = torch.randn(2, 64, 32)
+    assert torch.allclose(loaded.image(tokens), space.bfloat16().float().image(tokens))
+    assert weights_digest(("space",), tmp_path) == digest
+    assert "hidden" not in capsys.readouterr().err
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory, parts: Path) -> TaskOptions:
+    cache = tmp_path_factory.mktemp("cache")
+    return TaskOptions("tiny", 0, fixture_world(), lambda _: 16, parts, cache)
+
+
+def small(options: TaskOptions) -> MotionTask:
+    return MotionTask(options, clips=24, held=6)
+
+
+def test_what_moves_alike_is_said_of_other_things(options: TaskOptions) -> None:
+    world = options.world
+    one = next(c for c in (make_clip(world, seed) for seed in range(99)) if len(c.tracks) == 1 and not c.scene)
+    two = next(c for c in (make_clip(world, seed) for seed in range(99)) if len(c.tracks) == 2 and not c.scene)
+    own, *others = item_of(world, one).pairs
+    assert own[0] is None and len(others) == PAIRS - 1
+    for picture, caption in others:
+        assert picture is not None
+        assert one.tracks[0].move.motion in named_motions(caption)
+    assert all(picture is None for picture, _ in item_of(world, two).pairs)
+
+
+def test_rows_are_read_once_and_training_lowers_the_loss(options: TaskOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = small(options)
+    monkeypatch.setattr(MotionTask, "_encoded", None)  # a second task finds them
+    again = small(options)
+    assert torch.equal(task.train.places, again.train.places)
+    assert torch.equal(task.components, again.components)
+    batch = task.batch(0, 0, 1, 0.0)
+    assert all(torch.equal(value, again.batch(0, 0, 1, 0.0)[name]) for name, value in batch.items())
+    optimizer = torch.optim.AdamW([p for p in task.model.parameters() if p.requires_grad], 1e-2)
+    losses = []
+    for _ in range(30):
+        losses.append(task.loss(task.model, batch, 0.0)["loss"])
+        losses[-1].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < 0.9 * losses[0]
+    assert torch.equal(task.components, again.components)  # frozen
+
+
+def test_what_is_exported_opens_and_fresh_it_is_the_mean(options: TaskOptions, tmp_path: Path) -> None:
+    task = small(options)
+    figures = task.evaluate(task.model.eval())
+    assert figures["words_to_clips_r10"] == figures["words_to_clips_r10_mean"]
+    assert figures["away"] == pytest.approx(0, abs=1e-5)
+    task.export(task.model, tmp_path)
+    head = load_part(MotionHead, MOTION, tmp_path)
+    assert torch.equal(head.components.weight, task.components.bfloat16().float())
+
+
+def test_recall_is_the_share_of_texts_that_find_their_own_clip() -> None:
+    rows = torch.eye(12, DIM)
+    assert recall(rows, rows) == 1
+    assert recall(rows, rows.flip(0), k=1) == 0

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
-from models.space import DIM, Embedder, SemanticSpace, frame_basis
+from models.space import DIM, Embedder, SemanticSpace
 from models.train.contrastive import (
     CONTRAST,
     OTHER_ATTRIBUTE,
@@ -24,7 +24,7 @@ from models.train.contrastive import (
 @pytest.fixture(scope="module")
 def space() -> SemanticSpace:
     torch.manual_seed(0)
-    return SemanticSpace(width=32, heads=2, hidden=16).eval()
+    return SemanticSpace(width=32, heads=2).eval()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def facts(concepts, style=None, colours=None, scene=None) -> Facts:
 
 def test_vectors_are_unit_and_128(space):
     states, mask = torch.randn(3, 7, 32), torch.ones(3, 7, dtype=torch.bool)
-    for vectors in (space.text(states, mask), space.image(torch.randn(3, 64, 32)), space.clip(unit(3, 5, DIM))):
+    for vectors in (space.text(states, mask), space.image(torch.randn(3, 64, 32))):
         assert vectors.shape == (3, DIM)
         assert torch.allclose(vectors.norm(dim=-1), torch.ones(3), atol=1e-5)
 
@@ -62,32 +62,6 @@ def test_padding_is_not_read(space):
     changed[:, 4:] = 100
     assert torch.allclose(space.text(states, mask), space.text(changed, mask), atol=1e-6)
     assert torch.allclose(space.text(states, mask), space.text(states[:, :4], mask[:, :4]), atol=1e-5)
-
-
-def test_a_still_clip_is_its_picture_even_after_training():
-    space = SemanticSpace(width=32, heads=2, hidden=16)
-    torch.nn.init.normal_(space.motion.down.weight)
-    picture = unit(2, DIM)
-    still = picture[:, None].expand(-1, 6, -1)
-    assert torch.allclose(space.clip(still), picture, atol=1e-5)
-    assert not torch.allclose(space.clip(unit(2, 6, DIM)), F.normalize(unit(2, 6, DIM).mean(1), dim=-1), atol=1e-3)
-
-
-def test_an_untrained_clip_is_the_mean_of_its_frames(space):
-    frames = unit(2, 6, DIM)
-    assert torch.allclose(space.clip(frames), F.normalize(frames.mean(1), dim=-1), atol=1e-6)
-
-
-def test_order_of_frames_is_seen_once_trained():
-    space = SemanticSpace(width=32, heads=2, hidden=16)
-    torch.nn.init.normal_(space.motion.down.weight)
-    frames = unit(1, 6, DIM)
-    assert not torch.allclose(space.clip(frames), space.clip(frames.flip(1)), atol=1e-3)
-
-
-def test_the_temporal_basis_does_not_see_a_constant():
-    basis = frame_basis(8)
-    assert torch.allclose(basis.sum(-1), torch.zeros(len(basis)), atol=1e-6)
 
 
 def test_calibration_starts_where_the_config_says():
@@ -169,12 +143,6 @@ def test_states_and_text_agree(embedder):
     assert states.shape[:2] == mask.shape == (2, 32)
     assert torch.equal(vectors, embedder.text(["a cat", "a much longer text about a cat"]))
     assert not states[~mask].any()
-
-
-def test_a_clip_of_one_frame_is_the_picture(embedder):
-    pixels = fixture_world().pixels[:2]
-    clips = [pixels[:1], np.repeat(pixels[1:], 5, 0)]
-    assert torch.allclose(embedder.clip(clips), embedder.image(pixels), atol=1e-3)
 
 
 def test_nothing_gives_nothing(embedder):

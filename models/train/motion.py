@@ -39,52 +39,48 @@ from models.train.loop import Task, TaskOptions
 from models.weights import part_digests, save_part, weights_digest
 
 MADE_WITH = ("language", "vision", "space")
-CLIPS, HELD = 2000, 260  # of code, to learn from and to validate on; those of the animated set come on top
+CLIPS, HELD = 2400, 104  # of code, to learn from and to validate on; those of the animated set come on top
 PROBES = 64  # clips whose tokens say which of their components change
 PAIRS = 5
 KINDS = tuple(MOTIONS)
-UNKNOWN = -100  # what torch's cross entropy leaves out
 SCALE = 16.0  # of the cosines, as the space's own
 NEAR = 1.5  # weight of how far a clip leaves the mean of its frames: pictures are looked for among clips, too
-NAMED = 0.5  # weight of what the motion is called
 K = 10
 LARGE = 1000  # clips from which on a progress bar is worth it
 
 
 @dataclass(frozen=True)
 class Item:
-    """A clip's frames (T, 128, 128, 4); its pairs of a picture (128, 128, 4) and a caption, of its own there is no
-    picture; and the number of its motion, UNKNOWN where it has several or none of the table."""
+    """A clip's frames (T, 128, 128, 4), and its pairs of a picture (128, 128, 4) and a caption; of its own there is no
+    picture."""
 
     frames: np.ndarray
     pairs: Sequence[tuple[np.ndarray | None, str]]
-    kind: int = UNKNOWN
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded clips: places (N, T, K), vectors and texts (N, P, 128), all in half precision, and kinds (N,)."""
+    """Encoded clips, in half precision: places (N, T, K), vectors and texts (N, P, 128)."""
 
     places: Tensor
     vectors: Tensor
     texts: Tensor
-    kinds: Tensor
 
 
-def item_of(world: World, clip: Clip, seed: int) -> Item:
+def item_of(world: World, clip: Clip) -> Item:
     """A clip of code. Where one thing moves, others do as it does; of several things, all captions are their own."""
-    own: list[tuple[np.ndarray | None, str]] = [(None, clip.caption(world, seed + n)) for n in range(PAIRS)]
-    move, alone = clip.tracks[0].move, len(clip.tracks) == 1
-    if alone and not clip.scene:
+    own: list[tuple[np.ndarray | None, str]] = [(None, clip.caption(world, n)) for n in range(PAIRS)]
+    if len(clip.tracks) == 1 and not clip.scene:
         others = stream("moved alike", clip.seed).sample(world.split("train"), PAIRS - 1)
-        own[1:] = [(world.pixels[other.index], motion_caption(other, seed, None, move)) for other in others]
-    return Item(clip.render(world), own, KINDS.index(move.motion) if alone or clip.scene else UNKNOWN)
+        move = clip.tracks[0].move
+        own[1:] = [(world.pixels[other.index], motion_caption(other, clip.seed, None, move)) for other in others]
+    return Item(clip.render(world), own)
 
 
 def training_items(world: World, seed: int, count: int) -> Iterator[Item]:
     """`count` clips of code, then all of the animated set that is in split `train`."""
     for number in range(count):
-        yield item_of(world, make_clip(world, (seed + 1) * 10**7 + number), number)
+        yield item_of(world, make_clip(world, (seed + 2) * 10**7 + number))
     if world.folder:
         animated = load_animated(world)
         for row in animated.rows("train"):
@@ -96,10 +92,9 @@ def held_items(world: World, count: int) -> Iterator[Item]:
     """Clips of one thing, of pairs of concept and motion in split `val`, the motions in turn. A small world may have no
     such pair of a motion."""
     for number in range(count):
-        kind = number % len(KINDS)
         with suppress(ValueError):
-            clip = make_clip(world, number, "val", motion=KINDS[kind])
-            yield Item(clip.render(world), [(None, clip.caption(world, 0, "en"))], kind)
+            clip = make_clip(world, number, "val", motion=KINDS[number % len(KINDS)])
+            yield Item(clip.render(world), [(None, clip.caption(world, 0, "en"))])
 
 
 class Reader:
@@ -133,11 +128,10 @@ class Reader:
         """About `count` items as the head reads them."""
         bar = Console(stderr=True, quiet=count < LARGE)
         read = [self._row(item, head) for item in track(items, f"reading {count:,} clips", count, console=bar)]
-        *halves, kinds = zip(*read, strict=True)
-        return Rows(*(torch.stack(part).half() for part in halves), kinds=torch.tensor(kinds))
+        return Rows(*(torch.stack(part).half() for part in zip(*read, strict=True)))
 
     @torch.no_grad()
-    def _row(self, item: Item, head: MotionHead) -> tuple[Tensor, Tensor, Tensor, int]:
+    def _row(self, item: Item, head: MotionHead) -> tuple[Tensor, Tensor, Tensor]:
         pictures = [picture for picture, _ in item.pairs if picture is not None]
         count = len(item.frames)
         tokens = self.tokens([*item.frames, *pictures]).float()
@@ -146,21 +140,7 @@ class Reader:
         others = iter(vectors[count:])
         pairs = [vectors[:count].mean(0) if picture is None else next(others) for picture, _ in item.pairs]
         texts = self.texts([caption for _, caption in item.pairs])
-        return head.places(tokens[:count]), torch.stack(pairs), texts, item.kind
-
-
-class Learner(nn.Module):
-    """The head, and a layer that names the motion from what the head sees: it stays behind when the part ships."""
-
-    def __init__(self, head: MotionHead) -> None:
-        super().__init__()
-        self.head = head
-        self.kinds = nn.Linear(head.write.in_features, len(KINDS))
-
-    def forward(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, K) -> what is added to the vectors (B, 128), logits of the kinds."""
-        seen = self.head.seen(places)
-        return self.head.write(seen), self.kinds(seen)
+        return head.places(tokens[:count]), torch.stack(pairs), texts
 
 
 class MotionTask(Task):
@@ -172,8 +152,8 @@ class MotionTask(Task):
 
     def __init__(self, options: TaskOptions, clips: int = CLIPS, held: int = HELD) -> None:
         self.options, self.counts = options, (clips, held)
-        self.model = Learner(MotionHead(**preset(MOTION, options.preset)))
-        self.components = self.model.head.components.requires_grad_(False).weight
+        self.model = MotionHead(**preset(MOTION, options.preset))
+        self.components = self.model.components.requires_grad_(False).weight
         read = self._read()
         self.components.copy_(read["components"])
         self.train, self.held = (
@@ -202,8 +182,8 @@ class MotionTask(Task):
         probes = islice(training_items(*sources, clips), PROBES)
         self.components.copy_(reader.components(probes, len(self.components)))
         rows = {
-            "train": reader.rows(training_items(*sources, clips), self.model.head, clips),
-            "held": reader.rows(held_items(self.options.world, held), self.model.head, held),
+            "train": reader.rows(training_items(*sources, clips), self.model, clips),
+            "held": reader.rows(held_items(self.options.world, held), self.model, held),
         }
         tensors = {f"{split}.{name}": value for split, own in rows.items() for name, value in vars(own).items()}
         return {"components": self.components.clone(), **tensors}
@@ -215,20 +195,17 @@ class MotionTask(Task):
         rows = rng.permutation(len(self.train.places))[:size][rank::ranks]
         pairs = rng.integers(PAIRS, size=size)[rank::ranks]
         known = self.train
-        found = Rows(known.places[rows], known.vectors[rows, pairs], known.texts[rows, pairs], known.kinds[rows])
-        numbers = {name: tensor.float() for name, tensor in vars(found).items()} | {"kinds": found.kinds}
-        return {name: tensor.to(self.options.device) for name, tensor in numbers.items()}
+        found = Rows(known.places[rows], known.vectors[rows, pairs], known.texts[rows, pairs])
+        return {name: tensor.float().to(self.options.device) for name, tensor in vars(found).items()}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Each text is to tell its clip from all others of the batch, and each clip its text (CLIP, arXiv 2103.00020);
-        how far clips leave the mean of their frames; and what the motion is called."""
-        added, names = model(batch["places"])
-        clips = F.normalize(batch["vectors"] + added.float(), dim=-1)
-        logits, truth = SCALE * batch["texts"] @ clips.T, torch.arange(len(clips), device=clips.device)
-        contrast = (F.cross_entropy(logits.float(), truth) + F.cross_entropy(logits.T.float(), truth)) / 2
+        and how far clips leave the mean of their frames."""
+        clips = F.normalize(batch["vectors"] + model(batch["places"]).float(), dim=-1)
+        logits, truth = SCALE * (batch["texts"] @ clips.T).float(), torch.arange(len(clips), device=clips.device)
+        contrast = (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
         away = 1 - F.cosine_similarity(clips, batch["vectors"]).mean()
-        kind = F.cross_entropy(names.float(), batch["kinds"])
-        return {"loss": contrast + NEAR * away + NAMED * kind, "contrast": contrast, "away": away, "kind": kind}
+        return {"loss": contrast + NEAR * away, "contrast": contrast, "away": away}
 
     @torch.no_grad()
     def evaluate(self, model: Any) -> dict[str, float]:
@@ -239,12 +216,12 @@ class MotionTask(Task):
         )
         order = torch.rand(places.shape[:2], generator=torch.Generator().manual_seed(0)).argsort(1)
         mixed = places.gather(1, order[..., None].expand_as(places))
-        clips = {"": means + model.head(places), "_mean": means, "_shuffled": means + model.head(mixed)}
+        clips = {"": means + model(places), "_mean": means, "_shuffled": means + model(mixed)}
         figures = {f"words_to_clips_r{K}{name}": recall(texts, found) for name, found in clips.items()}
         return {**figures, "away": float(1 - F.cosine_similarity(clips[""], means).mean())}
 
-    def export(self, model: Any, folder: Path) -> None:
-        save_part(model.head, MOTION, folder, part_digests(("vision", "space"), self.options.parts))
+    def export(self, model: nn.Module, folder: Path) -> None:
+        save_part(model, MOTION, folder, part_digests(("vision", "space"), self.options.parts))
 
 
 def recall(texts: Tensor, clips: Tensor, k: int = K) -> float:

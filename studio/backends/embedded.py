@@ -20,7 +20,7 @@ from models.messages import Message, Refused
 from models.prompts.normalise import without_lettering
 from models.prompts.weighting import plain
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
-from models.weights import WeightsError, check_company, listed_parts, weights_digest, weights_root
+from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
 from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, to_enlarge
@@ -61,10 +61,7 @@ def weights_needed(code: str = "model.weights") -> Iterator[None]:
 def _optional(part: str, root: Path, *beside: str) -> str:
     """Digest of a part that need not be there and of those it needs; "" where it is not, or is for other parts."""
     try:
-        if part not in listed_parts(root):
-            return ""
-        check_company(root / part, root)
-        return weights_digest((part, *beside), root)
+        return weights_digest((part, *beside), root) if fits(part, root) else ""
     except WeightsError:  # whoever wants to draw will hear of it
         return ""
 
