@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from models.data.animated import animated_caption, load_animated
 from models.data.clips import Clip, make_clip
 from models.data.grammar import stream
-from models.data.motion import MOTIONS, motion_caption
+from models.data.motion import MOTIONS, SPEEDS, Move, motion_caption
 from models.data.pixels import to_tensor
 from models.data.stored import whole
 from models.data.world import World
@@ -43,6 +43,7 @@ CLIPS, HELD = 2400, 104  # of code, to learn from and to validate on; those of t
 PROBES = 64  # clips whose tokens say which of their components change
 PAIRS = 5
 KINDS = tuple(MOTIONS)
+MOVES = [Move(kind, speed, loop) for kind in KINDS for speed in SPEEDS for loop in (False, True)]
 SCALE = 16.0  # of the cosines, as the space's own
 NEAR = 1.5  # weight of how far a clip leaves the mean of its frames: pictures are looked for among clips, too
 K = 10
@@ -51,30 +52,33 @@ LARGE = 1000  # clips from which on a progress bar is worth it
 
 @dataclass(frozen=True)
 class Item:
-    """A clip's frames (T, 128, 128, 4), and its pairs of a picture (128, 128, 4) and a caption; of its own there is no
-    picture."""
+    """A clip's frames (T, 128, 128, 4); its pairs of a picture (128, 128, 4) and a caption, of its own there is no
+    picture; and the number of its move, -1 where nothing else is said to move alike."""
 
     frames: np.ndarray
     pairs: Sequence[tuple[np.ndarray | None, str]]
+    move: int = -1
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded clips, in half precision: places (N, T, K), vectors and texts (N, P, 128)."""
+    """Encoded clips: places (N, T, K), vectors and texts (N, P, 128), all in half precision, and moves (N,)."""
 
     places: Tensor
     vectors: Tensor
     texts: Tensor
+    moves: Tensor
 
 
 def item_of(world: World, clip: Clip) -> Item:
     """A clip of code. Where one thing moves, others do as it does; of several things, all captions are their own."""
     own: list[tuple[np.ndarray | None, str]] = [(None, clip.caption(world, n)) for n in range(PAIRS)]
-    if len(clip.tracks) == 1 and not clip.scene:
-        others = stream("moved alike", clip.seed).sample(world.split("train"), PAIRS - 1)
-        move = clip.tracks[0].move
-        own[1:] = [(world.pixels[other.index], motion_caption(other, clip.seed, None, move)) for other in others]
-    return Item(clip.render(world), own)
+    if len(clip.tracks) > 1 or clip.scene:
+        return Item(clip.render(world), own)
+    others = stream("moved alike", clip.seed).sample(world.split("train"), PAIRS - 1)
+    move = clip.tracks[0].move
+    said = [(world.pixels[other.index], motion_caption(other, clip.seed, None, move)) for other in others]
+    return Item(clip.render(world), [own[0], *said], MOVES.index(move))
 
 
 def training_items(world: World, seed: int, count: int) -> Iterator[Item]:
@@ -128,10 +132,11 @@ class Reader:
         """About `count` items as the head reads them."""
         bar = Console(stderr=True, quiet=count < LARGE)
         read = [self._row(item, head) for item in track(items, f"reading {count:,} clips", count, console=bar)]
-        return Rows(*(torch.stack(part).half() for part in zip(*read, strict=True)))
+        *halves, moves = zip(*read, strict=True)
+        return Rows(*(torch.stack(part).half() for part in halves), moves=torch.tensor(moves))
 
     @torch.no_grad()
-    def _row(self, item: Item, head: MotionHead) -> tuple[Tensor, Tensor, Tensor]:
+    def _row(self, item: Item, head: MotionHead) -> tuple[Tensor, Tensor, Tensor, int]:
         pictures = [picture for picture, _ in item.pairs if picture is not None]
         count = len(item.frames)
         tokens = self.tokens([*item.frames, *pictures]).float()
@@ -140,7 +145,7 @@ class Reader:
         others = iter(vectors[count:])
         pairs = [vectors[:count].mean(0) if picture is None else next(others) for picture, _ in item.pairs]
         texts = self.texts([caption for _, caption in item.pairs])
-        return head.places(tokens[:count]), torch.stack(pairs), texts
+        return head.places(tokens[:count]), torch.stack(pairs), texts, item.move
 
 
 class MotionTask(Task):
@@ -159,6 +164,7 @@ class MotionTask(Task):
         self.train, self.held = (
             Rows(**{field.name: read[f"{split}.{field.name}"] for field in fields(Rows)}) for split in ("train", "held")
         )
+        self.alike = {int(move): np.flatnonzero(self.train.moves == move) for move in self.train.moves.unique()}
 
     def _read(self) -> dict[str, Tensor]:
         """Components, and the rows of both splits; kept in the cache."""
@@ -189,14 +195,19 @@ class MotionTask(Task):
         return {"components": self.components.clone(), **tensors}
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
-        """Clips, each with one of its pairs."""
+        """Clips, each with one pair: its own, or one of a clip that has the same move."""
         rng = np.random.default_rng((self.options.seed, step))
         size = min(self.options.batch_size(progress), len(self.train.places))
-        rows = rng.permutation(len(self.train.places))[:size][rank::ranks]
-        pairs = rng.integers(PAIRS, size=size)[rank::ranks]
-        known = self.train
-        found = Rows(known.places[rows], known.vectors[rows, pairs], known.texts[rows, pairs])
-        return {name: tensor.float().to(self.options.device) for name, tensor in vars(found).items()}
+        rows, pairs = rng.permutation(len(self.train.places))[:size], rng.integers(PAIRS, size=size)
+        moves = self.train.moves[rows].tolist()
+        sources = [
+            rng.choice(self.alike[move]) if pair and move >= 0 else row
+            for row, pair, move in zip(rows, pairs, moves, strict=True)
+        ]
+        own, which = rows[rank::ranks], (np.array(sources)[rank::ranks], pairs[rank::ranks])
+        places, vectors, texts = self.train.places[own], self.train.vectors[which], self.train.texts[which]
+        batch = {"places": places, "vectors": vectors, "texts": texts}
+        return {name: tensor.float().to(self.options.device) for name, tensor in batch.items()}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Each text is to tell its clip from all others of the batch, and each clip its text (CLIP, arXiv 2103.00020);
