@@ -45,7 +45,7 @@ PAIRS = 5
 KINDS = tuple(MOTIONS)
 MOVES = [Move(kind, speed, loop) for kind in KINDS for speed in SPEEDS for loop in (False, True)]
 SCALE = 16.0  # of the cosines, as the space's own
-NEAR = 1.5  # weight of how far a clip leaves the mean of its frames: pictures are looked for among clips, too
+NEAR = 0.6  # weight of how far a clip leaves the mean of its frames: pictures are looked for among clips, too
 K = 10
 LARGE = 1000  # clips from which on a progress bar is worth it
 
