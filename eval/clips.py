@@ -121,7 +121,7 @@ def still(asked: Sequence[ClipPrompt]) -> np.ndarray:
     return np.stack([np.repeat(given(one)[None], FRAMES, 0) for one in asked])
 
 
-def shuffled(clips: Sequence[np.ndarray], seed: int = 0) -> np.ndarray:
+def shuffled(clips: Sequence[np.ndarray] | np.ndarray, seed: int = 0) -> np.ndarray:
     """The same frames in another order, another one for each clip."""
     rng = np.random.default_rng(seed)
     return np.stack([clip[rng.permutation(len(clip))] for clip in clips])

@@ -151,7 +151,8 @@ class Embedder:
         motion: MotionHead | None = None,  # without it, a clip is the mean of its frames
     ) -> None:
         self.tokenizer, self.language, self.vision, self.space, self.motion = tokenizer, language, vision, space, motion
-        for part in filter(None, (language, vision, space, motion)):
+        parts: tuple[Any, ...] = (language, vision, space, motion)
+        for part in filter(None, parts):
             part.eval()
 
     @classmethod
@@ -193,7 +194,7 @@ class Embedder:
             return F.normalize(self.image(frames).mean(0, keepdim=True), dim=-1)
         found = self._read(frames, lambda tokens: torch.cat([self.space.image(tokens), motion.places(tokens)], 1))
         vectors, places = found[None].split((DIM, found.shape[1] - DIM), -1)
-        return F.normalize(vectors.mean(1) + motion(places), dim=-1)
+        return F.normalize(vectors.mean(1) + motion.forward(places), dim=-1)
 
     @torch.inference_mode()
     def _read(self, pictures: np.ndarray, head: Callable[[Tensor], Tensor]) -> Tensor:

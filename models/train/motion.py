@@ -123,7 +123,7 @@ class Reader:
 
     def components(self, items: Iterable[Item], channels: int) -> Tensor:
         """(channels, D): along these, rows and columns of a clip change most; scaled so that changes are about 1."""
-        tokens = torch.stack([lines(self.tokens(item.frames).float()) for item in items])  # (N, T, 16, D)
+        tokens = torch.stack([lines(self.tokens(list(item.frames)).float()) for item in items])  # (N, T, 16, D)
         changes = (tokens - tokens.mean(1, keepdim=True)).flatten(0, 2)
         found = torch.linalg.eigh(changes.T @ changes / len(changes))
         return found.eigenvectors[:, -channels:].T / found.eigenvalues[-channels:].mean().clamp_min(1e-9).sqrt()
@@ -132,8 +132,9 @@ class Reader:
         """About `count` items as the head reads them."""
         bar = Console(stderr=True, quiet=count < LARGE)
         read = [self._row(item, head) for item in track(items, f"reading {count:,} clips", count, console=bar)]
-        *halves, moves = zip(*read, strict=True)
-        return Rows(*(torch.stack(part).half() for part in halves), moves=torch.tensor(moves))
+        places, vectors, texts, moves = zip(*read, strict=True)
+        halves = [torch.stack(part).half() for part in (places, vectors, texts)]
+        return Rows(halves[0], halves[1], halves[2], torch.tensor(moves))
 
     @torch.no_grad()
     def _row(self, item: Item, head: MotionHead) -> tuple[Tensor, Tensor, Tensor, int]:
