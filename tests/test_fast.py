@@ -16,7 +16,7 @@ from models.lora import FILE, PART, attach, begin_from, changes, fold, load_fast
 from models.pipelines.image import StickerPipeline
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.hooks import REFINER
-from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling, denoise
+from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling, denoise, seeded_noise
 from models.sampling.schedulers import build_scheduler
 from models.train.checkpoint import load_weights
 from models.train.fast import FastTask
@@ -107,7 +107,9 @@ def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) ->
     task.teacher, steps = pipeline.dit, task.walk * FAST_SAMPLING.steps
     sampling = Sampling(steps, task.taught.guidance, scheduler="euler", temperature=1.0)
     (drawn,) = (e for e in pipeline.steps(["a red heart"], [7], sampling) if isinstance(e, Pictures))
-    condition, x = pipeline.encode_condition(["a red heart"]), pipeline._noise([7])()
+    config = pipeline.dit.config
+    x = seeded_noise([7], (config.channels, config.size, config.size))()
+    condition = pipeline.encode_condition(["a red heart"])
     for sigma in task.sigmas.tolist():
         x = task.walked(x, torch.tensor([sigma]), 1 / FAST_SAMPLING.steps, condition)
     assert torch.allclose(x, drawn.latents, rtol=1e-4, atol=1e-3)
