@@ -192,6 +192,16 @@ def test_from_pure_noise_all_can_be_copied_from_the_draft(image: DiT) -> None:
     assert len(steps) == 3 and all(torch.isfinite(clean).all() for clean in steps)
 
 
+def test_frames_that_are_given_stay_as_they_are(image: DiT) -> None:
+    made, frames, said = network(image, awake=True), known(2, 4), condition(image, 2)
+    frames.last[1] = torch.randn(8, 16, 16)
+    noise = torch.randn(2, 4, 8, 16, 16)
+    *_, clean = denoise_clip(made, image, noise, said, frames, torch.full((2,), 0.4), ClipSampling())
+    same = torch.stack([torch.isclose(clean[:, i], frames.draft[:, i], atol=1e-5).flatten(1).all(1) for i in range(4)])
+    assert same.T.tolist() == [[True, False, False, False]] * 2
+    assert torch.allclose(clean[1, -1], frames.last[1], atol=1e-5) and not torch.allclose(clean[0, -1], frames.last[1])
+
+
 def test_what_the_draft_leaves_out_begins_in_more_noise() -> None:
     levels = []
 

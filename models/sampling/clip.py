@@ -4,7 +4,8 @@ How much noise the draft lies under is a trade: little keeps what it shows, much
 arXiv 2108.01073). So the planner says how much of the motion its draft leaves out, and so much is added to the least.
 
 A clip whose first frame and words are given leaves little open, so few steps do, and the noise that its frames share
-keeps what stands still still.
+keeps what stands still still. Frames that are known are not drawn: at each noise level they are themselves under their
+noise, where the others see them (replacement, Song et al., arXiv 2011.13456, appendix I.2).
 
 Shapes: B clips, T frames, latents (B, T, C, S, S).
 """
@@ -78,6 +79,16 @@ def planned_frames(
     return Frames(times, loop, asked, draft, first, torch.zeros_like(first)), left_out
 
 
+def known_frames(frames: Frames) -> tuple[Tensor, Tensor]:
+    """The draft with the last frame in its place where it is given, and which frames (B, T, 1, 1, 1) are known: that
+    one, and the first of a draft, for there nothing has moved yet."""
+    clean, known = frames.draft.clone(), torch.zeros(frames.draft.shape[:2], dtype=torch.bool)
+    known[:, 0] = clean[:, 0].flatten(1).any(1)
+    last = frames.last.flatten(1).any(1)
+    clean[last, -1], known[last, -1] = frames.last[last], True
+    return clean, known[..., None, None, None]
+
+
 def denoise_clip(
     video: Any,
     image: DiT,
@@ -92,8 +103,10 @@ def denoise_clip(
     begin = begin if sampling.drafted else torch.ones_like(begin)
     levels = begin[:, None] * torch.linspace(1, 0, sampling.steps + 1)
     wide = levels.T[..., None, None, None, None]
-    x = (1 - wide[0]) * frames.draft + wide[0] * noise
+    clean, known = known_frames(frames)
+    x = (1 - wide[0]) * clean + wide[0] * noise
     for number, (level, following) in enumerate(pairwise(wide)):
         velocity = video(image, x, levels[:, number], condition, frames)
+        velocity = torch.where(known, noise - clean, velocity)
         yield x - level * velocity
         x = x - (level - following) * velocity
