@@ -237,7 +237,7 @@ def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
         *_, drawn = denoise(*whole, refiner=variant)
     assert path.rest == pytest.approx([REFINED_FROM, REFINED_FROM / 2])
     apart, done = ((x - drawn.latents).norm() / drawn.latents.norm() for x in (walked, led))
-    assert apart < 0.02 < 0.1 < done, "the generator's plan comes to 0.4995, and the variant was taught at 0.5"
+    assert apart < 0.05 < 0.1 < done, "the generator's plan comes to 0.4995, and the variant was taught at 0.5"
 
 
 def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) -> None:
