@@ -67,7 +67,9 @@ class Muon(torch.optim.Muon):
 
 
 class _Unrounded(TorchFunctionMode):
-    """`tensor.bfloat16()` is a copy of its own type: the one place where Muon's step rounds."""
+    """A cast to bf16 is a copy of its own type: the one place where Muon's step rounds."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0].clone() if func is torch.Tensor.bfloat16 else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        cast = func is torch.Tensor.to and any(value is torch.bfloat16 for value in (*args, *kwargs.values()))
+        return args[0].clone() if cast or func is torch.Tensor.bfloat16 else func(*args, **kwargs)
