@@ -81,7 +81,7 @@ def hubness(scores: np.ndarray, k: int = 10) -> tuple[float, int]:
     nearest = np.argpartition(-scores, min(k, scores.shape[1]) - 1, axis=1)[:, :k]
     counts = np.bincount(nearest.ravel(), minlength=scores.shape[1]).astype(np.float64)
     spread = counts.std()
-    return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread else 0.0, int(counts.max())
+    return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread else 0.0, int(np.max(counts))
 
 
 THUMB = 16  # pixels a side

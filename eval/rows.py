@@ -49,7 +49,7 @@ def missing_where(*kinds: type[Exception]) -> Iterator[None]:
 def share_row(name: str, answers: np.ndarray | Sequence[bool], **fields: Any) -> Row:
     """The share of right answers (N,) with its Wilson interval."""
     answers = np.asarray(answers, float)
-    return Row(name, float(answers.mean()), len(answers), interval=wilson(answers.sum(), len(answers)), **fields)
+    return Row(name, float(answers.mean()), len(answers), interval=wilson(float(answers.sum()), len(answers)), **fields)
 
 
 def mean_row(name: str, values: np.ndarray, **fields: Any) -> Row:

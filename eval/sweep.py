@@ -114,7 +114,10 @@ def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 
         features = context.features(made)
         found, kernel = judge(context, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
         concept, style, styles = (float(answers.mean()) for answers in (found.concept, found.style, found.styles))
-        interval, seconds = wilson(found.concept.sum() / times, len(cells)), _seconds(context, prompts[0], sampling)
+        interval, seconds = (
+            wilson(float(found.concept.sum()) / times, len(cells)),
+            _seconds(context, prompts[0], sampling),
+        )
         yield Swept(sampling, len(asked), concept, interval, style, styles, 1000 * kernel, seconds)
 
 

@@ -189,6 +189,27 @@ def _placed(layer: Tensor, poses: Tensor, place: Tensor) -> Tensor:
     return F.grid_sample(source, grid, mode="bicubic", align_corners=False).unflatten(0, (-1, frames))
 
 
+def reach(alpha: Tensor, plan: Plan, times: Tensor, loop: Tensor) -> Tensor:
+    """(B, T, 2, 2): least and greatest x and y, in sides of the picture, of what is seen of it in each frame.
+
+    `alpha` (B, 1, H, W) of the picture at rest. A frame in which nothing is seen reaches from 1 to 0.
+    """
+    cells = F.adaptive_max_pool2d(alpha.float(), CELLS)[:, 0] > 0.1
+    middle = (torch.arange(CELLS, device=alpha.device) + 0.5) / CELLS
+    points = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1)  # (CELLS, CELLS, 2)
+    at = points.expand(len(alpha), times.shape[1], -1, -1, -1)
+    poses, owners = plan.closed(loop).poses(times, loop), plan.owners.argmax(1)
+    seen = cells[:, None].expand(at.shape[:-1])
+    for mover in range(MOVERS):
+        pose, place = poses[:, :, mover, None, None], plan.places[:, mover, None, None, None]
+        apart = torch.linalg.solve(_back(*pose[..., 2:5].unbind(-1)), (points - place[..., :2])[..., None])[..., 0]
+        own = (owners == mover + 1)[:, None]
+        at = torch.where(own[..., None], place[..., :2] + pose[..., :2] * place[..., 2:] + apart, at)
+        seen = seen & (~own | (pose[..., -1] > 0.1))
+    low, high = (torch.where(seen[..., None], at, empty) for empty in (1.0, 0.0))
+    return torch.stack([low.amin((2, 3)), high.amax((2, 3))], 2)
+
+
 def _back(turn: Tensor, width: Tensor, height: Tensor) -> Tensor:
     """The inverse (..., 2, 2) of scaling and then turning; what is seen edge on keeps LEAST_WIDTH."""
     width, height = (torch.where(x < 0, -1.0, 1.0) * x.abs().clamp_min(LEAST_WIDTH) for x in (width, height))

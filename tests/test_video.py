@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from hypothesis.strategies import floats
 from tiny_parts import awaken, save_tiny_parts
 
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
 from models.data.pixels import to_tensor
 from models.dit import DiT
-from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, frame_times, moved, settings, time_basis
+from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, frame_times, moved, reach, settings, time_basis
+from models.pipelines.video import SMALLEST, room
 from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
 from models.sampling.condition import Condition
@@ -158,6 +162,35 @@ def test_a_plan_moves_the_picture_as_the_clip_is_moved() -> None:
     assert torch.allclose(right[2, :, :, 32:], picture[0, :, :, :-32], atol=1e-3)
     faded = moved(picture, plan_of(opacity=-1.0), frame_times(3, loop), loop)[0]
     assert torch.allclose(faded[1], picture[0] / 2, atol=1e-3) and faded[2].max() < 1e-4
+
+
+def test_the_reach_of_a_plan_is_that_of_the_picture_it_moves() -> None:
+    loop, times = torch.tensor([False]), frame_times(4, torch.tensor([False]))
+    picture = torch.zeros(1, 4, 128, 128)
+    picture[:, :, 48:72, 40:80] = 1
+    plan = plan_of(right=0.2, turn=2.0, width=-0.4, height=0.2)
+    reached = reach(picture[:, 3:], plan, times, loop)[0]
+    for alpha, box in zip(moved(picture, plan, times, loop)[0, :, 3], reached, strict=True):
+        y, x = torch.nonzero(alpha > 0.1, as_tuple=True)
+        truth = torch.stack([torch.stack([x.min(), y.min()]), torch.stack([x.max(), y.max()]) + 1]) / 128
+        assert (truth - box).abs().max() < 1.5 / CELLS
+    gone = reach(picture[:, 3:], plan_of(opacity=-1.0), times, loop)[0, -1]
+    assert gone.tolist() == [[1, 1], [0, 0]]
+
+
+@given(arrays(np.float64, (3, 2, 2), elements=floats(-1, 2)))
+def test_what_has_room_stays_in_sight(reached: np.ndarray) -> None:
+    reached = np.sort(reached, 1)
+    reached[0] = reached[0].clip(0, 1)
+    scale, corner = room(reached)
+    placed = scale * reached + corner
+    low, high = reached[:, 0].min(0), reached[:, 1].max(0)
+    assert SMALLEST <= scale <= 1
+    assert placed[0].min() > -1e-9 and placed[0].max() < 1 + 1e-9  # the first frame whole
+    if (high - low).max() <= 1 / SMALLEST:
+        assert placed.min() > -1e-9 and placed.max() < 1 + 1e-9
+    if low.min() >= 0 and high.max() <= 1:
+        assert scale == 1 and np.allclose(corner, 0)
 
 
 def test_a_true_plan_draws_the_clip() -> None:

@@ -48,7 +48,7 @@ def middle(alpha: np.ndarray) -> tuple[float, float, float] | None:
         return (left + right) / 2 - 1, (top + bottom) / 2 - 1, max(size / 4, nearest.max())
     best = np.argwhere(nearest >= nearest.max() - 1)[:, 0]  # of a long thing, the middle of its length
     centre = inside[best].mean(0)
-    y, x = inside[best[np.square(inside[best] - centre).sum(1).argmin()]]
+    y, x = inside[best[np.argmin(np.square(inside[best] - centre).sum(1))]]
     return float(x) - 0.5, float(y) - 0.5, float(nearest.max())
 
 

@@ -106,7 +106,7 @@ def _ground(canvas: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """The most frequent colour (3,) of a thing, and where it has that, small marks included (S, S)."""
     colours = canvas[seen][:, :3].astype(float)
     _, which, counts = np.unique(colours // SHADES, axis=0, return_inverse=True, return_counts=True)
-    colour: np.ndarray = np.median(colours[which.ravel() == counts.argmax()], 0)
+    colour: np.ndarray = np.median(colours[which.ravel() == np.argmax(counts)], 0)
     like = seen & (np.linalg.norm(canvas[..., :3] - colour, axis=-1) < UNLIKE)
     return colour, seen & ~_shrunk(~_shrunk(like, -SMALL), -SMALL)
 

@@ -228,7 +228,7 @@ def ranking_figures(
     scores = [probabilities(one, ranking) for one in found]
     odd = range(1, len(found), 2)
     inside, outside = [i for i in odd if i < known], [i for i in odd if i >= known]
-    answers = [bool(right[i][int(scores[i].argmax())]) for i in inside]
+    answers = [bool(right[i][int(np.argmax(scores[i]))]) for i in inside]
     return {
         "ranked": float(np.mean(answers)),
         "any": float(np.mean([any(right[i]) for i in inside])),

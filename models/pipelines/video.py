@@ -16,16 +16,20 @@ from torch import Tensor
 
 from models.autoencoder import preview
 from models.data.clips import FRAMES
-from models.data.pixels import to_tensor, to_uint8
+from models.data.compose import put, resized
+from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.motion import frame_times, reach, settings
 from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally
 from models.prompts.still import still_prompt
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
+from models.sampling.condition import Condition
 from models.sampling.loop import Pictures
 from models.video import VideoDiT
 from models.weights import load_part
 
 PART = "video"
+SMALLEST = 0.7  # of a drawn picture, so that it has room to move
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,10 @@ class ClipPipeline:
             strength: of the motion, 1 is normal.
         """
         sampling = sampling or self.sampling
-        first = self.first(prompt, seed) if picture is None else picture
         p, autoencoder = self.pictures, self.pictures.autoencoder
         condition = p.encode_condition([parse_literally(prompt)])
         asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
+        first = self._with_room(self.first(prompt, seed), condition, count, *asked) if picture is None else picture
         frames, left_out = planned_frames(
             self.video, autoencoder, to_tensor(first), condition, *asked, count=count, drafted=sampling.drafted
         )
@@ -112,6 +116,28 @@ class ClipPipeline:
         events = self.pictures.steps([still_prompt(prompt)], [seed])
         return next(event.pixels[0] for event in events if isinstance(event, Pictures))
 
+    def _with_room(self, picture: np.ndarray, condition: Condition, count: int, *asked: Tensor) -> np.ndarray:
+        """The picture, smaller and moved aside as far as it takes to stay in sight; with a ground, as it is."""
+        if picture[..., 3].all():
+            return picture
+        pixels, times, autoencoder = to_tensor(picture), frame_times(count, asked[0]), self.pictures.autoencoder
+        latents = autoencoder.encode(pixels.to(autoencoder.dtype)).float()
+        plan = self.video.planner(latents, condition.states, condition.mask, settings(*asked))
+        scale, corner = room(reach(pixels[:, 3:], plan, times, asked[0])[0].numpy())
+        canvas, side = np.zeros_like(picture), round(SIZE * scale)
+        put(canvas, resized(picture, side, side), *np.round(SIZE * corner).astype(int))
+        return canvas
+
     def _preview(self, latents: Tensor) -> np.ndarray | None:
         rows = self.pictures.autoencoder.config.preview
         return to_uint8(preview(latents[0], rows)) if rows else None
+
+
+def room(reached: np.ndarray) -> tuple[float, np.ndarray]:
+    """Scale (SMALLEST to 1) and upper left corner (x, y), in sides of the frame, at which a picture stays in sight.
+
+    `reached` (T, 2, 2) of `models.motion.reach`. What moves further than that leaves the frame, but not at first.
+    """
+    low, high = reached[:, 0].min(0), reached[:, 1].max(0)
+    scale = float(np.clip(1 / max((high - low).max(), 1), SMALLEST, 1))
+    return scale, np.clip((1 - scale) / 2, *np.sort([-scale * low, 1 - scale * high], 0))

@@ -93,7 +93,7 @@ def _compared(drawings: np.ndarray) -> _Compared:
     plain, mirrored = _apart(coarse, coarse), _apart(coarse, coarse[:, :, ::-1])
     turned = mirrored < FLIPPED * plain
     apart = np.where(turned, mirrored, plain)
-    main = int(apart.sum(1).argmin())
+    main = int(np.argmin(apart.sum(1)))
     flipped[there] = turned[main]
     others = apart[main][apart[main] > 0]
     most = min(OTHER, ODD * float(np.median(others))) if len(others) > 1 else OTHER

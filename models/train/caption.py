@@ -167,7 +167,7 @@ class CaptionTask(Task):
                 self.world.pictures[item.picture] for item in one.source.objects
             ]  # fmt: skip
             hidden = [(self.concepts == p.concept) & (self.families == p.family) for p in pictures]
-            rows.append(np.logical_or.reduce(hidden))
+            rows.append(np.any(hidden, 0))
         return torch.from_numpy(np.stack(rows))
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:

@@ -145,7 +145,8 @@ class Trainer:
         torch.manual_seed(self.options.seed)  # initial weights
         self.task = self.recipe.task(self.options)
         if self.recipe.channels_last:
-            self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model: Any = self.task.model  # torch's older stubs don't know this argument
+            model.to(memory_format=torch.channels_last)
         self.model = self.accelerator.prepare(self.task.model)
         self.optimizers = optimisers(self.plain, self.recipe)
         if self.compiled:

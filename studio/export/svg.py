@@ -148,7 +148,7 @@ def _commonest(labels: np.ndarray, side: int) -> np.ndarray:
         count = (labels == label).astype(np.uint8)
         for _ in range(2):
             padded = np.pad(count, ((side // 2, side // 2), (0, 0)))
-            count = np.add.reduce([padded[k : k + len(count)] for k in range(side)], dtype=np.uint8).T
+            count = np.sum([padded[k : k + len(count)] for k in range(side)], 0, dtype=np.uint8).T
         found[count > most] = label
         most = np.maximum(most, count)
     return found
