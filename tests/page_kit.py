@@ -95,20 +95,16 @@ _ports = [0]
 @contextlib.contextmanager
 def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
     """The same in this process, which has imported it all: its address."""
-    import uvicorn
-
     from studio import settings
-    from studio.api.guard import Guard
     from studio.page.context import PageContext
-    from studio.page.serve import build_app
+    from studio.page.serve import http_server
     from studio.studio import Studio
 
     settings.stay_offline()
     settings.keep_uploads(home)
     with Studio(home) as studio, socket.create_server(("127.0.0.1", _ports[-1])) as listener:
         _ports.append(listener.getsockname()[1])  # for the next, too: so its scripts are those that a browser has
-        app = Guard(build_app(PageContext(studio, model)))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        server = http_server(PageContext(studio, model))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         until(lambda: server.started)

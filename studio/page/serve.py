@@ -10,7 +10,7 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import ChoiceLoader, DictLoader
 
@@ -20,6 +20,7 @@ from studio.api.guard import PASSWORD_LEAST, Guard, is_loopback
 from studio.backends.registry import open_backend
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from studio.page.context import PageContext
@@ -96,8 +97,6 @@ def _listen(host: str, port: int, others: bool) -> socket.socket:
 
 
 def _serve(listener: socket.socket, options: argparse.Namespace, password: str) -> None:
-    import uvicorn
-
     from studio.page.context import PageContext
     from studio.studio import Studio
 
@@ -114,15 +113,29 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     anywhere = options.allow_network or not is_loopback(options.host)
-    guarded = Guard(build_app(PageContext(studio, options.model), ready), anywhere, password)
-    # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
-    server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=1))
-    # That open tabs are cut off when the studio closes is no error.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     try:
-        server.run(sockets=[listener])
+        http_server(PageContext(studio, options.model), ready, anywhere, password).run(sockets=[listener])
     finally:
         studio.close()
+
+
+def http_server(
+    context: "PageContext", ready: Callable[[], None] = lambda: None, anywhere: bool = False, password: str = ""
+) -> "uvicorn.Server":
+    """The page behind its guard, on bounded connections; `ready` is called once it listens."""
+    import uvicorn
+
+    from studio.api.connections import BACKLOG, Connection
+
+    # Before others: the handler that the MCP package would put in imports what it needs when it first has to speak.
+    logging.basicConfig(level=logging.WARNING)
+    # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
+    how: dict[str, Any] = {"http": Connection, "backlog": BACKLOG, "ws": "none", "timeout_graceful_shutdown": 1}
+    guarded = Guard(build_app(context, ready), anywhere, password)
+    server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", **how))
+    # That open tabs are cut off when the studio closes is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
+    return server
 
 
 def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) -> "FastAPI":
