@@ -8,7 +8,7 @@ from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts, save_tiny_video
 
 from models.pipelines.video import ClipPipeline, ClipStep, DrawnClip
-from models.prompts.still import can_loop, named_motions, still_prompt
+from models.prompts.still import can_loop, named_motions, plain_motion, still_prompt
 from models.sampling.clip import ClipSampling
 
 PICTURE = fixture_world().pixels[0]
@@ -60,12 +60,27 @@ def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
         ("a spinning top", "a top"),
         ("小猫慢慢地跳跃，循环播放", "小猫"),
         ("旋转的星星", "星星"),
+        ("a blue fish swims to the right", "a blue fish"),
+        ("a bird flying in a circle", "a bird"),
+        ("a flying saucer", "a flying saucer"),
+        ("小鸟向上飞", "小鸟"),
         ("a candle", "a candle"),
         ("spins", "spins"),
     ],
 )
 def test_motion_is_left_out_of_the_first_frame(text: str, still: str) -> None:
     assert still_prompt(text) == still
+
+
+def test_what_people_say_is_asked_in_the_words_of_captions() -> None:
+    said = {"A rocket takes off": "A rocket slides up", "two fish swimming LEFT": "two fish sliding left"}
+    said |= {
+        "a bird flies in a circle": "a bird flies in a circle",
+        "小鸟向上飞": "小鸟向上滑动",
+        "a left shoe": "a left shoe",
+    }
+    assert {text: plain_motion(text) for text in said} == said
+    assert named_motions("a rocket flies up") == ["slide up"] and not can_loop("a rocket flies up")
 
 
 def test_what_leads_away_does_not_come_back() -> None:

@@ -62,7 +62,8 @@ def _motion(en: str, zh: str, move: Sequence[float] = (0.0, 0.0), **law: Any) ->
 
 # Templates. a: subject with article, s: without; verb: "spins", ing: "spinning", both with their speed.
 _TABLE: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("motions.json").read_text(encoding="utf-8"))
-EN, ZH = _TABLE["en"], _TABLE["zh"]
+# Heard: what people say and no caption does, for motions that it means.
+EN, ZH, HEARD = _TABLE["en"], _TABLE["zh"], _TABLE["heard"]
 MOTIONS = {name: _motion(**row) for name, row in _TABLE.pop("motions").items()}
 
 SPEEDS: dict[Speed, float] = {"slow": 0.5, "normal": 1.0, "fast": 2.0}

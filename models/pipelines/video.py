@@ -21,7 +21,7 @@ from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.motion import frame_times, reach, settings
 from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally
-from models.prompts.still import still_prompt
+from models.prompts.still import plain_motion, still_prompt
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
 from models.sampling.loop import Pictures
@@ -96,7 +96,7 @@ class ClipPipeline:
         """
         sampling = sampling or self.sampling
         p, autoencoder = self.pictures, self.pictures.autoencoder
-        condition = p.encode_condition([parse_literally(prompt)])
+        condition = p.encode_condition([parse_literally(plain_motion(prompt))])
         asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
         first = self._with_room(self.first(prompt, seed), condition, count, *asked) if picture is None else picture
         frames, left_out = planned_frames(
