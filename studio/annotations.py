@@ -13,7 +13,14 @@ RATINGS = range(6)  # 0 is none
 
 @dataclass(frozen=True)
 class Annotations:
-    """Star, rating, note, tags, boards, and since when it is in the bin (seconds since the epoch)."""
+    """What is noted about one artifact.
+
+    Attributes:
+        deleted: since when it is in the bin, seconds since the epoch.
+        caption: what it shows, in words: those of a model that was asked, or those of a person, which go before.
+        sure: the model's probability that they are right; None where it does not know, or a person wrote them.
+        round_trip: cosine between these words and those that it was made from.
+    """
 
     star: bool = False
     rating: int = 0
@@ -21,6 +28,9 @@ class Annotations:
     tags: tuple[str, ...] = ()
     boards: tuple[str, ...] = ()
     deleted: float | None = None
+    caption: str = ""
+    sure: float | None = None
+    round_trip: float | None = None
 
 
 def labels_in(text: str) -> tuple[str, ...]:
@@ -56,9 +66,10 @@ def check(changes: dict[str, Any]) -> None:
     for name in (*changes.get("tags", ()), *changes.get("boards", ())):
         if not isinstance(name, str) or not name.strip() or len(name) > 100:
             raise Refused("annotation.label")
-    if len(changes.get("note", "")) > 10_000:
+    texts = [changes.get(name, "") for name in ("note", "caption")]
+    if max(map(len, texts)) > 10_000:
         raise Refused("annotation.note")
-    for text in (changes.get("note", ""), *changes.get("tags", ()), *changes.get("boards", ())):
+    for text in (*texts, *changes.get("tags", ()), *changes.get("boards", ())):
         if not text.isascii() and text != text.encode(errors="replace").decode():
             raise Refused("annotation.surrogate")
 

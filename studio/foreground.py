@@ -45,10 +45,10 @@ class Row:
 
 @dataclass
 class Batch:
-    """What was made, the first problem as a sentence, and the exit code."""
+    """What was made, what went wrong, in sentences, and the exit code."""
 
     rows: list[Row] = field(default_factory=list)
-    problem: str = ""
+    problems: list[str] = field(default_factory=list)
     stopped: bool = False
 
     @property
@@ -56,13 +56,13 @@ class Batch:
         """0 done, 1 partly done, 2 nothing done, 130 stopped."""
         if self.stopped:
             return STOPPED
-        return (1 if self.rows else 2) if self.problem else 0
+        return (1 if self.rows else 2) if self.problems else 0
 
 
 def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = None) -> Batch:
     """Do planned jobs into `sink`, which lies in `folder` (None: files in that folder).
 
-    One that fails does not spoil the others; the first problem is the batch's. Stopped with Ctrl-C, it leaves whole
+    One that fails does not spoil the others. Stopped with Ctrl-C, it leaves whole
     files only. Raises Refused where `folder` won't do, before any work.
     """
     made = ready_folder(folder, sum(job.request.count for job in jobs))
@@ -73,10 +73,10 @@ def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = Non
     except KeyboardInterrupt:
         batch.stopped = True
     except Refused as refusal:
-        batch.problem = str(refusal)
+        batch.problems.append(str(refusal))
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        batch.problem = str(explain(error))
+        batch.problems.append(str(explain(error)))
     batch.rows = [rows[place] for place in sorted(rows)]
     if not batch.rows:
         remove_empty(made)
@@ -101,7 +101,7 @@ def _follow(
             words = unknown.get(number, ()), read_as.get(number, "")
             rows[number, event.index] = Row(event.path, event.seed, *facts, *words, event.kind, event.text)
         elif isinstance(event, Failed):
-            batch.problem = batch.problem or event.sentence
+            batch.problems.append(event.sentence)
         elif isinstance(event, Progress):
             parts[number] = event.step / event.total if event.total else 0.0
             if event.unknown and number not in unknown:

@@ -31,8 +31,8 @@ WORDS_LIMIT = 32  # words of a query that are looked at
 
 @dataclass(frozen=True)
 class Kept:
-    """An artifact of the gallery. `path` is the file; `made` and `deleted` are seconds since the epoch; the facts are
-    those of `studio.media.Artifact`.
+    """An artifact of the gallery. `path` is the file, `made` is in seconds since the epoch; the facts are those of
+    `studio.media.Artifact`, and what is noted of it that of `studio.annotations`.
     """
 
     number: int
@@ -59,14 +59,22 @@ class Kept:
     text: str = ""
     tags: tuple[str, ...] = ()
     boards: tuple[str, ...] = ()
+    caption: str = ""
+    sure: float | None = None
+    round_trip: float | None = None
+
+    @property
+    def words(self) -> str:
+        """What it says: of a caption that a person corrected, their words."""
+        return (self.kind == "text" and self.caption) or self.text
 
 
 @dataclass(frozen=True)
 class Filter:
     """Which pictures: all that is given must hold. `deleted` shows the bin instead of the gallery.
 
-    All `words` must be in prompt, note or tags; their last letters may be missing. Those that say all of `without`,
-    to the letter, are left out.
+    All `words` must be in prompt, caption, note or tags; their last letters may be missing. Those that say all of
+    `without`, to the letter, are left out.
     """
 
     style: str = ""
@@ -246,10 +254,12 @@ class Gallery:
     # --- Marking ------------------------------------------------------------------------------------------------------
 
     def mark(self, digests: Iterable[str], **changes: Any) -> None:
-        """Change star, rating (0 to 5), note, tags, boards of pictures; KeyError where one is not there.
+        """Change annotations of pictures; KeyError where one is not there, Refused where a value won't do.
 
-        Refused where a value won't do.
+        Another caption is as sure as is said with it.
         """
+        if "caption" in changes:
+            changes = {"sure": None, "round_trip": None, **changes}
         check(changes)
         self._change(digests, lambda annotations: replace(annotations, **changes))
 
@@ -321,10 +331,9 @@ def _annotations_of(kept: Kept) -> Annotations:
 def _write_annotations(connection: Connection, number: int, prompt: str, annotations: Annotations) -> None:
     counted = "INSERT INTO settings VALUES ('marked', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
     connection.execute(counted)  # open pages see by it that something was changed
-    connection.execute(
-        "UPDATE pictures SET star = ?, rating = ?, note = ?, deleted = ? WHERE number = ?",
-        (annotations.star, annotations.rating, annotations.note, annotations.deleted, number),
-    )
+    noted = {name: value for name, value in vars(annotations).items() if name not in ("tags", "boards")}
+    columns = ", ".join(f"{name} = ?" for name in noted)
+    connection.execute(f"UPDATE pictures SET {columns} WHERE number = ?", (*noted.values(), number))
     connection.execute("DELETE FROM labels WHERE picture = ?", (number,))
     for kind, names in (("tag", annotations.tags), ("board", annotations.boards)):
         rows = [(number, kind, name.strip()) for name in dict.fromkeys(names)]
@@ -332,7 +341,7 @@ def _write_annotations(connection: Connection, number: int, prompt: str, annotat
     connection.execute("DELETE FROM words WHERE rowid = ?", (number,))
     connection.execute(
         "INSERT INTO words (rowid, prompt, note, tags) VALUES (?, ?, ?, ?)",
-        (number, spaced(prompt), spaced(annotations.note), spaced(" ".join(annotations.tags))),
+        (number, *map(spaced, (prompt, f"{annotations.note} {annotations.caption}", " ".join(annotations.tags)))),
     )
 
 

@@ -5,6 +5,7 @@ They are removed when the last artifact that was made from them is.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -19,9 +20,11 @@ from studio.fields import Picture
 from studio.files import ABANDONED, make_folder, sha256, write_whole
 from studio.home import Home
 from studio.metadata import read
+from studio.prompts import PICTURES
 from studio.requests import MediaRequest, Request
 
 INPUTS = "inputs"  # in the home
+FILES = 10_000  # pictures of one folder
 SHA256 = re.compile("[0-9a-f]{64}")
 SUFFIX = 8  # characters of a file's ending that are kept
 
@@ -33,6 +36,20 @@ def keep(request: Request, root: Path) -> Any:
     """
     folder = root / INPUTS
     return request.with_pictures(lambda picture: _copied(picture, folder))
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The files of pictures and clips in a folder and those below it, sorted; links to folders are not followed.
+
+    Refused where there is none, or more than FILES.
+    """
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    found = sorted(itertools.islice(files, FILES + 1))
+    if not found:
+        raise Refused("folder.empty", folder=str(folder), endings=PICTURES)
+    if len(found) > FILES:
+        raise Refused("folder.too_many", folder=str(folder), most=FILES)
+    return found
 
 
 def notes(request: MediaRequest) -> list[Message]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from models.messages import DEFAULT, Message
 from studio.clips import ClipFile
 
 Kind = Literal["image", "clip", "text"]
@@ -42,6 +43,7 @@ class Artifact:
         how: what else it takes to make the same bits again, such as the batch shape.
         vector, space: its place (128,) in the semantic space of that name, where the model has one.
         candidates: of a caption, the other texts with their scores, best first.
+        known: of a caption, whether the model knows what is shown; else `text` says that it does not.
     """
 
     data: bytes
@@ -59,6 +61,7 @@ class Artifact:
     vector: tuple[float, ...] = ()
     space: str = ""
     candidates: tuple[tuple[str, float], ...] = ()
+    known: bool = True
 
     @property
     def suffix(self) -> str:
@@ -95,9 +98,14 @@ def data_url(picture: bytes) -> str:
     return f"data:image/{'webp' if is_webp(picture) else 'png'};base64,{b64encode(picture).decode()}"
 
 
-def caption(text: str, candidates: Sequence[tuple[str, float]] = (), **facts: Any) -> Artifact:
-    """A caption as UTF-8 text."""
-    return Artifact(text.encode(), "text/plain", "text", text=text, candidates=tuple(candidates), **facts)
+def caption(
+    text: str, candidates: Sequence[tuple[str, float]] = (), known: bool = True, language: str = DEFAULT, **facts: Any
+) -> Artifact:
+    """A caption as UTF-8 text. Of a picture that is not `known` it says so, in that language; `text` is the guess."""
+    if not known:
+        candidates = ((text, facts.get("score") or 0.0), *candidates)
+        text = Message("caption.unknown", {"guess": text}).text(language)
+    return Artifact(text.encode(), "text/plain", "text", text=text, candidates=tuple(candidates), known=known, **facts)
 
 
 def read(data: bytes, media_type: str) -> Artifact:

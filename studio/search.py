@@ -1,8 +1,8 @@
 """Search among the gallery's artifacts: by words, by a place in the semantic space, or by both, through any filter.
 
-Words choose (all of them must be in prompt, note or tags; the last letters may be missing), the vector orders. Without
-a vector the newest come first. A request becomes a `Query`; what it asks the model for are the texts and pictures whose
-vectors make up the one that is looked for.
+Words choose (all of them must be in prompt, caption, note or tags; the last letters may be missing), the vector orders.
+Without a vector the newest come first. A request becomes a `Query`; what it asks the model for are the texts and
+pictures whose vectors make up the one that is looked for.
 """
 
 import threading

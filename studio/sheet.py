@@ -64,7 +64,7 @@ def _drawn(backend: Backend, model: str, asked: list[dict[str, Any]], folder: st
     jobs = plan([make_request(**fields, model=model) for fields in asked], backend)
     batch = run(backend, jobs, Path(folder))
     if batch.code:
-        raise Refused(batch.problem or "series.stopped")
+        raise Refused(next(iter(batch.problems), "series.stopped"))
     return [Path(row.path) for row in batch.rows]
 
 

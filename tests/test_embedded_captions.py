@@ -65,7 +65,8 @@ def test_what_is_not_known_is_said_to_be_unknown(backend: Embedded, picture: Pat
     record_part("captioner", backend.root)
     again = Embedded(str(backend.root))
     guess = described(again, picture).candidates[0][0]
-    assert described(again, picture).text == f"I don't know this; it may be: {guess}"
+    made = described(again, picture)
+    assert (made.text, made.known) == (f"I don't know this; it may be: {guess}", False)
     assert described(again, picture, language="zh").text.startswith("我不认识")
     config.write_text(before)
     record_part("captioner", backend.root)
@@ -84,5 +85,12 @@ def test_bad_requests_are_refused(backend: Embedded, picture: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "1", "CMYK", "I;16", "P"])
 def test_any_picture_is_described(backend: Embedded, tmp_path: Path, size: tuple[int, int], mode: str) -> None:
     file = tmp_path / ("odd.jpg" if mode == "CMYK" else "odd.png")
-    Image.new(mode, size).save(file)
-    assert described(backend, file, candidates=1).kind == "text"
+    Image.new(mode, size, "red" if mode == "RGBA" else 0).save(file)
+    made = described(backend, file, candidates=1)
+    assert made.kind == "text" and made.known == (size != (1, 1)), "of one colour all over is a picture of nothing"
+
+
+def test_a_picture_of_nothing_is_refused(backend: Embedded, tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9)).save(tmp_path / "clear.png")
+    with pytest.raises(Refused, match="transparent all over"):
+        described(backend, tmp_path / "clear.png")

@@ -152,6 +152,7 @@ class AnnotationsIn(_In):
     star: bool | None = None
     rating: int | None = Field(None, ge=RATINGS[0], le=RATINGS[-1])
     note: str | None = Field(None, max_length=10_000)
+    caption: str | None = Field(None, max_length=10_000, description="What it shows, in words.")
     tags: tuple[str, ...] | None = Field(None, max_length=100)
     boards: tuple[str, ...] | None = Field(None, max_length=100)
 

@@ -23,7 +23,7 @@ from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, 
 from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
 from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, to_enlarge
+from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, to_describe, to_enlarge
 from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
@@ -248,15 +248,12 @@ class Embedded(Backend):
         if self._captions_by is None:
             with weights_needed():
                 self._captions_by = CaptionPipeline.assemble(self.root, embedder)
-        pixels, decoding = given_pixels(request.image, "middle"), Decoding(candidates=request.candidates or 1)
+        pixels, decoding = to_describe(request), Decoding(candidates=request.candidates or 1)
         kind: Kind = "tags" if request.tags else "long" if request.long else "short"
         (found,) = self._captions_by.caption(pixels[None], request.language, kind, decoding, [request.seed or 0])
-        text, others = found.text, found.others
-        if not found.known:
-            text = Message("caption.unknown", {"guess": found.text}).text(request.language)
-            others = ((found.text, found.score), *others)
-        about = self._about(request, 1, embedder.text([found.text])[0])
-        yield media.caption(text, others, seed=request.seed or 0, score=found.score, **about)
+        known = found.known and bool(np.ptp(pixels, (0, 1)).any())  # of one colour all over is a picture of nothing
+        about = {**self._about(request, 1, embedder.text([found.text])[0]), "score": found.score}
+        yield media.caption(found.text, found.others, known, request.language, seed=request.seed or 0, **about)
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
         embedder = self._loaded().embedder

@@ -22,7 +22,7 @@ from models.prompts.weighting import plain, segments
 from models.sampling.schedulers import GUIDANCE
 from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, start, to_enlarge
+from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
 from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest
@@ -121,17 +121,18 @@ class Fake(Backend):
             yield media.clip(whole, request.fps or 1, request.loop, index=index, seed=seed, **about)
 
     def _caption(self, request: CaptionRequest) -> Iterator[Made]:
-        """The main colour of the picture, and a mood for each candidate."""
+        """The main colour of the picture, and a mood for each candidate; what has no colour is unknown."""
         yield Progress(0, 1)
         time.sleep(self.seconds)
-        pixels, seed = given_pixels(request.image, "middle"), request.seed or 0
-        colour = pixels[pixels[..., 3] > 0][:, :3].mean(0) / 255 if pixels[..., 3].any() else (1, 1, 1)
+        pixels, seed = to_describe(request), request.seed or 0
+        colour = pixels[pixels[..., 3] > 0][:, :3].mean(0) / 255
         hues, moods = HUES[request.language], MOODS[request.language]
-        hue = hues[round(colorsys.rgb_to_hsv(*map(float, colour))[0] * len(hues)) % len(hues)]
+        place, saturation, _ = colorsys.rgb_to_hsv(*map(float, colour))
+        hue, known = hues[round(place * len(hues)) % len(hues)], saturation > 0
         texts = [CAPTIONS[request.language].format(hue, moods[(seed + n) % 3]) for n in range(request.candidates or 1)]
         scored = [(text, round(0.9 - 0.1 * place, 1)) for place, text in enumerate(texts)]
-        about = {**self._about(texts[0]), "score": scored[0][1]}
-        yield media.caption(texts[0], scored[1:], seed=seed, **about)
+        about = {**self._about(texts[0]), "score": scored[0][1] if known else 0.1}
+        yield media.caption(texts[0], scored[1:], known, request.language, seed=seed, **about)
 
     def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
         yield Progress(0, 1)

@@ -17,7 +17,7 @@ from studio.clips import Place, picture_of, pixels_of, resampled
 from studio.events import Progress
 from studio.fields import Picture
 from studio.files import sha256
-from studio.requests import ClipRequest, EnlargeRequest, ImageRequest
+from studio.requests import CaptionRequest, ClipRequest, EnlargeRequest, ImageRequest
 
 R = TypeVar("R")
 
@@ -72,6 +72,16 @@ def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
     if request.expand is not None:
         return expanded(picture, request.expand)
     return fit(picture), None if request.mask is None else fit_mask(levels(_unchanged(request.mask)))
+
+
+def to_describe(request: CaptionRequest) -> np.ndarray:
+    """The picture of a resolved request, of a clip its middle frame: premultiplied uint8 (128, 128, 4); Refused also
+    where all of it is transparent.
+    """
+    pixels = given_pixels(request.image, "middle")
+    if not pixels[..., 3].any():
+        raise Refused("picture.transparent", path=request.image.path)
+    return pixels
 
 
 def to_enlarge(request: EnlargeRequest) -> np.ndarray:

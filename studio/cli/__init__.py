@@ -16,7 +16,8 @@ from studio import settings
 from studio.cli.base import app, warn
 
 COMMANDS = {  # which module has them
-    "generate": ("generate", "animate", "caption", "embed"),
+    "generate": ("generate", "animate", "embed"),
+    "caption": ("caption",),
     "sets": ("set", "grid"),
     "batch": ("batch",),
     "files": ("info", "verify", "strip", "frames", "apps", "export"),

@@ -1,4 +1,4 @@
-"""`studio generate`, `animate`, `caption` and `embed`: what a model makes, in this process."""
+"""`studio generate`, `animate` and `embed`: what a model makes, in this process."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,6 @@ from studio.events import Vector
 from studio.foreground import STOPPED, Batch, run
 from studio.home import Home
 from studio.inputs import notes
-from studio.metadata import read
 from studio.planner import Job, plan, resolve
 from studio.prompts import PICTURES, given
 from studio.requests import MediaRequest, make_request
@@ -64,21 +63,6 @@ def animate(common: Common, prompt: str = "", **fields: Any) -> None:
     finish(batch, rows, common)
 
 
-@command(before="out")
-def caption(common: Common, files: list[str], **fields: Any) -> None:
-    """Describe pictures in words."""
-    requests = [make_request("caption", image={"path": file}, model=common.model, **fields) for file in files]
-    backend, jobs = planned(requests, common)
-    batch = run_here(backend, jobs, common)
-    pictures = {job.id: file for job, file in zip(jobs, files, strict=True)}
-    rows = []
-    for row in batch.rows:
-        others = [{"text": text, "score": score} for text, score in read(Path(row.path)).get("candidates", [])]
-        facts = {"caption": row.text, "score": row.score, "candidates": others, "file": row.path}
-        rows.append({"path": pictures[row.job_id], **facts})
-    finish(batch, rows, common, lambda row: f"{row['path']}\t{row['caption']}")
-
-
 @command()
 def embed(common: Common, text: list[str] | None = None, image: list[str] | None = None) -> None:
     """Place words and pictures in the 128-dimensional semantic space."""
@@ -122,9 +106,9 @@ def run_here(backend: Backend, jobs: list[Job], common: Common, names: dict[str,
 def finish(
     batch: Batch, rows: list[dict[str, Any]], common: Common, line: Callable[[Any], str] = lambda row: str(row["path"])
 ) -> None:
-    """Print what was made, then the problem, and leave with the exit code."""
-    if rows or not batch.problem:
+    """Print what was made, then the problems, and leave with the exit code."""
+    if rows or not batch.problems:
         common.print_rows(rows, line)
-    if batch.problem:
-        warn(batch.problem)
-    leave(STOPPED if batch.stopped else (1 if rows else 2) if batch.problem else 0)
+    for problem in dict.fromkeys(batch.problems):
+        warn(problem)
+    leave(STOPPED if batch.stopped else (1 if rows else 2) if batch.problems else 0)

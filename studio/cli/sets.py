@@ -109,7 +109,7 @@ def _make_sheet(made: Grid, target: Path, common: Common) -> None:
         batch = run_here(backend, jobs, common)
         found = {row.job_id: row.path for row in batch.rows}
         paths |= {place: found[job.id] for place, job in zip(places, jobs, strict=True) if job.id in found}
-        whole = Batch(problem=whole.problem or batch.problem, stopped=whole.stopped or batch.stopped)
+        whole = Batch([], whole.problems + batch.problems, whole.stopped or batch.stopped)
     pictures = [paths.get(place) for place in range(len(asked))]
     rows = []
     if paths and not whole.stopped:

@@ -27,7 +27,7 @@ class Origin(BaseModel):
     """Our record of one artifact. `request` holds the fields of the whole request, `index` and `seed` say which of its
     pictures this is, `how` what else it takes to make it again bit for bit. `vector` is its place in the semantic space
     named `space`: 128 float16 as base64, finer than any two pictures that a person can tell apart.
-    `candidates` are those of a caption that were not taken.
+    `candidates` are those of a caption that were not taken; it is not `known` where it says that the model can't tell.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -41,6 +41,7 @@ class Origin(BaseModel):
     space: str = ""
     vector: str = ""
     candidates: tuple[tuple[str, float], ...] = ()
+    known: bool = True
     request: dict[str, Any]
 
 
@@ -57,6 +58,7 @@ def origin(job: Job, artifact: Artifact) -> Origin:
         space=artifact.space if artifact.vector else "",
         vector=b64encode(as_bytes(artifact.vector)).decode() if artifact.vector else "",
         candidates=artifact.candidates,
+        known=artifact.known,
         request=nameless(job.request.model_dump(mode="json")),
     )
 

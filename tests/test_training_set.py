@@ -1,0 +1,128 @@
+"""Folders of pictures into captions and training sets: whole or not at all, and read by those who train."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Said, refusal
+from PIL import Image
+
+from models.messages import Refused
+from studio import inputs, maintenance
+from studio.annotations import read_annotations
+from studio.export import training
+from studio.export.training import Example, training_set, write_training_set
+from studio.gallery import Filter
+from studio.home import Home
+
+Command = Callable[..., Said]
+FAKE = ("--model", "fake")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pictures that are known, the same, of the same name, unknown, of nothing, moving, broken; links in a circle."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    colours = {"red": "red", "again": "red", "grey": "grey", "clear": (0, 0, 0, 0)}
+    for name, colour in colours.items():
+        Image.new("RGBA", (64, 48), colour).save(folder / f"{name}.png")
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "lime")]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.new("RGB", (64, 64), "lime").save(folder / "sub" / "Red.JPG", "JPEG")
+    (folder / "broken.png").write_bytes((folder / "red.png").read_bytes()[:60])
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / "sub" / "loop").symlink_to(folder)
+    (folder / "a.png").symlink_to(folder / "b.png")
+    (folder / "b.png").symlink_to(folder / "a.png")
+    return folder
+
+
+def test_a_folder_becomes_a_training_set(studio: Command, folder: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    out = tmp_path / "out"
+    said = studio("caption", folder, *FAKE, "--training-set", out, "--json")
+    rows = {Path(row["path"]).relative_to(folder).as_posix(): row for row in said.json}
+    assert sorted(rows) == ["again.png", "grey.png", "moving.gif", "red.png", "sub/Red.JPG"]
+    assert rows["again.png"]["caption"] == rows["red.png"]["caption"] == "a red face, happy"
+    assert (rows["grey.png"]["known"], rows["grey.png"]["candidates"][0]["text"]) == (False, "a red face, happy")
+    assert said.code == 1 and sum(name in said.err for name in ("broken.png", "clear.png")) == 2
+    assert "has 3 pictures" in said.err and "does not know them: 2." in said.err
+    written = [json.loads(line) for line in (out / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [list(row) for row in written] == [["file_name", "text"]] * 3
+    names = {"again.png": "again.png", "red.png": "red.png", "Red-2.jpg": "sub/Red.JPG"}
+    assert {row["file_name"]: row["text"] for row in written} == {
+        new: rows[old]["caption"] for new, old in names.items()
+    }
+    for new, old in names.items():
+        assert (out / new).read_bytes() == (folder / old).read_bytes()
+        assert (out / new).with_suffix(".txt").read_text() == rows[old]["caption"]
+    assert len(list(out.iterdir())) == 7 and not list(tmp_path.glob(".part-*"))
+    read = datasets.load_dataset("imagefolder", data_dir=str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert [(row["image"].size, row["text"]) for row in read] == [((64, 48), "a red face, happy")] * 2 + [
+        ((64, 64), "a green face, happy")
+    ]
+    again = studio("caption", folder, *FAKE, "--training-set", out)
+    assert again.code == 2 and "name a new folder" in again.err, "what is there stays"
+
+
+def test_texts_of_several_kinds_are_columns_and_the_longest_is_trained_with(tmp_path: Path) -> None:
+    texts: list[dict[str, str]] = [{"short": "a", "tags": "b, c"}, {"tags": "d"}, {"short": "e", "long": "f"}]
+    files = dict(training_set([Example(tmp_path / "x.png", "cat.png", one) for one in texts]))
+    rows = [json.loads(line) for line in files["metadata.jsonl"].splitlines()]  # type: ignore[arg-type, union-attr]
+    assert [row["text"] for row in rows] == ["a", "d", "f"] and len({tuple(row) for row in rows}) == 1
+    assert rows[0] == {"file_name": "cat.png", "text": "a", "long": "", "short": "a", "tags": "b, c"}
+    assert (files["cat.txt"], files["cat-2.txt"], files["cat-3.txt"]) == (b"a", b"d", b"f")
+
+
+def test_a_training_set_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    examples = [Example(tmp_path / "x.png", f"{n}.png", {"short": "a"}) for n in range(3)]
+    real, calls = training.write_whole, list[Path]()
+
+    def full(path: Path, *rest: Any) -> None:
+        calls.append(path)
+        if len(calls) == 4:
+            raise Refused("file.disk_full", folder=str(path.parent), option="--training-set")
+        real(path, *rest)
+
+    monkeypatch.setattr(training, "write_whole", full)
+    with pytest.raises(Refused):
+        write_training_set(examples, tmp_path / "new" / "out")
+    assert list((tmp_path / "new").iterdir()) == [] and "nothing to train" in refusal(
+        lambda: write_training_set([], tmp_path)
+    )
+    (tmp_path / "empty").mkdir()
+    write_training_set(examples, tmp_path / "empty")
+    assert len(list((tmp_path / "empty").iterdir())) == 7
+
+
+def test_a_folder_is_bounded_and_an_empty_one_is_said(
+    studio: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(inputs, "FILES", 3)
+    for where, says in ((folder, "holds more than 3 pictures"), (tmp_path / "empty", "holds no pictures or clips")):
+        said = studio("caption", where, *FAKE)
+        assert said.code == 2 and says in said.err and said.err.count("\n") == 1 and not said.out
+    assert not (tmp_path / "home" / "home.db").exists()
+
+
+def test_what_a_person_says_of_a_picture_is_found_and_outlives_the_database(
+    studio: Command, folder: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    studio("caption", folder / "red.png", *FAKE)
+    (text,) = home.gallery.page(Filter(kind="text"))
+    home.gallery.mark([text.sha256], caption="an apple", sure=0.4, round_trip=0.7)
+    home.gallery.mark([text.sha256], caption="a tomato")
+    for _ in range(2):
+        kept = home.gallery.get(text.sha256)
+        assert (kept.words, kept.text, kept.sure, kept.round_trip) == ("a tomato", "a red face, happy", None, None)
+        assert read_annotations(kept.path).caption == "a tomato"
+        found = [home.gallery.count(Filter(words=words)) for words in ("tomato", "red face", "apple")]
+        assert found == [1, 1, 0]
+        maintenance.rebuild(home.root)
+        home = Home(tmp_path / "home")
