@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Refused
-from studio.files import write_whole
+from studio.files import is_plain, write_whole
 
 RATINGS = range(6)  # 0 is none
 
@@ -47,6 +47,8 @@ def beside(path: Path) -> Path:
 def read_annotations(path: Path) -> Annotations:
     """The annotations beside a picture file; none where there are none, or where they can't be read."""
     try:
+        if not is_plain(beside(path)):
+            return Annotations()
         found = json.loads(beside(path).read_text(encoding="utf-8"))
         known = {name: found[name] for name in Annotations.__dataclass_fields__ if name in found}
         for name in ("tags", "boards"):

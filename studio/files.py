@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -84,6 +85,14 @@ def sha256(path: Path) -> str:
     """Of what a file holds, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_plain(path: Path) -> bool:
+    """Whether `path` is a file with bytes of its own: no link, pipe or device, and not in a linked folder."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and not path.parent.is_symlink()
+    except (OSError, ValueError):  # a name with a zero byte
+        return False
 
 
 def remove_parts(folder: Path) -> None:

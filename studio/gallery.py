@@ -6,22 +6,26 @@ to a small file beside it before the row changes. So the database can be rebuilt
 
 import hashlib
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from sqlite3 import Connection, Row
 from typing import Any, Literal
 
+from models.messages import Refused
 from studio import media
 from studio.annotations import Annotations, check, read_annotations, remove_artifact, write_annotations
 from studio.database import Database
 from studio.events import Saved
-from studio.files import make_folder, write_whole
-from studio.media import Artifact, as_bytes
+from studio.files import is_plain, make_folder, write_whole
+from studio.media import SUFFIXES, Artifact, as_bytes
 from studio.planner import Job
 from studio.queue import QueuedJob
 
+NAME = re.compile(rf"([0-9a-f]{{64}})({'|'.join(map(re.escape, SUFFIXES.values()))})")
 # What a row says as the artifact does.
 FACTS = ("seed", "score", "kind", "media_type", "width", "height", "frames", "seconds", "text")
 COURTESY = 0.005  # seconds between two transactions of one change
@@ -129,6 +133,8 @@ class Gallery:
         path = self.file(digest, artifact.suffix)
         if _size(path) != len(data):
             make_folder(path.parent)
+            if path.parent.is_symlink():
+                raise Refused("file.linked_folder", folder=str(path.parent))
             # Of a picture that is made again the row is renewed first: who looks between the two would call it found.
             if self.known([digest]):
                 self.database.write("UPDATE pictures SET made = ? WHERE sha256 = ?", made, digest)
@@ -191,14 +197,22 @@ class Gallery:
         """Where a picture lies; 256 folders, so that none grows too large to list."""
         return self.folder / digest[:2] / f"{digest}{suffix}"
 
+    def place(self, row: Row) -> Path:
+        """Where the file of a row lies: by its sha256, whatever else the row says. A link, a pipe or a name that leads
+        elsewhere is as good as a file that is gone.
+        """
+        path = self.file(row["sha256"], PurePath(row["file"]).suffix)
+        ours = NAME.fullmatch(path.name) and (is_plain(path) or not os.path.lexists(path))
+        return path if ours else self.folder / "nowhere" / "nothing.png"
+
     def found(self, job: str, queued: QueuedJob | None = None) -> dict[int, Saved]:
         """The pictures of a job that are here, by position; one whose file is gone or cut short is not.
 
         With the `queued` job come the seconds since it was begun; pictures older than its submission were found.
         """
         rows = self.database.rows("SELECT * FROM pictures WHERE job = ? ORDER BY position", job)
-        whole = (row for row in rows if _size(self.root / row["file"]) == row["bytes"])
-        return {row["position"]: _saved(self.root, row, queued) for row in whole}
+        whole = (row for row in rows if _size(self.place(row)) == row["bytes"])
+        return {row["position"]: _saved(self.place(row), row, queued) for row in whole}
 
     # --- Looking ------------------------------------------------------------------------------------------------------
 
@@ -237,12 +251,12 @@ class Gallery:
 
     def thumbnail(self, digest: str) -> bytes:
         """A small WebP of a picture, the file itself where that is small; KeyError where it is not there."""
-        sql = "SELECT file, webp FROM pictures LEFT JOIN thumbnails ON picture = number WHERE sha256 = ?"
+        sql = "SELECT sha256, file, webp FROM pictures LEFT JOIN thumbnails ON picture = number WHERE sha256 = ?"
         row = self.database.row(sql, digest)
         if row is None:
             raise KeyError(digest)
         try:
-            return bytes(row["webp"]) if row["webp"] else (self.root / row["file"]).read_bytes()
+            return bytes(row["webp"]) if row["webp"] else self.place(row).read_bytes()
         except OSError as error:
             raise KeyError(digest) from error
 
@@ -295,12 +309,12 @@ class Gallery:
     def empty_bin(self) -> int:
         """Remove the files of deleted pictures -> how many."""
         count = 0
-        for row in self.database.rows("SELECT number, file FROM pictures WHERE deleted IS NOT NULL"):
+        for row in self.database.rows("SELECT number, sha256, file FROM pictures WHERE deleted IS NOT NULL"):
             with self.database.writing() as connection:  # the row first: a row without a file would be a lie
                 gone = _forget(connection, "number = ? AND deleted IS NOT NULL", row["number"])
             if gone:  # it was not taken out meanwhile
                 with self.database.explained():
-                    remove_artifact(self.root / row["file"])
+                    remove_artifact(self.place(row))
                 count += 1
         return count
 
@@ -314,7 +328,7 @@ class Gallery:
             Kept(
                 **{
                     **{name: row[name] for name in row.keys() if name in Kept.__dataclass_fields__},  # noqa: SIM118
-                    "path": self.root / row["file"],
+                    "path": self.place(row),
                     "star": bool(row["star"]),
                     "tags": tuple(labels.get((row["number"], "tag"), ())),
                     "boards": tuple(labels.get((row["number"], "board"), ())),
@@ -353,16 +367,16 @@ def _forget(connection: Connection, where: str, *values: object) -> int:
     return len(rows)
 
 
-def _saved(root: Path, row: Row, job: QueuedJob | None = None) -> Saved:
+def _saved(path: Path, row: Row, job: QueuedJob | None = None) -> Saved:
     found = job is None or row["made"] < job.submitted
     seconds = 0.0 if found or job is None else max(0.0, row["made"] - (job.started or job.submitted))
     facts = {name: row[name] for name in ("kind", "media_type", "text", "frames")}
-    return Saved(str(root / row["file"]), row["position"], row["seed"], row["score"], seconds, found, **facts)
+    return Saved(str(path), row["position"], row["seed"], row["score"], seconds, found, **facts)
 
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.stat().st_size if is_plain(path) else -1
     except OSError:
         return -1
 

@@ -103,6 +103,6 @@ def _naming(home: Home) -> Iterator[str]:
     yield from (str(row["request"]) for row in rows)
     for path in (home.root / "series").glob("*.jsonl"):
         yield path.read_text(encoding="utf-8", errors="replace")
-    for row in home.database.rows("SELECT file FROM pictures WHERE job NOT IN (SELECT id FROM jobs)"):
+    for row in home.database.rows("SELECT sha256, file FROM pictures WHERE job NOT IN (SELECT id FROM jobs)"):
         with contextlib.suppress(Refused):  # made by a command, or from before the database was made again
-            yield json.dumps(read(home.root / row["file"]).get("request"), default=str)
+            yield json.dumps(read(home.gallery.place(row)).get("request"), default=str)

@@ -15,7 +15,7 @@ from models.messages import Message, Refused
 from studio import media
 from studio.annotations import read_annotations
 from studio.database import Database, remove, remove_sidecars
-from studio.files import PART, sha256
+from studio.files import PART, is_plain, sha256
 from studio.gallery import Gallery
 from studio.home import DATABASE, Home
 from studio.media import MEDIA_TYPES
@@ -40,9 +40,9 @@ def inspect(home: Home) -> Iterator[Finding]:
     """Everything that does not fit, file by file; changes nothing. Reads each picture once (sha256)."""
     known: set[Path] = set()
     for row in home.database.rows("SELECT * FROM pictures ORDER BY number"):
-        path = home.root / row["file"]
+        path = home.gallery.place(row)
         known.add(path)
-        if finding := _wrong_file(path, row["bytes"], row["sha256"]):
+        if finding := _wrong_file(path, home.root / row["file"], row["bytes"], row["sha256"]):
             yield finding
     yield from _strays(home.gallery, known)
     with contextlib.suppress(Refused):
@@ -51,9 +51,9 @@ def inspect(home: Home) -> Iterator[Finding]:
     yield Finding("damaged database", str(home.database.path), Message("advice.rebuild"))
 
 
-def _wrong_file(path: Path, size: int, digest: str) -> Finding | None:
-    if path.is_symlink() or not path.is_file():
-        return Finding("missing file", str(path), Message("advice.missing"))
+def _wrong_file(path: Path, named: Path, size: int, digest: str) -> Finding | None:
+    if not is_plain(path):
+        return Finding("missing file", str(named), Message("advice.missing"))
     if path.stat().st_size != size:
         return Finding("cut short", str(path), Message("advice.make_again"))
     if sha256(path) != digest:
@@ -68,7 +68,7 @@ def _strays(gallery: Gallery, known: set[Path]) -> Iterator[Finding]:
         if path.name.startswith(PART):
             yield Finding("unfinished file", str(path), Message("advice.next_start"))
         elif path.suffix.lower() in ENDINGS and path not in known:
-            ours = not path.is_symlink() and path.stem == sha256(path)
+            ours = is_plain(path) and path.stem == sha256(path)
             advice = "advice.rebuild" if ours else "advice.not_ours"
             yield Finding("not in the gallery", str(path), Message(advice))
 
@@ -146,7 +146,7 @@ def _aside(path: Path) -> Path:
 
 
 def _by_age(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file() and not p.is_symlink()]
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and is_plain(p)]
     return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 

@@ -12,7 +12,7 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, 
 from pydantic import BaseModel, Field
 
 from studio.clips import ClipFile
-from studio.files import UPLOAD, make_folder, write_whole
+from studio.files import UPLOAD, is_plain, make_folder, write_whole
 
 RESOURCE = "studio://files/{folder}/{name}"
 SHOWN = 8  # pictures shown in the chat, none of more than SMALL bytes; all files are linked
@@ -66,7 +66,7 @@ class FileStore:
     def read(self, folder: str, name: str) -> bytes:
         """A file that a tool wrote."""
         for path in self._root.glob(f"{UPLOAD}*/*"):
-            if (path.parent.name.removeprefix(UPLOAD), path.name) == (folder, name):
+            if (path.parent.name.removeprefix(UPLOAD), path.name) == (folder, name) and is_plain(path):
                 return path.read_bytes()
         raise ResourceNotFoundError(f"there is no file {name} any more.")
 

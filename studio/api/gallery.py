@@ -111,7 +111,7 @@ def file(served: ServedStudio, sha256: Digest) -> Response:
 
 def file_response(kept: Kept) -> Response:
     """The stored file, byte for byte; 404 where it is gone."""
-    if kept.path.is_symlink() or not kept.path.is_file():
+    if not kept.path.is_file():
         raise Rejected(404, "api.file_gone")
     return FileResponse(kept.path, media_type=kept.media_type, headers=FOREVER)
 

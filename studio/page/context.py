@@ -18,13 +18,13 @@ from models.messages import Refused
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities
-from studio.media import SUFFIXES
+from studio.files import is_plain
+from studio.gallery import NAME
 from studio.page.polling import Poll
 from studio.page.series_store import SeriesStore
 from studio.studio import Studio
 from studio.wildcards import Wildcards
 
-NAME = re.compile(rf"([0-9a-f]{{64}})({'|'.join(map(re.escape, SUFFIXES.values()))})")
 # Events: not part of the public API, without Gradio's own spinner, and as many at once as there are pages open.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 # Presses: none is dropped while another is handled, and they are handled in the order in which they came.
@@ -94,7 +94,7 @@ class PageContext:
         """The file of an artifact by its name; only files of the gallery have such names."""
         match = NAME.fullmatch(name)
         path = self.studio.gallery.file(match[1], match[2]) if match else None
-        return path if path and path.is_file() and not path.is_symlink() else None
+        return path if path and is_plain(path) else None
 
     def file(self, digest: str, *kinds: str) -> Path | None:
         """The file of an artifact of the gallery by its sha256; None where it is not there, or of none of `kinds`."""

@@ -189,7 +189,7 @@ class GalleryHandlers:
         if len(digests) > ZIP_PICTURES:
             raise Refused("page.gallery.too_many", count=ZIP_PICTURES)
         paths = [self.gallery.get(digest).path for digest in self.gallery.known(digests)]
-        files = [(f"{path.stem[:16]}{path.suffix}", path) for path in paths if path.is_file() and not path.is_symlink()]
+        files = [(f"{path.stem[:16]}{path.suffix}", path) for path in paths if path.is_file()]
         if not files:
             raise Refused("page.gallery.gone", count=len(digests))
         if sum(path.stat().st_size for _, path in files) > ZIP_BYTES:
