@@ -1,6 +1,7 @@
 """What happens to a job, in the order it happens: the backend yields the first three, the studio adds the rest."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -11,10 +12,17 @@ from models.messages import Message
 
 @dataclass(frozen=True)
 class Unknown:
-    """A word of the prompt that the model never learned, and the nearest ones that it did."""
+    """Words of the prompt that are not drawn, and the nearest ones that the model learned, where some are near."""
 
     word: str
     nearest: tuple[str, ...]
+
+
+def not_drawn(unknown: Sequence[Unknown]) -> list[Message]:
+    """What is said of words that are not drawn."""
+    left_out = [one.word for one in unknown if not one.nearest]
+    said = [Message("reading.unknown", {"word": one.word, "nearest": one.nearest}) for one in unknown if one.nearest]
+    return said + ([Message("reading.left_out", {"words": left_out})] if left_out else [])
 
 
 @dataclass(frozen=True)

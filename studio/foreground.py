@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 
 from models.messages import Refused
 from studio.backends.base import Backend
-from studio.events import Done, Failed, Progress, Saved, Unknown
+from studio.events import Done, Failed, Progress, Saved, Unknown, not_drawn
 from studio.files import ready_folder, remove_empty
 from studio.planner import Job
 from studio.run import explain, run_jobs
@@ -106,9 +106,7 @@ def _follow(
             parts[number] = event.step / event.total if event.total else 0.0
             if event.unknown and number not in unknown:
                 unknown[number] = event.unknown
-                for one in event.unknown:
-                    nearest = f"; nearest: {', '.join(one.nearest)}" if one.nearest else ""
-                    sys.stderr.write(f"I don't know {one.word}{nearest}.\n")
+                sys.stderr.writelines(f"{one}\n" for one in not_drawn(event.unknown))
             if event.read_as and number not in read_as:
                 read_as[number] = event.read_as
                 sys.stderr.write(f"Read as: {event.read_as}\n")

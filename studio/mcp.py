@@ -33,7 +33,7 @@ from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.clips import ClipFile
 from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings
-from studio.events import Progress, Saved, Unknown
+from studio.events import Progress, Saved, Unknown, not_drawn
 from studio.export.make import Wanted, exported, stills
 from studio.gallery import Gallery, Kept
 from studio.mcp_files import RESOURCE as FILE
@@ -388,7 +388,7 @@ def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
 def _headline(job: JobOut) -> str:
     where = f", {job.ahead} before it" if job.state == "waiting" else ""
     where = f", step {job.step} of {job.total}" if job.state == "running" else where
-    words = [f"I don't know {one.word}; nearest: {', '.join(one.nearest)}." for one in job.unknown]
+    words = [str(one) for one in not_drawn(job.unknown)]
     words += [f"Read as: {job.read_as}."] if job.read_as else []
     said = (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words, *job.notes)
     return " ".join(part for part in said if part)

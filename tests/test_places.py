@@ -151,5 +151,5 @@ def test_what_a_prompt_says_is_parsed_once() -> None:
     assert parsed is parser.parse(parsed.text)
     assert (parsed.style, parsed.background) == ("noto", ("blue",))
     assert [(one.count, one.colours) for one in parsed.entities] == [(2, ("red",))]
-    assert parsed.unlinked == ("an axolotl",)
+    assert parsed.left_out == ("axolotl",)
     assert all(isinstance(one, ParsedPrompt) and one.style == "noto" for one in layout_of(parsed.text).prompts[:1])

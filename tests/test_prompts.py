@@ -92,6 +92,7 @@ def found_in(row: dict[str, Any]) -> dict[str, Any]:
         parser = known(row["world"])
         parsed = parser.parse(prompt)
         found["names"] = names(parser.entities(prompt), parser)
+        found["left_out"] = list(parsed.left_out)
         found |= {"encoded": parsed.encoded, "description": parsed.description, "drawings": drawings(parsed)}
         found["blend"] = [[share, one.text] for share, one in parsed.blend]
         found["background"] = list(parsed.layout.background) if parsed.layout else []

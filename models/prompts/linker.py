@@ -18,7 +18,17 @@ from torch import Tensor
 from models.data.grammar import plural, singular
 from models.lexicon import any_of, pattern
 from models.prompts.entities import ALIASES, ANIMALS, FLAGS, PEOPLE, Concept, Entity, flag_names
-from models.prompts.normalise import CLAUSES, JOINTS, core, modifiers, normalise, phrases, said_of, words_of
+from models.prompts.normalise import (
+    CLAUSES,
+    JOINTS,
+    core,
+    modifiers,
+    normalise,
+    phrases,
+    said_of,
+    without_transparency,
+    words_of,
+)
 
 Embed = Callable[[str], Tensor]  # a text -> its semantic vector (128,)
 
@@ -79,7 +89,7 @@ class EntityLinker:
         """The entities that `text` names: none, one, or more that are drawn side by side."""
         if not self.concepts:
             return []
-        first, *rest = CLAUSES.split(pattern("on_body").sub("", normalise(text)))
+        first, *rest = CLAUSES.split(pattern("on_body").sub("", normalise(without_transparency(text))))
         if called := self._alias(first):
             return [called]
         name = self._longest_name(first)
@@ -187,7 +197,10 @@ class EntityLinker:
         if share < 1 and (called := self._alias(phrase, head=True)):
             return called
         enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
-        return Entity(phrase, best) if share >= enough else None
+        if share >= enough:
+            return Entity(phrase, best)
+        doer = pattern("doing").split(phrase)[0]  # a clown juggling balls is a clown
+        return self._link_phrase(doer, embed) if doer != phrase else None
 
     def _without_face(self, phrase: str, name: str) -> str:
         """Of a face and an object in one phrase the object, which looks so: a smiling cloud, 生气的狗."""

@@ -42,7 +42,7 @@ class ParsedPrompt:
         background: the colours of the background: none, one, or two of a gradient.
         lettering: words to be written in the picture.
         entities: what it names, in order, with what it says of each.
-        unlinked: phrases of it that name no known concept.
+        left_out: words of it that nothing of the drawing says.
         target: what it shows, where that is one entity as large as the picture and on no background.
         blend: shares, in all 1, and the prompts of drawings that are blended to one; the first lies in the middle.
         layout: where it is drawn entity by entity.
@@ -57,7 +57,7 @@ class ParsedPrompt:
     background: tuple[str, ...] = ()
     lettering: str = ""
     entities: tuple[Entity, ...] = ()
-    unlinked: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     target: Target | None = None
     blend: tuple[tuple[float, "ParsedPrompt"], ...] = ()
     layout: Layout | None = None

@@ -1,6 +1,5 @@
 """The parser: `PromptParser.parse` reads a prompt once, and everything below takes the `ParsedPrompt` that it makes."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,20 +9,16 @@ import torch
 from models.lexicon import expressions, pattern, table, word_set
 from models.prompts.attributes import without_skin_tone
 from models.prompts.composites import blend
-from models.prompts.entities import Concept, Entity
+from models.prompts.coverage import left_out
+from models.prompts.entities import Concept
 from models.prompts.layout import SUM, background_of, plan
 from models.prompts.linker import EntityLinker
 from models.prompts.normalise import (
-    CLAUSES,
     background_phrase,
-    core,
     find_lettering,
     named_style,
-    normalise,
-    phrases,
     simplified,
     without_transparency,
-    words_of,
 )
 from models.prompts.parsed import Layout, ParsedPrompt
 from models.prompts.rephrase import REMEMBERED, Rephraser, is_free
@@ -54,15 +49,21 @@ class PromptParser(Rephraser):
             drawn = self.parse(without_transparency(lettering.rest))
             description = drawn.description + lettering.said.removesuffix("的")
         entities = self.entities(without_skin_tone(prompt))
-        return replace(
+        parsed = replace(
             drawing,
             description=description,
             background=background_of(prompt),
             lettering=lettering.words if lettering else "",
             entities=tuple(entities),
-            unlinked=self._unlinked(prompt, entities),
             layout=layout,
         )
+        return replace(parsed, left_out=left_out(parsed, self._shown(parsed)))
+
+    def _shown(self, parsed: ParsedPrompt) -> list[Concept]:
+        """The concepts that are drawn of it."""
+        parts = [one for _, one in parsed.blend] + list(parsed.layout.prompts if parsed.layout else ())
+        numbers = [one.concept for one in parsed.entities] + [one.target.concept for one in parts if one.target]
+        return [self.linker.concepts[number] for number in dict.fromkeys(numbers)]
 
     def _parse_drawing(self, text: str) -> ParsedPrompt:
         """The same of a prompt that one drawing is made of, or one blend."""
@@ -78,16 +79,6 @@ class PromptParser(Rephraser):
             style=named_style(text),
             target=self.target(text),
             blend=tuple((share, self._drawing(caption)) for share, caption in shares),
-        )
-
-    def _unlinked(self, prompt: str, entities: Sequence[Entity]) -> tuple[str, ...]:
-        known = [(one.name, self.concept(one).words) for one in entities]
-        clauses = CLAUSES.split(normalise(prompt))[::2]
-        found = [one.strip() for clause in clauses for one in phrases(clause) if core(one)]
-        return tuple(
-            phrase
-            for phrase in found
-            if not any((name and name in phrase) or words.intersection(words_of(core(phrase))) for name, words in known)
         )
 
     def is_understood(self, word: str) -> bool:

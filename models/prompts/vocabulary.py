@@ -23,6 +23,7 @@ from models.weights import load_table, save_table
 
 PART = "vocabulary"
 NEAREST = 3  # concepts that are named
+NEAR = 0.53  # what they reach at least, as `_nearest` counts: of 50 words below it one in ten has a kin that fits
 LONGEST_PROMPT = 64  # words looked at: a prompt of thousands would take minutes
 ENDINGS = {"s": ("",), "es": ("",), "ies": ("y",), "ing": ("", "e"), "ed": ("", "e"), "ly": ("",)}  # and without
 _ENGLISH = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
@@ -110,6 +111,10 @@ class Vocabulary:
             if float(row.max()) < self.threshold or CHINESE.match(word)  # the teacher of distances was English
         ]
 
+    def nearest(self, text: str) -> tuple[str, ...]:
+        """The concepts that a text lies near to, in its language; none where none is near."""
+        return self._nearest(self.cosines([text])[0], "zh" if CHINESE.search(text) else "en")
+
     def cosines(self, words: Sequence[str]) -> Tensor:
         """(N, C) of words to the concepts."""
         return self.embedder.text(words) @ self.vectors.T
@@ -117,8 +122,8 @@ class Vocabulary:
     def _nearest(self, cosines: Tensor, language: str) -> tuple[str, ...]:
         """Half of what a concept has in common with any word is taken off (after CSLS, arXiv 1710.04087, section 2.3).
         Without it "herb" and "banana" come near to everything; with all of it, what is rare does."""
-        order = (cosines - self.common / 2).argsort(descending=True).tolist()
-        ranked = dict.fromkeys(self.concepts[language][i] for i in order)
+        own, order = (cosines - self.common / 2).sort(descending=True)
+        ranked = dict.fromkeys(self.concepts[language][i] for i in order[own >= NEAR].tolist())
         return tuple(islice((name for name in ranked if name), NEAREST))
 
     def save(self, root: Path, space: str = "") -> Path:

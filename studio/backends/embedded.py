@@ -17,7 +17,6 @@ from models.data.grammar import LANGUAGES
 from models.data.pixels import SIZE, fit, png
 from models.data.styles import STYLES
 from models.messages import Message, Refused
-from models.prompts.normalise import without_lettering
 from models.prompts.weighting import plain
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
@@ -302,11 +301,15 @@ class Embedded(Backend):
         return self._clips_by
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
-        """Words of the request that the models were not taught; none where the weights came without a vocabulary."""
+        """Words of the request that are not drawn; none where the weights came without a vocabulary."""
+        from models.prompts.coverage import not_drawn
+        from models.prompts.parser import parse_literally
+
         if self._vocabulary is None:
             return ()
-        text = plain(" ".join([without_lettering(request.prompt), *(part.text for part in request.mix)]))
-        found, parser = self._vocabulary.unknown(text), self._loaded().parser
+        texts, parser = [request.prompt, *(part.text for part in request.mix)], self._loaded().parser
+        read = parser.parse if parser and parser.linker.concepts else parse_literally
+        found = [one for text in texts if text.strip() for one in not_drawn(read(text), self._vocabulary)]
         return tuple(Unknown(*one) for one in found if not (parser and parser.is_understood(one[0])))
 
 

@@ -13,6 +13,7 @@ from studio.batch.plan import Context, Job, Plan, plan
 from studio.batch.run import Runner, refuse_nothing, run
 from studio.batch.sources import Problem
 from studio.cli.base import Common, command, leave, warn
+from studio.events import not_drawn
 from studio.foreground import bar_on_stderr
 
 LISTED = 20  # problems and words on the terminal
@@ -74,9 +75,8 @@ def _job_line(job: Job) -> str:
 def _print_outcome(done: Runner, common: Common) -> None:
     row = {**done.as_dict(), "out": str(done.folder.path)}
     common.print_document(row, f"{row['done']} done, {row['found']} found, {row['failed']} failed: {row['out']}")
-    for word in list(done.unknown.values())[:LISTED]:
-        nearest = f"; nearest: {', '.join(word.nearest)}" if word.nearest else ""
-        warn(f"I don't know {word.word}{nearest}.", program="")
+    for said in not_drawn(list(done.unknown.values())[:LISTED]):
+        warn(said, program="")
     _warn_of(done.plan, done.problems)
     if done.problem:
         warn(done.problem)

@@ -13,6 +13,7 @@ from jinja2.ext import Extension
 from markupsafe import Markup
 
 from studio import media
+from studio.events import not_drawn
 from studio.media import data_url
 from studio.page.language import error_text, has_text, reader, text
 
@@ -43,6 +44,7 @@ ENVIRONMENT = Environment(
     extensions=[OneLine, "jinja2.ext.do"],
 )
 ENVIRONMENT.globals |= {"text": text, "has_text": has_text, "error_text": error_text, "reader": reader, "url": url}
+ENVIRONMENT.globals["not_drawn"] = not_drawn
 ENVIRONMENT.tests["moving"] = media.is_webp
 ENVIRONMENT.filters |= {
     "digest": lambda path: name_of(path).stem,

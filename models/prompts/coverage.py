@@ -1,0 +1,58 @@
+"""What a prompt says that is not drawn: the words that neither the description of the drawing nor the names of what it
+shows hold. "a dancing banana" is drawn as a banana, so "dancing" is left out.
+"""
+
+import re
+from collections.abc import Iterator
+
+from models.lexicon import pattern, word_set
+from models.prompts.entities import Concept
+from models.prompts.normalise import core, without_background, without_lettering, without_transparency, words_of
+from models.prompts.parsed import ParsedPrompt
+from models.prompts.vocabulary import CHINESE, Vocabulary, forms
+from models.prompts.weighting import plain
+
+_ENGLISH = re.compile(r"[a-z]+(?:-[a-z]+)*")
+
+
+def left_out(parsed: ParsedPrompt, concepts: list[Concept]) -> tuple[str, ...]:
+    """Words of `parsed.text`, in order, that nothing of the drawing says; none of a prompt that is read word for word.
+
+    `concepts` are those that are drawn. Colours, numbers, styles and grounds have marks of their own in the drawing and
+    are no content words; English is compared by word forms, Chinese by characters.
+    """
+    if parsed.literal:
+        return ()
+    text, drawn = _content(parsed.text), parsed.description.lower() if concepts else ""
+    names = {word for one in parsed.entities for word in words_of(one.name)}
+    own = names.union(*(concept.words for concept in concepts), words_of(drawn))
+    said = {form for word in own for form in forms(word)}
+    words = (word for word in _ENGLISH.findall(text) if len(word) > 2 and word not in word_set("function"))
+    english = [word for word in words if not said.intersection((*forms(word), *words_of(word)))]
+    return tuple(dict.fromkeys([*english, *_runs(text, said)]))
+
+
+def not_drawn(parsed: ParsedPrompt, vocabulary: Vocabulary) -> list[tuple[str, tuple[str, ...]]]:
+    """What the drawing leaves out of a prompt, each with the nearest concepts where it is a word that was never taught;
+    where nothing of the prompt is known, that is all of it. Of a prompt that is read word for word, unknown words."""
+    if parsed.literal:
+        return vocabulary.unknown(plain(without_lettering(parsed.text)))
+    if not parsed.entities and parsed.left_out:
+        said = core(_content(parsed.text))
+        return [(said, vocabulary.nearest(said))]
+    unknown = dict(vocabulary.unknown(" ".join(parsed.left_out)))
+    return [(word, unknown.get(word, ())) for word in parsed.left_out]
+
+
+def _content(prompt: str) -> str:
+    """The prompt in small letters without lettering, ground, size, and what says nothing of a thing."""
+    text = without_background(without_transparency(without_lettering(prompt).lower()))
+    return core(pattern("small").sub(" ", text))
+
+
+def _runs(text: str, said: set[str]) -> Iterator[str]:
+    """Runs of two or more Chinese characters that are not said; one alone is grammar more often than a word."""
+    known = word_set("function") | {character for word in said for character in word if CHINESE.match(character)}
+    for run in CHINESE.findall(text):
+        left = "".join(" " if character in known else character for character in run)
+        yield from (part for part in left.split() if len(part) > 1)
