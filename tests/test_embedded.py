@@ -126,7 +126,9 @@ def test_weights_move_the_picture_and_not_what_it_is_measured_by(backend: Embedd
 
 
 def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.prompts.vocabulary.NEAR", -2.0)  # weights that were never trained: nothing is near
+    monkeypatch.setattr(
+        "models.prompts.vocabulary.NEAR", {"en": -2.0}
+    )  # weights that were never trained: nothing is near
     said = [event.unknown for event in run(backend, ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
     assert said[0] == (), "these weights came without a vocabulary"
     backend.load()

@@ -128,7 +128,7 @@ def test_far_words_are_unknown_and_near_ones_are_not(vocabulary):
         patch.setattr(vocabulary.embedder, "text", text)
         patch.setattr(vocabulary, "threshold", 0.5)
         assert vocabulary.unknown("an axolotl") == [("axolotl", ())], "none is named that is not near"
-        patch.setattr("models.prompts.vocabulary.NEAR", -2.0)
+        patch.setattr("models.prompts.vocabulary.NEAR", {"en": -2.0})
         found = vocabulary.unknown("a grimalkin beside an axolotl")
         assert [word for word, _ in found] == ["axolotl"]
         assert len(found[0][1]) == 3
@@ -163,7 +163,7 @@ def test_a_prompt_of_thousands_of_words_is_not_looked_at_whole(vocabulary):
 
 def test_what_is_near_to_everything_is_not_named_first(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two concepts at equal distance: the one that any word comes near to stands behind."""
-    monkeypatch.setattr("models.prompts.vocabulary.NEAR", -2.0)
+    monkeypatch.setattr("models.prompts.vocabulary.NEAR", {"en": -2.0})
     names = {"en": ["herb", "cat", "dog"], "zh": ["", "", ""]}
     common = torch.tensor([0.4, 0.1, 0.1])
     of = Vocabulary(vocabulary.embedder, vocabulary.words, names, torch.eye(3, 128), 1.0, common)

@@ -23,13 +23,21 @@ def left_out(parsed: ParsedPrompt, concepts: list[Concept]) -> tuple[str, ...]:
     """
     if parsed.literal:
         return ()
-    text, drawn = _content(parsed.text), parsed.description.lower() if concepts else ""
+    text, drawn = _content(parsed.text), _drawn(parsed) if concepts else ""
     names = {word for one in parsed.entities for word in words_of(one.name)}
     own = names.union(*(concept.words for concept in concepts), words_of(drawn))
     said = {form for word in own for form in forms(word)}
     words = (word for word in _ENGLISH.findall(text) if len(word) > 2 and word not in word_set("function"))
     english = [word for word in words if not said.intersection((*forms(word), *words_of(word)))]
     return tuple(dict.fromkeys([*english, *_runs(text, said)]))
+
+
+def _drawn(parsed: ParsedPrompt) -> str:
+    """What the drawing shows, in words; of a layout its drawings, and of what joins them what can be laid out."""
+    if not parsed.layout:
+        return parsed.description.lower()
+    joints = (found[0] for found in pattern("laid_out").finditer(parsed.description.lower()))
+    return " ".join([*(one.description.lower() for one in parsed.layout.prompts), *joints])
 
 
 def not_drawn(parsed: ParsedPrompt, vocabulary: Vocabulary) -> list[tuple[str, tuple[str, ...]]]:
@@ -47,7 +55,7 @@ def not_drawn(parsed: ParsedPrompt, vocabulary: Vocabulary) -> list[tuple[str, t
 def _content(prompt: str) -> str:
     """The prompt in small letters without lettering, ground, size, and what says nothing of a thing."""
     text = without_background(without_transparency(without_lettering(prompt).lower()))
-    return core(pattern("small").sub(" ", text))
+    return core(pattern("on_body").sub(" ", pattern("small").sub(" ", text)))
 
 
 def _runs(text: str, said: set[str]) -> Iterator[str]:
