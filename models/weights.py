@@ -39,26 +39,17 @@ def save_part(
 ) -> Path:
     """Save a network as bf16 safetensors (training goes on in fp32 from its own checkpoint) into `root/name`, and enter
     it in the manifest. `made_with` are the digests of the parts that it was trained with: beside others it will not
-    load. With `int8` (networks of diffusers only) matrices are stored in 8 bits, in half the space; only `load_part`
-    reads that."""
-    import torch
+    load. With `int8` matrices are stored in 8 bits, in half the space; only `load_part` reads that."""
     from safetensors.torch import save_file
 
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    if hasattr(model, "register_to_config"):
-        # Not `from_config`: it takes back to its default what was set after construction (a latent's statistics).
-        copy = type(model)(**{key: value for key, value in model.config.items() if not key.startswith("_")})
-    else:
-        copy = type(model)(model.config)
-    copy.load_state_dict(model.state_dict())
-    torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of a list of fp32 modules that is empty
     with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as fresh:  # a kill leaves the old files whole
         if int8:
-            copy.save_config(fresh)
+            (model.save_config if hasattr(model, "save_config") else model.config.save_pretrained)(fresh)
             save_file(_in_8_bits(model.state_dict()), Path(fresh) / INT8)
         else:
-            copy.save_pretrained(fresh)
+            _in_16_bits(model).save_pretrained(fresh)
         made = {file.name: file.replace(folder / file.name) for file in Path(fresh).iterdir()}
     for other in set(folder.glob("*.safetensors")) - set(made.values()):  # of the other kind, from before
         other.unlink()
@@ -66,6 +57,19 @@ def save_part(
         record_made_with(folder, made_with)
     record_part(name, root)
     return folder
+
+
+def _in_16_bits(model: Any) -> Any:
+    """A copy of a network in bf16."""
+    import torch
+
+    if hasattr(model, "register_to_config"):
+        # Not `from_config`: it takes back to its default what was set after construction (a latent's statistics).
+        copy = type(model)(**{key: value for key, value in model.config.items() if not key.startswith("_")})
+    else:
+        copy = type(model)(model.config)
+    copy.load_state_dict(model.state_dict())
+    return torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of an empty list of fp32 modules
 
 
 def _in_8_bits(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
@@ -180,7 +184,10 @@ def _loaded(cls: Any, folder: Path, dtype: "torch.dtype") -> tuple[Any, dict[str
 
     if not (folder / INT8).exists():
         return cls.from_pretrained(folder, local_files_only=True, output_loading_info=True, dtype=dtype)
-    model = cls.from_config(cls.load_config(folder, local_files_only=True))
+    if hasattr(cls, "load_config"):
+        model = cls.from_config(cls.load_config(folder, local_files_only=True))
+    else:
+        model = cls(cls.config_class.from_pretrained(folder, local_files_only=True))
     wrong = model.load_state_dict(_from_8_bits(load_file(folder / INT8)), strict=False)
     return torch.nn.Module.to(model, dtype), wrong._asdict()
 

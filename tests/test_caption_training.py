@@ -27,6 +27,7 @@ from models.train import checkpoint
 from models.train.caption import CaptionTask
 from models.train.caption_data import CaptionSource, asked, spoilt
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.weights import load_part
 
 WORLD = fixture_world()
 PIXELS = WORLD.pixels[:3]
@@ -187,5 +188,5 @@ def test_a_run_resumes_exactly_ships_and_leaves_the_backbone_alone(parts: Path, 
     assert all(torch.equal(language[name], now[name]) for name in language)
     assert any(reader.gates.any() for reader in again.plain.readers)  # type: ignore[union-attr]
     assert list((tmp_path / "halves").glob("sheet-*.png"))
-    shipped = Captioner.from_pretrained(tmp_path / "halves/export/captioner")
+    shipped = load_part(Captioner, "captioner", tmp_path / "halves/export")
     assert set(shipped.config.ranking or {}) >= {"cosine", "least"} and len(KINDS) == 3

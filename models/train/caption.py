@@ -259,7 +259,7 @@ class CaptionTask(Task):
         """What is added to the backbone, with its ranking fitted anew, and the memory."""
         with torch.no_grad():
             self._ranked = self._rank(self.pipeline(model))
-        save_part(self.network(model), PART, folder, part_digests(FROZEN, self.options.parts))
+        save_part(self.network(model), PART, folder, part_digests(FROZEN, self.options.parts), int8=True)
         self.looker.memory.save(folder, weights_digest(FROZEN, self.options.parts))
 
 
