@@ -91,11 +91,11 @@ class Plan:
         return rest + moved + opacity
 
     def closed(self, loop: Tensor) -> "Plan":
-        """The plan whose loops (B,) turn by whole turns, so that they close."""
+        """The plan whose loops (B,) turn by whole turns, so that they close, and that begins with all or nothing."""
         curves = self.curves.clone()
         whole = (curves[:, :, EVEN, TURN] / math.tau).round() * math.tau
         curves[:, :, EVEN, TURN] = torch.where(loop.bool()[:, None], whole, curves[:, :, EVEN, TURN])
-        return replace(self, curves=curves)
+        return replace(self, curves=curves, start=self.start.round())
 
 
 class MotionPlanner(nn.Module):
@@ -154,25 +154,29 @@ class MotionPlanner(nn.Module):
         )
 
 
-def moved(picture: Tensor, plan: Plan, times: Tensor, loop: Tensor) -> Tensor:
-    """The pictures (B, 4, H, W), premultiplied in [0, 1], as the plan moves them: (B, T, 4, H, W).
+def moved(picture: Tensor, plan: Plan, times: Tensor, loop: Tensor) -> tuple[Tensor, Tensor]:
+    """The pictures (B, 4, H, W), premultiplied in [0, 1], as the plan moves them: (B, T, 4, H, W), and what they are to
+    be multiplied by, (B, T, 1, H, W), where they fade.
 
-    What a mover leaves behind is filled with the mean colour of what stays; where nothing stays, with nothing.
+    What a mover leaves behind is filled with the mean colour of what stays; where nothing stays, with nothing. There
+    what fades would be half transparent, and the autoencoder knows no such pictures: so that is done after it.
     """
     shares = F.interpolate((SHARPER * plan.owners).softmax(1), picture.shape[-2:], mode="bilinear")  # (B, K + 1, H, W)
     stays = shares[:, :1]
     colour = (picture * stays).sum((2, 3), keepdim=True) / stays.sum((2, 3), keepdim=True).clamp_min(1.0)
     filled = stays.mean((2, 3), keepdim=True).gt(0.05)  # a picture that moves whole has no ground to show
     canvas = (picture * stays + (1 - stays) * colour * filled)[:, None].expand(-1, times.shape[1], -1, -1, -1)
-    poses = plan.closed(loop).poses(times, loop)
+    poses, fading = plan.closed(loop).poses(times, loop), torch.ones_like(canvas[:, :, :1])
     for mover in reversed(range(MOVERS)):  # what is named first is nearest
         share = shares[:, mover + 1 : mover + 2]
         layer = _placed(torch.cat([picture * share, share], 1), poses[:, :, mover], plan.places[:, mover])
-        layer = layer * poses[:, :, mover, -1].clamp(0, 1)[..., None, None, None]
+        opacity = poses[:, :, mover, -1].clamp(0, 1)[..., None, None, None]
+        fading = fading * torch.where(filled[:, None], 1, 1 - layer[:, :, 4:].clamp(0, 1) * (1 - opacity))
+        layer = layer * torch.where(filled[:, None], opacity, 1)
         covered = torch.where(filled[:, None], layer[:, :, 4:], layer[:, :, 3:4]).clamp(0, 1)
         canvas = layer[:, :, :4] + (1 - covered) * canvas
     colours, alpha = canvas.clamp(0, 1).split([3, 1], 2)
-    return torch.cat([torch.minimum(colours, alpha), alpha], 2)
+    return torch.cat([torch.minimum(colours, alpha), alpha], 2), fading
 
 
 def _placed(layer: Tensor, poses: Tensor, place: Tensor) -> Tensor:

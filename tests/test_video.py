@@ -156,11 +156,13 @@ def test_a_loop_turns_whole_turns_and_does_nothing_else_that_stays() -> None:
 
 def test_a_plan_moves_the_picture_as_the_clip_is_moved() -> None:
     loop, picture = torch.tensor([False]), to_tensor(WORLD.pictures and WORLD.pixels[:1])
-    still = moved(picture, plan_of(), frame_times(4, loop), loop)
+    still, _ = moved(picture, plan_of(), frame_times(4, loop), loop)
     assert torch.allclose(still[0], picture.expand(4, -1, -1, -1), atol=1e-4)
-    right = moved(picture, plan_of(right=0.25), frame_times(3, loop), loop)[0]
+    right = moved(picture, plan_of(right=0.25), frame_times(3, loop), loop)[0][0]
     assert torch.allclose(right[2, :, :, 32:], picture[0, :, :, :-32], atol=1e-3)
-    faded = moved(picture, plan_of(opacity=-1.0), frame_times(3, loop), loop)[0]
+    opaque, fading = moved(picture, plan_of(opacity=-1.0), frame_times(3, loop), loop)
+    assert torch.equal(opaque, still[:, :3])  # the autoencoder is given no half-transparent picture
+    faded = (opaque * fading)[0]
     assert torch.allclose(faded[1], picture[0] / 2, atol=1e-3) and faded[2].max() < 1e-4
 
 
@@ -170,7 +172,7 @@ def test_the_reach_of_a_plan_is_that_of_the_picture_it_moves() -> None:
     picture[:, :, 48:72, 40:80] = 1
     plan = plan_of(right=0.2, turn=2.0, width=-0.4, height=0.2)
     reached = reach(picture[:, 3:], plan, times, loop)[0]
-    for alpha, box in zip(moved(picture, plan, times, loop)[0, :, 3], reached, strict=True):
+    for alpha, box in zip(moved(picture, plan, times, loop)[0][0, :, 3], reached, strict=True):
         y, x = torch.nonzero(alpha > 0.1, as_tuple=True)
         truth = torch.stack([torch.stack([x.min(), y.min()]), torch.stack([x.max(), y.max()]) + 1]) / 128
         assert (truth - box).abs().max() < 1.5 / CELLS
@@ -205,7 +207,7 @@ def test_a_true_plan_draws_the_clip() -> None:
             return torch.from_numpy(item.poses).transpose(0, 1)[None]
 
     made = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.owners, plan.left_out)
-    frames = moved(to_tensor(item.rest), made, frame_times(FRAMES, loop), loop)[0]
+    frames = moved(to_tensor(item.rest), made, frame_times(FRAMES, loop), loop)[0][0]
     assert (frames - to_tensor(item.frames)).abs().mean() < 0.01
     assert np.allclose(item.poses[1], REST)
 

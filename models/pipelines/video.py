@@ -99,17 +99,18 @@ class ClipPipeline:
         condition = p.encode_condition([parse_literally(plain_motion(prompt))])
         asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
         first = self._with_room(self.first(prompt, seed), condition, count, *asked) if picture is None else picture
-        frames, left_out = planned_frames(
+        frames, left_out, fading = planned_frames(
             self.video, autoencoder, to_tensor(first), condition, *asked, count=count, drafted=sampling.drafted
         )
         if last is not None:
             frames = replace(frames, last=autoencoder.encode(to_tensor(last).to(autoencoder.dtype)).float())
+            fading = torch.ones_like(fading)
         noise, latents = clip_noise(torch.Generator().manual_seed(seed), tuple(frames.draft.shape)), frames.draft
         yield ClipStep(0, sampling.steps, self._preview(latents) if previews and sampling.drafted else None)
         denoised = denoise_clip(self.video, p.dit, noise, condition, frames, left_out, sampling)
         for step, latents in enumerate(denoised, 1):
             yield ClipStep(step, sampling.steps, self._preview(latents) if previews else None)
-        yield DrawnClip(to_uint8(autoencoder.decode(latents[0])), fps, loop, first)
+        yield DrawnClip(to_uint8(autoencoder.decode(latents[0]) * fading[0]), fps, loop, first)
 
     def first(self, prompt: str, seed: int) -> np.ndarray:
         """The picture of a prompt, premultiplied uint8 (128, 128, 4)."""

@@ -66,17 +66,19 @@ def planned_frames(
     strength: Tensor,
     count: int,
     drafted: bool = True,
-) -> tuple[Frames, Tensor]:
-    """What is known of `count` frames of clips whose pictures (B, 4, H, W) at rest are given, their draft among it, and
-    how much of their motion that leaves out (B,), as `Plan` says.
+) -> tuple[Frames, Tensor, Tensor]:
+    """What is known of `count` frames of clips whose pictures (B, 4, H, W) at rest are given, their draft among it; how
+    much of their motion that leaves out (B,), as `Plan` says; and how they fade (`moved`).
     """
     first = autoencoder.encode(picture.to(autoencoder.dtype)).float()
     asked, times = settings(loop, fps, strength), frame_times(count, loop)
     draft, left_out = first.new_zeros(len(first), count, *first.shape[1:]), first.new_ones(len(first))
+    fading = picture.new_ones(len(picture), count, 1, 1, 1)
     if drafted:
         plan = video.planner(first, condition.states, condition.mask, asked)
-        draft, left_out = encoded_frames(autoencoder, moved(picture, plan, times, loop)), plan.left_out
-    return Frames(times, loop, asked, draft, first, torch.zeros_like(first)), left_out
+        frames, fading = moved(picture, plan, times, loop)
+        draft, left_out = encoded_frames(autoencoder, frames), plan.left_out
+    return Frames(times, loop, asked, draft, first, torch.zeros_like(first)), left_out, fading
 
 
 def known_frames(frames: Frames) -> tuple[Tensor, Tensor]:

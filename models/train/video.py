@@ -264,11 +264,12 @@ class VideoTask(Task):
         for some in (slice(i, i + BATCH) for i in range(0, len(items), BATCH)):
             part = condition.rows(list(range(len(items)))[some])
             asked = (encoded.loop[some], encoded.fps[some], encoded.strength[some])
-            known = planned_frames(model, self.autoencoder, rest[some], part, *asked, FRAMES, sampling.drafted)
-            noise = clip_noise(torch.Generator().manual_seed(some.start), known[0].draft.shape)
-            *_, latents = denoise_clip(model, self.image, noise, part, *known, sampling)
-            drawn.append(self._decode(latents))
-            drafts.append(self._decode(known[0].draft))
+            known = rest[some], part, *asked
+            frames, left_out, fading = planned_frames(model, self.autoencoder, *known, FRAMES, sampling.drafted)
+            noise = clip_noise(torch.Generator().manual_seed(some.start), frames.draft.shape)
+            *_, latents = denoise_clip(model, self.image, noise, part, frames, left_out, sampling)
+            drawn.append(self._decode(latents) * fading)
+            drafts.append(self._decode(frames.draft) * fading)
         return torch.cat(drawn), torch.cat(drafts)
 
     def _decode(self, latents: Tensor) -> Tensor:
