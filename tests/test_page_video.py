@@ -17,7 +17,7 @@ from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
 from models.data.motion import MOTIONS
 from studio import media
 from studio.backends.fake import Fake
-from studio.backends.registry import able
+from studio.backends.registry import no_task
 from studio.gallery import Filter
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
@@ -65,10 +65,10 @@ def test_a_motion_is_words_in_the_prompts_language_and_the_last_one_counts(
 
 
 def test_a_model_without_clips_says_which_has_them() -> None:
-    assert "fake" in able("clip") and able("no such task") == []
-    for language, says in (("en", "Plain makes no clips. What does: fake"), ("zh", "Plain 不能生成动图")):
+    plain = no_task(Fake().capabilities().model_copy(update={"title": "Plain", "tasks": ("image",)}), "clip")
+    for language, says in (("en", "Plain can&#39;t make clips, only draw pictures"), ("zh", "Plain 不会生成动图")):
         with spoken(language):
-            assert says in render("video.unable", "Plain", ["fake"])
+            assert says in render("parts.unable", plain, []) and "house" in render("parts.unable", plain, ["house"])
 
 
 # --- Frames -----------------------------------------------------------------------------------------------------------

@@ -20,18 +20,25 @@ Opener = Callable[[str], "Backend"]  # what `open_backend` is; tests bring their
 
 @dataclass(frozen=True)
 class Kind:
-    """Where a backend's class is, what it is for, and what may follow the colon in its name."""
+    """Where a backend's class is, what it is for, what may follow the colon in its name, and whether it is no model at
+    all but there for trials and tests: such a one is not recommended.
+    """
 
     module: str
     cls: str
     about: str
     argument: str = ""
+    trial: bool = False
 
 
 KINDS: dict[str, Kind] = {
     "embedded": Kind("studio.backends.embedded", "Embedded", "the studio's own models, in assets/weights"),
     "fake": Kind(
-        "studio.backends.fake", "Fake", "draws faces from prompt and seed; for trying things out", "seconds a step"
+        "studio.backends.fake",
+        "Fake",
+        "draws faces from prompt and seed; for trying things out",
+        "seconds a step",
+        True,
     ),
 }
 
@@ -58,9 +65,9 @@ def offered(model: str, served: str) -> str:
 
 
 def able(task: str) -> list[str]:
-    """Names of the models that do a task."""
+    """Names of the models that do a task and can be recommended."""
     found = []
-    for name in KINDS:
+    for name in (name for name, kind in KINDS.items() if not kind.trial):
         with suppress(Refused):  # its files are missing
             found += [name] if task in open_backend(name).capabilities().tasks else []
     return found
@@ -70,4 +77,5 @@ def no_task(can: Capabilities, task: str, needed: str = "") -> Refused:
     """A model does not do a task, for which it would have to do what is `needed`: which models do."""
     models = able(needed or task)
     hint = Message("hint.able", {"models": models}) if models else ""
-    return Refused("model.no_task", model=can.title, task=task, tasks=list(can.tasks), hint=hint)
+    asked, *does = (Message(f"task.{one}") for one in (task, *can.tasks))
+    return Refused("model.no_task", model=can.title, task=asked, tasks=does, hint=hint)

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from models.assets import assets
+from studio.backends.registry import able, no_task
 from studio.capabilities import Range, Style
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.html import render
@@ -57,6 +58,13 @@ class Form(dict[str, Any]):
     def make(self, name: str = "make") -> gr.Button:
         """Put the button that does what the inputs say here. Ctrl+Enter presses it, too."""
         return gr.Button(self.said(name), variant="primary", size="lg", elem_id=self.prefix + name, elem_classes="make")
+
+
+def unable(context: PageContext, tab: str, task: str) -> None:
+    """A tab that says that the model can't do its task, and which can."""
+    with gr.Tab(label(f"tab.{tab}"), id=tab):
+        said = gr.HTML()
+    context.on_load(lambda: render("parts.unable", no_task(context.can, task), able(task)), said)
 
 
 def picker(known: tuple[Style, ...], chosen: str, group: str) -> str:

@@ -9,14 +9,13 @@ from models.data.grammar import language_of
 from models.data.motion import MOTIONS
 from models.messages import Refused
 from studio import inputs
-from studio.backends.registry import able
 from studio.gallery import Filter
 from studio.metadata import read, restore
 from studio.page import making
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
-from studio.page.form import Form
+from studio.page.form import Form, unable
 from studio.page.html import render
-from studio.page.language import error_text, label, reader, text
+from studio.page.language import error_text, reader, text
 from studio.page.making import Inputs, MakeHandlers, Restored, notes
 
 TASK = "clip"
@@ -101,9 +100,7 @@ def build(context: PageContext) -> None:
         told = gr.HTML(elem_id="video-told", elem_classes="told", render=False)
         making.build(context, handlers, form, lambda: _inputs(handlers, form), told)
         return
-    with gr.Tab(label("tab.video"), id=handlers.tab):
-        unable = gr.HTML()
-    context.on_load(lambda: render("video.unable", context.can.title, able(TASK)), unable)
+    unable(context, handlers.tab, TASK)
 
 
 def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
