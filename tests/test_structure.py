@@ -36,7 +36,7 @@ def test_layers_import_downwards() -> None:
 
 def test_a_tab_of_the_page_is_imported_by_no_other_part() -> None:
     """What several tabs use is beside `studio/page/tabs`; `layout.py` alone puts the tabs together, by their names."""
-    assert {"create", "video", "gallery", "queue", "batch", "sets", "compare", "search", "models"} == TABS
+    assert {"create", "video", "caption", "gallery", "queue", "batch", "sets", "compare", "search", "models"} == TABS
     for path in PAGE.rglob("*.py"):
         assert not [name for name in imports(path) if name.startswith("studio.page.tabs")], path
 

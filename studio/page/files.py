@@ -112,8 +112,8 @@ def attachment(name: str) -> dict[str, str]:
     return {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
 
 
-def zip_response(files: Iterable[tuple[str, Path]], name: str) -> StreamingResponse:
-    """Files as a ZIP of that name."""
+def zip_response(files: Iterable[tuple[str, Path | bytes]], name: str) -> StreamingResponse:
+    """Files, or what is in them, as a ZIP of that name."""
     return StreamingResponse(zipped(files), media_type="application/zip", headers=attachment(name))
 
 
@@ -128,15 +128,15 @@ class _Pieces(list[bytes]):
         """Nothing waits anywhere else."""
 
 
-def zipped(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+def zipped(files: Iterable[tuple[str, Path | bytes]]) -> Iterator[bytes]:
     """The pieces of a ZIP with each file under its name, made while it is sent; a file that is gone by then is left
     out. Pictures are compressed already: they are stored as they are.
     """
     pieces = _Pieces()
     with ZipFile(cast("IO[bytes]", pieces), "w", ZIP_STORED) as archive:
-        for name, path in files:
+        for name, source in files:
             with contextlib.suppress(OSError):
-                archive.writestr(name, path.read_bytes())
+                archive.writestr(name, source if isinstance(source, bytes) else source.read_bytes())
             yield b"".join(pieces)
             pieces.clear()
     yield b"".join(pieces)

@@ -29,7 +29,7 @@ COUNT_MOST = 12  # artifacts at once that the slider offers; the command takes m
 # The fields of a request that inputs of the same name hold, as they come.
 PLAIN = ("negative", "style", "scheduler")
 SAMPLING = ("steps", "guidance")  # what some schedulers leave no choice of
-TABS = {"clip": "video"}  # where jobs of a task are shown that Create does not show
+TABS = {"clip": "video", "caption": "caption"}  # where jobs of a task are shown that Create does not show
 
 Restored = tuple[dict[str, Any], str]  # values of inputs by their names, what to say as HTML
 

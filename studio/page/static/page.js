@@ -242,7 +242,7 @@
     listen: (element, trigger) => {
       const pressed = (event) => {
         const button = event.target.closest('[data-do], [data-own]');
-        if (!button || !element.contains(button) || (event.type === 'change') !== button.matches('input, select')) return;
+        if (!button || !element.contains(button) || (event.type === 'change') !== button.matches('input, select, textarea')) return;
         const data = { ...button.dataset };
         if (event.type === 'change') data.value = button.type === 'checkbox' ? button.checked : button.value;
         trigger(button.dataset.do ? 'click' : 'select', data);

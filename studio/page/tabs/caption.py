@@ -1,0 +1,199 @@
+"""The Caption tab: pictures described in words, which can be corrected, copied, and taken along as a training set."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import Response, StreamingResponse
+
+from models.messages import Message, Refused
+from studio import inputs
+from studio.backends.registry import open_backend
+from studio.batch.plan import safe_name
+from studio.clips import moves, picture_of
+from studio.export.training import Example, kind_of, training_set
+from studio.metadata import read
+from studio.page.context import PageContext
+from studio.page.files import CACHED, series_of, zip_response
+from studio.page.form import TAKES_FILES, Form, unable
+from studio.page.html import render
+from studio.page.language import label, reader, routes, text
+from studio.page.series import Cell, ShowHandlers, Shown
+from studio.page.series_store import WATCHED, Member, Series, SeriesStore
+from studio.planner import Job, plan_with
+from studio.prompts import PICTURES
+from studio.requests import make_request
+
+TASK = "caption"
+FILES = 200  # at once; the command takes folders
+FIELDS: dict[str, dict[str, Any]] = {"short": {}, "long": {"long": True}, "tags": {"tags": True}}
+USUAL = ["short", "tags"]
+NAMES = {"en": "English", "zh": "中文"}
+SMALL = 256  # pixels of the longer side of a picture beside its captions
+
+
+@dataclass(frozen=True)
+class Described:
+    """A picture that was given, the `number` of its first job, and its texts, (kind, cell, known) each."""
+
+    number: int
+    name: str
+    texts: Sequence[tuple[str, Cell, bool]]
+
+
+class CaptionHandlers(ShowHandlers):
+    kind, texts = TASK, TASK
+
+    def choices(self) -> list[Any]:
+        """The inputs in the reader's language: kinds of texts, and the language that they are in."""
+        kinds, can = [(text(f"caption.{kind}"), kind) for kind in FIELDS], self.context.can.languages
+        spoken = [(NAMES.get(one, one), one) for one in can]
+        return [gr.CheckboxGroup(kinds), gr.Radio(spoken, value=reader() if reader() in can else can[0])]
+
+    def begin(self, files: Sequence[str] | None, kinds: Sequence[str], language: str) -> Series:
+        """Queue a job for each text of each file. Refused where there is nothing to be done, or none of it can be."""
+        if not files or not kinds:
+            raise Refused("page.caption.no_kinds" if files else "page.caption.no_files")
+        if len(files) > FILES:
+            raise Refused("page.caption.too_many", most=FILES)
+        kinds = [kind for kind in FIELDS if kind in kinds]
+        backend, members, problems = open_backend(self.context.model), list[Member](), list[list[Any]]()
+        for file in map(self.context.uploaded, files):
+            try:
+                jobs = plan_with(
+                    [
+                        make_request(
+                            TASK, image={"path": str(file)}, language=language, model=self.context.model, **one
+                        )
+                        for one in map(FIELDS.__getitem__, kinds)
+                    ],
+                    backend.capabilities(),
+                    backend.digest(),
+                    self.context.wildcards,
+                )
+                members += map(self._member, jobs)
+            except Refused as refusal:
+                problems.append([file.name, _of_name(refusal.message, file.name).as_json()])
+        if not members:
+            raise Refused(Message.from_json(problems[0][1]))
+        more = len(members) // len(kinds) - 1
+        titled = members[0].label + (f" + {more}" if more else "")
+        about = {"digest": backend.digest(), "kinds": kinds, "problems": problems}
+        return self.series.begin(self.kind, titled, members, WATCHED, about)
+
+    def panel(self, series: Series) -> str:
+        rows = self.rows(series)
+        problems = [(name, Message.from_json(said)) for name, said in series.about["problems"]]
+        ready = len(examples(self.series, series, rows))
+        return render("caption.panel", series, self.series.counts(series), rows, problems, ready)
+
+    def change(self, series: Series, data: dict[str, str]) -> None:
+        """A text was corrected; one that is emptied is the model's again."""
+        digest = data.get("picture", "")
+        if data.get("own") == "text" and digest in [one.sha256 for one in self.series.pictures(series)]:
+            value, kept = " ".join(data.get("value", "").split()), self.context.studio.gallery.get(digest)
+            self.context.studio.gallery.mark([digest], caption="" if value == kept.text else value)
+
+    def rows(self, series: Series) -> list[Described]:
+        """Each file with what has become of its texts."""
+        kinds, cells, found = series.about["kinds"], self.cells(series), list[Described]()
+        for number in range(0, len(cells), len(kinds)):
+            texts = [(kind, cell, _known(cell)) for kind, cell in zip(kinds, cells[number:], strict=False)]
+            found.append(Described(number, cells[number].label, texts))
+        return found
+
+    def _member(self, job: Job) -> Member:
+        """A job whose picture lies in the home, where it stays as long as the series."""
+        name = Path(job.request.image.path).name
+        kept = inputs.keep(job.request, self.context.studio.home)
+        return Member(job.id, name, (f"{Path(name).stem}-{kind_of(job.request)}.txt",), kept)
+
+
+def _of_name(message: Message, name: str) -> Message:
+    """A message that calls the file by its name: where uploads lie is nobody's business."""
+    return replace(message, values={**message.values, **({"path": name} if "path" in message.values else {})})
+
+
+def _known(cell: Cell) -> bool:
+    """Whether the model, or whoever corrected it, knows what is shown."""
+    if cell.kept is None or cell.kept.caption:
+        return bool(cell.kept)
+    try:
+        return bool(read(cell.kept.path).get("known", True))
+    except Refused:  # it is gone or damaged
+        return False
+
+
+def examples(store: SeriesStore, series: Series, rows: Sequence[Described]) -> list[Example]:
+    """The still pictures that have a text, with all that they have."""
+    members, found = store.members(series), list[Example]()
+    for row in rows:
+        path = Path(members[row.number].request.image.path)
+        texts = {kind: cell.kept.words for kind, cell, known in row.texts if known and cell.kept}
+        if texts and path.is_file() and not moves(path):
+            found.append(Example(path, row.name, texts))
+    return found
+
+
+def build(context: PageContext) -> None:
+    handlers, form = CaptionHandlers(context), Form("caption", "caption-")
+    if TASK not in context.can.tasks:
+        unable(context, TASK, TASK)
+        return
+    with gr.Tab(label("tab.caption"), id=TASK) as tab:
+        shown = gr.State("")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=300):
+                about: Any = {"file_count": "multiple", "file_types": list(PICTURES), "height": 220}
+                form.put(gr.File, "files", elem_classes=TAKES_FILES, **about)
+                kinds = form.put(gr.CheckboxGroup, "kinds", list(FIELDS), value=USUAL)
+                language = form.put(gr.Radio, "language", list(context.can.languages))
+                button = form.make()
+            with gr.Column(scale=8, min_width=320):
+                panels = handlers.show_panels("caption.js")
+        panels[1].render()
+    context.on_load(handlers.choices, kinds, language)
+
+    def make(shown: str, *given: Any) -> Shown:
+        """What is on show then, and the input for files, empty once they are queued."""
+        now, *rest = handlers.begun(shown, handlers.begin, *given)
+        return now, *rest, gr.skip() if now == shown else None
+
+    outputs, settings = handlers.connect(tab, shown, panels)
+    button.click(make, [shown, *form.values()], [*outputs, form["files"]], **settings)
+
+
+def router(context: PageContext) -> APIRouter:
+    made, store, handlers = routes(), context.series, CaptionHandlers(context)
+
+    def found(name: str) -> Series:
+        series = series_of(store, name)
+        if series.kind != TASK:
+            raise HTTPException(404, "no such captions")
+        return series
+
+    @made.get("/series/{name}/given/{number}.webp")
+    def given(name: str, number: int) -> Response:
+        """A picture that was given, in small."""
+        members = store.members(found(name))
+        if not 0 <= number < len(members):
+            raise HTTPException(404, "no such picture")
+        try:
+            picture = picture_of(members[number].request.image.path, "middle").convert("RGBA")
+        except (Refused, OSError) as error:
+            raise HTTPException(404, "no such picture any more") from error
+        picture.thumbnail((SMALL, SMALL))
+        picture.save(file := io.BytesIO(), "WEBP")
+        return Response(file.getvalue(), media_type="image/webp", headers=CACHED)
+
+    @made.get("/series/{name}/training.zip")
+    def training(name: str) -> StreamingResponse:
+        series = found(name)
+        files: Iterator[Any] = training_set(examples(store, series, handlers.rows(series)))
+        return zip_response(files, f"{safe_name(series.title) or TASK}.zip")
+
+    return made
