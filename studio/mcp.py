@@ -324,7 +324,7 @@ def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
     """Jobs and the state of the queue, with the pictures that they made."""
     queue, listed = studio.queue, [_job(studio, job) for job in jobs]
     counts = {str(state): count for state, count in queue.counts().items()}
-    data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(queue.notice()))
+    data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(studio.trouble() or queue.notice()))
     lines = [line for job in listed for line in (_headline(job), *map(_line, job.pictures))]
     lines += ["The queue is paused."] if data.paused else []
     text = "\n".join(lines) or "Nothing runs and nothing waits."

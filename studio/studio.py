@@ -96,7 +96,7 @@ class Studio:
         self.queue, self.gallery = self.store.queue, self.store.gallery
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="studio")
         self._opener, self._supervisor = opener, Supervisor(self.home, self.store.database, opener)
-        self._closed = False
+        self._closed, self.trouble = False, self._supervisor.trouble
 
     def __enter__(self) -> Self:
         return self

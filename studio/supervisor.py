@@ -4,10 +4,9 @@ import contextlib
 import multiprocessing
 import pickle
 import signal
-import sys
 import threading
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,12 +19,14 @@ from models.messages import Message, Refused
 from studio.backends.registry import Opener, open_backend
 from studio.claims import Claims
 from studio.database import Database
+from studio.heartbeat import BEAT, HANGS, Sign, complain, trouble
 from studio.worker import LOCK, RESTART_CODE, serve
 
 KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
 MAX_FAILED_STARTS = 3  # in a row, after which what is open fails
 SHUTDOWN_CODES = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  # a computer that shuts down
 RESTART_SECONDS = 0.2  # seconds before a start that follows a death
+AGAIN_SECONDS = 5.0  # seconds before a start that follows the last one of MAX_FAILED_STARTS
 NAME = "studio-worker"  # a process of this name does not import the program that started it
 
 
@@ -36,6 +37,8 @@ class _Running:
     owner: str
     process: BaseProcess
     wakes: Connection
+    sign: Sign = field(default_factory=Sign)
+    hung: bool = False
 
 
 class Supervisor:
@@ -75,6 +78,10 @@ class Supervisor:
             with contextlib.suppress(Refused):  # the next worker puts back what this one can't
                 Claims(self._database, running.owner).release()
 
+    def trouble(self) -> Message | None:
+        """What keeps the worker from its jobs, where something does."""
+        return (self._running and self._running.sign.problem) or trouble(self._root)
+
     @property
     def process(self) -> BaseProcess | None:
         return self._running.process if self._running else None
@@ -90,7 +97,7 @@ class Supervisor:
             process = context.Process(target=serve, args=arguments, daemon=True, name=name)
             process.start()
         except OSError as error:
-            sys.stderr.write(f"studio: no process can be started ({error.strerror}).\n")
+            complain(f"no process can be started ({error.strerror}).")
             return False
         theirs.close()  # only the worker holds these ends now: their closing tells of its death
         reports.close()
@@ -99,36 +106,52 @@ class Supervisor:
         return True
 
     def _watch(self, running: _Running, reports: Connection) -> None:
-        try:
-            reports.recv()
-            started = True
-        except (EOFError, OSError):
-            started = False
-        wait([running.process.sentinel])
+        ended, looks = running.process.sentinel, 0
+        with contextlib.suppress(EOFError, OSError):  # it is gone
+            while looks < HANGS:
+                said = wait([reports, ended], BEAT)
+                looks = 0 if said else looks + 1
+                if reports in said:
+                    running.sign = reports.recv()
+                elif said:
+                    break
+            else:
+                running.hung = True
+                complain(Message("worker.hung", {"seconds": round(HANGS * BEAT)}))
+                running.process.kill()
+        wait([ended])
         running.process.join()
         if not self._closing.is_set():
-            self._replace(running, running.process.exitcode, started)
+            self._replace(running, running.process.exitcode)
 
-    def _replace(self, running: _Running, code: int | None, started: bool) -> None:
+    def _replace(self, running: _Running, code: int | None) -> None:
+        how = Message("worker.hung_up", {"seconds": round(HANGS * BEAT)}) if running.hung else exit_reason(code)
         with contextlib.suppress(Refused):  # a full disk, for one: the next worker puts its jobs back
             if code in SHUTDOWN_CODES:
                 Claims(self._database, running.owner).release()
             elif code != RESTART_CODE:
-                Claims(self._database, running.owner).release(exit_reason(code))
+                Claims(self._database, running.owner).release(how)
         self._closing.wait(0.0 if code == RESTART_CODE else RESTART_SECONDS)
         with self._lock:
             self._running = None
             # Ended by itself it is broken, and will be the next time; by a signal, somebody's doing or the memory's.
-            self._failed_starts = 0 if started or code is None or code < 0 else self._failed_starts + 1
+            self._failed_starts = 0 if running.sign.started or code is None or code < 0 else self._failed_starts + 1
             if self._closing.is_set() or (self._failed_starts < MAX_FAILED_STARTS and self._begin()):
                 return
-        self._give_up(Message("worker.no_start", {"how": exit_reason(code)}))
+        self._give_up(Message("worker.no_start", {"how": how}))
 
     def _give_up(self, message: Message) -> None:
-        """Nobody is to wait in vain, unless another studio's worker is at it."""
-        sys.stderr.write(f"studio: {message}\n")
-        with contextlib.suppress(Refused, Timeout), FileLock(self._root / LOCK, timeout=0):
-            Claims(self._database, "").fail_all(message)
+        """Nobody is to wait in vain, unless another studio's worker is at it. Where the store can't be told (a full
+        disk), try again: what is open would wait for the next job.
+        """
+        complain(message)
+        try:
+            with contextlib.suppress(Timeout), FileLock(self._root / LOCK, timeout=0):
+                Claims(self._database, "").fail_all(message)
+        except (Refused, OSError):
+            again = threading.Timer(AGAIN_SECONDS, self.wake)
+            again.daemon = True
+            again.start()
 
 
 def _prepared(name: str, usual: Any = spawn.get_preparation_data) -> dict[str, Any]:

@@ -8,7 +8,6 @@ second one waits for it. The worker ends with the studio that started it.
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -18,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from models.messages import Message, Refused
 from studio.backends.base import Backend, run
@@ -27,6 +26,7 @@ from studio.claims import Claims
 from studio.database import StoreTrouble
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Vector
 from studio.files import UPLOAD, remove_parts, remove_uploads
+from studio.heartbeat import BEAT, Heartbeat, Watch, complain
 from studio.home import Home
 from studio.inputs import INPUTS
 from studio.planner import Job, job_id
@@ -48,14 +48,32 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     """Do what is in the queue of the home `root` until the other side of `wakes` is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the page's to answer
     stay_offline()
-    home = Home(root)
+    heart = Heartbeat(root, reports)
+    home = _opened(root, heart)
     claims = Claims(home.database, owner)
     wake = _WakeUp(wakes, claims)
-    with FileLock(root / LOCK):
-        _work(home, _LoadedModel(opener), wake, claims, lambda: reports.send("started"))
+    lock, watch = FileLock(root / LOCK), Watch(root)
+    while not lock.is_locked:
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=BEAT)
+        watch.look()
+    heart.hold()
+    _work(home, _LoadedModel(opener), wake, claims, heart.show)
 
 
-def _work(home: Home, loaded: "_LoadedModel", wake: "_WakeUp", claims: Claims, started: Callable[[], None]) -> None:
+def _opened(root: Path, heart: Heartbeat) -> Home:
+    while True:
+        try:
+            return Home(root)
+        except StoreTrouble as trouble:
+            complain(trouble)
+            heart.show(trouble.message)
+            time.sleep(RETRY_SECONDS)
+
+
+def _work(
+    home: Home, loaded: "_LoadedModel", wake: "_WakeUp", claims: Claims, show: Callable[[Message | None], None]
+) -> None:
     """Claim jobs and do them. Where the store refuses (a full disk), wait and try again: nothing is lost meanwhile."""
     executor, ready = _Executor(home, claims), False
     while True:
@@ -64,9 +82,8 @@ def _work(home: Home, loaded: "_LoadedModel", wake: "_WakeUp", claims: Claims, s
                 _recover(home, claims)
             asked = claims.claim_interactive()
             jobs = [] if asked else claims.claim()
-            if not ready:
-                ready = True
-                started()
+            ready = True
+            show(None)
             if asked:
                 executor.answer(asked, loaded)
             elif not jobs:
@@ -76,11 +93,11 @@ def _work(home: Home, loaded: "_LoadedModel", wake: "_WakeUp", claims: Claims, s
             executor.do(jobs, loaded)
             if message := loaded.has_grown():
                 home.queue.set_notice(message)
-                sys.stderr.write(f"studio: {message}\n")
-                sys.stderr.flush()
+                complain(message)
                 os._exit(RESTART_CODE)  # what it holds would go on holding it through an orderly exit
         except Refused as refusal:
-            sys.stderr.write(f"studio: {refusal}\n")
+            complain(refusal)
+            show(refusal.message)
             time.sleep(RETRY_SECONDS)
             with contextlib.suppress(Refused):
                 claims.release()
@@ -200,7 +217,7 @@ class _Executor:
                     for one in running:
                         self.do([one.job], loaded)
                     return
-                traceback.print_exc(file=sys.stderr)
+                complain(traceback.format_exc())
                 self._end(running, Failed(explain(error)), *running)
 
     def _together(self, running: list[_Running], loaded: _LoadedModel) -> None:
@@ -249,5 +266,5 @@ def _answers(job: QueuedJob, loaded: _LoadedModel) -> tuple[Answer, ...] | Faile
     except Refused as refusal:
         return Failed(refusal.message)
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
+        complain(traceback.format_exc())
         return Failed(explain(error))

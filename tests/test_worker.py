@@ -1,11 +1,13 @@
 """Jobs in a process of their own: seen step by step, stopped, found again, and lost to nobody, whatever dies."""
 
 import errno
+import io
 import multiprocessing
 import os
 import shutil
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,11 +18,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from patience import PATIENCE
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from patience import PATIENCE, until
 from PIL import Image
 from queue_kit import ask, claims, planned, run_job
 
-from studio import worker
+from models.messages import Message
+from studio import heartbeat, supervisor, worker
+from studio.api import v1
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
 from studio.backends.registry import Opener, open_backend
@@ -291,10 +297,19 @@ class Quiet:
         raise KeyboardInterrupt
 
 
-def work(home: Home, opener: Opener = open_backend) -> None:
-    """Do what is in line, in this process."""
+def work(home: Home, opener: Opener = open_backend) -> list[Message | None]:
+    """Do what is in line, in this process -> what kept the worker from it, None where nothing did."""
+    shown = list[Message | None]()
     with pytest.raises(KeyboardInterrupt):
-        worker._work(home, worker._LoadedModel(opener), Quiet(), claims(home.queue), lambda: None)
+        worker._work(home, worker._LoadedModel(opener), Quiet(), claims(home.queue), shown.append)
+    return shown
+
+
+class FullDisk(io.StringIO):
+    """A log for which there is no room."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("name", ["note", "wishes", "claim_interactive"])
@@ -314,13 +329,70 @@ def test_where_the_store_refuses_the_worker_waits_and_goes_on(
 
     monkeypatch.setattr(store, name, full_at_first)
     monkeypatch.setattr(worker, "RETRY_SECONDS", 0.01)
-    work(home)
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    shown = work(home)
+    assert [str(one) for one in shown if one] == ["the disk is full."] * 2 and shown[-1] is None
     assert home.queue.counts() == {"done": 1} and home.gallery.count() == 1 and len(tries) > 3
 
 
 def test_what_a_full_disk_says_is_the_stores_trouble(tmp_path: Path) -> None:
     with pytest.raises(StoreTrouble, match="is full"), Home(tmp_path).queue._database.explained():
         raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreTrouble("the disk is full.")
+
+    job = drawing("a cat")
+    studio.queue.submit(job)
+    monkeypatch.setattr(supervisor, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(Claims, "fail_all", full)
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    studio._supervisor._give_up(Message("the worker could not be started."))
+    assert list(studio.events(job.id))[-1] == Done()
+
+
+def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "QUIET", 1.5)
+    monkeypatch.setattr(supervisor, "HANGS", 3)
+    job = studio.submit(drawing("slow", 0.1, steps=100))
+    first_step(studio, job)
+    app = FastAPI()
+    app.include_router(v1.router(studio, "fake"))
+    with TestClient(app) as client:
+        assert client.get("/api/v1/health").json()["status"] == "ok"
+        hang(studio)
+        studio.cancel(job)
+        until(studio.trouble)
+        said = client.get("/api/v1/health").json()
+        assert said["status"] == "stalled" and "nothing has been heard" in said["problem"] and said["worker_seen"] > 1
+    assert isinstance(list(studio.events(job))[-1], Cancelled)
+    assert isinstance(finish(studio, drawing("after"))[1], Done) and studio.trouble() is None
+
+
+def test_a_worker_that_hangs_gives_the_home_to_the_next_one(studio: Studio) -> None:
+    first_step(studio, studio.submit(drawing("slow", 0.1, steps=100)))
+    process, watch = studio._supervisor.process, heartbeat.Watch(studio.home)
+    for _ in range(heartbeat.HANGS):  # a sign now and then is enough
+        watch.look()
+    time.sleep(1.5 * heartbeat.BEAT)
+    watch.look()
+    assert process and process.exitcode is None
+    hang(studio)
+    for _ in range(heartbeat.HANGS + 1):
+        watch.look()
+    assert wait([process.sentinel], PATIENCE)
+
+
+def hang(studio: Studio) -> None:
+    process = studio._supervisor.process
+    assert process and process.pid
+    os.kill(process.pid, signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("prompts", [("bad", "good"), ("good", "bad")])
@@ -392,7 +464,7 @@ def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
     assert running
     with monkeypatch.context() as watched:
         watched.setattr(Claims, "release", lambda *_: pytest.fail("it asked to be started anew"))
-        studio._supervisor._replace(running, worker.RESTART_CODE, True)
+        studio._supervisor._replace(running, worker.RESTART_CODE)
     assert studio._supervisor.process is not running.process
     studio.close()  # from here on nobody is replaced
     running.process.kill()

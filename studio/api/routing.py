@@ -1,6 +1,5 @@
 """What all routes for programs share: what they serve, and errors as one sentence in JSON."""
 
-import sys
 import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException  # FastAPI raises both its own an
 from starlette.routing import Match
 
 from models.messages import Message, Refused, did_you_mean
+from studio.heartbeat import complain
 from studio.studio import Studio
 
 TAG = "task="  # before the task in the tags of a union of bodies: they stand in the places of pydantic's complaints
@@ -47,7 +47,7 @@ class Route(APIRoute):
             except HTTPException as error:
                 return self.problem(error.status_code, str(error.detail))
             except Exception:
-                traceback.print_exc(file=sys.stderr)
+                complain(traceback.format_exc())
                 return self.problem(500, str(Message("api.broken")))
 
         return handled

@@ -171,14 +171,20 @@ class Hits(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether pictures can be made. `problem` says why not."""
+    """Whether pictures can be made. `problem` says why not: the model is "not ready", or the worker "stalled".
 
-    status: Literal["ok", "not ready"]
+    `worker_seen` are the seconds since the worker's last sign of life, None where there is no worker; `disk_free` are
+    bytes.
+    """
+
+    status: Literal["ok", "not ready", "stalled"]
     version: str
     model: str
     problem: str
     paused: bool
     jobs: dict[State, int]
+    worker_seen: float | None
+    disk_free: int
 
 
 class Problem(BaseModel):

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
+from shutil import disk_usage
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -26,6 +27,7 @@ from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import ModelState, model_state, model_states
 from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
+from studio.heartbeat import silence
 from studio.media import data_url
 from studio.metadata import version
 from studio.metadata.origin import nameless
@@ -75,9 +77,14 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Any:
     """Running ones first, then waiting ones, then those that ended, latest first."""
-    queue = served.studio.queue
-    listed = [_job_json(served.studio, job) for job in queue.jobs(state or OPEN, limit)]
-    return {"jobs": listed, "counts": queue.counts(), "paused": queue.is_paused(), "notice": str(queue.notice())}
+    studio, queue = served.studio, served.studio.queue
+    listed = [_job_json(studio, job) for job in queue.jobs(state or OPEN, limit)]
+    return {
+        "jobs": listed,
+        "counts": queue.counts(),
+        "paused": queue.is_paused(),
+        "notice": str(studio.trouble() or queue.notice()),
+    }
 
 
 @jobs.get("/jobs/{job}", response_model=JobOut)
@@ -205,9 +212,12 @@ def _sent(name: str, data: dict[str, Any], number: str | None = None) -> ServerS
 @about.get("/health", response_model=Health)
 def health(served: ServedStudio) -> Any:
     """Whether pictures can be made."""
-    problem, queue = model_state(served.model).problem, served.studio.queue
+    studio, missing = served.studio, model_state(served.model).problem
+    queue, trouble = studio.queue, studio.trouble()
     facts = {"version": version(), "model": served.model, "paused": queue.is_paused(), "jobs": queue.counts()}
-    return {"status": "not ready" if problem else "ok", "problem": problem, **facts}
+    facts |= {"worker_seen": silence(studio.home), "disk_free": disk_usage(studio.home).free}
+    status = "not ready" if missing else "stalled" if trouble else "ok"
+    return {"status": status, "problem": missing or str(trouble or ""), **facts}
 
 
 @about.get("/models")

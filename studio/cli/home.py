@@ -15,6 +15,7 @@ from studio.doors import model_state
 from studio.files import make_folder
 from studio.folders import Folders
 from studio.foreground import bar_on_stderr
+from studio.heartbeat import trouble
 from studio.home import Home
 from studio.prompts import PICTURES
 from studio.queue import Queue, QueuedJob, State
@@ -36,7 +37,7 @@ def queue(common: Common, every: bool = False) -> None:
     if not common.as_json:
         if jobs.is_paused():
             warn("The queue is paused; studio resume goes on.", program="")
-        if notice := jobs.notice():
+        if notice := trouble(common.root) or jobs.notice():
             warn(f"Last from the worker: {notice}", program="")
         if not listed:
             warn("Nothing runs, nothing waits, nothing went wrong.", program="")

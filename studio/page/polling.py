@@ -106,7 +106,7 @@ def router(context: "PageContext") -> APIRouter:
 def fingerprint(studio: "Studio", what: str) -> str:
     """A hash of GALLERY or QUEUE as they are now: where it is the same, they look the same."""
     rows, queue = [tuple(row) for row in studio.store.database.rows(what)], studio.queue
-    notice = (queue.is_paused(), queue.notice()) if what == QUEUE else ()
+    notice = (queue.is_paused(), studio.trouble() or queue.notice()) if what == QUEUE else ()
     return hashlib.sha256(repr((rows, notice)).encode()).hexdigest()[:12]
 
 
