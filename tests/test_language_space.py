@@ -18,9 +18,10 @@ from models.space import Embedder
 from models.train import checkpoint
 from models.train import space_batches as batches
 from models.train.documents import SOURCES, Document, Writer, document_rows, text_rows
-from models.train.language_space import STAGES, LanguageSpaceTask, recall, source_weights, stage_at
+from models.train.language_space import STAGES, LanguageSpaceTask, source_weights, stage_at
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.space_model import WEIGHTS
+from models.train.space_validation import recall
 
 ROOT = Path(__file__).parent.parent
 SIZE = 8
@@ -44,7 +45,7 @@ def small():
     """The tokenizer of a drawn world needs no 60,000 captions, nor its validation hundreds of scenes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.documents.TOKENIZER_CAPTIONS", 500)
-        patch.setattr("models.train.language_space.SCENES", 4)
+        patch.setattr("models.train.space_validation.SCENES", 4)
         yield
 
 
@@ -90,7 +91,7 @@ def test_only_training_pictures_are_drawn(task):
     allowed = {picture.index for picture in world.split("train")}
     for number in range(40):
         rng = batches.stream(0, 0, "unit", number)
-        for item in batches.draw_items(world, task.sampler, task.by_concept, rng, scenes=0.5):
+        for item in task.drawer.pair(rng, scenes=0.5):
             used = {o.picture for o in item.source.objects} if isinstance(item.source, Scene) else {item.source.index}
             assert used <= allowed
 
@@ -98,7 +99,7 @@ def test_only_training_pictures_are_drawn(task):
 def test_scenes_come_with_their_contrast(task):
     rng = batches.stream(0, 0, "unit", 0)
     for _ in range(20):
-        one, two = batches.draw_items(task.world, task.sampler, task.by_concept, rng, scenes=1.0)
+        one, two = task.drawer.pair(rng, scenes=1.0)
         assert (one.scene // 2, one.scene + 1) == (two.scene // 2, two.scene)
         assert one.captions[0] != two.captions[0]
         assert one.captions[1] != two.captions[1]
@@ -143,7 +144,7 @@ def test_stages_follow_each_other_and_weights_move_without_a_jump():
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_documents_of_every_kind(task, source):
-    writer = Writer(task.world, task.sampler, task.lexicon)
+    writer = Writer(task.world, task.drawer.sampler, task.lexicon)
     documents = [writer.write(source, np.random.default_rng(seed)) for seed in range(20)]
     assert all(document.rest for document in documents)
     assert documents[0] == writer.write(source, np.random.default_rng(0))

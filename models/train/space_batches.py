@@ -5,6 +5,7 @@ from its own stream (seed, step, kind, number): a process draws its own share an
 """
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from models.data.world import Picture, World
 from models.train.contrastive import Facts
 
 MAX_OBJECTS = 4
+EVEN = 4  # units of each kind come in multiples of this, so that 2 or 4 processes share exactly what one would see
 PARTNER_SHARE = 0.5  # of single pictures that come with another drawing of their concept
 STYLED_SHARE = 0.6  # of captions that name the style
 GROUND_SHARE = 0.15  # of single pictures laid on a plain colour, as photographs and screenshots are
@@ -126,23 +128,46 @@ def scene_roles(scene: Scene) -> list[tuple[str, str]]:
     return roles
 
 
-def draw_items(
-    world: World, sampler: Sampler, by_concept: dict[str, list[Picture]], rng: np.random.Generator, scenes: float
-) -> tuple[Item, Item]:
-    """Two pictures: a scene and its contrast, or two drawings of one concept, or two that have nothing in common."""
-    number = int(rng.integers(2**31 - 1))
-    if rng.random() < scenes:
-        kind = tuple(SCENE_KINDS)[int(rng.choice(len(SCENE_KINDS), p=tuple(SCENE_KINDS.values())))]
-        scene, choices = make_scene(world, number, kind=kind), CONTRASTS[kind]
-        other = scene.contrast(choices[int(rng.integers(len(choices)))])
-        both = ((one, (one.caption(number, "en"), one.caption(number + 1, "zh"))) for one in (scene, other))
-        first, second = (Item(*one, scene=2 * number + i) for i, one in enumerate(both))
-        return first, second
-    one, two = sampler.draw(rng, 2)
-    drawings = by_concept[one.concept]
-    if rng.random() < PARTNER_SHARE and len(drawings) > 1:
-        two = drawings[int(rng.integers(len(drawings)))]
-    return picture_item(one, rng), picture_item(two, rng)
+def streams(seed: int, step: int, kind: str, total: float, rank: int, ranks: int) -> list[np.random.Generator]:
+    """The streams of one rank's share of about `total` units of a step."""
+    share = EVEN * max(1, round(total / EVEN)) // ranks
+    return [stream(seed, step, kind, number) for number in range(rank * share, (rank + 1) * share)]
+
+
+class Drawer:
+    """Draws what steps see of pictures: training ones, balanced, and scenes made of them."""
+
+    def __init__(self, world: World) -> None:
+        train = world.split("train")
+        self.world, self.sampler, self.by_concept = world, Sampler(train), defaultdict[str, list[Picture]](list)
+        for picture in train:
+            self.by_concept[picture.concept].append(picture)
+
+    def items(self, rngs: list[np.random.Generator], scenes: float) -> tuple[list[Item], list[np.random.Generator]]:
+        """The pictures of some units, two of each, and the stream that each goes on with."""
+        pairs = [self.pair(rng, scenes) for rng in rngs]
+        return [item for pair in pairs for item in pair], [rng for rng in rngs for _ in range(2)]
+
+    def pair(self, rng: np.random.Generator, scenes: float) -> tuple[Item, Item]:
+        """A scene and its contrast, or two drawings of one concept, or two that have nothing in common."""
+        number = int(rng.integers(2**31 - 1))
+        if rng.random() < scenes:
+            kind = tuple(SCENE_KINDS)[int(rng.choice(len(SCENE_KINDS), p=tuple(SCENE_KINDS.values())))]
+            scene, choices = make_scene(self.world, number, kind=kind), CONTRASTS[kind]
+            other = scene.contrast(choices[int(rng.integers(len(choices)))])
+            both = ((one, (one.caption(number, "en"), one.caption(number + 1, "zh"))) for one in (scene, other))
+            first, second = (Item(*one, scene=2 * number + i) for i, one in enumerate(both))
+            return first, second
+        one, two = self.sampler.draw(rng, 2)
+        drawings = self.by_concept[one.concept]
+        if rng.random() < PARTNER_SHARE and len(drawings) > 1:
+            two = drawings[int(rng.integers(len(drawings)))]
+        return picture_item(one, rng), picture_item(two, rng)
+
+
+def all_captions(items: list[Item]) -> list[str]:
+    """English ones first, then the Chinese."""
+    return [item.captions[language] for language in (0, 1) for item in items]
 
 
 def picture_item(picture: Picture, rng: np.random.Generator) -> Item:
