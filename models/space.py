@@ -172,7 +172,7 @@ class Embedder:
         ids, mask = encode_texts(self.tokenizer, list(texts))
         rows = [self.language.encode(ids[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
         states = torch.cat(rows) if rows else torch.zeros(0, ids.shape[1], self.language.config.hidden_size)
-        return states, mask, _in_fixed_shapes(self.space.text, states.to(self.space.dtype), mask)
+        return states, mask, in_fixed_shapes(self.space.text, states.to(self.space.dtype), mask)
 
     def text(self, texts: Sequence[str]) -> Tensor:
         """N texts -> (N, 128) float32 unit vectors."""
@@ -206,7 +206,7 @@ class Embedder:
         def encode(some: Tensor) -> Tensor:
             return head(self.vision.forward(to_tensor(some.numpy()).to(self.vision.dtype)))
 
-        return _in_fixed_shapes(encode, torch.from_numpy(np.ascontiguousarray(pictures)))
+        return in_fixed_shapes(encode, torch.from_numpy(np.ascontiguousarray(pictures)))
 
 
 def spread(count: int) -> np.ndarray:
@@ -214,7 +214,7 @@ def spread(count: int) -> np.ndarray:
     return np.arange(count) if count <= CLIP_FRAMES else np.arange(CLIP_FRAMES) * count // CLIP_FRAMES
 
 
-def _in_fixed_shapes(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def in_fixed_shapes(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """Vectors of N items in batches of 1 (N = 1) or of 32, the last one padded by repeating its last item."""
     count = len(inputs[0])
     size = Embedder.SHAPES[count > 1]
