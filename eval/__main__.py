@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights instead of the shipped ones")
     made.add_argument("--world", type=Path, metavar="DIR", help="folder of the built pictures")
     made.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
+    made.add_argument(
+        "--open-clip", action="append", default=[], metavar="MODEL",
+        help="measured beside our space by open_clip and clip_score: a folder, NAME:WEIGHTS or hf-hub:REPOSITORY, also"
+        " several times",
+    )  # fmt: skip
     sweeping.add_arguments(made)
     return made
 
@@ -61,7 +66,11 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
     tried = sweeping.samplings(arguments) if arguments.measures == [SWEEP] else []
     folder = arguments.world or data_folder()
     keep_freed_memory()
-    world, parts, cache = World.load(folder), Parts(arguments.weights), arguments.cache or folder / "eval"
+    world, parts, cache = (
+        World.load(folder),
+        Parts(arguments.weights, arguments.open_clip),
+        arguments.cache or folder / "eval",
+    )
     return names, tried, Context(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
 
 

@@ -21,6 +21,8 @@ from eval.judge import Judge
 from eval.rows import MissingError, missing_where
 from models.autoencoder import Autoencoder
 from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.open_clip import PART as OPEN_CLIP
+from models.open_clip import OpenClip
 from models.pipelines.caption import CaptionPipeline
 from models.pipelines.image import BATCH, StickerPipeline
 from models.pipelines.video import ClipPipeline
@@ -30,7 +32,7 @@ from models.references.store import ReferenceStore
 from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
 from models.sampling.schedulers import GUIDANCE
 from models.space import MOTION, Embedder
-from models.weights import WeightsError, fits, load_part, part_digests
+from models.weights import WeightsError, fits, load_part, part_digests, part_folder
 
 T = TypeVar("T")
 Media = Literal["image", "clip", "caption"]
@@ -112,10 +114,11 @@ class Parts:
         captions: the captioner on the parts of the space.
         references: numbered as `parser` numbers its names.
         judge: of scenes; it has no part in making them.
+        open_clip: models that are measured beside the space, by name; those `named`, or the one that ships.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = root
+    def __init__(self, root: Path | None = None, named: Sequence[str] = ()) -> None:
+        self.root, self.named = root, named
 
     autoencoder: part[Autoencoder] = part(lambda own: load_part(Autoencoder, "autoencoder", own.root))
     embedder = part(lambda own: Embedder.load(own.root))
@@ -126,6 +129,9 @@ class Parts:
     parser = part(lambda own: PromptParser.load(own.embedder, own.root))
     references = part(lambda own: ReferenceStore.load(own.root))
     judge = part(lambda own: Judge.load(own.root))
+    open_clip: part[dict[str, OpenClip]] = part(
+        lambda own: {Path(name).name: OpenClip.load(name) for name in own.named or [part_folder(OPEN_CLIP, own.root)]}
+    )
 
     @missing_where(WeightsError, FileNotFoundError)
     def digests(self, names: Sequence[str]) -> dict[str, str]:

@@ -37,8 +37,12 @@ def held_out_choices(context: Context, attribute: Attribute) -> tuple[list[Scene
 
 
 def right_choices(judge: Judge, pixels: np.ndarray, prompts: list[str], contrasts: list[str]) -> np.ndarray:
-    """(N,): 1 where the judge prefers the prompt to the contrast, 0 where not, one half where it can't tell."""
-    own, other = judge.scores(pixels, prompts), judge.scores(pixels, contrasts)
+    """(N,): whether the judge prefers the prompt to the contrast."""
+    return preferred(judge.scores(pixels, prompts), judge.scores(pixels, contrasts))
+
+
+def preferred(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of two scores (N,): 1 where the first is higher, 0 where the second is, one half where they are equal."""
     return (own > other) + 0.5 * (own == other)
 
 

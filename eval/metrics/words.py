@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from eval.metrics import metric
 from eval.neighbours import cosine, places
 from eval.rows import Row, missing_where, named, share_row
 from models.assets import assets
-from models.data.captions import caption
+from models.data.captions import Language, caption, display_name
 from models.data.text import Nouns, unseen_words
 from models.data.world import World
 from models.prompts.build import inside_words, is_for_calibration, outside_words
@@ -81,19 +82,21 @@ def chinese_words(world: World) -> Words:
     return {word: concepts for word, concepts in words.items() if concepts}
 
 
-def concept_shares(context: Context, words: Words) -> dict[str, float]:
-    """For each word the chance that its nearest concepts hold a right one: 1 or 0, between where scores are equal."""
-    concepts_of, vectors = named_concepts(context)
-    scores = cosine(context.generator.weights.embedder.text(list(words)).numpy(), vectors)
+def concept_shares(context: Context, words: Words, embedder: Any = None) -> dict[str, float]:
+    """For each word the chance that its nearest concepts hold a right one: 1 or 0, between where scores are equal. By
+    the generator's own space, or by another embedder."""
+    embedder = embedder or context.generator.weights.embedder
+    concepts_of, vectors = named_concepts(context, embedder)
+    scores = cosine(embedder.text(list(words)).numpy(), vectors)
     right = np.array([[concept in concepts for concept in concepts_of] for concepts in words.values()])
     return dict(zip(words, places(scores, right).recall(NEAREST).tolist(), strict=True))
 
 
 @cache
-def named_concepts(context: Context) -> tuple[list[str], np.ndarray]:
-    """Training's concepts and the vectors (C, 128) of their English names."""
-    names = {picture.concept: picture.names["en"] for picture in context.world.split("train")}
-    return list(names), context.generator.weights.embedder.text(list(names.values())).numpy()
+def named_concepts(context: Context, embedder: Any, language: Language = "en") -> tuple[list[str], np.ndarray]:
+    """Training's concepts and the vectors (C, D) of their names."""
+    names = {picture.concept: display_name(picture, language) for picture in context.world.split("train")}
+    return list(names), embedder.text(list(names.values())).numpy()
 
 
 @metric("unknown", "vocabulary")

@@ -35,7 +35,7 @@ MOST_SCALE = math.log(100)  # of the logits, as in the paper (arXiv 2103.00020, 
 
 
 def configuration(name: str) -> dict[str, Any]:
-    """A file of `assets/open_clip`, as open_clip itself writes it beside its weights; ValueError where there is none."""
+    """A file of `assets/open_clip`, as open_clip writes it beside weights; ValueError where there is none."""
     folder = assets() / "open_clip"
     if not (file := folder / f"{name}.json").is_file():
         raise ValueError(
