@@ -130,7 +130,9 @@ class Parts:
     references = part(lambda own: ReferenceStore.load(own.root))
     judge = part(lambda own: Judge.load(own.root))
     open_clip: part[dict[str, OpenClip]] = part(
-        lambda own: {Path(name).name: OpenClip.load(name) for name in own.named or [part_folder(OPEN_CLIP, own.root)]}
+        lambda own: {
+            Path(name).name: OpenClip.load(name) for name in own.named or [str(part_folder(OPEN_CLIP, own.root))]
+        }
     )
 
     @missing_where(WeightsError, FileNotFoundError)
