@@ -84,6 +84,19 @@ def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_pa
     assert len({said.json[0]["job_id"] for said in likes}) == 4
 
 
+def test_words_without_quotation_marks_are_one_prompt(studio: Callable[..., Said], tmp_path: Path) -> None:
+    said = faces(studio, "a", "red", "cat", "--out", tmp_path)
+    assert [row["prompt"] for row in said.json] == ["a red cat"] and "one prompt, 'a red cat'" in said.err
+    assert len(faces(studio, "a red cat", "dog", "--out", tmp_path).json) == 2
+
+
+def test_it_says_its_version_and_what_was_meant(studio: Callable[..., Said]) -> None:
+    assert studio("--version").out.startswith("Studio 128 ")
+    said = studio("gnerate", "a cat")
+    assert said.code == 2 and said.err.endswith("Did you mean 'generate'?\n")
+    assert studio("open", "--port", 70000).err == "studio: --port must be between 0 and 65535, not 70000.\n"
+
+
 def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Path) -> None:
     said = faces(studio, "an axolotl", "--out", tmp_path)
     assert "I don't know axolotl; nearest: lizard, fish." in said.err
@@ -102,7 +115,7 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
         write(path, data)
 
     monkeypatch.setattr(sinks, "write_whole", full_after_two)
-    said = faces(studio, "a", "b", "c", "--out", tmp_path / "out")
+    said = faces(studio, "a b", "b c", "c d", "--out", tmp_path / "out")
     assert said.code == 1 and len(said.json) == 2 and said.err.strip().endswith("studio: the disk is full.")
 
 

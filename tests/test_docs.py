@@ -93,7 +93,7 @@ def test_what_is_code_is_run_or_says_why_not() -> None:
 
 
 def test_all_commands_print_one_document_but_one() -> None:
-    assert [name for name, options in commands().items() if "--json" not in options] == ["mcp"]
+    assert [name for name, options in commands().items() if "--json" not in options] == ["mcp", "open"]
 
 
 def test_nothing_is_asked_of_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:

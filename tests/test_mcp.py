@@ -93,7 +93,7 @@ def use(request: pytest.FixtureRequest, home: Path) -> Callable[[Use], None]:
 async def client(kind: str, address: str, home: Path) -> AsyncIterator[Any]:
     command = mcp.StdioServerParameters(
         command=sys.executable,
-        args=["-m", "studio.cli", "mcp", "--model", SERVED, "--home", str(home)],
+        args=["-m", "studio", "mcp", "--model", SERVED, "--home", str(home)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
     )
@@ -310,7 +310,7 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
             "params": {"name": "generate", "arguments": {"prompt": "a"}},
         },
     ]
-    command = [sys.executable, "-m", "studio.cli", "mcp", "--model", "fake", "--home", str(tmp_path)]
+    command = [sys.executable, "-m", "studio", "mcp", "--model", "fake", "--home", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, env=environment, cwd=ROOT, **pipes)

@@ -67,7 +67,7 @@ def test_the_installed_package_runs_on_its_own_files(elsewhere):
 
 
 def test_it_generates_where_it_is_installed(elsewhere):
-    command = ("-m", "studio.cli", "generate", "a red cat", "--model", "fake", "--seed", "1", "--out", "out", "--json")
+    command = ("-m", "studio", "generate", "a red cat", "--model", "fake", "--seed", "1", "--out", "out", "--json")
     done = run(elsewhere, *command)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)

@@ -23,7 +23,7 @@ COMMANDS = {  # which module has them
     "files": ("info", "verify", "strip", "frames", "apps", "export"),
     "home": (
         *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index"),
-        *("doctor", "rebuild", "styles", "models", "mcp"),
+        *("doctor", "rebuild", "styles", "models", "mcp", "open"),
     ),
 }
 
@@ -55,5 +55,6 @@ def _exit_code() -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own complaints about options have it
             raise
-        warn(" ".join(error.format_message().split()).rstrip(".") + ".")
+        said = " ".join(error.format_message().split()).rstrip(".")
+        warn(said if said.endswith("?") else f"{said}.")
     return 2

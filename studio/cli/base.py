@@ -24,8 +24,20 @@ WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding=
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from studio.metadata.origin import version
+
+        typer.echo(f"Studio 128 {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def _group() -> None:
+def _group(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+) -> None:
     """Studio 128: pictures from words, from pictures and from mixes of both, on your own machine."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio import media
 from studio.backends.base import Backend
 from studio.backends.base import run as run_request
@@ -40,10 +40,18 @@ def generate(
     said = given({**request_fields(fields), "mix": parts, "model": common.model})
     if not prompts and not (parts or said.get("like") or said.get("image")):
         raise Refused("cli.no_prompt")
-    requests = [make_request(prompt=prompt, **said) for prompt in prompts or [""]]
+    requests = [make_request(prompt=prompt, **said) for prompt in _whole(prompts or [""])]
     backend, jobs = planned(requests, common)
     batch = run_here(backend, jobs, common)
     finish(batch, [row.as_dict() for row in batch.rows], common)
+
+
+def _whole(words: list[str]) -> list[str]:
+    """Prompts as they were meant: several words without quotation marks are one."""
+    if len(words) < 2 or any(" " in word for word in words):
+        return words
+    warn(Message("cli.one_prompt", {"prompt": " ".join(words)}))
+    return [" ".join(words)]
 
 
 @command(before="out")

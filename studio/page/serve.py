@@ -30,7 +30,7 @@ UPLOAD_LIMIT = "32mb"
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options of `python app.py`."""
-    parser = argparse.ArgumentParser(prog="app.py", description="Open Studio 128 in the browser.")
+    parser = argparse.ArgumentParser(prog="studio open", description="Open Studio 128 in the browser.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer only)")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--home", type=Path, help="the studio's folder (else STUDIO_HOME, else the system's place)")

@@ -1,5 +1,0 @@
-"""`python -m studio.cli`."""
-
-from studio.cli import main
-
-main()
