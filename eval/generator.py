@@ -32,6 +32,7 @@ from models.references.store import ReferenceStore
 from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
 from models.sampling.schedulers import GUIDANCE
 from models.space import MOTION, Embedder
+from models.trunk import TrunkEmbedder, any_embedder
 from models.weights import WeightsError, fits, load_part, part_digests, part_folder
 
 T = TypeVar("T")
@@ -129,10 +130,11 @@ class Parts:
     parser = part(lambda own: PromptParser.load(own.embedder, own.root))
     references = part(lambda own: ReferenceStore.load(own.root))
     judge = part(lambda own: Judge.load(own.root))
-    open_clip: part[dict[str, OpenClip]] = part(
-        lambda own: {
-            Path(name).name: OpenClip.load(name) for name in own.named or [str(part_folder(OPEN_CLIP, own.root))]
-        }
+    open_clip: part[dict[str, OpenClip | TrunkEmbedder]] = part(
+        lambda own: (
+            {name: any_embedder(name) for name in own.named}
+            or {OPEN_CLIP: OpenClip.load(str(part_folder(OPEN_CLIP, own.root)))}
+        )
     )
 
     @missing_where(WeightsError, FileNotFoundError)

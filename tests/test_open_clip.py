@@ -1,6 +1,7 @@
 """Laws of open_clip models: what is trained loads in open_clip by itself, and any of them embeds as our space does."""
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from models.open_clip import PART, OpenClip
 from models.train import checkpoint
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.open_clip import WHITE, OpenClipTask, configuration
-from models.weights import WeightsError, listed_parts
+from models.train.trunk_space import TrunkSpaceTask
+from models.trunk import PART as HEADS
+from models.trunk import TRUNK, TrunkEmbedder, any_embedder, heads
+from models.weights import WeightsError, listed_parts, record_part
 
 open_clip = pytest.importorskip("open_clip")
 RECIPE = Recipe(OpenClipTask, batch_size=lambda _: 8, warmup=2)
@@ -147,3 +151,55 @@ def test_what_can_not_be_loaded_is_refused_in_one_sentence(folder: Path, tmp_pat
         assert "\n" not in str(refused.value) and refused.value.text("zh") != str(refused.value), name
     with pytest.raises(ValueError, match="no preset 'huge'; there are sticker, tiny"):
         configuration("huge")
+
+
+# --- Our heads over a trunk ---------------------------------------------------------------------------------------------
+
+
+def over(folder: Path | str, cache: Path | None = None) -> TrunkSpaceTask:
+    torch.manual_seed(0)
+    chosen = TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, cache=cache, trunk=str(folder))
+    return TrunkSpaceTask(chosen, units=20)
+
+
+def test_heads_over_a_trunk_learn_from_vectors_that_are_encoded_once(folder: Path, tmp_path: Path) -> None:
+    task = over(folder, tmp_path)
+    assert task.rows["picture"].shape == task.rows["chinese"].shape == (40, 128)
+    again = TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, cache=tmp_path, trunk=str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrunkSpaceTask, "_encoded", None)
+        assert all(torch.equal(own, task.rows[name]) for name, own in TrunkSpaceTask(again, units=20).rows.items())
+    batch = task.batch(1, 0, 1, 0.0)
+    halves = [task.batch(1, rank, 2, 0.0) for rank in (0, 1)]
+    assert sorted(batch["picture"].sum(1).tolist()) == sorted(torch.cat([h["picture"] for h in halves]).sum(1).tolist())
+    optimizer, losses = torch.optim.AdamW(task.model.parameters(), 3e-3), []
+    for _ in range(30):
+        optimizer.zero_grad()
+        losses.append(task.loss(task.model, batch, 0.0)["loss"])
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_heads_are_a_part_that_embeds_as_in_training_and_knows_its_trunk(folder: Path, tmp_path: Path) -> None:
+    task = over(folder)
+    with torch.no_grad():
+        figures = task.evaluate(task.model.eval())
+    assert {"text_to_image_r10_en", "trunk_text_to_image_r10_en"} <= figures.keys()
+    task.export(task.model, tmp_path)
+    embedder = any_embedder(str(tmp_path / HEADS))
+    assert isinstance(embedder, TrunkEmbedder) and isinstance(any_embedder(str(folder)), OpenClip)
+    texts, pictures = embedder.text(TEXTS), embedder.image(fixture_world().pixels[:2])
+    expected = heads(task.model.bfloat16().float().space, texts=task.trunk.text(TEXTS))
+    assert torch.allclose(texts, expected, atol=1e-4) and pictures.shape == (2, 128)
+    assert torch.allclose(pictures.norm(dim=1), torch.ones(2), atol=1e-5)
+    said = json.loads((tmp_path / HEADS / TRUNK).read_text())
+    (tmp_path / HEADS / TRUNK).write_text(json.dumps(said | {"probe": said["probe"][::-1]}))
+    record_part(HEADS, tmp_path)
+    with pytest.raises(WeightsError, match="trained over another"):
+        any_embedder(str(tmp_path / HEADS))
+
+
+def test_without_a_trunk_the_recipe_says_what_it_needs() -> None:
+    with pytest.raises(ValueError, match="give --trunk"):
+        over("")

@@ -45,6 +45,7 @@ class TaskOptions:
     parts: Path | None = None  # folder of the frozen parts that the task stands on, None for the shipped ones
     cache: Path | None = None  # folder for what is worth computing once
     device: torch.device = CPU  # where the model trains and batches are wanted
+    trunk: str = ""  # the model that heads are trained over, in the recipe "space" (`models.open_clip.source`)
 
 
 class Task(Protocol):
@@ -245,7 +246,13 @@ class Trainer:
             self.accelerator.wait_for_everyone()
             return
         o = self.options  # what a run that goes on must have as it had it
-        settings = {"preset": o.preset, "seed": o.seed, "rate": self.recipe.lr, "world": o.world.digest}
+        settings = {
+            "preset": o.preset,
+            "seed": o.seed,
+            "rate": self.recipe.lr,
+            "world": o.world.digest,
+            "trunk": o.trunk,
+        }
         counters = {**vars(self.state), "settings": settings}
         checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, counters)
         with self.averaged() as model:

@@ -58,11 +58,12 @@ def run(
     world: Path | None = None,
     compiled: bool = False,
     rate: float | None = None,
+    trunk: str | None = None,
 ) -> None:
     """Train a recipe in `out`. What is wrong with settings and folders is said before anything is built."""
     began = checkpoint.began(out, resume)
     preset, seed = settled("preset", preset, began, PRESET), settled("seed", seed, began, recipe.seed)
-    rate = settled("rate", rate, began, recipe.lr, fixed=False)
+    rate, trunk = settled("rate", rate, began, recipe.lr, fixed=False), settled("trunk", trunk, began, "")
     if not 0 < rate < math.inf:
         raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipe.lr:g} is this recipe's own")
     if init is not None:
@@ -71,7 +72,7 @@ def run(
     settled("world", pictures.digest, began, pictures.digest)
     if length.steps is None:
         length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
-    options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache")
+    options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache", trunk=trunk)
     trainer = Trainer(dataclasses.replace(recipe, lr=rate), options, out, length, every, compiled=compiled)
     if init is not None:
         trainer.start_from(init)
@@ -99,6 +100,9 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
         world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
         seed: Annotated[int | None, typer.Option(help="of weights and batches; the recipe's own otherwise")] = None,
         every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
+        trunk: Annotated[
+            str | None, typer.Option(help="of the recipe space: open_clip:MODEL:WEIGHTS or a folder")
+        ] = None,
         threads: Annotated[int, typer.Option(help="0: torch's own choice")] = 0,
         compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
     ) -> None:
@@ -108,7 +112,7 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
         if threads:
             torch.set_num_threads(threads)
         out, length = out or Path("runs") / f"{recipe}-{preset or PRESET}", Length(steps, minutes, piece)
-        run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate)
+        run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate, trunk)
 
     command(lambda: typer.run(train))
 

@@ -114,7 +114,7 @@ class LanguageSpace(nn.Module):
             if batch["warm"]:
                 keep = agreeing((pictures * texts).sum(-1).detach())
             weights = weights * (keep | ~torch.eye(*weights.shape, dtype=torch.bool))
-            losses.append(_nested_loss(everyone, texts, labels, weights, scale, bias))
+            losses.append(nested_loss(everyone, texts, labels, weights, scale, bias))
             dropped.append(1 - keep.float().mean())
         labels, weights = picture_labels(seen)
         among = sigmoid_loss(everyone, everyone, labels, weights, scale, bias)
@@ -177,7 +177,7 @@ class LanguageSpace(nn.Module):
         }
 
 
-def _nested_loss(
+def nested_loss(
     pictures: Tensor, texts: Tensor, labels: Tensor, weights: Tensor, scale: Tensor, bias: Tensor
 ) -> Tensor:
     """The sigmoid loss in the first 32, 64 and 128 numbers (Matryoshka, arXiv 2205.13147)."""
