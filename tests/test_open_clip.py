@@ -153,7 +153,7 @@ def test_what_can_not_be_loaded_is_refused_in_one_sentence(folder: Path, tmp_pat
         configuration("huge")
 
 
-# --- Our heads over a trunk ---------------------------------------------------------------------------------------------
+# --- Our heads over a trunk -------------------------------------------------------------------------------------------
 
 
 def over(folder: Path | str, cache: Path | None = None) -> TrunkSpaceTask:
