@@ -384,6 +384,43 @@ def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(batch: Calla
     killed_again_and_again(batch, tmp_path, jobs=30, kills=3)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
+def test_captions_of_a_folder_are_killed_and_resumed_as_pictures_are(
+    batch: Callable[..., Said], tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for number in range(12):
+        Image.new("RGB", (8, 8), (250, 10 * number, 0)).save(tmp_path / "in" / f"{number:02}.png")
+    Image.new("RGB", (8, 8), "lime").save(tmp_path / "in" / "sub" / "x.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "empty").mkdir()
+    line = {"task": "caption", "image": "in", "tags": True}
+    lines = [line, {**line, "image": "empty"}, {"task": "caption", "image": "in/00.png", "name": "one"}]
+    asked, out = written(tmp_path / "a.jsonl", *map(json.dumps, lines)), tmp_path / "out"
+    said = {}
+    for least in (2, 5):
+        process = started(asked, out, "fake:0.2")
+        until(lambda n=least: len(list(out.glob("images/*.txt"))) >= n, 0.002)
+        process.kill()
+        process.communicate()
+        said |= {path.name: path.read_bytes() for path in out.glob("images/*.txt")}
+    told = batch(asked, "--out", out, "--json").json
+    assert (told["done"] + told["found"], told["failed"], told["total"]) == (14, 2, 16) and told["found"] >= 5
+    assert [(one["line"], one["message"].split(" ")[-1]) for one in told["errors"]][:1] == [(1, "MOV).")]
+    assert "holds no pictures" in told["errors"][1]["message"] and told["errors"][1]["line"] == 2
+    made = {path.name: path.read_bytes() for path in out.glob("images/*.txt")}
+    assert (
+        said.items() <= made.items() and left(out) - {f"images/{name}" for name in made} == BOOKS and "one.txt" in made
+    )
+    books = rows(out / "images/metadata.jsonl")
+    names = {row["source"]: row["text"] for row in books}
+    assert (
+        sorted(names) == [*(f"{number:02}.png" for number in range(12)), "x.png"]
+        and names["x.png"] == "a green face, happy"
+    )
+    assert sorted(row["file_name"] for row in books) == sorted(made)
+
+
 @pytest.mark.slow
 def test_killed_a_hundred_times(batch: Callable[..., Said], tmp_path: Path) -> None:
     killed_again_and_again(batch, tmp_path, jobs=200, kills=100)

@@ -172,6 +172,7 @@ def _described(job: Job, index: int, record: Record) -> dict[str, Any]:
         "file_name": record.file,
         "text": record.text or plain(asked.title),
         "prompt": asked.title,
+        "source": Path(image.path).name if (image := getattr(asked, "image", None)) else "",
         **{name: getattr(asked, name, usual) for name, usual in settings.items()},
         "seed": record.seed,
         "model": asked.model,

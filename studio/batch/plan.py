@@ -14,6 +14,7 @@ from studio.batch.fields import Settings, settings
 from studio.batch.readers import Row, read
 from studio.batch.sources import Problem, Source
 from studio.capabilities import Capabilities
+from studio.inputs import pictures_in
 from studio.planner import Job as Planned
 from studio.planner import plan_with
 from studio.requests import ANY_REQUEST, make_request
@@ -87,9 +88,31 @@ def plan(sources: Sequence[Source], context: Context) -> Plan:
         for item in read(source):
             if isinstance(item, Problem):
                 made.refuse(item)
-            else:
-                _add(made, taken, source, item, context)
+                continue
+            try:
+                rows = _each_picture(item, source, context)
+            except Refused as error:
+                made.refuse(Problem(source.name, item.line, error.message))
+                continue
+            for row in rows:
+                _add(made, taken, source, row, context)
     return made
+
+
+def _each_picture(row: Row, source: Source, context: Context) -> list[Row]:
+    """A row for each picture of a folder that is to be described, with a name of its own; else the row itself."""
+    image, name = row.fields.get("image"), row.fields.get("name")
+    if row.fields.get("task") != "caption" or not isinstance(image, str):
+        return [row]
+    folder = (source.folder / image).absolute()
+    _check_within(folder, context)
+    if not folder.is_dir():
+        return [row]
+    found = pictures_in(folder)
+    names = [{"name": f"{name}-{number}"} if name else {} for number in range(1, len(found) + 1)]
+    return [
+        replace(row, fields={**row.fields, "image": str(path), **own}) for path, own in zip(found, names, strict=True)
+    ]
 
 
 def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, context: Context) -> None:
@@ -114,9 +137,13 @@ def _planned(said: Settings, context: Context) -> list[Planned]:
         raise Refused("batch.other_model", model=repr(fields["model"]))
     asked = [make_request(said.task, **fields, seed=seed) for seed in said.seeds]
     for picture in asked[0].pictures():
-        if context.within and not Path(picture.path).resolve().is_relative_to(context.within.resolve()):
-            raise Refused("batch.not_in_home", file=picture.path[:80])
+        _check_within(Path(picture.path), context)
     return plan_with(asked, context.can, context.digest, context.wildcards)
+
+
+def _check_within(path: Path, context: Context) -> None:
+    if context.within and not path.resolve().is_relative_to(context.within.resolve()):
+        raise Refused("batch.not_in_home", file=str(path)[:80])
 
 
 def _named(planned: list[Planned], said: Settings, source: Source, line: int) -> list[Job]:
