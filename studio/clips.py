@@ -170,6 +170,8 @@ def moves(path: str | Path) -> bool:
 
 def video_format(path: str | Path, data: bytes = b"") -> str:
     """Which of VIDEOS a file's first bytes say it is; "" for anything else, and where it can't be read."""
+    if not data and not Path(path).is_file():  # a pipe would be waited for
+        return ""
     try:
         with _opened(Path(path), data) as file:
             head = file.read(64)

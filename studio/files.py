@@ -63,10 +63,11 @@ def make_folder(folder: Path, option: str = "--home") -> None:
         raise Refused(why(error, folder, option)) from error
 
 
-def ready_folder(folder: Path, pictures: int) -> list[Path]:
+def ready_folder(folder: Path, pictures: int, option: str = "--out") -> list[Path]:
     """Make `folder` and try it out before any work is done -> the folders that were made, deepest first.
 
-    Refused, and nothing left behind, where it can't be written or has no room for so many `pictures`.
+    Refused, and nothing left behind, where it can't be written or has no room for so many `pictures`; `option` is what
+    chose it.
     """
     made: list[Path] = []
     try:
@@ -77,7 +78,7 @@ def ready_folder(folder: Path, pictures: int) -> list[Path]:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         remove_empty(made)
-        raise Refused(why(error, folder)) from error
+        raise Refused(why(error, folder, option)) from error
     return made
 
 

@@ -1,10 +1,12 @@
 """Folders of pictures into captions and training sets: whole or not at all, and read by those who train."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Said, refusal
 from PIL import Image
@@ -126,3 +128,44 @@ def test_what_a_person_says_of_a_picture_is_found_and_outlives_the_database(
         assert found == [1, 1, 0]
         maintenance.rebuild(home.root)
         home = Home(tmp_path / "home")
+
+
+def odd_pictures(folder: Path) -> None:
+    """What people and programs leave lying about, each under the name of what becomes of it."""
+    for name, colour in (("unknown-black", "black"), ("unknown-white", "white"), ("refused-clear", (0, 0, 0, 0))):
+        Image.new("RGBA", (64, 64), colour).save(folder / f"{name}.png")
+    for name, size in (("known-1x1", (1, 1)), ("known-1x10000", (1, 10_000))):
+        Image.new("RGB", size, "red").save(folder / f"{name}.png")
+    Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(folder / "unknown-16-bit.png")
+    Image.new("CMYK", (20, 20), (0, 255, 255, 0)).save(folder / "known-cmyk.jpg")
+    Image.new("RGB", (20, 20), "red").quantize(4).save(folder / "known-palette.png")
+    turned, exif = Image.new("RGB", (60, 20), "red"), Image.Exif()
+    exif[0x112] = 6
+    turned.save(folder / "known-turned.jpg", exif=exif)
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("blue", "red", "lime")]
+    frames[0].save(folder / "known-moving.webp", save_all=True, append_images=frames[1:])
+    data = (folder / "known-turned.jpg").read_bytes()
+    for name, cut in (
+        ("refused-cut.jpg", data[: len(data) // 2]),
+        ("refused-empty.png", b""),
+        ("refused.gif", b"GIF89a"),
+    ):
+        (folder / name).write_bytes(cut)
+
+
+def test_any_picture_is_described_or_refused_in_one_sentence(studio: Command, tmp_path: Path) -> None:
+    (folder := tmp_path / "odd").mkdir()
+    odd_pictures(folder)
+    os.mkfifo(folder / "pipe.png")
+    said = studio("caption", folder, *FAKE, "--training-set", tmp_path / "out", "--json")
+    become = {Path(row["path"]).name: "known" if row["known"] else "unknown" for row in said.json}
+    there = [path.name for path in folder.iterdir() if not path.name.startswith("pipe")]
+    assert become == {name: name.partition("-")[0] for name in there if not name.startswith("refused")}
+    assert all(row["caption"].endswith("a red face, happy") for row in said.json)
+    sentences = said.err.splitlines()
+    for name in (name for name in there if name.startswith("refused")):
+        assert len([line for line in sentences if f"/{name} " in line and line.endswith(".")]) == 1, name
+    assert "Traceback" not in said.err and len(list((tmp_path / "out").iterdir())) == 2 * 5 + 1
+    for alone in ("pipe.png", "nothing.png"):
+        told = studio("caption", folder / alone, *FAKE)
+        assert told.code == 2 and "does not exist" in told.err and not told.out

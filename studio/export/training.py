@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.messages import Refused
 from studio.batch.plan import safe_name
-from studio.files import PART, make_folder, ready_folder, why, write_whole
+from studio.files import PART, ready_folder, why, write_whole
 from studio.metadata.files import content
 from studio.requests import CaptionRequest
 
@@ -61,10 +61,10 @@ def write_training_set(examples: Sequence[Example], folder: Path) -> None:
         raise Refused("training.nothing")
     folder = folder.absolute()
     check_new(folder)
-    make_folder(folder.parent, "--training-set")
+    ready_folder(folder.parent, len(examples), "--training-set")
     part = folder.with_name(f"{PART}{os.getpid()}-{uuid.uuid4().hex}")
     try:
-        ready_folder(part, len(examples))
+        part.mkdir()
         for name, data in training_set(examples):
             write_whole(part / name, data if isinstance(data, bytes) else content(data), "--training-set")
         if folder.is_dir():
