@@ -18,7 +18,7 @@ class Annotations:
     Attributes:
         deleted: since when it is in the bin, seconds since the epoch.
         caption: what it shows, in words: those of a model that was asked, or those of a person, which go before.
-        sure: the model's probability that they are right; None where it does not know, or a person wrote them.
+        sure: the model's probability that they are right, 0 where it says that it does not know; None of a person's.
         round_trip: cosine between these words and those that it was made from.
     """
 

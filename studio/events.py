@@ -99,10 +99,12 @@ Data = Annotated[
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of an artifact that is an answer, and is kept nowhere else."""
+    """The bytes of an artifact that is an answer and is kept nowhere else, its score, and whether it is `known`."""
 
     data: Data
     media_type: str
+    score: float | None = None
+    known: bool = True
 
 
 Answer = Vector | Content  # to interactive requests

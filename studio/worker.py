@@ -29,6 +29,7 @@ from studio.files import UPLOAD, remove_parts, remove_uploads
 from studio.heartbeat import BEAT, Heartbeat, Watch, complain
 from studio.home import Home
 from studio.inputs import INPUTS
+from studio.media import Artifact
 from studio.planner import Job, job_id
 from studio.queue import QueuedJob, Wish
 from studio.run import explain, run_jobs
@@ -262,9 +263,13 @@ def _answers(job: QueuedJob, loaded: _LoadedModel) -> tuple[Answer, ...] | Faile
         if job_id(job.request, backend.digest(), interactive=True) != job.id:
             return Failed(REPLACED)
         events = [event for event in run(backend, job.request) if not isinstance(event, Progress)]
-        return tuple(one if isinstance(one, Vector) else Content(one.data, one.media_type) for one in events)
+        return tuple(one if isinstance(one, Vector) else _content(one) for one in events)
     except Refused as refusal:
         return Failed(refusal.message)
     except Exception as error:
         complain(traceback.format_exc())
         return Failed(explain(error))
+
+
+def _content(artifact: Artifact) -> Content:
+    return Content(artifact.data, artifact.media_type, artifact.score, artifact.known)

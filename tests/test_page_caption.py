@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_kit import HOSTILE, Elements, get, stays_text
+from page_kit import HOSTILE, PROMPT, Elements, get, make, stays_text
 from patience import until
 from PIL import Image
 from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
@@ -16,11 +16,16 @@ from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
 from models.messages import Refused
 from studio import settings
 from studio.backends.fake import Fake
+from studio.events import Content, Vector
 from studio.export.training import training_set
+from studio.gallery import Kept
+from studio.page.card import CardHandlers
 from studio.page.context import PageContext
+from studio.page.describe import describe
 from studio.page.layout import build
 from studio.page.series_store import Series, SeriesStore
 from studio.page.tabs.caption import FILES, CaptionHandlers, examples
+from studio.page.tabs.create import CreateHandlers
 from studio.planner import Job
 from studio.run import run_jobs
 from studio.sinks import GallerySink
@@ -154,3 +159,75 @@ def _store(home: Path) -> SeriesStore:
     from studio.studio import Studio
 
     return SeriesStore(Studio(home))
+
+
+# --- What is this? ----------------------------------------------------------------------------------------------------
+
+
+def drawn(context: PageContext, prompt: str = "a cat") -> Kept:
+    (job,) = context.studio.prepare("image", prompt=prompt, seed=1, model="fake")
+    list(run_jobs(Fake(), [job], GallerySink(context.studio.gallery)))
+    return context.studio.gallery.page()[0]
+
+
+def test_the_answer_is_kept_with_the_picture_and_says_how_near_the_round_trip_came(
+    context: PageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, gallery = drawn(context), context.studio.gallery
+    answers = {"caption": Content(b"a kitten", "text/plain", 0.8)}
+    ask = lambda request: (  # noqa: E731 - instead of a worker
+        (answers["caption"],)
+        if request.task == "caption"
+        else tuple(Vector("text", one, (0.6, 0.8) if one == "a cat" else (0.0, 1.0)) for one in request.texts)
+    )
+    monkeypatch.setattr(context.studio, "ask", ask)
+    assert "What is this?" in CardHandlers(context).show(kept)
+    kept = describe(context, kept, "en")
+    assert (kept.caption, kept.sure, kept.round_trip) == ("a kitten", 0.8, pytest.approx(0.8))
+    assert gallery.count() == 1 and gallery.get(kept.sha256) == kept, "no other file"
+    card = CardHandlers(context).show(kept)
+    assert "a kitten" in card and "80 % sure" in card and "Round trip 0.80: it came back as what was asked" in card
+    with spoken("zh"):
+        assert "往返 0.80" in CardHandlers(context).show(kept)
+    answers["caption"] = Content(HOSTILE[0].encode(), "text/plain", 0.1, False)
+    unknown = describe(context, kept, "en")
+    assert (unknown.sure, unknown.round_trip) == (0.0, None)
+    card = CardHandlers(context).show(unknown)
+    assert "I don&#39;t know this" in card and 'data-do="words"' not in card and stays_text(card, HOSTILE[0])
+
+
+def test_a_caption_becomes_a_prompt_in_a_style(context: PageContext) -> None:
+    kept = drawn(context)
+    context.studio.gallery.mark([kept.sha256], caption="a kitten")
+    for style, chosen in (("noto", "noto"), ("no such style", "")):
+        card, handed, tabs = CardHandlers(context).act(told(do="words", picture=kept.sha256, value=style))
+        assert (card, handed["tab"], tabs.selected) == ("", "create", "create")
+        values, said = CreateHandlers(context).handed(handed, None)
+        assert values == {"prompt": "a kitten", "style": chosen} and "note good" in said
+
+
+def test_what_a_model_cannot_tell_is_not_asked(tmp_path: Path, context: PageContext) -> None:
+    kept = drawn(context)
+    context.can = context.can.model_copy(update={"tasks": ("image",)})
+    assert "data-describe" not in CardHandlers(context).show(kept)
+
+
+def test_what_is_this_is_answered_below_a_picture_and_on_its_card(visit: Callable[..., Any], home: Path) -> None:
+    page = visit()
+    make(page, "a face that is asked about", 1)
+    page.click("#stage [data-describe]")
+    page.wait_for_selector("#stage .answer b:has-text('face, ')")
+    assert page.locator("#stage .done img").count() == 1, "the picture stays on the stage"
+    said = page.inner_text("#stage .answer b")
+    page.wait_for_timeout(400)
+    assert page.inner_text("#stage .answer b") == said, "what is polled says the same"
+    page.click("#stage .done .board >> nth=0")
+    page.wait_for_selector(f"dialog[open] .answer b:has-text('{said}')")
+    assert "Round trip" in page.inner_text("dialog[open] .answer")
+    page.focus("dialog[open] [data-describe]")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.classList.contains('answer')")
+    page.select_option("dialog[open] .answer select", "noto")
+    page.wait_for_function(f"document.querySelector('{PROMPT.partition(',')[0]}').value === '{said}'")
+    page.wait_for_selector("#style input[value=noto]:checked", state="attached")
+    assert page.locator("dialog[open]").count() == 0

@@ -6,22 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from page_kit import get, make, turn_to
+from page_kit import get, turn_to
 from patience import PATIENCE
 from PIL import Image
-from queue_kit import Entry, ask, keep, made, planned
-from series_kit import spoken, told
+from queue_kit import planned
 
-from studio.backends.fake import Fake
 from studio.backends.registry import open_backend
 from studio.export.apps import APPS
 from studio.home import Home
-from studio.page.card import CardHandlers
-from studio.page.context import PageContext
 from studio.planner import resolve
 from studio.requests import make_request
-from studio.studio import Studio
 
 MODEL = "fake:0.1"
 FRAMES = 6
@@ -113,7 +107,6 @@ def the_card_of_a_clip(page: Any, job: str, url: str) -> None:
         "extend",
         "settings",
         "find",
-        "describe",
         "delete",
     ]
     page.click("dialog[open] .why summary")
@@ -155,39 +148,3 @@ def in_the_gallery(page: Any, url: str) -> None:
         page.select_option("#gallery select[name=kind]", kind)
         page.wait_for_function(f"() => !document.querySelector('#gallery .pick {gone}')")
         page.wait_for_selector(f"#gallery .pick {there}")
-
-
-def test_a_picture_is_described(visit: Callable[..., Any]) -> None:
-    page = visit()
-    wrong = watched(page)
-    make(page, "a face to describe")
-    page.wait_for_selector("#stage .done img[alt='a face to describe'][src$='.png']")
-    page.click("#stage .done .board >> nth=0")
-    page.click("dialog[open] [data-do=describe]")
-    page.wait_for_selector("#stage .done .words:has-text('face, ')")
-    assert wrong == []
-
-
-def test_captions_are_offered_where_the_model_writes_them(tmp_path: Path) -> None:
-    (artifact,) = made(Fake(), ask())
-    studio = Studio(tmp_path)
-    digest = keep(studio.gallery, artifact.data, Entry("job", 0, 1, "a cat", model="fake")).stem
-    offered = {
-        model: 'data-do="describe"' in CardHandlers(PageContext(studio, model)).show(studio.gallery.get(digest))
-        for model in ("fake", "embedded")
-    }
-    assert offered == {"fake": True, "embedded": False}
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_description_is_in_the_readers_language(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str
-) -> None:
-    (artifact,) = made(Fake(), ask())
-    studio = Studio(tmp_path)
-    monkeypatch.setattr(studio._supervisor, "wake", lambda model="": None)
-    digest = keep(studio.gallery, artifact.data, Entry("job", 0, 1, "a cat", model="fake")).stem
-    with spoken(language):
-        CardHandlers(PageContext(studio, "fake")).act(told(do="describe", picture=digest))
-    (job,) = studio.queue.jobs()
-    assert (job.request.task, job.request.language) == ("caption", language)

@@ -16,7 +16,7 @@ from studio.metadata import read, restore
 from studio.page.clips import take
 from studio.page.context import PRESSED, PageContext, pressed_data, whole_number
 from studio.page.html import render, script
-from studio.page.language import reader, text
+from studio.page.language import text
 from studio.page.making import tab_of, task_of
 from studio.planner import Job, plan
 from studio.requests import make_request
@@ -26,10 +26,10 @@ VARIATIONS = 4  # that one press makes
 GIVEN = ("image", "last", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
 # What can be done next with each kind, where the model can.
 USES = {
-    "image": ("again", "like", "animate", "start", "vary", "blend", "settings", "find", "describe"),
-    "clip": ("again", "extend", "settings", "find", "describe"),
+    "image": ("again", "like", "animate", "start", "vary", "blend", "settings", "find"),
+    "clip": ("again", "extend", "settings", "find"),
 }
-NEEDS = {"describe": "caption", "animate": "clip", "extend": "clip"}
+NEEDS = {"animate": "clip", "extend": "clip"}
 # The tab that uses the picture; its settings go to the one that made it.
 HANDED = {
     "find": "search",
@@ -38,6 +38,7 @@ HANDED = {
     "like": "create",
     "start": "create",
     "blend": "create",
+    "words": "create",
 }
 TASKS = ("image", "enlarge", "clip")  # that are made again
 
@@ -64,12 +65,12 @@ class CardHandlers:
         except KeyError:
             return render("card.gone"), gr.skip(), gr.skip()
         try:
-            if do in ("again", "vary", "describe"):
+            if do in ("again", "vary"):
                 job = self._another(kept, do)
                 return self._handed(tab_of(job.request.task), "watch", job=self.context.studio.submit(job))
             if do in HANDED or do == "settings":
                 tab = HANDED.get(do) or tab_of(task_of(kept.path))
-                return self._handed(tab, do, picture=digest)
+                return self._handed(tab, do, picture=digest, style=value)
             if do == "frame":
                 taken = take(self.gallery, kept, whole_number(data.get("frame")))
                 return self.show(self.gallery.get(taken), said=text("card.taken")), gr.skip(), gr.skip()
@@ -93,7 +94,8 @@ class CardHandlers:
             return render("card.gone")
         can, request, apps = self.context.can.tasks, origin.get("request", {}), list(APPS.values())
         uses = [use for use in USES.get(kept.kind, ()) if NEEDS.get(use, "image") in can]
-        return render("card.card", kept, request, apps, list(FORMATS), uses, again, problem, said)
+        styles = self.context.can.styles if "caption" in can or kept.caption or kept.kind == "text" else None
+        return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, problem, said)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         changes: dict[str, Any] = {}
@@ -113,12 +115,8 @@ class CardHandlers:
             self.gallery.mark([kept.sha256], **changes)
 
     def _another(self, kept: Kept, do: str) -> Job:
-        """The artifact's request with a new seed, one for variations of it ("vary") or for its caption, planned."""
-        start = {"path": str(kept.path)}
-        if do == "describe":
-            spoken = reader() if reader() in self.context.can.languages else "en"
-            return self._planned({"task": "caption", "image": start, "language": spoken})
-        found = read(kept.path)
+        """The artifact's request with a new seed, or one for variations of it ("vary"), planned."""
+        start, found = {"path": str(kept.path)}, read(kept.path)
         restored = restore(found, self.context.can, self.context.studio.home / inputs.INPUTS, TASKS)
         fields = restored.fields
         if do == "vary":

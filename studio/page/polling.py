@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -18,7 +19,9 @@ from markupsafe import Markup
 
 from models.messages import Message
 from studio import inputs
+from studio.capabilities import Style
 from studio.events import Progress, Saved
+from studio.gallery import Kept
 from studio.page.html import render
 from studio.page.language import routes
 from studio.queue import QueuedJob
@@ -50,12 +53,14 @@ LATEST = 200  # jobs by which the pace is measured
 
 
 class Poll:
-    """Answers the pages of one studio; `uses` are what can be done with a picture on a stage. May be called from any
-    thread.
+    """Answers the pages of one studio; `uses` are what can be done with a picture on a stage, `styles` those in which
+    the caption of one can be drawn, None where the model writes none. May be called from any thread.
     """
 
-    def __init__(self, studio: "Studio", uses: Sequence[str] = ("like",)) -> None:
-        self.studio, self.uses = studio, uses
+    def __init__(
+        self, studio: "Studio", uses: Sequence[str] = ("like",), styles: Sequence[Style] | None = None
+    ) -> None:
+        self.studio, self.uses, self.styles = studio, uses, styles
         self._lock, self._stale, self._news = threading.Lock(), 0.0, dict[str, str]()
         self._began: OrderedDict[str, tuple[int, float]] = OrderedDict()  # job: first step seen, when
 
@@ -74,7 +79,10 @@ class Poll:
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         left = self._left(job, progress.step, progress.total) if progress and not state.end else None
         saved = self.studio.gallery.found(state.id, state)
-        return Stage(state, queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN, saved, self.uses)
+        made = [Path(one.path).stem for one in saved.values() if one.kind != "text"]
+        kept = {digest: self.studio.gallery.get(digest) for digest in self.studio.gallery.known(made)}
+        how_far = (queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN)
+        return Stage(state, *how_far, saved, self.uses, kept, self.styles)
 
     def _left(self, job: str, step: int, total: int) -> float | None:
         """Seconds, from the speed since the first step that was seen: before it the model was loaded."""
@@ -136,7 +144,9 @@ def estimate(studio: "Studio", digest: str, requests: Iterable[Any]) -> float | 
 
 @dataclass
 class Stage:
-    """What is known of the job on show; `left` is in seconds, `uses` are offered below each picture."""
+    """What is known of the job on show; `left` is in seconds, `uses` are offered below each picture, and so is what it
+    shows, where there are `styles`. `kept` are its pictures by their sha256.
+    """
 
     job: QueuedJob
     ahead: int = 0
@@ -145,6 +155,8 @@ class Stage:
     progress: Progress = NOT_BEGUN
     saved: dict[int, Saved] = field(default_factory=dict)
     uses: Sequence[str] = ()
+    kept: dict[str, Kept] = field(default_factory=dict)
+    styles: Sequence[Style] | None = None
 
     @property
     def notes(self) -> list[Message]:

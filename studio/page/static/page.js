@@ -194,6 +194,23 @@
   const hide = (node, hidden) => { if (node.hidden !== hidden) node.hidden = hidden; };
   const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 
+  // What is this? The answer takes the place of the button, and the focus goes along.
+  const describe = async (button) => {
+    const part = button.closest('.answer'), status = part.querySelector('.fetching');
+    if (status.textContent === button.dataset.busy) return;
+    write(status, button.dataset.busy);
+    try {
+      const { html } = await fetchJson(`/captions/${part.dataset.picture}${button.dataset.describe}`, { method: 'POST' });
+      const held = part.contains(document.activeElement);
+      morph(part, fresh(html));
+      if (held) part.focus();
+    } catch (problem) { write(status, why(problem)); }
+  };
+  addEventListener('click', (event) => {
+    const button = event.target.closest?.('[data-describe]');
+    if (button) describe(button);
+  });
+
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
   const scrollTo = (element) => {
     if (element.getBoundingClientRect().top > innerHeight * 0.6)

@@ -50,6 +50,10 @@ class CreateHandlers(MakeHandlers):
 
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
         path, use = self.context.file(handed["picture"], "image"), handed["use"]
+        if use == "words":
+            kept = self.studio.gallery.get(handed["picture"])
+            style = handed["style"] if handed["style"] in [one.name for one in self.context.can.styles] else ""
+            return {"prompt": kept.caption or kept.words, "style": style}, notes(good=[text("create.said")])
         if path is None:
             return {}, ""
         if use == "settings":

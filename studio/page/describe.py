@@ -1,0 +1,52 @@
+"""What is this? A picture or clip of the gallery is described; the answer is kept with it, and how near it comes to the
+words that the picture was made from: the round trip from prompt to picture to caption.
+"""
+
+from anyio import to_thread
+from fastapi import APIRouter, HTTPException
+
+from models.messages import Refused
+from models.prompts.weighting import plain
+from studio.events import Content
+from studio.gallery import Kept
+from studio.page.context import PageContext
+from studio.page.html import render
+from studio.page.language import error_text, reader, routes
+from studio.planner import resolve
+from studio.requests import make_request
+
+
+def describe(context: PageContext, kept: Kept, language: str) -> Kept:
+    """The picture with its caption. Waits for the worker, which answers between two steps of what it does; Refused
+    where the model can't.
+    """
+    studio, model = context.studio, context.model
+    asked = make_request("caption", image={"path": str(kept.path)}, language=language, model=model)
+    (answer,) = (one for one in studio.ask(resolve(asked, context.can)) if isinstance(one, Content))
+    said, prompt = answer.data.decode(), plain(kept.prompt).strip()
+    near = None
+    if answer.known and prompt:
+        one, other = studio.embed([prompt, said], model=model)
+        near = sum(a * b for a, b in zip(one.vector, other.vector, strict=True))
+    studio.gallery.mark([kept.sha256], caption=said, sure=answer.score if answer.known else 0.0, round_trip=near)
+    return studio.gallery.get(kept.sha256)
+
+
+def router(context: PageContext) -> APIRouter:
+    made = routes()
+
+    @made.post("/captions/{digest}")
+    async def caption(digest: str, again: bool = False) -> dict[str, str]:
+        """What a picture shows, as HTML; one that was described before is so `again` only where that is said."""
+        try:
+            kept, can = context.studio.gallery.get(digest), context.can
+            if (again or not kept.caption) and kept.kind != "text":
+                language = reader() if reader() in can.languages else next(iter(can.languages), "en")
+                kept = await to_thread.run_sync(describe, context, kept, language)
+        except KeyError as error:
+            raise HTTPException(404, error_text(Refused("page.picture_damaged"))) from error
+        except Refused as refusal:
+            raise HTTPException(422, error_text(refusal)) from refusal
+        return {"html": render("caption.answer", kept, can.styles)}
+
+    return made
