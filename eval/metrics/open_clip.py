@@ -7,6 +7,7 @@ which both answered. Ours is 128 numbers; the other's are as many as it has.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from eval.rows import MissingError, Row, mean_row
 from models.data.captions import caption
 from models.data.grammar import LANGUAGES
 from models.data.scenes import ATTRIBUTES
+from models.data.world import Picture
 from models.train.lexicon import is_held_out
 
 SPOKEN = dict(zip(LANGUAGES, ("English", "Chinese"), strict=True))
@@ -59,10 +61,16 @@ def difference_row(question: str, ours: Answers, others: Answers, name: str) -> 
     )  # fmt: skip
 
 
+@cache
+def gallery(context: Context, embedder: Any) -> tuple[list[Picture], np.ndarray]:
+    """Held-out cells, and their vectors (N, D)."""
+    pictures = sets.cells(context.world, context.sizes.gallery)
+    return pictures, embedder.image(sets.pixels(context.world, pictures)).numpy()
+
+
 def retrieval(context: Context, embedder: Any) -> Iterator[tuple[str, Answers]]:
     """Captions of held-out cells find a picture of their concept, and pictures a caption."""
-    pictures = sets.cells(context.world, context.sizes.gallery)
-    images = embedder.image(sets.pixels(context.world, pictures)).numpy()
+    pictures, images = gallery(context, embedder)
     right = same(*[[picture.concept for picture in pictures]] * 2)
     for language, spoken in SPOKEN.items():
         texts = embedder.text([caption(picture, SEED, language, style=True) for picture in pictures]).numpy()
@@ -82,8 +90,7 @@ def scenes(context: Context, embedder: Any) -> Iterator[tuple[str, Answers]]:
 
 def naming(context: Context, embedder: Any) -> Iterator[tuple[str, Answers]]:
     """The name of a held-out cell's concept is the nearest of those of all concepts."""
-    pictures = sets.cells(context.world, context.sizes.gallery)
-    images = embedder.image(sets.pixels(context.world, pictures)).numpy()
+    pictures, images = gallery(context, embedder)
     for language, spoken in SPOKEN.items():
         concepts, names = named_concepts(context, embedder, language)
         right = same([picture.concept for picture in pictures], concepts)
@@ -98,8 +105,7 @@ def words(context: Context, embedder: Any) -> Iterator[tuple[str, Answers]]:
         "words of our dictionary": {word: own for word, own in english.items() if not is_held_out(word)},
         "Chinese words": chinese_words(context.world),
     }
-    pictures = sets.cells(context.world, context.sizes.gallery)
-    images = embedder.image(sets.pixels(context.world, pictures)).numpy()
+    pictures, images = gallery(context, embedder)
     concepts, named = ([picture.concept for picture in pictures], named_concepts(context, embedder)[0])
     for kind, meanings in asked.items():
         shown = {word: own for word, own in meanings.items() if not own.isdisjoint(concepts)}
