@@ -45,9 +45,21 @@ class Database:
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, in autocommit; use `writing` for a transaction."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found and self._gone():
+            if self._durable:
+                raise StoreTrouble("store.vanished", path=str(self.path))
+            self.close()
+            found = None
         if found is None:
             found = self._local.connection = self._connect()
+            self._local.files = {}
         return found
+
+    def _gone(self) -> bool:
+        """Whether a file is not there any more, or another one is: nobody would see what is written into it."""
+        now = {path: _number(path) for path in (self.path, _beside(self.path, "-wal"))}
+        self._local.files = {path: number for path, number in now.items() if number} | self._local.files
+        return any(now[path] != number for path, number in self._local.files.items())
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -83,6 +95,8 @@ class Database:
         except OSError as error:
             problem = str(error.strerror or error)
             raise StoreTrouble("store.unusable_folder", path=str(self.path.parent), problem=problem) from error
+        except UnicodeDecodeError as error:  # in a text of the file, or in what SQLite quotes of it
+            raise StoreTrouble("store.damaged", path=str(self.path)) from error
         except sqlite3.Error as error:
             said = str(error).lower()
             known = (code for code, signs in SIGNS.items() if any(sign in said for sign in signs))
@@ -159,7 +173,18 @@ def remove(path: Path) -> None:
 def remove_sidecars(path: Path) -> None:
     """Remove the log of a database that is closed: beside another one it would be taken for that one's."""
     for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        _beside(path, suffix).unlink(missing_ok=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -201,7 +201,7 @@ class Gallery:
         """Where the file of a row lies: by its sha256, whatever else the row says. A link, a pipe or a name that leads
         elsewhere is as good as a file that is gone.
         """
-        path = self.file(row["sha256"], PurePath(row["file"]).suffix)
+        path = self.file(str(row["sha256"]), PurePath(str(row["file"])).suffix)
         ours = NAME.fullmatch(path.name) and (is_plain(path) or not os.path.lexists(path))
         return path if ours else self.folder / "nowhere" / "nothing.png"
 

@@ -55,7 +55,7 @@ def pictures_in(folder: Path) -> list[Path]:
 def notes(request: MediaRequest) -> list[Message]:
     """What is worth knowing of the files that a request names: of which of them one frame alone is taken."""
     whole = {"like", *(["image"] if getattr(request, "extend", False) else [])}  # all frames of these count
-    named = {name: value for name, value in request if isinstance(value, Picture) and name not in whole}
+    named = {name: value for name, value in vars(request).items() if isinstance(value, Picture) and name not in whole}
     code, found = "clip.middle_frame" if request.task == "caption" else "clip.first_frame", []
     for name, picture in named.items():
         with contextlib.suppress(Refused):  # it is gone; whoever needs it will say so

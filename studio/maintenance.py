@@ -42,7 +42,7 @@ def inspect(home: Home) -> Iterator[Finding]:
     for row in home.database.rows("SELECT * FROM pictures ORDER BY number"):
         path = home.gallery.place(row)
         known.add(path)
-        if finding := _wrong_file(path, home.root / row["file"], row["bytes"], row["sha256"]):
+        if finding := _wrong_file(path, home.root / str(row["file"]), row["bytes"], row["sha256"]):
             yield finding
     yield from _strays(home.gallery, known)
     with contextlib.suppress(Refused):
@@ -125,8 +125,9 @@ def _saved(path: Path, table: str, new: Database) -> list[dict[str, Any]]:
         return []
     rows: list[dict[str, Any]] = []
     columns = {row["name"] for row in new.rows(f"PRAGMA table_info({table})")} - {"number", "owner"}
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=1)) as old:
-        old.row_factory = sqlite3.Row
+    unreadable = (sqlite3.Error, UnicodeDecodeError)  # the second where SQLite quotes damaged bytes
+    with contextlib.suppress(*unreadable), contextlib.closing(sqlite3.connect(path, timeout=1)) as old:
+        old.row_factory, old.text_factory = sqlite3.Row, lambda text: text.decode(errors="replace")
         for row in old.execute(f"SELECT * FROM {table} ORDER BY 1"):
             rows.append({name: row[name] for name in row.keys() if name in columns})  # noqa: SIM118 - a Row, not a dict
     for row in rows:

@@ -28,7 +28,7 @@ from models.messages import Refused
 from studio import inputs
 from studio.api.gallery import small
 from studio.api.guard import BODY_LIMIT
-from studio.api.uploads import Uploads, uploads
+from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.clips import ClipFile
@@ -269,7 +269,7 @@ class Tools:
     async def _make(self, ctx: Context, task: str, fields: dict[str, Any], model: str, wait: bool) -> CallToolResult:
         """Put it in the queue, and report progress until it is done. A call that is cancelled cancels its jobs."""
         studio = self._studio
-        planned = await asyncio.to_thread(self._prepared, task, fields, self._served(model))
+        planned = await in_turn(self._prepared, task, fields, self._served(model))
         if wait:
             jobs = await self._follow(ctx, planned)
         else:

@@ -133,15 +133,17 @@ class Queue:
         rows = self._database.rows("SELECT state, count(*) AS count FROM jobs WHERE NOT question GROUP BY state")
         return {row["state"]: row["count"] for row in rows}
 
-    def ahead(self, job: str) -> int:
-        """How many open jobs come before this one."""
-        row = self._database.row(
-            "SELECT count(*) FROM jobs AS other JOIN jobs AS this ON this.id = ? WHERE this.state = 'waiting'"
-            " AND NOT other.question AND (other.state = 'running' OR (other.state = 'waiting'"
-            " AND (-other.priority, other.place) < (-this.priority, this.place)))",
-            job,
+    def line(self) -> dict[str, int]:
+        """The jobs that wait, each with how many open ones come before it."""
+        rows = self._database.rows(
+            "SELECT id, state, row_number() OVER (ORDER BY state != 'running', -priority, place, number) - 1 AS ahead"
+            f" FROM jobs WHERE state IN ({OPEN_STATES}) AND NOT question"
         )
-        return row[0] if row else 0
+        return {row["id"]: row["ahead"] for row in rows if row["state"] == "waiting"}
+
+    def ahead(self, job: str) -> int:
+        """How many open jobs come before this one, if it waits."""
+        return self.line().get(job, 0)
 
     # --- Changing -----------------------------------------------------------------------------------------------------
 
@@ -304,4 +306,7 @@ def stored(message: Message) -> str:
 
 def read_message(text: str) -> Message:
     """A message from a column; older versions kept the English sentence."""
-    return Message.from_json(json.loads(text) if text.startswith('{"code"') else text)
+    try:
+        return Message.from_json(json.loads(text) if text.startswith('{"code"') else text)
+    except (ValueError, TypeError, KeyError):  # damaged
+        return Message(text)

@@ -60,7 +60,8 @@ def trap() -> Iterator[tuple[str, list[Any]]]:
 
 def send(doors: Server, method: str, path: str, body: Any = None, **more: Any) -> Answer:
     """One request, its path as it is: no client tidies it up."""
-    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=PATIENCE)
+    source = (more.get("source", "127.0.0.1"), 0)
+    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=PATIENCE, source_address=source)
     headers = more.get("headers") or {}
     if isinstance(body, dict):
         body, headers = json.dumps(body).encode(), {**JSON, **headers}

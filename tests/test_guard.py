@@ -1,11 +1,14 @@
 """Who may use the studio's doors."""
 
 import asyncio
+import base64
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from studio.api.guard import Guard, is_loopback
+from studio.api import guard as module
+from studio.api.guard import FREE, Guard, is_loopback
 from studio.page.serve import _fetch_nothing
 
 OURS = "127.0.0.1:7860"
@@ -53,6 +56,76 @@ def test_gradio_fetches_nothing_of_what_passes() -> None:
     for answer in asked:
         with pytest.raises(Exception, match=r"403|fetches nothing from the network"):
             asyncio.run(answer)
+
+
+async def asked(guard: Guard, body: bytes = b"", password: str = "", client: str = "127.0.0.1") -> int:
+    """The status of an answer."""
+    headers = [(b"host", OURS.encode())]
+    if password:
+        headers.append((b"authorization", b"Basic " + base64.b64encode(b":" + password.encode())))
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    scope = {"type": "http", "path": "/api/v1/jobs", "headers": headers, "client": (client, 9)}
+    await guard(scope, receive, send)
+    return statuses[0]
+
+
+def test_the_bodies_of_all_requests_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TOGETHER", 100_000)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if (await receive())["type"] == "http.request":
+            await gate.wait()
+            await send({"type": "http.response.start", "status": 200})
+
+    async def run() -> list[int]:
+        guard = Guard(app)
+        first = asyncio.create_task(asked(guard, bytes(80_000)))
+        await asyncio.sleep(0)
+        refused, small = await asked(guard, bytes(70_000)), asyncio.create_task(asked(guard, bytes(30_000)))
+        await asyncio.sleep(0)
+        gate.set()
+        answers = [refused, await first, await small, await asked(guard, bytes(70_000))]
+        assert guard.held == 0
+        return answers
+
+    gate = asyncio.Event()
+    assert asyncio.run(run()) == [503, 200, 200, 200]
+
+
+def test_wrong_passwords_are_slowed_by_address_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    guard, right = Guard(app, password="correct horse"), "correct horse"
+
+    def tried(password: str, client: str = "127.0.0.1") -> int:
+        return asyncio.run(asked(guard, password=password, client=client))
+
+    assert [tried("") for _ in range(20)] == [401] * 20, "a browser asks without one first"
+    assert [tried("wrong") for _ in range(700)] == [401] * FREE + [429] * (700 - FREE)
+    assert tried(right) == 429 and tried(right, "127.0.0.2") == 200
+    looked_at = 0
+    for _ in range(600):
+        now[0] += 1
+        looked_at += tried("wrong") == 401
+    assert looked_at < 20
+    now[0] += 61
+    assert tried(right) == 200
+    assert capsys.readouterr().err.count("wrong passwords came from 127.0.0.1") == 1
+    statuses = [tried("wrong", f"2001:db8::{n:x}") for n in range(10)]
+    assert statuses == [401] * FREE + [429] * (10 - FREE), "one subscriber has many addresses"
 
 
 async def _nothing(*_: object) -> None:

@@ -108,10 +108,12 @@ WRONG = {
 
 
 def test_without_the_password_nothing_is_there(locked: Server, subtests: pytest.Subtests) -> None:
-    for (method, path), given in itertools.product(CHANGES + READS, WRONG):
+    for number, ((method, path), given) in enumerate(itertools.product(CHANGES + READS, WRONG), 2):
         with subtests.test(path=path, given=given):
             headers = {"Authorization": WRONG[given]} if WRONG[given] else {}
-            answer = send(locked, method, path, {"prompt": "theirs"} if method == "POST" else None, headers=headers)
+            body = {"prompt": "theirs"} if method == "POST" else None
+            # Each from an address of its own: one that goes on guessing has to wait.
+            answer = send(locked, method, path, body, headers=headers, source=f"127.0.0.{number}")
             assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Basic ")
             assert b"password" in answer.body and PASSWORD.encode() not in answer.body
 

@@ -120,7 +120,7 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
 def _upright(picture: Image.Image) -> Image.Image:
     """A copy turned as its EXIF says; as it is where that can't be read."""
     try:
-        return ImageOps.exif_transpose(picture).copy()
+        return ImageOps.exif_transpose(picture)  # a copy in any case
     except (struct.error, SyntaxError):
         return picture.copy()
 

@@ -35,7 +35,7 @@ from studio.api.a1111_state import (
     timestamp,
 )
 from studio.api.routing import Rejected, close, serve
-from studio.api.uploads import Uploads, checked, decoded, uploads
+from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
 from studio.capabilities import Capabilities
 from studio.events import Failed
 from studio.fields import Picture
@@ -110,7 +110,7 @@ async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
 
 
 async def _make(state: State, body: Generation) -> dict[str, Any]:
-    call = await to_thread.run_sync(_begin, state, body)
+    call = await in_turn(_begin, state, body)
     with state.waiting(call):
         ends = [await ended(state.studio, job) for job in call.jobs]
     made = await to_thread.run_sync(_files, state.studio, call)

@@ -1,7 +1,6 @@
 """A1111's tools for files: what a file says, larger pictures, and captions."""
 
 import base64
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from models.data.pixels import MAX_PIXELS, place
 from models.messages import Refused
 from studio.api.a1111_state import OURS, PREFIX, UPSCALERS, Sent, Served, State, ended, routes
 from studio.api.routing import Rejected
-from studio.api.uploads import checked, decoded, uploads
+from studio.api.uploads import checked, decoded, in_turn, uploads
 from studio.events import Cancelled, Done, Failed, Saved
 from studio.metadata import encoded, texts
 from studio.metadata.readers import PROGRAMS, parse_parameters
@@ -23,6 +22,7 @@ from studio.requests import make_request
 # A1111's names for what its text says, by ours.
 NAMES = {"prompt": "Prompt", "negative": "Negative prompt", **PROGRAMS["a1111"]}
 TAGGER = "deepdanbooru"  # A1111's name for what tells tags
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 MOST = 4 * MAX_PIXELS  # of all pictures of one answer together
 
 
@@ -85,10 +85,9 @@ def _plain(value: Any) -> str:
 @routes.post("/interrogate")
 async def caption(state: Served, body: Interrogation) -> dict[str, Any]:
     """What a picture shows, in English; tags from `deepdanbooru`. 501 where the model can't tell."""
-    data = await to_thread.run_sync(decoded, body.image, "image")
-    await to_thread.run_sync(checked, data, "image")
     if "caption" not in state.capabilities().tasks:
         raise Rejected(501, "api.no_captions")
+    data = await to_thread.run_sync(decoded, body.image, "image")
     return {"caption": (await _made(state, "caption", data, "image", tags=body.model == TAGGER)).text}
 
 
@@ -110,7 +109,7 @@ async def enlarge_many(state: Served, body: ManyImages) -> dict[str, Any]:
         width, height = _target(checked(decoded(text, name), name).size, body)
         return width * height
 
-    together = sum([await to_thread.run_sync(pixels, text, name) for text, name in named])
+    together = sum([await in_turn(pixels, text, name) for text, name in named])
     if together > MOST:
         raise Refused("api.too_many_pixels_together", pixels=together, most=MOST)
     return {"images": [await _enlarged(state, text, name, body) for text, name in named], "html_info": ""}
@@ -119,13 +118,13 @@ async def enlarge_many(state: Served, body: ManyImages) -> dict[str, Any]:
 async def _enlarged(state: State, text: str, name: str, how: Upscaling) -> str:
     """The file, in base64, of a larger picture."""
     data = await to_thread.run_sync(decoded, text, name)
-    picture = await to_thread.run_sync(checked, data, name)
-    size, made = _target(picture.size, how), b""
-    if how.upscaler_1 == OURS and _gains(state, picture.size):
-        made, picture = await _by_network(state, data, name, picture.size)
+    size = (await in_turn(checked, data, name)).size  # the picture is let go: here many requests wait
+    target, box = _target(size, how), None
+    if how.upscaler_1 == OURS and _gains(state, size):
+        data, box = await _by_network(state, data, name, size)
     elif how.upscaler_1 not in (OURS, *UPSCALERS):
         raise Rejected(404, "api.no_upscaler", name=how.upscaler_1[:100], list=f"{PREFIX}/upscalers")
-    return await to_thread.run_sync(_file, made, picture, size, how)
+    return await in_turn(_file, data, name, box, target, how)
 
 
 def _gains(state: State, size: tuple[int, int]) -> bool:
@@ -136,12 +135,12 @@ def _gains(state: State, size: tuple[int, int]) -> bool:
     return 2 * max(size) <= max(can.sizes)
 
 
-async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Image.Image]:
-    """(file, picture) that the studio's network makes of one of `size`, as large as it can."""
+async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Box]:
+    """The file that the studio's network makes of a picture of `size`, as large as it can, and where it lies there."""
     largest = max(state.capabilities().sizes)
     made = Path((await _made(state, "enlarge", data, name, size=largest)).path).read_bytes()
     (width, height), left, top = place(size, largest)
-    return made, checked(made, name).crop((left, top, left + width, top + height))
+    return made, (left, top, left + width, top + height)
 
 
 async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) -> Saved:
@@ -154,7 +153,7 @@ async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) 
             (job,) = studio.plan(make_request(task, image=picture, model=state.model, **fields))
             return studio.submit(job)
 
-    job = await to_thread.run_sync(submit)
+    job = await in_turn(submit)
     end = await ended(studio, job)
     if isinstance(end, Failed):
         raise Rejected(500, end.sentence)
@@ -175,14 +174,15 @@ def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
     return width, height
 
 
-def _file(made: bytes, picture: Image.Image, size: tuple[int, int], how: Upscaling) -> str:
-    """The picture in `size`, cut where asked for, as a file in base64: `made` itself where it is that already."""
-    if made:
-        with Image.open(io.BytesIO(made)) as file:
-            if file.size == picture.size == size:
-                return base64.b64encode(made).decode()
+def _file(data: bytes, name: str, box: Box | None, size: tuple[int, int], how: Upscaling) -> str:
+    """A picture, or what lies in its `box`, in `size`, cut where asked for, as a file in base64: `data` itself where
+    the box is all of it.
+    """
+    picture = checked(data, name)
+    if box == (0, 0, *size) and picture.size == size:
+        return base64.b64encode(data).decode()
     method = UPSCALERS.get(how.upscaler_1, Image.Resampling.LANCZOS)
-    premultiplied = picture.convert("RGBA").convert("RGBa")
+    premultiplied = picture.crop(box).convert("RGBA").convert("RGBa")
     cut = how.resize_mode == 1 and how.upscaling_crop
     larger = ImageOps.fit(premultiplied, size, method) if cut else premultiplied.resize(size, method)
     return base64.b64encode(encoded(larger.convert("RGBA"), None, "png")).decode()

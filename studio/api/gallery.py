@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import FileResponse, Response
 
 from models.messages import Refused
-from studio.api.routing import Rejected, Route, ServedStudio
+from studio.api.routing import Rejected, Route, Served, ServedStudio
 from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Hits, KeptOut, Page
+from studio.api.uploads import in_turn
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
 from studio.export.clips import FORMATS
@@ -130,8 +131,12 @@ def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1
 
 
 @routes.get("/gallery/{sha256}/export", response_class=Response, responses=FILE)
-def export(served: ServedStudio, sha256: Digest, wanted: Annotated[Wanted, Depends()]) -> Response:
+async def export(served: ServedStudio, sha256: Digest, wanted: Annotated[Wanted, Depends()]) -> Response:
     """A picture or clip made ready for something; several files come as a ZIP."""
+    return await in_turn(_exported, served, sha256, wanted)
+
+
+def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
     kept, larger = _kept(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
     if kept.kind == "text" or not kept.path.is_file():
         raise Rejected(404, "api.no_picture", sha256=sha256)

@@ -12,13 +12,17 @@ import hmac
 import ipaddress
 import json
 import re
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
+from math import ceil
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import ClientDisconnect
 
 from models.messages import Message
+from studio.heartbeat import complain
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -26,7 +30,13 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 # The largest picture that is read (models.data.pixels.MAX_BYTES) as base64, and room for what is said with it.
 BODY_LIMIT = 48 * 2**20
 TOO_LARGE = Message("api.request_too_large", {"most": BODY_LIMIT >> 20})
+TOGETHER = 4 * BODY_LIMIT  # bytes of the bodies of all requests that are open
+SMALL = 2**16  # bytes that every request may bring
+BUSY = Message("api.busy")
 PASSWORD_LEAST = 8  # characters
+FREE = 5  # wrong passwords of an address before it has to wait
+LONGEST_WAIT, FORGOTTEN = 60.0, 3600.0  # seconds
+ADDRESSES = 1000  # whose wrong passwords are remembered
 ADDRESS = re.compile(r"/file[=/].*https?:", re.IGNORECASE)  # in Gradio's two ways to ask for a file
 API = ("/sdapi/", "/api/")  # programs: they are refused in JSON
 
@@ -50,6 +60,8 @@ class Guard:
     def __init__(self, app: App, anywhere: bool = False, password: str = "") -> None:
         self.app, self.anywhere = app, anywhere
         self._password = _digest(password.encode()) if password else b""
+        self._guesses = _Guesses()
+        self.held = 0  # bytes of all open requests
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Refuse with 403, 401 or 413, or pass on with headers that keep the page to itself."""
@@ -60,13 +72,18 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if problem := self.problem(headers, scope["path"]):
             await _refuse(send, scope["path"], 403, Message(problem))
-        elif not self.lets_in(headers.get("authorization", "")):
+        elif seconds := self._guesses.wait(address := (scope.get("client") or [""])[0]):
+            message = Message("api.too_many_guesses", {"seconds": ceil(seconds)})
+            await _refuse(send, scope["path"], 429, message, (b"retry-after", b"%d" % ceil(seconds)))
+        elif not self.lets_in(given := headers.get("authorization", "")):
+            if given:
+                self._guesses.note(address)
             asks = (b"www-authenticate", b'Basic realm="Studio 128", charset="UTF-8"')
             await _refuse(send, scope["path"], 401, Message("api.password_wanted"), asks)
         elif (length := headers.get("content-length", "")).isdecimal() and int(length) > BODY_LIMIT:
             await _refuse(send, scope["path"], 413, TOO_LARGE)
         else:
-            await self._pass_on(scope, _Exchange(receive, send))
+            await self._pass_on(scope, _Exchange(self, receive, send))
 
     async def _pass_on(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
@@ -74,10 +91,12 @@ class Guard:
         except ClientDisconnect:  # a visitor who leaves in the middle of an upload is no error
             pass
         except Exception:
-            if not exchange.too_large:
+            if not exchange.refused:
                 raise
-        if exchange.too_large and not exchange.answered:
-            await _refuse(exchange.send_on, scope["path"], 413, TOO_LARGE)
+        finally:
+            self.held -= exchange.bytes
+        if exchange.refused and not exchange.answered:
+            await _refuse(exchange.send_on, scope["path"], *exchange.refused)
 
     def problem(self, headers: dict[str, str], path: str) -> str:
         """The code of the message that says why a request is refused, or nothing."""
@@ -106,25 +125,54 @@ class Guard:
         return scheme.lower() == "basic" and hmac.compare_digest(_digest(password), self._password)
 
 
+class _Guesses:
+    """Wrong passwords by address (of IPv6 by network, which is one subscriber's). After FREE of them each makes the
+    address wait twice as long, whatever it brings then: what is right must not be told from what is wrong.
+    """
+
+    def __init__(self) -> None:
+        self._wrong = OrderedDict[str, tuple[int, float]]()  # address: how many, and when the last one came
+
+    def wait(self, address: str) -> float:
+        """Seconds until a password from there is looked at; 0 is now."""
+        count, last = self._wrong.get(_network(address), (0, 0.0))
+        penalty = min(2.0 ** min(count - FREE, 10), LONGEST_WAIT) if count >= FREE else 0.0
+        return max(0.0, last + penalty - time.monotonic())
+
+    def note(self, address: str) -> None:
+        """A wrong one came from there."""
+        now, network = time.monotonic(), _network(address)
+        count, last = self._wrong.pop(network, (0, now))
+        count = count + 1 if now - last < FORGOTTEN else 1
+        self._wrong[network] = (count, now)
+        if len(self._wrong) > ADDRESSES:
+            self._wrong.popitem(last=False)
+        if count == FREE:
+            complain(Message("api.guesses", {"count": count, "address": network}))
+
+
 class _Exchange:
     """One request and its answer: the body counted as it comes, the headers added as the answer goes."""
 
-    def __init__(self, receive: Any, send: Any) -> None:
-        self._receive, self.send_on = receive, send
-        self._bytes, self.too_large, self.answered = 0, False, False
+    def __init__(self, guard: Guard, receive: Any, send: Any) -> None:
+        self._guard, self._receive, self.send_on = guard, receive, send
+        self.bytes, self.answered = 0, False
+        self.refused: tuple[int, Message] | None = None
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """The next message; beyond the limit the application sees a client that has disconnected."""
-        message = {"type": "http.disconnect"} if self.too_large else await self._receive()
-        self._bytes += len(message.get("body", b""))
-        if self._bytes > BODY_LIMIT:
-            self.too_large = True
-            return {"type": "http.disconnect"}
-        return message
+        """The next message; beyond the limits the application sees a client that has disconnected."""
+        message = {"type": "http.disconnect"} if self.refused else await self._receive()
+        size = len(message.get("body", b""))
+        self.bytes, self._guard.held = self.bytes + size, self._guard.held + size
+        if self.bytes > BODY_LIMIT:
+            self.refused = (413, TOO_LARGE)
+        elif self.bytes > SMALL and self._guard.held > TOGETHER:
+            self.refused = (503, BUSY)
+        return {"type": "http.disconnect"} if self.refused else message
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         """On to the client, except what the application answers to a body that was cut off."""
-        if self.too_large and not self.answered:
+        if self.refused and not self.answered:
             return
         if message["type"] == "http.response.start":
             self.answered = True
@@ -143,6 +191,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
     except ValueError:
         return None
+
+
+def _network(address: str) -> str:
+    found = _address(address)
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found and found.version == 6 else address
 
 
 def _digest(password: bytes) -> bytes:

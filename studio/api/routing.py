@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -80,10 +80,11 @@ def _first_problem(error: RequestValidationError) -> Message:
 
 @dataclass(frozen=True)
 class Served:
-    """What the routes serve: a studio, and the model of requests that name none."""
+    """What the routes serve: a studio, and the model of requests that name none; `streams` are those of open events."""
 
     studio: Studio
     model: str
+    streams: set[object] = field(default_factory=set, compare=False)
 
 
 async def served(request: Request) -> Any:

@@ -9,10 +9,13 @@ import binascii
 import io
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from PIL import Image
 
 from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
@@ -25,7 +28,11 @@ from studio.gallery import Gallery
 from studio.metadata.containers import GIF_ROW, Broken, gif_frames
 from studio.metadata.files import CONTAINERS
 
+R = TypeVar("R")
+
 MAX_FRAMES = 300
+DECODED = 2  # requests whose pictures are decoded at a time
+_TURNS = RunVar[CapacityLimiter]("turns")  # of an event loop
 DATA_URL = re.compile(r"data:[\w.+/-]{0,60}(?:;[\w.+=-]{1,60})*;base64,", re.ASCII)
 
 
@@ -59,6 +66,17 @@ def checked(data: bytes, name: str) -> Image.Image:
     if frames > MAX_FRAMES:
         raise Refused("api.too_many_frames", name=name, most=MAX_FRAMES)
     return picture
+
+
+async def in_turn(function: Callable[..., R], *arguments: Any) -> R:
+    """What `function` returns, called in a thread. Of what decodes pictures only DECODED are at work at a time, for one
+    of a few kilobytes may take 200 MB; those that wait hold no thread, so that all else is answered meanwhile.
+    """
+    try:
+        turns = _TURNS.get()
+    except LookupError:
+        _TURNS.set(turns := CapacityLimiter(DECODED))
+    return await to_thread.run_sync(function, *arguments, limiter=turns)
 
 
 class Uploads:

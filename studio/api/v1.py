@@ -22,7 +22,7 @@ from studio.api import gallery
 from studio.api.gallery import PREFIX, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
 from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem
-from studio.api.uploads import Uploads, uploads
+from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import ModelState, model_state, model_states
@@ -36,6 +36,7 @@ from studio.queue import OPEN, QueuedJob, State
 from studio.studio import Studio
 
 END = "end"  # id of the last event: a client that has it needs nothing more
+STREAMS = 32  # of events at a time: each looks into the database 20 times a second
 HEARTBEAT = 10  # seconds after which a comment is sent, so that a client that has left is noticed
 ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is none."},
@@ -46,6 +47,8 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     204: {"description": "Nothing follows: the end was sent before."},
 }
 Id = Annotated[str, PathParameter(pattern=SHA256, description="The job's id, 64 hexadecimal digits.")]
+
+SHOWN = frozenset(JobOut.model_fields)
 
 routes = APIRouter(prefix=PREFIX, route_class=Route, responses=ERRORS)
 jobs = APIRouter(route_class=Route, tags=["jobs"])
@@ -61,8 +64,12 @@ def router(studio: Studio, model: str) -> APIRouter:
 
 
 @jobs.post("/jobs", status_code=202, response_model=JobOut)
-def submit(served: ServedStudio, body: AnyJob) -> Any:
+async def submit(served: ServedStudio, body: AnyJob) -> Any:
     """Put a job in the queue. The same work is the same job: what was made before is there at once."""
+    return await in_turn(_submitted, served, body)
+
+
+def _submitted(served: Served, body: Any) -> Any:
     studio = served.studio
     with uploads(studio.home, studio.gallery) as files:
         fields = {"model": served.model, **_request_fields("", body, files)}
@@ -78,20 +85,16 @@ def list_jobs(
 ) -> Any:
     """Running ones first, then waiting ones, then those that ended, latest first."""
     studio, queue = served.studio, served.studio.queue
-    listed = [_job_json(studio, job) for job in queue.jobs(state or OPEN, limit)]
-    return {
-        "jobs": listed,
-        "counts": queue.counts(),
-        "paused": queue.is_paused(),
-        "notice": str(studio.trouble() or queue.notice()),
-    }
+    line, notice = queue.line(), str(studio.trouble() or queue.notice())
+    listed = [_job_json(studio, job, line.get(job.id, 0)) for job in queue.jobs(state or OPEN, limit)]
+    return {"jobs": listed, "counts": queue.counts(), "paused": queue.is_paused(), "notice": notice}
 
 
 @jobs.get("/jobs/{job}", response_model=JobOut)
 def describe_job(served: ServedStudio, job: Id) -> Any:
     """One job with its pictures."""
     try:
-        return _job_json(served.studio, served.studio.queue.job(job))
+        return _job_json(served.studio, served.studio.queue.job(job), served.studio.queue.ahead(job))
     except KeyError as error:
         raise Rejected(404, "api.no_job", job=job) from error
 
@@ -141,7 +144,9 @@ async def events(served: ServedStudio, job: Id, request: Request) -> Response:
     first = await to_thread.run_sync(describe_job, served, job)
     if request.headers.get("last-event-id") == END and first["state"] not in OPEN:
         return Response(status_code=204)
-    return EventSourceResponse(_told(served.studio, first), ping=HEARTBEAT, sep="\n")
+    if len(served.streams) >= STREAMS:
+        raise Rejected(503, "api.too_many_streams", most=STREAMS)
+    return EventSourceResponse(_told(served, first), ping=HEARTBEAT, sep="\n")
 
 
 @jobs.post("/queue/pause")
@@ -169,24 +174,29 @@ def _request_fields(prefix: str, body: Any, files: Uploads) -> dict[str, Any]:
     return {key: read(f"{prefix}{key}", getattr(body, key)) for key in body.model_fields_set}
 
 
-def _job_json(studio: Studio, job: QueuedJob) -> dict[str, Any]:
+def _job_json(studio: Studio, job: QueuedJob, ahead: int) -> dict[str, Any]:
     """A job with its pictures and how far it is."""
     live = studio.store.progress.read(job.id)[1] if job.state == "running" else None
     return {
-        **{name: value for name, value in vars(job).items() if name in JobOut.model_fields},
+        **{name: value for name, value in vars(job).items() if name in SHOWN},
         "sentence": job.sentence,
         "notes": list(map(str, inputs.notes(job.request))),
-        "ahead": studio.queue.ahead(job.id),
+        "ahead": ahead,
         "progress": {"step": live.step, "total": live.total} if live else None,
         "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.found(job.id, job).items())],
         "request": nameless(job.request.model_dump(mode="json")),
     }
 
 
-async def _told(studio: Studio, job: dict[str, Any]) -> AsyncIterator[ServerSentEvent]:
-    yield _sent("state", job)
-    async for event in studio.aevents(job["id"]):
-        yield _as_sent(event)
+async def _told(served: Served, job: dict[str, Any]) -> AsyncIterator[ServerSentEvent]:
+    me = object()
+    served.streams.add(me)
+    try:
+        yield _sent("state", job)
+        async for event in served.studio.aevents(job["id"]):
+            yield _as_sent(event)
+    finally:
+        served.streams.discard(me)
 
 
 def _as_sent(event: Event) -> ServerSentEvent:

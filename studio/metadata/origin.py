@@ -98,12 +98,14 @@ def is_picture(value: object) -> bool:
 
 def nameless(value: Any) -> Any:
     """Plain values without folders: the file is passed on, and the folders of whoever made it are private."""
+    if isinstance(value, list | tuple):
+        return [nameless(part) for part in value]
+    if not isinstance(value, dict):
+        return value
     if is_picture(value):
         name = re.split(r"[/\\]", str(value["path"]))[-1]
         return {**value, "path": name.encode(errors="replace").decode()}
-    if isinstance(value, dict):
-        return {key: nameless(part) for key, part in value.items()}
-    return [nameless(part) for part in value] if isinstance(value, list | tuple) else value
+    return {key: nameless(part) for key, part in value.items()}
 
 
 def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import ctypes
 import errno
 import logging
 import socket
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from studio.page.context import PageContext
 
 UPLOAD_LIMIT = "32mb"
+M_MMAP_THRESHOLD = -3  # in malloc.h
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -100,6 +102,7 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
     from studio.page.context import PageContext
     from studio.studio import Studio
 
+    _return_memory()
     home = settings.home(options.home)
     settings.keep_uploads(home)
     studio = Studio(home)
@@ -117,6 +120,15 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
         http_server(PageContext(studio, options.model), ready, anywhere, password).run(sockets=[listener])
     finally:
         studio.close()
+
+
+def _return_memory() -> None:
+    """Blocks of a megabyte and more go back to the system as soon as they are free: glibc would come to keep those of
+    large pictures, in each thread's arena.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 def http_server(
