@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 from models.messages import Message
+from models.prompts.suggestion import Suggestion
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,6 @@ class Content:
     known: bool = True
 
 
-Answer = Vector | Content  # to interactive requests
+Answer = Vector | Content | Suggestion  # to interactive requests
 Event = Progress | Saved | Done | Cancelled | Failed
 End = Done | Cancelled | Failed

@@ -21,10 +21,11 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
+from models.prompts.suggestion import KINDS, Kind, Suggestion
 from studio import inputs
 from studio.api.gallery import small
 from studio.api.guard import BODY_LIMIT
@@ -33,15 +34,16 @@ from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.clips import ClipFile
 from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings
-from studio.events import Progress, Saved, Unknown, not_drawn
+from studio.events import Progress, Saved, not_drawn
 from studio.export.make import Wanted, exported, stills
 from studio.gallery import Gallery, Kept
+from studio.mcp_answers import Hits, JobOut, Jobs, PictureOut
 from studio.mcp_files import RESOURCE as FILE
 from studio.mcp_files import Files, FileStore
 from studio.metadata import version
 from studio.planner import Job
 from studio.prompts import PICTURES
-from studio.queue import QueuedJob, State
+from studio.queue import QueuedJob
 from studio.studio import Studio
 
 PATH = "/mcp"
@@ -54,48 +56,6 @@ RESOURCE = "studio://pictures/{id}"  # how a client reads a stored file
 
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
 Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` tells of it.")]
-
-
-class PictureOut(BaseModel):
-    """A picture of the gallery."""
-
-    id: str = Field(description="sha256 of its file; other tools take it as a picture.")
-    path: str = Field(description="The file, where the studio runs.")
-    prompt: str = Field(description="What it was made from; of a caption, the caption.")
-    seed: int
-    score: float | None = Field(description="Cosine to what was asked for, -1 to 1.")
-    media_type: str
-
-
-class JobOut(BaseModel):
-    """A job, and the pictures that it made so far."""
-
-    id: str
-    state: State
-    prompt: str
-    ahead: int = Field(description="Jobs that come before it.")
-    step: int = Field(description="How far it is, of `total` steps; 0 of 0 while the model is loaded.")
-    total: int
-    sentence: str = Field(description="Why it failed.")
-    unknown: list[Unknown]
-    read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
-    notes: list[str] = Field(description="What is worth knowing of the files that it was given.")
-    pictures: list[PictureOut]
-
-
-class Jobs(BaseModel):
-    """Jobs; `counts` by state are those of the whole queue."""
-
-    jobs: list[JobOut]
-    counts: dict[str, int]
-    paused: bool
-    notice: str = Field(description="The latest message of the worker.")
-
-
-class Hits(BaseModel):
-    """Pictures that were found, best first. A score is None where a picture was found by its words alone."""
-
-    pictures: list[PictureOut]
 
 
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
@@ -111,7 +71,7 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
         mcp.add_tool(tools.making(words), name, description=words["about"], annotations=makes)
     for tool in (tools.cancel, tools.export, tools.frames):
         mcp.add_tool(tool, annotations=makes)
-    for tool in (tools.search, tools.status, tools.styles, tools.models):
+    for tool in (tools.search, tools.suggest, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=looks)
     mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
     mcp.resource(FILE, name="file", title="A file that a tool wrote", mime_type="application/octet-stream")(
@@ -197,6 +157,18 @@ class Tools:
             hits = await studio.asearch(query, like=path, without=without, k=k, model=served)
         found = [(hit.picture, hit.score) for hit in hits]
         return await asyncio.to_thread(hits_result, studio.gallery, found)
+
+    @_tool
+    async def suggest(
+        self,
+        text: Annotated[str, Field(description="A prompt, or how it begins.")],
+        kinds: Annotated[list[Kind], Field(description="Only these kinds.")] = list(KINDS),  # noqa: B006
+        model: Model = "",
+    ) -> list[Suggestion]:
+        """Suggest prompts: how one may go on, more detail, other words, the other language, and the nearest that can be
+        drawn for a word that is unknown.
+        """
+        return await self._studio.asuggest(text, kinds=tuple(kinds), model=self._served(model))
 
     @_tool
     def status(

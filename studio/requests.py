@@ -11,16 +11,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from models.messages import Message, Refused, did_you_mean
+from models.prompts.suggestion import KINDS, Kind
 from studio.fields import Frozen, Ingredient, Number, Picture, Text, Whole
 from studio.prompts import MIX_LIMIT
 
 SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 CANDIDATE_STRIDE = 0x9E3779B1
+MAX_SUGGESTED = 10  # of each kind
 MAX_HITS = 1_000  # of one search
 DIGESTS = ("upscaler", "variant", "video", "captioner")  # fields that planning fills in: which network does it
 
-Task = Literal["image", "clip", "caption", "embed", "search", "enlarge"]
+Task = Literal["image", "clip", "caption", "embed", "search", "enlarge", "suggest"]
 
 
 class Request(Frozen):
@@ -285,6 +287,23 @@ class SearchRequest(Request):
         return self
 
 
+class SuggestRequest(Request):
+    """Prompts to take in the place of `text`, at most `count` of each of the `kinds`."""
+
+    task: Literal["suggest"] = "suggest"
+    text: Text
+    kinds: tuple[Kind, ...] = KINDS
+    count: Whole = 3
+
+    @model_validator(mode="after")
+    def _something_to_suggest_for(self) -> Self:
+        if not has_words(self.text):
+            raise Refused("request.empty_prompt")
+        if not 1 <= self.count <= MAX_SUGGESTED:
+            raise Refused("request.suggest_count", most=MAX_SUGGESTED, count=self.count)
+        return self
+
+
 REQUESTS: dict[str, type[Request]] = {
     "image": ImageRequest,
     "clip": ClipRequest,
@@ -292,9 +311,10 @@ REQUESTS: dict[str, type[Request]] = {
     "embed": EmbedRequest,
     "search": SearchRequest,
     "enlarge": EnlargeRequest,
+    "suggest": SuggestRequest,
 }
 AnyRequest = Annotated[
-    ImageRequest | ClipRequest | CaptionRequest | EnlargeRequest | EmbedRequest | SearchRequest,
+    ImageRequest | ClipRequest | CaptionRequest | EnlargeRequest | EmbedRequest | SearchRequest | SuggestRequest,
     Field(discriminator="task"),
 ]
 ANY_REQUEST: TypeAdapter[Any] = TypeAdapter(AnyRequest)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from models.messages import Message, Refused
 from studio.backends.base import Backend, run_batch
-from studio.events import Done, Failed, Progress, Saved, Vector
+from studio.events import Done, Failed, Progress, Saved
 from studio.media import Artifact
 from studio.planner import Job
 from studio.requests import MediaRequest
@@ -91,7 +91,7 @@ def _made(backend: Backend, parts: list[_Part], previews: bool) -> Iterator[tupl
     """Parts made together. Where one of them fails, those that are still open are made each on its own."""
     try:
         for number, event in run_batch(backend, [part.request for part in parts], previews):
-            if not isinstance(event, Vector):
+            if isinstance(event, Progress | Artifact):
                 yield parts[number], event
     except Refused as refusal:
         if len(parts) == 1:

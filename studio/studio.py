@@ -5,22 +5,22 @@ What takes a while comes in two forms. `generate` waits; `agenerate` is awaited,
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 import io
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 from PIL import Image
 
 from models.messages import Refused
 from studio import inputs, settings
+from studio.awaited import STOP, Stopped, awaitable
 from studio.backends.registry import Opener, open_backend
-from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Vector
+from studio.duplicates import Duplicates, Group
+from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Suggestion, Vector
 from studio.files import ready_folder, write_whole
 from studio.gallery import Filter
 from studio.home import Home, JobEvents
@@ -34,44 +34,6 @@ from studio.wildcards import Wildcards
 
 POLL = 0.05  # seconds between two polls of the store
 THREADS = 64  # of calls that are awaited at the same time
-
-P = ParamSpec("P")
-R = TypeVar("R")
-S = TypeVar("S", bound="Studio")
-# Set where the caller of an awaited method was cancelled.
-_never = threading.Event()
-_stop: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("stop", default=_never)
-
-
-class Stopped(Exception):
-    """The caller of an awaited method was cancelled."""
-
-
-def _awaitable(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Awaitable[R]]:
-    """A blocking method as one that is awaited.
-
-    Where its task is cancelled, the blocking method raises `Stopped` at its next poll, and cleans up first.
-    """
-
-    @functools.wraps(method)
-    async def twin(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
-        stop, context = threading.Event(), contextvars.copy_context()
-        context.run(_stop.set, stop)
-        call = functools.partial(context.run, method, self, *args, **kwargs)
-        try:
-            running = asyncio.get_running_loop().run_in_executor(self.threads, call)
-        except RuntimeError as error:
-            raise Refused("studio.closed") from error
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            stop.set()
-            with contextlib.suppress(Exception):
-                await running
-            raise
-
-    twin.__doc__ = f"As `{method.__name__}`. A task that is cancelled stops it."
-    return twin
 
 
 class Studio:
@@ -115,7 +77,7 @@ class Studio:
         jobs: list[str] = []
         try:
             for planned in self.prepare(task, model=model, **fields):
-                if _stop.get().is_set():
+                if STOP.get().is_set():
                     raise Stopped
                 jobs.append(self.submit(planned))
             return [saved for job in jobs for saved in self.result(job)]
@@ -259,6 +221,18 @@ class Studio:
         names = [*texts, *map(str, pictures)]
         return [replace(vector, input=name) for name, vector in zip(names, vectors, strict=True)]
 
+    def suggest(self, text: str, *, model: str = "embedded", **fields: Any) -> list[Suggestion]:
+        """Prompts to take in the place of `text`: that begin with it, say more, say the same, say it in the other
+        language, or have the nearest thing that can be drawn for a word that is unknown.
+
+            for one in studio.suggest("a cat", kinds=["enrich", "translate"]):
+                print(one.kind, one.text)
+
+        `fields` are those of `SuggestRequest`. Refused where the text is empty or too long.
+        """
+        asked = self._resolve(make_request("suggest", text=text, model=model, **fields))
+        return [answer for answer in self.ask(asked) if isinstance(answer, Suggestion)]
+
     def enlarge(self, picture: str | Path, size: int = 512, *, model: str = "embedded") -> Image.Image:
         """A picture file made larger, `size` pixels a side, and stored nowhere; `make("enlarge", ...)` stores it.
 
@@ -320,6 +294,14 @@ class Studio:
         asked = self.query(search_request(words, like, without, k, meaning, model))
         return self.store.search.find(asked, self.ask(asked.embed) if asked.embed else (), wanted, k)
 
+    def duplicates(self) -> list[Group]:
+        """Groups of near-duplicates in the gallery: one drawing again, moved, in another size or other colours.
+
+        for group in studio.duplicates():
+            studio.gallery.delete(one.sha256 for one in group.others)  # to the bin
+        """
+        return Duplicates(self.gallery, self.home / "cache" / "prints.npz").groups()
+
     def query(self, asked: SearchRequest) -> Query:
         """What a search looks for; without `embed` where only words are matched. Errors are those of `search`."""
         pictures, space = bool(asked.like or asked.unlike), ""
@@ -354,7 +336,7 @@ class Studio:
         def watch(runner: Runner) -> None:
             with contextlib.closing(runner.run()) as running:
                 for _ in running:
-                    if _stop.get().is_set():
+                    if STOP.get().is_set():
                         runner.stopped = True
                         return
 
@@ -366,16 +348,17 @@ class Studio:
 
     # --- The same, awaited --------------------------------------------------------------------------------------------
 
-    agenerate = _awaitable(generate)
-    aanimate = _awaitable(animate)
-    acaption = _awaitable(caption)
-    aresult = _awaitable(result)
-    aask = _awaitable(ask)
-    aembed = _awaitable(embed)
-    aenlarge = _awaitable(enlarge)
-    aexport = _awaitable(export)
-    asearch = _awaitable(search)
-    abatch = _awaitable(batch)
+    agenerate = awaitable(generate)
+    aanimate = awaitable(animate)
+    acaption = awaitable(caption)
+    aresult = awaitable(result)
+    aask = awaitable(ask)
+    aembed = awaitable(embed)
+    aenlarge = awaitable(enlarge)
+    asuggest = awaitable(suggest)
+    aexport = awaitable(export)
+    asearch = awaitable(search)
+    abatch = awaitable(batch)
 
     # --- The worker ---------------------------------------------------------------------------------------------------
 
@@ -396,5 +379,5 @@ class Studio:
 
     def _wait(self) -> None:
         """Until the next poll; Stopped where the caller was cancelled."""
-        if _stop.get().wait(POLL):
+        if STOP.get().wait(POLL):
             raise Stopped

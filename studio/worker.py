@@ -24,7 +24,7 @@ from studio.backends.base import Backend, run
 from studio.backends.registry import Opener
 from studio.claims import Claims
 from studio.database import StoreTrouble
-from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Vector
+from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
 from studio.files import UPLOAD, remove_parts, remove_uploads
 from studio.heartbeat import BEAT, Heartbeat, Watch, complain
 from studio.home import Home
@@ -263,7 +263,7 @@ def _answers(job: QueuedJob, loaded: _LoadedModel) -> tuple[Answer, ...] | Faile
         if job_id(job.request, backend.digest(), interactive=True) != job.id:
             return Failed(REPLACED)
         events = [event for event in run(backend, job.request) if not isinstance(event, Progress)]
-        return tuple(one if isinstance(one, Vector) else _content(one) for one in events)
+        return tuple(_content(one) if isinstance(one, Artifact) else one for one in events)
     except Refused as refusal:
         return Failed(refusal.message)
     except Exception as error:

@@ -35,7 +35,20 @@ from studio.mcp import server as tools_of
 from studio.metadata import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = {"generate", "edit", "animate", "caption", "export", "frames", "search", "status", "cancel", "styles", "models"}
+TOOLS = {
+    "generate",
+    "edit",
+    "animate",
+    "caption",
+    "export",
+    "frames",
+    "search",
+    "suggest",
+    "status",
+    "cancel",
+    "styles",
+}
+TOOLS |= {"models"}
 SERVED = "fake:0.1"  # slow enough to be watched
 SLOW = {"prompt": "a slow face", "steps": 100}
 Use = Callable[[Any], Coroutine[Any, Any, None]]

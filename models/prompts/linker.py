@@ -96,12 +96,12 @@ class EntityLinker:
         # An activity, 骑自行车, may be done by another entity, which is then meant with what it holds.
         has_doer = name and JOINTS.match(name) and self._longest_name(first.replace(name, " ", 1))
         if name and JOINTS.search(name) and not has_doer:  # "person with white cane" is one
-            return [Entity(first, self._nearest(self._names[name], embed(first)), name)]
+            return [Entity(first, self._nearest(self._names[name], first, embed), name)]
         plainer = pattern("inner_article").sub("", first)  # "a heart with an arrow" is a heart with arrow
         joined = self._longest_name(plainer) if plainer != first else name
         if joined != name and JOINTS.search(joined):
             beside_it = plainer.replace(joined, " ", 1) or " "  # its own colour, and none of what its name says
-            return [Entity(first, self._nearest(self._names[joined], embed(first)), own=beside_it)]
+            return [Entity(first, self._nearest(self._names[joined], first, embed), own=beside_it)]
         more = [clause for clause in rest[1::2] if pattern("another_entity").search(clause)]
         pieces = [piece for clause in [first, *more] for piece in phrases(clause)]
         if len(pieces) > MOST:
@@ -189,7 +189,7 @@ class EntityLinker:
         if called := self._alias(phrase) or self._alias(phrase.rstrip("上下里中旁边")):
             return called
         if name := self._without_face(phrase, self._longest_name(phrase)):
-            number = self._nearest(self._names[name], embed(phrase))
+            number = self._nearest(self._names[name], phrase, embed)
             return self._occupation(phrase, number) or Entity(phrase, number, name)
         if not (said := core(phrase)):
             return None
@@ -267,8 +267,11 @@ class EntityLinker:
                 found[word].append(number)
         return found
 
-    def _nearest(self, numbers: Sequence[int], vector: Tensor) -> int:
-        cosines = self.cosines(vector)
+    def _nearest(self, numbers: Sequence[int], text: str, embed: Embed) -> int:
+        """Of the concepts of one name the one that a text lies nearest to; most names need no vector."""
+        if len(numbers) == 1:
+            return numbers[0]
+        cosines = self.cosines(embed(text))
         return max(numbers, key=cosines.__getitem__)
 
     def _longest_name(self, text: str) -> str:

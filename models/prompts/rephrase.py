@@ -58,8 +58,8 @@ class Rephraser:
 
     def __init__(self, embedder: Embedder, linker: EntityLinker, common: dict[str, frozenset[str]]) -> None:
         self.embedder, self.linker, self.common = embedder, linker, common
-        self._embed = lru_cache(REMEMBERED)(lambda text: embedder.text([text])[0])
-        self.entities = lru_cache(REMEMBERED)(lambda text: linker.link(text, self._embed))
+        self.vector = lru_cache(REMEMBERED)(lambda text: embedder.text([text])[0])
+        self.entities = lru_cache(REMEMBERED)(lambda text: linker.link(text, self.vector))
 
     def concept(self, entity: Entity) -> Concept:
         return self.linker.concepts[entity.concept]
@@ -77,7 +77,7 @@ class Rephraser:
             text = simple
         entities = self.entities(without_skin_tone(text))
         new = [entity for entity in entities if self._is_new(entity)]
-        if not new or (len(entities) == 1 and float((self.linker.vectors @ self._embed(text)).max()) >= SAME):
+        if not new or (len(entities) == 1 and float((self.linker.vectors @ self.vector(text)).max()) >= SAME):
             return text
         language = language_of(text)
         if len(entities) == 1:

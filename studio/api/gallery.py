@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, Response
 
 from models.messages import Refused
 from studio.api.routing import Rejected, Route, Served, ServedStudio
-from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Hits, KeptOut, Page
+from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Groups, Hits, KeptOut, Page
 from studio.api.uploads import in_turn
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
@@ -77,6 +77,13 @@ def page(
     kept = gallery.page(where, before, limit + 1)
     follows = kept[limit - 1].number if len(kept) > limit else None
     return {"pictures": list(map(describe_kept, kept[:limit])), "next": follows, "count": gallery.count(where)}
+
+
+@routes.get("/duplicates", response_model=Groups)
+def duplicates(served: ServedStudio) -> Any:
+    """Pictures that are one drawing again, moved, in another size or other colours; the best of each group first."""
+    groups = [(group.best, *group.others) for group in served.studio.duplicates()]
+    return {"groups": [list(map(describe_kept, group)) for group in groups]}
 
 
 @routes.get("/gallery/{sha256}", response_model=KeptOut)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 from models.messages import Refused
 from studio.annotations import RATINGS
 from studio.api.routing import TAG
-from studio.events import Saved
+from studio.events import Saved, Suggestion
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.queue import MAX_PRIORITY, QueuedJob, State
@@ -168,6 +168,18 @@ class Hits(BaseModel):
     """Best first."""
 
     hits: list[HitOut]
+
+
+class Groups(BaseModel):
+    """Near-duplicates, the best of each group first."""
+
+    groups: list[list[KeptOut]]  # type: ignore[valid-type]
+
+
+class Suggestions(BaseModel):
+    """Prompts to take in the place of a text, by kinds, the best of each first."""
+
+    suggestions: list[Suggestion]
 
 
 class Health(BaseModel):

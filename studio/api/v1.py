@@ -17,11 +17,12 @@ from jinja2 import Environment, FileSystemLoader
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from models.messages import Refused
+from models.prompts.suggestion import Kind
 from studio import inputs
 from studio.api import gallery
 from studio.api.gallery import PREFIX, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
-from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem
+from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem, Suggestions
 from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
@@ -33,6 +34,7 @@ from studio.metadata import version
 from studio.metadata.origin import nameless
 from studio.prompts import only
 from studio.queue import OPEN, QueuedJob, State
+from studio.requests import MAX_SUGGESTED
 from studio.studio import Studio
 
 END = "end"  # id of the last event: a client that has it needs nothing more
@@ -242,6 +244,20 @@ def styles(
 ) -> list[Style]:
     """The styles that a model knows."""
     return list(open_backend(offered(model or served.model, served.model)).capabilities().styles)
+
+
+@about.get("/suggest", response_model=Suggestions)
+def suggest(
+    served: ServedStudio,
+    text: Annotated[str, Query(description="A prompt, or how it begins.")],
+    kind: Annotated[list[Kind] | None, Query(description="Only these kinds.")] = None,
+    count: Annotated[int, Query(ge=1, le=MAX_SUGGESTED, description="At most so many of each kind.")] = 3,
+    model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = "",
+) -> Any:
+    """Prompts to take in the place of a text."""
+    kinds = {"kinds": tuple(kind)} if kind else {}
+    with_model = offered(model or served.model, served.model)
+    return {"suggestions": served.studio.suggest(text, count=count, model=with_model, **kinds)}
 
 
 for part in (jobs, gallery.routes, about):

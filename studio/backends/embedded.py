@@ -19,21 +19,31 @@ from models.data.styles import STYLES
 from models.messages import Message, Refused
 from models.prompts.weighting import plain
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
-from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
+from models.weights import WeightsError, fits, weights_digest, weights_root
 from studio import media
+from studio.backends import loading
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, to_describe, to_enlarge
 from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
 from studio.media import Artifact
-from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, WordedRequest
+from studio.requests import (
+    CaptionRequest,
+    ClipRequest,
+    EmbedRequest,
+    EnlargeRequest,
+    ImageRequest,
+    SuggestRequest,
+    WordedRequest,
+)
 
 if TYPE_CHECKING:
     from models.captioner import Kind
     from models.pipelines.caption import CaptionPipeline
     from models.pipelines.image import StickerPipeline
     from models.pipelines.video import ClipPipeline
+    from models.prompts.suggest import Suggester
     from models.prompts.vocabulary import Vocabulary
     from models.sampling import loop
     from models.sampling.loop import Pictures, Sampling
@@ -115,6 +125,7 @@ class Embedded(Backend):
         self._vocabulary: Vocabulary | None = None
         self._clips_by: ClipPipeline | None = None
         self._captions_by: CaptionPipeline | None = None
+        self._suggester: Suggester | None = None
         self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
@@ -154,13 +165,15 @@ class Embedded(Backend):
     def load(self) -> None:
         if self._pipeline is None:
             self.digest()  # says what is missing before seconds go into importing torch
-            pipeline = _assemble(self.root)
-            self._vocabulary = _words(pipeline, self.root)
+            with weights_needed():
+                pipeline = loading.pipeline(self.root)
+                self._vocabulary = loading.vocabulary(pipeline.embedder, self.root)
             self._pipeline = pipeline
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
         done = {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
+        done["suggest"] = one_by_one(self._suggested)
         parts: dict[str, tuple[str, Any]] = {"clip": (VIDEO, self._clips), "caption": (CAPTIONER[0], self._caption)}
         optional = {task: one_by_one(make) for task, (part, make) in parts.items() if _optional(part, self.root)}
         return {**done, **optional}
@@ -266,6 +279,13 @@ class Embedded(Backend):
                 kind, place = ("image", next(stills)) if len(one) == 1 else ("clip", embedder.clip([one])[0])
                 yield Vector(kind, picture.path, tuple(place.tolist()))
 
+    def _suggested(self, request: SuggestRequest) -> Iterator[Made]:
+        if self._suggester is None:
+            drawn_by = self._pipeline and self._pipeline.parser
+            with weights_needed():  # what draws is not needed, nor loaded for it
+                self._suggester = loading.suggester(self.root, drawn_by, self._vocabulary)
+        yield from self._suggester.suggest(request.text, request.kinds, request.count)
+
     def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
         pipeline = self._loaded()
         yield Progress(0, 1)
@@ -316,28 +336,6 @@ class Embedded(Backend):
 def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifact:
     """Premultiplied uint8 (T, S, S, 4) as a clip."""
     return media.clip([png(frame) for frame in frames], request.fps or 1, request.loop, **facts)
-
-
-def _assemble(root: Path) -> "StickerPipeline":
-    import diffusers
-    import transformers
-
-    from models.hardware import keep_freed_memory
-    from models.pipelines.image import StickerPipeline
-
-    keep_freed_memory()
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    with weights_needed():
-        return StickerPipeline.assemble(root)
-
-
-def _words(pipeline: "StickerPipeline", root: Path) -> "Vocabulary | None":
-    from models.prompts.vocabulary import PART, Vocabulary
-
-    with weights_needed():
-        return Vocabulary.load(pipeline.embedder, root) if PART in listed_parts(root) else None
 
 
 def _draw(

@@ -24,8 +24,8 @@ from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress, Unknown, Vector
-from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest
+from studio.events import Progress, Suggestion, Unknown, Vector
+from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, SuggestRequest
 
 SIZE, LARGE = 128, 512
 LONGEST = 60  # seconds a step
@@ -84,6 +84,7 @@ class Fake(Backend):
             "caption": self._caption,
             "enlarge": self._enlarged,
             "embed": self._vectors,
+            "suggest": self._suggested,
         }
         return {"image": self._images, **{task: one_by_one(make) for task, make in single.items()}}
 
@@ -143,6 +144,12 @@ class Fake(Backend):
         yield from (Vector("text", text, _unit(text)) for text in request.texts)
         for one in request.images:
             yield Vector("image" if len(given_frames(one)) == 1 else "clip", one.path, _unit(one.sha256))
+
+    def _suggested(self, request: SuggestRequest) -> Iterator[Made]:
+        """The text in each style, as every kind; nothing for what ends with a full stop."""
+        styles = [] if request.text.endswith(".") else list(STYLES)[: request.count]
+        for kind in request.kinds:
+            yield from (Suggestion(kind, f"{request.text}, {style} style", 0.9) for style in styles)
 
     def _about(self, prompt: str) -> dict[str, Any]:
         return {"score": 0.5, "vector": _unit(plain(prompt)), "space": self.space()}

@@ -16,13 +16,13 @@ from studio import settings
 from studio.cli.base import app, warn
 
 COMMANDS = {  # which module has them
-    "generate": ("generate", "animate", "embed"),
+    "generate": ("generate", "animate", "embed", "suggest"),
     "caption": ("caption",),
     "sets": ("set", "grid"),
     "batch": ("batch",),
     "files": ("info", "verify", "strip", "frames", "apps", "export"),
     "home": (
-        *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index"),
+        *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index", "duplicates"),
         *("doctor", "rebuild", "styles", "models", "mcp", "open"),
     ),
 }

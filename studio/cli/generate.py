@@ -1,6 +1,7 @@
-"""`studio generate`, `animate` and `embed`: what a model makes, in this process."""
+"""`studio generate`, `animate`, `embed` and `suggest`: what a model makes, in this process."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from studio.backends.base import run as run_request
 from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, leave, warn
 from studio.doors import request_fields
-from studio.events import Vector
+from studio.events import Suggestion, Vector
 from studio.foreground import STOPPED, Batch, run
 from studio.home import Home
 from studio.inputs import notes
@@ -84,6 +85,21 @@ def embed(common: Common, text: list[str] | None = None, image: list[str] | None
     found = [event for event in run_request(backend, request) if isinstance(event, Vector)]
     rows = [{"kind": one.kind, "input": one.input, "vector": list(one.vector)} for one in found]
     common.print_rows(rows, lambda row: f"{row['input']}\t{' '.join(f'{value:.4f}' for value in row['vector'])}")
+
+
+@command()
+def suggest(common: Common, text: str, kind: list[str] | None = None, count: int = 3) -> None:
+    """Suggest prompts: how one may go on, more detail, other words, the other language, the nearest that can be
+    drawn.
+    """
+    kinds = {"kinds": tuple(kind)} if kind else {}
+    asked = make_request("suggest", text=text, count=count, model=common.model, **kinds)
+    backend = open_backend(common.model)
+    request = resolve(asked, backend.capabilities())
+    found = [asdict(event) for event in run_request(backend, request) if isinstance(event, Suggestion)]
+    common.print_rows(found, lambda row: f"{row['kind']}\t{row['text']}")
+    if not found:
+        warn("Nothing is suggested.", program="")
 
 
 def planned(asked: Sequence[MediaRequest], common: Common) -> tuple[Backend, list[Job]]:

@@ -171,6 +171,19 @@ def _index(folders: Folders, folder: Path) -> tuple[int, int]:
     return total - problems, problems
 
 
+@command()
+def duplicates(common: Common, to_bin: bool = False) -> None:
+    """List near-duplicates of the gallery, the best of each group first; --bin puts the others in the bin."""
+    with Studio(common.home) as studio:
+        groups = studio.duplicates()
+        if to_bin:
+            studio.gallery.delete(one.sha256 for group in groups for one in group.others)
+    rows = [{"best": str(group.best.path), "others": [str(one.path) for one in group.others]} for group in groups]
+    common.print_rows(rows, lambda row: "\t".join([row["best"], *row["others"]]))
+    if not rows:
+        warn("There are none.", program="")
+
+
 # --- The home's files ---------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,7 @@ def build(context: PageContext) -> None:
 
 def _inputs(handlers: CreateHandlers, form: Form) -> Inputs:
     context = handlers.context
-    history, styles = making.put_prompt(form), making.put_styles(context, form)
+    history, styles = making.put_prompt(context, form), making.put_styles(context, form)
     making.put_count(context, form, 4)
     make, examples = form.make(), [[line] for line in prompt_list("examples")]
     gr.Examples(examples, [form["prompt"]], label=label("create.examples"), elem_id="examples")

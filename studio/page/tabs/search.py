@@ -1,5 +1,6 @@
 """The Search tab: pictures of the gallery by what they mean, by a picture, and by what they should not be."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import gradio as gr
 
 from models.messages import Refused
 from studio.gallery import Filter
-from studio.page.context import QUIET, PageContext
+from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import Form
 from studio.page.html import render
 from studio.page.language import label
@@ -37,6 +38,29 @@ class SearchHandlers:
             return
         yield render("search.found", hits, is_bare=not hits and not self.studio.gallery.count(Filter()))
 
+    async def duplicates(self) -> AsyncIterator[str]:
+        """That it looks, then the groups of near-duplicates."""
+        yield render("search.looking")
+        yield await asyncio.to_thread(self._groups)
+
+    def thin(self, event: gr.EventData) -> Any:
+        """A button of a group: its others go to the bin, or come out of it again."""
+        data = pressed_data(event)
+        digests = self.studio.gallery.known(data.get("pictures", "").split())
+        if data.get("own") == "bin":
+            self.studio.gallery.delete(digests)
+            return self._groups(" ".join(digests))
+        if data.get("own") == "restore":
+            self.studio.gallery.restore(digests)
+            return self._groups()
+        return gr.skip()
+
+    def _groups(self, binned: str = "") -> str:
+        try:
+            return render("search.groups", self.studio.duplicates()[:MOST], binned)
+        except Refused as refusal:
+            return render("parts.problem", refusal)
+
     async def handed(self, what: dict[str, Any] | None) -> AsyncIterator[tuple[Any, ...]]:
         """Another part of the page handed a picture over -> words, picture, what not, and what is like it."""
         path = self.context.file((what or {}).get("picture", ""), "image", "clip")
@@ -54,10 +78,13 @@ def build(context: PageContext) -> None:
             form = Form("search", "search-")
             words, without, like = form.box("words"), form.box("without"), form.picture("like", 180)
             find = form.make("find")
+            copies = gr.Button(form.said("copies"), size="sm", elem_id="search-copies")
         with gr.Column(scale=8, min_width=320):
             hits = context.html(elem_id="search-hits")
     context.on_load(lambda: render("search.nothing"), hits)
     given = [words, like, without]
     triggers = [find.click, words.submit, without.submit]
     gr.on(triggers, handlers.search, given, hits, trigger_mode="always_last", **QUIET)
+    copies.click(handlers.duplicates, None, hits, trigger_mode="once", **QUIET)
+    hits.select(handlers.thin, None, hits, **PRESSED)
     context.handed.change(handlers.handed, context.handed, [*given, hits], **QUIET)

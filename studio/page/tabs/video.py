@@ -105,7 +105,7 @@ def build(context: PageContext) -> None:
 
 def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
     context, can = handlers.context, handlers.context.can
-    history = making.put_prompt(form)
+    history = making.put_prompt(handlers.context, form)
     motions = gr.HTML(js_on_load=LISTEN, elem_id="motions")
     context.on_load(_motions, motions)
     motions.select(handlers.moved, form["prompt"], form["prompt"], **PRESSED)

@@ -1,0 +1,50 @@
+"""What the embedded backend loads; the libraries say nothing meanwhile. Errors are those of `models.weights`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.weights import listed_parts
+
+if TYPE_CHECKING:
+    from models.pipelines.image import StickerPipeline
+    from models.prompts.parser import PromptParser
+    from models.prompts.suggest import Suggester
+    from models.prompts.vocabulary import Vocabulary
+    from models.space import Embedder
+
+
+def pipeline(root: Path) -> "StickerPipeline":
+    from models.hardware import keep_freed_memory
+    from models.pipelines.image import StickerPipeline
+
+    keep_freed_memory()
+    _silence()
+    return StickerPipeline.assemble(root)
+
+
+def vocabulary(embedder: "Embedder", root: Path) -> "Vocabulary | None":
+    """None where the weights came without one."""
+    from models.prompts.vocabulary import PART, Vocabulary
+
+    return Vocabulary.load(embedder, root) if PART in listed_parts(root) else None
+
+
+def suggester(root: Path, parser: "PromptParser | None", words: "Vocabulary | None") -> "Suggester":
+    """On what is loaded already, else on what reads prompts alone: a tenth of what draws."""
+    from models.prompts.parser import PromptParser
+    from models.prompts.suggest import Suggester
+    from models.space import Embedder
+
+    _silence()
+    parser = parser or PromptParser.load(Embedder.load(root), root)
+    return Suggester(parser, words or vocabulary(parser.embedder, root))
+
+
+def _silence() -> None:
+    """Neither bars nor warnings of the libraries that load weights."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()

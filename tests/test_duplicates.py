@@ -1,0 +1,104 @@
+"""Laws of near-duplicates: copies that were moved, scaled or recoloured are one group; other drawings are none."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Said
+from fixture_world import fixture_world
+from PIL import Image
+from queue_kit import Entry, keep
+
+from models.data.pixels import png
+from studio import Studio
+from studio.duplicates import Duplicates, picture_print
+from studio.page.context import PageContext
+from studio.page.tabs.search import SearchHandlers
+
+WORLD = fixture_world()
+
+
+def drawing(number: int) -> Image.Image:
+    return png(np.asarray(WORLD.pixels[WORLD.pictures[number].index]))
+
+
+def moved(picture: Image.Image) -> Image.Image:
+    canvas = Image.new("RGBA", (200, 160))
+    canvas.paste(picture.resize((90, 90), Image.Resampling.LANCZOS), (101, 13))
+    return canvas
+
+
+def recoloured(picture: Image.Image) -> Image.Image:
+    """Every hue another one, of about the same lightness."""
+    red, green, blue, alpha = picture.split()
+    mixed = red.convert("L"), green, blue
+    return Image.merge("RGBA", (*(band.point(lambda value: value * 9 // 10 + 12) for band in mixed), alpha))
+
+
+def fill(studio: Studio) -> dict[str, str]:
+    """Two drawings, and copies of the first -> digests by name."""
+    first, other = drawing(0), drawing(len(WORLD.pictures) // 2)
+    pictures = {"first": first, "moved": moved(first), "recoloured": recoloured(first), "other": other}
+    made = {}
+    for n, (name, picture) in enumerate(pictures.items()):
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        entry = Entry(f"job{n}", 0, n, name, model="fake", made=1.7e9 + n)
+        made[name] = keep(studio.gallery, file.getvalue(), entry).stem
+    return made
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Any:
+    with Studio(tmp_path / "home") as studio:
+        yield studio, fill(studio)
+
+
+def test_copies_are_one_group_and_a_star_leads_it(filled: Any) -> None:
+    studio, made = filled
+    (group,) = studio.duplicates()
+    names = {digest: name for name, digest in made.items()}
+    assert {names[one.sha256] for one in (group.best, *group.others)} == {"first", "moved", "recoloured"}
+    studio.gallery.mark([made["recoloured"]], star=True)
+    assert studio.duplicates()[0].best.sha256 == made["recoloured"]
+    studio.gallery.delete([made["first"], made["moved"]])
+    assert studio.duplicates() == [], "what is in the bin is no copy"
+
+
+def test_what_was_seen_is_kept_and_a_damaged_cache_is_made_again(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio, _ = filled
+    found, cache = studio.duplicates(), studio.home / "cache" / "prints.npz"
+    monkeypatch.setattr(Duplicates, "_seen", lambda *_: pytest.fail("it was seen before"))
+    assert studio.duplicates() == found
+    monkeypatch.undo()
+    cache.write_bytes(cache.read_bytes()[:100])
+    assert studio.duplicates() == found
+
+
+def test_a_print_is_of_the_drawing_wherever_it_lies() -> None:
+    one, other = picture_print(drawing(0)), picture_print(moved(drawing(0)))
+    assert (one * other).sum(1).min() > 0.97
+    for empty in (Image.new("RGBA", (9, 9)), Image.new("RGB", (1, 3000), "white")):
+        assert np.isfinite(picture_print(empty)).all() and not picture_print(empty).any()
+
+
+def test_the_command_and_the_page_bin_the_others_and_take_them_out_again(
+    studio: Callable[..., Said], tmp_path: Path
+) -> None:
+    with Studio(tmp_path / "home") as opened:
+        made = fill(opened)
+        handlers = SearchHandlers(PageContext(opened, "fake"))
+        (group,) = opened.duplicates()
+        others = " ".join(one.sha256 for one in group.others)
+        press = lambda own: handlers.thin(type("Event", (), {"_data": {"own": own, "pictures": others}}))  # noqa: E731
+        assert "In the bin: 2." in press("bin") and opened.duplicates() == []
+        press("restore")
+        assert len(opened.duplicates()) == 1
+    said = studio("duplicates", "--bin", "--json")
+    assert said.code == 0 and len(said.json) == 1 and len(said.json[0]["others"]) == 2
+    assert studio("duplicates", "--json").json == []
+    with Studio(tmp_path / "home") as opened:
+        assert not opened.gallery.get(made["other"]).deleted
