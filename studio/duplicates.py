@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
@@ -54,7 +55,7 @@ class Duplicates:
         try:
             with np.load(self._cache, allow_pickle=False) as stored:
                 known = dict(zip(stored["names"].tolist(), stored["prints"], strict=True))
-        except (OSError, ValueError, KeyError):  # there is none, or it is damaged
+        except (OSError, ValueError, KeyError, BadZipFile):  # there is none, or it is damaged
             pass
         wanted = {one.sha256: known[one.sha256] for one in kept if one.sha256 in known}
         new = {one.sha256: found for one in kept if one.sha256 not in wanted and (found := self._seen(one)) is not None}

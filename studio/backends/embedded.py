@@ -281,7 +281,7 @@ class Embedded(Backend):
 
     def _suggested(self, request: SuggestRequest) -> Iterator[Made]:
         if self._suggester is None:
-            drawn_by = self._pipeline and self._pipeline.parser
+            drawn_by = self._pipeline.parser if self._pipeline else None
             with weights_needed():  # what draws is not needed, nor loaded for it
                 self._suggester = loading.suggester(self.root, drawn_by, self._vocabulary)
         yield from self._suggester.suggest(request.text, request.kinds, request.count)
