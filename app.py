@@ -2,7 +2,10 @@
 
 import sys
 
-from studio.page.serve import open_page, parse
-
 if __name__ == "__main__":  # the worker's process imports this file too
-    sys.exit(open_page(parse()))
+    try:
+        from studio.page.serve import open_page, parse
+
+        sys.exit(open_page(parse()))
+    except KeyboardInterrupt:  # Ctrl-C during the imports
+        sys.exit(130)

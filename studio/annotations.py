@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Refused
+from studio.fields import visible
 from studio.files import is_plain, write_whole
 
 RATINGS = range(6)  # 0 is none
@@ -31,6 +32,13 @@ class Annotations:
     caption: str = ""
     sure: float | None = None
     round_trip: float | None = None
+
+    def __post_init__(self) -> None:
+        """Whoever wrote them: nothing that a terminal obeys or that turns text round."""
+        for name in ("note", "caption"):
+            object.__setattr__(self, name, visible(getattr(self, name)))
+        for name in ("tags", "boards"):
+            object.__setattr__(self, name, tuple(filter(None, map(visible, getattr(self, name)))))
 
 
 def labels_in(text: str) -> tuple[str, ...]:

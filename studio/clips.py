@@ -197,6 +197,8 @@ def _file(path: str | Path) -> Path:
 
 
 def _opened(path: Path, data: bytes) -> BinaryIO:
+    if not data and not path.is_file():  # a pipe would never end
+        raise FileNotFoundError(path)
     return io.BytesIO(data) if data else path.open("rb")
 
 

@@ -38,7 +38,7 @@ class Database:
         self.path, self._migrations, self._durable = path, migrations, durable
         self._local = threading.local()
         with self.explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(0o700, parents=True, exist_ok=True)  # pictures are private
             self._migrate()
 
     @property

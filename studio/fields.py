@@ -13,6 +13,15 @@ PROMPT_LIMIT = 2_000  # characters; the model reads the first 31 tokens
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def visible(text: str) -> str:
+    """A text of several lines without the characters that can't be seen, stored or read."""
+    return "".join(character for character in text if character in "\n\t" or not _harmful(character))
+
+
+def _harmful(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS
+
+
 def _text(value: object, info: Any) -> object:
     """Whitespace folded to single spaces; refuses what can't be seen, stored or read."""
     if not isinstance(value, str):
@@ -22,7 +31,7 @@ def _text(value: object, info: Any) -> object:
         raise Refused("text.too_long", name=name, length=len(value), most=PROMPT_LIMIT)
     folded = " ".join(value.split())
     for character in folded:
-        if unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS:
+        if _harmful(character):
             raise Refused("text.control_character", name=name, character=f"{ord(character):04X}")
     return folded
 

@@ -20,6 +20,7 @@ from studio import media
 from studio.annotations import Annotations, check, read_annotations, remove_artifact, write_annotations
 from studio.database import Database
 from studio.events import Saved
+from studio.fields import visible
 from studio.files import is_plain, make_folder, write_whole
 from studio.media import SUFFIXES, Artifact, as_bytes
 from studio.planner import Job
@@ -279,7 +280,7 @@ class Gallery:
 
     def label(self, digests: Iterable[str], kind: Literal["tags", "boards"], name: str, on: bool = True) -> None:
         """Put a tag or board on pictures, or take it off; what else they have stays. Raises as `mark` does."""
-        name = name.strip()
+        name = visible(name).strip()
         check({kind: (name,)})
 
         def changed(annotations: Annotations) -> Annotations:

@@ -93,6 +93,8 @@ class Wildcards:
 
 
 def _text(path: Path) -> str:
+    if not path.is_file():  # a pipe would never end
+        raise Refused("batch.is_no_file", file=str(path))
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)

@@ -3,6 +3,8 @@
 import contextlib
 import glob
 import hashlib
+import os
+import select
 import stat
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from models.messages import Message, Refused
 
 PIECE = 2**20
 STREAM_BYTES = 2**30  # of standard input or a pipe; files are read where they lie, however large
+PIPE_SECONDS = 60.0  # until the first byte comes
 FILES = 10_000
 LINE_BYTES = 64 * 1024
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -149,7 +152,10 @@ def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
             raise Refused("batch.too_many_files", pattern=name, count=len(found), most=FILES) from None
         return [Source(path, Path(path), Path(path).parent) for path in found]
     if stat.S_ISFIFO(mode):
-        with Path(name).open("rb") as pipe:
+        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:  # else it would wait for a writer
+            if not select.select([pipe], [], [], PIPE_SECONDS)[0]:
+                raise Refused("batch.silent_pipe", file=name)
+            os.set_blocking(pipe.fileno(), True)
             return [_kept(name, pipe, stack)]
     if not stat.S_ISREG(mode):
         raise Refused("batch.is_a_folder" if stat.S_ISDIR(mode) else "batch.is_no_file", file=name)

@@ -7,13 +7,13 @@ JSON document and nothing else; progress is always on stderr.
 import importlib
 import signal
 import sys
-from typing import NoReturn
-
-import typer
+from typing import TYPE_CHECKING, NoReturn
 
 from models.messages import Refused
 from studio import settings
-from studio.cli.base import app, warn
+
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS = {  # which module has them
     "generate": ("generate", "animate", "embed", "suggest"),
@@ -28,10 +28,12 @@ COMMANDS = {  # which module has them
 }
 
 
-def program(command: str = "") -> typer.Typer:
+def program(command: str = "") -> "typer.Typer":
     """The program with one command, so that no other's code is imported; with all, where there is none of that name."""
     for module in [one for one, names in COMMANDS.items() if command in names] or COMMANDS:
         importlib.import_module(f"studio.cli.{module}")
+    from studio.cli.base import app
+
     return app
 
 
@@ -46,15 +48,28 @@ def main() -> NoReturn:
 
 
 def _exit_code() -> int:
-    try:
+    try:  # what takes a moment to import is imported in here, where Ctrl-C is expected
+        import typer
+
         return typer.main.get_command(program(*sys.argv[1:2])).main(prog_name="studio", standalone_mode=False) or 0
-    except typer.Abort:  # Ctrl-C where no command expects it
+    except KeyboardInterrupt:
         return 130
-    except Refused as refusal:
-        warn(refusal)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # typer's own complaints about options have it
-            raise
+        return _refused(error)
+
+
+def _refused(error: Exception) -> int:
+    import typer
+
+    from studio.cli.base import warn
+
+    if isinstance(error, typer.Abort):  # Ctrl-C where no command expects it
+        return 130
+    if isinstance(error, Refused):
+        warn(error)
+    elif hasattr(error, "format_message"):  # typer's own complaints about options have it
         said = " ".join(error.format_message().split()).rstrip(".")
         warn(said if said.endswith("?") else f"{said}.")
+    else:
+        raise error
     return 2

@@ -68,7 +68,8 @@ class Common:
 
     def print_document(self, document: Any, text: str) -> None:
         """A result: as JSON, or `text`."""
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=1) if self.as_json else printable(text))
+        said = printable(json.dumps(document, ensure_ascii=False, indent=1), json.dumps) if self.as_json else ""
+        typer.echo(said if self.as_json else printable(text))
 
 
 SHARED = {one.name: one for one in dataclasses.fields(Common)}
@@ -151,7 +152,9 @@ def each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[
     return rows, 0 if len(rows) == len(files) else 1 if rows else 2
 
 
-def printable(text: str) -> str:
-    """Text from outside for a terminal: what would move the cursor, colour it or turn the line round is escaped."""
+def printable(text: str, escape: Callable[[str], str] = ascii) -> str:
+    """Text from outside for a terminal: what would move the cursor, colour it or turn the line round is escaped, as in
+    Python or, by `json.dumps`, as in JSON.
+    """
     shown = "\n\t\u200c\u200d"  # the last two join letters and emoji
-    return "".join(c if c.isprintable() or c in shown else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c in shown else escape(c)[1:-1] for c in text)

@@ -12,7 +12,7 @@ from studio import maintenance
 from studio.backends.registry import KINDS, open_backend
 from studio.cli.base import Common, app, command, leave, warn
 from studio.doors import model_state
-from studio.files import make_folder
+from studio.files import make_folder, why
 from studio.folders import Folders
 from studio.foreground import bar_on_stderr
 from studio.heartbeat import trouble
@@ -210,6 +210,8 @@ def rebuild(common: Common) -> None:
             done = asdict(maintenance.rebuild(root))
     except Timeout as error:
         raise Refused("cli.home_is_open", home=root) from error
+    except OSError as error:
+        raise Refused(why(error, root, "--home")) from error
     text = f"{done['pictures']} pictures and {done['jobs']} jobs taken up, {done['skipped']} files left alone."
     common.print_document(done, text)
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from studio.metadata.origin import Origin
 
 DEPTH = 64  # levels of JSON that are followed; a workflow has five or so
-LAST_LINE = 2**18  # characters of A1111's settings
+LAST_LINE = 2**15  # characters of A1111's settings
 # Unanchored and with bounded keys, so that a hostile line takes no more than linear time.
 PAIR = re.compile(r'(\w[\w \-/]{1,63}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 

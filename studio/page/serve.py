@@ -181,7 +181,7 @@ def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) 
     page, pictures = layout.build(context), [str(studio.gallery.folder), str(studio.home / "inputs")]
     page.has_launched = True  # else Gradio takes any file that a browser names for one that it uploaded
     return gr.mount_gradio_app(
-        app, page, path="/", allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.appearance()
+        app, page, path="/", show_error=False, allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.appearance()
     )
 
 
