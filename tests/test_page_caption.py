@@ -106,6 +106,11 @@ def test_words_that_a_person_writes_go_before_the_models(context: PageContext) -
     for value in ("a red face, happy", ""):
         handlers.pressed(series.id, told(own="text", series=series.id, picture=red.sha256, value=value))
         assert context.studio.gallery.get(red.sha256).caption == "", "it is the model's again"
+    context.studio.gallery.mark([red.sha256], caption="a tomato")
+    cards = {kept.sha256: CardHandlers(context).show(context.studio.gallery.get(kept.sha256)) for kept in (red, grey)}
+    assert "<h2>a tomato</h2>" in cards[red.sha256] and 'data-do="words"' in cards[red.sha256]
+    context.studio.gallery.mark([grey.sha256], caption="")
+    assert 'data-do="words"' not in CardHandlers(context).show(context.studio.gallery.get(grey.sha256)), "it is unknown"
     other, _ = described(context, blue="blue"), None
     strange = context.studio.gallery.get(other[0].series.pictures(other[1])[0].sha256)
     handlers.pressed(series.id, told(own="text", series=series.id, picture=strange.sha256, value="no"))

@@ -94,7 +94,10 @@ class CardHandlers:
             return render("card.gone")
         can, request, apps = self.context.can.tasks, origin.get("request", {}), list(APPS.values())
         uses = [use for use in USES.get(kept.kind, ()) if NEEDS.get(use, "image") in can]
-        styles = self.context.can.styles if "caption" in can or kept.caption or kept.kind == "text" else None
+        describes = (
+            "caption" in can or kept.caption if kept.kind != "text" else kept.caption or origin.get("known", True)
+        )
+        styles = self.context.can.styles if describes else None
         return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, problem, said)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
