@@ -265,6 +265,10 @@ def test_the_api(house: Studio, red: Path) -> None:
             "hits"
         ]
         assert [hit["picture"]["sha256"] for hit in hits] == [one["sha256"]]
+    at_once = api.post("/api/v1/caption", json={"image": image, "seed": 1})
+    assert at_once.json() == {"caption": "a red face, sleepy", "score": 0.9, "known": True}
+    assert api.get("/api/v1/gallery").json()["count"] == 2, "nothing is stored"
+    assert api.post("/api/v1/caption", json={"image": {"data": "?"}}).status_code == 422
     wrong = api.post("/api/v1/jobs", json={"task": "clip", "prompt": "a", "frames": 1000})
     assert (wrong.status_code, wrong.json()) == (422, {"error": "frames must be between 1 and 64, not 1000."})
     assert api.post("/api/v1/jobs", json={"task": "caption"}).status_code == 422

@@ -78,6 +78,7 @@ JOBS = {
     for task, kind in REQUESTS.items()
     if issubclass(kind, MediaRequest)
 }
+CaptionIn: Any = JOBS["caption"]
 _TAGGED = tuple(Annotated[body, Tag(f"{TAG}{task}")] for task, body in JOBS.items())
 AnyJob = Annotated[Union[_TAGGED], Discriminator(_task)]  # type: ignore[valid-type]  # noqa: UP007
 
@@ -174,6 +175,14 @@ class Groups(BaseModel):
     """Near-duplicates, the best of each group first."""
 
     groups: list[list[KeptOut]]  # type: ignore[valid-type]
+
+
+class CaptionOut(BaseModel):
+    """What a picture shows; `score` is how sure that is, 0 to 1. Where it is not `known`, the caption says so."""
+
+    caption: str
+    score: float | None
+    known: bool
 
 
 class Suggestions(BaseModel):

@@ -22,12 +22,24 @@ from studio import inputs
 from studio.api import gallery
 from studio.api.gallery import PREFIX, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
-from studio.api.schemas import SHA256, AnyJob, Given, Health, JobOut, Jobs, Move, Problem, Suggestions
+from studio.api.schemas import (
+    SHA256,
+    AnyJob,
+    CaptionIn,
+    CaptionOut,
+    Given,
+    Health,
+    JobOut,
+    Jobs,
+    Move,
+    Problem,
+    Suggestions,
+)
 from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import ModelState, model_state, model_states
-from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
+from studio.events import Cancelled, Content, Done, Event, Failed, Progress, Saved
 from studio.heartbeat import silence
 from studio.media import data_url
 from studio.metadata import version
@@ -77,6 +89,22 @@ def _submitted(served: Served, body: Any) -> Any:
         fields = {"model": served.model, **_request_fields("", body, files)}
         offered(fields["model"], served.model)
         return describe_job(served, studio.submit(only(studio.prepare(fields.pop("task", "image"), **fields))))
+
+
+@jobs.post("/caption", response_model=CaptionOut)
+async def caption(served: ServedStudio, body: CaptionIn) -> Any:
+    """Describe a picture at once, before all jobs, and store nothing. A job of the task `caption` stores the words."""
+    request = await in_turn(_to_describe, served, body)
+    (said,) = [one for one in await served.studio.aask(request) if isinstance(one, Content)]
+    return {"caption": said.data.decode(), "score": said.score, "known": said.known}
+
+
+def _to_describe(served: Served, body: Any) -> Any:
+    studio = served.studio
+    with uploads(studio.home, studio.gallery) as files:
+        fields = {"model": served.model, **_request_fields("", body, files), "task": "caption"}
+        offered(fields["model"], served.model)
+        return inputs.keep(only(studio.prepare(**fields)).request, studio.home)
 
 
 @jobs.get("/jobs", response_model=Jobs)
