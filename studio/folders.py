@@ -1,4 +1,4 @@
-"""Pictures in folders of the user's own, found like those of the gallery.
+"""Pictures in folders of the user's own, found like those of the gallery; and the gallery's own, looked at anew.
 
 Their vectors lie in the home's cache: what is thrown away there is looked at again.
 """
@@ -14,7 +14,7 @@ from studio.database import Database, migrations
 from studio.media import as_bytes, from_bytes
 from studio.metadata import read
 from studio.prompts import PICTURES
-from studio.search import EMBED_BATCH, search_request
+from studio.search import EMBED_BATCH, INDEXED, search_request
 from studio.studio import Studio
 
 
@@ -98,6 +98,33 @@ class Folders:
                 size, modified = there[path].st_size, there[path].st_mtime_ns
                 values = (path, self._space, size, modified, _prompt(path), as_bytes(place.vector))
                 connection.execute("REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def index_gallery(studio: Studio, model: str = "embedded") -> Iterator[Step]:
+    """Look again at the gallery's artifacts that have no vector of `model`. Refused where that is not installed."""
+    space, gallery = studio.space(model), studio.gallery
+    sql = "SELECT number FROM pictures LEFT JOIN vectors ON picture = number WHERE space IS NOT ? ORDER BY number"
+    numbers = [row["number"] for row in gallery.database.rows(sql, space)]
+    yield Step(0, len(numbers))
+    for done, number in enumerate(numbers, 1):
+        problem = ""
+        for kept in gallery.numbered([number]):
+            given = {"texts": [kept.text or kept.prompt]} if kept.kind == "text" else {"pictures": [kept.path]}
+            try:
+                (place,) = studio.embed(**given, model=model)
+                _replace_vector(gallery.database, number, space, as_bytes(place.vector))
+            except Refused as refusal:
+                problem = str(refusal)
+        yield Step(done, len(numbers), problem)
+
+
+def _replace_vector(database: Database, number: int, space: str, vector: bytes) -> None:
+    """Of an artifact that may be gone by now; those who search hear of it."""
+    with database.writing() as connection:
+        replace = "REPLACE INTO vectors SELECT number, ?, ? FROM pictures WHERE number = ?"
+        connection.execute(replace, (space, vector, number))
+        counted = "INSERT INTO settings VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+        connection.execute(counted, (INDEXED,))
 
 
 def _pictures(folder: Path) -> dict[str, os.stat_result]:

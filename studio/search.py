@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.messages import Refused
 from studio.events import Answer, Vector
 from studio.gallery import Filter, Gallery, Kept
 from studio.media import DIM, from_bytes
@@ -20,6 +21,9 @@ from studio.requests import EmbedRequest, SearchRequest, make_request
 SUBTRACTED = -0.5  # the weight of what is taken away
 EMBED_BATCH = 32  # texts and pictures of one interactive job: as many as the space reads in one go
 SPARE = 32  # pictures read beyond those wanted, since some may be deleted
+MORE = 4  # times as many are read where too many are
+INDEXED = "indexed"  # a setting that counts how often vectors were replaced
+AT_ONCE = 65_536  # rows that are read at a time
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Query:
             return None
         vectors = np.array([answer.vector for answer in answers if isinstance(answer, Vector)], np.float64)
         total = np.array(self.weights) @ vectors
+        if not np.isfinite(total).all():
+            raise Refused("search.no_numbers")
         return (total / max(1e-6, float(np.linalg.norm(total)))).astype(np.float32)
 
 
@@ -87,7 +93,15 @@ class Search:
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery, self._lock = gallery, threading.Lock()
-        self._spaces: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # numbers (N,) ascending, vectors (N, 128)
+        self._indexed = 0
+        # Of each: numbers (N,) ascending, vectors (N, 128); and the last number that was looked at.
+        self._spaces: dict[str, tuple[tuple[np.ndarray, np.ndarray], int]] = {}
+
+    def foreign(self, space: str) -> int:
+        """How many artifacts outside the bin have a vector in another space, and are not found by what they mean."""
+        there = "SELECT count(*) AS count FROM vectors JOIN pictures ON number = picture WHERE deleted IS NULL"
+        row = self._gallery.database.row(f"{there} AND space != ?", space)
+        return row["count"] if row else 0
 
     def find(self, asked: Query, answers: Sequence[Answer], wanted: Filter | None = None, k: int = 20) -> list[Hit]:
         """At most `k` artifacts, best first: those that say the words, those nearest to the vector first; then what is
@@ -121,9 +135,10 @@ class Search:
         if not every:
             chosen = np.isin(numbers, self._chosen(words, wanted), assume_unique=True)
             numbers, scores = numbers[chosen], scores[chosen]
-        order, hits = np.argsort(-scores, kind="stable"), list[Hit]()
-        while len(order) and len(hits) < k:
-            first, order = order[: k + SPARE], order[k + SPARE :]
+        seen, count, hits = 0, k + SPARE, list[Hit]()
+        while seen < len(scores) and len(hits) < k:
+            order = best(scores, count)
+            first, seen, count = order[seen:], len(order), MORE * count
             found = {one.number: one for one in self._gallery.numbered(numbers[first].tolist())}
             pairs = zip(numbers[first].tolist(), scores[first].tolist(), strict=True)
             # Where every picture was asked, so were those in the bin.
@@ -138,13 +153,34 @@ class Search:
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def _vectors(self, space: str) -> tuple[np.ndarray, np.ndarray]:
-        """All of a space. Numbers are never given twice, so those of removed pictures do no harm."""
+        """All of a space: of a million 512 MB. Numbers are never given twice, so those of removed pictures do no harm;
+        what is no vector, or holds no numbers, is found by its words alone."""
+        sql = "SELECT picture, vector FROM vectors WHERE space = ? AND picture > ? ORDER BY picture LIMIT ?"
         with self._lock:
-            known = self._spaces.get(space, (np.zeros(0, np.int64), np.zeros((0, DIM), np.float32)))
-            sql = "SELECT picture, vector FROM vectors WHERE space = ? AND picture > ? ORDER BY picture"
-            rows = self._gallery.database.rows(sql, space, int(known[0][-1]) if len(known[0]) else 0)
-            if rows := [row for row in rows if len(row["vector"]) == 2 * DIM]:
-                new = np.array([row["picture"] for row in rows]), from_bytes(b"".join(row["vector"] for row in rows))
-                known = np.concatenate([known[0], new[0]]), np.concatenate([known[1], new[1]])
-                self._spaces[space] = known
+            again = self._gallery.database.row("SELECT value FROM settings WHERE name = ?", INDEXED)
+            if self._indexed != (indexed := again["value"] if again else 0):
+                self._spaces, self._indexed = {}, indexed
+            known, last = self._spaces.get(space, ((np.zeros(0, np.int64), np.zeros((0, DIM), np.float32)), 0))
+            new = [known]
+            while rows := self._gallery.database.rows(sql, space, last, AT_ONCE):
+                last = rows[-1]["picture"]
+                whole = [row for row in rows if len(row["vector"]) == 2 * DIM]
+                numbers = np.array([row["picture"] for row in whole], np.int64)
+                vectors = from_bytes(b"".join(row["vector"] for row in whole))
+                sound = np.isfinite(vectors).all(1)
+                new.append((numbers[sound], vectors[sound]))
+            if len(new) > 1:
+                known = np.concatenate([one for one, _ in new]), np.concatenate([one for _, one in new])
+                self._spaces[space] = known, last
             return known
+
+
+def best(scores: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` highest of the scores (N,), highest first, of equals the first ones first. Sorting all of a
+    million takes five times as long as computing them; this a twentieth."""
+    if count < len(scores):
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        places = np.flatnonzero(scores >= least)
+    else:
+        places = np.arange(len(scores))
+    return places[np.argsort(-scores[places], kind="stable")][:count]

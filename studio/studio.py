@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio import inputs, settings
 from studio.awaited import STOP, Stopped, awaitable
 from studio.backends.registry import Opener, open_backend
@@ -309,6 +309,13 @@ class Studio:
         with contextlib.nullcontext() if pictures else contextlib.suppress(Refused):
             space = self.space(asked.model) if asked.meaning or pictures else ""
         return query(self._resolve(asked) if pictures else asked, space)
+
+    def foreign(self, model: str = "embedded") -> Message | None:
+        """That artifacts have vectors of another model than this one; None where none has, or it is not installed."""
+        with contextlib.suppress(Refused):
+            if count := self.store.search.foreign(self.space(model)):
+                return Message("search.other_model", {"count": f"{count:,}"})
+        return None
 
     def space(self, model: str = "embedded") -> str:
         """What the semantic space of a model is called; vectors of two spaces don't compare. Refused where the model is

@@ -1,5 +1,6 @@
 """Commands on a home and on what is installed: the queue, search, checks, models, and the server of tools."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from studio.backends.registry import KINDS, open_backend
 from studio.cli.base import Common, app, command, leave, warn
 from studio.doors import model_state
 from studio.files import make_folder, why
-from studio.folders import Folders
+from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
 from studio.heartbeat import trouble
 from studio.home import Home
@@ -133,11 +134,13 @@ def search(
     with Studio(common.home) as studio:
         if folder is not None:
             folders = Folders(studio, common.model)
-            _index(folders, folder)
+            _follow(folders.index(folder))
             found = [(one.path, one.score, one.prompt) for one in folders.search(folder, words, image, taken, k)]
         else:
             hits = studio.search(words, like=image, without=taken, k=k, meaning=meaning, model=common.model)
             found = [(hit.picture.path, hit.score, hit.picture.prompt) for hit in hits]
+            if said := studio.foreign(common.model):
+                warn(said)
     rows = [
         {"path": str(path), "score": None if score is None else round(score, 4), "prompt": prompt}
         for path, score, prompt in found
@@ -148,21 +151,24 @@ def search(
 
 
 @command()
-def index(common: Common, folder: Path) -> None:
-    """Look at a folder's pictures, so that `studio search --folder DIR` finds them at once."""
+def index(common: Common, folder: Path | None = None) -> None:
+    """Look at a folder's pictures, so that `studio search --folder DIR` finds them at once; without one, at those of
+    the gallery that have no vector of the model.
+    """
     with Studio(common.home) as studio:
-        looked, problems = _index(Folders(studio, common.model), folder)
-    row = {"folder": str(folder), "looked_at": looked, "failed": problems}
+        steps = Folders(studio, common.model).index(folder) if folder else index_gallery(studio, common.model)
+        looked, problems = _follow(steps)
+    row = {"folder": str(folder or "gallery"), "looked_at": looked, "failed": problems}
     common.print_rows([row], lambda row: f"{row['looked_at']} looked at, {row['failed']} failed: {row['folder']}")
     leave(1 if problems else 0)
 
 
-def _index(folders: Folders, folder: Path) -> tuple[int, int]:
+def _follow(steps: Iterator[Step]) -> tuple[int, int]:
     """(pictures looked at, those that could not be)."""
     problems, total = 0, 0
     with bar_on_stderr() as bar:
         task = bar.add_task("looking", total=None)
-        for step in folders.index(folder):
+        for step in steps:
             total = step.total
             bar.update(task, total=total, completed=step.done)
             if step.problem:

@@ -36,7 +36,8 @@ class SearchHandlers:
         except Refused as refusal:
             yield render("parts.problem", refusal)
             return
-        yield render("search.found", hits, is_bare=not hits and not self.studio.gallery.count(Filter()))
+        bare, foreign = not hits and not self.studio.gallery.count(Filter()), self.studio.foreign(self.context.model)
+        yield render("search.found", hits, is_bare=bare, foreign=foreign)
 
     async def duplicates(self) -> AsyncIterator[str]:
         """That it looks, then the groups of near-duplicates."""
