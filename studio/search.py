@@ -130,7 +130,7 @@ class Search:
         if vector is None:
             numbers = self._chosen(words, wanted, "ORDER BY number DESC LIMIT ?", k)
             return [Hit(picture, None) for picture in self._gallery.numbered(numbers.tolist())]
-        numbers, vectors = self._vectors(space)
+        numbers, vectors = self.vectors(space)
         scores, every = vectors @ np.asarray(vector, np.float32), not words.strip() and wanted == Filter()
         if not every:
             chosen = np.isin(numbers, self._chosen(words, wanted), assume_unique=True)
@@ -152,7 +152,7 @@ class Search:
         rows = self._gallery.database.rows(f"SELECT number FROM pictures WHERE {where} {tail}", *inside, *values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
-    def _vectors(self, space: str) -> tuple[np.ndarray, np.ndarray]:
+    def vectors(self, space: str) -> tuple[np.ndarray, np.ndarray]:
         """All of a space: of a million 512 MB. Numbers are never given twice, so those of removed pictures do no harm;
         what is no vector, or holds no numbers, is found by its words alone."""
         sql = "SELECT picture, vector FROM vectors WHERE space = ? AND picture > ? ORDER BY picture LIMIT ?"
