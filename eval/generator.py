@@ -130,12 +130,15 @@ class Parts:
     parser = part(lambda own: PromptParser.load(own.embedder, own.root))
     references = part(lambda own: ReferenceStore.load(own.root))
     judge = part(lambda own: Judge.load(own.root))
-    open_clip: part[dict[str, OpenClip | TrunkEmbedder]] = part(
-        lambda own: (
-            {name: any_embedder(name) for name in own.named}
-            or {OPEN_CLIP: OpenClip.load(str(part_folder(OPEN_CLIP, own.root)))}
-        )
-    )
+    open_clip: part[dict[str, OpenClip | TrunkEmbedder]] = part(lambda own: own._models_beside())
+
+    def _models_beside(self) -> dict[str, OpenClip | TrunkEmbedder]:
+        """By the last part of their names, or the whole of a second one of the same."""
+        found: dict[str, OpenClip | TrunkEmbedder] = {}
+        for name in self.named or [str(part_folder(OPEN_CLIP, self.root))]:
+            short = Path(name).name
+            found[name if short in found else short] = any_embedder(name)
+        return found
 
     @missing_where(WeightsError, FileNotFoundError)
     def digests(self, names: Sequence[str]) -> dict[str, str]:

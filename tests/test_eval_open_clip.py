@@ -89,6 +89,11 @@ def test_pictures_are_scored_by_our_space_and_by_a_second_model_where_there_is_o
     assert "nearest of 4: 0.250" in second.note, "equal scores give chance"
 
 
+def test_models_are_called_by_the_last_part_of_their_names(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.generator.any_embedder", lambda name: name)
+    assert Parts(weights, ["a/x", "b/x", "hf-hub:c/y"]).open_clip == {"x": "a/x", "b/x": "b/x", "y": "hf-hub:c/y"}
+
+
 def test_a_model_that_is_not_there_is_missing(weights: Path) -> None:
     with pytest.raises(MissingError, match=f"no part '{PART}'"):
         _ = Parts(weights).open_clip

@@ -57,7 +57,7 @@ def difference_row(question: str, ours: Answers, others: Answers, name: str) -> 
     return mean_row(
         question, ours.values - others.values,
         against=((OURS, own), (name, other), ("chance", ours.chance)),
-        note=f"{own / other - 1:+.1%} of its share" if other else "", seeds=f"draws {SEED}; bootstrap 0", parts=SPACE,
+        note=f"{own / other - 1:+.1%} relative to it" if other else "", seeds=f"draws {SEED}; bootstrap 0", parts=SPACE,
     )  # fmt: skip
 
 
