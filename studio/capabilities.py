@@ -79,6 +79,7 @@ class Capabilities(BaseModel):
     motion_strength: Range = Range(least=0.25, most=2, usual=1)
     captioner: str = ""  # digest of the network that describes pictures, likewise
     languages: tuple[str, ...] = ()  # of captions
+    described: tuple[int, ...] = (1,)  # how many pictures it describes together
     candidates: Range = Range(least=1, most=32, usual=5)  # of a caption
 
     def shape(self, count: int) -> int:

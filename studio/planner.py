@@ -243,10 +243,11 @@ def _continued(asked: ClipRequest, can: Capabilities) -> dict[str, Any]:
 
 
 def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:
-    """Without a seed it is 0: the same picture has the same caption."""
+    """Without a seed it is 0: the same picture has the same caption. Several are described in the largest shape."""
     if asked.language not in can.languages:
         raise Refused("model.language", model=can.title, language=asked.language, languages=list(can.languages))
-    fixed = {"seed": asked.seed or 0, "shape": 1, "captioner": can.captioner or None}
+    shape = max(can.described) if (asked.shape or 1) > 1 else 1
+    fixed = {"seed": asked.seed or 0, "shape": shape, "captioner": can.captioner or None}
     return asked.model_copy(update={**_within(asked, can, "candidates"), **fixed})
 
 

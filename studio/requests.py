@@ -232,6 +232,10 @@ class CaptionRequest(MediaRequest):
             raise Refused("request.long_tags")
         return self
 
+    def batch_key(self) -> Hashable:
+        """Equal but for the picture and the seed."""
+        return (self.model_copy(update={"image": Picture(path=""), "seed": None}).model_dump_json(), self.shape)
+
 
 class EnlargeRequest(MediaRequest):
     """A picture made larger, `size` pixels a side, and nothing else; `upscaler` as in `ImageRequest`.

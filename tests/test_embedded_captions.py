@@ -12,11 +12,13 @@ from models.data.pixels import png
 from models.messages import Refused
 from models.pipelines import caption
 from models.weights import record_part
-from studio.backends.base import run
+from studio.backends.base import run, run_batch
 from studio.backends.embedded import Embedded
 from studio.media import Artifact
-from studio.planner import resolve
+from studio.planner import plan_with, resolve
 from studio.requests import make_request
+from studio.run import run_jobs
+from studio.sinks import FolderSink
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,29 @@ def test_a_caption_is_the_best_of_its_candidates_and_the_same_again(backend: Emb
     others = [{"seed": 4}, {"long": True}, {"tags": True}, {"language": "zh"}]
     assert all(described(backend, picture, **other).text for other in others)
     assert described(backend, picture, **others[0]) != made
+
+
+def test_pictures_are_described_together_and_each_as_it_is_alone_in_that_shape(
+    backend: Embedded, picture: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (9, 9), "blue").save(tmp_path / "blue.png")
+    Image.new("RGBA", (9, 9)).save(tmp_path / "clear.png")
+    can, digest = backend.capabilities(), backend.digest()
+    files = (picture, tmp_path / "blue.png", picture, tmp_path / "clear.png")
+    asked = [make_request("caption", image={"path": str(one)}, seed=n, candidates=2) for n, one in enumerate(files)]
+    jobs = plan_with(asked, can, digest)
+    assert caption.SHAPES == can.described == (1, 16)
+    assert {job.request.shape for job in jobs} == {16} and len({job.batch_key for job in jobs}) == 1
+    (alone,) = plan_with([asked[0].model_copy(update={"shape": 16})], can, digest)
+    assert alone == jobs[0] and plan_with([asked[0]], can, digest)[0].request.shape == 1
+    other = plan_with([one.model_copy(update={"language": "zh"}) for one in asked[:2]], can, digest)
+    assert other[0].batch_key != jobs[0].batch_key
+    together = [one for _, one in run_batch(backend, [job.request for job in jobs[:3]]) if isinstance(one, Artifact)]
+    for job, made in zip(jobs, together, strict=False):
+        assert [event for event in run(backend, job.request) if isinstance(event, Artifact)] == [made]
+        assert made.how["batch"] == 16
+    list(run_jobs(backend, jobs, FolderSink(tmp_path), previews=False))
+    assert len(list(tmp_path.glob("*.txt"))) == 3, "what can't be described spoils none of the others"
 
 
 def test_what_is_not_known_is_said_to_be_unknown(backend: Embedded, picture: Path, tmp_path: Path) -> None:

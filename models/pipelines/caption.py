@@ -86,10 +86,13 @@ class CaptionPipeline:
         kind: Kind = "short",
         decoding: Decoding = Decoding(),
         seeds: Sequence[int] | None = None,
+        shape: int | None = None,
     ) -> list[Caption]:
-        """One caption each of premultiplied uint8 (B, 128, 128, 4); `seeds` draw the candidates, 0 by default."""
+        """One caption each of premultiplied uint8 (B, 128, 128, 4); `seeds` draw the candidates, 0 by default. `shape`
+        is one of SHAPES, None the usual one for so many.
+        """
         ranking = {**RANKING, **(self.captioner.config.ranking or {})}
-        return [_ranked(found, ranking) for found in self.figures(pixels, language, kind, decoding, seeds)]
+        return [_ranked(found, ranking) for found in self.figures(pixels, language, kind, decoding, seeds, shape)]
 
     @torch.no_grad()
     def figures(
@@ -99,9 +102,10 @@ class CaptionPipeline:
         kind: Kind,
         decoding: Decoding,
         seeds: Sequence[int] | None = None,
+        shape: int | None = None,
     ) -> list[Candidates]:
         """Candidates of each picture, not ranked yet."""
-        seeds, size, found = seeds or [0] * len(pixels), SHAPES[len(pixels) > 1], list[Candidates]()
+        seeds, size, found = seeds or [0] * len(pixels), shape or SHAPES[len(pixels) > 1], list[Candidates]()
         for start in range(0, len(pixels), size):
             rows = [min(row, len(pixels) - 1) for row in range(start, start + size)]
             some = to_tensor(pixels[rows])

@@ -54,6 +54,7 @@ SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
 VIDEO = "video"  # models.pipelines.video.PART, which moves pictures and need not be there
 CAPTIONER = ("captioner", "memory")  # PART of models.pipelines.caption and models.memory; they need not be there
+DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, which can't be asked without torch
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; weights without the part are whole
 VARIANT = "fast"  # models.lora.UPSCALER, which draws alone or the last of the way, and need not be there
 
@@ -142,6 +143,7 @@ class Embedded(Backend):
             video=_optional(VIDEO, self.root),
             captioner=captioner,
             languages=LANGUAGES if captioner else (),
+            described=DESCRIBED if captioner else (1,),
             styles=tuple(styles),
             schedulers=(*sorted(SCHEDULERS, key=lambda name: name != DEFAULT_SCHEDULER), *fixed),
             fixed=fixed,
@@ -174,9 +176,8 @@ class Embedded(Backend):
     def tasks(self) -> Mapping[str, Handler]:
         done = {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
         done["suggest"] = one_by_one(self._suggested)
-        parts: dict[str, tuple[str, Any]] = {"clip": (VIDEO, self._clips), "caption": (CAPTIONER[0], self._caption)}
-        optional = {task: one_by_one(make) for task, (part, make) in parts.items() if _optional(part, self.root)}
-        return {**done, **optional}
+        parts = {"clip": (VIDEO, one_by_one(self._clips)), "caption": (CAPTIONER[0], self._captions)}
+        return {**done, **{task: does for task, (part, does) in parts.items() if _optional(part, self.root)}}
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
         """A batch after the other; the words of a request are read when its first batch comes."""
@@ -249,23 +250,31 @@ class Embedded(Backend):
             yield replace(event, step=index * each + event.step, total=request.count * each, previews=shown)
         raise AssertionError("a picture ends what is drawn")
 
-    def _caption(self, request: CaptionRequest) -> Iterator[Made]:
-        """The best candidate; of a picture that the captioner does not know a sentence that says so."""
+    def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Made]]:
+        """The best candidate of each; of a picture that the captioner does not know a sentence that says so."""
+        if requests[0].captioner != self.capabilities().captioner:
+            raise Refused("model.captioner_replaced")
+        shape = requests[0].shape or 1
+        for first in range(0, len(requests), shape):
+            some = requests[first : first + shape]
+            yield from ((first + number, Progress(0, 1)) for number in range(len(some)))
+            yield from ((first + number, one) for number, one in enumerate(self._described(some, shape)))
+
+    def _described(self, requests: Sequence[CaptionRequest], shape: int) -> Iterator[Artifact]:
         from models.pipelines.caption import CaptionPipeline, Decoding
 
-        if request.captioner != self.capabilities().captioner:
-            raise Refused("model.captioner_replaced")
-        yield Progress(0, 1)
-        embedder = self._loaded().embedder
+        asked, embedder = requests[0], self._loaded().embedder
         if self._captions_by is None:
             with weights_needed():
                 self._captions_by = CaptionPipeline.assemble(self.root, embedder)
-        pixels, decoding = to_describe(request), Decoding(candidates=request.candidates or 1)
-        kind: Kind = "tags" if request.tags else "long" if request.long else "short"
-        (found,) = self._captions_by.caption(pixels[None], request.language, kind, decoding, [request.seed or 0])
-        known = found.known and bool(np.ptp(pixels, (0, 1)).any())  # of one colour all over is a picture of nothing
-        about = {**self._about(request, 1, embedder.text([found.text])[0]), "score": found.score}
-        yield media.caption(found.text, found.others, known, request.language, seed=request.seed or 0, **about)
+        pixels = np.stack([to_describe(one) for one in requests])
+        seeds, decoding = [one.seed or 0 for one in requests], Decoding(candidates=asked.candidates or 1)
+        kind: Kind = "tags" if asked.tags else "long" if asked.long else "short"
+        found = self._captions_by.caption(pixels, asked.language, kind, decoding, seeds, shape)
+        for request, seen, one in zip(requests, pixels, found, strict=True):
+            known = one.known and bool(np.ptp(seen, (0, 1)).any())  # of one colour all over is a picture of nothing
+            about = {**self._about(request, shape, embedder.text([one.text])[0]), "score": one.score}
+            yield media.caption(one.text, one.others, known, request.language, seed=request.seed or 0, **about)
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
         embedder = self._loaded().embedder

@@ -47,10 +47,11 @@ def _each_planned(
 ) -> tuple[list[tuple[str, Job]], list[str]]:
     """A job a file, and why there is none of some; Refused where there is none at all."""
     can, digest, lists = backend.capabilities(), backend.digest(), common.lists()
+    shape = max(can.described) if len(files) > 1 else 1
     jobs, refusals = list[tuple[str, Job]](), list[Refused]()
     for file in files:
         try:
-            asked = make_request("caption", image={"path": file}, model=common.model, **fields)
+            asked = make_request("caption", image={"path": file}, model=common.model, shape=shape, **fields)
             (job,) = plan_with(asked, can, digest, lists)
             jobs.append((file, job))
         except Refused as refusal:

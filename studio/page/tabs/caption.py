@@ -62,19 +62,12 @@ class CaptionHandlers(ShowHandlers):
             raise Refused("page.caption.too_many", most=FILES)
         kinds = [kind for kind in FIELDS if kind in kinds]
         backend, members, problems = open_backend(self.context.model), list[Member](), list[list[Any]]()
+        can, digest, lists = backend.capabilities(), backend.digest(), self.context.wildcards
+        shared = {"language": language, "model": self.context.model, "shape": max(can.described)}
         for file in map(self.context.uploaded, files):
             try:
-                jobs = plan_with(
-                    [
-                        make_request(
-                            TASK, image={"path": str(file)}, language=language, model=self.context.model, **one
-                        )
-                        for one in map(FIELDS.__getitem__, kinds)
-                    ],
-                    backend.capabilities(),
-                    backend.digest(),
-                    self.context.wildcards,
-                )
+                asked = [make_request(TASK, image={"path": str(file)}, **shared, **FIELDS[kind]) for kind in kinds]
+                jobs = plan_with(asked, can, digest, lists)
                 members += map(self._member, jobs)
             except Refused as refusal:
                 problems.append([file.name, _of_name(refusal.message, file.name).as_json()])
@@ -82,7 +75,7 @@ class CaptionHandlers(ShowHandlers):
             raise Refused(Message.from_json(problems[0][1]))
         more = len(members) // len(kinds) - 1
         titled = members[0].label + (f" + {more}" if more else "")
-        about = {"digest": backend.digest(), "kinds": kinds, "problems": problems}
+        about = {"digest": digest, "kinds": kinds, "problems": problems}
         return self.series.begin(self.kind, titled, members, WATCHED, about)
 
     def panel(self, series: Series) -> str:
