@@ -33,6 +33,11 @@ def file_names(job: Job) -> list[str]:
     return [f"{job.id[:16]}-{index}-{seed}{request.suffix}" for index, seed in enumerate(request.seeds())]
 
 
+def plain_name(data: bytes) -> str:
+    """A file name, without its ending, that says nothing but what the file holds."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
 class FolderSink(Sink):
     """Files in a folder, under their usual names or, a job's, under those that `named` gives."""
 
@@ -59,7 +64,7 @@ class BareFolderSink(Sink):
         return {}
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
-        path = self.folder / f"{hashlib.sha256(artifact.data).hexdigest()[:16]}{artifact.suffix}"
+        path = self.folder / f"{plain_name(artifact.data)}{artifact.suffix}"
         write_whole(path, artifact.data)
         return path
 

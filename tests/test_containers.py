@@ -17,6 +17,7 @@ from studio.export.clips import Clip, clip_file
 from studio.metadata import Provenance, provenance, read_bytes, strip, texts, write
 from studio.metadata.exif_xmp import NAMESPACE, xmp_packet, xmp_settings
 from studio.metadata.files import CONTAINERS, media_type
+from studio.metadata.leaks import plain_profile
 
 TIMES = [40, 80, 120, 200]  # milliseconds of the frames
 STILL: dict[str, tuple[str, dict[str, object]]] = {
@@ -118,7 +119,7 @@ def test_orientation_and_colours_stay(format: str) -> None:
     Image.effect_noise((33, 20), 90).convert("RGB").save(file, format, exif=exif, icc_profile=profile, **info)
     told = write(file.getvalue(), f"image/{format.lower()}", RECORD)
     with Image.open(io.BytesIO(told)) as picture:
-        assert picture.getexif()[0x0112] == 6 and picture.info["icc_profile"] == profile
+        assert picture.getexif()[0x0112] == 6 and picture.info["icc_profile"] == plain_profile(profile)
     assert text_of(told) == RECORD.parameters and b"a secret" not in told
     assert read_bytes(told, "it") == json.loads(RECORD.record)
 

@@ -5,6 +5,7 @@
 import contextlib
 import functools
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +25,10 @@ from studio.files import ready_folder, why, write_whole
 from studio.metadata import read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
+from studio.sinks import plain_name
 from studio.verify import verify as verified
+
+TELLING = re.compile(r"[0-9a-f]{16}-\d+-\d+")  # as `studio.sinks.file_names`
 
 
 @command()
@@ -58,7 +62,9 @@ def strip(common: Common, files: list[Path], out: Path | None = None) -> None:
 
     def copy(file: Path) -> dict[str, Any]:
         data = stripped(file)
-        target = out / file.name if out else file.with_stem(f"{file.stem}-plain")
+        tells = TELLING.fullmatch(file.stem)  # the job, which a guess at the prompt can be held against, and the seed
+        stem = plain_name(data) if tells else file.stem if out else f"{file.stem}-plain"
+        target = (out or file.parent) / f"{stem}{file.suffix}"
         if out:
             ready_folder(out, 1)
         try:

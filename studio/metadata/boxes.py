@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from studio.metadata.containers import EXIF, EXIF_HEADER, LIMIT, XMP, Broken, Container, Extra, Metadata
+from studio.metadata.leaks import plain_profile
 
 AVIF_BRANDS, MP4_BRANDS = (b"avif", b"avis"), (b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ")
 # Boxes whose body is boxes, with the bytes that stand before them.
-FOLDERS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0}
+FOLDERS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0, b"iprp": 0, b"ipco": 0}
+FOLDERS |= {b"minf": 0, b"stbl": 0, b"stsd": 8, b"av01": 78}
 CLOCKS = (b"mvhd", b"tkhd", b"mdhd")  # they say when the file was made
 LASTS = {b"mvhd": 24, b"tkhd": 28}  # where they say how long all plays take
 EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no picture
@@ -78,6 +80,8 @@ def _with_metadata(data: bytes, metadata: Metadata) -> bytes:
         if box.kind in extras:
             plain[box.start + 4 : box.start + 8] = b"free"
             plain[box.body : box.end] = bytes(box.end - box.body)
+        elif box.kind == b"colr" and data[box.body : box.body + 4] in (b"prof", b"rICC"):
+            plain[box.body + 4 : box.end] = plain_profile(data[box.body + 4 : box.end])
         elif box.kind in CLOCKS:
             if box.end - box.body < 20:
                 raise Broken

@@ -13,28 +13,16 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
-from models.messages import Message, Refused
+from models.messages import Refused
+from studio.metadata.leaks import LIMIT, Broken, in_pieces, plain_chunk, plain_profile, to_the_end
 
-LIMIT = 4 * 2**20  # bytes of one text, unpacked. More is not read at all: half a setting is a wrong setting
 EXIF, XMP = "exif", "xmp"  # names of extras beside the keywords of texts
 EXIF_HEADER = b"Exif\0\0"
 
 Extra = tuple[str, bytes, bool]  # EXIF, XMP or a text's keyword; its bytes; whether they are deflated
-
-
-class Broken(ValueError):
-    """A file that does not keep to its format. `code` is the message's, which has one value, `file`."""
-
-    def __init__(self, code: str = "metadata.damaged") -> None:
-        super().__init__(code)
-        self.code = code
-
-    def message(self, file: object) -> Message:
-        """What is wrong with a file of that name."""
-        return Message(self.code, {"file": str(file), "most": LIMIT >> 20})
 
 
 @dataclass(frozen=True)
@@ -87,9 +75,10 @@ def unpacked(body: bytes, deflated: bool) -> bytes:
 PNG = b"\x89PNG\r\n\x1a\n"
 # What the pixels need, and what says how they are to be shown.
 PNG_KEPT = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs hIST sPLT cICP mDCV cLLI acTL fcTL fdAT".split()
+    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs hIST cICP mDCV cLLI acTL fcTL fdAT".split()
 )
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"comf")  # ComfyUI's animations have a chunk of their own, built like tEXt
+PIXELS = {b"IDAT": 0, b"fdAT": 4}  # with how many bytes of the chunk stand before them
 PNG_XMP = "XML:com.adobe.xmp"
 
 
@@ -109,11 +98,24 @@ def _png_extras(data: bytes) -> Iterator[Extra]:
 
 
 def _png_with(data: bytes, metadata: Metadata) -> bytes:
-    head, *rest = [whole for kind, whole in png_chunks(data) if kind in PNG_KEPT]
+    head, *rest = _png_kept([(kind, whole) for kind, whole in png_chunks(data) if kind in PNG_KEPT])
     texts = metadata.texts | ({PNG_XMP: metadata.xmp.decode()} if metadata.xmp else {})
     added = [png_chunk(b"iTXt", key.encode() + bytes(5) + text.encode()) for key, text in texts.items()]
     added += [png_chunk(b"eXIf", metadata.exif)] if metadata.exif else []
     return b"".join([PNG, head, *added, *rest])
+
+
+def _png_kept(chunks: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """The chunks without words in the profile, and without bytes behind the end of each frame's pixels."""
+    for _, group in groupby(enumerate(chunks), lambda one: one[1][0] if one[1][0] in PIXELS else one[0]):
+        kind, wholes = (found := [chunk for _, chunk in group])[0][0], [whole for _, whole in found]
+        if kind in PIXELS:
+            ahead = PIXELS[kind]
+            ends = to_the_end(whole[8 + ahead : -4] for whole in wholes)
+            bodies = [(whole[8 : 8 + ahead], end) for whole, end in zip(wholes, ends, strict=True)]
+            yield from (png_chunk(kind, number + body) for number, body in bodies if body or kind == b"fdAT")
+        else:
+            yield png_chunk(kind, plain_chunk(wholes[0][8:-4])) if kind == b"iCCP" else wholes[0]
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -176,6 +178,8 @@ def _webp_header(kind: bytes, body: bytes) -> bytes:
 def _webp_chunk_body(kind: bytes, body: bytes, flags: int) -> bytes:
     if kind == b"VP8X":
         return bytes([body[0] & ~(HAS_EXIF | HAS_XMP) | flags]) + body[1:]
+    if kind == b"ICCP":
+        return plain_profile(body)
     if kind == b"ANMF":
         inside = (_riff_chunk(kind, part) for kind, part in _riff_chunks(body[FRAME_HEADER:]) if kind in WEBP_KEPT)
         return body[:FRAME_HEADER] + b"".join(inside)
@@ -213,6 +217,7 @@ JFIF, APP1, COLOUR, ADOBE, APP15, COM, SOS, EOI = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 
 JPEG_KEPT = {JFIF: b"JFIF\0", COLOUR: b"ICC_PROFILE\0", ADOBE: b"Adobe"}
 BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+ICC_AHEAD = 18  # bytes of a segment before its part of the profile: marker, length, name, number, count
 SEGMENT = 0xFFFF  # bytes of a segment at most
 
 
@@ -229,7 +234,8 @@ def _jpeg_with(data: bytes, metadata: Metadata) -> bytes:
     if any(len(body) + 2 > SEGMENT for body in bodies):
         raise Refused("metadata.too_long", kind="jpeg")
     added = [struct.pack(">BBH", 0xFF, APP1, len(body) + 2) + body for body in bodies]
-    segments = [whole for _, whole in kept]
+    profiles = iter(in_pieces([whole[ICC_AHEAD:] for marker, whole in kept if marker == COLOUR], plain_profile))
+    segments = [whole[:ICC_AHEAD] + next(profiles) if marker == COLOUR else whole for marker, whole in kept]
     after = 1 if kept and kept[0][0] == JFIF else 0  # JFIF wants to be the first
     return b"".join([JPEG, *segments[:after], *added, *segments[after:]])
 
@@ -292,7 +298,7 @@ def _gif_with(data: bytes, metadata: Metadata) -> bytes:
         added += bytes((EXTENSION, COMMENT)) + b"".join(bytes([len(one)]) + one for one in pieces) + b"\0"
     if metadata.xmp:
         added += bytes((EXTENSION, APPLICATION, len(GIF_XMP))) + GIF_XMP + metadata.xmp + XMP_END
-    return (GIFS[1] + head[6:] if added else head) + added + b"".join(block for block in blocks if _gif_is_kept(block))
+    return (GIFS[1] + head[6:] if added else head) + added + b"".join(map(_gif_plain, filter(_gif_is_kept, blocks)))
 
 
 def gif_frames(data: bytes, most: int) -> int:
@@ -305,6 +311,18 @@ def _gif_is_kept(block: bytes) -> bool:
     if block[0] != EXTENSION or block[1] not in (COMMENT, APPLICATION):
         return True
     return block[1] == APPLICATION and block[3:14] in GIF_KEPT
+
+
+def _gif_plain(block: bytes) -> bytes:
+    """A block as it is, but for the words in a profile."""
+    if block[3:14] != GIF_KEPT[2]:
+        return block
+    pieces, at = list[bytes](), 14
+    while block[at]:
+        pieces.append(block[at + 1 : at + 1 + block[at]])
+        at += 1 + block[at]
+    plain = in_pieces(pieces, plain_profile)
+    return block[:14] + b"".join(bytes([len(one)]) + one for one in plain) + b"\0"
 
 
 def gif_blocks(data: bytes) -> Iterator[bytes]:
