@@ -21,6 +21,7 @@ from models.prompts.suggestion import KINDS, Suggestion
 
 Names = Sequence[frozenset[str]]  # of each thing of a prompt, in all languages
 GOAL = 0.95
+EACH = 100  # captions of pictures, and of scenes
 
 
 @metric("suggestions", "parser", "vocabulary")
@@ -42,7 +43,7 @@ def suggestion_rows(context: Context) -> Iterator[Row]:
 
 def prompts(context: Context) -> list[tuple[str, Names]]:
     """Captions that name their things, with the names of each: of one picture, and of scenes."""
-    pictures = sets.cells(context.world, context.sizes.gallery)
+    pictures = sets.cells(context.world, context.sizes.gallery)[:EACH]
     alone = [(caption(picture, SEED, length="short"), [_names(picture)]) for picture in pictures]
     scenes = [make_scene(context.world, SEED + i, "test") for i in range(len(pictures))]
     several = [(scene.caption(0, grounded=True), [_names(one) for one in scene.objects]) for scene in scenes]
