@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.open_clip import OpenClip
 from models.space import SemanticSpace
-from models.weights import WeightsError, load_part, record_part, save_part
+from models.weights import WeightsError, load_part, read_json, record_part, save_part
 
 PART = "trunk_space"
 TRUNK = "trunk.json"  # in the part's folder: the trunk's name, and where it puts PROBE
@@ -31,7 +31,7 @@ class TrunkEmbedder:
     @classmethod
     def load(cls, folder: Path) -> "TrunkEmbedder":
         """The part in `folder` over the trunk that it names; WeightsError also where that is another by now."""
-        space, said = load_part(SemanticSpace, PART, folder.parent), json.loads((folder / TRUNK).read_text("utf-8"))
+        space, said = load_part(SemanticSpace, PART, folder.parent), read_json(folder / TRUNK)
         trunk = OpenClip.load(said["name"])
         found = probe(trunk)
         if len(found) != len(said["probe"]) or not np.allclose(found, said["probe"], atol=NEAR):

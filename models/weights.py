@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the page's process reads digests and must not wait for torc
 
 MANIFEST = "manifest.json"
 MADE_WITH = "made_with.json"  # in a part's folder: digests of the frozen parts under it
+JSON_BYTES, HEADER_BYTES = 16 * 2**20, 2**20  # ours take a megabyte and 20 kB at most
 INT8 = "int8.safetensors"  # a network's tensors, its matrices in 8 bits
 SCALE = ".scale"  # of a matrix's rows
 LEAST = 1024  # numbers of a tensor that is stored in 8 bits
@@ -129,13 +130,13 @@ def load_table(name: str, root: Path | None = None) -> "tuple[dict[str, torch.Te
     from safetensors.torch import load_file
 
     folder = part_folder(name, root)
-    return load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return load_file(folder / f"{name}.safetensors"), read_json(folder / f"{name}.json")
 
 
 def space_of(name: str, root: Path) -> str:
     """The digest of the space that a table under `root` was made in; "" without one."""
     path = root / name / f"{name}.json"
-    return str(json.loads(path.read_text(encoding="utf-8")).get("space", "")) if path.is_file() else ""
+    return str(read_json(path).get("space", "")) if path.is_file() else ""
 
 
 def part_folder(name: str, root: Path | None = None) -> Path:
@@ -150,11 +151,36 @@ def part_folder(name: str, root: Path | None = None) -> Path:
             raise WeightsError("weights.file_missing", path=str(path))
         if (found := _sha256(path)) != expected:
             raise WeightsError("weights.altered", path=str(path), found=found[:12], expected=expected[:12])
+        if path.suffix == ".safetensors":
+            _check_header(path)
     # A file that is not listed, and that a library might read instead of those that are.
     for path in sorted(path for path in (root / name).rglob("*") if path.suffix in (".json", ".safetensors", ".bin")):
         if path.relative_to(root / name).as_posix() not in listed:
             raise WeightsError("weights.foreign_file", path=str(path))
     return root / name
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; WeightsError where it is damaged, or deeper or larger than any of ours."""
+    try:
+        if path.stat().st_size > JSON_BYTES:
+            raise ValueError(f"it is larger than {JSON_BYTES >> 20} MB")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError("weights.damaged", manifest=str(path), problem=str(error)[:200]) from error
+
+
+def _check_header(path: Path) -> None:
+    """WeightsError where a file says that its list of tensors is longer than any of ours: whoever can write there can
+    sign the manifest anew, and a list of a million tensors takes minutes to read.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > HEADER_BYTES:
+        problem = f"its header is of {length} bytes"
+        raise WeightsError("weights.damaged", manifest=str(path), problem=problem)
 
 
 def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype | None" = None) -> Any:
@@ -201,7 +227,7 @@ def check_company(folder: Path, root: Path | None, but: Collection[str] = ()) ->
     if not (folder / MADE_WITH).exists():
         return
     listed = listed_parts(root)
-    for name, digest in json.loads((folder / MADE_WITH).read_text(encoding="utf-8")).items():
+    for name, digest in read_json(folder / MADE_WITH).items():
         if name in listed and name not in but and weights_digest((name,), root) != digest:
             raise WeightsError("weights.other_part", folder=str(folder), part=name)
 
@@ -239,12 +265,11 @@ def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:
     """The manifest: {part: {file: sha256}}; WeightsError where it is missing or damaged."""
     root = weights_root(root)
     try:
-        listed = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        listed = read_json(root / MANIFEST)
     except FileNotFoundError as error:
         raise WeightsError("weights.none", root=str(root), manifest=MANIFEST) from error
-    except (OSError, ValueError) as error:
-        raise WeightsError("weights.damaged", manifest=str(root / MANIFEST), problem=str(error)) from error
-    if not isinstance(listed, dict):
+    parts = listed.values() if isinstance(listed, dict) else [None]
+    if not all(isinstance(files, dict) and all(isinstance(one, str) for one in files.values()) for files in parts):
         raise WeightsError("weights.no_table", manifest=str(root / MANIFEST))
     return listed
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import logging
 import resource
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +36,24 @@ def test_many_that_send_nothing_are_refused_and_the_studio_lives(doors: Server) 
         assert opened[-1].recv(100).startswith(b"HTTP/1.1 503 ")
     until(lambda: send(doors, "GET", "/api/v1/health").status == 200)
     assert doors.process.poll() is None
+
+
+def test_who_leaves_in_the_middle_of_an_upload_is_no_error(url: str) -> None:
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append  # type: ignore[method-assign]
+    logging.getLogger("uvicorn.error").addHandler(handler)
+    port = int(url.rpartition(":")[2])
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nhalf of it'
+    for path in (b"/gradio_api/upload", b"/api/v1/jobs", b"/mcp"):
+        head = b"POST %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 9999\r\n" % (path, port)
+        with silent(port, 5, head + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + part):
+            time.sleep(0.1)  # it is being read
+    for _ in range(3):
+        assert get(f"{url}/api/v1/health")[0] == 200
+        time.sleep(0.1)
+    logging.getLogger("uvicorn.error").removeHandler(handler)
+    assert [record.getMessage() for record in said] == []
 
 
 def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
