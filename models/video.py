@@ -131,11 +131,17 @@ class VideoDiT(ModelMixin, ConfigMixin):
         return self.modulation(time + self.asked_in(frames.asked.to(dtype))).unflatten(-1, (6, -1))
 
     def _given(self, frames: Frames) -> Tensor:
-        """(B, T N, D) of draft, first and last frame, and for each a channel that says whether it is there."""
-        count = frames.times.shape[1]
+        """(B, T N, D) of draft, first and last frame, and for each a channel that says whether it is there, and of the
+        last two how near in time: what turns about in a loop has no other way to know where it begins."""
+        count, looping = frames.times.shape[1], frames.loop.bool()[:, None]
+        began = torch.where(looping, 2 * torch.minimum(frames.times, 1 - frames.times), frames.times)
+        near = (torch.ones_like(began), 1 - began, torch.where(looping, 1 - began, began))
         ends = [part[:, None].expand(-1, count, -1, -1, -1) for part in (frames.first, frames.last)]
         parts = [frames.draft, *ends]
-        there = [part.flatten(2).any(2)[..., None, None, None].expand_as(part[:, :, :1]) for part in parts]
+        there = [
+            (part.flatten(2).any(2) * how)[..., None, None, None].expand_as(part[:, :, :1])
+            for part, how in zip(parts, near, strict=True)
+        ]
         known = torch.cat([*parts, *(one.to(frames.draft.dtype) for one in there)], 2).flatten(0, 1)
         tokens = self.given_in(patchify(known, self.config.patch).to(self.given_in.weight.dtype))
         return tokens.unflatten(0, (-1, count)).flatten(1, 2)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,12 +113,19 @@ def test_woken_frames_see_each_other_and_the_order_of_time(image: DiT) -> None:
     assert not torch.allclose(turned, before, atol=1e-4)
 
 
-def test_a_loop_has_no_first_frame(image: DiT) -> None:
-    made, frames, said = network(image, awake=True), known(1, 6, loop=True), condition(image, 1)
-    x, t = torch.randn(1, 6, 8, 16, 16), torch.tensor([0.5])
-    straight = made(image, x, t, said, frames)
-    rolled = made(image, x.roll(2, 1), t, said, Frames(**{**vars(frames), "draft": frames.draft.roll(2, 1)}))
-    assert torch.allclose(rolled, straight.roll(2, 1), atol=2e-3)
+def test_a_loop_begins_where_its_first_frame_is_given_and_else_nowhere(image: DiT) -> None:
+    made, said, x, t = (
+        network(image, awake=True),
+        condition(image, 1),
+        torch.randn(1, 6, 8, 16, 16),
+        torch.tensor([0.5]),
+    )
+    for given in (False, True):
+        frames = known(1, 6, loop=True)
+        frames = replace(frames, first=frames.first * given)
+        straight = made(image, x, t, said, frames)
+        rolled = made(image, x.roll(2, 1), t, said, replace(frames, draft=frames.draft.roll(2, 1)))
+        assert torch.allclose(rolled, straight.roll(2, 1), atol=2e-3) is not given
 
 
 def test_rotations_of_a_loop_close() -> None:

@@ -125,16 +125,20 @@ class VideoTask(Task):
         rng = np.random.default_rng((self.options.seed, step, rank))
         batch = {"plan": _to(self._planned(rng, step), self.options.device)}
         if step >= self.mix.begin:
-            frames = np.sort(rng.choice(FRAMES, self.shown(step), replace=False))
+            frames = self.shown(step, rng)
             count = max(1, self.options.batch_size(progress) * self.mix.frames // len(frames) // ranks)
             clips, latents, draft = self._clips(rng, step, count)
             batch["flow"] = _to(self.flow(clips, latents, draft, torch.from_numpy(frames), rng), self.options.device)
         return batch
 
-    def shown(self, step: int) -> int:
-        """How many frames of each clip a step shows; it shows the more clips the fewer they are."""
+    def shown(self, step: int, rng: np.random.Generator) -> np.ndarray:
+        """Numbers of the frames of each clip that a step shows; it shows the more clips the fewer they are. Where there
+        are several, the first is one of them: it is known when a clip is drawn."""
         mix = self.mix
-        return {mix.whole - 1: FRAMES, mix.whole // 2 - 1: 1}.get(step % mix.whole, mix.frames)
+        count = {mix.whole - 1: FRAMES, mix.whole // 2 - 1: 1}.get(step % mix.whole, mix.frames)
+        if count == 1:
+            return rng.integers(FRAMES, size=1)
+        return np.concatenate([[0], 1 + np.sort(rng.choice(FRAMES - 1, count - 1, replace=False))])
 
     def _clips(self, rng: np.random.Generator, step: int, count: int) -> tuple[Clips, Tensor, Tensor]:
         """Some clips, their latents and their drafts (B, T, C, S, S)."""
