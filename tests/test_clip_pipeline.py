@@ -42,6 +42,13 @@ def test_settings_and_given_frames_matter(pipeline: ClipPipeline) -> None:
         assert not np.array_equal(drawn(pipeline, picture=PICTURE, **change).frames, plain.frames)
 
 
+def test_only_a_drawn_picture_is_given_room(pipeline: ClipPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.pipelines.video.room", lambda _: (0.7, np.array([0.1, 0.2])))
+    assert np.array_equal(drawn(pipeline, picture=PICTURE).first, PICTURE)
+    smaller = drawn(pipeline, picture=PICTURE, room=True).first
+    assert not np.array_equal(smaller, PICTURE) and not smaller[:25, :, 3].any() and not smaller[:, :12, 3].any()
+
+
 def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
     *steps, _ = pipeline.steps("a star spins", 1, picture=PICTURE, count=3, previews=True)
     assert [step.step for step in steps if isinstance(step, ClipStep)] == list(range(ClipSampling().steps + 1))

@@ -120,12 +120,12 @@ def test_a_loop_begins_where_its_first_frame_is_given_and_else_nowhere(image: Di
         torch.randn(1, 6, 8, 16, 16),
         torch.tensor([0.5]),
     )
-    for given in (False, True):
+    for shown in (False, True):
         frames = known(1, 6, loop=True)
-        frames = replace(frames, first=frames.first * given)
+        frames = replace(frames, first=frames.first * shown)
         straight = made(image, x, t, said, frames)
         rolled = made(image, x.roll(2, 1), t, said, replace(frames, draft=frames.draft.roll(2, 1)))
-        assert torch.allclose(rolled, straight.roll(2, 1), atol=2e-3) is not given
+        assert torch.allclose(rolled, straight.roll(2, 1), atol=2e-3) is not shown
 
 
 def test_rotations_of_a_loop_close() -> None:

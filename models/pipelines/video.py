@@ -74,6 +74,7 @@ class ClipPipeline:
         seed: int,
         *,
         picture: np.ndarray | None = None,
+        room: bool = False,
         last: np.ndarray | None = None,
         count: int = FRAMES,
         fps: float = 8.0,
@@ -88,6 +89,7 @@ class ClipPipeline:
             prompt: what moves, and how.
             seed: 0 to 2^63 - 1.
             picture: the first frame, premultiplied uint8 (128, 128, 4); drawn from the prompt where there is none.
+            room: whether that picture, too, is made smaller where it would leave the frame.
             last: the last frame, likewise; left open where there is none.
             count: frames, at least 1.
             fps: of them a second, which decides how far a motion comes.
@@ -98,7 +100,8 @@ class ClipPipeline:
         p, autoencoder = self.pictures, self.pictures.autoencoder
         condition = p.encode_condition([parse_literally(plain_motion(prompt))])
         asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
-        first = self._with_room(self.first(prompt, seed), condition, count, *asked) if picture is None else picture
+        first = self.first(prompt, seed) if picture is None else picture
+        first = self._with_room(first, condition, count, *asked) if room or picture is None else first
         frames, left_out, fading = planned_frames(
             self.video, autoencoder, to_tensor(first), condition, *asked, count=count, drafted=sampling.drafted
         )

@@ -223,7 +223,7 @@ class Embedded(Backend):
         each = drawing + pipeline.sampling.steps
         ends = ClipEnds.of(request, can_loop(request.prompt))
         asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
-        asked["strength"] = request.motion_strength
+        asked |= {"strength": request.motion_strength, "room": ends.first is None}
         for index, seed in enumerate(request.seeds()):
             picture = (yield from self._still(request, index, each)) if ends.first is None else ends.first
             for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **asked):
