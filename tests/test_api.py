@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,6 +19,7 @@ from PIL import Image
 from starlette.requests import Request
 
 from studio.api import gallery, v1
+from studio.api.routing import Served
 from studio.api.schemas import JOBS
 from studio.events import Done
 from studio.gallery import Kept
@@ -142,7 +142,7 @@ def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     async def heard() -> bytes:
         sent = []
         monkeypatch.setattr(v1, "describe_job", lambda *_: {"id": "", "state": "running"})
-        answer = await v1.events(SimpleNamespace(studio=Silent()), "", Request({"type": "http", "headers": []}))
+        answer = await v1.events(Served(Silent(), "fake"), "", Request({"type": "http", "headers": []}))
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message.get("body", b""))

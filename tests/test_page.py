@@ -44,7 +44,7 @@ ALIKE = (
 )
 # Codes that are put together: of a hint, of a setting's name, of what `studio doctor` finds, of a part of the model.
 BUILT = re.compile(
-    r"\w+_(hint|info|values|words)|(of|key|about|was)_\w+|judge|\w+_(file|short|rotten|gallery|database)"
+    r"\w+_(hint|info|values|words)|(of|key|about|was)_\w+|judge|rewrite|\w+_(file|short|rotten|gallery|database)"
 )
 
 

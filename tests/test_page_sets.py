@@ -304,10 +304,8 @@ def test_a_refresh_never_answers_after_a_press_that_it_began_before(context: Pag
         queues[name] = sorted(str(event.concurrency_id) for event in several)
         if name in ("show", "pasted"):
             assert {event.trigger_mode for event in several} == {"always_last"}
-    assert queues["show"] == queues["pressed"] == ["batch", "compare", "set"] and queues["make"] == [
-        "compare",
-        "set",
-    ]
+    assert queues["show"] == queues["pressed"] == ["batch", "caption", "compare", "set"]
+    assert queues["make"] == ["caption", "compare", "set"]
     assert queues["pasted"] == queues["table_pressed"] == ["batch"] and "batch" in queues["dropped"]
 
 
