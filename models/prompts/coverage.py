@@ -5,9 +5,19 @@ shows hold. "a dancing banana" is drawn as a banana, so "dancing" is left out.
 import re
 from collections.abc import Iterator
 
+from models.data.grammar import regular
 from models.lexicon import pattern, word_set
 from models.prompts.entities import Concept
-from models.prompts.normalise import core, without_background, without_lettering, without_transparency, words_of
+from models.prompts.normalise import (
+    JOINTS,
+    core,
+    with_amounts,
+    with_known_colours,
+    without_background,
+    without_lettering,
+    without_transparency,
+    words_of,
+)
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.vocabulary import CHINESE, Vocabulary, forms
 from models.prompts.weighting import plain
@@ -27,17 +37,20 @@ def left_out(parsed: ParsedPrompt, concepts: list[Concept]) -> tuple[str, ...]:
     names = {word for one in parsed.entities for word in words_of(one.name)}
     own = names.union(*(concept.words for concept in concepts), words_of(drawn))
     said = {form for word in own for form in forms(word)}
-    words = (word for word in _ENGLISH.findall(text) if len(word) > 2 and word not in word_set("function"))
+    grammar = word_set("function") | word_set("places")
+    words = (word for word in _ENGLISH.findall(text) if len(word) > 2 and word not in grammar)
     english = [word for word in words if not said.intersection((*forms(word), *words_of(word)))]
-    return tuple(dict.fromkeys([*english, *_runs(text, said)]))
+    return tuple(dict.fromkeys([*english, *_runs(JOINTS.sub(" ", text) if parsed.layout else text, said)]))
 
 
 def _drawn(parsed: ParsedPrompt) -> str:
-    """What the drawing shows, in words; of a layout its drawings, and of what joins them what can be laid out."""
-    if not parsed.layout:
+    """What the drawing shows, in words; of several drawings theirs, and what can be shown by putting them together."""
+    parts = [*(one for _, one in parsed.blend), *(parsed.layout.prompts if parsed.layout else ())]
+    if not parts:
         return parsed.description.lower()
-    joints = (found[0] for found in pattern("laid_out").finditer(parsed.description.lower()))
-    return " ".join([*(one.description.lower() for one in parsed.layout.prompts), *joints])
+    said = parsed.text if parsed.blend else parsed.description  # a blend shows an expression that its parts don't name
+    together = (found[0] for found in pattern("laid_out").finditer(said.lower()))
+    return " ".join([*(one.description.lower() for one in parts), *together])
 
 
 def not_drawn(parsed: ParsedPrompt, vocabulary: Vocabulary) -> list[tuple[str, tuple[str, ...]]]:
@@ -54,7 +67,8 @@ def not_drawn(parsed: ParsedPrompt, vocabulary: Vocabulary) -> list[tuple[str, t
 
 def _content(prompt: str) -> str:
     """The prompt in small letters without lettering, ground, size, and what says nothing of a thing."""
-    text = without_background(without_transparency(without_lettering(prompt).lower()))
+    text = pattern("denied").sub(" ", without_background(without_transparency(without_lettering(prompt))).lower())
+    text = with_amounts(with_known_colours(regular(text)))
     return core(pattern("on_body").sub(" ", pattern("small").sub(" ", text)))
 
 

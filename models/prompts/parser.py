@@ -61,8 +61,9 @@ class PromptParser(Rephraser):
 
     def _shown(self, parsed: ParsedPrompt) -> list[Concept]:
         """The concepts that are drawn of it."""
-        parts = [one for _, one in parsed.blend] + list(parsed.layout.prompts if parsed.layout else ())
-        numbers = [one.concept for one in parsed.entities] + [one.target.concept for one in parts if one.target]
+        targets = [one.target.concept for one in (parsed.layout.prompts if parsed.layout else ()) if one.target]
+        blended = [entity.concept for _, one in parsed.blend for entity in self.entities(one.text)]
+        numbers = [*(one.concept for one in parsed.entities), *targets, *blended]
         return [self.linker.concepts[number] for number in dict.fromkeys(numbers)]
 
     def _parse_drawing(self, text: str) -> ParsedPrompt:

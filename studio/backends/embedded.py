@@ -28,6 +28,7 @@ from studio.backends.told import Told, tell
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown, Vector
 from studio.media import Artifact
+from studio.prompts import summands
 from studio.requests import (
     CaptionRequest,
     ClipRequest,
@@ -336,7 +337,7 @@ class Embedded(Backend):
 
         if self._vocabulary is None:
             return ()
-        texts, parser = [request.prompt, *(part.text for part in request.mix)], self._loaded().parser
+        texts, parser = [*summands(request.prompt), *(part.text for part in request.mix)], self._loaded().parser
         read = parser.parse if parser and parser.linker.concepts else parse_literally
         found = [one for text in texts if text.strip() for one in not_drawn(read(text), self._vocabulary)]
         return tuple(Unknown(*one) for one in found if not (parser and parser.is_understood(one[0])))
