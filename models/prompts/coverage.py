@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from models.data.grammar import regular
-from models.lexicon import pattern, word_set
+from models.lexicon import pattern, table, word_set
 from models.prompts.entities import Concept
 from models.prompts.normalise import (
     JOINTS,
@@ -37,7 +37,8 @@ def left_out(parsed: ParsedPrompt, concepts: list[Concept]) -> tuple[str, ...]:
     names = {word for one in parsed.entities for word in words_of(one.name)}
     own = names.union(*(concept.words for concept in concepts), words_of(drawn))
     said = {form for word in own for form in forms(word)}
-    grammar = word_set("function") | word_set("places")
+    costumes = {word for phrase in table("costumes") for word in phrase.split()}  # drawn as who wears them
+    grammar = word_set("function") | word_set("places") | word_set("mix") | costumes
     words = (word for word in _ENGLISH.findall(text) if len(word) > 2 and word not in grammar)
     english = [word for word in words if not said.intersection((*forms(word), *words_of(word)))]
     return tuple(dict.fromkeys([*english, *_runs(JOINTS.sub(" ", text) if parsed.layout else text, said)]))

@@ -339,8 +339,11 @@ class Embedded(Backend):
             return ()
         texts, parser = [*summands(request.prompt), *(part.text for part in request.mix)], self._loaded().parser
         read = parser.parse if parser and parser.linker.concepts else parse_literally
-        found = [one for text in texts if text.strip() for one in not_drawn(read(text), self._vocabulary)]
-        return tuple(Unknown(*one) for one in found if not (parser and parser.is_understood(one[0])))
+        prompts = [read(text) for text in texts if text.strip()]
+        found = [(one, *words) for one in prompts for words in not_drawn(one, self._vocabulary)]
+        # Of a parsed prompt that is decided: an alias that names nothing there ("knight") is not drawn.
+        known = {word for one, word, _ in found if one.literal and parser and parser.is_understood(word)}
+        return tuple(Unknown(word, nearest) for _, word, nearest in found if word not in known)
 
 
 def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifact:
