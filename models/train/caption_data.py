@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from models.captioner import ASKS, Kind
@@ -25,7 +27,10 @@ from models.data.scene_words import TEMPLATES, thing
 from models.data.scenes import Scene, make_scene
 from models.data.stored import whole
 from models.data.world import Picture, World
+from models.train.loop import TaskOptions
+from models.weights import listed_parts, weights_digest
 
+FROZEN = ("language", "vision", "space")
 SCENES, DRAWN = 0.35, 0.25  # shares of the pictures
 GROUNDED, CUT, SMALLER, COMPRESSED = 0.4, 0.25, 0.3, 0.4  # shares that are spoilt so; only what is on a ground is JPEG
 WHITE = 0.5  # of the grounds
@@ -132,6 +137,30 @@ class DrawnPool:
             Shown(one, replace(picture, colours=main_colours(one)))
             for one, picture in zip(pixels, pictures, strict=True)
         ]
+
+
+def drawn_pool(options: TaskOptions, split: str, size: int = SHARD) -> DrawnPool | None:
+    """That of the generator among a task's parts, kept in its cache; None where there is no generator."""
+    if "dit" not in listed_parts(options.parts):
+        return None
+
+    @lru_cache(maxsize=1)
+    def stickers() -> Any:
+        from models.pipelines.image import StickerPipeline
+
+        return StickerPipeline.assemble(options.parts)
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
+
+        sampling = FAST_SAMPLING if stickers().fast is not None else Sampling(8)
+        with torch.autocast("cpu", enabled=False):
+            events = stickers().steps(prompts, seeds, sampling)
+            return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+
+    made_with = weights_digest((*FROZEN, "autoencoder", "dit"), options.parts)[:12]
+    folder = options.cache and options.cache / f"drawn-{made_with}-{options.world.digest[:8]}"
+    return DrawnPool(options.world, draw, folder, options.seed, split, size)
 
 
 class CaptionSource:

@@ -44,7 +44,7 @@ ROLES = ("left", "right", "top", "bottom", "front", "back", *PAINTS, *NUMBERS)
 _KINDS = ("unit", "word", "document", "uncaptioned")
 _SIDES = re.compile(r"left|right|clockwise|左|右|顺时针|逆时针", re.IGNORECASE)
 _GROUND = re.compile(r"background|isolated|cutout|背景", re.IGNORECASE)
-_UNTURNED = frozenset({"symbols", "flags", ""})  # letters, arrows and flags mirrored are something else
+UNTURNED = frozenset({"symbols", "flags", ""})  # letters, arrows and flags mirrored are something else
 
 
 def stream(seed: int, step: int, kind: str, number: int) -> np.random.Generator:
@@ -198,7 +198,7 @@ def _motion(item: Item, rng: np.random.Generator) -> np.ndarray:
     """(2, 3) affine map from output to input coordinates, both in [-1, 1]."""
     angle, zoom = rng.normal(0, 0.1), np.exp(rng.uniform(-0.15, 0.35))  # 0.86 to 1.4 input widths: mostly smaller
     shift = rng.uniform(-0.12, 0.12, 2)
-    handed = item.source.group in _UNTURNED or any(_SIDES.search(text) for text in item.captions)  # type: ignore[union-attr]
+    handed = item.source.group in UNTURNED or any(_SIDES.search(text) for text in item.captions)  # type: ignore[union-attr]
     flip = -1.0 if rng.random() < 0.5 and not handed else 1.0
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     return np.array([[flip * cos, -flip * sin, shift[0]], [sin, cos, shift[1]]], np.float32)

