@@ -25,7 +25,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from models.data.grammar import LANGUAGES, Language
-from models.eyes import OWN, Sight
+from models.eyes import Sight
 from models.language import LanguageConfig, LanguageModel
 from models.layers import Attention, SwiGLU, layer_norm, padding_bias
 
@@ -36,15 +36,13 @@ FIRST_ASK = 3  # <spare0>, the token of ASKS[0]; the others follow
 
 
 class CaptionerConfig(LanguageConfig):
-    """The backbone's sizes and those of what is added: `eyes` are the widths of their tokens by name, `own_eyes` the
-    arguments of those that are trained with it, `ranking` what makes a probability of a candidate's figures
-    (`models.pipelines.caption`)."""
+    """The backbone's sizes and those of what is added: `eyes` are the widths of their tokens by name (`models.eyes`),
+    `ranking` what makes a probability of a candidate's figures (`models.pipelines.caption`)."""
 
     model_type = "studio128_captioner"
     reader_heads: int = 4
     reader_hidden: int = 256
     eyes: dict[str, int] | None = None
-    own_eyes: dict[str, Any] | None = None
     ranking: dict[str, float] | None = None
 
 
@@ -68,12 +66,8 @@ class Captioner(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
-        width, eyes = (
-            config.hidden_size,
-            dict(sorted((config.eyes or {}).items())),
-        )  # as a stored configuration has them
-        own = config.own_eyes or {}
-        self.eyes = nn.ModuleDict({name: OWN[name](**own.get(name, {})) for name in eyes if name in OWN})
+        width = config.hidden_size
+        eyes = dict(sorted((config.eyes or {}).items()))  # as a stored configuration has them
         self.views = nn.ModuleDict({name: nn.Linear(size, width) for name, size in eyes.items()})
         self.nothing = nn.Parameter(torch.randn(1, 1, width))  # the one token where no picture is shown
         self.asks = nn.Parameter(torch.zeros(len(ASKS), width))  # in tens, as gates are
@@ -98,18 +92,8 @@ class Captioner(PreTrainedModel, GenerationMixin):
     def language(self) -> LanguageModel:
         return self._attached[0]
 
-    def look(self, sight: Sight, pixels: Tensor | None = None, shown: Tensor | None = None) -> Seen:
-        """The pictures as the readers read them.
-
-        Args:
-            sight: what the frozen eyes see.
-            pixels: (B, 4, 128, 128) for eyes of its own.
-            shown: (B,) bool, false where the picture is to be hidden; without one all are shown.
-        """
-        sight = dict(sight)
-        for name, eye in self.eyes.items():
-            tokens = eye(pixels)
-            sight[name] = tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    def look(self, sight: Sight, shown: Tensor | None = None) -> Seen:
+        """The pictures as the readers read them; `shown` (B,) is false where one is to be hidden."""
         tokens = [view(layer_norm(sight[name][0].to(self.dtype))) for name, view in self.views.items()]
         mask = torch.cat([sight[name][1] for name in self.views], 1)
         if shown is not None:

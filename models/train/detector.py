@@ -22,14 +22,14 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.sheet import captioned
-from models.data.world import Picture, World, pictures_by_concept
+from models.data.world import Picture, pictures_by_concept
 from models.detector import PART, Detector, Read
 from models.presets import preset
 from models.space import Embedder
-from models.train.caption_data import Shown, drawn_pool
+from models.train.caption_data import SHARDS, Shown, drawn_pool
 from models.train.loop import Task, TaskOptions
 from models.train.space_batches import UNTURNED
-from models.weights import part_digests, save_part
+from models.weights import save_part
 
 SIDES = ((0.0, 96), (0.7, 128))  # from which progress on pictures have how many pixels a side
 SCENES, DRAWN, OUTSIDE = 0.25, 0.07, 0.04  # shares of the pictures
@@ -37,7 +37,6 @@ SEEN_KINDS = (0, 3)  # of `outside_picture`, noise and patterns; the others are 
 SMOOTHING = 0.1  # of the labels
 POSITIVE = 12.0  # weight of a cell that holds a centre: there is one in 64
 JITTERED, GREY, GROUNDED, SMALLER, COMPRESSED = 0.6, 0.12, 0.4, 0.35, 0.15  # shares that are altered so
-SHARDS = 16  # of drawn pictures
 LARGEST = 600  # held-out cells that a checkpoint names
 SCENES_SEEN = 128
 CHUNK = 32
@@ -53,7 +52,7 @@ class DetectorTask(Task):
         by_concept = pictures_by_concept(self.world)
         self.numbers = {concept: number for number, concept in enumerate(by_concept)}
         self.sampler = Sampler([p for p in self.world.split("train") if p.concept in self.numbers])
-        names = [_plainest(pictures).names for pictures in by_concept.values()]
+        names = [plainest(pictures).names for pictures in by_concept.values()]
         listed = [[own.get(language, "") for language in LANGUAGES] for own in names]
         detector = Detector(listed, **preset(PART, options.preset))
         vectors = Embedder.load(options.parts).text([own[0] for own in listed])
@@ -193,7 +192,7 @@ def _smoothed(logs: Tensor, concepts: Tensor) -> Tensor:
     return -((1 - SMOOTHING) * own.mean() + SMOOTHING * logs.mean())
 
 
-def _plainest(pictures: list[Picture]) -> Picture:
+def plainest(pictures: list[Picture]) -> Picture:
     """The one without skin tone and gender, where there is one."""
     return min(pictures, key=lambda p: (p.skin is not None, p.gender is not None, len(p.names["en"])))
 
@@ -219,11 +218,14 @@ def _centres(shown: Shown | np.ndarray) -> list[tuple[float, float]]:
 def _motion(shown: Shown | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(2, 3) affine map from output to input coordinates, both in [-1, 1]; what a scene shows stays in sight."""
     scene = not isinstance(shown, Shown) or isinstance(shown.source, Scene)
-    angle, zoom = (0.0 if scene else rng.normal(0, 0.15)), np.exp(rng.uniform(*((-0.05, 0.25) if scene else (-0.3, 0.5))))
+    angle, zoom = (
+        (0.0 if scene else rng.normal(0, 0.15)),
+        np.exp(rng.uniform(*((-0.05, 0.25) if scene else (-0.3, 0.5)))),
+    )
     stretch, room = np.exp(rng.uniform(-0.12, 0.12)), 0.04 if scene else 0.15
     shift = rng.uniform(-room, room, 2)
     turned = not scene and shown.source.group not in UNTURNED and rng.random() < 0.5  # type: ignore[union-attr]
-    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    cos, sin = np.exp(zoom) * np.cos(angle), np.exp(zoom) * np.sin(angle)
     flip = -1.0 if turned else 1.0
     return np.array([[flip * cos * stretch, -flip * sin, shift[0]], [sin * stretch, cos, shift[1]]])
 
