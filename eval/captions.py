@@ -22,7 +22,7 @@ from models.captioner import Kind
 from models.data.grammar import Language
 from models.pipelines.caption import Caption, Decoding
 
-CAPTIONER = ("captioner", "memory")
+CAPTIONER = ("captioner", "detector")
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
 GRAMS, SIGMA = 4, 6.0
 

@@ -10,37 +10,35 @@ from tiny_parts import awaken, save_tiny_parts
 
 from models.captioner import ASKS, Captioner, CaptionerConfig, Seen, ask_token
 from models.data.pixels import to_tensor
-from models.eyes import RETRIEVED, Looker
+from models.eyes import EYES, NAME_TOKENS, Entity, Looker
 from models.language import LanguageModel
-from models.memory import Memory
 from models.presets import preset
 from models.space import Embedder
 
 WORLD = fixture_world()
-EYES = ("vision", "retrieved", "second")
+TOLD = [[Entity(("ball", "球"), 0.2, 0.3), Entity(("star", ""))], [Entity(("face", "脸"))], []]
 
 
 @pytest.fixture(scope="module")
 def looker(tmp_path_factory: pytest.TempPathFactory) -> Looker:
     embedder = Embedder.load(save_tiny_parts(tmp_path_factory.mktemp("parts")))
-    return Looker(embedder, Memory.of(WORLD, embedder)[0])
+    return Looker(embedder, None)
 
 
-def captioner(looker: Looker, awake: bool = True, eyes: tuple[str, ...] = EYES) -> Captioner:
+def captioner(looker: Looker, awake: bool = True) -> Captioner:
     torch.manual_seed(0)
     language = looker.embedder.language
-    width = looker.embedder.vision.config.width
-    widths = {eye: width if eye == "second" else looker.width(eye) for eye in eyes}
+    widths = {eye: looker.width(eye) for eye in EYES}
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny"), "vocab_size": language.config.vocab_size}
-    made = Captioner(CaptionerConfig(**{**sizes, "eyes": widths}, own_eyes={"second": preset("vision", "tiny")}))
+    made = Captioner(CaptionerConfig(**{**sizes, "eyes": widths}))
     if awake:
         awaken(made)
     return made.attach(language).eval()
 
 
 def seen_by(made: Captioner, looker: Looker, rows: slice, shown: torch.Tensor | None = None) -> Seen:
-    pixels = to_tensor(WORLD.pixels[rows])
-    return made.look(looker.look(pixels, EYES)[0], pixels, shown)
+    looked = looker.look(to_tensor(WORLD.pixels[rows]))
+    return made.look(looker.sight(looked.tokens, TOLD[rows]), shown)
 
 
 def prompts(count: int) -> torch.Tensor:
@@ -97,12 +95,22 @@ def test_a_hidden_picture_is_none_and_every_eye_is_read(looker: Looker) -> None:
     hidden = made(ids, seen=seen_by(made, looker, slice(2), torch.tensor([False, True]))).logits
     blind, shown = made(ids, seen=made.blind(2)).logits, made(ids, seen=seen_by(made, looker, slice(2))).logits
     assert torch.allclose(hidden[0], blind[0], atol=1e-5) and torch.allclose(hidden[1], shown[1], atol=1e-5)
-    pixels = to_tensor(WORLD.pixels[:2])
-    sight = looker.look(pixels, EYES)[0]
-    for eye in ("vision", "retrieved"):
+    sight = looker.sight(looker.look(to_tensor(WORLD.pixels[:2])).tokens, TOLD[:2])
+    for eye in EYES:
         other = {**sight, eye: (torch.randn_like(sight[eye][0]), sight[eye][1])}
-        assert not torch.allclose(made(ids, seen=made.look(other, pixels)).logits, shown, atol=1e-4)
-    assert not torch.allclose(made(ids, seen=made.look(sight, torch.rand_like(pixels))).logits, shown, atol=1e-4)
+        assert not torch.allclose(made(ids, seen=made.look(other)).logits, shown, atol=1e-4)
+
+
+def test_names_are_read_token_by_token_and_where_they_are(looker: Looker) -> None:
+    tokens, mask = looker._names(TOLD)
+    assert tokens.shape == (3, mask.shape[1], looker.width("names")) and not mask[2].any()
+    by_name = mask.view(3, -1, 2, NAME_TOKENS)
+    assert by_name[0, :2].any(-1).all() and not by_name[0, 2:].any()  # two things, each in both languages
+    moved = looker._names([[Entity(("ball", "球"), 0.8, 0.3), TOLD[0][1]]])[0]
+    changed = (moved[0] != tokens[0]).any(-1).view(-1, 2 * NAME_TOKENS)
+    assert changed[0].all() and not changed[1:].any()
+    longest = looker._names([[Entity(("a very long name that has far too many words for a name", ""))]])
+    assert longest[1].view(-1, 2, NAME_TOKENS)[0].all()
 
 
 def test_only_what_is_added_is_stored(looker: Looker, tmp_path: Path) -> None:
@@ -115,19 +123,3 @@ def test_only_what_is_added_is_stored(looker: Looker, tmp_path: Path) -> None:
     assert torch.equal(made(ids, seen=seen).logits, again(ids, seen=own).logits)
     with pytest.raises(ValueError, match="hidden_size"):
         stored.attach(LanguageModel(looker.embedder.language.config.__class__(**preset("language", "sticker"))))
-
-
-def test_the_nearest_things_are_remembered_once_and_the_left_out_are_not(looker: Looker, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    names, things = looker.memory.names, looker.memory.things
-    vectors = torch.nn.functional.normalize(torch.randn(len(things), 128), dim=-1)
-    memory = Memory((127 * vectors).round().to(torch.int8), things, names)
-    found, cosines = memory.nearest(vectors[:5], RETRIEVED)
-    assert found[:, 0].equal(things[:5])
-    assert all(len(set(row)) == RETRIEVED for row in found.tolist()) and (cosines.diff() <= 0).all()
-    without = things == found[:, :1]
-    assert found[:, 1:].equal(memory.nearest(vectors[:5], RETRIEVED - 1, without)[0])
-    assert (memory.nearest(vectors[:5], 2, torch.ones_like(without))[0] == -1).all()  # nothing is left
-    memory.save(tmp_path, "space")
-    again = Memory.load(tmp_path)
-    assert again.names == memory.names and again.vectors.equal(memory.vectors) and again.things.equal(memory.things)

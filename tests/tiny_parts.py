@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
 from models.captioner import Captioner, CaptionerConfig
+from models.detector import Detector
 from models.dit import DiT
-from models.eyes import Looker
+from models.eyes import EYES, Looker
 from models.language import LanguageConfig, LanguageModel
 from models.lora import FILE, PART, attach, changes
-from models.memory import Memory
 from models.presets import preset
 from models.prompts.linker import EntityLinker
 from models.prompts.parser import PromptParser
@@ -26,7 +26,7 @@ from models.tokenizer import train_tokenizer
 from models.upscaler import Upscaler
 from models.video import VideoDiT
 from models.vision import VisionEncoder
-from models.weights import load_part, part_digests, record_part, save_part, weights_digest
+from models.weights import load_part, part_digests, record_part, save_part
 
 store.SPEED = 8  # of packing: no test asks for small files
 
@@ -84,18 +84,24 @@ def save_tiny_video(root: Path, seed: int = 0) -> Path:
     return save_part(network, "video", root)
 
 
-def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
-    """The part that describes pictures and what it remembers, in `root`."""
+def tiny_detector(seed: int = 0) -> Detector:
+    """Of three things, untrained, surer in some places than in others."""
     torch.manual_seed(seed)
-    embedder, frozen = Embedder.load(root), ("language", "vision", "space")
-    memory = Memory.of(fixture_world(), embedder)[0]
-    looker = Looker(embedder, memory)
+    made = Detector([["red ball", "红球"], ["box", ""], ["face", "脸"]], **preset("detector", "tiny"))
+    return made.eval()
+
+
+def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
+    """The part that describes pictures and the one that finds things in them, in `root`."""
+    torch.manual_seed(seed)
+    parts = ("language", "vision", "space", "detector")
+    detector = tiny_detector(seed)
+    save_part(detector, "detector", root, int8=True)
+    looker = Looker(Embedder.load(root), detector)
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny")}
-    eyes = {eye: looker.width(eye) for eye in ("vision", "retrieved")}
-    network = Captioner(CaptionerConfig(**{**sizes, "eyes": eyes}))
+    network = Captioner(CaptionerConfig(**{**sizes, "eyes": {eye: looker.width(eye) for eye in EYES}}))
     awaken(network)
-    memory.save(root, weights_digest(frozen, root))
-    return save_part(network, "captioner", root, part_digests(frozen, root))
+    return save_part(network, "captioner", root, part_digests(parts, root))
 
 
 def give_variant(root: Path, change: float) -> None:

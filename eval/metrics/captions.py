@@ -15,6 +15,7 @@ import numpy as np
 from eval import sets
 from eval.captions import CaptionPrompt, bleu4, cider_d, rouge_l
 from eval.context import SEED, Context
+from eval.features import BLOCK
 from eval.generator import SPACE, StickerGenerator
 from eval.metrics import metric
 from eval.rows import MissingError, Row, mean_row, share_row
@@ -24,8 +25,9 @@ from models.data.grammar import Language
 from models.data.naming import Namer, f1, scene_facts
 from models.data.outside import outside_pictures
 from models.data.scenes import Scene, make_scene
+from models.data.stored import stored
 from models.data.world import Picture
-from models.memory import remembered
+from models.weights import weights_digest
 
 REFERENCES = 5
 GREEDY: dict[str, Any] = {"way": "greedy", "candidates": 1}
@@ -94,17 +96,23 @@ def namer_of(context: Context) -> Namer:
 
 
 def nearest_picture(context: Context, pixels: np.ndarray) -> Picture:
-    """The nearest one of those that the captioner remembers."""
-    memory, pictures = context.parts.captions.looker.memory, remembered_by(context)
-    if len(memory.things) != len(pictures):
-        raise MissingError("the captioner remembers other pictures than these; ship it anew: python -m models.train")
-    vector = context.parts.embedder.image(pixels[None])
-    return pictures[int((vector @ memory.vectors.T).argmax())]
+    """The training drawing nearest to a picture in the space."""
+    vector = context.parts.embedder.image(pixels[None]).numpy()[0]
+    return context.drawings[int((drawing_vectors(context) @ vector).argmax())]
 
 
 @cache
-def remembered_by(context: Context) -> list[Picture]:
-    return remembered(context.world)
+def drawing_vectors(context: Context) -> np.ndarray:
+    """(G, 128) of the training drawings; the first time takes minutes, then they are kept."""
+    pictures = context.drawings
+
+    def encoded() -> np.ndarray:
+        starts = context.track(range(0, len(pictures), BLOCK), "vectors of training drawings")
+        parts = [context.parts.embedder.image(sets.pixels(context.world, pictures[i : i + BLOCK])) for i in starts]
+        return np.concatenate([part.numpy() for part in parts])
+
+    named = context.world.digest[:8], weights_digest(SPACE, context.parts.root)[:12]
+    return np.array(stored(context.cache and context.cache / f"drawings-{named[0]}-{named[1]}.npy", encoded))
 
 
 def nearest_names(context: Context, pixels: np.ndarray, language: Language) -> list[str]:

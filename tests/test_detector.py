@@ -1,0 +1,106 @@
+"""Laws of the detector: it finds what is there and where, in any order and size, and its training resumes and ships."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from fixture_world import fixture_world
+from tiny_parts import save_tiny_parts, tiny_detector
+
+from models.data.pixels import to_tensor
+from models.detector import Detector, Read, things
+from models.pipelines.caption import choices
+from models.train import checkpoint
+from models.train import detector as training
+from models.train.detector import DetectorTask
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.weights import load_part, save_part
+
+WORLD = fixture_world()
+RECIPE = Recipe(lambda options: DetectorTask(options, drawn=False), batch_size=lambda _: 4, warmup=2)
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> TaskOptions:
+    parts = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    return TaskOptions("tiny", 3, WORLD, lambda _: 4, parts, parts / "cache")
+
+
+@pytest.fixture(scope="module")
+def task(options: TaskOptions) -> DetectorTask:
+    return DetectorTask(options, drawn=False)
+
+
+def read_of(places: dict[tuple[int, int], int]) -> Read:
+    """What a perfect detector says of things at cells (x, y) of a grid of eight."""
+    there, named, whole = torch.full((1, 8, 8), -6.0), torch.full((1, 8, 8, 5), -9.0), torch.full((1, 5), -9.0)
+    for (x, y), concept in places.items():
+        there[0, y, x], named[0, y, x, concept], whole[0, concept] = 3.0, -0.1, -0.1
+    return Read(whole, named, there)
+
+
+def test_each_thing_is_found_once_where_it_is() -> None:
+    found = things(read_of({(6, 2): 1, (1, 2): 4, (3, 6): 4}))[0]
+    assert [(thing.concepts[0], thing.x, thing.y) for thing in found] == [
+        (4, 0.1875, 0.3125), (1, 0.8125, 0.3125), (4, 0.4375, 0.8125),
+    ]  # fmt: skip
+    assert all(thing.there > 0.9 and thing.shares[0] > 0.9 for thing in found)
+    nothing = things(read_of({}))[0]
+    assert len(nothing) == 1 and nothing[0].there < 0.01  # it is named nevertheless, as the whole picture
+    assert len(things(read_of({(n % 4 * 2, n // 4 * 2): 0 for n in range(8)}))[0]) == 4
+
+
+def test_ways_to_name_things_are_likely_and_as_many_as_asked() -> None:
+    found = things(read_of({(1, 1): 2, (6, 6): 3}))[0]
+    ways = choices(found, 3)
+    assert len(ways) == 3 and ways[0][0] == [0, 0] and ways == choices(found, 3)
+    assert ways[0][1] >= ways[1][1] >= ways[2][1] or ways[1] == ways[0]
+    assert choices([], 2) == [([], 0.0), ([], 0.0)]
+
+
+def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: Path) -> None:
+    made, pixels = tiny_detector(), to_tensor(WORLD.pixels[:3])
+    with torch.no_grad():
+        every, one = made(pixels), made(pixels[1:2])
+        for name in ("whole", "places", "there"):
+            assert torch.allclose(getattr(every, name)[1:2], getattr(one, name), atol=1e-4)
+        save_part(made, "detector", tmp_path, int8=True)
+        stored: Detector = load_part(Detector, "detector", tmp_path)
+        assert stored.name(1, "zh") == "box" and stored.name(0, "zh") == "红球"
+        assert torch.allclose(stored(pixels).whole, every.whole, atol=0.2)
+
+
+def test_what_is_altered_stays_where_it_is_said_to_be(task: DetectorTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GROUNDED", "COMPRESSED"):
+        monkeypatch.setattr(training, name, 0.0)
+    for step in range(4):
+        batch = task.batch(step, 0, 1, 0.0)
+        assert batch["pixels"].shape == (4, 4, 96, 96)
+        assert ((batch["centres"] >= 0) & (batch["centres"] < 1)).all()
+        for (row, _), (x, y) in zip(batch["things"].tolist(), (96 * batch["centres"]).long().tolist(), strict=True):
+            near = batch["pixels"][row, 3, max(0, y - 24) : y + 24, max(0, x - 24) : x + 24]
+            assert near.max() > 0.3
+    again = task.batch(3, 0, 1, 0.0)
+    assert all(again[name].equal(batch[name]) for name in batch)
+    halves = [task.batch(3, rank, 2, 0.0)["pixels"] for rank in range(2)]
+    assert torch.cat(halves).equal(batch["pixels"])
+
+
+def test_a_run_resumes_exactly_and_ships(options: TaskOptions, tmp_path: Path) -> None:
+    def trainer(out: str) -> Trainer:
+        return Trainer(RECIPE, options, tmp_path / out, Length(steps=3), precision="no")
+
+    straight, halves = trainer("straight"), trainer("halves")
+    for number in range(3):
+        straight.step(number / 3)
+        if number < 2:
+            halves.step(number / 3)
+    checkpoint.save(tmp_path / "halves/state", halves.plain, halves.ema, halves.optimizers, vars(halves.state))
+    again = trainer("halves")
+    again.resume()
+    again.run()
+    for name, value in straight.plain.state_dict().items():
+        assert torch.allclose(value, again.plain.state_dict()[name], atol=1e-5), name
+    shipped: Detector = load_part(Detector, "detector", tmp_path / "halves/export")
+    assert len(shipped.config["names"]) == len(straight.task.numbers)  # type: ignore[attr-defined]
+    assert list((tmp_path / "halves").glob("sheet-*.png"))
