@@ -41,16 +41,21 @@ def save_part(
     """Save a network as bf16 safetensors (training goes on in fp32 from its own checkpoint) into `root/name`, and enter
     it in the manifest. `made_with` are the digests of the parts that it was trained with: beside others it will not
     load. With `int8` matrices are stored in 8 bits, in half the space; only `load_part` reads that."""
+    import torch
     from safetensors.torch import save_file
 
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as fresh:  # a kill leaves the old files whole
         if int8:
-            (model.save_config if hasattr(model, "save_config") else model.config.save_pretrained)(fresh)
+            copy = _copy(model)
+            (copy.save_config if hasattr(copy, "save_config") else copy.config.save_pretrained)(fresh)
             save_file(_in_8_bits(model.state_dict()), Path(fresh) / INT8)
         else:
-            _in_16_bits(model).save_pretrained(fresh)
+            copy = _copy(model)
+            copy.load_state_dict(model.state_dict())
+            # The library's own `to` warns of an empty list of fp32 modules.
+            torch.nn.Module.to(copy, torch.bfloat16).save_pretrained(fresh)
         made = {file.name: file.replace(folder / file.name) for file in Path(fresh).iterdir()}
     for other in set(folder.glob("*.safetensors")) - set(made.values()):  # of the other kind, from before
         other.unlink()
@@ -60,17 +65,12 @@ def save_part(
     return folder
 
 
-def _in_16_bits(model: Any) -> Any:
-    """A copy of a network in bf16."""
-    import torch
-
+def _copy(model: Any) -> Any:
+    """A network of the same sizes, which does not know where this one was loaded from."""
     if hasattr(model, "register_to_config"):
         # Not `from_config`: it takes back to its default what was set after construction (a latent's statistics).
-        copy = type(model)(**{key: value for key, value in model.config.items() if not key.startswith("_")})
-    else:
-        copy = type(model)(model.config)
-    copy.load_state_dict(model.state_dict())
-    return torch.nn.Module.to(copy, torch.bfloat16)  # the library's own `to` warns of an empty list of fp32 modules
+        return type(model)(**{key: value for key, value in model.config.items() if not key.startswith("_")})
+    return type(model)(model.config)
 
 
 def _in_8_bits(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
