@@ -106,7 +106,7 @@ def record_part(name: str, root: Path) -> None:
     """Enter the sha256 of a part's files in the manifest; model cards may change without changing the part."""
     manifest = listed_parts(root) if (root / MANIFEST).exists() else {}
     files = sorted(path for path in (root / name).rglob("*") if path.suffix in (".json", ".safetensors"))
-    manifest[name] = {path.relative_to(root / name).as_posix(): _sha256(path) for path in files}
+    manifest[name] = {path.relative_to(root / name).as_posix(): file_sha256(path) for path in files}
     text = json.dumps(dict(sorted(manifest.items())), indent=2) + "\n"
     part = root / f"{MANIFEST}.part"
     part.write_text(text)
@@ -149,7 +149,7 @@ def part_folder(name: str, root: Path | None = None) -> Path:
         path = root / name / relative
         if not path.is_file():
             raise WeightsError("weights.file_missing", path=str(path))
-        if (found := _sha256(path)) != expected:
+        if (found := file_sha256(path)) != expected:
             raise WeightsError("weights.altered", path=str(path), found=found[:12], expected=expected[:12])
         if path.suffix == ".safetensors":
             _check_header(path)
@@ -274,7 +274,8 @@ def listed_parts(root: Path | None = None) -> dict[str, dict[str, str]]:
     return listed
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Of what a file holds, in hex; read once a state of the file."""
     stat = path.stat()
     return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
 

@@ -1,11 +1,16 @@
 """Where the studio keeps its things. The only reader of the environment."""
 
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_data_path
 
 from models.messages import Refused
+
+CHOSEN = "settings.json"  # in the home: what the user has chosen to be so from now on
 
 
 def home(folder: str | Path | None = None) -> Path:
@@ -26,6 +31,40 @@ def password(given: str | None = None) -> str:
     The environment keeps it out of the list of processes, which everybody on the computer can read.
     """
     return os.environ.get("STUDIO_PASSWORD", "") if given is None else given
+
+
+def chosen(root: Path) -> dict[str, Any]:
+    """What is chosen in a home: the usual `model`, and `folders` with models. Refused where the file is damaged."""
+    try:
+        held = json.loads((root / CHOSEN).read_text(encoding="utf-8"))
+        if not isinstance(held, dict):
+            raise ValueError("no table")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Refused("home.settings", path=str(root / CHOSEN), problem=str(error)) from error
+    return held
+
+
+def choose(root: Path, **values: Any) -> None:
+    """Note what is chosen from now on; None forgets it."""
+    from studio.files import make_folder, write_whole  # which import psutil
+
+    kept = {name: value for name, value in {**chosen(root), **values}.items() if value is not None}
+    make_folder(root)
+    write_whole(root / CHOSEN, json.dumps(kept, ensure_ascii=False, indent=1).encode(), "--home")
+
+
+def usual_model(root: Path) -> str:
+    """The model that is taken where none is named: the one chosen in the home, else the studio's own."""
+    return str(chosen(root).get("model", "embedded"))
+
+
+def model_folders(root: Path, named: Iterable[Path] = ()) -> list[Path]:
+    """Folders with models: those `named` (`--models`), those of STUDIO_MODELS, and those chosen in the home."""
+    listed = os.environ.get("STUDIO_MODELS", "").split(os.pathsep)
+    every = [*named, *(Path(one) for one in listed if one), *map(Path, chosen(root).get("folders", []))]
+    return list(dict.fromkeys(one.expanduser().absolute() for one in every))
 
 
 def wildcards(root: Path | None = None) -> Path:

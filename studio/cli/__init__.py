@@ -21,9 +21,10 @@ COMMANDS = {  # which module has them
     "sets": ("set", "grid"),
     "batch": ("batch",),
     "files": ("info", "verify", "strip", "frames", "apps", "export"),
+    "models": ("models",),
     "home": (
         *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index", "duplicates"),
-        *("doctor", "rebuild", "styles", "models", "mcp", "open"),
+        *("doctor", "rebuild", "styles", "mcp", "open"),
     ),
 }
 

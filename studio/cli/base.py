@@ -48,9 +48,13 @@ class Common:
     wildcards: Path | None = None
     out: Path | None = None
     no_metadata: bool = False
-    model: str = "embedded"
+    model: str = ""
     as_json: bool = False
     home: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            object.__setattr__(self, "model", settings.usual_model(self.root))
 
     @property
     def root(self) -> Path:

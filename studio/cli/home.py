@@ -1,4 +1,4 @@
-"""Commands on a home and on what is installed: the queue, search, checks, models, and the server of tools."""
+"""Commands on a home and on what is installed: the queue, search, checks, and the server of tools."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,9 +10,8 @@ from filelock import FileLock, Timeout
 
 from models.messages import Refused
 from studio import maintenance
-from studio.backends.registry import KINDS, open_backend
+from studio.backends.registry import open_backend
 from studio.cli.base import Common, app, command, leave, warn
-from studio.doors import model_state
 from studio.files import make_folder, why
 from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
@@ -230,14 +229,6 @@ def styles(common: Common) -> None:
     """List the styles that the model knows."""
     rows = [style.model_dump() for style in open_backend(common.model).capabilities().styles]
     common.print_rows(rows, lambda row: f"{row['name']}\t{row['zh']}")
-
-
-@command()
-def models(common: Common) -> None:
-    """List the models, and what is missing where one is not ready."""
-    shown = {"about", "ready", "problem", "digest"}
-    rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in KINDS]
-    common.print_rows(rows, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
 
 
 @command()

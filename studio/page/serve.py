@@ -36,7 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer only)")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--home", type=Path, help="the studio's folder (else STUDIO_HOME, else the system's place)")
-    parser.add_argument("--model", default="embedded", help="`studio models` lists them")
+    parser.add_argument("--model", help="`studio models` lists them (else that of `studio models use`)")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser window")
     parser.add_argument(
         "--password",
@@ -56,6 +56,7 @@ def open_page(options: argparse.Namespace) -> int:
     """Serve the page until it is stopped -> exit code. Refusals are one sentence on stderr and 2."""
     settings.stay_offline()
     try:
+        options.model = options.model or settings.usual_model(settings.home(options.home))
         open_backend(options.model)
         password = _password(options.password)
         with _listen(options.host, options.port, options.allow_network or bool(password)) as listener:

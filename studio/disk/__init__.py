@@ -1,0 +1,1 @@
+"""What models lie on this disk, and whether they fit this machine; read from headers, without torch."""

@@ -1,0 +1,61 @@
+"""sha256 of weights, computed once for each state of a file and noted in the home's cache."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from models.weights import file_sha256
+from studio.disk.found import Found
+from studio.files import make_folder, write_whole
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Digests:
+    """The digests that are noted in the home `root`. They are of files as they were: {path: [bytes, mtime, sha256]}."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "cache" / "sha256.json"
+        try:
+            held = json.loads(self._path.read_text(encoding="utf-8"))
+            self._noted = {path: row for path, row in held.items() if len(row) == 3}
+        except (OSError, ValueError, AttributeError, TypeError):
+            self._noted = {}
+
+    def known(self, path: Path) -> str:
+        """Of a file, "" where nobody has computed it yet. A hub cache names large files by theirs."""
+        real = path.resolve()
+        if real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
+            return real.name
+        *state, digest = self._noted.get(str(real), (0, 0, ""))
+        return digest if state == _state(real) else ""
+
+    def of(self, path: Path, anew: bool = False) -> str:
+        """Of a file, computed where it is not known, or `anew`."""
+        real = path.resolve()
+        digest = "" if anew else self.known(path)
+        if not digest:
+            digest = file_sha256(real)
+            self._noted[str(real)] = [*_state(real), digest]
+            make_folder(self._path.parent)
+            write_whole(self._path, json.dumps(self._noted).encode(), "--home")
+        return digest
+
+    def of_model(self, found: Found, compute: bool = False) -> str:
+        """Of a model: that of its file, or one for all its files; "" where one is not known and not to be computed."""
+        digests = {}
+        for path in found.files:
+            digests[path.name if path == found.path else path.relative_to(found.path).as_posix()] = (
+                self.of(path) if compute else self.known(path)
+            )
+        if not digests or not all(digests.values()):
+            return ""
+        if found.path in found.files:
+            return digests[found.path.name]
+        return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _state(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]

@@ -1,0 +1,79 @@
+"""What a model needs before it is loaded, from its headers, and how it fits this machine."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.messages import Message, Refused, did_you_mean
+from studio.disk.found import Found
+from studio.disk.machine import Machine
+
+TYPES = {"bf16": 2, "fp16": 2, "fp32": 4}  # bytes of a number
+AUTO = "auto"
+# Measured by benchmarks/memory.py on a processor. The most is held while a picture is decoded: as much as ACTIVATIONS
+# tensors as wide as the VAE's last layers and as large as the picture, or a tile of it. Libraries take RUNTIME bytes.
+ACTIVATIONS, RUNTIME = 10.7, 463_000_000
+WIDTH, SIDE, TILE = 128, 512, 256  # channels and pixels, where nothing else is known
+OFFLOADS = ("cuda", "xpu")  # devices with a memory of their own
+LAYER = 0.1  # the largest layer is at most so much of its network
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A row of `memory.toml`."""
+
+    word: str
+    offload: str
+    slicing: bool
+    tiling: bool
+    casting: bool
+    slower: float
+
+
+MEMORY = {
+    word: Memory(word, **row)
+    for word, row in tomllib.loads(Path(__file__).with_name("memory.toml").read_text(encoding="utf-8")).items()
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Bytes that a model `needs` when nothing is saved, those that are `free`, and the way of `memory.toml` by which it
+    fits, "" where none does, with the bytes that it `takes` then.
+    """
+
+    needs: int
+    free: int
+    word: str
+    takes: int
+
+    @property
+    def message(self) -> Message:
+        """The estimate as a sentence."""
+        code = "fit.none" if not self.word else "fit.whole" if self.word == next(iter(MEMORY)) else "fit.saving"
+        needs, free, takes = (f"{size / 1e9:.1f}" for size in (self.needs, self.free, self.takes))
+        return Message(code, {"needs": needs, "free": free, "word": self.word, "takes": takes})
+
+
+def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = AUTO) -> Fit | None:
+    """How a model fits, by the first way that does, or by the one that `word` names. None for what is no model of its
+    own, or broken; Refused for another word.
+    """
+    if word not in (AUTO, *MEMORY):
+        raise Refused("fit.unknown", word=word, hint=did_you_mean(word, MEMORY), words=[AUTO, *MEMORY])
+    if not found.model or found.problem:
+        return None
+    sizes = {one.word: needs(found, machine, one, pixels) for one in MEMORY.values()}
+    wanted = sizes if word == AUTO else {word: sizes[word]}
+    fitting = next((one for one, size in wanted.items() if size <= machine.free), "")
+    return Fit(next(iter(sizes.values())), machine.free, fitting, sizes[fitting or list(wanted)[-1]])
+
+
+def needs(found: Found, machine: Machine, memory: Memory, pixels: int = SIDE * SIDE) -> int:
+    """Bytes that drawing `pixels` takes on the device, weights, activations and libraries."""
+    number = TYPES[machine.dtype]
+    sizes = [one.parameters * (1 if memory.casting else number) for one in found.components] or [found.bytes]
+    kept = {"": sum(sizes), "network": max(sizes), "layer": int(max(sizes) * LAYER)}
+    weights = kept[memory.offload if machine.device in OFFLOADS else ""]
+    decoded = min(pixels, TILE * TILE) if memory.tiling else pixels
+    return weights + RUNTIME + int(ACTIVATIONS * (found.width or WIDTH) * decoded * number)

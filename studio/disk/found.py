@@ -1,0 +1,274 @@
+"""What one model on the disk is, as far as its own files say: kind, family, task, size, licence, and what is wrong."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from models.messages import Message, Refused
+from studio.disk.headers import PICKLES, TABLES, Header, pickled, read_header
+
+FINE = Message("")
+GENERATOR = "model.diffusion_model."  # before the generator's tensors, in a checkpoint with text encoder and VAE
+INDEXES = ("model_index.json", "modular_model_index.json")
+OPEN_CLIP = ("open_clip_config.json", "open_clip_model.safetensors")
+BACKENDS = {"diffusers": "diffusers", "checkpoint": "diffusers", "open_clip": "open_clip", "captioner": "transformers"}
+JSON_BYTES = 32 << 20  # the index of a model in a thousand shards takes one
+_LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
+_SHARD = re.compile(r"-\d+-of-(\d+)\.")
+_WRITES = (
+    "ForConditionalGeneration",
+    "ForCausalLM",
+    "ForVision2Seq",
+    "EncoderDecoderModel",
+)  # classes that may caption
+
+
+@dataclass(frozen=True)
+class Component:
+    """A network of a model: how many numbers it has, and the bytes that they take as they are stored."""
+
+    name: str
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model on the disk. `problem` says why it can't be used, "" where it can.
+
+    `name` is the hub's id, or how file or folder are called; `kind` one of `kinds.toml`; `width` the channels of the
+    VAE's last layers, which decide what decoding takes.
+    """
+
+    name: str
+    path: Path
+    kind: str = ""
+    family: str = ""
+    task: str = ""
+    bytes: int = 0
+    licence: str = ""
+    components: tuple[Component, ...] = ()
+    width: int = 0
+    problem: Message = FINE
+    hub: bool = False
+
+    @property
+    def files(self) -> list[Path]:
+        """Its safetensors files."""
+        return [self.path] if self.path.is_file() else sorted(self.path.rglob("*.safetensors"))
+
+    @property
+    def model(self) -> str:
+        """What `--model` takes; "" of what is no model of its own, as a LoRA."""
+        backend = BACKENDS.get(self.kind)
+        return f"{backend}:{self.name if self.hub else self.path}" if backend else ""
+
+
+def is_model(names: Iterable[str]) -> bool:
+    """Whether a folder with files of these names is one model, whatever lies below it."""
+    return not {*INDEXES, *OPEN_CLIP, "config.json"}.isdisjoint(names)
+
+
+def describe(path: Path, kind: str = "", family: str = "") -> Found | None:
+    """A file or folder; None where it is of no use here. `kind` and `family` are what the folder above it is for."""
+    found = Found(path.name if path.is_dir() else path.stem, path, kind, family)
+    try:
+        return _folder(found) if path.is_dir() else _file(found)
+    except Refused as refusal:
+        return replace(found, bytes=size(path), problem=refusal.message)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return sum(one.stat().st_size for one in files)
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def _file(found: Found) -> Found:
+    header = read_header(found.path)
+    kind = _kind(header) or found.kind
+    family = _family_of_keys(header, kind == "lora") or found.family
+    components = _split(header, found.path.stat().st_size)
+    if kind == "checkpoint" and len(components) == 1:
+        kind = "generator"
+    task = _task(family) if kind == "checkpoint" else ""
+    noted = header.notes.get("modelspec.license", "")
+    return replace(
+        *(found,), kind=kind or "unknown", family=family, task=task, bytes=found.path.stat().st_size, licence=noted,
+        components=components, width=_width(header),
+    )  # fmt: skip
+
+
+def _kind(header: Header) -> str:
+    """Of a single file, by its keys; "" where they don't say."""
+    for kind, parts in TABLES["keys"].items():
+        if any(part in key for part in parts for key in header.shapes):
+            return str(kind)
+    if header.shapes and set(header.shapes) <= set(TABLES["embedding"]["keys"]):
+        return "embedding"
+    return "checkpoint" if _family_of_keys(header) else ""
+
+
+def _family_of_keys(header: Header, lora: bool = False) -> str:
+    said = (header.notes.get("modelspec.architecture") or header.notes.get("ss_base_model_version") or "").lower()
+    attends = _attends(header)
+    for row in TABLES["family"]:
+        if said and any(said.startswith(start) for start in row.get("says", ())):
+            return str(row["name"])
+    for row in TABLES["family"]:
+        keys = any(key in header.shapes or GENERATOR + key in header.shapes for key in row.get("keys", ()))
+        parts = lora and any(part in key for part in row.get("lora", ()) for key in header.shapes)
+        wide = attends is not None and attends == row.get("attends")
+        if parts or (lora and wide) or (keys and (wide or "attends" not in row or attends is None)):
+            return str(row["name"])
+    return ""
+
+
+def _attends(header: Header) -> int | None:
+    """How wide the text is that a U-Net attends to, or that its LoRA does."""
+    reads = ("to_k.weight", "lora_down.weight", "lora_A.weight", "lora.down.weight")
+    found = (
+        shape[-1]
+        for name, shape in header.shapes.items()
+        if "attn2" in name and "to_k" in name and name.endswith(reads)
+    )
+    return next(found, None)
+
+
+def _split(header: Header, stored: int) -> tuple[Component, ...]:
+    """The networks of a checkpoint, by its prefixes; one where there are none."""
+    numbers: dict[str, int] = {}
+    for name, shape in header.shapes.items():
+        part = next((part for prefix, part in TABLES["prefixes"].items() if name.startswith(prefix)), "generator")
+        numbers[part] = numbers.get(part, 0) + prod(shape)
+    total = sum(numbers.values()) or 1
+    return tuple(Component(part, count, stored * count // total) for part, count in numbers.items())
+
+
+def _width(header: Header) -> int:
+    ends = ("decoder.conv_norm_out.weight", "decoder.norm_out.weight")
+    return next((shape[0] for name, shape in header.shapes.items() if name.endswith(ends)), 0)
+
+
+# --- Folders ----------------------------------------------------------------------------------------------------------
+
+
+def _folder(found: Found) -> Found | None:
+    index = next((found.path / name for name in INDEXES if (found.path / name).is_file()), None)
+    found = replace(found, bytes=size(found.path), licence=licence(found.path))
+    if index:
+        return _pipeline(found, _json(index))
+    if any((found.path / name).is_file() for name in OPEN_CLIP):
+        return _whole(replace(found, kind="open_clip", task="embed", family="CLIP"))
+    config = _json(found.path / "config.json")
+    name = str(config.get("_class_name") or next(iter(config.get("architectures") or []), ""))
+    if name.endswith(_WRITES) and ("vision_config" in config or "encoder" in config):
+        return _whole(replace(found, kind="captioner", task="caption", family=str(config.get("model_type", name))))
+    if "_class_name" in config:  # a network of diffusers on its own: a VAE, a ControlNet
+        kind = {"Autoencoder": "vae", "ControlNet": "controlnet"}
+        return _whole(replace(found, family=name, kind=next((kind[one] for one in kind if one in name), "generator")))
+    return None
+
+
+def _pipeline(found: Found, index: dict[str, Any]) -> Found:
+    """A folder of diffusers, each network in a folder of its own."""
+    name = index.get("_class_name") or index.get("_blocks_class_name")
+    found = replace(found, kind="diffusers")
+    if not isinstance(name, str):
+        return replace(found, problem=Message("disk.remote_code", {"path": str(found.path)}))
+    config = found.path / "unet" / "config.json"
+    attends = _json(config).get("cross_attention_dim") if config.is_file() else None
+    family, task = family_of_class(name, attends), _task(name)
+    found = replace(found, family=family, task=task)
+    try:
+        return _with_networks(found, [key for key, value in index.items() if _is_component(key, value)])
+    except Refused as refusal:
+        return replace(found, problem=refusal.message)
+
+
+def _is_component(key: str, value: Any) -> bool:
+    return not key.startswith("_") and isinstance(value, list) and len(value) == 2 and all(value)
+
+
+def _with_networks(found: Found, names: list[str]) -> Found:
+    networks, width = [], 0
+    for name in names:
+        folder = found.path / name
+        if not folder.is_dir():
+            raise Refused("disk.no_component", path=str(found.path), component=name)
+        if (folder / "config.json").is_file():
+            headers = [read_header(path) for path in weight_files(folder)]
+            networks.append(_component(name, headers, folder))
+            width = max([width, *map(_width, headers)])
+    return replace(found, components=tuple(networks), width=width)
+
+
+def _whole(found: Found) -> Found:
+    """A folder that is one network."""
+    try:
+        headers = [read_header(path) for path in weight_files(found.path)]
+    except Refused as refusal:
+        return replace(found, problem=refusal.message)
+    return replace(found, components=(_component(found.kind, headers, found.path),), width=max(map(_width, headers)))
+
+
+def _component(name: str, headers: list[Header], folder: Path) -> Component:
+    numbers = sum(sum(header.types.values()) for header in headers)
+    return Component(name, numbers, sum(path.stat().st_size for path in weight_files(folder)))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a network, those without a variant ("fp16") before others; Refused where there are none,
+    or where some of them are missing.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        old = next((path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICKLES), None)
+        raise pickled(old) if old else Refused("disk.no_weights", path=str(folder))
+    plain = min(path.name.count(".") for path in files)
+    files = [path for path in files if path.name.count(".") == plain]
+    shards = [int(found[1]) for path in files if (found := _SHARD.search(path.name))]
+    if shards and len(shards) < max(shards):
+        raise Refused("disk.shards", path=str(folder), found=len(shards), shards=max(shards))
+    return files
+
+
+def family_of_class(name: str, attends: Any = None) -> str:
+    """The family of a pipeline's class, or the class without "Pipeline" where no row has it."""
+    rows = [row for row in TABLES["family"] if any(fnmatchcase(name, one) for one in row.get("classes", ()))]
+    exact = [row for row in rows if row.get("attends") in (None, attends)]
+    return str((exact or rows)[0]["name"]) if rows else name.removesuffix("Pipeline")
+
+
+def _task(name: str) -> str:
+    return "clip" if any(fnmatchcase(name, one) for one in TABLES["tasks"]["clip"]) else "image"
+
+
+def licence(folder: Path) -> str:
+    """What the model card says; "" where there is none, or it does not say."""
+    try:
+        head = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:20_000]
+    except OSError:
+        return ""
+    found = _LICENCE.search(head.split("\n---", 1)[0]) if head.startswith("---") else None
+    return found[1] if found else ""
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > JSON_BYTES:
+            raise ValueError(f"larger than {JSON_BYTES >> 20} MB")
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(held, dict):
+            raise ValueError("no table")
+        return held
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refused("disk.damaged", path=str(path), problem=str(error)[:200]) from error

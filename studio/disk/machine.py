@@ -1,0 +1,58 @@
+"""What this machine computes with and how much memory that has, asked without torch."""
+
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`device` as torch calls it, bytes of its memory (all, and what is free now), and the type it computes fast in."""
+
+    device: str
+    total: int
+    free: int
+    dtype: str = "bf16"
+
+
+def machine() -> Machine:
+    """The fastest device: an NVIDIA card by `nvidia-smi`, Apple's graphics in the common memory, else the processor."""
+    memory = psutil.virtual_memory()
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    kind = ("mps", "fp16") if apple else ("cpu", _processor_dtype())
+    return _nvidia() or Machine(kind[0], memory.total, memory.available, kind[1])
+
+
+@cache
+def _processor_dtype() -> str:
+    """As `models.hardware.native_dtype` finds it with torch; fp32 where the system does not say."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return "fp32"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+
+
+def _nvidia() -> Machine | None:
+    """The card with the most memory free."""
+    program = _program("nvidia-smi")
+    if not program:
+        return None
+    asked = [program, "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout
+        cards = [[int(part) << 20 for part in line.split(",")] for line in said.splitlines()]  # MiB
+        total, free = max(cards, key=lambda card: card[1])
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return Machine("cuda", total, free)
+
+
+@cache
+def _program(name: str) -> str | None:
+    return shutil.which(name)
