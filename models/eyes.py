@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.data.grammar import LANGUAGES
-from models.detector import MOST, Detector, Thing, things
+from models.detector import MOST, Detector, Read, Thing, cut_out, places, thing
 from models.layers import layer_norm
 from models.space import Embedder
 
@@ -53,14 +53,36 @@ class Looker:
     @torch.no_grad()
     def look(self, pixels: Tensor) -> Looked:
         """Of pictures (B, 4, 128, 128) in [0, 1]; without a detector, no things."""
-        vision: Any = self.embedder.vision
-        detector: Any = self.detector
-        tokens = vision.forward(pixels.to(vision.dtype))
-        vectors = self.embedder.space.image(tokens)
-        if detector is None:
+        tokens, vectors = self._encoded(pixels)
+        if self.detector is None:
             return Looked(tokens, vectors, [[] for _ in pixels])
+        read = self._detected(pixels)
+        whole, cells = self.detector.guided(read.whole, vectors), places(read)
+        found = [
+            [thing(whole[row], read.there[row], own[0])] if len(own) == 1 else self._apart(pixels[row], read, row, own)
+            for row, own in enumerate(cells)
+        ]
+        return Looked(tokens, vectors, found)
+
+    def _apart(self, pixels: Tensor, read: Read, row: int, cells: Sequence[tuple[int, int]]) -> list[Thing]:
+        """The things of one picture (4, 128, 128), each named by its window and by its cell."""
+        assert self.detector is not None
+        windows = cut_out(pixels, cells, read.there.shape[1])
+        logs = self.detector.guided(self._detected(windows).whole, self._encoded(windows)[1])
+        return [
+            thing(own + read.places[row, cell[1], cell[0]], read.there[row], cell)
+            for own, cell in zip(logs, cells, strict=False)
+        ]
+
+    def _encoded(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        vision: Any = self.embedder.vision
+        tokens = vision.forward(pixels.to(vision.dtype))
+        return tokens, self.embedder.space.image(tokens)
+
+    def _detected(self, pixels: Tensor) -> Read:
+        detector: Any = self.detector
         with torch.autocast("cpu", enabled=False):
-            return Looked(tokens, vectors, things(detector(pixels.float())))
+            return detector(pixels.float())
 
     @torch.no_grad()
     def sight(self, tokens: Tensor, told: Sequence[Sequence[Entity]]) -> Sight:

@@ -8,7 +8,7 @@ from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts, tiny_detector
 
 from models.data.pixels import to_tensor
-from models.detector import Detector, Read, things
+from models.detector import MOST, Detector, Read, cut_out, places, thing
 from models.pipelines.caption import choices
 from models.train import checkpoint
 from models.train import detector as training
@@ -40,18 +40,30 @@ def read_of(places: dict[tuple[int, int], int]) -> Read:
 
 
 def test_each_thing_is_found_once_where_it_is() -> None:
-    found = things(read_of({(6, 2): 1, (1, 2): 4, (3, 6): 4}))[0]
-    assert [(thing.concepts[0], thing.x, thing.y) for thing in found] == [
+    read = read_of({(6, 2): 1, (1, 2): 4, (3, 6): 4})
+    cells = places(read)[0]
+    assert cells == [(1, 2), (6, 2), (3, 6)]
+    found = [thing(read.places[0, y, x], read.there[0], (x, y)) for x, y in cells]
+    assert [(one.concepts[0], one.x, one.y) for one in found] == [
         (4, 0.1875, 0.3125), (1, 0.8125, 0.3125), (4, 0.4375, 0.8125),
     ]  # fmt: skip
-    assert all(thing.there > 0.9 and thing.shares[0] > 0.9 for thing in found)
-    nothing = things(read_of({}))[0]
-    assert len(nothing) == 1 and nothing[0].there < 0.01  # it is named nevertheless, as the whole picture
-    assert len(things(read_of({(n % 4 * 2, n // 4 * 2): 0 for n in range(8)}))[0]) == 4
+    assert all(one.there > 0.9 and one.shares[0] > 0.9 for one in found)
+    assert len(places(read_of({}))[0]) == 1  # nothing is sure: it is named nevertheless, as the whole picture
+    assert len(places(read_of({(n % 4 * 2, n // 4 * 2): 0 for n in range(8)}))[0]) == MOST
+
+
+def test_a_window_shows_what_is_around_a_centre_and_ends_with_the_picture() -> None:
+    pixels = torch.zeros(4, 128, 128)
+    pixels[:, 16:48, 80:112] = 1  # around the cell (5.5, 1.5) of eight
+    windows = cut_out(pixels, [(5, 1), (0, 7)], 8)
+    assert windows.shape == (MOST, 4, 128, 128)
+    assert windows[0].mean() == pytest.approx(0.25, abs=0.02) and not windows[1].any()
+    assert windows[2].equal(windows[1])
 
 
 def test_ways_to_name_things_are_likely_and_as_many_as_asked() -> None:
-    found = things(read_of({(1, 1): 2, (6, 6): 3}))[0]
+    read = read_of({(1, 1): 2, (6, 6): 3})
+    found = [thing(read.places[0, n, n], read.there[0], (n, n)) for n in (1, 6)]
     ways = choices(found, 3)
     assert len(ways) == 3 and ways[0][0] == [0, 0] and ways == choices(found, 3)
     assert ways[0][1] >= ways[1][1] >= ways[2][1] or ways[1] == ways[0]
@@ -66,6 +78,7 @@ def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: P
             assert torch.allclose(getattr(every, name)[1:2], getattr(one, name), atol=1e-4)
         save_part(made, "detector", tmp_path, int8=True)
         stored: Detector = load_part(Detector, "detector", tmp_path)
+        assert torch.equal(made.guided(every.whole, torch.ones(3, 128)), every.whole)  # no centres yet
         assert stored.name(1, "zh") == "box" and stored.name(0, "zh") == "红球"
         assert torch.allclose(stored(pixels).whole, every.whole, atol=0.2)
 
@@ -99,8 +112,10 @@ def test_a_run_resumes_exactly_and_ships(options: TaskOptions, tmp_path: Path) -
     again = trainer("halves")
     again.resume()
     again.run()
+    resumed = again.plain.state_dict()
     for name, value in straight.plain.state_dict().items():
-        assert torch.allclose(value, again.plain.state_dict()[name], atol=1e-5), name
+        assert name == "centres" or torch.allclose(value, resumed[name], atol=1e-5), name  # they come with the export
     shipped: Detector = load_part(Detector, "detector", tmp_path / "halves/export")
     assert len(shipped.config["names"]) == len(straight.task.numbers)  # type: ignore[attr-defined]
+    assert torch.allclose(shipped.centres.norm(dim=-1), torch.ones(1), atol=0.02) and not straight.plain.centres.any()
     assert list((tmp_path / "halves").glob("sheet-*.png"))

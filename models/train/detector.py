@@ -14,6 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 
 from models.data.grammar import LANGUAGES
@@ -22,14 +24,16 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.sheet import captioned
+from models.data.stored import stored
 from models.data.world import Picture, pictures_by_concept
 from models.detector import PART, Detector, Read
+from models.hardware import native_dtype
 from models.presets import preset
 from models.space import Embedder
-from models.train.caption_data import SHARDS, Shown, drawn_pool
+from models.train.caption_data import FROZEN, SHARDS, Shown, drawn_pool
 from models.train.loop import Task, TaskOptions
 from models.train.space_batches import UNTURNED
-from models.weights import save_part
+from models.weights import part_digests, save_part, weights_digest
 
 SIDES = ((0.0, 96), (0.7, 128))  # from which progress on pictures have how many pixels a side
 SCENES, DRAWN, OUTSIDE = 0.25, 0.07, 0.04  # shares of the pictures
@@ -55,8 +59,8 @@ class DetectorTask(Task):
         names = [plainest(pictures).names for pictures in by_concept.values()]
         listed = [[own.get(language, "") for language in LANGUAGES] for own in names]
         detector = Detector(listed, **preset(PART, options.preset))
-        vectors = Embedder.load(options.parts).text([own[0] for own in listed])
-        detector.begin(vectors.float())
+        self.embedder = Embedder.load(options.parts)
+        detector.begin(self.embedder.text([own[0] for own in listed]).float())
         self.model: nn.Module = detector
 
     # --- A step -----------------------------------------------------------------------------------------------------
@@ -145,11 +149,12 @@ class DetectorTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Share of pictures whose concept comes first, and among the first five; of scenes, recall of the centres with
-        the right concept."""
+        """Share of things whose concept comes first, and among the first five; first by its cell alone; and, of single
+        pictures, first when guided by the space."""
+        network = self.network(model)
         figures = dict[str, float]()
         for kind, shown in self.validation.items():
-            first, five, near = list[Tensor](), list[Tensor](), list[Tensor]()
+            found: dict[str, list[Tensor]] = {"first": [], "five": [], "placed": [], "guided": []}
             for start in range(0, len(shown), CHUNK):
                 batch = self.rows(shown[start : start + CHUNK], 128)  # type: ignore[arg-type]
                 with torch.autocast(batch["pixels"].device.type, enabled=False):
@@ -159,28 +164,57 @@ class DetectorTask(Task):
                 x, y = (batch["centres"] * size).long().clamp(0, size - 1).T
                 whole = read.whole[rows] if kind != "scenes" else read.places[rows, y, x]
                 best = whole.topk(min(5, whole.shape[1])).indices == concepts[:, None]
-                first.append(best[:, 0])
-                five.append(best.any(1))
-                near.append(read.places[rows, y, x].argmax(1) == concepts)
-            for name, found in {"first": first, "five": five, "placed": near}.items():
-                figures[f"{kind}_{name}"] = float(torch.cat(found).float().mean())
+                found["first"].append(best[:, 0])
+                found["five"].append(best.any(1))
+                found["placed"].append(read.places[rows, y, x].argmax(1) == concepts)
+                if kind != "scenes":
+                    vectors = self.embedder.image(np.stack([one.pixels for one in shown[start : start + CHUNK]]))
+                    found["guided"].append(network.guided(whole, vectors).argmax(1) == concepts)
+            for name, right in found.items():
+                if right:
+                    figures[f"{kind}_{name}"] = float(torch.cat(right).float().mean())
         return figures
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """Some of each kind, under it the three likeliest names."""
-        pictures, texts = list[np.ndarray](), list[str]()
-        network: Any = getattr(model, "module", model)
+        pictures, texts, network = list[np.ndarray](), list[str](), self.network(model)
         for shown in self.validation.values():
             some = evenly(shown, 24)
             with torch.autocast("cpu", enabled=False):
-                read = network(self.rows(some, 128)["pixels"].float())  # type: ignore[arg-type]
+                read = model(self.rows(some, 128)["pixels"].float())  # type: ignore[arg-type]
             for one, whole in zip(some, read.whole, strict=True):
                 pictures.append(one.pixels)
                 texts.append("\n".join(network.name(int(n), "en") for n in whole.topk(3).indices))
         return captioned(pictures, texts)
 
+    @cached_property
+    def centres(self) -> Tensor:
+        """(C, 128): the mean vector of each concept's training pictures, one of each name and style."""
+        pictures = list({(p.names["en"], p.style): p for p in self.sampler.pictures}.values())
+        named = f"{self.world.digest[:8]}-{weights_digest(FROZEN, self.options.parts)[:12]}"
+
+        def encoded() -> np.ndarray:
+            bar = Console(stderr=True, quiet=len(pictures) < LARGEST)
+            starts = track(range(0, len(pictures), CHUNK), f"encoding {len(pictures):,} pictures", console=bar)
+            with torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
+                rows = [[p.index for p in pictures[start : start + CHUNK]] for start in starts]
+                return torch.cat([self.embedder.image(self.world.pixels[some]) for some in rows]).numpy()
+
+        cache = self.options.cache and self.options.cache / f"pictures-{named}.npy"
+        vectors = torch.from_numpy(np.array(stored(cache, encoded)))
+        concepts = torch.tensor([self.numbers[p.concept] for p in pictures])
+        return F.normalize(torch.zeros(len(self.numbers), vectors.shape[1]).index_add(0, concepts, vectors), dim=-1)
+
+    @staticmethod
+    def network(model: Any) -> Detector:
+        """Without its distributed wrapper."""
+        return getattr(model, "module", model)
+
+    @torch.no_grad()
     def export(self, model: nn.Module, folder: Path) -> None:
-        save_part(getattr(model, "module", model), PART, folder, int8=True)
+        network = self.network(model)
+        network.centres.copy_(self.centres)
+        save_part(network, PART, folder, part_digests(FROZEN, self.options.parts), int8=True)
 
 
 def _smoothed(logs: Tensor, concepts: Tensor) -> Tensor:
