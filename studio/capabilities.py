@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from models.messages import Message, Refused, did_you_mean
+from studio.fields import Size, sides, spelled
 
 FAST = "fast"  # the scheduler of a model's fast variant, where it has one
 
@@ -49,14 +50,27 @@ class Fixed(BaseModel):
         return 1 - left_out / self.steps
 
 
+class Sides(BaseModel):
+    """Pixels a side that a model draws, whatever the other side is: multiples of `multiple`, both ends allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    least: int
+    most: int
+    multiple: int
+
+    def nearest(self, side: int) -> int:
+        return min(max(round(side / self.multiple) * self.multiple, self.least), self.most)
+
+
 class Capabilities(BaseModel):
     """Styles, schedulers and ranges of one model. The first scheduler is the usual one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     title: str
     tasks: tuple[str, ...] = ("image",)  # of studio.requests.REQUESTS
-    size: int = 128  # pixels a side
-    sizes: tuple[int, ...] = (128,)  # that can be asked for; those above `size` are enlarged from it
+    size: Size = 128  # its own
+    sizes: tuple[Size, ...] = (128,)  # that are offered; of one that enlarges, those above `size` are enlarged from it
+    sides: Sides | None = None  # of all others that can be asked for, where there are any
     beyond: Annotated[Message, PlainSerializer(str)] = Message("")  # why there are no larger ones, if one should be
     upscaler: str = ""  # digest of the network that enlarges, where there is one
     styles: tuple[Style, ...] = ()
@@ -68,6 +82,8 @@ class Capabilities(BaseModel):
     count: Range
     best_of: Range = Range(least=1, most=16, usual=1)  # candidates for each picture
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
+    lacks: tuple[str, ...] = ()  # fields of requests that it has no use for
+    needs: tuple[str, ...] = ()  # fields without which it makes nothing
     pictures: bool = True  # takes --like and --mix
     edits: bool = False  # takes --image, with --mask, --expand or --variations
     strength: Range = Range(least=0.05, most=1, usual=0.6)  # of an edit: how much of a picture is forgotten
@@ -85,6 +101,26 @@ class Capabilities(BaseModel):
     def shape(self, count: int) -> int:
         """The usual shape for so many pictures: the smallest that holds them, else the largest."""
         return min((shape for shape in self.shapes if shape >= count), default=max(self.shapes))
+
+    @property
+    def enlarges(self) -> int:
+        """Pixels a side that it enlarges pictures to, at most; 0 where it enlarges none."""
+        largest = max(sides(size)[0] for size in self.sizes)
+        return largest if "enlarge" in self.tasks and len(self.sizes) > 1 else 0
+
+    def makes(self, size: int | str) -> bool:
+        """Whether a size can be asked for."""
+        return size in self.sizes or (self.sides is not None and self._drawn(size) == size)
+
+    def nearest(self, width: int, height: int) -> int | str:
+        """A size that can be asked for: the nearest that it draws, else the largest that is no larger."""
+        if self.sides is not None:
+            return self._drawn(spelled(width, height))
+        return max((one for one in self.sizes if max(sides(one)) <= max(width, height)), key=sides, default=self.size)
+
+    def _drawn(self, size: int | str) -> int | str:
+        assert self.sides is not None
+        return spelled(*map(self.sides.nearest, sides(size)))
 
     def style(self, word: str) -> str:
         """The style that `word` means: any of its words, in any case, with spaces or hyphens; none for none."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel
 
 from models.messages import Refused
-from studio.backends.registry import KINDS, open_backend
+from studio.backends.registry import KINDS, MODELS, open_backend
 from studio.capabilities import FAST
 from studio.fields import Picture
 from studio.requests import REQUESTS
@@ -47,7 +47,8 @@ def _setting(name: str, about: str) -> Setting:
     made_of = kinds(field.annotation)
     if Picture in made_of:
         return Setting(str | None, None, about, is_picture=True)
-    plain = next((kind for kind in (bool, int, float) if kind in made_of), str)
+    plain: Any = next((kind for kind in (bool, int, float) if kind in made_of), str)
+    plain = int | str if {int, str} <= set(made_of) else plain
     return Setting(plain | None if NoneType in made_of else plain, field.default, about)
 
 
@@ -115,5 +116,5 @@ def model_state(name: str) -> ModelState:
 
 def model_states(usual: str) -> list[ModelState]:
     """All models, the usual one first."""
-    others = [name for name in KINDS if name != usual.partition(":")[0]]
+    others = [name for name in MODELS if name != usual.partition(":")[0]]
     return [model_state(name) for name in (usual, *others)]

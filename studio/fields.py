@@ -1,6 +1,7 @@
 """What requests are made of: text that can be read, numbers that are numbers, pictures, parts of a mix."""
 
 import math
+import re
 import unicodedata
 from typing import Annotated, Any, Self
 
@@ -42,8 +43,34 @@ def _finite(value: object, info: Any) -> object:
     return value
 
 
+def _size(value: object, info: Any) -> object:
+    read = value if isinstance(value, int) and not isinstance(value, bool) else read_size(value)
+    if value is not None and read is None:
+        raise Refused("request.not_size", name=info.field_name, value=repr(value))
+    return read
+
+
+def read_size(text: object) -> int | str | None:
+    """ "512" and "512x512" are 512; "768 X 512" is "768x512"; None where it is no size."""
+    found = re.fullmatch(r"(\d{1,5})(?: ?[x×*] ?(\d{1,5}))?", text.strip().lower()) if isinstance(text, str) else None
+    return spelled(int(found[1]), int(found[2] or found[1])) if found else None
+
+
+def spelled(width: int, height: int) -> int | str:
+    """The size of so many pixels as `Size` has it."""
+    return width if width == height else f"{width}x{height}"
+
+
+def sides(size: int | str) -> tuple[int, int]:
+    """(width, height) of a size."""
+    width, _, height = str(size).partition("x")
+    return int(width), int(height or width)
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 Whole = Annotated[int, Field(strict=True)]
+# Pixels a side of a square, else "WIDTHxHEIGHT".
+Size = Annotated[int | str, BeforeValidator(_size)]
 Number = Annotated[float, BeforeValidator(_finite), Field(strict=True)]
 
 

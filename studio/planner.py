@@ -21,7 +21,7 @@ from studio.backends.base import Backend
 from studio.backends.registry import no_task
 from studio.capabilities import Capabilities
 from studio.clips import ClipFile, picture_of
-from studio.fields import Picture
+from studio.fields import Picture, sides
 from studio.files import sha256
 from studio.requests import (
     SEEDS,
@@ -122,11 +122,12 @@ def job_id(resolved: Request, digest: str, interactive: bool = False) -> str:
 
 
 def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequest:
+    _check_fields(asked, can)
     if (asked.like or asked.mix) and not can.pictures:
         raise Refused("model.words_only", model=can.title)
     best_of = _within(asked, can, "best_of")["best_of"]
     asked = asked.model_copy(update={"best_of": best_of if best_of > 1 else None, **_size(asked, can)})
-    if asked.strength == 0:
+    if asked.strength == 0 and "enlarge" in can.tasks:
         return _enlarge(_only_enlarged(asked, can), can)
     asked = asked.model_copy(update=_edit(asked, can))
     fixed = {"style": can.style(asked.style), **_sampling(asked, can), **_within(asked, can, "count")}
@@ -152,6 +153,17 @@ def _sampling(asked: ImageRequest | ClipRequest, can: Capabilities) -> dict[str,
     return {"scheduler": scheduler, **dict(fixed), "guided_from": None, **again}
 
 
+def _check_fields(asked: ImageRequest | ClipRequest, can: Capabilities) -> None:
+    """Refused where it says something that the model has no use for, or not what the model needs."""
+    fields = type(asked).model_fields
+    for name in can.lacks:
+        if name in fields and getattr(asked, name) != fields[name].default:
+            raise Refused("model.lacks", model=can.title, name=name)
+    for name in can.needs:
+        if name in fields and not getattr(asked, name):
+            raise Refused("model.needs", model=can.title, name=name)
+
+
 def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """Its size, None where it is the model's own: saying so makes no other work of it."""
     if asked.size is None or asked.size == can.size:
@@ -160,17 +172,20 @@ def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
     return {"size": asked.size, "upscaler": can.upscaler or None}
 
 
-def check_size(size: int, can: Capabilities) -> None:
-    """Refused where the model makes no pictures of so many pixels a side."""
-    if size not in can.sizes:
-        why = Message("model.size_why", {"why": can.beyond}) if can.beyond else ""
-        raise Refused("model.size", sizes=" or ".join(map(str, can.sizes)), size=size, why=why)
+def check_size(size: int | str, can: Capabilities) -> None:
+    """Refused where the model makes no pictures of that size."""
+    if can.makes(size):
+        return
+    if can.sides:
+        raise Refused("model.sides", **can.sides.model_dump(), size=size)
+    why = Message("model.size_why", {"why": can.beyond}) if can.beyond else ""
+    raise Refused("model.size", sizes=" or ".join(map(str, can.sizes)), size=size, why=why)
 
 
-def _only_enlarged(asked: ImageRequest, can: Capabilities) -> EnlargeRequest:
+def _only_enlarged(asked: ImageRequest, can: Capabilities) -> Any:
     """A strength of 0 draws nothing."""
     if asked.size is None:
-        if larger := [size for size in can.sizes if size > can.size]:
+        if larger := [size for size in can.sizes if sides(size) > sides(can.size)]:
             raise Refused("request.strength_0_needs_size", sizes=" or ".join(map(str, larger)))
         raise Refused("model.no_edits", model=can.title)
     blank = ImageRequest(image=asked.image)
@@ -178,7 +193,7 @@ def _only_enlarged(asked: ImageRequest, can: Capabilities) -> EnlargeRequest:
         if getattr(asked, name) != getattr(blank, name):
             raise Refused("request.strength_0_excludes", name=name)
     assert asked.image is not None
-    return EnlargeRequest(image=asked.image, size=asked.size, model=asked.model)
+    return make_request("enlarge", image=asked.image, size=asked.size, model=asked.model)
 
 
 def _edit(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
@@ -223,6 +238,12 @@ def _drawings(asked: MediaRequest) -> int:
 
 def _clip(asked: ClipRequest, can: Capabilities) -> ClipRequest:
     fixed = {"style": can.style(asked.style), "shape": 1, "video": can.video or None, **_sampling(asked, can)}
+    _check_fields(asked, can)
+    fixed["size"] = None if asked.size == can.size else asked.size
+    if fixed["size"] and not can.sides:  # what enlarges pictures does not enlarge clips
+        raise Refused("model.size", sizes=can.size, size=asked.size, why="")
+    if fixed["size"]:
+        check_size(fixed["size"], can)
     asked = asked.model_copy(update=_continued(asked, can))
     return asked.model_copy(update={**fixed, **_within(asked, can, "frames", "fps", "motion_strength", "count")})
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 
 from models.messages import Message, Refused, did_you_mean
 from models.prompts.suggestion import KINDS, Kind
-from studio.fields import Frozen, Ingredient, Number, Picture, Text, Whole
+from studio.fields import Frozen, Ingredient, Number, Picture, Size, Text, Whole
 from studio.prompts import MIX_LIMIT
 
 SEEDS = 2**32
@@ -125,9 +125,9 @@ class ImageRequest(WordedRequest):
     the picture is made smaller and a border of that share of its longer side is drawn round it on each side.
     `variations` asks for so many near relatives; planning turns it into `count`, `like` and `strength`.
 
-    `size` is pixels a side, None the model's own; a larger picture is drawn in that one and enlarged. A `strength` of 0
-    forgets nothing: planning turns the request into an `EnlargeRequest`. Planning fills in `upscaler`, the digest of
-    the network that enlarges.
+    `size` is pixels a side, or "WIDTHxHEIGHT" where the model draws such, None the model's own; a larger picture of a
+    model that enlarges is drawn in its own. There a `strength` of 0 forgets nothing: planning turns the request into an
+    `EnlargeRequest`. Planning fills in `upscaler`, the digest of the network that enlarges.
 
     `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
     seed that draws it alone. None stands for "as the model likes it" until the request is planned.
@@ -135,7 +135,7 @@ class ImageRequest(WordedRequest):
 
     task: Literal["image"] = "image"
     best_of: Whole | None = None
-    size: Whole | None = None
+    size: Size | None = None
     upscaler: Text | None = None
     like: Picture | None = None
     strength: Number | None = None
@@ -188,7 +188,8 @@ class ClipRequest(WordedRequest):
     first, where what moves comes back. `motion_strength` says how much things move, 1 is usual. `extend` continues a
     clip that is given as `image`: its frames, then new ones that begin with its last and, with `loop`, lead back to its
     first. A model that moves a picture draws it as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where
-    none is given. Planning fills in `video`, the digest of the network that moves it.
+    none is given. `size` as in
+    `ImageRequest`. Planning fills in `video`, the digest of the network that moves it.
     """
 
     suffix: ClassVar[str] = ".webp"
@@ -199,6 +200,7 @@ class ClipRequest(WordedRequest):
     loop: bool = True
     last: Picture | None = None
     extend: bool = False
+    size: Size | None = None
     video: Text | None = None
 
     @model_validator(mode="after")

@@ -248,8 +248,8 @@ class Studio:
 
     def larger(self, picture: Path, *, model: str = "embedded") -> Image.Image | None:
         """A picture file in the largest size that the model makes of it, or None. Errors as for `enlarge`."""
-        sizes = self._opener(model).capabilities().sizes
-        return self.enlarge(picture, max(sizes), model=model) if len(sizes) > 1 else None
+        largest = self._opener(model).capabilities().enlarges
+        return self.enlarge(picture, largest, model=model) if largest else None
 
     def export(
         self, file: str | Path, out: str | Path | None = None, *, model: str = "embedded", **wanted: Any

@@ -12,7 +12,7 @@ from models.data.pixels import premultiply
 from models.messages import Refused
 from studio import media
 from studio.backends.base import Backend, run
-from studio.backends.registry import KINDS, open_backend
+from studio.backends.registry import MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.export.clips import FORMATS, Clip, clip_file
 from studio.export.make import Wanted
@@ -80,7 +80,7 @@ def _encoded_as(kind: str, made: Artifact, wanted: Wanted) -> bytes:
 def _named(path: Path, record: Origin) -> str:
     """The model that the file names. One with an argument may be any folder or address: only the user says that."""
     model = str(record.request.get("model"))
-    if model not in KINDS:
+    if model not in MODELS:
         raise Refused("metadata.say_model", file=str(path), model=model)
     return model
 

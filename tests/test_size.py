@@ -100,8 +100,10 @@ def test_pictures_are_drawn_as_before() -> None:
 def test_a_size_is_one_of_the_models() -> None:
     for size in (0, -1, 127, 256, 10**12):
         assert refusal(size=size) == f"size must be 128 or 512, not {size}."
-    assert "size must be a whole number" in refusal(size="512")
-    assert "size must be a whole number" in refusal(size=512.0)
+    assert resolve(make_request("image", prompt="a cat", size="512 x 512"), CAN).size == 512
+    for size in ("512x", "a", "1e2", 512.0, True, "512x384x1"):
+        assert f"not {size!r}" in refusal(size=size)
+    assert refusal(size="512x384") == "size must be 128 or 512, not 512x384."
     large = resolve(make_request("image", prompt="a cat", size=512), CAN)
     assert large.size == 512 and resolve(large, CAN) == large
 

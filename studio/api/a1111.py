@@ -38,7 +38,7 @@ from studio.api.routing import Rejected, close, serve
 from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
 from studio.capabilities import Capabilities
 from studio.events import Failed
-from studio.fields import Picture
+from studio.fields import Picture, sides
 from studio.metadata import texts, version
 from studio.requests import ImageRequest
 from studio.studio import Studio
@@ -163,7 +163,7 @@ def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[s
         left = [SAMPLING[name] for name, value in said.items() if value is not None and value != own[name]]
         notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
         said = {}
-    return {**fields, "scheduler": scheduler, **said}
+    return {**fields, "scheduler": scheduler, **{name: said[name] for name in said if name not in can.lacks}}
 
 
 def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str:
@@ -178,12 +178,14 @@ def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str
     return found[0]
 
 
-def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int:
-    """The largest size that is no larger than what is asked for. Clients ask for 512 where nobody chose a size."""
-    width, height = body.width or can.size, body.height or can.size
-    size = max((size for size in can.sizes if size <= max(width, height)), default=can.size)
-    if (width, height) != (size, size):
-        notes.append(Message("api.note_size", {"size": size, "width": width, "height": height}))
+def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int | str:
+    """The nearest size that the model makes. Clients ask for 512 where nobody chose a size."""
+    own = sides(can.size)
+    width, height = body.width or own[0], body.height or own[1]
+    size = can.nearest(width, height)
+    if (width, height) != sides(size):
+        here = " x ".join(map(str, sides(size)))
+        notes.append(Message("api.note_size", {"size": here, "width": width, "height": height}))
     return size
 
 
@@ -237,7 +239,7 @@ def _answer(state: State, body: Generation, call: Call, made: list[Made]) -> dic
 def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
     """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
     first = next(iter(call.jobs.values()))
-    size, seeds = first.size or state.capabilities(first.model).size, [seed for _, seed, _ in made]
+    size, seeds = sides(first.size or state.capabilities(first.model).size), [seed for _, seed, _ in made]
     return DATA["info"] | {
         "prompt": first.prompt,
         "all_prompts": [request.prompt for _, _, request in made],
@@ -247,8 +249,8 @@ def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[
         "all_seeds": seeds,
         "subseed": first.seed,
         "all_subseeds": seeds,
-        "width": size,
-        "height": size,
+        "width": size[0],
+        "height": size[1],
         "sampler_name": sampler_name(first.scheduler),
         "cfg_scale": first.guidance,
         "steps": first.steps,

@@ -130,14 +130,14 @@ async def _enlarged(state: State, text: str, name: str, how: Upscaling) -> str:
 def _gains(state: State, size: tuple[int, int]) -> bool:
     """Whether the network adds anything: not to what is larger than half of its largest. 501 where there is none."""
     can = state.capabilities()
-    if len(can.sizes) == 1:
+    if not can.enlarges:
         raise Rejected(501, "api.no_upscaler_part", reason=can.beyond or "this model has no upscaler")
-    return 2 * max(size) <= max(can.sizes)
+    return 2 * max(size) <= can.enlarges
 
 
 async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Box]:
     """The file that the studio's network makes of a picture of `size`, as large as it can, and where it lies there."""
-    largest = max(state.capabilities().sizes)
+    largest = state.capabilities().enlarges
     made = Path((await _made(state, "enlarge", data, name, size=largest)).path).read_bytes()
     (width, height), left, top = place(size, largest)
     return made, (left, top, left + width, top + height)

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.messages import Message, Refused
 from studio.api.routing import Rejected, Route, served
-from studio.backends.registry import KINDS, open_backend
+from studio.backends.registry import MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.events import Cancelled, Done, End, Failed, Progress
 from studio.queue import QueuedJob
@@ -92,7 +92,7 @@ class State:
 
     def names(self) -> list[str]:
         """The models that can be chosen: the one that is served, and others whose weights are here."""
-        others = [name for name in KINDS if name not in (TRIAL, self._served.partition(":")[0])]
+        others = [name for name in MODELS if name not in (TRIAL, self._served.partition(":")[0])]
         return [self._served, *(name for name in others if self.digest(name))]
 
     def chosen(self, settings: dict[str, Any]) -> str:
@@ -284,7 +284,7 @@ def styles(state: Served) -> list[Row]:
 def upscalers(state: Served) -> list[Row]:
     """What `extra-single-image` takes."""
     blank = {"model_name": None, "model_path": None, "model_url": None}
-    ours = [OURS] if len(state.capabilities().sizes) > 1 else []
+    ours = [OURS] if state.capabilities().enlarges else []
     return [{"name": name, **blank, "scale": 4} for name in (*UPSCALERS, *ours)]
 
 

@@ -23,10 +23,12 @@ from models.weights import WeightsError, fits, weights_digest, weights_root
 from studio import media
 from studio.backends import loading
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.given import Batches, ClipEnds, given_frames, given_pixels, to_describe, to_enlarge
+from studio.backends.given import Batches, ClipEnds, given_pixels, to_describe, to_enlarge
 from studio.backends.told import Told, tell
+from studio.backends.vectors import vectors
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress, Unknown, Vector
+from studio.events import Progress, Unknown
+from studio.fields import sides
 from studio.media import Artifact
 from studio.prompts import summands
 from studio.requests import (
@@ -96,7 +98,7 @@ class Enlarger:
 
         Refused where the part is missing, altered, or another one than when it was asked for.
         """
-        size = request.size or SIZE
+        size, _ = sides(request.size or SIZE)
         if len(pixels) == size:
             return pixels
         if request.upscaler != _optional(UPSCALER, self.root):
@@ -278,16 +280,7 @@ class Embedded(Backend):
             yield media.caption(one.text, one.others, known, request.language, seed=request.seed or 0, **about)
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
-        embedder = self._loaded().embedder
-        if request.texts:
-            for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
-                yield Vector("text", text, tuple(vector))
-        if request.images:
-            frames = [given_frames(picture) for picture in request.images]
-            stills = iter(embedder.image(np.concatenate([frames[0][:0], *(one for one in frames if len(one) == 1)])))
-            for picture, one in zip(request.images, frames, strict=True):
-                kind, place = ("image", next(stills)) if len(one) == 1 else ("clip", embedder.clip([one])[0])
-                yield Vector(kind, picture.path, tuple(place.tolist()))
+        yield from vectors(self._loaded().embedder, request)
 
     def _suggested(self, request: SuggestRequest) -> Iterator[Made]:
         if self._suggester is None:

@@ -25,6 +25,7 @@ from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Suggestion, Unknown, Vector
+from studio.fields import sides
 from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, SuggestRequest
 
 SIZE, LARGE = 128, 512
@@ -164,7 +165,7 @@ def _picture(request: ImageRequest, seed: int) -> Image.Image:
         share = request.strength or 0.0
         drawn = np.rint(share * fit(face) + (1 - share) * given).astype(np.uint8)
         face = png(drawn if mask is None else blend(drawn, given, mask))
-    return _in_size(face, request.size or SIZE)
+    return _in_size(face, sides(request.size or SIZE)[0])
 
 
 def _in_size(picture: Image.Image, size: int) -> Image.Image:
@@ -175,7 +176,7 @@ def _draw(request: ImageRequest | ClipRequest, seed: int) -> Image.Image:
     """Words with their weights, style, the contents of the pictures that are mixed, and the seed decide."""
     if isinstance(request, ClipRequest):
         request = ImageRequest(prompt=request.prompt, negative=request.negative, style=request.style)
-    like, size = request.like and request.like.sha256, request.size or SIZE
+    like, (size, _) = request.like and request.like.sha256, sides(request.size or SIZE)
     mix = [(part.weight, part.text, part.picture and part.picture.sha256) for part in request.mix]
     chance = _random(_told(request.prompt), _told(request.negative), request.style, like, mix, seed)
     side, pen, hue = size * FINE, size * FINE // SIZE, chance.random()

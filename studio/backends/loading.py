@@ -18,7 +18,7 @@ def pipeline(root: Path) -> "StickerPipeline":
     from models.pipelines.image import StickerPipeline
 
     keep_freed_memory()
-    _silence()
+    silence()
     return StickerPipeline.assemble(root)
 
 
@@ -35,12 +35,12 @@ def suggester(root: Path, parser: "PromptParser | None", words: "Vocabulary | No
     from models.prompts.suggest import Suggester
     from models.space import Embedder
 
-    _silence()
+    silence()
     parser = parser or PromptParser.load(Embedder.load(root), root)
     return Suggester(parser, words or vocabulary(parser.embedder, root))
 
 
-def _silence() -> None:
+def silence() -> None:
     """Neither bars nor warnings of the libraries that load weights."""
     import diffusers
     import transformers

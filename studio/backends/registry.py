@@ -1,6 +1,6 @@
 """The backends by name. A new one is a row here and a file beside this one.
 
-A model is called `kind` or `kind:argument`, so that `diffusers:<folder>` fits in when it comes.
+A model is called `kind` or `kind:argument`, such as `diffusers:FOLDER`.
 """
 
 import importlib
@@ -20,8 +20,8 @@ Opener = Callable[[str], "Backend"]  # what `open_backend` is; tests bring their
 
 @dataclass(frozen=True)
 class Kind:
-    """Where a backend's class is, what it is for, what may follow the colon in its name, and whether it is no model at
-    all but there for trials and tests: such a one is not recommended.
+    """Where a backend's class is, what it is for, what may follow the colon in its name, whether it is no model at all
+    but there for trials and tests (such a one is not recommended), and whether a model is named by what follows alone.
     """
 
     module: str
@@ -29,10 +29,18 @@ class Kind:
     about: str
     argument: str = ""
     trial: bool = False
+    named: bool = False
 
 
 KINDS: dict[str, Kind] = {
     "embedded": Kind("studio.backends.embedded", "Embedded", "the studio's own models, in assets/weights"),
+    "diffusers": Kind(
+        "studio.backends.diffusers",
+        "Diffusers",
+        "a pipeline of diffusers, as diffusers:FOLDER, or diffusers:NAME of one in the Hugging Face cache",
+        "folder or name",
+        named=True,
+    ),
     "fake": Kind(
         "studio.backends.fake",
         "Fake",
@@ -41,6 +49,8 @@ KINDS: dict[str, Kind] = {
         True,
     ),
 }
+
+MODELS = tuple(name for name, kind in KINDS.items() if not kind.named)  # those that are there without an argument
 
 
 def open_backend(model: str) -> "Backend":
@@ -59,15 +69,15 @@ def offered(model: str, served: str) -> str:
     """A model that somebody who did not start the studio may name: the one that is served, or one of the table. Others,
     such as those that take a folder, are for whoever starts it to choose.
     """
-    if model != served and model not in KINDS:
-        raise Refused("model.unknown", model=model, hint=did_you_mean(model, KINDS), models=list(KINDS))
+    if model not in (served, *MODELS):
+        raise Refused("model.unknown", model=model, hint=did_you_mean(model, MODELS), models=list(MODELS))
     return model
 
 
 def able(task: str) -> list[str]:
     """Names of the models that do a task and can be recommended."""
     found = []
-    for name in (name for name, kind in KINDS.items() if not kind.trial):
+    for name in (name for name in MODELS if not KINDS[name].trial):
         with suppress(Refused):  # its files are missing
             found += [name] if task in open_backend(name).capabilities().tasks else []
     return found

@@ -4,15 +4,15 @@ A row may say its `task`; its settings are the fields of that task's request.
 """
 
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.messages import did_you_mean
 from studio.batch.sources import BadRow, Source
+from studio.capabilities import Capabilities
 from studio.doors import kinds
-from studio.fields import Picture
+from studio.fields import Picture, spelled
 from studio.prompts import ingredient
 from studio.requests import DIGESTS, REQUESTS, MediaRequest
 from studio.syntax import literal
@@ -59,9 +59,9 @@ def check_name(name: str) -> None:
         raise BadRow("batch.unknown_setting", name=name[:40], hint=did_you_mean(name[:40], known))
 
 
-def settings(row: "Row", source: Source, sizes: Sequence[int] = ()) -> Settings:
-    """The settings of a row; BadRow where a name means nothing, comes twice, or its value can't be one. Of `sizes` are
-    the pictures that can be made: other programs' width and height are left out where they say another.
+def settings(row: "Row", source: Source, can: Capabilities | None = None) -> Settings:
+    """The settings of a row; BadRow where a name means nothing, comes twice, or its value can't be one. Other
+    programs' width and height are left out where they say a size that the model does not make.
     """
     found, sides = Settings({}), dict[str, Any]()
     for name, value in row.fields.items():
@@ -74,7 +74,7 @@ def settings(row: "Row", source: Source, sizes: Sequence[int] = ()) -> Settings:
                 sides[name] = value
             else:
                 _put(found.fields, own, name, _value(own, value, row.typed, source))
-    _put_size(found, sides, sizes)
+    _put_size(found, sides, can)
     found.seeds = _seeds(found.fields.pop("seed", None), row.typed)
     found.task, found.name = str(found.fields.pop("task", "image")), found.fields.pop("name", "")
     if found.task not in TASKS:
@@ -97,11 +97,13 @@ def _put(fields: dict[str, Any], own: str, name: str, value: Any) -> None:
         raise BadRow("batch.twice_as", name=own, alias=name)
 
 
-def _put_size(found: Settings, sides: dict[str, Any], sizes: Sequence[int]) -> None:
+def _put_size(found: Settings, sides: dict[str, Any], can: Capabilities | None) -> None:
     """Width and height as the size that they mean; one of them is enough, and `size` itself goes first."""
-    said = {str(value).strip() for value in sides.values()}
-    if "size" not in found.fields and len(said) == 1 and said <= set(map(str, sizes)):
-        found.fields["size"] = int(said.pop())
+    said = {name[0]: str(value).strip() for name, value in sides.items()}
+    both = [said.get("w") or said.get("h") or "", said.get("h") or said.get("w") or ""]
+    size = spelled(*map(int, both)) if all(map(str.isdecimal, both)) else 0
+    if "size" not in found.fields and can and can.makes(size):
+        found.fields["size"] = size
     else:
         found.ignored += sides
 
@@ -115,7 +117,7 @@ def _value(own: str, value: Any, typed: bool, source: Source) -> Any:
         return _picture(value, source)
     if typed or own == "seed":
         return value
-    number = next((kind for kind in (int, float) if kind in made_of), None)
+    number = next((kind for kind in (int, float) if kind in made_of and str not in made_of), None)
     return _number(own, value, number) if number else value
 
 

@@ -118,7 +118,7 @@ def _each_picture(row: Row, source: Source, context: Context) -> list[Row]:
 def _add(made: Plan, taken: dict[str, str], source: Source, row: Row, context: Context) -> None:
     """The jobs of one row, all or none."""
     try:
-        said = settings(row, source, context.can.sizes)
+        said = settings(row, source, context.can)
         jobs = _named(_planned(said, context), said, source, row.line)
         _claim(jobs, taken)
     except Refused as error:

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
@@ -121,11 +121,10 @@ def _option(argument: bool = False, flag: str = "", **how: Any) -> Any:
 
 def _setting(name: str, setting: Setting) -> Any:
     word, flag = name.replace("_", "-"), ""
+    kind = str | None if str in get_args(setting.type) else setting.type  # typer takes no choice of types
     if setting.type is bool:
         flag = f"--{word}/--no-{word}" if setting.default else f"--{word}"
-    return Annotated[
-        setting.type, _option(flag=flag, metavar="FILE" if setting.is_picture else None, help=setting.help)
-    ]
+    return Annotated[kind, _option(flag=flag, metavar="FILE" if setting.is_picture else None, help=setting.help)]
 
 
 def warn(text: object, program: str = "studio: ") -> None:

@@ -231,9 +231,9 @@ def _embedded() -> Embedded:
 def _enlarged(file: Path) -> Image.Image | None:
     """The picture as our own model enlarges it, where the model is there."""
     can = _embedded().capabilities()
-    if len(can.sizes) == 1:
+    if not can.enlarges:
         return None
-    asked = make_request("enlarge", image={"path": str(file)}, size=max(can.sizes))
+    asked = make_request("enlarge", image={"path": str(file)}, size=can.enlarges)
     return _embedded().enlarged(resolve(asked, can))
 
 

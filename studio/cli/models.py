@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from models.messages import Refused
 from studio import settings
-from studio.backends.registry import KINDS
+from studio.backends.registry import MODELS
 from studio.cli.base import Common, command, warn
 from studio.disk.digests import Digests
 from studio.disk.estimate import Fit, fit
@@ -36,7 +36,7 @@ def models(common: Common, do: Do = "", names: list[str] | None = None, folders:
 
 def _own(common: Common) -> None:
     shown = {"about", "ready", "problem", "digest"}
-    rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in KINDS]
+    rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in MODELS]
     common.print_rows(rows, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
-from studio.backends.registry import KINDS
+from studio.backends.registry import MODELS
 from studio.capabilities import FAST, Capabilities
+from studio.fields import read_size, sides
 from studio.metadata.files import content
 from studio.metadata.origin import is_picture
 from studio.metadata.readers import PROGRAMS
@@ -63,10 +64,11 @@ def restore(
 def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
     fields = {name: value for name, value in found.items() if name not in ("program", "size", "other")}
     lost = list[Message]()
-    sizes = {f"{size}x{size}": size for size in can.sizes}
-    if found.get("size") in sizes:
-        fields["size"] = sizes[found["size"]]
+    size = read_size(found.get("size"))
+    if size is not None and can.makes(size):
+        fields["size"] = size
     elif "size" in found:
+        sizes = ["x".join(map(str, sides(one))) for one in can.sizes]
         lost.append(Message("metadata.other_size", {"size": found["size"], "sizes": " or ".join(sizes)}))
     if "scheduler" in fields:
         fields["scheduler"] = PROGRAMS["samplers"].get(fields["scheduler"].lower(), fields["scheduler"])
@@ -83,7 +85,7 @@ def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[Message]) ->
     """All of the fields where they fit together, else one after the other as many as do."""
     said = {name: value for name, value in fields.items() if value not in ("", None, (), [])}
     model = said.get("model", "embedded")
-    if not isinstance(model, str) or model not in KINDS:
+    if not isinstance(model, str) or model not in MODELS:
         lost.append(Message("metadata.other_model", {"model": str(said.pop("model"))}))
     elif not _problem(said, can):
         return Restored(said, tuple(lost))

@@ -27,8 +27,8 @@ class CreateHandlers(MakeHandlers):
         can, fields = self.context.can, super().fields(given) | {"best_of": int(given["best_of"])}
         if given["like"]:
             fields["like"] = {"path": given["like"]}
-        if given.get("size") and int(given["size"]) != can.size:
-            fields["size"] = int(given["size"])
+        if given.get("size"):
+            fields["size"] = given["size"]
         fields |= picture_inputs.start(given, self.studio.home, can)
         return fields | picture_inputs.blend(given)
 
@@ -134,7 +134,10 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
         making.put_seed(handlers, form)
         making.put_sampling(handlers, form)
         form.slider("best_of", can.best_of, step=1)
-        form.put(gr.Radio, "size", list(can.sizes), value=can.size, visible=len(can.sizes) > 1)
+        if can.sides:
+            form.put(gr.Dropdown, "size", list(map(str, can.sizes)), value=str(can.size), allow_custom_value=True)
+        else:
+            form.put(gr.Radio, "size", list(can.sizes), value=can.size, visible=len(can.sizes) > 1)
         form.picture("like")
         gr.Markdown(label("create.like_meant"))
     return accordion

@@ -21,7 +21,7 @@ from models.messages import Message, Refused
 from models.weights import WeightsError, listed_parts, part_folder
 from studio import maintenance
 from studio.backends.embedded import PARTS
-from studio.backends.registry import KINDS, open_backend
+from studio.backends.registry import KINDS, MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
 from studio.page.form import samples
@@ -166,7 +166,7 @@ class ModelsHandlers:
     def load(self) -> str:
         """The tab was opened -> the models."""
         own = self.context.model
-        others = [model(name) for name in KINDS if name != own.partition(":")[0] and name != "fake"]
+        others = [model(name) for name in MODELS if name != own.partition(":")[0] and name != "fake"]
         return overview(model(own), others, samples(self.context.can.styles), prompt_list("examples"))
 
     def trouble(self, found: str = "") -> Markup:

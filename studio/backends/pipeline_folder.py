@@ -1,0 +1,133 @@
+"""A pipeline as diffusers saves it: a folder with `model_index.json` and a folder for each component. All of it is read
+and checked without torch; what is wrong is refused with the file that it is wrong in.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from models.messages import Refused
+from models.weights import file_sha256
+from studio.backends import signatures
+
+INDEX = "model_index.json"
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+READ = {".json", ".txt", ".model", ".safetensors"}  # what decides what a pipeline makes
+JSON_BYTES, HEADER_BYTES = 64 * 2**20, 100 * 2**20  # safetensors itself reads no longer header
+
+
+@dataclass(frozen=True)
+class PipelineFolder:
+    """The folder `root`. Every property may raise Refused."""
+
+    root: Path
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """What `model_index.json` says."""
+        if not self.root.is_dir():
+            raise Refused("pipeline.no_folder", path=str(self.root))
+        if not (self.root / INDEX).is_file():
+            raise Refused("pipeline.no_index", path=str(self.root), index=INDEX)
+        return _json(self.root / INDEX)
+
+    @cached_property
+    def pipeline(self) -> signatures.Pipeline:
+        """Its class, as diffusers has it."""
+        name = self.index.get("_class_name")
+        found = signatures.pipeline(name) if isinstance(name, str) else None
+        if found is None:
+            code = "pipeline.remote_code" if isinstance(name, list) else "pipeline.unknown_class"
+            raise Refused(code, path=str(self.root / INDEX), name=str(name))
+        return found
+
+    @cached_property
+    def components(self) -> dict[str, tuple[str, str]]:
+        """Library and class of each component that it has."""
+        found = {name: entry for name, entry in self.index.items() if isinstance(entry, list) and name[0] != "_"}
+        for name, entry in found.items():
+            if len(entry) != 2 or not all(isinstance(one, str | None) for one in entry):
+                raise Refused("pipeline.damaged", path=str(self.root / INDEX), problem=f"{name}: {entry}")
+            if entry[0] and not signatures.is_library(entry[0]):
+                raise Refused("pipeline.remote_code", path=str(self.root / INDEX), name=f"{entry[0]}.{entry[1]}")
+        return {name: (library, cls) for name, (library, cls) in found.items() if library and cls}
+
+    def config(self, component: str) -> dict[str, Any]:
+        """The configuration of a component; nothing where it has none."""
+        path = self.root / component / ("scheduler_config.json" if component == "scheduler" else "config.json")
+        return _json(path) if component in self.components and path.is_file() else {}
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """All files that decide what it makes, once they have been checked."""
+        _ = self.pipeline
+        found = [self.root / INDEX]
+        for name, (_, cls) in self.components.items():
+            folder = self.root / name
+            if not folder.is_dir():
+                raise Refused("pipeline.no_component", path=str(self.root), name=name)
+            there = sorted(path for path in folder.rglob("*") if path.suffix in READ)
+            check_component(folder, cls, there)
+            found += there
+        return found
+
+    def digest(self) -> str:
+        """sha256 of the names and the contents of `files`."""
+        listed = {file.relative_to(self.root).as_posix(): file_sha256(file) for file in self.files}
+        return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+
+
+def check_component(folder: Path, cls: str, files: list[Path]) -> None:
+    """Refused where a component is another one than the index says, or its weights are not whole."""
+    config = folder / "config.json"
+    said = _json(config).get("_class_name") if config.is_file() else None
+    if said not in (None, cls):
+        raise Refused("pipeline.wrong_component", path=str(config), found=said, expected=cls)
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    for path in weights:
+        check_safetensors(path)
+    for path in folder.glob("*.safetensors.index.json"):
+        for name in sorted(set(map(str, _json(path).get("weight_map", {}).values()))):
+            if not (folder / name).is_file():
+                raise Refused("pipeline.no_weights", path=str(folder / name))
+    if config.is_file() and not weights:
+        if pickle := next((path for path in sorted(folder.iterdir()) if path.suffix in PICKLES), None):
+            raise Refused("pipeline.pickle", path=str(pickle))
+        raise Refused("pipeline.no_weights", path=str(folder / "*.safetensors"))
+
+
+def check_safetensors(path: Path) -> dict[str, Any]:
+    """The header of a file, {tensor: {dtype, shape, data_offsets}}; Refused where the file is not as long as that says.
+
+    https://github.com/huggingface/safetensors#format
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, HEADER_BYTES):
+                raise ValueError
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        if 8 + length + max((one["data_offsets"][1] for one in header.values()), default=0) != size:
+            raise ValueError
+    except OSError as error:
+        raise Refused("pipeline.damaged", path=str(path), problem=str(error.strerror)) from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise Refused("pipeline.not_whole", path=str(path), size=size) from error
+    return dict(header)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > JSON_BYTES:
+            raise ValueError(f"larger than {JSON_BYTES >> 20} MB")
+        read = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(read, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refused("pipeline.damaged", path=str(path), problem=str(error)[:200]) from error
+    return read
