@@ -218,7 +218,7 @@ PART = """([script]) => {
   window.watched = [];
   const element = document.querySelector('#part'), names = ['element', 'trigger', 'watch', 'upload', 'props'];
   const trigger = (...said) => heard.push(said), watch = (_, call) => watched.push(call);
-  const given = [element, trigger, watch, async (file) => ({ path: file.name }), {}];
+  const given = [element, trigger, watch, async (file) => ({ path: file.name }), window.props = {}];
   new Function(...names, script)(...given);
 }"""
 
@@ -233,7 +233,7 @@ def part(browser: Browser) -> Callable[..., Any]:
 
     def show(html: str, *scripts: str, answers: Mapping[str, Any] | None = None, **settings: Any) -> Any:
         page = browser.open(**settings)
-        own = f"<head><meta charset=utf-8><script>{_source('page.js')}</script></head><body>{html}</body>"
+        own = f"<head><meta charset=utf-8><script>{source('page.js')}</script></head><body>{html}</body>"
 
         def answer(route: Any) -> None:
             path = route.request.url.removeprefix(ALONE).partition("?")[0]
@@ -248,13 +248,13 @@ def part(browser: Browser) -> Callable[..., Any]:
         page.route("**/*", answer)
         page.goto(ALONE)
         if scripts:
-            page.evaluate(PART, ["".join(map(_source, scripts))])
+            page.evaluate(PART, ["".join(map(source, scripts))])
         return page
 
     return show
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
     return (ROOT / "studio" / "page" / "static" / name).read_text(encoding="utf-8")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from page_kit import PART, source
+
 from studio.backends.fake import Fake
 from studio.events import Progress
 from studio.gallery import Kept
@@ -68,6 +70,19 @@ def test_the_head_of_another_job_is_not_taken_for_the_last_ones(part: Callable[.
     assert page.evaluate(stale) is None
 
 
+def test_another_job_does_not_come_on_a_stage_that_was_taken_meanwhile(part: Callable[..., Any]) -> None:
+    """It was free when the job was begun elsewhere; the answer comes when somebody has asked for something here."""
+    news = {"current": "b", "gallery": "1", "queue": "1", "stages": {}}
+    for mine, shown in (("", "another"), (' data-job="a" data-mine', None)):
+        stage = '<div class="stage" data-tab="create"{}><div class="head"></div><div class="cells"></div></div>'
+        page = part(holder(stage.format("")), answers={"news": news})
+        page.evaluate(LATE_ANSWER, stage.format(mine))
+        page.evaluate(PART, [source("stage.js")])
+        page.wait_for_function("window.answered")
+        page.wait_for_timeout(100)
+        assert page.evaluate("props.value") == shown
+
+
 def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[..., Any]) -> None:
     page = part(holder("") + '<img id="own" alt=""><p id="else">x</p>', "drop.js")
     page.evaluate(DRAG, "#own")
@@ -77,6 +92,13 @@ def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[.
     page.wait_for_function("heard.length === 1")
 
 
+LATE_ANSWER = """(html) => {
+  studio.fetchJson = async () => {
+    document.querySelector('.stage').outerHTML = html;
+    window.answered = true;
+    return { html: 'another', tab: 'create' };
+  };
+}"""
 FOLD = """<script>
   const openFold = (button) => {
     button.classList.add('open');

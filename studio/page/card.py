@@ -17,7 +17,8 @@ from studio.page.clips import take
 from studio.page.context import PRESSED, PageContext, pressed_data, whole_number
 from studio.page.html import render, script
 from studio.page.language import text
-from studio.page.making import tab_of, task_of
+from studio.page.making import task_of
+from studio.page.polling import tab_of
 from studio.planner import Job, plan
 from studio.requests import make_request
 
@@ -26,8 +27,8 @@ VARIATIONS = 4  # that one press makes
 GIVEN = ("image", "last", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
 # What can be done next with each kind, where the model can.
 USES = {
-    "image": ("again", "like", "animate", "start", "vary", "blend", "settings", "find"),
-    "clip": ("again", "extend", "settings", "find"),
+    "image": ("again", "vary", "start", "blend", "animate", "find"),
+    "clip": ("again", "extend", "find"),
 }
 NEEDS = {"animate": "clip", "extend": "clip"}
 # The tab that uses the picture; its settings go to the one that made it.
@@ -35,7 +36,6 @@ HANDED = {
     "find": "search",
     "animate": "video",
     "extend": "video",
-    "like": "create",
     "start": "create",
     "blend": "create",
     "words": "create",
@@ -98,7 +98,9 @@ class CardHandlers:
             "caption" in can or kept.caption if kept.kind != "text" else kept.caption or origin.get("known", True)
         )
         styles = self.context.can.styles if describes else None
-        return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, problem, said)
+        size = max(self.context.can.sizes)
+        large = size if kept.kind == "image" and size > max(kept.width, kept.height) else 0
+        return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, problem, said, large)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         changes: dict[str, Any] = {}

@@ -60,9 +60,7 @@ class PageContext:
 
     def __post_init__(self) -> None:
         self.can = open_backend(self.model).capabilities()
-        uses = ("like", "animate") if "clip" in self.can.tasks else ("like",)
-        styles = self.can.styles if "caption" in self.can.tasks else None
-        self.poll, self.series = Poll(self.studio, uses, styles), SeriesStore(self.studio)
+        self.poll, self.series = Poll(self.studio, self.can), SeriesStore(self.studio)
 
     def html(self, value: str = "", script: str = LISTEN, **settings: Any) -> gr.HTML:
         """HTML whose `data-do` buttons work; its part listens to `select` for those with `data-own`."""

@@ -27,7 +27,8 @@ CACHED = {"cache-control": "private, max-age=31536000, immutable"}
 UNCACHED = {"cache-control": "no-cache"}
 TYPES = {**MEDIA_TYPES, ".svg": "image/svg+xml", ".zip": "application/zip"}
 TYPES |= {one.suffix: one.media_type for one in FORMATS.values()}
-USES = {*APPS, *FORMATS, SHEET, "png", "svg"}  # what a picture or clip can be made ready for
+LARGE = "large"  # a PNG in the largest size that the model makes
+USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # what a picture or clip can be made ready for
 
 
 def router(context: PageContext) -> APIRouter:
@@ -59,7 +60,7 @@ def router(context: PageContext) -> APIRouter:
         if path is None:
             raise HTTPException(404, error_text(Refused("page.picture_damaged")))
         try:
-            data, suffix = made(path, use, outline, context.larger)
+            data, suffix = made(path, use, outline, context.larger, max(context.can.sizes))
         except Refused as refusal:
             raise HTTPException(422, error_text(refusal)) from refusal
         named = attachment(f"{digest[:16]}-{use}{suffix}")
@@ -74,12 +75,13 @@ def router(context: PageContext) -> APIRouter:
     return files
 
 
-def made(path: Path, use: str, outline: bool, larger: Larger) -> tuple[bytes, str]:
-    """A picture or clip of the gallery as a file for `use`: one of APPS, a format or "svg", with a white outline or
-    without -> data, file suffix. What apps get, and a PNG, says nothing of itself.
+def made(path: Path, use: str, outline: bool, larger: Larger, size: int = 512) -> tuple[bytes, str]:
+    """A picture or clip of the gallery as a file for `use`: one of APPS, a format, "svg" or LARGE (`size` pixels), with
+    a white outline or without -> data, file suffix. What apps get, and a PNG, says nothing of itself.
     """
     opened(path)
-    what: dict[str, Any] = {"app": use} if use in APPS else {"svg": True} if use == "svg" else {"format": use}
+    large: dict[str, Any] = {LARGE: {"format": "png", "size": size}, "svg": {"svg": True}}
+    what = {"app": use} if use in APPS else large.get(use, {"format": use})
     files = exported(path, Wanted(**what, outline=outline, plain=use in APPS or use == "png"), larger)
     name, data = one_file(files if use == SHEET else dict([next(iter(files.items()))]))
     return data, PurePath(name).suffix

@@ -11,7 +11,7 @@ from studio.backends.registry import able, no_task
 from studio.capabilities import Range, Style
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.html import render
-from studio.page.language import has_text, label, reader, text
+from studio.page.language import has_text, label, style_name, text
 
 TAKES_FILES = "takes-files"  # class of inputs that take what is dropped on them: drop.js leaves it to them
 # Gradio writes attributes; a radio button that was pressed heeds its property.
@@ -69,8 +69,8 @@ def unable(context: PageContext, tab: str, task: str) -> None:
 
 def picker(known: tuple[Style, ...], chosen: str, group: str) -> str:
     """The styles as radio buttons; one without a picture shows its name alone."""
-    drawn, is_chinese = samples(known), reader() == "zh"
-    choices = [(one.name, (one.zh if is_chinese else "") or one.name, drawn.get(one.name, "")) for one in known]
+    drawn = samples(known)
+    choices = [(one.name, style_name(one.name), drawn.get(one.name, "")) for one in known]
     return render("parts.radios", group, "style", text("style"), [("", text("any"), ""), *choices], chosen)
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from studio import media
 from studio.events import not_drawn
 from studio.media import data_url
-from studio.page.language import error_text, has_text, reader, text
+from studio.page.language import error_text, has_text, reader, style_name, text
 
 HERE = Path(__file__).parent
 
@@ -44,7 +44,7 @@ ENVIRONMENT = Environment(
     extensions=[OneLine, "jinja2.ext.do"],
 )
 ENVIRONMENT.globals |= {"text": text, "has_text": has_text, "error_text": error_text, "reader": reader, "url": url}
-ENVIRONMENT.globals["not_drawn"] = not_drawn
+ENVIRONMENT.globals |= {"not_drawn": not_drawn, "style_name": style_name}
 ENVIRONMENT.tests["moving"] = media.is_webp
 ENVIRONMENT.filters |= {
     "digest": lambda path: name_of(path).stem,

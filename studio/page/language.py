@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
 
+from models.data.styles import STYLES
 from models.messages import DEFAULT, Message, Refused, catalogue
 
 AREA = "page."
@@ -58,6 +59,11 @@ def text(code: str, /, **values: Any) -> str:
     if not has_text(code):
         raise KeyError(code)
     return Message(AREA + code, values).text(reader())
+
+
+def style_name(style: str) -> str:
+    """What a style is called in the reader's language."""
+    return STYLES[style].zh[-1] if reader() == "zh" and style in STYLES else style
 
 
 def error_text(error: Refused | Message | str) -> str:

@@ -23,6 +23,7 @@ from studio.page.context import PRESSED, QUIET, PageContext, pressed_data, whole
 from studio.page.form import Form, picker, style_input
 from studio.page.html import render, script
 from studio.page.language import error_text, label
+from studio.page.polling import tab_of
 
 STRIP = 36  # artifacts shown below the stage
 HISTORY = 50  # earlier prompts
@@ -30,14 +31,8 @@ COUNT_MOST = 12  # artifacts at once that the slider offers; the command takes m
 # The fields of a request that inputs of the same name hold, as they come.
 PLAIN = ("negative", "style", "scheduler")
 SAMPLING = ("steps", "guidance")  # what some schedulers leave no choice of
-TABS = {"clip": "video", "caption": "caption"}  # where jobs of a task are shown that Create does not show
 
 Restored = tuple[dict[str, Any], str]  # values of inputs by their names, what to say as HTML
-
-
-def tab_of(task: str) -> str:
-    """The tab on whose stage a job of that task is shown."""
-    return TABS.get(task, "create")
 
 
 def task_of(path: Path) -> str:
@@ -86,7 +81,7 @@ class MakeHandlers:
 
     def load(self) -> tuple[Any, ...]:
         """A page was opened: show the job that is running, if there is one -> stage, strip, history."""
-        job = self.studio.current()
+        job = self.poll.current()
         if job and tab_of(job.request.task) == self.tab:
             return self.poll.stage(job.id).html(), self.strip(), self.history()
         return render("stage.nothing_yet", self.tab, self._problem()), self.strip(), self.history()
@@ -118,14 +113,6 @@ class MakeHandlers:
             self.studio.cancel(data.get("job", ""))
         elif data.get("own") == "finish":
             self.studio.queue.finish_picture(data.get("job", ""))
-
-    def adopt(self, event: gr.EventData) -> Any:
-        """The stage is free, and a job was begun elsewhere: show it, if it belongs here."""
-        try:
-            stage = self.poll.stage(pressed_data(event).get("job", ""))
-        except KeyError:
-            return gr.skip()
-        return stage.html() if tab_of(stage.job.request.task) == self.tab else gr.skip()
 
     def strip(self) -> str:
         return render("stage.strip", self.studio.gallery.page(self.wanted, limit=STRIP))
@@ -237,7 +224,6 @@ def build(
     context.on_load(handlers.load, stage, strip, side.history)
     stage.select(handlers.stop, None, None, **PRESSED)
     stage.change(handlers.strip, None, strip, **QUIET)
-    stage.input(handlers.adopt, None, stage, **QUIET)
     tab.select(handlers.strip, None, strip, **QUIET)  # a stage that was not open yet heard of nothing
 
     def start(*values: Any) -> tuple[str, Any, str]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from models.messages import Message
 from studio import inputs
-from studio.capabilities import Style
+from studio.capabilities import Capabilities, Style
 from studio.events import Progress, Saved
 from studio.gallery import Kept
 from studio.page.html import render
@@ -48,29 +48,45 @@ JOIN pictures ON pictures.job = jobs.id AND pictures.digest = ? AND pictures.mad
 GROUP BY jobs.id ORDER BY jobs.started
 """
 STAGES = 8  # of one page
+TABS = {"clip": "video", "caption": "caption"}  # where jobs of a task are shown that Create does not show
 Jobs = Annotated[Sequence[str], Query()]
+LOOKED_AT = 9  # first jobs of the queue: one more than are done together
 LATEST = 200  # jobs by which the pace is measured
 
 
-class Poll:
-    """Answers the pages of one studio; `uses` are what can be done with a picture on a stage, `styles` those in which
-    the caption of one can be drawn, None where the model writes none. May be called from any thread.
-    """
+def tab_of(task: str) -> str:
+    """The tab on whose stage a job of that task is shown."""
+    return TABS.get(task, "create")
 
-    def __init__(
-        self, studio: "Studio", uses: Sequence[str] = ("like",), styles: Sequence[Style] | None = None
-    ) -> None:
-        self.studio, self.uses, self.styles = studio, uses, styles
+
+class Poll:
+    """Answers the pages of one studio, whose model `can` do this and that. May be called from any thread."""
+
+    def __init__(self, studio: "Studio", can: Capabilities | None = None) -> None:
+        self.studio, self.can = studio, can
         self._lock, self._stale, self._news = threading.Lock(), 0.0, dict[str, str]()
         self._began: OrderedDict[str, tuple[int, float]] = OrderedDict()  # job: first step seen, when
 
     def news(self, job: Jobs = ()) -> dict[str, Any]:
         """The job that is running, fingerprints that change with gallery and queue, and the stage of each `job`."""
-        current, stages = self.studio.current(), {}
+        current, stages = self.current(), {}
         for name in job[:STAGES]:
             with contextlib.suppress(KeyError):
-                stages[name] = self.stage(name).pieces()
-        return {**self._fingerprints(), "current": current.id if current else "", "stages": stages}
+                stages[name] = self.stage(name)
+        pieces = {name: stage.pieces() for name, stage in stages.items()}
+        return {**self._fingerprints(), "current": current.id if current else "", "stages": pieces}
+
+    def current(self) -> QueuedJob | None:
+        """The job that a page comes back to: the first that belongs to no series, for those have tabs of their own."""
+        return next((job for job in self.studio.queue.jobs(limit=LOOKED_AT) if job.priority >= 0), None)
+
+    def shown(self, job: str) -> dict[str, str]:
+        """The stage of a job that was begun elsewhere, and on which tab it is shown; nothing where nobody knows it."""
+        try:
+            stage = self.stage(job)
+        except KeyError:
+            return {}
+        return {"html": stage.html(), "tab": tab_of(stage.job.request.task)}
 
     def stage(self, job: str) -> "Stage":
         """How far a job is; KeyError where nobody knows it."""
@@ -82,7 +98,7 @@ class Poll:
         made = [Path(one.path).stem for one in saved.values() if one.kind != "text"]
         kept = {digest: self.studio.gallery.get(digest) for digest in self.studio.gallery.known(made)}
         how_far = (queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN)
-        return Stage(state, *how_far, saved, self.uses, kept, self.styles)
+        return Stage(state, *how_far, saved, kept, self.can)
 
     def _left(self, job: str, step: int, total: int) -> float | None:
         """Seconds, from the speed since the first step that was seen: before it the model was loaded."""
@@ -108,6 +124,7 @@ class Poll:
 def router(context: "PageContext") -> APIRouter:
     made = routes()
     made.get("/news")(context.poll.news)
+    made.get("/stage/{job}")(context.poll.shown)
     return made
 
 
@@ -144,8 +161,8 @@ def estimate(studio: "Studio", digest: str, requests: Iterable[Any]) -> float | 
 
 @dataclass
 class Stage:
-    """What is known of the job on show; `left` is in seconds, `uses` are offered below each picture, and so is what it
-    shows, where there are `styles`. `kept` are its pictures by their sha256.
+    """What is known of the job on show; `left` is in seconds, `kept` are its pictures by their sha256. What the model
+    `can` do is offered below each.
     """
 
     job: QueuedJob
@@ -154,9 +171,23 @@ class Stage:
     left: float | None = None
     progress: Progress = NOT_BEGUN
     saved: dict[int, Saved] = field(default_factory=dict)
-    uses: Sequence[str] = ()
     kept: dict[str, Kept] = field(default_factory=dict)
-    styles: Sequence[Style] | None = None
+    can: Capabilities | None = None
+
+    @property
+    def uses(self) -> Sequence[str]:
+        """What can be done with a picture."""
+        return ("vary", "animate") if self.can and "clip" in self.can.tasks else ("vary",)
+
+    @property
+    def styles(self) -> Sequence[Style] | None:
+        """Those in which the caption of a picture can be drawn; None where the model writes none."""
+        return self.can.styles if self.can and "caption" in self.can.tasks else None
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether there is a larger size than that of its pictures."""
+        return bool(self.can) and max(self.can.sizes) > (getattr(self.job.request, "size", None) or self.can.size)
 
     @property
     def notes(self) -> list[Message]:
@@ -168,7 +199,7 @@ class Stage:
 
         A job that was asked for on this very page (`mine`) stays when others begin.
         """
-        return render("stage.stage", self.job, mine, **self.pieces())
+        return render("stage.stage", self.job, mine, tab_of(self.job.request.task), **self.pieces())
 
     def pieces(self) -> dict[str, Any]:
         """What it is doing and what went wrong, each picture or its place, and, as a class, how many there are."""

@@ -1,7 +1,7 @@
 // The card is a real dialog: it keeps the focus, Escape closes it, and the focus returns to what opened it.
 studio.listen(element, trigger);
 
-let opener = null, shown = false;
+let opener = null, shown = false, beside = null; // `beside` is the picture that stands beside the one on show
 const dialog = () => element.querySelector('dialog');
 const closed = () => {
   shown = false;
@@ -19,23 +19,57 @@ const show = () => {
   card.showModal();
   (shown && card.contains(held) ? held : card.querySelector('[data-close]')).focus();
   shown = true;
-  outline(element.dataset.outline === 'true');
+  draw();
+  stand();
   studio.showBackground();
   card.onclose = closed;
 };
-const outline = (on) => {
-  element.dataset.outline = String(on);
-  const box = element.querySelector('[data-outline]');
+// The picture as it was chosen to be seen: enlarged or not, with an outline or without. So it stays from card to card.
+const seen = { outline: false, large: false };
+const draw = () => {
+  const box = element.querySelector('[data-outline]'), enlarge = element.querySelector('[data-enlarge]');
   if (!box) return;
-  box.checked = on;
+  const on = box.checked = seen.outline;
+  enlarge?.setAttribute('aria-pressed', String(seen.large));
   for (const link of element.querySelectorAll('[data-outlined]')) {
     link.dataset.plain ||= link.getAttribute('href');
     link.href = on ? `${link.dataset.outlined}?outline=1` : link.dataset.plain;
   }
   const picture = element.querySelector('#card-image');
   if (!picture) return; // a clip is shown as it is
-  picture.dataset.plain ||= picture.getAttribute('src');
-  picture.src = on ? `${element.querySelector('[data-outlined]').dataset.outlined}?outline=1` : picture.dataset.plain;
+  const large = enlarge && seen.large ? enlarge.dataset.enlarge : '';
+  const plain = large || dialog().dataset.src, outlined = large || `/downloads/${dialog().dataset.picture}/png`;
+  const src = on ? `${outlined}?outline=1` : plain;
+  if (picture.getAttribute('src') === src) return;
+  if (large) say(enlarge.dataset.busy);
+  picture.onload = () => say('');
+  picture.onerror = () => studio.ask(src).catch((problem) => say(studio.why(problem)));
+  picture.src = src;
+};
+
+// The pictures that stood round the one that was opened, and the way from one to the next.
+const around = () => [...(opener?.closest('.cells, .row, .picks, .hits, .tiles, table') || element).querySelectorAll('[data-do=open]')];
+const step = (by) => {
+  const all = around(), next = all[all.findIndex((one) => one.dataset.picture === dialog().dataset.picture) + by];
+  if (!next || next.dataset.picture === dialog().dataset.picture) return;
+  opener = next;
+  next.scrollIntoView({ block: 'nearest' }); // where more are fetched as one goes
+  trigger('click', { ...next.dataset });
+};
+// Another picture stays beside the one on show, whichever that is.
+const stand = () => {
+  const card = dialog(), { picture } = card.dataset, all = around();
+  const pair = beside && beside.picture !== picture;
+  card.classList.toggle('pair', Boolean(pair));
+  card.querySelector('.boards > .beside')?.remove();
+  card.querySelector('[data-beside]')?.setAttribute('aria-pressed', String(Boolean(beside)));
+  const at = all.findIndex((one) => one.dataset.picture === picture);
+  for (const button of card.querySelectorAll('[data-step]'))
+    button.setAttribute('aria-disabled', String(at < 0 || !all[at + Number(button.dataset.step)]));
+  if (!pair) return;
+  const board = studio.fresh('<div class="board big beside"><img></div>');
+  Object.assign(board.firstChild, beside);
+  card.querySelector('.boards').prepend(board);
 };
 const copy = async (button) => {
   try { // a page that came over plain HTTP from another computer has no clipboard
@@ -49,10 +83,22 @@ const copy = async (button) => {
 
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-close]') || event.target === dialog()) dialog().close();
-  const button = event.target.closest('[data-copy]');
-  if (button) copy(button);
+  const button = event.target.closest('[data-copy], [data-step], [data-beside], [data-enlarge]');
+  if (!button) return;
+  if ('copy' in button.dataset) copy(button);
+  else if ('step' in button.dataset) step(Number(button.dataset.step));
+  else if ('enlarge' in button.dataset) { seen.large = !seen.large; draw(); }
+  else {
+    const { picture, src } = dialog().dataset;
+    beside = beside ? null : { picture, src, alt: dialog().getAttribute('aria-label') };
+    stand();
+  }
+});
+element.addEventListener('keydown', (event) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (by && dialog()?.open && !event.target.matches('input, select, textarea')) step(by);
 });
 element.addEventListener('change', (event) => {
-  if (event.target.matches('[data-outline]')) outline(event.target.checked);
+  if (event.target.matches('[data-outline]')) { seen.outline = event.target.checked; draw(); }
 });
 watch('value', show);

@@ -3,11 +3,17 @@
 studio.listen(element, trigger);
 
 const stage = () => element.querySelector('.stage');
+const idle = () => !stage()?.dataset.job || Boolean(stage().dataset.ended && stage().dataset.mine === undefined);
+// A job that was begun elsewhere comes on the stage, if it belongs here and the stage is still free when it comes.
+const adopt = async (job) => {
+  const { html, tab } = await studio.fetchJson(`/stage/${job}`);
+  if (html && tab === stage()?.dataset.tab && idle()) props.value = html;
+};
 studio.follow({
   job: () => stage()?.dataset.job || '',
   busy: () => Boolean(stage()?.dataset.job) && !stage().dataset.ended,
-  idle: () => !stage()?.dataset.job || Boolean(stage().dataset.ended && stage().dataset.mine === undefined),
-  adopt: (job) => trigger('input', { job }),
+  idle,
+  adopt,
   stage: (news) => {
     const cells = stage().querySelector('.cells');
     studio.exchange(stage().querySelector('.head'), news.head); // a button that is held stays the one that is let go

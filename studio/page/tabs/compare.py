@@ -16,7 +16,7 @@ from studio.page.context import QUIET, PageContext, whole_number
 from studio.page.files import attachment, opened, series_of
 from studio.page.form import Form
 from studio.page.html import render
-from studio.page.language import label, reader, routes, text
+from studio.page.language import label, routes, style_name, text
 from studio.page.polling import estimate
 from studio.page.series import ShowHandlers, Shown
 from studio.page.series_store import WATCHED, Member, Series
@@ -35,7 +35,7 @@ class CompareHandlers(ShowHandlers):
     def choices(self) -> list[list[tuple[str, str]]]:
         """(words, name) of what can be chosen: settings across, down, styles."""
         settings = [(text(f"compare.setting.{name}"), name) for name in SETTINGS]
-        styles = [(one.zh if reader() == "zh" and one.zh else one.name, one.name) for one in self.context.can.styles]
+        styles = [(style_name(one.name), one.name) for one in self.context.can.styles]
         return [settings, [(text("compare.nothing"), ""), *settings], [(text("any"), ""), *styles]]
 
     def suggested(self, setting: str) -> str:

@@ -15,9 +15,7 @@ from studio.page.form import TAKES_FILES, Form
 from studio.page.html import script
 from studio.page.language import error_text, label, text
 from studio.page.making import Inputs, MakeHandlers, Restored, notes
-
-# Where a picture that is handed over goes; one to be blended is the second where there is a first.
-PLACES = {"like": "like", "start": "canvas", "blend": "first"}
+from studio.page.polling import tab_of
 
 
 class CreateHandlers(MakeHandlers):
@@ -50,17 +48,18 @@ class CreateHandlers(MakeHandlers):
 
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
         path, use = self.context.file(handed["picture"], "image"), handed["use"]
+        if path is None and use != "words":
+            return {}, ""
+        kept = self.studio.gallery.get(handed["picture"])
         if use == "words":
-            kept = self.studio.gallery.get(handed["picture"])
             style = handed["style"] if handed["style"] in [one.name for one in self.context.can.styles] else ""
             return {"prompt": kept.caption or kept.words, "style": style}, notes(good=[text("create.said")])
-        if path is None:
-            return {}, ""
         if use == "settings":
             return self.dropped(path)
-        place = "second" if use == "blend" and beside else PLACES[use]
-        value = picture_inputs.canvas(str(path)) if use == "start" else str(path)
-        return {place: value}, notes(good=[text("making.given")])
+        if use == "start":  # with its words: they say what it shows
+            words = {"prompt": kept.words or kept.prompt, "style": kept.style}
+            return {"canvas": picture_inputs.canvas(str(path)), **words}, notes(good=[text("making.given")])
+        return {"second" if beside else "first": str(path)}, notes(good=[text("making.given")])
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         can = self.context.can
@@ -82,7 +81,7 @@ def build(context: PageContext) -> None:
         said = pressed_data(event)
         path = context.uploaded(said.get("path", ""))
         task = making.task_of(path)
-        tab = making.tab_of(task or ("clip" if said.get("video") == "True" else ""))
+        tab = tab_of(task or ("clip" if said.get("video") == "True" else ""))
         if tab == handlers.tab:
             return [*fill(*handlers.dropped(path)), gr.skip(), gr.Tabs(selected=tab), ""]
         handed = context.hand(tab, "settings" if task else "animate", file=path)

@@ -26,7 +26,7 @@ from studio.inputs import remove_unneeded
 from studio.page.context import PageContext
 from studio.page.files import zip_response
 from studio.page.html import render, script
-from studio.page.language import error_text, label, reader, routes, text
+from studio.page.language import error_text, label, routes, style_name, text
 from studio.page.polling import GALLERY, fingerprint
 
 ZIP_PICTURES = 1000  # in one zip
@@ -198,12 +198,11 @@ class GalleryHandlers:
 
     def _choices(self) -> dict[str, list[tuple[str, str]]]:
         """The values of each filter that pictures have, with what they are called."""
-        chinese = {style.name: style.zh or style.name for style in self.context.can.styles if reader() == "zh"}
         values = {column: self._values(column) for column in ("kind", "style", "model")}
         kinds = [(kind, text(KINDS[kind])) for kind in values["kind"] if kind in KINDS]
         return {
             "kind": kinds if len(kinds) > 1 else [],
-            "style": [(name, chinese.get(name, name)) for name in values["style"]],
+            "style": [(name, style_name(name)) for name in values["style"]],
             "model": [(name, name) for name in values["model"]],
             **{kind: [(name, name) for name in self.gallery.labels(kind)] for kind in ("tag", "board")},
         }
