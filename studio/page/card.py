@@ -98,7 +98,7 @@ class CardHandlers:
             "caption" in can or kept.caption if kept.kind != "text" else kept.caption or origin.get("known", True)
         )
         styles = self.context.can.styles if describes else None
-        size = max(self.context.can.sizes)
+        size = self.context.can.enlarges
         large = size if kept.kind == "image" and size > max(kept.width, kept.height) else 0
         return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, problem, said, large)
 

@@ -60,7 +60,7 @@ def router(context: PageContext) -> APIRouter:
         if path is None:
             raise HTTPException(404, error_text(Refused("page.picture_damaged")))
         try:
-            data, suffix = made(path, use, outline, context.larger, max(context.can.sizes))
+            data, suffix = made(path, use, outline, context.larger, context.can.enlarges)
         except Refused as refusal:
             raise HTTPException(422, error_text(refusal)) from refusal
         named = attachment(f"{digest[:16]}-{use}{suffix}")

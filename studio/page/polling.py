@@ -21,6 +21,7 @@ from models.messages import Message
 from studio import inputs
 from studio.capabilities import Capabilities, Style
 from studio.events import Progress, Saved
+from studio.fields import sides
 from studio.gallery import Kept
 from studio.page.html import render
 from studio.page.language import routes
@@ -186,8 +187,8 @@ class Stage:
 
     @property
     def enlarges(self) -> bool:
-        """Whether there is a larger size than that of its pictures."""
-        return bool(self.can) and max(self.can.sizes) > (getattr(self.job.request, "size", None) or self.can.size)
+        """Whether its pictures can be made larger."""
+        return self.can is not None and self.can.enlarges > max(sides(self.job.request.size or self.can.size))
 
     @property
     def notes(self) -> list[Message]:

@@ -48,15 +48,16 @@ class CreateHandlers(MakeHandlers):
 
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
         path, use = self.context.file(handed["picture"], "image"), handed["use"]
-        if path is None and use != "words":
-            return {}, ""
-        kept = self.studio.gallery.get(handed["picture"])
         if use == "words":
+            kept = self.studio.gallery.get(handed["picture"])
             style = handed["style"] if handed["style"] in [one.name for one in self.context.can.styles] else ""
             return {"prompt": kept.caption or kept.words, "style": style}, notes(good=[text("create.said")])
+        if path is None:
+            return {}, ""
         if use == "settings":
             return self.dropped(path)
         if use == "start":  # with its words: they say what it shows
+            kept = self.studio.gallery.get(handed["picture"])
             words = {"prompt": kept.words or kept.prompt, "style": kept.style}
             return {"canvas": picture_inputs.canvas(str(path)), **words}, notes(good=[text("making.given")])
         return {"second" if beside else "first": str(path)}, notes(good=[text("making.given")])
