@@ -22,9 +22,9 @@ from eval.captions import StickerCaptionGenerator
 from eval.clips import StickerClipGenerator
 from eval.features import BLOCK, stored_features
 from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
-from eval.neighbours import thumbs
 from eval.rows import missing_where
 from eval.statistics import ReferenceStatistics
+from models.data.splits import thumbs
 from models.data.stored import whole
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder

@@ -12,6 +12,7 @@ from math import comb
 
 import numpy as np
 
+from models.data.splits import SAME_DRAWING, thumbs
 from models.data.world import Picture
 
 
@@ -84,8 +85,6 @@ def hubness(scores: np.ndarray, k: int = 10) -> tuple[float, int]:
     return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread else 0.0, int(np.max(counts))
 
 
-THUMB = 16  # pixels a side
-SAME_DRAWING = 3.0  # levels of 255; as in `models.data.splits.merge_lookalikes`
 COPY = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels"  # what `copied` says
 CANDIDATES = 20
 
@@ -107,12 +106,6 @@ def concept_found(pictures: list[Picture], gallery: list[Picture], rows: np.ndar
 def style_share(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
     """(N,) in [0, 1]: how many of the neighbours `rows` (N, K) have the picture's style; steadier than the nearest."""
     return np.take_along_axis(same([p.style for p in pictures], [p.style for p in gallery]), rows, 1).mean(1)
-
-
-def thumbs(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (N, 128, 128, 4) -> float32 (N, 1024): means over 8 x 8 pixels, as the world's own audit takes them."""
-    n, side = len(pixels), pixels.shape[1] // THUMB
-    return pixels.reshape(n, THUMB, side, THUMB, side, 4).mean((2, 4), dtype=np.float32).reshape(n, -1)
 
 
 def copied(made: np.ndarray, train: np.ndarray, mirrored: bool = False) -> np.ndarray:

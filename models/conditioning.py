@@ -5,7 +5,7 @@ Shapes: N pictures of one call, latents (N, 8, 16, 16), vectors (N, 128).
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from models.prompts.layout import SUM
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, parse_literally
 from models.prompts.weighting import weighted_states
+from models.references.credits import REDRAWN, Credit, credit
 from models.references.store import Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.postprocess import finish_of
@@ -103,7 +104,9 @@ class ConditionEncoder:
         one = texts.pop() if len(texts) == 1 and not away else None  # different things share no reference
         follows = one is not None and self.follows_reference(one)
         shares = torch.tensor([[weight / total for weight, _ in kept]])
-        return ComposedCondition(tuple(conditions), shares, finish, follows)
+        drawn = [self._reference(part) for _, part in kept if references and isinstance(part, ParsedPrompt)]
+        found = tuple(reference for reference in drawn if reference)
+        return ComposedCondition(tuple(conditions), shares, finish, follows, found)
 
     def together(self, texts: Sequence[str]) -> tuple[str, ComposedCondition | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
@@ -121,7 +124,7 @@ class ConditionEncoder:
         if not references or isinstance(part, Tensor):
             return found
         if isinstance(part, str | ParsedPrompt):
-            return self._with_references([part], [0], [True], found)
+            return self._with_references(self.found([part], [0], [True]), found)
         return replace(found, reference=self._encode(_pixels(part).reshape(-1, SIZE, SIZE, 4)[:1]))
 
     def encode_condition(
@@ -145,14 +148,15 @@ class ConditionEncoder:
         reference = torch.zeros(len(prompts), config.channels, config.size, config.size)
         return Condition(states.float(), masks if words else torch.zeros_like(masks), meant, reference)
 
-    def _with_references(
-        self, prompts: Sequence[Text], seeds: Sequence[int], free: Sequence[bool], condition: Condition
-    ) -> Condition:
-        """The condition, with the reference drawing of what each prompt shows, of those that are `free` to have one."""
+    def found(self, prompts: Sequence[Text], seeds: Sequence[int], free: Sequence[bool]) -> list[Reference | None]:
+        """The reference of what each prompt shows, of those that are `free` to have one."""
+        find = functools.cache(self._reference)
+        return [find(prompt, seed) if one else None for prompt, seed, one in zip(prompts, seeds, free, strict=True)]
+
+    def _with_references(self, found: Sequence[Reference | None], condition: Condition) -> Condition:
+        """The condition with the reference drawings that were `found`."""
         if (references := self.references) is None:
             return condition
-        find = functools.cache(self._reference)
-        found = [find(prompt, seed) if one else None for prompt, seed, one in zip(prompts, seeds, free, strict=True)]
         latent = functools.cache(lambda reference: self._encode(references.drawing(reference)[None]))
         rows = zip(found, condition.reference.split(1), strict=True)
         return replace(condition, reference=torch.cat([latent(one) if one else none for one, none in rows]))
@@ -163,6 +167,20 @@ class ConditionEncoder:
         if self.references is None or (target := parsed.target) is None:
             return None
         return self.references.retrieve(target.concept, seed, parsed.style, target.gender, target.paint)
+
+    def credits(self, reference: Reference, drawn: np.ndarray) -> Iterator[Credit]:
+        """Whom a picture (128, 128, 4) is owed to that was `drawn` from a reference."""
+        if self.references is None or self.parser is None:
+            return
+        done = ["mirrored"] * reference.mirrored + [f"painted {reference.paint}"] * bool(reference.paint)
+        done += ["averaged with another"] * (len(reference.rows) > 1)
+        for row in reference.rows:
+            if row in self.references.sources:
+                thing, gender, style = self.references.sources[row]
+                names = self.parser.linker.concepts[thing].names["en"]
+                name = next((one for one in names if gender in one.split()), names[0])
+                changed = ", ".join([*done, REDRAWN])
+                yield credit(style, name, changed, self.references.copied(row, drawn))
 
     def follows_reference(self, prompt: Text) -> bool:
         """Whether reference guidance applies to a prompt: it asks for no style, or for one that has drawn the thing."""

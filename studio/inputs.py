@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
+from models.references.credits import Credit
 from studio.clips import moves
 from studio.fields import Picture
 from studio.files import ABANDONED, make_folder, sha256, write_whole
 from studio.home import Home
-from studio.metadata import read
+from studio.metadata import credits_in, read
 from studio.prompts import PICTURES
 from studio.requests import MediaRequest, Request
 
@@ -50,6 +51,12 @@ def pictures_in(folder: Path) -> list[Path]:
     if len(found) > FILES:
         raise Refused("folder.too_many", folder=str(folder), most=FILES)
     return found
+
+
+def credits_given(request: MediaRequest) -> tuple[Credit, ...]:
+    """Whom the pictures are owed to that an artifact is made from; words about a picture are nobody's drawing."""
+    given = [] if request.task == "caption" else request.pictures()
+    return tuple(dict.fromkeys(one for picture in given for one in credits_in(Path(picture.path))))
 
 
 def notes(request: MediaRequest) -> list[Message]:

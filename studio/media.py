@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from models.messages import DEFAULT, Message
+from models.references.credits import Credit
 from studio.clips import ClipFile
 
 Kind = Literal["image", "clip", "text"]
@@ -44,6 +45,7 @@ class Artifact:
         vector, space: its place (128,) in the semantic space of that name, where the model has one.
         candidates: of a caption, the other texts with their scores, best first.
         known: of a caption, whether the model knows what is shown; else `text` says that it does not.
+        credits: the stored drawings that it was drawn from.
     """
 
     data: bytes
@@ -62,6 +64,7 @@ class Artifact:
     space: str = ""
     candidates: tuple[tuple[str, float], ...] = ()
     known: bool = True
+    credits: tuple[Credit, ...] = ()
 
     @property
     def suffix(self) -> str:

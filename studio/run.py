@@ -1,12 +1,15 @@
 """Jobs from request to files: run by commands in their own process and by the worker in another."""
 
+import functools
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from models.messages import Message, Refused
+from models.references.credits import Credit
 from studio.backends.base import Backend, run_batch
 from studio.events import Done, Failed, Progress, Saved
+from studio.inputs import credits_given
 from studio.media import Artifact
 from studio.planner import Job
 from studio.requests import MediaRequest
@@ -52,6 +55,11 @@ class _Tracked:
         missing = [_Part(self, i, request.alone(i)) for i in sorted(self.left)]
         self.parts = missing if found else [_Part(self, 0, request)]
 
+    @functools.cached_property
+    def given(self) -> tuple[Credit, ...]:
+        """Whom the pictures are owed to that the job is given."""
+        return credits_given(self.job.request)
+
     def take(
         self, part: "_Part", event: Progress | Artifact | Failed, sink: Sink, seconds: float
     ) -> Iterator[Progress | Saved | Done | Failed]:
@@ -65,7 +73,8 @@ class _Tracked:
             self.left.clear()
             yield event
         elif (index := part.first + event.index) in self.left:
-            path = sink.keep(self.job, replace(event, index=index))
+            credits = tuple(dict.fromkeys((*event.credits, *self.given)))
+            path = sink.keep(self.job, replace(event, index=index, credits=credits))
             self.left.remove(index)
             facts = (event.kind, event.media_type, event.text, event.frames)
             yield Saved(str(path), index, event.seed, event.score, seconds, False, *facts)

@@ -20,10 +20,10 @@ from eval.metrics import blends
 from eval.metrics.image import condition_rows, control_rows, fast_rows, image_rows, judge, unseen_rows
 from eval.metrics.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.metrics.retrieval import retrieval_rows
-from eval.neighbours import copied, drawing_distance, nearest, style_share, thumbs
+from eval.neighbours import copied, drawing_distance, nearest, style_share
 from eval.rows import MissingError, Row
 from eval.statistics import FeatureStatistics, ReferenceStatistics
-from models.data.splits import fraction
+from models.data.splits import fraction, thumbs
 from models.data.world import World
 from models.pipelines.image import BATCH, StickerPipeline
 from models.sampling.loop import FAST_SAMPLING, Sampling

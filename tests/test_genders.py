@@ -93,7 +93,8 @@ def test_a_prompt_s_reference_is_of_who_it_names(
     assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
 
     def draft(text: str) -> torch.Tensor:
-        return pipe._with_references([pipe.parse(text)], [0], [True], pipe.encode_condition([text])).reference[0]
+        found = pipe.found([pipe.parse(text)], [0], [True])
+        return pipe._with_references(found, pipe.encode_condition([text])).reference[0]
 
     def of(place: int) -> torch.Tensor:
         return pipe._encode(drawing(world, place)[None])[0]

@@ -210,7 +210,8 @@ def test_seeds_in_a_row_begin_from_different_looks_and_a_seed_from_its_own(pipe:
 
     def drafts(text: str) -> list[torch.Tensor]:
         texts = [text] * len(seeds)
-        return list(pipe._with_references(texts, seeds, [True] * len(seeds), pipe.encode_condition(texts)).reference)
+        found = pipe.found(texts, seeds, [True] * len(seeds))
+        return list(pipe._with_references(found, pipe.encode_condition(texts)).reference)
 
     def looked(style: str, look: int) -> torch.Tensor:
         store = pipe.references
@@ -241,7 +242,7 @@ def test_what_is_another_thing_in_a_mirror_has_the_looks_of_its_hands() -> None:
 def test_a_look_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, encode = [], pipe._encode
     monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
-    pipe._with_references(["fish"] * 64, range(64), [True] * 64, pipe.encode_condition(["fish"] * 64))
+    pipe._with_references(pipe.found(["fish"] * 64, range(64), [True] * 64), pipe.encode_condition(["fish"] * 64))
     number = pipe.parser.target("fish").concept  # type: ignore[union-attr]
     assert len(seen) == 2 * len(pipe.references.typical[number])  # type: ignore[union-attr]
 

@@ -251,7 +251,8 @@ def _manifest(pictures: list[Picture], folder: Path, lock: dict) -> dict[str, An
     for package in PACKAGES:
         count = sum(picture.source == package.name for picture in pictures)
         changed = f"rasterised or resized to {pixels.SIZE} x {pixels.SIZE} RGBA" if package.kind != "text" else "none"
-        rows.append({**asdict(package), **lock[package.name], "pictures": count, "modification": changed})
+        about = {name: value for name, value in asdict(package).items() if name not in ("set", "home")}
+        rows.append({**about, **lock[package.name], "pictures": count, "modification": changed})
     hashes = {name: packages.sha256_file(folder / name) for name in ("pixels.npy", "pictures.jsonl")}
     body = {"packages": rows, "renderer": renderer_version(), "pictures": len(pictures), "files": hashes}
     return {**body, "digest": hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}
@@ -266,4 +267,4 @@ def attribution(folder: Path) -> str:
     template = Template(Path(__file__).with_name("attribution.md.j2").read_text(encoding="utf-8"))
     listed, lock = json.loads(manifest.read_text(encoding="utf-8"))["packages"], json.loads(animated.LOCK.read_text())
     clips = [{**vars(one), **lock[one.name]} for one in animated.PACKAGES]
-    return template.render(packages=listed, animated=clips) + "\n"
+    return template.render(packages=listed, animated=clips, licences=packages.LINKED) + "\n"

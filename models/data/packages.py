@@ -34,10 +34,19 @@ class Package:
     # The drawing it belongs to. Sets that show one drawing in several dresses, and a set and its older version, share a
     # family: splits are made by concept x family.
     family: str = ""
+    set: str = ""  # what its makers call it, and where they show it; both are for credits alone
+    home: str = ""
 
 
-_TABLE = Path(__file__).with_name("packages.toml")
-PACKAGES = tuple(Package(**row) for row in tomllib.loads(_TABLE.read_text(encoding="utf-8"))["packages"])
+@dataclass(frozen=True)
+class Licence:
+    title: str
+    link: str
+
+
+_TABLE = tomllib.loads(Path(__file__).with_name("packages.toml").read_text(encoding="utf-8"))
+PACKAGES = tuple(Package(**row) for row in _TABLE["packages"])
+LINKED = {spdx: Licence(**row) for spdx, row in _TABLE["licences"].items()}
 
 
 def sha256_file(path: Path) -> str:

@@ -21,6 +21,10 @@ SPLITS = ("train", "val", "cell", "concept")
 CONCEPT_SHARE = 0.03
 CELL_SHARE = 0.17
 VAL_SHARE = 0.04
+THUMB = 16  # pixels a side
+# The largest mean absolute difference, in levels of 255, of the thumbnails of two pictures that are the same drawing:
+# redrawn details (a face's mouth) move one by more, a recompressed copy by less.
+SAME_DRAWING = 3.0
 
 
 def fraction(*key: str) -> float:
@@ -62,13 +66,11 @@ def _one_concept(concept: str, families: set[str]) -> dict[str, str]:
 
 
 def merge_lookalikes(
-    concepts: list[str], families: list[str], thumbs: np.ndarray, limit: float = 3.0
+    concepts: list[str], families: list[str], thumbs: np.ndarray, limit: float = SAME_DRAWING
 ) -> Mapping[str, str]:
     """Root concept of each concept, after joining those that one family draws almost alike.
 
-    `concepts`, `families` and `thumbs` (N, K), small premultiplied thumbnails in 0..255, are of N pictures. `limit` is
-    the largest mean absolute difference, in levels, of two pictures taken for the same drawing: redrawn details (a
-    face's mouth) move a 16-px thumbnail by more than 3, a recompressed copy by less.
+    `concepts`, `families` and `thumbs` (N, K), small premultiplied thumbnails in 0..255, are of N pictures.
     """
     parent = {concept: concept for concept in concepts}
 
@@ -83,6 +85,12 @@ def merge_lookalikes(
             first, second = sorted((root(concepts[rows[a]]), root(concepts[rows[b]])))
             parent[second] = first
     return {concept: root(concept) for concept in parent}
+
+
+def thumbs(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (N, S, S, 4) -> float32 (N, 1024): means over S / 16 x S / 16 pixels."""
+    n, side = len(pixels), pixels.shape[1] // THUMB
+    return pixels.reshape(n, THUMB, side, THUMB, side, 4).mean((2, 4), dtype=np.float32).reshape(n, -1)
 
 
 def near_pairs(thumbs: np.ndarray, limit: float) -> Iterable[tuple[int, int]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.data.pixels import png, unpremultiply
 from models.messages import Refused
+from models.references.credits import Credit
 from models.sampling.loop import Pictures, Progress, Sampling
 
 OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
@@ -21,10 +22,12 @@ Callback = Callable[["DiffusersCall", int, float, dict[str, Any]], dict[str, Any
 
 @dataclass
 class StickerOutput(BaseOutput):
-    """What a call returns: `images` as `output_type` says, and the `seeds` that make each again."""
+    """What a call returns: `images` as `output_type` says, the `seeds` that make each again, and of each the `credits`:
+    the stored drawings that it was drawn from."""
 
     images: Any
     seeds: list[int]
+    credits: list[tuple[Credit, ...]]
 
 
 class DiffusersCall(DiffusionPipeline):
@@ -88,7 +91,8 @@ class DiffusersCall(DiffusionPipeline):
         self.interrupt = False
         events = self.steps(prompts, seeds, sampling, **told)
         whole = self._collect(events)
-        drawn = StickerOutput(as_output(whole, output_type), [seed for pictures in whole for seed in pictures.seeds])
+        own_seeds, credits = ([one for part in whole for one in getattr(part, name)] for name in ("seeds", "credits"))
+        drawn = StickerOutput(as_output(whole, output_type), own_seeds, credits)
         return drawn if return_dict else (drawn.images,)
 
     def _collect(self, events: Iterator[Progress | Pictures]) -> list[Pictures]:

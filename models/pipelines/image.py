@@ -14,6 +14,7 @@ Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16),
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from models.pipelines.call import DiffusersCall
 from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector
 from models.prompts.parser import PART as PARSER
 from models.prompts.parser import PromptParser, parse_literally
-from models.references.store import ReferenceStore
+from models.references.credits import Credit
+from models.references.store import Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.hooks import FLATTENING, OnStep, guidance_hooks
 from models.sampling.loop import MAX_SEED, Pictures, Progress, Sampling, Step, denoise, seeded_noise
@@ -62,6 +64,7 @@ class _Work:
     start: Start | None
     finish: list[Finish]
     follows: list[bool]
+    references: list[tuple[Reference, ...]]
 
 
 class StickerPipeline(ConditionEncoder, DiffusersCall):
@@ -198,7 +201,8 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         layouts = [prompt.layout if one else None for prompt, one in zip(parsed, free, strict=True)]
         drawings = Drawings.of(parsed, seeds, layouts)
         wanted = self.encode_condition(drawings.prompts, drawings.spread(vectors), words, sense)
-        wanted = self._with_references(drawings.prompts, drawings.seeds, drawings.spread(free), wanted)
+        found = self.found(drawings.prompts, drawings.seeds, drawings.spread(free))
+        wanted = self._with_references(found, wanted)
         meant = (self.encode_condition(parsed, vectors, words, sense) if any(layouts) else wanted).vector.clone()
         unwanted = self.encode_condition(drawings.spread(list(map(parse_literally, negatives))), None, words, sense)
         asked_for = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
@@ -208,14 +212,17 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
             if blend is not None and not layouts[number]:
                 meant[number] = blend.vector[0]
         finish, follows, new = list[Finish](), list[bool](), start is None
-        for blend, prompt in zip(several, drawings.prompts, strict=True):
+        references = list[tuple[Reference, ...]]()
+        for blend, prompt, one in zip(several, drawings.prompts, found, strict=True):
             own = finish_of(prompt if words or sense else None, new)
             finish.append(own if blend is None else blend.finish if new else Finish.SHADED)
             follows.append(self.follows_reference(prompt) if blend is None else blend.follows)
+            drawn = ((one,) if one else ()) if blend is None else blend.drawings
+            references.append(drawn if sampling.reference_strength else ())
         composed = ComposedCondition.of(wanted)
         if any(several):
             composed = ComposedCondition.cat([blend or composed.rows([i]) for i, blend in enumerate(several)])
-        return _Work(drawings, seeds, meant, composed, unwanted, start, finish, follows)
+        return _Work(drawings, seeds, meant, composed, unwanted, start, finish, follows, references)
 
     def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
         if sampling.fast and self.fast is None:
@@ -253,7 +260,12 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
             self._encode(picture[None]) if drawings.layouts[number] else own[number]
             for number, picture in zip(some, laid, strict=True)
         ]
-        return Pictures(some[0], laid, torch.cat(whole), tuple(work.seeds[i] for i in some), batch, work.vectors[some])
+        owed = {number: dict[Credit, None]() for number in some}
+        for row, drawn in zip(drawings.rows(some), pixels, strict=True):
+            found = (self.credits(reference, drawn) for reference in work.references[row])
+            owed[drawings.pictures[row]] |= dict.fromkeys(chain.from_iterable(found))
+        seeds, credits = tuple(work.seeds[i] for i in some), tuple(map(tuple, owed.values()))
+        return Pictures(some[0], laid, torch.cat(whole), seeds, batch, work.vectors[some], credits)
 
     def _preview(self, work: _Work, some: list[int], latents: list[Tensor]) -> np.ndarray | None:
         """The pictures `some`, premultiplied uint8 (n, 64, 64, 4), of what is there of their drawings so far; None

@@ -22,6 +22,7 @@ from models.motion import frame_times, reach, settings
 from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally
 from models.prompts.still import plain_motion, still_prompt
+from models.references.credits import Credit
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
 from models.sampling.loop import Pictures
@@ -45,12 +46,14 @@ class ClipStep:
 
 @dataclass(frozen=True)
 class DrawnClip:
-    """A finished clip: its frames, how many of them make a second, and the picture that it began with."""
+    """A finished clip: its frames, how many of them make a second, the picture that it began with, and the stored
+    drawings that this one was drawn from, where it was drawn."""
 
     frames: np.ndarray
     fps: float
     loop: bool
     first: np.ndarray
+    credits: tuple[Credit, ...] = ()
 
 
 class ClipPipeline:
@@ -100,7 +103,7 @@ class ClipPipeline:
         p, autoencoder = self.pictures, self.pictures.autoencoder
         condition = p.encode_condition([parse_literally(plain_motion(prompt))])
         asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
-        first = self.first(prompt, seed) if picture is None else picture
+        first, credits = self.first(prompt, seed) if picture is None else (picture, ())
         first = self._with_room(first, condition, count, *asked) if room or picture is None else first
         frames, left_out, fading = planned_frames(
             self.video, autoencoder, to_tensor(first), condition, *asked, count=count, drafted=sampling.drafted
@@ -113,12 +116,12 @@ class ClipPipeline:
         denoised = denoise_clip(self.video, p.dit, noise, condition, frames, left_out, sampling)
         for step, latents in enumerate(denoised, 1):
             yield ClipStep(step, sampling.steps, self._preview(latents) if previews else None)
-        yield DrawnClip(to_uint8(autoencoder.decode(latents[0]) * fading[0]), fps, loop, first)
+        yield DrawnClip(to_uint8(autoencoder.decode(latents[0]) * fading[0]), fps, loop, first, credits)
 
-    def first(self, prompt: str, seed: int) -> np.ndarray:
-        """The picture of a prompt, premultiplied uint8 (128, 128, 4)."""
+    def first(self, prompt: str, seed: int) -> tuple[np.ndarray, tuple[Credit, ...]]:
+        """The picture of a prompt, premultiplied uint8 (128, 128, 4), and the drawings that it was drawn from."""
         events = self.pictures.steps([still_prompt(prompt)], [seed])
-        return next(event.pixels[0] for event in events if isinstance(event, Pictures))
+        return next((event.pixels[0], event.credits[0]) for event in events if isinstance(event, Pictures))
 
     def _with_room(self, picture: np.ndarray, condition: Condition, count: int, *asked: Tensor) -> np.ndarray:
         """The picture, smaller and moved aside as far as it takes to stay in sight; with a ground, as it is."""

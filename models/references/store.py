@@ -14,7 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch import Tensor
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from models.data.pixels import premultiply, unpremultiply
+from models.data.splits import SAME_DRAWING, thumbs
 from models.prompts.attributes import GENDERS
 from models.references.paint import painted
 from models.references.symmetry import LatentMirror
@@ -125,6 +126,19 @@ class ReferenceStore(FeatureExtractionMixin):
             mean = (1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour.astype(np.float32)
             drawing = mean.round().astype(np.uint8)
         return painted(drawing[:, :: -1 if reference.mirrored else 1], reference.paint)
+
+    @cached_property
+    def sources(self) -> dict[int, tuple[int, str, str]]:
+        """What drew each row: the number of the thing, its gender ("" for none), and the style."""
+        things = {figure: cell for cell, figure in self.figures.items()}
+        drawn = sorted(self.own.items(), reverse=True)  # of a drawing of several figures, that of the thing itself
+        return {row: (*things.get(figure, (figure, "")), style) for (figure, style), row in drawn}
+
+    def copied(self, row: int, drawn: np.ndarray) -> bool:
+        """Whether a picture (128, 128, 4) is the same drawing as that of a row, or as its mirror image."""
+        drawing = self.pictures[row]
+        own = thumbs(np.stack([drawing, drawing[:, ::-1]]))
+        return bool(np.abs(own - thumbs(drawn[None])).mean(1).min() <= SAME_DRAWING)
 
     def save(self, root: Path) -> Path:
         """Write the part under `root`, to be read beside the wording part that lies there, and list it."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from models.data.styles import Finish
+from models.references.store import Reference
 
 MIDDLE = 0.25  # how far the common centre lies below the picture's: ears, leaves and hats belong to the outer part
 REACH = 0.88  # how far from there things reach, of half a side: two equal parts meet at 0.62 of it
@@ -52,13 +53,14 @@ class ComposedCondition:
     the noise mostly makes one of both (LOG.md).
 
     Of one picture, and not of several rows: the `finish` that all parts are asked for in, and whether reference
-    guidance applies (`follows`), because all parts are one thing.
+    guidance applies (`follows`), because all parts are one thing; and the `drawings` that the parts' references are.
     """
 
     parts: tuple[Condition, ...]
     weights: Tensor
     finish: Finish = Finish.SHADED
     follows: bool = False
+    drawings: tuple[Reference, ...] = ()
 
     @staticmethod
     def of(condition: Condition) -> "ComposedCondition":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.messages import Refused
+from models.references.credits import Credit
 from models.sampling import hooks as changes
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import Network, Velocity, guided
@@ -105,7 +106,8 @@ class Progress:
 class Pictures:
     """Pictures `first` to `first + n` are done: premultiplied uint8 `pixels` (n, 128, 128, 4) and `latents`. `batch` is
     the shape that they were drawn in: with seeds and settings it makes them again, bit for bit. `wanted` (n, 128) are
-    the semantic vectors that they were conditioned on."""
+    the semantic vectors that they were conditioned on,
+    `credits` of each the stored drawings that it was drawn from."""
 
     first: int
     pixels: np.ndarray
@@ -113,6 +115,7 @@ class Pictures:
     seeds: tuple[int, ...]
     batch: int
     wanted: Tensor
+    credits: tuple[tuple[Credit, ...], ...]
 
 
 def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Callable[[], Tensor]:

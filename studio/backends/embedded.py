@@ -196,10 +196,12 @@ class Embedded(Backend):
                 rows = [told(slot.number) for slot in batch]
                 for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], previews):
                     if isinstance(event, Pictures):
-                        for slot, pixels, wanted in zip(batch, event.pixels, event.wanted, strict=True):
+                        made = zip(batch, event.pixels, event.wanted, event.credits, strict=True)
+                        for slot, pixels, wanted, credits in made:
                             place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
                             score = round(float(place @ wanted), 4)
-                            if (best := together.chosen(slot, score, (pixels, slot.seed, score, place))) is not None:
+                            facts = {"seed": slot.seed, "score": score, "credits": credits}
+                            if (best := together.chosen(slot, score, (pixels, place, facts))) is not None:
                                 yield slot.number, self._artifact(requests[slot.number], event.batch, slot.index, *best)
                         continue
                     shown = [] if event.preview is None else [_bytes(image) for image in event.preview]
@@ -209,11 +211,11 @@ class Embedded(Backend):
             raise Refused("model.weights", problem=str(error)) from error
 
     def _artifact(
-        self, request: ImageRequest, batch: int, index: int, pixels: np.ndarray, seed: int, score: float, place: Any
+        self, request: ImageRequest, batch: int, index: int, pixels: np.ndarray, place: Any, facts: dict[str, Any]
     ) -> Artifact:
         """In the size that the request asks for. Its vector is that of what was drawn, before it was enlarged."""
         picture, about = png(self._enlarge(pixels, request)), self._about(request, batch, place)
-        return media.image(picture, index=index, seed=seed, score=score, **about)
+        return media.image(picture, index=index, **facts, **about)
 
     def _clips(self, request: ClipRequest) -> Iterator[Made]:
         """The picture of each clip, drawn or given, and then that picture moved; the preview moves as well."""
@@ -228,7 +230,8 @@ class Embedded(Backend):
         asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
         asked |= {"strength": request.motion_strength, "room": ends.first is None}
         for index, seed in enumerate(request.seeds()):
-            picture = (yield from self._still(request, index, each)) if ends.first is None else ends.first
+            given = ends.first
+            picture, credits = (yield from self._still(request, index, each)) if given is None else (given, ())
             for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **asked):
                 if isinstance(event, ClipStep):
                     shown = {} if event.preview is None else {index: _animated(event.preview, request).data}
@@ -236,18 +239,18 @@ class Embedded(Backend):
                     continue
                 frames = ends.joined(event.frames)
                 place = pipeline.pictures.embedder.clip([frames])[0]
-                about = {**self._about(request, 1, place), "index": index, "seed": seed}
+                about = {**self._about(request, 1, place), "index": index, "seed": seed, "credits": credits}
                 yield _animated(frames, request, **about)
 
-    def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Made, None, np.ndarray]:
-        """The picture that clip `index` begins with, drawn as the request says: (128, 128, 4)."""
+    def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Made, None, tuple[np.ndarray, Any]]:
+        """The picture that clip `index` begins with, drawn as the request says: (128, 128, 4), and its credits."""
         from models.prompts.still import still_prompt
 
         drawn = {name: getattr(request, name) for name in WordedRequest.model_fields if name not in ("task", "image")}
         own = {"prompt": still_prompt(request.prompt), "seed": request.seeds()[index], "count": 1}
         for _, event in self._images([ImageRequest(**{**drawn, **own})], True):
             if isinstance(event, Artifact):
-                return fit(media.frames(event.data)[0])
+                return fit(media.frames(event.data)[0]), event.credits
             assert isinstance(event, Progress)
             shown = {index: event.previews[0]} if event.previews else {}
             yield replace(event, step=index * each + event.step, total=request.count * each, previews=shown)

@@ -19,6 +19,7 @@ from models.compose.masks import blend
 from models.data.pixels import fit, png
 from models.messages import Refused
 from models.prompts.weighting import plain, segments
+from models.references.credits import Credit, credit
 from models.sampling.schedulers import GUIDANCE
 from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
@@ -102,7 +103,8 @@ class Fake(Backend):
                 shown = [_preview(one, step / steps) for one in pictures] if previews else []
                 yield from together.progress(k, step, steps, shown)
             for slot, picture in zip(batch, pictures, strict=True):
-                about = self._about(requests[slot.number].prompt)
+                asked = requests[slot.number]
+                about = {**self._about(asked.prompt), "credits": _credits(asked)}
                 made = media.image(picture, index=slot.index, seed=slot.seed, **about)
                 if (best := together.chosen(slot, 0.5, made)) is not None:
                     yield slot.number, best
@@ -118,7 +120,7 @@ class Fake(Backend):
                 yield Progress(index * frames + step, request.count * frames, shown)
                 time.sleep(self.seconds)
                 made.append(_bounced(face, step / frames, request.motion_strength or 1))
-            about = self._about(request.prompt)
+            about = {**self._about(request.prompt), "credits": () if request.image else _credits(request)}
             whole = [png(frame) for frame in ends.joined(np.stack([fit(frame) for frame in made]))]
             yield media.clip(whole, request.fps or 1, request.loop, index=index, seed=seed, **about)
 
@@ -154,6 +156,12 @@ class Fake(Backend):
 
     def _about(self, prompt: str) -> dict[str, Any]:
         return {"score": 0.5, "vector": _unit(plain(prompt)), "space": self.space()}
+
+
+def _credits(request: ImageRequest | ClipRequest) -> tuple[Credit, ...]:
+    """As if the prompt's last word were drawn from the style's drawing, else from twemoji's; nothing from a picture."""
+    words = plain(request.prompt).split()
+    return (credit(request.style or "twemoji", words[-1]),) if words and request.image is None else ()
 
 
 def _picture(request: ImageRequest, seed: int) -> Image.Image:

@@ -4,13 +4,25 @@
 `origin` is our record, `readers` understands what other programs wrote, `restore` turns it into a request again.
 """
 
-from studio.metadata.files import content, encoded, provenance_in, read, read_bytes, strip, stripped, texts, write
+from studio.metadata.files import (
+    content,
+    credits_in,
+    encoded,
+    provenance_in,
+    read,
+    read_bytes,
+    strip,
+    stripped,
+    texts,
+    write,
+)
 from studio.metadata.origin import Provenance, provenance, version
 from studio.metadata.restore import restore
 
 __all__ = [
     "Provenance",
     "content",
+    "credits_in",
     "encoded",
     "provenance",
     "provenance_in",

@@ -4,10 +4,12 @@ IPTC's mark for pictures that were made by a model.
 
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from models.references.credits import Credit, lines
 from studio.metadata.containers import EXIF_HEADER, LIMIT, Broken, decoded
 
 # The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
@@ -21,7 +23,7 @@ NAMESPACE = "urn:x-studio128:settings/"
 # Beside our settings it has IPTC's term for pictures made wholly by a trained model
 # (cv.iptc.org/newscodes/digitalsourcetype).
 PACKET = Path(__file__).with_name("packet.xmp").read_text(encoding="utf-8").strip("\n")
-NOT_XML = re.compile("[\ufffe\uffff\ud800-\udfff]")  # JSON escapes the control characters by itself
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
 def exif_block(text: str = "", turned: int = 1) -> bytes:
@@ -109,10 +111,22 @@ class _NoDoctype(ElementTree.TreeBuilder):
         raise Broken("metadata.doctype")
 
 
-def xmp_packet(settings: str = "") -> str:
-    """A packet with the mark and, where there are any, settings as JSON."""
-    safe = escape(NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", settings))
-    return PACKET.format(settings=f"<studio:settings>{safe}</studio:settings>" if settings else "")
+def xmp_packet(settings: str = "", credits: Sequence[Credit] = ()) -> str:
+    """A packet with the mark and, where there are any, settings as JSON, and whom the picture is owed to: what to print
+    beside it in `dc:rights`, the makers in IPTC's credit line (`dc:creator` would say that they made this picture).
+
+    https://iptc.org/std/photometadata/specification/IPTC-PhotoMetadata
+    """
+    parts = f"<studio:settings>{_safe(settings)}</studio:settings>" if settings else ""
+    if credits:
+        told, makers = _safe(lines(credits)), dict.fromkeys(f"{one.maker} ({one.set})".strip() for one in credits)
+        parts += f'<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">{told}</rdf:li></rdf:Alt></dc:rights>'
+        parts += f"<photoshop:Credit>{_safe(', '.join(makers))}</photoshop:Credit>"
+    return PACKET.format(said=parts)
+
+
+def _safe(text: str) -> str:
+    return escape(NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def xmp_settings(packet: bytes) -> str:

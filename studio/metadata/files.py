@@ -8,6 +8,7 @@ packet. A text file ends in an empty line and `studio: RECORD`. Pictures hold IP
 What a file says is untrusted: sizes are limited, nothing in it is run or fetched, and it is only ever shown as text.
 """
 
+import contextlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 
 from models.data.pixels import MAX_BYTES
 from models.messages import Message, Refused, did_you_mean
+from models.references.credits import Credit
 from studio.metadata.boxes import AVIF_ROW, MP4_ROW
 from studio.metadata.containers import EXIF, PICTURE_ROWS, TEXT_ROW, XMP, Broken, Container, Metadata, decoded, unpacked
 from studio.metadata.exif_xmp import exif_block, exif_orientation, exif_texts, xmp_packet, xmp_settings
@@ -125,7 +127,21 @@ def stripped(path: Path) -> bytes:
 def provenance_in(path: Path) -> Provenance | None:
     """What a file of ours says, to be put into another file of the same content; None where it is not of ours."""
     found = texts(content(path), path).texts
-    return Provenance(found.get("parameters", ""), found[OWN]) if own(found.get(OWN, "")) else None
+    if not (record := own(found.get(OWN, ""))):
+        return None
+    return Provenance(found.get("parameters", ""), found[OWN], credits=_credits(record))
+
+
+def credits_in(file: Path | bytes) -> tuple[Credit, ...]:
+    """Whom a file is owed to, as far as it says it; nobody where it can't be read."""
+    with contextlib.suppress(Refused):
+        data = file if isinstance(file, bytes) else content(file)
+        return _credits(read_bytes(data, "" if isinstance(file, bytes) else file))
+    return ()
+
+
+def _credits(found: dict[str, Any]) -> tuple[Credit, ...]:
+    return tuple(Credit(**one) for one in found.get("credits", ()))
 
 
 def content(path: Path) -> bytes:
@@ -180,7 +196,7 @@ def on_ground(picture: Image.Image, colour: str) -> Image.Image:
 def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metadata:
     """What goes into a container: texts where it has keywords, else EXIF and XMP."""
     exif = exif_block("" if container.keywords else says.parameters, turned)
-    xmp = xmp_packet("" if container.keywords else says.record).encode()
+    xmp = xmp_packet("" if container.keywords else says.record, says.credits).encode()
     return Metadata(exif, xmp, {"parameters": says.parameters, says.keyword: says.record})
 
 

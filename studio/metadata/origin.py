@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.references.credits import Credit
 from studio.media import DIM, Artifact, as_bytes, from_bytes
 from studio.planner import Job
 
@@ -28,6 +29,7 @@ class Origin(BaseModel):
     pictures this is, `how` what else it takes to make it again bit for bit. `vector` is its place in the semantic space
     named `space`: 128 float16 as base64, finer than any two pictures that a person can tell apart.
     `candidates` are those of a caption that were not taken; it is not `known` where it says that the model can't tell.
+    `credits` are the stored drawings that it was drawn from, and those that pictures were which it was made from.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -42,6 +44,7 @@ class Origin(BaseModel):
     vector: str = ""
     candidates: tuple[tuple[str, float], ...] = ()
     known: bool = True
+    credits: tuple[Credit, ...] = ()
     request: dict[str, Any]
 
 
@@ -59,6 +62,7 @@ def origin(job: Job, artifact: Artifact) -> Origin:
         vector=b64encode(as_bytes(artifact.vector)).decode() if artifact.vector else "",
         candidates=artifact.candidates,
         known=artifact.known,
+        credits=artifact.credits,
         request=nameless(job.request.model_dump(mode="json")),
     )
 
@@ -73,11 +77,13 @@ def placed(artifact: Artifact, found: dict[str, Any]) -> Artifact:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says of its origin: A1111's text, and our record as JSON under its keyword, if there are any."""
+    """What a file says of its origin: A1111's text, our record as JSON under its keyword, if there are any, and whom it
+    is owed to."""
 
     parameters: str
     record: str
     keyword: str = OWN
+    credits: tuple[Credit, ...] = ()
 
     def with_how(self, **how: int | str) -> "Provenance":
         """What a file says that is made from this one, and how: the number of a `frame`, the colour behind a clip."""
@@ -88,7 +94,8 @@ class Provenance:
 def provenance(job: Job, artifact: Artifact) -> Provenance:
     """What the file of a finished artifact says."""
     size = (artifact.width, artifact.height) if artifact.width else None
-    return Provenance(parameters(job, artifact.seed, size), origin(job, artifact).model_dump_json())
+    record = origin(job, artifact)
+    return Provenance(parameters(job, artifact.seed, size), record.model_dump_json(), credits=record.credits)
 
 
 def is_picture(value: object) -> bool:

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def own(text: str) -> dict[str, Any]:
         found = Origin.model_validate(parsed(text))
     except (ValidationError, RecursionError):
         return {}
-    return {**found.model_dump(), "candidates": list(map(list, found.candidates))}  # lists, as in JSON
+    lists = {"candidates": list(map(list, found.candidates)), "credits": list(map(asdict, found.credits))}  # as in JSON
+    return {**found.model_dump(), **lists}
 
 
 def parse_parameters(text: str) -> dict[str, Any]:

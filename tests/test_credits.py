@@ -1,0 +1,180 @@
+"""Laws of credits: what a picture was drawn from is known when it is drawn, and goes with it wherever it goes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bags import Bags
+from fixture_world import fixture_world
+from queue_kit import made
+from tiny_parts import save_tiny_parts
+
+from models.data.compose import resized
+from models.data.packages import LINKED, PACKAGES
+from models.data.pixels import fit
+from models.pipelines.image import StickerPipeline
+from models.prompts.build import build_parser
+from models.references.build import build_references
+from models.references.credits import Credit, by_set, credit, lines
+from models.sampling.loop import Pictures, Sampling
+from models.space import Embedder
+from studio import media
+from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
+from studio.export.clips import FORMATS
+from studio.export.make import Wanted, exported
+from studio.metadata import credits_in, read_bytes
+from studio.metadata.files import KINDS
+from studio.planner import Job, plan
+from studio.requests import make_request
+from studio.run import run_jobs
+from studio.sinks import FolderSink
+from studio.verify import verify
+
+NOTO, TWEMOJI = credit("noto", "cat"), credit("twemoji", "cat")
+
+
+# --- When a picture is drawn ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
+    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+    made.parser, made.references = build_parser(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
+    return made
+
+
+def owed(pipe: StickerPipeline, prompt: str, seed: int = 0, **how: Any) -> list[tuple[str, str, str]]:
+    """Set, name and change of each drawing that a picture is owed to."""
+    strength = Sampling(1, 1.0, reference_strength=how.pop("strength", 1.0))
+    (drawn,) = (event for event in pipe.steps([prompt], [seed], strength, **how) if isinstance(event, Pictures))
+    return [(one.set, one.name, one.changed) for one in drawn.credits[0]]
+
+
+def test_a_picture_is_owed_to_what_it_was_drawn_from(pipe: StickerPipeline) -> None:
+    assert owed(pipe, "cat, noto style") == [("Noto Emoji", "cat", "redrawn")]
+    assert owed(pipe, "a red cat, noto style") == [("Noto Emoji", "cat", "painted red, redrawn")]
+    assert owed(pipe, "a fish, noto style", 1) == [("Noto Emoji", "fish", "mirrored, redrawn")]
+    assert {one[1] for one in owed(pipe, "a cat and a fish")} == {"cat", "fish"}, "of a collage all things"
+    blend = pipe.blend(
+        [(1.0, "cat, noto style"), (1.0, "fish, twemoji style"), (1.0, np.zeros((128, 128, 4), np.uint8))]
+    )
+    assert [one[:2] for one in owed(pipe, "", blends=[blend])] == [("Noto Emoji", "cat"), ("Twemoji", "fish")]
+
+
+def test_what_is_drawn_from_no_drawing_is_owed_to_nobody(pipe: StickerPipeline) -> None:
+    picture = np.zeros((1, 128, 128, 4), np.uint8)
+    free: list[tuple[str, dict[str, Any]]] = [
+        ("cat", {"strength": 0}),
+        ("cat", {"start": picture}),
+        ("cat", {"sense": False}),
+        ('"cat"', {}),
+        ("", {"strength": 0, "blends": [pipe.blend([(1.0, "cat")])]}),
+        ("", {"blends": [pipe.blend([(1.0, "cat")], references=False)]}),
+    ]
+    assert [owed(pipe, prompt, **how) for prompt, how in free] == [[]] * len(free)
+
+
+def test_every_drawing_of_the_store_has_a_source_and_a_copy_of_it_is_told(pipe: StickerPipeline) -> None:
+    store, random = pipe.references, np.random.default_rng(0)
+    assert store is not None and store.sources.keys() == set(range(len(store.pictures)))
+    for row in range(0, len(store.pictures), 7):
+        drawing = resized(store.pictures[row], 128, 128)
+        near = np.clip(drawing + random.normal(0, 2, drawing.shape), 0, 255).astype(np.uint8)
+        assert store.copied(row, drawing) and store.copied(row, drawing[:, ::-1]) and store.copied(row, near)
+        assert not store.copied(row, 255 - drawing)
+
+
+def test_the_shipped_drawings_are_all_named_in_one_table() -> None:
+    styles = {package.style: package for package in PACKAGES if package.style}
+    for style, package in styles.items():
+        one = credit(style, "cat")
+        assert one.maker and one.licence == package.licence
+        assert package.home in lines([one]) and LINKED[package.licence].link in lines([one])
+    assert len({package.set for package in styles.values()}) == len(styles)
+
+
+def test_a_line_names_each_set_once() -> None:
+    several = [NOTO, TWEMOJI, credit("noto", "dog"), NOTO]
+    assert [(one.set, one.names) for one in by_set(several)] == [("Noto Emoji", ("cat", "dog")), ("Twemoji", ("cat",))]
+    assert lines(several).splitlines()[1] == (
+        "Redrawn after cat of Twemoji (https://github.com/jdecked/twemoji) by Twitter and contributors,"
+        " CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)."
+    )
+    assert lines([Credit("sketches", "cat")]) == "Redrawn after cat of sketches." and lines([]) == ""
+
+
+def test_a_saved_pipeline_draws_what_the_studio_draws(tmp_path: Path) -> None:
+    root = save_tiny_parts(tmp_path / "parts")
+    build_parser(Embedder.load(root), fixture_world()).save(root)
+    build_references(fixture_world()).save(root)
+    StickerPipeline.assemble(root).save_pretrained(tmp_path / "saved")
+    saved, backend = StickerPipeline.from_pretrained(tmp_path / "saved"), Embedded(str(root))
+    saved.set_progress_bar_config(disable=True)
+    for prompt, style in (("a red cat", "noto"), ("a cat and a fish", "")):
+        job = planned(backend, prompt=prompt, style=style, seed=3)
+        (artifact,) = (one for one in made(backend, job.request))
+        drawn = saved(f"{prompt}, {style} style" if style else prompt, seeds=[3], output_type="uint8")
+        assert np.array_equal(fit(media.frames(artifact.data)[0]), drawn.images[0])
+        assert artifact.credits == drawn.credits[0] and artifact.credits
+
+
+# --- In files ---------------------------------------------------------------------------------------------------------
+
+
+def planned(backend: Any, task: str = "image", **fields: Any) -> Job:
+    (job,) = plan(make_request(task, **{"model": "fake", "prompt": "a cat", "seed": 1, **fields}), backend)
+    return job
+
+
+def drawn(folder: Path, task: str = "image", **fields: Any) -> Path:
+    """The file of an artifact of the fake backend."""
+    folder.mkdir(exist_ok=True)
+    job = planned(Fake(), task, **fields)
+    list(run_jobs(Fake(), [job], FolderSink(folder)))
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_every_format_says_whom_it_is_owed_to(tmp_path: Path) -> None:
+    picture, clip = drawn(tmp_path / "a"), drawn(tmp_path / "b", "clip", frames=3)
+    files = {
+        f"{kind} {path.suffix}": exported(path, Wanted(format=kind, size=64), lambda _: None)
+        for path, kinds in ((picture, KINDS), (clip, FORMATS))
+        for kind in kinds
+    }
+    assert len(files) > 8
+    for name, out in files.items():
+        (data,) = out.values()
+        assert credits_in(data) == (TWEMOJI,), name
+        assert b"dc:rights" in data and b"Twitter and contributors (Twemoji)</photoshop:Credit>" in data, name
+
+
+def test_what_is_made_from_a_picture_is_owed_to_whom_that_is(tmp_path: Path) -> None:
+    cat, dog = ({"path": str(drawn(tmp_path / style, style=style))} for style in ("noto", "outline"))
+    moved = drawn(tmp_path / "clip", "clip", image=cat, frames=3)
+    assert credits_in(moved) == (NOTO,)
+    mixed = drawn(tmp_path / "mix", mix=[{"picture": cat}, {"picture": dog}], prompt="a bird")
+    assert credits_in(mixed) == (credit("twemoji", "bird"), NOTO, credit("outline", "cat"))
+    large = drawn(tmp_path / "large", image={"path": str(mixed)}, strength=0, size=512, prompt="")
+    assert credits_in(large) == credits_in(mixed)
+
+
+def test_credits_change_no_job_and_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = drawn(tmp_path / "a")
+    assert verify(path).result == "identical"
+    monkeypatch.setattr("studio.backends.fake.credit", lambda *_: Credit("others", "cow"))
+    assert verify(path).result == "identical" and planned(Fake()).id == read_bytes(path.read_bytes(), path)["job_id"]
+
+
+def test_a_file_from_before_credits_is_read_as_before(tmp_path: Path) -> None:
+    path = drawn(tmp_path / "a")
+    found = read_bytes(path.read_bytes(), path)
+    assert found["credits"] == [vars(TWEMOJI)]
+    del found["credits"]
+    (tmp_path / "old.txt").write_text(f"words\n\nstudio: {json.dumps(found)}\n")
+    assert read_bytes((tmp_path / "old.txt").read_bytes(), "old.txt")["credits"] == []
+    assert credits_in(tmp_path / "old.txt") == credits_in(tmp_path / "none") == ()
