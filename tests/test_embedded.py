@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bags import FEW, of_bags
 from PIL import Image
 from queue_kit import picture, planned, run_job
 from tiny_parts import save_tiny_parts
@@ -145,6 +146,22 @@ def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path, monkeyp
     assert next(run(taught, ask(taught, prompt="a kawaii axolotl in a spacesuit"))).unknown == (one,), "others are read"
     (broken / "vocabulary" / "vocabulary.json").write_text("{}")
     assert "altered or cut short" in refusal(broken)
+
+
+def test_an_alias_is_known_only_word_for_word(backend: Embedded, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a prompt that is parsed, a word that some concept is called by is named where nothing of it is drawn."""
+    backend.load()
+    embedder = backend._pipeline.embedder
+    concepts = {"en": ["cat"], "zh": ["猫"]}
+    Vocabulary(embedder, Words(frozenset(), frozenset(), frozenset()), concepts, embedder.text(["cat"]), 2.0).save(
+        broken
+    )
+    taught = Embedded(str(broken))
+    taught.load()
+    taught._pipeline.parser, taught._pipeline.references = of_bags(FEW, {"dog": ("golden retriever",)}), None
+    for prompt, named in (("a retriever cat", {"retriever"}), ('"a retriever"', set())):
+        said = next(run(taught, ask(taught, prompt=prompt))).unknown
+        assert {one.word for one in said} == named, prompt
 
 
 def test_what_is_read_of_a_prompt_is_said_and_drawn(backend: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from bags import Bags
+from bags import FEW, Bags, of_bags
 from fixture_world import fixture_world
 
 from eval.context import Context, Sizes
 from eval.generator import Parts
-from eval.metrics import reading
+from eval.metrics import reading, understood
 from eval.metrics import words as module
 from eval.metrics.words import chinese_words, concept_shares, english_words, word_rows
 from eval.rows import MissingError
@@ -171,3 +171,15 @@ def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypa
     ]
     monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
     assert not any(row.value for row in reading.reading_rows(context) if "as they are" in row.name)
+
+
+def test_a_word_is_lost_that_is_neither_drawn_nor_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = understood.content_words()
+    assert [len(of_language) for of_language in prompts.values()] == [120, 80]
+    parser, asked = of_bags(FEW), ("a dancing red cat on fire", "pink-haired dog", "跳舞的猫")
+    each = [("dancing", "red", "cat", "fire"), ("pink", "haired", "dog"), ("跳舞", "猫")]
+    assert [understood.lost_words(parser, *one) for one in zip(asked, each, strict=True)] == [[], [], []]
+    monkeypatch.setattr("models.prompts.parser.left_out", lambda *_: ())
+    parser = of_bags(FEW)
+    lost = [understood.lost_words(parser, *one) for one in zip(asked, each, strict=True)]
+    assert lost == [["dancing", "fire"], ["haired"], ["跳舞"]]

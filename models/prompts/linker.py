@@ -189,6 +189,9 @@ class EntityLinker:
         if called := self._alias(phrase) or self._alias(phrase.rstrip("上下里中旁边")):
             return called
         if name := self._without_face(phrase, self._longest_name(phrase)):
+            called = self._alias(phrase, head=True)
+            if called and name != called.name and name in called.name:  # 电脑 is no 脑
+                return called
             number = self._nearest(self._names[name], phrase, embed)
             return self._occupation(phrase, number) or Entity(phrase, number, name)
         if not (said := core(phrase)):

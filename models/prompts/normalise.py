@@ -29,17 +29,18 @@ def normalise(text: str) -> str:
     order of English: 戴墨镜的企鹅 is 企鹅戴墨镜."""
     text = rewrite("phrases", regular(rewrite("ground", text)))
     text = with_known_colours(_doer_first(with_amounts(with_known_colours(text))))
-    return _recoloured("colour_last", text)
+    return recoloured(text, "colour_last")
 
 
 def with_known_colours(text: str) -> str:
-    """`text`, in small letters, in the colours that captions know: gray is grey, a golden crown is yellow, 白猫 is
-    白色的猫, and what is made of ice is blue."""
-    return _recoloured("colours", text)
+    """`text`, in small letters, in the colours that captions know, without what no drawing shows."""
+    return recoloured(rewrite("undrawn", text))
 
 
-def _recoloured(stage: str, text: str) -> str:
-    """The text after a stage, with the articles that go with its colours then."""
+def recoloured(text: str, stage: str = "colours") -> str:
+    """`text`, in small letters, in the colours that captions know (gray is grey, a golden crown is yellow, 白猫 is
+    白色的猫, and what is made of ice is blue), or after another stage; with the articles that go with its colours then.
+    """
     after = rewrite(stage, text)
     return after if after == text else rewrite("articles", after)
 

@@ -57,9 +57,9 @@ class PromptParser(Rephraser):
             entities=tuple(entities),
             layout=layout,
         )
-        return replace(parsed, left_out=left_out(parsed, self._shown(parsed)))
+        return replace(parsed, left_out=left_out(parsed, self.shown(parsed), self.linker.called))
 
-    def _shown(self, parsed: ParsedPrompt) -> list[Concept]:
+    def shown(self, parsed: ParsedPrompt) -> list[Concept]:
         """The concepts that are drawn of it."""
         targets = [one.target.concept for one in (parsed.layout.prompts if parsed.layout else ()) if one.target]
         blended = [entity.concept for _, one in parsed.blend for entity in self.entities(one.text)]
