@@ -84,6 +84,7 @@ class Capabilities(BaseModel):
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     lacks: tuple[str, ...] = ()  # fields of requests that it has no use for
     needs: tuple[str, ...] = ()  # fields without which it makes nothing
+    loras: bool | None = None  # whether it draws with those that prompts name; None: such marks are words to it
     pictures: bool = True  # takes --like and --mix
     edits: bool = False  # takes --image, with --mask, --expand or --variations
     strength: Range = Range(least=0.05, most=1, usual=0.6)  # of an edit: how much of a picture is forgotten

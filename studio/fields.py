@@ -89,6 +89,14 @@ class Picture(Frozen):
     sha256: str = ""
 
 
+class Lora(Frozen):
+    """A LoRA by the name of its file, how much of it, and the file's sha256."""
+
+    name: str
+    weight: float
+    sha256: str
+
+
 class Ingredient(Frozen):
     """One part of a mix: words or a picture, with its weight (negative: away from it)."""
 

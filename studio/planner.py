@@ -16,12 +16,12 @@ from typing import Any
 from models.compose.masks import fit_mask, levels
 from models.messages import Message, Refused
 from models.prompts.weighting import plain
-from studio import settings
+from studio import loras, settings
 from studio.backends.base import Backend
 from studio.backends.registry import no_task
 from studio.capabilities import Capabilities
 from studio.clips import ClipFile, picture_of
-from studio.fields import Picture, sides
+from studio.fields import Lora, Picture, sides
 from studio.files import sha256
 from studio.requests import (
     SEEDS,
@@ -131,6 +131,7 @@ def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequ
         return _enlarge(_only_enlarged(asked, can), can)
     asked = asked.model_copy(update=_edit(asked, can))
     fixed = {"style": can.style(asked.style), **_sampling(asked, can), **_within(asked, can, "count")}
+    fixed["loras"] = _loras(asked, can)
     if asked.shape is not None and asked.shape not in can.shapes:
         raise Refused("model.shape", shapes=list(can.shapes), shape=asked.shape)
     return asked.model_copy(update={**fixed, "shape": asked.shape or can.shape(fixed["count"] * best_of)})
@@ -170,6 +171,12 @@ def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
         return {"size": None, "upscaler": None}
     check_size(asked.size, can)
     return {"size": asked.size, "upscaler": can.upscaler or None}
+
+
+def _loras(asked: ImageRequest | ClipRequest, can: Capabilities) -> tuple[Lora, ...] | None:
+    if can.loras is False and loras.named(asked.prompt):
+        raise Refused("model.lacks", model=can.title, name="lora")
+    return (can.loras and loras.resolved(asked.prompt)) or None
 
 
 def check_size(size: int | str, can: Capabilities) -> None:
@@ -239,7 +246,7 @@ def _drawings(asked: MediaRequest) -> int:
 def _clip(asked: ClipRequest, can: Capabilities) -> ClipRequest:
     fixed = {"style": can.style(asked.style), "shape": 1, "video": can.video or None, **_sampling(asked, can)}
     _check_fields(asked, can)
-    fixed["size"] = None if asked.size == can.size else asked.size
+    fixed |= {"loras": _loras(asked, can), "size": None if asked.size == can.size else asked.size}
     if fixed["size"] and not can.sides:  # what enlarges pictures does not enlarge clips
         raise Refused("model.size", sizes=can.size, size=asked.size, why="")
     if fixed["size"]:

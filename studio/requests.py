@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 
 from models.messages import Message, Refused, did_you_mean
 from models.prompts.suggestion import KINDS, Kind
-from studio.fields import Frozen, Ingredient, Number, Picture, Size, Text, Whole
+from studio.fields import Frozen, Ingredient, Lora, Number, Picture, Size, Text, Whole
 from studio.prompts import MIX_LIMIT
 
 SEEDS = 2**32
@@ -20,7 +20,7 @@ SEEDS = 2**32
 CANDIDATE_STRIDE = 0x9E3779B1
 MAX_SUGGESTED = 10  # of each kind
 MAX_HITS = 1_000  # of one search
-DIGESTS = ("upscaler", "variant", "video", "captioner")  # fields that planning fills in: which network does it
+DIGESTS = ("upscaler", "variant", "video", "captioner", "loras")  # fields that planning fills in: what does it
 
 Task = Literal["image", "clip", "caption", "embed", "search", "enlarge", "suggest"]
 
@@ -99,8 +99,8 @@ class MediaRequest(Request):
 class WordedRequest(MediaRequest):
     """What is drawn from words, or from a picture (`image`).
 
-    Planning fills in `variant`, the digest of the network that draws where it is another than the usual, and
-    `guided_from`, the noise level from which guidance works (0: always).
+    Planning fills in `variant`, the digest of the network that draws where it is another than the usual,
+    `guided_from`, the noise level from which guidance works (0: always), and the `loras` that the prompt names.
     """
 
     prompt: Text = ""
@@ -111,6 +111,7 @@ class WordedRequest(MediaRequest):
     scheduler: Text = ""
     guided_from: Number | None = None
     variant: Text | None = None
+    loras: tuple[Lora, ...] | None = None
     image: Picture | None = None
 
     def texts(self) -> dict[str, str]:

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Said
-from PIL import Image
-from tiny_pipelines import save_tiny_pipeline
+from conftest import Said, refusal
+from PIL import Image, ImageOps
+from tiny_pipelines import ROWS, save_tiny_pipeline
 
 from studio.backends import placing
 from studio.backends.base import run, run_batch
 from studio.backends.diffusers import Diffusers
 from studio.events import Progress
+from studio.fields import sides
 from studio.media import Artifact, frames
 from studio.planner import plan
 from studio.requests import make_request
@@ -55,6 +56,48 @@ def made(backend: Diffusers, **fields: Any) -> list[np.ndarray]:
 def _pixels(artifact: Artifact) -> np.ndarray:
     shown = np.stack([np.asarray(one) for one in frames(artifact.data)])
     return shown if artifact.kind == "clip" else shown[0]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A picture, and a mask that keeps its right half."""
+    folder, noise = tmp_path_factory.mktemp("given"), np.random.default_rng(0)
+    Image.fromarray(noise.integers(0, 256, (40, 80, 3), np.uint8)).save(folder / "picture.png")
+    mask = np.zeros((40, 80), np.uint8)
+    mask[:, :40] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    return {name: {"path": str(folder / f"{file}.png")} for name, file in {"image": "picture", "mask": "mask"}.items()}
+
+
+@pytest.mark.parametrize("family", ROWS)
+def test_any_pipeline_does_what_its_signature_says(
+    family: str, pipelines: Callable[[str], Path], given: dict[str, Any]
+) -> None:
+    """From words, from a picture, within a mask; each the same alone as beside another, in the size asked for."""
+    backend, row = Diffusers(str(pipelines(family))), ROWS[family]
+    can, (width, height) = backend.capabilities(), sides(row["size"])
+    asked = {"task": can.tasks[0], "size": row["size"], "steps": 3, "negative": "dog"}
+    asked |= {"frames": row["frames"]} if "frames" in row else {}
+    starts = [{}] if not can.needs else []
+    starts += [given | {"mask": None}] if "image" not in can.lacks else []
+    starts += [given] if "mask" not in can.lacks else []
+    kept = np.asarray(_fitted(given["image"]["path"], width, height))[:, width // 2 :]
+    for start in starts:
+        start = start if asked["task"] == "image" else {name: one for name, one in start.items() if name == "image"}
+        first, second = made(backend, **asked, **start, count=2)
+        assert np.array_equal(made(backend, **asked, **start, seed=4)[0], second)
+        assert not np.array_equal(first, second)
+        assert first.shape == (*([row["frames"]] if "frames" in row else []), height, width, 4)
+        assert not start.get("mask") or np.array_equal(first[:, width // 2 :, :3], kept)
+    assert backend.capabilities() == can
+    if can.needs:
+        assert "needs image" in refusal(lambda: made(backend, **asked))
+    if "image" in can.lacks:
+        assert "has no use for image" in refusal(lambda: made(backend, **asked, image=given["image"]))
+
+
+def _fitted(path: str, width: int, height: int) -> Image.Image:
+    return ImageOps.fit(Image.open(path).convert("RGB"), (width, height), Image.Resampling.LANCZOS)
 
 
 def test_a_picture_is_that_of_a_bare_call_and_the_same_in_company(pipelines: Callable[[str], Path]) -> None:

@@ -18,25 +18,29 @@ SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>", "unk_to
 def save_tiny_pipeline(family: str, root: Path) -> Path:
     """The pipeline of a row, in `root`."""
     row = ROWS[family]
-    torch.manual_seed(0)
-    parts = {name: _component(part) for name, part in row.items() if isinstance(part, dict) and "class" in part}
+    parts = {name: _component(family, name) for name in row if name not in ("pipeline", "size", "frames", "more")}
     more = {name: value or None for name, value in row.get("more", {}).items()}
-    cls = getattr(diffusers, row["pipeline"])
-    cls(**parts, **more).save_pretrained(root)
+    getattr(diffusers, row["pipeline"])(**parts, **more).save_pretrained(root)
     return root
 
 
-def _component(row: dict[str, Any]) -> Any:
+def _component(family: str, name: str) -> Any:
+    """A component of a row; "sd" is the one of that name in another row, "sd.vae" one of another name."""
+    row = ROWS[family][name]
+    if isinstance(row, str):
+        other, _, called = row.partition(".")
+        return _component(other, called or name)
     settings = {name: value for name, value in row.items() if name != "class"}
-    if "Tokenizer" in row["class"]:
-        return _tokenizer(row["class"])
+    if row["class"] == "Tokenizer":
+        return _tokenizer()
+    torch.manual_seed(0)
     if cls := getattr(diffusers, row["class"], None):
         return cls(**settings)
     cls = getattr(transformers, row["class"])
     return cls(cls.config_class(**settings))
 
 
-def _tokenizer(name: str) -> Any:
+def _tokenizer() -> Any:
     """A token for each byte."""
     vocabulary = {token: n for n, token in enumerate(["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     core = Tokenizer(models.BPE(vocabulary, [], unk_token="</s>"))

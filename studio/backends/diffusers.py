@@ -1,7 +1,7 @@
 """Other people's models: a pipeline that diffusers loads from a folder. torch is imported by `load`, not before.
 
 `signatures` says what its class takes, `pipeline_folder` what lies in the folder, `pipeline_facts` what follows of
-both.
+both, `pipeline_calls` what a request is to it.
 """
 
 import contextlib
@@ -11,31 +11,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from models.data.pixels import fit
 from models.messages import Refused
 from studio import media
 from studio.backends import pipeline_facts, placing
+from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.embedded import Embedded
-from studio.backends.given import Batches, Slot
+from studio.backends.given import Batches
 from studio.backends.latents import Previews
 from studio.backends.loading import silence
+from studio.backends.pipeline_calls import ERRORS, Start, arguments, chosen, explained, first_line, watched
 from studio.backends.pipeline_folder import PipelineFolder
-from studio.backends.signatures import Pipeline
 from studio.backends.stepwise import stepwise
 from studio.backends.vectors import vectors
 from studio.capabilities import Capabilities
-from studio.events import Vector
-from studio.fields import sides
-from studio.media import Artifact
-from studio.requests import EmbedRequest, ImageRequest
+from studio.events import Progress, Vector
+from studio.requests import ClipRequest, EmbedRequest, ImageRequest
 
 if TYPE_CHECKING:
     from models.space import Embedder
 
-ERRORS = (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError, ImportError, KeyError)
+CLIP_FRAMES = 16  # of a clip, evenly spread, that give its place in the semantic space
 
 
 class Diffusers(Backend):
@@ -46,8 +46,9 @@ class Diffusers(Backend):
     def __init__(self, name: str = "") -> None:
         if not name:
             raise Refused("model.no_name", name="diffusers")
-        self.name = name
-        self._loaded: dict[str, Any] = {}  # pipelines by what they take
+        self.name, self.title = name, Path(name).name
+        self._loaded: dict[str, Any] = {}  # pipelines by what they take, which share their components
+        self._adapters = Adapters()
         self._embedder: Embedder | None = None
 
     @cached_property
@@ -56,8 +57,7 @@ class Diffusers(Backend):
 
     def capabilities(self) -> Capabilities:
         """As the pipeline's class and configurations say."""
-        beside = ("embed",) if self.space() else ()
-        return pipeline_facts.capabilities(self.folder, Path(self.name).name, beside)
+        return pipeline_facts.capabilities(self.folder, self.title, ("embed",) if self.space() else ())
 
     def digest(self) -> str:
         """Of all files that the pipeline is loaded from."""
@@ -77,82 +77,100 @@ class Diffusers(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        done: dict[str, Handler] = {pipeline_facts.gives(self.folder.pipeline): self._images}
+        makes = {"image": self._images, "clip": one_by_one(self._clips)}
+        task = pipeline_facts.gives(self.folder.pipeline)
+        done: dict[str, Handler] = {task: makes[task]} if task in makes else {}
         return {**done, **({"embed": one_by_one(self._vectors)} if self.space() else {})}
 
-    # --- Pictures -----------------------------------------------------------------------------------------------------
+    # --- Pictures and clips -------------------------------------------------------------------------------------------
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
         """One call a picture, with a generator of its own: so it is the same in whatever company."""
         together = Batches(requests)
         for k, batch in enumerate(together.batches):
             for slot in batch:
-                request = requests[slot.number]
-                steps = self._called(request, slot)
+                steps = self._called(requests[slot.number], slot.seed, previews)
                 try:
                     while True:
-                        step, total, latents, size = next(steps)
-                        shown = self._preview(latents, size) if previews else []
-                        yield from together.progress(k, step, total, shown)
+                        step, total, shown = next(steps)
+                        yield from together.progress(k, step, total, [shown] if shown else [])
                 except StopIteration as returned:
-                    yield slot.number, self._artifact(returned.value, slot)
+                    (picture,) = returned.value
+                    about = {"index": slot.index, "seed": slot.seed, **self._about([picture])}
+                    yield slot.number, media.image(picture, **about)
 
-    def _called(self, request: ImageRequest, slot: Slot) -> Generator[Any, None, Image.Image]:
-        """The steps of one picture, then the picture."""
+    def _clips(self, request: ClipRequest) -> Iterator[Made]:
+        for index, seed in enumerate(request.seeds()):
+            steps = self._called(request, seed, True)
+            try:
+                while True:
+                    step, total, shown = next(steps)
+                    yield Progress(index * total + step, request.count * total, {index: shown} if shown else {})
+            except StopIteration as returned:
+                frames = [frame.convert("RGBA") for frame in returned.value]
+                about = {"index": index, "seed": seed, **self._about(frames)}
+                yield media.clip(frames, request.fps or 1, request.loop, **about)
+
+    def _called(
+        self, request: ImageRequest | ClipRequest, seed: int, previews: bool
+    ) -> Generator[tuple[int, int, bytes], None, list[Image.Image]]:
+        """(step, steps, preview) of one picture or clip, then its frames."""
         import torch
 
         self.load()
-        pipeline, facts = self._loaded[""], pipeline_facts.calls(self.folder)[""]
-        size = sides(request.size or self.capabilities().size)
-        asked = arguments(request, facts, self.folder)
-        asked["generator"] = torch.Generator().manual_seed(slot.seed)
-        pipeline.scheduler = self._scheduler(request.scheduler)
-        steps, last = request.steps or 1, None
+        by = pipeline_facts.calls(self.folder)
+        takes, start = chosen(by, request), Start.of(request, self.capabilities())
+        asked = {**arguments(by[takes], request, start), "generator": torch.Generator().manual_seed(seed)}
+        pipeline, last, steps = self._pipeline(takes, request.scheduler), None, request.steps or 1
+        if by[takes].loras:
+            self._adapters.wear(pipeline, request.loras or ())
+        reports = stepwise(lambda report: pipeline(**asked, **watched(by[takes], report)))
         try:
-            made = stepwise(lambda report: pipeline(**asked, **watched(facts, report)))
             while True:
-                step, latents = next(made)
-                if not torch.isfinite(latents).all():
-                    raise Refused("pipeline.not_finite", model=self.capabilities().title, step=step + 1)
-                last = latents
-                yield step + 1, max(steps, step + 1), latents, size
+                step, total, last = next(reports)
+                if not torch.isfinite(last).all():
+                    raise Refused("pipeline.not_finite", model=self.title, step=step)
+                shown = _png(self._previews(last, start.size)) if previews else b""
+                yield step, max(total or steps, step), shown
         except StopIteration as returned:
-            picture: Image.Image = returned.value.images[0]
-            if last is not None:
-                self._previews.learn(last, picture)
-            return picture
+            made = returned.value
         except Refused:
             raise
         except ERRORS as error:
-            raise explained(error, Path(self.name).name) from error
+            raise explained(error, self.title) from error
+        finally:
+            reports.close()
+        frames: list[Image.Image] = list(made.images[:1] if hasattr(made, "images") else made.frames[0])
+        if last is not None:
+            self._previews.learn(last, frames[len(frames) // 2])
+        return [start.kept(frame) for frame in frames]
 
-    def _scheduler(self, name: str) -> Any:
-        """A new one: what it counts is of one picture."""
+    def _pipeline(self, takes: str, scheduler: str) -> Any:
+        """The one that takes that, with a new scheduler: what that counts is of one picture."""
         import diffusers
 
-        own = self._loaded[""].scheduler
-        cls = getattr(diffusers, pipeline_facts.schedulers(self.folder)[name], type(own))
-        return cls.from_config(own.config)
+        first = self._loaded[""]
+        if takes not in self._loaded:
+            cls = getattr(diffusers, pipeline_facts.calls(self.folder)[takes].name)
+            made = first if type(first) is cls else placing.placed(cls.from_pipe(first, dtype=first.dtype))
+            self._loaded[takes] = made
+        pipeline = self._loaded[takes]
+        if own := getattr(first, "scheduler", None):
+            cls = getattr(diffusers, pipeline_facts.schedulers(self.folder)[scheduler])
+            pipeline.scheduler = cls.from_config(own.config)
+        return pipeline
 
-    def _preview(self, latents: Any, size: tuple[int, int]) -> list[bytes]:
-        picture = self._previews(latents, size)
-        if picture is None:
-            return []
-        file = io.BytesIO()
-        picture.save(file, "PNG", compress_level=1)
-        return [file.getvalue()]
-
-    def _artifact(self, picture: Image.Image, slot: Slot) -> Artifact:
-        about: dict[str, Any] = {"how": self._how(), "index": slot.index, "seed": slot.seed}
-        if self.space():
-            place = self._places().image(fit(picture.convert("RGBA"))[None])[0]
-            about |= {"vector": tuple(place.tolist()), "space": self.space()}
-        return media.image(picture, **about)
-
-    def _how(self) -> dict[str, int | str]:
-        """What else the bits depend on."""
+    def _about(self, frames: Sequence[Image.Image]) -> dict[str, Any]:
+        """What else the bits depend on, and where what was made lies in the semantic space."""
         pipeline = self._loaded[""]
-        return {"batch": 1, "dtype": str(pipeline.dtype).removeprefix("torch."), "device": pipeline.device.type}
+        dtype = str(pipeline.dtype).removeprefix("torch.")
+        about: dict[str, Any] = {"how": {"batch": 1, "dtype": dtype, "device": pipeline.device.type}}
+        if space := self.space():
+            some = [frames[n * len(frames) // CLIP_FRAMES] for n in range(CLIP_FRAMES)] if frames[1:] else frames
+            pixels = np.stack([fit(frame.convert("RGBA")) for frame in some])
+            place = self._places().clip([pixels])[0] if pixels[1:].size else self._places().image(pixels)[0]
+            about |= {"vector": tuple(place.tolist()), "space": space}
+        return about
 
     # --- The semantic space -------------------------------------------------------------------------------------------
 
@@ -180,55 +198,20 @@ def found(name: str) -> Path:
 
 
 def load(folder: PipelineFolder) -> dict[str, Any]:
-    """The pipelines of a folder by what they take, which share their components."""
+    """The folder's own pipeline, under ""."""
     silence()
     import diffusers
 
     about = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
     try:
         whole = diffusers.DiffusionPipeline.from_pretrained(folder.root, dtype=placing.dtype(), **about)
-        first = placing.placed(whole)
-        return {"": first}
+        return {"": placing.placed(whole)}
     except (OSError, *ERRORS) as error:
-        raise Refused("pipeline.no_load", path=str(folder.root), problem=_first_line(error)) from error
+        raise Refused("pipeline.no_load", path=str(folder.root), problem=first_line(error)) from error
 
 
-def arguments(request: ImageRequest, one: Pipeline, folder: PipelineFolder) -> dict[str, Any]:
-    """A resolved request as arguments of the pipeline's call."""
-    guidance = next((name for name in pipeline_facts.FIELDS["guidance"] if one.takes.get(name) is not None), "")
-    asked = {
-        "prompt": request.prompt,
-        "num_inference_steps": request.steps,
-        guidance: request.guidance,
-        "output_type": "pil",
-    }
-    if request.negative:
-        asked["negative_prompt"] = request.negative
-    if request.size:
-        asked["width"], asked["height"] = sides(request.size)
-    return {name: value for name, value in asked.items() if name in one.takes}
-
-
-def watched(one: Pipeline, report: Any) -> dict[str, Any]:
-    """Arguments that make a call report (step, latents)."""
-    if "callback_on_step_end" in one.takes:
-
-        def ended(pipeline: Any, step: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
-            report((step, values["latents"]))
-            return values
-
-        return {"callback_on_step_end": ended}
-    if "callback" in one.takes:
-        return {"callback": lambda step, time, latents: report((step, latents)), "callback_steps": 1}
-    return {}
-
-
-def explained(error: Exception, title: str) -> Exception:
-    """What a pipeline says of a request that it can't do; memory that does not suffice is said elsewhere."""
-    if "memory" in str(error) or isinstance(error, MemoryError):
-        return error
-    return Refused("pipeline.failed", model=title, problem=_first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return ((str(error).splitlines() or [""])[0].strip(" .") or type(error).__name__)[:300]
+def _png(picture: Image.Image | None) -> bytes:
+    file = io.BytesIO()
+    if picture is not None:
+        picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()

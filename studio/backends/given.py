@@ -26,7 +26,7 @@ EMBEDDED_FRAMES = 16  # of a clip, evenly spread
 
 def given_pixels(picture: Picture, place: Place = "first") -> np.ndarray:
     """Premultiplied uint8 (128, 128, 4), of a clip one frame; Refused where the file is another one by now."""
-    return fit(_unchanged(picture, place))
+    return fit(unchanged(picture, place))
 
 
 def given_frames(picture: Picture) -> np.ndarray:
@@ -68,10 +68,10 @@ def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
     """What a resolved request starts from: pixels (128, 128, 4) and mask (128, 128), uint8; None where it has none."""
     if request.image is None:
         return None, None
-    picture = _unchanged(request.image)
+    picture = unchanged(request.image)
     if request.expand is not None:
         return expanded(picture, request.expand)
-    return fit(picture), None if request.mask is None else fit_mask(levels(_unchanged(request.mask)))
+    return fit(picture), None if request.mask is None else fit_mask(levels(unchanged(request.mask)))
 
 
 def to_describe(request: CaptionRequest) -> np.ndarray:
@@ -90,12 +90,13 @@ def to_enlarge(request: EnlargeRequest) -> np.ndarray:
     S is 128 for what is smaller still, and at once the size asked for where it is not even half of it: a filter does
     that as well, and the network would make four times as much only to have it made smaller.
     """
-    picture = _unchanged(request.image)
+    picture = unchanged(request.image)
     longer = max(picture.size)
     return fit(picture, max(SIZE, longer) if 2 * longer <= request.size else request.size)
 
 
-def _unchanged(picture: Picture, place: Place = "first") -> Image.Image:
+def unchanged(picture: Picture, place: Place = "first") -> Image.Image:
+    """The picture as it is, of a clip one frame; Refused where the file is another one by now."""
     return _checked(picture, lambda: picture_of(picture.path, place))
 
 

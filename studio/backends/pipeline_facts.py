@@ -82,6 +82,7 @@ def capabilities(folder: PipelineFolder, title: str, tasks: tuple[str, ...]) -> 
         best_of=Range(least=1, most=1, usual=1),
         lacks=(*lacks, *NEVER),
         needs=() if "" in by else ("image",),
+        loras=own.loras,
         pictures=False,
         edits=bool(set(by) - {""}),
         strength=Range(least=0.05, most=1, usual=_strength(by)),

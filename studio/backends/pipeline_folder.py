@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Refused
-from models.weights import file_sha256
+from studio import settings
 from studio.backends import signatures
+from studio.disk.digests import Digests
+from studio.disk.headers import PICKLES, pickled, read_header
 
 INDEX = "model_index.json"
-PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 READ = {".json", ".txt", ".model", ".safetensors"}  # what decides what a pipeline makes
-JSON_BYTES, HEADER_BYTES = 64 * 2**20, 100 * 2**20  # safetensors itself reads no longer header
+JSON_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class PipelineFolder:
 
     def digest(self) -> str:
         """sha256 of the names and the contents of `files`."""
-        listed = {file.relative_to(self.root).as_posix(): file_sha256(file) for file in self.files}
+        digests = Digests(settings.home())
+        listed = {file.relative_to(self.root).as_posix(): digests.of(file) for file in self.files}
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
@@ -88,37 +90,15 @@ def check_component(folder: Path, cls: str, files: list[Path]) -> None:
         raise Refused("pipeline.wrong_component", path=str(config), found=said, expected=cls)
     weights = [path for path in files if path.suffix == ".safetensors"]
     for path in weights:
-        check_safetensors(path)
+        read_header(path)
     for path in folder.glob("*.safetensors.index.json"):
         for name in sorted(set(map(str, _json(path).get("weight_map", {}).values()))):
             if not (folder / name).is_file():
                 raise Refused("pipeline.no_weights", path=str(folder / name))
     if config.is_file() and not weights:
         if pickle := next((path for path in sorted(folder.iterdir()) if path.suffix in PICKLES), None):
-            raise Refused("pipeline.pickle", path=str(pickle))
+            raise pickled(pickle)
         raise Refused("pipeline.no_weights", path=str(folder / "*.safetensors"))
-
-
-def check_safetensors(path: Path) -> dict[str, Any]:
-    """The header of a file, {tensor: {dtype, shape, data_offsets}}; Refused where the file is not as long as that says.
-
-    https://github.com/huggingface/safetensors#format
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(size - 8, HEADER_BYTES):
-                raise ValueError
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        if 8 + length + max((one["data_offsets"][1] for one in header.values()), default=0) != size:
-            raise ValueError
-    except OSError as error:
-        raise Refused("pipeline.damaged", path=str(path), problem=str(error.strerror)) from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise Refused("pipeline.not_whole", path=str(path), size=size) from error
-    return dict(header)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Pipeline:
     """
 
     name: str
+    loras: bool  # whether it loads them
     takes: dict[str, Any]
     gives: frozenset[str]
     constants: dict[str, Any]  # what its code sets where nothing is said: {"height": 1024, "default_sample_size": 128}
@@ -35,7 +36,7 @@ def pipeline(name: str) -> Pipeline | None:
     call = _method(tree, "__call__")
     if tree is None or call is None:
         return None
-    return Pipeline(name, _parameters(call), frozenset(_outputs(call)), _constants(tree))
+    return Pipeline(name, _loads_loras(tree), _parameters(call), frozenset(_outputs(call)), _constants(tree))
 
 
 @cache
@@ -105,6 +106,12 @@ def _method(tree: ast.ClassDef | None, name: str) -> ast.FunctionDef | None:
             return node
     bases = (_method(_class(ast.unparse(base)), name) for base in (tree.bases if tree else ()))
     return next((found for found in bases if found), None)
+
+
+def _loads_loras(tree: ast.ClassDef) -> bool:
+    bases = [ast.unparse(base) for base in tree.bases]
+    known = [base for base in map(_class, bases) if base]
+    return any(base.endswith("LoraLoaderMixin") for base in bases) or any(map(_loads_loras, known))
 
 
 def _attribute(name: str, attribute: str) -> ast.expr | None:

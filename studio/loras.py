@@ -1,0 +1,58 @@
+"""LoRAs that a prompt names, as in A1111: `a cat <lora:sketch:0.8>` draws with that share of the file `sketch`."""
+
+import re
+from pathlib import Path
+
+from models.messages import Refused, did_you_mean
+from studio import settings
+from studio.disk.digests import Digests
+from studio.disk.headers import read_header
+from studio.disk.look import below
+from studio.fields import Lora
+
+FOLDER = "loras"  # in the home
+MOST = 10.0  # of a weight
+_TAG = re.compile(r"\s*<lora:([^:<>]+)(?::([^:<>]*))?(?::[^<>]*)?>")
+
+
+def words(prompt: str) -> str:
+    """The prompt without its LoRAs."""
+    return _TAG.sub("", prompt).strip()
+
+
+def named(prompt: str) -> dict[str, float]:
+    """The weights of the LoRAs that a prompt names, which add up; Refused where one is no number."""
+    weights: dict[str, float] = {}
+    for name, said in _TAG.findall(prompt):
+        try:
+            weight = float(said or 1)
+        except ValueError:
+            weight = float("nan")
+        if not abs(weight) <= MOST:
+            raise Refused("lora.weight", name=name.strip(), weight=said, most=f"{MOST:g}")
+        weights[name.strip()] = weights.get(name.strip(), 0.0) + weight
+    return weights
+
+
+def resolved(prompt: str) -> tuple[Lora, ...]:
+    """The LoRAs that a prompt names with what their files hold; Refused where one is not there or not whole."""
+    weights, digests = named(prompt), Digests(settings.home())
+    there = files() if weights else {}
+    for name in weights:
+        if name not in there:
+            folders = [str(folder) for folder in _folders()]
+            raise Refused("lora.unknown", name=name, hint=did_you_mean(name, there), folders=folders)
+        read_header(there[name])
+    return tuple(Lora(name=name, weight=weight, sha256=digests.of(there[name])) for name, weight in weights.items())
+
+
+def files() -> dict[str, Path]:
+    """The LoRAs that are there, by name: in the home's folder, and in the folders with models."""
+    found = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
+    home = settings.home() / FOLDER
+    mine = [one for one in found if one.kind == "lora" or one.path.parent == home]
+    return {one.path.stem: one.path for one in reversed(mine)}
+
+
+def _folders() -> list[Path]:
+    return [settings.home() / FOLDER, *settings.model_folders(settings.home())]
