@@ -1,8 +1,12 @@
 """Pipelines of diffusers behind the doors of the studio, on random ones that are built here."""
 
+import json
+import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +16,25 @@ import pytest
 import torch
 from conftest import Said, refusal
 from PIL import Image, ImageOps
-from tiny_pipelines import ROWS, save_tiny_pipeline
+from safetensors.torch import load_file, save_file
+from tiny_pipelines import ROWS, save_single_file, save_tiny_pipeline
 
 from studio.backends import placing
 from studio.backends.base import run, run_batch
 from studio.backends.diffusers import Diffusers
 from studio.events import Progress
 from studio.fields import sides
+from studio.gallery import Filter
 from studio.media import Artifact, frames
+from studio.metadata import read, restore
 from studio.planner import plan
 from studio.requests import make_request
+from studio.run import run_jobs
+from studio.sinks import FolderSink
+from studio.studio import Studio
+from studio.verify import verify
+
+NATIVE = placing.dtype
 
 
 @pytest.fixture(autouse=True)
@@ -81,14 +94,15 @@ def test_any_pipeline_does_what_its_signature_says(
     starts = [{}] if not can.needs else []
     starts += [given | {"mask": None}] if "image" not in can.lacks else []
     starts += [given] if "mask" not in can.lacks else []
-    kept = np.asarray(_fitted(given["image"]["path"], width, height))[:, width // 2 :]
+    kept = slice(width // 2 + 2, None)  # beyond the soft edge of the mask
+    as_given = np.asarray(_fitted(given["image"]["path"], width, height))[:, kept]
     for start in starts:
         start = start if asked["task"] == "image" else {name: one for name, one in start.items() if name == "image"}
         first, second = made(backend, **asked, **start, count=2)
         assert np.array_equal(made(backend, **asked, **start, seed=4)[0], second)
         assert not np.array_equal(first, second)
         assert first.shape == (*([row["frames"]] if "frames" in row else []), height, width, 4)
-        assert not start.get("mask") or np.array_equal(first[:, width // 2 :, :3], kept)
+        assert not start.get("mask") or np.array_equal(first[:, kept, :3], as_given)
     assert backend.capabilities() == can
     if can.needs:
         assert "needs image" in refusal(lambda: made(backend, **asked))
@@ -134,6 +148,40 @@ print(can.model_dump_json(), digest, sep="\\n")
     assert said.stdout.splitlines() == [backend.capabilities().model_dump_json(), backend.digest()]
 
 
+def test_a_single_file_draws_as_the_folder_it_was_made_of(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
+    file = tmp_path / "sd.safetensors"
+    save_single_file(pipelines("sd"), file)
+    backend, folder = Diffusers(str(file)), Diffusers(str(pipelines("sd")))
+    assert backend.capabilities() == folder.capabilities()
+    assert backend.digest() != folder.digest()
+    assert np.array_equal(made(backend, steps=2)[0], made(folder, steps=2)[0])
+    shutil.rmtree(tmp_path / "sd")
+    assert "tokenizer files are enough" in refusal(Diffusers(str(file)).capabilities)
+    assert "pickle" in refusal(Diffusers(str(file.rename(tmp_path / "sd.ckpt"))).capabilities)
+
+
+def test_every_door_finds_what_a_pipeline_drew(
+    pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queue, worker process, gallery, search, metadata, verify."""
+    monkeypatch.setattr(placing, "dtype", NATIVE)  # as in the worker
+    model = f"diffusers:{pipelines('sd')}"
+    with Studio(tmp_path / "home") as house:
+        first, second = house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")
+        assert house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")[0].found
+        kept = house.gallery.page(Filter(), limit=5)
+        assert {(one.seed, one.width, one.height) for one in kept} == {(5, 32, 16), (6, 32, 16)}
+        assert [hit.picture.seed for hit in house.search("cat", meaning=False)] in ([5, 6], [6, 5])
+    said = read(Path(second.path))
+    assert said["request"]["model"] == "diffusers:sd"
+    assert str(pipelines("sd").parent) not in Path(second.path).read_bytes().decode("latin-1")
+    verdict = verify(Path(second.path), model)
+    assert verdict.result == "identical", verdict
+    assert first.path != second.path
+    restored = restore(said, Diffusers(str(pipelines("sd"))).capabilities())
+    assert (restored.lost, restored.fields["size"], restored.fields["seed"]) == ((), "32x16", 6)
+
+
 def test_the_command_draws_with_a_pipeline(pipelines: Callable[[str], Path], studio: Callable[..., Said]) -> None:
     model = f"diffusers:{pipelines('sd')}"
     said = studio("generate", "a cat", "--model", model, "--steps", 2, "--size", "48x32", "--seed", 1, "--json")
@@ -143,3 +191,181 @@ def test_the_command_draws_with_a_pipeline(pipelines: Callable[[str], Path], stu
     refused = studio("generate", "a cat", "--model", model, "--size", "45x32")
     assert (refused.code, refused.out) == (2, "")
     assert "multiples of 2" in refused.err
+
+
+def test_a_cancelled_job_leaves_nothing_and_a_resumed_one_is_the_same(
+    pipelines: Callable[[str], Path], tmp_path: Path
+) -> None:
+    backend = Diffusers(str(pipelines("sd")))
+    jobs = plan(make_request(prompt="a cat", seed=3, steps=3, count=3, model="diffusers:x"), backend)
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    straight.mkdir()
+    resumed.mkdir()
+    list(run_jobs(backend, jobs, FolderSink(straight)))
+    threads = threading.active_count()
+    for stop_at in (2, 5, None):  # steps: within the first picture, within the second
+        events = run_jobs(backend, jobs, FolderSink(resumed))
+        for _, event in events:
+            if isinstance(event, Progress) and stop_at and event.step == stop_at:
+                break
+        events.close()
+        whole = {path.name: path.read_bytes() for path in resumed.iterdir()}
+        assert len(whole) == (3 if stop_at is None else stop_at // 3)
+    assert whole == {path.name: path.read_bytes() for path in straight.iterdir()}
+    assert threading.active_count() == threads
+
+
+def test_a_batch_that_is_killed_goes_on_where_it_was(
+    pipelines: Callable[[str], Path], studio: Callable[..., Said], tmp_path: Path
+) -> None:
+    lines, out = tmp_path / "lines.txt", tmp_path / "out"
+    lines.write_text("a cat\na dog\na cow\na hen\n")
+    call = ["batch", lines, "--model", f"diffusers:{pipelines('sd')}", "--out", out]
+    code = "import sys; from studio.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", code, *map(str, call)], stdout=subprocess.DEVNULL) as batch:
+        while batch.poll() is None and not list(out.glob("**/*.png")):
+            time.sleep(0.01)
+        batch.kill()
+    early = {path: path.stat().st_mtime_ns for path in out.glob("**/*.png")}
+    said = studio(*call, "--json")
+    assert said.code == 0, said.err
+    assert (said.json["total"], said.json["failed"]) == (4, 0)
+    assert said.json["found"] >= len(early) >= 1
+    assert all(path.stat().st_mtime_ns == before for path, before in early.items())
+
+
+# --- LoRAs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder with models, in which LoRAs of one layer lie: as kohya's scripts write them, and as diffusers does."""
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
+    folder, layer = tmp_path / "loras", "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    folder.mkdir()
+    noise = torch.Generator().manual_seed(0)
+    down, up = torch.randn(2, 16, generator=noise), torch.randn(16, 2, generator=noise)
+    kohya = {f"lora_unet_{layer}.lora_{side}.weight": one for side, one in (("down", down), ("up", up))}
+    kohya |= {f"lora_unet_{layer}.alpha": torch.tensor(2.0)}
+    own = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    save_file(kohya, folder / "kohya.safetensors")
+    save_file({f"{own}.lora_A.weight": down, f"{own}.lora_B.weight": up}, folder / "own.safetensors")
+    save_file(
+        {name: one[:, :1].contiguous() if one.ndim > 1 else one for name, one in kohya.items()},
+        folder / "bad.safetensors",
+    )
+    other = {"transformer.blocks.0.attn.lora_A.weight": down, "transformer.blocks.0.attn.lora_B.weight": up}
+    save_file(other, folder / "other.safetensors")
+    return folder
+
+
+def test_loras_are_named_in_the_prompt_and_leave_no_trace(pipelines: Callable[[str], Path], loras: Path) -> None:
+    backend = Diffusers(str(pipelines("sd")))
+    plain, *drawn = (
+        made(backend, prompt=f"a cat{mark}", steps=2)[0]
+        for mark in ("", " <lora:kohya:0.8>", " <lora:own:0.8>", "<lora:own:0.4><lora:kohya:0.4>", "<lora:own:0>", "")
+    )
+    kohya, own, both, nothing, after = (frame.astype(int) for frame in drawn)
+    assert np.abs(kohya - plain).max() > 0
+    assert np.abs(kohya - own).max() <= 1
+    assert np.abs(kohya - both).max() <= 1
+    assert np.array_equal(nothing, plain)
+    assert np.array_equal(after, plain)
+    (job,) = plan(make_request(prompt="a cat <lora:own:0.8>", seed=3, model="diffusers:x"), backend)
+    (loras / "own.safetensors").write_bytes((loras / "kohya.safetensors").read_bytes())
+    (again,) = plan(make_request(prompt="a cat <lora:own:0.8>", seed=3, model="diffusers:x"), backend)
+    assert again.id != job.id
+    assert "another one" in refusal(lambda: list(run(backend, job.request)))
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ("<lora:kohay:1>", "did you mean"),
+        ("<lora:own:much>", "must be a number"),
+        ("<lora:own:1e9>", "must be a number"),
+        ("<lora:other:1>", "does not fit this model"),
+        ("<lora:bad:1>", "does not fit this model"),
+        ("<lora:cut:1>", "cut.safetensors"),
+    ],
+)
+def test_a_lora_that_will_not_do_is_named(mark: str, said: str, pipelines: Callable[[str], Path], loras: Path) -> None:
+    (loras / "cut.safetensors").write_bytes((loras / "own.safetensors").read_bytes()[:-8])
+    backend = Diffusers(str(pipelines("sd")))
+    plain = made(backend, steps=2)[0]
+    sentence = refusal(lambda: made(backend, prompt=f"a cat {mark}", steps=2))
+    assert said in sentence and sentence.count("\n") == 0
+    assert np.array_equal(made(backend, steps=2)[0], plain)
+
+
+# --- Bad folders ------------------------------------------------------------------------------------------------------
+
+
+def _index(folder: Path, **values: Any) -> None:
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def _component(folder: Path, name: str) -> Path:
+    (path,) = (folder / name).glob("*.safetensors")
+    return path
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _header(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[:8] = (1 << 60).to_bytes(8, "little")
+    path.write_bytes(data)
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no folder": (shutil.rmtree, "nothing is downloaded"),
+    "no index": (lambda folder: (folder / "model_index.json").unlink(), "model_index.json is missing"),
+    "index cut short": (lambda folder: (folder / "model_index.json").write_text('{"_class'), "can't be read"),
+    "no component": (lambda folder: shutil.rmtree(folder / "vae"), "the component vae is missing"),
+    "no weights": (lambda folder: _component(folder, "unet").unlink(), "unet/*.safetensors is missing"),
+    "empty weights": (lambda folder: _component(folder, "vae").write_bytes(b""), "is empty"),
+    "half a file": (
+        lambda folder: _component(folder, "vae").write_bytes(_component(folder, "vae").read_bytes()[:-9]),
+        "vae",
+    ),
+    "a lying header": (lambda folder: _header(_component(folder, "unet")), "unet"),
+    "a pickle": (lambda folder: _component(folder, "unet").rename(folder / "unet" / "model.bin"), "pickle"),
+    "another component": (
+        lambda folder: shutil.copytree(folder / "vae", folder / "unet", dirs_exist_ok=True),
+        "AutoencoderKL, where",
+    ),
+    "remote code": (lambda folder: _index(folder, _class_name=["pipeline", "Mine"]), "code of its own"),
+    "a module": (lambda folder: _index(folder, unet=["os", "system"]), "code of its own (os.system)"),
+    "unknown class": (lambda folder: _index(folder, _class_name="NoSuchPipeline"), "upgrade diffusers"),
+    "no such task": (lambda folder: _index(folder, _class_name="StableAudioPipeline"), "neither pictures nor clips"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_folder_that_will_not_do_is_refused_before_anything_is_loaded(
+    fault: str, pipelines: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(pipelines("sd"), tmp_path / "model")
+    spoil, said = BAD[fault]
+    spoil(folder)
+    backend = Diffusers(str(folder))
+    sentence = refusal(lambda: (backend.capabilities(), backend.digest()))
+    assert said in sentence and sentence.endswith((".", '"')) and "\n" not in sentence
+    assert refusal(backend.load) == sentence or fault == "no such task"
+
+
+def test_what_only_loading_or_drawing_shows_is_a_sentence(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
+    other = shutil.copytree(pipelines("sd"), tmp_path / "other")
+    shutil.rmtree(other / "text_encoder")
+    shutil.copytree(pipelines("sd3") / "text_encoder_3", other / "text_encoder")
+    said = refusal(lambda: made(Diffusers(str(other)), steps=1))
+    assert said.startswith((str(other), "other can't do this")), said
+    broken = shutil.copytree(pipelines("sd"), tmp_path / "broken")
+    path = _component(broken, "unet")
+    save_file({name: one * float("nan") for name, one in load_file(path).items()}, path)
+    assert "drew numbers that are none" in refusal(lambda: made(Diffusers(str(broken)), steps=1))

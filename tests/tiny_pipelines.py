@@ -2,6 +2,7 @@
 them; nothing is fetched.
 """
 
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 ROWS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+SINGLE_FILE = ROWS.pop("single file")
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>", "unk_token": "</s>"}
 
 
@@ -22,6 +25,23 @@ def save_tiny_pipeline(family: str, root: Path) -> Path:
     more = {name: value or None for name, value in row.get("more", {}).items()}
     getattr(diffusers, row["pipeline"])(**parts, **more).save_pretrained(root)
     return root
+
+
+def save_single_file(folder: Path, file: Path) -> None:
+    """The pipeline `sd` in `folder` as the one file that other programs have of it; beside it its configurations."""
+    tensors = {}
+    for part, prefix in {"unet": "model.diffusion_model.", "vae": "first_stage_model."}.items():
+        for name, tensor in load_file(folder / part / "diffusion_pytorch_model.safetensors").items():
+            called = name
+            for theirs, other in SINGLE_FILE[part]:
+                inside = "transformer_blocks" in called  # there, names are the same
+                called = called if inside and theirs.endswith(".") else called.replace(theirs, other)
+            is_linear = part == "vae" and ".attn_1." in called and tensor.ndim == 2
+            tensors[prefix + called] = tensor[:, :, None, None].contiguous() if is_linear else tensor
+    for name, tensor in load_file(folder / "text_encoder" / "model.safetensors").items():
+        tensors["cond_stage_model.transformer." + name] = tensor
+    save_file(tensors, file)
+    shutil.copytree(folder, file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
 
 
 def _component(family: str, name: str) -> Any:

@@ -4,7 +4,6 @@
 both, `pipeline_calls` what a request is to it.
 """
 
-import contextlib
 import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -39,21 +38,21 @@ CLIP_FRAMES = 16  # of a clip, evenly spread, that give its place in the semanti
 
 
 class Diffusers(Backend):
-    """The pipeline in the folder `name`, or in the Hugging Face cache under that id. What it makes gets its place in
-    the semantic space of the embedded model, where that is there.
+    """The pipeline in the folder or file `name`, or in the Hugging Face cache under that id. What it makes gets its
+    place in the semantic space of the embedded model, where that is there.
     """
 
     def __init__(self, name: str = "") -> None:
         if not name:
             raise Refused("model.no_name", name="diffusers")
-        self.name, self.title = name, Path(name).name
+        self.name, self.title = name, Path(name).name.removesuffix(".safetensors")
         self._loaded: dict[str, Any] = {}  # pipelines by what they take, which share their components
         self._adapters = Adapters()
         self._embedder: Embedder | None = None
 
     @cached_property
     def folder(self) -> PipelineFolder:
-        return PipelineFolder(found(self.name))
+        return PipelineFolder.named(self.name)
 
     def capabilities(self) -> Capabilities:
         """As the pipeline's class and configurations say."""
@@ -186,28 +185,21 @@ class Diffusers(Backend):
         return self._embedder
 
 
-def found(name: str) -> Path:
-    """The folder of that name, else what the Hugging Face cache has under that id; nothing is downloaded."""
-    path = Path(name).expanduser()
-    if not path.exists() and name.count("/") == 1:
-        from huggingface_hub import snapshot_download
-
-        with contextlib.suppress(OSError, ValueError):  # it is not there, or no id
-            return Path(snapshot_download(name, local_files_only=True))
-    return path.absolute()
-
-
 def load(folder: PipelineFolder) -> dict[str, Any]:
     """The folder's own pipeline, under ""."""
     silence()
     import diffusers
 
-    about = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    about: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
     try:
-        whole = diffusers.DiffusionPipeline.from_pretrained(folder.root, dtype=placing.dtype(), **about)
+        if folder.weights:
+            cls = getattr(diffusers, folder.pipeline.name)
+            whole = cls.from_single_file(str(folder.weights), config=str(folder.root), dtype=placing.dtype(), **about)
+        else:
+            whole = diffusers.DiffusionPipeline.from_pretrained(folder.root, dtype=placing.dtype(), **about)
         return {"": placing.placed(whole)}
     except (OSError, *ERRORS) as error:
-        raise Refused("pipeline.no_load", path=str(folder.root), problem=first_line(error)) from error
+        raise Refused("pipeline.no_load", path=str(folder.weights or folder.root), problem=first_line(error)) from error
 
 
 def _png(picture: Image.Image | None) -> bytes:

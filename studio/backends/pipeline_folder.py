@@ -1,7 +1,9 @@
-"""A pipeline as diffusers saves it: a folder with `model_index.json` and a folder for each component. All of it is read
-and checked without torch; what is wrong is refused with the file that it is wrong in.
+"""A pipeline as diffusers saves it: a folder with `model_index.json` and a folder for each component; or one file that
+holds the weights of all, with such a folder for the configurations. All of it is read and checked without torch; what
+is wrong is refused with the file that it is wrong in.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ from models.messages import Refused
 from studio import settings
 from studio.backends import signatures
 from studio.disk.digests import Digests
+from studio.disk.found import describe
 from studio.disk.headers import PICKLES, pickled, read_header
+from studio.disk.look import look
 
 INDEX = "model_index.json"
 READ = {".json", ".txt", ".model", ".safetensors"}  # what decides what a pipeline makes
@@ -22,9 +26,24 @@ JSON_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class PipelineFolder:
-    """The folder `root`. Every property may raise Refused."""
+    """The folder `root`, and the file with the weights where they don't lie there. Every property may raise Refused."""
 
     root: Path
+    weights: Path | None = None
+
+    @classmethod
+    def named(cls, name: str) -> "PipelineFolder":
+        """A folder, a file, or what the Hugging Face cache has under that id; nothing is downloaded."""
+        path = Path(name).expanduser().absolute()
+        if path.is_file():
+            read_header(path)  # a pickle is refused
+            return cls(_configured(path), path)
+        if not path.exists() and name.count("/") == 1:
+            from huggingface_hub import snapshot_download
+
+            with contextlib.suppress(OSError, ValueError):  # it is not there, or no id
+                return cls(Path(snapshot_download(name, local_files_only=True)))
+        return cls(path)
 
     @cached_property
     def index(self) -> dict[str, Any]:
@@ -71,7 +90,10 @@ class PipelineFolder:
             if not folder.is_dir():
                 raise Refused("pipeline.no_component", path=str(self.root), name=name)
             there = sorted(path for path in folder.rglob("*") if path.suffix in READ)
-            check_component(folder, cls, there)
+            if self.weights:
+                there = [path for path in there if path.suffix != ".safetensors"]
+            else:
+                check_component(folder, cls, there)
             found += there
         return found
 
@@ -79,7 +101,22 @@ class PipelineFolder:
         """sha256 of the names and the contents of `files`."""
         digests = Digests(settings.home())
         listed = {file.relative_to(self.root).as_posix(): digests.of(file) for file in self.files}
+        listed |= {"weights": digests.of(self.weights)} if self.weights else {}
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+
+
+def _configured(weights: Path) -> Path:
+    """The folder whose configurations are those of a single file: beside it under its name, else a pipeline of the same
+    family on this disk.
+    """
+    beside = weights.with_suffix("")
+    if (beside / INDEX).is_file():
+        return beside
+    family = getattr(describe(weights), "family", "")
+    for one in look(settings.model_folders(settings.home())):
+        if family and one.family == family and (one.path / INDEX).is_file():
+            return one.path
+    raise Refused("pipeline.no_config", path=str(weights), folder=str(beside), family=family or "?")
 
 
 def check_component(folder: Path, cls: str, files: list[Path]) -> None:

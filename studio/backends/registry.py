@@ -37,8 +37,8 @@ KINDS: dict[str, Kind] = {
     "diffusers": Kind(
         "studio.backends.diffusers",
         "Diffusers",
-        "a pipeline of diffusers, as diffusers:FOLDER, or diffusers:NAME of one in the Hugging Face cache",
-        "folder or name",
+        "a pipeline of diffusers, as diffusers:FOLDER, diffusers:FILE.safetensors, or the name of one in the cache",
+        "folder, file or name",
         named=True,
     ),
     "fake": Kind(

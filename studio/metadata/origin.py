@@ -63,7 +63,7 @@ def origin(job: Job, artifact: Artifact) -> Origin:
         candidates=artifact.candidates,
         known=artifact.known,
         credits=artifact.credits,
-        request=nameless(job.request.model_dump(mode="json")),
+        request={**nameless(job.request.model_dump(mode="json")), "model": public_name(job.request.model)},
     )
 
 
@@ -115,6 +115,14 @@ def nameless(value: Any) -> Any:
     return {key: nameless(part) for key, part in value.items()}
 
 
+def public_name(model: str) -> str:
+    """A model without the folders of whoever has it: "diffusers:/home/me/sd" is "diffusers:sd"."""
+    kind, colon, name = model.partition(":")
+    parts = re.split(r"[/\\]", name.rstrip("/\\"))
+    is_path = len(parts) > 2 or (parts[0] in ("", ".", "..", "~") and len(parts) > 1)
+    return f"{kind}{colon}{parts[-1]}" if is_path else model
+
+
 def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
     """The text that A1111 and programs like it read; of any request, what it has. Settings are a last line of three or
     more.
@@ -130,7 +138,7 @@ def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
         **(drawing if job.request.task in ("image", "clip") else {}),
         "Size": f"{size[0]}x{size[1]}" if size else None,
         "Model hash": job.digest[:10],
-        "Model": job.request.model,
+        "Model": public_name(job.request.model).removeprefix("diffusers:"),
         "Style": asked["style"],
         "Denoising strength": asked["strength"],
         "Version": f"Studio 128 {version()}",

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,9 +86,10 @@ def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[Message]) ->
     """All of the fields where they fit together, else one after the other as many as do."""
     said = {name: value for name, value in fields.items() if value not in ("", None, (), [])}
     model = said.get("model", "embedded")
-    if not isinstance(model, str) or model not in MODELS:
-        lost.append(Message("metadata.other_model", {"model": str(said.pop("model"))}))
-    elif not _problem(said, can):
+    if (not isinstance(model, str) or model not in MODELS) and said.pop("model") is not None:
+        named = re.split("[:/]", str(model))[-1]  # a folder goes by its name in files
+        lost += [Message("metadata.other_model", {"model": str(model)})] if named != can.title else []
+    if not _problem(said, can):
         return Restored(said, tuple(lost))
     kept: dict[str, Any] = {}
     order = ["scheduler", *ImageRequest.model_fields]  # it first: some leave no choice of steps

@@ -1,6 +1,7 @@
 """The inputs of a tab, where what stands at each follows from its name, and the picker of styles."""
 
 import base64
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -25,11 +26,12 @@ class Form(dict[str, Any]):
     """Inputs by their names, each put where it is made, with the name after `prefix` as its id.
 
     At one stands what the texts have of `area.name`, of `shared.name` or of `name`, the first that there is: its label,
-    more with `_info`, a hint with `_hint`.
+    more with `_info`, a hint with `_hint`. What is named in `hidden` is not shown.
     """
 
-    def __init__(self, area: str, prefix: str = "", shared: str = "") -> None:
+    def __init__(self, area: str, prefix: str = "", shared: str = "", hidden: Sequence[str] = ()) -> None:
         super().__init__()
+        self.hidden = hidden
         self.area, self.prefix, self.shared = area, prefix, shared
 
     def said(self, name: str) -> Any:
@@ -41,7 +43,8 @@ class Form(dict[str, Any]):
         about = {"label": self.said(name), "elem_id": self.prefix + name.replace("_", "-")}
         if info := self.said(f"{name}_info"):
             about["info"] = info
-        self[name] = kind(*values, **{**about, **settings})
+        about |= settings | ({"visible": False} if name in self.hidden else {})
+        self[name] = kind(*values, **about)
         return self[name]
 
     def box(self, name: str, *values: Any, **settings: Any) -> Any:

@@ -99,7 +99,8 @@ class MakeHandlers:
         knowing of the files that it was given.
         """
         try:
-            jobs = self.studio.prepare(self.task, **self.fields(given))
+            fields = {name: value for name, value in self.fields(given).items() if name not in self.context.can.lacks}
+            jobs = self.studio.prepare(self.task, **fields)
             first, *_ = [self.studio.submit(job) for job in jobs]
         except Refused as refusal:
             return render("stage.refused", refusal), gr.skip(), ""

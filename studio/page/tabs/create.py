@@ -11,7 +11,7 @@ from studio import inputs
 from studio.metadata import read, restore
 from studio.page import making, picture_inputs
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
-from studio.page.form import TAKES_FILES, Form
+from studio.page.form import TAKES_FILES, Form, unable
 from studio.page.html import script
 from studio.page.language import error_text, label, text
 from studio.page.making import Inputs, MakeHandlers, Restored, notes
@@ -71,7 +71,11 @@ class CreateHandlers(MakeHandlers):
 
 
 def build(context: PageContext) -> None:
-    handlers, form = CreateHandlers(context), Form("create", shared="making")
+    handlers = CreateHandlers(context)
+    if handlers.task not in context.can.tasks:
+        unable(context, handlers.tab, handlers.task)
+        return
+    form = Form("create", shared="making", hidden=context.can.lacks)
     drop = gr.HTML(js_on_load=script("drop.js"), elem_id="drop", elem_classes="told", render=False)
     filled, fill = making.build(context, handlers, form, lambda: _inputs(handlers, form), drop)
 
@@ -99,7 +103,7 @@ def _inputs(handlers: CreateHandlers, form: Form) -> Inputs:
     gr.Examples(examples, [form["prompt"]], label=label("create.examples"), elem_id="examples")
     folds = [
         (_from_picture(context, form), ("canvas", "expand")),
-        (_blend(form), ("first", "second")),
+        (_blend(form, context.can.pictures), ("first", "second")),
         (_more(handlers, form), ("like", "seed", "negative")),
     ]
     return Inputs(history, styles, make, folds)
@@ -117,8 +121,8 @@ def _from_picture(context: PageContext, form: Form) -> gr.Accordion:
     return accordion
 
 
-def _blend(form: Form) -> gr.Accordion:
-    with gr.Accordion(label("create.blend"), open=False, elem_id="blend") as accordion:
+def _blend(form: Form, shown: bool) -> gr.Accordion:
+    with gr.Accordion(label("create.blend"), open=False, elem_id="blend", visible=shown) as accordion:
         with gr.Row():
             pictures = [form.picture("first"), form.picture("second")]
         form.put(gr.Slider, "between", 0, 1, 0.5, step=0.05)
@@ -133,11 +137,11 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
         form.box("negative")
         making.put_seed(handlers, form)
         making.put_sampling(handlers, form)
-        form.slider("best_of", can.best_of, step=1)
+        form.slider("best_of", can.best_of, step=1, visible=can.best_of.most > 1)
         if can.sides:
-            form.put(gr.Dropdown, "size", list(map(str, can.sizes)), value=str(can.size), allow_custom_value=True)
+            form.put(gr.Dropdown, "size", list(can.sizes), value=can.size, allow_custom_value=True)
         else:
             form.put(gr.Radio, "size", list(can.sizes), value=can.size, visible=len(can.sizes) > 1)
         form.picture("like")
-        gr.Markdown(label("create.like_meant"))
+        gr.Markdown(label("create.like_meant"), visible=can.pictures)
     return accordion

@@ -95,7 +95,7 @@ def _unmoved(prompt: str) -> tuple[str, str]:
 
 
 def build(context: PageContext) -> None:
-    handlers, form = VideoHandlers(context), Form("video", "video-", "making")
+    handlers, form = VideoHandlers(context), Form("video", "video-", "making", context.can.lacks)
     if TASK in context.can.tasks:
         told = gr.HTML(elem_id="video-told", elem_classes="told", render=False)
         making.build(context, handlers, form, lambda: _inputs(handlers, form), told)
