@@ -2,26 +2,24 @@
 
 import argparse
 import difflib
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-
+from eval import score
 from eval import sweep as sweeping
 from eval.context import SIZES, Context
 from eval.generator import IMAGE, Parts
+from eval.report import add_outputs, console, write
 from eval.rows import MissingError
 from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
-from eval.table import METRICS, machine, measure, print_table, report, write_json
+from eval.table import METRICS, machine, measure, print_table, report
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
 from models.hardware import keep_freed_memory
 from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
-WIDE = 200  # columns where standard output is no terminal
+COMMANDS = {"score": score.main}  # with arguments of their own
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,12 +30,12 @@ def parser() -> argparse.ArgumentParser:
         default=["all"],
         metavar="MEASURE",
         help=f"{', '.join(METRICS)}; all (default); or {REFERENCE}, which fits the projection of the Frechet distance;"
-        f" or {SWEEP}, which tries sampling settings",
+        f" or {SWEEP}, which tries sampling settings; {' and '.join(COMMANDS)} --help: of anyone's files",
     )
     size = made.add_mutually_exclusive_group()
     for name in SIZES:
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, default="quick")
-    made.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the figures here, or to stdout")
+    add_outputs(made)
     made.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights instead of the shipped ones")
     made.add_argument("--world", type=Path, metavar="DIR", help="folder of the built pictures")
     made.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
@@ -80,7 +78,7 @@ def run(names: list[str], tried: list[Sampling], context: Context, arguments: ar
     if tried:
         found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
         document = sweeping.report(found, console(arguments))
-        write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments.json)
+        write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments)
         return 0
     if not names:
         made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
@@ -90,25 +88,15 @@ def run(names: list[str], tried: list[Sampling], context: Context, arguments: ar
     groups = measure(context, names)
     document = report(context, groups, arguments.size)
     print_table(groups, console(arguments))
-    write(document, arguments.json)
+    write(document, arguments)
     return 1 if set(arguments.measures) & set(document["missing"]) else 0
-
-
-def console(arguments: argparse.Namespace) -> Console:
-    """Where the table goes: to standard output, unless the JSON does."""
-    out = sys.stderr if arguments.json == "-" else sys.stdout
-    return Console(file=out, width=None if out.isatty() else WIDE)
-
-
-def write(document: dict[str, Any], json_file: str | None) -> None:
-    if json_file == "-":
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-    elif json_file:
-        write_json(document, Path(json_file))
 
 
 def main(words: list[str] | None = None) -> int:
     """Entry point: a refusal is one sentence on standard error and exit code 2, what is missing 1; Ctrl-C is 130."""
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
     arguments = parser().parse_args(words)
     try:
         names, tried, context = prepare(arguments)

@@ -81,7 +81,11 @@ class EffLite0(nn.Module):
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (N, 3 or 4, H, W) -> float32 (N, 1280): global average of the last convolution."""
-        x = (resize(on_white(images)) - 127.0) / 128.0  # EfficientNet-Lite's own constants, not ImageNet's
+        return self.read(resize(on_white(images)))
+
+    def read(self, x: Tensor) -> Tensor:
+        """Pictures that `resize` made -> their features."""
+        x = (x - 127.0) / 128.0  # EfficientNet-Lite's own constants, not ImageNet's
         return self.network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
 
 

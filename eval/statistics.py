@@ -12,7 +12,9 @@ Shapes: n samples, D features.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +38,35 @@ class FeatureStatistics:
     @classmethod
     def of(cls, features: np.ndarray) -> "FeatureStatistics":
         """Statistics of features (n, D); ValueError under two samples."""
+        found = cls.part(features)
+        if found.n < 2:
+            raise ValueError(f"a covariance needs two samples or more, got {found.n}")
+        return found
+
+    @classmethod
+    def part(cls, features: np.ndarray) -> "FeatureStatistics":
+        """Of one sample or more, to be merged with others; the covariance of one is zero."""
         x = np.asarray(features, np.float64)
         if x.ndim != 2 or not np.isfinite(x).all():
             raise ValueError(f"features must be a finite (n, D) array, not {x.shape}; look for NaN in the pictures")
-        if len(x) < 2:
-            raise ValueError(f"a covariance needs two samples or more, got {len(x)}")
         mean = x.sum(0) / len(x)
-        return cls(len(x), mean, (x.T @ x - len(x) * np.outer(mean, mean)) / (len(x) - 1))
+        return cls(len(x), mean, (x.T @ x - len(x) * np.outer(mean, mean)) / max(1, len(x) - 1))
+
+    @classmethod
+    def merged(cls, parts: "Iterable[FeatureStatistics]") -> "FeatureStatistics":
+        """Of all samples of the parts together (T. F. Chan et al., 1979)."""
+        return reduce(_merged, parts)
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """Square root of the covariance."""
+        return _root(self.covariance)
+
+
+def _merged(a: FeatureStatistics, b: FeatureStatistics) -> FeatureStatistics:
+    n, apart = a.n + b.n, b.mean - a.mean
+    scatter = (a.n - 1) * a.covariance + (b.n - 1) * b.covariance + np.outer(apart, apart) * (a.n * b.n / n)
+    return FeatureStatistics(n, a.mean + apart * (b.n / n), scatter / (n - 1))
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
@@ -60,7 +84,7 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"can't compare {len(a.mean)} and {len(b.mean)} features; use one extractor for both")
     c1, c2 = a.covariance, b.covariance
-    cross = np.linalg.svd(_root(c1) @ _root(c2), compute_uv=False).sum()
+    cross = np.linalg.svd(a.root @ b.root, compute_uv=False).sum()
     return float(np.square(a.mean - b.mean).sum() + np.trace(c1) + np.trace(c2) - 2.0 * cross)
 
 
@@ -92,6 +116,17 @@ def kernel_distance(
     rng = np.random.default_rng(seed)
     values = [float(poly_mmd(_subset(a, size, rng), _subset(b, size, rng))) for _ in range(subsets)]
     return float(np.mean(values)), float(np.std(values))
+
+
+def fold_error(a: np.ndarray, b: np.ndarray, folds: int = 10) -> float | None:
+    """Half of KID's 95 % interval: from its spread over pairs of disjoint folds; None where they would hold fewer than
+    two pictures each."""
+    size = min(len(a), len(b)) // folds
+    if size < 2:
+        return None
+    one, other = (torch.from_numpy(np.asarray(x, np.float64)) for x in (a, b))
+    values = [float(poly_mmd(one[k::folds][:size], other[k::folds][:size])) for k in range(folds)]
+    return float(1.96 * np.std(values, ddof=1) / np.sqrt(folds))
 
 
 def _subset(features: np.ndarray, size: int, rng: np.random.Generator) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """The table: runs metrics by name, prints their rows and writes the JSON."""
 
-import json
 import platform
 import shutil
 import subprocess
@@ -19,7 +18,6 @@ from eval.context import SEED, Context
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
 from eval.metrics import METRICS
 from eval.rows import MissingError, Row
-from models.data.stored import whole
 
 LIBRARIES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy", "pillow")
 Group = dict[str, Any]
@@ -108,10 +106,10 @@ def print_table(groups: dict[str, Group], console: Console) -> None:
         table.add_section()
         table.add_row(f"[bold]{name}[/bold]", "", "", "", "", f"{group['seconds']:.0f} s")
         for row in group["rows"]:
-            span = " ({} to {})".format(*map(_number, row.interval)) if row.interval else ""
-            figure, sign = f"{_number(row.value)} {row.unit}".strip(), "at most" if row.lower_is_better else "at least"
-            goal = "" if row.goal is None else f"{'[green]✓' if row.met else '[red]✗'}[/] {sign} {_number(row.goal)}"
-            against = ", ".join(f"{name} {_number(value)}" for name, value in row.against)
+            span = " ({} to {})".format(*map(number, row.interval)) if row.interval else ""
+            figure, sign = f"{number(row.value)} {row.unit}".strip(), "at most" if row.lower_is_better else "at least"
+            goal = "" if row.goal is None else f"{'[green]✓' if row.met else '[red]✗'}[/] {sign} {number(row.goal)}"
+            against = ", ".join(f"{name} {number(value)}" for name, value in row.against)
             table.add_row(escape(row.name), figure + span, str(row.n), goal, against, escape(row.note))
     console.print(table)
     for name, group in groups.items():
@@ -119,10 +117,5 @@ def print_table(groups: dict[str, Group], console: Console) -> None:
             console.print(f"{name}: {sentence}", style="yellow", markup=False)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def write_json(document: dict[str, Any], path: Path) -> None:
-    with whole(path) as part:
-        part.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from fixture_world import fixture_world
+from PIL import Image, ImageDraw
 
 from eval.context import Context, Sizes
+from eval.extractors import Extractor
 from eval.features import stored_features
 from eval.generator import Generator, Parts
 from eval.statistics import FeatureStatistics, ReferenceStatistics
@@ -28,3 +31,27 @@ def drawn_context(
     made.world_features = features()
     made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), made.world.digest, 8)
     return made
+
+
+def _small(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(picture.convert("RGB").resize((2, 2), Image.Resampling.BOX), np.float32))
+
+
+TINY = Extractor("tiny", "1", _small, lambda batch: batch.flatten(1))  # 12 features
+
+
+def draw(folder: Path, count: int, seed: int) -> Path:
+    """A folder of pictures of mixed sizes, modes and formats, no two alike."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        side = int(rng.integers(40, 90))
+        picture = Image.new("RGBA", (side, side + number % 3), (0, 0, 0, 0) if number % 4 else (255, 255, 255, 255))
+        pen = ImageDraw.Draw(picture)
+        for _ in range(4):
+            (x, other), (y, under) = (sorted(rng.integers(4, side - 4, 2).tolist()) for _ in range(2))
+            shape = (pen.rectangle, pen.ellipse)[int(rng.integers(2))]
+            shape((x, y, other + 3, under + 3), (*rng.integers(0, 256, 3).tolist(), 255))
+        suffix = "jpg" if number % 4 == 0 else ("webp", "png")[number % 2]
+        (picture.convert("RGB") if suffix == "jpg" else picture).save(folder / f"{number}.{suffix}")
+    return folder

@@ -50,7 +50,7 @@ def test_no_code_is_in_two_files(language: str) -> None:
 
 def calls() -> Iterator[tuple[str, str, set[str] | None]]:
     """Every message with a literal code in the source: where, its code, and the names of its values if they show."""
-    for path in sorted((*(ROOT / "studio").rglob("*.py"), *(ROOT / "models").rglob("*.py"))):
+    for path in sorted(path for package in ("studio", "models", "eval") for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in RAISED and node.args:
                 for code in literals(node.args[0]):

@@ -1,0 +1,248 @@
+"""Extractors by name, rows of `extractors.toml`: EffLite0, the studio's judge and space, models of open_clip and timm,
+and Inception, the network of FID.
+
+Pictures come as Pillow opens them, of any size and mode; each extractor lays them on white or keeps alpha, and resizes,
+as its network was trained. Shapes: N pictures, D features.
+"""
+
+import hashlib
+import pkgutil
+import socket
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from eval import features
+from eval.judge import Judge
+from models.data.pixels import fit, premultiply, to_tensor
+from models.messages import Message, Refused, did_you_mean
+from models.open_clip import OpenClip
+from models.space import Embedder
+from models.weights import weights_digest
+
+ROWS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("extractors.toml").read_text(encoding="utf-8"))
+BATCH = 32
+INCEPTION_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of 95,628,359 bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where weights come from: the studio's under `weights` (None: the shipped ones), a file of Inception's, and
+    whether a network may be used."""
+
+    weights: Path | None = None
+    inception: Path | None = None
+    any_weights: bool = False  # also a file that is not the known one
+    download: bool = False
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """Pictures in, features out.
+
+    Attributes:
+        name: as measures carry it.
+        identity: names weights and preprocessing; features of two identities are never mixed.
+        prepare: one picture -> tensor, of one shape for pictures of one size.
+        network: (N, ...) of such -> (N, D).
+        text: N texts -> (N, D) in the same space, where there is one.
+    """
+
+    name: str
+    identity: str
+    prepare: Callable[[Image.Image], Tensor]
+    network: Callable[[Tensor], Tensor]
+    text: Callable[[Sequence[str]], Tensor] | None = field(default=None, repr=False)
+
+    @property
+    def kin(self) -> str:
+        return ROWS.get(self.name.partition("-")[0], {}).get("kin", "")
+
+    @cached_property
+    def size(self) -> int:
+        """D."""
+        return self([Image.new("RGBA", (128, 128))]).shape[1]
+
+    def measure(self, name: str) -> str:
+        """A measure's name with the extractor's. Plain FID, KID and MiFID are those of Inception."""
+        if self.name == "Inception" and name in ("FD", "KID", "MiFID"):
+            return {"FD": "FID"}.get(name, name)
+        return f"{name}-{self.name}"
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """Features (N, D) float32. A batch is always full, or bits would depend on how many pictures come together."""
+        groups: dict[tuple[int, ...], list[tuple[int, Tensor]]] = defaultdict(list)
+        for number, picture in enumerate(pictures):
+            groups[(ready := self.prepare(picture)).shape].append((number, ready))
+        found: list[Any] = [None] * len(pictures)
+        for group in groups.values():
+            for start in range(0, len(group), BATCH):
+                some = group[start : start + BATCH]
+                batch = torch.stack([ready for _, ready in (*some, *[some[-1]] * (BATCH - len(some)))])
+                for (number, _), row in zip(some, self.network(batch).float().numpy(), strict=False):
+                    found[number] = row
+        return np.stack(found)
+
+
+def extractor(name: str, source: Source = Source()) -> Extractor:
+    """The extractor called `name`; Refused says why there is none."""
+    kind, _, argument = name.partition(":")
+    if kind not in ROWS:
+        raise Refused("eval.no_extractor", name=kind, hint=did_you_mean(kind, ROWS), known=list(ROWS))
+    if argument and "takes" not in ROWS[kind]:
+        raise Refused("eval.takes_nothing", name=kind, argument=argument)
+    if not argument and "takes" in ROWS[kind]:
+        raise Refused("eval.takes", name=kind, takes=ROWS[kind]["takes"])
+    with network(source.download):
+        return pkgutil.resolve_name(ROWS[kind]["make"])(argument, source)
+
+
+@contextmanager
+def network(allowed: bool) -> Iterator[None]:
+    """Whether connections to other machines may be opened. Where not, libraries see a machine without a network, and
+    take what they have kept."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(str(Message("eval.no_network")))
+
+    before = socket.getaddrinfo, socket.socket.connect
+    if not allowed:
+        socket.getaddrinfo, socket.socket.connect = refuse, refuse  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        socket.getaddrinfo, socket.socket.connect = before  # type: ignore[method-assign]
+
+
+# --- The rows ---------------------------------------------------------------------------------------------------------
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    """Any picture -> premultiplied uint8 (H, W, 4)."""
+    return premultiply(np.asarray(picture.convert("RGBA")))
+
+
+def white(picture: Image.Image) -> Tensor:
+    """Any picture on white -> uint8 (3, H, W)."""
+    return features.on_white(torch.from_numpy(pixels(picture)).permute(2, 0, 1)[None])[0]
+
+
+def efflite0(_: str, source: Source) -> Extractor:
+    net = features.extractor()
+    identity = f"{features.WEIGHTS_SHA256} {features.PREPROCESSING}"
+    return Extractor(features.NAME, identity, lambda picture: features.resize(white(picture)[None])[0], net.read)
+
+
+def judge(_: str, source: Source) -> Extractor:
+    """The mean over the places of its map: what it sees before it reads a caption."""
+    net = Judge.load(source.weights)
+    identity = f"{weights_digest(('judge',), source.weights)} fitted into 128"
+    return Extractor("judge", identity, _fitted, lambda x: net.picture(x.to(net.dtype)).float().mean(1))
+
+
+def space(_: str, source: Source) -> Extractor:
+    embedder = Embedder.load(source.weights)
+    parts = ("language", "vision", "space")
+    identity = f"{weights_digest(parts, source.weights)} fitted into 128"
+    vision, head = embedder.vision, embedder.space
+    return Extractor(
+        "space", identity, _fitted, lambda x: head.image(vision.forward(x.to(vision.dtype))), embedder.text
+    )
+
+
+def _fitted(picture: Image.Image) -> Tensor:
+    return to_tensor(fit(picture))[0]
+
+
+def open_clip(argument: str, source: Source) -> Extractor:
+    model = OpenClip.load(argument)
+    encode = partial(model.model.encode_image, normalize=True)
+    said = f"open_clip-{_short(argument)}"
+    return Extractor(said, f"{argument} {_of(model.model)}", lambda p: model.preprocess(_rgb(p)), encode, model.text)
+
+
+def timm(argument: str, source: Source) -> Extractor:
+    """Its features before the last layer; weights of a file are read from safetensors alone."""
+    try:
+        import timm as library
+    except ImportError as error:
+        raise Refused("eval.no_timm", problem=str(error)) from error
+    name, file = (argument, "") if argument.startswith("hf-hub:") else argument.partition(":")[::2]
+    if file and not (Path(file).is_file() and file.endswith(".safetensors")):
+        raise Refused("eval.no_safetensors", path=file)
+    if not argument.startswith("hf-hub:") and not library.is_model(name.partition(".")[0]):
+        raise Refused("eval.no_timm_model", name=name, hint=did_you_mean(name, library.list_models()))
+    try:
+        model = library.create_model(name, pretrained=not file, num_classes=0, checkpoint_path=file)
+    except Exception as error:  # whatever a file or a hub holds
+        raise Refused("eval.no_load", name=argument, problem=str(error).partition("\n")[0]) from error
+    settings = library.data.resolve_model_data_config(model)
+    transform = library.data.create_transform(**settings, is_training=False)
+    net = model.eval().requires_grad_(False)
+    return Extractor(f"timm-{_short(argument)}", f"{argument} {_of(net)}", lambda p: transform(_rgb(p)), net)
+
+
+def inception(_: str, source: Source) -> Extractor:
+    """torchmetrics' own, with TensorFlow's resize, which the published figures have: not antialiased."""
+    try:
+        import torch_fidelity  # noqa: F401 - torchmetrics' network is built on it
+    except ImportError as error:
+        raise Refused("eval.no_fidelity", problem=str(error)) from error
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    path = source.inception or (_downloaded(source) if source.download else None)
+    if path is None:
+        raise Refused("eval.no_inception")
+    if not path.is_file():
+        raise Refused("eval.no_file", path=str(path))
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != INCEPTION_SHA256 and not source.any_weights:
+        raise Refused("eval.other_inception", path=str(path), found=found[:12], expected=INCEPTION_SHA256[:12])
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run what a pickle holds
+        net = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path), antialias=False)
+    except Exception as error:  # a pickle of anything
+        raise Refused("eval.no_load", name=str(path), problem=str(error).partition("\n")[0]) from error
+    named = "Inception" if found == INCEPTION_SHA256 else f"Inception-{found[:8]}"
+    return Extractor(named, f"{found} on white; bilinear as in TensorFlow 1 to 299", white, net)
+
+
+def _downloaded(source: Source) -> Path:
+    path = (source.cache or Path.home() / ".cache") / "inception-2015-12-05.pth"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256)
+    return path
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    return Image.fromarray(white(picture).permute(1, 2, 0).numpy())
+
+
+def _short(argument: str) -> str:
+    """The last part of a name; of MODEL:FILE both."""
+    model, _, rest = argument.removeprefix("hf-hub:").partition(":")
+    return Path(model).name + (f"-{Path(rest).stem}" if rest else "")
+
+
+def _of(net: torch.nn.Module) -> str:
+    """sha256 of a network's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().float().numpy().tobytes())
+    return digest.hexdigest()

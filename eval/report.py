@@ -1,0 +1,97 @@
+"""The table as files for others: Markdown, CSV and one page of HTML, all made from the JSON document."""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from rich.console import Console
+
+from eval.table import number
+from models.data.stored import whole
+
+WIDE = 200  # columns where standard output is no terminal
+Document = dict[str, Any]
+COLUMNS = ("group", "name", "value", "low", "high", "unit", "n", "goal", "met", "against", "note")
+
+
+def cells(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its interval and what stands beside it as plain cells."""
+    low, high = row["interval"] or ("", "")
+    beside = "; ".join(f"{name} {number(value)}" for name, value in row["against"])
+    return {name: row.get(name) for name in COLUMNS} | {"low": low, "high": high, "against": beside}
+
+
+def as_markdown(document: Document) -> str:
+    lines = ["| measure | value | 95 % | n | beside it | |", "|---|---:|---|---:|---|---|"]
+    for row in map(cells, document["rows"]):
+        span = f"{number(row['low'])} to {number(row['high'])}" if row["low"] != "" else ""
+        value, note = f"{number(row['value'])} {row['unit']}".strip(), row["note"].replace("|", "\\|")
+        lines.append(f"| {row['name']} | {value} | {span} | {row['n']} | {row['against']} | {note} |")
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(document: Document) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(cells, document["rows"]))
+    return out.getvalue()
+
+
+def as_json(document: Document) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_html(document: Document) -> str:
+    """One page that needs no other file: each figure with its interval drawn beside what it must be read against."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in document["rows"]:
+        groups.setdefault(row["group"], []).append(row | {"bar": bar(row)})
+    return environment.get_template("report.html.j2").render(document=document, groups=groups, number=number)
+
+
+def bar(row: dict[str, Any]) -> dict[str, Any]:
+    """Where a row's figure, interval and controls stand on a line from its least to its greatest, in per cent."""
+    points = [row["value"], *(row["interval"] or ()), *(value for _, value in row["against"])]
+    low, high = min(0.0, *points), max(*points, 1e-12)
+
+    def at(value: float) -> float:
+        return round(100 * (value - low) / (high - low or 1), 2)
+
+    span = [at(value) for value in row["interval"]] if row["interval"] else None
+    return {"value": at(row["value"]), "span": span, "against": [(name, at(value)) for name, value in row["against"]]}
+
+
+FORMATS: dict[str, Callable[[Document], str]] = {
+    "json": as_json, "markdown": as_markdown, "csv": as_csv, "html": as_html,
+}  # fmt: skip
+
+
+def add_outputs(made: argparse.ArgumentParser) -> None:
+    for name in FORMATS:
+        help = f"write the figures as {name} here, or to standard output"
+        made.add_argument(f"--{name}", nargs="?", const="-", metavar="FILE", help=help)
+
+
+def write(document: Document, arguments: argparse.Namespace) -> None:
+    """Into each file that was asked for; "-" is standard output."""
+    for name, form in FORMATS.items():
+        path = getattr(arguments, name, None)
+        if path == "-":
+            sys.stdout.write(form(document))
+        elif path:
+            with whole(Path(path)) as part:
+                part.write_text(form(document), encoding="utf-8")
+
+
+def console(arguments: argparse.Namespace) -> Console:
+    """Where the table is printed: to standard output, unless a document goes there."""
+    out = sys.stderr if any(getattr(arguments, name, None) == "-" for name in FORMATS) else sys.stdout
+    return Console(file=out, width=None if out.isatty() else WIDE)

@@ -1,0 +1,256 @@
+"""`python -m eval score`: anyone's pictures, captions and vectors, by the measures of the table."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from rich.console import Console
+from rich.progress import track
+
+from eval.copies import DISGUISES, EDGES, SAME_EDGES, THUMBS, likeness, same_drawing
+from eval.coverage import Coverage, K, coverage, memorisation, nearest_cosine, vendi
+from eval.extractors import ROWS, Extractor, Source, extractor, network
+from eval.folders import MOST, Features, PictureFolder, Track
+from eval.pairs import caption_rows, captions_of, needs_extractor, retrieval_rows, vectors_of
+from eval.report import add_outputs, console, write
+from eval.rows import Row, mean_row, share_row
+from eval.statistics import FeatureStatistics, expected_floor, fold_error, frechet_distance, kernel_distance
+from eval.table import Group, machine, print_table
+from models.data.pixels import read_picture
+from models.data.world import data_folder
+from models.messages import Refused
+
+GROUPS = 10  # of a jackknife
+TRIED = 100  # pictures that are disguised
+
+
+def folder_groups(
+    a: Path, b: Path, extractors: Sequence[Extractor], cache: Path | None = None, strict: bool = False,
+    progress: Track = lambda steps, _: iter(steps),
+) -> tuple[dict[str, Group], dict[str, Any]]:  # fmt: skip
+    """The table of the pictures in `a` against those in `b`, a section an extractor and one about copies; and what was
+    read. Refused for what can't be measured, and with `strict` for any file that can't be read."""
+    folders = [PictureFolder.read(path) for path in (a, b)]
+    groups: dict[str, Group] = {}
+
+    def read(extractor: Extractor) -> tuple[Features, Features]:
+        made, real = (folder.features(extractor, cache, progress) for folder in folders)
+        for folder in folders:
+            if strict and folder.broken:
+                raise Refused("eval.broken", count=len(folder.broken), problem=next(iter(folder.broken.values())))
+        return made, real
+
+    for one in extractors:
+        start = time.perf_counter()
+        rows = list(feature_rows(*read(one), one))
+        groups[one.name] = {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}
+    start = time.perf_counter()
+    rows = list(copy_rows(read(THUMBS), read(EDGES), folders[1]))
+    groups["copies"] = {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}
+    said = {
+        name: {
+            "path": str(folder.path), "files": len(folder.files), "sha256": folder.digest,
+            "broken": list(folder.broken.values()),
+        }
+        for name, folder in zip("AB", folders, strict=True)
+    }  # fmt: skip
+    return groups, said
+
+
+def feature_rows(made: Features, real: Features, extractor: Extractor) -> Iterator[Row]:
+    """FD, KID, precision, recall, density, coverage, MiFID and Vendi of one extractor's features."""
+    name, n, m = extractor.measure, len(made), len(real)
+    some, others = made.some(), real.some()
+    yield distance_row(made, real, extractor)
+    mean, error = kernel_distance(some, others)[0], fold_error(some, others)
+    yield Row(
+        f"{name('KID')} x 1000", 1000 * mean, min(n, m), lower_is_better=True, against=floor_of(others),
+        interval=(1000 * (mean - error), 1000 * (mean + error)) if error else None,
+        note="50 subsets of 500 at most", seeds="subsets 0",
+    )  # fmt: skip
+    if min(len(some), len(others)) > K:
+        yield from coverage_rows(coverage(some, others), name)
+    near = nearest_cosine(some, others)
+    distance = frechet_distance(made.statistics, real.statistics)
+    low, middle = np.percentile(near, [1, 50])
+    yield Row(
+        name("MiFID"), distance / memorisation(near), n, lower_is_better=True,
+        note=f"FD over the mean of 1 - |cosine| to the nearest of B, {near.mean():.3f}, where that is below 0.1; its"
+        f" hundredth {low:.3f}, its median {middle:.3f}",
+    )  # fmt: skip
+    count = min(len(some), len(others))
+    yield Row(
+        name("Vendi"), vendi([some[:count]]), count, against=(("B", vendi([others[:count]])),),
+        note="pictures that differ, in effect, of as many on both sides",
+    )  # fmt: skip
+
+
+def distance_row(made: Features, real: Features, extractor: Extractor) -> Row:
+    """The Frechet distance with its jackknife interval and what two draws from B's Gaussian would give."""
+    a, b = made.statistics, real.statistics
+    n, least = min(a.n, b.n), len(a.mean) + 1
+    notes = [f"no judge of the studio's own pictures: {extractor.kin}"] if extractor.kin else []
+    if n < least:
+        notes.insert(0, f"UNUSABLE: {n} pictures, {least} are the least for {least - 1} features, 10 times that better")
+    fits = n >= least * GROUPS / (GROUPS - 1)
+    return Row(
+        extractor.measure("FD"), frechet_distance(a, b), n, interval=jackknife(made, b) if fits else None,
+        against=(("one Gaussian twice", expected_floor(b, a.n, b.n)),) if n >= least else (),
+        lower_is_better=True, note="; ".join(notes),
+    )  # fmt: skip
+
+
+def jackknife(made: Features, real: FeatureStatistics) -> tuple[float, float]:
+    """95 % interval of the distance over which pictures were made, from leaving out each of ten groups of them
+    (M. H. Quenouille, 1956): resampling with replacement would add to the distance itself."""
+    parts = [
+        FeatureStatistics.merged(map(FeatureStatistics.part, made.every(GROUPS, first))) for first in range(GROUPS)
+    ]
+    whole = frechet_distance(made.statistics, real)
+    without = [
+        frechet_distance(FeatureStatistics.merged(p for k, p in enumerate(parts) if k != g), real)
+        for g in range(GROUPS)
+    ]
+    half = 1.96 * float(np.sqrt((GROUPS - 1) * np.var(without)))
+    return whole - half, whole + half
+
+
+def floor_of(real: np.ndarray) -> tuple[tuple[str, float], ...]:
+    """KID x 1000 of B's two halves."""
+    half = len(real) // 2
+    return (("B's halves", 1000 * kernel_distance(real[:half], real[half:])[0]),) if half > 1 else ()
+
+
+def coverage_rows(found: Coverage, name: Any) -> Iterator[Row]:
+    note = f"balls to the {K}th neighbour, {MOST} pictures at most"
+    yield share_row(name("precision"), found.precision, note=note)
+    yield share_row(name("recall"), found.recall)
+    yield mean_row(name("density"), found.density)
+    yield share_row(name("coverage"), found.coverage)
+
+
+def copy_rows(
+    thumbs: tuple[Features, Features], edges: tuple[Features, Features], real: PictureFolder
+) -> Iterator[Row]:
+    """Pictures of A that are one of B, by a strict and by a loose rule, beside how often the loose rule is right about
+    disguised pictures of B and how often it finds B's pictures alike among themselves."""
+    made, own = (one.some() for one in thumbs)
+    yield share_row(
+        "copies, strict", same_drawing(made, own), note="the same 16-px thumbnail within 3 of 255 levels, or mirrored"
+    )
+    made, own = (one.some() for one in edges)
+    alike = likeness(made, own)
+    known = likeness(own, own, itself=True) >= SAME_EDGES
+    low, middle, high = np.percentile(alike, [1, 50, 99])
+    found = ((f"found {name}", share) for name, share in hits(own, real))
+    yield share_row(
+        "copies, loose", alike >= SAME_EDGES, against=(("B among itself", float(known.mean())), *found),
+        note=f"edges correlate by {SAME_EDGES} or more: also shifted, scaled, mirrored, recoloured; to the nearest of B"
+        f" by {low:.2f}, {middle:.2f}, {high:.2f} (hundredth, median, 99th)",
+    )  # fmt: skip
+
+
+def hits(own: np.ndarray, real: PictureFolder) -> Iterator[tuple[str, float]]:
+    """For each disguise, the share of B's first pictures in it that are found again."""
+    pictures = [read_picture(path).convert("RGBA") for _, path in real.files[:TRIED] if path not in real.broken]
+    for name, disguise in DISGUISES.items():
+        found = likeness(EDGES([disguise(picture) for picture in pictures]), own)
+        yield name, float((found >= SAME_EDGES).mean())
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """`score folder A B`, `score captions PRED REF`, `score retrieval A B`."""
+    made = argparse.ArgumentParser(prog="python -m eval score", description="Measure anyone's files.")
+    kinds = made.add_subparsers(dest="kind", required=True)
+    folder = kinds.add_parser("folder", help="the pictures in A against those in B")
+    captions = kinds.add_parser("captions", help="captions against references")
+    retrieval = kinds.add_parser("retrieval", help="which of B is nearest to each of A, and the other way round")
+    for one, names in ((folder, "AB"), (captions, ("PRED", "REF")), (retrieval, "AB")):
+        for name, metavar in zip(("first", "second"), names, strict=True):
+            one.add_argument(name, type=Path, metavar=metavar)
+        add_outputs(one)
+    for one in (folder, retrieval):
+        add_extractors(one)
+    folder.add_argument("--strict", action="store_true", help="refuse where a file can't be read")
+    return made
+
+
+def add_extractors(made: argparse.ArgumentParser) -> None:
+    known = "; ".join(
+        f"{name}{':' + row['takes'] if 'takes' in row else ''}: {row['about']}" for name, row in ROWS.items()
+    )
+    made.add_argument("--extractor", action="append", metavar="NAME", help=f"also several times. {known}")
+    made.add_argument("--inception-weights", type=Path, metavar="FILE", help="of FID; another file is refused")
+    made.add_argument("--any-weights", action="store_true", help="take other Inception weights, too")
+    made.add_argument("--download", action="store_true", help="fetch weights; without it no connection is opened")
+    made.add_argument("--weights", type=Path, metavar="DIR", help="the studio's weights, instead of the shipped ones")
+    made.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept")
+
+
+def extractors_of(arguments: argparse.Namespace, usual: str) -> list[Extractor]:
+    """Those asked for, or the usual one; Inception also where its weights are given."""
+    names = arguments.extractor or [usual]
+    if arguments.inception_weights and "Inception" not in names:
+        names = [*names, "Inception"]
+    source = Source(
+        arguments.weights, arguments.inception_weights, arguments.any_weights, arguments.download, cache_of(arguments)
+    )
+    return [extractor(name, source) for name in names]
+
+
+def cache_of(arguments: argparse.Namespace) -> Path:
+    return arguments.cache or data_folder() / "eval"
+
+
+def run(arguments: argparse.Namespace) -> tuple[dict[str, Group], dict[str, Any]]:
+    """What was asked for -> groups of rows, and what was read."""
+    first, second, start = arguments.first, arguments.second, time.perf_counter()
+    if arguments.kind == "folder":
+        groups, read = folder_groups(
+            first, second, extractors_of(arguments, "EffLite0"), cache_of(arguments), arguments.strict, _progress
+        )
+        return groups, read
+    if arguments.kind == "captions":
+        rows = list(caption_rows(*captions_of(first, second)))
+    else:
+        one = extractors_of(arguments, "space")[0] if needs_extractor(first, second) else None
+        rows = list(retrieval_rows(vectors_of(first, one), vectors_of(second, one)))
+    return {arguments.kind: {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}}, {
+        "A": {"path": str(first)}, "B": {"path": str(second)},
+    }  # fmt: skip
+
+
+def main(words: list[str]) -> int:
+    """Entry point: a refusal is one sentence on standard error and exit code 2; files that can't be read are named."""
+    arguments = parser().parse_args(words)
+    out = console(arguments)
+    try:
+        with network(getattr(arguments, "download", False)):
+            groups, read = run(arguments)
+    except (Refused, ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if PartialState().is_main_process:
+        print_table(groups, out)
+        for problem in (problem for folder in read.values() for problem in folder.get("broken", ())):
+            print(problem, file=sys.stderr)
+        rows = [
+            {"group": name, **asdict(row), "met": row.met} for name, group in groups.items() for row in group["rows"]
+        ]
+        write({"title": f"score {arguments.kind}", "rows": rows, "read": read, "stamps": machine()}, arguments)
+    return 0
+
+
+def _progress(steps: list, title: str) -> Iterator:
+    out = Console(stderr=True)
+    shown = out.is_terminal and PartialState().is_main_process
+    yield from track(steps, title, console=out, transient=True, disable=not shown)

@@ -1,0 +1,379 @@
+"""Anyone's pictures, captions and vectors: laws of the measures, equality with the libraries that others trust, and one
+sentence for what can't be measured."""
+
+import hashlib
+import json
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from eval_kit import TINY, draw
+from fixture_world import fixture_world
+from PIL import Image
+from torch import nn
+from torchmetrics.functional.retrieval import retrieval_average_precision
+from torchmetrics.image.kid import KernelInceptionDistance
+from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistance
+
+from eval import __main__ as command
+from eval import extractors, folders, score
+from eval.copies import DISGUISES, EDGES, SAME_EDGES, likeness
+from eval.coverage import coverage, memorisation, nearest_cosine, vendi
+from eval.extractors import Source, extractor, network
+from eval.folders import PictureFolder
+from eval.neighbours import cosine
+from eval.pairs import average_precision, bleu, bleu_counts, coco_rouge_l, retrieval_rows, vectors_of
+from eval.rows import Row
+from eval.statistics import FeatureStatistics, frechet_distance, kernel_distance
+from models.data.pixels import png
+from models.messages import Refused
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two folders of pictures of mixed sizes, modes and formats."""
+    folder = tmp_path_factory.mktemp("pictures")
+    return draw(folder / "a", COUNT, seed=0), draw(folder / "b", COUNT, seed=1)
+
+
+def rows_of(a: Path, b: Path, cache: Path | None = None) -> dict[str, Row]:
+    groups, _ = score.folder_groups(a, b, [TINY], cache)
+    return {row.name: row for group in groups.values() for row in group["rows"]}
+
+
+def gaussian(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(shift, 1, (n, d))
+
+
+# --- Laws -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_like_itself_and_names_and_order_change_nothing(two: tuple[Path, Path], tmp_path: Path) -> None:
+    a, b = two
+    itself, apart, back = rows_of(a, a), rows_of(a, b), rows_of(b, a)
+    assert abs(itself["FD-tiny"].value) < 1e-6 and itself["copies, strict"].value == itself["copies, loose"].value == 1
+    assert all(itself[f"{name}-tiny"].value == 1 for name in ("precision", "recall", "coverage"))
+    assert apart["FD-tiny"].value == pytest.approx(back["FD-tiny"].value, rel=1e-9) and apart["FD-tiny"].value > 1
+    assert apart["precision-tiny"].value == back["recall-tiny"].value and apart["copies, strict"].value == 0
+    low, high = apart["FD-tiny"].interval or (0, 0)
+    assert low < apart["FD-tiny"].value < high
+    for number, path in enumerate(sorted(a.iterdir(), reverse=True)):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "deep" / f"{number}{path.suffix}")
+    assert rows_of(tmp_path, b) == apart
+
+
+def test_blocks_batches_processes_and_a_cache_change_nothing(
+    two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = rows_of(*two), []
+    monkeypatch.setattr(folders, "BLOCK", 7)
+    monkeypatch.setattr(extractors, "BATCH", 3)
+
+    def second() -> Any:
+        return SimpleNamespace(num_processes=2, process_index=1, wait_for_everyone=lambda: seen.append(count()))
+
+    def count() -> int:
+        return len(list(tmp_path.rglob("*.npy")))
+
+    monkeypatch.setattr(folders, "PartialState", second)
+    after = rows_of(*two, tmp_path)
+    assert seen[0] == 2, "of four blocks the second of two processes makes two, then waits"
+    again = rows_of(*two, tmp_path)
+    for name, row in before.items():
+        assert after[name].value == pytest.approx(row.value, rel=1e-6, abs=1e-9), name
+    assert again == after
+
+
+def test_statistics_merge() -> None:
+    x = gaussian(101, 6, 0)
+    merged = FeatureStatistics.merged(FeatureStatistics.part(part) for part in (x[:1], x[1:50], x[50:]))
+    whole = FeatureStatistics.of(x)
+    assert merged.n == 101 and np.allclose(merged.mean, whole.mean) and np.allclose(merged.covariance, whole.covariance)
+
+
+def test_vendi_counts_what_differs() -> None:
+    assert vendi([np.ones((5, 4))]) == pytest.approx(1) and vendi([np.eye(7), np.eye(7)]) == pytest.approx(7)
+
+
+def test_copies_are_found_in_every_disguise(two: tuple[Path, Path]) -> None:
+    pictures = [png(pixels) for pixels in fixture_world().pixels]
+    own = EDGES(pictures)
+    for name, disguise in DISGUISES.items():
+        assert (likeness(EDGES([disguise(one) for one in pictures]), own) >= SAME_EDGES).mean() > 0.8, name
+    others = EDGES([Image.open(path) for path in sorted(two[0].iterdir())])
+    assert (likeness(others, own) >= SAME_EDGES).mean() < 0.2
+
+
+# --- Equal to others --------------------------------------------------------------------------------------------------
+
+
+class Given(nn.Module):
+    """Features as they are given, through torchmetrics' door for pictures."""
+
+    num_features = 6
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def theirs(metric: Any, a: np.ndarray, b: np.ndarray) -> Any:
+    metric.update(torch.from_numpy(b), real=True)
+    metric.update(torch.from_numpy(a), real=False)
+    return metric.compute()
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 6.0])
+def test_mifid_and_kid_are_those_of_torchmetrics(shift: float) -> None:
+    a, b = np.abs(gaussian(60, 6, 0)) + shift, np.abs(gaussian(50, 6, 1)) + shift
+    distance = frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b))
+    # torchmetrics looks for the nearest made sample of each real one, the paper for the nearest real of each made.
+    found = float(theirs(MemorizationInformedFrechetInceptionDistance(feature=Given()), b, a))
+    assert distance / memorisation(nearest_cosine(a, b)) == pytest.approx(found, rel=1e-4)
+    rng = np.random.default_rng(0)
+    drawn = [x[rng.choice(len(x), 25, replace=False)] for x in (a, b)]
+    mean = float(theirs(KernelInceptionDistance(Given(), subsets=1, subset_size=25), *drawn)[0])
+    assert kernel_distance(a, b, subsets=1)[0] == pytest.approx(mean, rel=1e-4)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_precision_and_recall_are_those_of_torch_fidelity(k: int) -> None:
+    prc = pytest.importorskip("torch_fidelity.metric_prc")
+    a, b = gaussian(80, 5, 0), gaussian(60, 5, 1, 0.7)
+    a[:4] = b[:4]
+    found, (precision, recall) = (
+        coverage(a, b, k),
+        prc.calculate_precision_recall_full(*map(torch.from_numpy, (a, b)), k),
+    )
+    assert found.precision.mean() == pytest.approx(precision, rel=1e-4)
+    assert found.recall.mean() == pytest.approx(recall, rel=1e-4)
+    apart = np.linalg.norm(a[:, None] - b, axis=-1)  # the definitions, as they are written
+    radius = np.sort(np.linalg.norm(b[:, None] - b, axis=-1), 1)[:, k]
+    assert found.density.mean() == pytest.approx((apart <= radius).sum() / (k * len(a)))
+    assert found.coverage.mean() == pytest.approx((apart.min(0) <= radius).mean())
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [
+        " ".join(rng.choice(["a", "red", "cat", "on", "the", "dog", "and", "two"], rng.integers(3, 12)))
+        for _ in range(count)
+    ]
+
+
+def test_bleu_rouge_and_cider_are_those_of_coco() -> None:
+    coco = pytest.importorskip("pycocoevalcap.bleu.bleu")
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    from eval.captions import cider_d
+
+    texts, others = sentences(30, 0), [sentences(1 + n % 4, 9 + n) for n in range(30)]
+    result, truth = {n: [text] for n, text in enumerate(texts)}, dict(enumerate(others))
+    counts = bleu_counts(texts, others)
+    assert bleu(counts.sum(0)) == pytest.approx(coco.Bleu(4).compute_score(truth, result, verbose=0)[0], rel=1e-4)
+    assert coco_rouge_l(texts, others) == pytest.approx(Rouge().compute_score(truth, result)[1], rel=1e-4)
+    assert cider_d(texts, others) == pytest.approx(Cider().compute_score(truth, result)[1], rel=1e-4)
+
+
+def test_mean_precision_is_that_of_torchmetrics_and_ties_are_chance(tmp_path: Path) -> None:
+    scores, right = np.abs(gaussian(9, 20, 0)), np.random.default_rng(1).random((9, 20)) < 0.2
+    right[:, 3] = True
+    found = [retrieval_average_precision(*map(torch.from_numpy, pair)) for pair in zip(scores, right, strict=True)]
+    assert average_precision(scores, right) == pytest.approx(np.array(found), rel=1e-4)
+    assert average_precision(np.zeros_like(scores), right) == pytest.approx(right.mean(1))
+    vectors = gaussian(30, 8, 3)
+    np.save(tmp_path / "a.npy", vectors)
+    order = np.random.default_rng(2).permutation(30)
+    for name, rows in (("b", order), ("c", np.arange(30))):
+        np.savez(tmp_path / f"{name}.npz", vectors=vectors[rows], ids=rows.astype(str))
+    a, b, c = (vectors_of(tmp_path / name, None) for name in ("a.npy", "b.npz", "c.npz"))
+    assert all(row.value == 1 for row in retrieval_rows(b, c)) and all(row.value == 1 for row in retrieval_rows(a, c))
+    assert min(row.value for row in retrieval_rows(a, b)) < 0.2 and cosine(vectors, vectors).shape == (30, 30)
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of torch-fidelity's Inception network, drawn by seed."""
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
+        net = module.FeatureExtractorInceptionV3("any", ["2048"])
+    torch.save(net.state_dict(), path)
+    return path
+
+
+@pytest.mark.slow
+def test_fid_is_that_of_torchmetrics(inception: Path, two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    monkeypatch.setattr(extractors, "INCEPTION_SHA256", hashlib.sha256(inception.read_bytes()).hexdigest())
+    one = extractor("Inception", Source(inception=inception))
+    features = [PictureFolder.read(path).features(one, None) for path in two]
+    metric = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(inception), antialias=False)
+    for path, real in zip(two, (False, True), strict=True):
+        for file in sorted(path.iterdir()):
+            metric.update(extractors.white(Image.open(file))[None], real=real)
+    row = score.distance_row(*features, one)
+    assert row.name == "FID" and row.value == pytest.approx(float(metric.compute()), rel=1e-3)
+
+
+def test_other_inception_weights_are_refused_or_not_called_fid(inception: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="any-weights"):
+        extractor("Inception", Source(inception=inception))
+    (other := tmp_path / "code.pth").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
+    with pytest.raises(Refused, match="does not load"):
+        extractor("Inception", Source(inception=other, any_weights=True))
+    assert (
+        extractor("Inception", Source(inception=inception, any_weights=True)).measure("FD").startswith("FD-Inception-")
+    )
+
+
+def test_any_timm_model(two: tuple[Path, Path], tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    from safetensors.torch import save_file
+
+    net = timm.create_model("test_resnet", num_classes=0)
+    save_file(net.state_dict(), tmp_path / "mine.safetensors")
+    one = extractor(f"timm:test_resnet:{tmp_path / 'mine.safetensors'}")
+    assert one.measure("FD") == "FD-timm-test_resnet-mine"
+    assert np.isfinite(PictureFolder.read(two[0]).features(one, None).some()).all()
+    torch.save(net.state_dict(), tmp_path / "mine.pth")
+    for name, said in ((f"test_resnet:{tmp_path / 'mine.pth'}", "safetensors"), ("resnt18", "resnet18")):
+        with pytest.raises(Refused, match=said):
+            extractor(f"timm:{name}")
+
+
+def test_what_comes_together_changes_no_bit(two: tuple[Path, Path]) -> None:
+    pictures = [Image.open(path) for path in sorted(two[0].iterdir())[:5]]
+    one = extractor("judge")
+    together, alone = one(pictures), one(pictures[3:4])
+    assert together.shape == (5, one.size) and np.array_equal(together[3:4], alone)
+
+
+def test_no_connection_is_opened_unless_it_is_allowed() -> None:
+    with network(False), pytest.raises(OSError, match="download"):
+        socket.create_connection(("127.0.0.1", 9))
+    with network(False), socket.socket() as one, pytest.raises(OSError, match="download"):
+        one.connect(("127.0.0.1", 9))
+    with network(True), pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", 9))
+
+
+# --- The command, and bad input ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `python -m eval score` with the tiny extractor."""
+    monkeypatch.setattr(score, "extractor", lambda name, source: TINY)
+    monkeypatch.setattr(score, "cache_of", lambda arguments: tmp_path / "cache")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = command.main(["score", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_folder_as_every_kind_of_report(say: Callable, two: tuple[Path, Path], tmp_path: Path) -> None:
+    a, b = shutil.copytree(two[0], tmp_path / "a"), two[1]
+    (a / "cut.png").write_bytes(next(a.glob("*.png")).read_bytes()[:60])
+    (a / "notes.txt").write_text("no picture")
+    names = {form: tmp_path / f"report.{form}" for form in ("markdown", "csv", "html")}
+    files = (word for form, path in names.items() for word in (f"--{form}", path))
+    code, out, err = say("folder", a, b, "--json", *files)
+    document = json.loads(out)
+    assert code == 0 and "cut.png" in err and len(document["read"]["A"]["broken"]) == 1
+    assert {row["n"] for row in document["rows"]} == {COUNT} and document["read"]["B"]["broken"] == []
+    assert "unusable" not in err.lower() and "UNUSABLE" not in out
+    for path in names.values():
+        assert "FD-tiny" in path.read_text() and "copies, loose" in path.read_text()
+    assert len({line.count(" | ") for line in names["markdown"].read_text().splitlines()[2:]}) == 1
+    assert "http" not in names["html"].read_text(), "one file that needs no other"
+    code, out, err = say("folder", a, b, "--strict")
+    assert (code, out) == (2, "") and "cut.png" in err and err.count("\n") == 1
+
+
+def test_fewer_pictures_than_features_are_said_to_be_unusable(
+    say: Callable, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for path in sorted(two[0].iterdir())[:6]:
+        (tmp_path / "few").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "few")
+    code, out, _ = say("folder", tmp_path / "few", two[1], "--json")
+    (row,) = (row for row in json.loads(out)["rows"] if row["name"] == "FD-tiny")
+    assert code == 0 and "UNUSABLE: 6 pictures, 13 are the least" in row["note"] and row["interval"] is None
+
+
+def test_bad_folders_get_one_sentence(say: Callable, two: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "one").mkdir()
+    shutil.copy(next(two[0].glob("*.png")), tmp_path / "one" / "a.png")
+    for first, says in (("none", "holds no picture"), ("one", "two are the least"), ("missing", "no folder")):
+        code, out, err = say("folder", tmp_path / first, two[1])
+        assert code == 2 and not out and err.count("\n") == 1 and says in err
+
+
+def test_features_that_are_not_numbers_name_the_picture(two: tuple[Path, Path]) -> None:
+    nan = extractors.Extractor("nan", "1", TINY.prepare, lambda x: x.flatten(1) / 0 * 0)
+    with pytest.raises(Refused, match=r"a/\d+\.\w+ gives features that are not finite"):
+        PictureFolder.read(two[0]).features(nan, None)
+
+
+def test_captions_of_any_kind_of_file_are_matched_by_id(say: Callable, tmp_path: Path) -> None:
+    rows = [{"image_id": n, "caption": text} for n, text in enumerate(sentences(12, 4))]
+    files = {
+        "a.json": json.dumps(rows), "b.json": json.dumps({"annotations": rows[::-1]}),
+        "c.jsonl": "\n".join(json.dumps({"id": row["image_id"], "captions": [row["caption"]]}) for row in rows),
+        "d.csv": "id,caption\n" + "\n".join(f"{row['image_id']},{row['caption']}" for row in rows),
+        "twice.json": json.dumps([*rows, rows[3]]), "less.json": json.dumps(rows[:-2]), "e.json": "{", "f.json": "[]",
+        "same.txt": "\n".join(row["caption"] for row in rows),
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for name in ("b.json", "c.jsonl", "d.csv"):
+        code, out, _ = say("captions", tmp_path / "a.json", tmp_path / name, "--json")
+        figures = {row["name"]: row["value"] for row in json.loads(out)["rows"]}
+        assert code == 0 and figures["BLEU-1"] == pytest.approx(figures["ROUGE-L"]) == 1 and figures["CIDEr-D"] > 5
+    for pair, says in (
+        (("twice.json", "a.json"), "1 ids more than once, the first: 3"),
+        (("less.json", "a.json"), "lacks 2 of the ids"),
+        (("a.json", "less.json"), "lacks 2 of the ids"), (("e.json", "a.json"), "no captions that can be read"),
+        (("f.json", "a.json"), "it is empty"), (("g.json", "a.json"), "does not exist"),
+        (("same.txt", "a.json"), "lacks 1 of the ids"),
+    ):  # fmt: skip
+        code, out, err = say("captions", *(tmp_path / name for name in pair))
+        assert code == 2 and not out and err.count("\n") == 1 and says in err, pair
+
+
+def test_vectors_that_do_not_match_get_one_sentence(say: Callable, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", gaussian(6, 4, 0))
+    np.save(tmp_path / "b.npy", gaussian(5, 4, 1))
+    np.save(tmp_path / "c.npy", gaussian(6, 3, 1))
+    np.save(tmp_path / "d.npy", np.full((6, 4), np.nan))
+    (tmp_path / "e.npy").write_bytes(b"no")
+    np.savez(tmp_path / "f.npz", vectors=gaussian(3, 4, 0), ids=["a", "b", "c"])
+    np.savez(tmp_path / "g.npz", vectors=gaussian(3, 4, 0), ids=["a", "b", "d"])
+    for pair, says in (
+        ("ab", "6 rows and B 5"), ("ac", "vectors of 4 numbers and B of 3"), ("ad", "finite"), ("ea", "no vectors"),
+        ("fg", "lacks 1 of the ids"),
+    ):  # fmt: skip
+        first, second = (next(tmp_path.glob(f"{name}.np*")) for name in pair)
+        code, out, err = say("retrieval", first, second)
+        assert code == 2 and not out and err.count("\n") == 1 and says in err, pair
+    code, out, _ = say("retrieval", tmp_path / "a.npy", tmp_path / "a.npy", "--json")
+    assert code == 0 and len(json.loads(out)["rows"]) == 8
