@@ -12,6 +12,8 @@ from models.messages import Refused
 
 CHOSEN = "settings.json"  # in the home: what the user has chosen to be so from now on
 
+_OFFLINE = os.environ.get("HF_HUB_OFFLINE", "")  # before `stay_offline`
+
 
 def home(folder: str | Path | None = None) -> Path:
     """The studio's folder: the one given (`--home`), else STUDIO_HOME, else the system's place for user data.
@@ -80,6 +82,11 @@ def uploads(root: Path) -> Path:
 def keep_uploads(root: Path) -> None:
     """Gradio's copies of pictures go under the studio's folder. To be called before gradio is imported."""
     os.environ["GRADIO_TEMP_DIR"] = str(uploads(root))
+
+
+def asked_offline() -> bool:
+    """Whether the user has said, before the studio did, that the hub is not to be asked."""
+    return _OFFLINE.lower() in ("1", "true", "yes", "on")
 
 
 def stay_offline() -> None:

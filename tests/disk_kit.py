@@ -38,6 +38,7 @@ def pipeline(folder: Path, name: str = "StableDiffusionPipeline", licence: str =
     for part, shapes in (("unet", {"a": (100, 10)}), ("vae", {"decoder.conv_norm_out.weight": (64,)})):
         (folder / part / "config.json").write_text(json.dumps({"cross_attention_dim": 768}))
         weights(folder / part / "diffusion_pytorch_model.safetensors", shapes)
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
     (folder / "model_index.json").write_text(json.dumps(index))
     if licence:
         (folder / "README.md").write_text(f"---\ntags: [x]\nlicense: {licence}\n---\n# Model\n")

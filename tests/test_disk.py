@@ -187,6 +187,17 @@ def test_a_digest_is_computed_once_for_each_state_of_a_file(
     assert told("list") == "" and told("info", "one") not in ("", digest)
 
 
+def test_what_was_altered_is_seen_though_its_size_and_time_are_the_same(studio: Command, tmp_path: Path) -> None:
+    file = checkpoint(tmp_path / "one.safetensors")
+    results = [studio("models", "verify", "one", "--models", tmp_path, "--json").json[0]["result"] for _ in range(2)]
+    assert results == ["noted", "whole"]
+    time = file.stat().st_mtime_ns
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    os.utime(file, ns=(time, time))
+    said = studio("models", "verify", "one", "--models", tmp_path, "--json")
+    assert (said.code, said.json[0]["result"]) == (1, "altered") and "sha256 is another" in said.json[0]["problem"]
+
+
 def test_a_model_is_named_as_people_name_it(studio: Command, tmp_path: Path) -> None:
     file = checkpoint(tmp_path / "a/one.safetensors")
     names = ("one", file, f"diffusers:{file}", "one.safetensors")

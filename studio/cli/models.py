@@ -4,14 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio import settings
-from studio.backends.registry import MODELS
-from studio.cli.base import Common, command, warn
+from studio.backends.registry import MODELS, open_backend
+from studio.cli.base import Common, command, leave, warn
 from studio.disk.digests import Digests
+from studio.disk.download import download
 from studio.disk.estimate import Fit, fit
 from studio.disk.found import Found
-from studio.disk.look import look, named
+from studio.disk.look import look, named, remove
 from studio.disk.machine import machine
 from studio.doors import model_state
 
@@ -41,8 +42,12 @@ def _own(common: Common) -> None:
 
 
 def _list(common: Common, names: list[str], folders: list[Path]) -> None:
+    _show(common, look(folders))
+
+
+def _show(common: Common, found: list[Found]) -> None:
     here, digests = machine(), Digests(common.root)
-    rows = [row(one, fit(one, here), digests.of_model(one)) for one in look(folders)]
+    rows = [row(one, fit(one, here), digests.of_model(one)) for one in found]
     common.print_rows(rows, _line)
     if not rows:
         warn("There are none; studio models add ID downloads one.", program="")
@@ -53,6 +58,65 @@ def _info(common: Common, names: list[str], folders: list[Path]) -> None:
     found = [named(name, there) for name in _some(names)]
     rows = [row(one, fit(one, here), digests.of_model(one, compute=not one.problem)) for one in found]
     common.print_rows(rows, lambda row: "\n".join(f"{name}: {value}" for name, value in row.items() if value != ""))
+
+
+def _verify(common: Common, names: list[str], folders: list[Path]) -> None:
+    there, digests = look(folders), Digests(common.root)
+    rows = [_verified(named(name, there), digests) for name in _some(names)]
+    common.print_rows(rows, lambda row: f"{row['name']}\t{row['result']}\t{row['problem']}".rstrip())
+    leave(1 if any(row["problem"] for row in rows) else 0)
+
+
+def _verified(found: Found, digests: Digests) -> dict[str, Any]:
+    wrong, compared = digests.altered(found)
+    problem = Message("disk.altered", {"path": str(wrong[0])}) if wrong else found.problem
+    result = "altered" if wrong else "broken" if problem else "whole" if compared else "noted"
+    return {"name": found.name, "path": str(found.path), "result": result, "problem": str(problem)}
+
+
+def _add(common: Common, names: list[str], folders: list[Path]) -> None:
+    added = [_added(common, name) for name in _some(names)]
+    there = look(settings.model_folders(common.root, folders))
+    _show(common, [one for one in there if any(one.path.is_relative_to(folder) for folder in added)])
+
+
+def _added(common: Common, name: str) -> Path:
+    """A folder that is looked through from now on, or that of a download."""
+    folder = Path(name).expanduser().absolute()
+    if not folder.is_dir():
+        return download(name).resolve()
+    kept = settings.chosen(common.root).get("folders", [])
+    settings.choose(common.root, folders=list(dict.fromkeys([*kept, str(folder)])))
+    return folder
+
+
+def _remove(common: Common, names: list[str], folders: list[Path]) -> None:
+    kept, there = settings.chosen(common.root).get("folders", []), look(folders)
+    rows = []
+    for name in _some(names):
+        folder = str(Path(name).expanduser().absolute())
+        if folder in kept:
+            settings.choose(common.root, folders=[one for one in kept if one != folder])
+            rows.append({"name": folder, "bytes": 0})
+        else:
+            found = named(name, there)
+            rows.append({"name": found.name, "bytes": remove(found)})
+    common.print_rows(rows, lambda row: f"{row['name']}\t{_size(row['bytes'])} freed")
+
+
+def _use(common: Common, names: list[str], folders: list[Path]) -> None:
+    name, *more = _some(names)
+    if more:
+        raise Refused("disk.one")
+    model = name
+    if name.partition(":")[0] not in MODELS:
+        found = named(name, look(folders))
+        if found.problem or not found.model:
+            raise Refused(found.problem or Message("disk.no_model", {"name": found.name, "kind": found.kind}))
+        model = found.model
+    open_backend(model)
+    settings.choose(common.root, model=model)
+    common.print_document({"model": model}, f"{model} is taken where no --model is given.")
 
 
 def row(found: Found, fits: Fit | None, sha256: str) -> dict[str, Any]:
@@ -81,4 +145,11 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 50_000_000 else f"{count / 1e6:.1f} MB"
 
 
-DOES: dict[str, Callable[[Common, list[str], list[Path]], None]] = {"list": _list, "info": _info}
+DOES: dict[str, Callable[[Common, list[str], list[Path]], None]] = {
+    "list": _list,
+    "info": _info,
+    "verify": _verify,
+    "add": _add,
+    "remove": _remove,
+    "use": _use,
+}

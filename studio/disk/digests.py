@@ -7,8 +7,9 @@ from pathlib import Path
 
 from models.weights import file_sha256
 from studio.disk.found import Found
-from studio.files import make_folder, write_whole
+from studio.files import make_folder, sha256, write_whole
 
+GIT = 40  # hex digits
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,10 +32,9 @@ class Digests:
         *state, digest = self._noted.get(str(real), (0, 0, ""))
         return digest if state == _state(real) else ""
 
-    def of(self, path: Path, anew: bool = False) -> str:
-        """Of a file, computed where it is not known, or `anew`."""
-        real = path.resolve()
-        digest = "" if anew else self.known(path)
+    def of(self, path: Path) -> str:
+        """Of a file, computed where it is not known."""
+        real, digest = path.resolve(), self.known(path)
         if not digest:
             digest = file_sha256(real)
             self._noted[str(real)] = [*_state(real), digest]
@@ -46,14 +46,35 @@ class Digests:
         """Of a model: that of its file, or one for all its files; "" where one is not known and not to be computed."""
         digests = {}
         for path in found.files:
-            digests[path.name if path == found.path else path.relative_to(found.path).as_posix()] = (
-                self.of(path) if compute else self.known(path)
-            )
+            name = path.name if path == found.path else path.relative_to(found.path).as_posix()
+            digests[name] = self.of(path) if compute else self.known(path)
         if not digests or not all(digests.values()):
             return ""
         if found.path in found.files:
             return digests[found.path.name]
         return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+    def altered(self, found: Found) -> tuple[list[Path], int]:
+        """Files of a model that are no longer what they were, and how many could be compared. All are read through: a
+        hub cache names each by its digest, others are compared with what was noted; what was not is noted now.
+        """
+        wrong, compared = [], 0
+        for path in found.everything:
+            real = path.resolve()
+            expected = real.name if real.parent.name == "blobs" else self.known(path)
+            if not expected:
+                self.of(path)
+                continue
+            compared += 1
+            if expected != (_git_sha1(real) if len(expected) == GIT else sha256(real)):
+                wrong.append(path)
+        return wrong, compared
+
+
+def _git_sha1(path: Path) -> str:
+    """How git, and a hub cache, name small files."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _state(path: Path) -> list[int]:

@@ -60,7 +60,12 @@ class Found:
     @property
     def files(self) -> list[Path]:
         """Its safetensors files."""
-        return [self.path] if self.path.is_file() else sorted(self.path.rglob("*.safetensors"))
+        return [path for path in self.everything if path.suffix == ".safetensors"]
+
+    @property
+    def everything(self) -> list[Path]:
+        """All its files."""
+        return [self.path] if self.path.is_file() else sorted(path for path in self.path.rglob("*") if path.is_file())
 
     @property
     def model(self) -> str:
@@ -85,8 +90,7 @@ def describe(path: Path, kind: str = "", family: str = "") -> Found | None:
 
 def size(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files)
+    return sum(one.stat().st_size for one in Found(path.name, path).everything)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

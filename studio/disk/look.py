@@ -1,6 +1,7 @@
 """Models wherever they lie: the Hugging Face cache, and folders that the user names, of other studios too."""
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,3 +115,23 @@ def named(word: str, found: Iterable[Found]) -> Found:
     if not same:
         raise Refused("disk.unknown", name=word, hint=did_you_mean(word, [one.name for one in everything]))
     return same[0]
+
+
+def remove(found: Found) -> int:
+    """Take a repository out of its hub cache -> bytes freed. Refused of what is a file or folder of the user's own."""
+    from huggingface_hub import scan_cache_dir
+
+    root = next((one for one in (found.path, *found.path.parents) if one.name.startswith(HUB)), None)
+    if root is None:
+        raise Refused("disk.not_ours", path=str(found.path))
+    revisions = [
+        one.commit_hash
+        for repo in scan_cache_dir(root.parent).repos
+        if repo.repo_path == root.resolve()
+        for one in repo.revisions
+    ]
+    freed = sum(one.stat().st_size for one in root.rglob("*") if one.is_file() and not one.is_symlink())
+    if revisions:
+        scan_cache_dir(root.parent).delete_revisions(*revisions).execute()
+    shutil.rmtree(root, ignore_errors=True)  # what broke off
+    return freed

@@ -1,0 +1,130 @@
+"""Downloads from the Hugging Face hub, the only ones there are: where somebody asks for one, by name.
+
+The client of `huggingface_hub` does the work: HF_ENDPOINT, HF_TOKEN and the cache's place are honoured, what broke off
+is resumed, and a file has its name once it is whole. What is added: only safetensors and configurations are taken, the
+room is looked at before, and what came is compared with the sha256 that the hub lists.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.messages import Refused
+from studio.disk.headers import PICKLES
+from studio.files import sha256, why
+from studio.settings import asked_offline
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+TAKEN = re.compile(r".*\.(safetensors|json|txt|model|jinja)|README\.md|LICEN[SC]E.*", re.DOTALL)
+ADDRESS = re.compile(r"(?:https?://[^/]+/)?([\w.-]+/[\w.-]+?)/?")  # of a repository: its id, with or without the hub's
+HUB = "https://huggingface.co"
+MARGIN = 1 << 30  # bytes that stay free
+SECONDS = 10.0  # for the hub's first answer
+
+
+def download(repository: str) -> Path:
+    """Fetch a repository of the hub into its cache -> the folder. Bars go to standard error.
+
+    Refused with what to do where there is none of that name, it asks for consent first, there is no network or no room,
+    it holds pickles only, or the download breaks off or brought something else than the hub lists.
+    """
+    named = ADDRESS.fullmatch(repository)
+    if not named:
+        raise Refused("hub.no_id", name=repository)
+    if asked_offline():
+        raise Refused("hub.asked_offline", name=named[1])
+    with _online():
+        return _fetched(named[1])
+
+
+def _fetched(repository: str) -> Path:
+    from huggingface_hub import HfApi, auth_check, constants, snapshot_download
+
+    with _explained(repository, "hub.offline"):
+        info = HfApi().model_info(repository, files_metadata=True, timeout=SECONDS)
+        if info.gated:
+            auth_check(repository)
+    files = taken(info)
+    cache = Path(constants.HF_HUB_CACHE)
+    _make_room(cache, info, files)
+    with _explained(repository, "hub.broke_off"):
+        names = [one.rfilename for one in files]
+        folder = Path(snapshot_download(repository, allow_patterns=names, cache_dir=cache))
+    wrong = [path for one in files if one.lfs and sha256(path := folder / one.rfilename) != one.lfs.sha256]
+    for path in wrong:
+        path.resolve().unlink()
+        path.unlink()
+    if wrong:
+        raise Refused("hub.altered", path=str(wrong[0]), name=repository)
+    return folder
+
+
+def taken(info: "ModelInfo") -> "list[RepoSibling]":
+    """The files that are wanted: of each folder the weights without a variant ("fp16"), and of a folder of diffusers
+    those of its networks only, not the checkpoints beside them. Refused where there are pickles and nothing else.
+    """
+    there = [one for one in info.siblings or [] if TAKEN.fullmatch(one.rfilename)]
+    weights = [Path(one.rfilename) for one in there if one.rfilename.endswith(".safetensors")]
+    if not weights:
+        pickles = any(Path(one.rfilename).suffix in PICKLES for one in info.siblings or [])
+        raise Refused("hub.pickles" if pickles else "hub.no_weights", name=info.id)
+    networks = any(one.rfilename == "model_index.json" for one in there)
+    dots = {path.parent: min(one.name.count(".") for one in weights if one.parent == path.parent) for path in weights}
+    left = {
+        path for path in weights if path.name.count(".") > dots[path.parent] or (networks and path.parent == Path())
+    }  # fmt: skip
+    return [one for one in there if Path(one.rfilename) not in left]
+
+
+def _make_room(cache: Path, info: "ModelInfo", files: "list[RepoSibling]") -> None:
+    """Refused where the disk has not the room for what is not there yet."""
+    blobs = cache / f"models--{info.id.replace('/', '--')}" / "blobs"
+    missing = sum(one.size or 0 for one in files if not (one.lfs and (blobs / one.lfs.sha256).is_file()))
+    there = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if missing + MARGIN > free:
+        sizes = {"needs": f"{(missing + MARGIN) / 1e9:.1f}", "free": f"{free / 1e9:.1f}"}
+        raise Refused("hub.no_room", name=info.id, folder=str(there), **sizes)
+
+
+@contextmanager
+def _explained(repository: str, otherwise: str) -> Iterator[None]:
+    """What the hub's client raises as a sentence; `otherwise` where the network failed."""
+    from huggingface_hub import constants, errors, get_token
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        page = f"{constants.ENDPOINT}/{repository}"
+        raise Refused("hub.gated_still" if get_token() else "hub.gated", name=repository, page=page) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise Refused("hub.unknown", name=repository) from error
+    except errors.HfHubHTTPError as error:
+        raise Refused("hub.says", name=repository, problem=str(error).splitlines()[0][:200]) from error
+    except Exception as error:  # of its HTTP library, which has been three by now
+        if isinstance(error, OSError) and error.errno:
+            raise Refused(why(error, Path(error.filename or "."), "HF_HOME")) from error
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refused(otherwise, name=repository, problem=problem) from error
+
+
+@contextmanager
+def _online() -> Iterator[None]:
+    """The hub's client may ask the hub meanwhile. A mirror has no second way for the data, as the hub has."""
+    from huggingface_hub import constants
+
+    mirror = constants.ENDPOINT != HUB
+    values: dict[str, Any] = {"HF_HUB_OFFLINE": False} | ({"HF_HUB_DISABLE_XET": True} if mirror else {})
+    before = {name: getattr(constants, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(constants, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(constants, name, value)
