@@ -84,6 +84,28 @@ def keep_uploads(root: Path) -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(uploads(root))
 
 
+def memory() -> str:
+    """How models are kept in memory: a word of `studio/disk/memory.toml`; "" lets the studio choose."""
+    return os.environ.get("STUDIO_MEMORY", "")
+
+
+def device() -> str:
+    """Where models compute, as torch calls it: cpu, cuda, cuda:1, xpu, mps; "" lets the studio choose."""
+    return os.environ.get("STUDIO_DEVICE", "")
+
+
+def dtype() -> str:
+    """In which numbers: bf16, fp16 or fp32; "" lets the studio choose."""
+    return os.environ.get("STUDIO_DTYPE", "")
+
+
+def place(memory: str = "", device: str = "") -> None:
+    """What a command was told of both, for this process and the worker that it starts."""
+    for name, value in (("STUDIO_MEMORY", memory), ("STUDIO_DEVICE", device)):
+        if value:
+            os.environ[name] = value
+
+
 def asked_offline() -> bool:
     """Whether the user has said, before the studio did, that the hub is not to be asked."""
     return _OFFLINE.lower() in ("1", "true", "yes", "on")

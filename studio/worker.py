@@ -1,4 +1,4 @@
-"""The worker process: claims jobs, does them with a model that stays loaded, and reports to the store. Interactive jobs
+"""The worker process: claims jobs, does them with models that stay loaded, and reports to the store. Interactive jobs
 go before others, and are answered in the middle of them where the model is the same.
 
 There is one worker a home at a time, whoever started it: a lock that the system drops with the process says so. A
@@ -6,6 +6,7 @@ second one waits for it. The worker ends with the studio that started it.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -24,6 +25,7 @@ from studio.backends.base import Backend, run
 from studio.backends.registry import Opener
 from studio.claims import Claims
 from studio.database import StoreTrouble
+from studio.disk.machine import machine
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
 from studio.files import UPLOAD, remove_parts, remove_uploads
 from studio.heartbeat import BEAT, Heartbeat, Watch, complain
@@ -41,6 +43,7 @@ RETRY_SECONDS = 2.0  # seconds between attempts where the store refuses
 POLL = 0.2  # seconds between looks at the queue, for jobs that other processes put in
 RESTART_CODE = 75  # exit code of a worker that wants to be started anew
 WARM_JOBS = 3  # after which a model's memory should have stopped growing
+FREE = 0.5  # of the device's memory: with less, models that are not in use go before another comes
 REPLACED = Message("model.replaced")
 GROWTH = 1 << 30  # bytes beyond what it had then, and half as much again
 
@@ -59,7 +62,7 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
             lock.acquire(timeout=BEAT)
         watch.look()
     heart.hold()
-    _work(home, _LoadedModel(opener), wake, claims, heart.show)
+    _work(home, _LoadedModels(opener), wake, claims, heart.show)
 
 
 def _opened(root: Path, heart: Heartbeat) -> Home:
@@ -73,7 +76,7 @@ def _opened(root: Path, heart: Heartbeat) -> Home:
 
 
 def _work(
-    home: Home, loaded: "_LoadedModel", wake: "_WakeUp", claims: Claims, show: Callable[[Message | None], None]
+    home: Home, loaded: "_LoadedModels", wake: "_WakeUp", claims: Claims, show: Callable[[Message | None], None]
 ) -> None:
     """Claim jobs and do them. Where the store refuses (a full disk), wait and try again: nothing is lost meanwhile."""
     executor, ready = _Executor(home, claims), False
@@ -138,21 +141,31 @@ class _WakeUp:
             os._exit(0)  # no orphan goes on computing, store or no store
 
 
-class _LoadedModel:
-    """The one model in memory, and whether its memory grows."""
+class _LoadedModels:
+    """The models in memory, the one that was used last at the end, and whether their memory grows."""
 
     def __init__(self, opener: Opener) -> None:
-        self._opener, self._name, self._digest = opener, "", ""
-        self._backend: Backend | None = None
+        self._opener = opener
+        self._open: dict[str, tuple[Backend, str]] = {}  # with the digest of the files that it was opened with
         self._jobs, self._usual = 0, 0
 
     def backend(self, model: str) -> Backend:
-        """The backend of that name, in the place of the last one; opened anew where its files are others by now."""
-        if self._backend is None or self._name != model or self._backend.digest() != self._digest:
-            self._backend = None
-            self._backend, self._name, self._jobs = self._opener(model), model, 0
-            self._digest = self._backend.digest()
-        return self._backend
+        """The backend of that name; opened where it is not yet, or where its files are others by now. Those that have
+        not been used for longest go before the room gets scarce.
+        """
+        backend, digest = self._open.pop(model, (None, ""))
+        if backend is None or backend.digest() != digest:
+            backend = None
+            self._make_room()
+            backend, self._jobs = self._opener(model), 0
+            digest = backend.digest()
+        self._open[model] = backend, digest
+        return backend
+
+    def _make_room(self) -> None:
+        while self._open and (here := machine()).free < here.total * FREE:
+            self._open.pop(next(iter(self._open)))
+            gc.collect()
 
     def warm(self, model: str) -> None:
         """Load a model before it is needed."""
@@ -192,7 +205,7 @@ class _Executor:
     def __init__(self, home: Home, claims: Claims) -> None:
         self._claims, self._progress, self._sink = claims, home.progress, GallerySink(home.gallery)
 
-    def answer(self, job: QueuedJob, loaded: _LoadedModel) -> None:
+    def answer(self, job: QueuedJob, loaded: _LoadedModels) -> None:
         """Answer an interactive job. Refused where the store can't be written: the next claim gets it again."""
         found = _answers(job, loaded)
         if isinstance(found, Failed):
@@ -200,7 +213,7 @@ class _Executor:
         else:
             self._claims.end(job.id, Done(), found)
 
-    def do(self, jobs: list[QueuedJob], loaded: _LoadedModel) -> None:
+    def do(self, jobs: list[QueuedJob], loaded: _LoadedModels) -> None:
         """Do jobs of one batch key, until each has ended. Refused where the store can't be written."""
         self._progress.keep_only((job.id for job in jobs), ["previews"])
         for job in jobs:
@@ -221,7 +234,7 @@ class _Executor:
                 complain(traceback.format_exc())
                 self._end(running, Failed(explain(error)), *running)
 
-    def _together(self, running: list[_Running], loaded: _LoadedModel) -> None:
+    def _together(self, running: list[_Running], loaded: _LoadedModels) -> None:
         """Do them until all have ended or one is stopped; those that ended are taken out of `running`."""
         backend = loaded.backend(running[0].job.request.model)
         digest = backend.digest()  # its files may have been replaced while they waited
@@ -257,7 +270,7 @@ class _Executor:
             running.remove(one)
 
 
-def _answers(job: QueuedJob, loaded: _LoadedModel) -> tuple[Answer, ...] | Failed:
+def _answers(job: QueuedJob, loaded: _LoadedModels) -> tuple[Answer, ...] | Failed:
     try:
         backend = loaded.backend(job.request.model)
         if job_id(job.request, backend.digest(), interactive=True) != job.id:

@@ -301,7 +301,7 @@ def work(home: Home, opener: Opener = open_backend) -> list[Message | None]:
     """Do what is in line, in this process -> what kept the worker from it, None where nothing did."""
     shown = list[Message | None]()
     with pytest.raises(KeyboardInterrupt):
-        worker._work(home, worker._LoadedModel(opener), Quiet(), claims(home.queue), shown.append)
+        worker._work(home, worker._LoadedModels(opener), Quiet(), claims(home.queue), shown.append)
     return shown
 
 
@@ -450,7 +450,7 @@ class Deadly(Fake):
 def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = worker._LoadedModel(open_backend)
+    loaded = worker._LoadedModels(open_backend)
     memory = iter([100, 110, 120, 1200, 1300])
 
     class Process:

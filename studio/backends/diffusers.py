@@ -123,7 +123,7 @@ class Diffusers(Backend):
         pipeline, last, steps = self._pipeline(takes, request.scheduler), None, request.steps or 1
         if by[takes].loras:
             self._adapters.wear(pipeline, request.loras or ())
-        reports = stepwise(lambda report: pipeline(**asked, **watched(by[takes], report)))
+        reports = stepwise(lambda report: placing.called(pipeline, **asked, **watched(by[takes], report)))
         try:
             while True:
                 step, total, last = next(reports)
@@ -151,7 +151,7 @@ class Diffusers(Backend):
         first = self._loaded[""]
         if takes not in self._loaded:
             cls = getattr(diffusers, pipeline_facts.calls(self.folder)[takes].name)
-            made = first if type(first) is cls else placing.placed(cls.from_pipe(first, dtype=first.dtype))
+            made = first if type(first) is cls else placing.placed(cls.from_pipe(first, dtype=placing.dtype()))
             self._loaded[takes] = made
         pipeline = self._loaded[takes]
         if own := getattr(first, "scheduler", None):
@@ -161,9 +161,7 @@ class Diffusers(Backend):
 
     def _about(self, frames: Sequence[Image.Image]) -> dict[str, Any]:
         """What else the bits depend on, and where what was made lies in the semantic space."""
-        pipeline = self._loaded[""]
-        dtype = str(pipeline.dtype).removeprefix("torch.")
-        about: dict[str, Any] = {"how": {"batch": 1, "dtype": dtype, "device": pipeline.device.type}}
+        about: dict[str, Any] = {"how": {"batch": 1, **placing.how(self._loaded[""])}}
         if space := self.space():
             some = [frames[n * len(frames) // CLIP_FRAMES] for n in range(CLIP_FRAMES)] if frames[1:] else frames
             pixels = np.stack([fit(frame.convert("RGBA")) for frame in some])
@@ -187,6 +185,7 @@ class Diffusers(Backend):
 
 def load(folder: PipelineFolder) -> dict[str, Any]:
     """The folder's own pipeline, under ""."""
+    memory = placing.chosen(folder.weights or folder.root)
     silence()
     import diffusers
 
@@ -197,7 +196,9 @@ def load(folder: PipelineFolder) -> dict[str, Any]:
             whole = cls.from_single_file(str(folder.weights), config=str(folder.root), dtype=placing.dtype(), **about)
         else:
             whole = diffusers.DiffusionPipeline.from_pretrained(folder.root, dtype=placing.dtype(), **about)
-        return {"": placing.placed(whole)}
+        return {"": placing.placed(whole, memory)}
+    except Refused:
+        raise
     except (OSError, *ERRORS) as error:
         raise Refused("pipeline.no_load", path=str(folder.weights or folder.root), problem=first_line(error)) from error
 

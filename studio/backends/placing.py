@@ -1,28 +1,155 @@
-"""Where a pipeline computes, and in which numbers."""
+"""Where a pipeline computes, in which numbers, and how it is kept in memory: a row of `studio/disk/memory.toml`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.hardware import native_dtype
+from models.messages import Refused
+from studio import settings
+from studio.disk.estimate import AUTO, GENERATORS, MEMORY, TILE, TYPES, Memory, fit
+from studio.disk.found import describe
+from studio.disk.machine import machine
 
 if TYPE_CHECKING:
     import torch
 
 
 def device() -> "torch.device":
-    """The accelerator, where there is one."""
+    """The one that is asked for (STUDIO_DEVICE, `--device`), else the accelerator where there is one. Refused where the
+    machine has none of that name.
+    """
     import torch
 
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    asked = settings.device()
+    if not asked:
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    try:
+        torch.empty(1, device=asked)
+        return torch.device(asked)
+    except (RuntimeError, AssertionError) as error:  # torch says it in either way
+        there = {"cpu", str(torch.accelerator.current_accelerator() or "cpu")}
+        raise Refused("device.missing", device=asked, devices=sorted(there)) from error
 
 
 def dtype() -> "torch.dtype":
-    """What the device computes fast in."""
+    """The one that is asked for (STUDIO_DTYPE), else what the device computes fast in."""
     import torch
 
-    return native_dtype() if device().type == "cpu" else torch.bfloat16
+    names = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    if asked := settings.dtype():
+        if asked not in names:
+            raise Refused("device.dtype", dtype=asked, dtypes=list(TYPES))
+        return names[asked]
+    kind = device().type
+    return native_dtype() if kind == "cpu" else torch.float16 if kind == "mps" else torch.bfloat16
 
 
-def placed(pipeline: Any) -> Any:
-    """A pipeline that was just loaded, ready to be called."""
+def chosen(folder: Path) -> Memory:
+    """How the pipeline in `folder` is to be kept: as asked for (STUDIO_MEMORY, `--memory`), else the first way that
+    fits by the estimate. Refused with that where none does; a way that is asked for is tried.
+    """
+    word, found = settings.memory() or AUTO, describe(folder)
+    fits = fit(found, machine(settings.device()), word=word) if found else None
+    if fits and not fits.word and word == AUTO:
+        raise Refused(fits.message)
+    return MEMORY[word if word != AUTO else fits.word if fits else next(iter(MEMORY))]
+
+
+def placed(pipeline: Any, memory: Memory | None = None) -> Any:
+    """A pipeline that was just loaded, ready to be called and kept in memory in that way; None for one that was made
+    from another, whose way it goes on with.
+    """
+    memory = memory or kept(pipeline)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device())
+    pipeline.remove_all_hooks()
+    _save_on_decoding(getattr(pipeline, "vae", None), memory)
+    for name, network in _networks(pipeline).items():
+        if memory.casting and name.startswith(GENERATORS) and kept(pipeline) != memory:
+            _cast(network)
+    for network in _networks(pipeline).values():
+        network._kept = memory.word
+    here = device()
+    if here.type == "cpu" or not memory.offload:
+        return pipeline.to(here)
+    pipeline.to("cpu")
+    if memory.offload == "network":
+        pipeline.enable_model_cpu_offload(device=here)
+    else:
+        pipeline.enable_group_offload(here, offload_type="leaf_level", use_stream=here.type == "cuda")
+    return pipeline
+
+
+def kept(pipeline: Any) -> Memory:
+    """How a pipeline is kept: its networks know, which it may share with others."""
+    words = [getattr(one, "_kept", "") for one in _networks(pipeline).values()]
+    return MEMORY.get(next(filter(None, words), ""), next(iter(MEMORY.values())))
+
+
+def how(pipeline: Any) -> dict[str, int | str]:
+    """What the bits of a picture depend on, beside what is asked for."""
+    return {"dtype": str(dtype()).removeprefix("torch."), "device": device().type, "memory": kept(pipeline).word}
+
+
+def called(pipeline: Any, **asked: Any) -> Any:
+    """What a call gives. Where the memory does not suffice it is made once more, kept in the next smaller way, with the
+    same random numbers; Refused where that is not enough, or there is none.
+    """
+    generator = asked.get("generator")
+    state = generator.get_state() if generator is not None else None
+    try:
+        return pipeline(**asked)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+    ways = list(MEMORY.values())
+    try:
+        placed(pipeline, ways[ways.index(kept(pipeline)) + 1])
+        _free()
+        if generator is not None:
+            generator.set_state(state)
+        return pipeline(**asked)
+    except (MemoryError, RuntimeError, IndexError) as error:
+        if not isinstance(error, IndexError) and not _out_of_memory(error):
+            raise
+        raise Refused("device.memory", memory=kept(pipeline).word) from error
+
+
+def _networks(pipeline: Any) -> dict[str, Any]:
+    import torch
+
+    return {name: one for name, one in pipeline.components.items() if isinstance(one, torch.nn.Module)}
+
+
+def _save_on_decoding(vae: Any, memory: Memory) -> None:
+    for wanted, way in ((memory.slicing, "enable_slicing"), (memory.tiling, "enable_tiling")):
+        if wanted and hasattr(vae, way):
+            getattr(vae, way)()
+    if memory.tiling and getattr(vae, "tile_sample_min_size", 0) > TILE:
+        vae.tile_latent_min_size = vae.tile_latent_min_size * TILE // vae.tile_sample_min_size
+        vae.tile_sample_min_size = TILE
+
+
+def _cast(network: Any) -> None:
+    """Keep a network's weights in 8 bits; where its class can't, in full."""
+    import torch
+
+    if hasattr(network, "enable_layerwise_casting"):
+        network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=network.dtype)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error says: torch has a class for it on accelerators, a sentence on the processor."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _free() -> None:
+    """Give back what a failed try holds."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()

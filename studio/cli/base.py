@@ -49,10 +49,13 @@ class Common:
     out: Path | None = None
     no_metadata: bool = False
     model: str = ""
+    memory: str = ""
+    device: str = ""
     as_json: bool = False
     home: Path | None = None
 
     def __post_init__(self) -> None:
+        settings.place(self.memory, self.device)
         if not self.model:
             object.__setattr__(self, "model", settings.usual_model(self.root))
 

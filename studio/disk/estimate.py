@@ -15,6 +15,7 @@ AUTO = "auto"
 ACTIVATIONS, RUNTIME = 10.7, 463_000_000
 WIDTH, SIDE, TILE = 128, 512, 256  # channels and pixels, where nothing else is known
 OFFLOADS = ("cuda", "xpu")  # devices with a memory of their own
+GENERATORS = ("unet", "transformer", "prior", "decoder", "generator")  # how the components begin that are cast
 LAYER = 0.1  # the largest layer is at most so much of its network
 
 
@@ -60,7 +61,7 @@ def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = A
     own, or broken; Refused for another word.
     """
     if word not in (AUTO, *MEMORY):
-        raise Refused("fit.unknown", word=word, hint=did_you_mean(word, MEMORY), words=[AUTO, *MEMORY])
+        raise Refused("fit.unknown", word=word, hint=did_you_mean(word, (AUTO, *MEMORY)), words=[AUTO, *MEMORY])
     if not found.model or found.problem:
         return None
     sizes = {one.word: needs(found, machine, one, pixels) for one in MEMORY.values()}
@@ -72,7 +73,9 @@ def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = A
 def needs(found: Found, machine: Machine, memory: Memory, pixels: int = SIDE * SIDE) -> int:
     """Bytes that drawing `pixels` takes on the device, weights, activations and libraries."""
     number = TYPES[machine.dtype]
-    sizes = [one.parameters * (1 if memory.casting else number) for one in found.components] or [found.bytes]
+    cast = GENERATORS if memory.casting else ()
+    sizes = [one.parameters * (1 if one.name.startswith(cast) else number) for one in found.components]
+    sizes = sizes or [found.bytes]
     kept = {"": sum(sizes), "network": max(sizes), "layer": int(max(sizes) * LAYER)}
     weights = kept[memory.offload if machine.device in OFFLOADS else ""]
     decoded = min(pixels, TILE * TILE) if memory.tiling else pixels

@@ -20,11 +20,15 @@ class Machine:
     dtype: str = "bf16"
 
 
-def machine() -> Machine:
-    """The fastest device: an NVIDIA card by `nvidia-smi`, Apple's graphics in the common memory, else the processor."""
+def machine(device: str = "") -> Machine:
+    """The fastest device: an NVIDIA card by `nvidia-smi`, Apple's graphics in the common memory, else the processor.
+    The processor too where `device` says so.
+    """
     memory = psutil.virtual_memory()
     apple = platform.system() == "Darwin" and platform.machine() == "arm64"
     kind = ("mps", "fp16") if apple else ("cpu", _processor_dtype())
+    if device == "cpu":
+        return Machine("cpu", memory.total, memory.available, _processor_dtype())
     return _nvidia() or Machine(kind[0], memory.total, memory.available, kind[1])
 
 

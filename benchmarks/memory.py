@@ -1,0 +1,152 @@
+"""Memory that a model takes, estimated and measured: `python benchmarks/memory.py`.
+
+A Stable Diffusion 1.5 of full size with random weights in bf16 (860 M, 123 M and 84 M numbers, 2.1 GB on the disk) is
+saved and estimated from its headers, as `studio models info` does; then another process loads it and draws a picture of
+one step, and what it holds at most is read meanwhile. The goal is 15 % at most between the two. Minutes, and 4 GB.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from timing import parser, write_json  # the file beside this one
+
+from studio.disk.estimate import MEMORY, needs
+from studio.disk.found import describe
+from studio.disk.machine import Machine
+
+GOAL = 0.15
+
+
+def save_stable_diffusion(folder: Path) -> None:
+    """The networks of `stable-diffusion-v1-5`, with random weights in bf16, without a tokenizer."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    down = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
+    up = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
+    text = CLIPTextConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, projection_dim=768
+    )
+    with torch.device("meta"):
+        networks: dict[str, Any] = {
+            "unet": UNet2DConditionModel(
+                sample_size=64, cross_attention_dim=768, down_block_types=down, up_block_types=up
+            ),
+            "vae": AutoencoderKL(
+                block_out_channels=(128, 256, 512, 512),
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                layers_per_block=2,
+                latent_channels=4,
+                sample_size=512,
+                scaling_factor=0.18215,
+            ),
+            "text_encoder": CLIPTextModel(text),
+        }
+    for network in networks.values():
+        network.to_empty(device="cpu")
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.is_floating_point():
+                tensor.data = torch.empty(tensor.shape, dtype=torch.bfloat16).normal_(0, 0.02)
+            else:
+                tensor.data.copy_(torch.arange(tensor.numel()).view(tensor.shape))  # positions of the text
+    StableDiffusionPipeline(
+        **networks,
+        tokenizer=None,
+        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+
+
+@contextmanager
+def peak() -> Iterator[list[int]]:
+    """The most bytes that this process holds meanwhile, in a list of one."""
+    most, process, over = [0], psutil.Process(), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            most[0] = max(most[0], process.memory_info().rss)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        thread.join()
+
+
+def draw(folder: Path, word: str, size: int, steps: int) -> dict[str, float]:
+    """Load the pipeline, keep it in that way and draw a picture -> bytes held at most, and seconds a step."""
+    import torch
+    from diffusers import DiffusionPipeline
+
+    from studio.backends import placing
+
+    without = dict.fromkeys(("tokenizer", "feature_extractor", "safety_checker"))
+    with peak() as most, torch.inference_mode():
+        pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.bfloat16, **without)
+        placing.placed(pipeline, MEMORY[word])
+        ids = torch.randint(0, 49_000, (2, 77), generator=torch.Generator().manual_seed(0))
+        words, negative = pipeline.text_encoder(ids).last_hidden_state.split(1)
+        start = time.perf_counter()
+        pipeline(
+            prompt_embeds=words,
+            negative_prompt_embeds=negative,
+            height=size,
+            width=size,
+            num_inference_steps=steps,
+            output_type="np",
+        )
+    return {"bytes": most[0], "seconds": time.perf_counter() - start}
+
+
+def compared(options: argparse.Namespace, folder: Path) -> list[dict[str, float | str]]:
+    """A row for each way of keeping it: estimated, measured in a process of its own, and how far they are apart."""
+    rows: list[dict[str, float | str]] = []
+    found, here = describe(folder), Machine("cpu", 0, 0)
+    assert found
+    for word in options.memory.split(","):
+        command = [sys.executable, __file__, "--draw", word, "--folder", str(folder), "--size", str(options.size)]
+        told = subprocess.run([*command, "--steps", str(options.steps)], check=True, stdout=subprocess.PIPE, text=True)
+        measured = json.loads(told.stdout.splitlines()[-1])
+        estimate = needs(found, here, MEMORY[word], options.size**2)
+        row = {"memory": word, "estimated": estimate, "measured": measured["bytes"], "seconds": measured["seconds"]}
+        rows.append({**row, "apart": estimate / measured["bytes"] - 1})
+    return rows
+
+
+def main() -> None:
+    made = parser(__doc__ or "", size=512, steps=1, folder="", memory="high,low", draw="")
+    options = made.parse_args()
+    if options.draw:
+        print(json.dumps(draw(Path(options.folder), options.draw, options.size, options.steps)))
+        return
+    with tempfile.TemporaryDirectory() as kept:
+        folder = Path(options.folder or kept) / "sd15"
+        if not folder.is_dir():
+            save_stable_diffusion(folder)
+        rows = compared(options, folder)
+    if options.json:
+        write_json(rows)
+        return
+    for row in rows:
+        held = [f"{float(row[name]) / 1e9:5.2f} GB {name}" for name in ("estimated", "measured")]
+        print(f"  {row['memory']:10s} {held[0]}  {held[1]}  {float(row['apart']):+.1%} (goal: {GOAL:.0%})")
+
+
+if __name__ == "__main__":
+    main()

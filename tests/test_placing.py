@@ -1,0 +1,164 @@
+"""What a model needs is known before it is loaded, and how it is kept in memory is a row of a table."""
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Said
+from disk_kit import pipeline as folder_of
+from PIL import Image
+from tiny_pipelines import save_tiny_pipeline
+
+from models.messages import Refused
+from studio import worker
+from studio.backends import placing
+from studio.backends.base import run
+from studio.backends.diffusers import Diffusers
+from studio.backends.fake import Fake
+from studio.disk.estimate import MEMORY, fit, needs
+from studio.disk.found import describe
+from studio.disk.machine import Machine
+from studio.media import Artifact
+from studio.planner import plan
+from studio.requests import make_request
+
+GB = 10**9
+PROCESSOR, CARD = Machine("cpu", 64 * GB, 64 * GB), Machine("cuda", 64 * GB, 64 * GB)
+
+
+@pytest.fixture(scope="module")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_pipeline("sd", tmp_path_factory.mktemp("pipelines") / "sd")
+
+
+def test_an_estimate_counts_what_is_there_and_saving_takes_less(tiny_sd: Path, tmp_path: Path) -> None:
+    import diffusers
+
+    found, loaded = describe(tiny_sd), diffusers.DiffusionPipeline.from_pretrained(tiny_sd, safety_checker=None)
+    assert found
+    networks = {name: one for name, one in loaded.components.items() if isinstance(one, torch.nn.Module)}
+    told = {one.name: one.parameters for one in found.components}
+    assert told == {name: sum(tensor.numel() for tensor in one.state_dict().values()) for name, one in networks.items()}
+    for here in (PROCESSOR, CARD):
+        sizes = [needs(found, here, way, 1024 * 1024) for way in MEMORY.values()]
+        assert sizes == sorted(sizes, reverse=True), "each way takes no more than the one before"
+    small, large = (needs(found, PROCESSOR, MEMORY["high"], side * side) for side in (512, 1024))
+    assert small < large
+
+
+def test_a_way_is_chosen_by_what_is_free(tmp_path: Path) -> None:
+    found = describe(folder_of(tmp_path / "mine"))
+    assert found
+    sizes = {word: needs(found, CARD, way) for word, way in MEMORY.items()}
+    for word, free in sizes.items():
+        one = fit(found, Machine("cuda", 64 * GB, free))
+        assert one and (one.word, one.takes) == (word, sizes[word])
+    none = fit(found, Machine("cuda", 64 * GB, min(sizes.values()) - 1))
+    assert none and none.word == "" and "it does not fit" in str(none.message) and "放不下" in none.message.text("zh")
+    asked = fit(found, CARD, word="low")
+    assert asked and asked.word == "low"
+    with pytest.raises(Refused, match="did you mean 'low'"):
+        fit(found, CARD, word="lo")
+
+
+def drawn(model: Path, **fields: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    backend = Diffusers(str(model))
+    (job,) = plan(make_request(prompt="a cat", seed=3, steps=2, model=f"diffusers:{model}", **fields), backend)
+    (made,) = [event for event in run(backend, job.request) if isinstance(event, Artifact)]
+    return np.asarray(Image.open(BytesIO(made.data)), np.int16), dict(made.how)
+
+
+def test_every_way_draws_nearly_the_same_picture_and_the_picture_says_which(
+    tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = {}
+    for word in MEMORY:
+        monkeypatch.setenv("STUDIO_MEMORY", word)
+        pictures[word], how = drawn(tiny_sd)
+        assert how["memory"] == word
+    assert (pictures["high"] == pictures["balanced"]).all(), "one tile holds it"
+    assert np.abs(pictures["high"] - pictures["low"]).mean() < 12
+
+
+def test_out_of_memory_is_tried_once_smaller_and_then_explained(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import AutoencoderKL
+
+    decode, tries = AutoencoderKL.decode, []
+
+    def scarce(self: Any, *given: Any, **named: Any) -> Any:
+        tries.append(self.use_tiling)
+        if len(tries) <= fails:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: can't allocate memory")
+        return decode(self, *given, **named)
+
+    monkeypatch.setattr(AutoencoderKL, "decode", scarce)
+    fails = 1
+    assert drawn(tiny_sd)[1]["memory"] == "balanced" and tries == [False, True]
+    fails, tries[:] = 9, []
+    with pytest.raises(Refused, match="the memory does not suffice"):
+        drawn(tiny_sd)
+    assert len(tries) == 2, "once"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("STUDIO_DEVICE", "cuda:7", "no device 'cuda:7'"),
+        ("STUDIO_DEVICE", "nonsense", "no device 'nonsense'"),
+        ("STUDIO_DTYPE", "fp12", "unknown type of numbers 'fp12'"),
+        ("STUDIO_MEMORY", "lo", "did you mean 'low'"),
+    ],
+)
+def test_what_there_is_not_is_one_sentence(
+    tiny_sd: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match=says):
+        drawn(tiny_sd)
+
+
+def test_what_fits_in_no_way_is_refused_before_it_is_loaded(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "machine", lambda *_: Machine("cpu", GB, 1))
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(Refused, match="it does not fit"):
+        drawn(tiny_sd)
+
+
+def test_models_stay_in_memory_until_another_needs_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def opener(model: str) -> Fake:
+        opened.append(model)
+        return Fake(model.partition(":")[2])
+
+    free = 100 * GB
+    monkeypatch.setattr(worker, "machine", lambda: Machine("cpu", 100 * GB, free))
+    loaded = worker._LoadedModels(opener)
+    for model in ("fake:0", "fake:0.1", "fake:0", "fake:0.1"):
+        loaded.backend(model)
+    assert opened == ["fake:0", "fake:0.1"], "switching takes no time"
+    loaded.backend("fake:0")
+    free = 0
+    loaded.backend("fake:0.2")
+    free = 100 * GB
+    loaded.backend("fake:0.1")
+    assert opened == ["fake:0", "fake:0.1", "fake:0.2", "fake:0.1"]
+
+
+def test_the_command_hands_the_way_on(
+    studio: Callable[..., Said], tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STUDIO_MEMORY", "STUDIO_DEVICE"):
+        monkeypatch.setenv(name, "")  # and so afterwards
+    said = studio("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--memory", "low", "--steps", 2, "--json")
+    assert said.code == 0, said.err
+    (row,) = said.json
+    told = studio("info", row["path"], "--json").json
+    assert '"memory": "low"' in json.dumps(told)
+    said = studio("generate", "a dog", "--model", f"diffusers:{tiny_sd}", "--device", "cuda:7", "--steps", 2)
+    assert said.code == 2 and "no device 'cuda:7'" in said.err
