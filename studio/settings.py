@@ -99,9 +99,10 @@ def dtype() -> str:
     return os.environ.get("STUDIO_DTYPE", "")
 
 
-def place(memory: str = "", device: str = "") -> None:
-    """What a command was told of both, for this process and the worker that it starts."""
-    for name, value in (("STUDIO_MEMORY", memory), ("STUDIO_DEVICE", device)):
+def place(memory: str = "", device: str = "", models: Iterable[str] = ()) -> None:
+    """What a command was told of these, for this process and the worker that it starts."""
+    folders = os.pathsep.join(str(Path(one).absolute()) for one in models)
+    for name, value in (("STUDIO_MEMORY", memory), ("STUDIO_DEVICE", device), ("STUDIO_MODELS", folders)):
         if value:
             os.environ[name] = value
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk_kit import checkpoint
 from markupsafe import escape
 from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
 from series_kit import spoken
@@ -16,6 +17,7 @@ from series_kit import spoken
 from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
 from studio.backends.embedded import PARTS, Embedded
+from studio.disk.found import Found
 from studio.maintenance import Finding
 from studio.page.context import PageContext
 from studio.page.html import render
@@ -106,6 +108,24 @@ def test_words_of_cards_and_files_stay_words() -> None:
         assert stays_text(view.overview(made, [made], {}, [words]), words)
         found = render("models.findings", [Finding(words, words, Message(words))], 1)
         assert stays_text(render("models.trouble", words, 1, 1.0, words, found), words)
+
+
+def test_what_lies_on_this_disk_is_told_as_the_command_tells_it(
+    tmp_path: Path, studio: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path / "hub"))
+    handlers = ModelsHandlers(PageContext(Studio(tmp_path / "home"), "fake"))
+    assert "No other models" in handlers.disk()
+    checkpoint(tmp_path / "mine" / "one.safetensors")
+    (tmp_path / "mine" / "empty.safetensors").touch()
+    studio("models", "add", tmp_path / "mine")
+    told = unescape(handlers.disk())
+    for row in studio("models", "list", "--json").json:
+        assert row["name"] in told and row["model"] in told and (row["problem"] or row["family"]) in told
+    assert told.count('<tr class="bad">') == 1 and "it fits" in told
+    for words in HOSTILE:
+        found = Found(words, Path("x"), words, words, bytes=1, licence=words, problem=Message(words))
+        assert stays_text(render("models.disk", [(found, None)]), words)
 
 
 def test_the_look_for_trouble_says_what_doctor_says(tmp_path: Path, studio: Callable[..., Any]) -> None:

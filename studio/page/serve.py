@@ -37,6 +37,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--home", type=Path, help="the studio's folder (else STUDIO_HOME, else the system's place)")
     parser.add_argument("--model", help="`studio models` lists them (else that of `studio models use`)")
+    parser.add_argument(
+        "--models", metavar="DIR", action="append", default=[], help="look for models in this folder too; repeat it"
+    )
     parser.add_argument("--memory", metavar="WAY", help="of a model of your own: high, balanced, low (else what fits)")
     parser.add_argument("--device", help="where it computes: cpu, cuda, cuda:1, xpu, mps (else the fastest)")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser window")
@@ -58,7 +61,7 @@ def open_page(options: argparse.Namespace) -> int:
     """Serve the page until it is stopped -> exit code. Refusals are one sentence on stderr and 2."""
     settings.stay_offline()
     try:
-        settings.place(options.memory or "", options.device or "")
+        settings.place(options.memory or "", options.device or "", options.models)
         options.model = options.model or settings.usual_model(settings.home(options.home))
         open_backend(options.model)
         password = _password(options.password)

@@ -19,10 +19,13 @@ from markupsafe import Markup
 from models.assets import assets, prompt_list
 from models.messages import Message, Refused
 from models.weights import WeightsError, listed_parts, part_folder
-from studio import maintenance
+from studio import maintenance, settings
 from studio.backends.embedded import PARTS
 from studio.backends.registry import KINDS, MODELS, open_backend
 from studio.capabilities import Capabilities
+from studio.disk.estimate import fit
+from studio.disk.look import look
+from studio.disk.machine import machine
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
 from studio.page.form import samples
 from studio.page.html import render
@@ -169,6 +172,12 @@ class ModelsHandlers:
         others = [model(name) for name in MODELS if name != own.partition(":")[0] and name != "fake"]
         return overview(model(own), others, samples(self.context.can.styles), prompt_list("examples"))
 
+    def disk(self) -> Markup:
+        """The models on this disk, read from their headers alone, as HTML."""
+        here = machine()
+        found = look(settings.model_folders(self.context.studio.home))
+        return render("models.disk", [(one, fit(one, here)) for one in found])
+
     def trouble(self, found: str = "") -> Markup:
         """Where the studio's files are, and the look for trouble, with what it `found` before, as HTML."""
         home = self.context.studio.home
@@ -198,12 +207,14 @@ def build(context: PageContext) -> None:
     handlers = ModelsHandlers(context)
     with gr.Tab(label("tab.models"), id="models") as tab:
         models = gr.HTML(js_on_load=None, elem_id="models")
+        disk = gr.HTML(js_on_load=None, elem_id="disk")
         if sources := attribution():
             with gr.Accordion(label("models.attribution"), open=False, elem_id="attribution"):
                 gr.Markdown(sources)
         troubles = gr.HTML(js_on_load=LISTEN, elem_id="trouble")
         found = gr.State("")
     tab.select(handlers.load, None, models, **QUIET)
+    tab.select(handlers.disk, None, disk, **QUIET)
     pressed, refreshed = in_order("trouble")
     tab.select(handlers.trouble, found, troubles, **refreshed)
     troubles.select(handlers.doctor, None, [troubles, found], **{**pressed, **ONCE})
