@@ -39,7 +39,7 @@ def save_single_file(folder: Path, file: Path) -> None:
             is_linear = part == "vae" and ".attn_1." in called and tensor.ndim == 2
             tensors[prefix + called] = tensor[:, :, None, None].contiguous() if is_linear else tensor
     for name, tensor in load_file(folder / "text_encoder" / "model.safetensors").items():
-        tensors["cond_stage_model.transformer." + name] = tensor
+        tensors["cond_stage_model.transformer.text_model." + name] = tensor
     save_file(tensors, file)
     shutil.copytree(folder, file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
 
