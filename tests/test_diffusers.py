@@ -248,6 +248,19 @@ def test_a_batch_that_is_killed_goes_on_where_it_was(
     assert all(path.stat().st_mtime_ns == before for path, before in early.items())
 
 
+@pytest.mark.parametrize("family", ["sd", "flux", "wan"])
+def test_weighted_words_move_the_picture_and_unweighted_marks_do_not(
+    family: str, pipelines: Callable[[str], Path]
+) -> None:
+    backend, row = Diffusers(str(pipelines(family))), ROWS[family]
+    asked = {"task": backend.capabilities().tasks[0], "steps": 2, "size": row["size"], "negative": "dog"}
+    asked |= {"frames": 5} if "frames" in row else {}
+    prompts = ("a red cat", "a (red:1) cat", "a (red:3) cat", "a [[[red]]] cat")
+    plain, marked, more, less = (made(backend, **asked, prompt=prompt)[0] for prompt in prompts)
+    assert np.array_equal(plain, marked)
+    assert not np.array_equal(plain, more) and not np.array_equal(plain, less) and not np.array_equal(more, less)
+
+
 # --- LoRAs ------------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ both, `pipeline_calls` what a request is to it.
 """
 
 import io
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from studio.backends import pipeline_facts, placing
 from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.embedded import Embedded
+from studio.backends.emphasis import emphasised
 from studio.backends.given import Batches
 from studio.backends.latents import Previews
 from studio.backends.loading import silence
@@ -123,7 +124,14 @@ class Diffusers(Backend):
         pipeline, last, steps = self._pipeline(takes, request.scheduler), None, request.steps or 1
         if by[takes].loras:
             self._adapters.wear(pipeline, request.loras or ())
-        reports = stepwise(lambda report: placing.called(pipeline, **asked, **watched(by[takes], report)))
+        words = {"prompt": asked.pop("prompt", "")} if "prompt" in by[takes].takes else {}
+
+        def work(report: Callable[[Any], None]) -> Any:
+            with emphasised(pipeline, words.get("prompt", "")) as plain:
+                said = dict.fromkeys(words, plain)
+                return placing.called(pipeline, **said, **asked, **watched(by[takes], report))
+
+        reports = stepwise(work)
         try:
             while True:
                 step, total, last = next(reports)
