@@ -51,6 +51,9 @@ class Form(dict[str, Any]):
         return self.put(gr.Textbox, name, *values, placeholder=self.said(f"{name}_hint"), **settings)
 
     def slider(self, name: str, allowed: Range, **settings: Any) -> Any:
+        """Put a slider here, hidden where there is no choice: Gradio has none of one value."""
+        if allowed.least == allowed.most:
+            allowed, settings = allowed.model_copy(update={"most": allowed.most + 1}), {**settings, "visible": False}
         return self.put(gr.Slider, name, allowed.least, allowed.most, allowed.usual, **settings)
 
     def picture(self, name: str, height: int = 150) -> Any:

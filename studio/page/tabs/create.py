@@ -137,7 +137,7 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
         form.box("negative")
         making.put_seed(handlers, form)
         making.put_sampling(handlers, form)
-        form.slider("best_of", can.best_of, step=1, visible=can.best_of.most > 1)
+        form.slider("best_of", can.best_of, step=1)
         if can.sides:
             form.put(gr.Dropdown, "size", list(can.sizes), value=can.size, allow_custom_value=True)
         else:
