@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from models.messages import Refused, did_you_mean
+from models.references.credits import Credit
 from studio.capabilities import FAST
 from studio.grid_sheet import sheet_of
 from studio.metadata import Provenance, content, encoded, texts, version
@@ -140,9 +141,10 @@ class Grid:
         axes = (self.x.setting, self.y.setting if self.y else "")
         return sheet_of(pictures, columns, rows, axes, self.request.prompt, self._common())
 
-    def file(self, pictures: Sequence[Image.Image | None]) -> bytes:
-        """The sheet as a PNG file that says what it was made from, to us and, in A1111's words, to others."""
-        told = Provenance(self._parameters(), self.record(), KEYWORD)
+    def file(self, pictures: Sequence[Image.Image | None], credits: Iterable[Credit] = ()) -> bytes:
+        """The sheet as a PNG file that says what it was made from, to us and, in A1111's words, to others, and whom its
+        pictures are owed to."""
+        told = Provenance(self._parameters(), self.record(), KEYWORD, tuple(dict.fromkeys(credits)))
         return encoded(self.sheet(pictures), told, "png", optimize=True)
 
     def record(self) -> str:

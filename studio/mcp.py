@@ -26,6 +26,7 @@ from starlette.routing import BaseRoute
 
 from models.messages import Refused
 from models.prompts.suggestion import KINDS, Kind, Suggestion
+from models.references.credits import lines
 from studio import inputs
 from studio.api.gallery import small
 from studio.api.guard import BODY_LIMIT
@@ -40,7 +41,7 @@ from studio.gallery import Gallery, Kept
 from studio.mcp_answers import Hits, JobOut, Jobs, PictureOut
 from studio.mcp_files import RESOURCE as FILE
 from studio.mcp_files import Files, FileStore
-from studio.metadata import version
+from studio.metadata import credits_in, version
 from studio.planner import Job
 from studio.prompts import PICTURES
 from studio.queue import QueuedJob
@@ -313,7 +314,8 @@ def hits_result(gallery: Gallery, found: Sequence[tuple[Kept, float | None]]) ->
 def _picture(one: Kept | Saved, prompt: str, score: float | None) -> PictureOut:
     """A file of the gallery is named by its sha256."""
     path, kind = Path(one.path), one.media_type
-    return PictureOut(id=path.stem, path=str(path), prompt=prompt, seed=one.seed, score=score, media_type=kind)
+    facts = {"seed": one.seed, "score": score, "media_type": kind, "credits": lines(credits_in(path))}
+    return PictureOut(id=path.stem, path=str(path), prompt=prompt, **facts)
 
 
 def _job(studio: Studio, job: QueuedJob) -> JobOut:

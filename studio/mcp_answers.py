@@ -15,6 +15,7 @@ class PictureOut(BaseModel):
     seed: int
     score: float | None = Field(description="Cosine to what was asked for, -1 to 1.")
     media_type: str
+    credits: str = Field(description="Whom it is owed to: what to paste beside it.")
 
 
 class JobOut(BaseModel):

@@ -62,7 +62,7 @@ def left(out: Path) -> set[str]:
     return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.suffix != ".png"}
 
 
-BOOKS = {".lock", "errors.jsonl", "jobs.jsonl", "journal.jsonl", "run.json", "images/metadata.jsonl"}
+BOOKS = {".lock", "CREDITS.txt", "errors.jsonl", "jobs.jsonl", "journal.jsonl", "run.json", "images/metadata.jsonl"}
 
 
 # --- What it says and leaves ------------------------------------------------------------------------------------------

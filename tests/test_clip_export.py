@@ -261,7 +261,7 @@ def test_python_and_http(house: Studio, tmp_path: Path) -> None:
     assert read_back(large.content, "webp").size == (512, 512)
     whole = api.get(address, params={"format": "sheet"})
     with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
-        assert [Path(name).suffix for name in archive.namelist()] == [".png", ".json"]
+        assert [Path(name).suffix for name in archive.namelist()] == [".png", ".json", ".txt"]
     for params, says in (({"format": "avi"}, "choose webp"), ({}, "say what to make"), ({"app": "x"}, "unknown app")):
         refused = api.get(address, params=params)
         assert refused.status_code == 422 and says in refused.json()["error"] and str(tmp_path) not in refused.text

@@ -1,6 +1,9 @@
 """Laws of credits: what a picture was drawn from is known when it is drawn, and goes with it wherever it goes."""
 
+import io
 import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 from bags import Bags
+from conftest import Said
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from fixture_world import fixture_world
 from queue_kit import made
 from tiny_parts import save_tiny_parts
@@ -22,16 +28,27 @@ from models.references.credits import Credit, by_set, credit, lines
 from models.sampling.loop import Pictures, Sampling
 from models.space import Embedder
 from studio import media
+from studio.api import v1
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
+from studio.clips import ClipFile
+from studio.export.apps import APPS
 from studio.export.clips import FORMATS
-from studio.export.make import Wanted, exported
+from studio.export.make import Wanted, exported, one_file, sticker_of, stills
+from studio.export.pack import pack
+from studio.export.training import Example, write_training_set
+from studio.grid import Axis, Grid
+from studio.mcp import hits_result
 from studio.metadata import credits_in, read_bytes
 from studio.metadata.files import KINDS
+from studio.page.files import zipped
+from studio.page.html import render
+from studio.page.language import ASKED
 from studio.planner import Job, plan
 from studio.requests import make_request
 from studio.run import run_jobs
 from studio.sinks import FolderSink
+from studio.studio import Studio
 from studio.verify import verify
 
 NOTO, TWEMOJI = credit("noto", "cat"), credit("twemoji", "cat")
@@ -178,3 +195,82 @@ def test_a_file_from_before_credits_is_read_as_before(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text(f"words\n\nstudio: {json.dumps(found)}\n")
     assert read_bytes((tmp_path / "old.txt").read_bytes(), "old.txt")["credits"] == []
     assert credits_in(tmp_path / "old.txt") == credits_in(tmp_path / "none") == ()
+
+
+# --- Through the doors ------------------------------------------------------------------------------------------------
+
+
+def test_commands_say_it_each_set_once(studio: Callable[..., Said], tmp_path: Path) -> None:
+    files = [drawn(tmp_path / str(seed), seed=seed) for seed in (1, 2)] + [drawn(tmp_path / "noto", style="noto")]
+    said = studio("credits", *files, "--json").json
+    assert [(one["set"], one["names"], one["licence"]) for one in said] == [
+        ("Twemoji", ["cat"], "CC-BY-4.0"),
+        ("Noto Emoji", ["cat"], "Apache-2.0"),
+    ]
+    printed = studio("credits", *files).out.splitlines()
+    assert printed == [one["line"] for one in said] and printed[0] in studio("info", files[0]).out
+    assert studio("info", files[0], "--json").json["credits"] == [vars(TWEMOJI)]
+    plain = Path(studio("strip", files[0]).out.strip())
+    assert studio("credits", plain).code == 2 and "holds no settings" in studio("credits", plain).err
+    assert studio("credits", plain, files[0]).code == 1
+    ready = tmp_path / "ready"
+    for file in (files[0], files[2]):  # what was there before keeps its credit
+        studio("export", file, "--format", "webp", "--out", ready)
+    assert sorted((ready / "CREDITS.txt").read_text().splitlines()) == sorted(printed)
+    studio("export", files[0], "--for", "slack", "--no-metadata", "--out", tmp_path / "bare")
+    assert (tmp_path / "bare/CREDITS.txt").read_text() == printed[0] + "\n"
+
+
+def names(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_packs_zips_and_batches_hold_a_file_of_credits(studio: Callable[..., Said], tmp_path: Path) -> None:
+    files = [drawn(tmp_path / style, style=style) for style in ("noto", "outline", "black glyph")]
+    told = lines(one for file in files for one in credits_in(file)).encode() + b"\n"
+    wanted = Wanted(app="whatsapp", plain=True)
+    made = pack([sticker_of(file, wanted, lambda _: None) for file in files], "Cats", APPS["whatsapp"])
+    assert names(made)["about/CREDITS.txt"] == told and b"CREDITS.txt beside" in names(made)["about/about.txt"]
+    assert names(b"".join(zipped((file.name, file) for file in files)))["CREDITS.txt"] == told
+    several = exported(files[0], Wanted(app="twitch"), lambda _: None)
+    assert names(one_file(several, credits_in(files[0]))[1])["CREDITS.txt"].decode() == lines([NOTO]) + "\n"
+    write_training_set([Example(file, file.name, {"short": "a cat"}) for file in files], tmp_path / "set")
+    assert (tmp_path / "set/CREDITS.txt").read_bytes() == told
+    (tmp_path / "cats.txt").write_text("a cat\na dog\n")
+    assert studio("batch", tmp_path / "cats.txt", "--model", "fake", "--out", tmp_path / "batch").code == 0
+    assert (tmp_path / "batch/CREDITS.txt").read_text().startswith("Redrawn after cat, dog of Twemoji (")
+    assert list(names(b"".join(zipped([("a.txt", b"a")])))) == ["a.txt"], "no file where there is nobody to name"
+
+
+def test_a_sheet_a_frame_and_a_drawing_in_svg_say_it(tmp_path: Path) -> None:
+    picture, clip = drawn(tmp_path / "a"), drawn(tmp_path / "b", "clip", frames=3)
+    svg = f"{picture.stem}.svg"
+    for data in (
+        Grid(make_request(prompt="a cat", model="fake"), Axis("seed", (1,))).file([None], [TWEMOJI]),
+        next(stills(ClipFile.open(clip), [2]))[1],
+        exported(picture, Wanted(svg=True), lambda _: None)[svg],
+    ):
+        assert data.count(b"(Twemoji)</photoshop:Credit>") == 1
+    assert b"dc:rights" not in exported(picture, Wanted(svg=True, plain=True), lambda _: None)[svg]
+
+
+def test_the_page_and_the_interfaces_say_it(tmp_path: Path) -> None:
+    with Studio(tmp_path / "home") as house:
+        (kept,) = house.generate("a cat", seed=1, model="fake")
+        digest, app = Path(kept.path).stem, FastAPI()
+        app.include_router(v1.router(house, "fake"))
+        said = TestClient(app).get(f"/api/v1/gallery/{digest}/credits").json()
+        assert said == {"credits": [vars(TWEMOJI)], "lines": lines([TWEMOJI])}
+        answer = hits_result(house.gallery, [(house.gallery.get(digest), None)]).structured_content
+        assert answer is not None and answer["pictures"][0]["credits"] == lines([TWEMOJI])
+        for language, told in (
+            ("en", "Drawn after Twemoji&#39;s cat, CC BY 4.0"),
+            ("zh", "参照 Twemoji 的 cat 绘制，CC BY 4.0"),
+        ):
+            token = ASKED.set(language)
+            card = render(
+                "card.card", house.gallery.get(digest), {}, [], [], [], credits=[TWEMOJI], owed=lines([TWEMOJI])
+            )
+            ASKED.reset(token)
+            assert told in card and "https://creativecommons.org/licenses/by/4.0/" in card

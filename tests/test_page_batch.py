@@ -352,7 +352,7 @@ def test_a_batch_survives_the_tab_and_its_pictures_come_as_a_zip(
         again.click("#batch-list a[download]")
     assert download.value.suggested_filename == "faces.zip"
     with zipfile.ZipFile(download.value.path()) as archive:
-        assert sorted(archive.namelist()) == [f"face-{i}.png" for i in range(5)]
+        assert sorted(archive.namelist()) == ["CREDITS.txt", *(f"face-{i}.png" for i in range(5))]
     again.click("#batch-list .tiles .board >> nth=0")
     again.wait_for_selector("dialog[open] #card-image")
     assert get(f"{url}/series/..%2f..%2fstudio.db/pictures.zip")[0] == 404

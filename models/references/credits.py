@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from models.data.packages import LINKED, PACKAGES
 
+FILE = "CREDITS.txt"
 REDRAWN = "redrawn"  # what the generator does to every reference
 
 _PACKED = re.compile(r" \(.*?\)")  # the set's name, which an author has in brackets
@@ -69,6 +70,11 @@ def lines(credits: Iterable[Credit]) -> str:
     """What to paste beside pictures, a line a set (source, maker, licence, that it was changed, as CC BY 4.0 asks in
     section 3(a)); "" where there is nobody to name."""
     return "\n".join(one.line for one in by_set(credits))
+
+
+def as_file(credits: Iterable[Credit]) -> dict[str, bytes]:
+    """The file that goes with pictures, by its name; none where there is nobody to name."""
+    return {FILE: f"{told}\n".encode()} if (told := lines(credits)) else {}
 
 
 def _of_set(group: list[Credit]) -> SetCredit:

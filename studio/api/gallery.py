@@ -12,14 +12,16 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import FileResponse, Response
 
 from models.messages import Refused
+from models.references.credits import lines
 from studio.api.routing import Rejected, Route, Served, ServedStudio
-from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, Groups, Hits, KeptOut, Page
+from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, CreditsOut, Groups, Hits, KeptOut, Page
 from studio.api.uploads import in_turn
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
 from studio.export.clips import FORMATS
 from studio.export.make import Wanted, exported, one_file, stills
 from studio.gallery import PAGE, Filter, Gallery, Kept
+from studio.metadata import credits_in
 
 PREFIX = "/api/v1"
 # A file is named by its content: it never changes.
@@ -111,6 +113,13 @@ def restore(served: ServedStudio, sha256: Digest) -> Any:
     return _changed(served.studio.gallery, sha256, served.studio.gallery.restore)
 
 
+@routes.get("/gallery/{sha256}/credits", response_model=CreditsOut)
+def credits(served: ServedStudio, sha256: Digest) -> Any:
+    """Whom a picture or clip is owed to."""
+    found = credits_in(_kept(served.studio.gallery, sha256).path)
+    return {"credits": found, "lines": lines(found)}
+
+
 @routes.get("/gallery/{sha256}/file", response_class=Response, responses=FILE)
 def file(served: ServedStudio, sha256: Digest) -> Response:
     """The file itself, byte for byte."""
@@ -147,7 +156,7 @@ def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
     kept, larger = _kept(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
     if kept.kind == "text" or not kept.path.is_file():
         raise Rejected(404, "api.no_picture", sha256=sha256)
-    name, data = one_file(exported(kept.path, wanted, larger))
+    name, data = one_file(exported(kept.path, wanted, larger), credits_in(kept.path))
     kinds = {one.suffix: one.media_type for one in FORMATS.values()}
     kind = kinds.get(FilePath(name).suffix) or mimetypes.guess_type(name)[0]
     return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
 from models.messages import Refused
+from models.references.credits import Credit
 from studio.annotations import RATINGS
 from studio.api.routing import TAG
 from studio.events import Saved, Suggestion
@@ -169,6 +170,13 @@ class Hits(BaseModel):
     """Best first."""
 
     hits: list[HitOut]
+
+
+class CreditsOut(BaseModel):
+    """The stored drawings that a picture was drawn from; `lines` are to be pasted beside it, a line a set."""
+
+    credits: list[Credit]
+    lines: str
 
 
 class Groups(BaseModel):

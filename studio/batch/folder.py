@@ -5,6 +5,7 @@
     jobs.jsonl             the resolved jobs; the last file written before work begins
     journal.jsonl          a line a picture, once it is whole on disk
     images/<name>.png      and images/metadata.jsonl, as `load_dataset("imagefolder")` reads them
+    CREDITS.txt            whom the pictures are owed to
 
 All but the journal are written whole. The journal grows; a line that was cut off in the middle is left out when it is
 read. jobs.jsonl's status and metadata.jsonl follow from the other files and are written anew at every end of a run.
@@ -22,9 +23,11 @@ from filelock import FileLock, Timeout
 
 from models.messages import Refused
 from models.prompts.weighting import plain
+from models.references.credits import as_file
 from studio.batch.plan import Job, Plan
 from studio.batch.sources import Problem
 from studio.files import ready_folder, remove_empty, sha256, why, write_whole
+from studio.metadata import credits_in
 from studio.sinks import holds_another
 
 IDENTITY = ("source", "digest")
@@ -134,6 +137,12 @@ class Folder:
             os.fsync(self._journal.fileno())
         except OSError as error:
             raise Refused(why(error, self.path)) from error
+
+    def save_credits(self, records: Iterable[str]) -> None:
+        """CREDITS.txt: whom the pictures are owed to."""
+        owed = (one for name in records for one in credits_in(self.images / name))
+        for name, data in as_file(owed).items():
+            write_whole(self.path / name, data)
 
     def save_metadata(self, jobs: Iterable[Job], records: dict[str, Record]) -> None:
         """images/metadata.jsonl, a row a picture that is there, all of one schema, the caption second."""

@@ -129,6 +129,7 @@ class Runner:
         """What follows from the journal, written anew. A disk that is full now was full before."""
         try:
             self.folder.save_metadata(self.jobs, self.records)
+            self.folder.save_credits(self.records)
             self.folder.save_problems(self.problems)
             self.folder.save_jobs(self.plan.jobs, self.status)
         except Refused as refusal:

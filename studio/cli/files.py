@@ -13,7 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from models.messages import Refused
+from models.messages import Message, Refused
+from models.references.credits import Credit, as_file, by_set, lines
 from studio.backends.embedded import Embedded
 from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, each, leave
@@ -22,7 +23,7 @@ from studio.export import apps as app_table
 from studio.export.make import Wanted, exported, sticker_of, stills
 from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
-from studio.metadata import read, stripped
+from studio.metadata import credits_in, credits_of_record, read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
 from studio.sinks import plain_name
@@ -46,6 +47,24 @@ def info(common: Common, files: list[Path]) -> None:
         return {**clip, **found}
 
     leave(_print_each(common, files, look, _settings_text)[1])
+
+
+@command("credits")
+def credits_of(common: Common, files: list[Path]) -> None:
+    """Print whom pictures and clips are owed to, a line a set of drawings, to paste beside them."""
+    owed = list[Credit]()
+
+    def look(file: Path) -> dict[str, Any]:
+        if not (found := read(file)):
+            raise Refused("cli.no_settings", path=file)
+        owed.extend(credits_of_record(found))
+        return {}
+
+    rows, code = each(files, look)
+    if rows:
+        nobody = "" if owed else Message("cli.no_credits").text()
+        common.print_document(list(map(asdict, by_set(owed))), lines(owed) or nobody)
+    leave(code)
 
 
 @command()
@@ -130,7 +149,8 @@ def _clip_facts(file: Path) -> dict[str, Any]:
 
 def _settings_text(row: dict[str, Any]) -> str:
     parts = [row.get(name) or {} for name in ("request", "other", "clip")]
-    flat: Mapping[str, Any] = {**row, **parts[0], "seed": row.get("seed"), **parts[1], **parts[2]}
+    own = {"seed": row.get("seed"), "credits": lines(credits_of_record(row))}
+    flat: Mapping[str, Any] = {**row, **parts[0], **own, **parts[1], **parts[2]}
     shown = {key: value for key, value in flat.items() if key not in ("request", "other", "clip", "vector")}
     return "\n".join(f"{key}: {value}" for key, value in shown.items() if value not in ("", None, [], {}))
 
@@ -207,6 +227,10 @@ def export(
         return {"files": [_write(free((out or file.parent) / name), data) for name, data in made.items()]}
 
     rows, code = each(files, make)
+    if out:  # also whom those are owed to that were there before
+        owed = itertools.chain.from_iterable(map(credits_in, (*files, *sorted(out.iterdir()))))
+        for name, data in as_file(owed).items():
+            write_whole(out / name, data)
     common.print_rows(rows, lambda row: "\n".join(f"{one['path']}\t{one['bytes']} bytes" for one in row["files"]))
     leave(code)
 

@@ -1,5 +1,6 @@
 """`studio set` and `grid`: pictures that belong together, and settings compared on one sheet."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from studio.export.pack import check_pack
 from studio.files import ready_folder, write_whole
 from studio.foreground import Batch
 from studio.grid import Axis, Grid
+from studio.metadata import credits_in
 from studio.requests import make_request
 from studio.sets import make_set
 from studio.sinks import holds_another
@@ -113,7 +115,8 @@ def _make_sheet(made: Grid, target: Path, common: Common) -> None:
     pictures = [paths.get(place) for place in range(len(asked))]
     rows = []
     if paths and not whole.stopped:
-        write_whole(target, made.file([None if path is None else opened(Path(path)) for path in pictures]))
+        owed = itertools.chain.from_iterable(credits_in(Path(path)) for path in paths.values())
+        write_whole(target, made.file([None if path is None else opened(Path(path)) for path in pictures], owed))
         axes = {"columns": made.x.labels(), "rows": made.y.labels() if made.y else []}
         rows = [{"path": str(target), **axes, "pictures": pictures}]
     finish(whole, rows, common)

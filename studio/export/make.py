@@ -11,6 +11,7 @@ from PIL import Image, ImageColor
 from pydantic import Field
 
 from models.messages import Refused, did_you_mean
+from models.references.credits import Credit, as_file
 from studio.clips import UNSAID, ClipFile, Frame, picture_of
 from studio.export.apps import App, app_named, fit
 from studio.export.clips import FORMATS, Clip, clip_file, clip_in, sheet
@@ -19,7 +20,7 @@ from studio.export.moving import clip_rules, enlarged, fit_clip, in_size, in_tim
 from studio.export.pack import Sticker, zipped
 from studio.export.svg import svg
 from studio.fields import PROMPT_LIMIT
-from studio.metadata import Provenance, encoded, provenance_in, read
+from studio.metadata import Provenance, credits_in, encoded, provenance_in, read
 from studio.metadata.files import KINDS
 
 SHEET = "sheet"
@@ -106,10 +107,11 @@ def stills(clip: ClipFile, numbers: Sequence[int], plain: bool = False) -> Itera
         yield frame, encoded(frame.picture(), says and says.with_how(frame=frame.number), "png")
 
 
-def one_file(files: Mapping[str, bytes]) -> tuple[str, bytes]:
-    """Files as one, with its name: several in a ZIP that is called as the first of them."""
+def one_file(files: Mapping[str, bytes], credits: Sequence[Credit] = ()) -> tuple[str, bytes]:
+    """Files as one, with its name: several in a ZIP that is called as the first of them and says whom they are owed
+    to."""
     name, data = next(iter(files.items()))
-    return (name, data) if len(files) == 1 else (f"{Path(name).stem}.zip", zipped(files))
+    return (name, data) if len(files) == 1 else (f"{Path(name).stem}.zip", zipped({**files, **as_file(credits)}))
 
 
 def sticker_of(file: Path, wanted: Wanted, larger: Larger, label: str = "") -> Sticker:
@@ -119,11 +121,12 @@ def sticker_of(file: Path, wanted: Wanted, larger: Larger, label: str = "") -> S
     prompt, model = (" ".join(str(request.get(name) or "").split())[:PROMPT_LIMIT] for name in ("prompt", "model"))
     facts = {"prompt": prompt, "seed": said.get("seed"), "model": model} if request else {}
     says, label = None if wanted.plain else provenance_in(file), label or prompt or file.stem
+    owed = credits_in(file)
     if clip := clip_in(file):
         clip = ready(clip, wanted, larger)
-        return Sticker(clip.frames[0], label, says, facts, clip=clip, matte=wanted.matte)
+        return Sticker(clip.frames[0], label, says, facts, clip=clip, matte=wanted.matte, credits=owed)
     picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
-    return Sticker(picture, label, says, facts, more)
+    return Sticker(picture, label, says, facts, more, credits=owed)
 
 
 def opened(file: Path) -> Image.Image:
@@ -161,7 +164,7 @@ def _moving(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> 
 def _still(file: Path, wanted: Wanted, larger: Larger, says: Provenance | None) -> dict[str, bytes]:
     app, side = wanted.for_app, wanted.size
     picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
-    made = {f"{file.stem}.svg": svg(picture).encode()} if wanted.svg else {}
+    made = {f"{file.stem}.svg": svg(picture, says.credits if says else ()).encode()} if wanted.svg else {}
     if app:
         drawing = Drawing(picture, more)
         for size in app.sizes:

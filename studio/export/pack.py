@@ -19,6 +19,7 @@ from models.data.captions import MOODS
 from models.data.pixels import fit as fit_square
 from models.data.sheet import captioned
 from models.messages import Message, Refused
+from models.references.credits import Credit, as_file
 from studio.batch.plan import safe_name
 from studio.export.apps import App, Icon, Motion, fit, placed, within
 from studio.export.clips import Clip
@@ -42,7 +43,7 @@ _CHINESE: dict[str, str] = _EMOJI["chinese"]
 @dataclass(frozen=True)
 class Sticker:
     """A picture (RGBA, any size), its label, what its file says, facts for the pack's papers, and it `larger`; of a
-    `clip` the first frame, and what is behind a GIF's edges.
+    `clip` the first frame, and what is behind a GIF's edges; whom it is owed to.
     """
 
     picture: Image.Image
@@ -52,6 +53,7 @@ class Sticker:
     larger: Image.Image | None = None
     clip: Clip | None = None
     matte: str = ""
+    credits: tuple[Credit, ...] = ()
 
     def drawing(self) -> Drawing:
         """Ready to be drawn in other sizes."""
@@ -78,7 +80,8 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     captioned(pictures, labels, min(len(stickers), 6)).save(sheet, "PNG", optimize=True)
     out[f"{ABOUT}/sheet.png"] = sheet.getvalue()
     out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, out).encode()
-    return zipped(out)
+    owed = as_file(one for sticker in stickers for one in sticker.credits)
+    return zipped(out | {f"{ABOUT}/{file}": data for file, data in owed.items()})
 
 
 def title_of(name: str) -> str:
@@ -179,8 +182,9 @@ def _about(
     ]
     text = Path(__file__).with_name("about.txt").read_text(encoding="utf-8")
     template = Template(text, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    modelled = any(one.facts.get("model") for one in stickers)
-    return template.render(title=title, app=app, stickers=shown, modelled=modelled, folder=ABOUT, version=version())
+    modelled, owed = any(one.facts.get("model") for one in stickers), any(one.credits for one in stickers)
+    about = {"title": title, "app": app, "stickers": shown, "modelled": modelled, "owed": owed}
+    return template.render(**about, folder=ABOUT, version=version())
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:

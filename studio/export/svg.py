@@ -15,6 +15,7 @@ import io
 import itertools
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ import vtracer
 from PIL import Image
 
 from models.data.pixels import premultiply, unpremultiply
+from models.references.credits import Credit
 from studio.export.drawing import resized
+from studio.metadata.exif_xmp import xmp_packet
 
 WORK = 768  # pixels of the longer side while tracing: vtracer's curves are about half a pixel too wide
 COLOURS = 24  # more make larger files and no better ones
@@ -36,8 +39,9 @@ NOTHING = 255  # the label of what is transparent
 TRACING = tomllib.loads(Path(__file__).with_name("tracing.toml").read_text(encoding="utf-8"))
 
 
-def svg(picture: Image.Image) -> str:
-    """A picture (RGBA, any size) as an SVG document of its size in pixels, without any soft edge."""
+def svg(picture: Image.Image, credits: Sequence[Credit] = ()) -> str:
+    """A picture (RGBA, any size) as an SVG document of its size in pixels, without any soft edge, which says whom it is
+    owed to."""
     small = premultiply(np.asarray(picture.convert("RGBA")))
     height, width = small.shape[:2]
     scale = WORK / max(width, height)
@@ -48,7 +52,8 @@ def svg(picture: Image.Image) -> str:
     groups = "".join(_group(labels, palette, alpha) for alpha in sorted({int(alpha) for alpha in palette[:, 3]}))
     box = f"1 1 {fine.shape[1]} {fine.shape[0]}"  # the pixel of air that `_group` adds is left out again
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="{box}">'
-    return f"{head}{groups}</svg>\n"
+    about = f"<metadata>{xmp_packet(credits=credits)}</metadata>" if credits else ""
+    return f"{head}{about}{groups}</svg>\n"
 
 
 def _palette(small: np.ndarray) -> np.ndarray:

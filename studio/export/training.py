@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.messages import Refused
+from models.references.credits import as_file
 from studio.batch.plan import safe_name
 from studio.files import PART, ready_folder, why, write_whole
-from studio.metadata.files import content
+from studio.metadata.files import content, credits_in
 from studio.requests import CaptionRequest
 
 KINDS = ("long", "short", "tags")  # of texts; a picture is trained with the first that it has
@@ -67,6 +68,8 @@ def write_training_set(examples: Sequence[Example], folder: Path) -> None:
         part.mkdir()
         for name, data in training_set(examples):
             write_whole(part / name, data if isinstance(data, bytes) else content(data), "--training-set")
+        for name, data in as_file(owed for one in examples for owed in credits_in(one.path)).items():
+            write_whole(part / name, data, "--training-set")
         if folder.is_dir():
             folder.rmdir()
         part.rename(folder)

@@ -7,6 +7,7 @@
 from studio.metadata.files import (
     content,
     credits_in,
+    credits_of_record,
     encoded,
     provenance_in,
     read,
@@ -23,6 +24,7 @@ __all__ = [
     "Provenance",
     "content",
     "credits_in",
+    "credits_of_record",
     "encoded",
     "provenance",
     "provenance_in",

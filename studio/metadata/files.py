@@ -129,18 +129,19 @@ def provenance_in(path: Path) -> Provenance | None:
     found = texts(content(path), path).texts
     if not (record := own(found.get(OWN, ""))):
         return None
-    return Provenance(found.get("parameters", ""), found[OWN], credits=_credits(record))
+    return Provenance(found.get("parameters", ""), found[OWN], credits=credits_of_record(record))
 
 
 def credits_in(file: Path | bytes) -> tuple[Credit, ...]:
     """Whom a file is owed to, as far as it says it; nobody where it can't be read."""
     with contextlib.suppress(Refused):
         data = file if isinstance(file, bytes) else content(file)
-        return _credits(read_bytes(data, "" if isinstance(file, bytes) else file))
+        return credits_of_record(read_bytes(data, "" if isinstance(file, bytes) else file))
     return ()
 
 
-def _credits(found: dict[str, Any]) -> tuple[Credit, ...]:
+def credits_of_record(found: dict[str, Any]) -> tuple[Credit, ...]:
+    """Whom a file is owed to, of what it says (from `read`)."""
     return tuple(Credit(**one) for one in found.get("credits", ()))
 
 

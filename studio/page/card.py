@@ -6,13 +6,14 @@ from typing import Any
 import gradio as gr
 
 from models.messages import Refused
+from models.references.credits import lines
 from studio import inputs
 from studio.annotations import labels_in
 from studio.backends.registry import open_backend
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
 from studio.gallery import Kept
-from studio.metadata import read, restore
+from studio.metadata import credits_of_record, read, restore
 from studio.page.clips import take
 from studio.page.context import PRESSED, PageContext, pressed_data, whole_number
 from studio.page.html import render, script
@@ -100,7 +101,9 @@ class CardHandlers:
         styles = self.context.can.styles if describes else None
         size = self.context.can.enlarges
         large = size if kept.kind == "image" and size > max(kept.width, kept.height) else 0
-        return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, problem, said, large)
+        credits = credits_of_record(origin)
+        about = {"problem": problem, "said": said, "large": large, "credits": credits, "owed": lines(credits)}
+        return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, **about)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:
         changes: dict[str, Any] = {}

@@ -12,12 +12,14 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from PIL import Image
 
 from models.messages import Refused
+from models.references.credits import Credit, as_file
 from studio.batch.plan import safe_name
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
 from studio.export.drawing import Larger
 from studio.export.make import SHEET, Wanted, exported, one_file
 from studio.media import MEDIA_TYPES, is_webp
+from studio.metadata import credits_in
 from studio.page.context import PageContext
 from studio.page.language import error_text, routes
 from studio.page.series_store import Series, SeriesStore
@@ -132,13 +134,17 @@ class _Pieces(list[bytes]):
 
 def zipped(files: Iterable[tuple[str, Path | bytes]]) -> Iterator[bytes]:
     """The pieces of a ZIP with each file under its name, made while it is sent; a file that is gone by then is left
-    out. Pictures are compressed already: they are stored as they are.
+    out. Pictures are compressed already: they are stored as they are. The last file says whom they are owed to.
     """
-    pieces = _Pieces()
+    pieces, owed = _Pieces(), dict[Credit, None]()
     with ZipFile(cast("IO[bytes]", pieces), "w", ZIP_STORED) as archive:
         for name, source in files:
             with contextlib.suppress(OSError):
-                archive.writestr(name, source if isinstance(source, bytes) else source.read_bytes())
+                data = source if isinstance(source, bytes) else source.read_bytes()
+                archive.writestr(name, data)
+                owed |= dict.fromkeys(credits_in(data))
             yield b"".join(pieces)
             pieces.clear()
+        for name, data in as_file(owed).items():
+            archive.writestr(name, data)
     yield b"".join(pieces)

@@ -1,6 +1,7 @@
 """The Compare tab: two settings on one labelled sheet that fills as its pictures come."""
 
 import contextlib
+import itertools
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ from models.messages import Refused
 from studio.backends.registry import offered, open_backend
 from studio.gallery import Kept
 from studio.grid import Axis, Grid
+from studio.metadata import credits_in
 from studio.page.context import QUIET, PageContext, whole_number
 from studio.page.files import attachment, opened, series_of
 from studio.page.form import Form
@@ -149,7 +151,8 @@ def router(context: PageContext) -> APIRouter:
             raise HTTPException(404, "no such sheet")
         grid, kept = Grid.from_record(series.about["grid"]), store.first_pictures(series)
         places = [_place(kept.get(one.id)) for one in store.members(series)]
-        return Response(grid.file(places), media_type="image/png", headers=attachment(grid.name))
+        owed = itertools.chain.from_iterable(credits_in(one.path) for one in kept.values())
+        return Response(grid.file(places, owed), media_type="image/png", headers=attachment(grid.name))
 
     return made
 

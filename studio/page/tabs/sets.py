@@ -141,4 +141,5 @@ def packed_for(store: SeriesStore, series: Series, app: str, larger: Larger) -> 
 def _sticker(kept: Kept, label: str, outline: bool, app: App, larger: Larger) -> Sticker:
     picture, more = both(kept.path, opened(kept.path), app.sizes[0], larger, outline)
     facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
-    return Sticker(picture, label, says=provenance_in(kept.path), facts=facts, larger=more)
+    says = provenance_in(kept.path)
+    return Sticker(picture, label, says=says, facts=facts, larger=more, credits=says.credits if says else ())
