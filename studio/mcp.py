@@ -314,8 +314,8 @@ def hits_result(gallery: Gallery, found: Sequence[tuple[Kept, float | None]]) ->
 def _picture(one: Kept | Saved, prompt: str, score: float | None) -> PictureOut:
     """A file of the gallery is named by its sha256."""
     path, kind = Path(one.path), one.media_type
-    facts = {"seed": one.seed, "score": score, "media_type": kind, "credits": lines(credits_in(path))}
-    return PictureOut(id=path.stem, path=str(path), prompt=prompt, **facts)
+    named = {"id": path.stem, "path": str(path), "prompt": prompt, "seed": one.seed}
+    return PictureOut.model_validate({**named, "score": score, "media_type": kind, "credits": lines(credits_in(path))})
 
 
 def _job(studio: Studio, job: QueuedJob) -> JobOut:
