@@ -232,6 +232,12 @@ class EntityLinker:
         best = torch.full((len(self.concepts),), -1.0)
         return best.scatter_reduce(0, self._owners, self.vectors @ vector, "amax").tolist()
 
+    def nearest(self, number: int) -> list[int]:
+        """The other concepts, those first whose names lie nearest to that concept's."""
+        cosines = self.cosines(self.vectors[self._owners.tolist().index(number)])
+        order = sorted(range(len(cosines)), key=cosines.__getitem__, reverse=True)
+        return [other for other in order if other != number]
+
     def _best_match(self, text: str, vector: Tensor) -> tuple[int, float, float]:
         """The concept that is meant most likely, its cosine, and which share of the words are its own."""
         cosines, shares, none = self.cosines(vector), self._shares(words_of(core(text))), (0.0, 0.0)

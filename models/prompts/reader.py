@@ -1,0 +1,111 @@
+"""Says what becomes of each word of a prompt: drawn, left out, or not known; and what can be drawn instead."""
+
+import re
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from models.data.grammar import Language, article, language_of, regular
+from models.lexicon import LEXICONS, any_of, word_set
+from models.prompts.coverage import not_drawn
+from models.prompts.entities import Concept
+from models.prompts.normalise import core, words_of
+from models.prompts.parsed import ParsedPrompt
+from models.prompts.parser import PromptParser
+from models.prompts.reading import Part, Reading, State
+from models.prompts.rephrase import is_free
+from models.prompts.vocabulary import Vocabulary
+from models.prompts.weighting import QUOTED, plain
+
+OFFERED = 3  # prompts instead of one that names nothing
+NEAREST = 5  # things in the place of one
+_HOW = re.compile(any_of([*LEXICONS["zh"].colours.values(), *LEXICONS["zh"].expressions]))
+_WORDS = re.compile(r"[a-z]+(?:[-'’][a-z]+)*|[\u3400-\u9fff]+")
+
+
+class Reader:
+    """Reads by `parser`; without a `vocabulary` no word is unknown."""
+
+    def __init__(self, parser: PromptParser, vocabulary: Vocabulary | None = None) -> None:
+        self.parser, self.vocabulary = parser, vocabulary
+
+    def read(self, text: str) -> Reading:
+        """The parts of a prompt. Refused where a weight is out of range."""
+        instead = self.instead(text)
+        low = text.lower() if len(text.lower()) == len(text) else text
+        found: list[Part] = []
+        for start, end, state, drawn_as, nearest in self._spans(low, bool(instead)):
+            if start < end and all(end <= one.start or start >= one.start + len(one.text) for one in found):
+                found.append(Part(text[start:end], start, state, drawn_as, nearest))
+        return Reading(text, tuple(sorted(found, key=lambda one: one.start)), instead)
+
+    def instead(self, text: str) -> tuple[str, ...]:
+        """Prompts that lie near to one that names nothing that can be drawn, else what all styles have drawn; none of
+        a prompt that names something."""
+        if not self.parser.linker.concepts or self._names_something(text):
+            return ()
+        said, language = core(_words_alone(text)), language_of(text)
+        near = self.vocabulary.nearest(said) if self.vocabulary and said else ()
+        usual = (self._called(one, language) for one in self.parser.linker.concepts if one.is_a("usual"))
+        names = dict.fromkeys(filter(None, chain(near, usual)))
+        return tuple(islice((article(name) if language == "en" else name for name in names), OFFERED))
+
+    def _names_something(self, text: str) -> bool:
+        parsed = self.parser.parse(_words_alone(text))
+        return bool(parsed.entities or parsed.blend or parsed.layout or parsed.lettering)
+
+    def _spans(self, low: str, is_unknown: bool) -> Iterator[tuple[int, int, State, str, tuple[str, ...]]]:
+        """(start, end, state, what it is drawn as, nearest) of words of a prompt in small letters; what is found first
+        is so."""
+        parsed = self.parser.parse(low)
+        left: dict[str, tuple[str, ...]] = dict(not_drawn(parsed, self.vocabulary)) if self.vocabulary else {}
+        unknown = {word for word, _ in self.vocabulary.unknown(plain(low))} if self.vocabulary else set()
+        if not is_unknown:
+            yield from self._things(low, parsed)
+            for word in dict.fromkeys([*parsed.left_out, *left]):
+                state: State = "unknown" if word in unknown else "left_out"
+                yield from ((*span, state, "", left.get(word, ())) for span in _places(low, word))
+        grammar = word_set("function") | word_set("places") | word_set("plain")
+        for match in _WORDS.finditer(low):
+            if match[0].isascii() and len(match[0]) > 2 and match[0] not in grammar:
+                yield (*match.span(), "unknown" if is_unknown else "drawn", "", ())
+            elif not match[0].isascii():
+                marks = [match] if is_unknown else _HOW.finditer(low, *match.span())
+                yield from ((*one.span(), "unknown" if is_unknown else "drawn", "", ()) for one in marks)
+
+    def _things(self, low: str, parsed: ParsedPrompt) -> Iterator[tuple[int, int, State, str, tuple[str, ...]]]:
+        """Where entities are named: by their names, else by the words of their concepts."""
+        for entity in parsed.entities:
+            concept, language = self.parser.concept(entity), language_of(entity.name or entity.text)
+            beside = self._called(concept, language), self._beside(entity.concept, language)
+            words = _WORDS.findall(entity.text) if language == "en" else concept.chinese_phrases
+            own = [
+                one for one in words if (words_of(one)[0] in concept.words if language == "en" else one in entity.text)
+            ]
+            for said in [entity.name] if any(_places(low, entity.name)) else own or [core(entity.text)]:
+                yield from ((*place, "drawn", *beside) for place in _places(low, said))
+
+    @staticmethod
+    def _called(concept: Concept, language: Language) -> str:
+        return next(iter(concept.names.get(language, ())), "")
+
+    def _beside(self, number: int, language: Language) -> tuple[str, ...]:
+        """The things nearest to one, by name."""
+        others = (self.parser.linker.concepts[other] for other in self.parser.linker.nearest(number))
+        near = (self._called(one, language) for one in others if one.can_join)
+        return tuple(islice(dict.fromkeys(filter(None, near)), NEAREST))
+
+
+def _words_alone(text: str) -> str:
+    """What is read of a prompt: without quotation marks around all of it, and without marks."""
+    quoted = QUOTED.fullmatch(text)
+    return text if is_free(text) else plain(next(one for one in quoted.groups() if one is not None) if quoted else text)
+
+
+def _places(low: str, words: str) -> Iterator[tuple[int, int]]:
+    """Where words stand, in any number; also where a plural that is no name and an s was made regular."""
+    if words and words.isascii():
+        pattern_ = re.compile(rf"(?<![a-z]){re.escape(words)}(?:e?s)?(?![a-z])")
+        yield from (match.span() for match in pattern_.finditer(low))
+        yield from (m.span() for m in _WORDS.finditer(low) if m[0] != words and regular(m[0]) in (words, f"{words}s"))
+    elif words:
+        yield from (match.span() for match in re.finditer(re.escape(words), low))
