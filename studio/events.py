@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 from models.messages import Message
+from models.prompts.reading import Reading
 from models.prompts.suggestion import Suggestion
 
 
@@ -108,6 +109,6 @@ class Content:
     known: bool = True
 
 
-Answer = Vector | Content | Suggestion  # to interactive requests
+Answer = Vector | Content | Suggestion | Reading  # to interactive requests
 Event = Progress | Saved | Done | Cancelled | Failed
 End = Done | Cancelled | Failed

@@ -61,6 +61,12 @@ class ProgressStore:
         now = Progress(rows[0]["step"], rows[0]["total"], shown, unknown, rows[0]["read_as"])
         return rows[0]["revision"], now
 
+    def words(self, jobs: Iterable[str]) -> list[Unknown]:
+        """Words of some jobs' prompts that were not drawn, each once."""
+        among = "SELECT DISTINCT unknown FROM progress WHERE job IN (SELECT value FROM json_each(?))"
+        rows = [json.loads(row["unknown"]) for row in self._database.rows(among, json.dumps(list(jobs)))]
+        return list(dict.fromkeys(Unknown(word, tuple(nearest)) for row in rows for word, *nearest in row))
+
     def begin(self, job: str) -> None:
         """A try begins: what was shown of an earlier one is no longer true. Revisions go on counting."""
         with self._database.writing() as connection:

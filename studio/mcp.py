@@ -25,6 +25,7 @@ from pydantic import Field
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
+from models.prompts.reading import Reading
 from models.prompts.suggestion import KINDS, Kind, Suggestion
 from models.references.credits import lines
 from studio import inputs
@@ -72,7 +73,7 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
         mcp.add_tool(tools.making(words), name, description=words["about"], annotations=makes)
     for tool in (tools.cancel, tools.export, tools.frames):
         mcp.add_tool(tool, annotations=makes)
-    for tool in (tools.search, tools.suggest, tools.status, tools.styles, tools.models):
+    for tool in (tools.search, tools.suggest, tools.read, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=looks)
     mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
     mcp.resource(FILE, name="file", title="A file that a tool wrote", mime_type="application/octet-stream")(
@@ -170,6 +171,17 @@ class Tools:
         drawn for a word that is unknown.
         """
         return await self._studio.asuggest(text, kinds=tuple(kinds), model=self._served(model))
+
+    @_tool
+    async def read(
+        self,
+        texts: Annotated[list[str], Field(description="Prompts.", min_length=1)],
+        model: Model = "",
+    ) -> list[Reading]:
+        """Say what becomes of the words of prompts before anything is drawn: drawn as what, left out, or not known.
+        `instead` are prompts to take where one names nothing that can be drawn.
+        """
+        return await self._studio.aread(*texts, model=self._served(model))
 
     @_tool
     def status(

@@ -19,10 +19,11 @@ SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 CANDIDATE_STRIDE = 0x9E3779B1
 MAX_SUGGESTED = 10  # of each kind
+MAX_READ = 64  # prompts at once
 MAX_HITS = 1_000  # of one search
 DIGESTS = ("upscaler", "variant", "video", "captioner", "loras")  # fields that planning fills in: what does it
 
-Task = Literal["image", "clip", "caption", "embed", "search", "enlarge", "suggest"]
+Task = Literal["image", "clip", "caption", "embed", "search", "enlarge", "suggest", "read"]
 
 
 class Request(Frozen):
@@ -311,6 +312,21 @@ class SuggestRequest(Request):
         return self
 
 
+class ReadRequest(Request):
+    """What becomes of the words of each of some prompts, and what can be drawn instead of one that names nothing."""
+
+    task: Literal["read"] = "read"
+    texts: tuple[Text, ...]
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> Self:
+        if not self.texts or not all(map(has_words, self.texts)):
+            raise Refused("request.empty_prompt")
+        if len(self.texts) > MAX_READ:
+            raise Refused("request.read_count", most=MAX_READ, count=len(self.texts))
+        return self
+
+
 REQUESTS: dict[str, type[Request]] = {
     "image": ImageRequest,
     "clip": ClipRequest,
@@ -319,9 +335,17 @@ REQUESTS: dict[str, type[Request]] = {
     "search": SearchRequest,
     "enlarge": EnlargeRequest,
     "suggest": SuggestRequest,
+    "read": ReadRequest,
 }
 AnyRequest = Annotated[
-    ImageRequest | ClipRequest | CaptionRequest | EnlargeRequest | EmbedRequest | SearchRequest | SuggestRequest,
+    ImageRequest
+    | ClipRequest
+    | CaptionRequest
+    | EnlargeRequest
+    | EmbedRequest
+    | SearchRequest
+    | SuggestRequest
+    | ReadRequest,
     Field(discriminator="task"),
 ]
 ANY_REQUEST: TypeAdapter[Any] = TypeAdapter(AnyRequest)

@@ -5,12 +5,13 @@ so pictures from the same noise look like one family, and what differs is what t
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from models.data.captions import MOODS, Mood
 from models.messages import Refused, did_you_mean
+from models.prompts.reading import Reading
 from studio.requests import SEEDS, ImageRequest, make_request
 
 # Apart from each other, and frequent among the captions that the models learned from.
@@ -25,10 +26,11 @@ KINDS = {"emotions": "subject", "subjects": "emotion", "style": "style"}
 
 @dataclass(frozen=True)
 class Member:
-    """One of a set: what is written under it, and what is asked for."""
+    """One of a set: what is written under it, what is asked for, and the thing that it shows."""
 
     label: str
     request: ImageRequest
+    subject: str = ""
 
 
 def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) -> list[Member]:
@@ -46,14 +48,21 @@ def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) ->
     usual: dict[str, Sequence[str]] = {"emotions": EMOTIONS, "subjects": SUBJECTS_ZH if is_chinese(first) else SUBJECTS}
     words = _words(words or usual.get(kind, ()))
     if kind == "emotions":
-        asked = [(feeling(word, first), felt(word, first)) for word in words]
+        asked = [(feeling(word, first), felt(word, first), first) for word in words]
     elif kind == "subjects":
-        asked = [(word, felt(first, word)) for word in words]
+        asked = [(word, felt(first, word), word) for word in words]
     else:
-        asked, fields["style"] = [(word, word) for word in words], first
+        asked, fields["style"] = [(word, word, word) for word in words], first
     seed = fields.get("seed")
     same = {**fields, "seed": secrets.randbelow(SEEDS) if seed is None else seed, "count": 1}
-    return [Member(label, make_request(**{**same, "prompt": prompt})) for label, prompt in asked]
+    return [Member(label, make_request(**{**same, "prompt": prompt}), subject) for label, prompt, subject in asked]
+
+
+def refuse_unknown(members: Sequence[Member], read: Callable[[Sequence[str]], Sequence[Reading]]) -> None:
+    """Refused, before anything is drawn, where the subject of one names nothing that can be drawn."""
+    for reading in read(list(dict.fromkeys(one.subject for one in members))):
+        if reading.instead:
+            raise Refused("reading.nothing", text=reading.text, instead=list(reading.instead))
 
 
 def felt(emotion: str, subject: str) -> str:

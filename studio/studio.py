@@ -20,7 +20,7 @@ from studio import inputs, settings
 from studio.awaited import STOP, Stopped, awaitable
 from studio.backends.registry import Opener, open_backend
 from studio.duplicates import Duplicates, Group
-from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved, Suggestion, Vector
+from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Reading, Saved, Suggestion, Vector
 from studio.files import ready_folder, write_whole
 from studio.gallery import Filter
 from studio.home import Home, JobEvents
@@ -233,6 +233,14 @@ class Studio:
         asked = self._resolve(make_request("suggest", text=text, model=model, **fields))
         return [answer for answer in self.ask(asked) if isinstance(answer, Suggestion)]
 
+    def read(self, *texts: str, model: str = "embedded") -> list[Reading]:
+        """What becomes of the words of prompts, as `read("a dancing cat")[0].parts`: drawn, left out, or not known.
+
+        Where one names nothing that can be drawn, `instead` holds prompts to take. Refused where one is empty.
+        """
+        asked = self._resolve(make_request("read", texts=texts, model=model))
+        return [answer for answer in self.ask(asked) if isinstance(answer, Reading)]
+
     def enlarge(self, picture: str | Path, size: int = 512, *, model: str = "embedded") -> Image.Image:
         """A picture file made larger, `size` pixels a side, and stored nowhere; `make("enlarge", ...)` stores it.
 
@@ -363,6 +371,7 @@ class Studio:
     aembed = awaitable(embed)
     aenlarge = awaitable(enlarge)
     asuggest = awaitable(suggest)
+    aread = awaitable(read)
     aexport = awaitable(export)
     asearch = awaitable(search)
     abatch = awaitable(batch)

@@ -153,13 +153,13 @@ def test_an_alias_is_known_only_word_for_word(backend: Embedded, broken: Path, m
     backend.load()
     embedder = backend._pipeline.embedder
     concepts = {"en": ["cat"], "zh": ["猫"]}
-    Vocabulary(embedder, Words(frozenset(), frozenset(), frozenset()), concepts, embedder.text(["cat"]), 2.0).save(
-        broken
-    )
+    Vocabulary(
+        embedder, Words(frozenset({"cat"}), frozenset(), frozenset()), concepts, embedder.text(["cat"]), 2.0
+    ).save(broken)
     taught = Embedded(str(broken))
     taught.load()
     taught._pipeline.parser, taught._pipeline.references = of_bags(FEW, {"dog": ("golden retriever",)}), None
-    for prompt, named in (("a retriever cat", {"retriever"}), ('"a retriever"', set())):
+    for prompt, named in (("a retriever cat", {"retriever"}), ('"a retriever cat"', set())):
         said = next(run(taught, ask(taught, prompt=prompt))).unknown
         assert {one.word for one in said} == named, prompt
 

@@ -44,6 +44,7 @@ TOOLS = {
     "frames",
     "search",
     "suggest",
+    "read",
     "status",
     "cancel",
     "styles",

@@ -16,7 +16,7 @@ from studio.capabilities import FAST
 from studio.planner import RESOLVERS, job_id, plan, resolve
 from studio.requests import ANY_REQUEST, REQUESTS, make_request
 
-INTERACTIVE = ("embed", "search", "suggest")  # asked for their answer: resolved, and never planned into a job
+INTERACTIVE = ("embed", "search", "suggest", "read")  # asked for their answer: resolved, and never planned into a job
 SMALL = {"path": "small.png"}
 ASKED: list[tuple[str, dict[str, Any]]] = [
     ("image", {"prompt": " a  cat ", "style": "Black-Glyph", "scheduler": "HEUN"}),
@@ -41,6 +41,7 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     ("caption", {"image": SMALL}),
     ("caption", {"image": SMALL, "language": "zh", "long": True, "candidates": 2, "seed": 5}),
     ("enlarge", {"image": SMALL, "size": 512}),
+    ("read", {"texts": [" a  cat "]}),
     ("suggest", {"text": " a  cat ", "kinds": ["translate"]}),
     ("embed", {"texts": ("a cat", "猫"), "images": (SMALL,)}),
     ("search", {"words": "cat", "like": SMALL, "without": "hat"}),

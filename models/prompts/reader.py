@@ -77,7 +77,8 @@ class Reader:
         for entity in parsed.entities:
             concept, language = self.parser.concept(entity), language_of(entity.name or entity.text)
             beside = self._called(concept, language), self._beside(entity.concept, language)
-            words = _WORDS.findall(entity.text) if language == "en" else concept.chinese_phrases
+            english = (word for word in _WORDS.findall(entity.text) if word not in word_set("function"))
+            words = english if language == "en" else concept.chinese_phrases
             own = [
                 one for one in words if (words_of(one)[0] in concept.words if language == "en" else one in entity.text)
             ]
@@ -89,9 +90,10 @@ class Reader:
         return next(iter(concept.names.get(language, ())), "")
 
     def _beside(self, number: int, language: Language) -> tuple[str, ...]:
-        """The things nearest to one, by name."""
-        others = (self.parser.linker.concepts[other] for other in self.parser.linker.nearest(number))
-        near = (self._called(one, language) for one in others if one.can_join)
+        """The things of the same group nearest to one, by name."""
+        concepts = self.parser.linker.concepts
+        others = (concepts[other] for other in self.parser.linker.nearest(number))
+        near = (self._called(one, language) for one in others if one.group == concepts[number].group)
         return tuple(islice(dict.fromkeys(filter(None, near)), NEAREST))
 
 

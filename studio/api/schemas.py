@@ -11,7 +11,7 @@ from models.messages import Refused
 from models.references.credits import Credit
 from studio.annotations import RATINGS
 from studio.api.routing import TAG
-from studio.events import Saved, Suggestion
+from studio.events import Reading, Saved, Suggestion
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.queue import MAX_PRIORITY, QueuedJob, State
@@ -197,6 +197,12 @@ class Suggestions(BaseModel):
     """Prompts to take in the place of a text, by kinds, the best of each first."""
 
     suggestions: list[Suggestion]
+
+
+class Readings(BaseModel):
+    """What becomes of the words of each prompt; `instead` are prompts to take where one names nothing."""
+
+    readings: list[Reading]
 
 
 class Health(BaseModel):

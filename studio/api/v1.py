@@ -33,6 +33,7 @@ from studio.api.schemas import (
     Jobs,
     Move,
     Problem,
+    Readings,
     Suggestions,
 )
 from studio.api.uploads import Uploads, in_turn, uploads
@@ -286,6 +287,16 @@ def suggest(
     kinds = {"kinds": tuple(kind)} if kind else {}
     with_model = offered(model or served.model, served.model)
     return {"suggestions": served.studio.suggest(text, count=count, model=with_model, **kinds)}
+
+
+@about.get("/read", response_model=Readings)
+def read(
+    served: ServedStudio,
+    text: Annotated[list[str], Query(description="A prompt. Repeat it for more.")],
+    model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = "",
+) -> Any:
+    """What becomes of the words of prompts: drawn as what, left out, or not known."""
+    return {"readings": served.studio.read(*text, model=offered(model or served.model, served.model))}
 
 
 for part in (jobs, gallery.routes, about):

@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 from studio.backends.registry import no_task
 from studio.capabilities import Capabilities
-from studio.events import Progress, Suggestion, Vector
+from studio.events import Progress, Reading, Suggestion, Vector
 from studio.media import Artifact
 
-Made = Progress | Artifact | Vector | Suggestion
+Made = Progress | Artifact | Vector | Suggestion | Reading
 # Does resolved requests of equal batch key -> (number of the request, event). The second argument says whether previews
 # are wanted. Dropping the iterator cancels. Refused, for all of them, where one can't be done. An artifact is the same,
 # bit for bit, in whatever company and order it is made.

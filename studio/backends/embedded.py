@@ -1,6 +1,5 @@
 """The studio's own models: the sticker pipeline on the weights that ship. torch is imported by `load`, not before."""
 
-import contextlib
 import functools
 import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -24,20 +23,20 @@ from studio import media
 from studio.backends import loading
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import Batches, ClipEnds, given_pixels, to_describe, to_enlarge
+from studio.backends.loading import weights_needed
+from studio.backends.prompts import PromptReading
 from studio.backends.told import Told, tell
 from studio.backends.vectors import vectors
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress, Unknown
+from studio.events import Progress
 from studio.fields import sides
 from studio.media import Artifact
-from studio.prompts import summands
 from studio.requests import (
     CaptionRequest,
     ClipRequest,
     EmbedRequest,
     EnlargeRequest,
     ImageRequest,
-    SuggestRequest,
     WordedRequest,
 )
 
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from models.pipelines.caption import CaptionPipeline
     from models.pipelines.image import StickerPipeline
     from models.pipelines.video import ClipPipeline
-    from models.prompts.suggest import Suggester
-    from models.prompts.vocabulary import Vocabulary
     from models.sampling import loop
     from models.sampling.loop import Pictures, Sampling
     from models.upscaler import Upscaler
@@ -60,15 +57,6 @@ CAPTIONER = ("captioner", "detector")  # PART of models.pipelines.caption and mo
 DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, which can't be asked without torch
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; weights without the part are whole
 VARIANT = "fast"  # models.lora.UPSCALER, which draws alone or the last of the way, and need not be there
-
-
-@contextlib.contextmanager
-def weights_needed(code: str = "model.weights") -> Iterator[None]:
-    """What is wrong with weights is said of the model that needs them."""
-    try:
-        yield
-    except WeightsError as error:
-        raise Refused(code, problem=error.message) from error
 
 
 def _optional(part: str, root: Path, *beside: str) -> str:
@@ -126,10 +114,9 @@ class Embedded(Backend):
     def __init__(self, root: str | None = None) -> None:
         self.root = Path(root) if root else assets() / "weights"
         self._pipeline: StickerPipeline | None = None
-        self._vocabulary: Vocabulary | None = None
         self._clips_by: ClipPipeline | None = None
         self._captions_by: CaptionPipeline | None = None
-        self._suggester: Suggester | None = None
+        self._reads = PromptReading(self.root)
         self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
@@ -172,13 +159,13 @@ class Embedded(Backend):
             self.digest()  # says what is missing before seconds go into importing torch
             with weights_needed():
                 pipeline = loading.pipeline(self.root)
-                self._vocabulary = loading.vocabulary(pipeline.embedder, self.root)
-            self._pipeline = pipeline
+                self._reads.vocabulary = loading.vocabulary(pipeline.embedder, self.root)
+            self._pipeline = self._reads.pipeline = pipeline
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
         done = {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
-        done["suggest"] = one_by_one(self._suggested)
+        done |= {"suggest": one_by_one(self._reads.suggested), "read": one_by_one(self._reads.read)}
         parts = {"clip": (VIDEO, one_by_one(self._clips)), "caption": (CAPTIONER[0], self._captions)}
         return {**done, **{task: does for task, (part, does) in parts.items() if _optional(part, self.root)}}
 
@@ -188,9 +175,11 @@ class Embedded(Backend):
 
         if any(request.variant and request.variant != _optional(VARIANT, self.root) for request in requests):
             raise Refused("model.variant_replaced")
+        for request in requests:
+            self._reads.refuse_unknown(request)
         pipeline, together = self._loaded(), Batches(requests)
         told = functools.cache(lambda number: tell(pipeline, requests[number]))
-        unknown = functools.cache(lambda number: self._unknown(requests[number]))
+        unknown = functools.cache(lambda number: self._reads.unknown(requests[number]))
         try:
             for k, batch in enumerate(together.batches):
                 rows = [told(slot.number) for slot in batch]
@@ -285,13 +274,6 @@ class Embedded(Backend):
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
         yield from vectors(self._loaded().embedder, request)
 
-    def _suggested(self, request: SuggestRequest) -> Iterator[Made]:
-        if self._suggester is None:
-            drawn_by = self._pipeline.parser if self._pipeline else None
-            with weights_needed():  # what draws is not needed, nor loaded for it
-                self._suggester = loading.suggester(self.root, drawn_by, self._vocabulary)
-        yield from self._suggester.suggest(request.text, request.kinds, request.count)
-
     def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
         pipeline = self._loaded()
         yield Progress(0, 1)
@@ -325,21 +307,6 @@ class Embedded(Backend):
             with weights_needed():
                 self._clips_by = ClipPipeline.assemble(self.root, self._loaded())
         return self._clips_by
-
-    def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
-        """Words of the request that are not drawn; none where the weights came without a vocabulary."""
-        from models.prompts.coverage import not_drawn
-        from models.prompts.parser import parse_literally
-
-        if self._vocabulary is None:
-            return ()
-        texts, parser = [*summands(request.prompt), *(part.text for part in request.mix)], self._loaded().parser
-        read = parser.parse if parser and parser.linker.concepts else parse_literally
-        prompts = [read(text) for text in texts if text.strip()]
-        found = [(one, *words) for one in prompts for words in not_drawn(one, self._vocabulary)]
-        # Of a parsed prompt that is decided: an alias that names nothing there ("knight") is not drawn.
-        known = {word for one, word, _ in found if one.literal and parser and parser.is_understood(word)}
-        return tuple(Unknown(word, nearest) for _, word, nearest in found if word not in known)
 
 
 def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifact:

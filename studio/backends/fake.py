@@ -7,6 +7,7 @@ import hashlib
 import io
 import math
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from models.compose.masks import blend
 from models.data.pixels import fit, png
 from models.messages import Refused
+from models.prompts.reading import Part
 from models.prompts.weighting import plain, segments
 from models.references.credits import Credit, credit
 from models.sampling.schedulers import GUIDANCE
@@ -25,9 +27,17 @@ from studio import media
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress, Suggestion, Unknown, Vector
+from studio.events import Progress, Reading, Suggestion, Unknown, Vector
 from studio.fields import sides
-from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, SuggestRequest
+from studio.requests import (
+    CaptionRequest,
+    ClipRequest,
+    EmbedRequest,
+    EnlargeRequest,
+    ImageRequest,
+    ReadRequest,
+    SuggestRequest,
+)
 
 SIZE, LARGE = 128, 512
 LONGEST = 60  # seconds a step
@@ -37,6 +47,7 @@ STYLES = {"noto": "安卓", "black glyph": "黑色图标", "outline": "线条"}
 MOODS = {"en": ("happy", "sleepy", "proud"), "zh": ("开心", "困倦", "骄傲")}
 HUES = {"en": ("red", "yellow", "green", "blue", "pink"), "zh": ("红色", "黄色", "绿色", "蓝色", "粉色")}
 CAPTIONS = {"en": "a {} face, {}", "zh": "一张{}的脸，{}"}
+NOTHING, INSTEAD = "xyzzy", ("a cat", "a rocket", "a pizza")  # a prompt that is refused, and what is offered
 UNKNOWN = {"axolotl": ("lizard", "fish"), "美西螈": ("蜥蜴", "鱼")}
 
 
@@ -87,10 +98,14 @@ class Fake(Backend):
             "enlarge": self._enlarged,
             "embed": self._vectors,
             "suggest": self._suggested,
+            "read": self._read,
         }
         return {"image": self._images, **{task: one_by_one(make) for task, make in single.items()}}
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
+        for request in requests:
+            if plain(request.prompt).casefold() == NOTHING:
+                raise Refused("reading.nothing", text=request.prompt, instead=list(INSTEAD))
         together = Batches(requests)
         for k, batch in enumerate(together.batches):
             steps = requests[0].steps or 1
@@ -154,6 +169,12 @@ class Fake(Backend):
         for kind in request.kinds:
             yield from (Suggestion(kind, f"{request.text}, {style} style", 0.9) for style in styles)
 
+    def _read(self, request: ReadRequest) -> Iterator[Made]:
+        """Each word is drawn as itself but those of UNKNOWN; NOTHING names nothing."""
+        for text in request.texts:
+            nothing = plain(text).casefold() == NOTHING
+            yield Reading(text, tuple(_part(word, nothing) for word in re.finditer(r"\w+", text)), INSTEAD * nothing)
+
     def _about(self, prompt: str) -> dict[str, Any]:
         return {"score": 0.5, "vector": _unit(plain(prompt)), "space": self.space()}
 
@@ -162,6 +183,12 @@ def _credits(request: ImageRequest | ClipRequest) -> tuple[Credit, ...]:
     """As if the prompt's last word were drawn from the style's drawing, else from twemoji's; nothing from a picture."""
     words = plain(request.prompt).split()
     return (credit(request.style or "twemoji", words[-1]),) if words and request.image is None else ()
+
+
+def _part(word: re.Match[str], nothing: bool) -> Part:
+    if nothing or word[0].casefold() in UNKNOWN:
+        return Part(word[0], word.start(), "unknown", "", UNKNOWN.get(word[0].casefold(), ()))
+    return Part(word[0], word.start(), "drawn", word[0], ("cat", "dog"))
 
 
 def _picture(request: ImageRequest, seed: int) -> Image.Image:

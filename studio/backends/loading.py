@@ -1,16 +1,27 @@
 """What the embedded backend loads; the libraries say nothing meanwhile. Errors are those of `models.weights`."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.weights import listed_parts
+from models.messages import Refused
+from models.weights import WeightsError, listed_parts
 
 if TYPE_CHECKING:
     from models.pipelines.image import StickerPipeline
     from models.prompts.parser import PromptParser
-    from models.prompts.suggest import Suggester
     from models.prompts.vocabulary import Vocabulary
     from models.space import Embedder
+
+
+@contextlib.contextmanager
+def weights_needed(code: str = "model.weights") -> Iterator[None]:
+    """What is wrong with weights is said of the model that needs them."""
+    try:
+        yield
+    except WeightsError as error:
+        raise Refused(code, problem=error.message) from error
 
 
 def pipeline(root: Path) -> "StickerPipeline":
@@ -29,15 +40,14 @@ def vocabulary(embedder: "Embedder", root: Path) -> "Vocabulary | None":
     return Vocabulary.load(embedder, root) if PART in listed_parts(root) else None
 
 
-def suggester(root: Path, parser: "PromptParser | None", words: "Vocabulary | None") -> "Suggester":
-    """On what is loaded already, else on what reads prompts alone: a tenth of what draws."""
+def reading(root: Path) -> "tuple[PromptParser, Vocabulary | None]":
+    """What reads prompts, alone: a tenth of what draws."""
     from models.prompts.parser import PromptParser
-    from models.prompts.suggest import Suggester
     from models.space import Embedder
 
     silence()
-    parser = parser or PromptParser.load(Embedder.load(root), root)
-    return Suggester(parser, words or vocabulary(parser.embedder, root))
+    parser = PromptParser.load(Embedder.load(root), root)
+    return parser, vocabulary(parser.embedder, root)
 
 
 def silence() -> None:

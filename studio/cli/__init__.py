@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import typer
 
 COMMANDS = {  # which module has them
-    "generate": ("generate", "animate", "embed", "suggest"),
+    "generate": ("generate", "animate", "embed", "suggest", "read"),
     "caption": ("caption",),
     "sets": ("set", "grid"),
     "batch": ("batch",),

@@ -12,7 +12,7 @@ from studio.backends.base import run as run_request
 from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, leave, warn
 from studio.doors import request_fields
-from studio.events import Suggestion, Vector
+from studio.events import Reading, Suggestion, Vector
 from studio.foreground import STOPPED, Batch, run
 from studio.home import Home
 from studio.inputs import notes
@@ -100,6 +100,36 @@ def suggest(common: Common, text: str, kind: list[str] | None = None, count: int
     common.print_rows(found, lambda row: f"{row['kind']}\t{row['text']}")
     if not found:
         warn("Nothing is suggested.", program="")
+
+
+@command("read")
+def read_prompts(common: Common, texts: list[str]) -> None:
+    """Say what becomes of the words of prompts: drawn as what, left out, or not known."""
+    found = [asdict(one) for one in readings(texts, common.model)]
+    common.print_rows(found, lambda row: "\n".join([row["text"], *map(_part_line, row["parts"]), *_instead_line(row)]))
+
+
+def readings(texts: Sequence[str], model: str) -> list[Reading]:
+    """What becomes of the words of prompts; none by a model that does not read them."""
+    backend = open_backend(model)
+    if "read" not in backend.tasks:
+        return []
+    request = resolve(make_request("read", texts=tuple(texts), model=model), backend.capabilities())
+    return [event for event in run_request(backend, request) if isinstance(event, Reading)]
+
+
+def _part_line(part: dict[str, Any]) -> str:
+    said = {
+        "drawn": part["drawn_as"] and f"drawn as {part['drawn_as']}",
+        "left_out": "left out",
+        "unknown": "not known",
+    }
+    near = f"; nearest: {', '.join(part['nearest'])}" if part["nearest"] and part["state"] != "drawn" else ""
+    return f"  {part['text']}\t{said[part['state']] or 'drawn'}{near}"
+
+
+def _instead_line(row: dict[str, Any]) -> list[str]:
+    return [str(Message("reading.nothing", {"text": row["text"], "instead": row["instead"]}))] if row["instead"] else []
 
 
 def planned(asked: Sequence[MediaRequest], common: Common) -> tuple[Backend, list[Job]]:

@@ -11,7 +11,7 @@ from models.messages import Message, Refused
 from studio.batch.plan import safe_name
 from studio.cli.base import Common, command
 from studio.cli.files import pack_files
-from studio.cli.generate import finish, planned, run_here
+from studio.cli.generate import finish, planned, readings, run_here
 from studio.export.apps import app_named
 from studio.export.make import Wanted, opened
 from studio.export.pack import check_pack
@@ -20,7 +20,7 @@ from studio.foreground import Batch
 from studio.grid import Axis, Grid
 from studio.metadata import credits_in
 from studio.requests import make_request
-from studio.sets import make_set
+from studio.sets import make_set, refuse_unknown
 from studio.sinks import holds_another
 
 AGAIN = ("again", "out", "as_json", "home")  # what `studio grid --again` looks at
@@ -45,6 +45,7 @@ def set_of(
     members = make_set(kind, first, words or (), **fields, model=common.model)
     if chosen:
         check_pack(pack_title, len(members), chosen)
+    refuse_unknown(members, lambda subjects: readings(subjects, common.model))
     backend, jobs = planned([member.request for member in members], common)
     labels = {job.id: member.label for job, member in zip(jobs, members, strict=True)}
     names = {job: f"{n:02}-{safe_name(label) or 'picture'}.png" for n, (job, label) in enumerate(labels.items(), 1)}

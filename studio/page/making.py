@@ -18,7 +18,7 @@ from studio import inputs
 from studio.backends.registry import open_backend
 from studio.gallery import Filter
 from studio.metadata import read
-from studio.page import suggest
+from studio.page import chips, suggest
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data, whole_number
 from studio.page.form import Form, picker, style_input
 from studio.page.html import render, script
@@ -168,6 +168,7 @@ def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
     """Put the prompt here, ideas for it and earlier ones below it."""
     form.box("prompt", lines=1, max_lines=5, autofocus=not form.prefix)
     suggest.put(context, form)
+    chips.put(context, form)
     about: Any = {"label": form.said("earlier"), "elem_id": f"{form.prefix}history"}
     history = gr.Dropdown([], visible=False, interactive=True, **about)
     history.input(lambda prompt: prompt, history, form["prompt"], **QUIET)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
+from studio.events import Unknown
 from studio.files import make_folder, ready_folder, write_whole
 from studio.gallery import Kept
 from studio.page.polling import estimate
@@ -34,6 +35,7 @@ FOLDER = "series"
 NAME = re.compile(r"[0-9a-f]{24}")
 CHUNK = 25  # jobs that are queued between two writes of how many there are
 MEMBERS_CACHED = 8  # series whose jobs are kept in memory
+WORDS = 20  # that were not drawn, named at most
 IDS_CACHED = 64  # series whose job ids are: more than any tab lists
 # Priorities in the queue: single jobs go first (0), then what a person looks at, then prompt files.
 WATCHED, BACKGROUND = -1, -2
@@ -67,6 +69,7 @@ class Series:
 class Counts:
     """How many different jobs are in which state. `unqueued` are not in the queue (yet); `problem` says why, and
     `queueing` whether they are on their way. `left` is in seconds, None if not known.
+    `unknown` are words of the prompts that were not drawn.
     """
 
     done: int = 0
@@ -78,6 +81,7 @@ class Counts:
     problem: str | Message = ""
     left: float | None = None
     paused: bool = False
+    unknown: tuple[Unknown, ...] = ()
 
     @property
     def total(self) -> int:
@@ -163,7 +167,8 @@ class SeriesStore:
             left = None if seconds is None else seconds * still / len(requests)
         failed, unqueued = counts["failed"] + counts["aside"], len(set(self.ids(series))) - counts.total()
         told = series.id in self._queueing, self._problems.get(series.id, ""), left, self.studio.queue.is_paused()
-        return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *told)
+        words = tuple(self.studio.store.progress.words(self.ids(series)))[:WORDS]
+        return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *told, words)
 
     def states(self, series: Series, where: str = "true") -> dict[str, tuple[str, Message]]:
         """State and message of its jobs that are or were in the queue, by id."""

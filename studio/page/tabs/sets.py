@@ -23,7 +23,7 @@ from studio.page.language import error_text, label, routes, text
 from studio.page.series import ShowHandlers
 from studio.page.series_store import WATCHED, Member, Series, SeriesStore
 from studio.planner import plan
-from studio.sets import KINDS, make_set
+from studio.sets import KINDS, make_set, refuse_unknown
 
 FIRST = next(iter(KINDS))
 SEPARATORS = re.compile(r"[,\n，、;；]+")
@@ -41,6 +41,8 @@ class SetsHandlers(ShowHandlers):
         first = style if kind == "style" else first or ""
         fields = {"style": style or "", "seed": whole_number(seed), "model": self.context.model}
         asked = make_set(kind, first, listed, **fields)
+        if "read" in self.context.can.tasks:
+            refuse_unknown(asked, lambda subjects: self.context.studio.read(*subjects, model=self.context.model))
         jobs = plan([one.request for one in asked], backend, self.context.wildcards)
         members = [
             Member(job.id, one.label, (f"{number:02}-{safe_name(one.label) or 'picture'}.png",), job.request)

@@ -1,0 +1,119 @@
+"""What becomes of the words of a prompt: before it is drawn, behind every door, and as chips on the page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bags import FEW, known, of_bags
+from page_kit import HOSTILE, PROMPT, stays_text
+
+from models.assets import prompt_list
+from models.messages import Refused
+from models.prompts.reader import Reader
+from models.prompts.reading import Part, Reading
+from studio.events import Progress, Unknown
+from studio.home import Home
+from studio.page.html import render
+from studio.page.series_store import Counts
+from studio.sets import make_set, refuse_unknown
+
+BAR = render("chips.bar", "prompt")
+HTML = f'<div id="prompt"><textarea></textarea></div><div id="part">{BAR}</div>'
+
+
+def test_the_parts_of_a_prompt_are_its_words_none_twice_and_none_left_out_is_missing() -> None:
+    parser = known("shipped")
+    reader = Reader(parser)
+    for prompt in [*prompt_list("typed")[::5], "A CAT dancing", "three mice dancing", "two (cats:1.3)"]:
+        reading, left = reader.read(prompt), parser.parse(prompt.lower()).left_out
+        end = 0
+        for part in reading.parts:
+            assert part.start >= end and prompt[part.start :].startswith(part.text), (prompt, part)
+            end = part.start + len(part.text)
+        named = " ".join(part.text.lower() for part in reading.parts if part.state != "drawn")
+        assert reading.instead or all(any(w[:3] in named for w in (word, word[-3:])) for word in left), (prompt, left)
+
+
+def test_what_names_nothing_is_offered_what_can_be_drawn() -> None:
+    reader = Reader(of_bags(FEW))
+    assert reader.instead("a cat with an axolotl") == () and reader.read("a cat").parts[0].drawn_as == "cat"
+    nothing = reader.read("an axolotl dancing")
+    assert nothing.instead == ("a cat",) and {part.state for part in nothing.parts} == {"unknown"}
+    assert reader.read('"axolotl"').instead and reader.read("(axolotl:1.3)").instead, "marks name nothing"
+    assert reader.read("蝾螈").instead == ("猫",), "in its own language"
+
+
+def test_every_door_says_it_and_refuses_what_names_nothing(studio: Callable[..., Any], shared_fake: Any) -> None:
+    said = studio("read", "an axolotl", "xyzzy", "--model", "fake", "--json")
+    assert said.code == 0 and [part["state"] for part in said.json[0]["parts"]] == ["drawn", "unknown"]
+    assert said.json[1]["instead"] == ["a cat", "a rocket", "a pizza"]
+    assert [one.text for one in shared_fake.read("a cat", "xyzzy", model="fake")] == ["a cat", "xyzzy"]
+    for command in (("generate", "xyzzy"), ("set", "emotions", "xyzzy")):
+        refused = studio(*command, "--model", "fake")
+        assert refused.code == 2 and "try a cat" in refused.err, command
+    with pytest.raises(Refused, match="try a cat"):
+        shared_fake.generate("xyzzy", model="fake")
+
+
+def test_a_set_is_refused_for_its_subject_and_not_for_what_it_feels() -> None:
+    read: Any = lambda subjects: [Reading(one, (), ("a cat",) * (one == "xyzzy")) for one in subjects]  # noqa: E731
+    refuse_unknown(make_set("emotions", "cat", ["xyzzy"]), read)
+    for kind, first, words in (
+        ("emotions", "xyzzy", []),
+        ("subjects", "happy", ["cat", "xyzzy"]),
+        ("style", "noto", ["xyzzy"]),
+    ):
+        with pytest.raises(Refused, match="xyzzy"):
+            refuse_unknown(make_set(kind, first, words), read)
+
+
+def test_a_series_says_what_was_left_out_of_it_and_of_no_other(tmp_path: Path) -> None:
+    progress = Home(tmp_path).progress
+    for job, word in (("a", "axolotl"), ("b", "axolotl"), ("b", "dancing"), ("c", "other")):
+        progress.begin(job)
+        progress.note(job, Progress(1, 4, {}, (Unknown(word, ("fish",)),)))
+    assert progress.words(["a", "b", "gone"]) == [Unknown("axolotl", ("fish",)), Unknown("dancing", ("fish",))]
+    shown = render("series.how_far", Counts(done=1, unknown=(Unknown("axolotl", ("fish",)), Unknown("dancing", ()))))
+    assert "axolotl" in shown and "Not drawn: dancing" in shown
+
+
+def test_words_from_outside_stay_words() -> None:
+    for words in HOSTILE[:2]:
+        reading = Reading(words, (Part(words, 0, "drawn", words, (words,)),), (words,))
+        assert stays_text(render("chips.chips", reading), words)
+
+
+def test_a_chip_leaves_the_prompt_or_is_exchanged(part: Callable[..., Any]) -> None:
+    parts = (Part("cat", 4, "drawn", "cat", ("dog",)), Part("axolotl", 13, "unknown"))
+    answer = {"html": str(render("chips.chips", Reading("", parts)))}
+    page = part(HTML, "chips.js", answers={"read": answer})
+    page.fill("textarea", "🎈 a cat with axolotl")
+    page.wait_for_selector(".chip")
+    page.select_option(".chip select", "dog")
+    assert page.input_value("textarea") == "🎈 a dog with axolotl", "an emoji is one character"
+    page.fill("textarea", "🎈 a cat with axolotl")
+    page.wait_for_timeout(900)
+    page.focus(".chip.unknown button")
+    page.keyboard.press("Enter")
+    assert page.input_value("textarea") == "🎈 a cat with"
+    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
+
+
+def test_the_chips_follow_the_prompt(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.fill(PROMPT, "an axolotl")
+    page.wait_for_selector("#chips .chip.unknown")
+    assert page.locator("#chips .chip.unknown button").get_attribute("aria-label") == "Leave out axolotl"
+    page.fill(PROMPT, "xyzzy")
+    page.click("#chips [data-take='a rocket']")
+    page.wait_for_selector("#chips .chip.drawn >> text=rocket")
+    assert page.input_value(PROMPT) == "a rocket"
+
+
+@pytest.fixture
+def shared_fake(tmp_path: Any) -> Any:
+    from studio import Studio
+
+    with Studio(tmp_path / "python") as opened:
+        yield opened
