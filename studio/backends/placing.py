@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from models.hardware import native_dtype
 from models.messages import Refused
 from studio import settings
-from studio.disk.estimate import AUTO, GENERATORS, MEMORY, TILE, TYPES, Memory, fit
+from studio.disk.estimate import AUTO, GENERATORS, MEMORY, OFFLOADS, TILE, TYPES, Memory, fit
 from studio.disk.found import describe
 from studio.disk.machine import machine
 
@@ -59,17 +59,17 @@ def placed(pipeline: Any, memory: Memory | None = None) -> Any:
     """A pipeline that was just loaded, ready to be called and kept in memory in that way; None for one that was made
     from another, whose way it goes on with.
     """
-    memory = memory or kept(pipeline)
+    memory, here = memory or kept(pipeline), device()
+    own = here.type in OFFLOADS
     pipeline.set_progress_bar_config(disable=True)
     pipeline.remove_all_hooks()
     _save_on_decoding(getattr(pipeline, "vae", None), memory)
     for name, network in _networks(pipeline).items():
-        if memory.casting and name.startswith(GENERATORS) and kept(pipeline) != memory:
+        if own and memory.casting and name.startswith(GENERATORS) and kept(pipeline) != memory:
             _cast(network)
     for network in _networks(pipeline).values():
         network._kept = memory.word
-    here = device()
-    if here.type == "cpu" or not memory.offload:
+    if not own or not memory.offload:
         return pipeline.to(here)
     pipeline.to("cpu")
     if memory.offload == "network":

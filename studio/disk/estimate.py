@@ -14,7 +14,7 @@ AUTO = "auto"
 # tensors as wide as the VAE's last layers and as large as the picture, or a tile of it. Libraries take RUNTIME bytes.
 ACTIVATIONS, RUNTIME = 10.7, 463_000_000
 WIDTH, SIDE, TILE = 128, 512, 256  # channels and pixels, where nothing else is known
-OFFLOADS = ("cuda", "xpu")  # devices with a memory of their own
+OFFLOADS = ("cuda", "xpu")  # devices with a memory of their own; elsewhere neither offloading nor casting saves any
 GENERATORS = ("unet", "transformer", "prior", "decoder", "generator")  # how the components begin that are cast
 LAYER = 0.1  # the largest layer is at most so much of its network
 
@@ -28,7 +28,6 @@ class Memory:
     slicing: bool
     tiling: bool
     casting: bool
-    slower: float
 
 
 MEMORY = {
@@ -73,7 +72,7 @@ def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = A
 def needs(found: Found, machine: Machine, memory: Memory, pixels: int = SIDE * SIDE) -> int:
     """Bytes that drawing `pixels` takes on the device, weights, activations and libraries."""
     number = TYPES[machine.dtype]
-    cast = GENERATORS if memory.casting else ()
+    cast = GENERATORS if memory.casting and machine.device in OFFLOADS else ()
     sizes = [one.parameters * (1 if one.name.startswith(cast) else number) for one in found.components]
     sizes = sizes or [found.bytes]
     kept = {"": sum(sizes), "network": max(sizes), "layer": int(max(sizes) * LAYER)}
