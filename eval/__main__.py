@@ -5,7 +5,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from eval import score
+from eval import ladder, score
 from eval import sweep as sweeping
 from eval.context import SIZES, Context
 from eval.generator import IMAGE, Parts
@@ -19,7 +19,7 @@ from models.hardware import keep_freed_memory
 from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
-COMMANDS = {"score": score.main}  # with arguments of their own
+COMMANDS = {"score": score.main, "ladder": ladder.main}  # with arguments of their own
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ from eval.neighbours import SAME_DRAWING, drawing_distance, thumbs
 from models.data.pixels import fit
 
 SIDE = 16
-SAME_EDGES = 0.93  # correlation of edges; see `docs/measuring.md` for what it finds
+SAME_EDGES = 0.93  # correlation of edges
 GROUND = 16  # levels by which a pixel differs from the ground
 
 

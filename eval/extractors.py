@@ -35,6 +35,7 @@ BATCH = 32
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
+LAYER = "2048"  # of Inception: the features of FID
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of 95,628,359 bytes
 
 
@@ -215,7 +216,7 @@ def inception(_: str, source: Source) -> Extractor:
         raise Refused("eval.other_inception", path=str(path), found=found[:12], expected=INCEPTION_SHA256[:12])
     try:
         torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run what a pickle holds
-        net = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path), antialias=False)
+        net = NoTrainInceptionV3("inception-v3-compat", [LAYER], str(path), antialias=False)
     except Exception as error:  # a pickle of anything
         raise Refused("eval.no_load", name=str(path), problem=str(error).partition("\n")[0]) from error
     named = "Inception" if found == INCEPTION_SHA256 else f"Inception-{found[:8]}"

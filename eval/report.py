@@ -28,11 +28,11 @@ def cells(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_markdown(document: Document) -> str:
-    lines = ["| measure | value | 95 % | n | beside it | |", "|---|---:|---|---:|---|---|"]
+    lines = ["| | measure | value | 95 % | n | beside it | |", "|---|---|---:|---|---:|---|---|"]
     for row in map(cells, document["rows"]):
         span = f"{number(row['low'])} to {number(row['high'])}" if row["low"] != "" else ""
         value, note = f"{number(row['value'])} {row['unit']}".strip(), row["note"].replace("|", "\\|")
-        lines.append(f"| {row['name']} | {value} | {span} | {row['n']} | {row['against']} | {note} |")
+        lines.append(f"| {row['group']} | {row['name']} | {value} | {span} | {row['n']} | {row['against']} | {note} |")
     return "\n".join(lines) + "\n"
 
 

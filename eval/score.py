@@ -81,7 +81,7 @@ def feature_rows(made: Features, real: Features, extractor: Extractor) -> Iterat
     low, middle = np.percentile(near, [1, 50])
     yield Row(
         name("MiFID"), distance / memorisation(near), n, lower_is_better=True,
-        note=f"FD over the mean of 1 - |cosine| to the nearest of B, {near.mean():.3f}, where that is below 0.1; its"
+        note=f"FD over the mean of 1 - abs(cosine) to the nearest of B, {near.mean():.3f}, where that is below 0.1; its"
         f" hundredth {low:.3f}, its median {middle:.3f}",
     )  # fmt: skip
     count = min(len(some), len(others))

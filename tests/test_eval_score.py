@@ -214,16 +214,21 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
-def test_fid_is_that_of_torchmetrics(inception: Path, two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("layer", [64, pytest.param(2048, marks=pytest.mark.slow)])
+def test_fid_is_that_of_torchmetrics(
+    inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int
+) -> None:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     monkeypatch.setattr(extractors, "INCEPTION_SHA256", hashlib.sha256(inception.read_bytes()).hexdigest())
+    monkeypatch.setattr(extractors, "LAYER", str(layer))
+    monkeypatch.setattr(extractors, "BATCH", 2)
+    two = draw(tmp_path / "a", 4, seed=0), draw(tmp_path / "b", 4, seed=1)
     one = extractor("Inception", Source(inception=inception))
     features = [PictureFolder.read(path).features(one, None) for path in two]
-    metric = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(inception), antialias=False)
+    metric = FrechetInceptionDistance(layer, feature_extractor_weights_path=str(inception), antialias=False)
     for path, real in zip(two, (False, True), strict=True):
-        for file in sorted(path.iterdir()):
+        for file in path.iterdir():
             metric.update(extractors.white(Image.open(file))[None], real=real)
     row = score.distance_row(*features, one)
     assert row.name == "FID" and row.value == pytest.approx(float(metric.compute()), rel=1e-3)
