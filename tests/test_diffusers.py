@@ -45,8 +45,11 @@ NATIVE = placing.dtype
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No socket of the internet is opened, and numbers are those of any computer."""
 
+    connect = socket.socket.connect
+
     def refuse(self: socket.socket, address: Any) -> None:
         assert self.family == socket.AF_UNIX or address[0] == "127.0.0.1", f"a look-up of {address}"
+        connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(placing, "dtype", lambda: torch.float32)
@@ -178,6 +181,7 @@ def test_every_door_finds_what_a_pipeline_drew(
         assert [hit.picture.seed for hit in house.search("cat", meaning=False)] in ([5, 6], [6, 5])
     with served(tmp_path / "home", model) as url:
         told = {"prompt": "a cat", "steps": 2, "seed": 5, "width": 32, "height": 16, "n_iter": 2}
+        told |= {"sampler_name": "DDIM"}
         answer = httpx.post(f"{url}/sdapi/v1/txt2img", json=told, timeout=PATIENCE).raise_for_status().json()
         assert [base64.b64decode(one) for one in answer["images"]] == [
             Path(one.path).read_bytes() for one in (first, second)
@@ -248,14 +252,13 @@ def test_a_batch_that_is_killed_goes_on_where_it_was(
     assert all(path.stat().st_mtime_ns == before for path, before in early.items())
 
 
-@pytest.mark.parametrize("family", ["sd", "flux", "wan"])
+@pytest.mark.parametrize("family", ["sd", "flux"])
 def test_weighted_words_move_the_picture_and_unweighted_marks_do_not(
     family: str, pipelines: Callable[[str], Path]
 ) -> None:
     backend, row = Diffusers(str(pipelines(family))), ROWS[family]
     asked = {"task": backend.capabilities().tasks[0], "steps": 2, "size": row["size"], "negative": "dog"}
-    asked |= {"frames": 5} if "frames" in row else {}
-    prompts = ("a red cat", "a (red:1) cat", "a (red:3) cat", "a [[[red]]] cat")
+    prompts = ("a red cat", "a (red:1) cat", "a (red:9) cat", "a (red:0) cat")
     plain, marked, more, less = (made(backend, **asked, prompt=prompt)[0] for prompt in prompts)
     assert np.array_equal(plain, marked)
     assert not np.array_equal(plain, more) and not np.array_equal(plain, less) and not np.array_equal(more, less)

@@ -84,7 +84,7 @@ def style_input(context: PageContext, group: str) -> tuple[gr.HTML, gr.Textbox]:
     """The picker, here, and the input that holds what is chosen."""
     known = context.can.styles
     held = gr.Textbox("", visible="hidden", container=False)
-    html = gr.HTML(js_on_load=LISTEN + CHECKED_JS, elem_id=group)
+    html = gr.HTML(js_on_load=LISTEN + CHECKED_JS, elem_id=group, visible=bool(known))
 
     def pick(event: gr.EventData) -> str:
         value = pressed_data(event).get("value", "")
