@@ -77,7 +77,7 @@ def offered(model: str, served: str) -> str:
 def able(task: str) -> list[str]:
     """Names of the models that do a task and can be recommended."""
     found = []
-    for name in (name for name in MODELS if not KINDS[name].trial):
+    for name in (name for name, kind in KINDS.items() if not kind.trial and not kind.named):
         with suppress(Refused):  # its files are missing
             found += [name] if task in open_backend(name).capabilities().tasks else []
     return found
