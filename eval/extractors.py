@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from torch import Tensor
 
@@ -110,7 +111,12 @@ def extractor(name: str, source: Source = Source()) -> Extractor:
     if not argument and "takes" in ROWS[kind]:
         raise Refused("eval.takes", name=kind, takes=ROWS[kind]["takes"])
     with network(source.download):
-        return pkgutil.resolve_name(ROWS[kind]["make"])(argument, source)
+        try:
+            return pkgutil.resolve_name(ROWS[kind]["make"])(argument, source)
+        except Refused as error:
+            if argument and not source.download and error.message.code.endswith(".no_load"):
+                raise Refused("eval.closed", problem=str(error).rstrip(".")) from error
+            raise
 
 
 @contextmanager
@@ -121,12 +127,14 @@ def network(allowed: bool) -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise OSError(str(Message("eval.no_network")))
 
-    before = socket.getaddrinfo, socket.socket.connect
+    before, offline = (socket.getaddrinfo, socket.socket.connect), constants.HF_HUB_OFFLINE
     if not allowed:
+        constants.HF_HUB_OFFLINE = True  # or it would try five times
         socket.getaddrinfo, socket.socket.connect = refuse, refuse  # type: ignore[method-assign]
     try:
         yield
     finally:
+        constants.HF_HUB_OFFLINE = offline
         socket.getaddrinfo, socket.socket.connect = before  # type: ignore[method-assign]
 
 

@@ -255,7 +255,11 @@ def test_any_timm_model(two: tuple[Path, Path], tmp_path: Path) -> None:
     assert one.measure("FD") == "FD-timm-test_resnet-mine"
     assert np.isfinite(PictureFolder.read(two[0]).features(one, None).some()).all()
     torch.save(net.state_dict(), tmp_path / "mine.pth")
-    for name, said in ((f"test_resnet:{tmp_path / 'mine.pth'}", "safetensors"), ("resnt18", "resnet18")):
+    for name, said in (
+        (f"test_resnet:{tmp_path / 'mine.pth'}", "safetensors"),
+        ("resnt18", "resnet18"),
+        ("test_vit", "--download"),
+    ):
         with pytest.raises(Refused, match=said):
             extractor(f"timm:{name}")
 
