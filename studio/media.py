@@ -46,6 +46,7 @@ class Artifact:
         candidates: of a caption, the other texts with their scores, best first.
         known: of a caption, whether the model knows what is shown; else `text` says that it does not.
         credits: the stored drawings that it was drawn from.
+        read_as: what was read of the prompt, "" where that is its very words.
     """
 
     data: bytes
@@ -65,6 +66,7 @@ class Artifact:
     candidates: tuple[tuple[str, float], ...] = ()
     known: bool = True
     credits: tuple[Credit, ...] = ()
+    read_as: str = ""
 
     @property
     def suffix(self) -> str:

@@ -1,6 +1,7 @@
 """The page: what it shows, and what a person with a browser sees on the Create tab."""
 
 import io
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -20,12 +21,12 @@ from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
 from studio.export.apps import APPS
 from studio.gallery import Kept
-from studio.page import layout
+from studio.page import layout, polling
 from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.language import error_text, has_text, language_of, text, translations
-from studio.page.polling import GALLERY, QUEUE, Poll, Stage, fingerprint
+from studio.page.polling import GALLERY, QUEUE, Pace, Poll, Stage, fingerprint
 from studio.planner import Job, resolve
 from studio.queue import QueuedJob
 from studio.requests import make_request
@@ -37,6 +38,8 @@ from studio.studio import Studio
 # The name of the other language, and what has no words in it.
 ALIKE = (
     "English",
+    "LoRA",
+    "VAE",
     "{down} ↓  {across} →",
     "{count} / {total}…",
     "{count} / 5",
@@ -44,7 +47,7 @@ ALIKE = (
 )
 # Codes that are put together: of a hint, of a setting's name, of what `studio doctor` finds, of a part of the model.
 BUILT = re.compile(
-    r"\w+_(hint|info|values|words)|(of|key|about|was)_\w+|judge|rewrite|\w+_(file|short|rotten|gallery|database)"
+    r"\w+_(hint|info|values|words)|(of|key|about|was|does|good|kind|preset)_\w+|judge|rewrite|\w+_(file|short|rotten|gallery|database)"
 )
 
 
@@ -117,7 +120,7 @@ def test_the_stage_tells_how_far_it_is() -> None:
     assert "Waiting: 2 before this one" in stage(state="waiting", ahead=2).html()
     assert "Paused" in stage(state="waiting", paused=True).html()
     loading = stage(progress=Progress(0, 0)).html()
-    assert "Loading the model" in loading and loading.count("<figure") == 3
+    assert "Getting ready" in loading and loading.count("<figure") == 3, "a warm model begins at once"
     known = Progress(1, 4, {0: b"png"}, (Unknown("axolotl", ("lizard", "fish")),))
     html = stage(progress=known, left=2.6).html()
     assert "Step 1 of 4 · 3 s left" in html and "width:25%" in html and "data:image/png;base64,cG5n" in html
@@ -128,12 +131,24 @@ def test_the_stage_tells_how_far_it_is() -> None:
 
 
 def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
-    html = {wish: stage(progress=Progress(1, 4), wish=wish).html() for wish in ("", "finish", "cancel")}
+    html = {wish: stage(count=12, progress=Progress(1, 4), wish=wish).html() for wish in ("", "finish", "cancel")}
     offered = {wish: re.findall(r'data-own="(\w+)"', said) for wish, said in html.items()}
     assert offered == {"": ["stop", "finish"], "finish": ["stop"], "cancel": []}
-    assert "Stops after this picture" in html["finish"] and "Stopping" in html["cancel"]
+    assert "Stop after these" in html[""] and "Stops after these" in html["finish"] and "Stopping" in html["cancel"]
+    assert "finish" not in stage(count=8, progress=Progress(1, 4)).html(), "all of them are being drawn"
     with spoken("zh"):
         assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel").html()
+
+
+def test_the_time_that_is_left_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(polling.time, "monotonic", lambda: now[0])
+    pace, shown = Pace(1), list[float]()
+    for step in range(1, 17):
+        for _ in range(4):
+            now[0] += 0.25 * (1.5 if step % 2 else 0.5)  # steps that take 1.5 s and 0.5 s
+            shown += [left] if (left := pace.left(step, 16)) is not None else []
+    assert all(after <= before + 0.5 for before, after in itertools.pairwise(shown)) and shown[-1] < 2
 
 
 def test_the_stage_tells_when_it_is_done() -> None:
@@ -152,7 +167,16 @@ def test_words_from_outside_stay_words(words: str) -> None:
     )
     pieces = [shown.html(), render("stage.nothing_yet", "create", words), render("parts.note", "good", words)]
     pieces += [render("stage.refused", words), render("stage.strip", [kept])]
-    pieces += [render("card.card", kept, {"negative": words}, [APPS["slack"]], [], [])]
+    pieces += [
+        render(
+            "card.card",
+            kept,
+            {"negative": words},
+            [APPS["slack"]],
+            [],
+            [],
+        )
+    ]
     assert all(stays_text(html, words) for html in pieces)
 
 
@@ -369,9 +393,43 @@ def test_the_server_is_killed_and_the_page_goes_on(visit: Callable[..., Any], tm
     again.close()
 
 
+def test_what_is_set_out_of_sight_stands_beside_the_button(visit: Callable[..., Any], tmp_path: Path) -> None:
+    page = visit(viewport={"width": 1280, "height": 420})
+    box = "document.querySelector('#make').getBoundingClientRect()"
+    seen = f"{box}.top > 0 && {box}.bottom <= innerHeight"
+    assert page.evaluate(seen), "above, below or among the inputs"
+    page.click("[data-unfold='#more']")
+    page.fill("#seed :is(input, textarea)", "77")
+    page.wait_for_selector("#active .chip:has-text('Seed: 77')")
+    assert page.evaluate(seen)
+    page.click("#active .chip")
+    page.wait_for_selector("#active .chip", state="detached")
+    assert page.input_value("#seed :is(input, textarea)") == ""
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "start.png")
+    page.click("#from .label-wrap")
+    page.wait_for_selector("#canvas canvas")
+    page.wait_for_timeout(1000)  # what comes before the editor is ready is lost
+    page.set_input_files("#canvas input[type=file] >> nth=0", tmp_path / "start.png")
+    page.click("#active .chip:has-text('Start from a picture')")
+    page.wait_for_selector("#active .chip", state="detached")
+    page.click("#help summary")
+    page.click("#help [data-fill] >> nth=1")
+    assert page.input_value(PROMPT) == "a {red|blue|green} dragon"
+    page.click("#masthead h1")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog.keys[open]:has-text('Ctrl Enter')")
+    page.keyboard.press("Escape")
+    make(page, "")
+    page.fill(PROMPT, "a face")
+    page.press(PROMPT, "Enter")
+    page.wait_for_selector("#stage .done")  # neither picture nor seed came along
+    assert page.locator("#stage .problem").count() == 0
+
+
 def test_a_phone_in_the_dark_in_china(visit: Callable[..., Any]) -> None:
     page = visit(locale="zh-CN", color_scheme="dark", **PHONE)
     assert page.inner_text("#make") == "生成贴纸"
+    assert all(re.search(r"[\u4e00-\u9fff]", said) for said in page.locator("#examples button").all_inner_texts())
     make(page, "")
     page.wait_for_selector("#stage .problem:has-text('提示词是空的')")
     make(page, "美西螈")

@@ -32,7 +32,7 @@ DRAG = """(from) => {
 }"""
 
 
-def job(state: Any = "running", prompt: str = "a cat", count: int = 4, wish: Any = "") -> QueuedJob:
+def job(state: Any = "running", prompt: str = "a cat", count: int = 12, wish: Any = "") -> QueuedJob:
     request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     return QueuedJob(prompt, 1, request, state, 0, "", 0, 0.0, None, None, wish)
 

@@ -190,6 +190,7 @@ class Embedded(Backend):
                             place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
                             score = round(float(place @ wanted), 4)
                             facts = {"seed": slot.seed, "score": score, "credits": credits}
+                            facts["read_as"] = told(slot.number).read
                             if (best := together.chosen(slot, score, (pixels, place, facts))) is not None:
                                 yield slot.number, self._artifact(requests[slot.number], event.batch, slot.index, *best)
                         continue

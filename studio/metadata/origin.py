@@ -44,6 +44,7 @@ class Origin(BaseModel):
     vector: str = ""
     candidates: tuple[tuple[str, float], ...] = ()
     known: bool = True
+    read_as: str = ""
     credits: tuple[Credit, ...] = ()
     request: dict[str, Any]
 
@@ -62,6 +63,7 @@ def origin(job: Job, artifact: Artifact) -> Origin:
         vector=b64encode(as_bytes(artifact.vector)).decode() if artifact.vector else "",
         candidates=artifact.candidates,
         known=artifact.known,
+        read_as=artifact.read_as,
         credits=artifact.credits,
         request={**nameless(job.request.model_dump(mode="json")), "model": public_name(job.request.model)},
     )

@@ -103,6 +103,7 @@ class CardHandlers:
         large = size if kept.kind == "image" and size > max(kept.width, kept.height) else 0
         credits = credits_of_record(origin)
         about = {"problem": problem, "said": said, "large": large, "credits": credits, "owed": lines(credits)}
+        about["read_as"] = origin.get("read_as", "")
         return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, **about)
 
     def _mark(self, kept: Kept, do: str, value: str) -> None:

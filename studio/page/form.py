@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from models.assets import assets
+from models.assets import assets, prompt_list
+from models.data.grammar import language_of
 from studio.backends.registry import able, no_task
 from studio.capabilities import Range, Style
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.html import render
-from studio.page.language import has_text, label, style_name, text
+from studio.page.language import has_text, label, reader, style_name, text
 
 TAKES_FILES = "takes-files"  # class of inputs that take what is dropped on them: drop.js leaves it to them
 # Gradio writes attributes; a radio button that was pressed heeds its property.
@@ -34,10 +35,14 @@ class Form(dict[str, Any]):
         self.hidden = hidden
         self.area, self.prefix, self.shared = area, prefix, shared
 
+    def code(self, name: str) -> str:
+        """The code of a text that stands at an input; "" where there is none."""
+        return next(filter(has_text, (f"{self.area}.{name}", f"{self.shared}.{name}", name)), "")
+
     def said(self, name: str) -> Any:
-        """A text that stands at an input; None where there is none."""
-        codes = [code for code in (f"{self.area}.{name}", f"{self.shared}.{name}", name) if has_text(code)]
-        return label(codes[0]) if codes else None
+        """That text; None where there is none."""
+        code = self.code(name)
+        return label(code) if code else None
 
     def put(self, kind: Any, name: str, *values: Any, **settings: Any) -> Any:
         about = {"label": self.said(name), "elem_id": self.prefix + name.replace("_", "-")}
@@ -93,6 +98,11 @@ def style_input(context: PageContext, group: str) -> tuple[gr.HTML, gr.Textbox]:
     html.select(pick, None, held, **PRESSED)
     context.on_load(lambda: picker(known, "", group), html)
     return html, held
+
+
+def examples_here() -> list[str]:
+    """Prompts to try, in the reader's language."""
+    return [line for line in prompt_list("examples") if language_of(line) == reader()]
 
 
 @cache

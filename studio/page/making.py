@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 from markupsafe import Markup
@@ -18,11 +18,11 @@ from studio import inputs
 from studio.backends.registry import open_backend
 from studio.gallery import Filter
 from studio.metadata import read
-from studio.page import chips, suggest
-from studio.page.context import PRESSED, QUIET, PageContext, pressed_data, whole_number
+from studio.page import chips, presets, suggest
+from studio.page.context import LISTEN, PRESSED, QUIET, PageContext, pressed_data, whole_number
 from studio.page.form import Form, picker, style_input
 from studio.page.html import render, script
-from studio.page.language import error_text, label
+from studio.page.language import error_text, label, text
 from studio.page.polling import tab_of
 
 STRIP = 36  # artifacts shown below the stage
@@ -31,6 +31,8 @@ COUNT_MOST = 12  # artifacts at once that the slider offers; the command takes m
 # The fields of a request that inputs of the same name hold, as they come.
 PLAIN = ("negative", "style", "scheduler")
 SAMPLING = ("steps", "guidance")  # what some schedulers leave no choice of
+# Inputs that may be out of sight, by the name of what stands beside the button where they are set.
+FOLDED = {name: (name,) for name in ("seed", "negative", "scheduler", *SAMPLING)}
 
 Restored = tuple[dict[str, Any], str]  # values of inputs by their names, what to say as HTML
 
@@ -50,9 +52,11 @@ class MakeHandlers:
         tab, task: its name, and what it asks for.
         wanted: which artifacts of the gallery stand below its stage.
         beside: the input whose value counts when something is handed over.
+        folded: inputs that may be out of sight, by the name of what stands for them beside the button.
     """
 
     tab = task = beside = ""
+    folded: ClassVar[dict[str, tuple[str, ...]]] = FOLDED
     wanted = Filter()
 
     def __init__(self, context: PageContext) -> None:
@@ -138,6 +142,18 @@ class MakeHandlers:
         sliders = [gr.update(interactive=not fixed, **{"value": values[name]} if values else {}) for name in SAMPLING]
         return (*sliders, scheduler)
 
+    def active(self, form: Form, given: dict[str, Any]) -> str:
+        """What is set out of sight, each as a chip that takes it away; `given` is all but a canvas."""
+        usual, found = self.values({}), list[tuple[str, str, str]]()
+        hidden = SAMPLING if given["scheduler"] in self.context.can.fixed else ()
+        for name, held in self.folded.items():
+            if name in hidden or (name in ("strength", "expand") and not given["pictured"]):
+                continue
+            if any((given[one] or None) != (usual.get(one) or None) for one in held if one in given):
+                valued = isinstance(form[held[0]], gr.Textbox | gr.Slider | gr.Dropdown | gr.Radio)
+                found.append((name, text(form.code(name)), str(given[name]) if valued else ""))
+        return render("stage.active", form.prefix, found)
+
     def last_seed(self) -> str:
         """The seed of the newest of its artifacts, to be kept."""
         newest = self.studio.gallery.page(self.wanted, limit=1)
@@ -160,19 +176,29 @@ class Inputs:
 
     history: gr.Dropdown
     styles: gr.HTML
+    active: gr.HTML
     make: gr.Button
+    presets: tuple[gr.Dropdown, gr.Button, gr.Button]
     folds: list[tuple[gr.Accordion, tuple[str, ...]]]
 
 
 def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
-    """Put the prompt here, ideas for it and earlier ones below it."""
+    """Put the prompt here, ideas for it, how it may be written, and earlier ones below it."""
     form.box("prompt", lines=1, max_lines=5, autofocus=not form.prefix)
     suggest.put(context, form)
     chips.put(context, form)
+    helps = gr.HTML(elem_id=f"{form.prefix}help")
+    context.on_load(lambda: render("suggest.help", f"{form.prefix}prompt", str(context.wildcards.folder)), helps)
     about: Any = {"label": form.said("earlier"), "elem_id": f"{form.prefix}history"}
     history = gr.Dropdown([], visible=False, interactive=True, **about)
     history.input(lambda prompt: prompt, history, form["prompt"], **QUIET)
     return history
+
+
+def put_make(form: Form) -> tuple[gr.HTML, gr.Button]:
+    """Put the button here that makes it, in a bar that stays in sight, with what is set out of sight."""
+    with gr.Column(elem_classes="make-bar"):
+        return gr.HTML(js_on_load=LISTEN, elem_id=f"{form.prefix}active"), form.make()
 
 
 def put_styles(context: PageContext, form: Form) -> gr.HTML:
@@ -182,6 +208,15 @@ def put_styles(context: PageContext, form: Form) -> gr.HTML:
 
 def put_count(context: PageContext, form: Form, usual: int) -> None:
     form.put(gr.Slider, "count", 1, min(COUNT_MOST, int(context.can.count.most)), usual, step=1)
+
+
+def put_presets(form: Form) -> tuple[gr.Dropdown, gr.Button, gr.Button]:
+    """Put the presets here: the choice, what keeps one, what forgets one."""
+    about: Any = {"allow_custom_value": True, "elem_id": f"{form.prefix}preset", "info": form.said("preset_info")}
+    choice = gr.Dropdown([], label=form.said("preset"), **about)
+    with gr.Row():
+        buttons = [gr.Button(form.said(f"preset_{name}"), size="sm") for name in ("keep", "forget")]
+    return choice, buttons[0], buttons[1]
 
 
 def put_seed(handlers: MakeHandlers, form: Form) -> None:
@@ -224,6 +259,7 @@ def build(
             stage = context.html(script=script("stage.js"), elem_id=f"{form.prefix}stage")
             strip = context.html(elem_id=f"{form.prefix}strip")
     context.on_load(handlers.load, stage, strip, side.history)
+    context.on_load(lambda: render("stage.active", form.prefix, []), side.active)
     stage.select(handlers.stop, None, None, **PRESSED)
     stage.change(handlers.strip, None, strip, **QUIET)
     tab.select(handlers.strip, None, strip, **QUIET)  # a stage that was not open yet heard of nothing
@@ -233,6 +269,23 @@ def build(
 
     events = [side.make.click, form["prompt"].submit]
     gr.on(events, start, list(form.values()), [stage, side.history, told], trigger_mode="multiple", **QUIET)
+
+    # A canvas is no input of an event that need not see it: its layers would be uploaded each time.
+    seen = [name for name in form if name != "canvas"]
+    inputs, folded = [form[name] for name in seen], [name for held in handlers.folded.values() for name in held]
+
+    def active(*values: Any) -> str:
+        return handlers.active(form, dict(zip(seen, values, strict=True)))
+
+    def take_away(event: gr.EventData, *values: Any) -> list[Any]:
+        gone = handlers.folded.get(pressed_data(event).get("name", ""), ())
+        usual = {name: handlers.values({}).get(name) for name in gone}
+        given = dict(zip(seen, values, strict=True)) | usual
+        return [*(usual.get(name, gr.skip()) for name in folded), handlers.active(form, given)]
+
+    triggers = [form[name].change for name in folded if name in seen]
+    gr.on(triggers, active, inputs, side.active, trigger_mode="always_last", **QUIET)
+    side.active.select(take_away, inputs, [*(form[name] for name in folded), side.active], **PRESSED)
 
     def fill(values: dict[str, Any], words: str) -> list[Any]:
         opened = [gr.Accordion(open=True) if any(map(values.get, names)) else gr.skip() for _, names in side.folds]
@@ -249,6 +302,31 @@ def build(
             return [*[gr.skip()] * len(filled), handlers.poll.stage(what["job"]).html(mine=True)]
         return [*fill(*handlers.handed(what, beside)), gr.skip()]
 
+    def take(name: str) -> list[Any]:
+        values = {
+            one: value for one, value in presets.presets(handlers.studio.home).get(name, {}).items() if one in form
+        }
+        return fill(values | ({"sampled": values["scheduler"]} if "scheduler" in values else {}), "")
+
+    def keep(name: str, *values: Any) -> tuple[Any, str]:
+        try:
+            kept = presets.keep(handlers.studio.home, name or "", dict(zip(seen, values, strict=True)))
+        except Refused as refusal:
+            return gr.skip(), notes(problem=[error_text(refusal)])
+        return known(kept), notes(good=[text("making.preset_kept", name=kept)])
+
+    def forget(name: str) -> Any:
+        presets.forget(handlers.studio.home, name or "")
+        return known()
+
+    def known(chosen: str | None = None) -> Any:
+        return gr.Dropdown(choices=list(presets.presets(handlers.studio.home)), value=chosen)
+
     filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, told]
+    preset, keeps, forgets = side.presets
+    preset.input(take, preset, filled, **QUIET)
+    keeps.click(keep, [preset, *inputs], [preset, told], **QUIET)
+    forgets.click(forget, preset, preset, **QUIET)
+    context.on_load(known, preset)
     context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
     return filled, fill

@@ -54,8 +54,13 @@ def blend(given: dict[str, Any]) -> dict[str, Any]:
     return {"mix": tuple(parts)} if parts else {}
 
 
+def on_canvas(picture: str, mask: str = "") -> dict[str, Any]:
+    """Values of the inputs that have a picture on the canvas, painted where the mask is white."""
+    return {"canvas": canvas(picture, mask), "pictured": True}
+
+
 def canvas(picture: str, mask: str = "") -> dict[str, Any]:
-    """A picture on the canvas, painted where the mask is white."""
+    """The value of the canvas alone."""
     layers = []
     if mask:
         grey = levels(read_picture(mask)).point(lambda level: 255 * (level >= WHITE))
@@ -67,10 +72,10 @@ def canvas(picture: str, mask: str = "") -> dict[str, Any]:
 
 def restored(fields: dict[str, Any], can: Capabilities) -> dict[str, Any]:
     """Values of all picture inputs for a request's fields."""
-    values: dict[str, Any] = {"canvas": None, "first": None, "second": None, "between": 0.5}
+    values: dict[str, Any] = {"canvas": None, "pictured": False, "first": None, "second": None, "between": 0.5}
     values |= {"expand": bool(fields.get("expand")), "strength": fields.get("strength") or can.strength.usual}
     if fields.get("image"):
-        values["canvas"] = canvas(fields["image"]["path"], (fields.get("mask") or {}).get("path", ""))
+        values |= on_canvas(fields["image"]["path"], (fields.get("mask") or {}).get("path", ""))
     pictures = [part for part in fields.get("mix", ()) if part.get("picture")]
     for place, part in zip(("first", "second"), pictures, strict=False):
         values[place] = part["picture"]["path"]

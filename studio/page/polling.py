@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NOT_BEGUN = Progress(0, 0)
 KNOWN_SPEEDS = 64  # jobs whose speed is kept
+STEADY = 0.25  # the share by which the time of a job's end moves to where it is measured anew
+LOADS = 1.0  # seconds without a step after which it is the model that is being loaded
 NEWS = 1.0  # seconds between two looks at the database
 GALLERY = "SELECT max(number), count(*), (SELECT value FROM settings WHERE name = 'marked') FROM pictures"
 # Sums in which each job counts by its number: two changes don't cancel out.
@@ -60,13 +62,34 @@ def tab_of(task: str) -> str:
     return TABS.get(task, "create")
 
 
+@dataclass
+class Pace:
+    """How fast a job is, since the `first` step that was seen: before it the model was loaded.
+
+    When it ends is measured with each step, and moves by a share of what was measured: what is left counts down.
+    """
+
+    first: int
+    since: float = field(default_factory=time.monotonic)
+    last: int = 0
+    end: float | None = None
+
+    def left(self, step: int, total: int) -> float | None:
+        """Seconds, when so many steps are done; None before two were seen."""
+        now = time.monotonic()
+        if step > max(self.last, self.first):
+            end = now + (now - self.since) / (step - self.first) * (total - step)
+            self.last, self.end = step, end if self.end is None else self.end + STEADY * (end - self.end)
+        return None if self.end is None else max(0.0, self.end - now)
+
+
 class Poll:
     """Answers the pages of one studio, whose model `can` do this and that. May be called from any thread."""
 
     def __init__(self, studio: "Studio", can: Capabilities | None = None) -> None:
         self.studio, self.can = studio, can
         self._lock, self._stale, self._news = threading.Lock(), 0.0, dict[str, str]()
-        self._began: OrderedDict[str, tuple[int, float]] = OrderedDict()  # job: first step seen, when
+        self._began: OrderedDict[str, Pace] = OrderedDict()  # by job
 
     def news(self, job: Jobs = ()) -> dict[str, Any]:
         """The job that is running, fingerprints that change with gallery and queue, and the stage of each `job`."""
@@ -102,16 +125,14 @@ class Poll:
         return Stage(state, *how_far, saved, kept, self.can)
 
     def _left(self, job: str, step: int, total: int) -> float | None:
-        """Seconds, from the speed since the first step that was seen: before it the model was loaded."""
+        """Seconds, None where that is not known yet."""
         if not step:
             self._began.pop(job, None)
             return None
-        first, since = self._began.setdefault(job, (step, time.monotonic()))
+        pace = self._began.setdefault(job, Pace(step))
         while len(self._began) > KNOWN_SPEEDS:
             self._began.popitem(last=False)
-        if step <= first:
-            return None
-        return (time.monotonic() - since) / (step - first) * (total - step)
+        return pace.left(step, total)
 
     def _fingerprints(self) -> dict[str, str]:
         """Looked up once a second at most, however many pages ask: a large gallery takes a moment to read through."""
@@ -189,6 +210,18 @@ class Stage:
     def enlarges(self) -> bool:
         """Whether its pictures can be made larger."""
         return self.can is not None and self.can.enlarges > max(sides(self.job.request.size or self.can.size))
+
+    @property
+    def loads(self) -> bool:
+        """Whether the model is being loaded: a warm one begins at once."""
+        started = self.job.started
+        return self.job.state == "running" and started is not None and time.time() - started > LOADS
+
+    @property
+    def together(self) -> int:
+        """How many of its artifacts are made at once, and so end together."""
+        request = self.job.request
+        return max(1, (getattr(request, "shape", None) or 1) // (getattr(request, "best_of", None) or 1))
 
     @property
     def notes(self) -> list[Message]:

@@ -119,6 +119,7 @@ const showSimilar = async () => {
   if (!similarTo.endsWith(` ${wanted}`)) putSimilar([]);
   similarTo = key;
   hide(find('.similar'), !searches);
+  hide(find('.nothing'), searches); // until it is known what is near
   if (!searches) return;
   hide(find('.looking'), Boolean(find('.similar .pick')));
   const similar = await ask(`similar?${wanted}`).catch(() => ({ cells: [] }));
@@ -131,6 +132,7 @@ const putSimilar = (cells) => {
   tabbable(holder);
   hide(find('.looking'), true);
   hide(find('.similar'), !cells.length);
+  hide(find('.nothing'), cells.length);
 };
 
 // What stands round the pictures.

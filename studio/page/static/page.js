@@ -57,6 +57,15 @@
       store.set('studio_theme', dark() ? 'light' : 'dark');
       document.body.classList.toggle('dark');
     } else if (background) chooseBackground(background.dataset.background);
+    const unfold = at('[data-unfold]'), text = at('[data-fill]'), keys = document.querySelector('dialog.keys');
+    if (unfold) {
+      const head = document.querySelector(`${unfold.dataset.unfold} .label-wrap`);
+      if (!head.classList.contains('open')) head.click();
+      head.scrollIntoView({ block: 'center' });
+      head.focus();
+    } else if (text) type(field(`#${text.dataset.fill}`), text.dataset.text);
+    else if (at('[data-keys]')) keys.showModal();
+    else if (at('dialog.keys [data-close]') || event.target === keys) keys.close();
   });
   for (const name of ['click', 'input'])
     addEventListener(name, ({ target }) => {
@@ -66,12 +75,20 @@
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !document.querySelector('dialog[open]')) {
       const make = [...document.querySelectorAll('.make')].find((button) => button.offsetParent && !button.disabled);
       if (make) { event.preventDefault(); make.click(); }
+    } else if (event.key === '?' && !event.target.matches('input, textarea, select, [contenteditable]')) {
+      document.querySelector('[data-keys]').click();
     }
   });
 
   // What is typed outlives the page: it is loaded anew for another language, or when the studio was started again.
   const TYPED = ['#prompt', '#negative', '#seed', '#video-prompt', '#batch-lines'];
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
+  const type = (input, text) => {
+    input.value = text;
+    input.dispatchEvent(new Event('input', { bubbles: true }));
+    input.focus();
+    input.setSelectionRange(text.length, text.length);
+  };
   const typed = {};
   try { Object.assign(typed, JSON.parse(sessionStorage.getItem('studio_typed'))); } catch { /* a private window */ }
   // The settings of a picture take the place of what was typed, also of what is in no input yet.
@@ -254,7 +271,7 @@
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
-    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground, replay },
+    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground, replay, type },
     pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {

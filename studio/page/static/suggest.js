@@ -20,13 +20,9 @@ const show = (html) => {
   find('[data-act=ideas]').setAttribute('aria-expanded', String(Boolean(html)));
 };
 const take = (text) => {
-  const input = box();
   offer('');
   show('');
-  input.value = text;
-  input.dispatchEvent(new Event('input', { bubbles: true }));
-  input.focus();
-  input.setSelectionRange(text.length, text.length);
+  studio.type(box(), text);
 };
 const fetchFor = (what, text) => {
   asking.abort();

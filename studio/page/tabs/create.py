@@ -1,25 +1,34 @@
 """The Create tab: pictures from words, from pictures, or from both."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
-from models.assets import prompt_list
 from models.messages import Refused
 from studio import inputs
 from studio.metadata import read, restore
 from studio.page import making, picture_inputs
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
-from studio.page.form import TAKES_FILES, Form, unable
-from studio.page.html import script
+from studio.page.form import TAKES_FILES, Form, examples_here, unable
+from studio.page.html import render, script
 from studio.page.language import error_text, label, text
-from studio.page.making import Inputs, MakeHandlers, Restored, notes
+from studio.page.making import FOLDED, Inputs, MakeHandlers, Restored, notes
 from studio.page.polling import tab_of
 
 
 class CreateHandlers(MakeHandlers):
     tab, task, beside = "create", "image", "first"
+    folded: ClassVar = {
+        "from": ("pictured", "canvas"),
+        "strength": ("strength",),
+        "expand": ("expand",),
+        "blend": ("first", "second"),
+        "like": ("like",),
+        **FOLDED,
+        "best_of": ("best_of",),
+        "size": ("size",),
+    }
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
         can, fields = self.context.can, super().fields(given) | {"best_of": int(given["best_of"])}
@@ -37,7 +46,7 @@ class CreateHandlers(MakeHandlers):
         except Refused as refusal:
             return {}, notes(problem=[error_text(refusal)])
         if not found:
-            return {"canvas": picture_inputs.canvas(str(path))}, notes(unknown=[text("create.no_settings")])
+            return picture_inputs.on_canvas(str(path)), notes(unknown=[text("create.no_settings")])
         restored = restore(found, self.context.can, self.studio.home / inputs.INPUTS)
         lost = [said for said in map(error_text, restored.lost) if said]
         if not restored.fields:
@@ -59,7 +68,7 @@ class CreateHandlers(MakeHandlers):
         if use == "start":  # with its words: they say what it shows
             kept = self.studio.gallery.get(handed["picture"])
             words = {"prompt": kept.words or kept.prompt, "style": kept.style}
-            return {"canvas": picture_inputs.canvas(str(path)), **words}, notes(good=[text("making.given")])
+            return {**picture_inputs.on_canvas(str(path)), **words}, notes(good=[text("making.given")])
         return {"second" if beside else "first": str(path)}, notes(good=[text("making.given")])
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -99,14 +108,15 @@ def _inputs(handlers: CreateHandlers, form: Form) -> Inputs:
     context = handlers.context
     history, styles = making.put_prompt(context, form), making.put_styles(context, form)
     making.put_count(context, form, 4)
-    make, examples = form.make(), [[line] for line in prompt_list("examples")]
-    gr.Examples(examples, [form["prompt"]], label=label("create.examples"), elem_id="examples")
+    active, make = making.put_make(form)
+    examples = gr.HTML(elem_id="examples")
+    context.on_load(lambda: render("stage.examples", examples_here()), examples)
     folds = [
         (_from_picture(context, form), ("canvas", "expand")),
         (_blend(form, context.can.pictures), ("first", "second")),
         (_more(handlers, form), ("like", "seed", "negative")),
     ]
-    return Inputs(history, styles, make, folds)
+    return Inputs(history, styles, active, make, making.put_presets(form), folds)
 
 
 def _from_picture(context: PageContext, form: Form) -> gr.Accordion:
@@ -115,7 +125,10 @@ def _from_picture(context: PageContext, form: Form) -> gr.Accordion:
         brush = gr.Brush(default_size=12, colors=[picture_inputs.PAINT], color_mode="fixed")
         about: Any = {"type": "filepath", "image_mode": "RGBA", "sources": ["upload", "clipboard"]}
         about |= {"elem_classes": TAKES_FILES, "height": 380}
-        form.put(gr.ImageEditor, "canvas", transforms=(), layers=False, brush=brush, **about)
+        canvas = form.put(gr.ImageEditor, "canvas", transforms=(), layers=False, brush=brush, **about)
+        pictured = form["pictured"] = gr.State(False)
+        canvas.upload(lambda: True, None, pictured, **QUIET)
+        canvas.clear(lambda: False, None, pictured, **QUIET)
         form.slider("strength", context.can.strength)
         form.put(gr.Checkbox, "expand", False)
     return accordion

@@ -28,6 +28,7 @@ from studio.page.files import zip_response
 from studio.page.html import render, script
 from studio.page.language import error_text, label, routes, style_name, text
 from studio.page.polling import GALLERY, fingerprint
+from studio.search import NEAR
 
 ZIP_PICTURES = 1000  # in one zip
 ZIP_BYTES = 256 * 2**20
@@ -149,7 +150,8 @@ class GalleryHandlers:
             hits = await self.context.studio.asearch(wanted.words, k=k, wanted=others, model=self.context.model)
         except Refused:  # what has the words is found without the model
             return {"cells": []}
-        return {"cells": _cells([hit.picture for hit in hits if hit.picture.number not in matches][:SIMILAR])}
+        near = [hit.picture for hit in hits if hit.picture.number not in matches and (hit.score or 0) >= NEAR]
+        return {"cells": _cells(near[:SIMILAR])}
 
     def act(self, change: Change) -> dict[str, Any]:
         """Change pictures -> those that were changed, and a sentence where something is wrong."""

@@ -16,7 +16,7 @@ import gradio as gr
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from models.assets import assets, prompt_list
+from models.assets import assets
 from models.messages import Message, Refused
 from models.weights import WeightsError, listed_parts, part_folder
 from studio import maintenance, settings
@@ -27,7 +27,7 @@ from studio.disk.estimate import fit
 from studio.disk.look import look
 from studio.disk.machine import machine
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
-from studio.page.form import samples
+from studio.page.form import examples_here, samples
 from studio.page.html import render
 from studio.page.language import error_text, has_text, label, reader, text
 
@@ -170,7 +170,7 @@ class ModelsHandlers:
         """The tab was opened -> the models."""
         own = self.context.model
         others = [model(name) for name in MODELS if name != own.partition(":")[0] and name != "fake"]
-        return overview(model(own), others, samples(self.context.can.styles), prompt_list("examples"))
+        return overview(model(own), others, samples(self.context.can.styles), examples_here())
 
     def disk(self) -> Markup:
         """The models on this disk, read from their headers alone, as HTML."""

@@ -15,6 +15,7 @@ from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import Form
 from studio.page.html import render, script, url
 from studio.page.language import error_text, label, routes
+from studio.search import NEAR
 
 MOST = 60  # pictures of one answer
 
@@ -39,6 +40,10 @@ class SearchHandlers:
         except Refused as refusal:
             yield render("parts.problem", refusal)
             return
+        if not like:  # what says the words is found however near it lies
+            said = await asyncio.to_thread(self.studio.gallery.page, Filter(words=words), None, MOST)
+            numbers = {one.number for one in said}
+            hits = [hit for hit in hits if hit.score is None or hit.score >= NEAR or hit.picture.number in numbers]
         bare, foreign = not hits and not self.studio.gallery.count(Filter()), self.studio.foreign(self.context.model)
         yield render("search.found", hits, is_bare=bare, foreign=foreign)
 

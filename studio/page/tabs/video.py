@@ -109,7 +109,7 @@ def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
     motions = gr.HTML(js_on_load=LISTEN, elem_id="motions")
     context.on_load(_motions, motions)
     motions.select(handlers.moved, form["prompt"], form["prompt"], **PRESSED)
-    styles, make = making.put_styles(context, form), form.make()
+    styles, (active, make) = making.put_styles(context, form), making.put_make(form)
     with gr.Row():
         for name in PICTURES:
             form.picture(name)
@@ -120,7 +120,8 @@ def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
     form.slider("motion_strength", can.motion_strength, step=0.05)
     form.put(gr.Checkbox, "loop", True)
     making.put_count(context, form, 1)
-    return Inputs(history, styles, make, [(_more(handlers, form), ("seed", "negative"))])
+    folds = [(_more(handlers, form), ("seed", "negative"))]
+    return Inputs(history, styles, active, make, making.put_presets(form), folds)
 
 
 def _motions() -> str:
