@@ -167,16 +167,7 @@ def test_words_from_outside_stay_words(words: str) -> None:
     )
     pieces = [shown.html(), render("stage.nothing_yet", "create", words), render("parts.note", "good", words)]
     pieces += [render("stage.refused", words), render("stage.strip", [kept])]
-    pieces += [
-        render(
-            "card.card",
-            kept,
-            {"negative": words},
-            [APPS["slack"]],
-            [],
-            [],
-        )
-    ]
+    pieces += [render("card.card", kept, {"negative": words}, [APPS["slack"]], [], [])]
     assert all(stays_text(html, words) for html in pieces)
 
 
