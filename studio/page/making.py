@@ -32,7 +32,7 @@ COUNT_MOST = 12  # artifacts at once that the slider offers; the command takes m
 PLAIN = ("negative", "style", "scheduler")
 SAMPLING = ("steps", "guidance")  # what some schedulers leave no choice of
 # Inputs that may be out of sight, by the name of what stands beside the button where they are set.
-FOLDED = {name: (name,) for name in ("seed", "negative", "scheduler", *SAMPLING)}
+FOLDED: dict[str, tuple[str, ...]] = {name: (name,) for name in ("seed", "negative", "scheduler", *SAMPLING)}
 
 Restored = tuple[dict[str, Any], str]  # values of inputs by their names, what to say as HTML
 
@@ -179,7 +179,7 @@ class Inputs:
     active: gr.HTML
     make: gr.Button
     presets: tuple[gr.Dropdown, gr.Button, gr.Button]
-    folds: list[tuple[gr.Accordion, tuple[str, ...]]]
+    folds: Sequence[tuple[gr.Accordion, tuple[str, ...]]]
 
 
 def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
