@@ -270,22 +270,7 @@ def build(
     events = [side.make.click, form["prompt"].submit]
     gr.on(events, start, list(form.values()), [stage, side.history, told], trigger_mode="multiple", **QUIET)
 
-    # A canvas is no input of an event that need not see it: its layers would be uploaded each time.
-    seen = [name for name in form if name != "canvas"]
-    inputs, folded = [form[name] for name in seen], [name for held in handlers.folded.values() for name in held]
-
-    def active(*values: Any) -> str:
-        return handlers.active(form, dict(zip(seen, values, strict=True)))
-
-    def take_away(event: gr.EventData, *values: Any) -> list[Any]:
-        gone = handlers.folded.get(pressed_data(event).get("name", ""), ())
-        usual = {name: handlers.values({}).get(name) for name in gone}
-        given = dict(zip(seen, values, strict=True)) | usual
-        return [*(usual.get(name, gr.skip()) for name in folded), handlers.active(form, given)]
-
-    triggers = [form[name].change for name in folded if name in seen]
-    gr.on(triggers, active, inputs, side.active, trigger_mode="always_last", **QUIET)
-    side.active.select(take_away, inputs, [*(form[name] for name in folded), side.active], **PRESSED)
+    _connect_active(handlers, form, side)
 
     def fill(values: dict[str, Any], words: str) -> list[Any]:
         opened = [gr.Accordion(open=True) if any(map(values.get, names)) else gr.skip() for _, names in side.folds]
@@ -302,31 +287,69 @@ def build(
             return [*[gr.skip()] * len(filled), handlers.poll.stage(what["job"]).html(mine=True)]
         return [*fill(*handlers.handed(what, beside)), gr.skip()]
 
+    filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, told]
+    _connect_presets(handlers, form, side, lambda values: fill(values, ""), (filled, told))
+    context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
+    return filled, fill
+
+
+def _seen(form: Form) -> tuple[list[str], list[Any]]:
+    """Names and inputs of all but a canvas: an event that need not see it would have its layers uploaded each time."""
+    names = [name for name in form if name != "canvas"]
+    return names, [form[name] for name in names]
+
+
+def _connect_active(handlers: MakeHandlers, form: Form, side: Inputs) -> None:
+    """What is set out of sight stands beside the button as chips, and goes with them."""
+    seen, inputs = _seen(form)
+    folded = [name for held in handlers.folded.values() for name in held]
+
+    def active(*values: Any) -> str:
+        return handlers.active(form, dict(zip(seen, values, strict=True)))
+
+    def take_away(event: gr.EventData, *values: Any) -> list[Any]:
+        gone = handlers.folded.get(pressed_data(event).get("name", ""), ())
+        usual = {name: handlers.values({}).get(name) for name in gone}
+        given = dict(zip(seen, values, strict=True)) | usual
+        return [*(usual.get(name, gr.skip()) for name in folded), handlers.active(form, given)]
+
+    triggers = [form[name].change for name in folded if name in seen]
+    gr.on(triggers, active, inputs, side.active, trigger_mode="always_last", **QUIET)
+    side.active.select(take_away, inputs, [*(form[name] for name in folded), side.active], **PRESSED)
+
+
+def _connect_presets(
+    handlers: MakeHandlers, form: Form, side: Inputs, fill: Callable[..., list[Any]], outputs: tuple[list[Any], gr.HTML]
+) -> None:
+    """A preset that is picked fills the inputs; what is set is kept under a name, and forgotten. `outputs` are what
+    `fill` fills, and where is said what was done.
+    """
+    home, (preset, keeps, forgets), (seen, inputs), (filled, told) = (
+        handlers.studio.home,
+        side.presets,
+        _seen(form),
+        outputs,
+    )
+
     def take(name: str) -> list[Any]:
-        values = {
-            one: value for one, value in presets.presets(handlers.studio.home).get(name, {}).items() if one in form
-        }
-        return fill(values | ({"sampled": values["scheduler"]} if "scheduler" in values else {}), "")
+        values = {one: value for one, value in presets.presets(home).get(name, {}).items() if one in form}
+        return fill(values | ({"sampled": values["scheduler"]} if "scheduler" in values else {}))
 
     def keep(name: str, *values: Any) -> tuple[Any, str]:
         try:
-            kept = presets.keep(handlers.studio.home, name or "", dict(zip(seen, values, strict=True)))
+            kept = presets.keep(home, name or "", dict(zip(seen, values, strict=True)))
         except Refused as refusal:
             return gr.skip(), notes(problem=[error_text(refusal)])
         return known(kept), notes(good=[text("making.preset_kept", name=kept)])
 
     def forget(name: str) -> Any:
-        presets.forget(handlers.studio.home, name or "")
+        presets.forget(home, name or "")
         return known()
 
     def known(chosen: str | None = None) -> Any:
-        return gr.Dropdown(choices=list(presets.presets(handlers.studio.home)), value=chosen)
+        return gr.Dropdown(choices=list(presets.presets(home)), value=chosen)
 
-    filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, told]
-    preset, keeps, forgets = side.presets
     preset.input(take, preset, filled, **QUIET)
     keeps.click(keep, [preset, *inputs], [preset, told], **QUIET)
     forgets.click(forget, preset, preset, **QUIET)
-    context.on_load(known, preset)
-    context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
-    return filled, fill
+    handlers.context.on_load(known, preset)
