@@ -5,7 +5,7 @@ names a picture of one thing; `places` names the thing whose centre lies in a ce
 1904.07850). Both compare a vector of 128 numbers with one row of a table for each concept; the table begins as the
 names' vectors in the semantic space.
 
-It is guided by the space: how near a picture lies to the mean of each concept's training pictures counts, too. Where
+Of one thing the space is asked, too: how near the picture lies to the mean of each concept's training pictures. Where
 there are several things, each is cut out and read once more by itself.
 
 Shapes: B pictures, C concepts, G cells a side (a sixteenth of the picture's), K things.
@@ -29,7 +29,7 @@ PART = "detector"
 MOST = 4  # things of a scene
 LEAST = 0.4  # how sure of a centre a thing must be
 CHOICES = 8  # concepts that a thing may be
-NEARNESS = 15.0  # of cosines in the space; of 5, 10, 15, 20, 30 the best on `val`
+NEARNESS = 10.0  # of cosines in the space; of 5, 8, 10, 12, 15, 20 the best on `val`
 SCALE = 16.0  # of the cosines at the beginning; trained
 MEAN, SPREAD = 127 / 255, 128 / 255  # how EfficientNet-Lite reads colours
 

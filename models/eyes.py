@@ -23,6 +23,7 @@ from models.space import Embedder
 Sight = dict[str, tuple[Tensor, Tensor]]  # by eye: tokens (B, L, W), mask (B, L) true at real ones
 EYES = ("vision", "names")
 NAME_TOKENS = 8  # of a name; what is longer is cut
+CELL = 0.5  # of a cell's logarithms beside its window's. The space does not help there: things of scenes are repainted
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,9 @@ class Looker:
         """The things of one picture (4, 128, 128), each named by its window and by its cell."""
         assert self.detector is not None
         windows = cut_out(pixels, cells, read.there.shape[1])
-        logs = self.detector.guided(self._detected(windows).whole, self._encoded(windows)[1])
         return [
-            thing(own + read.places[row, cell[1], cell[0]], read.there[row], cell)
-            for own, cell in zip(logs, cells, strict=False)
+            thing(own + CELL * read.places[row, cell[1], cell[0]], read.there[row], cell)
+            for own, cell in zip(self._detected(windows).whole, cells, strict=False)
         ]
 
     def _encoded(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
