@@ -41,7 +41,7 @@ def chosen(root: Path) -> dict[str, Any]:
         held = json.loads((root / CHOSEN).read_text(encoding="utf-8"))
         if not isinstance(held, dict):
             raise ValueError("no table")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with a home is said by who opens it
         return {}
     except (OSError, ValueError) as error:
         raise Refused("home.settings", path=str(root / CHOSEN), problem=str(error)) from error

@@ -321,8 +321,9 @@ def test_the_model_is_an_option(api: Any, http: httpx.Client) -> None:
 
 def test_names_of_samplers() -> None:
     ours = ("euler", "heun", "dpm++", "dpm++ sde", "unipc", "fast")
-    assert {row.ours for row in SAMPLERS} == set(ours)
-    names = [name for row in SAMPLERS for name in (row.name, *row.same, *row.stands_for)]
+    assert {row.ours for row in SAMPLERS} >= set(ours)
+    own = [row for row in SAMPLERS if row.ours in ours]
+    names = [name for row in own for name in (row.name, *row.same, *row.stands_for)]
     assert len({name.casefold() for name in names}) == len(names), "each means one thing"
     found = sampler("Euler a", ours)
     assert found and (found[0], list(map(str, found[1]))) == ("euler", ["there is no Euler a here; Euler was taken."])

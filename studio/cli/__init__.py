@@ -20,7 +20,7 @@ COMMANDS = {  # which module has them
     "caption": ("caption",),
     "sets": ("set", "grid"),
     "batch": ("batch",),
-    "files": ("info", "verify", "strip", "frames", "apps", "export"),
+    "files": ("info", "credits", "verify", "strip", "frames", "apps", "export"),
     "models": ("models",),
     "home": (
         *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index", "duplicates"),
