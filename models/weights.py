@@ -50,6 +50,8 @@ def save_part(
         if int8:
             copy = _copy(model)
             (copy.save_config if hasattr(copy, "save_config") else copy.config.save_pretrained)(fresh)
+            config = Path(fresh) / "config.json"  # unescaped: what holds names in Chinese is a third shorter
+            config.write_text(json.dumps(read_json(config), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             save_file(_in_8_bits(model.state_dict()), Path(fresh) / INT8)
         else:
             copy = _copy(model)
