@@ -105,7 +105,6 @@ def the_card_of_a_clip(page: Any, job: str, url: str) -> None:
     assert page.locator("dialog[open] .uses [data-do]").evaluate_all(does) == [
         "again",
         "extend",
-        "settings",
         "find",
         "delete",
     ]

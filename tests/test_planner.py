@@ -154,8 +154,8 @@ def test_a_refusal_names_a_model_that_can(monkeypatch: pytest.MonkeyPatch) -> No
     able = registry.Kind("studio.backends.fake", "Fake", "a model like any other")
     monkeypatch.setitem(registry.KINDS, "house", able)
     refused = registry.no_task(Painter().capabilities(), "caption")
-    assert refused.text("en") == "Fake can't describe pictures, only draw pictures; house can."
-    assert refused.text("zh") == "Fake 不会描述图片，只会画图；house 会。"
+    assert refused.text("en") == "Fake can't describe pictures, only draw pictures; embedded, house can."
+    assert refused.text("zh") == "Fake 不会描述图片，只会画图；embedded、house 会。"
 
 
 def test_a_picture_that_is_only_enlarged_asks_for_what_enlarges() -> None:

@@ -22,13 +22,20 @@ def device() -> "torch.device":
 
     asked = settings.device()
     if not asked:
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
+        return _accelerator() or torch.device("cpu")
     try:
         torch.empty(1, device=asked)
         return torch.device(asked)
     except (RuntimeError, AssertionError) as error:  # torch says it in either way
-        there = {"cpu", str(torch.accelerator.current_accelerator() or "cpu")}
+        there = {"cpu", str(_accelerator() or "cpu")}
         raise Refused("device.missing", device=asked, devices=sorted(there)) from error
+
+
+def _accelerator() -> "torch.device | None":
+    """What torch was built for is not yet there: its driver may be missing."""
+    import torch
+
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 
 
 def dtype() -> "torch.dtype":
