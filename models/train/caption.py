@@ -22,7 +22,7 @@ from models.data.naming import Namer, f1, scene_facts
 from models.data.outside import outside_pictures
 from models.data.pixels import SIZE, to_tensor
 from models.data.sampling import evenly
-from models.data.scenes import Scene, make_scene
+from models.data.scenes import Scene
 from models.data.sheet import captioned
 from models.data.world import Picture, World, pictures_by_concept
 from models.detector import PART as DETECTOR
@@ -33,7 +33,7 @@ from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_fi
 from models.presets import preset
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
-from models.train.caption_data import FROZEN, SHARD, SHARDS, CaptionSource, Shown, asked, drawn_pool
+from models.train.caption_data import FROZEN, SHARD, SHARDS, CaptionSource, Shown, asked, drawn_pool, held_out_scenes
 from models.train.detector import plainest
 from models.train.loop import Task, TaskOptions
 from models.weights import listed_parts, part_digests, save_part
@@ -150,13 +150,7 @@ class CaptionTask(Task):
         if self.seen_drawn:
             shards = -(-self.validated // self.seen_drawn.size)
             found["drawn"] = [one for n in range(shards) for one in self.seen_drawn.shard(n)][: self.validated]
-        scenes = list[Shown]()
-        for seed in range(self.validated):
-            try:
-                scene = make_scene(self.world, seed, "val")
-            except ValueError:  # a small world has few held-out combinations
-                continue
-            scenes.append(Shown(scene.render(self.world), scene, bool(scene.background.colours)))
+        scenes = held_out_scenes(self.world, self.validated)
         return found | ({"scenes": scenes} if scenes else {})
 
     @torch.no_grad()

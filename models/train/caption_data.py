@@ -8,6 +8,7 @@ smaller, compressed. What is said is true of what is shown: a picture on a groun
 import io
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -161,6 +162,16 @@ def drawn_pool(options: TaskOptions, split: str, size: int = SHARD) -> DrawnPool
     made_with = weights_digest((*FROZEN, "autoencoder", "dit"), options.parts)[:12]
     folder = options.cache and options.cache / f"drawn-{made_with}-{options.world.digest[:8]}"
     return DrawnPool(options.world, draw, folder, options.seed, split, size)
+
+
+def held_out_scenes(world: World, count: int) -> list[Shown]:
+    """Scenes of combinations of `val`, of `count` seeds; a small world has few."""
+    found = list[Shown]()
+    for seed in range(count):
+        with suppress(ValueError):
+            scene = make_scene(world, seed, "val")
+            found.append(Shown(scene.render(world), scene, bool(scene.background.colours)))
+    return found
 
 
 class CaptionSource:

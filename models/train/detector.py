@@ -30,7 +30,7 @@ from models.detector import PART, Detector, Read
 from models.hardware import native_dtype
 from models.presets import preset
 from models.space import Embedder
-from models.train.caption_data import FROZEN, SHARDS, Shown, drawn_pool
+from models.train.caption_data import FROZEN, SHARDS, Shown, drawn_pool, held_out_scenes
 from models.train.loop import Task, TaskOptions
 from models.train.space_batches import UNTURNED
 from models.weights import part_digests, save_part, weights_digest
@@ -138,13 +138,7 @@ class DetectorTask(Task):
         found = {"cells": [Shown(self.world.pixels[p.index], p) for p in evenly(cells, LARGEST)]}
         if self.seen_drawn:
             found["drawn"] = [one for number in range(2) for one in self.seen_drawn.shard(number)]
-        scenes = list[Shown]()
-        for seed in range(SCENES_SEEN):
-            try:
-                scene = make_scene(self.world, seed, "val")
-            except ValueError:  # a small world has few held-out combinations
-                continue
-            scenes.append(Shown(scene.render(self.world), scene, bool(scene.background.colours)))
+        scenes = held_out_scenes(self.world, SCENES_SEEN)
         return found | ({"scenes": scenes} if scenes else {})
 
     @torch.no_grad()
