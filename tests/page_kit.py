@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -66,15 +67,21 @@ class Server:
     def __init__(self, home: Path, model: str = "fake:0.1", port: int = 0) -> None:
         command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--home", str(home), "--model", model]
         self.home = home
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115: a pipe that nobody reads would stop the server once it is full
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         watchdog = threading.Timer(PATIENCE, self.process.kill)
         watchdog.start()
         assert self.process.stdout
         match = re.search(r"http://\S+", self.process.stdout.readline())
         watchdog.cancel()
-        assert match, f"app.py did not start: {self.process.stderr and self.process.stderr.read()}"
+        assert match, f"app.py did not start: {self.said()}"
         self.url = match[0]
         self.port = int(self.url.rpartition(":")[2])
+
+    def said(self) -> str:
+        """What it wrote to its stderr."""
+        self.errors.seek(0)
+        return self.errors.read()
 
     def kill(self) -> None:
         """As when the power goes."""
@@ -85,8 +92,8 @@ class Server:
         """As Ctrl-C; it must end well."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            _, errors = self.process.communicate(timeout=PATIENCE)
-            assert self.process.returncode == 0 and "Traceback" not in errors, errors
+            self.process.communicate(timeout=PATIENCE)
+            assert self.process.returncode == 0 and "Traceback" not in self.said(), self.said()
 
 
 _ports = [0]
