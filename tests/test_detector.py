@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
@@ -93,6 +94,9 @@ def test_what_is_altered_stays_where_it_is_said_to_be(task: DetectorTask, monkey
         for (row, _), (x, y) in zip(batch["things"].tolist(), (96 * batch["centres"]).long().tolist(), strict=True):
             near = batch["pixels"][row, 3, max(0, y - 24) : y + 24, max(0, x - 24) : x + 24]
             assert near.max() > 0.3
+    maps = [training._motion(task._show(rng), rng) for rng in map(np.random.default_rng, range(60))]
+    sizes = np.linalg.svd(np.stack(maps)[:, :, :2], compute_uv=False)  # of what a pixel shows: 2 is half as large
+    assert 0.6 < sizes.min() < 0.9 and 1.2 < sizes.max() < 2
     again = task.batch(3, 0, 1, 0.0)
     assert all(again[name].equal(batch[name]) for name in batch)
     halves = [task.batch(3, rank, 2, 0.0)["pixels"] for rank in range(2)]

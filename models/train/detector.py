@@ -253,7 +253,7 @@ def _motion(shown: Shown | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     stretch, room = np.exp(rng.uniform(-0.12, 0.12)), 0.04 if scene else 0.15
     shift = rng.uniform(-room, room, 2)
     turned = not scene and shown.source.group not in UNTURNED and rng.random() < 0.5  # type: ignore[union-attr]
-    cos, sin = np.exp(zoom) * np.cos(angle), np.exp(zoom) * np.sin(angle)
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     flip = -1.0 if turned else 1.0
     return np.array([[flip * cos * stretch, -flip * sin, shift[0]], [sin * stretch, cos, shift[1]]])
 
